@@ -1,0 +1,55 @@
+"""The errors of chainrule: one sentence each, that names what is wrong, where, and what to do about it.
+
+Every error that a user can cause derives from :class:`ChainruleError`, so ``except ChainruleError`` catches them all
+and the commands can print the sentence without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ChainruleError",
+    "DataError",
+    "DivergenceError",
+    "InvalidInputError",
+    "ModelFileError",
+    "NotBuiltError",
+    "nearest_name",
+]
+
+
+class ChainruleError(Exception):
+    """Base class of every error that chainrule raises on purpose."""
+
+
+class InvalidInputError(ChainruleError, ValueError):
+    """An argument or an option has a value that cannot work."""
+
+
+class DataError(InvalidInputError):
+    """The data cannot be used as they are; the sentence names the file, column, row or value."""
+
+
+class ModelFileError(ChainruleError, ValueError):
+    """A model file, checkpoint or run folder is missing, damaged, or of a kind this version cannot read."""
+
+
+class NotBuiltError(ChainruleError, RuntimeError):
+    """Something was asked of a network or layer before its input shape was known."""
+
+
+class DivergenceError(ChainruleError, ArithmeticError):
+    """Training met a number that is not finite; the network holds its last finite weights."""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or ``""`` when none is near.
+
+    >>> nearest_name("prise", ["price", "rooms"])
+    " Did you mean 'price'?"
+    """
+    by_lower_case = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    return f" Did you mean '{by_lower_case[matches[0]]}'?" if matches else ""

@@ -1,0 +1,68 @@
+"""What happened in every epoch of a training run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+__all__ = ["History"]
+
+
+class History(Mapping[str, list[float]]):
+    """One list for each recorded quantity, one element an epoch.
+
+    >>> history = History()
+    >>> history.append({"epoch": 1, "loss": 0.5})
+    >>> history.append({"epoch": 2, "loss": 0.25, "validation_loss": 0.3})
+    >>> history["loss"]
+    [0.5, 0.25]
+    >>> history["validation_loss"]
+    [nan, 0.3]
+    >>> history.last("loss")
+    0.25
+    """
+
+    def __init__(self, columns: Mapping[str, list[float]] | None = None) -> None:
+        self._columns: dict[str, list[float]] = {name: list(values) for name, values in (columns or {}).items()}
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return f"History({self.n_epochs} epochs: {', '.join(self._columns) or 'nothing recorded'})"
+
+    @property
+    def n_epochs(self) -> int:
+        """The number of epochs recorded."""
+        return max((len(values) for values in self._columns.values()), default=0)
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Record one epoch; quantities that it lacks, or that earlier epochs lacked, are NaN there."""
+        n_before = self.n_epochs
+        for name in row:
+            self._columns.setdefault(name, [math.nan] * n_before)
+        for name, values in self._columns.items():
+            values.append(float(row.get(name, math.nan)))
+
+    def last(self, name: str) -> float:
+        """Return the newest value of ``name``, or NaN when it was never recorded."""
+        values = self._columns.get(name)
+        return values[-1] if values else math.nan
+
+    def to_csv(self) -> str:
+        """Return the table as CSV text, one line an epoch; every number reads back to the same float."""
+        lines = [",".join(self._columns)]
+        lines += [
+            ",".join("" if math.isnan(v) else repr(v) for v in row) for row in zip(*self._columns.values(), strict=True)
+        ]
+        return "\n".join(lines) + "\n"
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return a plain dictionary of lists."""
+        return {name: list(values) for name, values in self._columns.items()}

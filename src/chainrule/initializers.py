@@ -1,0 +1,180 @@
+"""How parameters get their first values.
+
+``fan_in`` is the number of inputs of a unit, ``fan_out`` the number of units; a weight matrix has shape
+``(fan_in, fan_out)``. Every initialiser draws in float64 and rounds once, so that float32 and float64 networks with one
+seed start from the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from chainrule.named import Registry
+from chainrule.types import Array, Shape
+
+__all__ = [
+    "INITIALIZERS",
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Normal",
+    "Orthogonal",
+    "Uniform",
+    "Zeros",
+]
+
+
+class Initializer(ABC):
+    """Draws the first values of one parameter."""
+
+    @abstractmethod
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        """Return a float64 array of ``shape``."""
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """Return (fan_in, fan_out) of a parameter; a vector counts as one row."""
+    return (shape[0], shape[1]) if len(shape) == 2 else (1, math.prod(shape))
+
+
+@final
+@dataclass(frozen=True)
+class Zeros(Initializer):
+    """All zeros: right for biases; for weights it keeps all units of a layer equal for ever."""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return np.zeros(shape)
+
+
+@final
+@dataclass(frozen=True)
+class Constant(Initializer):
+    """Every element equal to ``value``; shows the symmetry problem when used for weights."""
+
+    value: float = 0.5
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return np.full(shape, self.value)
+
+
+@final
+@dataclass(frozen=True)
+class Normal(Initializer):
+    """N(0, scale^2); with the default this is ``0.1 * randn``, the scaled normal of the lecture notes."""
+
+    scale: float = 0.1
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return rng.normal(0.0, self.scale, shape)
+
+
+@final
+@dataclass(frozen=True)
+class Uniform(Initializer):
+    """U(-limit, limit)."""
+
+    limit: float = 0.05
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return rng.uniform(-self.limit, self.limit, shape)
+
+
+@final
+@dataclass(frozen=True)
+class GlorotUniform(Initializer):
+    """U(-r, r), r = sqrt(6 / (fan_in + fan_out)): for sigmoid and tanh (Glorot and Bengio 2010, equation 16)."""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        limit = math.sqrt(6 / sum(fans(shape)))
+        return rng.uniform(-limit, limit, shape)
+
+
+@final
+@dataclass(frozen=True)
+class GlorotNormal(Initializer):
+    """N(0, 2 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 12)."""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return rng.normal(0.0, math.sqrt(2 / sum(fans(shape))), shape)
+
+
+@final
+@dataclass(frozen=True)
+class HeUniform(Initializer):
+    """U(-r, r), r = sqrt(6 / fan_in): for ReLU and its kin (He et al. 2015, equation 10)."""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        limit = math.sqrt(6 / fans(shape)[0])
+        return rng.uniform(-limit, limit, shape)
+
+
+@final
+@dataclass(frozen=True)
+class HeNormal(Initializer):
+    """N(0, 2 / fan_in): for ReLU and its kin (He et al. 2015, equation 10)."""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return rng.normal(0.0, math.sqrt(2 / fans(shape)[0]), shape)
+
+
+@final
+@dataclass(frozen=True)
+class LeCunUniform(Initializer):
+    """U(-r, r), r = sqrt(3 / fan_in) (LeCun et al. 1998, Efficient BackProp, equation 16)."""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        limit = math.sqrt(3 / fans(shape)[0])
+        return rng.uniform(-limit, limit, shape)
+
+
+@final
+@dataclass(frozen=True)
+class LeCunNormal(Initializer):
+    """N(0, 1 / fan_in): for SELU (LeCun et al. 1998, Efficient BackProp, equation 16)."""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        return rng.normal(0.0, math.sqrt(1 / fans(shape)[0]), shape)
+
+
+@final
+@dataclass(frozen=True)
+class Orthogonal(Initializer):
+    """A random matrix with orthonormal rows or columns, times ``gain`` (Saxe et al. 2014)."""
+
+    gain: float = 1.0
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
+        rows, columns = fans(shape)
+        q, r = np.linalg.qr(rng.normal(size=(max(rows, columns), min(rows, columns))))
+        # Without the signs of r's diagonal, QR favours some rotations over others.
+        q *= np.sign(np.diag(r))
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+INITIALIZERS: Registry[Initializer] = Registry(
+    "initializer",
+    Initializer,
+    {
+        "zeros": Zeros,
+        "constant": Constant,
+        "normal": Normal,
+        "uniform": Uniform,
+        "glorot_uniform": GlorotUniform,
+        "glorot_normal": GlorotNormal,
+        "he_uniform": HeUniform,
+        "he_normal": HeNormal,
+        "lecun_uniform": LeCunUniform,
+        "lecun_normal": LeCunNormal,
+        "orthogonal": Orthogonal,
+    },
+)

@@ -1,0 +1,55 @@
+"""What a dense layer needs besides BLAS; the reference module of the same name says what each one computes."""
+
+from __future__ import annotations
+
+from chainrule.kernels.numba_kernels.compile import compiled
+from chainrule.types import Array, IntArray
+
+__all__ = ["add_bias", "csr_matmul", "csr_transposed_matmul", "sum_rows", "take_rows"]
+
+
+@compiled
+def take_rows(source: Array, rows: IntArray, out: Array) -> None:
+    for i in range(rows.size):
+        out[i] = source[rows[i]]
+
+
+@compiled
+def add_bias(z: Array, bias: Array) -> None:
+    for i in range(z.shape[0]):
+        row = z[i]
+        for j in range(bias.size):
+            row[j] += bias[j]
+
+
+@compiled
+def sum_rows(error: Array, out: Array) -> None:
+    out[:] = error.dtype.type(0)
+    for i in range(error.shape[0]):
+        row = error[i]
+        for j in range(out.size):
+            out[j] += row[j]
+
+
+@compiled
+def csr_matmul(data: Array, indices: IntArray, indptr: IntArray, weights: Array, out: Array) -> None:
+    for i in range(out.shape[0]):
+        row = out[i]
+        row[:] = out.dtype.type(0)
+        for k in range(indptr[i], indptr[i + 1]):
+            value = data[k]
+            source = weights[indices[k]]
+            for j in range(row.size):
+                row[j] += value * source[j]
+
+
+@compiled
+def csr_transposed_matmul(data: Array, indices: IntArray, indptr: IntArray, error: Array, out: Array) -> None:
+    out[:] = out.dtype.type(0)
+    for i in range(error.shape[0]):
+        row = error[i]
+        for k in range(indptr[i], indptr[i + 1]):
+            value = data[k]
+            target = out[indices[k]]
+            for j in range(row.size):
+                target[j] += value * row[j]

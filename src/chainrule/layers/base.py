@@ -1,0 +1,214 @@
+"""The contract that every layer keeps.
+
+A layer is a function with parameters. Its constructor's settings are dataclass fields; what it learns lives in named
+arrays, and the runtime of training (buffers, the last batch) is rebuilt whenever it is needed.
+
+Forward, a layer turns the outputs of the layer before it into its own. Backward, it receives dL/d(output), writes
+dL/d(parameter) into its gradient arrays, and hands dL/d(input) back: the chain rule, one link at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.types import Array, Inputs, Shape, is_sparse
+
+__all__ = ["Layer"]
+
+
+class Layer(ABC):
+    """Base class of all layers.
+
+    Attributes
+    ----------
+    input, output
+        The last training batch and what the layer made of it; None before the first. Inference writes neither.
+    parameter_views, gradient_views
+        Arrays by name. In a network they are views of its one flat vector; alone, a layer owns them.
+    state
+        Numbers that are learnt but not by gradient (running means), by name.
+    rng
+        Where a layer that needs randomness in training draws it from.
+    needs_input_error
+        Whether backward must work out dL/d(input); a network switches it off where nobody would use it.
+    """
+
+    penalized_parameters: ClassVar[tuple[str, ...]] = ()
+    accepts_sparse: ClassVar[bool] = False
+
+    input: Inputs
+    output: Array | None
+    parameter_views: dict[str, Array]
+    gradient_views: dict[str, Array]
+    state: dict[str, Array]
+    rng: np.random.Generator
+    needs_input_error: bool
+    dtype: np.dtype[Any]
+    _input_shape: Shape | None
+    _buffers: dict[str, Array]
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        # The runtime attributes are set here, so that a subclass may write any __init__ and need not call ours.
+        self = super().__new__(cls)
+        self._input_shape = None
+        self.parameter_views, self.state = {}, {}
+        self.rng = np.random.default_rng(0)
+        self.needs_input_error = True
+        self.dtype = np.dtype(np.float32)
+        self._forget_training()
+        return self
+
+    # What a layer must say of itself -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return the outputs for a batch, shape (rows, *output_shape()).
+
+        With ``training`` the result lies in a buffer that the next training batch overwrites, and ``input`` and
+        ``output`` remember the batch for :meth:`backward_propagation`. Without it the layer is not changed at all.
+        """
+
+    @abstractmethod
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Fill the gradient views from dL/d(output) of the last training batch and return dL/d(input).
+
+        Returns None when ``needs_input_error`` is off.
+        """
+
+    def output_shape(self) -> Shape:
+        """Return the shape of one output row; the input shape unless a layer changes it."""
+        return self.input_shape()
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shape of every trainable parameter by name."""
+        return {}
+
+    def state_shapes(self) -> dict[str, Shape]:
+        """Return the shape of every array that is learnt without gradients, by name."""
+        return {}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:  # noqa: B027  (most layers have nothing to draw)
+        """Write first values into ``parameter_views`` and ``state``, which already have their shapes."""
+
+    # What follows from it ------------------------------------------------------------------------------------------
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the layer the shape of one input row, e.g. ``(n_features,)``."""
+        shape = tuple(int(size) for size in shape)
+        if not shape or min(shape) < 1:
+            raise InvalidInputError(
+                f"The input shape of {self.layer_name()} is {shape}; give one size >= 1 a dimension."
+            )
+        self._input_shape = shape
+
+    def input_shape(self) -> Shape:
+        """Return the shape of one input row."""
+        if self._input_shape is None:
+            raise NotBuiltError(
+                f"The input shape of {self.layer_name()} is not known yet: give it to the first layer, call "
+                "set_input_shape, or fit the network."
+            )
+        return self._input_shape
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the input shape is known."""
+        return self._input_shape is not None
+
+    def parameters(self) -> int:
+        """Return the number of trainable parameters."""
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+
+    def layer_name(self) -> str:
+        """Return the name of the layer's class."""
+        return type(self).__name__
+
+    def initialize(self, rng: np.random.Generator | None = None) -> None:
+        """Draw fresh parameters and reset the state; without ``rng`` they differ at every call."""
+        if self.parameter_views.keys() != self.parameter_shapes().keys():
+            self.parameter_views = {n: np.zeros(shape, self.dtype) for n, shape in self.parameter_shapes().items()}
+            self.gradient_views = {name: np.zeros_like(values) for name, values in self.parameter_views.items()}
+        self.state = {name: np.zeros(shape, self.dtype) for name, shape in self.state_shapes().items()}
+        self.draw_parameters(rng if rng is not None else np.random.default_rng())
+
+    def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
+        """Move the parameters into these views of a network's vector, keeping their values."""
+        for name, values in self.parameter_views.items():
+            parameters[name][...] = values
+        self.parameter_views, self.gradient_views = parameters, gradients
+
+    def set_parameter(self, name: str, values: Any) -> None:
+        """Copy ``values`` into the parameter ``name``."""
+        if name not in self.parameter_views:
+            self.input_shape()  # says what is missing when that is the reason
+            self.initialize()
+        target, given = self.parameter_views[name], np.asarray(values, dtype=self.dtype)
+        if given.shape != target.shape:
+            raise InvalidInputError(
+                f"The {name} of {self.layer_name()} have shape {target.shape}; the values given have {given.shape}."
+            )
+        target[...] = given
+
+    # For the layers themselves ---------------------------------------------------------------------------------------
+
+    def _accept(self, inputs: Inputs) -> Inputs:
+        """Return the batch as a contiguous array of the layer's type (or CSR), or say what is wrong with it."""
+        if is_sparse(inputs):
+            if not self.accepts_sparse:
+                raise InvalidInputError(
+                    f"{self.layer_name()} cannot take a sparse matrix; let a DenseLayer be the first layer, or give "
+                    "a dense array (inputs.toarray())."
+                )
+        else:
+            inputs = np.ascontiguousarray(inputs, dtype=self.dtype)
+        if inputs.ndim < 2 or inputs.shape[1:] != self.input_shape():
+            raise InvalidInputError(
+                f"{self.layer_name()} expects rows of shape {self.input_shape()}; it was given an array of shape "
+                f"{inputs.shape}."
+            )
+        return inputs
+
+    def _accept_error(self, output_error: Array) -> Array:
+        """Return dL/d(output) as a contiguous array of the layer's type, or say why there can be no backward pass."""
+        if self.output is None:
+            raise NotBuiltError(
+                f"{self.layer_name()} has no training batch to go back through; call forward_propagation(inputs, "
+                "training=True) first."
+            )
+        error = np.ascontiguousarray(output_error, dtype=self.dtype)
+        if error.shape != self.output.shape:
+            raise InvalidInputError(
+                f"The error given to {self.layer_name()} has shape {error.shape}; its last output has "
+                f"{self.output.shape}."
+            )
+        return error
+
+    def _array_for(self, name: str, shape: Shape, training: bool) -> Array:
+        """Return a buffer that is kept between training batches, or a new array for inference."""
+        return self._buffer(name, shape) if training else np.empty(shape, self.dtype)
+
+    def _buffer(self, name: str, shape: Shape) -> Array:
+        """Return the first ``shape[0]`` rows of the buffer ``name``, which grows when a larger batch comes."""
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape[0] < shape[0] or buffer.shape[1:] != shape[1:] or buffer.dtype != self.dtype:
+            buffer = self._buffers[name] = np.empty(shape, self.dtype)
+        return buffer if buffer.shape[0] == shape[0] else buffer[: shape[0]]
+
+    def _forget_training(self) -> None:
+        self.input, self.output = None, None
+        self._buffers = {}
+        self.gradient_views = {name: np.zeros_like(values) for name, values in self.parameter_views.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but buffers, gradients and the last batch: a copy or a pickle starts with fresh ones."""
+        transient = ("input", "output", "_buffers", "gradient_views")
+        return {name: value for name, value in self.__dict__.items() if name not in transient}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget_training()

@@ -1,0 +1,127 @@
+"""The dense (fully connected) layer: the page to read beside the lecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from chainrule import kernels
+from chainrule.errors import InvalidInputError
+from chainrule.initializers import INITIALIZERS, Initializer
+from chainrule.layers.base import Layer
+from chainrule.types import Array, Inputs, Shape, is_sparse
+
+__all__ = ["DenseLayer"]
+
+
+@final
+@dataclass(eq=False, init=False)
+class DenseLayer(Layer):
+    """Connects every input with every unit: ``z = a W + b``.
+
+    ``W`` has shape (inputs, units): rows are where a connection comes from, columns where it goes to. ``b`` has one
+    number a unit. With a batch of n rows, ``a`` is (n, inputs) and ``z`` is (n, units).
+
+    Backward, with ``e = dL/dz``: ``dL/dW = a^T e``, ``dL/db = sum over rows of e``, ``dL/da = e W^T``.
+
+    A SciPy CSR matrix as input is multiplied as it is; it is never made dense.
+
+    >>> layer = DenseLayer(1, (2,))
+    >>> layer.weights, layer.biases = [[20], [20]], [-30]
+    >>> layer.forward_propagation([[0, 1], [1, 1]]).tolist()
+    [[-10.0], [10.0]]
+    """
+
+    penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
+    accepts_sparse: ClassVar[bool] = True
+
+    n_units: int
+    weights_initializer: Initializer
+    biases_initializer: Initializer
+
+    def __init__(
+        self,
+        n_units: int,
+        input_shape: Shape | None = None,
+        *,
+        weights_initializer: str | Initializer = "glorot_uniform",
+        biases_initializer: str | Initializer = "zeros",
+    ) -> None:
+        if n_units != int(n_units) or n_units < 1:
+            raise InvalidInputError(f"A DenseLayer cannot have {n_units} units; give a whole number >= 1.")
+        self.n_units = int(n_units)
+        self.weights_initializer = INITIALIZERS.create(weights_initializer)
+        self.biases_initializer = INITIALIZERS.create(biases_initializer)
+        if input_shape is not None:
+            self.set_input_shape(input_shape)
+
+    @property
+    def weights(self) -> Array:
+        """W, shape (inputs, units); assigning copies the values in."""
+        return self._parameter("weights")
+
+    @weights.setter
+    def weights(self, values: Array) -> None:
+        self.set_parameter("weights", values)
+
+    @property
+    def biases(self) -> Array:
+        """b, shape (units,); assigning copies the values in."""
+        return self._parameter("biases")
+
+    @biases.setter
+    def biases(self, values: Array) -> None:
+        self.set_parameter("biases", values)
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the layer how many inputs a row has: ``(n_inputs,)``."""
+        if len(shape) != 1:
+            raise InvalidInputError(f"A DenseLayer takes rows of shape (n_inputs,), not {tuple(shape)}; flatten them.")
+        super().set_input_shape(shape)
+
+    def output_shape(self) -> Shape:
+        """Return ``(n_units,)``."""
+        return (self.n_units,)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of W and b."""
+        return {"weights": (self.input_shape()[0], self.n_units), "biases": (self.n_units,)}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Draw W and b from their initialisers."""
+        for name, initializer in (("weights", self.weights_initializer), ("biases", self.biases_initializer)):
+            self.parameter_views[name][...] = initializer(self.parameter_shapes()[name], rng)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``z = a W + b``."""
+        inputs = self._accept(inputs)
+        output = self._array_for("output", (inputs.shape[0], self.n_units), training)
+        if is_sparse(inputs):
+            kernels.csr_matmul(inputs.data, inputs.indices, inputs.indptr, self.weights, output)
+        else:
+            np.matmul(inputs, self.weights, out=output)
+        kernels.add_bias(output, self.biases)
+        if training:
+            self.input, self.output = inputs, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write ``dL/dW = a^T e`` and ``dL/db``; return ``dL/da = e W^T``."""
+        error = self._accept_error(output_error)
+        if is_sparse(self.input):
+            a = self.input
+            kernels.csr_transposed_matmul(a.data, a.indices, a.indptr, error, self.gradient_views["weights"])
+        else:
+            np.matmul(self.input.T, error, out=self.gradient_views["weights"])
+        kernels.sum_rows(error, self.gradient_views["biases"])
+        if not self.needs_input_error:
+            return None
+        return np.matmul(error, self.weights.T, out=self._buffer("input_error", (len(error), self.input_shape()[0])))
+
+    def _parameter(self, name: str) -> Array:
+        if name not in self.parameter_views:
+            self.input_shape()  # says what is missing when that is the reason
+            self.initialize()
+        return self.parameter_views[name]

@@ -1,0 +1,49 @@
+"""Gradient descent: plain, with momentum, with Nesterov's look-ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from chainrule import kernels
+from chainrule.optimizer.base import Optimizer, check_setting
+from chainrule.types import Array
+
+__all__ = ["SGD"]
+
+
+@final
+@dataclass(eq=False)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, in PyTorch's form.
+
+    ``retained = momentum * retained + gradient``, then ``w -= learning_rate * retained``; with ``nesterov``,
+    ``w -= learning_rate * (gradient + momentum * retained)`` (Sutskever et al. 2013).
+
+    >>> SGD(learning_rate=0.5).update([1.0, 2.0], [1.0, 1.0]).tolist()
+    [0.5, 1.5]
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_setting(self, "momentum", 0, 1)
+
+    @property
+    def retained_gradient(self) -> Array | None:
+        """``momentum * retained_gradient + gradient`` of the last step; None before the first."""
+        return self.state.get("retained_gradient")
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the retained gradient, zero."""
+        return {"retained_gradient": np.zeros(size, dtype)}
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        retained = self.state["retained_gradient"]
+        kernels.momentum_descent(weights, gradient, retained, learning_rate, self.momentum, self.nesterov)

@@ -1,0 +1,78 @@
+"""All trainable numbers of a network in one flat vector, and the named views that the layers hold of it.
+
+Order: every penalised parameter first (the weight matrices), then the rest (biases, scales), so that penalties and
+weight decay act on one slice with no mask. The gradients lie in a second vector of the same layout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chainrule.types import Array, Shape
+
+__all__ = ["ParameterBlock", "ParameterVector"]
+
+
+@dataclass(frozen=True)
+class ParameterBlock:
+    """One named parameter of one layer: where it lies in the vector and what shape it has."""
+
+    layer: int
+    name: str
+    shape: Shape
+    penalized: bool
+    start: int = 0
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    def view(self, vector: Array) -> Array:
+        """Return this block of ``vector`` in its own shape, sharing the memory."""
+        return vector[self.start : self.start + self.size].reshape(self.shape)
+
+
+class ParameterVector:
+    """The values and the gradients of a set of parameter blocks.
+
+    Attributes
+    ----------
+    values, gradients
+        Two contiguous vectors of ``size`` elements.
+    blocks
+        The blocks in the order of the vector; block ``k`` starts where block ``k - 1`` ends.
+    n_penalized
+        The length of the leading slice that penalties and weight decay act on.
+    """
+
+    def __init__(self, blocks: Sequence[ParameterBlock], dtype: np.dtype) -> None:
+        ordered = [block for block in blocks if block.penalized] + [block for block in blocks if not block.penalized]
+        placed: list[ParameterBlock] = []
+        start = 0
+        for block in ordered:
+            placed.append(ParameterBlock(block.layer, block.name, block.shape, block.penalized, start))
+            start += block.size
+        self.blocks = tuple(placed)
+        self.n_penalized = sum(block.size for block in placed if block.penalized)
+        self.values: Array = np.zeros(start, dtype)
+        self.gradients: Array = np.zeros(start, dtype)
+
+    @property
+    def size(self) -> int:
+        """The number of trainable parameters."""
+        return self.values.size
+
+    @property
+    def penalized_values(self) -> Array:
+        """The slice of the values that penalties act on."""
+        return self.values[: self.n_penalized]
+
+    @property
+    def penalized_gradients(self) -> Array:
+        """The slice of the gradients that penalties act on."""
+        return self.gradients[: self.n_penalized]

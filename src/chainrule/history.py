@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["History"]
 
@@ -22,8 +22,10 @@ class History(Mapping[str, list[float]]):
     0.25
     """
 
-    def __init__(self, columns: Mapping[str, list[float]] | None = None) -> None:
-        self._columns: dict[str, list[float]] = {name: list(values) for name, values in (columns or {}).items()}
+    def __init__(self, columns: Mapping[str, Sequence[float | None]] | None = None) -> None:
+        self._columns: dict[str, list[float]] = {
+            name: [math.nan if value is None else value for value in values] for name, values in (columns or {}).items()
+        }
 
     def __getitem__(self, name: str) -> list[float]:
         return self._columns[name]
@@ -63,6 +65,6 @@ class History(Mapping[str, list[float]]):
         ]
         return "\n".join(lines) + "\n"
 
-    def to_dict(self) -> dict[str, list[float]]:
-        """Return a plain dictionary of lists."""
-        return {name: list(values) for name, values in self._columns.items()}
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """Return a plain dictionary of lists, with None for NaN, as JSON wants it; the constructor takes it back."""
+        return {name: [None if math.isnan(v) else v for v in values] for name, values in self._columns.items()}

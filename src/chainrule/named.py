@@ -60,9 +60,13 @@ class Registry(Generic[Piece]):
             given = self.find(given)
         if isinstance(given, type) and issubclass(given, self.base):
             known = inspect.signature(given).parameters
-            return given(**{key: value for key, value in settings.items() if value is not None and key in known})
+            created: Piece = given(
+                **{key: value for key, value in settings.items() if value is not None and key in known}
+            )
+            return created
         if isinstance(given, self.base):
-            return given
+            instance: Piece = given
+            return instance
         raise InvalidInputError(
             f"{given!r} is no {self.kind}; give a {self.base.__name__}, its class, or one of the names: "
             f"{', '.join(self.names())}."

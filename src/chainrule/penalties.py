@@ -15,7 +15,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.named import Registry
 from chainrule.types import Array
 
-__all__ = ["L1", "L1L2", "L2", "PENALTIES", "Penalty"]
+__all__ = ["L1", "L1L2", "L2", "PENALTIES", "Penalty", "choose_penalty"]
 
 
 class Penalty(ABC):
@@ -90,3 +90,14 @@ class L1L2(Penalty):
 
 
 PENALTIES: Registry[Penalty] = Registry("penalty", Penalty, {"l1": L1, "l2": L2, "l1l2": L1L2})
+
+
+def choose_penalty(given: str | Penalty | None, l1: float, l2: float) -> Penalty | None:
+    """Return the penalty given, or the one with these rates; None without either."""
+    if given is not None:
+        if l1 or l2:
+            raise InvalidInputError("Give either a penalty or the rates l1 and l2, not both.")
+        return PENALTIES.create(given)
+    if l1 and l2:
+        return L1L2(l1, l2)
+    return L1(l1) if l1 else L2(l2) if l2 else None

@@ -22,4 +22,4 @@ Inputs: TypeAlias = Any
 
 def is_sparse(inputs: Inputs) -> bool:
     """Tell whether ``inputs`` is a SciPy sparse matrix or array, without importing SciPy."""
-    return hasattr(inputs, "indptr") and hasattr(inputs, "tocsr")
+    return hasattr(inputs, "tocsr")

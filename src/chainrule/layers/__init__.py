@@ -4,5 +4,36 @@ from __future__ import annotations
 
 from chainrule.layers.base import Layer
 from chainrule.layers.dense import DenseLayer
+from chainrule.layers.dropout import DropoutLayer, GaussianNoiseLayer
+from chainrule.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
+from chainrule.layers.reshape import FlattenLayer
+from chainrule.layers.scaling import InputScalingLayer, StandardizationLayer
+from chainrule.named import Registry
 
-__all__ = ["DenseLayer", "Layer"]
+__all__ = [
+    "LAYERS",
+    "BatchNormalizationLayer",
+    "DenseLayer",
+    "DropoutLayer",
+    "FlattenLayer",
+    "GaussianNoiseLayer",
+    "InputScalingLayer",
+    "Layer",
+    "LayerNormalizationLayer",
+    "StandardizationLayer",
+]
+
+LAYERS: Registry[Layer] = Registry(
+    "layer",
+    Layer,
+    {
+        "dense": DenseLayer,
+        "dropout": DropoutLayer,
+        "gaussian_noise": GaussianNoiseLayer,
+        "batch_normalization": BatchNormalizationLayer,
+        "layer_normalization": LayerNormalizationLayer,
+        "input_scaling": InputScalingLayer,
+        "standardization": StandardizationLayer,
+        "flatten": FlattenLayer,
+    },
+)

@@ -10,13 +10,14 @@ dL/d(parameter) into its gradient arrays, and hands dL/d(input) back: the chain 
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError, NotBuiltError
-from chainrule.types import Array, Inputs, Shape, is_sparse
+from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["Layer"]
 
@@ -38,8 +39,10 @@ class Layer(ABC):
         Whether backward must work out dL/d(input); a network switches it off where nobody would use it.
     """
 
+    # What a subclass may say of its kind: which parameters penalties act on, and what inputs it takes.
     penalized_parameters: ClassVar[tuple[str, ...]] = ()
     accepts_sparse: ClassVar[bool] = False
+    takes_vectors_only: ClassVar[bool] = False
 
     input: Inputs
     output: Array | None
@@ -77,7 +80,7 @@ class Layer(ABC):
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Fill the gradient views from dL/d(output) of the last training batch and return dL/d(input).
 
-        Returns None when ``needs_input_error`` is off.
+        Returns None when ``needs_input_error`` is off. (A layer without parameters need not look: nobody asks it then.)
         """
 
     def output_shape(self) -> Shape:
@@ -95,16 +98,43 @@ class Layer(ABC):
     def draw_parameters(self, rng: np.random.Generator) -> None:  # noqa: B027  (most layers have nothing to draw)
         """Write first values into ``parameter_views`` and ``state``, which already have their shapes."""
 
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradient of every row of the last training batch by itself, for Levenberg-Marquardt.
+
+        ``jacobian[name]`` has shape (rows, *shape of the parameter); its row i becomes the derivative of
+        ``sum(output_error[i] * output[i])``. Summed over the rows, it is the gradient of
+        :meth:`backward_propagation`. A layer that mixes the rows of a batch has no such thing.
+        """
+        if self.parameter_shapes():
+            raise InvalidInputError(
+                f"{self.layer_name()} cannot give the gradients of single rows, which Levenberg-Marquardt needs; use "
+                "another optimizer or leave this layer out."
+            )
+
     # What follows from it ------------------------------------------------------------------------------------------
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layer the shape of one input row, e.g. ``(n_features,)``."""
-        shape = tuple(int(size) for size in shape)
-        if not shape or min(shape) < 1:
+        """Tell the layer the shape of one input row, e.g. ``(n_features,)``.
+
+        A shape other than before makes the layer forget what it has learnt, which would no longer fit.
+        """
+        try:
+            sizes = tuple(operator.index(size) for size in shape)
+        except TypeError:
+            sizes = ()
+        if not sizes or min(sizes) < 1:
             raise InvalidInputError(
-                f"The input shape of {self.layer_name()} is {shape}; give one size >= 1 a dimension."
+                f"The input shape of {self.layer_name()} is {shape!r}; give a tuple with one whole number >= 1 a "
+                "dimension, such as (8,)."
             )
-        self._input_shape = shape
+        if self.takes_vectors_only and len(sizes) != 1:
+            raise InvalidInputError(
+                f"{self.layer_name()} takes rows of shape (n_features,), not {sizes}; put a FlattenLayer before it."
+            )
+        if self._input_shape not in (None, sizes):
+            self.parameter_views, self.state = {}, {}
+            self._forget_training()
+        self._input_shape = sizes
 
     def input_shape(self) -> Shape:
         """Return the shape of one input row."""
@@ -130,10 +160,11 @@ class Layer(ABC):
 
     def initialize(self, rng: np.random.Generator | None = None) -> None:
         """Draw fresh parameters and reset the state; without ``rng`` they differ at every call."""
-        if self.parameter_views.keys() != self.parameter_shapes().keys():
+        if not self._fit(self.parameter_views, self.parameter_shapes()):
             self.parameter_views = {n: np.zeros(shape, self.dtype) for n, shape in self.parameter_shapes().items()}
             self.gradient_views = {name: np.zeros_like(values) for name, values in self.parameter_views.items()}
-        self.state = {name: np.zeros(shape, self.dtype) for name, shape in self.state_shapes().items()}
+        if not self._fit(self.state, self.state_shapes()):
+            self.state = {name: np.zeros(shape, self.dtype) for name, shape in self.state_shapes().items()}
         self.draw_parameters(rng if rng is not None else np.random.default_rng())
 
     def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
@@ -141,29 +172,55 @@ class Layer(ABC):
         for name, values in self.parameter_views.items():
             parameters[name][...] = values
         self.parameter_views, self.gradient_views = parameters, gradients
+        self.state = {name: values.astype(self.dtype, copy=False) for name, values in self.state.items()}
 
     def set_parameter(self, name: str, values: Any) -> None:
         """Copy ``values`` into the parameter ``name``."""
-        if name not in self.parameter_views:
-            self.input_shape()  # says what is missing when that is the reason
-            self.initialize()
-        target, given = self.parameter_views[name], np.asarray(values, dtype=self.dtype)
-        if given.shape != target.shape:
-            raise InvalidInputError(
-                f"The {name} of {self.layer_name()} have shape {target.shape}; the values given have {given.shape}."
-            )
-        target[...] = given
+        self._copy_into(self._parameter(name), name, values)
+
+    def set_state(self, name: str, values: Any) -> None:
+        """Copy ``values`` into the state ``name``."""
+        self._copy_into(self._state(name), name, values)
 
     # For the layers themselves ---------------------------------------------------------------------------------------
 
+    def _parameter(self, name: str) -> Array:
+        """Return the parameter ``name``; a layer that stands alone draws its parameters when first asked for one."""
+        if name not in self.parameter_views:
+            self.initialize()
+        return self.parameter_views[name]
+
+    def _state(self, name: str) -> Array:
+        """Return the state ``name``, in the same way."""
+        if name not in self.state:
+            self.initialize()
+        return self.state[name]
+
+    def _copy_into(self, target: Array, name: str, values: Any) -> None:
+        given = np.asarray(values, dtype=self.dtype)
+        if given.shape != target.shape:
+            raise InvalidInputError(
+                f"The {name} of {self.layer_name()} must have shape {target.shape}; the values given have shape "
+                f"{given.shape}."
+            )
+        target[...] = given
+
+    def _fit(self, arrays: dict[str, Array], shapes: dict[str, Shape]) -> bool:
+        """Tell whether these arrays have these names and shapes and the layer's type."""
+        found = {name: (values.shape, values.dtype) for name, values in arrays.items()}
+        return found == {name: (shape, self.dtype) for name, shape in shapes.items()}
+
     def _accept(self, inputs: Inputs) -> Inputs:
         """Return the batch as a contiguous array of the layer's type (or CSR), or say what is wrong with it."""
-        if is_sparse(inputs):
+        if hasattr(inputs, "tocsr"):
             if not self.accepts_sparse:
                 raise InvalidInputError(
                     f"{self.layer_name()} cannot take a sparse matrix; let a DenseLayer be the first layer, or give "
                     "a dense array (inputs.toarray())."
                 )
+            inputs = inputs.tocsr()  # itself, where it is CSR already
+            if inputs.dtype != self.dtype:
+                inputs = inputs.astype(self.dtype)
         else:
             inputs = np.ascontiguousarray(inputs, dtype=self.dtype)
         if inputs.ndim < 2 or inputs.shape[1:] != self.input_shape():

@@ -36,6 +36,7 @@ class DenseLayer(Layer):
 
     penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
     accepts_sparse: ClassVar[bool] = True
+    takes_vectors_only: ClassVar[bool] = True
 
     n_units: int
     weights_initializer: Initializer
@@ -49,8 +50,8 @@ class DenseLayer(Layer):
         weights_initializer: str | Initializer = "glorot_uniform",
         biases_initializer: str | Initializer = "zeros",
     ) -> None:
-        if n_units != int(n_units) or n_units < 1:
-            raise InvalidInputError(f"A DenseLayer cannot have {n_units} units; give a whole number >= 1.")
+        if not isinstance(n_units, (int, float, np.number)) or n_units < 1 or n_units % 1 != 0:
+            raise InvalidInputError(f"A DenseLayer cannot have {n_units!r} units; give a whole number >= 1.")
         self.n_units = int(n_units)
         self.weights_initializer = INITIALIZERS.create(weights_initializer)
         self.biases_initializer = INITIALIZERS.create(biases_initializer)
@@ -74,12 +75,6 @@ class DenseLayer(Layer):
     @biases.setter
     def biases(self, values: Array) -> None:
         self.set_parameter("biases", values)
-
-    def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layer how many inputs a row has: ``(n_inputs,)``."""
-        if len(shape) != 1:
-            raise InvalidInputError(f"A DenseLayer takes rows of shape (n_inputs,), not {tuple(shape)}; flatten them.")
-        super().set_input_shape(shape)
 
     def output_shape(self) -> Shape:
         """Return ``(n_units,)``."""
@@ -120,8 +115,9 @@ class DenseLayer(Layer):
             return None
         return np.matmul(error, self.weights.T, out=self._buffer("input_error", (len(error), self.input_shape()[0])))
 
-    def _parameter(self, name: str) -> Array:
-        if name not in self.parameter_views:
-            self.input_shape()  # says what is missing when that is the reason
-            self.initialize()
-        return self.parameter_views[name]
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Row i: ``dL_i/dW = a_i e_i^T`` (an outer product) and ``dL_i/db = e_i``."""
+        error = self._accept_error(output_error)
+        a = self.input.toarray() if is_sparse(self.input) else self.input
+        np.multiply(a[:, :, None], error[:, None, :], out=jacobian["weights"])
+        jacobian["biases"][...] = error

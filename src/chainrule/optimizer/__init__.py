@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from chainrule.errors import InvalidInputError
 from chainrule.named import Registry
-from chainrule.optimizer.adaptive import Adam
-from chainrule.optimizer.base import Optimizer
+from chainrule.optimizer.adam import Adam, AdamW, NAdam, RAdam
+from chainrule.optimizer.adaptive import Adadelta, AdaGrad, Lion, RMSprop
+from chainrule.optimizer.base import Objective, ObjectiveOptimizer, Optimizer
 from chainrule.optimizer.first_order import SGD
+from chainrule.optimizer.lbfgs import LBFGS
+from chainrule.optimizer.levenberg_marquardt import LevenbergMarquardt
+from chainrule.optimizer.muon import Muon
+from chainrule.optimizer.resilient import Quickprop, Rprop
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "Optimizer"]
+__all__ = [
+    "LBFGS",
+    "OPTIMIZERS",
+    "SGD",
+    "AdaGrad",
+    "Adadelta",
+    "Adam",
+    "AdamW",
+    "LevenbergMarquardt",
+    "Lion",
+    "Muon",
+    "NAdam",
+    "Objective",
+    "ObjectiveOptimizer",
+    "Optimizer",
+    "Quickprop",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "own_optimizer",
+]
 
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", Optimizer, {"sgd": SGD, "adam": Adam})
+OPTIMIZERS: Registry[Optimizer] = Registry(
+    "optimizer",
+    Optimizer,
+    {
+        "sgd": SGD,
+        "adagrad": AdaGrad,
+        "rmsprop": RMSprop,
+        "adam": Adam,
+        "adamw": AdamW,
+        "nadam": NAdam,
+        "radam": RAdam,
+        "adadelta": Adadelta,
+        "lion": Lion,
+        "muon": Muon,
+        "rprop": Rprop,
+        "quickprop": Quickprop,
+        "lbfgs": LBFGS,
+        "levenberg_marquardt": LevenbergMarquardt,
+    },
+)
+
+
+def own_optimizer(given: str | type[Optimizer] | Optimizer, **settings: float | None) -> Optimizer:
+    """Return an optimizer of the network's own, with the settings that were given besides."""
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    optimizer = OPTIMIZERS.create(given).fresh()
+    for name in chosen:
+        if not hasattr(optimizer, name):
+            raise InvalidInputError(f"{type(optimizer).__name__} has no {name}; leave {name} out.")
+    return dataclasses.replace(optimizer, **chosen) if chosen else optimizer  # type: ignore[type-var]

@@ -1,55 +1,147 @@
-"""Methods that give every parameter a step size of its own."""
+"""Methods that give every parameter a step size of its own, from the gradients it has seen, or only their signs."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
 from chainrule import kernels
-from chainrule.optimizer.base import Optimizer, check_setting
+from chainrule.optimizer.base import Optimizer, check_choice, check_setting
 from chainrule.types import Array
 
-__all__ = ["Adam"]
+__all__ = ["AdaGrad", "Adadelta", "Lion", "RMSprop"]
 
 
 @final
 @dataclass(eq=False)
-class Adam(Optimizer):
-    """Adaptive moment estimation (Kingma and Ba 2015, algorithm 1).
+class AdaGrad(Optimizer):
+    """Steps that shrink with all the gradients seen so far (Duchi, Hazan and Singer 2011).
 
-    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon).
+    total += g^2;  w -= rate * g / (sqrt(total) + epsilon).
+
+    ``initial_total`` is where the totals start (PyTorch's ``initial_accumulator_value``).
     """
 
-    learning_rate: float = 0.001
-    beta1: float = 0.9
-    beta2: float = 0.999
+    learning_rate: float = 0.01
+    epsilon: float = 1e-10
+    initial_total: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_setting(self, "epsilon", 0, open_low=True)
+        check_setting(self, "initial_total", 0)
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the totals of the squared gradients."""
+        return {"total": np.full(size, self.initial_total, dtype)}
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        kernels.adagrad(weights, gradient, self.state["total"], learning_rate, self.epsilon)
+
+
+@final
+@dataclass(eq=False)
+class RMSprop(Optimizer):
+    """Steps divided by a running root mean square of the gradient (Tieleman and Hinton 2012, lecture 6.5).
+
+    v = alpha v + (1 - alpha) g^2;  move = g / (sqrt(v) + epsilon);  w -= rate * move.
+
+    With ``centered``, the running mean m of g is taken off: sqrt(v - m^2) instead of sqrt(v) (Graves 2013, equation
+    40). With ``momentum``, retained = momentum * retained + move, and w -= rate * retained. The settings and their
+    defaults are PyTorch's; Keras calls ``alpha`` rho.
+    """
+
+    learning_rate: float = 0.01
+    alpha: float = 0.99
     epsilon: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_setting(self, "alpha", 0, 1)
+        check_setting(self, "epsilon", 0, open_low=True)
+        check_setting(self, "momentum", 0, 1)
+        check_choice(self, "centered", (False, True))
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the running averages and the retained moves, zero; those that the settings leave out stay zero."""
+        return {name: np.zeros(size, dtype) for name in ("square", "mean", "retained")}
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        kernels.rmsprop(
+            weights,
+            gradient,
+            self.state["square"],
+            self.state["mean"],
+            self.state["retained"],
+            learning_rate,
+            self.alpha,
+            self.epsilon,
+            self.momentum,
+            self.centered,
+        )
+
+
+@final
+@dataclass(eq=False)
+class Adadelta(Optimizer):
+    """Steps in the parameters' own units, with no rate to choose (Zeiler 2012, algorithm 1).
+
+    v = rho v + (1 - rho) g^2;  move = g * sqrt(u + epsilon) / sqrt(v + epsilon);  u = rho u + (1 - rho) move^2;
+    w -= rate * move.  The paper's rate is 1.
+    """
+
+    learning_rate: float = 1.0
+    rho: float = 0.9
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_setting(self, "rho", 0, 1)
+        check_setting(self, "epsilon", 0, open_low=True)
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the running mean squares of the gradients and of the moves, zero."""
+        return {"square": np.zeros(size, dtype), "square_move": np.zeros(size, dtype)}
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        square, square_move = self.state["square"], self.state["square_move"]
+        kernels.adadelta(weights, gradient, square, square_move, learning_rate, self.rho, self.epsilon)
+
+
+@final
+@dataclass(eq=False)
+class Lion(Optimizer):
+    """Steps of one size, by the sign of a momentum (Chen et al. 2023, Symbolic Discovery, algorithm 2).
+
+    c = b1 m + (1 - b1) g;  w -= rate * (sign(c) + weight_decay * w);  m = b2 m + (1 - b2) g.
+
+    The decay acts on the penalised slice only. Rates 3 to 10 times below Adam's work best.
+    """
+
+    learning_rate: float = 0.0001
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         check_setting(self, "learning_rate", 0, open_low=True)
         check_setting(self, "beta1", 0, 1)
         check_setting(self, "beta2", 0, 1)
-        check_setting(self, "epsilon", 0, open_low=True)
+        check_setting(self, "weight_decay", 0)
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return both moments, zero, and the number of steps taken."""
-        return {"mean": np.zeros(size, dtype), "square": np.zeros(size, dtype), "steps": np.zeros(1, np.int64)}
+        """Return the momentum, zero."""
+        return {"mean": np.zeros(size, dtype)}
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Take one step in place."""
-        self.state["steps"] += 1
-        t = int(self.state["steps"][0])
-        kernels.adam(
-            weights,
-            gradient,
-            self.state["mean"],
-            self.state["square"],
-            self.beta1,
-            self.beta2,
-            learning_rate / (1 - self.beta1**t),
-            math.sqrt(1 - self.beta2**t),
-            self.epsilon,
-        )
+        n, mean = self.n_penalized, self.state["mean"]
+        for part, decay in ((slice(n), learning_rate * self.weight_decay), (slice(n, None), 0.0)):
+            kernels.lion(weights[part], gradient[part], mean[part], learning_rate, self.beta1, self.beta2, decay)

@@ -3,14 +3,18 @@
 An optimizer's settings are dataclass fields and are never changed by training. What it accumulates lives in
 :attr:`Optimizer.state`, arrays by name, so that it can be saved and resumed bit for bit. The learning rate of a step
 is passed in by the training loop, which knows the schedule; by hand it defaults to the setting.
+
+Most methods need nothing but a gradient: :class:`Optimizer`. A few ask for the objective at points of their own
+choosing, or for its residuals: :class:`ObjectiveOptimizer`, which asks an :class:`Objective`.
 """
 
 from __future__ import annotations
 
 import copy
+import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -18,7 +22,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
 
-__all__ = ["Optimizer", "check_setting"]
+__all__ = ["Objective", "ObjectiveOptimizer", "Optimizer", "check_choice", "check_count", "check_setting"]
 
 
 class Optimizer(ABC):
@@ -30,19 +34,34 @@ class Optimizer(ABC):
         The step size; each class says what it means by it.
     state
         What the optimizer accumulates, arrays by name; empty before the first update.
+    blocks
+        Where the vector's parameters lie and what shape they have; see :meth:`set_layout`.
+    loss
+        The objective at the weights of the next update; whoever trains sets it where ``needs_loss``, None elsewhere.
     full_batch
         Whether the method is made for the gradient of all rows at once (Rprop, Quickprop, L-BFGS, Levenberg-Marquardt).
+    needs_loss
+        Whether :attr:`loss` has to be set before every update.
     """
 
     full_batch: ClassVar[bool] = False
+    needs_loss: ClassVar[bool] = False
 
     learning_rate: float
     state: dict[str, Array]
+    blocks: tuple[ParameterBlock, ...]
+    loss: float | None
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         self = super().__new__(cls)
-        self.state = {}
+        self._forget()
         return self
+
+    def _forget(self) -> None:
+        self.state = {}
+        self.blocks = ()
+        self.loss = None
+        self._checked: tuple[dict[str, Array], int, np.dtype[Any]] | None = None
 
     @abstractmethod
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
@@ -60,35 +79,182 @@ class Optimizer(ABC):
         """
         if not isinstance(weights, np.ndarray) or weights.dtype not in (np.float32, np.float64):
             weights = np.array(weights, dtype=np.float64)
-        gradient = np.ascontiguousarray(gradient, dtype=weights.dtype)
+        gradient = np.ascontiguousarray(gradient, dtype=weights.dtype).reshape(np.shape(gradient))
         if weights.shape != gradient.shape:
             raise InvalidInputError(f"The weights have shape {weights.shape} and their gradient {gradient.shape}.")
         if not weights.flags.c_contiguous:
             weights[...] = self.update(np.ascontiguousarray(weights), gradient, learning_rate)
             return weights
-        if not self.state:
-            self.state = self.allocate_state(weights.size, weights.dtype)
-        rate = self.learning_rate if learning_rate is None else learning_rate
+        self._prepare(weights)
+        rate = float(self.learning_rate if learning_rate is None else learning_rate)
         self.step(weights.reshape(-1), gradient.reshape(-1), rate)
         return weights
 
-    def set_layout(self, blocks: Sequence[ParameterBlock]) -> None:  # noqa: B027  (only Muon needs it)
-        """Learn which slices of the vector are matrices; only methods that look at shapes need it."""
+    def set_layout(self, blocks: Sequence[ParameterBlock]) -> None:
+        """Learn which slices of the vector are matrices and which are penalised; decay and Muon ask for it.
+
+        By hand, without a layout, the array of the first update is taken as one penalised parameter of its own shape.
+        """
+        self.blocks = tuple(blocks)
+
+    @property
+    def n_penalized(self) -> int:
+        """The length of the leading slice of the vector that weight decay acts on."""
+        return sum(block.size for block in self.blocks if block.penalized)
+
+    def restore_state(self, state: Mapping[str, Array], size: int, dtype: np.dtype[Any]) -> None:
+        """Take copies of ``state``, read from a file, for a vector of ``size`` parameters; refuse what does not fit."""
+        self._check_state(state, size, dtype)
+        self.state = {name: np.array(array, order="C") for name, array in state.items()}
 
     def fresh(self) -> Self:
         """Return a copy with the same settings and no state, so that two networks never share one."""
         twin = copy.copy(self)
-        twin.state = {}
+        twin._forget()
         return twin
+
+    def _prepare(self, weights: Array) -> None:
+        """Allocate the state on the first call; make sure on later ones that it fits, for kernels check no bounds."""
+        size, dtype = weights.size, weights.dtype
+        checked = self._checked
+        if checked is not None and checked[0] is self.state and checked[1] == size and checked[2] == dtype:
+            return
+        if not self.blocks:
+            self.set_layout((ParameterBlock(0, "weights", weights.shape, penalized=True),))
+        if sum(block.size for block in self.blocks) != size:
+            raise InvalidInputError(
+                f"This {type(self).__name__} steps {sum(block.size for block in self.blocks)} parameters and was given "
+                f"{size}; give every array an optimizer of its own, made by fresh()."
+            )
+        if self.state:
+            self._check_state(self.state, size, dtype)
+        else:
+            self.state = self.allocate_state(size, dtype)
+        self._checked = (self.state, size, dtype)
+
+    def _check_state(self, state: Mapping[str, Array], size: int, dtype: np.dtype[Any]) -> None:
+        name = type(self).__name__
+        expected = self.allocate_state(size, dtype)
+        if set(state) != set(expected):
+            raise InvalidInputError(
+                f"The state of {name} has the arrays {sorted(state)}; it needs {sorted(expected)}. "
+                f"Is it another optimizer's?"
+            )
+        for key, like in expected.items():
+            if state[key].shape != like.shape or state[key].dtype != like.dtype:
+                raise InvalidInputError(
+                    f"The array '{key}' in the state of {name} is {state[key].dtype} {state[key].shape}; "
+                    f"{size} parameters of type {dtype} need {like.dtype} {like.shape}."
+                )
+
+
+class Objective(Protocol):
+    """What a second-order method may ask of the training session: the objective over all rows, at weights it tries.
+
+    ``weights`` is a flat vector like the network's own. The arrays that come back may be buffers that the next call
+    writes over, and the objective may do its trials in the very vector that is being minimised: a method copies what it
+    keeps, and puts its result in place at the end. An iteration begins where the one before ended, so an objective that
+    remembers its last answer saves an evaluation.
+    """
+
+    @property
+    def l2_rate(self) -> float:
+        """The rate r of the penalty r / 2 * sum w^2 on the penalised slice; 0 without one. Other penalties: an error.
+
+        Only :meth:`residuals_and_jacobian` leaves the penalty out, so only Levenberg-Marquardt asks for it.
+        """
+        ...
+
+    def value_and_gradient(self, weights: Array) -> tuple[float, Array]:
+        """Return mean loss + penalty, and its gradient."""
+        ...
+
+    def residuals_and_jacobian(self, weights: Array) -> tuple[Array, Array] | Iterable[tuple[Array, Array]]:
+        """Return the residuals r, (m,), and J = dr/dw, (m, p); or yield such pairs for one block of rows after another.
+
+        In blocks, J need never fit into memory as one. The residuals are weighted and scaled so that, over all blocks,
+        mean loss = r.r and its gradient = 2 J^T r; only the mean squared error has them.
+        """
+        ...
+
+
+class ObjectiveOptimizer(Optimizer):
+    """Base class of the methods that ask for the objective themselves; one call of :meth:`minimize` is one iteration.
+
+    ``state["converged"]`` is 1 once there is nothing left to gain.
+    """
+
+    full_batch: ClassVar[bool] = True
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last iteration found no way down, or a gradient that is zero to within the tolerance."""
+        flag = self.state.get("converged")
+        return flag is not None and bool(flag[0])
+
+    def minimize(self, weights: Array, objective: Objective, learning_rate: float | None = None) -> float:
+        """Do one iteration on the flat vector ``weights``, in place, and return the objective where it ends.
+
+        Never ends higher than it began: where no way down is found, or an error stops it, the weights are as they were.
+        """
+        if weights.ndim != 1 or not weights.flags.c_contiguous or weights.dtype not in (np.float32, np.float64):
+            raise InvalidInputError("The weights must be one contiguous vector of float32 or float64 numbers.")
+        self._prepare(weights)
+        rate = float(self.learning_rate if learning_rate is None else learning_rate)
+        end = start = weights.copy()
+        try:
+            end, value = self.iterate(start, objective, rate)
+        finally:
+            weights[...] = end
+        return value
+
+    @abstractmethod
+    def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
+        """Do one iteration from ``start``, which is left as it is; return where it ends, and the objective there."""
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Raise InvalidInputError: a gradient is not enough."""
+        raise InvalidInputError(
+            f"{type(self).__name__} needs the objective, not only a gradient; train a network with it, "
+            f"or call minimize(weights, objective)."
+        )
 
 
 def check_setting(
     optimizer: Optimizer, name: str, low: float, high: float = float("inf"), *, open_low: bool = False
 ) -> None:
-    """Raise InvalidInputError unless ``low <= value < high`` (or ``low < value`` with ``open_low``)."""
+    """Store a setting as a float; raise InvalidInputError unless it is within bounds.
+
+    The bounds are ``low <= value < high``, or ``low < value < high`` with ``open_low``.
+    """
     value = getattr(optimizer, name)
-    if not (value > low if open_low else value >= low) or not value < high:
+    known = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not known or not (value > low if open_low else value >= low) or not value < high:
         bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
             f" and below {high:g}" if high < float("inf") else ""
         )
-        raise InvalidInputError(f"The {name} of {type(optimizer).__name__} is {value}; it must be {bounds}.")
+        raise InvalidInputError(
+            f"The {name} of {type(optimizer).__name__} is {value!r}; it must be a finite number {bounds}."
+        )
+    # One type for every number: a kernel is compiled once, not again for momentum=0 or a NumPy scalar.
+    setattr(optimizer, name, float(value))
+
+
+def check_count(optimizer: Optimizer, name: str, low: int = 1) -> None:
+    """Raise InvalidInputError unless a setting is a whole number of at least ``low``."""
+    value: Any = getattr(optimizer, name)
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < low:
+        raise InvalidInputError(
+            f"The {name} of {type(optimizer).__name__} is {value!r}; it must be a whole number of at least {low}."
+        )
+    setattr(optimizer, name, int(value))
+
+
+def check_choice(optimizer: Optimizer, name: str, choices: Sequence[Any]) -> None:
+    """Raise InvalidInputError unless a setting is one of ``choices``."""
+    value = getattr(optimizer, name)
+    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
+        raise InvalidInputError(
+            f"The {name} of {type(optimizer).__name__} is {value!r}; it must be one of "
+            f"{', '.join(repr(choice) for choice in choices)}."
+        )

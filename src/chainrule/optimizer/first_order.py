@@ -8,7 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from chainrule import kernels
-from chainrule.optimizer.base import Optimizer, check_setting
+from chainrule.errors import InvalidInputError
+from chainrule.optimizer.base import Optimizer, check_choice, check_setting
 from chainrule.types import Array
 
 __all__ = ["SGD"]
@@ -22,6 +23,9 @@ class SGD(Optimizer):
     ``retained = momentum * retained + gradient``, then ``w -= learning_rate * retained``; with ``nesterov``,
     ``w -= learning_rate * (gradient + momentum * retained)`` (Sutskever et al. 2013).
 
+    Gradient descent is this with all rows in one batch, the momentum method this with ``momentum=0.9``, Nesterov's
+    this with ``momentum=0.9, nesterov=True``.
+
     >>> SGD(learning_rate=0.5).update([1.0, 2.0], [1.0, 1.0]).tolist()
     [0.5, 1.5]
     """
@@ -33,6 +37,9 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         check_setting(self, "learning_rate", 0, open_low=True)
         check_setting(self, "momentum", 0, 1)
+        check_choice(self, "nesterov", (False, True))
+        if self.nesterov and self.momentum == 0:
+            raise InvalidInputError("SGD with nesterov=True looks ahead along its momentum; give it one, such as 0.9.")
 
     @property
     def retained_gradient(self) -> Array | None:

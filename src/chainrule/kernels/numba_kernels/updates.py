@@ -7,7 +7,21 @@ import numpy as np
 from chainrule.kernels.numba_kernels.compile import compiled
 from chainrule.types import Array
 
-__all__ = ["adam", "momentum_descent"]
+__all__ = [
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamw",
+    "averaged_momentum",
+    "decayed_descent",
+    "lion",
+    "momentum_descent",
+    "nadam",
+    "quickprop",
+    "radam",
+    "rmsprop",
+    "rprop",
+]
 
 
 @compiled
@@ -21,6 +35,65 @@ def momentum_descent(
         r = momentum * retained[i] + g
         retained[i] = r
         weights[i] -= rate * (g + momentum * r if nesterov else r)
+
+
+@compiled
+def adagrad(weights: Array, gradient: Array, total: Array, rate: float, epsilon: float) -> None:
+    kind = weights.dtype.type
+    rate, epsilon = kind(rate), kind(epsilon)
+    for i in range(weights.size):
+        g = gradient[i]
+        t = total[i] + g * g
+        total[i] = t
+        weights[i] -= rate * g / (np.sqrt(t) + epsilon)
+
+
+@compiled
+def rmsprop(
+    weights: Array,
+    gradient: Array,
+    square: Array,
+    mean: Array,
+    retained: Array,
+    rate: float,
+    alpha: float,
+    epsilon: float,
+    momentum: float,
+    centered: bool,
+) -> None:
+    kind = weights.dtype.type
+    rate, a, c, epsilon, momentum = kind(rate), kind(alpha), kind(1 - alpha), kind(epsilon), kind(momentum)
+    zero = kind(0)
+    for i in range(weights.size):
+        g = gradient[i]
+        v = a * square[i] + c * g * g
+        square[i] = v
+        if centered:
+            m = a * mean[i] + c * g
+            mean[i] = m
+            v -= m * m
+            v = zero if v < zero else v
+        move = g / (np.sqrt(v) + epsilon)
+        if momentum > zero:
+            move += momentum * retained[i]
+            retained[i] = move
+        weights[i] -= rate * move
+
+
+@compiled
+def adadelta(
+    weights: Array, gradient: Array, square: Array, square_move: Array, rate: float, rho: float, epsilon: float
+) -> None:
+    kind = weights.dtype.type
+    rate, r, c, epsilon = kind(rate), kind(rho), kind(1 - rho), kind(epsilon)
+    for i in range(weights.size):
+        g = gradient[i]
+        v = r * square[i] + c * g * g
+        u = square_move[i]
+        move = g * np.sqrt(u + epsilon) / np.sqrt(v + epsilon)
+        square[i] = v
+        square_move[i] = r * u + c * move * move
+        weights[i] -= rate * move
 
 
 @compiled
@@ -45,3 +118,168 @@ def adam(
         mean[i] = m
         square[i] = v
         weights[i] -= step * m / (np.sqrt(v) * inverse_root + eps)
+
+
+@compiled
+def adamw(
+    weights: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    beta1: float,
+    beta2: float,
+    step_size: float,
+    root_correction: float,
+    epsilon: float,
+    decay: float,
+) -> None:
+    kind = weights.dtype.type
+    b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
+    step, inverse_root, eps, keep = kind(step_size), kind(1 / root_correction), kind(epsilon), kind(1 - decay)
+    for i in range(weights.size):
+        g = gradient[i]
+        m = b1 * mean[i] + c1 * g
+        v = b2 * square[i] + c2 * g * g
+        mean[i] = m
+        square[i] = v
+        weights[i] = keep * weights[i] - step * m / (np.sqrt(v) * inverse_root + eps)
+
+
+@compiled
+def nadam(
+    weights: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    beta1: float,
+    beta2: float,
+    gradient_step: float,
+    mean_step: float,
+    root_correction: float,
+    epsilon: float,
+) -> None:
+    kind = weights.dtype.type
+    b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
+    of_g, of_m, inverse_root, eps = kind(gradient_step), kind(mean_step), kind(1 / root_correction), kind(epsilon)
+    for i in range(weights.size):
+        g = gradient[i]
+        m = b1 * mean[i] + c1 * g
+        v = b2 * square[i] + c2 * g * g
+        mean[i] = m
+        square[i] = v
+        weights[i] -= (of_g * g + of_m * m) / (np.sqrt(v) * inverse_root + eps)
+
+
+@compiled
+def radam(
+    weights: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    beta1: float,
+    beta2: float,
+    step_size: float,
+    epsilon: float,
+    rectified: bool,
+) -> None:
+    kind = weights.dtype.type
+    b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
+    step, eps = kind(step_size), kind(epsilon)
+    for i in range(weights.size):
+        g = gradient[i]
+        m = b1 * mean[i] + c1 * g
+        v = b2 * square[i] + c2 * g * g
+        mean[i] = m
+        square[i] = v
+        weights[i] -= step * m / (np.sqrt(v) + eps) if rectified else step * m
+
+
+@compiled
+def lion(weights: Array, gradient: Array, mean: Array, rate: float, beta1: float, beta2: float, decay: float) -> None:
+    kind = weights.dtype.type
+    b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
+    rate, keep = kind(rate), kind(1 - decay)
+    for i in range(weights.size):
+        g = gradient[i]
+        m = mean[i]
+        weights[i] = keep * weights[i] - rate * np.sign(b1 * m + c1 * g)
+        mean[i] = b2 * m + c2 * g
+
+
+@compiled
+def averaged_momentum(gradient: Array, mean: Array, out: Array, momentum: float, nesterov: bool) -> None:
+    kind = mean.dtype.type
+    a, c = kind(momentum), kind(1 - momentum)
+    for i in range(mean.size):
+        g = gradient[i]
+        m = a * mean[i] + c * g
+        mean[i] = m
+        out[i] = c * g + a * m if nesterov else m
+
+
+@compiled
+def decayed_descent(weights: Array, direction: Array, rate: float, decay: float) -> None:
+    kind = weights.dtype.type
+    rate, keep = kind(rate), kind(1 - decay)
+    for i in range(weights.size):
+        weights[i] = keep * weights[i] - rate * direction[i]
+
+
+@compiled
+def rprop(
+    weights: Array,
+    gradient: Array,
+    previous: Array,
+    move: Array,
+    step_size: Array,
+    increase: float,
+    decrease: float,
+    smallest: float,
+    largest: float,
+    stay: bool,
+    take_back: bool,
+) -> None:
+    kind = weights.dtype.type
+    increase, decrease, smallest, largest = kind(increase), kind(decrease), kind(smallest), kind(largest)
+    zero, one = kind(0), kind(1)
+    for i in range(weights.size):
+        g = gradient[i]
+        sign = np.sign(g)
+        agreement = sign * np.sign(previous[i])
+        size = step_size[i] * (increase if agreement > zero else (decrease if agreement < zero else one))
+        size = min(max(size, smallest), largest)
+        step_size[i] = size
+        if stay and agreement < zero:
+            if take_back:
+                weights[i] -= move[i]
+            move[i] = zero
+            previous[i] = zero
+        else:
+            change = -sign * size
+            weights[i] += change
+            move[i] = change
+            previous[i] = g
+
+
+@compiled
+def quickprop(weights: Array, gradient: Array, previous: Array, move: Array, rate: float, growth: float) -> None:
+    kind = weights.dtype.type
+    shrink = kind(growth / (1 + growth))
+    rate, growth, zero = kind(rate), kind(growth), kind(0)
+    for i in range(weights.size):
+        g = gradient[i]
+        last = move[i]
+        change = -rate * g
+        if last != zero:
+            forward = np.sign(last)
+            slope = -forward * g
+            previous_slope = -forward * previous[i]
+            if not slope > zero:
+                change = zero
+            if slope > shrink * previous_slope:
+                change += growth * last
+            else:
+                change += slope / (previous_slope - slope) * last
+        move[i] = change
+        previous[i] = g
+        weights[i] += change

@@ -1,30 +1,17 @@
-"""Activation functions, each a layer of its own: f is applied to every element, and backward multiplies by f'.
-
-A user's own activation is a class with two methods, or a pair of functions:
-
->>> import numpy as np
->>> square = CustomActivation(lambda z: z**2, lambda z: 2 * z)
->>> square.activation_function(np.array([[3.0]])).tolist()
-[[9.0]]
-
-``chainrule.inspection.check_gradients`` tells whether the derivative is right.
-"""
+"""What every activation is: a layer that applies one function to its inputs."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar
 
 import numpy as np
 
 from chainrule import kernels
 from chainrule.layers.base import Layer
-from chainrule.named import Registry
 from chainrule.types import Array, Inputs
 
-__all__ = ["ACTIVATIONS", "ActivationLayer", "CustomActivation", "ReLUActivation", "SigmoidActivation"]
+__all__ = ["ActivationLayer", "KernelActivation"]
 
 
 class ActivationLayer(Layer):
@@ -51,8 +38,10 @@ class ActivationLayer(Layer):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return ``output_error * f'(input)``."""
+        """Return ``output_error * f'(input)``, or None when ``needs_input_error`` is off."""
         error = self._accept_error(output_error)
+        if not self.needs_input_error:
+            return None
         input_error = self._buffer("input_error", error.shape)
         assert self.output is not None  # _accept_error has seen to it
         self._pull_back(self.input, self.output, error, input_error)
@@ -75,14 +64,14 @@ class KernelActivation(ActivationLayer):
         z = np.ascontiguousarray(x, dtype=np.result_type(np.asarray(x), np.float32))
         out = np.empty_like(z)
         self._evaluate(z, out)
-        return out
+        return out.reshape(np.shape(x))
 
     def derivative(self, x: Array) -> Array:
         """Return f'(x), element by element."""
         z = np.ascontiguousarray(x, dtype=np.result_type(np.asarray(x), np.float32))
         out = np.empty_like(z)
         self._pull_back(z, self.activation_function(z), np.ones_like(z), out)
-        return out
+        return out.reshape(np.shape(x))
 
     def _settings(self) -> tuple[float, ...]:
         """Numbers that the kernels take after the arrays that they read."""
@@ -93,46 +82,3 @@ class KernelActivation(ActivationLayer):
 
     def _pull_back(self, z: Array, output: Array, error: Array, out: Array) -> None:
         getattr(kernels, f"{self.kernel}_gradient")(z, output, error, *self._settings(), out)
-
-
-@final
-@dataclass(eq=False)
-class ReLUActivation(KernelActivation):
-    """f(z) = max(0, z); f'(z) = 1 where z > 0, else 0."""
-
-    kernel: ClassVar[str] = "relu"
-
-
-@final
-@dataclass(eq=False)
-class SigmoidActivation(KernelActivation):
-    """f(z) = 1 / (1 + exp(-z)), between 0 and 1; f' = f (1 - f)."""
-
-    kernel: ClassVar[str] = "sigmoid"
-
-
-@final
-@dataclass(eq=False)
-class CustomActivation(ActivationLayer):
-    """An activation from a pair of functions, f and its derivative, both on arrays."""
-
-    function: Callable[[Array], Array]
-    function_derivative: Callable[[Array], Array]
-    name: str = "CustomActivation"
-
-    def activation_function(self, x: Array) -> Array:
-        """Return f(x)."""
-        return self.function(x)
-
-    def derivative(self, x: Array) -> Array:
-        """Return f'(x)."""
-        return self.function_derivative(x)
-
-    def layer_name(self) -> str:
-        """Return the name given."""
-        return self.name
-
-
-ACTIVATIONS: Registry[Any] = Registry(
-    "activation", ActivationLayer, {"relu": ReLUActivation, "sigmoid": SigmoidActivation}
-)

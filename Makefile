@@ -1,0 +1,66 @@
+# Everything a contributor or CI runs. Needs Python 3.11 or newer, make, and a package index that pip can reach.
+
+PYTHON ?= python3
+VENV   ?= .venv
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:  # one pip at a time in one environment
+.PHONY: help demo test test-all bench lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed  ## train a network on handwritten digits, and write its report (light: no PyTorch)
+	@$(BIN)/chainrule train digits --hidden 128,64 --early-stopping --seed 0 --out runs/demo
+	@echo "The report is runs/demo/report.html"
+
+# Many BLAS threads on a busy machine collapse, and the same bits need the same number of threads: tests use one.
+test test-all: export OMP_NUM_THREADS := 1
+test test-all: export OPENBLAS_NUM_THREADS := 1
+test test-all: export MKL_NUM_THREADS := 1
+test test-all: export BLIS_NUM_THREADS := 1
+test test-all: export VECLIB_MAXIMUM_THREADS := 1
+test test-all: export NUMBA_NUM_THREADS := 1
+
+test: lint  ## lint, then every test that is not slow
+	@echo "Running the tests (without the slow ones) ..."
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-all: lint  ## lint, then every test, the slow proofs included
+	@echo "Running all tests ..."
+	@$(BIN)/python -m pytest -n $(WORKERS)
+
+bench: $(VENV)/.installed  ## compare the optimizers, classical ones included
+	@$(BIN)/python benchmarks/optimizers.py
+
+lint: $(VENV)/.installed-dev  ## style, formatting and types
+	@echo "Checking style, formatting and types ..."
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:  ## remove the environment, the caches and what was built (runs/ stays)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. Each stamp is written when its step has succeeded, so a broken download is tried again.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "chainrule needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "Creating $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing chainrule (about a minute) ..."
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing chainrule with its test tools, PyTorch among them (a few minutes) ..."
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.installed $@

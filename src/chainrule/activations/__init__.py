@@ -1,0 +1,89 @@
+"""Activation functions, each a layer of its own: f is applied to every element, and backward multiplies by f'.
+
+A user's own activation is a class with two methods, or a pair of functions:
+
+>>> import numpy as np
+>>> square = CustomActivation(lambda z: z**2, lambda z: 2 * z)
+>>> square.activation_function(np.array([[3.0]])).tolist()
+[[9.0]]
+
+``chainrule.inspection.check_gradients`` tells whether the derivative is right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chainrule.activations.base import ActivationLayer, KernelActivation
+from chainrule.activations.classic import (
+    GaussianActivation,
+    HardSigmoidActivation,
+    LinearActivation,
+    SigmoidActivation,
+    SoftmaxActivation,
+    SoftsignActivation,
+    TanhActivation,
+)
+from chainrule.activations.custom import CustomActivation
+from chainrule.activations.rectifiers import (
+    ELUActivation,
+    GELUActivation,
+    LeakyReLUActivation,
+    MishActivation,
+    PReLUActivation,
+    ReLUActivation,
+    SELUActivation,
+    SiLUActivation,
+    SoftplusActivation,
+)
+from chainrule.named import Registry
+
+__all__ = [
+    "ACTIVATIONS",
+    "ActivationLayer",
+    "CustomActivation",
+    "ELUActivation",
+    "GELUActivation",
+    "GaussianActivation",
+    "HardSigmoidActivation",
+    "KernelActivation",
+    "LeakyReLUActivation",
+    "LinearActivation",
+    "MishActivation",
+    "PReLUActivation",
+    "ReLUActivation",
+    "SELUActivation",
+    "SiLUActivation",
+    "SigmoidActivation",
+    "SoftmaxActivation",
+    "SoftplusActivation",
+    "SoftsignActivation",
+    "TanhActivation",
+]
+
+# The first name of a class is the one that files and tables use; the others are accepted.
+ACTIVATIONS: Registry[Any] = Registry(
+    "activation",
+    ActivationLayer,
+    {
+        "linear": LinearActivation,
+        "identity": LinearActivation,
+        "sigmoid": SigmoidActivation,
+        "logistic": SigmoidActivation,
+        "tanh": TanhActivation,
+        "softmax": SoftmaxActivation,
+        "gaussian": GaussianActivation,
+        "softsign": SoftsignActivation,
+        "hard_sigmoid": HardSigmoidActivation,
+        "relu": ReLUActivation,
+        "leaky_relu": LeakyReLUActivation,
+        "prelu": PReLUActivation,
+        "elu": ELUActivation,
+        "selu": SELUActivation,
+        "gelu": GELUActivation,
+        "silu": SiLUActivation,
+        "swish": SiLUActivation,
+        "mish": MishActivation,
+        "softplus": SoftplusActivation,
+    },
+)

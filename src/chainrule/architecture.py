@@ -1,0 +1,86 @@
+"""A starting network for a task: hidden layers as asked, and the output set-up that the target calls for.
+
+| target       | output layer           | activation | loss                      |
+|--------------|------------------------|------------|---------------------------|
+| two classes  | one unit               | sigmoid    | binary cross-entropy      |
+| more classes | one unit a class       | softmax    | categorical cross-entropy |
+| numbers      | one unit a number      | none       | mean squared error        |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chainrule.activations import ACTIVATIONS, SigmoidActivation, SoftmaxActivation
+from chainrule.data.target import Target
+from chainrule.errors import InvalidInputError
+from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
+from chainrule.losses import LossFunction
+from chainrule.metrics import default_metrics
+from chainrule.neuralnet import NeuralNetwork
+
+__all__ = ["build_network", "default_loss", "output_layers"]
+
+# The initialiser that keeps the variance of the signal through each kind of activation.
+_INITIALIZERS = {"relu": "he_uniform", "leaky_relu": "he_uniform", "prelu": "he_uniform", "elu": "he_uniform"}
+_INITIALIZERS |= {"gelu": "he_uniform", "silu": "he_uniform", "mish": "he_uniform", "selu": "lecun_normal"}
+
+
+def default_loss(target: Target) -> str:
+    """Return the name of the loss that belongs to the task."""
+    names = {"binary": "binary_cross_entropy", "multiclass": "categorical_cross_entropy"}
+    return names.get(target.task, "mean_squared_error")
+
+
+def output_layers(target: Target, loss: LossFunction) -> list[Layer]:
+    """Return the last layers: as many units as target and loss need, and the activation that belongs to the task."""
+    layers: list[Layer] = [DenseLayer(loss.n_outputs(target.n_outputs))]
+    if target.task == "binary":
+        layers.append(SigmoidActivation())
+    elif target.task == "multiclass":
+        layers.append(SoftmaxActivation())
+    return layers
+
+
+def build_network(
+    n_inputs: int,
+    target: Target,
+    *,
+    hidden: Sequence[int] = (64, 32),
+    activation: str = "relu",
+    dropout: float = 0.0,
+    batch_normalization: bool = False,
+    loss: str | LossFunction | None = None,
+    **settings: Any,
+) -> NeuralNetwork:
+    """Return a network for the task that ``target`` describes, ready to fit.
+
+    Each hidden layer is dense, then batch normalisation if asked for, the activation, and dropout. ``settings`` go to
+    :class:`NeuralNetwork`; loss, metrics and Adam are filled in where they do not say otherwise.
+
+    >>> network = build_network(4, Target.detect(["yes", "no"]), hidden=(8,))
+    >>> [layer.layer_name() for layer in network.layers]
+    ['DenseLayer', 'ReLUActivation', 'DenseLayer', 'SigmoidActivation']
+    """
+    if any(units < 1 or units != int(units) for units in hidden):
+        raise InvalidInputError(f"The hidden layers are {tuple(hidden)}; each needs a whole number of units >= 1.")
+    cls = ACTIVATIONS.find(activation)
+    name = ACTIVATIONS.name_of(cls)
+    settings = {"optimizer": "adam", "metric": default_metrics(target.task), **settings}
+    network = NeuralNetwork(loss=loss or default_loss(target), **settings)
+    shape: tuple[int, ...] | None = (n_inputs,)
+    for units in hidden:
+        network.add(DenseLayer(units, shape, weights_initializer=_INITIALIZERS.get(name, "glorot_uniform")))
+        if batch_normalization:
+            network.add(BatchNormalizationLayer())
+        network.add(cls())
+        if dropout:
+            network.add(DropoutLayer(dropout))
+        shape = None
+    for layer in output_layers(target, network.loss):
+        if shape is not None:
+            layer.set_input_shape(shape)
+            shape = None
+        network.add(layer)
+    return network

@@ -1,0 +1,126 @@
+"""What a callback sees of a training run, and when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from chainrule.engines.base import Session, TrainingPlan
+from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.history import History
+from chainrule.metrics import Metric
+from chainrule.schedules import Schedule
+from chainrule.stack import LayerStack
+from chainrule.types import Array
+
+__all__ = ["Callback", "TrainingRun"]
+
+
+@dataclass
+class TrainingRun:
+    """One call of ``fit``: where it stands, and the handles to change its course.
+
+    Attributes
+    ----------
+    epoch, batch
+        Epochs completed since the network was made, and batches completed in the epoch under way.
+    first_epoch, last_epoch
+        The values of ``epoch`` at which this fit began and will end; a schedule counts from ``first_epoch``.
+    n_batches
+        Batches an epoch.
+    rate_factor
+        Multiplies the learning rate, besides the schedule; callbacks may change it.
+    stop_reason
+        Why the run stopped before its last epoch, in words; None while it goes on.
+    is_interrupted
+        Whether it was stopped from outside and is meant to be resumed.
+    description
+        The network's settings as JSON values, for files.
+    capture
+        Returns everything the next step depends on, as JSON values and arrays by name.
+    """
+
+    stack: LayerStack
+    session: Session
+    plan: TrainingPlan
+    history: History
+    last_epoch: int
+    n_batches: int
+    schedule: Schedule | None = None
+    metrics: Sequence[Metric] = ()
+    has_validation: bool = False
+    epoch: int = 0
+    batch: int = 0
+    first_epoch: int = 0
+    rate_factor: float = 1.0
+    learning_rate: float = 0.0
+    seconds: float = 0.0
+    stop_reason: str | None = None
+    is_interrupted: bool = False
+    callbacks: Sequence[Callback] = field(default_factory=list)
+    description: dict[str, Any] = field(default_factory=dict)
+    capture: Callable[[], tuple[dict[str, Any], dict[str, Array]]] = field(default=lambda: ({}, {}))
+
+    def stop(self, reason: str) -> None:
+        """End the run after the batch or epoch under way; the first reason given is kept."""
+        self.stop_reason = self.stop_reason or reason
+
+    def interrupt(self, reason: str) -> None:
+        """End the run as one that will be resumed: nothing is restored or concluded."""
+        self.is_interrupted = True
+        self.stop(reason)
+
+    @property
+    def default_monitor(self) -> str:
+        """The quantity that callbacks watch when not told: the validation loss where there is one."""
+        return "validation_loss" if self.has_validation else "loss"
+
+    def check_monitor(self, name: str) -> None:
+        """Raise InvalidInputError unless ``name`` will be in the history."""
+        known = ["loss", *(metric.name for metric in self.metrics)]
+        known += [f"validation_{quantity}" for quantity in known] if self.has_validation else []
+        if name not in known:
+            hint = "; give fit a validation set" if name.startswith("validation_") and not self.has_validation else ""
+            raise InvalidInputError(
+                f"A callback watches '{name}', which this fit does not record{hint}.{nearest_name(name, known)} "
+                f"Recorded are: {', '.join(known)}."
+            )
+
+    def lower_is_better(self, name: str) -> bool:
+        """Tell whether small values of the recorded quantity are good."""
+        base = name.removeprefix("validation_")
+        return not any(metric.name == base and metric.greater_is_better for metric in self.metrics)
+
+
+class Callback:
+    """Base class of callbacks; override what you need.
+
+    A callback whose decisions depend on what it has seen keeps that in :meth:`read_state` and :meth:`write_state`, so
+    that a resumed run decides the same. ``order`` says who is called first among callbacks of one fit: lower before
+    higher.
+    """
+
+    order: ClassVar[int] = 0
+
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Called once, before the first batch, also when a run is resumed."""
+
+    def on_epoch_start(self, run: TrainingRun) -> None:
+        """Called before the first batch of an epoch."""
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        """Called after each step."""
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Called when the epoch is complete and in ``run.history``."""
+
+    def on_fit_end(self, run: TrainingRun) -> None:
+        """Called once when the run is over, whatever ended it."""
+
+    def read_state(self) -> dict[str, Any]:
+        """Return what the callback must remember: JSON values and arrays, by name."""
+        return {}
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`read_state` returned."""

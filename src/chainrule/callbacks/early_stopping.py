@@ -1,0 +1,135 @@
+"""Stopping when more training would not help, in every form that people mean by it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.errors import InvalidInputError
+from chainrule.types import Array
+
+__all__ = ["EarlyStopping"]
+
+
+@final
+@dataclass(eq=False)
+class EarlyStopping(Callback):
+    """Stop when the watched quantity says so; several criteria may be on at once, the first to hold stops the run.
+
+    Parameters
+    ----------
+    monitor
+        A quantity of the history; by default the validation loss, or the training loss where there is no validation.
+    patience
+        Stop after this many epochs in a row without a new best; None switches the criterion off.
+    min_delta
+        How much better than the best a value must be to count as a new best; with ``relative``, as a share of the best.
+    tolerance, window
+        Stop when the last ``window`` values all lie within +-``tolerance`` of their first.
+    delta
+        Stop when the quantity changed by less than this from one epoch to the next.
+    max_gap
+        Stop when the validation loss exceeds the training loss by more than this.
+    min_epochs
+        Never stop before this many epochs of the fit.
+    restore_best
+        Give the network the weights of its best epoch when the run ends.
+
+    Attributes
+    ----------
+    best_value, best_epoch
+        The best value seen and the epoch (counted from 1) that had it.
+
+    >>> regression_lab = EarlyStopping(monitor="loss", patience=None, tolerance=1e-2, window=5)
+    >>> lecture_notes = EarlyStopping(monitor="loss", patience=None, delta=1e-5)
+    """
+
+    monitor: str | None = None
+    patience: int | None = 10
+    min_delta: float = 0.0
+    relative: bool = False
+    tolerance: float | None = None
+    window: int = 5
+    delta: float | None = None
+    max_gap: float | None = None
+    min_epochs: int = 0
+    restore_best: bool = True
+
+    def __post_init__(self) -> None:
+        bounds = {"patience": 1, "min_delta": 0, "tolerance": 0, "window": 2, "delta": 0, "max_gap": 0, "min_epochs": 0}
+        for name, low in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not value >= low:
+                raise InvalidInputError(f"The {name} of EarlyStopping is {value}; it must be at least {low}.")
+        if self.patience is None and self.tolerance is None and self.delta is None and self.max_gap is None:
+            raise InvalidInputError("This EarlyStopping has no criterion; give patience, tolerance, delta or max_gap.")
+        self.best_value: float | None = None
+        self.best_epoch = 0
+        self._best_weights: dict[str, Array] = {}
+
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Check that what is watched will be recorded; start afresh unless the run is resumed."""
+        self._monitor = self.monitor or run.default_monitor
+        run.check_monitor(self._monitor)
+        if self.max_gap is not None:
+            run.check_monitor("validation_loss")
+        if run.epoch == run.first_epoch:
+            self.best_value, self.best_epoch, self._best_weights = None, 0, {}
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Look at the new value and stop the run if a criterion holds."""
+        values = run.history[self._monitor][run.first_epoch - run.epoch :]
+        if self._is_new_best(values[-1], run.lower_is_better(self._monitor)):
+            self.best_value, self.best_epoch = values[-1], run.epoch
+            if self.restore_best:
+                self._best_weights = run.session.read_weights()
+        if run.epoch - run.first_epoch >= self.min_epochs:
+            reason = self._reason_to_stop(run, values)
+            if reason:
+                run.stop(reason)
+
+    def on_fit_end(self, run: TrainingRun) -> None:
+        """Restore the best weights, unless the run is only interrupted."""
+        if self.restore_best and self._best_weights and not run.is_interrupted and self.best_epoch != run.epoch:
+            run.session.write_weights(self._best_weights)
+
+    def read_state(self) -> dict[str, Any]:
+        """Return the best value, its epoch and its weights."""
+        return {"best_value": self.best_value, "best_epoch": self.best_epoch, **self._best_weights}
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`read_state` returned."""
+        rest = dict(state)
+        self.best_value, self.best_epoch = rest.pop("best_value"), rest.pop("best_epoch")
+        self._best_weights = rest
+
+    def _is_new_best(self, value: float, lower_is_better: bool) -> bool:
+        if self.best_value is None:
+            return not math.isnan(value)
+        gain = self.best_value - value if lower_is_better else value - self.best_value
+        needed = self.min_delta * abs(self.best_value) if self.relative else self.min_delta
+        return gain > needed
+
+    def _reason_to_stop(self, run: TrainingRun, values: list[float]) -> str | None:
+        name = self._monitor
+        if self.patience is not None and self.best_value is not None and run.epoch - self.best_epoch >= self.patience:
+            return (
+                f"{name} has not improved for {self.patience} epochs; its best was {self.best_value:.6g} "
+                f"in epoch {self.best_epoch}"
+            )
+        recent = values[-self.window :]
+        if (
+            self.tolerance is not None
+            and len(recent) == self.window
+            and all(abs(v - recent[0]) <= self.tolerance for v in recent)
+        ):
+            return f"{name} stayed within +-{self.tolerance:g} for {self.window} epochs in a row"
+        if self.delta is not None and len(values) > 1 and abs(values[-1] - values[-2]) < self.delta:
+            return f"{name} changed by less than {self.delta:g} from one epoch to the next"
+        if self.max_gap is not None:
+            gap = run.history.last("validation_loss") - run.history.last("loss")
+            if gap > self.max_gap:
+                return f"the validation loss exceeds the training loss by {gap:.6g}, more than {self.max_gap:g}"
+        return None

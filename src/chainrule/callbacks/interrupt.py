@@ -1,0 +1,47 @@
+"""Ending a run at a clean place when the user presses Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Any, final
+
+from chainrule.callbacks.base import Callback, TrainingRun
+
+__all__ = ["StopOnInterrupt"]
+
+
+@final
+class StopOnInterrupt(Callback):
+    """Turn the first Ctrl-C into a stop after the step under way; a second one interrupts as usual.
+
+    Without this callback a KeyboardInterrupt may fall between the halves of an update. Outside the main thread, where
+    Python allows no signal handlers, the callback does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._pressed = False
+        self._previous: Any = None
+
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Watch for Ctrl-C."""
+        self._pressed = False
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._note)
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        """Stop the run if Ctrl-C was pressed."""
+        if self._pressed:
+            run.interrupt("interrupted")
+
+    def on_fit_end(self, run: TrainingRun) -> None:
+        """Give the signal back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._pressed:
+            raise KeyboardInterrupt
+        self._pressed = True

@@ -1,0 +1,62 @@
+"""Lowering the learning rate when progress stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.errors import InvalidInputError
+
+__all__ = ["ReduceOnPlateau"]
+
+
+@final
+@dataclass(eq=False)
+class ReduceOnPlateau(Callback):
+    """Multiply the learning rate by ``factor`` after ``patience`` epochs without a new best.
+
+    ``min_factor`` bounds how far the rate can sink below its setting. An :class:`EarlyStopping` beside it needs the
+    longer patience of the two.
+    """
+
+    monitor: str | None = None
+    factor: float = 0.1
+    patience: int = 5
+    min_delta: float = 1e-4
+    min_factor: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.factor < 1:
+            raise InvalidInputError(f"The factor of ReduceOnPlateau is {self.factor}; it must lie between 0 and 1.")
+        if self.patience < 1:
+            raise InvalidInputError(f"The patience of ReduceOnPlateau is {self.patience}; it must be at least 1.")
+        self._best: float | None = None
+        self._waited = 0
+
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Check that what is watched will be recorded."""
+        self._monitor = self.monitor or run.default_monitor
+        run.check_monitor(self._monitor)
+        if run.epoch == run.first_epoch:
+            self._best, self._waited = None, 0
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Count the epochs without a new best and lower the rate when they are too many."""
+        value = run.history.last(self._monitor)
+        sign = 1 if run.lower_is_better(self._monitor) else -1
+        if self._best is None or sign * (self._best - value) > self.min_delta:
+            self._best, self._waited = value, 0
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            run.rate_factor = max(run.rate_factor * self.factor, self.min_factor)
+            self._waited = 0
+
+    def read_state(self) -> dict[str, Any]:
+        """Return the best value and how long it has stood."""
+        return {"best": self._best, "waited": self._waited}
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`read_state` returned."""
+        self._best, self._waited = state["best"], state["waited"]

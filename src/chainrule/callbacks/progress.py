@@ -1,0 +1,101 @@
+"""Showing how training goes: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO, final
+
+from chainrule.callbacks.base import Callback, TrainingRun
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["EpochPrinter", "ProgressBar", "describe_epoch"]
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def describe_epoch(run: TrainingRun) -> str:
+    """Return the newest line of the history in words: ``loss 0.1234, validation_loss 0.2345, accuracy 0.9``."""
+    shown = [name for name in run.history if name.removeprefix("validation_") in _quantities(run)]
+    return ", ".join(f"{name} {run.history.last(name):.4g}" for name in shown)
+
+
+def _quantities(run: TrainingRun) -> set[str]:
+    return {"loss", *(metric.name for metric in run.metrics)}
+
+
+@final
+class EpochPrinter(Callback):
+    """Print one line an epoch, as the course's ``verbose`` does."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Print the epoch's numbers."""
+        print(f"epoch {run.epoch}/{run.last_epoch}: {describe_epoch(run)}", file=self._stream or sys.stdout)
+
+    def on_fit_end(self, run: TrainingRun) -> None:
+        """Say why the run stopped early, if it did."""
+        if run.stop_reason:
+            print(f"stopped after epoch {run.epoch}: {run.stop_reason}", file=self._stream or sys.stdout)
+
+
+@final
+class ProgressBar(Callback):
+    """A live bar with the epoch's numbers and the time left; where there is no terminal, a line every few seconds."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._last_line = 0.0
+
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Show the bar."""
+        stream = self._stream or sys.stderr
+        self._last_line = time.monotonic()
+        if not stream.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[last]}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=Console(file=stream),
+        )
+        total = (run.last_epoch - run.first_epoch) * run.n_batches
+        done = (run.epoch - run.first_epoch) * run.n_batches + run.batch
+        self._task = self._progress.add_task(
+            "training", total=total, completed=done, epoch=run.epoch, last=run.last_epoch, numbers=""
+        )
+        self._progress.start()
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        """Move the bar."""
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task)
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Show the epoch's numbers."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, epoch=run.epoch, numbers=describe_epoch(run))
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES or run.epoch == run.last_epoch:
+            self._print_line(run)
+
+    def on_fit_end(self, run: TrainingRun) -> None:
+        """Take the bar away and leave a line."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        if run.stop_reason and run.history.n_epochs:
+            self._print_line(run)
+
+    def _print_line(self, run: TrainingRun) -> None:
+        self._last_line = time.monotonic()
+        print(f"epoch {run.epoch}/{run.last_epoch}: {describe_epoch(run)}", file=self._stream or sys.stderr)

@@ -1,0 +1,130 @@
+"""IMDB reviews as Keras publishes them: which of the 10,000 most common words a review has, and whether it is good."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.catalog.download import RemoteFile, StandIn
+from chainrule.data.catalog.named_set import NamedSet
+from chainrule.data.catalog.safe_unpickle import read_member
+from chainrule.data.dataset import Dataset
+from chainrule.data.parts import Source
+from chainrule.errors import DataError
+from chainrule.types import Array, IntArray
+
+__all__ = ["SETS", "multi_hot", "read_reviews_of_ranks"]
+
+NUM_WORDS = 10_000
+_REVIEWS_AT_A_TIME = 1000
+# Keras keeps 0 for padding, 1 for the start and 2 for rarer words, so the word of rank r has the index r + 3.
+FIRST_RANK = 3
+_RESERVED = ("(padding)", "(start)", "(rare word)")
+_KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
+
+
+def multi_hot(reviews: Array, num_words: int = NUM_WORDS) -> Any:
+    """Return a CSR float32 matrix with a 1 in row i, column rank + 3, for every word of review i below ``num_words``.
+
+    ``reviews`` is an object array of lists of word ranks. The three reserved columns stay empty: every review starts,
+    so they would say nothing.
+    """
+    from scipy.sparse import csr_matrix
+
+    columns: list[IntArray] = []
+    counts: list[IntArray] = [np.zeros(1, dtype=np.int64)]
+    # Some reviews at a time, so that the temporary arrays stay small beside the lists.
+    for start in range(0, len(reviews), _REVIEWS_AT_A_TIME):
+        found, count = _distinct_columns(reviews[start : start + _REVIEWS_AT_A_TIME], num_words)
+        columns.append(found)
+        counts.append(count)
+    indices = np.concatenate(columns)
+    starts = np.cumsum(np.concatenate(counts)).astype(np.int32)
+    ones = np.ones(len(indices), dtype=np.float32)
+    return csr_matrix((ones, indices, starts), shape=(len(reviews), num_words))
+
+
+def _distinct_columns(reviews: Array, num_words: int) -> tuple[IntArray, IntArray]:
+    """Return the sorted distinct columns of each review, one after the other, and how many each review has."""
+    lengths = np.array([len(review) for review in reviews])
+    try:
+        ranks = np.fromiter(itertools.chain.from_iterable(reviews), dtype=np.int64, count=int(lengths.sum()))
+    except (TypeError, ValueError, OverflowError):
+        raise DataError("The reviews hold something else than word ranks.") from None
+    if len(ranks) and ranks.min() < 1:
+        raise DataError("The reviews hold a word rank below 1.")
+    kept = ranks < num_words - FIRST_RANK
+    # One number a word and review: sorted they are the matrix, row by row, and repetitions stand side by side.
+    cells = np.repeat(np.arange(len(reviews)), lengths)[kept] * num_words + ranks[kept] + FIRST_RANK
+    cells.sort()
+    cells = cells[np.diff(cells, prepend=-1) > 0]
+    return (cells % num_words).astype(np.int32), np.bincount(cells // num_words, minlength=len(reviews))
+
+
+def read_reviews_of_ranks(path: Path, part: str, order: IntArray, words: tuple[str, ...]) -> Dataset:
+    """Return the ``"train"`` or ``"test"`` part of imdb.npz, its rows in the given order."""
+    labels = read_member(path, f"y_{part}")
+    reviews = read_member(path, f"x_{part}")
+    if labels.shape != reviews.shape or labels.dtype.kind not in "iu" or len(order) != len(labels):
+        raise DataError(f"{path.name} has {labels.shape} labels for {reviews.shape} reviews in its {part} part.")
+    X = multi_hot(reviews, len(words))
+    return Dataset(X[order], labels[order], words, label_names=("negative", "positive"), name="imdb")
+
+
+def _read(paths: Mapping[str, Path]) -> Source:
+    rank_of = json.loads(paths["imdb_word_index.json"].read_text(encoding="utf-8"))
+    word_at = {rank: word for word, rank in rank_of.items()}
+    words = (*_RESERVED, *(word_at[index - FIRST_RANK] for index in range(FIRST_RANK + 1, NUM_WORDS)))
+    # Rank 1 has the index 4, so the index 3 belongs to no word.
+    words = (*words[:FIRST_RANK], "(unused)", *words[FIRST_RANK:])
+    # The stored rows are sorted by label. Keras shuffles them so, and its published first reviews are then the first.
+    shuffler = np.random.RandomState(113)
+    orders = []
+    for _ in ("train", "test"):
+        order = np.arange(25_000)
+        shuffler.shuffle(order)
+        orders.append(order)
+    path = paths["imdb.npz"]
+    train, test = (
+        read_reviews_of_ranks(path, part, order, words) for part, order in zip(("train", "test"), orders, strict=True)
+    )
+    return Source("imdb", train, test)
+
+
+SETS = (
+    NamedSet(
+        name="imdb",
+        title="IMDB reviews, 10,000 most common words",
+        task="binary",
+        rows=25000,
+        columns=NUM_WORDS,
+        summary="Good or bad: 50,000 film reviews as sparse rows of the words they have, half of them for testing.",
+        licence="no licence stated; research use, with citation",
+        citation="Maas, Daly, Pham, Huang, Ng and Potts 2011, Learning Word Vectors for Sentiment Analysis",
+        notes="Columns are Keras' word indices; rows are in Keras' order.",
+        files=(
+            RemoteFile(
+                folder="imdb",
+                name="imdb.npz",
+                urls=(f"{_KERAS}/imdb.npz",),
+                sha256="69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+                size=17464789,
+                # The same arrays rebuilt from the raw reviews.
+                stand_ins=(StandIn("imdb.npz", "7e772cf72995c614d119bc0f1deadf8fd27b2480f3759386392b75033f19c42e"),),
+            ),
+            RemoteFile(
+                folder="imdb",
+                name="imdb_word_index.json",
+                urls=(f"{_KERAS}/imdb_word_index.json",),
+                sha256="027313fe9a320280f3bf0fac5baf58c4a683cf39a7ed9c3d3d3912bde4284cf6",
+                size=1641221,
+            ),
+        ),
+        read=_read,
+    ),
+)

@@ -1,0 +1,147 @@
+"""Human activity recognition with smartphones: the official set, and one derived from the raw recordings."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.data.array_files import ARRAY_FILE_PROBLEMS
+from chainrule.data.catalog.download import RemoteFile
+from chainrule.data.catalog.named_set import NamedSet
+from chainrule.data.dataset import Dataset
+from chainrule.data.parts import Source
+from chainrule.data.target import Target
+from chainrule.errors import DataError
+from chainrule.types import Array
+
+__all__ = ["SETS", "read_derived", "read_official"]
+
+_INNER = "UCI HAR Dataset.zip"
+_FOLDER = "UCI HAR Dataset"
+
+
+def read_official(path: Path) -> Source:
+    """Return both parts of the official archive: UCI's outer one, or the inner ``UCI HAR Dataset.zip``."""
+    try:
+        with zipfile.ZipFile(path) as outer:
+            if _INNER not in outer.namelist():
+                return _read_inner(outer)
+            with zipfile.ZipFile(io.BytesIO(outer.read(_INNER))) as inner:
+                return _read_inner(inner)
+    except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError) as problem:
+        if isinstance(problem, DataError):
+            raise
+        raise DataError(f"{path.name} is not the UCI HAR archive, or is damaged ({problem}).") from None
+
+
+def read_derived(path: Path) -> Source:
+    """Return both parts of har_derived_561.npz."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            names = [str(name) for name in arrays["feature_names"]]
+            labels = [str(label) for label in arrays["activity_labels"]]
+            parts = [
+                _part(arrays[f"X_{part}"], arrays[f"y_{part}"], arrays[f"subject_{part}"], names, labels, "har-derived")
+                for part in ("train", "test")
+            ]
+    except DataError:
+        raise
+    except (KeyError, *ARRAY_FILE_PROBLEMS) as problem:
+        raise DataError(f"{path.name} is not the derived HAR file, or is damaged ({problem}).") from None
+    return Source("har-derived", parts[0], parts[1])
+
+
+def _read_inner(archive: zipfile.ZipFile) -> Source:
+    import pandas as pd
+
+    def table(name: str, **options: object) -> Array:
+        with archive.open(f"{_FOLDER}/{name}") as file:
+            return np.asarray(pd.read_csv(file, sep=r"\s+", header=None, **options))  # type: ignore[call-overload]
+
+    names = [str(name) for name in table("features.txt")[:, 1]]
+    labels = [str(label) for label in table("activity_labels.txt")[:, 1]]
+    parts = []
+    for part in ("train", "test"):
+        X = table(f"{part}/X_{part}.txt", dtype=np.float32)
+        y, people = (table(f"{part}/{what}_{part}.txt")[:, 0] for what in ("y", "subject"))
+        parts.append(_part(X, y, people, names, labels, "uci-har"))
+    return Source("uci-har", parts[0], parts[1])
+
+
+def _part(X: Array, y: Array, people: Array, names: list[str], labels: list[str], name: str) -> Dataset:
+    """Return one part; activities are numbered from 1, and people are the groups."""
+    if y.min() < 1 or y.max() > len(labels):
+        raise DataError(f"{name} has the activities {y.min()} to {y.max()}, and they go from 1 to {len(labels)}.")
+    target = Target("multiclass", tuple(labels))
+    return Dataset(X, [labels[code - 1] for code in y], _unique(names), name=name, groups=people, target=target)
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Return names that differ: the official list has 561 names of which 84 occur before."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return unique
+
+
+def _read_official(paths: Mapping[str, Path]) -> Source:
+    return read_official(paths["human+activity+recognition+using+smartphones.zip"])
+
+
+def _read_derived(paths: Mapping[str, Path]) -> Source:
+    return read_derived(paths["har_derived_561.npz"])
+
+
+_CITATION = "Anguita, Ghio, Oneto, Parra and Reyes-Ortiz 2013, A public domain dataset for HAR, doi 10.24432/C54S4K"
+SETS = (
+    NamedSet(
+        name="uci-har",
+        title="UCI human activity recognition",
+        task="multiclass",
+        rows=7352,
+        columns=561,
+        summary="Six activities of 30 people, from 561 features of a smartphone's accelerometer and gyroscope.",
+        licence="CC BY 4.0 on UCI's page, non-commercial in the archive's README",
+        citation=_CITATION,
+        notes="The people of the test part are others than those of the training part; groups are the people.",
+        files=(
+            RemoteFile(
+                folder="uci-har",
+                name="human+activity+recognition+using+smartphones.zip",
+                urls=(
+                    "https://archive.ics.uci.edu/static/public/240/human+activity+recognition+using+smartphones.zip",
+                ),
+                sha256="c00b803081a5c797cd5e4b83700a9810b38d53d9d84e01917e090e1fdbc81031",
+                size=61005872,
+            ),
+        ),
+        read=_read_official,
+    ),
+    NamedSet(
+        name="har-derived",
+        title="Human activity recognition, derived from the raw signals",
+        task="multiclass",
+        rows=7415,
+        columns=561,
+        summary="The 561 features recomputed from the published raw recordings of the same experiment.",
+        licence="as uci-har",
+        citation=_CITATION,
+        notes="These are not the official numbers: quote no result on them as a UCI HAR result.",
+        files=(
+            RemoteFile(
+                folder="uci-har",
+                name="har_derived_561.npz",
+                urls=(),
+                sha256="cfa1411225e77d845f3e0b0eb4aaafd3d6425a98e3dab8cf2040aaeb3be562e2",
+                size=13333098,
+            ),
+        ),
+        read=_read_derived,
+    ),
+)

@@ -1,0 +1,287 @@
+"""Rows to learn from: the inputs, what they should give, their names and weights, checked once on construction."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from chainrule.data.inputs import as_inputs
+from chainrule.data.splits import split_rows
+from chainrule.data.target import ClassLabel, Target, TaskRequest, label_array
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, Task, is_sparse
+
+__all__ = ["ColumnScaling", "Dataset", "class_weight_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnScaling:
+    """What was done to each column: ``(x - center) / scale + low``; the arrays have one number a column."""
+
+    center: Array
+    scale: Array
+    low: float = 0.0
+
+    def apply(self, X: Array) -> Array:
+        """Return a scaled copy of ``X`` in its own precision."""
+        dtype = X.dtype
+        scaled: Array = (X - self.center.astype(dtype)) / self.scale.astype(dtype)
+        return scaled + dtype.type(self.low) if self.low else scaled
+
+
+class Dataset:
+    """Inputs ``X`` with their targets ``y``, as a network takes them.
+
+    ``X`` is a matrix (rows, columns) of numbers, a numeric pandas or polars frame, a SciPy sparse matrix (kept as
+    CSR), or images (rows, height, width[, channels]), which are flattened and remembered in ``image_shape``.
+    It is not copied when it already is float32 or float64, and nothing ever writes into it.
+
+    ``y`` is any column of labels or numbers. Afterwards ``dataset.y`` holds class codes 0, 1, ... or float64 numbers,
+    and ``dataset.target`` knows the labels behind the codes. ``target`` may be handed in to read new data with the
+    classes of earlier data. ``label_names`` are the classes in words, in the order of the sorted labels. ``groups``
+    says which rows belong together (the same person, say): :meth:`split` keeps them on one side.
+
+    Raises ``DataError`` naming the row and column of the first value that cannot be used.
+
+    >>> dataset = Dataset([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "no", "yes"])
+    >>> dataset.shape, dataset.task, dataset.y
+    ((3, 2), 'binary', array([0, 0, 1]))
+    """
+
+    def __init__(
+        self,
+        X: Inputs,
+        y: Any = None,
+        feature_names: Sequence[str] | None = None,
+        label_names: Sequence[str] | None = None,
+        sample_weight: Any = None,
+        task: TaskRequest | None = None,
+        name: str = "",
+        *,
+        groups: Any = None,
+        target: Target | None = None,
+    ) -> None:
+        self.name = name
+        self.image_shape: Shape | None
+        self.X, found_names, self.image_shape = as_inputs(X)
+        self.feature_names: tuple[str, ...] = _feature_names(feature_names, found_names, self.n_features)
+        self.target, self.y = _read_target(y, self.n_rows, task, label_names, target)
+        self.label_names: tuple[str, ...] = _label_names(label_names, self.target)
+        self.sample_weight: Array | None = None if sample_weight is None else _weights(sample_weight, self.n_rows)
+        self.groups: Array | None = None if groups is None else _one_a_row(groups, self.n_rows, "groups")
+        self.scaling: ColumnScaling | None = None
+
+    @property
+    def task(self) -> Task | None:
+        """What kind of prediction this is; ``None`` without ``y``."""
+        return None if self.target is None else self.target.task
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of rows and of columns."""
+        return self.X.shape[0], self.X.shape[1]
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return self.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns of ``X``."""
+        return self.shape[1]
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __repr__(self) -> str:
+        named = f"{self.name!r}, " if self.name else ""
+        sparse = ", sparse" if is_sparse(self.X) else ""
+        return f"Dataset({named}{self.n_rows} rows, {self.n_features} columns{sparse}, task={self.task})"
+
+    def take(self, rows: Any) -> Dataset:
+        """Return the given rows (numbers, a slice or a mask) as a dataset with the same target, names and weights."""
+        part = copy.copy(self)
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows)
+            rows = rows if rows.size else rows.astype(np.intp)
+        part.X = self.X[rows]
+        if part.n_rows == 0:
+            raise DataError("A dataset needs at least one row, and none was taken.")
+        part.y = None if self.y is None else self.y[rows]
+        part.sample_weight = None if self.sample_weight is None else self.sample_weight[rows]
+        part.groups = None if self.groups is None else self.groups[rows]
+        return part
+
+    def split(self, test_size: float = 0.2, stratify: bool = True, seed: Seed = None) -> tuple[Dataset, Dataset]:
+        """Return a training part and a test part.
+
+        Classes keep their shares on both sides unless ``stratify`` is off; a dataset with ``groups`` is split by them.
+        """
+        if self.groups is not None:
+            train, test = split_rows(self.n_rows, test_size, strategy="group", groups=self.groups, seed=seed)
+        elif stratify and self.target is not None and self.target.classes:
+            train, test = split_rows(self.n_rows, test_size, strategy="stratified", labels=self.y, seed=seed)
+        else:
+            train, test = split_rows(self.n_rows, test_size, seed=seed)
+        return self.take(train), self.take(test)
+
+    def standardize(self, like: Dataset | None = None) -> Dataset:
+        """Return a copy with mean 0 and standard deviation 1 in every column; constant columns become 0.
+
+        The statistics come from this dataset, or from ``like``: the training part, standardised already or not.
+        """
+        return self._scaled_like(like, _standard_scaling)
+
+    def scale(self, low: float = 0.0, high: float = 1.0, like: Dataset | None = None) -> Dataset:
+        """Return a copy with every column between ``low`` and ``high``; ``like`` is as in :meth:`standardize`."""
+        if not low < high:
+            raise InvalidInputError(f"The range to scale to goes up, and {low:g} to {high:g} does not.")
+
+        def range_scaling(X: Array) -> ColumnScaling:
+            smallest, largest = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+            width = np.where(largest > smallest, largest - smallest, 1.0)
+            return ColumnScaling(smallest, width / (high - low), low)
+
+        return self._scaled_like(like, range_scaling)
+
+    def _scaled_like(self, like: Dataset | None, learn: Any) -> Dataset:
+        source = self if like is None else like
+        if is_sparse(self.X) or is_sparse(source.X):
+            raise InvalidInputError("A sparse matrix would become dense when scaled; scale its columns before, or not.")
+        if source.n_features != self.n_features:
+            raise DataError(
+                f"The dataset to scale like has {source.n_features} columns, and this one has {self.n_features}."
+            )
+        scaled = copy.copy(self)
+        scaled.scaling = like.scaling if like is not None and like.scaling is not None else learn(source.X)
+        scaled.X = scaled.scaling.apply(self.X)
+        return scaled
+
+    def one_hot(self) -> Array:
+        """Return (n, k) float32 rows with a 1 at each row's class."""
+        target, y = self._known_target()
+        if not target.classes:
+            raise InvalidInputError("One-hot rows need classes, and this target is a number.")
+        return np.eye(len(target.classes), dtype=np.float32)[y]
+
+    def outputs(self, n_outputs: int, dtype: DTypeName = "float32") -> Array:
+        """Return the (n, n_outputs) matrix that a network with so many output units trains on."""
+        target, y = self._known_target()
+        return target.as_outputs(y, n_outputs, dtype)
+
+    def _known_target(self) -> tuple[Target, Array]:
+        if self.target is None or self.y is None:
+            raise InvalidInputError("This dataset has no y; training and scoring need one.")
+        return self.target, self.y
+
+
+def class_weight_rows(dataset: Dataset, class_weight: Literal["balanced"] | Mapping[ClassLabel, float] | None) -> Array:
+    """Return float64 (n,) weights: each row's class weight times its sample weight.
+
+    ``"balanced"`` gives every class present the same total, n / (classes * rows of the class), as scikit-learn does.
+    A mapping gives weights by label or label name; labels it leaves out weigh 1.
+    """
+    rows = np.ones(dataset.n_rows) if dataset.sample_weight is None else dataset.sample_weight.copy()
+    if class_weight is None:
+        return rows
+    target = dataset.target
+    if target is None or not target.classes or dataset.y is None:
+        raise InvalidInputError("class_weight needs a target of classes.")
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise InvalidInputError(
+                f"class_weight is 'balanced' or a mapping from labels to weights, not {class_weight!r}."
+            )
+        counts = np.bincount(dataset.y, minlength=len(target.classes))
+        weights = dataset.n_rows / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        return rows * weights[dataset.y]
+    weights = np.ones(len(target.classes))
+    code_of: dict[Any, int] = {label: code for code, label in enumerate(dataset.label_names)}
+    code_of |= {label: code for code, label in enumerate(target.classes)}
+    for label, weight in class_weight.items():
+        if label not in code_of:
+            raise InvalidInputError(
+                f"class_weight names the class {label!r}, which the target does not have."
+                f"{nearest_name(str(label), dataset.label_names)}"
+            )
+        if not (np.isfinite(weight) and weight >= 0):
+            raise InvalidInputError(f"The weight of class {label!r} is {weight}; it must be 0 or more, and finite.")
+        weights[code_of[label]] = weight
+    return _weights(rows * weights[dataset.y], dataset.n_rows)
+
+
+def _standard_scaling(X: Array) -> ColumnScaling:
+    spread = X.std(axis=0, dtype=np.float64)
+    # A column that never changes can have a spread of rounding errors; only its range says so for certain.
+    constant = X.min(axis=0) == X.max(axis=0)
+    center = np.where(constant, X[0], X.mean(axis=0, dtype=np.float64))
+    return ColumnScaling(center, np.where(constant | (spread == 0), 1.0, spread))
+
+
+def _feature_names(given: Sequence[str] | None, found: tuple[str, ...] | None, n_features: int) -> tuple[str, ...]:
+    if given is None:
+        return found if found is not None else tuple(f"x{column + 1}" for column in range(n_features))
+    names = tuple(str(name) for name in given)
+    if len(names) != n_features:
+        raise DataError(f"There are {len(names)} feature names for {n_features} columns.")
+    return names
+
+
+def _read_target(
+    y: Any, n_rows: int, task: TaskRequest | None, label_names: Sequence[str] | None, target: Target | None
+) -> tuple[Target | None, Array | None]:
+    """Return the target and the encoded ``y``."""
+    if y is None:
+        return target, None
+    labels = label_array(y)
+    if len(labels) != n_rows:
+        raise DataError(f"X has {n_rows} rows and y has {len(labels)}; they need the same number.")
+    if target is None and label_names is not None and task in (None, "classification", "binary", "multiclass"):
+        target = _target_of_codes(labels, len(label_names), task)
+    if target is None:
+        target = Target.detect(labels, task)
+    return target, target.encode(labels)
+
+
+def _target_of_codes(labels: Array, n_classes: int, task: TaskRequest | None) -> Target | None:
+    """Take whole numbers 0 ... k-1 with k label names as codes of all k classes, even if some class has no row here."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n_classes:
+        return None
+    if n_classes < 2:
+        return None
+    return Target("binary" if n_classes == 2 and task != "multiclass" else "multiclass", tuple(range(n_classes)))
+
+
+def _label_names(given: Sequence[str] | None, target: Target | None) -> tuple[str, ...]:
+    classes = () if target is None else target.classes
+    if given is None or (target is not None and not classes):
+        return tuple(str(label) for label in classes)
+    names = tuple(str(name) for name in given)
+    if target is not None and len(names) != len(classes):
+        raise DataError(f"There are {len(names)} label names for {len(classes)} classes.")
+    return names
+
+
+def _one_a_row(values: Any, n_rows: int, name: str) -> Array:
+    column = np.asarray(values)
+    if column.shape != (n_rows,):
+        raise DataError(f"{name} needs one value a row: {n_rows} values, not an array of shape {column.shape}.")
+    return column
+
+
+def _weights(sample_weight: Any, n_rows: int) -> Array:
+    weights = _one_a_row(sample_weight, n_rows, "sample_weight")
+    if weights.dtype.kind not in "biuf":
+        raise DataError("sample_weight holds something that is no number.")
+    weights = weights.astype(np.float64)
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise DataError(f"sample_weight is {weights[bad[0]]:g} in row {bad[0] + 1}; weights are finite and 0 or more.")
+    if not weights.any():
+        raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")
+    return weights

@@ -1,0 +1,84 @@
+"""Tables with a column to predict, and sources: a training part with its official test part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from chainrule.data.dataset import Dataset
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Part", "Source", "Table", "listing"]
+
+
+@dataclass(eq=False)
+class Table:
+    """A pandas frame and the name of the column to predict."""
+
+    frame: pd.DataFrame
+    target: str
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.target not in self.frame.columns:
+            columns = [str(column) for column in self.frame.columns]
+            raise DataError(
+                f"{self.name or 'The table'} has no column {self.target!r} to predict; it has {listing(columns)}."
+                f"{nearest_name(str(self.target), columns)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def split_target(self) -> tuple[pd.DataFrame, pd.Series[Any]]:
+        """Return the columns to predict from, and the column to predict.
+
+        Raises ``DataError`` naming the rows where the target is missing.
+        """
+        y = self.frame[self.target]
+        missing = np.flatnonzero(y.isna().to_numpy(dtype=bool)) + 1
+        if len(missing):
+            rows = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            raise DataError(
+                f"The target {self.target!r} is missing in {len(missing)} of {len(y)} rows (row {rows}); "
+                "fill them in or remove those rows."
+            )
+        if self.frame.shape[1] == 1:
+            raise DataError(
+                f"The table has no column besides the target {self.target!r}; there is nothing to learn from."
+            )
+        return self.frame.drop(columns=self.target), y
+
+    def take(self, rows: Any) -> Table:
+        """Return the given rows (numbers or a slice) as a table with the same target."""
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
+
+
+Part: TypeAlias = Dataset | Table
+
+
+@dataclass(eq=False)
+class Source:
+    """A training part and, where its authors made one, the official test part."""
+
+    name: str
+    train: Part
+    test: Part | None = None
+    notes: str = ""
+
+    def with_target(self, target: str) -> Source:
+        """Return the source with another column to predict; only tables have columns to choose from."""
+        if isinstance(self.train, Dataset) or isinstance(self.test, Dataset):
+            raise InvalidInputError(f"{self.name} has its own target; leave target out.")
+        test = None if self.test is None else replace(self.test, target=target)
+        return replace(self, train=replace(self.train, target=target), test=test)
+
+
+def listing(columns: list[str]) -> str:
+    """Return column names for a message, at most 30 of them."""
+    return ", ".join(columns[:30]) + (f" and {len(columns) - 30} more" if len(columns) > 30 else "")

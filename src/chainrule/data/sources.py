@@ -1,0 +1,81 @@
+"""Where rows come from: a file of one's own, or a data set that has a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from chainrule.data import catalog
+from chainrule.data.dataset import Dataset
+from chainrule.data.parts import Source, Table, listing
+from chainrule.data.reader import read_parts
+from chainrule.data.table import TablePreprocessor
+from chainrule.data.target import Target, TaskRequest
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+
+__all__ = ["datasets_of", "load_dataset", "open_source"]
+
+
+def open_source(source: str | Path, target: str | None = None) -> Source:
+    """Return the rows behind a file path or a data set's name, with ``target`` as the column to predict.
+
+    A name in the catalogue (``chainrule.data.names()``) means that data set, unless it is given as a ``Path``.
+    Raises ``DataError`` for a name that is neither, with the nearest of both kinds, and for a file without ``target``.
+    """
+    if isinstance(source, str) and source in catalog.names():
+        opened = catalog.get(source).load()
+        return opened if target is None else opened.with_target(target)
+    path = Path(source).expanduser()
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return _source_of_file(path, target)
+    neighbours = [entry.name for entry in Path().iterdir() if entry.is_file()]
+    hint = nearest_name(str(source), [*catalog.names(), *neighbours])
+    raise DataError(f"{str(source)!r} is neither a file here nor a data set in the catalogue.{hint}")
+
+
+def load_dataset(name: str, part: Literal["train", "test"] = "train") -> Dataset:
+    """Return a data set of the catalogue as numbers, ready for ``fit``; ``part="test"`` is its official test part.
+
+    A table goes through :class:`TablePreprocessor`, which learns from the training part. Where a set has no test part
+    that is the whole set, so for an honest score split the table first: ``open_source(name).train``.
+    """
+    if part not in ("train", "test"):
+        raise InvalidInputError(f"The part is 'train' or 'test', not {part!r}.")
+    train, test = datasets_of(catalog.get(name).load())
+    if part == "train":
+        return train
+    if test is None:
+        raise InvalidInputError(f"{name} has no official test part; use load_dataset({name!r}).split().")
+    return test
+
+
+def _source_of_file(path: Path, target: str | None) -> Source:
+    """Read a file into a source; a ``DataError`` lists the columns when the target is not named."""
+    parts = read_parts(path)
+    train = parts["train"]
+    if target is None and path.suffix.lower() == ".npz" and "y" in train.columns:
+        target = "y"
+    if target is None:
+        raise DataError(f"Say which column of {path.name} to predict: {listing([str(c) for c in train.columns])}.")
+    test = Table(parts["test"], target, path.name) if "test" in parts else None
+    return Source(path.name, Table(train, target, path.name), test)
+
+
+def datasets_of(
+    source: Source, task: TaskRequest | None = None, preprocessor: TablePreprocessor | None = None
+) -> tuple[Dataset, Dataset | None]:
+    """Return the source's parts as datasets; tables become numbers as their training part teaches."""
+    if isinstance(source.train, Dataset):
+        if isinstance(source.test, Table):
+            raise InvalidInputError(f"{source.name} mixes a dataset and a table.")
+        return source.train, source.test
+    preprocessor = preprocessor or TablePreprocessor()
+    frame, y = source.train.split_target()
+    X = preprocessor.fit_transform(frame)
+    target = Target.detect(y, task)
+    names = preprocessor.feature_names
+    train = Dataset(X, y, names, name=source.name, target=target)
+    if source.test is None or isinstance(source.test, Dataset):
+        return train, source.test
+    test_frame, test_y = source.test.split_target()
+    return train, Dataset(preprocessor.transform(test_frame), test_y, names, name=source.name, target=target)

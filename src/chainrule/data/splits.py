@@ -1,0 +1,156 @@
+"""Which rows to train on and which to keep aside: at random, by class, by group, or by time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.types import Array, IntArray, Seed
+
+__all__ = ["SplitStrategy", "split_rows", "train_validation_test"]
+
+SplitStrategy: TypeAlias = Literal["random", "stratified", "group", "time"]
+
+
+def split_rows(
+    n_rows: int,
+    test_size: float,
+    *,
+    strategy: SplitStrategy = "random",
+    labels: Any = None,
+    groups: Any = None,
+    times: Any = None,
+    seed: Seed = None,
+) -> tuple[IntArray, IntArray]:
+    """Return the row numbers of the training part and of the test part; together they hold every row once.
+
+    ``test_size`` is a fraction between 0 and 1, rounded up, or a whole number of rows. The strategies are
+
+    - ``"random"``: any rows;
+    - ``"stratified"``: every class of ``labels`` keeps its share on both sides, to within one row;
+    - ``"group"``: rows with the same value in ``groups`` (a person, a machine) stay on one side; ``test_size`` then
+      counts groups, because groups are what is drawn;
+    - ``"time"``: the latest rows by ``times`` (or by position) are the test part, so that the past predicts the future.
+
+    The order within each part is shuffled (by time for ``"time"``), and the same seed gives the same rows.
+    The draws are scikit-learn's: its ``train_test_split`` with the same seed gives the same rows.
+    """
+    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
+
+    _check_strategy(strategy)
+    _check_seed(seed)
+    n_test = _count(test_size, n_rows, "test_size", "rows")
+    sizes = {"test_size": n_test, "train_size": n_rows - n_test}
+    placeholder = np.empty((n_rows, 0))
+    if strategy == "time":
+        order = np.argsort(_column(times, n_rows, "times"), kind="stable") if times is not None else np.arange(n_rows)
+        return order[: n_rows - n_test], order[n_rows - n_test :]
+    if strategy == "group":
+        group_codes = np.unique(_column(groups, n_rows, "groups"), return_inverse=True)[1]
+        n_groups = int(group_codes.max()) + 1
+        if n_groups < 2:
+            raise DataError("A split by group needs rows of at least two groups, and there is one only.")
+        n_test = min(max(round(n_groups * n_test / n_rows), 1), n_groups - 1)
+        splitter = GroupShuffleSplit(1, test_size=n_test, train_size=n_groups - n_test, random_state=seed)
+        train, test = next(splitter.split(placeholder, groups=group_codes))
+        return train, test
+    if strategy == "stratified":
+        codes = _class_codes(_column(labels, n_rows, "labels"), n_test, n_rows)
+        train, test = next(StratifiedShuffleSplit(1, **sizes, random_state=seed).split(placeholder, codes))
+        return train, test
+    train, test = next(ShuffleSplit(1, **sizes, random_state=seed).split(placeholder))
+    return train, test
+
+
+def train_validation_test(
+    n_rows: int,
+    validation_size: float = 0.2,
+    test_size: float = 0.2,
+    *,
+    strategy: SplitStrategy = "random",
+    labels: Any = None,
+    groups: Any = None,
+    times: Any = None,
+    seed: Seed = None,
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return the row numbers for training, validation and test; both sizes are shares of all rows.
+
+    The strategies are those of :func:`split_rows`; by time, the test part is the latest and validation comes before it.
+    """
+    n_test = _count(test_size, n_rows, "test_size", "rows")
+    n_validation = _count(validation_size, n_rows, "validation_size", "rows")
+    if n_test + n_validation >= n_rows:
+        raise InvalidInputError(
+            f"The validation part ({n_validation} rows) and the test part ({n_test} rows) leave nothing of "
+            f"{n_rows} rows to train on; make them smaller."
+        )
+    keys = {"labels": labels, "groups": groups, "times": times}
+    rest, test = split_rows(n_rows, n_test, strategy=strategy, seed=seed, **keys)
+    within = {name: None if key is None else np.asarray(key)[rest] for name, key in keys.items()}
+    # By group the test part seldom has the exact share, so validation is counted in what is left.
+    n_left = max(1, round(n_validation * len(rest) / (n_rows - n_test)))
+    train, validation = split_rows(len(rest), n_left, strategy=strategy, seed=seed, **within)
+    return rest[train], rest[validation], test
+
+
+def _check_strategy(strategy: str) -> None:
+    known = get_args(SplitStrategy)
+    if strategy not in known:
+        raise InvalidInputError(
+            f"The split strategy is one of {', '.join(known)}, not {strategy!r}.{nearest_name(str(strategy), known)}"
+        )
+
+
+def _check_seed(seed: Seed) -> None:
+    if seed is not None and (not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32):
+        raise InvalidInputError(f"The seed is a whole number from 0 to 4294967295, or None, not {seed!r}.")
+
+
+def _count(size: float, n_rows: int, name: str, unit: str) -> int:
+    """Return how many rows a share or a count means; refuse those that leave a part empty."""
+    if n_rows < 2:
+        raise DataError(f"A split needs at least 2 rows, and there are {n_rows}.")
+    if (
+        isinstance(size, bool)
+        or not isinstance(size, int | float | np.integer | np.floating)
+        or not math.isfinite(size)
+    ):
+        raise InvalidInputError(f"{name} is a fraction between 0 and 1 or a number of {unit}, not {size!r}.")
+    if isinstance(size, int | np.integer):
+        count = int(size)
+        if not 0 < count < n_rows:
+            raise InvalidInputError(f"{name}={count} does not lie between 1 and {n_rows - 1}, for {n_rows} {unit}.")
+        return count
+    if not 0 < size < 1:
+        raise InvalidInputError(f"{name}={size:g} is no fraction between 0 and 1.")
+    # 0.1 * 30 is a little more than 3 in binary; without the slack it would round up to 4.
+    return min(math.ceil(size * n_rows - 1e-9), n_rows - 1)
+
+
+def _column(values: Any, n_rows: int, name: str) -> Array:
+    if values is None:
+        raise InvalidInputError(f"This split strategy needs {name}=, one value a row.")
+    column = np.asarray(values)
+    if column.ndim != 1 or len(column) != n_rows:
+        raise DataError(f"{name} needs one value a row: {n_rows} values, not an array of shape {column.shape}.")
+    return column
+
+
+def _class_codes(labels: Array, n_test: int, n_rows: int) -> IntArray:
+    """Return class codes for the stratified split; refuse classes too small to stand on both sides."""
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    smallest = int(counts.argmin())
+    if counts[smallest] < 2:
+        raise DataError(
+            f"The class {classes[smallest]!s} has one row only, and a stratified split needs two of every class; "
+            "add rows of that class or split at random."
+        )
+    if min(n_test, n_rows - n_test) < len(classes):
+        raise DataError(
+            f"A stratified split of {len(classes)} classes needs at least {len(classes)} rows on each side, and this "
+            f"one has {n_rows - n_test} and {n_test}; change test_size or split at random."
+        )
+    return codes

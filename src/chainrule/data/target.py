@@ -1,0 +1,281 @@
+"""What a network is to predict: the task, the classes, and the way between labels and the numbers to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.types import Array, Task
+
+__all__ = ["ClassLabel", "Target", "TaskRequest", "label_array"]
+
+ClassLabel: TypeAlias = str | int | float | bool
+# "classification" leaves the choice between two classes and more of them to the data.
+TaskRequest: TypeAlias = Task | Literal["classification"]
+
+MOST_INTEGER_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Target:
+    """The task and, for classes, their values in the order of the network's outputs.
+
+    ``classes`` are plain Python values (empty for regression) and ``n_columns`` is the number of numbers that a
+    regression predicts for a row.
+
+    >>> target = Target.detect(["no", "yes", "no"])
+    >>> target.task, target.classes
+    ('binary', ('no', 'yes'))
+    >>> target.encode(["yes", "no"])
+    array([1, 0])
+    """
+
+    task: Task
+    classes: tuple[ClassLabel, ...] = ()
+    n_columns: int = 1
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise InvalidInputError(
+                f"The task is one of {', '.join(get_args(Task))}, not {self.task!r}."
+                f"{nearest_name(str(self.task), get_args(Task))}"
+            )
+        if self.task == "regression" and (self.classes or self.n_columns < 1):
+            raise InvalidInputError("A regression target has no classes and at least one column.")
+        if self.task == "binary" and len(self.classes) != 2:
+            raise InvalidInputError(f"A binary target has two classes, not {len(self.classes)}.")
+        if self.task == "multiclass" and len(self.classes) < 2:
+            raise InvalidInputError(f"A multi-class target has at least two classes, not {len(self.classes)}.")
+
+    @classmethod
+    def detect(cls, y: Any, task: TaskRequest | None = None) -> Target:
+        """Find the task and the classes of ``y``: (n,) labels or numbers, or (n, k) numbers.
+
+        Text, booleans and categories are classes. Of numbers, exactly two distinct values are two classes, whole
+        numbers with at most 20 distinct values are classes, and all else is regression. A ``task`` overrules this.
+
+        Raises ``DataError`` for labels that are empty, missing, infinite, complex, or of one class only.
+        """
+        if task is not None and task not in (*get_args(Task), "classification"):
+            known = (*get_args(Task), "classification")
+            raise InvalidInputError(
+                f"The task is one of {', '.join(known)}, not {task!r}.{nearest_name(str(task), known)}"
+            )
+        values = label_array(y)
+        if values.ndim == 2 or task == "regression":
+            if task not in (None, "regression"):
+                raise DataError(f"A target of classes has one column, and this one has {values.shape[1]}.")
+            _numbers(values)
+            return cls("regression", n_columns=values.shape[1] if values.ndim == 2 else 1)
+        classes = _distinct(values)
+        is_number = values.dtype.kind in "iuf"
+        is_whole = is_number and all(float(value).is_integer() for value in classes)
+        if task is None and is_number and len(classes) > 2 and not (is_whole and len(classes) <= MOST_INTEGER_CLASSES):
+            return cls("regression")
+        if len(classes) < 2:
+            raise DataError(
+                f"The target has one class only, {classes[0]!r}; training needs rows of at least two classes."
+            )
+        if task == "binary" and len(classes) > 2:
+            raise DataError(
+                f"The target has {len(classes)} distinct values ({_listing(classes)}), and a binary task has two; "
+                "choose the task 'multiclass'."
+            )
+        if is_number and not is_whole and len(classes) > 2:
+            row = int(np.flatnonzero(values != np.floor(values))[0])
+            raise DataError(
+                f"Unknown label type: continuous values such as {values[row]!s} in row {row + 1} cannot be classes; "
+                "choose the task 'regression'."
+            )
+        return cls("binary" if len(classes) == 2 and task != "multiclass" else "multiclass", classes)
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of output units that suits the task: 1 for two classes, one a class, or one a column."""
+        if self.task == "binary":
+            return 1
+        return len(self.classes) if self.classes else self.n_columns
+
+    def encode(self, y: Any) -> Array:
+        """Turn labels into class codes, int64 (n,), or numbers into float64 of shape (n,) or (n, k).
+
+        Raises ``DataError`` for a class that is not among ``classes``, naming the value and the row.
+        """
+        values = label_array(y)
+        if not self.classes:
+            numbers = _numbers(values)
+            columns = numbers.shape[1] if numbers.ndim == 2 else 1
+            if columns != self.n_columns:
+                raise DataError(f"The target has {columns} columns, and the training data had {self.n_columns}.")
+            return numbers
+        if values.ndim == 2:
+            raise DataError(f"A target of classes has one column, and this one has {values.shape[1]}.")
+        code_of = {label: code for code, label in enumerate(self.classes)}
+        codes = np.array([code_of.get(label, -1) for label in values.tolist()], dtype=np.int64)
+        if codes.min() < 0:
+            row = int(np.argmin(codes))
+            value = values.tolist()[row]
+            hint = nearest_name(str(value), map(str, self.classes))
+            raise DataError(
+                f"The target has the value {value!r} in row {row + 1}, which is not one of the classes "
+                f"({_listing(self.classes)}).{hint}"
+            )
+        return codes
+
+    def as_outputs(self, codes: Array, n_outputs: int, dtype: Any = "float32") -> Array:
+        """Return the (n, n_outputs) matrix that a network trains on, from what :meth:`encode` returned.
+
+        Two classes and one output give 0 and 1, as many outputs as classes give one-hot rows, regression its numbers.
+        """
+        codes = np.asarray(codes)
+        if not self.classes:
+            if n_outputs != self.n_columns:
+                raise InvalidInputError(_units_needed(n_outputs, str(self.n_columns), "a linear output"))
+            return codes.reshape(len(codes), self.n_columns).astype(dtype)
+        if self.task == "binary" and n_outputs == 1:
+            return codes.reshape(-1, 1).astype(dtype)
+        if n_outputs != len(self.classes):
+            if self.task == "binary":
+                raise InvalidInputError(_units_needed(n_outputs, "1 (sigmoid) or 2 (softmax)", "two classes"))
+            raise InvalidInputError(
+                _units_needed(n_outputs, str(len(self.classes)), f"{len(self.classes)} classes, one unit a class")
+            )
+        one_hot = np.zeros((len(codes), n_outputs), dtype=dtype)
+        one_hot[np.arange(len(codes)), codes.astype(np.int64)] = 1
+        return one_hot
+
+    def decode(self, outputs: Array) -> Array:
+        """Turn a network's outputs, (n,) or (n, m) probabilities or numbers, into labels as they were given.
+
+        One column of probabilities means the second class from 0.5 up; several mean the largest.
+        """
+        outputs = np.asarray(outputs)
+        if not self.classes:
+            return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+        if outputs.ndim == 1 or outputs.shape[1] == 1:
+            codes = (outputs.reshape(-1) >= 0.5).astype(np.int64)
+        else:
+            codes = outputs.argmax(axis=1)
+        return self.class_array()[codes]
+
+    def class_array(self) -> Array:
+        """Return the classes as an array, in the order of their codes; object dtype when their types differ."""
+        if len({type(label) for label in self.classes}) > 1:
+            mixed = np.empty(len(self.classes), dtype=object)
+            mixed[:] = self.classes
+            return mixed
+        return np.array(self.classes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the target as plain values that JSON can hold."""
+        return {"task": self.task, "classes": list(self.classes), "n_columns": self.n_columns}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Target:
+        """Read what :meth:`to_dict` wrote; raises ``InvalidInputError`` for anything else."""
+        classes, n_columns = values.get("classes"), values.get("n_columns")
+        if (
+            not isinstance(classes, list)
+            or not all(isinstance(label, str | int | float) for label in classes)
+            or len(set(classes)) != len(classes)
+            or type(n_columns) is not int
+        ):
+            raise InvalidInputError(
+                "The description of a target needs a list of distinct 'classes' and a whole 'n_columns'."
+            )
+        return cls(values.get("task"), tuple(classes), n_columns)  # type: ignore[arg-type]  # checked on construction
+
+
+def label_array(y: Any) -> Array:
+    """Return ``y`` (list, array, pandas or polars column) as an array (n,) or (n, k) with k > 1.
+
+    What comes out are booleans, numbers, text, or objects that mix those; missing values and all else are refused.
+    """
+    try:
+        values = np.asarray(y)
+    except ValueError:
+        raise DataError("The rows of the target have different lengths; give one label a row.") from None
+    if values.dtype.kind == "S":
+        values = values.astype(str)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim not in (1, 2):
+        raise DataError(f"The target is a list of labels or a matrix of numbers, not an array of shape {values.shape}.")
+    if values.size == 0:
+        raise DataError("The target is empty; training needs at least one row.")
+    if values.dtype.kind == "c":
+        raise DataError("The target holds complex numbers; give real numbers or class labels.")
+    if values.dtype.kind in "mMV":
+        raise DataError("The target holds dates, durations or records; give numbers or class labels.")
+    if values.dtype.kind == "f":
+        _refuse_rows(np.isnan(values), "is missing (NaN)", "remove those rows or fill them in")
+        _refuse_rows(np.isinf(values), "is infinite", "give finite numbers")
+    elif values.dtype.kind == "O":
+        # A missing value is None, NaN, NaT or pandas.NA: none of them equals itself, or says so.
+        missing = np.array([value is None or _differs_from_itself(value) for value in values.flat])
+        _refuse_rows(missing.reshape(values.shape), "is missing", "remove those rows or fill them in")
+        values = _plain_objects(values)
+    return values
+
+
+def _differs_from_itself(value: Any) -> bool:
+    try:
+        return bool(value != value)  # noqa: PLR0124  # this is what NaN does
+    except TypeError:  # pandas.NA refuses to say whether it equals anything
+        return True
+
+
+def _plain_objects(values: Array) -> Array:
+    """Return an array of numbers, booleans or text where all objects are of that kind; refuse other objects."""
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values.flat]
+    for row, value in enumerate(plain):
+        if isinstance(value, complex):
+            raise DataError("The target holds complex numbers; give real numbers or class labels.")
+        if not isinstance(value, str | int | float):
+            raise DataError(
+                f"Unknown label type: the target holds {type(value).__name__} objects (row {row + 1}); "
+                "give numbers or text."
+            )
+    if all(isinstance(value, bool) for value in plain) or not any(isinstance(value, str | bool) for value in plain):
+        return label_array(np.array(plain).reshape(values.shape))
+    mixed = np.empty(values.shape, dtype=object)
+    mixed[...] = np.array(plain, dtype=object).reshape(values.shape)
+    return mixed
+
+
+def _refuse_rows(is_bad: Array, what: str, remedy: str) -> None:
+    if is_bad.any():
+        rows = np.flatnonzero(is_bad.reshape(len(is_bad), -1).any(axis=1)) + 1
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        raise DataError(f"The target {what} in row {rows[0]}{more}; {remedy}.")
+
+
+def _numbers(values: Array) -> Array:
+    """Return float64 numbers; refuse text, naming the row."""
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64)
+    row = next((row for row, value in enumerate(values.tolist()) if isinstance(value, str)), 0)
+    raise DataError(
+        f"Regression needs numbers, and the target has {values.tolist()[row]!r} in row {row + 1}; "
+        "choose a classification task or another target."
+    )
+
+
+def _distinct(values: Array) -> tuple[ClassLabel, ...]:
+    """Return the sorted distinct values as Python scalars; values of different types are grouped by type."""
+    if values.dtype.kind != "O":
+        return tuple(np.unique(values).tolist())
+    return tuple(sorted(set(values.tolist()), key=lambda value: (type(value).__name__, value)))
+
+
+def _listing(labels: tuple[ClassLabel, ...]) -> str:
+    shown = ", ".join(str(label) for label in labels[:8])
+    return f"{shown}, ..." if len(labels) > 8 else shown
+
+
+def _units_needed(n_outputs: int, needed: str, why: str) -> str:
+    return f"The network has {n_outputs} output units, and this target needs {needed} ({why}); change the last layer."

@@ -1,0 +1,82 @@
+"""What the training loop asks of an engine, whatever does the arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from chainrule.data.batches import Batch
+from chainrule.errors import InvalidInputError
+from chainrule.losses import LossFunction
+from chainrule.optimizer import Optimizer
+from chainrule.penalties import Penalty
+from chainrule.stack import LayerStack
+from chainrule.types import Array, Inputs
+
+__all__ = ["Engine", "Evaluation", "Session", "TrainingPlan"]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How a stack is trained: objective = mean loss + penalty(weights), and what is done with its gradient.
+
+    ``clip_norm`` scales the gradient of a step down to this global norm; ``max_norm`` holds the norm of the weights
+    that go into any one unit at or below this value after every step (Srivastava et al. 2014).
+    """
+
+    loss: LossFunction
+    optimizer: Optimizer
+    penalty: Penalty | None = None
+    clip_norm: float | None = None
+    max_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("clip_norm", "max_norm"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InvalidInputError(f"{name} is {value}; it must be a number above 0, or None.")
+
+
+class Evaluation(NamedTuple):
+    """The mean loss over some rows, without penalty, and the network's outputs for them."""
+
+    loss: float
+    predictions: Array
+
+
+class Session(Protocol):
+    """One stack being trained by one plan."""
+
+    def train_batch(self, batch: Batch, learning_rate: float) -> None:
+        """Take one step; the loss is added to the running mean."""
+
+    def take_mean_loss(self) -> float:
+        """Return the mean loss over the rows trained on since the last call, and start a new mean."""
+
+    def batch_predictions(self) -> Array:
+        """Return the outputs of the last training batch, before its update."""
+
+    def gradient_norm(self) -> float:
+        """Return the Euclidean norm of the last step's gradient, penalty included, before clipping."""
+
+    def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
+        """Measure the present weights on some rows."""
+
+    def read_weights(self) -> dict[str, Array]:
+        """Return copies of everything the network has learnt (parameters and layer state)."""
+
+    def write_weights(self, weights: dict[str, Array]) -> None:
+        """Put back what :meth:`read_weights` returned."""
+
+    def read_state(self) -> dict[str, Array]:
+        """Return copies of everything else a training step depends on (optimizer, running mean)."""
+
+    def write_state(self, state: dict[str, Array]) -> None:
+        """Put back what :meth:`read_state` returned."""
+
+
+class Engine(Protocol):
+    """Something that can train a stack."""
+
+    def open(self, stack: LayerStack, plan: TrainingPlan) -> Session:
+        """Start training ``stack`` by ``plan``."""

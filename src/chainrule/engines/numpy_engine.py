@@ -1,0 +1,157 @@
+"""Training on the CPU: forward, loss, backward, one update of the flat vector."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.batches import Batch
+from chainrule.engines.base import Evaluation, Session, TrainingPlan
+from chainrule.engines.objective import BatchObjective
+from chainrule.errors import DivergenceError
+from chainrule.optimizer import ObjectiveOptimizer
+from chainrule.stack import LayerStack
+from chainrule.types import Array, Inputs
+
+__all__ = ["NumpyEngine", "NumpySession"]
+
+OPTIMIZER_PREFIX = "optimizer."
+
+
+class NumpyEngine:
+    """The default engine: NumPy arrays and the active kernel set."""
+
+    def open(self, stack: LayerStack, plan: TrainingPlan) -> Session:
+        """Start training ``stack`` by ``plan``."""
+        return NumpySession(stack, plan)
+
+
+class NumpySession:
+    """One stack being trained. After its first step a step allocates nothing that grows with the data."""
+
+    def __init__(self, stack: LayerStack, plan: TrainingPlan) -> None:
+        self.stack, self.plan = stack, plan
+        self.head = stack.split_head(plan.loss)
+        plan.optimizer.set_layout(stack.vector.blocks)
+        if not plan.optimizer.state:
+            plan.optimizer.state = plan.optimizer.allocate_state(stack.vector.size, stack.dtype)
+        self._columns = [
+            block.view(stack.vector.values)
+            for block in stack.vector.blocks
+            if plan.max_norm is not None and block.penalized and len(block.shape) == 2
+        ]
+        self._loss_sum, self._rows = 0.0, 0
+        self._outputs: Array = np.empty((0, 0), stack.dtype)
+        self._error = self._row_weights = self._outputs
+
+    def train_batch(self, batch: Batch, learning_rate: float) -> None:
+        """Take one step; the loss is added to the running mean."""
+        optimizer, vector = self.plan.optimizer, self.stack.vector
+        loss = self.compute_gradient(batch)
+        if not math.isfinite(loss):
+            raise self._divergence(batch, learning_rate)
+        self._loss_sum += loss * batch.n_rows
+        self._rows += batch.n_rows
+        if isinstance(optimizer, ObjectiveOptimizer):
+            optimizer.minimize(vector.values, BatchObjective(self.stack, self.plan, self, batch), learning_rate)
+        else:
+            if self.plan.penalty is not None:
+                self.plan.penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
+            if self.plan.clip_norm is not None:
+                self._clip(self.plan.clip_norm)
+            if optimizer.needs_loss:
+                penalty = self.plan.penalty.value(vector.penalized_values) if self.plan.penalty else 0.0
+                optimizer.loss = loss + penalty
+            optimizer.step(vector.values, vector.gradients, learning_rate)
+        for weights in self._columns:
+            self._limit_columns(weights)
+
+    def compute_gradient(self, batch: Batch) -> float:
+        """Fill the stack's gradients with those of the mean loss over the batch, and return that loss."""
+        n_rows, n_body = batch.n_rows, self.head.n_body_layers
+        self._outputs = self.stack.forward(batch.inputs, training=True, n_layers=n_body)
+        if self._error.shape != self._outputs.shape:
+            self._error = np.empty_like(self._outputs)
+        if len(self._row_weights) != n_rows:
+            self._row_weights = np.empty(n_rows, self.stack.dtype)
+        if batch.weights is None:
+            self._row_weights.fill(1 / n_rows)
+        else:
+            np.divide(batch.weights, n_rows, out=self._row_weights)
+        loss = self.head.evaluate(batch.targets, self._outputs, self._row_weights, self._error)
+        self.stack.backward(self._error, n_layers=n_body)
+        return loss
+
+    def take_mean_loss(self) -> float:
+        """Return the mean loss over the rows trained on since the last call, and start a new mean."""
+        mean = self._loss_sum / self._rows if self._rows else math.nan
+        self._loss_sum, self._rows = 0.0, 0
+        return mean
+
+    def batch_predictions(self) -> Array:
+        """Return the outputs of the last training batch, before its update."""
+        return self.head.predictions(self._outputs)
+
+    def gradient_norm(self) -> float:
+        """Return the Euclidean norm of the last step's gradient."""
+        return float(np.linalg.norm(self.stack.vector.gradients))
+
+    def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
+        """Measure the present weights on some rows."""
+        outputs = self.stack.predict(inputs, n_layers=self.head.n_body_layers)
+        weights = np.ones(len(targets)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        row_weights = np.asarray(weights / weights.sum(), outputs.dtype)
+        loss = self.head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
+        return Evaluation(loss, self.head.predictions(outputs))
+
+    def read_weights(self) -> dict[str, Array]:
+        """Return copies of all parameters and layer states."""
+        return self.stack.read_arrays()
+
+    def write_weights(self, weights: dict[str, Array]) -> None:
+        """Put back what :meth:`read_weights` returned."""
+        self.stack.write_arrays(weights)
+
+    def read_state(self) -> dict[str, Array]:
+        """Return copies of the optimizer's arrays and of the running mean."""
+        state = {OPTIMIZER_PREFIX + name: array.copy() for name, array in self.plan.optimizer.state.items()}
+        return state | {"loss_sum": np.array([self._loss_sum]), "rows": np.array([self._rows])}
+
+    def write_state(self, state: dict[str, Array]) -> None:
+        """Put back what :meth:`read_state` returned."""
+        optimizer, vector = self.plan.optimizer, self.stack.vector
+        saved = {n.removeprefix(OPTIMIZER_PREFIX): a for n, a in state.items() if n.startswith(OPTIMIZER_PREFIX)}
+        optimizer.restore_state(saved, vector.size, vector.values.dtype)
+        self._loss_sum, self._rows = float(state["loss_sum"][0]), int(state["rows"][0])
+
+    def _clip(self, limit: float) -> None:
+        norm = self.gradient_norm()
+        if norm > limit:
+            self.stack.vector.gradients *= self.stack.dtype.type(limit / norm)
+
+    def _limit_columns(self, weights: Array) -> None:
+        assert self.plan.max_norm is not None
+        norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
+        weights *= np.minimum(1, self.plan.max_norm / np.maximum(norms, np.finfo(norms.dtype).tiny))
+
+    def _divergence(self, batch: Batch, learning_rate: float) -> DivergenceError:
+        """Find the first place where a number is not finite, in the order of the computation."""
+        place = "the loss"
+        if not np.isfinite(batch.targets).all():
+            place = "the targets of this batch"
+        outputs: Any = batch.inputs
+        for index, layer in enumerate(self.stack.layers[: self.head.n_body_layers], start=1):
+            if any(not np.isfinite(values).all() for values in layer.parameter_views.values()):
+                place = f"the parameters of layer {index} ({layer.layer_name()})"
+                break
+            with np.errstate(all="ignore"):
+                outputs = layer.forward_propagation(outputs)
+            if not np.isfinite(outputs).all():
+                place = f"the output of layer {index} ({layer.layer_name()})"
+                break
+        return DivergenceError(
+            f"Training stopped: {place} is not finite at learning rate {learning_rate:g}. Try a smaller learning rate, "
+            "clip_norm=1, or standardised inputs; the network holds its last finite weights."
+        )

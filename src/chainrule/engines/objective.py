@@ -1,0 +1,95 @@
+"""What second-order methods may ask about one batch: the objective, its gradient, residuals and their Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from chainrule.data.batches import Batch
+from chainrule.engines.base import TrainingPlan
+from chainrule.errors import InvalidInputError
+from chainrule.losses import MeanSquaredError
+from chainrule.penalties import L2
+from chainrule.stack import LayerStack
+from chainrule.types import Array
+
+__all__ = ["BatchObjective"]
+
+JACOBIAN_BYTES = 2**26  # how much of the Jacobian is worked out at a time
+
+
+class _GradientSource(Protocol):
+    def compute_gradient(self, batch: Batch) -> float: ...
+
+
+class BatchObjective:
+    """objective(weights) = mean loss over the batch + penalty(weights)."""
+
+    def __init__(self, stack: LayerStack, plan: TrainingPlan, source: _GradientSource, batch: Batch) -> None:
+        self.stack, self.plan, self.source, self.batch = stack, plan, source, batch
+
+    @property
+    def l2_rate(self) -> float:
+        """The rate of the L2 penalty, which a least-squares method can take in; others it must refuse."""
+        penalty = self.plan.penalty
+        if penalty is not None and not isinstance(penalty, L2):
+            raise InvalidInputError(
+                f"Levenberg-Marquardt minimises squares, so its only penalty can be L2, not {type(penalty).__name__}."
+            )
+        return 0.0 if penalty is None else penalty.rate
+
+    def value_and_gradient(self, weights: Array) -> tuple[float, Array]:
+        """Return the objective at ``weights`` and its gradient, in a buffer that the next call overwrites."""
+        vector = self.stack.vector
+        if weights is not vector.values:
+            vector.values[...] = weights
+        value = self.source.compute_gradient(self.batch)
+        if self.plan.penalty is not None:
+            value += self.plan.penalty.value(vector.penalized_values)
+            self.plan.penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
+        return value, vector.gradients
+
+    def residuals_and_jacobian(self, weights: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield residuals r and J = dr/dw for blocks of rows, such that the mean squared error is the sum of r.r.
+
+        For each block one forward pass, and one backward pass for each output unit; row i of a pass gives the gradients
+        of row i alone.
+        """
+        if not isinstance(self.plan.loss, MeanSquaredError):
+            raise InvalidInputError(
+                f"Levenberg-Marquardt minimises the mean squared error, not {type(self.plan.loss).__name__}; "
+                "use L-BFGS or Adam for other losses."
+            )
+        vector, batch = self.stack.vector, self.batch
+        if weights is not vector.values:
+            vector.values[...] = weights
+        n_rows, n_outputs = batch.targets.shape
+        rows_a_block = max(1, JACOBIAN_BYTES // (n_outputs * max(1, vector.values.nbytes)))
+        scale = np.full(n_rows, 1.0) if batch.weights is None else np.asarray(batch.weights, np.float64)
+        scale = np.sqrt(scale / (n_rows * n_outputs)).astype(vector.values.dtype)
+        for start in range(0, n_rows, rows_a_block):
+            rows = slice(start, start + rows_a_block)
+            outputs = self.stack.forward(batch.inputs[rows], training=True)
+            residuals = scale[rows, None] * (outputs - batch.targets[rows])
+            jacobian = np.stack([self._unit_jacobian(unit, outputs, scale[rows]) for unit in range(n_outputs)], axis=1)
+            yield residuals.reshape(-1), jacobian.reshape(-1, vector.size)
+
+    def _unit_jacobian(self, unit: int, outputs: Array, scale: Array) -> Array:
+        """Return the derivative of each row's scaled output number ``unit``, shape (rows, parameters)."""
+        blocks, layers = self.stack.vector.blocks, self.stack.layers
+        jacobian = np.zeros((len(outputs), self.stack.vector.size), outputs.dtype)
+        unit_error = np.zeros_like(outputs)
+        unit_error[:, unit] = scale
+        error: Array | None = unit_error
+        first = min((block.layer for block in blocks), default=0)
+        for index in range(len(layers) - 1, first - 1, -1):
+            parts = {b.name: np.empty((len(outputs), *b.shape), outputs.dtype) for b in blocks if b.layer == index}
+            assert error is not None  # only the first layer with parameters may keep it back
+            layers[index].write_jacobian(error, parts)
+            for block in (b for b in blocks if b.layer == index):
+                jacobian[:, block.start : block.start + block.size] = parts[block.name].reshape(len(outputs), -1)
+            layers[index].needs_input_error = index > first
+            error = layers[index].backward_propagation(error)
+        return jacobian

@@ -1,0 +1,93 @@
+"""Saving a run while it trains, so that it can be killed at any moment and taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.errors import InvalidInputError
+from chainrule.files.model_file import write_model_file
+
+__all__ = ["Checkpoint"]
+
+
+@final
+@dataclass(eq=False)
+class Checkpoint(Callback):
+    """Write a checkpoint every ``every`` epochs, and another of the best epoch when ``best_path`` is given.
+
+    A checkpoint holds the network, the optimizer's state, the schedule, the place in the epoch, all random states, the
+    other callbacks and the history: ``NeuralNetwork.resume(path, dataset)`` goes on as if nothing had happened, bit for
+    bit. ``every_batches`` adds checkpoints inside long epochs. An interrupted run is saved where it stopped.
+
+    Parameters
+    ----------
+    path
+        The file to write, replaced atomically each time.
+    every
+        Epochs between checkpoints.
+    every_batches
+        Batches between checkpoints inside an epoch; None for none.
+    best_path
+        File for the epoch in which ``monitor`` was best.
+    monitor
+        What is watched for ``best_path``; the validation loss by default, or the loss where there is no validation.
+    """
+
+    order: ClassVar[int] = 100  # after the callbacks whose state it saves
+
+    path: str | Path
+    every: int = 1
+    every_batches: int | None = None
+    best_path: str | Path | None = None
+    monitor: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("every", "every_batches"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidInputError(f"{name} of Checkpoint is {value}; it must be at least 1.")
+        self._best_value: float | None = None
+
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Check that what is watched will be recorded."""
+        self._monitor = self.monitor or run.default_monitor
+        run.check_monitor(self._monitor)
+        if run.epoch == run.first_epoch:
+            self._best_value = None
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        """Save inside the epoch, when asked to."""
+        if self.every_batches is not None and run.batch < run.n_batches and run.batch % self.every_batches == 0:
+            self._save(run, self.path)
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Save the epoch, and the best one."""
+        value = run.history.last(self._monitor)
+        sign = 1 if run.lower_is_better(self._monitor) else -1
+        is_best = self._best_value is None or sign * (self._best_value - value) > 0
+        if is_best:
+            self._best_value = value
+        if self.best_path is not None and is_best:
+            self._save(run, self.best_path)
+        if (run.epoch - run.first_epoch) % self.every == 0 or run.epoch == run.last_epoch or run.stop_reason:
+            self._save(run, self.path)
+
+    def on_fit_end(self, run: TrainingRun) -> None:
+        """Save an interrupted run where it stopped."""
+        if run.is_interrupted:
+            self._save(run, self.path)
+
+    def read_state(self) -> dict[str, Any]:
+        """Return the best value seen."""
+        return {"best_value": self._best_value}
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`read_state` returned."""
+        self._best_value = state["best_value"]
+
+    def _save(self, run: TrainingRun, path: str | Path) -> None:
+        training, arrays = run.capture()
+        write_model_file(path, "checkpoint", {"network": run.description, "training": training}, arrays)

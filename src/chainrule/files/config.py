@@ -1,0 +1,98 @@
+"""Pieces of a network as JSON values, and back, through the registries alone.
+
+A piece becomes ``{"kind": "layer", "type": "dense", "n_units": 64, ...}``. Reading one looks its type up in the
+registry of its kind (or among the classes that the reader was handed) and calls the constructor with the settings;
+nothing in a file can name anything else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from chainrule.activations import ACTIVATIONS
+from chainrule.callbacks import CALLBACKS
+from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.initializers import INITIALIZERS
+from chainrule.layers import LAYERS
+from chainrule.losses import LOSSES
+from chainrule.named import Registry, settings_of
+from chainrule.optimizer import OPTIMIZERS
+from chainrule.penalties import PENALTIES
+from chainrule.schedules import SCHEDULES
+
+__all__ = ["build_piece", "describe_piece"]
+
+# Activations are layers too, so they are asked first.
+_REGISTRIES: tuple[Registry[Any], ...] = (
+    ACTIVATIONS,
+    LAYERS,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    PENALTIES,
+    INITIALIZERS,
+    CALLBACKS,
+)
+
+
+def describe_piece(piece: Any) -> dict[str, Any]:
+    """Return a piece as JSON values.
+
+    Raises InvalidInputError for a piece that holds something no file can, such as a function.
+    """
+    registry = next((r for r in _REGISTRIES if isinstance(piece, r.base)), None)
+    if registry is None:
+        raise InvalidInputError(f"{piece!r} cannot be kept in a file; it is no piece of a network.")
+    settings = settings_of(piece) if dataclasses.is_dataclass(piece) else {}
+    described = {name: _describe_value(value, piece) for name, value in settings.items()}
+    return {"kind": registry.kind, "type": registry.name_of(piece), **described}
+
+
+def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[Any]] | None = None) -> Any:
+    """Return the piece that ``description`` describes; ``kind`` is what is expected here.
+
+    ``custom_objects`` are the reader's own classes by name, for pieces that are not chainrule's.
+    """
+    if not isinstance(description, dict) or not isinstance(description.get("type"), str):
+        raise ModelFileError(f"The file describes a {kind} by {str(description)[:60]!r}, which is no description.")
+    settings = dict(description)
+    found, name = settings.pop("kind", kind), settings.pop("type")
+    allowed = [r for r in _REGISTRIES if r.kind == kind or (kind == "layer" and r is ACTIVATIONS)]
+    registry = next((r for r in allowed if r.kind == found), None)
+    if registry is None:
+        raise ModelFileError(f"The file has a piece of kind '{str(found)[:60]}' where a {kind} belongs.")
+    cls = registry.classes.get(name) or (custom_objects or {}).get(name)
+    if cls is None:
+        raise ModelFileError(
+            f"The file uses the {kind} '{name[:60]}', which chainrule does not know; if it is a class of yours, pass "
+            f"custom_objects={{'{name[:60]}': {name[:60]}}}."
+        )
+    if not issubclass(cls, registry.base):
+        raise ModelFileError(f"custom_objects gives a class for '{name}' that is no {kind}.")
+    try:
+        return cls(**{key: _build_value(value, custom_objects) for key, value in settings.items()})
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelFileError(f"The file describes a {kind} '{name}' that cannot be made: {error}") from error
+
+
+def _describe_value(value: Any, owner: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [_describe_value(item, owner) for item in value]
+    if any(isinstance(value, registry.base) for registry in _REGISTRIES):
+        return describe_piece(value)
+    raise InvalidInputError(
+        f"{type(owner).__name__} holds {value!r}, which cannot be kept in a file; write it as a class of its own with "
+        "plain settings, and pass that class as custom_objects when loading."
+    )
+
+
+def _build_value(value: Any, custom_objects: Mapping[str, type[Any]] | None) -> Any:
+    if isinstance(value, list):
+        return tuple(_build_value(item, custom_objects) for item in value)
+    if isinstance(value, dict):
+        return build_piece(value, str(value.get("kind", "piece")), custom_objects)
+    return value

@@ -1,0 +1,69 @@
+"""One safetensors file: arrays by name, and metadata as JSON.
+
+The JSON lies under the key ``chainrule`` of the file's metadata, with the version of its form and what kind of file it
+is. A file from a stranger can fail to load, with a reason, and can do nothing else: nothing in it is ever executed, and
+no memory is reserved on its word alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.files.atomic import write_atomically
+from chainrule.types import Array
+
+__all__ = ["FORMAT_VERSION", "read_model_file", "write_model_file"]
+
+FORMAT_VERSION = 1
+_KEY = "chainrule"
+
+
+def write_model_file(path: str | Path, kind: str, metadata: dict[str, Any], arrays: dict[str, Array]) -> None:
+    """Write arrays and metadata atomically; ``kind`` says what the file is (``"model"``, ``"checkpoint"``)."""
+    from safetensors.numpy import save
+
+    try:
+        text = json.dumps({"version": FORMAT_VERSION, "kind": kind, **metadata}, allow_nan=False)
+    except ValueError as error:
+        raise InvalidInputError(f"The settings of this network cannot be kept in a file: {error}.") from error
+    # safetensors writes an array that is not contiguous in the wrong order, silently.
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomically(path, save(contiguous, {_KEY: text}))
+
+
+def read_model_file(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the metadata and the arrays of a file that :func:`write_model_file` wrote.
+
+    Raises ModelFileError, naming the file and what is wrong with it.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"There is no {kind} file at '{path}'.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(_KEY)
+            if text is None:
+                raise ModelFileError(f"'{path}' is a safetensors file, but chainrule did not write it.")
+            metadata = json.loads(text)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"'{path}' is damaged or no {kind} file: {str(error)[:200]}") from error
+    if not isinstance(metadata, dict):
+        raise ModelFileError(f"'{path}' is damaged: its metadata is no JSON object.")
+    if metadata.get("version") != FORMAT_VERSION:
+        raise ModelFileError(
+            f"'{path}' has format version {str(metadata.get('version'))[:20]}; this chainrule reads version "
+            f"{FORMAT_VERSION}. Use the version of chainrule that wrote it."
+        )
+    if metadata.get("kind") != kind:
+        raise ModelFileError(f"'{path}' is a {str(metadata.get('kind'))[:20]} file, not a {kind} file.")
+    return metadata, arrays

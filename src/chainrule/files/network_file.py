@@ -1,0 +1,101 @@
+"""A network's settings and layers as JSON values, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.files.config import build_piece, describe_piece
+from chainrule.layers import Layer
+from chainrule.metrics import METRICS, Metric
+from chainrule.stack import LayerStack
+from chainrule.types import Array
+
+__all__ = ["build_layers", "build_settings", "describe_network", "describe_settings"]
+
+_PIECES = {"optimizer": "optimizer", "loss": "loss", "penalty": "penalty", "schedule": "schedule"}
+
+CustomObjects = Mapping[str, Any] | None
+
+
+def describe_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return constructor arguments as JSON values; metrics are kept by name."""
+    described: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in _PIECES:
+            described[name] = None if value is None else describe_piece(value)
+        elif name == "metric":
+            described[name] = [metric.name for metric in value]
+        elif isinstance(value, Mapping):  # JSON would turn the labels of class weights into strings
+            described[name] = [[label, float(weight)] for label, weight in value.items()]
+        else:
+            described[name] = value
+    return described
+
+
+def describe_network(settings: Mapping[str, Any], stack: LayerStack) -> dict[str, Any]:
+    """Return everything but the arrays."""
+    return {
+        "settings": describe_settings(settings),
+        "input_shape": list(stack.input_shape()),
+        "layers": [describe_piece(layer) for layer in stack.layers],
+    }
+
+
+def build_settings(description: Any, custom_objects: CustomObjects) -> dict[str, Any]:
+    """Return the constructor arguments that :func:`describe_settings` described."""
+    if not isinstance(description, dict):
+        raise ModelFileError("The file is damaged: it has no settings of a network.")
+    settings = dict(description)
+    for name, kind in _PIECES.items():
+        if settings.get(name) is not None:
+            settings[name] = build_piece(settings[name], kind, custom_objects)
+    settings["metric"] = [_metric(name, custom_objects) for name in settings.get("metric") or ()]
+    if isinstance(settings.get("class_weight"), list):
+        settings["class_weight"] = dict(settings["class_weight"])
+    return settings
+
+
+def build_layers(
+    description: Mapping[str, Any], arrays: Mapping[str, Array], custom_objects: CustomObjects
+) -> tuple[list[Layer], tuple[int, ...]]:
+    """Return the layers and the shape of an input row.
+
+    The sizes in the description are held against the arrays first: a file cannot make us reserve more memory than it
+    has itself.
+    """
+    given, shape = description.get("layers"), description.get("input_shape")
+    if not isinstance(given, list) or not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
+        raise ModelFileError("The file is damaged: it has no layers or no input shape.")
+    layers: list[Layer] = [build_piece(layer, "layer", custom_objects) for layer in given]
+    n_elements, row_shape = 0, tuple(shape)
+    try:
+        for index, layer in enumerate(layers):
+            layer.set_input_shape(row_shape)
+            for name, wanted in (*layer.parameter_shapes().items(), *layer.state_shapes().items()):
+                found = arrays.get(f"{index}.{name}")
+                if found is None or found.shape != wanted:
+                    raise ModelFileError(
+                        f"The file is damaged: layer {index + 1} ({layer.layer_name()}) needs '{name}' of shape "
+                        f"{wanted}, " + ("which is missing." if found is None else f"but it has shape {found.shape}.")
+                    )
+                n_elements += found.size
+            row_shape = layer.output_shape()
+    except InvalidInputError as error:
+        raise ModelFileError(f"The file is damaged: {error}") from error
+    if n_elements != sum(array.size for array in arrays.values()):
+        raise ModelFileError("The file is damaged: it holds arrays that belong to no layer.")
+    return layers, tuple(shape)
+
+
+def _metric(name: Any, custom_objects: CustomObjects) -> Any:
+    if isinstance(name, str) and name in METRICS:
+        return METRICS[name]
+    custom = (custom_objects or {}).get(name) if isinstance(name, str) else None
+    if isinstance(custom, Metric) or callable(custom):
+        return custom
+    raise ModelFileError(
+        f"The file uses the metric '{str(name)[:60]}', which chainrule does not know; if it is a function of yours, "
+        f"pass custom_objects={{'{str(name)[:60]}': ...}}."
+    )

@@ -1,0 +1,137 @@
+"""One call of ``fit``, put together from a network's settings and the user's data, ready to train or be taken up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from chainrule.callbacks import Callback, TrainingRun
+from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.data.dataset import Dataset, class_weight_rows
+from chainrule.engines import NumpyEngine, TrainingPlan
+from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.history import History
+from chainrule.losses import LossFunction, smooth_labels
+from chainrule.metrics import Metric
+from chainrule.schedules import Schedule
+from chainrule.stack import LayerStack, check_inputs
+from chainrule.training import EpochRecord, capture, restore, train
+from chainrule.types import Array, Inputs
+
+__all__ = ["ClassWeight", "Fit", "FitSettings", "as_dataset", "as_rows"]
+
+ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """What a fit needs to know beside the plan of its steps; the constructor of ``NeuralNetwork`` explains each."""
+
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    label_smoothing: float
+    class_weight: ClassWeight
+    schedule: Schedule | None
+    metrics: Sequence[Metric]
+
+
+@dataclass
+class Fit:
+    """A training run with its data."""
+
+    run: TrainingRun
+    batches: ArrayBatches
+    validation: Batch | None
+    record: EpochRecord
+
+    @classmethod
+    def open(
+        cls,
+        stack: LayerStack,
+        plan: TrainingPlan,
+        settings: FitSettings,
+        history: History,
+        training: Dataset,
+        validation: Dataset | None,
+        callbacks: Sequence[Callback],
+        description: dict[str, Any],
+    ) -> Self:
+        """Check the data against the network and set the run at its start."""
+        rows = as_rows(stack, plan.loss, training)
+        targets = rows.targets
+        if settings.label_smoothing:
+            targets = smooth_labels(targets, settings.label_smoothing)
+        held_out = None if validation is None else as_rows(stack, plan.loss, validation)
+        weights = rows.weights
+        if settings.class_weight is not None:
+            weights = class_weight_rows(training, settings.class_weight)
+            if held_out is not None and validation is not None:
+                held_out = held_out._replace(weights=class_weight_rows(validation, settings.class_weight))
+        batches = ArrayBatches(
+            rows.inputs,
+            targets,
+            weights,
+            batch_size=rows.n_rows if plan.optimizer.full_batch else settings.batch_size,
+            seed=stack.seed,
+            shuffle=settings.shuffle,
+        )
+        run = TrainingRun(
+            stack,
+            NumpyEngine().open(stack, plan),
+            plan,
+            history,
+            last_epoch=history.n_epochs + settings.epochs,
+            n_batches=batches.n_batches,
+            schedule=settings.schedule,
+            metrics=settings.metrics,
+            has_validation=held_out is not None,
+            epoch=history.n_epochs,
+            first_epoch=history.n_epochs,
+            callbacks=callbacks,
+            description=description,
+        )
+        fit = cls(run, batches, held_out, EpochRecord(rows.n_rows))
+        run.capture = fit.capture
+        return fit
+
+    def train(self) -> None:
+        """Train to the end."""
+        train(self.run, self.batches, self.validation, self.record)
+
+    def capture(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return everything the next step depends on, and what tells these data from others."""
+        values, arrays = capture(self.run, self.record)
+        return {**values, "data": self.batches.fingerprint()}, arrays
+
+    def restore(self, values: dict[str, Any], arrays: dict[str, Array]) -> None:
+        """Put back what :meth:`capture` returned; refuse other data than the run began with."""
+        if values.get("data") != self.batches.fingerprint():
+            raise ModelFileError("The checkpoint was written by a run on other data; give it the same rows again.")
+        restore(self.run, self.record, values, arrays)
+
+
+def as_dataset(data: Dataset | Inputs, y: Any = None) -> Dataset:
+    """Return a dataset as it is, or make one of inputs and targets."""
+    if isinstance(data, Dataset):
+        if y is not None:
+            raise InvalidInputError("A Dataset has its targets already; leave y out, or give inputs X and targets y.")
+        return data
+    return Dataset(data, y)
+
+
+def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset) -> Batch:
+    """Return a dataset as arrays of the network's type and shapes."""
+    if dataset.y is None or dataset.target is None:
+        raise InvalidInputError("This dataset has no targets y; training and scoring need them.")
+    inputs = check_inputs(dataset.X, stack.dtype, stack.input_shape())
+    if len(stack.output_shape()) != 1:
+        raise InvalidInputError(f"The network's outputs have shape {stack.output_shape()}; end in a DenseLayer.")
+    n_targets, rest = divmod(stack.output_shape()[0], loss.n_outputs(1))
+    if rest or not n_targets:
+        raise InvalidInputError(
+            f"{type(loss).__name__} needs {loss.n_outputs(1)} output units for each target; the network has "
+            f"{stack.output_shape()[0]}."
+        )
+    return Batch(inputs, dataset.outputs(n_targets, stack.dtype.name), dataset.sample_weight)

@@ -1,0 +1,105 @@
+"""Layers that disturb training on purpose, so that the network cannot rely on single numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from chainrule import kernels
+from chainrule.errors import InvalidInputError
+from chainrule.layers.base import Layer
+from chainrule.types import Array, Inputs, is_sparse
+
+__all__ = ["DropoutLayer", "GaussianNoiseLayer"]
+
+
+@final
+@dataclass(eq=False)
+class DropoutLayer(Layer):
+    """Sets a random share ``rate`` of its inputs to 0 in training; does nothing at all in inference.
+
+    Training: ``output = input * m``, with m = 0 with probability ``rate`` and 1 / (1 - rate) otherwise, drawn anew for
+    every element of every batch. The factor keeps the expectation, so that inference needs no scaling ("inverted"
+    dropout). Backward: ``dL/d(input) = dL/d(output) * m``. Shapes stay as they are.
+
+    A CSR matrix stays one: only its stored values are drawn for (a 0 stays 0 either way). It comes straight from the
+    data, where no error is needed, so that backward returns None for it.
+
+    Source: Srivastava et al. 2014, Dropout: A simple way to prevent neural networks from overfitting, section 4 and,
+    for the scaling, section 10.
+
+    >>> layer = DropoutLayer(0.5)
+    >>> layer.set_input_shape((3,))
+    >>> layer.forward_propagation([[1, 2, 3]]).tolist()
+    [[1.0, 2.0, 3.0]]
+    """
+
+    accepts_sparse: ClassVar[bool] = True
+
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate < 1:
+            raise InvalidInputError(f"The rate of a DropoutLayer is {self.rate}; it must be >= 0 and < 1.")
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``inputs * m`` in training, and the inputs themselves otherwise."""
+        inputs = self._accept(inputs)
+        if not training:
+            return inputs  # type: ignore[no-any-return]
+        values = inputs.data if is_sparse(inputs) else inputs
+        mask, output = self._buffer("mask", values.shape), self._buffer("output", values.shape)
+        self.rng.random(out=mask, dtype=self.dtype.type)
+        kernels.dropout(values, self.rate, mask, output)
+        self.input, self.output = inputs, output
+        if is_sparse(inputs):
+            self.output = type(inputs)((output, inputs.indices, inputs.indptr), shape=inputs.shape, copy=False)
+        return self.output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Return ``output_error * m``."""
+        error = self._accept_error(output_error)
+        if not self.needs_input_error or is_sparse(self.input):
+            return None
+        return np.multiply(error, self._buffer("mask", error.shape), out=self._buffer("input_error", error.shape))
+
+
+@final
+@dataclass(eq=False)
+class GaussianNoiseLayer(Layer):
+    """Adds noise to its inputs in training; does nothing at all in inference.
+
+    Training: ``output = input + standard_deviation * n``, n drawn from N(0, 1) anew for every element of every batch.
+    Backward: the error passes unchanged. Shapes stay as they are. As the first layer on standardised data it makes new
+    examples out of known ones, much like a penalty on steep functions.
+
+    Source: Bishop 1995, Training with noise is equivalent to Tikhonov regularization.
+    """
+
+    standard_deviation: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.standard_deviation < np.inf:
+            raise InvalidInputError(
+                f"The standard deviation of a GaussianNoiseLayer is {self.standard_deviation}; it must be finite and "
+                ">= 0."
+            )
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return the inputs plus noise in training, and the inputs themselves otherwise."""
+        x: Array = self._accept(inputs)
+        if not training:
+            return x
+        output = self._buffer("output", x.shape)
+        self.rng.standard_normal(out=output, dtype=self.dtype.type)
+        output *= self.standard_deviation
+        output += x
+        self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Return the error as it is."""
+        error = self._accept_error(output_error)
+        return error if self.needs_input_error else None

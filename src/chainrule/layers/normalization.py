@@ -1,0 +1,252 @@
+"""Layers that keep the numbers between other layers at mean 0 and variance 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from chainrule import kernels
+from chainrule.errors import InvalidInputError
+from chainrule.layers.base import Layer
+from chainrule.types import Array, Inputs, Shape
+
+__all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
+
+
+def _check_epsilon(layer_name: str, epsilon: float) -> None:
+    if not 0 < epsilon < np.inf:
+        raise InvalidInputError(f"The epsilon of a {layer_name} is {epsilon}; it must be finite and > 0.")
+
+
+@final
+@dataclass(eq=False)
+class BatchNormalizationLayer(Layer):
+    """Normalises every feature by its mean and variance over the batch: ``y = scale * h + shift``.
+
+    Training: ``h = (x - mean) / sqrt(variance + epsilon)``, both taken over the n rows of the batch (the variance
+    divided by n). The running statistics follow them: ``running = (1 - momentum) * running + momentum * batch``, where
+    the variance is the unbiased one (divided by n - 1). Inference: h from the running statistics, so that a row's
+    output does not depend on the rows beside it. All this is PyTorch's ``BatchNorm1d``.
+
+    Backward, with ``e = dL/dy``: ``dL/d(scale) = sum of e * h``, ``dL/d(shift) = sum of e``, and, since the mean and
+    the variance depend on every row, ``dL/dx = scale / sqrt(variance + epsilon) * (e - mean(e) - h * mean(e * h))``.
+
+    A training batch of one row has no variance (PyTorch stops there). Such a batch, often the last of an epoch, is
+    normalised by the running statistics as constants, and leaves them as they are.
+
+    Rows have shape (n_features,), and so has every parameter. Source: Ioffe and Szegedy 2015, Batch normalization,
+    algorithms 1 and 2.
+
+    >>> layer = BatchNormalizationLayer()
+    >>> layer.set_input_shape((1,))
+    >>> layer.forward_propagation([[0], [10]], training=True).round(3).tolist()
+    [[-1.0], [1.0]]
+    >>> layer.running_mean.tolist(), layer.running_variance.tolist()
+    ([0.5], [5.900000095367432])
+    """
+
+    takes_vectors_only: ClassVar[bool] = True
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _check_epsilon("BatchNormalizationLayer", self.epsilon)
+        if not 0 <= self.momentum <= 1:
+            raise InvalidInputError(
+                f"The momentum of a BatchNormalizationLayer is {self.momentum}; it is the weight of the newest batch, "
+                "between 0 and 1."
+            )
+
+    @property
+    def scale(self) -> Array:
+        """The learnt factors, shape (n_features,), at first 1; assigning copies the values in."""
+        return self._parameter("scale")
+
+    @scale.setter
+    def scale(self, values: Array) -> None:
+        self.set_parameter("scale", values)
+
+    @property
+    def shift(self) -> Array:
+        """The learnt offsets, shape (n_features,), at first 0; assigning copies the values in."""
+        return self._parameter("shift")
+
+    @shift.setter
+    def shift(self, values: Array) -> None:
+        self.set_parameter("shift", values)
+
+    @property
+    def running_mean(self) -> Array:
+        """The mean that inference subtracts, shape (n_features,); assigning copies the values in."""
+        return self._state("running_mean")
+
+    @running_mean.setter
+    def running_mean(self, values: Array) -> None:
+        self.set_state("running_mean", values)
+
+    @property
+    def running_variance(self) -> Array:
+        """The variance that inference divides by, shape (n_features,); assigning copies the values in."""
+        return self._state("running_variance")
+
+    @running_variance.setter
+    def running_variance(self, values: Array) -> None:
+        self.set_state("running_variance", values)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of scale and shift."""
+        return {"scale": self.input_shape(), "shift": self.input_shape()}
+
+    def state_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of the running statistics."""
+        return {"running_mean": self.input_shape(), "running_variance": self.input_shape()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Start as the identity: scale 1, shift 0, running mean 0, running variance 1."""
+        self.parameter_views["scale"].fill(1)
+        self.parameter_views["shift"].fill(0)
+        self.state["running_mean"].fill(0)
+        self.state["running_variance"].fill(1)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``scale * h + shift``."""
+        x: Array = self._accept(inputs)
+        scale, shift = self.scale, self.shift
+        mean, variance = self.running_mean, self.running_variance
+        if training and len(x) > 1:
+            mean, variance = self._buffer("mean", mean.shape), self._buffer("variance", variance.shape)
+            kernels.batch_moments(x, mean, variance)
+            self._follow(mean, variance, len(x))
+        inverse_deviation = self._array_for("inverse_deviation", variance.shape, training)
+        np.add(variance, self.epsilon, out=inverse_deviation)
+        np.sqrt(inverse_deviation, out=inverse_deviation)
+        np.divide(1, inverse_deviation, out=inverse_deviation)
+        output = self._array_for("output", x.shape, training)
+        normalized = self._buffer("normalized", x.shape) if training else output
+        kernels.normalize_columns(x, mean, inverse_deviation, scale, shift, normalized, output)
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradients of scale and shift; return dL/dx, through the batch's mean and variance."""
+        error = self._accept_error(output_error)
+        normalized = self._buffer("normalized", error.shape)
+        scale_gradient, shift_gradient = self.gradient_views["scale"], self.gradient_views["shift"]
+        kernels.sum_row_products(error, normalized, scale_gradient)
+        kernels.sum_rows(error, shift_gradient)
+        if not self.needs_input_error:
+            return None
+        inverse_deviation = self._buffer("inverse_deviation", self.input_shape())
+        input_error = self._buffer("input_error", error.shape)
+        if len(error) > 1:
+            kernels.batch_normalization_error(
+                normalized, inverse_deviation, self.scale, scale_gradient, shift_gradient, error, input_error
+            )
+        else:  # the statistics were constants
+            np.multiply(error, self.scale * inverse_deviation, out=input_error)
+        return input_error
+
+    def _follow(self, mean: Array, variance: Array, rows: int) -> None:
+        """Move the running statistics towards those of a batch."""
+        running_mean, running_variance = self.running_mean, self.running_variance
+        running_mean += self.momentum * (mean - running_mean)
+        running_variance += self.momentum * (variance * (rows / (rows - 1)) - running_variance)
+
+
+@final
+@dataclass(eq=False)
+class LayerNormalizationLayer(Layer):
+    """Normalises every row by the mean and variance of its own features: ``y = scale * h + shift``.
+
+    ``h = (x - mean) / sqrt(variance + epsilon)`` over all features of the row (the variance divided by their number),
+    in training and in inference alike. ``scale`` and ``shift`` have the shape of a row. This is PyTorch's
+    ``LayerNorm(input_shape)``.
+
+    Backward, with ``e = dL/dy`` and ``g = scale * e``: ``dL/d(scale) = sum over rows of e * h``, ``dL/d(shift) = sum
+    over rows of e``, ``dL/dx = (g - mean(g) - h * mean(g * h)) / sqrt(variance + epsilon)``, means over the row.
+
+    Source: Ba, Kiros and Hinton 2016, Layer normalization, equation 4.
+
+    >>> layer = LayerNormalizationLayer()
+    >>> layer.set_input_shape((2,))
+    >>> layer.forward_propagation([[0, 10], [7, 5]]).round(3).tolist()
+    [[-1.0, 1.0], [1.0, -1.0]]
+    """
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _check_epsilon("LayerNormalizationLayer", self.epsilon)
+
+    @property
+    def scale(self) -> Array:
+        """The learnt factors, shape of a row, at first 1; assigning copies the values in."""
+        return self._parameter("scale")
+
+    @scale.setter
+    def scale(self, values: Array) -> None:
+        self.set_parameter("scale", values)
+
+    @property
+    def shift(self) -> Array:
+        """The learnt offsets, shape of a row, at first 0; assigning copies the values in."""
+        return self._parameter("shift")
+
+    @shift.setter
+    def shift(self, values: Array) -> None:
+        self.set_parameter("shift", values)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of scale and shift."""
+        return {"scale": self.input_shape(), "shift": self.input_shape()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Start with scale 1 and shift 0."""
+        self.parameter_views["scale"].fill(1)
+        self.parameter_views["shift"].fill(0)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``scale * h + shift``."""
+        x: Array = self._accept(inputs)
+        output = self._array_for("output", x.shape, training)
+        normalized = self._buffer("normalized", x.shape) if training else output
+        inverse_deviation = self._array_for("inverse_deviation", x.shape[:1], training)
+        rows = (len(x), self.scale.size)
+        kernels.normalize_rows(
+            x.reshape(rows),
+            self.scale.reshape(-1),
+            self.shift.reshape(-1),
+            self.epsilon,
+            normalized.reshape(rows),
+            inverse_deviation,
+            output.reshape(rows),
+        )
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradients of scale and shift; return dL/dx, through the row's mean and variance."""
+        whole = self._accept_error(output_error)
+        rows = (len(whole), self.scale.size)
+        error, normalized = whole.reshape(rows), self._buffer("normalized", whole.shape).reshape(rows)
+        kernels.sum_row_products(error, normalized, self.gradient_views["scale"].reshape(-1))
+        kernels.sum_rows(error, self.gradient_views["shift"].reshape(-1))
+        if not self.needs_input_error:
+            return None
+        inverse_deviation = self._buffer("inverse_deviation", whole.shape[:1])
+        input_error = self._buffer("input_error", whole.shape)
+        kernels.layer_normalization_error(
+            normalized, inverse_deviation, self.scale.reshape(-1), error, input_error.reshape(rows)
+        )
+        return input_error
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Row i: ``dL_i/d(scale) = e_i * h_i`` and ``dL_i/d(shift) = e_i``."""
+        error = self._accept_error(output_error)
+        np.multiply(error, self._buffer("normalized", error.shape), out=jacobian["scale"])
+        jacobian["shift"][...] = error

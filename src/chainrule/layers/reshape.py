@@ -1,0 +1,44 @@
+"""Layers that change the shape of a row and nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from chainrule.layers.base import Layer
+from chainrule.types import Array, Inputs, Shape
+
+__all__ = ["FlattenLayer"]
+
+
+@final
+@dataclass(eq=False)
+class FlattenLayer(Layer):
+    """Writes every row as one vector: an image of shape (h, w) becomes (h * w,), row after row of the image.
+
+    No number is moved or copied: the output is another view of the input, and backward views the error in the old
+    shape.
+
+    >>> layer = FlattenLayer()
+    >>> layer.set_input_shape((2, 2))
+    >>> layer.forward_propagation([[[1, 2], [3, 4]]]).tolist()
+    [[1.0, 2.0, 3.0, 4.0]]
+    """
+
+    def output_shape(self) -> Shape:
+        """Return ``(product of the input shape,)``."""
+        return (math.prod(self.input_shape()),)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return the inputs as (rows, all numbers of a row)."""
+        x: Array = self._accept(inputs)
+        output = x.reshape(len(x), *self.output_shape())
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Return the error in the shape of the inputs."""
+        error = self._accept_error(output_error)
+        return error.reshape(self.input.shape) if self.needs_input_error else None

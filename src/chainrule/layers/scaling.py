@@ -1,0 +1,170 @@
+"""Layers that scale the inputs, so that a network can carry the scaling of its own data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule import kernels
+from chainrule.errors import DataError, InvalidInputError
+from chainrule.layers.base import Layer
+from chainrule.types import Array, Inputs, Shape
+
+__all__ = ["InputScalingLayer", "StandardizationLayer"]
+
+
+@final
+@dataclass(eq=False)
+class InputScalingLayer(Layer):
+    """Multiplies every input by a learnt factor of its own: ``y = x * scale``.
+
+    ``scale`` has the shape of a row and starts at 1. After training, a factor near 0 marks an input that the network
+    does without. Backward, with ``e = dL/dy``: ``dL/d(scale) = sum over rows of e * x``, ``dL/dx = e * scale``.
+
+    >>> layer = InputScalingLayer()
+    >>> layer.set_input_shape((2,))
+    >>> layer.scale = [2, 0]
+    >>> layer.forward_propagation([[1, 5]]).tolist()
+    [[2.0, 0.0]]
+    """
+
+    @property
+    def scale(self) -> Array:
+        """The learnt factors, shape of a row; assigning copies the values in."""
+        return self._parameter("scale")
+
+    @scale.setter
+    def scale(self, values: Array) -> None:
+        self.set_parameter("scale", values)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shape of the factors."""
+        return {"scale": self.input_shape()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Start as the identity."""
+        self.parameter_views["scale"].fill(1)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``inputs * scale``."""
+        x: Array = self._accept(inputs)
+        output, rows = self._array_for("output", x.shape, training), (len(x), self.scale.size)
+        kernels.scale_columns(x.reshape(rows), self.scale.reshape(-1), output.reshape(rows))
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradient of the factors; return ``output_error * scale``."""
+        error = self._accept_error(output_error)
+        gradient, rows = self.gradient_views["scale"], (len(error), self.scale.size)
+        kernels.sum_row_products(error.reshape(rows), self.input.reshape(rows), gradient.reshape(-1))
+        if not self.needs_input_error:
+            return None
+        input_error = self._buffer("input_error", error.shape)
+        kernels.scale_columns(error.reshape(rows), self.scale.reshape(-1), input_error.reshape(rows))
+        return input_error
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Row i: ``dL_i/d(scale) = e_i * x_i``."""
+        np.multiply(self._accept_error(output_error), self.input, out=jacobian["scale"])
+
+
+@final
+@dataclass(eq=False)
+class StandardizationLayer(Layer):
+    """Standardises every input with fixed numbers: ``y = (x - mean) / scale``.
+
+    :meth:`adapt` learns ``mean`` and ``scale`` (the standard deviation, divided by the number of rows) from data,
+    before training; until then the layer is the identity. Neither is trained. They are facts about the data, so that
+    ``initialize`` (and a network's ``reset``) leaves them as they are. Backward: ``dL/dx = dL/dy / scale``.
+
+    >>> layer = StandardizationLayer()
+    >>> layer.adapt([[0, 5], [10, 5]]).forward_propagation([[20, 5]]).tolist()
+    [[3.0, 0.0]]
+    """
+
+    @property
+    def mean(self) -> Array:
+        """What is subtracted, shape of a row; assigning copies the values in."""
+        return self._state("mean")
+
+    @mean.setter
+    def mean(self, values: Array) -> None:
+        self.set_state("mean", values)
+
+    @property
+    def scale(self) -> Array:
+        """What is divided by, shape of a row; assigning copies the values in."""
+        return self._state("scale")
+
+    @scale.setter
+    def scale(self, values: Array) -> None:
+        self.set_state("scale", values)
+
+    def adapt(self, X: npt.ArrayLike) -> StandardizationLayer:
+        """Take mean and scale from the rows of X and return the layer; an input that never changes keeps scale 1."""
+        if hasattr(X, "tocsr"):
+            raise InvalidInputError(
+                "A StandardizationLayer cannot adapt to a sparse matrix: subtracting a mean would fill it."
+            )
+        rows = np.asarray(X, dtype=np.float64)
+        if rows.ndim < 2 or len(rows) == 0:
+            raise InvalidInputError(
+                f"A StandardizationLayer adapts to a batch with at least one row; it was given an array of shape "
+                f"{rows.shape}."
+            )
+        if self.is_built and rows.shape[1:] != self.input_shape():
+            raise InvalidInputError(
+                f"This StandardizationLayer expects rows of shape {self.input_shape()}; it was given an array of shape "
+                f"{rows.shape}."
+            )
+        if not np.isfinite(rows).all():
+            row, *place = np.argwhere(~np.isfinite(rows))[0].tolist()
+            raise DataError(
+                f"Row {row} has the value {rows[row, *place]} in column {', '.join(map(str, place))} (both counted "
+                "from 0); a StandardizationLayer adapts to finite numbers only."
+            )
+        if not self.is_built:
+            self.set_input_shape(rows.shape[1:])
+        self.mean = rows.mean(axis=0)
+        self.scale = np.where(np.ptp(rows, axis=0) == 0, 1, rows.std(axis=0))
+        return self
+
+    def state_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of mean and scale."""
+        return {"mean": self.input_shape(), "scale": self.input_shape()}
+
+    def initialize(self, rng: np.random.Generator | None = None) -> None:
+        """Become the identity, unless there are a mean and a scale already."""
+        if not self.state:
+            super().initialize(rng)
+        self.state = {name: values.astype(self.dtype, copy=False) for name, values in self.state.items()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Start as the identity."""
+        self.state["mean"].fill(0)
+        self.state["scale"].fill(1)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``(inputs - mean) / scale``."""
+        x: Array = self._accept(inputs)
+        output, rows = self._array_for("output", x.shape, training), (len(x), self.scale.size)
+        kernels.standardize_columns(
+            x.reshape(rows), self.mean.reshape(-1), self.scale.reshape(-1), output.reshape(rows)
+        )
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Return ``output_error / scale``."""
+        error = self._accept_error(output_error)
+        if not self.needs_input_error:
+            return None
+        input_error, rows = self._buffer("input_error", error.shape), (len(error), self.scale.size)
+        kernels.scale_columns(error.reshape(rows), 1 / self.scale.reshape(-1), input_error.reshape(rows))
+        return input_error

@@ -1,0 +1,89 @@
+"""Loss functions: how wrong the predictions are, as one number, and its derivative.
+
+A loss is the mean over all elements, as PyTorch has it (cross-entropy over classes: the mean over rows). With sample
+weights it is the weighted mean over the rows, ``sum w_i l_i / sum w_i``: a row of weight 0 counts as if it were not
+there, and a row of weight 2 as if it were there twice. Targets and predictions have the same shape, (rows, outputs),
+unless a loss says otherwise (:meth:`LossFunction.n_outputs`).
+
+In the equations ``y`` is a target, ``p`` a prediction, ``d = p - y``, and ``z`` a logit, the number before the last
+activation. ``l`` is the loss of one element and ``l'`` its derivative by ``p`` (or ``z``).
+
+A user's own loss is a class with :meth:`LossFunction.loss` and :meth:`LossFunction.derivative`, or a pair of functions
+(:class:`CustomLoss`).
+"""
+
+from __future__ import annotations
+
+from chainrule.losses.base import KernelLoss, LossFunction, row_weights_of
+from chainrule.losses.classification import (
+    BinaryCrossEntropy,
+    BinaryFocal,
+    CategoricalCrossEntropy,
+    CategoricalFocal,
+    Hinge,
+    SquaredHinge,
+    smooth_labels,
+)
+from chainrule.losses.custom import CustomLoss
+from chainrule.losses.regression import (
+    GaussianNegativeLogLikelihood,
+    Huber,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Pinball,
+    Poisson,
+)
+from chainrule.named import Registry
+
+__all__ = [
+    "LOSSES",
+    "BinaryCrossEntropy",
+    "BinaryFocal",
+    "CategoricalCrossEntropy",
+    "CategoricalFocal",
+    "CustomLoss",
+    "GaussianNegativeLogLikelihood",
+    "Hinge",
+    "Huber",
+    "KernelLoss",
+    "LogCosh",
+    "LossFunction",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Pinball",
+    "Poisson",
+    "SquaredHinge",
+    "row_weights_of",
+    "smooth_labels",
+]
+
+# The first name of a class is the one that files and tables use; the others are accepted.
+LOSSES: Registry[LossFunction] = Registry(
+    "loss",
+    LossFunction,
+    {
+        "mean_squared_error": MeanSquaredError,
+        "mse": MeanSquaredError,
+        "squared_error": MeanSquaredError,
+        "mean_absolute_error": MeanAbsoluteError,
+        "mae": MeanAbsoluteError,
+        "l1": MeanAbsoluteError,
+        "huber": Huber,
+        "log_cosh": LogCosh,
+        "pinball": Pinball,
+        "quantile": Pinball,
+        "poisson": Poisson,
+        "gaussian_negative_log_likelihood": GaussianNegativeLogLikelihood,
+        "gaussian_nll": GaussianNegativeLogLikelihood,
+        "binary_cross_entropy": BinaryCrossEntropy,
+        "bce": BinaryCrossEntropy,
+        "categorical_cross_entropy": CategoricalCrossEntropy,
+        "cross_entropy": CategoricalCrossEntropy,
+        "cce": CategoricalCrossEntropy,
+        "binary_focal": BinaryFocal,
+        "categorical_focal": CategoricalFocal,
+        "hinge": Hinge,
+        "squared_hinge": SquaredHinge,
+    },
+)

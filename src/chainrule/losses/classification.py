@@ -1,0 +1,145 @@
+"""Losses for classes. Targets are 0 and 1: one column, several independent columns, or one-hot rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from chainrule.activations import ActivationLayer, SigmoidActivation, SoftmaxActivation
+from chainrule.errors import InvalidInputError
+from chainrule.losses.base import KernelLoss
+from chainrule.types import Array
+
+__all__ = [
+    "BinaryCrossEntropy",
+    "BinaryFocal",
+    "CategoricalCrossEntropy",
+    "CategoricalFocal",
+    "Hinge",
+    "SquaredHinge",
+    "smooth_labels",
+]
+
+
+@final
+@dataclass(frozen=True)
+class BinaryCrossEntropy(KernelLoss):
+    """The mean of ``l = -y log p - (1 - y) log(1 - p)`` for probabilities p and targets y between 0 and 1.
+
+    On probabilities it is exact and clips nothing: 0 log 0 is 0, and a probability of exactly 0 for what happened
+    costs infinity. A network that ends in a sigmoid never takes that way: both are one function of the logits,
+    ``l = max(z, 0) - y z + log(1 + exp(-|z|))``, ``l' = sigmoid(z) - y``, finite for every finite z.
+
+    >>> round(BinaryCrossEntropy().loss([1, 0], [0.5, 0.5]), 6)
+    0.693147
+    """
+
+    fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
+    kernel: ClassVar[str] = "binary_cross_entropy"
+    logits_kernel: ClassVar[str | None] = "sigmoid_binary_cross_entropy"
+
+
+@final
+@dataclass(frozen=True)
+class CategoricalCrossEntropy(KernelLoss):
+    """The mean over rows of ``-sum_k y_k log p_k`` for one-hot (or smoothed) targets y and class probabilities p.
+
+    On probabilities it is exact and clips nothing (0 log 0 = 0), with derivative ``-y_k / p_k``. With a softmax both
+    are one function of the logits, with derivative ``softmax(z)_k sum(y) - y_k``, finite for every finite z and not
+    changed by a number added to a whole row.
+    """
+
+    fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
+    kernel: ClassVar[str] = "categorical_cross_entropy"
+    logits_kernel: ClassVar[str | None] = "softmax_cross_entropy"
+
+
+@final
+@dataclass(frozen=True)
+class BinaryFocal(KernelLoss):
+    """Cross-entropy with the easy examples made light, for rare classes, on one or several 0/1 columns.
+
+    ``l = -a y (1 - p)^gamma log p - (1 - a) (1 - y) p^gamma log(1 - p)``; without ``alpha`` both factors a and 1 - a
+    are 1, and ``gamma=0`` is then :class:`BinaryCrossEntropy`. It fuses with a sigmoid: with q = 1 - p, the derivative
+    of ``-q^gamma log p`` by the logit is ``q^gamma (gamma p log p - q)``.
+
+    Lin et al. 2017, "Focal loss for dense object detection", equations 4 and 5.
+    """
+
+    fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
+    kernel: ClassVar[str] = "binary_focal"
+    logits_kernel: ClassVar[str | None] = "sigmoid_binary_focal"
+
+    gamma: float = 2.0
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        self._check("gamma", self.gamma, 0, np.inf, "[)")
+        if self.alpha is not None:
+            self._check("alpha", self.alpha, 0, 1, "[]")
+
+    def _settings(self) -> tuple[float, ...]:
+        return (self.gamma, 1.0, 1.0) if self.alpha is None else (self.gamma, self.alpha, 1 - self.alpha)
+
+
+@final
+@dataclass(frozen=True)
+class CategoricalFocal(KernelLoss):
+    """The mean over rows of ``-sum_k y_k (1 - p_k)^gamma log p_k``: the focal loss of class probabilities.
+
+    ``gamma=0`` is :class:`CategoricalCrossEntropy`. It fuses with a softmax: with q = 1 - p and
+    ``h_k = y_k q_k^gamma (gamma p_k log p_k / q_k - 1)``, the derivative by the logits is ``h_k - p_k sum(h)``.
+
+    Lin et al. 2017, "Focal loss for dense object detection".
+    """
+
+    fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
+    kernel: ClassVar[str] = "categorical_focal"
+    logits_kernel: ClassVar[str | None] = "softmax_categorical_focal"
+
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        self._check("gamma", self.gamma, 0, np.inf, "[)")
+
+    def _settings(self) -> tuple[float, ...]:
+        return (self.gamma,)
+
+
+@final
+@dataclass(frozen=True)
+class Hinge(KernelLoss):
+    """The mean of ``l = max(0, 1 - s p)``, with ``s = 2 y - 1`` for targets y that are 0 or 1; ``l' = -s``, or 0.
+
+    Predictions are scores of a linear output, positive for class 1: the loss of a support vector machine. With
+    one-hot targets each column is one class against the rest.
+    """
+
+    kernel: ClassVar[str] = "hinge"
+
+
+@final
+@dataclass(frozen=True)
+class SquaredHinge(KernelLoss):
+    """The mean of ``l = max(0, 1 - s p)^2`` with ``s = 2 y - 1``: a :class:`Hinge` without its kink."""
+
+    kernel: ClassVar[str] = "squared_hinge"
+
+
+def smooth_labels(targets: Array, amount: float) -> Array:
+    """Return targets that are less sure: ``y (1 - a) + a / k`` for one-hot rows of k classes.
+
+    One column of 0 and 1 is a pair of classes: ``y (1 - a) + a / 2``. Szegedy et al. 2016, "Rethinking the Inception
+    architecture for computer vision", section 7.
+
+    >>> smooth_labels(np.array([[0.0, 1.0]]), 0.1).tolist()
+    [[0.05, 0.9500000000000001]]
+    """
+    if not 0 <= amount < 1:
+        raise InvalidInputError(f"The label smoothing is {amount}; it must lie in [0, 1).")
+    labels = np.asarray(targets)
+    labels = np.asarray(labels, np.result_type(labels, np.float32))
+    n_classes = labels.shape[1] if labels.ndim > 1 and labels.shape[1] > 1 else 2
+    return np.asarray(labels * (1 - amount) + amount / n_classes)

@@ -1,0 +1,135 @@
+"""Losses for numbers: values, quantiles, counts, and a mean with its variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+
+from chainrule.losses.base import KernelLoss
+from chainrule.types import Array
+
+__all__ = [
+    "GaussianNegativeLogLikelihood",
+    "Huber",
+    "LogCosh",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Pinball",
+    "Poisson",
+]
+
+
+@final
+@dataclass(frozen=True)
+class MeanSquaredError(KernelLoss):
+    """The mean of ``l = (p - y)^2``; ``l' = 2 (p - y)``. Its best constant prediction is the mean.
+
+    >>> MeanSquaredError().loss([1.0, 2.0], [1.0, 4.0])
+    2.0
+    """
+
+    kernel: ClassVar[str] = "squared_error"
+
+
+@final
+@dataclass(frozen=True)
+class MeanAbsoluteError(KernelLoss):
+    """The mean of ``l = |p - y|`` (L1); ``l' = sign(p - y)``, 0 at 0. Its best constant prediction is the median."""
+
+    kernel: ClassVar[str] = "absolute_error"
+
+
+@final
+@dataclass(frozen=True)
+class Huber(KernelLoss):
+    """Squared near, absolute far: ``l = d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``.
+
+    ``l'`` is d, held between -delta and delta, so that no outlier pulls harder than delta. Huber 1964, "Robust
+    estimation of a location parameter".
+    """
+
+    kernel: ClassVar[str] = "huber"
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check("delta", self.delta, 0, np.inf, "()")
+
+    def _settings(self) -> tuple[float, ...]:
+        return (self.delta,)
+
+
+@final
+@dataclass(frozen=True)
+class LogCosh(KernelLoss):
+    """A smooth Huber: ``l = log cosh d``, near ``d^2 / 2`` for small and ``|d| - log 2`` for large d; ``l' = tanh d``.
+
+    It does not overflow, however large d is.
+    """
+
+    kernel: ClassVar[str] = "log_cosh"
+
+
+@final
+@dataclass(frozen=True)
+class Pinball(KernelLoss):
+    """The loss whose best prediction is a quantile: ``l = q (y - p)`` where p < y, ``(1 - q) (p - y)`` where p > y.
+
+    ``l'`` is -q, or 1 - q, and 0 where p = y. With q = 0.5 it is half the absolute error. Koenker & Bassett 1978,
+    "Regression quantiles".
+    """
+
+    kernel: ClassVar[str] = "pinball"
+
+    quantile: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._check("quantile", self.quantile, 0, 1, "()")
+
+    def _settings(self) -> tuple[float, ...]:
+        return (self.quantile,)
+
+
+@final
+@dataclass(frozen=True)
+class Poisson(KernelLoss):
+    """Counts: the negative log likelihood of a Poisson distribution, without the term log y! that no weight changes.
+
+    With ``log_input`` (the default, as in PyTorch) the network predicts the logarithm of the rate, which may be any
+    number: ``l = exp(p) - y p``, ``l' = exp(p) - y``. Without it p is the rate itself and must be above 0 (end in a
+    softplus): ``l = p - y log p``, ``l' = 1 - y / p``, where y = 0 leaves ``l = p``.
+    """
+
+    log_input: bool = True
+
+    @property
+    def kernel(self) -> str:  # type: ignore[override]
+        """The name of the kernel for the kind of prediction."""
+        return "poisson_of_log_rate" if self.log_input else "poisson"
+
+
+@final
+@dataclass(frozen=True)
+class GaussianNegativeLogLikelihood(KernelLoss):
+    """A prediction that says how sure it is: the negative log likelihood of a normal distribution of each target.
+
+    For k targets the network has 2 k outputs: the means m first, then the logarithms v of the variances, any
+    numbers. ``l = (v + (m - y)^2 exp(-v)) / 2``, without the constant log(2 pi) / 2; by m, ``l' = (m - y) exp(-v)``;
+    by v, ``l' = (1 - (m - y)^2 exp(-v)) / 2``. The mean is over rows and targets. Nix & Weigend 1994, "Estimating the
+    mean and variance of the target probability distribution".
+    """
+
+    kernel: ClassVar[str] = "gaussian_negative_log_likelihood"
+
+    def n_outputs(self, n_targets: int) -> int:
+        """Return two outputs for each target."""
+        return 2 * n_targets
+
+    @staticmethod
+    def mean_and_variance(y_pred: Array) -> tuple[Array, Array]:
+        """Return the means and the variances in outputs of shape (rows, 2 k), each of shape (rows, k)."""
+        outputs = np.asarray(y_pred)
+        half = outputs.shape[-1] // 2
+        return outputs[..., :half], np.asarray(np.exp(outputs[..., half:]))

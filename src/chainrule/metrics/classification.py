@@ -1,0 +1,118 @@
+"""Metrics of predicted classes and of their probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.metrics.inputs import count_classes, has_nan, labels_of_both, scores_of_classes, weights_of
+from chainrule.types import Array
+
+__all__ = ["accuracy", "balanced_accuracy", "confusion_matrix", "f1", "log_loss", "precision", "recall", "roc_auc"]
+
+
+def accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the share of rows whose class is right.
+
+    >>> accuracy([0, 1, 1], [[0.2], [0.9], [0.4]])
+    0.6666666666666666
+    """
+    if has_nan(y_pred):
+        return float("nan")
+    truth, guess = labels_of_both(y_true, y_pred)
+    return float(np.average(truth == guess, weights=weights_of(sample_weight, len(truth))))
+
+
+def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the mean over the classes of the share of their rows that are right: the mean of the recalls."""
+    from sklearn.metrics import recall_score
+
+    if has_nan(y_pred):
+        return float("nan")
+    truth, guess = labels_of_both(y_true, y_pred)
+    options: dict[str, Any] = {"labels": np.unique(truth), "average": "macro", "zero_division": 0}
+    return float(recall_score(truth, guess, sample_weight=weights_of(sample_weight, len(truth)), **options))
+
+
+def precision(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return how many of the rows called 1 are 1; with more than two classes, the mean over the classes."""
+    return _of_classes("precision_score", y_true, y_pred, sample_weight)
+
+
+def recall(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return how many of the rows that are 1 are called 1; with more than two classes, the mean over the classes."""
+    return _of_classes("recall_score", y_true, y_pred, sample_weight)
+
+
+def f1(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the harmonic mean of precision and recall; with more than two classes, the mean over the classes."""
+    return _of_classes("f1_score", y_true, y_pred, sample_weight)
+
+
+def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the area under the ROC curve: how often a row of class 1 scores above a row of class 0.
+
+    Predictions must be scores or probabilities. With more than two classes it is the mean over the classes, each one
+    against the rest. A class that has all rows or none has no such number and is left out; NaN when none is left.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    if has_nan(y_pred):
+        return float("nan")
+    truth, scores = scores_of_classes(y_true, y_pred)
+    weights = weights_of(sample_weight, len(truth))
+    classes = range(scores.shape[1]) if scores.shape[1] > 2 else (1,)
+    areas = [
+        float(roc_auc_score(truth == code, scores[:, code], sample_weight=weights))
+        for code in classes
+        if 0 < np.count_nonzero(truth == code) < len(truth)
+    ]
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the cross-entropy, the mean of -log p of the true class, in natural logarithms.
+
+    Predictions must be probabilities. As in scikit-learn, they are first moved from exactly 0 and 1 by the precision of
+    their type, so that one sure mistake gives a large number and not infinity.
+    """
+    from sklearn.metrics import log_loss as sklearn_log_loss
+
+    if has_nan(y_pred):
+        return float("nan")
+    truth, columns = scores_of_classes(y_true, y_pred)
+    weights, labels = weights_of(sample_weight, len(truth)), np.arange(columns.shape[1])
+    return float(sklearn_log_loss(truth, columns, sample_weight=weights, labels=labels))
+
+
+def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
+    """Return the number (or the weight) of rows by true class, down, and predicted class, across.
+
+    >>> confusion_matrix([0, 1, 1], [[0.2], [0.9], [0.4]]).tolist()
+    [[1, 0], [1, 1]]
+    """
+    from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
+
+    truth, guess = labels_of_both(y_true, y_pred)
+    labels: Array | None = None
+    if truth.dtype.kind == "i":
+        labels = np.arange(count_classes(y_true, y_pred, truth, guess))
+    matrix = sklearn_confusion_matrix(truth, guess, sample_weight=weights_of(sample_weight, len(truth)), labels=labels)
+    return np.asarray(matrix)
+
+
+def _of_classes(name: str, y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
+    import sklearn.metrics
+
+    if has_nan(y_pred):
+        return float("nan")
+    truth, guess = labels_of_both(y_true, y_pred)
+    options: dict[str, Any] = {"average": "macro"}
+    if truth.dtype.kind == "i":
+        if count_classes(y_true, y_pred, truth, guess) == 2:
+            options = {"average": "binary", "pos_label": 1}
+    elif len(names := np.unique(np.concatenate([truth, guess]))) <= 2:
+        options = {"average": "binary", "pos_label": names[-1]}
+    score = getattr(sklearn.metrics, name)
+    return float(score(truth, guess, sample_weight=weights_of(sample_weight, len(truth)), zero_division=0, **options))

@@ -1,0 +1,100 @@
+"""From targets and predictions in any of their forms to columns, labels, scores and weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError
+from chainrule.types import Array, IntArray
+
+__all__ = [
+    "as_columns",
+    "count_classes",
+    "errors_of",
+    "has_nan",
+    "labels_of",
+    "labels_of_both",
+    "scores_of_classes",
+    "weights_of",
+]
+
+
+def as_columns(values: Array) -> Array:
+    """Return float64 values of shape (rows, outputs)."""
+    array = np.asarray(values, dtype=np.float64)
+    return array.reshape(-1, 1) if array.ndim < 2 else array
+
+
+def errors_of(y_true: Array, y_pred: Array) -> Array:
+    """Return p - y as (rows, outputs). Nothing is broadcast: only (n,) and (n, 1) count as the same shape."""
+    targets, predictions = as_columns(y_true), as_columns(y_pred)
+    if targets.shape != predictions.shape:
+        raise InvalidInputError(
+            f"The targets have shape {np.shape(y_true)} and the predictions {np.shape(y_pred)}; they must be the same."
+        )
+    return np.asarray(predictions - targets)
+
+
+def weights_of(sample_weight: Array | None, n_rows: int) -> Array | None:
+    """Return the weights as a vector of n_rows numbers, or None."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=np.float64).reshape(-1)
+    if len(weights) != n_rows:
+        raise InvalidInputError(f"There are {len(weights)} sample weights for {n_rows} rows.")
+    if not (weights.min(initial=0) >= 0 and 0 < weights.sum() < np.inf):
+        raise InvalidInputError("Sample weights must be finite and not negative, and at least one must be above 0.")
+    return weights
+
+
+def has_nan(y_pred: Array) -> bool:
+    """Tell whether a prediction is NaN."""
+    predictions = np.asarray(y_pred)
+    return predictions.dtype.kind == "f" and bool(np.isnan(predictions).any())
+
+
+def labels_of(values: Array) -> Array:
+    """Return one label a row: the largest of several columns; codes and names as they are; else whether p > 0.5."""
+    array = np.asarray(values)
+    if array.ndim > 1 and array.shape[1] > 1:
+        return np.asarray(array.argmax(axis=1))
+    array = array.reshape(-1)
+    if array.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):  # an infinite score is no whole number, and that is all it has to be
+            whole = array.astype(np.int64)
+        return whole if np.array_equal(whole, array) else np.asarray(array > 0.5, dtype=np.int64)
+    return array.astype(np.int64) if array.dtype.kind in "bui" else array
+
+
+def labels_of_both(y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+    """Return the labels of targets and predictions, of the same number of rows."""
+    truth, guess = labels_of(y_true), labels_of(y_pred)
+    _check_rows(truth, guess)
+    return truth, guess
+
+
+def _check_rows(y_true: Array, y_pred: Array) -> None:
+    if len(y_true) != len(y_pred):
+        raise InvalidInputError(f"There are {len(y_true)} targets for {len(y_pred)} predictions.")
+
+
+def scores_of_classes(y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+    """Return class codes and scores of shape (rows, classes); one column of p becomes 1 - p and p."""
+    truth, scores = labels_of(y_true), np.asarray(y_pred)
+    scores = np.asarray(scores, np.result_type(scores, np.float32))
+    if scores.ndim < 2 or scores.shape[1] == 1:
+        scores = scores.reshape(-1, 1)
+        scores = np.hstack([1 - scores, scores])
+    _check_rows(truth, scores)
+    if truth.dtype.kind != "i" or truth.max(initial=0) >= scores.shape[1]:
+        raise InvalidInputError(
+            f"This metric needs class codes from 0 and one column of scores a class (or one column for two classes); "
+            f"the predictions have shape {np.shape(y_pred)}."
+        )
+    return truth, scores
+
+
+def count_classes(y_true: Array, y_pred: Array, truth: IntArray, guess: IntArray) -> int:
+    """Return the number of classes that the columns and the codes speak of, at least 2."""
+    columns = max(np.shape(y)[1] if np.ndim(y) > 1 else 1 for y in (y_true, y_pred))
+    return max(columns, 2, int(truth.max(initial=0)) + 1, int(guess.max(initial=0)) + 1)

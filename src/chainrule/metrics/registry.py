@@ -1,0 +1,104 @@
+"""Metrics by name, with what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.metrics.classification import accuracy, balanced_accuracy, f1, log_loss, precision, recall, roc_auc
+from chainrule.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
+from chainrule.types import Array, Task
+
+__all__ = ["METRICS", "Metric", "MetricFunction", "default_metrics", "find_metric"]
+
+MetricFunction: TypeAlias = Callable[..., float]
+
+_EVERY_TASK: tuple[Task, ...] = ("binary", "multiclass", "regression")
+_CLASSES: tuple[Task, ...] = ("binary", "multiclass")
+_NUMBERS: tuple[Task, ...] = ("regression",)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and what is known of it: its name, whether more is better, and the tasks that it is for."""
+
+    name: str
+    function: MetricFunction
+    greater_is_better: bool = True
+    tasks: tuple[Task, ...] = _EVERY_TASK
+
+    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+        """Return the metric; a function that knows no sample weights is called without them when there are none."""
+        if sample_weight is None:
+            return float(self.function(y_true, y_pred))
+        return float(self.function(y_true, y_pred, sample_weight=sample_weight))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", accuracy, True, _CLASSES),
+        Metric("balanced_accuracy", balanced_accuracy, True, _CLASSES),
+        Metric("precision", precision, True, _CLASSES),
+        Metric("recall", recall, True, _CLASSES),
+        Metric("f1", f1, True, _CLASSES),
+        Metric("roc_auc", roc_auc, True, _CLASSES),
+        Metric("log_loss", log_loss, False, _CLASSES),
+        Metric("mean_squared_error", mean_squared_error, False, _NUMBERS),
+        Metric("mean_absolute_error", mean_absolute_error, False, _NUMBERS),
+        Metric("root_mean_squared_error", root_mean_squared_error, False, _NUMBERS),
+        Metric("r2", r2, True, _NUMBERS),
+    )
+}
+
+_SHORT_NAMES = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "rmse": "root_mean_squared_error",
+    "r2_score": "r2",
+    "f1_score": "f1",
+    "auc": "roc_auc",
+}
+
+
+def find_metric(given: str | Metric | MetricFunction) -> Metric:
+    """Return the metric that is meant by a name, one of the functions here, a Metric, or a user's own function.
+
+    A user's own is called ``function(y_true, y_pred)``, or with ``sample_weight=`` where there are weights; an
+    attribute ``greater_is_better = False`` on it says that less is better.
+
+    >>> find_metric("mse").name
+    'mean_squared_error'
+    """
+    if isinstance(given, Metric):
+        return given
+    if isinstance(given, str):
+        name = given.strip().lower().replace("-", "_").replace(" ", "_")
+        name = _SHORT_NAMES.get(name, name)
+        if name not in METRICS:
+            known = (*METRICS, *_SHORT_NAMES)
+            raise InvalidInputError(
+                f"There is no metric called '{given}'.{nearest_name(name, known)} "
+                f"Known are: {', '.join(sorted(known))}."
+            )
+        return METRICS[name]
+    if not callable(given):
+        raise InvalidInputError(f"{given!r} is no metric; give a name, a function of (y_true, y_pred), or a Metric.")
+    for metric in METRICS.values():
+        if metric.function is given:
+            return metric
+    name = getattr(given, "__name__", type(given).__name__)
+    return Metric(name, given, bool(getattr(given, "greater_is_better", True)))
+
+
+def default_metrics(task: Task) -> tuple[Metric, ...]:
+    """Return what to follow when the user names nothing: accuracy for classes, R^2 and RMSE for numbers."""
+    if task not in _EVERY_TASK:
+        raise InvalidInputError(
+            f"There is no task called '{task}'.{nearest_name(str(task), _EVERY_TASK)} "
+            f"Known are: {', '.join(_EVERY_TASK)}."
+        )
+    names = ("accuracy",) if task in _CLASSES else ("r2", "root_mean_squared_error")
+    return tuple(METRICS[name] for name in names)

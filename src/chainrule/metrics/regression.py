@@ -1,0 +1,48 @@
+"""Metrics of predicted numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.metrics.inputs import as_columns, errors_of, weights_of
+from chainrule.types import Array
+
+__all__ = ["mean_absolute_error", "mean_squared_error", "r2", "root_mean_squared_error"]
+
+
+def mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the mean of (p - y)^2 over all elements.
+
+    >>> mean_squared_error([1, 2], [[1], [4]])
+    2.0
+    """
+    errors = errors_of(y_true, y_pred)
+    return float(np.average(np.mean(errors**2, axis=1), weights=weights_of(sample_weight, len(errors))))
+
+
+def root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the square root of :func:`mean_squared_error`: an error in the units of the target."""
+    return float(np.sqrt(mean_squared_error(y_true, y_pred, sample_weight)))
+
+
+def mean_absolute_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the mean of |p - y| over all elements."""
+    errors = errors_of(y_true, y_pred)
+    return float(np.average(np.mean(np.abs(errors), axis=1), weights=weights_of(sample_weight, len(errors))))
+
+
+def r2(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return R^2, the share of the targets' variance that the predictions explain; the mean over the outputs.
+
+    ``1 - sum (y - p)^2 / sum (y - mean y)^2``: 1 is perfect, 0 is as good as predicting the mean. As in scikit-learn, a
+    constant target gives 1 when it is hit exactly and 0 otherwise; a single row gives NaN.
+    """
+    errors, targets = errors_of(y_true, y_pred), as_columns(y_true)
+    weights = weights_of(sample_weight, len(errors))
+    if len(targets) < 2:
+        return float("nan")
+    unexplained = np.average(errors**2, axis=0, weights=weights)
+    total = np.average((targets - np.average(targets, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.where(total > 0, 1 - unexplained / total, np.where(unexplained == 0, 1.0, 0.0 * unexplained))
+    return float(np.mean(scores))

@@ -1,0 +1,140 @@
+"""A network together with what it takes to use it: how columns become numbers, and what its outputs mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from chainrule.data.dataset import Dataset
+from chainrule.data.table import TablePreprocessor
+from chainrule.data.target import Target
+from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.files.model_file import read_model_file, write_model_file
+from chainrule.history import History
+from chainrule.metrics import default_metrics, find_metric
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.types import Array
+
+__all__ = ["Model", "TargetScaling"]
+
+
+@dataclass(frozen=True)
+class TargetScaling:
+    """How numbers to predict are standardised for training: ``(y - center) / scale``, one of each a column."""
+
+    center: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @classmethod
+    def learn(cls, y: Array) -> Self:
+        """Return the mean and the standard deviation of each column (1 where it is constant)."""
+        columns = np.asarray(y, np.float64).reshape(len(y), -1)
+        deviation = columns.std(axis=0)
+        scale = np.where(deviation > 0, deviation, 1.0)
+        return cls(tuple(columns.mean(axis=0).tolist()), tuple(scale.tolist()))
+
+    def apply(self, y: Array) -> Array:
+        """Return standardised targets in the shape of ``y``."""
+        columns = np.asarray(y, np.float64).reshape(len(y), -1)
+        return ((columns - self.center) / self.scale).reshape(np.shape(y))
+
+    def undo(self, outputs: Array) -> Array:
+        """Return a network's outputs in the units of the target, float64."""
+        return np.asarray(outputs, np.float64) * self.scale + self.center
+
+
+@dataclass(eq=False)
+class Model:
+    """A trained network with its preprocessing and the meaning of its outputs; what a model file holds.
+
+    Attributes
+    ----------
+    network
+        The network; it takes numbers and gives numbers.
+    target
+        The task, and the labels behind the classes.
+    table
+        How the columns of a table become the network's inputs; None for a network that takes arrays.
+    scaling
+        How the targets of a regression were standardised; None otherwise.
+    target_name
+        The column that was predicted, where the data were a table.
+    """
+
+    network: NeuralNetwork
+    target: Target
+    table: TablePreprocessor | None = None
+    scaling: TargetScaling | None = None
+    target_name: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def inputs(self, data: Any) -> Any:
+        """Return the network's inputs for a frame (with or without the target column), a dataset, or an array."""
+        if isinstance(data, Dataset):
+            return data.X
+        if self.table is None:
+            return data
+        if not hasattr(data, "columns"):
+            raise InvalidInputError(
+                "This model takes a table with named columns; give a data frame, or read one with read_table."
+            )
+        return self.table.transform(data)
+
+    def outputs(self, data: Any) -> Array:
+        """Return class probabilities (rows, 1 or classes), or predicted numbers in their own units."""
+        outputs = self.network.predict(self.inputs(data))[:, : self.target.n_outputs]
+        return outputs if self.scaling is None else self.scaling.undo(outputs)
+
+    def predict(self, data: Any) -> Array:
+        """Return a label, or a number, for each row."""
+        return self.target.decode(self.outputs(data))
+
+    def evaluate(self, data: Any, y: Any = None, sample_weight: Array | None = None) -> dict[str, float]:
+        """Return the task's metrics for a dataset, or for rows with their true targets ``y``, in the target's units."""
+        if isinstance(data, Dataset):
+            if data.y is None:
+                raise InvalidInputError("This dataset has no targets y to compare the predictions with.")
+            codes, sample_weight = data.y, data.sample_weight
+        else:
+            codes = self.target.encode(y)
+        outputs = self.outputs(data)
+        metrics = [find_metric(name) for name in default_metrics(self.target.task)]
+        return {metric.name: metric(codes, outputs, sample_weight) for metric in metrics}
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one safetensors file, whole or not at all."""
+        metadata: dict[str, Any] = {
+            "network": self.network.describe(),
+            "history": self.network.history.to_dict(),
+            "target": self.target.to_dict(),
+            "table": None if self.table is None else self.table.to_dict(),
+            "scaling": None if self.scaling is None else [list(self.scaling.center), list(self.scaling.scale)],
+            "target_name": self.target_name,
+            "notes": self.notes,
+        }
+        write_model_file(path, "model", metadata, self.network.stack.read_arrays())
+
+    @classmethod
+    def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Read a file that :meth:`save` wrote."""
+        metadata, arrays = read_model_file(path, "model")
+        if not isinstance(metadata.get("target"), dict):
+            raise ModelFileError(f"'{path}' holds a bare network; read it with NeuralNetwork.load.")
+        network = NeuralNetwork.from_description(metadata.get("network"), arrays, custom_objects)
+        network.history = History(metadata.get("history"))
+        table, scaling = metadata.get("table"), metadata.get("scaling")
+        try:
+            return cls(
+                network,
+                Target.from_dict(metadata["target"]),
+                None if table is None else TablePreprocessor.from_dict(table),
+                None if scaling is None else TargetScaling(tuple(scaling[0]), tuple(scaling[1])),
+                str(metadata.get("target_name", "")),
+                dict(metadata.get("notes") or {}),
+            )
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            raise ModelFileError(f"'{path}' is damaged: {error}") from error

@@ -1,0 +1,345 @@
+"""The neural network: layers, a loss and an optimizer, brought together by ``fit``, ``predict`` and ``score``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from chainrule.callbacks import Callback, EpochPrinter
+from chainrule.data.dataset import Dataset
+from chainrule.engines import NumpyEngine, TrainingPlan
+from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.files.model_file import read_model_file, write_model_file
+from chainrule.files.network_file import build_layers, build_settings, describe_network
+from chainrule.fitting import ClassWeight, Fit, FitSettings, as_dataset, as_rows
+from chainrule.history import History
+from chainrule.layers import Layer
+from chainrule.losses import LOSSES, LossFunction
+from chainrule.metrics import Metric, find_metric
+from chainrule.optimizer import Optimizer, own_optimizer
+from chainrule.penalties import Penalty, choose_penalty
+from chainrule.schedules import SCHEDULES, Schedule
+from chainrule.stack import LayerStack, check_inputs
+from chainrule.summary import summarize
+from chainrule.types import Array, DTypeName, Inputs, Seed
+
+__all__ = ["NeuralNetwork"]
+
+MetricLike = str | Metric | Callable[..., float]
+
+
+class NeuralNetwork:
+    """A feed-forward network of layers, trained by mini-batch gradient descent.
+
+    Parameters
+    ----------
+    epochs, batch_size
+        How often ``fit`` goes through the data, and how many rows a step sees. Methods made for the gradient of all
+        rows (L-BFGS, Rprop, ...) always see all of them.
+    optimizer, learning_rate, momentum
+        A class, an instance or a name (``"adam"``); the two numbers go to it when given.
+    verbose
+        Print loss and metrics after every epoch.
+    loss, metric
+        A class, an instance or a name; ``metric`` may also be a function ``f(y_true, y_pred)`` or a list of metrics.
+    seed
+        Source of all randomness; the same seed and data give the same bits. None draws one, kept in ``seed``.
+    dtype
+        ``"float32"`` or ``"float64"``.
+    penalty, l1, l2
+        A :class:`Penalty` on the weights, or the rates of the usual two.
+    clip_norm, max_norm
+        Bounds for the global norm of a gradient, and for the norm of the weights into any one unit.
+    label_smoothing
+        Share of each class target that is spread over all classes, in training only.
+    schedule
+        How the learning rate changes with the epochs.
+    class_weight
+        ``"balanced"`` or a weight for each label.
+    shuffle
+        Whether each epoch sees the rows in a new order.
+
+    Attributes
+    ----------
+    layers
+        The layers; parameters can be read and set as soon as a layer's input shape is known.
+    history
+        Loss and metrics of every epoch, by name.
+    stop_reason
+        Why the last fit ended before its last epoch, in words; None if it did not.
+
+    >>> from chainrule.activations import SigmoidActivation
+    >>> from chainrule.layers import DenseLayer
+    >>> net = NeuralNetwork(epochs=500, batch_size=4, optimizer="adam", learning_rate=0.1, seed=0,
+    ...                     loss="binary_cross_entropy", metric="accuracy")
+    >>> for layer in (DenseLayer(8, (2,)), SigmoidActivation(), DenseLayer(1), SigmoidActivation()):
+    ...     net.add(layer)
+    >>> xnor = Dataset([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [1, 0, 0, 1])
+    >>> net.fit(xnor).score(xnor)
+    1.0
+    """
+
+    def __init__(
+        self,
+        epochs: int = 100,
+        batch_size: int = 32,
+        optimizer: str | type[Optimizer] | Optimizer = "sgd",
+        learning_rate: float | None = None,
+        momentum: float | None = None,
+        verbose: bool = False,
+        loss: str | type[LossFunction] | LossFunction = "mean_squared_error",
+        metric: MetricLike | Sequence[MetricLike] | None = None,
+        *,
+        seed: Seed = None,
+        dtype: DTypeName = "float32",
+        penalty: str | Penalty | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        label_smoothing: float = 0.0,
+        schedule: str | Schedule | None = None,
+        class_weight: ClassWeight = None,
+        shuffle: bool = True,
+    ) -> None:
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if isinstance(value, bool) or int(value) != value or value < 1:
+                raise InvalidInputError(f"{name} is {value!r}; it must be a whole number >= 1.")
+        if not 0 <= label_smoothing < 1:
+            raise InvalidInputError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1.")
+        self.epochs, self.batch_size, self.verbose = int(epochs), int(batch_size), verbose
+        self.optimizer = own_optimizer(optimizer, learning_rate=learning_rate, momentum=momentum)
+        self.loss = LOSSES.create(loss)
+        self.metrics = tuple(find_metric(m) for m in _as_sequence(metric))
+        self.penalty = choose_penalty(penalty, l1, l2)
+        self.clip_norm, self.max_norm, self.label_smoothing = clip_norm, max_norm, label_smoothing
+        self.schedule = None if schedule is None else SCHEDULES.create(schedule)
+        self.class_weight, self.shuffle = class_weight, shuffle
+        self.stack = LayerStack(dtype=dtype, seed=seed)
+        self.history = History()
+        self.stop_reason: str | None = None
+
+    # The network as a function -----------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order."""
+        return self.stack.layers
+
+    @property
+    def seed(self) -> int:
+        """The source of all randomness of this network."""
+        return self.stack.seed
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's learning rate, before the schedule."""
+        return self.optimizer.learning_rate
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer; its parameters are drawn as soon as its input shape is known."""
+        self.stack.add(layer)
+
+    def reset(self) -> None:
+        """Draw the first parameters again from the seed and forget all training."""
+        self.stack.reset()
+        self.optimizer, self.history, self.stop_reason = self.optimizer.fresh(), History(), None
+
+    def forward_propagation(self, X: Inputs, training: bool = False) -> Array:
+        """Go through all layers; with ``training``, remember what :meth:`backward_propagation` needs."""
+        rows = X if training else X.X if isinstance(X, Dataset) else X
+        if not self.stack.is_built:
+            self.stack.build(np.shape(rows)[1:])
+        return self.stack.forward(check_inputs(rows, self.stack.dtype, self.stack.input_shape()), training=training)
+
+    def backward_propagation(self, error: Array) -> Array:
+        """Go back through all layers from dL/d(output), update the weights by one step, and return dL/d(input)."""
+        input_error = self.stack.backward(error, to_input=True)
+        assert input_error is not None
+        vector = self.stack.vector
+        self._plan().optimizer.update(vector.values, vector.gradients)
+        return input_error
+
+    def predict(self, dataset: Dataset | Inputs) -> Array:
+        """Return the network's outputs, one row for each row of the data; safe from many threads at once."""
+        return self.stack.predict(dataset.X if isinstance(dataset, Dataset) else dataset)
+
+    def score(self, dataset: Dataset | Inputs, y: Any = None) -> float:
+        """Return the (first) metric on the data, or the loss of a network that has no metric."""
+        measured = self.evaluate(dataset, y)
+        return measured[self.metrics[0].name if self.metrics else "loss"]
+
+    def evaluate(self, dataset: Dataset | Inputs, y: Any = None) -> dict[str, float]:
+        """Return the loss (without penalty) and every metric on the data, weighted by its sample weights."""
+        rows = as_rows(self.stack, self.loss, as_dataset(dataset, y))
+        plan = dataclasses.replace(self._plan(), optimizer=self.optimizer.fresh())
+        loss, predictions = NumpyEngine().open(self.stack, plan).evaluate(*rows)
+        return {"loss": loss} | {
+            m.name: m(rows.targets, predictions[:, : rows.targets.shape[1]], rows.weights) for m in self.metrics
+        }
+
+    def summary(self) -> None:
+        """Print the layers, their shapes and parameters, and the memory that training takes."""
+        print(summarize(self.stack, self.optimizer, self.batch_size))
+
+    # Training ----------------------------------------------------------------------------------------------------
+
+    def get_mini_batches(self, X: Array, y: Array, shuffle: bool = True) -> Iterator[tuple[Array, Array]]:
+        """Yield ``(X, y)`` in mini-batches of ``batch_size`` rows; with ``shuffle`` in a new order each time."""
+        order = np.random.default_rng().permutation(len(X)) if shuffle else np.arange(len(X))
+        for start in range(0, len(X), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield X[rows], y[rows]
+
+    def fit(
+        self,
+        dataset: Dataset | Inputs,
+        y: Any = None,
+        *,
+        validation: Dataset | tuple[Inputs, Any] | float | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> Self:
+        """Train for ``epochs`` epochs from the present weights, and return the network.
+
+        Parameters
+        ----------
+        dataset, y
+            A :class:`Dataset`, or inputs and targets.
+        validation
+            Rows measured after every epoch: a dataset, a pair ``(X, y)``, or the share of the rows to hold out.
+        callbacks
+            What is to happen beside the steps: early stopping, checkpoints, a progress bar.
+
+        Raises
+        ------
+        DivergenceError
+            When the loss is no longer a finite number; the network then holds its last finite weights.
+        """
+        training = as_dataset(dataset, y)
+        held_out: Dataset | None = None
+        if isinstance(validation, float):
+            training, held_out = training.split(test_size=validation, seed=self.seed)
+        elif validation is not None:
+            held_out = as_dataset(*validation) if isinstance(validation, tuple) else as_dataset(validation)
+        return self._train(self._open_fit(training, held_out, callbacks))
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        dataset: Dataset,
+        *,
+        validation: Dataset | None = None,
+        callbacks: Sequence[Callback] = (),
+        custom_objects: Mapping[str, type[Any]] | None = None,
+    ) -> Self:
+        """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
+
+        ``callbacks`` are those of the first call again; early stopping and the like take up their counts.
+        """
+        metadata, arrays = read_model_file(path, "checkpoint")
+        training = metadata["training"]
+        weights = {name.removeprefix("weights/"): a for name, a in arrays.items() if name.startswith("weights/")}
+        network = cls.from_description(metadata["network"], weights, custom_objects)
+        fit = network._open_fit(dataset, validation, callbacks)
+        fit.restore(training, arrays)
+        network.history = fit.run.history
+        return network._train(fit)
+
+    def _open_fit(self, training: Dataset, validation: Dataset | None, callbacks: Sequence[Callback]) -> Fit:
+        if not self.stack.is_built:
+            self.stack.build(training.X.shape[1:])
+        settings = FitSettings(
+            self.epochs,
+            self.batch_size,
+            self.shuffle,
+            self.label_smoothing,
+            self.class_weight,
+            self.schedule,
+            self.metrics,
+        )
+        callbacks = [*callbacks, *([EpochPrinter()] if self.verbose else [])]
+        return Fit.open(
+            self.stack, self._plan(), settings, self.history, training, validation, callbacks, self.describe()
+        )
+
+    def _train(self, fit: Fit) -> Self:
+        try:
+            fit.train()
+        finally:
+            self.stop_reason = fit.run.stop_reason
+        return self
+
+    def _plan(self) -> TrainingPlan:
+        state = self.optimizer.state
+        if state and any(array.size > 1 and array.shape[-1] != self.stack.vector.size for array in state.values()):
+            self.optimizer = self.optimizer.fresh()  # layers were added since the last fit
+        return TrainingPlan(self.loss, self.optimizer, self.penalty, self.clip_norm, self.max_norm)
+
+    # Files -------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to a safetensors file, whole or not at all."""
+        metadata = {"network": self.describe(), "history": self.history.to_dict()}
+        write_model_file(path, "model", metadata, self.stack.read_arrays())
+
+    @classmethod
+    def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Read a network from a file that :meth:`save` wrote.
+
+        ``custom_objects`` are your own classes and metrics by name, if the network uses any.
+        """
+        metadata, arrays = read_model_file(path, "model")
+        network = cls.from_description(metadata.get("network"), arrays, custom_objects)
+        network.history = History(metadata.get("history"))
+        return network
+
+    def describe(self) -> dict[str, Any]:
+        """Return settings and layers as JSON values."""
+        settings = {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "optimizer": self.optimizer,
+            "loss": self.loss,
+            "metric": self.metrics,
+            "seed": self.seed,
+            "dtype": self.stack.dtype.name,
+            "penalty": self.penalty,
+            "clip_norm": self.clip_norm,
+            "max_norm": self.max_norm,
+            "label_smoothing": self.label_smoothing,
+            "schedule": self.schedule,
+            "class_weight": self.class_weight,
+            "shuffle": self.shuffle,
+        }
+        return describe_network(settings, self.stack)
+
+    @classmethod
+    def from_description(
+        cls, description: Any, arrays: Mapping[str, Array], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return the network that :meth:`describe` described, with its parameters and layer states."""
+        if not isinstance(description, dict):
+            raise ModelFileError("The file is damaged: it describes no network.")
+        layers, input_shape = build_layers(description, arrays, custom_objects)
+        try:
+            network = cls(**build_settings(description.get("settings"), custom_objects))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise (
+                error
+                if isinstance(error, ModelFileError)
+                else ModelFileError(f"The file is damaged: its settings make no network ({error}).")
+            ) from error
+        for layer in layers:
+            network.add(layer)
+        network.stack.build(input_shape)
+        network.stack.write_arrays(arrays)
+        return network
+
+
+def _as_sequence(metric: Any) -> Sequence[MetricLike]:
+    return () if metric is None else metric if isinstance(metric, list | tuple) else (metric,)

@@ -1,0 +1,194 @@
+"""Adam and its kin: steps from running averages of the gradient and of its square.
+
+All share m = b1 m + (1 - b1) g and v = b2 v + (1 - b2) g^2, both zero at first, and t, the number of steps. What
+corrects the averages for that start depends on t alone: it is worked out here, in float64, once a step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from chainrule import kernels
+from chainrule.optimizer.base import Optimizer, check_setting
+from chainrule.types import Array
+
+__all__ = ["Adam", "AdamW", "NAdam", "RAdam"]
+
+
+class _MomentOptimizer(Optimizer):
+    """What Adam and its kin share: the settings, and both running averages."""
+
+    beta1: float
+    beta2: float
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_setting(self, "beta1", 0, 1)
+        check_setting(self, "beta2", 0, 1)
+        check_setting(self, "epsilon", 0, open_low=True)
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return both moments, zero, and the number of steps taken."""
+        return {"mean": np.zeros(size, dtype), "square": np.zeros(size, dtype), "steps": np.zeros(1, np.int64)}
+
+    def _count_step(self) -> int:
+        self.state["steps"] += 1
+        return int(self.state["steps"][0])
+
+
+@final
+@dataclass(eq=False)
+class Adam(_MomentOptimizer):
+    """Adaptive moment estimation (Kingma and Ba 2015, algorithm 1).
+
+    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon).
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        t = self._count_step()
+        kernels.adam(
+            weights,
+            gradient,
+            self.state["mean"],
+            self.state["square"],
+            self.beta1,
+            self.beta2,
+            learning_rate / (1 - self.beta1**t),
+            math.sqrt(1 - self.beta2**t),
+            self.epsilon,
+        )
+
+
+@final
+@dataclass(eq=False)
+class AdamW(_MomentOptimizer):
+    """Adam with weight decay beside the gradient, not inside it (Loshchilov and Hutter 2019, algorithm 2).
+
+    w -= rate * weight_decay * w, then Adam's step.
+
+    The decay acts on the penalised slice (the weight matrices), not on biases; PyTorch decays all it is given. By
+    hand, everything decays.
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_setting(self, "weight_decay", 0)
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        t, n = self._count_step(), self.n_penalized
+        for part, decay in ((slice(n), learning_rate * self.weight_decay), (slice(n, None), 0.0)):
+            kernels.adamw(
+                weights[part],
+                gradient[part],
+                self.state["mean"][part],
+                self.state["square"][part],
+                self.beta1,
+                self.beta2,
+                learning_rate / (1 - self.beta1**t),
+                math.sqrt(1 - self.beta2**t),
+                self.epsilon,
+                decay,
+            )
+
+
+@final
+@dataclass(eq=False)
+class NAdam(_MomentOptimizer):
+    """Adam with Nesterov's look-ahead (Dozat 2016, algorithm 8, with the paper's momentum that warms up).
+
+    mu_t = b1 (1 - 0.96^(t * momentum_decay) / 2);  P_t = mu_1 * ... * mu_t;
+    w -= rate * ((1 - mu_t) / (1 - P_t) * g + mu_{t+1} / (1 - P_{t+1}) * m) / (sqrt(v / (1 - b2^t)) + epsilon).
+    """
+
+    learning_rate: float = 0.002
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    momentum_decay: float = 0.004
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_setting(self, "momentum_decay", 0)
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return Adam's state and the product of all momenta so far, 1."""
+        return {**super().allocate_state(size, dtype), "momentum_product": np.ones(1)}
+
+    def _momentum(self, t: int) -> float:
+        return self.beta1 * (1 - 0.5 * math.pow(0.96, t * self.momentum_decay))
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        t = self._count_step()
+        momentum, next_momentum = self._momentum(t), self._momentum(t + 1)
+        self.state["momentum_product"] *= momentum
+        product = float(self.state["momentum_product"][0])
+        kernels.nadam(
+            weights,
+            gradient,
+            self.state["mean"],
+            self.state["square"],
+            self.beta1,
+            self.beta2,
+            learning_rate * (1 - momentum) / (1 - product),
+            learning_rate * next_momentum / (1 - product * next_momentum),
+            math.sqrt(1 - self.beta2**t),
+            self.epsilon,
+        )
+
+
+@final
+@dataclass(eq=False)
+class RAdam(_MomentOptimizer):
+    """Adam that waits until its square averages can be trusted (Liu et al. 2020, algorithm 2).
+
+    L = 2 / (1 - b2) - 1;  l = L - 2 t b2^t / (1 - b2^t), the number of gradients that v averages. Where l > 5,
+    w -= rate * r * m / (1 - b1^t) * sqrt(1 - b2^t) / (sqrt(v) + epsilon), with
+    r = sqrt((l - 4) (l - 2) L / ((L - 4) (L - 2) l)); before, w -= rate * m / (1 - b1^t).
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        t = self._count_step()
+        step_size = learning_rate / (1 - self.beta1**t)
+        correction = 1 - self.beta2**t
+        longest = 2 / (1 - self.beta2) - 1
+        length = longest - 2 * t * self.beta2**t / correction
+        rectified = length > 5
+        if rectified:
+            ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            step_size *= math.sqrt(ratio * correction)
+        kernels.radam(
+            weights,
+            gradient,
+            self.state["mean"],
+            self.state["square"],
+            self.beta1,
+            self.beta2,
+            step_size,
+            self.epsilon,
+            rectified,
+        )

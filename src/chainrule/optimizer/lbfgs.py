@@ -1,0 +1,117 @@
+"""L-BFGS: Newton's direction, guessed from how the gradient changed over the last few moves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError
+from chainrule.optimizer.base import Objective, ObjectiveOptimizer, check_count, check_setting
+from chainrule.optimizer.line_search import Trial, strong_wolfe
+from chainrule.types import Array
+
+__all__ = ["LBFGS"]
+
+
+@final
+@dataclass(eq=False)
+class LBFGS(ObjectiveOptimizer):
+    """Limited-memory BFGS with a strong Wolfe line search (Liu and Nocedal 1989).
+
+    direction = -H g, where H follows from the last ``memory`` pairs of moves s and gradient changes y by the
+    two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), from H0 = s.y / y.y; then w += t * direction, with t
+    from a line search along it that starts at ``learning_rate`` and meets the conditions of ``c1`` and ``c2`` within
+    ``max_evaluations`` evaluations of the objective. A pair with s.y too small is left out.
+
+    One call of ``minimize`` is one iteration. Where the line search finds no lower point, the weights stay and the
+    pairs are forgotten, so that the next iteration is one of steepest descent; if that finds none either, or if no
+    element of the gradient is above ``tolerance``, the method has converged.
+    """
+
+    learning_rate: float = 1.0
+    memory: int = 10
+    max_evaluations: int = 25
+    c1: float = 1e-4
+    c2: float = 0.9
+    tolerance: float = 1e-7
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_count(self, "memory")
+        check_count(self, "max_evaluations")
+        check_setting(self, "c1", 0, 1, open_low=True)
+        check_setting(self, "c2", 0, 1, open_low=True)
+        check_setting(self, "tolerance", 0)
+        if self.c1 >= self.c2:
+            raise InvalidInputError(f"LBFGS has c1={self.c1:g} and c2={self.c2:g}; c1 must be below c2.")
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the moves and gradient changes, a ring of rows, the number of pairs seen, and ``converged``."""
+        return {
+            "moves": np.zeros((self.memory, size), dtype),
+            "changes": np.zeros((self.memory, size), dtype),
+            "pairs": np.zeros(1, np.int64),
+            "converged": np.zeros(1, np.int64),
+        }
+
+    def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
+        """Do one iteration; return where it ends, and the objective there."""
+        state = self.state
+        value, gradient = objective.value_and_gradient(start)
+        gradient = gradient.copy()
+        state["converged"][0] = np.max(np.abs(gradient), initial=0) <= self.tolerance
+        if state["converged"][0] or not math.isfinite(value):
+            return start, value
+
+        direction = self._direction(gradient)
+        slope = float(np.dot(gradient, direction))
+        if not slope < 0:
+            state["pairs"][0] = 0
+            direction = -gradient
+            slope = float(np.dot(gradient, direction))
+        steepest = state["pairs"][0] == 0
+        # A gradient has no natural length: the first move is at most `learning_rate` long, in the sum of its parts.
+        longest = min(1.0, 1 / float(np.sum(np.abs(gradient)))) if steepest else 1.0
+
+        def evaluate(step: float) -> Trial:
+            trial_value, trial_gradient = objective.value_and_gradient(start + step * direction)
+            return Trial(step, trial_value, float(np.dot(trial_gradient, direction)), trial_gradient.copy())
+
+        here = Trial(0.0, value, slope, gradient)
+        best = strong_wolfe(evaluate, here, learning_rate * longest, self.c1, self.c2, self.max_evaluations)
+        if best.step == 0 or not best.value < value:
+            state["converged"][0] = steepest
+            state["pairs"][0] = 0
+            return start, value
+        self._remember(direction, best.step, best.gradient - gradient)
+        return start + best.step * direction, best.value
+
+    def _direction(self, gradient: Array) -> Array:
+        """Return -H g by the two-loop recursion."""
+        moves, changes, seen = self.state["moves"], self.state["changes"], int(self.state["pairs"][0])
+        newest_first = [pair % self.memory for pair in range(seen - 1, max(seen - self.memory, 0) - 1, -1)]
+        direction = -gradient
+        shares = {}
+        for row in newest_first:
+            shares[row] = float(np.dot(moves[row], direction)) / float(np.dot(moves[row], changes[row]))
+            direction -= shares[row] * changes[row]
+        if newest_first:
+            s, y = moves[newest_first[0]], changes[newest_first[0]]
+            direction *= float(np.dot(s, y)) / float(np.dot(y, y))
+        for row in reversed(newest_first):
+            share = float(np.dot(changes[row], direction)) / float(np.dot(moves[row], changes[row]))
+            direction += (shares[row] - share) * moves[row]
+        return direction
+
+    def _remember(self, direction: Array, step: float, change: Array) -> None:
+        """Put the pair of this iteration in the place of the oldest, unless it says nothing about the curvature."""
+        row = int(self.state["pairs"][0]) % self.memory
+        s_y = step * float(np.dot(direction, change))
+        lengths = step * float(np.linalg.norm(direction)) * float(np.linalg.norm(change))
+        if s_y > 1e-10 * lengths and s_y > np.finfo(change.dtype).tiny:
+            np.multiply(direction, step, out=self.state["moves"][row])
+            self.state["changes"][row] = change
+            self.state["pairs"] += 1

@@ -1,0 +1,139 @@
+"""Levenberg-Marquardt: Gauss-Newton's jump for sums of squares, shortened until it goes down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, cast, final
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError
+from chainrule.optimizer.base import Objective, ObjectiveOptimizer, check_count, check_setting
+from chainrule.types import Array
+
+__all__ = ["LevenbergMarquardt"]
+
+_BLOCK_BYTES = 2**26
+_LEAST_DAMPING, _MOST_DAMPING = 1e-20, 1e10
+
+
+@final
+@dataclass(eq=False)
+class LevenbergMarquardt(ObjectiveOptimizer):
+    """Damped Gauss-Newton for the mean squared error (Levenberg 1944, Marquardt 1963; Hagan and Menhaj 1994).
+
+    For the objective r.r + l2 / 2 * w.w, with J = dr/dw and d the damping:
+    (J^T J + l2 / 2 I + d I) move = -(J^T r + l2 / 2 w);  w += rate * move.
+
+    The move is kept if the objective falls, and d shrinks by ``damping_decrease``, unless the objective fell by less
+    than a quarter of what the quadratic model foretold, when d stays. Else d grows by ``damping_increase`` and the
+    system is solved again, ``max_tries`` times at most; then the weights stay for this iteration. Marquardt scales d by
+    the diagonal of J^T J; like Hagan and Menhaj we do not, for a saturated unit has columns of J that are almost 0
+    and would be sent anywhere. The method has converged where no element of the gradient is above ``tolerance``, the
+    foretold gain is below rounding, or d has passed 1e10.
+
+    Everything here is float64, and costs p^2 memory and m p^2 time for p parameters and m residuals (rows x outputs):
+    for small networks, on which nothing is faster. Networks that would need more than ``max_bytes`` are refused.
+    """
+
+    learning_rate: float = 1.0
+    damping: float = 1e-3
+    damping_increase: float = 10.0
+    damping_decrease: float = 0.1
+    max_tries: int = 10
+    tolerance: float = 1e-10
+    max_bytes: int = 2**31
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_setting(self, "damping", 0, open_low=True)
+        check_setting(self, "damping_increase", 1, open_low=True)
+        check_setting(self, "damping_decrease", 0, 1, open_low=True)
+        check_count(self, "max_tries")
+        check_setting(self, "tolerance", 0)
+        check_count(self, "max_bytes")
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the damping, float64, and ``converged``."""
+        return {"damping": np.full(1, self.damping), "converged": np.zeros(1, np.int64)}
+
+    @staticmethod
+    def rows_per_block(n_parameters: int) -> int:
+        """Return how many rows of the Jacobian an objective should give at a time: as many as 64 MiB hold."""
+        return max(1, _BLOCK_BYTES // (8 * max(1, n_parameters)))
+
+    def check_size(self, n_parameters: int, n_residuals: int) -> None:
+        """Raise InvalidInputError, before training, if a network is too large for this method."""
+        rows = min(n_residuals, self.rows_per_block(n_parameters))
+        needed = 8 * n_parameters * (2 * n_parameters + rows)
+        if needed > self.max_bytes:
+            raise InvalidInputError(
+                f"Levenberg-Marquardt would need {_in_units(needed)} for the {n_parameters:,} parameters of this "
+                f"network, above max_bytes ({_in_units(self.max_bytes)}); use L-BFGS or Adam instead."
+            )
+
+    def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
+        """Do one iteration; return where it ends, and the objective there."""
+        from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+        state = self.state
+        normal, half_gradient, value = self._normal_equations(start, objective)
+        state["converged"][0] = 2 * np.max(np.abs(half_gradient), initial=0) <= self.tolerance
+        if state["converged"][0] or not math.isfinite(value):
+            return start, value
+
+        end, damping = start, float(state["damping"][0])
+        factor = np.empty_like(normal)
+        for _ in range(self.max_tries):
+            np.copyto(factor, normal)
+            np.einsum("ii->i", factor)[:] += damping
+            try:
+                move = -cho_solve(cho_factor(factor, lower=True, overwrite_a=True, check_finite=False), half_gradient)
+            except LinAlgError:  # too little damping for a system that is singular to working precision
+                damping *= self.damping_increase
+                continue
+            along = -float(np.dot(half_gradient, move))
+            curvature = along - damping * float(np.dot(move, move))
+            foretold = 2 * learning_rate * along - learning_rate**2 * curvature
+            if foretold <= np.finfo(start.dtype).eps * value:
+                state["converged"][0] = 1
+                break
+            trial = (start + learning_rate * move).astype(start.dtype, copy=False)
+            trial_value = objective.value_and_gradient(trial.copy())[0]
+            if trial_value < value:
+                if value - trial_value > 0.25 * foretold:
+                    damping *= self.damping_decrease
+                end, value = trial, trial_value
+                break
+            damping *= self.damping_increase
+        if damping > _MOST_DAMPING:
+            state["converged"][0] = 1
+        state["damping"][0] = min(max(damping, _LEAST_DAMPING), _MOST_DAMPING)
+        return end, value
+
+    def _normal_equations(self, start: Array, objective: Objective) -> tuple[Array, Array, float]:
+        """Return J^T J + l2 / 2 I (its lower triangle), J^T r + l2 / 2 w, and the objective; J is met in blocks."""
+        from scipy.linalg.blas import dsyrk
+
+        normal = np.zeros((start.size, start.size), order="F")
+        half_gradient = np.zeros(start.size)
+        value = 0.0
+        for residuals, jacobian in _blocks(objective.residuals_and_jacobian(start)):
+            r, J = residuals.astype(np.float64, copy=False), np.ascontiguousarray(jacobian, np.float64)
+            normal = dsyrk(1.0, J.T, 1.0, normal, lower=1, overwrite_c=1)
+            half_gradient += r @ J
+            value += float(np.dot(r, r))
+        half_rate, weights = objective.l2_rate / 2, start[: self.n_penalized].astype(np.float64)
+        np.einsum("ii->i", normal)[: self.n_penalized] += half_rate
+        half_gradient[: self.n_penalized] += half_rate * weights
+        return normal, half_gradient, value + half_rate * float(np.dot(weights, weights))
+
+
+def _blocks(given: tuple[Array, Array] | Iterable[tuple[Array, Array]]) -> Iterable[tuple[Array, Array]]:
+    return (cast("tuple[Array, Array]", given),) if isinstance(given, tuple) else given
+
+
+def _in_units(n_bytes: float) -> str:
+    return f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.1f} MiB"

@@ -1,0 +1,124 @@
+"""The classical full-batch methods that look at each parameter alone: Rprop and Quickprop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import numpy as np
+
+from chainrule import kernels
+from chainrule.errors import InvalidInputError
+from chainrule.optimizer.base import Optimizer, check_choice, check_setting
+from chainrule.types import Array
+
+__all__ = ["Quickprop", "Rprop"]
+
+
+@final
+@dataclass(eq=False)
+class Rprop(Optimizer):
+    """Resilient propagation: only the sign of the gradient counts (Riedmiller and Braun 1993).
+
+    Every parameter has a step size of its own, ``learning_rate`` at first. It grows by the factor ``increase`` where
+    the gradient keeps its sign and shrinks by ``decrease`` where it changes, within ``smallest_step`` and
+    ``largest_step``; then w -= sign(g) * step size. The variants (Igel and Huesken 2000) differ where the sign has
+    just changed:
+
+    * "improved_minus" (iRprop-, the default, and what PyTorch calls Rprop): stay for one step;
+    * "minus" (Rprop-): step back with the smaller step size;
+    * "plus" (Rprop+, the method of 1993): take the last step back, then stay;
+    * "improved_plus" (iRprop+): take the last step back only if the loss rose. By hand, set ``optimizer.loss`` to the
+      loss at the weights before each update.
+
+    The sign of a mini-batch gradient is too noisy for this: use all rows. A schedule has no effect after the first
+    step, for the method finds its own rates.
+    """
+
+    full_batch: ClassVar[bool] = True
+    needs_loss: ClassVar[bool] = True
+
+    learning_rate: float = 0.01
+    variant: Literal["improved_minus", "minus", "plus", "improved_plus"] = "improved_minus"
+    increase: float = 1.2
+    decrease: float = 0.5
+    smallest_step: float = 1e-6
+    largest_step: float = 50.0
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_choice(self, "variant", ("improved_minus", "minus", "plus", "improved_plus"))
+        check_setting(self, "increase", 1)
+        check_setting(self, "decrease", 0, 1, open_low=True)
+        check_setting(self, "smallest_step", 0)
+        check_setting(self, "largest_step", self.smallest_step, open_low=True)
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the last gradient and move, the step sizes, the number of steps and the last loss."""
+        vectors = {name: np.zeros(size, dtype) for name in ("previous_gradient", "move", "step_size")}
+        return {**vectors, "steps": np.zeros(1, np.int64), "loss": np.full(1, math.inf)}
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        state = self.state
+        take_back = self.variant == "plus"
+        if self.variant == "improved_plus":
+            if self.loss is None:
+                raise InvalidInputError(
+                    "Rprop(variant='improved_plus') takes steps back when the loss rises: set its attribute `loss` "
+                    "to the loss at these weights before each update."
+                )
+            take_back = self.loss > float(state["loss"][0])
+            state["loss"][0] = self.loss
+        if state["steps"][0] == 0:
+            state["step_size"].fill(learning_rate)
+        state["steps"] += 1
+        kernels.rprop(
+            weights,
+            gradient,
+            state["previous_gradient"],
+            state["move"],
+            state["step_size"],
+            self.increase,
+            self.decrease,
+            self.smallest_step,
+            self.largest_step,
+            self.variant != "minus",
+            take_back,
+        )
+
+
+@final
+@dataclass(eq=False)
+class Quickprop(Optimizer):
+    """A jump to the minimum of the parabola through the last two gradients (Fahlman 1988, CMU-CS-88-162).
+
+    move = g / (g_previous - g) * move_previous, for each parameter alone, with Fahlman's rules:
+
+    * no jump is longer than ``growth`` (his mu) times the last move. Where the gradient has not shrunk below
+      growth / (1 + growth) of the previous one, the parabola would send it further, or backwards: it goes that far;
+    * -rate * g is added while the gradient has the sign of the previous one, and it is the whole move where the last
+      move was 0, as on the first step.
+
+    His weight decay of 1e-4, which keeps weights from overflowing, is left to the penalty. His gradients are sums over
+    the rows and ours are means, so rates here are larger. Use all rows.
+    """
+
+    full_batch: ClassVar[bool] = True
+
+    learning_rate: float = 0.1
+    growth: float = 1.75
+
+    def __post_init__(self) -> None:
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_setting(self, "growth", 0, open_low=True)
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the last gradient and the last move, zero."""
+        return {"previous_gradient": np.zeros(size, dtype), "move": np.zeros(size, dtype)}
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        previous, move = self.state["previous_gradient"], self.state["move"]
+        kernels.quickprop(weights, gradient, previous, move, learning_rate, self.growth)

@@ -1,0 +1,35 @@
+"""All randomness of a run comes from one seed, through independent streams that are named by what they are for."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError
+from chainrule.types import Seed
+
+__all__ = ["Stream", "random_stream", "resolve_seed"]
+
+
+class Stream(IntEnum):
+    """What a stream of random numbers is for; part of its key, so streams never overlap."""
+
+    WEIGHTS = 0
+    LAYERS = 1
+    BATCHES = 2
+    SPLIT = 3
+
+
+def resolve_seed(seed: Seed) -> int:
+    """Return ``seed``, or a fresh one drawn from the operating system when it is None."""
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if isinstance(seed, bool) or int(seed) != seed or seed < 0:
+        raise InvalidInputError(f"The seed is {seed!r}; it must be a whole number >= 0, or None.")
+    return int(seed)
+
+
+def random_stream(seed: int, purpose: Stream, index: int = 0) -> np.random.Generator:
+    """Return the generator number ``index`` of those for ``purpose``; the same arguments give the same numbers."""
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(int(purpose), index)))

@@ -1,0 +1,86 @@
+"""Finding a learning rate by trying: raise it a little at every step and watch the loss (Smith 2017, section 3.3)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+from chainrule.data.batches import ArrayBatches
+from chainrule.data.dataset import Dataset
+from chainrule.engines import NumpyEngine, TrainingPlan
+from chainrule.errors import DivergenceError, InvalidInputError
+from chainrule.fitting import as_rows
+from chainrule.neuralnet import NeuralNetwork
+
+__all__ = ["RateSearch", "find_learning_rate"]
+
+SMOOTHING = 0.9
+DIVERGED = 4.0  # the search ends when the smoothed loss is this many times its best
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """The learning rates that were tried and the smoothed loss at each.
+
+    ``suggestion`` is the rate at which the loss fell most steeply: a good one to start with.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+def find_learning_rate(
+    network: NeuralNetwork, dataset: Dataset, *, low: float = 1e-6, high: float = 10.0, n_steps: int = 100
+) -> RateSearch:
+    """Train a copy of the network with a rate that grows from ``low`` to ``high``, and suggest one.
+
+    The network itself is not changed. The search ends early when the loss runs away.
+    """
+    if not 0 < low < high:
+        raise InvalidInputError(f"The rates to try go from {low:g} to {high:g}; they must grow, from above 0.")
+    if n_steps < 10:
+        raise InvalidInputError(f"A search of {n_steps} steps tells nothing; give at least 10.")
+    twin = copy.deepcopy(network)
+    if not twin.stack.is_built:
+        twin.stack.build(dataset.X.shape[1:])
+    optimizer = twin.optimizer.fresh()
+    if optimizer.full_batch:
+        raise InvalidInputError(
+            f"{type(optimizer).__name__} finds its own steps; there is no learning rate to look for."
+        )
+    session = NumpyEngine().open(twin.stack, TrainingPlan(twin.loss, optimizer, twin.penalty, twin.clip_norm))
+    rows = as_rows(twin.stack, twin.loss, dataset)
+    batches = ArrayBatches(rows.inputs, rows.targets, rows.weights, batch_size=twin.batch_size, seed=twin.seed)
+    rates: list[float] = []
+    losses: list[float] = []
+    average, epoch = 0.0, 0
+    while len(rates) < n_steps:
+        for batch in batches.epoch(epoch):
+            rate = low * (high / low) ** (len(rates) / (n_steps - 1))
+            try:
+                session.train_batch(batch, rate)
+            except DivergenceError:
+                return _conclude(rates, losses)
+            average = SMOOTHING * average + (1 - SMOOTHING) * session.take_mean_loss()
+            rates.append(rate)
+            losses.append(average / (1 - SMOOTHING ** len(rates)))
+            if losses[-1] > DIVERGED * min(losses) or len(rates) == n_steps:
+                return _conclude(rates, losses)
+        epoch += 1
+    return _conclude(rates, losses)
+
+
+def _conclude(rates: list[float], losses: list[float]) -> RateSearch:
+    """Suggest the rate of the steepest fall per decade, before the lowest loss."""
+    lowest = losses.index(min(losses)) if losses else 0
+    if lowest < 2:
+        raise InvalidInputError(
+            "The loss rose from the first rates on, so no learning rate can be suggested; try a lower range of rates."
+        )
+    slopes = [
+        (losses[i + 1] - losses[i - 1]) / (math.log(rates[i + 1]) - math.log(rates[i - 1])) for i in range(1, lowest)
+    ]
+    steepest = 1 + slopes.index(min(slopes))
+    return RateSearch(tuple(rates), tuple(losses), rates[steepest])

@@ -1,0 +1,223 @@
+"""How the learning rate changes while training goes on.
+
+A schedule is a factor by which the optimizer's learning rate is multiplied, as a function of the epochs done; inside
+an epoch that number is fractional: 2.5 is half-way through the third.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+from chainrule.errors import InvalidInputError
+from chainrule.named import Registry
+
+__all__ = [
+    "SCHEDULES",
+    "ConstantRate",
+    "CosineDecay",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "OneCycle",
+    "PolynomialDecay",
+    "Schedule",
+    "StepDecay",
+    "WarmUp",
+]
+
+
+class Schedule(ABC):
+    """A factor on the learning rate."""
+
+    @abstractmethod
+    def __call__(self, epoch: float) -> float:
+        """Return the factor after ``epoch`` epochs, 0 at the start."""
+
+
+def _check(schedule: Schedule, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
+    value = getattr(schedule, name)
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not known or value < low or (open_low and value == low) or value > high:
+        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
+            f" and at most {high:g}" if high < math.inf else ""
+        )
+        raise InvalidInputError(
+            f"The {name} of {type(schedule).__name__} is {value!r}; it must be a finite number {bounds}."
+        )
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    """Go from ``start`` to ``end`` along half a cosine, as ``done`` goes from 0 to 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+@final
+@dataclass(frozen=True)
+class ConstantRate(Schedule):
+    """1: the rate stays as it is."""
+
+    def __call__(self, epoch: float) -> float:
+        return 1.0
+
+
+@final
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """factor ^ floor(epoch / every): a drop every so many epochs.
+
+    >>> schedule = StepDecay(every=10, factor=0.5)
+    >>> [schedule(epoch) for epoch in (0, 9.9, 10, 20)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+
+    every: float = 30
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self, "every", 0, open_low=True)
+        _check(self, "factor", 0, 1, open_low=True)
+
+    def __call__(self, epoch: float) -> float:
+        return float(self.factor ** math.floor(epoch / self.every))
+
+
+@final
+@dataclass(frozen=True)
+class ExponentialDecay(Schedule):
+    """factor ^ epoch: the same fraction less in every epoch."""
+
+    factor: float = 0.95
+
+    def __post_init__(self) -> None:
+        _check(self, "factor", 0, 1, open_low=True)
+
+    def __call__(self, epoch: float) -> float:
+        return float(self.factor**epoch)
+
+
+@final
+@dataclass(frozen=True)
+class InverseTimeDecay(Schedule):
+    """1 / (1 + rate * epoch): half the rate after 1 / rate epochs."""
+
+    rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self, "rate", 0)
+
+    def __call__(self, epoch: float) -> float:
+        return 1 / (1 + self.rate * epoch)
+
+
+@final
+@dataclass(frozen=True)
+class CosineDecay(Schedule):
+    """From 1 to ``final`` along half a cosine in ``epochs`` epochs, then ``final`` (Loshchilov and Hutter 2017, eq. 5).
+
+    final + (1 - final) * (1 + cos(pi * epoch / epochs)) / 2.
+    """
+
+    epochs: float
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, "epochs", 0, open_low=True)
+        _check(self, "final", 0, 1)
+
+    def __call__(self, epoch: float) -> float:
+        return _cosine(1.0, self.final, min(epoch / self.epochs, 1.0))
+
+
+@final
+@dataclass(frozen=True)
+class PolynomialDecay(Schedule):
+    """From 1 to ``final`` in ``epochs`` epochs, then ``final``; a straight line with ``power=1``.
+
+    final + (1 - final) * (1 - epoch / epochs) ^ power.
+    """
+
+    epochs: float
+    power: float = 1.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, "epochs", 0, open_low=True)
+        _check(self, "power", 0, open_low=True)
+        _check(self, "final", 0, 1)
+
+    def __call__(self, epoch: float) -> float:
+        left = 1 - min(epoch / self.epochs, 1.0)
+        return self.final + (1 - self.final) * float(left**self.power)
+
+
+@final
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """From ``start`` to 1 in a straight line over ``warm_up_epochs``; then the schedule ``then``, its clock at 0.
+
+    >>> schedule = WarmUp(5, then=CosineDecay(epochs=95))
+    >>> [round(schedule(epoch), 3) for epoch in (0, 2.5, 5, 100)]
+    [0.1, 0.55, 1.0, 0.0]
+    """
+
+    warm_up_epochs: float = 5.0
+    then: Schedule | None = None
+    start: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self, "warm_up_epochs", 0, open_low=True)
+        _check(self, "start", 0, 1)
+        if self.then is not None and not isinstance(self.then, Schedule):
+            raise InvalidInputError(f"WarmUp goes on with a Schedule or None, not with {self.then!r}.")
+
+    def __call__(self, epoch: float) -> float:
+        if epoch < self.warm_up_epochs:
+            return self.start + (1 - self.start) * epoch / self.warm_up_epochs
+        return 1.0 if self.then is None else self.then(epoch - self.warm_up_epochs)
+
+
+@final
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up to the full rate, then far down, along cosines (Smith and Topin 2018; the shape is fastai's and PyTorch's).
+
+    From ``start`` to 1 in the first ``peak`` (a fraction) of ``epochs``, then to ``final``. The optimizer's learning
+    rate is the highest one. PyTorch's ``div_factor`` is 1 / start, its ``final_div_factor`` start / final.
+    """
+
+    epochs: float
+    peak: float = 0.3
+    start: float = 0.04
+    final: float = 4e-6
+
+    def __post_init__(self) -> None:
+        _check(self, "epochs", 0, open_low=True)
+        _check(self, "peak", 0, 1)
+        _check(self, "start", 0, 1)
+        _check(self, "final", 0, 1)
+
+    def __call__(self, epoch: float) -> float:
+        done = min(epoch / self.epochs, 1.0)
+        if done < self.peak:
+            return _cosine(self.start, 1.0, done / self.peak)
+        if self.peak == 1:
+            return 1.0
+        return _cosine(1.0, self.final, (done - self.peak) / (1 - self.peak))
+
+
+SCHEDULES: Registry[Schedule] = Registry(
+    "schedule",
+    Schedule,
+    {
+        "constant": ConstantRate,
+        "step_decay": StepDecay,
+        "exponential_decay": ExponentialDecay,
+        "inverse_time_decay": InverseTimeDecay,
+        "cosine_decay": CosineDecay,
+        "polynomial_decay": PolynomialDecay,
+        "warm_up": WarmUp,
+        "one_cycle": OneCycle,
+    },
+)

@@ -1,0 +1,282 @@
+"""The chain of layers over one parameter vector, and the one decision about its head.
+
+``LayerStack`` knows nothing of optimizers, epochs or files: it goes forward, it goes backward, and it keeps every
+trainable number in one flat vector of which the layers hold views.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.layers.base import Layer
+from chainrule.losses import LossFunction
+from chainrule.parameters import ParameterBlock, ParameterVector
+from chainrule.randomness import Stream, random_stream, resolve_seed
+from chainrule.types import Array, Inputs, Seed, Shape, is_sparse
+
+__all__ = ["Head", "LayerStack", "check_inputs"]
+
+ROWS_A_CHUNK = 2048  # inference goes through the layers in chunks of this many rows, which stay in the cache
+
+
+@dataclass(frozen=True)
+class Head:
+    """How a loss sits on a stack: after which layer it starts, and as which function.
+
+    Sigmoid with binary cross-entropy, and softmax with cross-entropy, are one function of the logits: the last layer
+    then belongs to the head, and training never computes it by itself.
+    """
+
+    loss: LossFunction
+    activation: Layer | None
+    n_body_layers: int
+
+    def evaluate(self, targets: Array, outputs: Array, row_weights: Array, derivative: Array) -> float:
+        """Return the mean loss of the body's outputs and write its derivative with respect to them."""
+        if self.activation is None:
+            return self.loss.evaluate(targets, outputs, row_weights, derivative)
+        return self.loss.evaluate_logits(targets, outputs, row_weights, derivative)
+
+    def predictions(self, outputs: Array) -> Array:
+        """Turn the body's outputs into the network's outputs."""
+        return outputs if self.activation is None else self.activation.forward_propagation(outputs)
+
+
+class LayerStack:
+    """A chain of layers; the output of each is the input of the next.
+
+    Parameters
+    ----------
+    dtype
+        float32 or float64, for parameters and arithmetic.
+    seed
+        Source of the first weights and of all noise in layers; None draws one, kept in ``seed``.
+
+    Attributes
+    ----------
+    layers
+        The layers in order; add with :meth:`add`.
+    vector
+        All trainable numbers; rebuilt when a layer is added, and the layers' views with it.
+    """
+
+    def __init__(self, layers: Iterable[Layer] = (), *, dtype: Any = np.float32, seed: Seed = None) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise InvalidInputError(f"A network computes in float32 or float64, not in {self.dtype}.")
+        self.seed = resolve_seed(seed)
+        self.layers: list[Layer] = []
+        self.vector = ParameterVector((), self.dtype)
+        for layer in layers:
+            self.add(layer)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @property
+    def is_built(self) -> bool:
+        """Whether every layer knows its input shape and has its parameters."""
+        return bool(self.layers) and all(layer.is_built for layer in self.layers)
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer; as soon as its input shape is known, its parameters are drawn."""
+        if not isinstance(layer, Layer):
+            raise InvalidInputError(
+                f"Only layers can be added to a network; {layer!r} is none. Did you forget to call it?"
+            )
+        if any(layer is present for present in self.layers):
+            raise InvalidInputError(
+                f"This {layer.layer_name()} is in the network already; make a new one to add another."
+            )
+        if self.layers and self.layers[-1].is_built:
+            self._connect(layer, self.layers[-1].output_shape(), f"after {self.layers[-1].layer_name()}")
+        layer.rng = random_stream(self.seed, Stream.LAYERS, len(self.layers))
+        self.layers.append(layer)
+        if layer.is_built:
+            self._rebuild_vector()
+
+    def build(self, input_shape: Shape) -> None:
+        """Tell the first layer the shape of an input row; layers that were waiting for it draw their parameters."""
+        if not self.layers:
+            raise NotBuiltError("The network has no layers yet; add at least one.")
+        shape, place = tuple(input_shape), "as the input of the network"
+        for layer in self.layers:
+            self._connect(layer, shape, place)
+            shape, place = layer.output_shape(), f"after {layer.layer_name()}"
+        if any(layer.parameter_views.keys() != layer.parameter_shapes().keys() for layer in self.layers):
+            self._rebuild_vector()
+
+    def reset(self) -> None:
+        """Draw every parameter again from the seed, and all noise in the layers from its beginning."""
+        for index, layer in enumerate(self.layers):
+            layer.rng = random_stream(self.seed, Stream.LAYERS, index)
+            if layer.is_built:
+                layer.initialize(random_stream(self.seed, Stream.WEIGHTS, index))
+
+    def forward(self, inputs: Inputs, *, training: bool = False, n_layers: int | None = None) -> Array:
+        """Go through the first ``n_layers`` layers (all of them by default)."""
+        outputs: Array = inputs
+        for layer in self.layers[:n_layers]:
+            outputs = layer.forward_propagation(outputs, training)
+        return outputs
+
+    def backward(self, output_error: Array, *, n_layers: int | None = None, to_input: bool = False) -> Array | None:
+        """Go back through the first ``n_layers`` layers and fill the gradients.
+
+        The error of the inputs is worked out, and returned, only with ``to_input``; otherwise the pass ends at the
+        first layer that has parameters.
+        """
+        layers = self.layers[:n_layers]
+        first = 0 if to_input else next((i for i, layer in enumerate(layers) if layer.parameter_views), len(layers))
+        error: Array | None = output_error
+        for index in range(len(layers) - 1, first - 1, -1):
+            layers[index].needs_input_error = to_input or index > first
+            assert error is not None  # only the last layer visited may keep it back
+            error = layers[index].backward_propagation(error)
+        return error if to_input else None
+
+    def predict(self, inputs: Inputs, *, n_layers: int | None = None) -> Array:
+        """Return the outputs for any number of rows, chunk by chunk; nothing in the stack is changed."""
+        inputs = check_inputs(inputs, self.dtype, self.input_shape())
+        n_rows = inputs.shape[0]
+        if n_rows <= ROWS_A_CHUNK:
+            return self.forward(inputs, n_layers=n_layers)
+        body = self.layers[:n_layers]
+        outputs = np.empty((n_rows, *(body[-1].output_shape() if body else self.input_shape())), self.dtype)
+        for start in range(0, n_rows, ROWS_A_CHUNK):
+            rows = slice(start, min(start + ROWS_A_CHUNK, n_rows))
+            outputs[rows] = self.forward(inputs[rows], n_layers=n_layers)
+        return outputs
+
+    def split_head(self, loss: LossFunction) -> Head:
+        """Decide whether the last layer and the loss are computed as one function of the logits."""
+        last = self.layers[-1] if self.layers else None
+        if last is not None and loss.fuses_with is not None and type(last) is loss.fuses_with:
+            return Head(loss, last, len(self.layers) - 1)
+        return Head(loss, None, len(self.layers))
+
+    def input_shape(self) -> Shape:
+        """Return the shape of one input row."""
+        if not self.layers:
+            raise NotBuiltError("The network has no layers yet; add at least one.")
+        return self.layers[0].input_shape()
+
+    def output_shape(self) -> Shape:
+        """Return the shape of one output row."""
+        if not self.is_built:
+            raise NotBuiltError(
+                "The shapes are not known yet: give the first layer its input shape, or fit the network."
+            )
+        return self.layers[-1].output_shape()
+
+    def parameters(self) -> int:
+        """Return the number of trainable parameters."""
+        return self.vector.size
+
+    def astype(self, dtype: Any) -> LayerStack:
+        """Return a copy that computes in ``dtype`` and shares nothing with this stack."""
+        twin = copy.deepcopy(self)
+        twin.dtype = np.dtype(dtype)
+        for layer in twin.layers:
+            layer.dtype = twin.dtype
+            layer.parameter_views = {name: a.astype(dtype) for name, a in layer.parameter_views.items()}
+            layer.state = {name: a.astype(dtype) for name, a in layer.state.items()}
+        twin._bind_vector()
+        return twin
+
+    def read_arrays(self) -> dict[str, Array]:
+        """Return copies of all parameters and layer states, named ``layer number.name``."""
+        return {name: array.copy() for name, array in self._arrays()}
+
+    def write_arrays(self, arrays: Mapping[str, Array]) -> None:
+        """Copy in what :meth:`read_arrays` returned; names and shapes must be those of this network."""
+        own = dict(self._arrays())
+        if own.keys() != arrays.keys():
+            odd = sorted(own.keys() ^ arrays.keys())[0]
+            raise InvalidInputError(f"These arrays belong to another network: '{odd}' is in only one of the two.")
+        for name, array in own.items():
+            if array.shape != arrays[name].shape:
+                raise InvalidInputError(
+                    f"These arrays belong to another network: '{name}' has shape {arrays[name].shape}, "
+                    f"here it has {array.shape}."
+                )
+            array[...] = arrays[name]
+
+    def _arrays(self) -> Iterator[tuple[str, Array]]:
+        for index, layer in enumerate(self.layers):
+            for name, array in (*layer.parameter_views.items(), *layer.state.items()):
+                yield f"{index}.{name}", array
+
+    def _connect(self, layer: Layer, shape: Shape, place: str) -> None:
+        if not layer.is_built:
+            layer.set_input_shape(shape)
+        elif layer.input_shape() != shape:
+            raise InvalidInputError(
+                f"{layer.layer_name()} expects rows of shape {layer.input_shape()}, but {place} they have shape "
+                f"{shape}."
+            )
+
+    def _rebuild_vector(self) -> None:
+        """Lay out one vector for all built layers, keep the values they have, and draw those that have none."""
+        built = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
+        for index, layer in built:
+            layer.dtype = self.dtype
+            if layer.parameter_views.keys() != layer.parameter_shapes().keys() or (
+                layer.state.keys() != layer.state_shapes().keys()
+            ):
+                layer.initialize(random_stream(self.seed, Stream.WEIGHTS, index))
+        self._bind_vector()
+
+    def _bind_vector(self) -> None:
+        blocks = [
+            ParameterBlock(index, name, shape, penalized=name in layer.penalized_parameters)
+            for index, layer in enumerate(self.layers)
+            if layer.is_built
+            for name, shape in layer.parameter_shapes().items()
+        ]
+        vector = ParameterVector(blocks, self.dtype)
+        for index, layer in enumerate(self.layers):
+            own = [block for block in vector.blocks if block.layer == index]
+            layer.bind(
+                {block.name: block.view(vector.values) for block in own},
+                {block.name: block.view(vector.gradients) for block in own},
+            )
+        self.vector = vector
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The layers carry their own parameters; the vector is laid out again from them."""
+        return {name: value for name, value in self.__dict__.items() if name != "vector"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._bind_vector()
+
+
+def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape) -> Inputs:
+    """Return ``inputs`` as a contiguous array (or CSR matrix) of ``dtype`` with rows of ``row_shape``.
+
+    Images are flattened where the network takes flat rows. Nothing is copied that need not be.
+    """
+    if is_sparse(inputs):
+        matrix = inputs.tocsr()
+        if matrix.dtype != dtype:
+            matrix = matrix.astype(dtype)
+    else:
+        matrix = np.ascontiguousarray(inputs, dtype=dtype)
+        if matrix.ndim > 2 and len(row_shape) == 1:
+            matrix = matrix.reshape(len(matrix), -1)
+    if matrix.ndim < 2 or matrix.shape[1:] != row_shape:
+        raise InvalidInputError(
+            f"The network takes rows of shape {row_shape}; the data have shape {matrix.shape}."
+            + (" For one row, give [row]." if matrix.shape == row_shape else "")
+        )
+    return matrix

@@ -1,0 +1,211 @@
+"""The one fit loop, for every engine.
+
+    for each epoch:
+        for each mini-batch:  forward, loss, backward, update
+        loss, metrics and validation into the history
+        callbacks
+
+The loss and the metrics of the training rows are those of the batches as they were trained on, each before its update;
+validation is measured after the epoch. Everything that the next step depends on can be captured between any two
+batches (:func:`capture`) and put back (:func:`restore`), so a resumed run makes the same steps, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.errors import DivergenceError
+from chainrule.history import History
+from chainrule.metrics import Metric
+from chainrule.optimizer import ObjectiveOptimizer
+from chainrule.types import Array
+
+__all__ = ["EpochRecord", "capture", "restore", "train"]
+
+
+class EpochRecord:
+    """The outputs, targets and weights of the epoch under way, from which its training metrics are taken."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.n_rows = n_rows
+        self.arrays: dict[str, Array] = {}
+        self.n_recorded = 0
+
+    def add(self, batch: Batch, predictions: Array) -> None:
+        """Copy one batch in."""
+        parts = {"predictions": predictions, "targets": batch.targets, "weights": batch.weights}
+        rows = slice(self.n_recorded, self.n_recorded + batch.n_rows)
+        for name, part in parts.items():
+            if part is not None:
+                if name not in self.arrays:
+                    self.arrays[name] = np.empty((self.n_rows, *part.shape[1:]), part.dtype)
+                self.arrays[name][rows] = part
+        self.n_recorded = rows.stop
+
+    def measure(self, metrics: Sequence[Metric]) -> dict[str, float]:
+        """Return the metrics over what was recorded, and start a new record."""
+        rows = slice(0, self.n_recorded)
+        arrays = {name: array[rows] for name, array in self.arrays.items()}
+        self.n_recorded = 0
+        return {m.name: m(arrays["targets"], arrays["predictions"], arrays.get("weights")) for m in metrics}
+
+
+def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, record: EpochRecord) -> None:
+    """Train until ``run.last_epoch``, or until something stops the run.
+
+    Raises
+    ------
+    DivergenceError
+        As soon as the loss of a batch is not finite; the stack then holds its last finite weights.
+    """
+    callbacks = run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
+    for callback in callbacks:
+        callback.on_fit_start(run)
+    finite_weights = run.session.read_weights()
+    try:
+        while run.epoch < run.last_epoch and run.stop_reason is None:
+            if run.batch == 0:
+                for callback in callbacks:
+                    callback.on_epoch_start(run)
+            started = time.perf_counter()
+            if not _train_epoch(run, batches, record):
+                break
+            _close_epoch(run, validation, record, time.perf_counter() - started)
+            finite_weights = _copy_weights(run, finite_weights)
+            for callback in callbacks:
+                callback.on_epoch_end(run)
+    except DivergenceError as error:
+        run.stop(str(error))
+        if not np.isfinite(run.stack.vector.values).all():
+            run.session.write_weights(finite_weights)
+        raise
+    finally:
+        for callback in callbacks:
+            callback.on_fit_end(run)
+
+
+def _train_epoch(run: TrainingRun, batches: ArrayBatches, record: EpochRecord) -> bool:
+    """Train on the batches that are left of the epoch; return whether they were all done."""
+    watchers = [c for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
+    session, base_rate = run.session, run.plan.optimizer.learning_rate
+    for batch in batches.epoch(run.epoch, run.batch):
+        epochs_done = run.epoch - run.first_epoch + run.batch / run.n_batches
+        factor = run.schedule(epochs_done) if run.schedule is not None else 1.0
+        run.learning_rate = base_rate * run.rate_factor * factor
+        session.train_batch(batch, run.learning_rate)
+        if run.metrics:
+            record.add(batch, point_predictions(session.batch_predictions(), batch))
+        run.batch += 1
+        for callback in watchers:
+            callback.on_batch_end(run)
+        if run.stop_reason is not None and run.is_interrupted:
+            return False
+    return True
+
+
+def _close_epoch(run: TrainingRun, validation: Batch | None, record: EpochRecord, seconds: float) -> None:
+    """Write the epoch into the history."""
+    run.epoch, run.batch = run.epoch + 1, 0
+    run.seconds += seconds
+    row: dict[str, float] = {"epoch": run.epoch, "loss": run.session.take_mean_loss()}
+    if run.plan.penalty is not None:
+        row["penalty"] = run.plan.penalty.value(run.stack.vector.penalized_values)
+    if run.metrics:
+        row |= record.measure(run.metrics)
+    if validation is not None:
+        loss, predictions = run.session.evaluate(*validation)
+        row["validation_loss"] = loss
+        for metric in run.metrics:
+            row[f"validation_{metric.name}"] = metric(
+                validation.targets, point_predictions(predictions, validation), validation.weights
+            )
+    row |= {"learning_rate": run.learning_rate, "gradient_norm": run.session.gradient_norm(), "seconds": seconds}
+    run.history.append(row)
+    if isinstance(run.plan.optimizer, ObjectiveOptimizer) and run.plan.optimizer.converged:
+        run.stop(f"{type(run.plan.optimizer).__name__} found no way further down")
+
+
+def point_predictions(outputs: Array, batch: Batch) -> Array:
+    """Return the output columns that predict the targets; a loss may have further ones, such as variances, behind."""
+    return outputs[:, : batch.targets.shape[1]]
+
+
+def _copy_weights(run: TrainingRun, finite_weights: dict[str, Array]) -> dict[str, Array]:
+    if not np.isfinite(run.stack.vector.values).all():
+        raise DivergenceError(
+            f"Training stopped: the last update of epoch {run.epoch} made a parameter that is not finite, at learning "
+            f"rate {run.learning_rate:g}. Try a smaller learning rate, clip_norm=1, or standardised inputs; the "
+            "network holds the weights it had one epoch earlier."
+        )
+    return run.session.read_weights()
+
+
+def capture(run: TrainingRun, record: EpochRecord) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return everything the next step depends on: JSON values, and arrays by name."""
+    values: dict[str, Any] = {
+        "epoch": run.epoch,
+        "batch": run.batch,
+        "first_epoch": run.first_epoch,
+        "last_epoch": run.last_epoch,
+        "rate_factor": run.rate_factor,
+        "learning_rate": run.learning_rate,
+        "seconds": run.seconds,
+        "stop_reason": None if run.is_interrupted else run.stop_reason,
+        "n_recorded": record.n_recorded,
+        "history": run.history.to_dict(),
+        "layer_random_states": [layer.rng.bit_generator.state for layer in run.stack.layers],
+        "callbacks": [],
+    }
+    arrays = {f"weights/{name}": array for name, array in run.session.read_weights().items()}
+    arrays |= {f"session/{name}": array for name, array in run.session.read_state().items()}
+    if record.n_recorded:
+        arrays |= {f"record/{name}": array for name, array in record.arrays.items()}
+    for index, callback in enumerate(run.callbacks):
+        state = callback.read_state()
+        arrays |= {f"callback{index}/{name}": v for name, v in state.items() if isinstance(v, np.ndarray)}
+        values["callbacks"].append(
+            {
+                "type": type(callback).__name__,
+                "state": {name: v for name, v in state.items() if not isinstance(v, np.ndarray)},
+            }
+        )
+    return values, arrays
+
+
+def restore(run: TrainingRun, record: EpochRecord, values: dict[str, Any], arrays: dict[str, Array]) -> None:
+    """Put back what :func:`capture` returned; ``run`` has the same stack, plan and callbacks."""
+
+    def part(prefix: str) -> dict[str, Array]:
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+    for name in (
+        "epoch",
+        "batch",
+        "first_epoch",
+        "last_epoch",
+        "rate_factor",
+        "learning_rate",
+        "seconds",
+        "stop_reason",
+    ):
+        setattr(run, name, values[name])
+    run.history = History(values["history"])
+    run.session.write_weights(part("weights/"))
+    run.session.write_state(part("session/"))
+    record.n_recorded = values["n_recorded"]
+    record.arrays = {name: array.copy() for name, array in part("record/").items()}
+    for layer, state in zip(run.stack.layers, values["layer_random_states"], strict=True):
+        layer.rng.bit_generator.state = state
+    run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
+    waiting = list(enumerate(values["callbacks"]))
+    for callback in run.callbacks:
+        match = next((item for item in waiting if item[1]["type"] == type(callback).__name__), None)
+        if match is not None:
+            waiting.remove(match)
+            callback.write_state(match[1]["state"] | part(f"callback{match[0]}/"))

@@ -1,0 +1,197 @@
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainrule.data import TablePreprocessor
+from chainrule.errors import ChainruleError, DataError, InvalidInputError
+
+FRAME = pd.DataFrame(
+    {
+        "age": [20.0, 30.0, np.nan, 50.0],
+        "town": ["Porto", "Faro", None, "Porto"],
+        "smokes": ["no", "yes", "yes", "no"],
+        "member": [True, False, True, True],
+        "since": ["2024-01-01", "2024-02-29", "2024-03-01", None],
+        "text_number": ["1", " 2.5", "", "4"],
+        "same": [7, 7, 7, 7],
+        "empty": [None] * 4,
+    }
+)
+
+
+def test_every_kind_of_column_becomes_numbers():
+    table = TablePreprocessor().fit(FRAME)
+    assert table.feature_names == (
+        "age", "age (missing)", "town=Faro", "town=Porto", "town (missing)", "smokes=yes", "member",
+        "since month", "since weekday", "since days", "since (missing)", "text_number", "text_number (missing)",
+    )  # fmt: skip
+    matrix = table.transform(FRAME)
+    assert matrix.shape == (4, 13)
+    assert matrix.dtype == np.float32
+    named = dict(zip(table.feature_names, matrix.T, strict=True))
+    present = FRAME["age"].dropna()
+    np.testing.assert_allclose(named["age"][[0, 1, 3]], (present - present.mean()) / present.std(ddof=0), rtol=1e-5)
+    np.testing.assert_allclose(named["age"][2], (30 - present.mean()) / present.std(ddof=0), rtol=1e-5)
+    assert named["age (missing)"].tolist() == [0, 0, 1, 0]
+    assert named["town=Porto"].tolist() == [1, 0, 0, 1]
+    assert named["town (missing)"].tolist() == [0, 0, 1, 0]
+    assert named["smokes=yes"].tolist() == [0, 1, 1, 0]
+    reasons = {plan.name: plan.reason for plan in table.columns if plan.kind == "dropped"}
+    assert reasons == {"same": "it is 7 in every row", "empty": "it has no value in any row"}
+    assert [row["name"] for row in table.describe()] == list(FRAME.columns)
+
+
+def test_order_and_surplus_of_columns_do_not_matter_and_nothing_is_mutated():
+    before = FRAME.copy(deep=True)
+    table = TablePreprocessor().fit(FRAME)
+    shuffled = FRAME[FRAME.columns[::-1]].assign(more="x")
+    np.testing.assert_array_equal(table.transform(shuffled), table.transform(FRAME))
+    pd.testing.assert_frame_equal(FRAME, before)
+    np.testing.assert_array_equal(table.transform(FRAME.iloc[[2]]), table.transform(FRAME)[[2]])
+
+
+def test_polars_and_arrays():
+    values = {"a": [1.0, 2.0, 4.0], "b": ["u", "v", "u"]}
+    ours = TablePreprocessor().fit_transform(pl.DataFrame(values))
+    np.testing.assert_array_equal(ours, TablePreprocessor().fit_transform(pd.DataFrame(values)))
+    assert TablePreprocessor().fit(np.arange(6.0).reshape(3, 2)).feature_names == ("x1", "x2")
+    with pytest.raises(InvalidInputError, match="not list"):
+        TablePreprocessor().fit([[1]])
+
+
+CELLS = {
+    "number": st.one_of(st.none(), st.floats(-1e30, 1e30), st.integers(-(10**9), 10**9)),
+    "word": st.one_of(st.none(), st.sampled_from(["a", "b", "c", "longer", "é"])),
+    "date": st.one_of(st.none(), st.dates(pd.Timestamp(1900, 1, 1).date(), pd.Timestamp(2100, 1, 1).date()).map(str)),
+    "flag": st.booleans(),
+}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.fixed_dictionaries(CELLS), min_size=3, max_size=20), st.sampled_from(["standard", "range", "none"]))
+def test_json_round_trip_transforms_alike(rows, scaling):
+    frame = pd.DataFrame(rows, columns=list(CELLS))
+    table = TablePreprocessor(scaling=scaling)
+    try:
+        matrix = table.fit_transform(frame)
+    except DataError:
+        return  # nothing to learn from in any column
+    assert np.isfinite(matrix).all()
+    back = TablePreprocessor.from_dict(json.loads(json.dumps(table.to_dict())))
+    np.testing.assert_array_equal(back.transform(frame), matrix)
+    assert back.feature_names == table.feature_names
+    if scaling == "range":
+        assert matrix.min() >= -1e-6
+        assert matrix.max() <= 1 + 1e-6
+
+
+def test_unknown_rare_and_missing_categories():
+    frame = pd.DataFrame({"town": ["a"] * 3000 + ["b"] * 3000 + ["rare", "seldom"]})
+    table = TablePreprocessor().fit(frame)
+    assert table.feature_names == ("town=a", "town=b", "town (other)")
+    new = table.transform(pd.DataFrame({"town": ["b", "rare", "never seen", None]}))
+    assert new.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
+    many = pd.DataFrame({"c": [f"c{i}" for i in range(9)] * 2})
+    assert len(TablePreprocessor(max_categories=4).fit(many).feature_names) == 5
+    plain = TablePreprocessor().fit(pd.DataFrame({"c": ["a", "b", "Na"]}))  # sodium is not missing
+    assert plain.transform(pd.DataFrame({"c": ["d"]})).tolist() == [[0, 0, 0]]
+
+
+def test_codes_are_categories_on_request_also_as_floats():
+    table = TablePreprocessor(categorical=["zip"]).fit(pd.DataFrame({"zip": [1, 2, 3]}))
+    assert table.feature_names == ("zip=1", "zip=2", "zip=3")
+    assert table.transform(pd.DataFrame({"zip": [2.0, np.nan]})).tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_ids_are_dropped_and_gaps_at_predict_are_filled():
+    frame = pd.DataFrame({"id": [f"p{i}" for i in range(60)], "x": np.arange(60.0)})
+    table = TablePreprocessor().fit(frame)
+    assert table.feature_names == ("x",)
+    assert "every row has a different value" in table.columns[0].reason
+    np.testing.assert_allclose(table.transform(pd.DataFrame({"x": [np.nan, 29.5]})), 0, atol=1e-6)
+
+
+def test_dates_of_every_form_agree():
+    texts = ["2024-01-01T06:00:00Z", "2024-06-30T00:00:00Z", "2025-01-01T12:00:00+06:00"]
+    stamps = pd.to_datetime(pd.Series(texts), utc=True, format="ISO8601")
+    forms = [pd.Series(texts), stamps, stamps.dt.tz_localize(None)]
+    results = [TablePreprocessor().fit_transform(pd.DataFrame({"when": form})) for form in forms]
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "message"),
+    [
+        ({"a": [str(i) for i in range(20)] + ["oops"]}, {}, r"'a' holds numbers, but row 21 has 'oops'.*categorical"),
+        ({"a": ["2024-01-01"] * 20 + ["soon"]}, {}, "holds dates, but row 21 has 'soon'"),
+        ({"a": ["2024-02-28", "2024-02-30"]}, {}, "holds dates, but row 2 has '2024-02-30'"),
+        ({"a": [1.0, np.inf]}, {}, "'a' has an infinite number in row 2"),
+        ({"a": ["1", "inf"]}, {}, "'a' has an infinite number in row 2"),
+        ({"a": [1j, 2j]}, {}, "complex"),
+        ({"a": [1, 1]}, {}, "No column .* it is 1 in every row"),
+        ({"a": []}, {}, "no rows"),
+        ({"price": [1, 2]}, {"drop": ["prise"]}, "Did you mean 'price'"),
+        ({"price": [1, 2]}, {"categorical": ["prise"]}, "Did you mean 'price'"),
+        ({"price": [1, 2]}, {"categorical": "price"}, "lists of column names"),
+        ({"price": [1, 2]}, {"scaling": "standart"}, "Did you mean 'standard'"),
+        ({"price": [1, 2]}, {"max_categories": 0}, "max_categories"),
+    ],
+)
+def test_what_cannot_be_learnt_from_is_named(frame, options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        TablePreprocessor(**options).fit(pd.DataFrame(frame))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"age": ["20", "x", "3", "4"]}, "'age' holds numbers, but row 2 has 'x'"),
+        ({"age": [1, 2, 3, -np.inf]}, "'age' has an infinite number in row 4"),
+        ({"age": [1, 2, 3, 1e300]}, "'age' has 1e.300 in row 4, too far"),
+        ({"since": ["2024-01-01", "tomorrow", None, None]}, "'since' holds dates, but row 2 has 'tomorrow'"),
+    ],
+)
+def test_new_data_that_do_not_fit_are_named(change, message):
+    with pytest.raises(DataError, match=message):
+        TablePreprocessor().fit(FRAME).transform(FRAME.assign(**change))
+
+
+def test_missing_and_repeated_columns_are_named():
+    table = TablePreprocessor().fit(FRAME)
+    with pytest.raises(DataError, match=r"no column 'age'.*Did you mean 'Age_'"):
+        table.transform(FRAME.rename(columns={"age": "Age_"}))
+    with pytest.raises(DataError, match="more than one column called 'age'"):
+        table.transform(pd.concat([FRAME, FRAME[["age"]]], axis=1))
+    with pytest.raises(DataError, match="no rows"):
+        table.transform(FRAME.iloc[:0])
+    with pytest.raises(ChainruleError, match="call fit"):
+        TablePreprocessor().transform(FRAME)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d.pop("columns"),
+        lambda d: d.update(columns=[1]),
+        lambda d: d.update(columns=[{}]),
+        lambda d: d.update(scaling="x"),
+        lambda d: d.update(max_categories="x"),
+        lambda d: d["columns"][0].update(kind="evil"),
+        lambda d: d["columns"][0].update(more=1),
+        lambda d: d["columns"][0]["numbers"][0].update(scale=0.0),
+        lambda d: d["columns"][0]["numbers"][0].update(fill="x"),
+        lambda d: d["columns"][0].update(numbers=[]),
+        lambda d: d["columns"][1].update(categories=[1]),
+    ],
+)
+def test_a_damaged_description_is_refused(damage):
+    values = json.loads(json.dumps(TablePreprocessor().fit(FRAME).to_dict()))
+    damage(values)
+    with pytest.raises(InvalidInputError):
+        TablePreprocessor.from_dict(values)

@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainrule.data import Target
+from chainrule.errors import DataError, InvalidInputError
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "classes"),
+    [
+        (["a", "b", "a"], "binary", ("a", "b")),
+        (["a", "b", "c"], "multiclass", ("a", "b", "c")),
+        ([True, False], "binary", (False, True)),
+        ([0, 1, 1], "binary", (0, 1)),
+        ([0.0, 1.0], "binary", (0.0, 1.0)),
+        (list(range(20)), "multiclass", tuple(range(20))),
+        (list(range(21)), "regression", ()),
+        ([0.5, 1.5, 2.0], "regression", ()),
+        (pd.Series(["x", "y"], dtype="category"), "binary", ("x", "y")),
+        (pd.array([1, 2, 3], dtype="Int64"), "multiclass", (1, 2, 3)),
+        (pl.Series(["no", "yes"]), "binary", ("no", "yes")),
+        (np.array([["u"], ["v"]]), "binary", ("u", "v")),
+        (np.array([b"u", b"v"]), "binary", ("u", "v")),
+        (np.array([1, "one"], dtype=object), "binary", (1, "one")),
+    ],
+)
+def test_task_and_classes_are_found(y, task, classes):
+    target = Target.detect(y)
+    assert (target.task, target.classes) == (task, classes)
+    assert [type(label) for label in target.classes] == [type(label) for label in classes]
+    assert Target.from_dict(json.loads(json.dumps(target.to_dict()))) == target
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "message"),
+    [
+        (["a", "a"], None, "one class only, 'a'"),
+        ([3, 3], None, "one class"),
+        ([1.0, np.nan], None, "missing .* row 2"),
+        (["a", None], None, "missing in row 2"),
+        (pd.array([1, None], dtype="Int64"), None, "missing .NaN. in row 2"),
+        ([1.0, np.inf, 2.0], None, "infinite in row 2"),
+        ([], None, "empty"),
+        ([[1], [1, 2]], None, "different lengths"),
+        ([1j, 2j], None, "complex"),
+        (["a", "b", "c"], "binary", "3 distinct values .a, b, c."),
+        (["a", "b"], "regression", "'a' in row 1"),
+        ([0.5, 1.5, 2.0], "multiclass", "Unknown label type.* row 1"),
+        ([0, 1], "binarry", "Did you mean 'binary'"),
+        (np.zeros((2, 2, 2)), None, "shape"),
+        (np.array(["2020-01-01"], dtype="M8[D]"), None, "dates"),
+        ([{}, {}], None, "dict objects .row 1."),
+    ],
+)
+def test_bad_targets_are_refused_in_one_sentence(y, task, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Target.detect(y, task)
+
+
+def test_an_unknown_class_is_named_with_its_row():
+    with pytest.raises(DataError, match=r"'yess' in row 2.*Did you mean 'yes'"):
+        Target.detect(["yes", "no"]).encode(["no", "yess"])
+
+
+def test_outputs_and_labels():
+    binary, many = Target.detect(["n", "y"]), Target.detect([3, 5, 9])
+    codes = binary.encode(["y", "n"])
+    np.testing.assert_array_equal(binary.as_outputs(codes, 1), [[1], [0]])
+    np.testing.assert_array_equal(binary.as_outputs(codes, 2, "float64"), [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(many.as_outputs(many.encode([9.0, 3.0]), 3), [[0, 0, 1], [1, 0, 0]])
+    assert binary.decode(np.array([[0.5], [0.49]])).tolist() == ["y", "n"]
+    assert many.decode(np.array([[0.1, 0.2, 0.7]])).tolist() == [9]
+    assert (binary.n_outputs, many.n_outputs, Target("regression", n_columns=2).n_outputs) == (1, 3, 2)
+    with pytest.raises(InvalidInputError, match=r"has 3 output units.* needs 1 \(sigmoid\) or 2"):
+        binary.as_outputs(codes, 3)
+    with pytest.raises(InvalidInputError, match="needs 3"):
+        many.as_outputs(np.array([0]), 1)
+
+
+def test_regression_keeps_its_columns():
+    two = np.arange(6.0).reshape(3, 2)
+    target = Target.detect(two)
+    assert target == Target("regression", n_columns=2)
+    np.testing.assert_array_equal(target.as_outputs(target.encode(two), 2, "float64"), two)
+    one = Target.detect([1.5, 2.5, 3.5])
+    assert one.as_outputs(one.encode([1.5]), 1).shape == (1, 1)
+    assert one.decode(np.zeros((4, 1))).shape == (4,)
+    with pytest.raises(DataError, match="1 columns"):
+        target.encode([1.0, 2.0])
+
+
+@given(st.lists(st.text(max_size=4), min_size=2).filter(lambda labels: len(set(labels)) > 1))
+def test_labels_come_back(labels):
+    target = Target.detect(labels)
+    outputs = target.as_outputs(target.encode(labels), len(target.classes))
+    # NumPy's text arrays drop trailing NUL characters; nothing else may change.
+    assert target.decode(outputs).tolist() == [label.rstrip("\0") for label in labels]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"task": "binary"}, {"task": "binary", "classes": ["a"], "n_columns": 1},
+     {"task": "x", "classes": [], "n_columns": 1}, {"task": "binary", "classes": ["a", "a"], "n_columns": 1}],
+)  # fmt: skip
+def test_a_damaged_description_is_refused(values):
+    with pytest.raises(InvalidInputError):
+        Target.from_dict(values)

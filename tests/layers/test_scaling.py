@@ -1,0 +1,94 @@
+"""The layers that scale and reshape the inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+
+from chainrule.errors import DataError, InvalidInputError
+from chainrule.layers import FlattenLayer, InputScalingLayer, StandardizationLayer
+
+
+def test_input_scaling_starts_as_the_identity() -> None:
+    layer = InputScalingLayer()
+    layer.set_input_shape((3,))
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(layer.forward_propagation(x, training=True), x)
+    np.testing.assert_array_equal(layer.backward_propagation(np.ones((2, 3))), np.ones((2, 3)))
+    assert layer.gradient_views["scale"].tolist() == [3, 5, 7]
+
+
+@given(rows=st.integers(1, 30), columns=st.integers(1, 6), offset=st.floats(-1e4, 1e4), seed=st.integers(0, 1000))
+@settings(max_examples=50, deadline=None)
+def test_standardisation_agrees_with_scikit_learn(rows: int, columns: int, offset: float, seed: int) -> None:
+    x = np.random.default_rng(seed).normal(offset, 2, (rows, columns))
+    x[:, 0] = 0.1  # a constant whose standard deviation is not exactly 0
+    layer = StandardizationLayer()
+    layer.dtype = np.dtype(np.float64)
+    found = layer.adapt(x).forward_propagation(x)
+    np.testing.assert_allclose(found, StandardScaler().fit_transform(x), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found[:, 0], 0, atol=1e-12)
+
+
+def test_standardisation_is_the_identity_before_it_has_seen_data() -> None:
+    layer = StandardizationLayer()
+    layer.set_input_shape((2,))
+    assert layer.forward_propagation([[3, 4]]).tolist() == [[3, 4]]
+    assert layer.parameters() == 0
+
+
+def test_initialising_and_binding_keep_the_statistics() -> None:
+    layer = StandardizationLayer().adapt([[0, 0], [2, 4]])
+    layer.dtype = np.dtype(np.float64)  # what a network of another type does before it takes a layer in
+    layer.initialize()
+    layer.bind({}, {})
+    assert layer.mean.tolist() == [1, 2]
+    assert layer.scale.tolist() == [1, 2]
+    assert layer.mean.dtype == np.float64
+    layer.mean = [0, 0]
+    assert layer.forward_propagation([[3, 4]]).tolist() == [[3, 2]]
+
+
+def test_images_are_standardised_pixel_by_pixel() -> None:
+    images = np.random.default_rng(0).normal(5, 2, (50, 4, 3))
+    output = StandardizationLayer().adapt(images).forward_propagation(images)
+    np.testing.assert_allclose(output.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(output.std(axis=0), 1, atol=1e-5)
+
+
+def test_data_to_adapt_to_that_cannot_work_are_refused() -> None:
+    layer = StandardizationLayer()
+    with pytest.raises(DataError, match="Row 1 has the value nan in column 0 "):
+        layer.adapt([[1, 2], [np.nan, 3]])
+    with pytest.raises(InvalidInputError, match="at least one row"):
+        layer.adapt(np.empty((0, 3)))
+    with pytest.raises(InvalidInputError, match="at least one row"):
+        layer.adapt([1, 2, 3])
+    with pytest.raises(InvalidInputError, match="sparse"):
+        layer.adapt(sparse.csr_array((3, 3)))  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="expects rows of shape"):
+        StandardizationLayer().adapt([[1, 2]]).adapt([[1, 2, 3]])
+
+
+def test_a_refused_batch_leaves_the_layer_as_it_was() -> None:
+    layer = StandardizationLayer()
+    with pytest.raises(DataError):
+        layer.adapt([[np.inf]])
+    assert layer.adapt([[1, 2]]).input_shape() == (2,)
+
+
+def test_flatten_views_the_same_numbers_in_another_shape() -> None:
+    layer = FlattenLayer()
+    layer.set_input_shape((2, 3))
+    assert layer.output_shape() == (6,)
+    images = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    output = layer.forward_propagation(images, training=True)
+    assert np.shares_memory(output, images)
+    assert output[1].tolist() == [6, 7, 8, 9, 10, 11]
+    error = np.arange(24, dtype=np.float32).reshape(4, 6)
+    np.testing.assert_array_equal(layer.backward_propagation(error), images)
+    assert layer.forward_propagation(images[:0]).shape == (0, 6)

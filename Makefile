@@ -18,13 +18,14 @@ demo: $(VENV)/.installed  ## train a network on handwritten digits, and write it
 	@$(BIN)/chainrule train digits --hidden 128,64 --early-stopping --seed 0 --out runs/demo
 	@echo "The report is runs/demo/report.html"
 
-# Many BLAS threads on a busy machine collapse, and the same bits need the same number of threads: tests use one.
-test test-all: export OMP_NUM_THREADS := 1
-test test-all: export OPENBLAS_NUM_THREADS := 1
-test test-all: export MKL_NUM_THREADS := 1
-test test-all: export BLIS_NUM_THREADS := 1
-test test-all: export VECLIB_MAXIMUM_THREADS := 1
-test test-all: export NUMBA_NUM_THREADS := 1
+# Many BLAS threads on a busy machine collapse, and the same bits need the same number of threads: tests and
+# benchmarks use one.
+test test-all bench: export OMP_NUM_THREADS := 1
+test test-all bench: export OPENBLAS_NUM_THREADS := 1
+test test-all bench: export MKL_NUM_THREADS := 1
+test test-all bench: export BLIS_NUM_THREADS := 1
+test test-all bench: export VECLIB_MAXIMUM_THREADS := 1
+test test-all bench: export NUMBA_NUM_THREADS := 1
 
 test: lint  ## lint, then every test that is not slow
 	@echo "Running the tests (without the slow ones) ..."

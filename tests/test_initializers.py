@@ -38,7 +38,7 @@ VARIANCES: list[tuple[Initializer, float, bool]] = [  # the variance, and whethe
 ]
 
 
-@pytest.mark.parametrize(("initializer", "variance", "uniform"), VARIANCES, ids=lambda value: repr(value))
+@pytest.mark.parametrize(("initializer", "variance", "uniform"), VARIANCES, ids=repr)
 def test_mean_and_variance(initializer: Initializer, variance: float, uniform: bool) -> None:
     draw = initializer(SHAPE, np.random.default_rng(0))
     n = draw.size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +11,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.named import Registry, settings_of
 
 
-class Animal(ABC):
+class Animal:
     """The base of a family."""
 
 
@@ -77,4 +76,4 @@ def test_what_is_no_piece_is_refused(given: Any) -> None:
 
 
 def test_settings_are_what_the_constructor_takes() -> None:
-    assert settings_of(GreatTit(seen := 18.5)) == {"weight": seen, "sings": True}
+    assert settings_of(GreatTit(18.5)) == {"weight": 18.5, "sings": True}

@@ -288,11 +288,9 @@ def test_a_state_that_does_not_fit_is_refused(cls: type[Any], settings: dict[str
 def test_one_optimizer_cannot_step_two_arrays(cls: type[Any], settings: dict[str, Any]) -> None:
     optimizer = cls(**settings)
     train(optimizer, np.ones(SIZE), 1)
+    call, other = (optimizer.update, np.ones(3)) if cls in GRADIENT_CLASSES else (optimizer.minimize, None)
     with pytest.raises(InvalidInputError, match="fresh"):
-        if issubclass(cls, ObjectiveOptimizer):
-            optimizer.minimize(np.ones(3), Quadratic(np.float64))
-        else:
-            optimizer.update(np.ones(3), np.ones(3))
+        call(np.ones(3), other)
 
 
 @each_gradient_case

@@ -170,10 +170,7 @@ def test_c1_must_be_below_c2() -> None:
 LINES: dict[str, Any] = {
     "parabola": lambda t: ((t - 3) ** 2, 2 * (t - 3)),
     "Moré and Thuente 1": lambda t: (-t / (t * t + 2), (t * t - 2) / (t * t + 2) ** 2),
-    "Moré and Thuente 2": lambda t: (
-        (t + 0.004) ** 5 - 2 * (t + 0.004) ** 4,
-        5 * (t + 0.004) ** 4 - 8 * (t + 0.004) ** 3,
-    ),
+    "Moré and Thuente 2": lambda t: ((t + 0.1) ** 5 - 2 * (t + 0.1) ** 4, 5 * (t + 0.1) ** 4 - 8 * (t + 0.1) ** 3),
     "a wall": lambda t: (-math.log(5 - t) - 3 * t, 1 / (5 - t) - 3) if t < 5 else (math.nan, math.nan),
     "an endless wall": lambda t: (t * t - t, 2 * t - 1) if t < 1 else (math.inf, math.inf),
     "waves": lambda t: (t * t / 100 - math.sin(3 * t) - t / 2, t / 50 - 3 * math.cos(3 * t) - 0.5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -145,4 +146,4 @@ def test_quickprop_grows_no_faster_than_mu() -> None:
         before = weights.copy()
         optimizer.update(weights, np.array([-1.0]))
         moves.append(float((weights - before)[0]))
-    np.testing.assert_allclose([b - 1.5 * a for a, b in zip(moves, moves[1:], strict=False)], 1e-3, rtol=1e-6)
+    np.testing.assert_allclose([b - 1.5 * a for a, b in itertools.pairwise(moves)], 1e-3, rtol=1e-6)

@@ -1,0 +1,38 @@
+"""Pictures of training and of predictions.
+
+Every function draws into the ``ax`` it is given, or into a figure of its own, and returns the axes; ``.figure`` shows
+it in a notebook, ``.figure.savefig(path)`` writes it. No window opens and nothing of pyplot is touched, so a program
+without a display can draw, and a figure goes when its last reference does. The colours are those of Okabe and Ito
+(2008), which colour-blind readers can tell apart.
+"""
+
+from __future__ import annotations
+
+from chainrule.plots.canvas import figure_as_png, figure_as_svg, readable_metric
+from chainrule.plots.functions import RateSearchLike, plot_activation, plot_rate_search
+from chainrule.plots.predictions import (
+    plot_confusion_matrix,
+    plot_decision_boundary,
+    plot_predicted_against_true,
+    plot_residuals,
+)
+from chainrule.plots.training import can_be_log, metric_names, plot_comparison, plot_history, plot_loss, plot_metric
+
+__all__ = [
+    "RateSearchLike",
+    "can_be_log",
+    "figure_as_png",
+    "figure_as_svg",
+    "metric_names",
+    "plot_activation",
+    "plot_comparison",
+    "plot_confusion_matrix",
+    "plot_decision_boundary",
+    "plot_history",
+    "plot_loss",
+    "plot_metric",
+    "plot_predicted_against_true",
+    "plot_rate_search",
+    "plot_residuals",
+    "readable_metric",
+]

@@ -1,0 +1,144 @@
+"""What all pictures share: a figure without pyplot, colours, labels, axes, and the way to SVG and PNG."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chainrule.types import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "LINE_STYLES",
+    "MARKERS",
+    "PALETTE",
+    "add_legend",
+    "figure_as_png",
+    "figure_as_svg",
+    "ink_of",
+    "label_axes",
+    "new_figure",
+    "one_line",
+    "readable_metric",
+    "use_axes",
+    "use_log_scale",
+]
+
+# Okabe and Ito 2008 without black: blue, vermilion, bluish green, orange, sky blue, reddish purple, yellow.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+LINE_STYLES = ("-", "--", ":", "-.")
+
+IMAGE_DPI = 150
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of ``width`` by ``height`` inches that pyplot knows nothing of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def use_axes(ax: Axes | None, width: float = 5.0, height: float = 3.4) -> Axes:
+    """Return ``ax``, or the axes of a new figure, without the upper and right edges, which say nothing."""
+    axes = new_figure(width, height).add_subplot() if ax is None else ax
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def label_axes(ax: Axes, x: str, y: str) -> None:
+    """Write both labels as they are: a dollar sign begins no formula."""
+    ax.set_xlabel(x, parse_math=False)
+    ax.set_ylabel(y, parse_math=False)
+
+
+def add_legend(ax: Axes, names: Sequence[str], **options: object) -> None:
+    """Add a legend of the drawn artists that have a label, with ``names``, whatever characters those begin with."""
+    handles, _ = ax.get_legend_handles_labels()
+    legend = ax.legend(handles, [str(i) for i in range(len(handles))], frameon=False, **options)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(one_line(name, 40))
+
+
+def ink_of(ax: Axes) -> str:
+    """Return the colour that the axes are written in, for lines that belong to them."""
+    return str(ax.xaxis.label.get_color())
+
+
+def one_line(text: str, limit: int = 24) -> str:
+    """Return text that fits beside an axis: printable, on one line, cut to ``limit`` characters.
+
+    >>> one_line("a name with\\na line break")
+    'a name with a line break'
+    """
+    clean = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def readable_metric(name: str) -> str:
+    """Return the name of a quantity of the history in words.
+
+    >>> readable_metric("root_mean_squared_error"), readable_metric("r2"), readable_metric("validation_roc_auc")
+    ('RMSE', 'R²', 'validation ROC AUC')
+    """
+    words = name.replace("root_mean_squared_error", "RMSE").replace("_", " ").split()
+    special = {"r2": "R²", "f1": "F1", "roc": "ROC", "auc": "AUC"}
+    return one_line(" ".join(special.get(word, word) for word in words), 40)
+
+
+def use_log_scale(axis: Axis, values: Array) -> None:
+    """Give an axis a log scale with ticks in plain numbers, some of them even where ``values`` span little."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    positive = values[np.isfinite(values) & (values > 0)]
+    decades = float(np.log10(positive.max() / positive.min())) if positive.size else 1.0
+    if decades < 0.7:
+        axis.set_major_locator(MaxNLocator(5))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def figure_as_svg(figure: Figure) -> str:
+    """Return the figure as SVG text: the same picture gives the same bytes, without a date and without links.
+
+    Letters stay text, which readers can search and select, in the fonts of whoever looks at it.
+    """
+    import matplotlib
+
+    buffer = io.StringIO()
+    no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.hashsalt": "chainrule", "svg.fonttype": "none"}), _any_letters():
+        figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, transparent=True, metadata=no_metadata)
+    return buffer.getvalue()
+
+
+def figure_as_png(figure: Figure, dpi: float = IMAGE_DPI) -> bytes:
+    """Return the figure as the bytes of a PNG image."""
+    buffer = io.BytesIO()
+    with _any_letters():
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+@contextmanager
+def _any_letters() -> Iterator[None]:
+    """Names may have letters that matplotlib's own font lacks; a box in their place is no reason to warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield

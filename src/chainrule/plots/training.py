@@ -1,0 +1,154 @@
+"""Pictures of how training went, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.history import History
+from chainrule.plots.canvas import (
+    LINE_STYLES,
+    PALETTE,
+    add_legend,
+    ink_of,
+    label_axes,
+    new_figure,
+    readable_metric,
+    use_axes,
+    use_log_scale,
+)
+from chainrule.types import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["can_be_log", "metric_names", "plot_comparison", "plot_history", "plot_loss", "plot_metric"]
+
+NOT_METRICS = frozenset({"epoch", "loss", "penalty", "learning_rate", "gradient_norm", "seconds"})
+FEW_EPOCHS = 20  # up to here every epoch gets a dot: a line through a single one would not be seen
+
+
+def metric_names(history: History) -> tuple[str, ...]:
+    """Return the metrics that were followed.
+
+    >>> metric_names(History({"epoch": [1], "loss": [0.5], "accuracy": [0.9], "validation_accuracy": [0.8]}))
+    ('accuracy',)
+    """
+    names = (name.removeprefix("validation_") for name in history)
+    return tuple(dict.fromkeys(name for name in names if name not in NOT_METRICS))
+
+
+def can_be_log(history: History, quantity: str = "loss") -> bool:
+    """Tell whether a quantity fits a log axis: some of it is above 0 and none below, as a likelihood's can be."""
+    values = np.concatenate([history.get(name, []) for name in (quantity, f"validation_{quantity}")])
+    return bool((values > 0).any() and not (values < 0).any())
+
+
+def plot_loss(history: History, *, log: bool = False, ax: Axes | None = None) -> Axes:
+    """Draw the loss of the training and the validation rows; a ring marks the lowest, of the validation rows if any.
+
+    Raises ``InvalidInputError`` when ``log`` is asked for and a loss is negative.
+    """
+    ax = use_axes(ax)
+    if log and not can_be_log(history):
+        raise InvalidInputError("A log axis needs a loss above 0; draw this one with log=False.")
+    names = _plot_quantity(ax, history, "loss")
+    judge = "validation_loss" if "validation_loss" in names else "loss"
+    losses = np.array(history[judge])
+    best = int(np.nanargmin(losses))
+    epochs = _epochs(history)
+    ax.plot(epochs[best], losses[best], "o", color=ink_of(ax), markerfacecolor="none", markersize=9, label="best")
+    add_legend(ax, [*names.values(), f"lowest: {losses[best]:.4g} in epoch {epochs[best]:g}"])
+    if log:
+        use_log_scale(ax.yaxis, np.concatenate([history[name] for name in names]))
+    label_axes(ax, "epoch", "loss (log axis)" if log else "loss")
+    return ax
+
+
+def plot_metric(history: History, name: str, ax: Axes | None = None) -> Axes:
+    """Draw one metric, or any other quantity of the history, of the training and the validation rows."""
+    ax = use_axes(ax)
+    names = _plot_quantity(ax, history, name)
+    if len(names) > 1:
+        add_legend(ax, list(names.values()))
+    label_axes(ax, "epoch", readable_metric(name))
+    return ax
+
+
+def plot_history(history: History) -> Figure:
+    """Draw a whole history: the loss on linear and log axes side by side, and every metric."""
+    scales = [False, True] if can_be_log(history) else [False]
+    metrics = metric_names(history)
+    n_panels = len(scales) + len(metrics)
+    n_columns = min(n_panels, 2)
+    n_rows = -(-n_panels // n_columns)
+    figure = new_figure(5.0 * n_columns, 3.2 * n_rows)
+    panels = iter([figure.add_subplot(n_rows, n_columns, place + 1) for place in range(n_panels)])
+    for log in scales:
+        plot_loss(history, log=log, ax=next(panels))
+    for name in metrics:
+        plot_metric(history, name, ax=next(panels))
+    return figure
+
+
+def plot_comparison(
+    histories: Mapping[str, History], quantity: str = "loss", log: bool = True, ax: Axes | None = None
+) -> Axes:
+    """Draw one quantity of several runs, a line a run; a log axis only where it can be.
+
+    >>> runs = {"Adam": History({"loss": [1.0, 0.1]}), "SGD": History({"loss": [1.0, 0.7]})}
+    >>> plot_comparison(runs).get_yscale()
+    'log'
+    """
+    if not histories:
+        raise InvalidInputError("There is no history to compare.")
+    ax = use_axes(ax, 6.0, 3.8)
+    for place, (name, history) in enumerate(histories.items()):
+        style = LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)]
+        _plot_line(ax, history, _check_quantity(history, quantity, f"The history '{name}'"), place, style)
+    add_legend(ax, list(histories))
+    log = log and all(can_be_log(history, quantity) for history in histories.values())
+    if log:
+        use_log_scale(ax.yaxis, np.concatenate([history[quantity] for history in histories.values()]))
+    label_axes(ax, "epoch", readable_metric(quantity) + (" (log axis)" if log else ""))
+    return ax
+
+
+def _plot_quantity(ax: Axes, history: History, quantity: str) -> dict[str, str]:
+    """Draw the quantity of training and of validation; return what was drawn, with a name for each."""
+    candidates = {quantity: "training", f"validation_{quantity}": "validation"}
+    drawn = {name: words for name, words in candidates.items() if name in history and _has_values(history[name])}
+    if not drawn:
+        _check_quantity(history, quantity, "The history")
+    for place, name in enumerate(drawn):
+        _plot_line(ax, history, name, place, LINE_STYLES[0])
+    return drawn
+
+
+def _plot_line(ax: Axes, history: History, name: str, place: int, style: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    marker = "." if history.n_epochs <= FEW_EPOCHS else ""
+    color = PALETTE[place % len(PALETTE)]
+    ax.plot(_epochs(history), history[name], style, marker=marker, color=color, linewidth=1.6, label=name.lstrip("_"))
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def _epochs(history: History) -> Array:
+    return np.array(history.get("epoch", range(1, history.n_epochs + 1)), dtype=float)
+
+
+def _has_values(values: Iterable[float]) -> bool:
+    return bool(np.isfinite(list(values)).any())
+
+
+def _check_quantity(history: History, quantity: str, owner: str) -> str:
+    if quantity not in history:
+        raise InvalidInputError(f"{owner} has no '{quantity}'.{nearest_name(quantity, history)}")
+    if not _has_values(history[quantity]):
+        raise InvalidInputError(f"{owner} has no number under '{quantity}'.")
+    return quantity

@@ -1,45 +1,77 @@
 """Feed-forward neural networks that read like the textbook, train fast on a CPU, and are kept in safe files.
 
-The public names load when they are first used, so ``import chainrule`` itself costs next to nothing.
+The everyday names stand here; layers, activations, losses, optimizers, schedules and metrics in the modules of those
+names. Everything loads when it is first used, so ``import chainrule`` itself costs next to nothing.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chainrule.architecture import build_network as build_network
+    from chainrule.callbacks import Callback as Callback
+    from chainrule.callbacks import EarlyStopping as EarlyStopping
+    from chainrule.callbacks import ProgressBar as ProgressBar
+    from chainrule.callbacks import ReduceOnPlateau as ReduceOnPlateau
+    from chainrule.data import Dataset as Dataset
+    from chainrule.data import Table as Table
+    from chainrule.data import TablePreprocessor as TablePreprocessor
+    from chainrule.data import Target as Target
+    from chainrule.data import load_dataset as load_dataset
+    from chainrule.data import open_source as open_source
+    from chainrule.data import read_table as read_table
+    from chainrule.errors import ChainruleError as ChainruleError
+    from chainrule.errors import DataError as DataError
+    from chainrule.errors import DivergenceError as DivergenceError
+    from chainrule.errors import InvalidInputError as InvalidInputError
+    from chainrule.errors import ModelFileError as ModelFileError
+    from chainrule.errors import NotBuiltError as NotBuiltError
+    from chainrule.files import Checkpoint as Checkpoint
+    from chainrule.history import History as History
+    from chainrule.inspection import check_gradients as check_gradients
+    from chainrule.model import Model as Model
+    from chainrule.neuralnet import NeuralNetwork as NeuralNetwork
+    from chainrule.rate_finder import find_learning_rate as find_learning_rate
 
 __version__ = "0.1.0"
 
 # Which module each public name comes from.
 _HOMES = {
-    "chainrule.activations": ("ACTIVATIONS", "ActivationLayer", "CustomActivation"),
-    "chainrule.architecture": ("build_network",),
-    "chainrule.callbacks": ("Callback", "EarlyStopping", "EpochPrinter", "ProgressBar", "ReduceOnPlateau"),
-    "chainrule.data": ("Dataset", "Table", "TablePreprocessor", "Target", "load_dataset", "open_source", "read_table"),
-    "chainrule.errors": ("ChainruleError", "DataError", "DivergenceError", "InvalidInputError", "ModelFileError"),
-    "chainrule.files": ("Checkpoint",),
-    "chainrule.history": ("History",),
-    "chainrule.inspection": ("check_gradients",),
-    "chainrule.layers": ("DenseLayer", "Layer"),
-    "chainrule.losses": ("CustomLoss", "LossFunction"),
-    "chainrule.model": ("Model",),
-    "chainrule.neuralnet": ("NeuralNetwork",),
-    "chainrule.optimizer": ("Optimizer",),
-    "chainrule.rate_finder": ("find_learning_rate",),
+    "architecture": ("build_network",),
+    "callbacks": ("Callback", "EarlyStopping", "ProgressBar", "ReduceOnPlateau"),
+    "data": ("Dataset", "Table", "TablePreprocessor", "Target", "load_dataset", "open_source", "read_table"),
+    "errors": (
+        "ChainruleError",
+        "DataError",
+        "DivergenceError",
+        "InvalidInputError",
+        "ModelFileError",
+        "NotBuiltError",
+    ),
+    "files": ("Checkpoint",),
+    "history": ("History",),
+    "inspection": ("check_gradients",),
+    "model": ("Model",),
+    "neuralnet": ("NeuralNetwork",),
+    "rate_finder": ("find_learning_rate",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = {*_HOMES, "activations", "initializers", "layers", "losses", "metrics", "optimizer", "penalties", "plots"}
+_MODULES |= {"runs", "schedules"}
 
-__all__ = sorted([*_MODULE_OF, "__version__"])  # noqa: PLE0605  (a list, sorted)
+__all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604  (names, all of them strings)
 
 
 def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
+    if name in _MODULES:
+        return importlib.import_module(f"chainrule.{name}")
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'chainrule' has no attribute '{name}'")
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
+    value = globals()[name] = getattr(importlib.import_module(f"chainrule.{_MODULE_OF[name]}"), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *_MODULES})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -14,6 +14,7 @@ from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.history import History
 from chainrule.losses import LossFunction, smooth_labels
 from chainrule.metrics import Metric
+from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack, check_inputs
 from chainrule.training import EpochRecord, capture, restore, train
@@ -56,13 +57,15 @@ class Fit:
         training: Dataset,
         validation: Dataset | None,
         callbacks: Sequence[Callback],
-        description: dict[str, Any],
+        describe: Callable[[], dict[str, Any]],
     ) -> Self:
         """Check the data against the network and set the run at its start."""
         rows = as_rows(stack, plan.loss, training)
         targets = rows.targets
         if settings.label_smoothing:
             targets = smooth_labels(targets, settings.label_smoothing)
+        if isinstance(plan.optimizer, ObjectiveOptimizer):
+            plan.optimizer.check_size(stack.vector.size, targets.size)
         held_out = None if validation is None else as_rows(stack, plan.loss, validation)
         weights = rows.weights
         if settings.class_weight is not None:
@@ -90,7 +93,7 @@ class Fit:
             epoch=history.n_epochs,
             first_epoch=history.n_epochs,
             callbacks=callbacks,
-            description=description,
+            describe=describe,
         )
         fit = cls(run, batches, held_out, EpochRecord(rows.n_rows))
         run.capture = fit.capture
@@ -109,7 +112,10 @@ class Fit:
         """Put back what :meth:`capture` returned; refuse other data than the run began with."""
         if values.get("data") != self.batches.fingerprint():
             raise ModelFileError("The checkpoint was written by a run on other data; give it the same rows again.")
-        restore(self.run, self.record, values, arrays)
+        try:
+            restore(self.run, self.record, values, arrays)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+            raise ModelFileError(f"The checkpoint is damaged: {str(error)[:200]}") from error
 
 
 def as_dataset(data: Dataset | Inputs, y: Any = None) -> Dataset:

@@ -15,11 +15,23 @@ from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.model_file import read_model_file, write_model_file
 from chainrule.history import History
-from chainrule.metrics import default_metrics, find_metric
+from chainrule.metrics import METRICS
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.types import Array
+from chainrule.types import Array, Task
 
-__all__ = ["Model", "TargetScaling"]
+__all__ = ["Model", "TargetScaling", "measure"]
+
+# What is said of a model; the first is the one that people quote.
+_REPORTED: dict[Task, tuple[str, ...]] = {
+    "binary": ("accuracy", "roc_auc", "log_loss"),
+    "multiclass": ("accuracy", "balanced_accuracy", "log_loss"),
+    "regression": ("r2", "root_mean_squared_error", "mean_absolute_error"),
+}
+
+
+def measure(task: Task, y: Array, outputs: Array, sample_weight: Array | None = None) -> dict[str, float]:
+    """Return the metrics that belong to the task, for class codes or numbers ``y`` and a model's outputs."""
+    return {name: METRICS[name](y, outputs, sample_weight) for name in _REPORTED[task]}
 
 
 @dataclass(frozen=True)
@@ -101,15 +113,18 @@ class Model:
             codes, sample_weight = data.y, data.sample_weight
         else:
             codes = self.target.encode(y)
-        outputs = self.outputs(data)
-        metrics = [find_metric(name) for name in default_metrics(self.target.task)]
-        return {metric.name: metric(codes, outputs, sample_weight) for metric in metrics}
+        return measure(self.target.task, codes, self.outputs(data), sample_weight)
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one safetensors file, whole or not at all."""
+        """Write everything to one safetensors file, whole or not at all.
+
+        The seconds of the epochs are left out of the history, so that the same training gives the same bytes.
+        """
+        history = self.network.history.to_dict()
+        history.pop("seconds", None)
         metadata: dict[str, Any] = {
             "network": self.network.describe(),
-            "history": self.network.history.to_dict(),
+            "history": history,
             "target": self.target.to_dict(),
             "table": None if self.table is None else self.table.to_dict(),
             "scaling": None if self.scaling is None else [list(self.scaling.center), list(self.scaling.scale)],

@@ -11,8 +11,8 @@ import numpy as np
 
 from chainrule.callbacks import Callback, EpochPrinter
 from chainrule.data.dataset import Dataset
-from chainrule.engines import NumpyEngine, TrainingPlan
-from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.engines import NumpyEngine, TrainingPlan, check_bound
+from chainrule.errors import DivergenceError, InvalidInputError, ModelFileError
 from chainrule.files.model_file import read_model_file, write_model_file
 from chainrule.files.network_file import build_layers, build_settings, describe_network
 from chainrule.fitting import ClassWeight, Fit, FitSettings, as_dataset, as_rows
@@ -30,6 +30,7 @@ from chainrule.types import Array, DTypeName, Inputs, Seed
 __all__ = ["NeuralNetwork"]
 
 MetricLike = str | Metric | Callable[..., float]
+Validation = Dataset | tuple[Inputs, Any] | float | None
 
 
 class NeuralNetwork:
@@ -107,17 +108,19 @@ class NeuralNetwork:
         shuffle: bool = True,
     ) -> None:
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if isinstance(value, bool) or int(value) != value or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value < 1 or value % 1:
                 raise InvalidInputError(f"{name} is {value!r}; it must be a whole number >= 1.")
         if not 0 <= label_smoothing < 1:
             raise InvalidInputError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1.")
         self.epochs, self.batch_size, self.verbose = int(epochs), int(batch_size), verbose
+        for name, bound in (("clip_norm", clip_norm), ("max_norm", max_norm)):
+            check_bound(name, bound)
         self.optimizer = own_optimizer(optimizer, learning_rate=learning_rate, momentum=momentum)
         self.loss = LOSSES.create(loss)
         self.metrics = tuple(find_metric(m) for m in _as_sequence(metric))
         self.penalty = choose_penalty(penalty, l1, l2)
         self.clip_norm, self.max_norm, self.label_smoothing = clip_norm, max_norm, label_smoothing
-        self.schedule = None if schedule is None else SCHEDULES.create(schedule)
+        self.schedule = None if schedule is None else SCHEDULES.create(schedule, epochs=epochs)
         self.class_weight, self.shuffle = class_weight, shuffle
         self.stack = LayerStack(dtype=dtype, seed=seed)
         self.history = History()
@@ -151,7 +154,7 @@ class NeuralNetwork:
 
     def forward_propagation(self, X: Inputs, training: bool = False) -> Array:
         """Go through all layers; with ``training``, remember what :meth:`backward_propagation` needs."""
-        rows = X if training else X.X if isinstance(X, Dataset) else X
+        rows = X.X if isinstance(X, Dataset) else X
         if not self.stack.is_built:
             self.stack.build(np.shape(rows)[1:])
         return self.stack.forward(check_inputs(rows, self.stack.dtype, self.stack.input_shape()), training=training)
@@ -200,7 +203,7 @@ class NeuralNetwork:
         dataset: Dataset | Inputs,
         y: Any = None,
         *,
-        validation: Dataset | tuple[Inputs, Any] | float | None = None,
+        validation: Validation = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
         """Train for ``epochs`` epochs from the present weights, and return the network.
@@ -219,38 +222,44 @@ class NeuralNetwork:
         DivergenceError
             When the loss is no longer a finite number; the network then holds its last finite weights.
         """
+        return self._train(self._open_fit(dataset, y, validation, callbacks))
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        dataset: Dataset | Inputs,
+        y: Any = None,
+        *,
+        validation: Validation = None,
+        callbacks: Sequence[Callback] = (),
+        custom_objects: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
+
+        Data, ``validation`` and ``callbacks`` are those of the first call again; early stopping and the like take up
+        their counts.
+        """
+        metadata, arrays = read_model_file(path, "checkpoint")
+        training = metadata.get("training")
+        if not isinstance(training, dict):
+            raise ModelFileError(f"'{path}' is damaged: it does not say where its run stood.")
+        weights = {name.removeprefix("weights/"): a for name, a in arrays.items() if name.startswith("weights/")}
+        network = cls.from_description(metadata.get("network"), weights, custom_objects)
+        fit = network._open_fit(dataset, y, validation, callbacks)
+        fit.restore(training, arrays)
+        network.history = fit.run.history
+        return network._train(fit)
+
+    def _open_fit(
+        self, dataset: Dataset | Inputs, y: Any, validation: Validation, callbacks: Sequence[Callback]
+    ) -> Fit:
         training = as_dataset(dataset, y)
         held_out: Dataset | None = None
         if isinstance(validation, float):
             training, held_out = training.split(test_size=validation, seed=self.seed)
         elif validation is not None:
             held_out = as_dataset(*validation) if isinstance(validation, tuple) else as_dataset(validation)
-        return self._train(self._open_fit(training, held_out, callbacks))
-
-    @classmethod
-    def resume(
-        cls,
-        path: str | Path,
-        dataset: Dataset,
-        *,
-        validation: Dataset | None = None,
-        callbacks: Sequence[Callback] = (),
-        custom_objects: Mapping[str, type[Any]] | None = None,
-    ) -> Self:
-        """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
-
-        ``callbacks`` are those of the first call again; early stopping and the like take up their counts.
-        """
-        metadata, arrays = read_model_file(path, "checkpoint")
-        training = metadata["training"]
-        weights = {name.removeprefix("weights/"): a for name, a in arrays.items() if name.startswith("weights/")}
-        network = cls.from_description(metadata["network"], weights, custom_objects)
-        fit = network._open_fit(dataset, validation, callbacks)
-        fit.restore(training, arrays)
-        network.history = fit.run.history
-        return network._train(fit)
-
-    def _open_fit(self, training: Dataset, validation: Dataset | None, callbacks: Sequence[Callback]) -> Fit:
         if not self.stack.is_built:
             self.stack.build(training.X.shape[1:])
         settings = FitSettings(
@@ -263,13 +272,14 @@ class NeuralNetwork:
             self.metrics,
         )
         callbacks = [*callbacks, *([EpochPrinter()] if self.verbose else [])]
-        return Fit.open(
-            self.stack, self._plan(), settings, self.history, training, validation, callbacks, self.describe()
-        )
+        return Fit.open(self.stack, self._plan(), settings, self.history, training, held_out, callbacks, self.describe)
 
     def _train(self, fit: Fit) -> Self:
         try:
             fit.train()
+        except DivergenceError:
+            self.optimizer = self.optimizer.fresh()  # what it has accumulated would spoil the next fit
+            raise
         finally:
             self.stop_reason = fit.run.stop_reason
         return self

@@ -65,28 +65,31 @@ def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, rec
         As soon as the loss of a batch is not finite; the stack then holds its last finite weights.
     """
     callbacks = run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
-    for callback in callbacks:
-        callback.on_fit_start(run)
+    started: list[Callback] = []
     finite_weights = run.session.read_weights()
     try:
-        while run.epoch < run.last_epoch and run.stop_reason is None:
+        for callback in callbacks:
+            callback.on_fit_start(run)
+            started.append(callback)
+        # An epoch is completed even if something has stopped the run in its middle, before a kill and a resume.
+        while run.epoch < run.last_epoch and (run.stop_reason is None or run.batch > 0):
             if run.batch == 0:
                 for callback in callbacks:
                     callback.on_epoch_start(run)
-            started = time.perf_counter()
+            start = time.perf_counter()
             if not _train_epoch(run, batches, record):
                 break
-            _close_epoch(run, validation, record, time.perf_counter() - started)
+            _close_epoch(run, validation, record, time.perf_counter() - start)
             finite_weights = _copy_weights(run, finite_weights)
             for callback in callbacks:
                 callback.on_epoch_end(run)
     except DivergenceError as error:
         run.stop(str(error))
-        if not np.isfinite(run.stack.vector.values).all():
+        if not all(np.isfinite(array).all() for array in run.session.read_weights().values()):
             run.session.write_weights(finite_weights)
         raise
     finally:
-        for callback in callbacks:
+        for callback in started:
             callback.on_fit_end(run)
 
 
@@ -109,6 +112,7 @@ def _train_epoch(run: TrainingRun, batches: ArrayBatches, record: EpochRecord) -
     return True
 
 
+@np.errstate(all="ignore")  # what is not finite is reported as such, not by warnings
 def _close_epoch(run: TrainingRun, validation: Batch | None, record: EpochRecord, seconds: float) -> None:
     """Write the epoch into the history."""
     run.epoch, run.batch = run.epoch + 1, 0

@@ -35,8 +35,8 @@ class TrainingRun:
         Why the run stopped before its last epoch, in words; None while it goes on.
     is_interrupted
         Whether it was stopped from outside and is meant to be resumed.
-    description
-        The network's settings as JSON values, for files.
+    describe
+        Returns the network's settings as JSON values, for files; raises InvalidInputError if no file can hold them.
     capture
         Returns everything the next step depends on, as JSON values and arrays by name.
     """
@@ -59,7 +59,7 @@ class TrainingRun:
     stop_reason: str | None = None
     is_interrupted: bool = False
     callbacks: Sequence[Callback] = field(default_factory=list)
-    description: dict[str, Any] = field(default_factory=dict)
+    describe: Callable[[], dict[str, Any]] = field(default=dict)
     capture: Callable[[], tuple[dict[str, Any], dict[str, Array]]] = field(default=lambda: ({}, {}))
 
     def stop(self, reason: str) -> None:

@@ -92,7 +92,7 @@ class EarlyStopping(Callback):
 
     def on_fit_end(self, run: TrainingRun) -> None:
         """Restore the best weights, unless the run is only interrupted."""
-        if self.restore_best and self._best_weights and not run.is_interrupted and self.best_epoch != run.epoch:
+        if self.restore_best and self._best_weights and not run.is_interrupted:
             run.session.write_weights(self._best_weights)
 
     def read_state(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from chainrule.data.batches import Batch
 from chainrule.errors import InvalidInputError
@@ -13,7 +15,7 @@ from chainrule.penalties import Penalty
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
-__all__ = ["Engine", "Evaluation", "Session", "TrainingPlan"]
+__all__ = ["Engine", "Evaluation", "Session", "TrainingPlan", "check_bound"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,15 @@ class TrainingPlan:
     max_norm: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("clip_norm", "max_norm"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InvalidInputError(f"{name} is {value}; it must be a number above 0, or None.")
+        check_bound("clip_norm", self.clip_norm)
+        check_bound("max_norm", self.max_norm)
+
+
+def check_bound(name: str, value: float | None) -> None:
+    """Raise InvalidInputError unless a bound on a norm is a number above 0, or None."""
+    given: Any = value  # a file may give anything
+    if given is not None and not (isinstance(given, int | float | np.number) and given > 0):
+        raise InvalidInputError(f"{name} is {value!r}; it must be a number above 0, or None.")
 
 
 class Evaluation(NamedTuple):

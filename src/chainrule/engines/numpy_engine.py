@@ -19,6 +19,9 @@ __all__ = ["NumpyEngine", "NumpySession"]
 
 OPTIMIZER_PREFIX = "optimizer."
 
+# A number that is not finite is found and reported by name; NumPy's warnings would only come before it.
+_QUIET = np.errstate(all="ignore")
+
 
 class NumpyEngine:
     """The default engine: NumPy arrays and the active kernel set."""
@@ -45,25 +48,28 @@ class NumpySession:
         self._loss_sum, self._rows = 0.0, 0
         self._outputs: Array = np.empty((0, 0), stack.dtype)
         self._error = self._row_weights = self._outputs
+        self._gradient_norm: float | None = None  # where the gradient has been changed since
 
+    @_QUIET
     def train_batch(self, batch: Batch, learning_rate: float) -> None:
         """Take one step; the loss is added to the running mean."""
-        optimizer, vector = self.plan.optimizer, self.stack.vector
-        loss = self.compute_gradient(batch)
-        if not math.isfinite(loss):
-            raise self._divergence(batch, learning_rate)
-        self._loss_sum += loss * batch.n_rows
-        self._rows += batch.n_rows
+        optimizer, vector, penalty = self.plan.optimizer, self.stack.vector, self.plan.penalty
+        self._gradient_norm = None
         if isinstance(optimizer, ObjectiveOptimizer):
-            optimizer.minimize(vector.values, BatchObjective(self.stack, self.plan, self, batch), learning_rate)
+            objective = BatchObjective(self.stack, self.plan, self, batch)
+            value, _ = objective.value_and_gradient(vector.values)
+            loss = value - (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
+            self._note_loss(loss, batch, learning_rate)
+            optimizer.minimize(vector.values, objective, learning_rate)
         else:
-            if self.plan.penalty is not None:
-                self.plan.penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
+            loss = self.compute_gradient(batch)
+            self._note_loss(loss, batch, learning_rate)
+            if penalty is not None:
+                penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
             if self.plan.clip_norm is not None:
                 self._clip(self.plan.clip_norm)
             if optimizer.needs_loss:
-                penalty = self.plan.penalty.value(vector.penalized_values) if self.plan.penalty else 0.0
-                optimizer.loss = loss + penalty
+                optimizer.loss = loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
             optimizer.step(vector.values, vector.gradients, learning_rate)
         for weights in self._columns:
             self._limit_columns(weights)
@@ -95,9 +101,12 @@ class NumpySession:
         return self.head.predictions(self._outputs)
 
     def gradient_norm(self) -> float:
-        """Return the Euclidean norm of the last step's gradient."""
+        """Return the Euclidean norm of the last step's gradient, before clipping."""
+        if self._gradient_norm is not None:
+            return self._gradient_norm
         return float(np.linalg.norm(self.stack.vector.gradients))
 
+    @_QUIET
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
         """Measure the present weights on some rows."""
         outputs = self.stack.predict(inputs, n_layers=self.head.n_body_layers)
@@ -117,7 +126,8 @@ class NumpySession:
     def read_state(self) -> dict[str, Array]:
         """Return copies of the optimizer's arrays and of the running mean."""
         state = {OPTIMIZER_PREFIX + name: array.copy() for name, array in self.plan.optimizer.state.items()}
-        return state | {"loss_sum": np.array([self._loss_sum]), "rows": np.array([self._rows])}
+        numbers = {"loss_sum": self._loss_sum, "rows": self._rows, "gradient_norm": self.gradient_norm()}
+        return state | {name: np.array([number]) for name, number in numbers.items()}
 
     def write_state(self, state: dict[str, Array]) -> None:
         """Put back what :meth:`read_state` returned."""
@@ -125,9 +135,16 @@ class NumpySession:
         saved = {n.removeprefix(OPTIMIZER_PREFIX): a for n, a in state.items() if n.startswith(OPTIMIZER_PREFIX)}
         optimizer.restore_state(saved, vector.size, vector.values.dtype)
         self._loss_sum, self._rows = float(state["loss_sum"][0]), int(state["rows"][0])
+        self._gradient_norm = float(state["gradient_norm"][0])
+
+    def _note_loss(self, loss: float, batch: Batch, learning_rate: float) -> None:
+        if not math.isfinite(loss):
+            raise self._divergence(batch, learning_rate)
+        self._loss_sum += loss * batch.n_rows
+        self._rows += batch.n_rows
 
     def _clip(self, limit: float) -> None:
-        norm = self.gradient_norm()
+        norm = self._gradient_norm = self.gradient_norm()
         if norm > limit:
             self.stack.vector.gradients *= self.stack.dtype.type(limit / norm)
 
@@ -140,11 +157,11 @@ class NumpySession:
         """Find the first place where a number is not finite, in the order of the computation."""
         place = "the loss"
         if not np.isfinite(batch.targets).all():
-            place = "the targets of this batch"
+            place = "a target of this batch"
         outputs: Any = batch.inputs
         for index, layer in enumerate(self.stack.layers[: self.head.n_body_layers], start=1):
             if any(not np.isfinite(values).all() for values in layer.parameter_views.values()):
-                place = f"the parameters of layer {index} ({layer.layer_name()})"
+                place = f"a parameter of layer {index} ({layer.layer_name()})"
                 break
             with np.errstate(all="ignore"):
                 outputs = layer.forward_propagation(outputs)

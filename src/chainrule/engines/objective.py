@@ -29,6 +29,8 @@ class BatchObjective:
 
     def __init__(self, stack: LayerStack, plan: TrainingPlan, source: _GradientSource, batch: Batch) -> None:
         self.stack, self.plan, self.source, self.batch = stack, plan, source, batch
+        self._known_weights: Array | None = None
+        self._value = 0.0
 
     @property
     def l2_rate(self) -> float:
@@ -41,15 +43,20 @@ class BatchObjective:
         return 0.0 if penalty is None else penalty.rate
 
     def value_and_gradient(self, weights: Array) -> tuple[float, Array]:
-        """Return the objective at ``weights`` and its gradient, in a buffer that the next call overwrites."""
-        vector = self.stack.vector
-        if weights is not vector.values:
-            vector.values[...] = weights
-        value = self.source.compute_gradient(self.batch)
-        if self.plan.penalty is not None:
-            value += self.plan.penalty.value(vector.penalized_values)
-            self.plan.penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
-        return value, vector.gradients
+        """Return the objective at ``weights`` and its gradient, in a buffer that the next call overwrites.
+
+        The last answer is remembered: an iteration begins where the one before it ended.
+        """
+        vector, penalty = self.stack.vector, self.plan.penalty
+        if self._known_weights is None or not np.array_equal(weights, self._known_weights):
+            if weights is not vector.values:
+                vector.values[...] = weights
+            self._value = self.source.compute_gradient(self.batch)
+            if penalty is not None:
+                self._value += penalty.value(vector.penalized_values)
+                penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
+            self._known_weights = vector.values.copy()
+        return self._value, vector.gradients
 
     def residuals_and_jacobian(self, weights: Array) -> Iterator[tuple[Array, Array]]:
         """Yield residuals r and J = dr/dw for blocks of rows, such that the mean squared error is the sum of r.r.
@@ -63,6 +70,7 @@ class BatchObjective:
                 "use L-BFGS or Adam for other losses."
             )
         vector, batch = self.stack.vector, self.batch
+        self._known_weights = None  # the passes below write over the gradient
         if weights is not vector.values:
             vector.values[...] = weights
         n_rows, n_outputs = batch.targets.shape

@@ -52,7 +52,8 @@ class Checkpoint(Callback):
         self._best_value: float | None = None
 
     def on_fit_start(self, run: TrainingRun) -> None:
-        """Check that what is watched will be recorded."""
+        """Check that what is watched will be recorded, and that a file can hold the network."""
+        run.describe()
         self._monitor = self.monitor or run.default_monitor
         run.check_monitor(self._monitor)
         if run.epoch == run.first_epoch:
@@ -90,4 +91,4 @@ class Checkpoint(Callback):
 
     def _save(self, run: TrainingRun, path: str | Path) -> None:
         training, arrays = run.capture()
-        write_model_file(path, "checkpoint", {"network": run.description, "training": training}, arrays)
+        write_model_file(path, "checkpoint", {"network": run.describe(), "training": training}, arrays)

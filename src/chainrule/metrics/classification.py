@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.metrics.inputs import count_classes, has_nan, labels_of_both, scores_of_classes, weights_of
+from chainrule.metrics.inputs import count_classes, has_nan, labels_and_weights, scores_and_weights
 from chainrule.types import Array
 
 __all__ = ["accuracy", "balanced_accuracy", "confusion_matrix", "f1", "log_loss", "precision", "recall", "roc_auc"]
@@ -20,8 +20,8 @@ def accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
     """
     if has_nan(y_pred):
         return float("nan")
-    truth, guess = labels_of_both(y_true, y_pred)
-    return float(np.average(truth == guess, weights=weights_of(sample_weight, len(truth))))
+    truth, guess, weights = labels_and_weights(y_true, y_pred, sample_weight)
+    return float(np.average(truth == guess, weights=weights))
 
 
 def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
@@ -30,9 +30,9 @@ def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None 
 
     if has_nan(y_pred):
         return float("nan")
-    truth, guess = labels_of_both(y_true, y_pred)
+    truth, guess, weights = labels_and_weights(y_true, y_pred, sample_weight)
     options: dict[str, Any] = {"labels": np.unique(truth), "average": "macro", "zero_division": 0}
-    return float(recall_score(truth, guess, sample_weight=weights_of(sample_weight, len(truth)), **options))
+    return float(recall_score(truth, guess, sample_weight=weights, **options))
 
 
 def precision(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
@@ -60,8 +60,7 @@ def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) ->
 
     if has_nan(y_pred):
         return float("nan")
-    truth, scores = scores_of_classes(y_true, y_pred)
-    weights = weights_of(sample_weight, len(truth))
+    truth, scores, weights = scores_and_weights(y_true, y_pred, sample_weight)
     classes = range(scores.shape[1]) if scores.shape[1] > 2 else (1,)
     areas = [
         float(roc_auc_score(truth == code, scores[:, code], sample_weight=weights))
@@ -81,9 +80,8 @@ def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
 
     if has_nan(y_pred):
         return float("nan")
-    truth, columns = scores_of_classes(y_true, y_pred)
-    weights, labels = weights_of(sample_weight, len(truth)), np.arange(columns.shape[1])
-    return float(sklearn_log_loss(truth, columns, sample_weight=weights, labels=labels))
+    truth, columns, weights = scores_and_weights(y_true, y_pred, sample_weight)
+    return float(sklearn_log_loss(truth, columns, sample_weight=weights, labels=np.arange(columns.shape[1])))
 
 
 def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
@@ -94,11 +92,11 @@ def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None =
     """
     from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
-    truth, guess = labels_of_both(y_true, y_pred)
+    truth, guess, weights = labels_and_weights(y_true, y_pred, sample_weight)
     labels: Array | None = None
     if truth.dtype.kind == "i":
         labels = np.arange(count_classes(y_true, y_pred, truth, guess))
-    matrix = sklearn_confusion_matrix(truth, guess, sample_weight=weights_of(sample_weight, len(truth)), labels=labels)
+    matrix = sklearn_confusion_matrix(truth, guess, sample_weight=weights, labels=labels)
     return np.asarray(matrix)
 
 
@@ -107,7 +105,7 @@ def _of_classes(name: str, y_true: Array, y_pred: Array, sample_weight: Array | 
 
     if has_nan(y_pred):
         return float("nan")
-    truth, guess = labels_of_both(y_true, y_pred)
+    truth, guess, weights = labels_and_weights(y_true, y_pred, sample_weight)
     options: dict[str, Any] = {"average": "macro"}
     if truth.dtype.kind == "i":
         if count_classes(y_true, y_pred, truth, guess) == 2:
@@ -115,4 +113,4 @@ def _of_classes(name: str, y_true: Array, y_pred: Array, sample_weight: Array | 
     elif len(names := np.unique(np.concatenate([truth, guess]))) <= 2:
         options = {"average": "binary", "pos_label": names[-1]}
     score = getattr(sklearn.metrics, name)
-    return float(score(truth, guess, sample_weight=weights_of(sample_weight, len(truth)), zero_division=0, **options))
+    return float(score(truth, guess, sample_weight=weights, zero_division=0, **options))

@@ -12,9 +12,9 @@ __all__ = [
     "count_classes",
     "errors_of",
     "has_nan",
+    "labels_and_weights",
     "labels_of",
-    "labels_of_both",
-    "scores_of_classes",
+    "scores_and_weights",
     "weights_of",
 ]
 
@@ -66,35 +66,41 @@ def labels_of(values: Array) -> Array:
     return array.astype(np.int64) if array.dtype.kind in "bui" else array
 
 
-def labels_of_both(y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-    """Return the labels of targets and predictions, of the same number of rows."""
-    truth, guess = labels_of(y_true), labels_of(y_pred)
-    _check_rows(truth, guess)
-    return truth, guess
+def labels_and_weights(y_true: Array, y_pred: Array, sample_weight: Array | None) -> tuple[Array, Array, Array | None]:
+    """Return the labels of targets and predictions and the weights, without the rows of weight 0."""
+    return _kept(labels_of(y_true), labels_of(y_pred), sample_weight)
 
 
-def _check_rows(y_true: Array, y_pred: Array) -> None:
-    if len(y_true) != len(y_pred):
-        raise InvalidInputError(f"There are {len(y_true)} targets for {len(y_pred)} predictions.")
+def scores_and_weights(y_true: Array, y_pred: Array, sample_weight: Array | None) -> tuple[Array, Array, Array | None]:
+    """Return class codes, scores of shape (rows, classes) and the weights, without the rows of weight 0.
 
-
-def scores_of_classes(y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-    """Return class codes and scores of shape (rows, classes); one column of p becomes 1 - p and p."""
+    One column of p becomes two, 1 - p and p.
+    """
     truth, scores = labels_of(y_true), np.asarray(y_pred)
     scores = np.asarray(scores, np.result_type(scores, np.float32))
     if scores.ndim < 2 or scores.shape[1] == 1:
         scores = scores.reshape(-1, 1)
         scores = np.hstack([1 - scores, scores])
-    _check_rows(truth, scores)
     if truth.dtype.kind != "i" or truth.max(initial=0) >= scores.shape[1]:
         raise InvalidInputError(
             f"This metric needs class codes from 0 and one column of scores a class (or one column for two classes); "
             f"the predictions have shape {np.shape(y_pred)}."
         )
-    return truth, scores
+    return _kept(truth, scores, sample_weight)
 
 
 def count_classes(y_true: Array, y_pred: Array, truth: IntArray, guess: IntArray) -> int:
     """Return the number of classes that the columns and the codes speak of, at least 2."""
     columns = max(np.shape(y)[1] if np.ndim(y) > 1 else 1 for y in (y_true, y_pred))
     return max(columns, 2, int(truth.max(initial=0)) + 1, int(guess.max(initial=0)) + 1)
+
+
+def _kept(truth: Array, guess: Array, sample_weight: Array | None) -> tuple[Array, Array, Array | None]:
+    if len(truth) != len(guess):
+        raise InvalidInputError(f"There are {len(truth)} targets for {len(guess)} predictions.")
+    weights = weights_of(sample_weight, len(truth))
+    if weights is None:
+        return truth, guess, None
+    # A class that has only rows of weight 0 is not there: it must not count in a mean over the classes.
+    counts = weights > 0
+    return truth[counts], guess[counts], weights[counts]

@@ -208,6 +208,9 @@ class ObjectiveOptimizer(Optimizer):
             weights[...] = end
         return value
 
+    def check_size(self, n_parameters: int, n_residuals: int) -> None:
+        """Raise InvalidInputError, before training, if a network is too large for this method."""
+
     @abstractmethod
     def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
         """Do one iteration from ``start``, which is left as it is; return where it ends, and the objective there."""

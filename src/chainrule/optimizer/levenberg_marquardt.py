@@ -101,7 +101,7 @@ class LevenbergMarquardt(ObjectiveOptimizer):
                 state["converged"][0] = 1
                 break
             trial = (start + learning_rate * move).astype(start.dtype, copy=False)
-            trial_value = objective.value_and_gradient(trial.copy())[0]
+            trial_value = objective.value_and_gradient(trial)[0]
             if trial_value < value:
                 if value - trial_value > 0.25 * foretold:
                     damping *= self.damping_decrease

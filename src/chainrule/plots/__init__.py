@@ -8,7 +8,7 @@ without a display can draw, and a figure goes when its last reference does. The 
 
 from __future__ import annotations
 
-from chainrule.plots.canvas import figure_as_png, figure_as_svg, readable_metric
+from chainrule.plots.canvas import figure_as_inline_svg, figure_as_png, figure_as_svg, readable_metric
 from chainrule.plots.functions import RateSearchLike, plot_activation, plot_rate_search
 from chainrule.plots.predictions import (
     plot_confusion_matrix,
@@ -21,6 +21,7 @@ from chainrule.plots.training import can_be_log, metric_names, plot_comparison, 
 __all__ = [
     "RateSearchLike",
     "can_be_log",
+    "figure_as_inline_svg",
     "figure_as_png",
     "figure_as_svg",
     "metric_names",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from chainrule.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -22,10 +22,12 @@ __all__ = [
     "MARKERS",
     "PALETTE",
     "add_legend",
+    "figure_as_inline_svg",
     "figure_as_png",
     "figure_as_svg",
     "ink_of",
     "label_axes",
+    "legend_label",
     "new_figure",
     "one_line",
     "readable_metric",
@@ -64,13 +66,16 @@ def label_axes(ax: Axes, x: str, y: str) -> None:
     ax.set_ylabel(y, parse_math=False)
 
 
-def add_legend(ax: Axes, names: Sequence[str], **options: object) -> None:
-    """Add a legend of the drawn artists that have a label, with ``names``, whatever characters those begin with."""
-    handles, _ = ax.get_legend_handles_labels()
-    legend = ax.legend(handles, [str(i) for i in range(len(handles))], frameon=False, **options)
-    for text, name in zip(legend.get_texts(), names, strict=True):
+def legend_label(name: str) -> str:
+    """Return a name for the legend; matplotlib would leave out one that begins with an underscore."""
+    label = one_line(name, 40)
+    return f" {label}" if label.startswith("_") else label
+
+
+def add_legend(ax: Axes, **options: Any) -> None:
+    """Add a legend of all that has a label, written as it is: a dollar sign begins no formula."""
+    for text in ax.legend(frameon=False, **options).get_texts():
         text.set_parse_math(False)
-        text.set_text(one_line(name, 40))
 
 
 def ink_of(ax: Axes) -> str:
@@ -79,13 +84,18 @@ def ink_of(ax: Axes) -> str:
 
 
 def one_line(text: str, limit: int = 24) -> str:
-    """Return text that fits beside an axis: printable, on one line, cut to ``limit`` characters.
+    r"""Return text that fits beside an axis: printable, on one line, its middle cut out beyond ``limit``.
 
-    >>> one_line("a name with\\na line break")
+    >>> one_line("a name with\na line break")
     'a name with a line break'
+    >>> one_line("number of people in room 12", 20)
+    'number of …n room 12'
     """
     clean = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    if len(clean) <= limit:
+        return clean
+    tail = (limit - 1) // 2
+    return f"{clean[: limit - 1 - tail]}…{clean[-tail:]}"
 
 
 def readable_metric(name: str) -> str:
@@ -99,11 +109,12 @@ def readable_metric(name: str) -> str:
     return one_line(" ".join(special.get(word, word) for word in words), 40)
 
 
-def use_log_scale(axis: Axis, values: Array) -> None:
-    """Give an axis a log scale with ticks in plain numbers, some of them even where ``values`` span little."""
+def use_log_scale(ax: Axes, which: Literal["x", "y"], values: Array) -> None:
+    """Give the x or y axis a log scale with ticks in plain numbers, some of them even where ``values`` span little."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    ax.set(**{f"{which}scale": "log"})
+    axis = ax.xaxis if which == "x" else ax.yaxis
     positive = values[np.isfinite(values) & (values > 0)]
     decades = float(np.log10(positive.max() / positive.min())) if positive.size else 1.0
     if decades < 0.7:
@@ -126,6 +137,22 @@ def figure_as_svg(figure: Figure) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "chainrule", "svg.fonttype": "none"}), _any_letters():
         figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, transparent=True, metadata=no_metadata)
     return buffer.getvalue()
+
+
+def figure_as_inline_svg(figure: Figure, prefix: str, ink: str) -> str:
+    """Return the figure as an ``<svg>`` for an HTML page: it may shrink with the page, but not grow beyond its size.
+
+    ``prefix`` makes its ids its own in the page. What is drawn in the colour ``ink`` takes the page's text colour.
+    """
+    svg = figure_as_svg(figure)
+    box = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', svg)
+    assert box is not None
+    drawing = svg[svg.index(">", box.end()) + 1 :].replace(" xlink:href=", " href=")
+    for reference in (' id="', ' href="#', "url(#"):
+        drawing = drawing.replace(reference, reference + prefix)
+    drawing = drawing.replace(f": {ink}", ": currentColor")
+    width = float(box.group(1)) * 96 / 72  # 96 CSS pixels an inch of 72 points
+    return f'<svg {box.group()} style="max-width: {width:.0f}px">{drawing}'
 
 
 def figure_as_png(figure: Figure, dpi: float = IMAGE_DPI) -> bytes:

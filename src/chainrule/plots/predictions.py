@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError
-from chainrule.metrics.inputs import as_columns, errors_of, labels_of, labels_of_both
-from chainrule.plots.canvas import MARKERS, PALETTE, add_legend, ink_of, label_axes, one_line, use_axes
+from chainrule.metrics.inputs import as_columns, errors_of, labels_of
+from chainrule.plots.canvas import MARKERS, PALETTE, add_legend, ink_of, label_axes, legend_label, one_line, use_axes
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ax.spines[:].set_visible(False)
-    size = float(np.clip(110 / n, 6, 12))
+    size = float(np.clip(110 / n, 7, 12))
     if n <= MOST_COUNTS_SHOWN:
         for row, column in zip(*np.nonzero(counts if n > 4 else counts + 1), strict=True):
             color = "white" if shares[row, column] > 0.55 else "black"
@@ -53,9 +53,10 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
 
 
 def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axes | None = None) -> Axes:
-    """Draw predictions against the truth; on the diagonal they are right. ``name`` says what is predicted, and its unit.
+    """Draw predictions against the truth; on the diagonal they are right.
 
-    Several outputs have a colour each. Above 5,000 points the colour is their density.
+    ``name`` says what is predicted, and its unit. Several outputs have a colour each. Above 5,000 points the colour is
+    their density.
     """
     errors, truth = errors_of(y_true, y_pred), as_columns(y_true)
     ax = use_axes(ax, 4.8, 4.2)
@@ -116,21 +117,28 @@ def plot_decision_boundary(
         lead = probabilities[:, code] - np.delete(probabilities, code, axis=1).max(axis=1)
         if lead.min() < 0 < lead.max():
             ax.contour(xs, ys, lead.reshape(GRID, GRID), levels=[0.0], colors="black", linewidths=0.9)
-    codes = np.unique(truth).tolist()
-    for code in codes:
-        rows = X[truth == code]
+    for code in np.unique(truth).tolist():
         ax.scatter(
-            *rows.T, s=18, marker=MARKERS[code % len(MARKERS)], color=PALETTE[code % len(PALETTE)], edgecolors="white",
-            linewidths=0.5, rasterized=len(X) > MANY_POINTS, label=str(code),
-        )  # fmt: skip
-    add_legend(ax, [names[c] if names else f"class {c}" for c in codes], loc="center left", bbox_to_anchor=(1, 0.5))
+            X[truth == code, 0],
+            X[truth == code, 1],
+            marker=MARKERS[code % len(MARKERS)],
+            color=PALETTE[code % len(PALETTE)],
+            s=20,
+            edgecolors="white",
+            linewidths=0.5,
+            rasterized=len(X) > MANY_POINTS,
+            label=legend_label(names[code] if names else f"class {code}"),
+        )
+    add_legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
     label_axes(ax, one_line(input_names[0]), one_line(input_names[1]))
     return ax
 
 
 def _count(y_true: Array, y_pred: Array, n: int) -> Array:
     """Return the (n, n) numbers of rows by true class, down, and predicted class, across."""
-    codes = labels_of_both(y_true, y_pred)
+    codes = labels_of(y_true), labels_of(y_pred)
+    if len(codes[0]) != len(codes[1]):
+        raise InvalidInputError(f"There are {len(codes[0])} targets for {len(codes[1])} predictions.")
     for which in codes:
         if which.dtype.kind != "i" or not 0 <= which.min(initial=0) <= which.max(initial=0) < n:
             raise InvalidInputError(f"The classes must be given as whole numbers from 0 to {n - 1}, one a class name.")
@@ -153,29 +161,31 @@ def _as_probabilities(outputs: Array, n_seen: int) -> Array:
 
 
 def _plot_points(ax: Axes, x: Array, y: Array) -> None:
-    """Scatter (rows, outputs) against (rows, outputs), leaving out what is not finite; a density where it is crowded."""
+    """Scatter (rows, outputs) against (rows, outputs), the finite ones, as a density where it is crowded."""
     finite = np.isfinite(x) & np.isfinite(y)
+    ax.locator_params(nbins=4)
     n_points = int(finite.sum())
     if n_points > CROWDED:
-        hexagons = ax.hexbin(x[finite], y[finite], gridsize=50, bins="log", mincnt=1, cmap="viridis", rasterized=True)
-        bar = ax.figure.colorbar(hexagons, ax=ax, shrink=0.8, label="rows (log colour)")
+        from matplotlib import colormaps
+        from matplotlib.colors import ListedColormap
+
+        colors = ListedColormap(colormaps["viridis"](np.linspace(0.3, 1, 256)))  # none too dark for a dark page
+        hexagons = ax.hexbin(x[finite], y[finite], gridsize=50, bins="log", mincnt=1, cmap=colors, rasterized=True)
+        bar = ax.figure.colorbar(hexagons, ax=ax, shrink=0.8, label="rows (log colour)", format="{x:g}")
         bar.outline.set_visible(False)
         return
-    options: dict[str, Any] = {
-        "s": 14,
-        "alpha": float(np.clip(12 / max(n_points, 1) ** 0.5, 0.2, 0.8)),
-        "linewidths": 0,
-    }
+    alpha = float(np.clip(12 / max(n_points, 1) ** 0.5, 0.2, 0.8))
     for output in range(x.shape[1]):
         rows = finite[:, output]
-        color = PALETTE[output % len(PALETTE)]
         ax.scatter(
             x[rows, output],
             y[rows, output],
-            color=color,
+            s=14,
+            alpha=alpha,
+            color=PALETTE[output % len(PALETTE)],
+            linewidths=0,
             rasterized=n_points > MANY_POINTS,
-            label=str(output),
-            **options,
+            label=f"output {output + 1}",
         )
     if x.shape[1] > 1:
-        add_legend(ax, [f"output {output + 1}" for output in range(x.shape[1])])
+        add_legend(ax)

@@ -15,6 +15,7 @@ from chainrule.plots.canvas import (
     add_legend,
     ink_of,
     label_axes,
+    legend_label,
     new_figure,
     readable_metric,
     use_axes,
@@ -33,12 +34,12 @@ FEW_EPOCHS = 20  # up to here every epoch gets a dot: a line through a single on
 
 
 def metric_names(history: History) -> tuple[str, ...]:
-    """Return the metrics that were followed.
+    """Return the metrics that were followed, but for those that never had a value.
 
     >>> metric_names(History({"epoch": [1], "loss": [0.5], "accuracy": [0.9], "validation_accuracy": [0.8]}))
     ('accuracy',)
     """
-    names = (name.removeprefix("validation_") for name in history)
+    names = (name.removeprefix("validation_") for name in history if _has_values(history[name]))
     return tuple(dict.fromkeys(name for name in names if name not in NOT_METRICS))
 
 
@@ -61,10 +62,11 @@ def plot_loss(history: History, *, log: bool = False, ax: Axes | None = None) ->
     losses = np.array(history[judge])
     best = int(np.nanargmin(losses))
     epochs = _epochs(history)
-    ax.plot(epochs[best], losses[best], "o", color=ink_of(ax), markerfacecolor="none", markersize=9, label="best")
-    add_legend(ax, [*names.values(), f"lowest: {losses[best]:.4g} in epoch {epochs[best]:g}"])
+    words = f"lowest: {losses[best]:.4g} in epoch {epochs[best]:g}"
+    ax.plot(epochs[best], losses[best], "o", color=ink_of(ax), markerfacecolor="none", markersize=9, label=words)
+    add_legend(ax)
     if log:
-        use_log_scale(ax.yaxis, np.concatenate([history[name] for name in names]))
+        use_log_scale(ax, "y", np.concatenate([history[name] for name in names]))
     label_axes(ax, "epoch", "loss (log axis)" if log else "loss")
     return ax
 
@@ -74,7 +76,7 @@ def plot_metric(history: History, name: str, ax: Axes | None = None) -> Axes:
     ax = use_axes(ax)
     names = _plot_quantity(ax, history, name)
     if len(names) > 1:
-        add_legend(ax, list(names.values()))
+        add_legend(ax)
     label_axes(ax, "epoch", readable_metric(name))
     return ax
 
@@ -109,11 +111,12 @@ def plot_comparison(
     ax = use_axes(ax, 6.0, 3.8)
     for place, (name, history) in enumerate(histories.items()):
         style = LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)]
-        _plot_line(ax, history, _check_quantity(history, quantity, f"The history '{name}'"), place, style)
-    add_legend(ax, list(histories))
+        _check_quantity(history, quantity, f"The history '{name}'")
+        _plot_line(ax, history, quantity, name, place, style)
+    add_legend(ax)
     log = log and all(can_be_log(history, quantity) for history in histories.values())
     if log:
-        use_log_scale(ax.yaxis, np.concatenate([history[quantity] for history in histories.values()]))
+        use_log_scale(ax, "y", np.concatenate([history[quantity] for history in histories.values()]))
     label_axes(ax, "epoch", readable_metric(quantity) + (" (log axis)" if log else ""))
     return ax
 
@@ -124,18 +127,19 @@ def _plot_quantity(ax: Axes, history: History, quantity: str) -> dict[str, str]:
     drawn = {name: words for name, words in candidates.items() if name in history and _has_values(history[name])}
     if not drawn:
         _check_quantity(history, quantity, "The history")
-    for place, name in enumerate(drawn):
-        _plot_line(ax, history, name, place, LINE_STYLES[0])
+    for place, (name, words) in enumerate(drawn.items()):
+        _plot_line(ax, history, name, words, place, LINE_STYLES[0])
     return drawn
 
 
-def _plot_line(ax: Axes, history: History, name: str, place: int, style: str) -> None:
+def _plot_line(ax: Axes, history: History, quantity: str, words: str, place: int, style: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     marker = "." if history.n_epochs <= FEW_EPOCHS else ""
     color = PALETTE[place % len(PALETTE)]
-    ax.plot(_epochs(history), history[name], style, marker=marker, color=color, linewidth=1.6, label=name.lstrip("_"))
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    epochs, label = _epochs(history), legend_label(words)
+    ax.plot(epochs, history[quantity], style, marker=marker, color=color, linewidth=1.6, label=label)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
 def _epochs(history: History) -> Array:
@@ -146,9 +150,8 @@ def _has_values(values: Iterable[float]) -> bool:
     return bool(np.isfinite(list(values)).any())
 
 
-def _check_quantity(history: History, quantity: str, owner: str) -> str:
+def _check_quantity(history: History, quantity: str, owner: str) -> None:
     if quantity not in history:
         raise InvalidInputError(f"{owner} has no '{quantity}'.{nearest_name(quantity, history)}")
     if not _has_values(history[quantity]):
         raise InvalidInputError(f"{owner} has no number under '{quantity}'.")
-    return quantity

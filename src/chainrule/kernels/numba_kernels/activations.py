@@ -36,9 +36,12 @@ def _logistic(z: Any) -> Any:
 
 
 @compiled
-def _log_one_plus_exp(z: Any) -> Any:
-    """log(1 + exp(z)) of one number, without overflow on either side."""
-    return (type(z)(0) if z < 0 else z) + np.log1p(np.exp(-abs(z)))
+def _tanh_of_softplus(z: Any) -> Any:
+    """tanh(log(1 + exp(z))) of one number: with u = 1 + exp(z) it is (u^2 - 1) / (u^2 + 1), here without overflow."""
+    e = np.exp(-abs(z))
+    one, two = type(e)(1), type(e)(2)
+    above, below = (one + two * e) / (one + two * e * (one + e)), e * (two + e) / (two + e * (two + e))
+    return above if z >= 0 else below
 
 
 @compiled
@@ -69,11 +72,9 @@ def sigmoid_gradient(z: Array, output: Array, error: Array, out: Array) -> None:
         out[i] = error[i] * output[i] * (output.dtype.type(1) - output[i])
 
 
-@compiled
 def tanh(z: Array, out: Array) -> None:
-    z, out = z.reshape(-1), out.reshape(-1)
-    for i in range(z.size):
-        out[i] = np.tanh(z[i])
+    # Not compiled: one ufunc has no temporaries to fuse away, and NumPy's is vectorised (64 x 128: 2 us against 100).
+    np.tanh(z, out=out)
 
 
 @compiled
@@ -240,7 +241,7 @@ def silu_gradient(z: Array, output: Array, error: Array, out: Array) -> None:
 def mish(z: Array, out: Array) -> None:
     z, out = z.reshape(-1), out.reshape(-1)
     for i in range(z.size):
-        out[i] = z[i] * np.tanh(_log_one_plus_exp(z[i]))
+        out[i] = z[i] * _tanh_of_softplus(z[i])
 
 
 @compiled
@@ -248,15 +249,16 @@ def mish_gradient(z: Array, output: Array, error: Array, out: Array) -> None:
     z, error, out = z.reshape(-1), error.reshape(-1), out.reshape(-1)
     one = z.dtype.type(1)
     for i in range(error.size):
-        t = np.tanh(_log_one_plus_exp(z[i]))
+        t = _tanh_of_softplus(z[i])
         out[i] = error[i] * (t + z[i] * (one - t * t) * _logistic(z[i]))
 
 
 @compiled
 def softplus(z: Array, out: Array) -> None:
     z, out = z.reshape(-1), out.reshape(-1)
+    zero = z.dtype.type(0)
     for i in range(z.size):
-        out[i] = _log_one_plus_exp(z[i])
+        out[i] = (zero if z[i] < 0 else z[i]) + np.log1p(np.exp(-abs(z[i])))
 
 
 @compiled

@@ -1,0 +1,109 @@
+"""What a simple method reaches on the same inputs: the yardsticks beside which a network's result means something."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from chainrule.data.dataset import Dataset
+from chainrule.data.target import Target
+from chainrule.errors import InvalidInputError
+from chainrule.model import TargetScaling, measure
+from chainrule.types import Array, Inputs, is_sparse
+
+__all__ = ["Baseline", "measure_baselines"]
+
+# Non-zero inputs times outputs that a baseline is fitted to: some seconds of work.
+LARGEST_WORK = 6e7
+MOST_ROWS = 20_000
+LOGISTIC_ITERATIONS = 100
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A simple method and its metrics on the test rows; ``note`` says where less than all was used."""
+
+    name: str
+    metrics: dict[str, float]
+    note: str = ""
+
+
+def measure_baselines(
+    training: Dataset, test: Dataset, *, scaling: TargetScaling | None = None, seed: int = 0
+) -> tuple[Baseline, ...]:
+    """Fit the simple methods to the training part and measure them on the test part.
+
+    For classes: always the most frequent class (with the classes' shares as probabilities), and logistic regression.
+    For numbers: always the mean, and ridge regression. ``scaling`` is that of the training targets; those of ``test``
+    are in their own units. The time is bounded: of large data, logistic regression sees a part, drawn by ``seed``.
+    """
+    target = training.target
+    if target is None or training.y is None or test.y is None:
+        raise InvalidInputError("Baselines need a training part and a test part with targets.")
+    found = []
+    for name, outputs, note in _outputs(training, test.X, target, seed):
+        in_units = outputs if scaling is None else scaling.undo(outputs)
+        found.append(Baseline(name, measure(target.task, test.y, in_units, test.sample_weight), note))
+    return tuple(found)
+
+
+def _outputs(training: Dataset, X: Inputs, target: Target, seed: int) -> Iterator[tuple[str, Array, str]]:
+    assert training.y is not None
+    n_rows = X.shape[0]
+    if target.task == "regression":
+        columns = training.y.reshape(training.n_rows, -1)
+        mean = np.average(columns, axis=0, weights=training.sample_weight)
+        yield "mean", np.tile(mean, (n_rows, 1)), ""
+        yield "ridge regression", _ridge(training, columns, X), ""
+        return
+    shares = np.bincount(training.y, weights=training.sample_weight, minlength=len(target.classes))
+    yield "majority class", _as_outputs(np.tile(shares / shares.sum(), (n_rows, 1)), target), ""
+    rows = _rows_to_fit(training, target, seed)
+    part = training if rows is None else training.take(rows)
+    note = "" if rows is None else f"logistic regression was fitted to {len(rows):,} of the {training.n_rows:,} rows"
+    yield "logistic regression", _as_outputs(_logistic(part, X, len(target.classes)), target), note
+
+
+def _ridge(training: Dataset, y: Array, X: Inputs) -> Array:
+    from sklearn.linear_model import Ridge
+
+    # More columns than rows, or very many columns: the iterative solver keeps the time in bounds.
+    solver = "lsqr" if is_sparse(training.X) or training.n_features > 2000 else "auto"
+    model = Ridge(alpha=1.0, solver=solver).fit(training.X, y, sample_weight=training.sample_weight)
+    return np.asarray(model.predict(X), np.float64).reshape(X.shape[0], -1)
+
+
+def _logistic(training: Dataset, X: Inputs, n_classes: int) -> Array:
+    """Return (rows, classes) probabilities; a class without training rows has probability 0."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a yardstick need not be exact
+        model = LogisticRegression(max_iter=LOGISTIC_ITERATIONS)
+        model.fit(training.X, training.y, sample_weight=training.sample_weight)
+    probabilities = np.zeros((X.shape[0], n_classes))
+    probabilities[:, model.classes_] = model.predict_proba(X)
+    return probabilities
+
+
+def _rows_to_fit(training: Dataset, target: Target, seed: int) -> Array | None:
+    """Return the rows that logistic regression is fitted to, or None for all."""
+    assert training.y is not None
+    cells = training.X.nnz if is_sparse(training.X) else training.X.size
+    work_per_row = max(1.0, cells / training.n_rows * target.n_outputs)
+    n_rows = int(min(training.n_rows, MOST_ROWS, max(LARGEST_WORK / work_per_row, 1000)))
+    if n_rows == training.n_rows:
+        return None
+    rows = np.sort(np.random.default_rng(seed).choice(training.n_rows, n_rows, replace=False))
+    if len(np.unique(training.y[rows])) < 2:  # one class in nearly all rows: add the first row of every class
+        rows = np.union1d(rows, np.unique(training.y, return_index=True)[1])
+    return np.asarray(rows)
+
+
+def _as_outputs(probabilities: Array, target: Target) -> Array:
+    """Return what a network for the target would put out: the second column only, for two classes."""
+    return probabilities[:, 1:] if target.task == "binary" else probabilities

@@ -1,0 +1,74 @@
+"""The commands, and what a user sees when one goes wrong: one sentence, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from chainrule import __version__
+from chainrule.cli.check import check
+from chainrule.cli.data import data_app
+from chainrule.cli.train import resume, train
+from chainrule.cli.use import evaluate, predict
+from chainrule.errors import ChainruleError, DivergenceError
+
+__all__ = ["app"]
+
+
+class _Commands(TyperGroup):
+    """Turns the errors of every command into a sentence and an exit code: 2 for bad input, 1 for a run cut short."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except DivergenceError as error:
+            _fail(str(error), 1)
+        except ChainruleError as error:
+            _fail(str(error), 2)
+        except MemoryError as error:
+            _fail(f"There is not enough memory ({str(error) or 'out of memory'}); try fewer units or rows.", 2)
+        except KeyboardInterrupt as interrupt:
+            _fail(str(interrupt) or "Interrupted.", 1, "")
+
+
+def _fail(sentence: str, code: int, prefix: str = "Error: ") -> None:
+    sys.stdout.flush()
+    print(f"{prefix}{sentence}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(no_args_is_help=True)(train)
+app.command(no_args_is_help=True)(resume)
+app.command(no_args_is_help=True)(predict)
+app.command(no_args_is_help=True)(evaluate)
+app.command()(check)
+app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"chainrule {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train feed-forward neural networks on tables and images, and use them.
+
+    Start with: chainrule train digits
+    """

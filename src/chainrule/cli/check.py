@@ -1,0 +1,56 @@
+"""``chainrule check``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chainrule.cli.train import read_hidden
+
+__all__ = ["check"]
+
+
+def check(
+    hidden: Annotated[str, typer.Option("--hidden", metavar="UNITS", help="Units of the hidden layers.")] = "8,4",
+    activation: Annotated[str, typer.Option("--activation", "-a", help="Of the hidden layers.")] = "tanh",
+    loss: Annotated[str, typer.Option("--loss", help="The loss; it says what the outputs are.")] = "mean_squared_error",
+    inputs: Annotated[int, typer.Option("--inputs", help="Columns of inputs.")] = 5,
+    outputs: Annotated[int, typer.Option("--outputs", help="Numbers to predict, or classes.")] = 1,
+    rows: Annotated[int, typer.Option("--rows", help="Random rows to check with.")] = 30,
+    dropout: Annotated[float, typer.Option("--dropout", help="Share of units to drop.")] = 0.0,
+    batch_norm: Annotated[bool, typer.Option("--batch-norm", help="Normalise every hidden layer.")] = False,
+    l1: Annotated[float, typer.Option("--l1", help="Penalty on the sum of |weights|.")] = 0.0,
+    l2: Annotated[float, typer.Option("--l2", help="Penalty on half the sum of squared weights.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", "-s", help="The source of the random numbers.")] = 0,
+    show_code: Annotated[bool, typer.Option("--show-code", help="Print the Python that does the same.")] = False,
+) -> None:
+    """Check that backward propagation gives the derivative of the loss, part by part, in float64.
+
+    The exit code is 1 if a gradient is wrong.
+
+    Example: chainrule check --activation gelu --loss huber --hidden 16,8 --outputs 3
+    """
+    from chainrule.runs import Check
+    from chainrule.runs.code import code_for_check
+
+    wanted = Check(
+        hidden=read_hidden(hidden),
+        activation=activation,
+        loss=loss,
+        inputs=inputs,
+        outputs=outputs,
+        rows=rows,
+        dropout=dropout,
+        batch_normalization=batch_norm,
+        l1=l1,
+        l2=l2,
+        seed=seed,
+    )
+    if show_code:
+        print(code_for_check(wanted), end="")
+        return
+    found = wanted.run()
+    print(found)
+    if not found:
+        raise typer.Exit(1)

@@ -1,0 +1,133 @@
+"""``chainrule data``: the data sets that have a name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from chainrule.data import NamedSet
+    from chainrule.data.catalog import Progress
+
+__all__ = ["data_app"]
+
+data_app = typer.Typer(no_args_is_help=True, help="The data sets that have a name: list, show, fetch.")
+
+_NAME = typer.Argument(help="The name of a data set.")
+
+
+@data_app.command("list")
+def list_sets() -> None:
+    """List the data sets, and whether they are on this machine.
+
+    Example: chainrule data list
+    """
+    from rich import box
+    from rich.table import Table
+
+    from chainrule.cli.show import console
+    from chainrule.data import catalog
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("name", "task", "rows", "columns", "where", "title"):
+        table.add_column(heading, justify="right" if heading in ("rows", "columns") else "left")
+    for name in catalog.names():
+        one = catalog.get(name)
+        table.add_row(name, one.task, f"{one.rows:,}", f"{one.columns:,}", _place(one), one.title)
+    console().print(table)
+
+
+@data_app.command()
+def show(name: Annotated[str, _NAME]) -> None:
+    """Tell what a data set holds, who made it, and under which terms.
+
+    Example: chainrule data show mnist
+    """
+    from chainrule.data import catalog
+
+    one = catalog.get(name)
+    facts = {
+        "": one.summary,
+        "task": one.task,
+        "rows": f"{one.rows:,} in the training part",
+        "columns": f"{one.columns:,}",
+        "where": _place(one),
+        "licence": one.licence,
+        "citation": one.citation,
+        "notes": one.notes,
+        "files": ", ".join(file.name for file in one.files),
+    }
+    print(one.title)
+    for label, fact in facts.items():
+        if fact:
+            print(f"  {label:<9} {fact}" if label else f"  {fact}")
+    print(f"  try it    chainrule train {name}")
+
+
+@data_app.command()
+def fetch(name: Annotated[str, _NAME]) -> None:
+    """Bring the files of a data set to this machine; an interrupted download goes on where it stopped.
+
+    Example: chainrule data fetch fashion-mnist
+    """
+    from chainrule.data import catalog
+
+    one = catalog.get(name)
+    if not one.files:
+        print(f"{name} needs no download.")
+        return
+    with _download_bar(name) as progress:
+        paths = one.fetch(progress)
+    for path in paths.values():
+        print(path)
+
+
+def _place(one: NamedSet) -> str:
+    """Say whether the files are here, without reading them."""
+    import os
+    from pathlib import Path
+
+    from chainrule.data.catalog import cache_folder
+
+    if not one.files:
+        return "built in"
+    folders = [cache_folder(), *([Path(os.environ["CHAINRULE_DATA"])] if os.environ.get("CHAINRULE_DATA") else [])]
+    here = all(
+        any((folder / file.folder / name).exists() for folder in folders for name in _names(file)) for file in one.files
+    )
+    if here:
+        return "on disk"
+    if not all(file.urls for file in one.files):
+        return "in CHAINRULE_DATA only"
+    sizes = [file.size for file in one.files if file.size is not None]
+    return f"download, {sum(sizes) / 1e6:.0f} MB" if len(sizes) == len(one.files) else "download"
+
+
+def _names(file: object) -> list[str]:
+    from chainrule.data import RemoteFile
+
+    assert isinstance(file, RemoteFile)
+    return [file.name, *(stand_in.name for stand_in in file.stand_ins)]
+
+
+@contextmanager
+def _download_bar(name: str) -> Iterator[Progress | None]:
+    """Show a bar for the file under way, on a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report

@@ -1,0 +1,48 @@
+"""How results look on a terminal."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["console", "metrics_table", "say", "shown_number"]
+
+
+def console() -> Console:
+    """Return a console on the standard output; lines that are not on a terminal are never broken."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def say(sentence: str) -> None:
+    """Print a sentence about what is going on."""
+    console().print(sentence, style="dim" if sentence.startswith("network") else "", markup=False)
+
+
+def shown_number(value: float) -> str:
+    """Return a metric as people read it: 0.9712, 48,210, or a dash for a number that does not exist."""
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else str(value)
+    if value == 0 or 1e-4 <= abs(value) < 1000:
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:.2f}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
+
+
+def metrics_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
+    """Print metrics, one row each, and one column for each of the methods; the first method stands out."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
+    table.add_column("")
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="right", style="bold" if place == 0 else "")
+    for metric in next(iter(columns.values())):
+        table.add_row(metric.replace("_", " "), *(shown_number(values[metric]) for values in columns.values()))
+    console().print(table)

@@ -1,0 +1,203 @@
+"""``chainrule train`` and ``chainrule resume``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from chainrule.callbacks import Callback
+    from chainrule.runs import RunResult
+
+__all__ = ["read_hidden", "resume", "train"]
+
+_DATA, _NETWORK, _TRAINING = "The data", "The network", "The training"
+_STOPPING, _RESULT = "Early stopping", "The result"
+
+
+def _option(panel: str, *names: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002
+    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False)
+
+
+def train(
+    source: Annotated[
+        str, typer.Argument(help="A file (CSV, TSV, Parquet, NPZ) or a name from 'chainrule data list'.")
+    ],
+    target: Annotated[Optional[str], _option(_DATA, "--target", "-t", help="The column to predict.")] = None,
+    task: Annotated[
+        Optional[str], _option(_DATA, "--task", help="binary, multiclass or regression; found from the target.")
+    ] = None,
+    categorical: Annotated[
+        Optional[list[str]],
+        _option(_DATA, "--categorical", help="A column of numbers that are codes; may be repeated."),
+    ] = None,
+    drop: Annotated[
+        Optional[list[str]], _option(_DATA, "--drop", help="A column to leave out; may be repeated.")
+    ] = None,
+    test_size: Annotated[
+        Optional[float],
+        _option(_DATA, "--test-size", help="Share (or number) of rows to test with [0.2]; 0 for none."),
+    ] = None,
+    validation_size: Annotated[
+        Optional[float],
+        _option(_DATA, "--validation-size", help="Share of the other rows to validate with [0.2 if it stops early]."),
+    ] = None,
+    split: Annotated[str, _option(_DATA, "--split", help="auto (by class or group), random, or time.")] = "auto",
+    hidden: Annotated[
+        str, _option(_NETWORK, "--hidden", metavar="UNITS", help="Units of the hidden layers [64,32]; 'none' for none.")
+    ] = "64,32",
+    activation: Annotated[
+        str, _option(_NETWORK, "--activation", "-a", help="Of the hidden layers: relu, tanh, gelu, ... [relu]")
+    ] = "relu",
+    dropout: Annotated[float, _option(_NETWORK, "--dropout", help="Share of units to drop [0].")] = 0.0,
+    batch_norm: Annotated[bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer.")] = False,
+    loss: Annotated[Optional[str], _option(_NETWORK, "--loss", help="mean_squared_error, huber, ...")] = None,
+    dtype: Annotated[str, _option(_NETWORK, "--dtype", help="float32 or float64 [float32].")] = "float32",
+    epochs: Annotated[
+        Optional[int],
+        _option(_TRAINING, "--epochs", "-e", help="Times to go through the rows [100, or fewer if it stops early]."),
+    ] = None,
+    batch_size: Annotated[
+        Optional[int], _option(_TRAINING, "--batch-size", "-b", help="Rows a step [32 to 256, by the number of rows].")
+    ] = None,
+    optimizer: Annotated[str, _option(_TRAINING, "--optimizer", help="adam, sgd, lbfgs, rprop, ... [adam]")] = "adam",
+    learning_rate: Annotated[
+        Optional[float], _option(_TRAINING, "--lr", "--learning-rate", help="The learning rate [the optimizer's own].")
+    ] = None,
+    momentum: Annotated[Optional[float], _option(_TRAINING, "--momentum", help="Momentum, where there is any.")] = None,
+    schedule: Annotated[
+        Optional[str], _option(_TRAINING, "--schedule", help="cosine, step, exponential, one_cycle, ... [constant]")
+    ] = None,
+    l1: Annotated[float, _option(_TRAINING, "--l1", help="Penalty on the sum of |weights| [0].")] = 0.0,
+    l2: Annotated[float, _option(_TRAINING, "--l2", help="Penalty on half the sum of squared weights [0].")] = 0.0,
+    label_smoothing: Annotated[
+        float, _option(_TRAINING, "--label-smoothing", help="Share of each label spread over all classes [0].")
+    ] = 0.0,
+    clip_norm: Annotated[
+        Optional[float], _option(_TRAINING, "--clip-norm", help="Bound for a gradient's norm.")
+    ] = None,
+    max_norm: Annotated[
+        Optional[float], _option(_TRAINING, "--max-norm", help="Bound for the norm of the weights into a unit.")
+    ] = None,
+    class_weight: Annotated[
+        Optional[str], _option(_TRAINING, "--class-weight", help="'balanced': rare classes count as much as others.")
+    ] = None,
+    seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The source of all randomness [0].")] = 0,
+    early_stopping: Annotated[
+        Optional[bool],
+        _option(
+            _STOPPING,
+            "--early-stopping/--no-early-stopping",
+            help="Stop when validation no longer gets better [on, unless --epochs is given].",
+        ),
+    ] = None,
+    patience: Annotated[int, _option(_STOPPING, "--patience", help="Epochs without a new best to wait for [10].")] = 10,
+    min_delta: Annotated[
+        float, _option(_STOPPING, "--min-delta", help="How much better a new best must be [0].")
+    ] = 0.0,
+    min_epochs: Annotated[int, _option(_STOPPING, "--min-epochs", help="Never stop before so many epochs [0].")] = 0,
+    monitor: Annotated[Optional[str], _option(_STOPPING, "--monitor", help="What to watch [validation_loss].")] = None,
+    out: Annotated[Optional[Path], _option(_RESULT, "--out", "-o", help="The run folder [runs/SOURCE-TIME].")] = None,
+    checkpoint_every: Annotated[
+        int, _option(_RESULT, "--checkpoint-every", help="Epochs between checkpoints [5].")
+    ] = 5,
+    show_code: Annotated[
+        bool, _option(_RESULT, "--show-code", help="Print the Python that does the same, and train nothing.")
+    ] = False,
+    quiet: Annotated[bool, _option(_RESULT, "--quiet", "-q", help="Print the run folder and nothing else.")] = False,
+) -> None:
+    """Train a network on a table or a data set, and leave model, report and record in a run folder.
+
+    The output layer and the loss follow from the target. The rows are split into a training, a validation and a test
+    part, columns are turned into numbers as the training part teaches, and the result on the test part is shown
+    beside simple baselines. Ctrl-C saves a checkpoint.
+
+    Example: chainrule train houses.csv --target price
+
+    Example: chainrule train mnist --hidden 128,64 --epochs 10 --batch-size 64
+    """
+    from chainrule.runs import TrainOptions, code_for_training, train_run
+
+    options = TrainOptions(
+        source=source, target=target, task=task, hidden=read_hidden(hidden), activation=activation,
+        dropout=dropout, batch_normalization=batch_norm, optimizer=optimizer, learning_rate=learning_rate,
+        momentum=momentum, schedule=schedule, epochs=epochs, batch_size=batch_size, l1=l1, l2=l2,
+        label_smoothing=label_smoothing, clip_norm=clip_norm, max_norm=max_norm, class_weight=class_weight,
+        loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta, min_epochs=min_epochs,
+        monitor=monitor, test_size=test_size, validation_size=validation_size, split=split,  # type: ignore[arg-type]
+        categorical=tuple(categorical or ()), drop=tuple(drop or ()), checkpoint_every=checkpoint_every,
+        dtype=dtype, seed=seed, out=out,  # type: ignore[arg-type]
+    )  # fmt: skip
+    if show_code:
+        print(code_for_training(options), end="")
+    else:
+        _show_run(quiet, lambda callbacks, announce: train_run(options, callbacks, announce))
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
+) -> None:
+    """Go on with a run that was interrupted or killed, as if it had never stopped.
+
+    Example: chainrule resume runs/houses-20261121-101500
+    """
+    from chainrule.runs import resume_run
+
+    _show_run(quiet, lambda callbacks, announce: resume_run(run, callbacks, announce))
+
+
+def read_hidden(text: str) -> tuple[int, ...]:
+    """Return the units of the hidden layers from ``"64,32"``; ``"none"`` means no hidden layer."""
+    from chainrule.errors import InvalidInputError
+
+    if text.strip().lower() in ("none", ""):
+        return ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InvalidInputError(
+            f"--hidden is '{text}'; give whole numbers with commas between them, as 64,32."
+        ) from None
+
+
+def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]], RunResult]) -> None:
+    """Run, and print what came of it."""
+    from chainrule.callbacks import ProgressBar
+    from chainrule.cli.show import console, metrics_table, say
+
+    if quiet:
+        print(go([], lambda sentence: None).folder)
+        return
+    with _waiting() as wait:
+
+        def announce(sentence: str) -> None:
+            wait(sentence) if sentence.startswith("Fitting") else say(sentence)
+
+        result = go([ProgressBar()], announce)
+    rows = "test rows" if result.data.has_test_part else "training rows, for want of others"
+    columns = {"this network": result.measured, **{one.name: one.metrics for one in reversed(result.baselines)}}
+    print()
+    metrics_table(f"Measured on {result.data.test.n_rows:,} {rows}", columns)
+    for baseline in result.baselines:
+        if baseline.note:
+            say(f"Note: {baseline.note}.")
+    say(
+        f"Trained for {result.history.n_epochs} epochs in {result.seconds:.1f} s. It ended because {result.stop_reason}."
+    )
+    console().print(f"The run is in [bold]{result.folder}[/bold]; look at {result.folder / 'report.html'}")
+    say(f"Use it: chainrule predict {result.folder} NEW_ROWS.csv -o predictions.csv")
+
+
+@contextlib.contextmanager
+def _waiting() -> Iterator[Callable[[str], None]]:
+    """Give a function that shows a sentence with a spinner, on a terminal, until the end of the block."""
+    from rich.console import Console
+
+    with contextlib.ExitStack() as stack:
+        stderr = Console(stderr=True)
+        yield lambda sentence: stack.enter_context(stderr.status(sentence)) and None if stderr.is_terminal else None

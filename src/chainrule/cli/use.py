@@ -1,0 +1,72 @@
+"""``chainrule predict`` and ``chainrule evaluate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+__all__ = ["evaluate", "predict"]
+
+ROWS_ON_A_TERMINAL = 20
+
+_RUN = typer.Argument(help="The run folder, or a model file.")
+_SHOW_CODE = typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
+
+
+def predict(
+    run: Annotated[Path, _RUN],
+    file: Annotated[str, typer.Argument(help="A file with the columns that were trained on, or a data set's name.")],
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="The CSV file to write.")] = None,
+    show_code: Annotated[bool, _SHOW_CODE] = False,
+) -> None:
+    """Predict the target of each row of a file; for classes with their probabilities.
+
+    The file may lack the target column. Categories that training never saw and missing numbers are fine. Without
+    --out the predictions are printed as CSV.
+
+    Example: chainrule predict runs/houses new-houses.csv -o prices.csv
+    """
+    from chainrule.errors import InvalidInputError
+    from chainrule.runs import load_run, predict_source
+    from chainrule.runs.code import code_for_prediction
+
+    if show_code:
+        print(code_for_prediction(run, file, out), end="")
+        return
+    if out is not None and (out.is_dir() or (out.exists() and Path(file).exists() and out.samefile(file))):
+        raise InvalidInputError(
+            f"'{out}' is {'a folder' if out.is_dir() else 'the file to read'}; choose another --out."
+        )
+    predictions = predict_source(load_run(run), file)
+    if out is not None:
+        from chainrule.files.atomic import write_atomically
+
+        write_atomically(out, predictions.to_csv(index=False, float_format="%.7g"))
+        print(f"{len(predictions):,} predictions are in {out}")
+        return
+    n_shown = ROWS_ON_A_TERMINAL if sys.stdout.isatty() else len(predictions)
+    print(predictions[:n_shown].to_csv(index=False, float_format="%.7g"), end="")
+    if n_shown < len(predictions):
+        print(f"... and {len(predictions) - n_shown:,} more; write all of them with -o FILE", file=sys.stderr)
+
+
+def evaluate(
+    run: Annotated[Path, _RUN],
+    file: Annotated[str, typer.Argument(help="A file that has the target column too, or a data set's name.")],
+    show_code: Annotated[bool, _SHOW_CODE] = False,
+) -> None:
+    """Measure a model on rows whose targets are known.
+
+    Example: chainrule evaluate runs/houses sold-last-month.csv
+    """
+    from chainrule.cli.show import metrics_table
+    from chainrule.runs import evaluate_source, load_run
+    from chainrule.runs.code import code_for_evaluation
+
+    if show_code:
+        print(code_for_evaluation(run, file), end="")
+        return
+    metrics_table(f"Measured on {file}", {str(run): evaluate_source(load_run(run), file)})

@@ -1,0 +1,116 @@
+"""The Python that does the same as a command: what ``--show-code`` prints, and what stands in every report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from chainrule.runs.checking import Check
+from chainrule.runs.options import TrainOptions
+from chainrule.runs.preparation import PreparedData, prepare_data
+
+__all__ = ["code_for_check", "code_for_evaluation", "code_for_prediction", "code_for_training"]
+
+
+def code_for_training(options: TrainOptions, data: PreparedData | None = None) -> str:
+    """Return a program that trains the network of these options, to the same bits; reads the data if not given."""
+    if data is None:
+        options.check()
+        data = prepare_data(options.source, **options.data_settings())
+    settings = options.network_settings(data.training.n_rows, data.target)
+    schedule = settings.get("schedule")
+    pieces = ["build_network", "Model", "ProgressBar", *(["EarlyStopping"] if options.stops_early else [])]
+    lines = [
+        f"from chainrule import {', '.join(sorted(pieces, key=str.lower))}",
+        "from chainrule.runs import prepare_data",
+    ]
+    if schedule is not None:
+        lines.append(f"from chainrule.schedules import {type(schedule).__name__}")
+    arguments = [_shown(options.source), *_given(options.data_settings())]
+    lines += ["", *_call("data = prepare_data", arguments)]
+    lines += _call("network = build_network", ["data.training.n_features", "data.target", *_given(settings)])
+    callbacks = [*([_early_stopping(options)] if options.stops_early else []), "ProgressBar()"]
+    validation = ["validation=data.validation"] if data.validation is not None else []
+    lines += _call("network.fit", ["data.training", *validation, f"callbacks=[{', '.join(callbacks)}]"])
+    lines += [
+        "",
+        "model = Model(network, data.target, data.table, data.scaling, data.target_name)",
+        "print(model.evaluate(data.test))",
+        'model.save("model.safetensors")',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def code_for_prediction(run: str | Path, source: str | Path, out: str | Path | None) -> str:
+    """Return a program that writes (or prints) the predictions for the rows of a file."""
+    end = "print(predictions)" if out is None else f"predictions.to_csv({_shown(out)}, index=False)"
+    return (
+        "from chainrule.runs import load_run, predict_source\n\n"
+        f"model = load_run({_shown(run)})\n"
+        f"predictions = predict_source(model, {_shown(source)})\n"
+        f"{end}\n"
+    )
+
+
+def code_for_evaluation(run: str | Path, source: str | Path) -> str:
+    """Return a program that prints the metrics of a model on a file with targets."""
+    return (
+        "from chainrule.runs import evaluate_source, load_run\n\n"
+        f"model = load_run({_shown(run)})\n"
+        f"print(evaluate_source(model, {_shown(source)}))\n"
+    )
+
+
+def code_for_check(check: Check) -> str:
+    """Return a program that checks the gradients of a network on random rows."""
+    target = check.target()
+    shown = f"Target({_shown(target.task)}, "
+    shown += f"{target.classes})" if target.classes else f"n_columns={target.n_columns})"
+    y = (
+        f"rng.integers(0, {len(target.classes)}, {check.rows})"
+        if target.classes
+        else (f"rng.normal(size=({check.rows}, {check.outputs}))")
+    )
+    lines = [
+        "import numpy as np",
+        "",
+        "from chainrule import Dataset, Target, build_network, check_gradients",
+        "",
+        f"rng = np.random.default_rng({check.seed})",
+        f"X = rng.normal(size=({check.rows}, {check.inputs}))",
+        f"y = {y}",
+        f"target = {shown}",
+    ]
+    lines += _call("network = build_network", [str(check.inputs), "target", *_given(check.network_settings())])
+    lines.append("print(check_gradients(network, Dataset(X, y, target=target)))")
+    return "\n".join(lines) + "\n"
+
+
+def _early_stopping(options: TrainOptions) -> str:
+    given = {"monitor": options.monitor, "patience": options.patience, "min_delta": options.min_delta or None}
+    given["min_epochs"] = options.min_epochs or None
+    return f"EarlyStopping({', '.join(_given({k: v for k, v in given.items() if v is not None}))})"
+
+
+def _given(settings: dict[str, Any]) -> list[str]:
+    return [f"{name}={_shown(value)}" for name, value in settings.items()]
+
+
+def _shown(value: Any) -> str:
+    """Return a value as Python: paths as text, text in double quotes."""
+    return json.dumps(str(value), ensure_ascii=False) if isinstance(value, str | Path) else repr(value)
+
+
+def _call(function: str, arguments: list[str]) -> list[str]:
+    """Return a call on one line where it fits, else with as many arguments a line as fit."""
+    line = f"{function}({', '.join(arguments)})"
+    if len(line) <= 110:
+        return [line]
+    lines, row = [f"{function}("], ""
+    for argument in arguments:
+        if row and len(row) + len(argument) > 100:
+            lines.append(f"    {row.rstrip()}")
+            row = ""
+        row += f"{argument}, "
+    return [*lines, f"    {row.rstrip()}", ")"]

@@ -1,0 +1,129 @@
+"""A run folder: the model, what it took to make it, and what it is worth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
+from chainrule.files.atomic import write_atomically
+from chainrule.model import Model
+
+__all__ = ["RunFolder", "load_run"]
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run, by what they are.
+
+    =====================  ==========================================================================
+    model.safetensors      the trained model: network, preprocessing, meaning of the outputs
+    run.json               the record: options, versions, sizes, results; enough to repeat the run
+    history.csv            loss and metrics of every epoch
+    report.html            the same in pictures, for people
+    checkpoint.safetensors where training stands; gone when it is done
+    =====================  ==========================================================================
+    """
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """The model file."""
+        return self.path / "model.safetensors"
+
+    @property
+    def record(self) -> Path:
+        """The record of the run."""
+        return self.path / "run.json"
+
+    @property
+    def history(self) -> Path:
+        """The table of the epochs."""
+        return self.path / "history.csv"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint of a run that is not done."""
+        return self.path / "checkpoint.safetensors"
+
+    def check_free(self) -> None:
+        """Raise InvalidInputError if a new run must not write here: nobody's files but a run's are overwritten."""
+        if self.path.is_file():
+            raise InvalidInputError(f"'{self.path}' is a file; choose a folder for the run.")
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.is_run():
+            raise InvalidInputError(
+                f"The folder '{self.path}' holds files that are no chainrule run; choose another folder, so that "
+                "nothing of yours is overwritten."
+            )
+
+    def claim(self, record: dict[str, Any]) -> None:
+        """Make this the folder of a new run: the files of an earlier one go, and the record is written."""
+        self.check_free()
+        is_new = not self.path.exists()
+        try:
+            for old in (self.checkpoint, self.model, self.report, self.history):
+                old.unlink(missing_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_record(record)
+        except OSError as error:
+            raise InvalidInputError(f"Could not use the folder '{self.path}': {error.strerror or error}.") from error
+        except InvalidInputError:
+            if is_new:
+                self.path.rmdir()
+            raise
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        """Write the record, whole or not at all."""
+        write_atomically(self.record, json.dumps({"chainrule_run": RECORD_VERSION, **record}, indent=2) + "\n")
+
+    def read_record(self) -> dict[str, Any]:
+        """Return the record; raises ModelFileError where there is none."""
+        if not self.path.is_dir():
+            neighbours = [entry.name for entry in self.path.parent.iterdir()] if self.path.parent.is_dir() else []
+            raise ModelFileError(f"There is no run folder '{self.path}'.{nearest_name(self.path.name, neighbours)}")
+        record = self._parse_record()
+        if record is None:
+            raise ModelFileError(f"'{self.path}' is no run folder: it has no run.json that chainrule train wrote.")
+        if record["chainrule_run"] != RECORD_VERSION:
+            raise ModelFileError(f"'{self.record}' was written by another version of chainrule; use that one.")
+        return record
+
+    def is_run(self) -> bool:
+        """Tell whether a run was begun here."""
+        return self._parse_record() is not None
+
+    def _parse_record(self) -> dict[str, Any] | None:
+        try:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) and "chainrule_run" in record else None
+
+
+def load_run(path: str | Path) -> Model:
+    """Return the model of a run folder, or of a model file.
+
+    Raises ModelFileError, saying what to do, for a folder without a model.
+    """
+    path = Path(path)
+    if path.is_file():
+        return Model.load(path)
+    folder = RunFolder(path)
+    record = folder.read_record()
+    if not folder.model.is_file():
+        if record.get("status") == "diverged":
+            raise ModelFileError(f"The run in '{path}' has no model, because it diverged; train again, more gently.")
+        if record.get("status") == "finished":
+            raise ModelFileError(f"The run in '{path}' has lost its file {folder.model.name}; train again.")
+        raise ModelFileError(f"The run in '{path}' has no model yet; finish it with: chainrule resume {path}")
+    return Model.load(folder.model)

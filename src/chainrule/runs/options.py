@@ -1,0 +1,253 @@
+"""Everything that a training run can be told, and what it does where it is told nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from chainrule.architecture import build_network, default_loss
+from chainrule.callbacks import EarlyStopping
+from chainrule.data import catalog
+from chainrule.data.target import Target, TaskRequest
+from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
+from chainrule.losses import LOSSES
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import OPTIMIZERS
+from chainrule.randomness import resolve_seed
+from chainrule.schedules import SCHEDULES, Schedule
+from chainrule.types import DTypeName
+
+__all__ = ["SplitChoice", "TrainOptions"]
+
+SplitChoice = Literal["auto", "random", "time"]
+
+DEFAULT_EPOCHS = 100
+# Small data need many small steps, large data few large ones: the size up to so many rows.
+BATCH_SIZES = ((2_000, 32), (10_000, 64), (50_000, 128))
+LARGEST_BATCH_SIZE = 256
+
+_ONLY_FOR = {
+    "binary": ("binary_cross_entropy", "binary_focal"),
+    "multiclass": ("categorical_cross_entropy", "categorical_focal"),
+    "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "pinball",
+                   "gaussian_negative_log_likelihood"),
+}  # fmt: skip
+_FOR_CLASSES_TOO = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What to train on, and how; every field but ``source`` has a sensible default.
+
+    Parameters
+    ----------
+    source, target, task
+        A file or the name of a data set, the column to predict, and what kind of prediction that is if the values of
+        the column would suggest another.
+    hidden, activation, dropout, batch_normalization
+        The hidden layers. The output layer follows from the target.
+    optimizer, learning_rate, momentum, schedule
+        How the weights move; a rate of None is the optimizer's own. A schedule goes by its name, with or without
+        ``_decay``, and stretches over all epochs.
+    epochs
+        How often to go through the rows; 100 if not said.
+    batch_size
+        Rows a step; if not said, from 32 for small data to 256 for large.
+    l1, l2, label_smoothing, clip_norm, max_norm, class_weight, loss
+        As in :class:`NeuralNetwork`; the loss follows from the target if not said.
+    early_stopping, patience, min_delta, min_epochs, monitor
+        Stop when the validation loss is no longer getting better, and keep the best weights. On when neither
+        ``early_stopping`` nor ``epochs`` is given: who says how many epochs gets so many.
+    test_size, validation_size
+        Share of the rows to test with (if the source has no test part of its own), and share of the others to validate
+        with; a number from 1 up counts rows. 0.2 each. Validation rows are held out for early stopping only, or when
+        their share is given.
+    split
+        ``"auto"`` keeps the shares of the classes and keeps groups together; ``"random"``; ``"time"`` tests with the
+        last rows.
+    categorical, drop
+        Columns of numbers that are codes, and columns to leave out.
+    checkpoint_every
+        Epochs between checkpoints.
+    dtype, seed
+        ``"float32"`` or ``"float64"``; and the source of all randomness, drawn and recorded when None.
+    out
+        The run folder; ``runs/<source>-<time>`` if not said.
+    """
+
+    source: str | Path
+    target: str | None = None
+    task: TaskRequest | None = None
+    hidden: tuple[int, ...] = (64, 32)
+    activation: str = "relu"
+    dropout: float = 0.0
+    batch_normalization: bool = False
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    momentum: float | None = None
+    schedule: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    max_norm: float | None = None
+    class_weight: str | None = None
+    loss: str | None = None
+    early_stopping: bool | None = None
+    patience: int = 10
+    min_delta: float = 0.0
+    min_epochs: int = 0
+    monitor: str | None = None
+    test_size: float | None = None
+    validation_size: float | None = None
+    split: SplitChoice = "auto"
+    categorical: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    checkpoint_every: int = 5
+    dtype: DTypeName = "float32"
+    seed: int | None = 0
+    out: str | Path | None = None
+
+    @property
+    def n_epochs(self) -> int:
+        """The number of epochs, the most there can be with early stopping."""
+        return DEFAULT_EPOCHS if self.epochs is None else self.epochs
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether early stopping is on."""
+        return self.epochs is None if self.early_stopping is None else self.early_stopping
+
+    def resolved(self) -> TrainOptions:
+        """Return the options with the seed drawn and the file's full path, so that they mean the same tomorrow."""
+        is_name = isinstance(self.source, str) and self.source in catalog.names()
+        path = Path(self.source).expanduser()
+        source = path.resolve() if path.is_file() and not is_name else self.source
+        return dataclasses.replace(self, seed=resolve_seed(self.seed), source=source)
+
+    def check(self) -> None:
+        """Raise InvalidInputError for what is wrong whatever the data are, before they are read."""
+        if self.split not in get_args(SplitChoice):
+            raise InvalidInputError(
+                f"The split is one of {', '.join(get_args(SplitChoice))}, not {self.split!r}."
+                f"{nearest_name(str(self.split), get_args(SplitChoice))}"
+            )
+        if self.dtype not in get_args(DTypeName):
+            raise InvalidInputError(f"The dtype is one of {', '.join(get_args(DTypeName))}, not {self.dtype!r}.")
+        if self.class_weight not in (None, "balanced"):
+            raise InvalidInputError(f"class_weight is 'balanced' or left out, not {self.class_weight!r}.")
+        if self.checkpoint_every < 1:
+            raise InvalidInputError(f"checkpoint_every is {self.checkpoint_every}; it must be at least 1.")
+        if self.loss is not None:
+            LOSSES.find(self.loss)
+        self.early_stopping_callback()
+        trial = dataclasses.replace(self, loss=None, label_smoothing=0.0)
+        trial.build_network(1, 1, Target("regression"))
+        NeuralNetwork(label_smoothing=self.label_smoothing)
+
+    def data_settings(self) -> dict[str, Any]:
+        """Return the arguments of :func:`prepare_data` beside the source, those that say something only."""
+        validation_size = 0 if self.validation_size is None and not self.stops_early else self.validation_size
+        given: dict[str, Any] = {
+            "target": self.target,
+            "task": self.task,
+            "test_size": self.test_size,
+            "validation_size": validation_size,
+            "split": None if self.split == "auto" else self.split,
+            "categorical": self.categorical or None,
+            "drop": self.drop or None,
+            "seed": self.seed,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def network_settings(self, n_rows: int, target: Target) -> dict[str, Any]:
+        """Return the arguments of :func:`build_network` for so many training rows, those that say something only."""
+        self._check_against(target)
+        given: dict[str, Any] = {
+            "hidden": self.hidden,
+            "activation": self.activation,
+            "dropout": self.dropout or None,
+            "batch_normalization": self.batch_normalization or None,
+            "loss": self.loss,
+            "optimizer": self.optimizer,
+            "learning_rate": self.learning_rate,
+            "momentum": self.momentum,
+            "schedule": self.schedule_piece(),
+            "epochs": self.n_epochs,
+            "batch_size": self.batch_size if self.batch_size is not None else _batch_size(n_rows),
+            # The root of the squared error would be in units of the standardised target.
+            "metric": "r2" if target.task == "regression" else "accuracy",
+            "l1": self.l1 or None,
+            "l2": self.l2 or None,
+            "label_smoothing": self.label_smoothing or None,
+            "clip_norm": self.clip_norm,
+            "max_norm": self.max_norm,
+            "class_weight": self.class_weight,
+            "dtype": None if self.dtype == "float32" else self.dtype,
+            "seed": self.seed,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def build_network(self, n_inputs: int, n_rows: int, target: Target) -> NeuralNetwork:
+        """Return the network that these options describe, ready to fit."""
+        return build_network(n_inputs, target, **self.network_settings(n_rows, target))
+
+    def schedule_piece(self) -> Schedule | None:
+        """Return the schedule over all epochs, if there is one."""
+        if self.schedule is None:
+            return None
+        name = self.schedule.strip().lower().replace("-", "_")
+        full = f"{name}_decay"
+        return SCHEDULES.create(full if full in SCHEDULES.names() else name, epochs=self.n_epochs)
+
+    def early_stopping_callback(self) -> EarlyStopping | None:
+        """Return the callback, if early stopping is on."""
+        if not self.stops_early:
+            return None
+        return EarlyStopping(self.monitor, self.patience, self.min_delta, min_epochs=self.min_epochs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options as values that JSON can hold."""
+        return {
+            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Read what :meth:`to_dict` wrote; raises ModelFileError for anything else."""
+        try:
+            if not isinstance(values, Mapping):
+                raise TypeError("they are no JSON object")
+            tuples = {name: tuple(values[name]) for name in ("hidden", "categorical", "drop")}
+            return cls(**{**values, **tuples})
+        except (TypeError, KeyError) as error:
+            raise ModelFileError(f"The options of this run are damaged: {error}.") from error
+
+    def _check_against(self, target: Target) -> None:
+        """Refuse options that do not belong to the task."""
+        if target.task == "regression":
+            for name in ("label_smoothing", "class_weight"):
+                if getattr(self, name):
+                    raise InvalidInputError(f"{name} needs a target of classes, and this one is a number.")
+        loss = LOSSES.name_of(LOSSES.find(self.loss or default_loss(target)))
+        suited = _ONLY_FOR[target.task]
+        if loss not in suited and (target.task == "regression" or loss not in _FOR_CLASSES_TOO):
+            others = () if target.task == "regression" else _FOR_CLASSES_TOO
+            raise InvalidInputError(
+                f"The loss {loss} does not suit a {target.task} target; take one of {', '.join((*suited, *others))}."
+            )
+
+
+def _batch_size(n_rows: int) -> int:
+    return next((size for most_rows, size in BATCH_SIZES if n_rows <= most_rows), LARGEST_BATCH_SIZE)
+
+
+def optimizer_rate(network: NeuralNetwork) -> str:
+    """Return the optimizer and its rate in words: ``adam at 0.001``."""
+    return f"{OPTIMIZERS.name_of(network.optimizer)} at {network.learning_rate:g}"

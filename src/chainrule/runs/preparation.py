@@ -1,0 +1,254 @@
+"""From a source to the rows that a network trains on: split first, then everything learnt on the training part only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.data.columns import kind_of, read_dates, read_numbers
+from chainrule.data.dataset import Dataset
+from chainrule.data.parts import Source, Table
+from chainrule.data.sources import open_source
+from chainrule.data.splits import split_rows
+from chainrule.data.table import TablePreprocessor
+from chainrule.data.target import Target, TaskRequest
+from chainrule.errors import DataError, InvalidInputError
+from chainrule.model import TargetScaling
+from chainrule.types import Array, IntArray, Seed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PreparedData", "prepare_data"]
+
+DEFAULT_SHARE = 0.2
+# A truth table is all there is to know: fewer rows than this are neither tested nor validated with.
+FEWEST_ROWS_TO_SPLIT = 10
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """A source, split and turned into numbers.
+
+    Attributes
+    ----------
+    training, validation
+        What ``fit`` takes; the numbers of a regression are standardised. ``validation`` may be None.
+    test
+        The rows to judge with, their targets in their own units; the training rows where nothing was kept aside.
+    target, table, scaling, target_name
+        What a :class:`Model` needs beside the network.
+    has_test_part
+        Whether ``test`` holds rows that were not trained on.
+    n_columns
+        Columns of the source, without the target.
+    """
+
+    name: str
+    training: Dataset
+    validation: Dataset | None
+    test: Dataset
+    target: Target
+    table: TablePreprocessor | None
+    scaling: TargetScaling | None
+    target_name: str
+    has_test_part: bool
+    n_columns: int
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sizes and the task as JSON values."""
+        n_validation = 0 if self.validation is None else self.validation.n_rows
+        n_test = self.test.n_rows if self.has_test_part else 0
+        return {
+            "name": self.name,
+            "task": self.target.task,
+            "classes": list(self.training.label_names),
+            "rows": self.training.n_rows + n_validation + n_test,
+            "columns": self.n_columns,
+            "inputs": self.training.n_features,
+            "training_rows": self.training.n_rows,
+            "validation_rows": n_validation,
+            "test_rows": n_test,
+        }
+
+    def summary(self) -> str:
+        """Return one line on rows, columns, task and split."""
+        facts = self.describe()
+        inputs = "" if facts["inputs"] == facts["columns"] else f" ({facts['inputs']:,} inputs)"
+        goal = self.target_name or "the target"
+        task = f"{len(self.target.classes)} classes" if self.target.classes else f"{goal}, a number"
+        if self.target.classes and self.target_name:
+            task += f" of {self.target_name}"
+        parts = [f"{facts['training_rows']:,} to train on"]
+        if self.validation is not None:
+            parts.append(f"{facts['validation_rows']:,} to validate")
+        parts.append(f"{facts['test_rows']:,} to test" if self.has_test_part else "none kept aside to test")
+        return f"{self.name}: {facts['rows']:,} rows, {facts['columns']:,} columns{inputs}; {task}; {', '.join(parts)}"
+
+
+def prepare_data(
+    source: str | Path,
+    *,
+    target: str | None = None,
+    task: TaskRequest | None = None,
+    test_size: float | None = None,
+    validation_size: float | None = None,
+    split: str = "auto",
+    categorical: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    seed: Seed = 0,
+) -> PreparedData:
+    """Read a source, split it, and turn it into numbers as its training part teaches.
+
+    The sizes are shares, or numbers of rows from 1 up; None means 0.2, or nothing of fewer than 10 rows. The test part
+    of a source that has its own is that one. :class:`TrainOptions` explains the other arguments.
+    """
+    opened = open_source(source, target)
+    if isinstance(opened.train, Table):
+        return _prepare_table(
+            opened, task, test_size, validation_size, split, TablePreprocessor(categorical, drop), seed
+        )
+    if categorical or drop:
+        raise InvalidInputError(f"{opened.name} has no table of columns; leave categorical and drop out.")
+    whole = opened.train
+    if whole.target is None or whole.y is None:
+        raise DataError(f"{opened.name} has no target to learn.")
+    if task not in (None, whole.task) and not (task == "classification" and whole.target.classes):
+        raise InvalidInputError(f"{opened.name} has a {whole.task} target; leave the task out.")
+    if opened.test is not None and not isinstance(opened.test, Dataset):
+        raise InvalidInputError(f"{opened.name} mixes a dataset and a table.")
+    rows = _split(whole.n_rows, whole.target, whole.y, whole.groups, opened.test is not None,
+                  test_size, validation_size, split, seed)  # fmt: skip
+    training, validation, test = (None if part is None else whole.take(part) for part in rows)
+    assert training is not None
+    test = opened.test if opened.test is not None else test
+    return _finish(opened.name, training, validation, test, whole.target, None, "", whole.n_features)
+
+
+def _prepare_table(
+    source: Source,
+    task: TaskRequest | None,
+    test_size: float | None,
+    validation_size: float | None,
+    split: str,
+    preprocessor: TablePreprocessor,
+    seed: Seed,
+) -> PreparedData:
+    whole = source.train
+    assert isinstance(whole, Table)
+    frame, labels = whole.split_target()
+    target = Target.detect(labels, task)
+    if 2 * len(target.classes) > len(labels):
+        raise DataError(
+            f"The target {whole.target!r} has {len(target.classes)} classes in {len(labels)} rows, fewer than two rows "
+            "a class; choose another column to predict, or the task 'regression' if it is a number."
+        )
+    _check_cells(frame, {*preprocessor.categorical, *preprocessor.drop})
+    codes = target.encode(labels)
+    rows = _split(len(frame), target, codes, None, source.test is not None, test_size, validation_size, split, seed)
+    parts: list[tuple[pd.DataFrame, pd.Series[Any]] | None] = [
+        None if part is None else (frame.iloc[part], labels.iloc[part]) for part in rows
+    ]
+    if source.test is not None:
+        assert isinstance(source.test, Table)
+        parts[2] = source.test.split_target()
+    assert parts[0] is not None
+    preprocessor.fit(parts[0][0])
+    datasets = [
+        None
+        if part is None
+        else Dataset(
+            preprocessor.transform(part[0]), part[1], preprocessor.feature_names, name=source.name, target=target
+        )
+        for part in parts
+    ]
+    assert datasets[0] is not None
+    return _finish(
+        source.name, datasets[0], datasets[1], datasets[2], target, preprocessor, whole.target, frame.shape[1]
+    )
+
+
+def _finish(
+    name: str,
+    training: Dataset,
+    validation: Dataset | None,
+    test: Dataset | None,
+    target: Target,
+    table: TablePreprocessor | None,
+    target_name: str,
+    n_columns: int,
+) -> PreparedData:
+    """Standardise the numbers to predict as the training part teaches; ``test`` keeps its own units."""
+    judged = training if test is None else test
+    scaling: TargetScaling | None = None
+    if target.task == "regression":
+        assert training.y is not None
+        scaling = TargetScaling.learn(training.y)
+        training = _with_targets(training, scaling)
+        validation = None if validation is None else _with_targets(validation, scaling)
+    return PreparedData(
+        name, training, validation, judged, target, table, scaling, target_name, test is not None, n_columns
+    )
+
+
+def _with_targets(dataset: Dataset, scaling: TargetScaling) -> Dataset:
+    standardised = dataset.take(slice(None))
+    assert dataset.y is not None
+    standardised.y = scaling.apply(dataset.y)
+    return standardised
+
+
+def _split(
+    n_rows: int,
+    target: Target,
+    codes: Array,
+    groups: Array | None,
+    has_test_part: bool,
+    test_size: float | None,
+    validation_size: float | None,
+    split: str,
+    seed: Seed,
+) -> tuple[IntArray | None, IntArray | None, IntArray | None]:
+    """Return the row numbers to train, validate and test with; None for a part that is not wanted."""
+
+    def size(given: float | None) -> float:
+        if given is None:
+            return 0.0 if n_rows < FEWEST_ROWS_TO_SPLIT else DEFAULT_SHARE
+        return int(given) if given >= 1 and float(given).is_integer() else given
+
+    def divide(rows: IntArray, wanted: float, name: str) -> tuple[IntArray, IntArray | None]:
+        if wanted == 0:
+            return rows, None
+        keys: dict[str, Any] = {}
+        if split == "time":
+            keys = {"strategy": "time"}
+        elif split == "auto" and groups is not None:
+            keys = {"strategy": "group", "groups": groups[rows]}
+        elif split == "auto" and target.classes:
+            keys = {"strategy": "stratified", "labels": target.class_array()[codes[rows]]}
+        try:
+            kept, aside = split_rows(len(rows), wanted, seed=seed, **keys)
+        except InvalidInputError as error:
+            raise type(error)(str(error).replace("test_size", name)) from None
+        return rows[kept], rows[aside]
+
+    everything = np.arange(n_rows)
+    rest, test = (everything, None) if has_test_part else divide(everything, size(test_size), "test_size")
+    training, validation = divide(rest, size(validation_size), "validation_size")
+    return training, validation, test
+
+
+def _check_cells(frame: pd.DataFrame, exempt: set[str]) -> None:
+    """Refuse cells that cannot be read while rows still have the numbers that they have in the file."""
+    for label in frame.columns:
+        name, column = str(label), frame[label]
+        if name not in exempt:
+            kind = kind_of(column, name)
+            if kind == "number":
+                read_numbers(column, name)
+            elif kind == "date":
+                read_dates(column, name)

@@ -1,0 +1,282 @@
+"""Training a run from beginning to end, and going on with one that was cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from chainrule.baselines import Baseline, measure_baselines
+from chainrule.callbacks import Callback, EarlyStopping, StopOnInterrupt, TrainingRun
+from chainrule.errors import DivergenceError, ModelFileError
+from chainrule.files import Checkpoint
+from chainrule.files.atomic import write_atomically
+from chainrule.history import History
+from chainrule.model import Model
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.report import ReportData, write_report
+from chainrule.runs.code import code_for_training
+from chainrule.runs.folder import RunFolder
+from chainrule.runs.options import TrainOptions, optimizer_rate
+from chainrule.runs.preparation import PreparedData, prepare_data
+from chainrule.summary import summarize
+
+__all__ = ["RunInterrupted", "RunResult", "resume_run", "train_run"]
+
+Announce = Callable[[str], None]
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A run was interrupted, and waits in ``folder`` to be resumed."""
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        done = f"after {epochs} whole epochs" if epochs != 1 else "after 1 whole epoch"
+        super().__init__(f"Interrupted {done}; go on with: chainrule resume {folder}")
+        self.folder = folder
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that is done: where it is, what it made, and what that is worth.
+
+    ``measured`` and the metrics of the ``baselines`` are those of the test rows, in the units of the target.
+    ``seconds`` are those spent in training.
+    """
+
+    folder: Path
+    model: Model
+    data: PreparedData
+    history: History
+    measured: dict[str, float]
+    baselines: tuple[Baseline, ...]
+    stop_reason: str
+    seconds: float
+
+
+def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announce: Announce | None = None) -> RunResult:
+    """Prepare the data, train, measure, and leave everything in a run folder.
+
+    ``announce`` gets a sentence at each stage. Ctrl-C saves a checkpoint and raises :class:`RunInterrupted`, which is
+    a KeyboardInterrupt; :func:`resume_run` goes on from there. The same options and data give the same bytes in the
+    model file.
+    """
+    options = options.resolved()
+    options.check()
+    folder = RunFolder(Path(options.out) if options.out is not None else _default_folder(options))
+    folder.check_free()
+    data = prepare_data(options.source, **options.data_settings())
+    network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
+    record = {
+        "status": "running",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "options": options.to_dict(),
+        "source_sha256": _checksum(options),
+        "versions": _versions(),
+        "data": data.describe(),
+    }
+    folder.claim(record)
+    return _Run(folder, options, data, record, announce or _say_nothing).go(network, callbacks)
+
+
+def resume_run(path: str | Path, callbacks: Sequence[Callback] = (), announce: Announce | None = None) -> RunResult:
+    """Go on with a run that was interrupted or killed, to the same bits as if it had not been.
+
+    The data are read and prepared again. Raises ModelFileError for a run that is finished, or whose file has changed.
+    """
+    folder, say = RunFolder(Path(path)), announce or _say_nothing
+    record = folder.read_record()
+    if record.get("status") == "finished":
+        raise ModelFileError(f"The run in '{path}' is finished; there is nothing to go on with.")
+    if record.get("status") == "diverged":
+        raise ModelFileError(f"The run in '{path}' diverged, and would again; train anew with other settings.")
+    options = TrainOptions.from_dict(record.get("options"))
+    if record.get("source_sha256") != _checksum(options):
+        raise ModelFileError(f"'{options.source}' has changed since the run in '{path}' began; train anew.")
+    data = prepare_data(options.source, **options.data_settings())
+    run = _Run(folder, options, data, record, say)
+    if folder.checkpoint.is_file():
+        return run.go(None, callbacks)
+    say("There is no checkpoint yet: starting from the beginning")
+    return run.go(options.build_network(data.training.n_features, data.training.n_rows, data.target), callbacks)
+
+
+@dataclass
+class _Run:
+    """What the stages of one run share."""
+
+    folder: RunFolder
+    options: TrainOptions
+    data: PreparedData
+    record: dict[str, Any]
+    say: Announce
+
+    def go(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
+        """Train ``network``, or the one in the checkpoint, and conclude the run."""
+        self.say(self.data.summary())
+        stopper, end = self.options.early_stopping_callback(), _End()
+        own: list[Callback] = [
+            StopOnInterrupt(),
+            Checkpoint(self.folder.checkpoint, self.options.checkpoint_every),
+            end,
+        ]
+        if stopper is not None:
+            own.insert(0, stopper)
+        try:
+            network = self._train(network, [*own, *callbacks])
+            if not end.is_interrupted:
+                return self._conclude(network, stopper)
+        except DivergenceError as error:
+            self.record |= {"status": "diverged", "stop_reason": str(error)}
+            self.folder.checkpoint.unlink(missing_ok=True)
+            self.folder.write_record(self.record)
+            raise
+        except KeyboardInterrupt:
+            pass
+        self.record["status"] = "interrupted"
+        self.folder.write_record(self.record)
+        raise RunInterrupted(self.folder.path, end.epochs)
+
+    def _train(self, network: NeuralNetwork | None, callbacks: list[Callback]) -> NeuralNetwork:
+        training, validation = self.data.training, self.data.validation
+        if network is None:
+            return NeuralNetwork.resume(self.folder.checkpoint, training, validation=validation, callbacks=callbacks)
+        self.say(_describe_network(network, self.options))
+        return network.fit(training, validation=validation, callbacks=callbacks)
+
+    def _conclude(self, network: NeuralNetwork, stopper: EarlyStopping | None) -> RunResult:
+        """Measure the model and write what the run leaves behind; the record comes last and says that all is there."""
+        data, history = self.data, network.history
+        notes = {"label_names": list(data.training.label_names), "data": data.name}
+        model = Model(network, data.target, data.table, data.scaling, data.target_name, notes)
+        seconds, reason = sum(history["seconds"]), _reason(network, stopper)
+        measured = model.evaluate(data.test)
+        self.say("Fitting the baselines")
+        assert self.options.seed is not None
+        baselines = measure_baselines(data.training, data.test, scaling=data.scaling, seed=self.options.seed)
+        result = RunResult(self.folder.path, model, data, history, measured, baselines, reason, seconds)
+        model.save(self.folder.model)
+        write_atomically(self.folder.history, history.to_csv())
+        write_report(self.folder.report, self._report(result))
+        self.record |= {
+            "status": "finished",
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "epochs": history.n_epochs,
+            "training_seconds": round(seconds, 3),
+            "stop_reason": reason,
+            "measured_on": "test rows" if data.has_test_part else "training rows",
+            "metrics": _finite(measured),
+            "baselines": {one.name: _finite(one.metrics) for one in baselines},
+            "notes": [one.note for one in baselines if one.note],
+        }
+        self.folder.write_record(self.record)
+        self.folder.checkpoint.unlink(missing_ok=True)
+        return result
+
+    def _report(self, result: RunResult) -> ReportData:
+        data, network, facts = self.data, result.model.network, self.data.describe()
+        assert data.test.y is not None
+        return ReportData(
+            title=f"{data.name}: {data.target_name}" if data.target_name else data.name,
+            task=data.target.task,
+            class_names=data.training.label_names,
+            history=result.history,
+            measured=result.measured,
+            baselines={one.name: one.metrics for one in result.baselines},
+            y_true=data.test.y,
+            outputs=result.model.outputs(data.test),
+            columns=[] if data.table is None else data.table.describe(),
+            facts={
+                "source": str(self.options.source),
+                "rows": f"{facts['rows']:,}: {facts['training_rows']:,} to train on, {facts['validation_rows']:,} to "
+                f"validate, {facts['test_rows']:,} to test",
+                "measured on": "the test rows" if data.has_test_part else "the training rows, for want of others",
+                "network": _describe_network(network, self.options),
+                "stopped": result.stop_reason,
+                "training time": f"{result.seconds:.1f} s",
+                "seed": str(self.options.seed),
+                "started": str(self.record["started"]),
+                **{name: str(version) for name, version in self.record["versions"].items()},
+                **{"note": one.note for one in result.baselines if one.note},
+            },
+            code=code_for_training(self.options, data),
+            summary=summarize(network.stack, network.optimizer, network.batch_size),
+        )
+
+
+class _End(Callback):
+    """Remembers how the training ended."""
+
+    order: ClassVar[int] = 1000
+
+    is_interrupted = False
+    epochs = 0
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Count."""
+        self.epochs = run.epoch
+
+    def on_fit_end(self, run: TrainingRun) -> None:
+        """Take the last word."""
+        self.is_interrupted, self.epochs = run.is_interrupted, run.epoch
+
+
+def _describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
+    stack = network.stack
+    widths = [stack.input_shape()[0], *options.hidden, stack.output_shape()[0]]
+    epochs = f"{'at most ' if options.stops_early else ''}{network.epochs} epochs"
+    return (
+        f"network {'-'.join(map(str, widths))}, {options.activation}, {stack.vector.size:,} parameters; "
+        f"{optimizer_rate(network)}, batches of {network.batch_size}, {epochs}"
+    )
+
+
+def _reason(network: NeuralNetwork, stopper: EarlyStopping | None) -> str:
+    """Return why training ended, in a sentence without a full stop, and which weights were kept."""
+    reason = network.stop_reason or f"all {network.history.n_epochs} epochs are done"
+    if stopper is None or stopper.best_epoch in (0, network.history.n_epochs):
+        return reason
+    return f"{reason}; the weights of epoch {stopper.best_epoch} are kept"
+
+
+def _default_folder(options: TrainOptions) -> Path:
+    name = Path(options.source).name.split(".")[0] or "run"
+    stem = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    number, folder = 1, stem
+    while folder.exists():
+        number += 1
+        folder = stem.with_name(f"{stem.name}-{number}")
+    return folder
+
+
+def _checksum(options: TrainOptions) -> str | None:
+    """Return the SHA-256 of the source file; None for a data set of the catalogue, whose files have their own."""
+    path = Path(options.source)
+    if not path.is_absolute():
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelFileError(f"The data file '{path}' cannot be read: {error.strerror or error}.") from error
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"chainrule": version("chainrule"), "python": platform.python_version(), "numpy": np.__version__}
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
+    """Return metrics as JSON can hold them."""
+    return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _say_nothing(_: str) -> None:
+    pass

@@ -1,0 +1,89 @@
+"""Using a trained model on the rows of a file, or of a data set that has a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.data import catalog
+from chainrule.data.dataset import Dataset
+from chainrule.data.parts import Table
+from chainrule.data.reader import read_table
+from chainrule.errors import DataError, nearest_name
+from chainrule.model import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["evaluate_source", "predict_source"]
+
+
+def predict_source(model: Model, source: str | Path) -> pd.DataFrame:
+    """Return a frame with a ``prediction`` for each row, and a column ``probability_<class>`` for each class.
+
+    ``source`` is a file, with or without the column to predict, or a name in the catalogue: its test part, if any.
+    """
+    import pandas as pd
+
+    inputs, _ = _read(model, source)
+    outputs = model.outputs(inputs)
+    columns: dict[str, Any] = {"prediction": model.target.decode(outputs)}
+    if model.target.classes:
+        both = np.hstack([1 - outputs, outputs]) if model.target.task == "binary" else outputs
+        names = model.notes.get("label_names") or [str(label) for label in model.target.classes]
+        columns |= {f"probability_{name}": both[:, place] for place, name in enumerate(names)}
+    elif outputs.shape[1] > 1:
+        columns = {f"prediction_{place + 1}": outputs[:, place] for place in range(outputs.shape[1])}
+    return pd.DataFrame(columns)
+
+
+def evaluate_source(model: Model, source: str | Path) -> dict[str, float]:
+    """Return the metrics of a model on a file that has the column to predict, or on a data set's test part."""
+    inputs, y = _read(model, source)
+    if y is None:
+        name = model.target_name or "y"
+        columns = [str(column) for column in getattr(inputs, "columns", ())]
+        raise DataError(
+            f"{source} has no column {name!r} with the true values to compare with.{nearest_name(name, columns)}"
+        )
+    return model.evaluate(inputs, y)
+
+
+def _read(model: Model, source: str | Path) -> tuple[Any, Any]:
+    """Return what the model takes, and the true targets where they are there."""
+    if isinstance(source, str) and source in catalog.names():
+        opened = catalog.get(source).load()
+        part = opened.train if opened.test is None else opened.test
+        if isinstance(part, Table):
+            return _from_frame(model, part.frame, str(source))
+        if part.y is None or part.target is None:
+            return part.X, None
+        y = part.target.class_array()[part.y] if part.target.classes else part.y
+        return _checked_width(model, part.X, source), y
+    return _from_frame(model, read_table(source), Path(source).name)
+
+
+def _from_frame(model: Model, frame: pd.DataFrame, name: str) -> tuple[Any, Any]:
+    target = model.target_name or "y"
+    y: Any = None
+    if target in frame.columns:
+        if frame[target].notna().all():
+            y = frame[target].to_numpy()
+        elif frame[target].notna().any():
+            _, y = Table(frame, target, name).split_target()  # names the rows where it is missing
+        frame = frame.drop(columns=target)
+    if model.table is not None:
+        return frame, y
+    return _checked_width(model, Dataset(frame).X, name), y
+
+
+def _checked_width(model: Model, X: Any, source: str | Path) -> Any:
+    """Return the inputs of a model that takes arrays; refuse another number of columns."""
+    if model.table is not None:
+        raise DataError(f"{source} is no table, and this model takes one with its columns by name.")
+    wanted = model.network.stack.input_shape()[0]
+    if X.shape[1] != wanted:
+        raise DataError(f"{source} has {X.shape[1]} columns of inputs, and this model takes {wanted}.")
+    return X

@@ -15,7 +15,8 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed  ## train a network on handwritten digits, and write its report (light: no PyTorch)
-	@$(BIN)/chainrule train digits --hidden 128,64 --early-stopping --seed 0 --out runs/demo
+	@$(BIN)/chainrule train digits --hidden 256,128 --dropout 0.3 --label-smoothing 0.05 \
+		--schedule cosine --epochs 100 --validation-size 0.1 --seed 0 --out runs/demo
 	@echo "The report is runs/demo/report.html"
 
 # Many BLAS threads on a busy machine collapse, and the same bits need the same number of threads: tests and

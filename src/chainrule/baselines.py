@@ -87,7 +87,8 @@ def _logistic(training: Dataset, X: Inputs, n_classes: int) -> Array:
         model.fit(training.X, training.y, sample_weight=training.sample_weight)
     probabilities = np.zeros((X.shape[0], n_classes))
     probabilities[:, model.classes_] = model.predict_proba(X)
-    return probabilities
+    # Of float32 inputs they sum to 1 in float32 only.
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
 def _rows_to_fit(training: Dataset, target: Target, seed: int) -> Array | None:

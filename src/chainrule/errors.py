@@ -41,7 +41,7 @@ class NotBuiltError(ChainruleError, RuntimeError):
 
 
 class DivergenceError(ChainruleError, ArithmeticError):
-    """Training met a number that is not finite; the network holds its last finite weights."""
+    """Training met a number that is not finite; the network holds the weights of its last whole epoch."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

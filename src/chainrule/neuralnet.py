@@ -126,6 +126,11 @@ class NeuralNetwork:
         self.history = History()
         self.stop_reason: str | None = None
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # joblib hands read-only arrays to its workers
+        self.optimizer.state = {name: array.copy() for name, array in self.optimizer.state.items()}
+
     # The network as a function -----------------------------------------------------------------------------------
 
     @property
@@ -220,7 +225,7 @@ class NeuralNetwork:
         Raises
         ------
         DivergenceError
-            When the loss is no longer a finite number; the network then holds its last finite weights.
+            When the loss is no longer a finite number; the network then holds the weights of its last whole epoch.
         """
         return self._train(self._open_fit(dataset, y, validation, callbacks))
 

@@ -205,7 +205,7 @@ def _classes(data: ReportData) -> str:
     rows = [
         [
             _cell(data.class_names[code], "th"),
-            *(_cell(_number(float(rate[code])), css="number") for rate in rates[:3]),
+            *(_cell(_number(float(rate[code]), ".3f"), css="number") for rate in rates[:3]),
             _cell(f"{rates[3][code]:,}", css="number"),
         ]
         for code in codes
@@ -222,16 +222,16 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [
             _cell(column["name"], "th"),
+            _cell(_treatment(column), css="wide"),
             _cell(column.get("kind", "")),
             _cell(f"{column.get('missing', 0):,}", css="number"),
-            _cell(_treatment(column), css="wide"),
             _cell(f"{len(column.get('outputs', ())):,}", css="number"),
         ]
         for column in columns[:MOST_COLUMNS_LISTED]
     ]
     if not rows:
         return ""
-    header = [("column", ""), ("kind", ""), ("missing", "number"), ("what was done", ""), ("inputs", "number")]
+    header = [("column", ""), ("what was done", ""), ("kind", ""), ("missing", "number"), ("inputs", "number")]
     left = len(columns) - len(rows)
     more = f"<p>And {left:,} more columns.</p>" if left else ""
     return f"<p>All of it was learnt from the training rows only.</p>{_table(header, rows)}{more}"
@@ -283,7 +283,7 @@ def _escape(text: object) -> str:
     return html.escape(str(text).encode("utf-8", "replace").decode())
 
 
-def _number(value: float) -> str:
+def _number(value: float, form: str = ".4g") -> str:
     if not math.isfinite(value):
         return "–"
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:{form}}"

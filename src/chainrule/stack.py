@@ -258,6 +258,8 @@ class LayerStack:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        for layer in self.layers:  # joblib hands read-only arrays to its workers
+            layer.state = {name: array.copy() for name, array in layer.state.items()}
         self._bind_vector()
 
 

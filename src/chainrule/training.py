@@ -62,7 +62,7 @@ def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, rec
     Raises
     ------
     DivergenceError
-        As soon as the loss of a batch is not finite; the stack then holds its last finite weights.
+        As soon as the loss of a batch is not finite; the stack then holds the weights of its last whole epoch.
     """
     callbacks = run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
     started: list[Callback] = []
@@ -85,8 +85,7 @@ def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, rec
                 callback.on_epoch_end(run)
     except DivergenceError as error:
         run.stop(str(error))
-        if not all(np.isfinite(array).all() for array in run.session.read_weights().values()):
-            run.session.write_weights(finite_weights)
+        run.session.write_weights(finite_weights)  # those since then led to numbers that overflow
         raise
     finally:
         for callback in started:
@@ -145,7 +144,7 @@ def _copy_weights(run: TrainingRun, finite_weights: dict[str, Array]) -> dict[st
         raise DivergenceError(
             f"Training stopped: the last update of epoch {run.epoch} made a parameter that is not finite, at learning "
             f"rate {run.learning_rate:g}. Try a smaller learning rate, clip_norm=1, or standardised inputs; the "
-            "network holds the weights it had one epoch earlier."
+            "network holds the weights of the last epoch before."
         )
     return run.session.read_weights()
 

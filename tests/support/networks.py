@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chainrule.data import Dataset
-from chainrule.history import History
 from chainrule.layers import Layer
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["bits_of", "class_rows", "history_without_seconds", "network_of", "one_column", "regression_rows"]
+__all__ = ["bits_of", "class_rows", "history_without_seconds", "network_of", "regression_rows"]
 
 
 def network_of(*layers: Layer, **settings: Any) -> NeuralNetwork:
@@ -47,8 +45,3 @@ def bits_of(network: NeuralNetwork) -> dict[str, bytes]:
 def history_without_seconds(network: NeuralNetwork) -> dict[str, list[float | None]]:
     """What must be the same in two runs; how long they took is not."""
     return {name: values for name, values in network.history.to_dict().items() if name != "seconds"}
-
-
-def one_column(history: History, path: str | Path = "loss") -> list[float]:
-    """Return one quantity of a history."""
-    return history[str(path)]

@@ -1,4 +1,4 @@
-"""The command ``chainrule``. Heavy libraries are imported by the commands that need them, so that help comes at once."""
+"""The command ``chainrule``. Each command imports the heavy libraries that it needs, so that help comes at once."""
 
 from __future__ import annotations
 

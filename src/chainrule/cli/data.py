@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,9 +32,10 @@ def list_sets() -> None:
     from chainrule.cli.show import console
     from chainrule.data import catalog
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in ("name", "task", "rows", "columns", "where", "title"):
-        table.add_column(heading, justify="right" if heading in ("rows", "columns") else "left")
+        justify: Literal["left", "right"] = "right" if heading in ("rows", "columns") else "left"
+        table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
     for name in catalog.names():
         one = catalog.get(name)
         table.add_row(name, one.task, f"{one.rows:,}", f"{one.columns:,}", _place(one), one.title)

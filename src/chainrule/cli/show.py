@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "metrics_table", "say", "shown_number"]
 
+WIDTH_ELSEWHERE = 200
+
 
 def console() -> Console:
-    """Return a console on the standard output; lines that are not on a terminal are never broken."""
+    """Return a console on the standard output; where that is no terminal, lines are as long as they are."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    width = None if sys.stdout.isatty() else WIDTH_ELSEWHERE
+    return Console(file=sys.stdout, highlight=False, width=width, soft_wrap=width is not None)
 
 
 def say(sentence: str) -> None:
@@ -35,11 +38,13 @@ def shown_number(value: float) -> str:
 
 
 def metrics_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
-    """Print metrics, one row each, and one column for each of the methods; the first method stands out."""
+    """Print metrics under a title, one row each, with one column for each method; the first stands out."""
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title_style="bold"
+    )
     table.add_column("")
     for place, name in enumerate(columns):
         table.add_column(name, justify="right", style="bold" if place == 0 else "")

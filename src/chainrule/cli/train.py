@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -19,92 +19,87 @@ _DATA, _NETWORK, _TRAINING = "The data", "The network", "The training"
 _STOPPING, _RESULT = "Early stopping", "The result"
 
 
-def _option(panel: str, *names: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002
-    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False)
+def _option(panel: str, *names: str, help: str, metavar: str | None = None) -> Any:
+    """Describe an option; defaults that say something are shown, switches and absent numbers are not."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar)
 
 
 def train(
     source: Annotated[
         str, typer.Argument(help="A file (CSV, TSV, Parquet, NPZ) or a name from 'chainrule data list'.")
     ],
-    target: Annotated[Optional[str], _option(_DATA, "--target", "-t", help="The column to predict.")] = None,
+    target: Annotated[str | None, _option(_DATA, "--target", "-t", help="The column to predict.")] = None,
     task: Annotated[
-        Optional[str], _option(_DATA, "--task", help="binary, multiclass or regression; found from the target.")
+        str | None, _option(_DATA, "--task", help="binary, multiclass or regression; found from the target.")
     ] = None,
     categorical: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         _option(_DATA, "--categorical", help="A column of numbers that are codes; may be repeated."),
     ] = None,
-    drop: Annotated[
-        Optional[list[str]], _option(_DATA, "--drop", help="A column to leave out; may be repeated.")
-    ] = None,
+    drop: Annotated[list[str] | None, _option(_DATA, "--drop", help="A column to leave out; may be repeated.")] = None,
     test_size: Annotated[
-        Optional[float],
-        _option(_DATA, "--test-size", help="Share (or number) of rows to test with [0.2]; 0 for none."),
+        float | None,
+        _option(_DATA, "--test-size", help="Share (or number) of rows to test with: 0.2 if not said, 0 for none."),
     ] = None,
     validation_size: Annotated[
-        Optional[float],
-        _option(_DATA, "--validation-size", help="Share of the other rows to validate with [0.2 if it stops early]."),
+        float | None,
+        _option(_DATA, "--validation-size", help="Share of the other rows to validate with: 0.2 if it stops early."),
     ] = None,
     split: Annotated[str, _option(_DATA, "--split", help="auto (by class or group), random, or time.")] = "auto",
     hidden: Annotated[
-        str, _option(_NETWORK, "--hidden", metavar="UNITS", help="Units of the hidden layers [64,32]; 'none' for none.")
+        str, _option(_NETWORK, "--hidden", metavar="UNITS", help="Units of the hidden layers; 'none' for none.")
     ] = "64,32",
     activation: Annotated[
-        str, _option(_NETWORK, "--activation", "-a", help="Of the hidden layers: relu, tanh, gelu, ... [relu]")
+        str, _option(_NETWORK, "--activation", "-a", help="Of the hidden layers: relu, tanh, gelu, ...")
     ] = "relu",
-    dropout: Annotated[float, _option(_NETWORK, "--dropout", help="Share of units to drop [0].")] = 0.0,
+    dropout: Annotated[float, _option(_NETWORK, "--dropout", help="Share of units to drop.")] = 0.0,
     batch_norm: Annotated[bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer.")] = False,
-    loss: Annotated[Optional[str], _option(_NETWORK, "--loss", help="mean_squared_error, huber, ...")] = None,
-    dtype: Annotated[str, _option(_NETWORK, "--dtype", help="float32 or float64 [float32].")] = "float32",
+    loss: Annotated[str | None, _option(_NETWORK, "--loss", help="mean_squared_error, huber, ...")] = None,
+    dtype: Annotated[str, _option(_NETWORK, "--dtype", help="float32 or float64.")] = "float32",
     epochs: Annotated[
-        Optional[int],
-        _option(_TRAINING, "--epochs", "-e", help="Times to go through the rows [100, or fewer if it stops early]."),
+        int | None,
+        _option(_TRAINING, "--epochs", "-e", help="Times to go through the rows: 100, or fewer if it stops early."),
     ] = None,
     batch_size: Annotated[
-        Optional[int], _option(_TRAINING, "--batch-size", "-b", help="Rows a step [32 to 256, by the number of rows].")
+        int | None, _option(_TRAINING, "--batch-size", "-b", help="Rows a step: 32 to 256, by the number of rows.")
     ] = None,
-    optimizer: Annotated[str, _option(_TRAINING, "--optimizer", help="adam, sgd, lbfgs, rprop, ... [adam]")] = "adam",
+    optimizer: Annotated[str, _option(_TRAINING, "--optimizer", help="adam, sgd, lbfgs, rprop, ...")] = "adam",
     learning_rate: Annotated[
-        Optional[float], _option(_TRAINING, "--lr", "--learning-rate", help="The learning rate [the optimizer's own].")
+        float | None,
+        _option(_TRAINING, "--lr", "--learning-rate", help="The learning rate; each optimizer has its own."),
     ] = None,
-    momentum: Annotated[Optional[float], _option(_TRAINING, "--momentum", help="Momentum, where there is any.")] = None,
+    momentum: Annotated[float | None, _option(_TRAINING, "--momentum", help="Momentum, where there is any.")] = None,
     schedule: Annotated[
-        Optional[str], _option(_TRAINING, "--schedule", help="cosine, step, exponential, one_cycle, ... [constant]")
+        str | None,
+        _option(_TRAINING, "--schedule", help="Of the rate: cosine, step, exponential, one_cycle, ..."),
     ] = None,
-    l1: Annotated[float, _option(_TRAINING, "--l1", help="Penalty on the sum of |weights| [0].")] = 0.0,
-    l2: Annotated[float, _option(_TRAINING, "--l2", help="Penalty on half the sum of squared weights [0].")] = 0.0,
+    l1: Annotated[float, _option(_TRAINING, "--l1", help="Penalty on the sum of |weights|.")] = 0.0,
+    l2: Annotated[float, _option(_TRAINING, "--l2", help="Penalty on half the sum of squared weights.")] = 0.0,
     label_smoothing: Annotated[
-        float, _option(_TRAINING, "--label-smoothing", help="Share of each label spread over all classes [0].")
+        float, _option(_TRAINING, "--label-smoothing", help="Share of each label spread over all classes.")
     ] = 0.0,
-    clip_norm: Annotated[
-        Optional[float], _option(_TRAINING, "--clip-norm", help="Bound for a gradient's norm.")
-    ] = None,
+    clip_norm: Annotated[float | None, _option(_TRAINING, "--clip-norm", help="Bound for a gradient's norm.")] = None,
     max_norm: Annotated[
-        Optional[float], _option(_TRAINING, "--max-norm", help="Bound for the norm of the weights into a unit.")
+        float | None, _option(_TRAINING, "--max-norm", help="Bound for the norm of the weights into a unit.")
     ] = None,
     class_weight: Annotated[
-        Optional[str], _option(_TRAINING, "--class-weight", help="'balanced': rare classes count as much as others.")
+        str | None, _option(_TRAINING, "--class-weight", help="'balanced': rare classes count as much as others.")
     ] = None,
-    seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The source of all randomness [0].")] = 0,
+    seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The source of all randomness.")] = 0,
     early_stopping: Annotated[
-        Optional[bool],
+        bool | None,
         _option(
             _STOPPING,
             "--early-stopping/--no-early-stopping",
-            help="Stop when validation no longer gets better [on, unless --epochs is given].",
+            help="Stop when validation no longer gets better (on, unless --epochs is given).",
         ),
     ] = None,
-    patience: Annotated[int, _option(_STOPPING, "--patience", help="Epochs without a new best to wait for [10].")] = 10,
-    min_delta: Annotated[
-        float, _option(_STOPPING, "--min-delta", help="How much better a new best must be [0].")
-    ] = 0.0,
-    min_epochs: Annotated[int, _option(_STOPPING, "--min-epochs", help="Never stop before so many epochs [0].")] = 0,
-    monitor: Annotated[Optional[str], _option(_STOPPING, "--monitor", help="What to watch [validation_loss].")] = None,
-    out: Annotated[Optional[Path], _option(_RESULT, "--out", "-o", help="The run folder [runs/SOURCE-TIME].")] = None,
-    checkpoint_every: Annotated[
-        int, _option(_RESULT, "--checkpoint-every", help="Epochs between checkpoints [5].")
-    ] = 5,
+    patience: Annotated[int, _option(_STOPPING, "--patience", help="Epochs without a new best to wait for.")] = 10,
+    min_delta: Annotated[float, _option(_STOPPING, "--min-delta", help="How much better a new best must be.")] = 0.0,
+    min_epochs: Annotated[int, _option(_STOPPING, "--min-epochs", help="Never stop before so many epochs.")] = 0,
+    monitor: Annotated[str | None, _option(_STOPPING, "--monitor", help="What to watch; the validation loss.")] = None,
+    out: Annotated[Path | None, _option(_RESULT, "--out", "-o", help="The run folder; runs/SOURCE-TIME.")] = None,
+    checkpoint_every: Annotated[int, _option(_RESULT, "--checkpoint-every", help="Epochs between checkpoints.")] = 5,
     show_code: Annotated[
         bool, _option(_RESULT, "--show-code", help="Print the Python that does the same, and train nothing.")
     ] = False,
@@ -123,14 +118,14 @@ def train(
     from chainrule.runs import TrainOptions, code_for_training, train_run
 
     options = TrainOptions(
-        source=source, target=target, task=task, hidden=read_hidden(hidden), activation=activation,
+        source=source, target=target, task=cast("Any", task), hidden=read_hidden(hidden), activation=activation,
         dropout=dropout, batch_normalization=batch_norm, optimizer=optimizer, learning_rate=learning_rate,
         momentum=momentum, schedule=schedule, epochs=epochs, batch_size=batch_size, l1=l1, l2=l2,
         label_smoothing=label_smoothing, clip_norm=clip_norm, max_norm=max_norm, class_weight=class_weight,
         loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta, min_epochs=min_epochs,
-        monitor=monitor, test_size=test_size, validation_size=validation_size, split=split,  # type: ignore[arg-type]
+        monitor=monitor, test_size=test_size, validation_size=validation_size, split=cast("Any", split),
         categorical=tuple(categorical or ()), drop=tuple(drop or ()), checkpoint_every=checkpoint_every,
-        dtype=dtype, seed=seed, out=out,  # type: ignore[arg-type]
+        dtype=cast("Any", dtype), seed=seed, out=out,
     )  # fmt: skip
     if show_code:
         print(code_for_training(options), end="")
@@ -176,7 +171,7 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     with _waiting() as wait:
 
         def announce(sentence: str) -> None:
-            wait(sentence) if sentence.startswith("Fitting") else say(sentence)
+            (wait if sentence.startswith("Fitting") else say)(sentence)
 
         result = go([ProgressBar()], announce)
     rows = "test rows" if result.data.has_test_part else "training rows, for want of others"
@@ -186,9 +181,7 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     for baseline in result.baselines:
         if baseline.note:
             say(f"Note: {baseline.note}.")
-    say(
-        f"Trained for {result.history.n_epochs} epochs in {result.seconds:.1f} s. It ended because {result.stop_reason}."
-    )
+    say(f"Trained for {result.history.n_epochs} epochs in {result.seconds:.1f} s: {result.stop_reason}.")
     console().print(f"The run is in [bold]{result.folder}[/bold]; look at {result.folder / 'report.html'}")
     say(f"Use it: chainrule predict {result.folder} NEW_ROWS.csv -o predictions.csv")
 
@@ -198,6 +191,11 @@ def _waiting() -> Iterator[Callable[[str], None]]:
     """Give a function that shows a sentence with a spinner, on a terminal, until the end of the block."""
     from rich.console import Console
 
+    stderr = Console(stderr=True)
     with contextlib.ExitStack() as stack:
-        stderr = Console(stderr=True)
-        yield lambda sentence: stack.enter_context(stderr.status(sentence)) and None if stderr.is_terminal else None
+
+        def wait(sentence: str) -> None:
+            if stderr.is_terminal:
+                stack.enter_context(stderr.status(sentence))
+
+        yield wait

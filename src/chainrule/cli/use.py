@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ _SHOW_CODE = typer.Option("--show-code", help="Print the Python that does the sa
 def predict(
     run: Annotated[Path, _RUN],
     file: Annotated[str, typer.Argument(help="A file with the columns that were trained on, or a data set's name.")],
-    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="The CSV file to write.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The CSV file to write.")] = None,
     show_code: Annotated[bool, _SHOW_CODE] = False,
 ) -> None:
     """Predict the target of each row of a file; for classes with their probabilities.

@@ -40,7 +40,8 @@ class TrainingPlan:
 def check_bound(name: str, value: float | None) -> None:
     """Raise InvalidInputError unless a bound on a norm is a number above 0, or None."""
     given: Any = value  # a file may give anything
-    if given is not None and not (isinstance(given, int | float | np.number) and given > 0):
+    known = isinstance(given, int | float | np.number) and not isinstance(given, bool)
+    if given is not None and not (known and given > 0):
         raise InvalidInputError(f"{name} is {value!r}; it must be a number above 0, or None.")
 
 

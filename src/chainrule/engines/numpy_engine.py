@@ -170,5 +170,5 @@ class NumpySession:
                 break
         return DivergenceError(
             f"Training stopped: {place} is not finite at learning rate {learning_rate:g}. Try a smaller learning rate, "
-            "clip_norm=1, or standardised inputs; the network holds its last finite weights."
+            "clip_norm=1, or standardised inputs; the network holds the weights of its last whole epoch."
         )

@@ -40,10 +40,18 @@ class LossFunction(ABC):
     def evaluate(self, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
         """Return the loss and write its derivative, for arrays that are already checked.
 
-        ``row_weights`` sum to 1. This is what training calls; the built-in losses do it in one pass.
+        The result is ``sum row_weights_i l_i``; the weights sum to 1, or, in a mini-batch of weighted rows, nearly so.
+        This is what training calls; the built-in losses do it in one pass. A user's own loss is asked for the mean,
+        without weights where all are equal, so that one written as ``loss(y_true, y_pred)`` will do.
         """
-        derivative[...] = self.derivative(y_true, y_pred, row_weights)
-        return self.loss(y_true, y_pred, row_weights)
+        total = float(row_weights.sum())
+        if total == 0:
+            derivative.fill(0)
+            return 0.0
+        weights = () if row_weights.min() == row_weights.max() else (row_weights / total,)
+        derivative[...] = self.derivative(y_true, y_pred, *weights)
+        derivative *= derivative.dtype.type(total)
+        return total * self.loss(y_true, y_pred, *weights)
 
     def evaluate_logits(self, y_true: Array, logits: Array, row_weights: Array, derivative: Array) -> float:
         """Return the loss of ``fuses_with`` applied to ``logits`` and write the derivative by the logits."""

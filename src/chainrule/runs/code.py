@@ -22,7 +22,7 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     schedule = settings.get("schedule")
     pieces = ["build_network", "Model", "ProgressBar", *(["EarlyStopping"] if options.stops_early else [])]
     lines = [
-        f"from chainrule import {', '.join(sorted(pieces, key=str.lower))}",
+        f"from chainrule import {', '.join(sorted(pieces))}",
         "from chainrule.runs import prepare_data",
     ]
     if schedule is not None:

@@ -36,9 +36,8 @@ Announce = Callable[[str], None]
 class RunInterrupted(KeyboardInterrupt):
     """A run was interrupted, and waits in ``folder`` to be resumed."""
 
-    def __init__(self, folder: Path, epochs: int) -> None:
-        done = f"after {epochs} whole epochs" if epochs != 1 else "after 1 whole epoch"
-        super().__init__(f"Interrupted {done}; go on with: chainrule resume {folder}")
+    def __init__(self, folder: Path, epoch: int) -> None:
+        super().__init__(f"Interrupted in epoch {epoch}, and saved; go on with: chainrule resume {folder}")
         self.folder = folder
 
 
@@ -141,7 +140,7 @@ class _Run:
             pass
         self.record["status"] = "interrupted"
         self.folder.write_record(self.record)
-        raise RunInterrupted(self.folder.path, end.epochs)
+        raise RunInterrupted(self.folder.path, end.epochs + 1)
 
     def _train(self, network: NeuralNetwork | None, callbacks: list[Callback]) -> NeuralNetwork:
         training, validation = self.data.training, self.data.validation
@@ -203,10 +202,11 @@ class _Run:
                 "seed": str(self.options.seed),
                 "started": str(self.record["started"]),
                 **{name: str(version) for name, version in self.record["versions"].items()},
-                **{"note": one.note for one in result.baselines if one.note},
+                **{f"note on {one.name}": one.note for one in result.baselines if one.note},
             },
             code=code_for_training(self.options, data),
             summary=summarize(network.stack, network.optimizer, network.batch_size),
+            target=data.target_name or "value",
         )
 
 

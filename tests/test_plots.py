@@ -1,0 +1,293 @@
+"""The pictures: what they draw is what they were given, with no display, no warning and nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+import io
+import subprocess
+import sys
+import weakref
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chainrule.activations import ACTIVATIONS
+from chainrule.errors import InvalidInputError
+from chainrule.history import History
+from chainrule.plots import (
+    figure_as_inline_svg,
+    figure_as_png,
+    figure_as_svg,
+    metric_names,
+    plot_activation,
+    plot_comparison,
+    plot_confusion_matrix,
+    plot_decision_boundary,
+    plot_history,
+    plot_loss,
+    plot_metric,
+    plot_predicted_against_true,
+    plot_rate_search,
+    plot_residuals,
+)
+from chainrule.plots.canvas import new_figure
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def history() -> History:
+    return History(
+        {
+            "epoch": [1, 2, 3, 4],
+            "loss": [1.0, 0.5, 0.2, 0.1],
+            "accuracy": [0.5, 0.7, 0.9, 1.0],
+            "validation_loss": [1.1, 0.6, 0.4, 0.5],
+            "validation_accuracy": [0.4, 0.6, 0.8, 0.7],
+            "learning_rate": [0.1, 0.1, 0.1, 0.1],
+            "seconds": [0.1, 0.1, 0.1, 0.1],
+        }
+    )
+
+
+def legend_texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def random_points(n: int, outputs: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(n, outputs))
+    return truth, truth + 0.1 * rng.normal(size=(n, outputs))
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_the_loss_is_drawn_as_recorded_with_its_lowest_epoch_marked(history: History, log: bool) -> None:
+    ax = plot_loss(history, log=log)
+    training, validation, best = ax.get_lines()
+    np.testing.assert_array_equal(training.get_xydata().T, [history["epoch"], history["loss"]])
+    np.testing.assert_array_equal(validation.get_xydata().T, [history["epoch"], history["validation_loss"]])
+    np.testing.assert_array_equal(best.get_xydata(), [[3, 0.4]])
+    assert ax.get_yscale() == ("log" if log else "linear")
+    assert legend_texts(ax) == ["training", "validation", "lowest: 0.4 in epoch 3"]
+    assert ax.get_xlabel() == "epoch"
+    figure_as_png(ax.figure)
+
+
+def test_without_validation_the_lowest_training_loss_is_marked() -> None:
+    ax = plot_loss(History({"loss": [0.5, 0.2, 0.3]}))
+    assert [line.get_xydata().tolist() for line in ax.get_lines()][1] == [[2, 0.2]]
+
+
+def test_one_epoch_zeros_and_gaps_can_be_drawn() -> None:
+    for losses in ([0.5], [0.5, 0.0, NAN, 0.25], [0.0]):
+        history = History({"loss": losses, "validation_loss": losses})
+        figure_as_png(plot_history(history))
+
+
+def test_a_negative_loss_has_no_log_axis() -> None:
+    history = History({"loss": [0.5, -0.2]})
+    with pytest.raises(InvalidInputError, match="log=False"):
+        plot_loss(history, log=True)
+    assert [ax.get_yscale() for ax in plot_history(history).axes] == ["linear"]
+    assert plot_comparison({"one": history}).get_yscale() == "linear"
+
+
+def test_a_metric_is_drawn_as_recorded(history: History) -> None:
+    training, validation = plot_metric(history, "accuracy").get_lines()
+    assert training.get_ydata().tolist() == history["accuracy"]
+    assert validation.get_ydata().tolist() == history["validation_accuracy"]
+    with pytest.raises(InvalidInputError, match="Did you mean 'accuracy'"):
+        plot_metric(history, "acuracy")
+    with pytest.raises(InvalidInputError, match="no number"):
+        plot_metric(History({"loss": [1.0], "r2": [NAN]}), "r2")
+
+
+def test_a_history_is_drawn_on_linear_and_log_axes_with_every_metric(history: History) -> None:
+    assert metric_names(history) == ("accuracy",)
+    figure = plot_history(history)
+    assert [(ax.get_yscale(), ax.get_ylabel()) for ax in figure.axes] == [
+        ("linear", "loss"),
+        ("log", "loss (log axis)"),
+        ("linear", "accuracy"),
+    ]
+
+
+def test_a_comparison_has_a_line_a_run_whatever_their_names(history: History) -> None:
+    names = ["_hidden", r"$\frac", "two\nlines"]
+    ax = plot_comparison(dict.fromkeys(names, history), "validation_loss")
+    assert [line.get_ydata().tolist() for line in ax.get_lines()] == 3 * [history["validation_loss"]]
+    assert legend_texts(ax) == [" _hidden", r"$\frac", "two lines"]
+    figure_as_svg(ax.figure)
+    with pytest.raises(InvalidInputError, match="history 'a' has no 'los'"):
+        plot_comparison({"a": history}, "los")
+    with pytest.raises(InvalidInputError, match="no history"):
+        plot_comparison({})
+
+
+def test_a_confusion_matrix_shows_counts_and_shares() -> None:
+    names = ["cat", "$dog", "_eel"]
+    ax = plot_confusion_matrix([0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 1], names)
+    assert [text.get_text() for text in ax.texts] == ["3", "1", "0", "0", "2", "0", "0", "0", "0"]
+    np.testing.assert_array_equal(ax.images[0].get_array(), [[0.75, 0.25, 0], [0, 1, 0], [0, 0, 0]])
+    assert [text.get_text() for text in ax.get_xticklabels()] == names
+    figure_as_svg(ax.figure)
+
+
+def test_a_confusion_matrix_reads_network_outputs() -> None:
+    binary = plot_confusion_matrix([0, 1, 1], np.array([[0.2], [0.9], [0.4]]), ["no", "yes"])
+    assert [text.get_text() for text in binary.texts] == ["1", "0", "1", "1"]
+    many = plot_confusion_matrix([2, 1], np.array([[0.1, 0.2, 0.7], [0.1, 0.6, 0.3]]), ["a", "b", "c"])
+    assert np.trace(many.images[0].get_array()) == 2
+
+
+@pytest.mark.parametrize(("truth", "guess"), [([0, 1], [0, 3]), ([-1, 0], [0, 1]), (["a"], ["b"]), ([0], [0, 1])])
+def test_a_confusion_matrix_refuses_what_are_no_codes_of_its_classes(truth, guess) -> None:
+    with pytest.raises(InvalidInputError):
+        plot_confusion_matrix(truth, guess, ["a", "b"])
+
+
+@pytest.mark.parametrize("n", [2, 20, 60])
+def test_confusion_matrices_of_any_size_can_be_drawn(n: int) -> None:
+    codes = np.arange(n)
+    ax = plot_confusion_matrix(codes, codes, [f"a long name for class {i}" for i in codes])
+    assert len(ax.texts) == (4 if n == 2 else n if n == 20 else 0)
+    figure_as_png(ax.figure)
+
+
+def test_predictions_are_points_around_the_diagonal() -> None:
+    truth, guess = random_points(300)
+    ax = plot_predicted_against_true(truth[:, 0], guess, name="price in $")
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), np.hstack([truth, guess]))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("true price in $", "predicted price in $")
+    assert ax.get_xlim() == ax.get_ylim()
+    assert not ax.collections[0].get_rasterized()
+
+
+def test_residuals_are_true_minus_predicted_without_what_is_not_finite() -> None:
+    ax = plot_residuals(np.array([1.0, 2.0, 3.0]), np.array([1.5, 1.0, np.inf]))
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), [[1.5, -0.5], [1.0, 1.0]])
+
+
+def test_many_points_become_an_image_and_crowds_a_density() -> None:
+    assert plot_residuals(*random_points(2_001)).collections[0].get_rasterized()
+    hexagons = plot_predicted_against_true(*random_points(6_000)).collections[0]
+    assert hexagons.get_array().sum() == 6_000
+
+
+def test_several_outputs_have_a_colour_each() -> None:
+    ax = plot_predicted_against_true(*random_points(50, 2))
+    assert legend_texts(ax) == ["output 1", "output 2"]
+    assert len(ax.collections) == 2
+
+
+def test_predictions_of_one_value_or_none_can_be_drawn() -> None:
+    for values in (np.zeros(3), np.zeros(0), np.full(2, NAN)):
+        figure_as_png(plot_predicted_against_true(values, values).figure)
+        figure_as_png(plot_residuals(values, values).figure)
+
+
+def test_predictions_of_another_shape_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="shape"):
+        plot_residuals(np.zeros(3), np.zeros((3, 2)))
+
+
+def test_a_decision_boundary_lies_where_two_classes_are_even() -> None:
+    X = np.array([[-1.0, 0.0], [1.0, 1.0], [-0.5, -1.0], [0.5, 0.0]])
+    ax = plot_decision_boundary(lambda p: 1 / (1 + np.exp(-5 * p[:, :1])), X, [0, 1, 0, 1], names=["left", "_right"])
+    line = np.concatenate([path.vertices for path in ax.collections[0].get_paths()])
+    np.testing.assert_allclose(line[:, 0], 0, atol=0.01)
+    assert legend_texts(ax) == ["left", " _right"]
+    blue, red = ax.images[0].get_array()[0, [0, -1]]
+    assert blue[2] > blue[0]
+    assert red[0] > red[2]
+    figure_as_png(ax.figure)
+
+
+@pytest.mark.parametrize(
+    "predict",
+    [
+        lambda p: np.eye(4)[(p[:, 0] > 0) + 2 * (p[:, 1] > 0)],
+        lambda p: (p[:, 0] > 0) + 2 * (p[:, 1] > 0),
+        lambda p: np.stack([-p[:, 0], p[:, 0], p[:, 1], -p[:, 1]], axis=1),
+        lambda p: np.zeros(len(p)),
+    ],
+    ids=["probabilities", "codes", "scores", "one class only"],
+)
+def test_a_decision_boundary_takes_any_kind_of_prediction(predict) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    y = (X[:, 0] > 0) + 2 * (X[:, 1] > 0)
+    figure_as_png(plot_decision_boundary(predict, X, y).figure)
+
+
+def test_a_decision_boundary_needs_two_inputs_and_one_code_a_row() -> None:
+    with pytest.raises(InvalidInputError, match="2 inputs"):
+        plot_decision_boundary(lambda p: p, np.zeros((3, 3)), [0, 1, 0])
+    with pytest.raises(InvalidInputError, match="one class code"):
+        plot_decision_boundary(lambda p: p, np.zeros((3, 2)), [0, 1])
+    with pytest.raises(InvalidInputError, match="not finite"):
+        plot_decision_boundary(lambda p: np.full(len(p), NAN), np.zeros((2, 2)), [0, 1])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS.names())
+def test_every_activation_can_be_drawn(name: str) -> None:
+    ax = plot_activation(name)
+    *_, f, slope = ax.get_lines()
+    z, values = f.get_xydata().T
+    away_from_kinks = np.abs(z[:, None] - [-3, 0, 3]).min(axis=1) > 0.02
+    np.testing.assert_allclose(np.gradient(values, z)[away_from_kinks], slope.get_ydata()[away_from_kinks], atol=2e-3)
+
+
+def test_a_rate_search_shows_its_suggestion() -> None:
+    search = SimpleNamespace(rates=(1e-4, 1e-3, 1e-2, 1e-1), losses=(1.0, 0.9, 0.5, 3.0), suggestion=1e-2)
+    ax = plot_rate_search(search)
+    assert ax.get_lines()[0].get_ydata().tolist() == list(search.losses)
+    assert ax.get_lines()[1].get_xdata() == [0.01, 0.01]
+    assert ax.get_xscale() == "log"
+    figure_as_png(ax.figure)
+
+
+def test_pictures_go_into_the_axes_that_are_given(history: History) -> None:
+    ax = new_figure(4, 3).add_subplot()
+    assert plot_loss(history, ax=ax) is ax
+    assert plot_confusion_matrix([0], [0], ["a"], ax=ax) is ax
+
+
+def test_svg_is_the_same_every_time_and_names_no_other_place(history: History) -> None:
+    first, second = (figure_as_svg(plot_history(history)) for _ in range(2))
+    assert first == second
+    assert "<dc:date>" not in first
+    inline = figure_as_inline_svg(plot_history(history), "a-", "#000000")
+    assert "http" not in inline
+    assert 'id="a-' in inline
+    assert "url(#a-" in inline
+
+
+def test_png_has_the_size_asked_for() -> None:
+    with Image.open(io.BytesIO(figure_as_png(new_figure(4, 2), dpi=50))) as image:
+        assert image.size == (200, 100)
+
+
+def test_letters_that_the_font_lacks_are_no_warning(history: History) -> None:
+    assert "日本語" in figure_as_svg(plot_comparison({"日本語": history}).figure)
+
+
+def test_figures_go_when_they_are_let_go(history: History) -> None:
+    ax = plot_loss(history)
+    figure_as_svg(ax.figure)
+    figure = weakref.ref(ax.figure)
+    del ax
+    gc.collect()
+    assert figure() is None
+
+
+def test_pyplot_is_never_loaded_and_matplotlib_only_when_drawing() -> None:
+    program = (
+        "import sys, chainrule.plots, chainrule.report\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "from chainrule.history import History\n"
+        "chainrule.plots.figure_as_svg(chainrule.plots.plot_history(History({'loss': [2.0, 1.0]})))\n"
+        "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

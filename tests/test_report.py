@@ -1,0 +1,220 @@
+"""The report: whole, safe whatever the data are called, asking no other place for anything, the same every time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chainrule.history import History
+from chainrule.report import ReportData, render_report, write_report
+
+HOSTILE = '<script>alert("1")</script>'
+VOID = {"meta", "br"}
+
+
+@pytest.fixture
+def classes() -> ReportData:
+    history = History(
+        {
+            "epoch": [1, 2, 3],
+            "loss": [1.0, 0.5, 0.2],
+            "accuracy": [0.5, 0.7, 0.9],
+            "validation_loss": [1.1, 0.6, 0.4],
+            "validation_accuracy": [0.4, 0.6, 0.8],
+        }
+    )
+    return ReportData(
+        title="a set of pets",
+        task="multiclass",
+        class_names=("cat", "dog", "eel"),
+        history=history,
+        measured={"accuracy": 0.75, "log_loss": 0.5},
+        baselines={"majority": {"accuracy": 0.5, "log_loss": 1.0}, "logistic": {"accuracy": 0.7, "log_loss": 0.4}},
+        y_true=np.array([0, 0, 1, 1]),
+        outputs=np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.9, 0.0], [0.2, 0.5, 0.3]]),
+        columns=[
+            {"name": "age", "kind": "number", "missing": 2, "outputs": ["age", "age (missing)"]}
+            | {"fill": 3.5, "center": 4.0, "scale": 2.0},
+            {"name": "weight", "kind": "number", "missing": 0, "outputs": ["weight"]}
+            | {"fill": 1.0, "center": 0.0, "scale": 1.0},
+            {"name": "town", "kind": "category", "missing": 0, "outputs": list("abc"), "categories": ["x", "y", "z"]},
+            {"name": "born", "kind": "date", "missing": 0, "outputs": ["born year", "born days"]},
+            {"name": "id", "kind": "dropped", "missing": 0, "outputs": [], "reason": "every row has a different value"},
+        ],
+        facts={"training rows": "1,078", "seed": "0"},
+        code='network.fit(dataset, "a<b")',
+        summary="1 DenseLayer  (rows, 3)",
+    )
+
+
+@pytest.fixture
+def numbers(classes: ReportData) -> ReportData:
+    truth = np.linspace(0, 10, 50)
+    return replace(
+        classes,
+        task="regression",
+        class_names=(),
+        measured={"r2": 0.5},
+        baselines={"ridge": {"r2": 0.6}},
+        y_true=truth,
+        outputs=truth[:, None] + 0.5,
+        target="price",
+    )
+
+
+class _Nesting(HTMLParser):
+    """Checks that every tag is closed in its turn, and collects tags, ids and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        self.words.append(data)
+
+
+def read(page: str) -> tuple[str, _Nesting]:
+    nesting = _Nesting(page)
+    return re.sub(r"\s+", " ", " ".join(nesting.words)), nesting
+
+
+def test_a_report_of_classes_has_all_its_parts(classes: ReportData) -> None:
+    text, page = read(render_report(classes))
+    for part in ("a set of pets", "0.75", "The best simple model, logistic, has 0.7.", "1,078", "On the test rows"):
+        assert part in text
+    for part in ("precision", "recall", "network.fit(dataset, \"a<b\")", "1 DenseLayer (rows, 3)"):  # fmt: skip
+        assert part in text
+    assert page.tags.count("svg") == 4  # loss, loss on a log axis, accuracy, confusion matrix
+    assert len(page.ids) == len(set(page.ids))
+    assert "does not beat" not in text
+
+
+def test_a_report_of_numbers_has_its_pictures_and_owns_up_to_defeat(numbers: ReportData) -> None:
+    text, page = read(render_report(numbers))
+    assert "The best simple model, ridge, has 0.6. The network does not beat it." in text
+    assert "predicted price" in text
+    assert "residual" in text
+    assert page.tags.count("svg") == 5
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_the_best_of_every_metric_is_marked(classes: ReportData) -> None:
+    page = render_report(replace(classes, measured={**classes.measured, "home_made": 9.0}))
+    assert re.findall(r'class="number best">★ ([\d.]+)<', page) == ["0.75", "0.4"]
+
+
+def test_every_column_says_what_was_done_to_it(classes: ReportData) -> None:
+    text, _ = read(render_report(classes))
+    assert "missing values became 3.5, and an input says where; (x − 4) / 2" in text
+    for part in ("kept as it is", "0/1 inputs for x, y, z", "days since 1970", "left out: every row has a different"):
+        assert part in text
+
+
+def test_classes_without_rows_have_no_rates(classes: ReportData) -> None:
+    row = re.search(r"<tr><th>eel</th>(.*?)</tr>", render_report(classes))
+    assert row is not None
+    assert re.findall(r">([^<]+)</td>", row.group(1)) == ["–", "–", "–", "0"]
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_names_from_the_data_are_only_ever_text(kind: str, request: pytest.FixtureRequest) -> None:
+    data: ReportData = request.getfixturevalue(kind)
+    evil = replace(
+        data,
+        title=HOSTILE,
+        class_names=tuple(f"{i}{HOSTILE}$" for i in data.class_names),
+        measured={**data.measured, HOSTILE: 1.0},
+        baselines={HOSTILE: {"accuracy": 0.1, "r2": 0.9}},
+        columns=[{"name": HOSTILE, "kind": "category", "missing": 0, "outputs": [], "categories": [HOSTILE]}],
+        facts={HOSTILE: HOSTILE},
+        code=f"</pre>{HOSTILE}",
+        summary=HOSTILE,
+        target=HOSTILE,
+        history=History({**data.history, HOSTILE: [1.0, 2.0, 3.0]}),
+    )
+    page = render_report(evil)
+    _, nesting = read(page)
+    assert "script" not in nesting.tags
+    assert "<script" not in page.lower()
+    assert "$title" not in page
+
+
+def test_a_dollar_sign_and_a_lone_surrogate_are_harmless(classes: ReportData, tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", replace(classes, title="$body \ud800", class_names=("$x_", "\ud800", "\0")))
+    assert "$body ?" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_the_page_asks_no_other_place_for_anything(kind: str, request: pytest.FixtureRequest) -> None:
+    page = render_report(request.getfixturevalue(kind))
+    assert re.findall(r"https?:|//\w", page) == []
+    links = re.findall(r"(?:src|href|url|@import)\s*[=(]\s*[\"']?([^\"')\s]+)", page)
+    assert [link for link in links if not link.startswith(("#picture", "data:"))] == []
+    assert "default-src 'none'" in page
+
+
+def test_the_same_run_gives_the_same_bytes_whatever_the_settings(numbers: ReportData) -> None:
+    import matplotlib as mpl
+
+    many = replace(numbers, y_true=np.linspace(0, 1, 2_500), outputs=np.linspace(0, 1, 2_500) ** 2)
+    page = render_report(many)
+    assert "data:image/png;base64," in page
+    with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "lines.linewidth": 9}):
+        assert render_report(many) == page
+    assert len(page) < 300_000
+
+
+def test_an_empty_run_still_has_a_report(classes: ReportData) -> None:
+    nothing = replace(
+        classes,
+        history=History(),
+        measured={},
+        baselines={},
+        y_true=np.zeros(0, int),
+        outputs=np.zeros((0, 3)),
+        columns=[],
+        facts={},
+        code="",
+        summary="",
+    )
+    text, page = read(render_report(nothing))
+    assert "No epoch was finished." in text
+    assert "svg" not in page.tags
+    assert "What was done" not in text
+
+
+def test_a_number_that_is_none_is_never_the_best(classes: ReportData) -> None:
+    text, _ = read(render_report(replace(classes, measured={"accuracy": float("nan")})))
+    assert "– accuracy" in text
+    assert "The network does not beat it." in text
+
+
+def test_the_report_is_written_whole(classes: ReportData, tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "report.html"
+    write_report(path, classes)
+    assert path.read_text(encoding="utf-8") == render_report(classes)
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # one pip at a time in one environment
-.PHONY: help demo test test-all bench lint clean
+.PHONY: help demo test test-all bench lint docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,8 +45,12 @@ lint: $(VENV)/.installed-dev  ## style, formatting and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+docs: $(VENV)/.installed-docs  ## build the documentation: docs/_build/html/index.html
+	@$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+	@echo "The documentation is docs/_build/html/index.html"
+
 clean:  ## remove the environment, the caches and what was built (runs/ stays)
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. Each stamp is written when its step has succeeded, so a broken download is tried again.
@@ -65,4 +69,9 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "Installing chainrule with its test tools, PyTorch among them (a few minutes) ..."
 	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-docs: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing chainrule with what the documentation is built with (about a minute) ..."
+	@$(PIP) install -c constraints.txt -e '.[docs]'
 	@touch $(VENV)/.installed $@

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from support.networks import network_of
 
 from chainrule.activations import SigmoidActivation
 from chainrule.data import Dataset, load_dataset
@@ -17,6 +16,7 @@ from chainrule.losses import BinaryCrossEntropy, MeanSquaredError
 from chainrule.metrics import accuracy
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD
+from support.networks import network_of
 
 ROWS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
@@ -67,7 +67,12 @@ def test_sigmoid_output_is_logistic_regression() -> None:
     X = rng.normal(size=(100, 3))
     y = (X @ [1.0, -2.0, 0.5] + rng.normal(size=100) > 0).astype(int)
     network = network_of(
-        DenseLayer(1, (3,)), SigmoidActivation(), optimizer="lbfgs", epochs=100, loss=BinaryCrossEntropy, dtype="float64"
+        DenseLayer(1, (3,)),
+        SigmoidActivation(),
+        optimizer="lbfgs",
+        epochs=100,
+        loss=BinaryCrossEntropy,
+        dtype="float64",
     ).fit(X, y)
     reference = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(X, y)
     layer: Any = network.layers[0]

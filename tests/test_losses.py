@@ -231,19 +231,44 @@ def test_a_users_own_loss_must_return_elements() -> None:
         own.loss([1.0, 2.0], [1.0, 3.0])
 
 
-def test_a_users_own_class_needs_only_two_methods() -> None:
-    class Own(LossFunction):
-        def loss(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-            return float(np.average(((y_pred - y_true) ** 2).mean(axis=1), weights=sample_weight))
+class Own(LossFunction):
+    """The squared error as a user would write it."""
 
-        def derivative(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
-            return np.asarray(2 * (y_pred - y_true) * np.reshape(sample_weight, (-1, 1)) / y_true.shape[1])
+    def loss(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+        return float(np.average(((y_pred - y_true) ** 2).mean(axis=1), weights=sample_weight))
 
+    def derivative(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
+        weights = np.full(len(y_true), 1 / len(y_true)) if sample_weight is None else sample_weight
+        return np.asarray(2 * (y_pred - y_true) * np.reshape(weights, (-1, 1)) / y_true.shape[1])
+
+
+class OwnWithoutWeights(LossFunction):
+    """As the lecture notes have it: two arguments."""
+
+    def loss(self, y_true: Array, y_pred: Array) -> float:  # type: ignore[override]
+        return float(np.mean((y_pred - y_true) ** 2))
+
+    def derivative(self, y_true: Array, y_pred: Array) -> Array:  # type: ignore[override]
+        return np.asarray(2 * (y_pred - y_true) / y_true.size)
+
+
+@pytest.mark.parametrize("own", [Own, OwnWithoutWeights])
+def test_a_users_own_class_needs_only_two_methods(own: type[LossFunction]) -> None:
     y, p, _ = batch("values", 3, np.float64)
     derivative, weights = np.empty_like(p), np.full(16, 1 / 16)
-    assert Own().evaluate(y, p, weights, derivative) == pytest.approx(MeanSquaredError().loss(y, p))
+    assert own().evaluate(y, p, weights, derivative) == pytest.approx(MeanSquaredError().loss(y, p))
     np.testing.assert_allclose(derivative, MeanSquaredError().derivative(y, p))
-    assert isinstance(LOSSES.create(Own), Own)
+    assert isinstance(LOSSES.create(own), own)
+
+
+def test_a_users_own_class_is_weighted_as_the_built_in_losses_are() -> None:
+    y, p, _ = batch("values", 3, np.float64)
+    weights = np.random.default_rng(0).uniform(0, 1, 16)
+    mine, theirs = np.empty_like(p), np.empty_like(p)
+    assert Own().evaluate(y, p, weights, mine) == pytest.approx(MeanSquaredError().evaluate(y, p, weights, theirs))
+    np.testing.assert_allclose(mine, theirs)
+    assert Own().evaluate(y, p, np.zeros(16), mine) == 0
+    assert not mine.any()
 
 
 def test_settings_that_cannot_work_are_refused() -> None:

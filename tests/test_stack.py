@@ -13,7 +13,6 @@ import joblib
 import numpy as np
 import pytest
 from scipy import sparse
-from support.networks import bits_of, class_rows, network_of
 
 from chainrule.activations import PReLUActivation, ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
 from chainrule.errors import InvalidInputError, NotBuiltError
@@ -30,6 +29,7 @@ from chainrule.layers import (
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, MeanSquaredError
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.stack import ROWS_A_CHUNK, LayerStack
+from support.networks import bits_of, class_rows, network_of
 
 DATA = class_rows(96, 6)
 
@@ -164,7 +164,7 @@ def test_the_head_is_fused_only_where_loss_and_activation_belong_together() -> N
     assert softmax.stack.split_head(BinaryCrossEntropy()).n_body_layers == 1
 
 
-# Inference ---------------------------------------------------------------------------------------------------------
+# Inference ----------------------------------------------------------------------------------------
 
 
 def snapshot(network: NeuralNetwork) -> bytes:
@@ -220,7 +220,7 @@ def test_images_become_rows_and_can_be_kept_as_images() -> None:
     np.testing.assert_array_equal(flat.predict(images), kept.predict(images))
 
 
-# Errors ------------------------------------------------------------------------------------------------------------
+# Errors -------------------------------------------------------------------------------------------
 
 used = DenseLayer(2, (3,))
 MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {

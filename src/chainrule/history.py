@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from chainrule.errors import InvalidInputError
 
 __all__ = ["History"]
+
+_INFINITIES = ("inf", "-inf")
 
 
 class History(Mapping[str, list[float]]):
@@ -26,6 +31,21 @@ class History(Mapping[str, list[float]]):
         self._columns: dict[str, list[float]] = {
             name: [math.nan if value is None else value for value in values] for name, values in (columns or {}).items()
         }
+
+    @classmethod
+    def from_dict(cls, given: Any) -> Self:
+        """Return what :meth:`to_dict` described; raise InvalidInputError for anything else."""
+        columns = {} if given is None else given
+        if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
+            raise InvalidInputError("A history is a list of numbers for each quantity.")
+        numbers = [value for values in columns.values() for value in values if value not in (None, *_INFINITIES)]
+        if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
+            raise InvalidInputError("A history holds something that is no number.")
+        if len({len(values) for values in columns.values()}) > 1:
+            raise InvalidInputError("The quantities of a history have different numbers of epochs.")
+        return cls(
+            {name: [None if value is None else float(value) for value in values] for name, values in columns.items()}
+        )
 
     def __getitem__(self, name: str) -> list[float]:
         return self._columns[name]
@@ -65,6 +85,10 @@ class History(Mapping[str, list[float]]):
         ]
         return "\n".join(lines) + "\n"
 
-    def to_dict(self) -> dict[str, list[float | None]]:
-        """Return a plain dictionary of lists, with None for NaN, as JSON wants it; the constructor takes it back."""
-        return {name: [None if math.isnan(v) else v for v in values] for name, values in self._columns.items()}
+    def to_dict(self) -> dict[str, list[float | str | None]]:
+        """Return lists that JSON can hold, by name; NaN is None there, and infinity a word. See :meth:`from_dict`."""
+        return {name: [_as_json(value) for value in values] for name, values in self._columns.items()}
+
+
+def _as_json(value: float) -> float | str | None:
+    return value if math.isfinite(value) else None if math.isnan(value) else str(value)

@@ -140,9 +140,9 @@ class Model:
         if not isinstance(metadata.get("target"), dict):
             raise ModelFileError(f"'{path}' holds a bare network; read it with NeuralNetwork.load.")
         network = NeuralNetwork.from_description(metadata.get("network"), arrays, custom_objects)
-        network.history = History(metadata.get("history"))
         table, scaling = metadata.get("table"), metadata.get("scaling")
         try:
+            network.history = History.from_dict(metadata.get("history"))
             return cls(
                 network,
                 Target.from_dict(metadata["target"]),

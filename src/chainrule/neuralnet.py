@@ -113,6 +113,7 @@ class NeuralNetwork:
         if not 0 <= label_smoothing < 1:
             raise InvalidInputError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1.")
         self.epochs, self.batch_size, self.verbose = int(epochs), int(batch_size), verbose
+        _check_class_weight(class_weight)
         for name, bound in (("clip_norm", clip_norm), ("max_norm", max_norm)):
             check_bound(name, bound)
         self.optimizer = own_optimizer(optimizer, learning_rate=learning_rate, momentum=momentum)
@@ -310,7 +311,10 @@ class NeuralNetwork:
         """
         metadata, arrays = read_model_file(path, "model")
         network = cls.from_description(metadata.get("network"), arrays, custom_objects)
-        network.history = History(metadata.get("history"))
+        try:
+            network.history = History.from_dict(metadata.get("history"))
+        except (InvalidInputError, OverflowError) as error:
+            raise ModelFileError(f"'{path}' is damaged: {error}") from error
         return network
 
     def describe(self) -> dict[str, Any]:
@@ -349,11 +353,23 @@ class NeuralNetwork:
                 if isinstance(error, ModelFileError)
                 else ModelFileError(f"The file is damaged: its settings make no network ({error}).")
             ) from error
+        for name, array in arrays.items():
+            if array.dtype != network.stack.dtype:
+                raise ModelFileError(f"The file is damaged: '{name}' is {array.dtype}, not {network.stack.dtype}.")
         for layer in layers:
             network.add(layer)
         network.stack.build(input_shape)
         network.stack.write_arrays(arrays)
         return network
+
+
+def _check_class_weight(given: Any) -> None:
+    if given is None or (isinstance(given, str) and given == "balanced"):
+        return
+    if not isinstance(given, Mapping) or not all(isinstance(w, int | float | np.number) for w in given.values()):
+        raise InvalidInputError(
+            f"class_weight is {given!r}; give 'balanced', a mapping from labels to numbers, or None."
+        )
 
 
 def _as_sequence(metric: Any) -> Sequence[MetricLike]:

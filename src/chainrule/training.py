@@ -12,6 +12,7 @@ batches (:func:`capture`) and put back (:func:`restore`), so a resumed run makes
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.data.batches import ArrayBatches, Batch
-from chainrule.errors import DivergenceError
+from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.history import History
 from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer
@@ -187,22 +188,22 @@ def restore(run: TrainingRun, record: EpochRecord, values: dict[str, Any], array
     def part(prefix: str) -> dict[str, Array]:
         return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
-    for name in (
-        "epoch",
-        "batch",
-        "first_epoch",
-        "last_epoch",
-        "rate_factor",
-        "learning_rate",
-        "seconds",
-        "stop_reason",
-    ):
-        setattr(run, name, values[name])
-    run.history = History(values["history"])
+    for name in ("epoch", "batch", "first_epoch", "last_epoch"):
+        setattr(run, name, operator.index(values[name]))
+    for name in ("rate_factor", "learning_rate", "seconds"):
+        setattr(run, name, float(values[name]))
+    run.stop_reason = None if values["stop_reason"] is None else str(values["stop_reason"])
+    run.history = History.from_dict(values["history"])
     run.session.write_weights(part("weights/"))
     run.session.write_state(part("session/"))
-    record.n_recorded = values["n_recorded"]
+    record.n_recorded = operator.index(values["n_recorded"])
     record.arrays = {name: array.copy() for name, array in part("record/").items()}
+    if record.n_recorded and not (
+        0 < record.n_recorded <= record.n_rows
+        and {"predictions", "targets"} <= record.arrays.keys()
+        and all(len(array) == record.n_rows for array in record.arrays.values())
+    ):
+        raise InvalidInputError("the record of the epoch under way is not of these data")
     for layer, state in zip(run.stack.layers, values["layer_random_states"], strict=True):
         layer.rng.bit_generator.state = state
     run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)

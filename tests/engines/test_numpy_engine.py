@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
-from support.networks import bits_of, class_rows, network_of, regression_rows
 
 from chainrule import kernels
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
@@ -25,8 +24,9 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD, Adam, LevenbergMarquardt
 from chainrule.penalties import L2
 from chainrule.stack import LayerStack
+from support.networks import bits_of, network_of, regression_rows
 
-# Memory ------------------------------------------------------------------------------------------------------------
+# Memory -------------------------------------------------------------------------------------------
 
 
 def peak_of_steps(n_rows: int, batch_size: int) -> int:
@@ -68,7 +68,7 @@ def test_a_short_last_batch_trains_like_any_other() -> None:
     np.testing.assert_allclose(fitted.stack.vector.values, by_hand.stack.vector.values, rtol=1e-6)
 
 
-# Bounds ------------------------------------------------------------------------------------------------------------
+# Bounds -------------------------------------------------------------------------------------------
 
 
 def one_step(network: NeuralNetwork, data: Dataset, **plan: Any) -> tuple[np.ndarray, float]:
@@ -96,7 +96,9 @@ def test_clipping_shortens_the_gradient_and_keeps_its_direction() -> None:
 
 
 def test_max_norm_holds_every_unit() -> None:
-    network = network_of(DenseLayer(6, (5,)), ReLUActivation(), DenseLayer(1), max_norm=0.5, epochs=5, learning_rate=0.1)
+    network = network_of(
+        DenseLayer(6, (5,)), ReLUActivation(), DenseLayer(1), max_norm=0.5, epochs=5, learning_rate=0.1
+    )
     network.fit(regression_rows())
     for layer in (network.layers[0], network.layers[2]):
         norms = np.linalg.norm(layer.parameter_views["weights"], axis=0)
@@ -111,20 +113,28 @@ def test_a_bound_must_be_positive(setting: str, value: Any) -> None:
         NeuralNetwork(**{setting: value})
 
 
-# Numbers that run away ---------------------------------------------------------------------------------------------
+# Numbers that run away ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layers", [[], [BatchNormalizationLayer]])
-@pytest.mark.parametrize(("rate", "momentum"), [(1e6, 0.9), (1e30, 0.0), (50.0, 0.0)])
+@pytest.mark.parametrize(
+    ("layers", "rate", "momentum"),
+    [
+        ([], 1e6, 0.9),
+        ([], 1e30, 0),
+        ([], 50.0, 0),
+        ([BatchNormalizationLayer], 1e6, 0.9),
+        ([BatchNormalizationLayer], 1e30, 0),
+    ],
+)
 def test_divergence_names_place_and_rate_and_gives_back_good_weights(
     layers: list[type[Layer]], rate: float, momentum: float
 ) -> None:
     data = regression_rows()
-    network = network_of(DenseLayer(8, (5,)), *(cls() for cls in layers), ReLUActivation(), DenseLayer(8), DenseLayer(1))
+    network = network_of(
+        DenseLayer(8, (5,)), *(cls() for cls in layers), ReLUActivation(), DenseLayer(8), DenseLayer(1)
+    )
     network.optimizer = SGD(rate, momentum)
     network.epochs = 50
-    if layers and rate == 50:
-        pytest.skip("batch normalisation holds it")
     with pytest.raises(DivergenceError, match=rf"not finite at learning rate {rate:g}".replace("+", r"\+")) as caught:
         network.fit(data)
     assert network.stop_reason == str(caught.value)
@@ -179,7 +189,7 @@ def test_weights_made_infinite_by_the_last_step_are_found() -> None:
     assert np.isfinite(network.stack.vector.values).all()
 
 
-# Sparse rows -------------------------------------------------------------------------------------------------------
+# Sparse rows --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layers", [(), (DropoutLayer(0.0),)])
@@ -200,11 +210,11 @@ def test_csr_rows_train_like_dense_ones(layers: tuple[Layer, ...]) -> None:
     assert sparse.issparse(csr.layers[0].input)
 
 
-# Methods that ask for the objective ----------------------------------------------------------------------------------
+# Methods that ask for the objective ---------------------------------------------------------------
 
 
 def test_residuals_and_jacobian_are_those_of_the_loss() -> None:
-    """r.r is the mean squared error, 2 J'r its gradient, and J the derivative of r, weights and two outputs included."""
+    """r.r is the loss, 2 J'r its gradient, and J the derivative of r, with sample weights and two outputs."""
     rng = np.random.default_rng(0)
     stack = LayerStack([DenseLayer(4, (3,)), TanhActivation(), DenseLayer(2)], dtype=np.float64, seed=0)
     batch = Batch(rng.normal(size=(9, 3)), rng.normal(size=(9, 2)), rng.uniform(0.5, 2, 9))

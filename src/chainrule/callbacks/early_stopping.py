@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -102,12 +103,14 @@ class EarlyStopping(Callback):
     def write_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`read_state` returned."""
         rest = dict(state)
-        self.best_value, self.best_epoch = rest.pop("best_value"), rest.pop("best_epoch")
+        best_value = rest.pop("best_value")
+        self.best_value = None if best_value is None else float(best_value)
+        self.best_epoch = operator.index(rest.pop("best_epoch"))
         self._best_weights = rest
 
     def _is_new_best(self, value: float, lower_is_better: bool) -> bool:
         if self.best_value is None:
-            return not math.isnan(value)
+            return math.isfinite(value)
         gain = self.best_value - value if lower_is_better else value - self.best_value
         needed = self.min_delta * abs(self.best_value) if self.relative else self.min_delta
         return gain > needed

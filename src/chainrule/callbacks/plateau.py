@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -44,6 +46,8 @@ class ReduceOnPlateau(Callback):
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Count the epochs without a new best and lower the rate when they are too many."""
         value = run.history.last(self._monitor)
+        if self._best is None and not math.isfinite(value):
+            return
         sign = 1 if run.lower_is_better(self._monitor) else -1
         if self._best is None or sign * (self._best - value) > self.min_delta:
             self._best, self._waited = value, 0
@@ -59,4 +63,5 @@ class ReduceOnPlateau(Callback):
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`read_state` returned."""
-        self._best, self._waited = state["best"], state["waited"]
+        self._best = None if state["best"] is None else float(state["best"])
+        self._waited = operator.index(state["waited"])

@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["EpochPrinter", "ProgressBar", "describe_epoch"]
 
 SECONDS_BETWEEN_LINES = 5.0
+NARROW = 130  # columns of a terminal
 
 
-def describe_epoch(run: TrainingRun) -> str:
-    """Return the newest line of the history in words: ``loss 0.1234, validation_loss 0.2345, accuracy 0.9``."""
+def describe_epoch(run: TrainingRun, *, brief: bool = False) -> str:
+    """Return the newest line of the history in words: ``loss 0.1234, validation_loss 0.2345, accuracy 0.9``.
+
+    ``brief`` says it with the validation rows only, where there are any.
+    """
     shown = [name for name in run.history if name.removeprefix("validation_") in _quantities(run)]
+    if brief and run.has_validation:
+        shown = [name for name in shown if name.startswith("validation_")]
     return ", ".join(f"{name} {run.history.last(name):.4g}" for name in shown)
 
 
@@ -52,6 +58,7 @@ class ProgressBar(Callback):
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = 0.0
+        self._is_narrow = False
 
     def on_fit_start(self, run: TrainingRun) -> None:
         """Show the bar."""
@@ -61,13 +68,16 @@ class ProgressBar(Callback):
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
+        console = Console(file=stream)
+        self._is_narrow = console.width < NARROW
         self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[last]}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(),
-            console=Console(file=stream),
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[last]}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=10 if self._is_narrow else 30),
+            TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            console=console,
         )
         total = (run.last_epoch - run.first_epoch) * run.n_batches
         done = (run.epoch - run.first_epoch) * run.n_batches + run.batch
@@ -84,7 +94,7 @@ class ProgressBar(Callback):
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Show the epoch's numbers."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, epoch=run.epoch, numbers=describe_epoch(run))
+            self._progress.update(self._task, epoch=run.epoch, numbers=describe_epoch(run, brief=self._is_narrow))
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES or run.epoch == run.last_epoch:
             self._print_line(run)
 

@@ -58,7 +58,7 @@ def train(
     dtype: Annotated[str, _option(_NETWORK, "--dtype", help="float32 or float64.")] = "float32",
     epochs: Annotated[
         int | None,
-        _option(_TRAINING, "--epochs", "-e", help="Times to go through the rows: 100, or fewer if it stops early."),
+        _option(_TRAINING, "--epochs", "-e", help="Times to go through the rows: 100 or more, until it stops early."),
     ] = None,
     batch_size: Annotated[
         int | None, _option(_TRAINING, "--batch-size", "-b", help="Rows a step: 32 to 256, by the number of rows.")
@@ -94,7 +94,9 @@ def train(
             help="Stop when validation no longer gets better (on, unless --epochs is given).",
         ),
     ] = None,
-    patience: Annotated[int, _option(_STOPPING, "--patience", help="Epochs without a new best to wait for.")] = 10,
+    patience: Annotated[
+        int | None, _option(_STOPPING, "--patience", help="Epochs to wait for a new best: 10, up to 50 for small data.")
+    ] = None,
     min_delta: Annotated[float, _option(_STOPPING, "--min-delta", help="How much better a new best must be.")] = 0.0,
     min_epochs: Annotated[int, _option(_STOPPING, "--min-epochs", help="Never stop before so many epochs.")] = 0,
     monitor: Annotated[str | None, _option(_STOPPING, "--monitor", help="What to watch; the validation loss.")] = None,

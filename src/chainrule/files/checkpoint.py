@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -68,7 +69,7 @@ class Checkpoint(Callback):
         """Save the epoch, and the best one."""
         value = run.history.last(self._monitor)
         sign = 1 if run.lower_is_better(self._monitor) else -1
-        is_best = self._best_value is None or sign * (self._best_value - value) > 0
+        is_best = math.isfinite(value) and (self._best_value is None or sign * (self._best_value - value) > 0)
         if is_best:
             self._best_value = value
         if self.best_path is not None and is_best:
@@ -87,7 +88,7 @@ class Checkpoint(Callback):
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`read_state` returned."""
-        self._best_value = state["best_value"]
+        self._best_value = None if state["best_value"] is None else float(state["best_value"])
 
     def _save(self, run: TrainingRun, path: str | Path) -> None:
         training, arrays = run.capture()

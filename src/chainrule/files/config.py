@@ -74,7 +74,7 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[A
     try:
         return cls(**{key: _build_value(value, custom_objects) for key, value in settings.items()})
     except (TypeError, ValueError, OverflowError) as error:
-        raise ModelFileError(f"The file describes a {kind} '{name}' that cannot be made: {error}") from error
+        raise ModelFileError(f"The file describes a {kind} '{name}' that cannot be made: {str(error)[:200]}") from error
 
 
 def _describe_value(value: Any, owner: Any) -> Any:

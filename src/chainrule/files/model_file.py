@@ -20,6 +20,7 @@ from chainrule.types import Array
 __all__ = ["FORMAT_VERSION", "read_model_file", "write_model_file"]
 
 FORMAT_VERSION = 1
+MOST_LEVELS = 50
 _KEY = "chainrule"
 
 
@@ -36,6 +37,21 @@ def write_model_file(path: str | Path, kind: str, metadata: dict[str, Any], arra
     write_atomically(path, save(contiguous, {_KEY: text}))
 
 
+def _check_depth(tree: Any) -> None:
+    """Raise ModelFileError for values inside values inside values ..., which no network needs."""
+    level = [tree]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise ModelFileError(f"its metadata is nested more than {MOST_LEVELS} levels deep")
+
+
 def read_model_file(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the metadata and the arrays of a file that :func:`write_model_file` wrote.
 
@@ -50,12 +66,11 @@ def read_model_file(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[s
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_KEY)
             if text is None:
-                raise ModelFileError(f"'{path}' is a safetensors file, but chainrule did not write it.")
+                raise ModelFileError("it is a safetensors file, but chainrule did not write it")
             metadata = json.loads(text)
+            _check_depth(metadata)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
-        if isinstance(error, ModelFileError):
-            raise
         raise ModelFileError(f"'{path}' is damaged or no {kind} file: {str(error)[:200]}") from error
     if not isinstance(metadata, dict):
         raise ModelFileError(f"'{path}' is damaged: its metadata is no JSON object.")

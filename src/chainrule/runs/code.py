@@ -30,7 +30,9 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     arguments = [_shown(options.source), *_given(options.data_settings())]
     lines += ["", *_call("data = prepare_data", arguments)]
     lines += _call("network = build_network", ["data.training.n_features", "data.target", *_given(settings)])
-    callbacks = [*([_early_stopping(options)] if options.stops_early else []), "ProgressBar()"]
+    stopping = options.early_stopping_settings(data.training.n_rows)
+    callbacks = [] if stopping is None else [f"EarlyStopping({', '.join(_given(stopping))})"]
+    callbacks.append("ProgressBar()")
     validation = ["validation=data.validation"] if data.validation is not None else []
     lines += _call("network.fit", ["data.training", *validation, f"callbacks=[{', '.join(callbacks)}]"])
     lines += [
@@ -85,12 +87,6 @@ def code_for_check(check: Check) -> str:
     lines += _call("network = build_network", [str(check.inputs), "target", *_given(check.network_settings())])
     lines.append("print(check_gradients(network, Dataset(X, y, target=target)))")
     return "\n".join(lines) + "\n"
-
-
-def _early_stopping(options: TrainOptions) -> str:
-    given = {"monitor": options.monitor, "patience": options.patience, "min_delta": options.min_delta or None}
-    given["min_epochs"] = options.min_epochs or None
-    return f"EarlyStopping({', '.join(_given({k: v for k, v in given.items() if v is not None}))})"
 
 
 def _given(settings: dict[str, Any]) -> list[str]:

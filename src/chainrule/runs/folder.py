@@ -69,7 +69,6 @@ class RunFolder:
     def claim(self, record: dict[str, Any]) -> None:
         """Make this the folder of a new run: the files of an earlier one go, and the record is written."""
         self.check_free()
-        is_new = not self.path.exists()
         try:
             for old in (self.checkpoint, self.model, self.report, self.history):
                 old.unlink(missing_ok=True)
@@ -78,9 +77,14 @@ class RunFolder:
         except OSError as error:
             raise InvalidInputError(f"Could not use the folder '{self.path}': {error.strerror or error}.") from error
         except InvalidInputError:
-            if is_new:
-                self.path.rmdir()
+            self.abandon()
             raise
+
+    def abandon(self) -> None:
+        """Take back a claim: remove the record, and the folder if nothing else is in it."""
+        self.record.unlink(missing_ok=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write the record, whole or not at all."""

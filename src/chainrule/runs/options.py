@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,11 @@ __all__ = ["SplitChoice", "TrainOptions"]
 
 SplitChoice = Literal["auto", "random", "time"]
 
-DEFAULT_EPOCHS = 100
+# Where early stopping decides, there is time for so many steps, but for no fewer and no more epochs than these.
+STEPS_TO_ALLOW, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 100, 1_000
+SHORTEST_PATIENCE = 10
+# Weights, gradients, two moments of Adam, and the last finite weights.
+COPIES_IN_TRAINING = 5
 # Small data need many small steps, large data few large ones: the size up to so many rows.
 BATCH_SIZES = ((2_000, 32), (10_000, 64), (50_000, 128))
 LARGEST_BATCH_SIZE = 256
@@ -53,14 +59,15 @@ class TrainOptions:
         How the weights move; a rate of None is the optimizer's own. A schedule goes by its name, with or without
         ``_decay``, and stretches over all epochs.
     epochs
-        How often to go through the rows; 100 if not said.
+        How often to go through the rows; if not said 100, and up to 1,000 of small data.
     batch_size
         Rows a step; if not said, from 32 for small data to 256 for large.
     l1, l2, label_smoothing, clip_norm, max_norm, class_weight, loss
         As in :class:`NeuralNetwork`; the loss follows from the target if not said.
     early_stopping, patience, min_delta, min_epochs, monitor
         Stop when the validation loss is no longer getting better, and keep the best weights. On when neither
-        ``early_stopping`` nor ``epochs`` is given: who says how many epochs gets so many.
+        ``early_stopping`` nor ``epochs`` is given: who says how many epochs gets so many. The patience is 10 epochs if
+        not said, and up to 50 for small data, whose epochs are short.
     test_size, validation_size
         Share of the rows to test with (if the source has no test part of its own), and share of the others to validate
         with; a number from 1 up counts rows. 0.2 each. Validation rows are held out for early stopping only, or when
@@ -99,7 +106,7 @@ class TrainOptions:
     class_weight: str | None = None
     loss: str | None = None
     early_stopping: bool | None = None
-    patience: int = 10
+    patience: int | None = None
     min_delta: float = 0.0
     min_epochs: int = 0
     monitor: str | None = None
@@ -114,14 +121,25 @@ class TrainOptions:
     out: str | Path | None = None
 
     @property
-    def n_epochs(self) -> int:
-        """The number of epochs, the most there can be with early stopping."""
-        return DEFAULT_EPOCHS if self.epochs is None else self.epochs
-
-    @property
     def stops_early(self) -> bool:
         """Whether early stopping is on."""
         return self.epochs is None if self.early_stopping is None else self.early_stopping
+
+    def n_epochs(self, n_rows: int) -> int:
+        """Return the number of epochs for so many training rows, the most there can be with early stopping."""
+        if self.epochs is not None:
+            return self.epochs
+        if not self.stops_early:
+            return FEWEST_EPOCHS
+        takes_all_rows = OPTIMIZERS.find(self.optimizer).full_batch
+        n_steps = 1 if takes_all_rows else -(-n_rows // self.rows_a_step(n_rows))
+        return min(max(STEPS_TO_ALLOW // n_steps, FEWEST_EPOCHS), MOST_EPOCHS)
+
+    def rows_a_step(self, n_rows: int) -> int:
+        """Return the batch size for so many training rows."""
+        if self.batch_size is not None:
+            return max(self.batch_size, 1)
+        return next((size for most_rows, size in BATCH_SIZES if n_rows <= most_rows), LARGEST_BATCH_SIZE)
 
     def resolved(self) -> TrainOptions:
         """Return the options with the seed drawn and the file's full path, so that they mean the same tomorrow."""
@@ -145,8 +163,11 @@ class TrainOptions:
             raise InvalidInputError(f"checkpoint_every is {self.checkpoint_every}; it must be at least 1.")
         if self.loss is not None:
             LOSSES.find(self.loss)
-        self.early_stopping_callback()
-        trial = dataclasses.replace(self, loss=None, label_smoothing=0.0)
+        EarlyStopping(**(self.early_stopping_settings(1) or {}))
+        if any(units < 1 for units in self.hidden):
+            raise InvalidInputError(f"The hidden layers are {self.hidden}; each needs at least 1 unit.")
+        hidden = (1,) if self.hidden else ()
+        trial = dataclasses.replace(self, hidden=hidden, loss=None, label_smoothing=0.0, class_weight=None)
         trial.build_network(1, 1, Target("regression"))
         NeuralNetwork(label_smoothing=self.label_smoothing)
 
@@ -177,9 +198,9 @@ class TrainOptions:
             "optimizer": self.optimizer,
             "learning_rate": self.learning_rate,
             "momentum": self.momentum,
-            "schedule": self.schedule_piece(),
-            "epochs": self.n_epochs,
-            "batch_size": self.batch_size if self.batch_size is not None else _batch_size(n_rows),
+            "schedule": self.schedule_piece(n_rows),
+            "epochs": self.n_epochs(n_rows),
+            "batch_size": self.rows_a_step(n_rows) if self.batch_size is None else self.batch_size,
             # The root of the squared error would be in units of the standardised target.
             "metric": "r2" if target.task == "regression" else "accuracy",
             "l1": self.l1 or None,
@@ -194,22 +215,37 @@ class TrainOptions:
         return {name: value for name, value in given.items() if value is not None}
 
     def build_network(self, n_inputs: int, n_rows: int, target: Target) -> NeuralNetwork:
-        """Return the network that these options describe, ready to fit."""
+        """Return the network that these options describe, ready to fit; refuse one that no memory here can hold."""
+        widths = (n_inputs, *self.hidden, target.n_outputs)
+        needed = COPIES_IN_TRAINING * 4 * sum(a * b for a, b in itertools.pairwise(widths))
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if needed > memory:
+            raise InvalidInputError(
+                f"A network of {'-'.join(map(str, widths))} units takes {needed / 1e9:,.0f} GB in training, and this "
+                f"machine has {memory / 1e9:,.0f} GB; choose smaller hidden layers."
+            )
         return build_network(n_inputs, target, **self.network_settings(n_rows, target))
 
-    def schedule_piece(self) -> Schedule | None:
+    def schedule_piece(self, n_rows: int) -> Schedule | None:
         """Return the schedule over all epochs, if there is one."""
         if self.schedule is None:
             return None
         name = self.schedule.strip().lower().replace("-", "_")
         full = f"{name}_decay"
-        return SCHEDULES.create(full if full in SCHEDULES.names() else name, epochs=self.n_epochs)
+        return SCHEDULES.create(full if full in SCHEDULES.names() else name, epochs=self.n_epochs(n_rows))
 
-    def early_stopping_callback(self) -> EarlyStopping | None:
-        """Return the callback, if early stopping is on."""
+    def early_stopping_settings(self, n_rows: int) -> dict[str, Any] | None:
+        """Return the arguments of :class:`EarlyStopping`, those that say something only; None if it is off."""
         if not self.stops_early:
             return None
-        return EarlyStopping(self.monitor, self.patience, self.min_delta, min_epochs=self.min_epochs)
+        patience = max(SHORTEST_PATIENCE, self.n_epochs(n_rows) // 20 if self.epochs is None else 0)
+        given = {
+            "monitor": self.monitor,
+            "patience": patience if self.patience is None else self.patience,
+            "min_delta": self.min_delta or None,
+            "min_epochs": self.min_epochs or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as values that JSON can hold."""
@@ -242,10 +278,6 @@ class TrainOptions:
             raise InvalidInputError(
                 f"The loss {loss} does not suit a {target.task} target; take one of {', '.join((*suited, *others))}."
             )
-
-
-def _batch_size(n_rows: int) -> int:
-    return next((size for most_rows, size in BATCH_SIZES if n_rows <= most_rows), LARGEST_BATCH_SIZE)
 
 
 def optimizer_rate(network: NeuralNetwork) -> str:

@@ -83,11 +83,12 @@ class PreparedData:
         task = f"{len(self.target.classes)} classes" if self.target.classes else f"{goal}, a number"
         if self.target.classes and self.target_name:
             task += f" of {self.target_name}"
+        columns = f"{facts['columns']:,} column{'s' if facts['columns'] != 1 else ''}{inputs}"
         parts = [f"{facts['training_rows']:,} to train on"]
         if self.validation is not None:
             parts.append(f"{facts['validation_rows']:,} to validate")
         parts.append(f"{facts['test_rows']:,} to test" if self.has_test_part else "none kept aside to test")
-        return f"{self.name}: {facts['rows']:,} rows, {facts['columns']:,} columns{inputs}; {task}; {', '.join(parts)}"
+        return f"{self.name}: {facts['rows']:,} rows, {columns}; {task}; {', '.join(parts)}"
 
 
 def prepare_data(
@@ -236,10 +237,25 @@ def _split(
             raise type(error)(str(error).replace("test_size", name)) from None
         return rows[kept], rows[aside]
 
+    n_parts = 1 + (not has_test_part and size(test_size) > 0) + (size(validation_size) > 0)
+    if split == "auto" and target.classes and groups is None:
+        _check_classes(target, codes, n_parts)
     everything = np.arange(n_rows)
     rest, test = (everything, None) if has_test_part else divide(everything, size(test_size), "test_size")
     training, validation = divide(rest, size(validation_size), "validation_size")
     return training, validation, test
+
+
+def _check_classes(target: Target, codes: Array, n_parts: int) -> None:
+    """Refuse a class that is too rare to stand in every part."""
+    counts = np.bincount(codes, minlength=len(target.classes))
+    rare = np.flatnonzero((counts > 0) & (counts < n_parts))
+    if len(rare):
+        n_rows = f"{counts[rare[0]]} row{'s' if counts[rare[0]] > 1 else ''}"
+        raise DataError(
+            f"The class {target.classes[rare[0]]!r} has {n_rows} only, and each of the {n_parts} parts (training, "
+            "validation, test) needs one; add rows of it, leave it out, or choose the split 'random'."
+        )
 
 
 def _check_cells(frame: pd.DataFrame, exempt: set[str]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainrule.baselines import Baseline, measure_baselines
 from chainrule.callbacks import Callback, EarlyStopping, StopOnInterrupt, TrainingRun
-from chainrule.errors import DivergenceError, ModelFileError
+from chainrule.errors import ChainruleError, DivergenceError, ModelFileError
 from chainrule.files import Checkpoint
 from chainrule.files.atomic import write_atomically
 from chainrule.history import History
@@ -119,7 +119,8 @@ class _Run:
     def go(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
         """Train ``network``, or the one in the checkpoint, and conclude the run."""
         self.say(self.data.summary())
-        stopper, end = self.options.early_stopping_callback(), _End()
+        settings = self.options.early_stopping_settings(self.data.training.n_rows)
+        stopper, end = None if settings is None else EarlyStopping(**settings), _End()
         own: list[Callback] = [
             StopOnInterrupt(),
             Checkpoint(self.folder.checkpoint, self.options.checkpoint_every),
@@ -135,6 +136,10 @@ class _Run:
             self.record |= {"status": "diverged", "stop_reason": str(error)}
             self.folder.checkpoint.unlink(missing_ok=True)
             self.folder.write_record(self.record)
+            raise
+        except ChainruleError:
+            if not self.folder.checkpoint.is_file():
+                self.folder.abandon()
             raise
         except KeyboardInterrupt:
             pass

@@ -11,7 +11,9 @@ __all__ = ["add_bias", "csr_matmul", "csr_transposed_matmul", "sum_rows", "take_
 @compiled
 def take_rows(source: Array, rows: IntArray, out: Array) -> None:
     for i in range(rows.size):
-        out[i] = source[rows[i]]
+        row = rows[i]
+        for j in range(out.shape[1]):
+            out[i, j] = source[row, j]
 
 
 @compiled

@@ -1,0 +1,93 @@
+"""How Sphinx builds this documentation: ``make docs``."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any
+
+from sphinx.util.inspect import signature, stringify_signature
+
+project = "chainrule"
+author = "The chainrule developers"
+project_copyright = "The chainrule developers"
+release = version = version_of("chainrule")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+nitpicky = False
+
+autodoc_member_order = "bysource"
+autodoc_type_aliases = {name: name for name in ("Array", "DTypeName", "Inputs", "IntArray", "Seed", "Shape", "Task")}
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 100
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "chainrule"
+html_static_path = ["_static"]
+html_css_files = ["own.css"]
+html_show_sourcelink = False
+html_theme_options: dict[str, Any] = {
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_prev_next": False,
+}
+html_sidebars = {"index": [], "from-the-course": []}
+
+# What makes a browser ask for something: the source of a script, a picture, a frame; a linked style or font.
+_FETCHED = re.compile(
+    r"""<(?:script|img|iframe|audio|video|source|embed|link)\b[^>]*?\b(?:src|href)\s*=\s*["'](?:https?:)?//[^"']+"""
+    r"""|(?:url\(|@import)\s*["']?(?:https?:)?//[^"')]+""",
+    re.IGNORECASE,
+)
+_ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+_BULLET = re.compile(r"\s*\* ")
+_LITERAL = re.compile(r"(``.+?``|`[^`]+`)")
+
+
+def refuse_outside_requests(app: Any, problem: Exception | None) -> None:
+    """Stop the build if a page would ask another host for anything: the pages must work without a network."""
+    if problem is not None or app.builder.format != "html":
+        return
+    for path in sorted(Path(app.outdir).rglob("*")):
+        if path.suffix in (".html", ".css"):
+            found = _FETCHED.search(path.read_text(encoding="utf-8"))
+            if found:
+                raise RuntimeError(f"{path} would ask another host: {found.group()}")
+
+
+def escape_mathematics(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep |x| and a * b in docstrings from being read as markup; what stands between backquotes stays as it is."""
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith(">>>"):
+            continue
+        bullet = _BULLET.match(line)
+        start = bullet.end() if bullet else 0
+        pieces = _LITERAL.split(line[start:])
+        pieces[::2] = [piece.replace("|", r"\|").replace("*", r"\*") for piece in pieces[::2]]
+        lines[number] = line[:start] + "".join(pieces)
+
+
+def show_own_arguments(
+    app: Any, what: str, name: str, obj: Any, options: Any, arguments: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Show the arguments of a class's ``__init__`` where a base class has a ``__new__``, and types by their names."""
+    if what == "class" and arguments and "*args" in arguments:
+        own = signature(obj.__init__, bound_method=True, type_aliases=app.config.autodoc_type_aliases)
+        arguments = stringify_signature(own.replace(return_annotation=own.empty), unqualified_typehints=True)
+        arguments = "" if "*args" in arguments else arguments
+    plain = (None if text is None else _ALIAS.sub(r"\1", text) for text in (arguments, returned))
+    return next(plain), next(plain)
+
+
+def setup(app: Any) -> None:
+    """Connect the functions above; docstrings are escaped before Napoleon makes markup of its own."""
+    app.connect("build-finished", refuse_outside_requests)
+    app.connect("autodoc-process-docstring", escape_mathematics, priority=400)
+    app.connect("autodoc-process-signature", show_own_arguments)

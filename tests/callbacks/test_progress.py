@@ -1,0 +1,160 @@
+"""Showing progress where there is a terminal and where there is none, and stopping on Ctrl-C."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import signal
+import threading
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+import chainrule.callbacks.progress as progress_module
+from chainrule.callbacks import Callback, EarlyStopping, EpochPrinter, ProgressBar, StopOnInterrupt, TrainingRun
+from chainrule.errors import DivergenceError, InvalidInputError
+from chainrule.files import Checkpoint
+from chainrule.layers import DenseLayer
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import SGD
+from support.networks import bits_of, network_of, regression_rows
+
+DATA = regression_rows(40)
+
+
+def trained(*callbacks: Callback, epochs: int = 3, **settings: object) -> NeuralNetwork:
+    network = network_of(DenseLayer(1, (5,)), metric="r2", epochs=epochs, batch_size=10, **settings)
+    return network.fit(DATA, validation=DATA, callbacks=callbacks)
+
+
+def test_the_printer_writes_a_line_an_epoch_and_the_reason_for_stopping() -> None:
+    stream = io.StringIO()
+    network = trained(EpochPrinter(stream))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    loss, r2 = network.history["loss"][0], network.history["validation_r2"][0]
+    assert lines[0].startswith(f"epoch 1/3: loss {loss:.4g}, r2 ")
+    assert f"validation_r2 {r2:.4g}" in lines[0]
+    assert "gradient_norm" not in lines[0]
+    stream = io.StringIO()
+    trained(EpochPrinter(stream), EarlyStopping(patience=None, delta=1e9), epochs=9)
+    assert stream.getvalue().splitlines()[-1].startswith("stopped after epoch 2: validation_loss changed by less")
+
+
+def test_verbose_prints_to_where_standard_output_goes_now(capsys: pytest.CaptureFixture[str]) -> None:
+    trained(verbose=True)
+    trained(verbose=False)
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [f"epoch {i}/3" for i in (1, 2, 3)]
+
+
+def test_without_a_terminal_the_bar_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    trained(ProgressBar(stream), epochs=50)
+    assert [line.split(":")[0] for line in stream.getvalue().splitlines()] == ["epoch 50/50"], "seldom, when it is fast"
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", 0)
+    stream = io.StringIO()
+    trained(ProgressBar(stream))
+    lines = stream.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert "validation_r2" in lines[0]
+    assert "\x1b" not in stream.getvalue()
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, train: object) -> str:
+    """Run ``train(stream)`` with a pseudo-terminal for its stream, and return what it showed."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    ours, theirs = pty.openpty()
+    shown = bytearray()
+
+    def read() -> None:
+        try:
+            while part := os.read(ours, 4096):
+                shown.extend(part)
+        except OSError:  # the other end is closed
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(theirs, "w") as stream:
+        assert callable(train)
+        train(stream)
+    reader.join(10)
+    os.close(ours)
+    return shown.decode()
+
+
+def test_on_a_terminal_the_bar_moves_and_ends_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(stream: TextIO) -> None:
+        trained(ProgressBar(stream), epochs=5)
+
+    shown = on_a_terminal(monkeypatch, train)
+    assert "\x1b[" in shown
+    assert "epoch 5/5" in shown
+    assert re.search("━{5,}", shown)
+    assert "\x1b[?25h" in shown, "the cursor is given back"
+
+
+def test_the_bar_is_taken_away_when_training_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(stream: TextIO) -> None:
+        with pytest.raises(DivergenceError):
+            trained(ProgressBar(stream), optimizer=SGD(1e30))
+        with pytest.raises(InvalidInputError, match="watches"):
+            trained(ProgressBar(stream), EarlyStopping(monitor="nothing"))
+
+    before = threading.active_count()
+    shown = on_a_terminal(monkeypatch, train)
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") > 0
+    assert threading.active_count() == before, "a live bar still refreshes itself"
+
+
+# Ctrl-C -------------------------------------------------------------------------------------------
+
+
+class PressCtrlC(Callback):
+    def __init__(self, epoch: int, batch: int, times: int = 1) -> None:
+        self.place, self.times = (epoch, batch), times
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        if (run.epoch, run.batch) == self.place:
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4])
+def test_ctrl_c_stops_after_the_step_and_saves_where_it_stopped(batch: int, tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    path = tmp_path / "checkpoint"
+    network = trained(PressCtrlC(1, batch), StopOnInterrupt(), EarlyStopping(), Checkpoint(path, every=10), epochs=4)
+    assert network.stop_reason == "interrupted"
+    assert network.history.n_epochs == 1
+    assert signal.getsignal(signal.SIGINT) is handler
+    resumed = NeuralNetwork.resume(path, DATA, validation=DATA, callbacks=[StopOnInterrupt(), EarlyStopping()])
+    assert bits_of(resumed) == bits_of(trained(EarlyStopping(), epochs=4))
+    assert resumed.stop_reason is None
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trained(PressCtrlC(1, 2, times=2), StopOnInterrupt(), epochs=4)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_the_signal_is_given_back_when_the_fit_never_begins() -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(InvalidInputError, match="watches"):
+        trained(StopOnInterrupt(), EarlyStopping(monitor="nothing"))
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_outside_the_main_thread_it_does_nothing() -> None:
+    networks: list[NeuralNetwork] = []
+    thread = threading.Thread(target=lambda: networks.append(trained(StopOnInterrupt())))
+    thread.start()
+    thread.join()
+    assert networks[0].history.n_epochs == 3

@@ -1,0 +1,117 @@
+"""Whatever is wrong with what a user gives: one sentence that names it, exit code 2, and nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from support.commands import chainrule
+from support.tables import write_houses, write_lines, write_visits
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with files good and bad, in which the commands run."""
+    monkeypatch.chdir(tmp_path)
+    write_houses(tmp_path / "houses.csv")
+    write_visits(tmp_path / "visits.csv")
+    write_lines(tmp_path / "one.csv", "a,b", [f"{row},yes" for row in range(40)])
+    write_lines(tmp_path / "text.csv", "a,b", [f"{'oops' if r == 36 else r},{'yn'[r % 2]}" for r in range(40)])
+    write_lines(tmp_path / "nan.csv", "a,b", [f"{row},{'' if row == 7 else row * 1.5}" for row in range(40)])
+    write_lines(tmp_path / "many.csv", "a,b", [f"{row},name{row}" for row in range(40)])
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "no-run").mkdir()
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("words")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("train houses.csv --target prise", "Did you mean 'price'?"),
+        ("train houses.csv", "area, rooms, town, price"),
+        ("train one.csv -t b", "one class only, 'yes'"),
+        ("train text.csv -t b", "row 37 has 'oops'"),
+        ("train empty.csv -t b", "empty.csv is empty"),
+        ("train nan.csv -t b", "missing in 1 of 40 rows (row 8)"),
+        ("train many.csv -t b", "40 classes in 40 rows"),
+        ("train mnits", "Did you mean 'mnist'?"),
+        ("train house.csv -t price", "Did you mean 'houses.csv'?"),
+        ("train . -t price", "is a folder"),
+        ("train visits.csv -t bought --lr -1", "learning_rate of Adam is -1.0"),
+        ("train visits.csv -t bought --hidden 64,abc", "--hidden is '64,abc'"),
+        ("train visits.csv -t bought --hidden 0", "hidden layers"),
+        ("train visits.csv -t bought --optimizer adamm", "Did you mean 'adam'?"),
+        ("train visits.csv -t bought --drop nothing", "'nothing', which the table does not have"),
+        ("train visits.csv -t bought --loss cce", "does not suit a binary target"),
+        ("train visits.csv -t bought --seed -1", "seed is -1"),
+        ("train visits.csv -t bought --hidden 1000000,1000000", "units takes 20,000 GB"),
+        ("train visits.csv -t bought --out thesis", "'thesis' holds files that are no chainrule run"),
+        ("train visits.csv -t bought --out visits.csv", "is a file"),
+        ("train digits --target x", "its own target"),
+        ("predict no-run visits.csv", "no run.json that chainrule train wrote"),
+        ("predict no_run visits.csv", "Did you mean 'no-run'?"),
+        ("evaluate no-run visits.csv", "no run.json"),
+        ("resume no-run", "no run.json"),
+        ("data show iriss", "Did you mean 'iris'?"),
+        ("data fetch iriss", "Did you mean 'iris'?"),
+        ("check --activation rellu", "Did you mean 'relu'?"),
+        ("check --outputs 0", "at least one"),
+    ],
+)
+def test_bad_input_is_one_sentence(folder: Path, command: str, sentence: str) -> None:
+    before = sorted(folder.rglob("*"))
+    result = chainrule(*command.split())
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert sentence in result.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["train", "train visits.csv --lr abc", "train visits.csv --no-such-option", "fly"])
+def test_a_command_that_cannot_be_read_ends_with_2(folder: Path, command: str) -> None:
+    assert chainrule(*command.split()).exit_code == 2
+
+
+def test_a_disk_that_is_full_at_once_leaves_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    result = chainrule("train", "visits.csv", "-t", "bought", "--out", "run")
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+    assert not (folder / "run").exists()
+
+
+def test_training_that_diverges_ends_with_1(folder: Path) -> None:
+    result = chainrule(*["train", "houses.csv", "-t", "price", "--optimizer", "sgd", "--lr", "1e20", "--out", "run"])
+    assert result.exit_code == 1
+    assert "Error: Training stopped" in result.stderr
+    assert chainrule("predict", "run", "houses.csv").stderr.startswith("Error: The run in 'run' has no model, because")
+
+
+def test_a_run_that_has_lost_its_model_says_so(folder: Path) -> None:
+    assert chainrule(*["train", "visits.csv", "-t", "bought", "--epochs", "1", "--out", "run"]).exit_code == 0
+    (folder / "run" / "model.safetensors").unlink()
+    result = chainrule("predict", "run", "visits.csv")
+    assert result.exit_code == 2
+    assert "has lost its file model.safetensors" in result.stderr
+    result = chainrule("resume", "run")
+    assert result.exit_code == 2
+    assert "is finished" in result.stderr
+
+
+def test_predictions_never_replace_the_rows_they_were_made_from(folder: Path) -> None:
+    assert chainrule(*["train", "visits.csv", "-t", "bought", "--epochs", "1", "--out", "run"]).exit_code == 0
+    before = (folder / "visits.csv").read_bytes()
+    result = chainrule("predict", "run", "visits.csv", "-o", "visits.csv")
+    assert result.exit_code == 2
+    assert "the file to read" in result.stderr
+    assert (folder / "visits.csv").read_bytes() == before
+    assert chainrule("predict", "run", "visits.csv", "-o", "thesis").exit_code == 2

@@ -1,0 +1,176 @@
+"""The commands as a new user types them."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chainrule import __version__
+from chainrule.data import NamedSet, RemoteFile, catalog
+from support.commands import chainrule
+from support.tables import write_houses, write_lines, write_visits
+
+HEAVY = ("numpy", "pandas", "scipy", "sklearn", "numba", "matplotlib", "torch")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_houses(tmp_path / "houses.csv")
+    write_visits(tmp_path / "visits.csv")
+    return tmp_path
+
+
+def run_code(code: str) -> str:
+    """Run a printed program and return what it prints."""
+    output, real = io.StringIO(), sys.stdout
+    sys.stdout = output
+    try:
+        exec(compile(code, "shown code", "exec"), {})
+    finally:
+        sys.stdout = real
+    return output.getvalue()
+
+
+def test_the_main_job_on_classes(folder: Path) -> None:
+    result = chainrule(*["train", "visits.csv", "--target", "bought", "--out", "run"])
+    assert result.exit_code == 0, result.output
+    text = result.stdout
+    assert "visits.csv: 400 rows, 2 columns; 2 classes of bought; 256 to train on, 64 to validate, 80 to test" in text
+    for part in ("accuracy", "roc auc", "log loss", "this network", "logistic regression", "majority class"):
+        assert part in text
+    assert "The run is in run; look at run/report.html" in text
+    network, logistic = [float(number) for number in text.split("accuracy")[1].split()[:2]]
+    assert network > 0.85
+    assert network > logistic + 0.2, "a curve divides the classes, and no straight line does"
+
+    evaluated = chainrule("evaluate", "run", "visits.csv")
+    assert evaluated.exit_code == 0
+    assert "accuracy" in evaluated.stdout
+
+    printed = chainrule("predict", "run", "visits.csv")
+    frame = pd.read_csv(io.StringIO(printed.stdout))
+    assert list(frame) == ["prediction", "probability_no", "probability_yes"]
+    assert len(frame) == 400
+    assert ((frame["probability_yes"] >= 0.5) == (frame["prediction"] == "yes")).all()
+
+
+def test_the_main_job_on_numbers(folder: Path) -> None:
+    result = chainrule(*["train", "houses.csv", "--target", "price"])
+    assert result.exit_code == 0, result.output
+    runs = list((folder / "runs").iterdir())
+    assert len(runs) == 1
+    assert runs[0].name.startswith("houses-20")
+    network, ridge = [float(number) for number in result.stdout.split("\nr2")[1].split()[:2]]
+    assert network > 0.95 > ridge
+    new = write_lines(folder / "new.csv", "area,rooms,town", ["100,,Atlantis", "100,3,Porto"])
+    written = chainrule("predict", runs[0], new, "-o", "out.csv")
+    assert written.exit_code == 0
+    assert "2 predictions are in out.csv" in written.stdout
+    prices = pd.read_csv("out.csv")["prediction"]
+    assert prices[1] == pytest.approx(330_000, rel=0.15)
+    assert np.isfinite(prices[0])
+
+
+def test_quiet_prints_the_folder_only(folder: Path) -> None:
+    result = chainrule(*["train", "visits.csv", "-t", "bought", "--epochs", "2", "--out", "run", "--quiet"])
+    assert (result.stdout, result.stderr) == ("run\n", "")
+
+
+@pytest.mark.parametrize("command", ["", "train", "resume", "predict", "evaluate", "check", "data list", "data show"])
+def test_help_helps(command: str) -> None:
+    result = chainrule(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert "chainrule" in result.stdout
+    if command:
+        assert f"Example: chainrule {command}" in result.stdout
+
+
+def test_version() -> None:
+    assert chainrule("--version").stdout == f"chainrule {__version__}\n"
+
+
+def test_help_loads_nothing_heavy_and_the_module_is_the_command() -> None:
+    program = "import sys, runpy; sys.argv = ['chainrule', '--help']\n"
+    program += "try: runpy.run_module('chainrule', run_name='__main__')\n"
+    program += f"finally: print('loaded:', [name for name in {HEAVY} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Usage: chainrule" in result.stdout
+    assert result.stdout.endswith("loaded: []\n")
+
+
+def test_shown_code_does_what_the_commands_do(folder: Path) -> None:
+    arguments = ["visits.csv", "--target", "bought", "--epochs", "3", "--hidden", "8"]
+    assert chainrule("train", *arguments, "--out", "run").exit_code == 0
+    shown = chainrule("train", *arguments, "--out", "elsewhere", "--show-code")
+    assert not (folder / "elsewhere").exists()
+    run_code(shown.stdout)
+    by_code = chainrule("predict", "model.safetensors", "visits.csv")
+    by_command = chainrule("predict", "run", "visits.csv")
+    assert by_code.stdout.replace("probability_", "") == by_command.stdout.replace("probability_", "")
+
+    run_code(chainrule("predict", "run", "visits.csv", "-o", "by_code.csv", "--show-code").stdout)
+    assert chainrule("predict", "run", "visits.csv", "-o", "by_command.csv").exit_code == 0
+    pd.testing.assert_frame_equal(pd.read_csv("by_code.csv"), pd.read_csv("by_command.csv"), rtol=1e-6)
+    assert "prediction" in run_code(chainrule("predict", "run", "visits.csv", "--show-code").stdout)
+    assert "'accuracy'" in run_code(chainrule("evaluate", "run", "visits.csv", "--show-code").stdout)
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "binary_cross_entropy", "categorical_cross_entropy"])
+def test_check_and_its_code_print_the_same(loss: str) -> None:
+    arguments = ("check", "--loss", loss, "--hidden", "6", "--dropout", 0.2, "--l2", 0.01)
+    result = chainrule(*arguments)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("gradients are right")
+    assert run_code(chainrule(*arguments, "--show-code").stdout) == result.stdout
+
+
+def test_check_ends_with_1_when_a_gradient_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.activations import TanhActivation
+
+    def forgets_the_factor(_: TanhActivation, output_error: np.ndarray) -> np.ndarray:
+        return output_error
+
+    monkeypatch.setattr(TanhActivation, "backward_propagation", forgets_the_factor)
+    result = chainrule("check", "--activation", "tanh")
+    assert result.exit_code == 1
+    assert "WRONG" in result.stdout
+
+
+def test_the_catalogue_is_listed_and_shown() -> None:
+    listed = chainrule("data", "list").stdout
+    for name in catalog.names():
+        assert name in listed
+    shown = chainrule("data", "show", "iris").stdout
+    assert "chainrule train iris" in shown
+    assert "CC BY 4.0" in shown
+    assert "needs no download" in chainrule("data", "fetch", "iris").stdout
+
+
+def test_fetch_brings_files_and_the_list_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import hashlib
+
+    (tmp_path / "data" / "toy").mkdir(parents=True)
+    (tmp_path / "data" / "toy" / "toy.csv").write_text("a,b\n1,2\n")
+    checksum = hashlib.sha256(b"a,b\n1,2\n").hexdigest()
+    file = RemoteFile("toy", "toy.csv", ("http://127.0.0.1:9/toy.csv",), checksum, 8)
+    toy = NamedSet("toy", "Toy", "regression", 1, 1, "A toy.", "none", lambda _: None, files=(file,))  # type: ignore[arg-type,return-value]
+    monkeypatch.setattr(catalog, "names", lambda: ("toy",))
+    monkeypatch.setattr(catalog, "get", lambda _: toy)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("CHAINRULE_DATA", raising=False)
+    assert "download, 0 MB" in chainrule("data", "list").stdout
+    failed = chainrule("data", "fetch", "toy")
+    assert failed.exit_code == 2
+    assert "could not be downloaded" in failed.stderr
+    monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path / "data"))
+    assert "on disk" in chainrule("data", "list").stdout
+    assert chainrule("data", "fetch", "toy").stdout.strip() == os.fspath(tmp_path / "data" / "toy" / "toy.csv")

@@ -1,0 +1,202 @@
+"""The documentation is true: its examples run, its commands exist, and its table names what is there."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import io
+import re
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from chainrule.activations import ACTIVATIONS
+from chainrule.cli.app import app
+from chainrule.data import Dataset, names
+from chainrule.initializers import INITIALIZERS
+from chainrule.layers import LAYERS, DenseLayer
+from chainrule.losses import LOSSES
+from chainrule.metrics import METRICS
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import OPTIMIZERS
+from chainrule.penalties import PENALTIES
+from chainrule.schedules import SCHEDULES
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+SHOWING = [page for page in [*PAGES, ROOT / "README.md"] if re.search(r"^```(python|console)", page.read_text(), re.M)]
+COURSE = DOCS / "from-the-course.md"
+
+# A fence, with the comment before it that says why its commands are not run here.
+FENCE = re.compile(r"(?:<!-- (?P<why>parsed only: [^>]*) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
+NAME = re.compile(r"`(chainrule\.[\w.]+)(?:\((\w+)\))?`")
+DECIMAL = re.compile(r"\d+\.\d+")
+
+# Attributes that an object has and its class has not.
+INSTANCES = {
+    Dataset: Dataset([[0.0], [1.0]], [0, 1]),
+    DenseLayer: DenseLayer(1, (1,)),
+    NeuralNetwork: NeuralNetwork(),
+}
+
+
+class Block(NamedTuple):
+    kind: str
+    text: str
+    line: int
+    expected: str | None
+    only_parsed: bool
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """The fenced blocks; a ``text`` block right below a ``python`` block is what that prints."""
+    text = page.read_text(encoding="utf-8")
+    fences = list(FENCE.finditer(text))
+    blocks = []
+    for place, fence in enumerate(fences):
+        below = fences[place + 1] if place + 1 < len(fences) else None
+        is_output = below is not None and below["kind"] == "text" and not text[fence.end() : below.start()].strip()
+        expected = below["text"] if below is not None and is_output else None
+        line = text.count("\n", 0, fence.start("text")) + 1
+        blocks.append(Block(fence["kind"], fence["text"], line, expected, only_parsed=fence["why"] is not None))
+    return blocks
+
+
+def commands_of(text: str) -> list[tuple[str, str]]:
+    """The commands of a ``console`` block, each with the output below it; without prompts, every line is a command."""
+    if not text.startswith("$ "):
+        return [(line, "") for line in text.splitlines()]
+    return [(command, output) for command, _, output in (part.partition("\n") for part in text[2:].split("\n$ "))]
+
+
+def check_output(want: str, got: str, where: str) -> None:
+    """What is printed is what the page says, but for ``...``, white space, and the last digits of decimal fractions."""
+    numbers: list[float] = []
+
+    def pattern_of(part: re.Match[str]) -> str:
+        text = part.group()
+        if text == "...":
+            return ".*?"
+        if text.isspace():
+            return r"\s+"
+        if text[0] in "─-" and len(text) > 1:
+            return f"{text[0]}+"
+        if DECIMAL.fullmatch(text):
+            numbers.append(float(text))
+            return rf"({DECIMAL.pattern})"
+        return re.escape(text)
+
+    pattern = re.sub(rf"\.\.\.|\s+|─+|--+|{DECIMAL.pattern}(?![.\d])|.", pattern_of, want.strip(), flags=re.S)
+    match = re.fullmatch(pattern, got.strip(), re.S)
+    assert match, f"{where} prints\n{got}\nand says\n{want}"
+    for said, printed in zip(numbers, match.groups(), strict=True):
+        near = abs(float(printed) - said) <= max(0.2 * abs(said), 0.03)
+        assert near, f"{where} prints {printed} where it says {said}"
+
+
+def parse(command: str) -> list[str]:
+    """Let the command line read a command's arguments, without running it; return them."""
+    program, *arguments = shlex.split(command, comments=True)
+    assert program == "chainrule", command
+    group: Any = get_command(app)
+    context, rest = None, arguments
+    while rest and hasattr(group, "get_command"):
+        context = group.make_context(group.name, [rest[0]], parent=context, resilient_parsing=True)
+        group, rest = group.get_command(context, rest[0]), rest[1:]
+        assert group is not None, f"there is no command: {command}"
+    if "--help" not in rest:
+        group.make_context(group.name, list(rest), parent=context)
+    return arguments
+
+
+def run_command(command: str, output: str, where: str) -> None:
+    result = CliRunner().invoke(app, parse(command))
+    assert result.exit_code == 0, f"{where}: {command}\n{result.output}"
+    if output:
+        check_output(output, result.stdout, f"{where}: {command}")
+
+
+def run_python(block: Block, namespace: dict[str, Any], page: Path) -> None:
+    # The line numbers of errors are those of the page.
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec", dont_inherit=True)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, namespace)
+    if block.expected is not None:
+        check_output(block.expected, printed.getvalue(), f"{page.name}:{block.line}")
+
+
+@pytest.mark.parametrize("page", SHOWING, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_everything_a_page_shows_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": f"docs_{page.stem.replace('-', '_')}"}
+    for block in blocks_of(page):
+        if block.kind == "python":
+            run_python(block, namespace, page)
+        elif block.kind == "console":
+            for command, output in commands_of(block.text):
+                if not command.startswith("chainrule"):
+                    continue
+                if block.only_parsed or page.name == "README.md":
+                    parse(command)
+                else:
+                    run_command(command, output, f"{page.name}:{block.line}")
+
+
+def resolve(name: str) -> Any:
+    """Import as much of the name as is a module, and get the rest."""
+    parts = name.split(".")
+    for n in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:n]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[n:]:
+            if isinstance(found, type) and not hasattr(found, part):
+                found = INSTANCES.get(found, found)
+            found = getattr(found, part)
+        return found
+    raise AssertionError(f"no module in {name}")
+
+
+def course_rows() -> list[tuple[str, str]]:
+    lines = COURSE.read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert all(len(row) == 2 for row in rows)
+    return [(left, right) for left, right in rows if left != "in the course" and set(left) != {"-"}]
+
+
+@pytest.mark.parametrize(("item", "here"), course_rows())
+def test_every_name_of_the_course_table_is_there(item: str, here: str) -> None:
+    found = NAME.findall(here)
+    assert found, f"the row '{item}' names nothing"
+    for name, argument in found:
+        thing = resolve(name)
+        if argument:
+            assert argument in inspect.signature(thing).parameters, f"{name} has no argument {argument}"
+
+
+def test_the_course_table_forgets_no_piece() -> None:
+    named = {name for name, _ in NAME.findall(COURSE.read_text(encoding="utf-8"))}
+    resolved = [resolve(name) for name in named]
+    registries = (ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS, PENALTIES)
+    pieces = [cls for registry in registries for cls in registry.classes.values()]
+    pieces += [metric.function for metric in METRICS.values()]
+    assert [piece.__name__ for piece in pieces if not any(piece is one for one in resolved)] == []
+
+
+def test_the_page_of_data_sets_lists_them_all() -> None:
+    page = (DOCS / "how-to" / "data-sets.md").read_text(encoding="utf-8")
+    assert [name for name in names() if f"`{name}`" not in page] == []
+
+
+def test_pages_link_to_pages_that_are_there() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).is_file(), f"{page.relative_to(ROOT)} links to {target}"

@@ -1,0 +1,444 @@
+"""Runs from Python: what is learnt from which rows, the same bits twice, the folder, and the code for the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chainrule.callbacks import Callback, TrainingRun
+from chainrule.data import Dataset
+from chainrule.errors import ChainruleError, DataError, DivergenceError, InvalidInputError, ModelFileError
+from chainrule.model import Model
+from chainrule.runs import (
+    Check,
+    RunFolder,
+    RunInterrupted,
+    TrainOptions,
+    code_for_training,
+    evaluate_source,
+    load_run,
+    predict_source,
+    prepare_data,
+    resume_run,
+    train_run,
+)
+from chainrule.schedules import CosineDecay
+from support.networks import bits_of
+from support.tables import write_houses, write_lines, write_visits
+
+
+@pytest.fixture
+def houses(tmp_path: Path) -> Path:
+    return write_houses(tmp_path / "houses.csv")
+
+
+@pytest.fixture
+def visits(tmp_path: Path) -> Path:
+    return write_visits(tmp_path / "visits.csv")
+
+
+class StopAt(Callback):
+    """Interrupts as Ctrl-C does, in the middle of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        if run.epoch == self.epoch and run.batch == 1:
+            run.interrupt("interrupted")
+
+
+class FailAt(Callback):
+    def __init__(self, epoch: int, error: BaseException) -> None:
+        self.epoch, self.error = epoch, error
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        if run.epoch == self.epoch:
+            raise self.error
+
+
+# Preparing -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_is_learnt_from_the_training_rows_only(tmp_path: Path) -> None:
+    """The last fifth, which is the test part by time, has other numbers, a gap and a word that nobody must know of."""
+    rows = [f"{row % 7},{'ab'[row % 2]},{row % 5}.5" for row in range(80)] + [f"{1000 + r},z,{r}.25" for r in range(19)]
+    path = write_lines(tmp_path / "t.csv", "x,word,y", [*rows, ",z,1.5"])
+    data = prepare_data(path, target="y", split="time", validation_size=0.25)
+    assert data.table is not None
+    x, word = data.table.columns
+    assert x.numbers[0].center == pytest.approx(np.mean([row % 7 for row in range(60)]))
+    assert not x.missing_indicator
+    assert word.categories == ("a", "b")
+    assert data.scaling is not None
+    assert data.scaling.center[0] == pytest.approx(np.mean([row % 5 + 0.5 for row in range(60)]))
+    assert (data.training.n_rows, data.test.n_rows) == (60, 20)
+    assert data.test.y is not None
+    assert data.test.y[-1] == 1.5, "test targets keep their own units"
+    assert data.validation is not None
+    assert data.validation.y is not None
+    assert data.validation.n_rows == 20
+    np.testing.assert_allclose(
+        data.scaling.undo(data.validation.y.reshape(-1, 1))[:, 0], [r % 5 + 0.5 for r in range(60, 80)]
+    )
+
+
+def test_every_row_is_in_one_part_and_classes_keep_their_shares(visits: Path) -> None:
+    data = prepare_data(visits, target="bought", seed=3)
+    parts = [data.training, data.validation, data.test]
+    rows = np.vstack([part.X for part in parts if part is not None])
+    assert len(np.unique(rows, axis=0)) == 400
+    shares = [float(np.mean(part.y)) for part in parts if part is not None and part.y is not None]
+    assert max(shares) - min(shares) < 0.02
+    assert [part.n_rows for part in parts if part is not None] == [256, 64, 80]
+
+
+def test_the_official_test_part_is_the_test_part(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"x_train": rng.normal(size=(50, 3)), "y_train": np.arange(50) % 2}
+    np.savez(tmp_path / "a.npz", **arrays, x_test=rng.normal(size=(7, 3)), y_test=np.arange(7) % 2)
+    data = prepare_data(tmp_path / "a.npz", validation_size=0)
+    assert (data.training.n_rows, data.validation, data.test.n_rows) == (50, None, 7)
+
+
+def test_a_truth_table_is_trained_on_whole() -> None:
+    data = prepare_data("xnor")
+    assert data.training.n_rows == 4
+    assert data.validation is None
+    assert not data.has_test_part
+    assert "none kept aside to test" in data.summary()
+
+
+def test_groups_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.data import Source
+    from chainrule.runs import preparation
+
+    people = np.repeat(np.arange(20), 5)
+    whole = Dataset(np.column_stack([people, np.arange(100)]), np.arange(100) % 2, groups=people)
+    monkeypatch.setattr(preparation, "open_source", lambda *_: Source("people", whole))
+    data = prepare_data("people")
+    assert data.validation is not None
+    seen = [
+        set(part.groups.tolist()) for part in (data.training, data.validation, data.test) if part.groups is not None
+    ]
+    assert len(seen) == 3
+    assert sum(map(len, seen)) == 20
+
+
+def test_a_bad_cell_is_named_by_its_row_in_the_file(tmp_path: Path) -> None:
+    rows = [f"{'oops' if row == 36 else row},{'yn'[row % 2]}" for row in range(60)]
+    with pytest.raises(DataError, match="row 37 has 'oops'"):
+        prepare_data(write_lines(tmp_path / "t.csv", "a,b", rows), target="b")
+
+
+@pytest.mark.parametrize("n_rare", [1, 2])
+def test_a_class_too_rare_to_stand_in_every_part_is_named(tmp_path: Path, n_rare: int) -> None:
+    rows = [f"{row},{'rare' if row < n_rare else 'yn'[row % 2]}" for row in range(60)]
+    path = write_lines(tmp_path / "t.csv", "a,b", rows)
+    with pytest.raises(DataError, match=f"'rare' has {n_rare} row"):
+        prepare_data(path, target="b")
+    assert prepare_data(path, target="b", split="random").training.n_rows == 38
+
+
+# Options -------------------------------------------------------------------------------------------------------------
+
+
+def test_early_stopping_is_on_unless_the_epochs_are_given() -> None:
+    assert TrainOptions("iris").stops_early
+    assert not TrainOptions("iris", epochs=5).stops_early
+    assert TrainOptions("iris", epochs=5, early_stopping=True).stops_early
+    assert not TrainOptions("iris", early_stopping=False).stops_early
+
+
+def test_small_data_get_more_epochs_and_more_patience() -> None:
+    options = TrainOptions("iris")
+    assert (options.n_epochs(100), options.early_stopping_settings(100)) == (1000, {"patience": 50})
+    assert (options.n_epochs(60_000), options.early_stopping_settings(60_000)) == (100, {"patience": 10})
+    assert TrainOptions("iris", epochs=7).n_epochs(100) == 7
+    assert TrainOptions("iris", early_stopping=False).n_epochs(100) == 100
+    assert TrainOptions("iris", optimizer="lbfgs").n_epochs(60_000) == 1000
+    assert TrainOptions("iris", patience=3).early_stopping_settings(100) == {"patience": 3}
+    assert TrainOptions("iris", epochs=7).early_stopping_settings(100) is None
+
+
+def test_options_survive_json() -> None:
+    options = TrainOptions("iris", hidden=(5, 3), categorical=("a",), learning_rate=0.1, schedule="cosine", out="x")
+    assert TrainOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
+    for damaged in (None, [], {"source": "iris"}, {**options.to_dict(), "surprise": 1}):
+        with pytest.raises(ModelFileError, match="damaged"):
+            TrainOptions.from_dict(damaged)
+
+
+def test_a_short_schedule_name_stretches_over_all_epochs() -> None:
+    assert TrainOptions("iris", schedule="cosine", epochs=7).schedule_piece(50) == CosineDecay(7)
+    assert TrainOptions("iris", schedule="one-cycle").schedule_piece(50) is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"hidden": (4, 0)}, "hidden layers"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"epochs": 0}, "epochs"),
+        ({"activation": "rellu"}, "Did you mean 'relu'"),
+        ({"loss": "mse2"}, "Did you mean 'mse'"),
+        ({"loss": "hinge"}, "does not suit a multiclass target"),
+        ({"label_smoothing": 2.0}, "label_smoothing"),
+        ({"patience": 0}, "patience"),
+        ({"split": "tim"}, "Did you mean 'time'"),
+        ({"dtype": "float16"}, "dtype"),
+        ({"class_weight": "fair"}, "class_weight"),
+        ({"checkpoint_every": 0}, "checkpoint_every"),
+        ({"test_size": 1.5}, "test_size=1.5"),
+        ({"validation_size": -0.5}, "validation_size=-0.5"),
+        ({"task": "regression"}, "(?i)species|text|numbers"),
+    ],
+)
+def test_options_that_cannot_work_are_named_and_leave_nothing(
+    tmp_path: Path, settings: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=sentence):
+        train_run(TrainOptions("iris", **{"out": tmp_path / "run", **settings}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_callback_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="Did you mean 'accuracy'"):
+        train_run(TrainOptions("iris", monitor="acuracy", out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+# Training ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_regression_beats_its_baselines_in_its_own_units(houses: Path, tmp_path: Path) -> None:
+    result = train_run(TrainOptions(houses, target="price", epochs=300, hidden=(32,), out=tmp_path / "run"))
+    ridge = next(one for one in result.baselines if one.name == "ridge regression")
+    assert result.measured["root_mean_squared_error"] < ridge.metrics["root_mean_squared_error"]
+    predictions = result.model.predict(pd.read_csv(houses))
+    assert np.corrcoef(predictions, pd.read_csv(houses)["price"])[0, 1] > 0.98
+    assert result.stop_reason == "all 300 epochs are done"
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["metrics"] == result.measured
+    assert record["data"]["training_rows"] + record["data"]["test_rows"] == 240
+    assert TrainOptions.from_dict(record["options"]) == TrainOptions(
+        str(houses), target="price", epochs=300, hidden=(32,), out=str(tmp_path / "run")
+    )
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {"model.safetensors", "run.json", "history.csv", "report.html"}
+    history = pd.read_csv(tmp_path / "run" / "history.csv")
+    assert len(history) == 300
+    assert {"loss", "r2", "seconds"} <= set(history)
+    assert "ridge regression" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_the_same_options_give_the_same_bytes_and_another_seed_others(visits: Path, tmp_path: Path) -> None:
+    def train(name: str, seed: int) -> bytes:
+        train_run(TrainOptions(visits, target="bought", dropout=0.2, epochs=3, seed=seed, out=tmp_path / name))
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    first = train("one", 0)
+    assert train("two", 0) == first
+    assert train("three", 1) != first
+
+
+def test_early_stopping_says_which_weights_it_kept(visits: Path, tmp_path: Path) -> None:
+    result = train_run(TrainOptions(visits, target="bought", patience=2, learning_rate=0.02, out=tmp_path / "run"))
+    match = re.search(r"not improved for 2 epochs.*the weights of epoch (\d+) are kept", result.stop_reason)
+    assert match, result.stop_reason
+    losses = result.history["validation_loss"]
+    assert int(match[1]) == int(np.argmin(losses)) + 1 == len(losses) - 2
+
+
+def test_a_run_that_diverges_says_so_and_keeps_no_model(houses: Path, tmp_path: Path) -> None:
+    options = TrainOptions(houses, target="price", optimizer="sgd", learning_rate=1e20, out=tmp_path / "run")
+    with pytest.raises(DivergenceError, match="learning rate"):
+        train_run(options)
+    assert RunFolder(tmp_path / "run").read_record()["status"] == "diverged"
+    with pytest.raises(ModelFileError, match="diverged"):
+        load_run(tmp_path / "run")
+    with pytest.raises(ModelFileError, match="diverged"):
+        resume_run(tmp_path / "run")
+
+
+def test_class_names_of_a_named_set_reach_the_predictions(tmp_path: Path) -> None:
+    result = train_run(TrainOptions("blobs", epochs=2, hidden=(4,), out=tmp_path / "run"))
+    frame = predict_source(load_run(tmp_path / "run"), "blobs")
+    names = [f"probability_{name}" for name in result.data.training.label_names]
+    assert list(frame) == ["prediction", *names]
+    np.testing.assert_allclose(frame[names].sum(axis=1), 1, rtol=1e-5)
+
+
+# Resuming ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop_at", [0, 4])
+def test_an_interrupted_run_goes_on_to_the_same_bytes(visits: Path, tmp_path: Path, stop_at: int) -> None:
+    settings: dict[str, Any] = {"target": "bought", "dropout": 0.2, "schedule": "cosine", "patience": 6}
+    settings |= {"batch_normalization": True, "checkpoint_every": 3, "l2": 1e-3}
+    whole = train_run(TrainOptions(visits, out=tmp_path / "whole", **settings))
+    with pytest.raises(RunInterrupted, match=f"epoch {stop_at + 1}, .*chainrule resume") as caught:
+        train_run(TrainOptions(visits, out=tmp_path / "cut", **settings), [StopAt(stop_at)])
+    assert caught.value.folder == tmp_path / "cut"
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert RunFolder(tmp_path / "cut").read_record()["status"] == "interrupted"
+    with pytest.raises(ModelFileError, match="chainrule resume"):
+        load_run(tmp_path / "cut")
+    result = resume_run(tmp_path / "cut")
+    one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
+    assert other.read_bytes() == one.read_bytes()
+    assert result.measured == whole.measured
+    assert result.stop_reason == whole.stop_reason
+    assert not RunFolder(tmp_path / "cut").checkpoint.exists()
+    with pytest.raises(ModelFileError, match="finished"):
+        resume_run(tmp_path / "cut")
+
+
+def test_a_run_cut_off_before_its_first_checkpoint_starts_again(visits: Path, tmp_path: Path) -> None:
+    train_run(TrainOptions(visits, target="bought", epochs=3, out=tmp_path / "whole"))
+    options = TrainOptions(visits, target="bought", epochs=3, checkpoint_every=10, out=tmp_path / "cut")
+    with pytest.raises(SystemExit):
+        train_run(options, [FailAt(1, SystemExit())])
+    assert not RunFolder(tmp_path / "cut").checkpoint.exists()
+    said: list[str] = []
+    resume_run(tmp_path / "cut", announce=said.append)
+    assert any("starting from the beginning" in sentence for sentence in said)
+    models = [Model.load(tmp_path / name / "model.safetensors") for name in ("whole", "cut")]
+    assert bits_of(models[0].network) == bits_of(models[1].network)
+
+
+def test_a_run_cut_off_while_it_was_measured_is_concluded(
+    visits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chainrule.runs import running
+
+    options = TrainOptions(visits, target="bought", patience=3, out=tmp_path / "run")
+    whole = train_run(TrainOptions(visits, target="bought", patience=3, out=tmp_path / "whole"))
+
+    def press(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "measure_baselines", press)
+        with pytest.raises(RunInterrupted):
+            train_run(options)
+    result = resume_run(tmp_path / "run")
+    assert result.stop_reason == whole.stop_reason
+    assert RunFolder(tmp_path / "run").model.read_bytes() == RunFolder(tmp_path / "whole").model.read_bytes()
+
+
+def test_a_file_that_has_changed_is_not_gone_on_with(visits: Path, tmp_path: Path) -> None:
+    options = TrainOptions(visits, target="bought", epochs=3, out=tmp_path / "run")
+    with pytest.raises(RunInterrupted):
+        train_run(options, [StopAt(1)])
+    visits.write_text(visits.read_text().replace("yes", "perhaps"))
+    with pytest.raises(ModelFileError, match="has changed"):
+        resume_run(tmp_path / "run")
+    visits.unlink()
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        resume_run(tmp_path / "run")
+
+
+# The folder ----------------------------------------------------------------------------------------------------------
+
+
+def test_only_a_run_is_overwritten(visits: Path, tmp_path: Path) -> None:
+    options = TrainOptions(visits, target="bought", epochs=1, out=tmp_path / "thesis")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("words")
+    with pytest.raises(InvalidInputError, match="no chainrule run"):
+        train_run(options)
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter1.txt"]
+    (tmp_path / "thesis" / "chapter1.txt").unlink()
+    first, second = train_run(options), train_run(options)
+    assert first.measured == second.measured
+    with pytest.raises(InvalidInputError, match="is a file"):
+        train_run(TrainOptions(visits, target="bought", out=visits))
+
+
+def test_a_new_run_that_cannot_start_leaves_the_old_one(visits: Path, tmp_path: Path) -> None:
+    train_run(TrainOptions(visits, target="bought", epochs=1, out=tmp_path / "run"))
+    with pytest.raises(DataError):
+        train_run(TrainOptions(visits, target="brought", epochs=1, out=tmp_path / "run"))
+    assert load_run(tmp_path / "run").target_name == "bought"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"chainrule_run": 99}', '{"status": "finished"}'])
+def test_a_folder_that_is_no_run_is_refused_in_a_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    for use in (load_run, resume_run):
+        with pytest.raises(ModelFileError, match=r"no run\.json that|another version"):
+            use(tmp_path)
+    (tmp_path / "run_1").mkdir()
+    with pytest.raises(ModelFileError, match=r"There is no run folder.*Did you mean 'run_1'"):
+        load_run(tmp_path / "run_2")
+
+
+# Using ---------------------------------------------------------------------------------------------------------------
+
+
+def test_new_rows_may_have_gaps_and_new_words_and_no_target(houses: Path, tmp_path: Path) -> None:
+    model = train_run(TrainOptions(houses, target="price", epochs=40, out=tmp_path / "run")).model
+    new = write_lines(tmp_path / "new.csv", "town,area,rooms,note", ["Atlantis,100,,hm", "Porto,,3,", ",80,2,"])
+    frame = predict_source(model, new)
+    assert list(frame) == ["prediction"]
+    assert frame["prediction"].between(0, 1e6).all()
+    with pytest.raises(DataError, match=r"no column 'price' with the true values"):
+        evaluate_source(model, new)
+    assert evaluate_source(model, houses)["r2"] > 0.9
+    lacking = write_lines(tmp_path / "lacking.csv", "towns,area,rooms", ["Porto,100,3"])
+    with pytest.raises(DataError, match=r"no column 'town'.*Did you mean 'towns'"):
+        predict_source(model, lacking)
+
+
+def test_a_model_of_arrays_takes_files_of_as_many_columns(tmp_path: Path) -> None:
+    train_run(TrainOptions("moons", epochs=2, out=tmp_path / "run"))
+    model = load_run(tmp_path / "run" / "model.safetensors")
+    np.savez(tmp_path / "rows.npz", X=np.zeros((3, 2)), y=[0, 1, 1])
+    assert len(predict_source(model, tmp_path / "rows.npz")) == 3
+    assert 0 <= evaluate_source(model, tmp_path / "rows.npz")["accuracy"] <= 1
+    np.save(tmp_path / "wide.npy", np.zeros((3, 5)))
+    with pytest.raises(DataError, match="5 columns of inputs, and this model takes 2"):
+        predict_source(model, tmp_path / "wide.npy")
+
+
+def test_a_model_of_a_table_refuses_a_set_of_arrays(houses: Path, tmp_path: Path) -> None:
+    model = train_run(TrainOptions(houses, target="price", epochs=1, out=tmp_path / "run")).model
+    with pytest.raises(ChainruleError):
+        predict_source(model, "digits")
+
+
+# The code that does the same -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target": "price", "epochs": 4, "loss": "huber", "drop": ("rooms",), "max_norm": 2.0},
+        {"target": "price", "patience": 2, "min_delta": 0.01, "schedule": "step", "split": "time", "test_size": 30},
+        {"target": "town", "epochs": 3, "class_weight": "balanced", "label_smoothing": 0.1, "hidden": ()},
+    ],
+)
+def test_the_code_trains_to_the_same_bits(
+    houses: Path, tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = TrainOptions("houses.csv", out="run", **settings)
+    exec(compile(code_for_training(options), "code", "exec"), {})
+    result = train_run(options)
+    assert bits_of(Model.load("model.safetensors").network) == bits_of(result.model.network)
+
+
+def test_a_check_finds_right_gradients_and_refuses_nonsense() -> None:
+    assert Check(loss="categorical_cross_entropy", outputs=3, dropout=0.2, l2=0.1).run()
+    with pytest.raises(InvalidInputError, match="one output"):
+        Check(loss="bce", outputs=2).run()
+    with pytest.raises(InvalidInputError, match="at least one"):
+        Check(rows=0).run()

@@ -1,0 +1,470 @@
+"""The fit loop: resuming bit for bit, sample weights, seeds, and what is recorded."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
+from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, TrainingRun
+from chainrule.data import Dataset
+from chainrule.errors import ModelFileError
+from chainrule.files import Checkpoint
+from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
+from chainrule.losses import BinaryCrossEntropy, GaussianNegativeLogLikelihood
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import OPTIMIZERS
+from chainrule.penalties import L2
+from chainrule.schedules import CosineDecay
+from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows
+
+# Resuming -----------------------------------------------------------------------------------------
+
+TRAINING, VALIDATION = class_rows(70, seed=1), class_rows(40, seed=2)
+OPTIMIZER_NAMES = sorted(name for name in OPTIMIZERS.classes if name != "levenberg_marquardt")
+
+
+def rich_network(optimizer: str = "adam", **settings: Any) -> NeuralNetwork:
+    """Everything at once that a checkpoint must not forget."""
+    return network_of(
+        DenseLayer(8, (5,)), BatchNormalizationLayer(), ReLUActivation(), DropoutLayer(0.3), GaussianNoiseLayer(0.05),
+        DenseLayer(3), SoftmaxActivation(), loss="categorical_cross_entropy", metric=["accuracy", "log_loss"],
+        optimizer=optimizer, l2=1e-3, clip_norm=0.5, max_norm=2.0, label_smoothing=0.05,
+        schedule=CosineDecay(epochs=12), class_weight="balanced", **{"epochs": 8, "batch_size": 16, **settings},
+    )  # fmt: skip
+
+
+class KeepEveryCheckpoint(Callback):
+    """Copy each checkpoint away as soon as it is written."""
+
+    order = Checkpoint.order + 1
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path, self.folder, self.copies = path, folder, []
+
+    def keep(self, run: TrainingRun) -> None:
+        if self.path.exists():
+            self.copies.append(self.folder / f"{run.epoch}-{run.batch}")
+            shutil.copy(self.path, self.copies[-1])
+
+    on_batch_end = on_epoch_end = keep
+
+
+def companions(path: Path, **checkpoint: Any) -> list[Callback]:
+    return [
+        EarlyStopping(patience=3, min_epochs=2),
+        ReduceOnPlateau(monitor="loss", patience=1, factor=0.5, min_delta=0.05),
+        Checkpoint(path, **checkpoint),
+    ]
+
+
+def outcome(network: NeuralNetwork) -> tuple[Any, ...]:
+    return bits_of(network), history_without_seconds(network), network.stop_reason
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZER_NAMES)
+def test_a_run_resumed_from_any_moment_is_the_undisturbed_run(optimizer: str, tmp_path: Path) -> None:
+    undisturbed = rich_network(optimizer)
+    undisturbed.fit(TRAINING, validation=VALIDATION, callbacks=companions(tmp_path / "first"))
+    if optimizer == "adam":  # the callbacks have something to remember
+        assert "not improved" in str(undisturbed.stop_reason)
+        assert undisturbed.history["learning_rate"][-1] < 0.3 * undisturbed.history["learning_rate"][0]
+    path = tmp_path / "checkpoint"
+    keeper = KeepEveryCheckpoint(path, tmp_path)
+    rich_network(optimizer).fit(TRAINING, validation=VALIDATION, callbacks=[*companions(path, every_batches=1), keeper])
+    assert len(keeper.copies) >= undisturbed.history.n_epochs
+    ends = [copy for copy in keeper.copies if copy.name.endswith("-0")]
+    inside = [copy for copy in keeper.copies if not copy.name.endswith("-0")]
+    some = np.random.default_rng(len(optimizer)).permutation(len(inside))[:3]
+    for copy in [*ends, *(inside[i] for i in some)]:
+        resumed = NeuralNetwork.resume(
+            copy, TRAINING, validation=VALIDATION, callbacks=companions(tmp_path / "second", every_batches=1)
+        )
+        assert outcome(resumed) == outcome(undisturbed), copy.name
+
+
+class InterruptAt(Callback):
+    def __init__(self, epoch: int, batch: int) -> None:
+        self.place = (epoch, batch)
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        if (run.epoch, run.batch) == self.place:
+            run.interrupt("the test says so")
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5])  # 5 is the last of an epoch
+def test_an_interrupted_run_is_resumed_where_it_stopped(batch: int, tmp_path: Path) -> None:
+    undisturbed, interrupted = rich_network(batch_size=12), rich_network(batch_size=12)
+    undisturbed.fit(TRAINING, validation=0.2, callbacks=companions(tmp_path / "first"))
+    path = tmp_path / "checkpoint"
+    interrupted.fit(TRAINING, validation=0.2, callbacks=[InterruptAt(2, batch), *companions(path, every=100)])
+    assert interrupted.stop_reason == "the test says so"
+    assert interrupted.history.n_epochs == 2
+    resumed = NeuralNetwork.resume(path, TRAINING, validation=0.2, callbacks=companions(path, every=100))
+    assert outcome(resumed) == outcome(undisturbed)
+
+
+class StopInside(Callback):
+    def on_batch_end(self, run: TrainingRun) -> None:
+        if (run.epoch, run.batch) == (1, 2):
+            run.stop("enough")
+
+
+def test_a_run_told_to_stop_completes_its_epoch_even_over_a_resume(tmp_path: Path) -> None:
+    undisturbed = rich_network().fit(TRAINING, callbacks=[StopInside()])
+    assert (undisturbed.history.n_epochs, undisturbed.stop_reason) == (2, "enough")
+    path = tmp_path / "checkpoint"
+    keeper = KeepEveryCheckpoint(path, tmp_path)
+    rich_network().fit(TRAINING, callbacks=[StopInside(), Checkpoint(path, every_batches=1), keeper])
+    resumed = NeuralNetwork.resume(tmp_path / "1-3", TRAINING)
+    assert outcome(resumed) == outcome(undisturbed)
+
+
+def test_the_checkpoint_of_a_finished_run_gives_its_result(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    done = rich_network().fit(TRAINING, validation=VALIDATION, callbacks=companions(path))
+    again = NeuralNetwork.resume(path, TRAINING, validation=VALIDATION, callbacks=companions(path))
+    assert outcome(again) == outcome(done)
+
+
+def test_levenberg_marquardt_resumes_with_its_damping(tmp_path: Path) -> None:
+    data, path = regression_rows(60), tmp_path / "checkpoint"
+    keeper = KeepEveryCheckpoint(path, tmp_path)
+    undisturbed = network_of(
+        DenseLayer(4, (5,)), TanhActivation(), DenseLayer(1), optimizer="levenberg_marquardt", epochs=6
+    )
+    undisturbed.fit(data, callbacks=[Checkpoint(path), keeper])
+    for copy in keeper.copies:
+        assert outcome(NeuralNetwork.resume(copy, data)) == outcome(undisturbed)
+
+
+def test_a_resume_refuses_other_data(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    rich_network(epochs=1).fit(TRAINING, callbacks=[Checkpoint(path)])
+    for other in (VALIDATION, class_rows(70, seed=9), TRAINING.take(np.arange(70)[::-1])):
+        with pytest.raises(ModelFileError, match="other data"):
+            NeuralNetwork.resume(path, other)
+    with pytest.raises(ModelFileError, match="is a checkpoint file, not a model file"):
+        NeuralNetwork.load(path)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from test_training import Checkpoint, EarlyStopping, NeuralNetwork, ReduceOnPlateau, Slow, class_rows, rich_network
+path = Path(sys.argv[1])
+training, validation = class_rows(1000, seed=1), class_rows(300, seed=2)
+callbacks = [Slow(), EarlyStopping(patience=500), ReduceOnPlateau(patience=1), Checkpoint(path, every_batches=7)]
+if path.exists():
+    network = NeuralNetwork.resume(path, training, validation=validation, callbacks=callbacks)
+else:
+    network = rich_network(epochs=int(sys.argv[2])).fit(training, validation=validation, callbacks=callbacks)
+network.save(sys.argv[3])
+"""
+
+
+class Slow(Callback):
+    """Leaves time to be killed in, however fast the machine."""
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("n_kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(n_kills: int, tmp_path: Path) -> None:
+    """SIGKILL, which no program can answer, at random moments after the first checkpoint."""
+    rng = np.random.default_rng(n_kills)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    n_epochs = 4 * n_kills  # of 63 batches each
+
+    def command(path: Path, result: Path) -> list[str]:
+        return [sys.executable, "-c", KILLED, str(path), str(n_epochs), str(result)]
+
+    subprocess.run(command(tmp_path / "calm", tmp_path / "calm result"), env=environment, check=True)
+    path, kills = tmp_path / "checkpoint", 0
+    while not (tmp_path / "result").exists():
+        changed = path.stat().st_mtime_ns if path.exists() else 0
+        process = subprocess.Popen(command(path, tmp_path / "result"), env=environment)
+        if kills < n_kills:
+            while process.poll() is None and (path.stat().st_mtime_ns if path.exists() else 0) == changed:
+                os.sched_yield()
+            try:
+                process.wait(timeout=float(rng.uniform(0, 0.2)))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+        assert process.wait() in (0, -9)
+    assert kills == n_kills, "the run ended before it could be killed often enough"
+    calm, disturbed = (NeuralNetwork.load(tmp_path / name) for name in ("calm result", "result"))
+    assert bits_of(disturbed) == bits_of(calm)
+    assert history_without_seconds(disturbed) == history_without_seconds(calm)
+
+
+# Seeds --------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+    first, second, other = (rich_network(seed=seed).fit(TRAINING, validation=0.2) for seed in (3, 3, 4))
+    assert outcome(first) == outcome(second)
+    assert bits_of(first) != bits_of(other)
+    assert first.history["loss"] != other.history["loss"]
+
+
+def test_reset_repeats_the_run_and_a_second_fit_goes_on() -> None:
+    network = rich_network().fit(TRAINING)
+    once = outcome(network)
+    network.fit(TRAINING)
+    assert network.history["epoch"] == list(range(1, 17))
+    assert network.history["loss"][8] < network.history["loss"][0]
+    assert bits_of(network) != once[0]
+    network.reset()
+    assert network.history.n_epochs == 0
+    assert outcome(network.fit(TRAINING)) == once
+
+
+def test_without_a_seed_one_is_drawn_and_repeats_the_run() -> None:
+    first, second = rich_network(seed=None), rich_network(seed=None)
+    assert first.seed != second.seed
+    assert outcome(rich_network(seed=first.seed).fit(TRAINING)) == outcome(first.fit(TRAINING))
+
+
+IN_A_PROCESS = """
+import json
+from test_training import TRAINING, rich_network
+network = rich_network("sgd", learning_rate=0.1).fit(TRAINING)
+print(json.dumps([network.history["loss"], network.predict(TRAINING).astype(float).tolist()]))
+"""
+
+
+def in_a_process(**environment: str) -> Any:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS], env=environment, check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_another_process_computes_the_same_bits() -> None:
+    network = rich_network("sgd", learning_rate=0.1).fit(TRAINING)
+    assert in_a_process() == [network.history["loss"], network.predict(TRAINING).astype(float).tolist()]
+
+
+def test_both_kernel_sets_train_alike() -> None:
+    """With plain descent: Adam blows up the rounding in gradients that are 0, those of biases that are normalised."""
+    losses, predictions = in_a_process(CHAINRULE_KERNELS="numba")
+    reference_losses, reference_predictions = in_a_process(CHAINRULE_KERNELS="numpy")
+    np.testing.assert_allclose(losses, reference_losses, rtol=1e-5)
+    np.testing.assert_allclose(predictions, reference_predictions, atol=1e-5)
+
+
+# Weights of rows ----------------------------------------------------------------------------------
+
+
+def weighted_pairs() -> dict[str, tuple[Dataset, Dataset]]:
+    """Data with weights, and data without that must count the same, in full batches."""
+    data, n = class_rows(60, n_classes=2), np.arange(60)
+    kept, twice = n[n % 3 > 0], np.concatenate([n, n[:20]])
+    return {
+        "a weight of 0 is an absent row": (with_weights(data, n % 3 > 0), data.take(kept)),
+        "a weight of 2 is a row twice": (with_weights(data, 1 + (n < 20)), data.take(twice)),
+        "only proportions count": (with_weights(data, np.full(60, 7.5)), data),
+    }
+
+
+def with_weights(data: Dataset, weights: Any) -> Dataset:
+    return Dataset(data.X, data.y, sample_weight=np.asarray(weights, float))
+
+
+def binary_network(**settings: Any) -> NeuralNetwork:
+    settings = {
+        "loss": "bce",
+        "metric": ["accuracy", "log_loss", "roc_auc"],
+        "batch_size": 100,
+        "epochs": 5,
+        **settings,
+    }
+    return network_of(DenseLayer(4, (5,)), TanhActivation(), DenseLayer(1), SigmoidActivation(), **settings)
+
+
+@pytest.mark.parametrize("name", weighted_pairs())
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_weights_of_rows_count_everywhere(name: str, optimizer: str) -> None:
+    weighted, plain = weighted_pairs()[name]
+    first, second = (
+        binary_network(optimizer=optimizer, dtype="float64").fit(data, validation=data) for data in (weighted, plain)
+    )
+    np.testing.assert_allclose(first.stack.vector.values, second.stack.vector.values, rtol=1e-7)
+    assert first.history.keys() == second.history.keys()
+    for quantity in set(first.history) - {"seconds"}:
+        np.testing.assert_allclose(first.history[quantity], second.history[quantity], rtol=1e-7, err_msg=quantity)
+    assert first.evaluate(weighted) == pytest.approx(second.evaluate(plain), rel=1e-7)
+
+
+def test_least_squares_with_weights_too() -> None:
+    rng = np.random.default_rng(0)
+    X, weights = rng.normal(size=(40, 2)), rng.uniform(0, 3, 40)
+    y = rng.normal(size=40)
+    network = network_of(DenseLayer(1, (2,)), optimizer="levenberg_marquardt", epochs=20, dtype="float64")
+    network.fit(Dataset(X, y, sample_weight=weights))
+    root = np.sqrt(weights)
+    solution = np.linalg.lstsq(np.column_stack([X, np.ones(40)]) * root[:, None], y * root, rcond=None)[0]
+    np.testing.assert_allclose(network.layers[0].parameter_views["weights"][:, 0], solution[:2], rtol=1e-6)
+
+
+def test_balanced_classes_are_the_sample_weights_that_make_them_so() -> None:
+    y = (np.arange(80) % 4 == 0).astype(int)
+    X = np.random.default_rng(0).normal(size=(80, 5)) + y[:, None]
+    explicit = np.where(y == 1, 80 / (2 * 20), 80 / (2 * 60))
+    balanced = binary_network(class_weight="balanced", batch_size=16).fit(X, y, validation=(X, y))
+    weighted = binary_network(batch_size=16).fit(
+        Dataset(X, y, sample_weight=explicit), validation=Dataset(X, y, sample_weight=explicit)
+    )
+    named = binary_network(class_weight={0: 80 / 120, 1: 2.0}, batch_size=16).fit(X, y, validation=(X, y))
+    assert outcome(balanced) == outcome(weighted)
+    assert bits_of(named) == bits_of(weighted)
+    assert bits_of(balanced) != bits_of(binary_network(batch_size=16).fit(X, y))
+
+
+def test_weighted_validation_changes_the_decision_of_early_stopping() -> None:
+    """The network learns y = x; half of the validation rows disagree, and their weight decides whether they count."""
+    X = np.linspace(-1, 1, 40)[:, None]
+    rows, targets = np.vstack([X, X]), np.concatenate([X[:, 0], -X[:, 0]])
+
+    def best_epoch(weight_of_the_true: float) -> int:
+        weights = np.repeat([weight_of_the_true, 1 - weight_of_the_true], 40)
+        stopping = EarlyStopping(patience=30)
+        network = network_of(DenseLayer(1, (1,), weights_initializer="zeros"), learning_rate=0.1, epochs=30)
+        network.fit(X, X[:, 0], validation=Dataset(rows, targets, sample_weight=weights), callbacks=[stopping])
+        return stopping.best_epoch
+
+    assert best_epoch(0.9) == 30 or best_epoch(0.9) > best_epoch(0.1)
+    assert best_epoch(0.1) == 1
+
+
+# What is recorded ---------------------------------------------------------------------------------
+
+
+def test_the_history_tells_the_numbers_of_the_step_that_was_made() -> None:
+    """One full batch an epoch: each epoch's loss is that of the weights before its step, and so is the gradient."""
+    data = regression_rows(40)
+    network = network_of(
+        DenseLayer(3, (5,)), TanhActivation(), DenseLayer(1), metric="mse", dtype="float64", penalty=L2(0.1), epochs=1,
+        batch_size=40, learning_rate=0.1,
+    )  # fmt: skip
+    for epoch in range(3):
+        before = network.stack.vector.values.copy()
+        loss = network.evaluate(data)["loss"]
+        network.fit(data, validation=data)
+        history = network.history
+        assert history["loss"][epoch] == pytest.approx(loss)
+        assert history["mean_squared_error"][epoch] == pytest.approx(loss)
+        assert history["validation_loss"][epoch] == pytest.approx(network.evaluate(data)["loss"])
+        weights = network.stack.vector.penalized_values
+        assert history["penalty"][epoch] == pytest.approx(0.05 * float(weights @ weights))
+        move = np.linalg.norm(network.stack.vector.values - before)
+        assert history["gradient_norm"][epoch] == pytest.approx(move / 0.1)
+        assert history["learning_rate"][epoch] == 0.1
+        assert history["seconds"][epoch] > 0
+    assert network.history["epoch"] == [1, 2, 3]
+
+
+def test_the_metrics_of_an_epoch_are_those_of_all_its_rows_short_batch_included() -> None:
+    data = class_rows(50, n_classes=2)
+    network = binary_network(learning_rate=1e-12, epochs=1, batch_size=7).fit(data)
+    measured = network.evaluate(data)
+    for name, value in measured.items():
+        assert network.history[name][0] == pytest.approx(value, rel=1e-5), name
+
+
+def test_schedules_count_from_the_start_of_a_fit() -> None:
+    network = network_of(
+        DenseLayer(1, (5,)), schedule=CosineDecay(epochs=4), learning_rate=0.2, epochs=4, batch_size=200
+    )
+    network.fit(regression_rows()).fit(regression_rows())
+    expected = [0.2 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
+    np.testing.assert_allclose(network.history["learning_rate"], expected * 2)
+
+
+def test_a_validation_share_is_held_out_with_the_classes_in_proportion() -> None:
+    data, seen = class_rows(90), []
+
+    class Look(Callback):
+        def on_fit_start(self, run: TrainingRun) -> None:
+            seen.append((run.n_batches, run.has_validation))
+
+    network = rich_network(epochs=1, batch_size=1)
+    network.fit(data, validation=1 / 3, callbacks=[Look()])
+    assert seen == [(60, True)]
+    training, held_out = data.split(1 / 3, seed=network.seed)
+    assert np.bincount(held_out.y).tolist() == [10, 10, 10]
+    other = rich_network(epochs=1, batch_size=1).fit(training, validation=held_out)
+    assert outcome(other) == outcome(network)
+
+
+def test_losses_with_more_outputs_than_targets_are_measured_on_the_predictions() -> None:
+    data = regression_rows(80)
+    network = network_of(
+        DenseLayer(8, (5,)), TanhActivation(), DenseLayer(2), loss=GaussianNegativeLogLikelihood, metric="r2",
+        optimizer="adam", learning_rate=0.02, epochs=150,
+    ).fit(data, validation=data)  # fmt: skip
+    assert network.history["r2"][-1] > 0.8
+    assert network.predict(data).shape == (80, 2)
+    assert network.score(data) == pytest.approx(network.history["validation_r2"][-1])
+
+
+def test_label_smoothing_is_for_training_only() -> None:
+    data = class_rows(40, n_classes=2)
+    network = binary_network(label_smoothing=0.2, learning_rate=1e-12, epochs=1).fit(data, validation=data)
+    plain = BinaryCrossEntropy().loss(data.outputs(1), network.predict(data))
+    smoothed = BinaryCrossEntropy().loss(data.outputs(1) * 0.8 + 0.1, network.predict(data))
+    assert network.history["validation_loss"][0] == pytest.approx(plain, rel=1e-5)
+    assert network.history["loss"][0] == pytest.approx(smoothed, rel=1e-5)
+
+
+def test_a_callback_that_fails_at_the_start_leaves_nothing_open() -> None:
+    events: list[str] = []
+
+    class Opens(Callback):
+        def on_fit_start(self, run: TrainingRun) -> None:
+            events.append("opened")
+
+        def on_fit_end(self, run: TrainingRun) -> None:
+            events.append("closed")
+
+    with pytest.raises(ValueError, match="watches"):
+        network_of(DenseLayer(1, (5,))).fit(regression_rows(), callbacks=[Opens(), EarlyStopping(monitor="nothing")])
+    assert events == ["opened", "closed"]
+
+
+def test_callbacks_are_called_in_order_and_in_their_places() -> None:
+    events: list[str] = []
+
+    class Notes(Callback):
+        def on_fit_start(self, run: TrainingRun) -> None:
+            events.append("start")
+
+        def on_epoch_start(self, run: TrainingRun) -> None:
+            events.append(f"epoch {run.epoch}")
+
+        def on_batch_end(self, run: TrainingRun) -> None:
+            events.append(f"batch {run.batch}")
+
+        def on_epoch_end(self, run: TrainingRun) -> None:
+            events.append(f"epoch {run.epoch} done")
+
+        def on_fit_end(self, run: TrainingRun) -> None:
+            events.append("end")
+
+    network_of(DenseLayer(1, (5,)), epochs=2, batch_size=5).fit(regression_rows(10), callbacks=[Notes()])
+    one = ["batch 1", "batch 2"]
+    assert events == ["start", "epoch 0", *one, "epoch 1 done", "epoch 1", *one, "epoch 2 done", "end"]

@@ -7,7 +7,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from sphinx.util.inspect import signature, stringify_signature
+from sphinx.util.inspect import TypeAliasForwardRef, signature, stringify_signature
 
 project = "chainrule"
 author = "The chainrule developers"
@@ -21,6 +21,7 @@ nitpicky = False
 
 autodoc_member_order = "bysource"
 autodoc_type_aliases = {name: name for name in ("Array", "DTypeName", "Inputs", "IntArray", "Seed", "Shape", "Task")}
+TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-assign]  # in unions, Sphinx shows this
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 100
 napoleon_use_ivar = True
@@ -46,7 +47,6 @@ _FETCHED = re.compile(
     r"""|(?:url\(|@import)\s*["']?(?:https?:)?//[^"')]+""",
     re.IGNORECASE,
 )
-_ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
 _BULLET = re.compile(r"\s*\* ")
 _LITERAL = re.compile(r"(``.+?``|`[^`]+`)")
 
@@ -75,15 +75,20 @@ def escape_mathematics(app: Any, what: str, name: str, obj: Any, options: Any, l
 
 
 def show_own_arguments(
-    app: Any, what: str, name: str, obj: Any, options: Any, arguments: str | None, returned: str | None
+    app: Any,
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    arguments: str | None,
+    returned: str | None,
 ) -> tuple[str | None, str | None]:
-    """Show the arguments of a class's ``__init__`` where a base class has a ``__new__``, and types by their names."""
+    """Show the arguments of a class's ``__init__`` where a base class has a ``__new__``."""
     if what == "class" and arguments and "*args" in arguments:
         own = signature(obj.__init__, bound_method=True, type_aliases=app.config.autodoc_type_aliases)
         arguments = stringify_signature(own.replace(return_annotation=own.empty), unqualified_typehints=True)
         arguments = "" if "*args" in arguments else arguments
-    plain = (None if text is None else _ALIAS.sub(r"\1", text) for text in (arguments, returned))
-    return next(plain), next(plain)
+    return arguments, returned
 
 
 def setup(app: Any) -> None:

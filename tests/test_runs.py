@@ -188,7 +188,7 @@ def test_a_short_schedule_name_stretches_over_all_epochs() -> None:
         ({"epochs": 0}, "epochs"),
         ({"activation": "rellu"}, "Did you mean 'relu'"),
         ({"loss": "mse2"}, "Did you mean 'mse'"),
-        ({"loss": "hinge"}, "does not suit a multiclass target"),
+        ({"loss": "poisson"}, "does not suit a multiclass target"),
         ({"label_smoothing": 2.0}, "label_smoothing"),
         ({"patience": 0}, "patience"),
         ({"split": "tim"}, "Did you mean 'time'"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainrule.architecture import build_network as build_network
+    from chainrule.architecture import select_architecture as select_architecture
     from chainrule.callbacks import Callback as Callback
     from chainrule.callbacks import EarlyStopping as EarlyStopping
     from chainrule.callbacks import ProgressBar as ProgressBar
@@ -39,7 +40,7 @@ __version__ = "0.1.0"
 
 # Which module each public name comes from.
 _HOMES = {
-    "architecture": ("build_network",),
+    "architecture": ("build_network", "select_architecture"),
     "callbacks": ("Callback", "EarlyStopping", "ProgressBar", "ReduceOnPlateau"),
     "data": ("Dataset", "Table", "TablePreprocessor", "Target", "load_dataset", "open_source", "read_table"),
     "errors": (

@@ -1,10 +1,12 @@
 """A starting network for a task: hidden layers as asked, and the output set-up that the target calls for.
 
-| target       | output layer           | activation | loss                      |
-|--------------|------------------------|------------|---------------------------|
-| two classes  | one unit               | sigmoid    | binary cross-entropy      |
-| more classes | one unit a class       | softmax    | categorical cross-entropy |
-| numbers      | one unit a number      | none       | mean squared error        |
+============  ======================  ==========  =========================
+target        output layer            activation  loss
+============  ======================  ==========  =========================
+two classes   one unit                sigmoid     binary cross-entropy
+more classes  one unit a class        softmax     categorical cross-entropy
+numbers       one unit a number       none        mean squared error
+============  ======================  ==========  =========================
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from typing import Any
 
 from chainrule.activations import ACTIVATIONS, SigmoidActivation, SoftmaxActivation
 from chainrule.data.target import Target
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
 from chainrule.losses import LossFunction
 from chainrule.metrics import default_metrics
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.types import Task
 
-__all__ = ["build_network", "default_loss", "output_layers"]
+__all__ = ["build_network", "default_loss", "output_layers", "select_architecture"]
 
 # The initialiser that keeps the variance of the signal through each kind of activation.
 _INITIALIZERS = {"relu": "he_uniform", "leaky_relu": "he_uniform", "prelu": "he_uniform", "elu": "he_uniform"}
@@ -33,9 +36,18 @@ def default_loss(target: Target) -> str:
     return names.get(target.task, "mean_squared_error")
 
 
-def output_layers(target: Target, loss: LossFunction) -> list[Layer]:
-    """Return the last layers: as many units as target and loss need, and the activation that belongs to the task."""
+def output_layers(target: Target, loss: LossFunction, activation: str | None = None) -> list[Layer]:
+    """Return the last layers: as many units as target and loss need, and the activation that belongs to the task.
+
+    ``activation`` is put behind the numbers of a regression when given: ReLU where they cannot be negative, say.
+    """
     layers: list[Layer] = [DenseLayer(loss.n_outputs(target.n_outputs))]
+    if activation is not None:
+        if target.task != "regression":
+            raise InvalidInputError(f"The outputs of a {target.task} network follow from its classes and loss.")
+        layers.append(ACTIVATIONS.create(activation))
+    if loss.takes_scores:
+        return layers
     if target.task == "binary":
         layers.append(SigmoidActivation())
     elif target.task == "multiclass":
@@ -52,12 +64,14 @@ def build_network(
     dropout: float = 0.0,
     batch_normalization: bool = False,
     loss: str | LossFunction | None = None,
+    output_activation: str | None = None,
     **settings: Any,
 ) -> NeuralNetwork:
     """Return a network for the task that ``target`` describes, ready to fit.
 
     Each hidden layer is dense, then batch normalisation if asked for, the activation, and dropout. ``settings`` go to
-    :class:`NeuralNetwork`; loss, metrics and Adam are filled in where they do not say otherwise.
+    :class:`NeuralNetwork`; loss, metrics and Adam are filled in where they do not say otherwise. A regression ends in
+    linear units, or in ``output_activation``.
 
     >>> network = build_network(4, Target.detect(["yes", "no"]), hidden=(8,))
     >>> [layer.layer_name() for layer in network.layers]
@@ -78,9 +92,29 @@ def build_network(
         if dropout:
             network.add(DropoutLayer(dropout))
         shape = None
-    for layer in output_layers(target, network.loss):
+    for layer in output_layers(target, network.loss, output_activation):
         if shape is not None:
             layer.set_input_shape(shape)
             shape = None
         network.add(layer)
     return network
+
+
+def select_architecture(n_inputs: int, n_outputs: int, task: Task, **settings: Any) -> NeuralNetwork:
+    """Return a starting network for a kind of problem, with the hidden layers of the lecture notes.
+
+    Binary classification: one of 64. More classes: 128 and 64. Regression: 64 and 32. ``n_outputs`` counts classes or
+    numbers; ``settings`` go to :func:`build_network`.
+
+    >>> network = select_architecture(13, 1, "regression")
+    >>> [layer.output_shape()[0] for layer in network.layers]
+    [64, 64, 32, 32, 1]
+    """
+    hidden = {"binary": (64,), "multiclass": (128, 64), "regression": (64, 32)}
+    if task not in hidden:
+        raise InvalidInputError(f"The task is one of {', '.join(hidden)}, not {task!r}.{nearest_name(task, hidden)}")
+    if task == "regression":
+        target = Target(task, n_columns=n_outputs)
+    else:
+        target = Target(task, tuple(range(2 if task == "binary" else n_outputs)))
+    return build_network(n_inputs, target, **{"hidden": hidden[task], **settings})

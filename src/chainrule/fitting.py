@@ -6,13 +6,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+import numpy as np
+
+from chainrule.activations import SigmoidActivation, SoftmaxActivation
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data.batches import ArrayBatches, Batch
 from chainrule.data.dataset import Dataset, class_weight_rows
 from chainrule.engines import NumpyEngine, TrainingPlan
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.history import History
-from chainrule.losses import LossFunction, smooth_labels
+from chainrule.layers import DenseLayer, Layer
+from chainrule.losses import (
+    GaussianNegativeLogLikelihood,
+    Huber,
+    LogCosh,
+    LossFunction,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Pinball,
+    Poisson,
+    smooth_labels,
+)
 from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.schedules import Schedule
@@ -21,6 +35,16 @@ from chainrule.training import EpochRecord, capture, restore, train
 from chainrule.types import Array, Inputs
 
 __all__ = ["ClassWeight", "Fit", "FitSettings", "as_dataset", "as_rows"]
+
+LOSSES_OF_NUMBERS = (
+    MeanSquaredError,
+    MeanAbsoluteError,
+    Huber,
+    LogCosh,
+    Pinball,
+    Poisson,
+    GaussianNegativeLogLikelihood,
+)
 
 ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
 
@@ -118,13 +142,28 @@ class Fit:
             raise ModelFileError(f"The checkpoint is damaged: {str(error)[:200]}") from error
 
 
-def as_dataset(data: Dataset | Inputs, y: Any = None) -> Dataset:
-    """Return a dataset as it is, or make one of inputs and targets."""
+def as_dataset(
+    data: Dataset | Inputs, y: Any = None, loss: LossFunction | None = None, layers: Sequence[Layer] = ()
+) -> Dataset:
+    """Return a dataset as it is, or make one of inputs and targets.
+
+    Numbers are predicted as numbers, however few distinct ones there are, by a network that ends in one linear output
+    under a ``loss`` of numbers: counts, ratings, prices in whole dollars.
+    """
     if isinstance(data, Dataset):
         if y is not None:
             raise InvalidInputError("A Dataset has its targets already; leave y out, or give inputs X and targets y.")
         return data
-    return Dataset(data, y)
+    return Dataset(data, y, task="regression" if _predicts_numbers(y, loss, layers) else None)
+
+
+def _predicts_numbers(y: Any, loss: LossFunction | None, layers: Sequence[Layer]) -> bool:
+    if y is None or not isinstance(loss, LOSSES_OF_NUMBERS) or not layers:
+        return False
+    if isinstance(layers[-1], SigmoidActivation | SoftmaxActivation):
+        return False
+    n_units = next((layer.n_units for layer in reversed(layers) if isinstance(layer, DenseLayer)), 0)
+    return n_units == loss.n_outputs(1) and np.asarray(y).dtype.kind in "iuf"
 
 
 def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset) -> Batch:

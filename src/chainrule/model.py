@@ -98,7 +98,7 @@ class Model:
 
     def outputs(self, data: Any) -> Array:
         """Return class probabilities (rows, 1 or classes), or predicted numbers in their own units."""
-        outputs = self.network.predict(self.inputs(data))[:, : self.target.n_outputs]
+        outputs = self.network.loss.point_predictions(self.network.predict(self.inputs(data)))
         return outputs if self.scaling is None else self.scaling.undo(outputs)
 
     def predict(self, data: Any) -> Array:

@@ -184,12 +184,11 @@ class NeuralNetwork:
 
     def evaluate(self, dataset: Dataset | Inputs, y: Any = None) -> dict[str, float]:
         """Return the loss (without penalty) and every metric on the data, weighted by its sample weights."""
-        rows = as_rows(self.stack, self.loss, as_dataset(dataset, y))
+        rows = as_rows(self.stack, self.loss, self._as_dataset(dataset, y))
         plan = dataclasses.replace(self._plan(), optimizer=self.optimizer.fresh())
-        loss, predictions = NumpyEngine().open(self.stack, plan).evaluate(*rows)
-        return {"loss": loss} | {
-            m.name: m(rows.targets, predictions[:, : rows.targets.shape[1]], rows.weights) for m in self.metrics
-        }
+        loss, outputs = NumpyEngine().open(self.stack, plan).evaluate(*rows)
+        predictions = self.loss.point_predictions(outputs)
+        return {"loss": loss} | {m.name: m(rows.targets, predictions, rows.weights) for m in self.metrics}
 
     def summary(self) -> None:
         """Print the layers, their shapes and parameters, and the memory that training takes."""
@@ -260,12 +259,12 @@ class NeuralNetwork:
     def _open_fit(
         self, dataset: Dataset | Inputs, y: Any, validation: Validation, callbacks: Sequence[Callback]
     ) -> Fit:
-        training = as_dataset(dataset, y)
+        training = self._as_dataset(dataset, y)
         held_out: Dataset | None = None
         if isinstance(validation, float):
             training, held_out = training.split(test_size=validation, seed=self.seed)
         elif validation is not None:
-            held_out = as_dataset(*validation) if isinstance(validation, tuple) else as_dataset(validation)
+            held_out = self._as_dataset(*(validation if isinstance(validation, tuple) else (validation,)))
         if not self.stack.is_built:
             self.stack.build(training.X.shape[1:])
         settings = FitSettings(
@@ -279,6 +278,9 @@ class NeuralNetwork:
         )
         callbacks = [*callbacks, *([EpochPrinter()] if self.verbose else [])]
         return Fit.open(self.stack, self._plan(), settings, self.history, training, held_out, callbacks, self.describe)
+
+    def _as_dataset(self, data: Dataset | Inputs, y: Any = None) -> Dataset:
+        return as_dataset(data, y, None if self.class_weight is not None else self.loss, self.layers)
 
     def _train(self, fit: Fit) -> Self:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 
 from chainrule.data.batches import ArrayBatches
@@ -23,7 +22,8 @@ DIVERGED = 4.0  # the search ends when the smoothed loss is this many times its 
 class RateSearch:
     """The learning rates that were tried and the smoothed loss at each.
 
-    ``suggestion`` is the rate at which the loss fell most steeply: a good one to start with.
+    ``suggestion`` is a tenth of the rate at which the loss was lowest: well before the place where steps become too
+    long, and, unlike the place of steepest descent, not at the mercy of the noise of the first batches.
     """
 
     rates: tuple[float, ...]
@@ -73,14 +73,10 @@ def find_learning_rate(
 
 
 def _conclude(rates: list[float], losses: list[float]) -> RateSearch:
-    """Suggest the rate of the steepest fall per decade, before the lowest loss."""
+    """Suggest a tenth of the rate of the lowest loss."""
     lowest = losses.index(min(losses)) if losses else 0
     if lowest < 2:
         raise InvalidInputError(
             "The loss rose from the first rates on, so no learning rate can be suggested; try a lower range of rates."
         )
-    slopes = [
-        (losses[i + 1] - losses[i - 1]) / (math.log(rates[i + 1]) - math.log(rates[i - 1])) for i in range(1, lowest)
-    ]
-    steepest = 1 + slopes.index(min(slopes))
-    return RateSearch(tuple(rates), tuple(losses), rates[steepest])
+    return RateSearch(tuple(rates), tuple(losses), rates[lowest] / 10)

@@ -207,16 +207,22 @@ class OneCycle(Schedule):
         return _cosine(1.0, self.final, (done - self.peak) / (1 - self.peak))
 
 
+# The first name of a class is the one that files use; the others are accepted.
 SCHEDULES: Registry[Schedule] = Registry(
     "schedule",
     Schedule,
     {
         "constant": ConstantRate,
         "step_decay": StepDecay,
+        "step": StepDecay,
         "exponential_decay": ExponentialDecay,
+        "exponential": ExponentialDecay,
         "inverse_time_decay": InverseTimeDecay,
+        "inverse_time": InverseTimeDecay,
         "cosine_decay": CosineDecay,
+        "cosine": CosineDecay,
         "polynomial_decay": PolynomialDecay,
+        "polynomial": PolynomialDecay,
         "warm_up": WarmUp,
         "one_cycle": OneCycle,
     },

@@ -103,7 +103,7 @@ def _train_epoch(run: TrainingRun, batches: ArrayBatches, record: EpochRecord) -
         run.learning_rate = base_rate * run.rate_factor * factor
         session.train_batch(batch, run.learning_rate)
         if run.metrics:
-            record.add(batch, point_predictions(session.batch_predictions(), batch))
+            record.add(batch, run.plan.loss.point_predictions(session.batch_predictions()))
         run.batch += 1
         for callback in watchers:
             callback.on_batch_end(run)
@@ -123,21 +123,15 @@ def _close_epoch(run: TrainingRun, validation: Batch | None, record: EpochRecord
     if run.metrics:
         row |= record.measure(run.metrics)
     if validation is not None:
-        loss, predictions = run.session.evaluate(*validation)
+        loss, outputs = run.session.evaluate(*validation)
+        predictions = run.plan.loss.point_predictions(outputs)
         row["validation_loss"] = loss
         for metric in run.metrics:
-            row[f"validation_{metric.name}"] = metric(
-                validation.targets, point_predictions(predictions, validation), validation.weights
-            )
+            row[f"validation_{metric.name}"] = metric(validation.targets, predictions, validation.weights)
     row |= {"learning_rate": run.learning_rate, "gradient_norm": run.session.gradient_norm(), "seconds": seconds}
     run.history.append(row)
     if isinstance(run.plan.optimizer, ObjectiveOptimizer) and run.plan.optimizer.converged:
         run.stop(f"{type(run.plan.optimizer).__name__} found no way further down")
-
-
-def point_predictions(outputs: Array, batch: Batch) -> Array:
-    """Return the output columns that predict the targets; a loss may have further ones, such as variances, behind."""
-    return outputs[:, : batch.targets.shape[1]]
 
 
 def _copy_weights(run: TrainingRun, finite_weights: dict[str, Array]) -> dict[str, Array]:

@@ -72,13 +72,12 @@ def targets_for(loss: str, n_outputs: int, rng: np.random.Generator) -> Any:
     return rng.poisson(2.0, (20, n_outputs)) + (0.0 if loss == "poisson" else rng.normal(size=(20, n_outputs)))
 
 
-@pytest.mark.parametrize("loss", LOSS_PAIRS)
+@pytest.mark.parametrize(
+    ("loss", "n_outputs"), [(name, n) for name in LOSS_PAIRS for n in (1, 3) if n > 1 or "categorical" not in name]
+)
 @pytest.mark.parametrize("activation", ACTIVATION_PAIRS)
-@pytest.mark.parametrize("n_outputs", [1, 3])
 def test_gradients_in_float64(activation: str, loss: str, n_outputs: int) -> None:
     """Of weighted rows, for a hidden layer of each kind; the head is fused on our side and in two steps on theirs."""
-    if loss.startswith("categorical") and n_outputs == 1:
-        pytest.skip("one class")
     rng = np.random.default_rng(len(activation) * 31 + len(loss))
     head = HEADS.get(loss, "")
     layers = [DenseLayer(6, (5,), biases_initializer="normal"), ACTIVATIONS.classes[activation]()]
@@ -133,7 +132,7 @@ def train_twin(
     twin: Any, data: Dataset, optimizer: Any, loss: str, *, clip_norm: float | None = None, l2: float = 0.0
 ) -> list[float]:
     """The plain PyTorch loop over the rows in their order; returns the mean loss of each epoch."""
-    X, y = torch.from_numpy(data.X.astype(np.float32)), torch.from_numpy(data.outputs(twin(torch.zeros(2, 5)).shape[1]))
+    X, y = torch.from_numpy(data.X.astype(np.float32)), torch.from_numpy(data.outputs(1))
     weights = torch.ones(len(X))
     if data.sample_weight is not None:
         weights = torch.from_numpy((data.sample_weight / data.sample_weight.mean()).astype(np.float32))

@@ -167,7 +167,7 @@ def test_fetch_brings_files_and_the_list_knows(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(catalog, "get", lambda _: toy)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CHAINRULE_DATA", raising=False)
-    assert "download, 0 MB" in chainrule("data", "list").stdout
+    assert "download, 0 kB" in chainrule("data", "list").stdout
     failed = chainrule("data", "fetch", "toy")
     assert failed.exit_code == 2
     assert "could not be downloaded" in failed.stderr

@@ -32,7 +32,7 @@ from chainrule.named import Registry
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS, Adam
 from chainrule.penalties import L1L2, PENALTIES
-from chainrule.schedules import SCHEDULES, CosineDecay, WarmUp
+from chainrule.schedules import SCHEDULES, CosineDecay, OneCycle, PolynomialDecay, WarmUp
 from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows
 
 DATA = class_rows(60)
@@ -95,14 +95,19 @@ def test_class_weights_keep_the_type_of_their_labels(tmp_path: Path) -> None:
 
 REGISTRIES = {"layer": LAYERS, "activation": ACTIVATIONS, "loss": LOSSES, "optimizer": OPTIMIZERS}
 REGISTRIES |= {"schedule": SCHEDULES, "penalty": PENALTIES, "initializer": INITIALIZERS}
-NEED = {"dense": {"n_units": 3}, "cosine_decay": {"epochs": 5}, "polynomial_decay": {"epochs": 5}}
-NEED |= {"warm_up": {"warm_up_epochs": 3}, "one_cycle": {"epochs": 5}}
+ARGUMENTS = {
+    DenseLayer: {"n_units": 3},
+    CosineDecay: {"epochs": 5},
+    PolynomialDecay: {"epochs": 5},
+    OneCycle: {"epochs": 5},
+}
 
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, registry in REGISTRIES.items() for n in registry.names()])
 def test_every_piece_is_json_and_back(kind: str, name: str) -> None:
     registry: Registry[Any] = REGISTRIES[kind]  # type: ignore[assignment]
-    piece = registry.classes[name](**NEED.get(name, {}))
+    cls = registry.classes[name]
+    piece = cls(**ARGUMENTS.get(cls, {}))
     described = json.loads(json.dumps(describe_piece(piece)))
     rebuilt = build_piece(described, kind)
     assert type(rebuilt) is type(piece)

@@ -105,7 +105,9 @@ def _place(one: NamedSet) -> str:
     if not all(file.urls for file in one.files):
         return "in CHAINRULE_DATA only"
     sizes = [file.size for file in one.files if file.size is not None]
-    return f"download, {sum(sizes) / 1e6:.0f} MB" if len(sizes) == len(one.files) else "download"
+    if len(sizes) < len(one.files):
+        return "download"
+    return f"download, {sum(sizes) / 1e6:.0f} MB" if sum(sizes) >= 1e6 else f"download, {sum(sizes) / 1e3:.0f} kB"
 
 
 def _names(file: object) -> list[str]:

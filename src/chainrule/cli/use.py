@@ -69,4 +69,7 @@ def evaluate(
     if show_code:
         print(code_for_evaluation(run, file), end="")
         return
-    metrics_table(f"Measured on {file}", {str(run): evaluate_source(load_run(run), file)})
+    model = load_run(run)
+    metrics_table(f"Measured on {file}", {str(run): evaluate_source(model, file)})
+    if Path(file).name == model.notes.get("data"):
+        print("Note: the model was trained on data of this name; on rows that it has seen, the figures flatter it.")

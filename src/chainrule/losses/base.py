@@ -21,9 +21,14 @@ class LossFunction(ABC):
     ``fuses_with`` names the activation with which the loss is one function of the logits; a network that ends in
     that activation trains and is measured through :meth:`evaluate_logits`, which is finite where the two steps in
     sequence are not.
+
+    ``takes_scores`` says that the outputs are any numbers even where the targets are classes, so no activation belongs
+    behind the last dense layer; ``takes_standardized`` that the targets of a regression may be shifted and scaled.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = None
+    takes_scores: ClassVar[bool] = False
+    takes_standardized: ClassVar[bool] = True
 
     @abstractmethod
     def loss(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
@@ -36,6 +41,10 @@ class LossFunction(ABC):
     def n_outputs(self, n_targets: int) -> int:
         """Return how many outputs the network must have for ``n_targets`` target columns: as many, most often."""
         return n_targets
+
+    def point_predictions(self, outputs: Array) -> Array:
+        """Return what the outputs predict, in the targets' own terms: the outputs themselves, most often."""
+        return outputs
 
     def evaluate(self, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
         """Return the loss and write its derivative, for arrays that are already checked.

@@ -118,6 +118,11 @@ class Hinge(KernelLoss):
     """
 
     kernel: ClassVar[str] = "hinge"
+    takes_scores: ClassVar[bool] = True
+
+    def point_predictions(self, outputs: Array) -> Array:
+        """Return the scores squashed into shares; see :func:`shares_of_scores`."""
+        return shares_of_scores(outputs)
 
 
 @final
@@ -126,6 +131,20 @@ class SquaredHinge(KernelLoss):
     """The mean of ``l = max(0, 1 - s p)^2`` with ``s = 2 y - 1``: a :class:`Hinge` without its kink."""
 
     kernel: ClassVar[str] = "squared_hinge"
+    takes_scores: ClassVar[bool] = True
+
+    def point_predictions(self, outputs: Array) -> Array:
+        """Return the scores squashed into shares; see :func:`shares_of_scores`."""
+        return shares_of_scores(outputs)
+
+
+def shares_of_scores(scores: Array) -> Array:
+    """Return numbers between 0 and 1 in the order of the scores: no probabilities, but cut at a half where those are.
+
+    One column goes through a sigmoid, several through a softmax.
+    """
+    squash = SigmoidActivation() if scores.shape[1] == 1 else SoftmaxActivation()
+    return squash.activation_function(scores)
 
 
 def smooth_labels(targets: Array, amount: float) -> Array:

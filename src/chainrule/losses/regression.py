@@ -102,7 +102,13 @@ class Poisson(KernelLoss):
     softplus): ``l = p - y log p``, ``l' = 1 - y / p``, where y = 0 leaves ``l = p``.
     """
 
+    takes_standardized: ClassVar[bool] = False
+
     log_input: bool = True
+
+    def point_predictions(self, outputs: Array) -> Array:
+        """Return the rates."""
+        return np.asarray(np.exp(outputs)) if self.log_input else outputs
 
     @property
     def kernel(self) -> str:  # type: ignore[override]
@@ -126,6 +132,10 @@ class GaussianNegativeLogLikelihood(KernelLoss):
     def n_outputs(self, n_targets: int) -> int:
         """Return two outputs for each target."""
         return 2 * n_targets
+
+    def point_predictions(self, outputs: Array) -> Array:
+        """Return the means."""
+        return self.mean_and_variance(outputs)[0]
 
     @staticmethod
     def mean_and_variance(y_pred: Array) -> tuple[Array, Array]:

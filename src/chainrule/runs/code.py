@@ -37,7 +37,7 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     lines += _call("network.fit", ["data.training", *validation, f"callbacks=[{', '.join(callbacks)}]"])
     lines += [
         "",
-        "model = Model(network, data.target, data.table, data.scaling, data.target_name)",
+        "model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())",
         "print(model.evaluate(data.test))",
         'model.save("model.safetensors")',
     ]

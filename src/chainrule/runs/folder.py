@@ -20,13 +20,13 @@ RECORD_VERSION = 1
 class RunFolder:
     """The files of a run, by what they are.
 
-    =====================  ==========================================================================
-    model.safetensors      the trained model: network, preprocessing, meaning of the outputs
-    run.json               the record: options, versions, sizes, results; enough to repeat the run
-    history.csv            loss and metrics of every epoch
-    report.html            the same in pictures, for people
-    checkpoint.safetensors where training stands; gone when it is done
-    =====================  ==========================================================================
+    ======================  =========================================================================
+    model.safetensors       the trained model: network, preprocessing, meaning of the outputs
+    run.json                the record: options, versions, sizes, results; enough to repeat the run
+    history.csv             loss and metrics of every epoch
+    report.html             the same in pictures, for people
+    checkpoint.safetensors  where training stands; gone when it is done
+    ======================  =========================================================================
     """
 
     path: Path

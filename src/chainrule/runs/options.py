@@ -26,7 +26,8 @@ __all__ = ["SplitChoice", "TrainOptions"]
 
 SplitChoice = Literal["auto", "random", "time"]
 
-# Where early stopping decides, there is time for so many steps, but for no fewer and no more epochs than these.
+# Where early stopping decides, there is time for so many steps, but for no fewer and no more epochs than these. The
+# numbers come from cross-validation inside the training parts of ten sets: benchmarks/default_epochs.py.
 STEPS_TO_ALLOW, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 100, 1_000
 SHORTEST_PATIENCE = 10
 # Weights, gradients, two moments of Adam, and the last finite weights.
@@ -39,9 +40,9 @@ _ONLY_FOR = {
     "binary": ("binary_cross_entropy", "binary_focal"),
     "multiclass": ("categorical_cross_entropy", "categorical_focal"),
     "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "pinball",
-                   "gaussian_negative_log_likelihood"),
+                   "poisson", "gaussian_negative_log_likelihood"),
 }  # fmt: skip
-_FOR_CLASSES_TOO = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh")
+_FOR_CLASSES_TOO = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "hinge", "squared_hinge")
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class TrainOptions:
     hidden, activation, dropout, batch_normalization
         The hidden layers. The output layer follows from the target.
     optimizer, learning_rate, momentum, schedule
-        How the weights move; a rate of None is the optimizer's own. A schedule goes by its name, with or without
-        ``_decay``, and stretches over all epochs.
+        How the weights move; a rate of None is the optimizer's own. A schedule goes by its name and stretches over all
+        epochs.
     epochs
         How often to go through the rows; if not said 100, and up to 1,000 of small data.
     batch_size
@@ -183,6 +184,7 @@ class TrainOptions:
             "categorical": self.categorical or None,
             "drop": self.drop or None,
             "seed": self.seed,
+            "standardize_target": None if self.loss is None or LOSSES.find(self.loss).takes_standardized else False,
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -230,9 +232,7 @@ class TrainOptions:
         """Return the schedule over all epochs, if there is one."""
         if self.schedule is None:
             return None
-        name = self.schedule.strip().lower().replace("-", "_")
-        full = f"{name}_decay"
-        return SCHEDULES.create(full if full in SCHEDULES.names() else name, epochs=self.n_epochs(n_rows))
+        return SCHEDULES.create(self.schedule, epochs=self.n_epochs(n_rows))
 
     def early_stopping_settings(self, n_rows: int) -> dict[str, Any] | None:
         """Return the arguments of :class:`EarlyStopping`, those that say something only; None if it is off."""

@@ -59,6 +59,10 @@ class PreparedData:
     has_test_part: bool
     n_columns: int
 
+    def notes(self) -> dict[str, Any]:
+        """Return what a model file keeps of the data."""
+        return {"label_names": list(self.training.label_names), "data": self.name, "tested_apart": self.has_test_part}
+
     def describe(self) -> dict[str, Any]:
         """Return the sizes and the task as JSON values."""
         n_validation = 0 if self.validation is None else self.validation.n_rows
@@ -102,17 +106,20 @@ def prepare_data(
     categorical: Sequence[str] = (),
     drop: Sequence[str] = (),
     seed: Seed = 0,
+    standardize_target: bool = True,
 ) -> PreparedData:
     """Read a source, split it, and turn it into numbers as its training part teaches.
 
     The sizes are shares, or numbers of rows from 1 up; None means 0.2, or nothing of fewer than 10 rows. The test part
-    of a source that has its own is that one. :class:`TrainOptions` explains the other arguments.
+    of a source that has its own is that one. ``standardize_target=False`` leaves the numbers of a regression as they
+    are. :class:`TrainOptions` explains the other arguments.
     """
     opened = open_source(source, target)
     if isinstance(opened.train, Table):
         return _prepare_table(
-            opened, task, test_size, validation_size, split, TablePreprocessor(categorical, drop), seed
-        )
+            opened, task, test_size, validation_size, split, TablePreprocessor(categorical, drop), seed,
+            standardize_target,
+        )  # fmt: skip
     if categorical or drop:
         raise InvalidInputError(f"{opened.name} has no table of columns; leave categorical and drop out.")
     whole = opened.train
@@ -127,7 +134,9 @@ def prepare_data(
     training, validation, test = (None if part is None else whole.take(part) for part in rows)
     assert training is not None
     test = opened.test if opened.test is not None else test
-    return _finish(opened.name, training, validation, test, whole.target, None, "", whole.n_features)
+    return _finish(
+        opened.name, training, validation, test, whole.target, None, "", whole.n_features, standardize_target
+    )
 
 
 def _prepare_table(
@@ -138,6 +147,7 @@ def _prepare_table(
     split: str,
     preprocessor: TablePreprocessor,
     seed: Seed,
+    standardize_target: bool,
 ) -> PreparedData:
     whole = source.train
     assert isinstance(whole, Table)
@@ -169,8 +179,9 @@ def _prepare_table(
     ]
     assert datasets[0] is not None
     return _finish(
-        source.name, datasets[0], datasets[1], datasets[2], target, preprocessor, whole.target, frame.shape[1]
-    )
+        source.name, datasets[0], datasets[1], datasets[2], target, preprocessor, whole.target, frame.shape[1],
+        standardize_target,
+    )  # fmt: skip
 
 
 def _finish(
@@ -182,11 +193,12 @@ def _finish(
     table: TablePreprocessor | None,
     target_name: str,
     n_columns: int,
+    standardize_target: bool,
 ) -> PreparedData:
     """Standardise the numbers to predict as the training part teaches; ``test`` keeps its own units."""
     judged = training if test is None else test
     scaling: TargetScaling | None = None
-    if target.task == "regression":
+    if target.task == "regression" and standardize_target:
         assert training.y is not None
         scaling = TargetScaling.learn(training.y)
         training = _with_targets(training, scaling)

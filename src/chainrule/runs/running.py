@@ -157,8 +157,7 @@ class _Run:
     def _conclude(self, network: NeuralNetwork, stopper: EarlyStopping | None) -> RunResult:
         """Measure the model and write what the run leaves behind; the record comes last and says that all is there."""
         data, history = self.data, network.history
-        notes = {"label_names": list(data.training.label_names), "data": data.name}
-        model = Model(network, data.target, data.table, data.scaling, data.target_name, notes)
+        model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())
         seconds, reason = sum(history["seconds"]), _reason(network, stopper)
         measured = model.evaluate(data.test)
         self.say("Fitting the baselines")

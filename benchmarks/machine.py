@@ -1,0 +1,83 @@
+"""What a result says about where it was measured, and how a process is held to one thread."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+
+LIBRARIES = (
+    "chainrule", "numpy", "scipy", "numba", "torch", "jax", "jaxlib", "optax", "scikit-learn", "keras", "skorch",
+    "onnxruntime",
+)  # fmt: skip
+_COUNTS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)  # fmt: skip
+
+
+def environment(threads: str) -> dict[str, str]:
+    """Return the environment of a measured process: one thread for every library, or whatever each does by default."""
+    kept = {name: value for name, value in os.environ.items() if name not in (*_COUNTS, "XLA_FLAGS")}
+    if threads == "1":
+        kept |= dict.fromkeys(_COUNTS, "1")
+        kept["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    return kept | {"PYTHONWARNINGS": "ignore", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+
+
+def hold_to_one_core() -> None:
+    """Run this process on one core alone, where the system can.
+
+    XLA has no switch that keeps it to one thread: with multi_thread_eigen off it still used 1.6 to 1.9 cores here.
+    On one core no program can, so "one thread" means the same for all.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def peak_memory() -> int:
+    """Return the most memory, in bytes, that this process has had resident.
+
+    VmHWM where there is one: ru_maxrss also counts the process that this one was forked from.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    except (OSError, StopIteration):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of all libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def describe() -> dict[str, object]:
+    """Return the machine, the versions, the time, and how busy the machine is at the moment."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    fields = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
+    flags = fields.get("flags", "").split()
+    simd = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), "")
+    return {
+        "cpu": fields.get("model name", cpu),
+        "cpu_model": fields.get("model", ""),
+        "simd": simd,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.platform(),
+        "load_before": os.getloadavg()[0],
+        "time": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "versions": versions(),
+    }

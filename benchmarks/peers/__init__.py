@@ -1,0 +1,30 @@
+"""The programs that are compared: one small class each, in a file of its own that imports only its own library."""
+
+from __future__ import annotations
+
+import importlib
+
+from peers.base import Peer
+
+PEERS = {
+    "chainrule": "ours:Ours",
+    "floor": "floor:Floor",
+    "torch": "torch_eager:TorchEager",
+    "torch-compiled": "torch_compiled:TorchCompiled",
+    "torch-dense": "torch_sparse:TorchDense",
+    "torch-dense-batches": "torch_sparse:TorchDenseBatches",
+    "torch-embedding-bag": "torch_sparse:TorchEmbeddingBag",
+    "jax-step": "jax_step:JaxStep",
+    "jax-scan": "jax_scan:JaxScan",
+    "sklearn": "sklearn_mlp:SklearnMLP",
+    "keras": "keras_fit:KerasFit",
+    "skorch": "skorch_net:SkorchNet",
+    "onnxruntime": "onnx_runtime:OnnxRuntime",
+}
+
+
+def load(name: str) -> type[Peer]:
+    """Import a peer's file, and with it the peer's library."""
+    module, cls = PEERS[name].split(":")
+    peer: type[Peer] = getattr(importlib.import_module(f"peers.{module}"), cls)
+    return peer

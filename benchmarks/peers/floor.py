@@ -1,0 +1,61 @@
+"""The floor: the products that a training step cannot avoid, and nothing else."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from datasets import Array
+from peers.base import Peer
+from workload import Workload
+
+
+class Floor(Peer):
+    """Bare ``np.matmul(out=)``: forward, weight gradients, and input gradients except those of the first layer.
+
+    No rows are gathered, and there is no bias, activation, loss or optimizer. A first layer that takes CSR rows has no
+    bare product in NumPy and is left out.
+    """
+
+    library = "numpy"
+
+    def prepare(self, workload: Workload) -> None:
+        rng = np.random.default_rng(0)
+        self.n_steps = workload.n_steps
+        sparse = not isinstance(workload.inputs(), np.ndarray)
+        self.weights = [W for W, _ in workload.weights()][1 if sparse else 0 :]
+        widths = [self.weights[0].shape[0], *(W.shape[1] for W in self.weights)]
+        self.values = [rng.random((workload.batch, n), np.float32) for n in widths]
+        self.errors = [rng.random((workload.batch, n), np.float32) for n in widths]
+        self.gradients = [np.empty_like(W) for W in self.weights]
+        self.first_needs_error = sparse
+        self.note = f"sgemm peak {self.peak() / 1e9:.0f} GFLOP/s"
+
+    def epoch(self, order: Array) -> None:
+        values, errors, gradients = self.values, self.errors, self.gradients
+        layers = list(enumerate(self.weights))
+        for _ in range(self.n_steps):
+            for i, W in layers:
+                np.matmul(values[i], W, out=values[i + 1])
+            for i, W in reversed(layers):
+                np.matmul(values[i].T, errors[i + 1], out=gradients[i])
+                if i > 0 or self.first_needs_error:
+                    np.matmul(errors[i + 1], W.T, out=errors[i])
+
+    def outputs(self, X: Array) -> Array:
+        """Return only the forward products."""
+        for W in self.weights:
+            X = np.matmul(X, W)
+        return X
+
+    @staticmethod
+    def peak(size: int = 1024, repeats: int = 8) -> float:
+        """Return the best FLOP/s of a square float32 product."""
+        rng = np.random.default_rng(0)
+        a, b, c = (rng.random((size, size), np.float32) for _ in range(3))
+        best = np.inf
+        for _ in range(repeats):
+            start = time.perf_counter()
+            np.matmul(a, b, out=c)
+            best = min(best, time.perf_counter() - start)
+        return 2 * size**3 / best

@@ -1,0 +1,34 @@
+"""JAX and optax, one jitted call a step."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+from datasets import Array
+from peers.jax_model import JaxPeer
+from workload import Workload
+
+
+class JaxStep(JaxPeer):
+    """One jitted function a step, parameters and state donated; it cuts its row numbers out of the order, which lies on
+    the device, so that a step sends one integer. Waited for once an epoch.
+    """
+
+    def prepare(self, workload: Workload) -> None:
+        super().prepare(workload)
+
+        @partial(jax.jit, donate_argnums=(0, 1))
+        def step(parameters: Any, state: Any, X: Any, y: Any, order: Any, number: Any) -> tuple[Any, Any]:
+            rows = jax.lax.dynamic_slice_in_dim(order, number * workload.batch, workload.batch)
+            return self.updated(parameters, state, X, y, rows)
+
+        self.step = step
+
+    def epoch(self, order: Array) -> None:
+        rows = self.on_device(order)
+        parameters, state = self.parameters, self.state
+        for number in range(self.workload.n_steps):
+            parameters, state = self.step(parameters, state, self.X, self.y, rows, number)
+        self.parameters, self.state = jax.block_until_ready((parameters, state))

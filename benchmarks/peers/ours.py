@@ -1,0 +1,65 @@
+"""chainrule, through the door that its users take."""
+
+from __future__ import annotations
+
+from chainrule import Dataset, NeuralNetwork
+from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation
+from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer
+from datasets import Array
+from peers.base import Peer
+from workload import Workload
+
+_HEADS = {"cross_entropy": SoftmaxActivation, "binary_cross_entropy": SigmoidActivation}
+
+
+def build(workload: Workload, **settings: object) -> NeuralNetwork:
+    """Return the workload's network with its first weights."""
+    network = NeuralNetwork(
+        epochs=workload.epochs_a_round,
+        batch_size=workload.batch,
+        optimizer=workload.optimizer,
+        learning_rate=workload.learning_rate,
+        loss=workload.loss,
+        seed=workload.seed,
+        **settings,  # type: ignore[arg-type]
+    )
+    for number, (W, b) in enumerate(workload.weights(), start=1):
+        dense = DenseLayer(W.shape[1], (W.shape[0],) if number == 1 else None)
+        network.add(dense)
+        dense.weights, dense.biases = W, b
+        if number == len(workload.widths) - 1:
+            break
+        if workload.batch_norm:
+            network.add(BatchNormalizationLayer())
+        network.add(ReLUActivation() if workload.activation == "relu" else SigmoidActivation())
+        if workload.dropout:
+            network.add(DropoutLayer(workload.dropout))
+    if workload.loss in _HEADS:
+        network.add(_HEADS[workload.loss]())
+    return network
+
+
+class Ours(Peer):
+    """``NeuralNetwork.fit`` of whole epochs, with no callbacks and no metric: what a user waits for, divided by steps.
+
+    Each round is one call of ``fit`` that goes on from the present weights. ``fit`` draws its own order; in the check
+    it gets the rows in the given order with ``shuffle=False``.
+    """
+
+    library = "chainrule"
+
+    def prepare(self, workload: Workload) -> None:
+        self.workload = workload
+        X, y = workload.inputs(), workload.targets()
+        task = None if workload.n_classes else "regression"
+        if workload.for_check:
+            order = workload.order(0)[: workload.n_rows]
+            X, y = X[order], y[order]
+        self.dataset = Dataset(X, y, task=task)
+        self.network = build(workload, shuffle=not workload.for_check)
+
+    def epoch(self, order: Array) -> None:
+        self.network.fit(self.dataset)
+
+    def outputs(self, X: Array) -> Array:
+        return self.network.predict(X)

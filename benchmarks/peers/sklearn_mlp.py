@@ -1,0 +1,68 @@
+"""scikit-learn's multilayer perceptron."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from datasets import Array
+from peers.base import Peer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from workload import Workload
+
+warnings.simplefilter("ignore", ConvergenceWarning)
+
+
+class SklearnMLP(Peer):
+    """``MLPClassifier`` or ``MLPRegressor``, float32, without penalty or early stopping; a round is one ``fit`` with
+    ``warm_start``, so that its checks of the data are paid once a round. CSR rows are taken as they are.
+
+    It draws its own order; in the check it gets the rows in the given order with ``shuffle=False``.
+    """
+
+    library = "scikit-learn"
+
+    def prepare(self, workload: Workload) -> None:
+        if workload.dropout or workload.batch_norm:
+            raise NotImplementedError("scikit-learn has neither dropout nor batch normalisation")
+        self.workload = workload
+        if workload.optimizer != "adam":
+            self.difference = f"it has no {workload.optimizer}; trained with Adam"
+            self.tolerance = 1.0
+        self.X, self.y = workload.inputs(), workload.targets()
+        if workload.for_check:
+            order = workload.order(0)[: workload.n_rows]
+            self.X, self.y = self.X[order], self.y[order]
+        activation = {"relu": "relu", "sigmoid": "logistic"}[workload.activation]
+        self.model = (MLPClassifier if workload.n_classes else MLPRegressor)(
+            workload.widths[1:-1],
+            activation=activation,
+            alpha=0.0,
+            batch_size=min(workload.batch, workload.n_rows),
+            learning_rate_init=workload.learning_rate,
+            max_iter=workload.epochs_a_round,
+            shuffle=not workload.for_check,
+            tol=-np.inf,
+            n_iter_no_change=10**9,
+            random_state=0,
+            warm_start=True,
+        )
+        # One short fit makes the arrays; then the given weights go in. A fit makes a new optimizer.
+        some = np.unique(self.y, return_index=True)[1] if workload.n_classes else np.arange(2)
+        self.model.set_params(batch_size=len(some))
+        self.model.fit(self.X[some], self.y[some])
+        self.model.set_params(batch_size=min(workload.batch, workload.n_rows))
+        for layer, (W, b) in enumerate(workload.weights()):
+            self.model.coefs_[layer][...] = W
+            self.model.intercepts_[layer][...] = b
+        self.model.t_ = 0
+
+    def epoch(self, order: Array) -> None:
+        self.model.fit(self.X, self.y)
+
+    def outputs(self, X: Array) -> Array:
+        if not self.workload.n_classes:
+            return self.model.predict(X)
+        p = self.model.predict_proba(X)
+        return p[:, 1] if self.workload.n_classes == 2 else p

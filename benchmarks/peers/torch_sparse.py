@@ -1,0 +1,84 @@
+"""PyTorch on rows of which only some words are present: three forms, from what tutorials write to what experts write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Array
+from peers import torch_model
+from peers.torch_eager import TorchEager
+from torch import Tensor, nn
+from workload import Workload
+
+
+class TorchDense(TorchEager):
+    """The whole matrix made dense in memory, as multi-hot tutorials do; then as the eager peer."""
+
+    def lay_out(self) -> None:
+        self.X = torch.from_numpy(self.workload.inputs().toarray())
+        self.y = torch_model.targets(self.workload)
+
+    def outputs(self, X: Array) -> Array:
+        return super().outputs(X.toarray())
+
+
+class TorchDenseBatches(TorchDense):
+    """The matrix stays CSR; the rows of each batch are made dense when it comes. Slower, but lean in memory."""
+
+    def lay_out(self) -> None:
+        self.sparse = self.workload.inputs()
+        self.y = torch_model.targets(self.workload)
+
+    def rows(self, rows: Tensor) -> tuple[Any, ...]:
+        return torch.from_numpy(self.sparse[rows.numpy()].toarray()), self.y.index_select(0, rows)
+
+
+class _Bag(nn.Module):
+    """The first layer as the sum of the rows of W that belong to the words present."""
+
+    def __init__(self, workload: Workload) -> None:
+        super().__init__()
+        dense = torch_model.build(workload)
+        first = dense[0]
+        assert isinstance(first, nn.Linear)
+        weights = first.weight.detach().T.contiguous()
+        self.bag = nn.EmbeddingBag.from_pretrained(weights, freeze=False, mode="sum", include_last_offset=True)
+        self.bias = nn.Parameter(first.bias.detach().clone())
+        self.rest = dense[1:]
+
+    def forward(self, words: tuple[Tensor, Tensor]) -> Tensor:
+        logits: Tensor = self.rest(self.bag(*words) + self.bias)
+        return logits
+
+
+class TorchEmbeddingBag(TorchEager):
+    """``nn.EmbeddingBag(mode="sum")``, which sums the rows of W that belong to the words present and reads no others: an
+    expert's form, possible because every stored number is 1. Its gradient is dense, as RMSprop needs it.
+    """
+
+    def lay_out(self) -> None:
+        self.sparse = self.workload.inputs()
+        if not np.all(self.sparse.data == 1):
+            raise ValueError("EmbeddingBag without weights needs rows of zeros and ones")
+        self.y = torch_model.targets(self.workload)
+
+    def prepare(self, workload: Workload) -> None:
+        self.workload = workload
+        self.lay_out()
+        self.model = _Bag(workload)
+        self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=workload.learning_rate, foreach=True)
+        self.loss_of = self.loss_function(self.model)
+
+    @staticmethod
+    def words(rows: Array) -> tuple[Tensor, Tensor]:
+        """Return the words of CSR rows and where each row starts and ends."""
+        return torch.from_numpy(rows.indices), torch.from_numpy(rows.indptr)
+
+    def rows(self, rows: Tensor) -> tuple[Any, ...]:
+        return self.words(self.sparse[rows.numpy()]), self.y.index_select(0, rows)
+
+    def outputs(self, X: Array) -> Array:
+        with torch.inference_mode():
+            return torch_model.as_outputs(self.workload, self.model(self.words(X)))

@@ -1,0 +1,94 @@
+"""The starting network: the output set-up follows from the target, the hidden layers from what was asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule.architecture import build_network, default_loss
+from chainrule.data import Dataset, Target
+from chainrule.errors import InvalidInputError
+from chainrule.losses import LOSSES
+from chainrule.neuralnet import NeuralNetwork
+from support.networks import class_rows, regression_rows
+
+BINARY, CLASSES = Target.detect(["no", "yes"]), Target.detect([0, 1, 2])
+NUMBER, NUMBERS = Target.detect([0.5, 1.5, 2.7]), Target.detect(np.eye(3) + 0.5)
+
+
+def names(network: NeuralNetwork) -> list[str]:
+    return [layer.layer_name().removesuffix("Layer").removesuffix("Activation") for layer in network.layers]
+
+
+@pytest.mark.parametrize(
+    ("target", "last", "n_outputs", "loss", "metric"),
+    [
+        (BINARY, ["Dense", "Sigmoid"], 1, "binary_cross_entropy", "accuracy"),
+        (CLASSES, ["Dense", "Softmax"], 3, "categorical_cross_entropy", "accuracy"),
+        (NUMBER, ["Dense"], 1, "mean_squared_error", "r2"),
+        (NUMBERS, ["Dense"], 3, "mean_squared_error", "r2"),
+    ],
+)
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 4)])
+def test_the_output_follows_from_the_target(
+    target: Target, last: list[str], n_outputs: int, loss: str, metric: str, hidden: tuple[int, ...]
+) -> None:
+    network = build_network(4, target, hidden=hidden, seed=0)
+    assert names(network) == ["Dense", "ReLU"] * len(hidden) + last
+    assert network.stack.is_built
+    assert network.stack.input_shape() == (4,)
+    assert network.stack.output_shape() == (n_outputs,)
+    assert LOSSES.name_of(network.loss) == loss == default_loss(target)
+    assert network.metrics[0].name == metric
+    assert type(network.optimizer).__name__ == "Adam"
+
+
+def test_hidden_layers_are_dense_normalised_activated_and_dropped() -> None:
+    network = build_network(4, BINARY, hidden=(8, 4), activation="tanh", dropout=0.5, batch_normalization=True)
+    block = ["Dense", "BatchNormalization", "Tanh", "Dropout"]
+    assert names(network) == [*block, *block, "Dense", "Sigmoid"]
+
+
+def test_settings_go_to_the_network_and_overrule() -> None:
+    network = build_network(4, NUMBER, loss="gaussian_nll", optimizer="sgd", metric="mae", epochs=3, learning_rate=0.5)
+    assert network.stack.output_shape() == (2,)
+    assert (network.epochs, network.learning_rate, network.metrics[0].name) == (3, 0.5, "mean_absolute_error")
+
+
+@pytest.mark.parametrize(("activation", "spread"), [("relu", np.sqrt(6 / 400)), ("tanh", np.sqrt(6 / 800))])
+def test_first_weights_suit_the_activation(activation: str, spread: float) -> None:
+    weights = (
+        build_network(400, BINARY, hidden=(400,), activation=activation, seed=0).layers[0].parameter_views["weights"]
+    )
+    assert np.abs(weights).max() == pytest.approx(spread, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [class_rows(150, n_classes=2), class_rows(150, n_classes=4), regression_rows(150),
+     Dataset(regression_rows(150).X, np.column_stack([regression_rows(150).y, regression_rows(150).y]))],
+    ids=["two classes", "four classes", "a number", "two numbers"],
+)  # fmt: skip
+@pytest.mark.parametrize("activation", ["relu", "selu", "gelu", "prelu", "gaussian"])
+def test_what_is_built_learns(data: Dataset, activation: str) -> None:
+    assert data.target is not None
+    network = build_network(5, data.target, activation=activation, hidden=(16,), epochs=15, learning_rate=0.02, seed=0)
+    losses = network.fit(data, validation=0.2).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"hidden": (8, 0)}, "whole number"),
+        ({"hidden": (2.5,)}, "whole number"),
+        ({"activation": "rellu"}, "Did you mean 'relu'"),
+        ({"dropout": 1.0}, "rate"),
+        ({"loss": "mse2"}, "no loss called"),
+    ],
+)
+def test_mistakes_are_told(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInputError, match=words):
+        build_network(4, BINARY, **settings)

@@ -237,7 +237,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "half precision": (lambda: linear(dtype="float16"), "float16"),
     "no layers": (lambda: network_of().fit(DATA), "no layers yet"),
     "no targets": (lambda: linear().fit(DATA.X), "no targets y"),
-    "targets twice": (lambda: linear().fit(DATA, DATA.y), "has its targets already"),
+    "targets twice": (lambda: linear().fit(DATA, DATA.y), "has its targets and weights already"),
     "too few targets": (lambda: linear().fit(DATA.X, np.asarray(DATA.y)[:-1]), "59"),
     "another width": (lambda: network_of(DenseLayer(1, (4,))).fit(DATA), r"\(60, 5\)|\(5,\)"),
     "too many outputs": (lambda: network_of(DenseLayer(2, (5,))).fit(DATA), "has 2 output units.* needs 1"),
@@ -249,7 +249,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "class weights for numbers": (lambda: linear(class_weight="balanced").fit(DATA), "needs a target of classes"),
     "weight for a class that is none": (lambda: classifier(class_weight={7: 1.0}).fit(class_rows()), "class 7"),
-    "too large a share": (lambda: linear().fit(DATA, validation=1.5), "no fraction between 0 and 1"),
+    "too large a share": (lambda: linear().fit(DATA, validation=1.5), "a share of the rows between 0 and 1"),
     "evaluating without targets": (lambda: linear().evaluate(DATA.X), "no targets y"),
     "evaluating before it is built": (lambda: network_of(DenseLayer(1)).evaluate(DATA), "not known yet|not seen"),
 }

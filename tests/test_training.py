@@ -39,7 +39,8 @@ def rich_network(optimizer: str = "adam", **settings: Any) -> NeuralNetwork:
     return network_of(
         DenseLayer(8, (5,)), BatchNormalizationLayer(), ReLUActivation(), DropoutLayer(0.3), GaussianNoiseLayer(0.05),
         DenseLayer(3), SoftmaxActivation(), loss="categorical_cross_entropy", metric=["accuracy", "log_loss"],
-        optimizer=optimizer, l2=1e-3, clip_norm=0.5, max_norm=2.0, label_smoothing=0.05,
+        optimizer=optimizer, l2=1e-3, clip_norm=None if optimizer == "lbfgs" else 0.5, max_norm=2.0,
+        label_smoothing=0.05,
         schedule=CosineDecay(epochs=12), class_weight="balanced", **{"epochs": 8, "batch_size": 16, **settings},
     )  # fmt: skip
 
@@ -154,8 +155,21 @@ def test_a_resume_refuses_other_data(tmp_path: Path) -> None:
     for other in (VALIDATION, class_rows(70, seed=9), TRAINING.take(np.arange(70)[::-1])):
         with pytest.raises(ModelFileError, match="other data"):
             NeuralNetwork.resume(path, other)
-    with pytest.raises(ModelFileError, match="is a checkpoint file, not a model file"):
-        NeuralNetwork.load(path)
+
+
+def test_a_resume_wants_the_callbacks_that_steered_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    rich_network(epochs=2).fit(TRAINING, callbacks=[EarlyStopping(), Checkpoint(path)])
+    with pytest.raises(ModelFileError, match="steered by the callback EarlyStopping; give it again"):
+        NeuralNetwork.resume(path, TRAINING)
+
+
+def test_a_checkpoint_can_be_loaded_as_the_network_that_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    network = rich_network(epochs=2).fit(TRAINING, callbacks=[Checkpoint(path)])
+    loaded = NeuralNetwork.load(path)
+    assert loaded.predict(TRAINING).tobytes() == network.predict(TRAINING).tobytes()
+    assert loaded.history["loss"] == network.history["loss"]
 
 
 KILLED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -10,41 +11,23 @@ import numpy as np
 
 from chainrule.activations import SigmoidActivation, SoftmaxActivation
 from chainrule.callbacks import Callback, TrainingRun
+from chainrule.data.augment import Augmentation
 from chainrule.data.batches import ArrayBatches, Batch
 from chainrule.data.dataset import Dataset, class_weight_rows
+from chainrule.data.target import Target
 from chainrule.engines import NumpyEngine, TrainingPlan
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.history import History
 from chainrule.layers import DenseLayer, Layer
-from chainrule.losses import (
-    GaussianNegativeLogLikelihood,
-    Huber,
-    LogCosh,
-    LossFunction,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    Pinball,
-    Poisson,
-    smooth_labels,
-)
+from chainrule.losses import LossFunction, smooth_labels
 from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack, check_inputs
 from chainrule.training import EpochRecord, capture, restore, train
-from chainrule.types import Array, Inputs
+from chainrule.types import Array, Inputs, is_sparse
 
-__all__ = ["ClassWeight", "Fit", "FitSettings", "as_dataset", "as_rows"]
-
-LOSSES_OF_NUMBERS = (
-    MeanSquaredError,
-    MeanAbsoluteError,
-    Huber,
-    LogCosh,
-    Pinball,
-    Poisson,
-    GaussianNegativeLogLikelihood,
-)
+__all__ = ["ClassWeight", "Fit", "FitSettings", "as_dataset", "as_rows", "predicts_numbers"]
 
 ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
 
@@ -82,6 +65,7 @@ class Fit:
         validation: Dataset | None,
         callbacks: Sequence[Callback],
         describe: Callable[[], dict[str, Any]],
+        augmentation: Augmentation | None = None,
     ) -> Self:
         """Check the data against the network and set the run at its start."""
         rows = as_rows(stack, plan.loss, training)
@@ -90,7 +74,7 @@ class Fit:
             targets = smooth_labels(targets, settings.label_smoothing)
         if isinstance(plan.optimizer, ObjectiveOptimizer):
             plan.optimizer.check_size(stack.vector.size, targets.size)
-        held_out = None if validation is None else as_rows(stack, plan.loss, validation)
+        held_out = None if validation is None else as_rows(stack, plan.loss, validation, training.target)
         weights = rows.weights
         if settings.class_weight is not None:
             weights = class_weight_rows(training, settings.class_weight)
@@ -103,6 +87,7 @@ class Fit:
             batch_size=rows.n_rows if plan.optimizer.full_batch else settings.batch_size,
             seed=stack.seed,
             shuffle=settings.shuffle,
+            augmentation=augmentation,
         )
         run = TrainingRun(
             stack,
@@ -130,44 +115,67 @@ class Fit:
     def capture(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return everything the next step depends on, and what tells these data from others."""
         values, arrays = capture(self.run, self.record)
-        return {**values, "data": self.batches.fingerprint()}, arrays
+        return {**values, "data": self._fingerprint()}, arrays
 
     def restore(self, values: dict[str, Any], arrays: dict[str, Array]) -> None:
         """Put back what :meth:`capture` returned; refuse other data than the run began with."""
-        if values.get("data") != self.batches.fingerprint():
-            raise ModelFileError("The checkpoint was written by a run on other data; give it the same rows again.")
+        if values.get("data") != self._fingerprint():
+            raise ModelFileError(
+                "The checkpoint was written by a run on other data; give it the same training and validation rows, "
+                "weights and augmentation again."
+            )
         try:
             restore(self.run, self.record, values, arrays)
+        except ModelFileError:
+            raise
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise ModelFileError(f"The checkpoint is damaged: {str(error)[:200]}") from error
 
+    def _fingerprint(self) -> list[int]:
+        parts = self.validation or ()
+        return [*self.batches.fingerprint(), *(_checksum(part) for part in parts if part is not None)]
+
+
+def _checksum(part: Inputs) -> int:
+    return zlib.crc32(np.ascontiguousarray(part.data if is_sparse(part) else part).tobytes())
+
 
 def as_dataset(
-    data: Dataset | Inputs, y: Any = None, loss: LossFunction | None = None, layers: Sequence[Layer] = ()
+    data: Dataset | Inputs,
+    y: Any = None,
+    sample_weight: Array | None = None,
+    *,
+    target: Target | None = None,
+    as_numbers: bool = False,
 ) -> Dataset:
     """Return a dataset as it is, or make one of inputs and targets.
 
-    Numbers are predicted as numbers, however few distinct ones there are, by a network that ends in one linear output
-    under a ``loss`` of numbers: counts, ratings, prices in whole dollars.
+    ``target`` has the classes that are known already; ``as_numbers`` says that numbers are to be predicted as numbers,
+    however few distinct ones there are: counts, ratings, prices in whole dollars.
     """
     if isinstance(data, Dataset):
-        if y is not None:
-            raise InvalidInputError("A Dataset has its targets already; leave y out, or give inputs X and targets y.")
+        if y is not None or sample_weight is not None:
+            raise InvalidInputError(
+                "A Dataset has its targets and weights already; leave y and sample_weight out, or give inputs X and "
+                "targets y."
+            )
         return data
-    return Dataset(data, y, task="regression" if _predicts_numbers(y, loss, layers) else None)
+    if y is not None and target is not None:
+        return Dataset(data, y, sample_weight=sample_weight, target=target)
+    as_numbers = as_numbers and y is not None and np.asarray(y).dtype.kind in "iuf"
+    return Dataset(data, y, sample_weight=sample_weight, task="regression" if as_numbers else None)
 
 
-def _predicts_numbers(y: Any, loss: LossFunction | None, layers: Sequence[Layer]) -> bool:
-    if y is None or not isinstance(loss, LOSSES_OF_NUMBERS) or not layers:
-        return False
-    if isinstance(layers[-1], SigmoidActivation | SoftmaxActivation):
+def predicts_numbers(loss: LossFunction, layers: Sequence[Layer]) -> bool:
+    """Tell whether a network with this loss and these layers can only be meant to predict one number a row."""
+    if not loss.is_of_numbers or not layers or isinstance(layers[-1], SigmoidActivation | SoftmaxActivation):
         return False
     n_units = next((layer.n_units for layer in reversed(layers) if isinstance(layer, DenseLayer)), 0)
-    return n_units == loss.n_outputs(1) and np.asarray(y).dtype.kind in "iuf"
+    return n_units == loss.n_outputs(1)
 
 
-def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset) -> Batch:
-    """Return a dataset as arrays of the network's type and shapes."""
+def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset, target: Target | None = None) -> Batch:
+    """Return a dataset as arrays of the network's type and shapes; classes in the order that ``target`` knows."""
     if dataset.y is None or dataset.target is None:
         raise InvalidInputError("This dataset has no targets y; training and scoring need them.")
     inputs = check_inputs(dataset.X, stack.dtype, stack.input_shape())
@@ -179,4 +187,16 @@ def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset) -> Batch:
             f"{type(loss).__name__} needs {loss.n_outputs(1)} output units for each target; the network has "
             f"{stack.output_shape()[0]}."
         )
-    return Batch(inputs, dataset.outputs(n_targets, stack.dtype.name), dataset.sample_weight)
+    known, codes = dataset.target, dataset.y
+    if target is not None and target.classes and known.classes and target.classes != known.classes:
+        codes, known = target.encode(known.class_array()[codes]), target
+    try:
+        targets = known.as_outputs(codes, n_targets, stack.dtype.name)
+    except InvalidInputError as error:
+        if known.classes and predicts_numbers(loss, stack.layers):
+            raise InvalidInputError(
+                f"The {len(known.classes)} distinct targets were taken for classes; to predict them as numbers, make "
+                "the Dataset with task='regression'."
+            ) from error
+        raise
+    return Batch(inputs, targets, dataset.sample_weight)

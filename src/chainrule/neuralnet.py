@@ -10,22 +10,25 @@ from typing import Any, Self
 import numpy as np
 
 from chainrule.callbacks import Callback, EpochPrinter
+from chainrule.data.augment import Augmentation
 from chainrule.data.dataset import Dataset
+from chainrule.data.target import Target
 from chainrule.engines import NumpyEngine, TrainingPlan, check_bound
-from chainrule.errors import DivergenceError, InvalidInputError, ModelFileError
-from chainrule.files.model_file import read_model_file, write_model_file
-from chainrule.files.network_file import build_layers, build_settings, describe_network
-from chainrule.fitting import ClassWeight, Fit, FitSettings, as_dataset, as_rows
+from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
+from chainrule.files.model_file import read_model_file
+from chainrule.fitting import ClassWeight, Fit, FitSettings, as_dataset, as_rows, predicts_numbers
 from chainrule.history import History
 from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
+from chainrule.persistence import SavedNetwork, weights_of_checkpoint
+from chainrule.randomness import Stream, random_stream
 from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.stack import LayerStack, check_inputs
 from chainrule.summary import summarize
-from chainrule.types import Array, DTypeName, Inputs, Seed
+from chainrule.types import Array, DTypeName, Inputs, Seed, is_sparse
 
 __all__ = ["NeuralNetwork"]
 
@@ -33,7 +36,7 @@ MetricLike = str | Metric | Callable[..., float]
 Validation = Dataset | tuple[Inputs, Any] | float | None
 
 
-class NeuralNetwork:
+class NeuralNetwork(SavedNetwork):
     """A feed-forward network of layers, trained by mini-batch gradient descent.
 
     Parameters
@@ -70,6 +73,8 @@ class NeuralNetwork:
         The layers; parameters can be read and set as soon as a layer's input shape is known.
     history
         Loss and metrics of every epoch, by name.
+    target
+        What the last fit learnt to predict: the task, and the labels behind the outputs.
     stop_reason
         Why the last fit ended before its last epoch, in words; None if it did not.
 
@@ -124,7 +129,9 @@ class NeuralNetwork:
         self.schedule = None if schedule is None else SCHEDULES.create(schedule, epochs=epochs)
         self.class_weight, self.shuffle = class_weight, shuffle
         self.stack = LayerStack(dtype=dtype, seed=seed)
+        self._shuffler = random_stream(self.seed, Stream.BY_HAND)
         self.history = History()
+        self.target: Target | None = None
         self.stop_reason: str | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -146,8 +153,12 @@ class NeuralNetwork:
 
     @property
     def learning_rate(self) -> float:
-        """The optimizer's learning rate, before the schedule."""
+        """The optimizer's learning rate, before the schedule; may be set between fits."""
         return self.optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self.optimizer.learning_rate = own_optimizer(self.optimizer, learning_rate=rate).learning_rate
 
     def add(self, layer: Layer) -> None:
         """Append a layer; its parameters are drawn as soon as its input shape is known."""
@@ -156,7 +167,8 @@ class NeuralNetwork:
     def reset(self) -> None:
         """Draw the first parameters again from the seed and forget all training."""
         self.stack.reset()
-        self.optimizer, self.history, self.stop_reason = self.optimizer.fresh(), History(), None
+        self.optimizer, self.history = self.optimizer.fresh(), History()
+        self.target, self.stop_reason = None, None
 
     def forward_propagation(self, X: Inputs, training: bool = False) -> Array:
         """Go through all layers; with ``training``, remember what :meth:`backward_propagation` needs."""
@@ -184,7 +196,7 @@ class NeuralNetwork:
 
     def evaluate(self, dataset: Dataset | Inputs, y: Any = None) -> dict[str, float]:
         """Return the loss (without penalty) and every metric on the data, weighted by its sample weights."""
-        rows = as_rows(self.stack, self.loss, self._as_dataset(dataset, y))
+        rows = as_rows(self.stack, self.loss, self._as_dataset(dataset, y), self.target)
         plan = dataclasses.replace(self._plan(), optimizer=self.optimizer.fresh())
         loss, outputs = NumpyEngine().open(self.stack, plan).evaluate(*rows)
         predictions = self.loss.point_predictions(outputs)
@@ -194,12 +206,37 @@ class NeuralNetwork:
         """Print the layers, their shapes and parameters, and the memory that training takes."""
         print(summarize(self.stack, self.optimizer, self.batch_size))
 
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments, names resolved."""
+        return {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "optimizer": self.optimizer,
+            "verbose": self.verbose,
+            "loss": self.loss,
+            "metric": self.metrics,
+            "seed": self.seed,
+            "dtype": self.stack.dtype.name,
+            "penalty": self.penalty,
+            "clip_norm": self.clip_norm,
+            "max_norm": self.max_norm,
+            "label_smoothing": self.label_smoothing,
+            "schedule": self.schedule,
+            "class_weight": self.class_weight,
+            "shuffle": self.shuffle,
+        }
+
+    def __repr__(self) -> str:
+        layers = ", ".join(layer.layer_name() for layer in self.layers)
+        return f"NeuralNetwork([{layers}], {self.loss}, {self.optimizer})"
+
     # Training ----------------------------------------------------------------------------------------------------
 
     def get_mini_batches(self, X: Array, y: Array, shuffle: bool = True) -> Iterator[tuple[Array, Array]]:
         """Yield ``(X, y)`` in mini-batches of ``batch_size`` rows; with ``shuffle`` in a new order each time."""
-        order = np.random.default_rng().permutation(len(X)) if shuffle else np.arange(len(X))
-        for start in range(0, len(X), self.batch_size):
+        X, y = X if is_sparse(X) else np.asarray(X), np.asarray(y)
+        order = self._shuffler.permutation(len(y)) if shuffle else np.arange(len(y))
+        for start in range(0, len(y), self.batch_size):
             rows = order[start : start + self.batch_size]
             yield X[rows], y[rows]
 
@@ -207,27 +244,31 @@ class NeuralNetwork:
         self,
         dataset: Dataset | Inputs,
         y: Any = None,
+        sample_weight: Array | None = None,
         *,
         validation: Validation = None,
         callbacks: Sequence[Callback] = (),
+        augmentation: Augmentation | None = None,
     ) -> Self:
         """Train for ``epochs`` epochs from the present weights, and return the network.
 
         Parameters
         ----------
-        dataset, y
-            A :class:`Dataset`, or inputs and targets.
+        dataset, y, sample_weight
+            A :class:`Dataset`, or inputs, targets and (if not all rows count the same) a weight for each row.
         validation
             Rows measured after every epoch: a dataset, a pair ``(X, y)``, or the share of the rows to hold out.
         callbacks
             What is to happen beside the steps: early stopping, checkpoints, a progress bar.
+        augmentation
+            How every batch is varied at random before it is trained on: shifted and turned images, noise.
 
         Raises
         ------
         DivergenceError
             When the loss is no longer a finite number; the network then holds the weights of its last whole epoch.
         """
-        return self._train(self._open_fit(dataset, y, validation, callbacks))
+        return self._train(self._open_fit(dataset, y, sample_weight, validation, callbacks, augmentation))
 
     @classmethod
     def resume(
@@ -235,35 +276,51 @@ class NeuralNetwork:
         path: str | Path,
         dataset: Dataset | Inputs,
         y: Any = None,
+        sample_weight: Array | None = None,
         *,
         validation: Validation = None,
         callbacks: Sequence[Callback] = (),
+        augmentation: Augmentation | None = None,
         custom_objects: Mapping[str, Any] | None = None,
     ) -> Self:
         """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
 
-        Data, ``validation`` and ``callbacks`` are those of the first call again; early stopping and the like take up
-        their counts.
+        The other arguments are those of the first call again; early stopping and the like take up their counts.
         """
         metadata, arrays = read_model_file(path, "checkpoint")
         training = metadata.get("training")
         if not isinstance(training, dict):
             raise ModelFileError(f"'{path}' is damaged: it does not say where its run stood.")
-        weights = {name.removeprefix("weights/"): a for name, a in arrays.items() if name.startswith("weights/")}
-        network = cls.from_description(metadata.get("network"), weights, custom_objects)
-        fit = network._open_fit(dataset, y, validation, callbacks)
+        network = cls.from_description(metadata.get("network"), weights_of_checkpoint(arrays), custom_objects)
+        fit = network._open_fit(dataset, y, sample_weight, validation, callbacks, augmentation)
         fit.restore(training, arrays)
         network.history = fit.run.history
         return network._train(fit)
 
     def _open_fit(
-        self, dataset: Dataset | Inputs, y: Any, validation: Validation, callbacks: Sequence[Callback]
+        self,
+        dataset: Dataset | Inputs,
+        y: Any,
+        sample_weight: Array | None,
+        validation: Validation,
+        callbacks: Sequence[Callback],
+        augmentation: Augmentation | None,
     ) -> Fit:
-        training = self._as_dataset(dataset, y)
+        try:  # the labels that the network knows already, or, if these are others, labels to be learnt anew
+            training = self._as_dataset(dataset, y, sample_weight)
+        except DataError:
+            self.target = None
+            training = self._as_dataset(dataset, y, sample_weight)
         held_out: Dataset | None = None
-        if isinstance(validation, float):
+        if isinstance(validation, int | float):
+            if not 0 < validation < 1:
+                raise InvalidInputError(
+                    f"validation is {validation!r}; give a dataset, a pair (X, y), or a share of the rows between 0 "
+                    "and 1."
+                )
             training, held_out = training.split(test_size=validation, seed=self.seed)
         elif validation is not None:
+            self.target = training.target
             held_out = self._as_dataset(*(validation if isinstance(validation, tuple) else (validation,)))
         if not self.stack.is_built:
             self.stack.build(training.X.shape[1:])
@@ -277,10 +334,16 @@ class NeuralNetwork:
             self.metrics,
         )
         callbacks = [*callbacks, *([EpochPrinter()] if self.verbose else [])]
-        return Fit.open(self.stack, self._plan(), settings, self.history, training, held_out, callbacks, self.describe)
+        plan = self._plan()
+        fit = Fit.open(
+            self.stack, plan, settings, self.history, training, held_out, callbacks, self.describe, augmentation
+        )
+        self.target = training.target
+        return fit
 
-    def _as_dataset(self, data: Dataset | Inputs, y: Any = None) -> Dataset:
-        return as_dataset(data, y, None if self.class_weight is not None else self.loss, self.layers)
+    def _as_dataset(self, data: Dataset | Inputs, y: Any = None, sample_weight: Array | None = None) -> Dataset:
+        as_numbers = self.class_weight is None and predicts_numbers(self.loss, self.layers)
+        return as_dataset(data, y, sample_weight, target=self.target, as_numbers=as_numbers)
 
     def _train(self, fit: Fit) -> Self:
         try:
@@ -297,72 +360,6 @@ class NeuralNetwork:
         if state and any(array.size > 1 and array.shape[-1] != self.stack.vector.size for array in state.values()):
             self.optimizer = self.optimizer.fresh()  # layers were added since the last fit
         return TrainingPlan(self.loss, self.optimizer, self.penalty, self.clip_norm, self.max_norm)
-
-    # Files -------------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write the network to a safetensors file, whole or not at all."""
-        metadata = {"network": self.describe(), "history": self.history.to_dict()}
-        write_model_file(path, "model", metadata, self.stack.read_arrays())
-
-    @classmethod
-    def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
-        """Read a network from a file that :meth:`save` wrote.
-
-        ``custom_objects`` are your own classes and metrics by name, if the network uses any.
-        """
-        metadata, arrays = read_model_file(path, "model")
-        network = cls.from_description(metadata.get("network"), arrays, custom_objects)
-        try:
-            network.history = History.from_dict(metadata.get("history"))
-        except (InvalidInputError, OverflowError) as error:
-            raise ModelFileError(f"'{path}' is damaged: {error}") from error
-        return network
-
-    def describe(self) -> dict[str, Any]:
-        """Return settings and layers as JSON values."""
-        settings = {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "optimizer": self.optimizer,
-            "loss": self.loss,
-            "metric": self.metrics,
-            "seed": self.seed,
-            "dtype": self.stack.dtype.name,
-            "penalty": self.penalty,
-            "clip_norm": self.clip_norm,
-            "max_norm": self.max_norm,
-            "label_smoothing": self.label_smoothing,
-            "schedule": self.schedule,
-            "class_weight": self.class_weight,
-            "shuffle": self.shuffle,
-        }
-        return describe_network(settings, self.stack)
-
-    @classmethod
-    def from_description(
-        cls, description: Any, arrays: Mapping[str, Array], custom_objects: Mapping[str, Any] | None = None
-    ) -> Self:
-        """Return the network that :meth:`describe` described, with its parameters and layer states."""
-        if not isinstance(description, dict):
-            raise ModelFileError("The file is damaged: it describes no network.")
-        layers, input_shape = build_layers(description, arrays, custom_objects)
-        try:
-            network = cls(**build_settings(description.get("settings"), custom_objects))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise (
-                error
-                if isinstance(error, ModelFileError)
-                else ModelFileError(f"The file is damaged: its settings make no network ({error}).")
-            ) from error
-        for name, array in arrays.items():
-            if array.dtype != network.stack.dtype:
-                raise ModelFileError(f"The file is damaged: '{name}' is {array.dtype}, not {network.stack.dtype}.")
-        for layer in layers:
-            network.add(layer)
-        network.stack.build(input_shape)
-        network.stack.write_arrays(arrays)
-        return network
 
 
 def _check_class_weight(given: Any) -> None:

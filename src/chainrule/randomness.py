@@ -19,6 +19,8 @@ class Stream(IntEnum):
     LAYERS = 1
     BATCHES = 2
     SPLIT = 3
+    AUGMENTATION = 4
+    BY_HAND = 5
 
 
 def resolve_seed(seed: Seed) -> int:

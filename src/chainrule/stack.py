@@ -97,6 +97,10 @@ class LayerStack:
             raise InvalidInputError(
                 f"This {layer.layer_name()} is in the network already; make a new one to add another."
             )
+        if any(values.base is not None for values in layer.parameter_views.values()):
+            raise InvalidInputError(
+                f"This {layer.layer_name()} belongs to another network; add copy.deepcopy(layer) to have its like here."
+            )
         if self.layers and self.layers[-1].is_built:
             self._connect(layer, self.layers[-1].output_shape(), f"after {self.layers[-1].layer_name()}")
         layer.rng = random_stream(self.seed, Stream.LAYERS, len(self.layers))

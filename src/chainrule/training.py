@@ -21,7 +21,7 @@ import numpy as np
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.data.batches import ArrayBatches, Batch
-from chainrule.errors import DivergenceError, InvalidInputError
+from chainrule.errors import DivergenceError, InvalidInputError, ModelFileError
 from chainrule.history import History
 from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer
@@ -170,6 +170,7 @@ def capture(run: TrainingRun, record: EpochRecord) -> tuple[dict[str, Any], dict
         values["callbacks"].append(
             {
                 "type": type(callback).__name__,
+                "steers": callback.steers,
                 "state": {name: v for name, v in state.items() if not isinstance(v, np.ndarray)},
             }
         )
@@ -207,3 +208,6 @@ def restore(run: TrainingRun, record: EpochRecord, values: dict[str, Any], array
         if match is not None:
             waiting.remove(match)
             callback.write_state(match[1]["state"] | part(f"callback{match[0]}/"))
+    left = [saved["type"] for _, saved in waiting if saved["steers"]]
+    if left:
+        raise ModelFileError(f"The run was steered by the callback {left[0]}; give it again to resume.")

@@ -200,6 +200,12 @@ def test_the_rate_is_lowered_on_a_plateau(settings: dict[str, Any], losses: list
     np.testing.assert_allclose(seen, factors)
 
 
+def test_a_second_fit_is_no_plateau_of_the_first() -> None:
+    plateau = ReduceOnPlateau(patience=2)
+    play({"loss": [1, 1]}, plateau)
+    assert play({"loss": [9, 8, 7]}, plateau).rate_factor == 1
+
+
 def test_a_lower_rate_is_what_the_next_epoch_trains_with() -> None:
     network = network_of(DenseLayer(1, (5,)), learning_rate=1e-9, epochs=4)
     network.fit(regression_rows(), callbacks=[ReduceOnPlateau(patience=1, factor=0.5, min_delta=0.1)])

@@ -73,10 +73,14 @@ CELLS = {
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.fixed_dictionaries(CELLS), min_size=3, max_size=20), st.sampled_from(["standard", "range", "none"]))
-def test_json_round_trip_transforms_alike(rows, scaling):
+@given(
+    st.lists(st.fixed_dictionaries(CELLS), min_size=3, max_size=20),
+    st.sampled_from(["standard", "range", "none"]),
+    st.sampled_from(["median", "mean", "zero"]),
+)
+def test_json_round_trip_transforms_alike(rows, scaling, missing):
     frame = pd.DataFrame(rows, columns=list(CELLS))
-    table = TablePreprocessor(scaling=scaling)
+    table = TablePreprocessor(scaling=scaling, missing=missing)
     try:
         matrix = table.fit_transform(frame)
     except DataError:
@@ -88,6 +92,50 @@ def test_json_round_trip_transforms_alike(rows, scaling):
     if scaling == "range":
         assert matrix.min() >= -1e-6
         assert matrix.max() <= 1 + 1e-6
+
+
+SKEWED = [1.0, 2.0, 4.0, 13.0, np.nan]  # median 3, mean 5, smallest 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "scaling", "fill"),
+    [
+        ("median", "none", 3), ("mean", "none", 5), ("zero", "none", 0),
+        ("median", "range", 2 / 12), ("mean", "range", 4 / 12), ("zero", "range", 0),
+        ("median", "standard", (3 - 5) / np.std(SKEWED[:4])), ("mean", "standard", 0), ("zero", "standard", 0),
+    ],
+)  # fmt: skip
+def test_missing_numbers_are_filled_as_asked_and_marked(missing, scaling, fill):
+    frame = pd.DataFrame({"x": SKEWED, "when": ["2024-01-01", "2024-01-03", "2024-01-11", None, "2024-01-05"]})
+    table = TablePreprocessor(scaling=scaling, missing=missing)
+    matrix = table.fit_transform(frame)
+    assert table.feature_names[:2] == ("x", "x (missing)")
+    np.testing.assert_allclose(matrix[4, 0], fill, atol=1e-6)
+    assert matrix[:, 1].tolist() == [0, 0, 0, 0, 1]
+    days = dict(zip(table.feature_names, matrix.T, strict=True))["when days"]
+    expected = {"median": np.median, "mean": np.mean, "zero": np.zeros_like}[missing](days[[0, 1, 2, 4]])
+    np.testing.assert_allclose(days[3], np.broadcast_to(expected, 4)[0], atol=1e-6)
+    described = table.describe()[0]
+    assert described["fill_rule"] == missing
+    np.testing.assert_allclose((described["fill"] - described["center"]) / described["scale"], fill, atol=1e-6)
+    # A gap in a column that had none in training is filled as well, and has no mark.
+    whole = TablePreprocessor(scaling=scaling, missing=missing).fit(pd.DataFrame({"x": SKEWED[:4]}))
+    np.testing.assert_allclose(whole.transform(pd.DataFrame({"x": [np.nan]})), [[fill]], atol=1e-6)
+
+
+def test_a_description_from_before_the_rule_had_a_name_is_read():
+    table = TablePreprocessor().fit(FRAME)
+    values = json.loads(json.dumps(table.to_dict()))
+    del values["missing"]
+    for column in values["columns"]:
+        for number in column["numbers"]:
+            del number["fill_rule"]
+    old = TablePreprocessor.from_dict(values)
+    assert old.missing == "median"
+    assert old.columns == table.columns
+    np.testing.assert_array_equal(old.transform(FRAME), table.transform(FRAME))
+    again = TablePreprocessor.from_dict(TablePreprocessor(missing="zero").fit(FRAME).to_dict())
+    assert again.missing == "zero"
 
 
 def test_unknown_rare_and_missing_categories():
@@ -140,6 +188,11 @@ def test_dates_of_every_form_agree():
         ({"price": [1, 2]}, {"categorical": ["prise"]}, "Did you mean 'price'"),
         ({"price": [1, 2]}, {"categorical": "price"}, "lists of column names"),
         ({"price": [1, 2]}, {"scaling": "standart"}, "Did you mean 'standard'"),
+        (
+            {"price": [1, 2]},
+            {"missing": "meen"},
+            "missing is one of median, mean, .*'meen'.*Did you mean 'mean'",
+        ),
         ({"price": [1, 2]}, {"max_categories": 0}, "max_categories"),
     ],
 )
@@ -181,6 +234,8 @@ def test_missing_and_repeated_columns_are_named():
         lambda d: d.update(columns=[1]),
         lambda d: d.update(columns=[{}]),
         lambda d: d.update(scaling="x"),
+        lambda d: d.update(missing="x"),
+        lambda d: d["columns"][0]["numbers"][0].update(fill_rule="x"),
         lambda d: d.update(max_categories="x"),
         lambda d: d["columns"][0].update(kind="evil"),
         lambda d: d["columns"][0].update(more=1),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chainrule.data import Target
@@ -95,12 +95,13 @@ def test_regression_keeps_its_columns():
         target.encode([1.0, 2.0])
 
 
-@given(st.lists(st.text(max_size=4), min_size=2).filter(lambda labels: len(set(labels)) > 1))
+# NumPy's text arrays drop trailing NUL characters, so labels have none.
+@given(st.lists(st.text(max_size=4).map(lambda text: text.rstrip("\0")), min_size=2))
 def test_labels_come_back(labels):
+    assume(len(set(labels)) > 1)
     target = Target.detect(labels)
     outputs = target.as_outputs(target.encode(labels), len(target.classes))
-    # NumPy's text arrays drop trailing NUL characters; nothing else may change.
-    assert target.decode(outputs).tolist() == [label.rstrip("\0") for label in labels]
+    assert target.decode(outputs).tolist() == labels
 
 
 @pytest.mark.parametrize(

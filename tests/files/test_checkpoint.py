@@ -81,7 +81,8 @@ def test_losses_that_are_not_finite_are_no_best_and_can_be_kept(tmp_path: Path) 
     network = network_of(DenseLayer(1, (5,)), metric=odd, epochs=3)
     callbacks = [EarlyStopping("odd"), ReduceOnPlateau("odd"), Checkpoint(path, best_path=best_path, monitor="odd")]
     network.fit(DATA, callbacks=callbacks)
-    resumed = NeuralNetwork.resume(best_path, DATA, custom_objects={"odd": odd})
+    again = [EarlyStopping("odd"), ReduceOnPlateau("odd")]
+    resumed = NeuralNetwork.resume(best_path, DATA, callbacks=again, custom_objects={"odd": odd})
     np.testing.assert_array_equal(resumed.history["odd"], [math.nan, math.inf, 3.0])
     assert callbacks[0].best_epoch == 3  # type: ignore[attr-defined]
 

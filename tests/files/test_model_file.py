@@ -71,7 +71,7 @@ def test_every_setting_comes_back(tmp_path: Path) -> None:
         "epochs": 3, "batch_size": 7, "optimizer": Adam(0.02, beta1=0.8), "loss": "huber", "metric": ["f1", "accuracy"],
         "seed": 2**40, "dtype": "float64", "penalty": L1L2(0.1, 0.2), "clip_norm": 1.5, "max_norm": 3,
         "label_smoothing": 0.1, "schedule": WarmUp(2, then=CosineDecay(5)), "class_weight": {"a": 2.0, "b": 0.5},
-        "shuffle": False,
+        "shuffle": False, "verbose": True,
     }  # fmt: skip
     network = NeuralNetwork(**changed)
     network.add(DenseLayer(3, (5,), weights_initializer=Constant(0.25), biases_initializer="normal"))
@@ -310,7 +310,7 @@ def test_a_file_cut_anywhere_is_refused(valid: bytes, tmp_path: Path) -> None:
     refused(valid + b"x", tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "text", "pickle", "npz", "other safetensors", "checkpoint"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "text", "pickle", "npz", "other safetensors"])
 def test_what_is_no_model_file_is_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "given"
     if kind == "folder":
@@ -324,8 +324,6 @@ def test_what_is_no_model_file_is_refused(kind: str, tmp_path: Path) -> None:
             np.savez(file, weights=np.ones(3))
     elif kind == "other safetensors":
         safetensors.numpy.save_file({"weights": np.ones(3)}, path)
-    elif kind == "checkpoint":
-        small_network().fit(DATA, callbacks=[Checkpoint(path)])
     with pytest.raises(ModelFileError, match="given"):
         NeuralNetwork.load(path)
     assert not Path("exploited").exists()

@@ -98,10 +98,11 @@ class Callback:
 
     A callback whose decisions depend on what it has seen keeps that in :meth:`read_state` and :meth:`write_state`, so
     that a resumed run decides the same. ``order`` says who is called first among callbacks of one fit: lower before
-    higher.
+    higher. ``steers`` says that the callback changes the course of training, so that no run is resumed without it.
     """
 
     order: ClassVar[int] = 0
+    steers: ClassVar[bool] = False
 
     def on_fit_start(self, run: TrainingRun) -> None:
         """Called once, before the first batch, also when a run is resumed."""

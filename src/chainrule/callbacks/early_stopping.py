@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.errors import InvalidInputError
@@ -46,6 +46,8 @@ class EarlyStopping(Callback):
     >>> regression_lab = EarlyStopping(monitor="loss", patience=None, tolerance=1e-2, window=5)
     >>> lecture_notes = EarlyStopping(monitor="loss", patience=None, delta=1e-5)
     """
+
+    steers: ClassVar[bool] = True
 
     monitor: str | None = None
     patience: int | None = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.errors import InvalidInputError
@@ -21,6 +21,8 @@ class ReduceOnPlateau(Callback):
     ``min_factor`` bounds how far the rate can sink below its setting. An :class:`EarlyStopping` beside it needs the
     longer patience of the two.
     """
+
+    steers: ClassVar[bool] = True
 
     monitor: str | None = None
     factor: float = 0.1

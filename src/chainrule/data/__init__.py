@@ -1,11 +1,13 @@
 """Data: from files and names to checked rows of numbers.
 
 ``Dataset`` is what networks train on; ``read_table`` and ``TablePreprocessor`` make one from a table;
-``load_dataset(name)`` brings a well-known one.
+``load_dataset(name)`` brings a well-known one. An ``Augmentation`` changes
+mini-batches at random while a network trains on them.
 """
 
 from __future__ import annotations
 
+from chainrule.data.augment import AUGMENTATIONS, Augmentation, ImageAugmentation, NoiseAugmentation
 from chainrule.data.catalog import NamedSet, RemoteFile, fetch, get, names
 from chainrule.data.columns import ColumnPlan, NumberPlan
 from chainrule.data.dataset import ColumnScaling, Dataset, class_weight_rows
@@ -17,10 +19,14 @@ from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
 
 __all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
     "ColumnPlan",
     "ColumnScaling",
     "Dataset",
+    "ImageAugmentation",
     "NamedSet",
+    "NoiseAugmentation",
     "NumberPlan",
     "RemoteFile",
     "Source",

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from chainrule import kernels
+from chainrule.data.augment import Augmentation
 from chainrule.errors import InvalidInputError
 from chainrule.randomness import Stream, random_stream
 from chainrule.types import Array, Inputs, is_sparse
@@ -38,7 +39,8 @@ class ArrayBatches:
 
     Every epoch is a permutation of the rows that depends on the seed and the number of the epoch alone, so an epoch
     can be taken up again at any batch. The last batch may be shorter. A batch as large as the data is the data, in
-    their own order.
+    their own order. An augmentation draws from a stream of its own for every batch of every epoch, so an epoch that is
+    taken up again sees the same rows; it changes copies, and the user's arrays are never written to.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ class ArrayBatches:
         Matrix (rows, outputs) of the same type.
     sample_weight
         One number a row, any scale; scaled here to mean 1.
+    augmentation
+        A random change of the inputs of every batch; they must be dense then.
     """
 
     def __init__(
@@ -59,10 +63,14 @@ class ArrayBatches:
         batch_size: int,
         seed: int,
         shuffle: bool = True,
+        augmentation: Augmentation | None = None,
     ) -> None:
         if batch_size != int(batch_size) or batch_size < 1:
             raise InvalidInputError(f"The batch size is {batch_size}; it must be a whole number >= 1.")
+        if augmentation is not None:
+            augmentation.check(inputs)
         self.inputs, self.targets, self.seed, self.shuffle = inputs, targets, seed, shuffle
+        self.augmentation = augmentation
         self.n_rows = len(targets)
         self.batch_size = min(int(batch_size), self.n_rows)
         self.weights: Array | None = None
@@ -78,21 +86,36 @@ class ArrayBatches:
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch ``number`` from batch ``first_batch`` on."""
-        if not self.shuffle or self.batch_size == self.n_rows:
-            for start in range(first_batch * self.batch_size, self.n_rows, self.batch_size):
-                rows = slice(start, start + self.batch_size)
-                yield Batch(self.inputs[rows], self.targets[rows], None if self.weights is None else self.weights[rows])
-            return
-        order = random_stream(self.seed, Stream.BATCHES, number).permutation(self.n_rows)
-        for start in range(first_batch * self.batch_size, self.n_rows, self.batch_size):
-            yield self._gather(order[start : start + self.batch_size])
+        order: Array | None = None
+        if self.shuffle and self.batch_size < self.n_rows:
+            order = random_stream(self.seed, Stream.BATCHES, number).permutation(self.n_rows)
+        for place in range(first_batch, self.n_batches):
+            rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
+            batch = self._slice(rows) if order is None else self._gather(order[rows])
+            if self.augmentation is not None:
+                rng = random_stream(self.seed, Stream.AUGMENTATION, number * self.n_batches + place)
+                self.augmentation.apply(batch.inputs, rng)
+            yield batch
 
     def fingerprint(self) -> list[int]:
-        """Return numbers that tell these data from others: their shape, and checksums of targets and of some rows."""
+        """Return numbers that tell these data from others: their shape, and checksums.
+
+        Those of the targets, of some rows of the inputs, and of the augmentation's settings where there is one.
+        """
         some = self.inputs[:: max(1, self.n_rows // 64)]
         values = some.toarray() if is_sparse(some) else some
         checksums = [zlib.crc32(np.ascontiguousarray(part).tobytes()) for part in (values, self.targets)]
+        if self.augmentation is not None:
+            checksums.append(zlib.crc32(repr(self.augmentation).encode()))
         return [*self.inputs.shape, self.batch_size, *checksums]
+
+    def _slice(self, rows: slice) -> Batch:
+        inputs, targets = self.inputs[rows], self.targets[rows]
+        if self.augmentation is not None:  # it writes, so it gets a copy
+            buffer = self._buffer(0, len(targets))
+            np.copyto(buffer, inputs)
+            inputs = buffer
+        return Batch(inputs, targets, None if self.weights is None else self.weights[rows])
 
     def _gather(self, rows: Array) -> Batch:
         inputs = self.inputs[rows] if is_sparse(self.inputs) else self._take(0, self.inputs, rows)
@@ -100,6 +123,12 @@ class ArrayBatches:
         return Batch(inputs, self._take(1, self.targets, rows), weights)
 
     def _take(self, place: int, source: Array, rows: Array) -> Array:
+        out = self._buffer(place, len(rows))
+        kernels.take_rows(source.reshape(self.n_rows, -1), rows, out.reshape(len(rows), -1))
+        return out if source.ndim > 1 else out[:, 0]
+
+    def _buffer(self, place: int, n_rows: int) -> Array:
+        """Return the first rows of the buffer for inputs (0), targets (1) or weights (2)."""
         if not self._buffers:
             width = self.inputs.shape[1:] if not is_sparse(self.inputs) else (0,)
             self._buffers = (
@@ -107,6 +136,4 @@ class ArrayBatches:
                 np.empty((self.batch_size, *self.targets.shape[1:]), self.targets.dtype),
                 np.empty((self.batch_size, 1), self.targets.dtype),
             )
-        out = self._buffers[place][: len(rows)]
-        kernels.take_rows(source.reshape(self.n_rows, -1), rows, out.reshape(len(rows), -1))
-        return out if source.ndim > 1 else out[:, 0]
+        return self._buffers[place][:n_rows]

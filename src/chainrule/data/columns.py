@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ColumnKind",
     "ColumnPlan",
+    "MissingRule",
     "NumberPlan",
     "cell_texts",
     "date_parts",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 ColumnKind: TypeAlias = Literal["number", "category", "date", "dropped"]
+MissingRule: TypeAlias = Literal["median", "mean", "zero"]
 
 DATE_PARTS = ("year", "month", "weekday", "days")
 # From this share of numbers on, a word among them is more likely a mistake than a category.
@@ -40,12 +42,13 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+
 
 @dataclass(frozen=True)
 class NumberPlan:
-    """How a number is scaled: ``(x - center) / scale``, with ``fill`` in place of a missing one."""
+    """How a number is scaled: ``(x - center) / scale``, with ``fill``, by ``fill_rule``, in place of a missing one."""
 
     name: str
     fill: float
     center: float
     scale: float
+    fill_rule: MissingRule = "median"
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class ColumnPlan:
             and all(type(flag) is bool for flag in (plan.missing_indicator, plan.missing_category, plan.other))
             and all(
                 isinstance(number.name, str)
+                and number.fill_rule in get_args(MissingRule)
                 and all(isinstance(part, int | float) for part in (number.fill, number.center, number.scale))
                 and all(map(math.isfinite, (number.fill, number.center, number.scale)))
                 and number.scale > 0
@@ -208,7 +212,7 @@ def read_numbers(column: pd.Series[Any], name: str) -> Array:
                     f"The column {name!r} holds numbers, but row {row + 1} has {text!r}; give a number, "
                     "or leave the cell empty."
                 )
-            values[row] = _as_number(text)
+            values[row] = text == "True" if text in ("True", "False") else float(text)
     if np.isinf(values).any():
         row = int(np.flatnonzero(np.isinf(values))[0])
         raise DataError(f"The column {name!r} has an infinite number in row {row + 1}; give a finite one or none.")
@@ -282,10 +286,6 @@ def _can_be_float(text: str) -> bool:
     except ValueError:
         return False
     return "_" not in text  # Python reads 1_000, no spreadsheet does
-
-
-def _as_number(text: str) -> float:
-    return float(text == "True") if text in ("True", "False") else float(text)
 
 
 def _is_date(text: str) -> bool:

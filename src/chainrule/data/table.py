@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.data.columns import (
     DATE_PARTS,
     ColumnPlan,
+    MissingRule,
     NumberPlan,
     cell_texts,
     date_parts,
@@ -40,7 +41,9 @@ class TablePreprocessor:
     """Turns frames into float32 matrices the way that :meth:`fit` learnt from the training rows.
 
     - Numbers are standardised (``scaling="standard"``), brought to 0 ... 1 (``"range"``) or kept (``"none"``). Missing
-      ones become the training median, and a column of 0 and 1 says where, if training rows lacked any.
+      ones become the training median, the training mean (``missing="mean"``), or 0 after scaling (``"zero"``: the mean
+      of a standardised column, the smallest number of one brought to 0 ... 1); and a column of 0 and 1 says where, if
+      training rows lacked any.
     - Categories become one 0/1 column a value, or one in all for two values. Beyond the ``max_categories`` most
       frequent, and below one row in a thousand, they share a column "other"; values never seen go there, or are all 0.
       A missing category is a category.
@@ -58,12 +61,14 @@ class TablePreprocessor:
         drop: Sequence[str] = (),
         max_categories: int = 64,
         scaling: Scaling = "standard",
+        missing: MissingRule = "median",
     ) -> None:
-        if scaling not in get_args(Scaling):
-            raise InvalidInputError(
-                f"scaling is one of {', '.join(get_args(Scaling))}, not {scaling!r}."
-                f"{nearest_name(str(scaling), get_args(Scaling))}"
-            )
+        for option, given, known in (("scaling", scaling, Scaling), ("missing", missing, MissingRule)):
+            if given not in get_args(known):
+                raise InvalidInputError(
+                    f"{option} is one of {', '.join(get_args(known))}, not {given!r}."
+                    f"{nearest_name(str(given), get_args(known))}"
+                )
         if isinstance(categorical, str) or isinstance(drop, str):
             raise InvalidInputError("categorical and drop are lists of column names, not one text.")
         if type(max_categories) is not int or max_categories < 1:
@@ -72,6 +77,7 @@ class TablePreprocessor:
         self.drop = tuple(str(name) for name in drop)
         self.max_categories = max_categories
         self.scaling: Scaling = scaling
+        self.missing: MissingRule = missing
         self.columns: tuple[ColumnPlan, ...] = ()
 
     def fit(self, frame: Any) -> TablePreprocessor:
@@ -130,7 +136,8 @@ class TablePreprocessor:
             if plan.kind == "category":
                 row["categories"] = list(plan.categories)
             for number in plan.numbers[:1]:
-                row |= {"fill": number.fill, "center": number.center, "scale": number.scale}
+                row |= {"fill": number.fill, "fill_rule": number.fill_rule}
+                row |= {"center": number.center, "scale": number.scale}
             rows.append(row)
         return rows
 
@@ -141,6 +148,7 @@ class TablePreprocessor:
             "drop": list(self.drop),
             "max_categories": self.max_categories,
             "scaling": self.scaling,
+            "missing": self.missing,
             "columns": [plan.to_dict() for plan in self.columns],
         }
 
@@ -159,6 +167,7 @@ class TablePreprocessor:
             values["drop"],
             values.get("max_categories", None),  # checked on construction
             values.get("scaling", None),  # checked on construction
+            values.get("missing", "median"),  # which was the only rule once, and had no name
         )
         preprocessor.columns = tuple(ColumnPlan.from_dict(plan) for plan in values["columns"])
         return preprocessor
@@ -188,7 +197,8 @@ class TablePreprocessor:
             if n_missing == 0 or kind == "date":
                 return ColumnPlan(name, "dropped", f"it is {column.dropna().iloc[0]} in every row", n_missing)
             # A constant with gaps tells something by its gaps alone.
-            numbers = (NumberPlan(name, float(values[~missing][0, 0]), float(values[~missing][0, 0]), 1.0),)
+            constant = float(values[~missing][0, 0])
+            numbers = (NumberPlan(name, constant, constant, 1.0, self.missing),)
         return ColumnPlan(name, kind, n_missing=n_missing, numbers=numbers, missing_indicator=n_missing > 0)
 
     def _scale(self, output: str, present: Array) -> list[NumberPlan]:
@@ -196,16 +206,17 @@ class TablePreprocessor:
         low, high = float(present.min()), float(present.max())
         if low == high:
             return []
-        fill = float(np.median(present))
-        if self.scaling == "none":
-            return [NumberPlan(output, fill, 0.0, 1.0)]
-        # In units of the largest number nothing overflows when squared.
+        # In units of the largest number nothing overflows when added up or squared.
         unit = max(abs(low), abs(high))
+        mean = unit * float((present / unit).mean())
+        center, scale = 0.0, 1.0
         if self.scaling == "range":
-            return [NumberPlan(output, fill, low, unit * (high / unit - low / unit))]
-        scale = unit * float((present / unit).std())
-        center = unit * float((present / unit).mean())
-        return [NumberPlan(output, fill, center, scale if scale > 0 else high - low)]
+            center, scale = low, unit * (high / unit - low / unit)
+        elif self.scaling == "standard":
+            spread = unit * float((present / unit).std())
+            center, scale = mean, spread if spread > 0 else high - low
+        fill = {"median": float(np.median(present)), "mean": mean, "zero": center}[self.missing]
+        return [NumberPlan(output, fill, center, scale, self.missing)]
 
     def _category_plan(self, column: pd.Series[Any], name: str) -> ColumnPlan:
         texts = cell_texts(column)

@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.data.batches import Batch
 from chainrule.errors import InvalidInputError
 from chainrule.losses import LossFunction
-from chainrule.optimizer import Optimizer
+from chainrule.optimizer import ObjectiveOptimizer, Optimizer
 from chainrule.penalties import Penalty
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
@@ -35,6 +35,11 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         check_bound("clip_norm", self.clip_norm)
         check_bound("max_norm", self.max_norm)
+        if self.clip_norm is not None and isinstance(self.optimizer, ObjectiveOptimizer):
+            raise InvalidInputError(
+                f"{type(self.optimizer).__name__} finds its own step lengths, so there is nothing to clip; leave "
+                "clip_norm out."
+            )
 
 
 def check_bound(name: str, value: float | None) -> None:

@@ -52,14 +52,14 @@ def _check_depth(tree: Any) -> None:
     raise ModelFileError(f"its metadata is nested more than {MOST_LEVELS} levels deep")
 
 
-def read_model_file(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return the metadata and the arrays of a file that :func:`write_model_file` wrote.
+def read_model_file(path: str | Path, *kinds: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return the metadata and the arrays of a file that :func:`write_model_file` wrote, of one of these kinds.
 
     Raises ModelFileError, naming the file and what is wrong with it.
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path, kind = Path(path), kinds[0]
     if not path.is_file():
         raise ModelFileError(f"There is no {kind} file at '{path}'.")
     try:
@@ -79,6 +79,6 @@ def read_model_file(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[s
             f"'{path}' has format version {str(metadata.get('version'))[:20]}; this chainrule reads version "
             f"{FORMAT_VERSION}. Use the version of chainrule that wrote it."
         )
-    if metadata.get("kind") != kind:
+    if metadata.get("kind") not in kinds:
         raise ModelFileError(f"'{path}' is a {str(metadata.get('kind'))[:20]} file, not a {kind} file.")
     return metadata, arrays

@@ -22,11 +22,13 @@ class LossFunction(ABC):
     that activation trains and is measured through :meth:`evaluate_logits`, which is finite where the two steps in
     sequence are not.
 
-    ``takes_scores`` says that the outputs are any numbers even where the targets are classes, so no activation belongs
-    behind the last dense layer; ``takes_standardized`` that the targets of a regression may be shifted and scaled.
+    ``is_of_numbers`` says that the loss is made for numbers as targets, not for classes; ``takes_scores`` that the
+    outputs are any numbers even where the targets are classes, so no activation belongs behind the last dense layer;
+    ``takes_standardized`` that the targets of a regression may be shifted and scaled.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = None
+    is_of_numbers: ClassVar[bool] = False
     takes_scores: ClassVar[bool] = False
     takes_standardized: ClassVar[bool] = True
 

@@ -30,6 +30,7 @@ class MeanSquaredError(KernelLoss):
     2.0
     """
 
+    is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "squared_error"
 
 
@@ -38,6 +39,7 @@ class MeanSquaredError(KernelLoss):
 class MeanAbsoluteError(KernelLoss):
     """The mean of ``l = |p - y|`` (L1); ``l' = sign(p - y)``, 0 at 0. Its best constant prediction is the median."""
 
+    is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "absolute_error"
 
 
@@ -50,6 +52,7 @@ class Huber(KernelLoss):
     estimation of a location parameter".
     """
 
+    is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "huber"
 
     delta: float = 1.0
@@ -69,6 +72,7 @@ class LogCosh(KernelLoss):
     It does not overflow, however large d is.
     """
 
+    is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "log_cosh"
 
 
@@ -81,6 +85,7 @@ class Pinball(KernelLoss):
     "Regression quantiles".
     """
 
+    is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "pinball"
 
     quantile: float = 0.5
@@ -102,6 +107,7 @@ class Poisson(KernelLoss):
     softplus): ``l = p - y log p``, ``l' = 1 - y / p``, where y = 0 leaves ``l = p``.
     """
 
+    is_of_numbers: ClassVar[bool] = True
     takes_standardized: ClassVar[bool] = False
 
     log_input: bool = True
@@ -127,6 +133,7 @@ class GaussianNegativeLogLikelihood(KernelLoss):
     mean and variance of the target probability distribution".
     """
 
+    is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "gaussian_negative_log_likelihood"
 
     def n_outputs(self, n_targets: int) -> int:

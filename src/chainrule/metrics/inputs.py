@@ -54,7 +54,7 @@ def has_nan(y_pred: Array) -> bool:
 
 
 def labels_of(values: Array) -> Array:
-    """Return one label a row: the largest of several columns; codes and names as they are; else whether p > 0.5."""
+    """Return one label a row: the largest of several columns; codes and names as they are; else whether p >= 0.5."""
     array = np.asarray(values)
     if array.ndim > 1 and array.shape[1] > 1:
         return np.asarray(array.argmax(axis=1))
@@ -62,7 +62,7 @@ def labels_of(values: Array) -> Array:
     if array.dtype.kind == "f":
         with np.errstate(invalid="ignore"):  # an infinite score is no whole number, and that is all it has to be
             whole = array.astype(np.int64)
-        return whole if np.array_equal(whole, array) else np.asarray(array > 0.5, dtype=np.int64)
+        return whole if np.array_equal(whole, array) else np.asarray(array >= 0.5, dtype=np.int64)
     return array.astype(np.int64) if array.dtype.kind in "bui" else array
 
 

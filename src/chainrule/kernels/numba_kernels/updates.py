@@ -1,8 +1,8 @@
 """One step of an optimizer in one pass; the reference module of the same name says what each one computes.
 
 Averages of gradients that have become zero decay into the numbers below the normal range, on which processors compute
-about a hundred times slower (MNIST's border pixels do this to Adam within two epochs). So what sinks below that range is
-stored as zero, and no product of small numbers is formed before a division has made it larger.
+about a hundred times slower (MNIST's border pixels do this to Adam within two epochs). So what sinks below that range
+is stored as zero, and no product of small numbers is formed before a division has made it larger.
 """
 
 from __future__ import annotations

@@ -1,0 +1,91 @@
+"""How a network becomes a file, and a file a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from chainrule.data.target import Target
+from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.files.model_file import read_model_file, write_model_file
+from chainrule.files.network_file import build_layers, build_settings, describe_network
+from chainrule.history import History
+from chainrule.stack import LayerStack
+from chainrule.types import Array
+
+__all__ = ["SavedNetwork"]
+
+WEIGHTS_PREFIX = "weights/"  # of the arrays in a checkpoint that a model file would hold
+
+
+class SavedNetwork(ABC):
+    """What :class:`NeuralNetwork` knows of files: one safetensors file, whole or not at all, that holds no code."""
+
+    stack: LayerStack
+    history: History
+    target: Target | None
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to a safetensors file, whole or not at all."""
+        metadata = {"network": self.describe(), "history": self.history.to_dict()}
+        write_model_file(path, "model", metadata, self.stack.read_arrays())
+
+    @classmethod
+    def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Read a network from a file that :meth:`save` wrote, or from a checkpoint, as it stood there.
+
+        ``custom_objects`` are your own classes and metrics by name, if the network uses any.
+        """
+        metadata, arrays = read_model_file(path, "model", "checkpoint")
+        history = metadata.get("history")
+        if metadata["kind"] == "checkpoint":
+            training = metadata.get("training")
+            history = training.get("history") if isinstance(training, dict) else None
+            arrays = weights_of_checkpoint(arrays)
+        network = cls.from_description(metadata.get("network"), arrays, custom_objects)
+        try:
+            network.history = History.from_dict(history)
+        except (InvalidInputError, OverflowError) as error:
+            raise ModelFileError(f"'{path}' is damaged: {error}") from error
+        return network
+
+    def describe(self) -> dict[str, Any]:
+        """Return settings, layers and the meaning of the outputs as JSON values."""
+        target = None if self.target is None else self.target.to_dict()
+        return {**describe_network(self.settings(), self.stack), "target": target}
+
+    @classmethod
+    def from_description(
+        cls, description: Any, arrays: Mapping[str, Array], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return the network that :meth:`describe` described, with its parameters and layer states."""
+        if not isinstance(description, dict):
+            raise ModelFileError("The file is damaged: it describes no network.")
+        layers, input_shape = build_layers(description, arrays, custom_objects)
+        try:
+            network = cls(**build_settings(description.get("settings"), custom_objects))
+            target = description.get("target")
+            network.target = None if target is None else Target.from_dict(target)
+        except ModelFileError:
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            raise ModelFileError(f"The file is damaged: its settings make no network ({error}).") from error
+        for name, array in arrays.items():
+            if array.dtype != network.stack.dtype:
+                raise ModelFileError(f"The file is damaged: '{name}' is {array.dtype}, not {network.stack.dtype}.")
+        for layer in layers:
+            network.stack.add(layer)
+        network.stack.build(input_shape)
+        network.stack.write_arrays(arrays)
+        return network
+
+
+def weights_of_checkpoint(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the arrays that a model file would hold."""
+    return {name.removeprefix(WEIGHTS_PREFIX): a for name, a in arrays.items() if name.startswith(WEIGHTS_PREFIX)}

@@ -36,8 +36,23 @@ test-all: lint  ## lint, then every test, the slow proofs included
 	@echo "Running all tests ..."
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
-bench: $(VENV)/.installed  ## compare the optimizers, classical ones included
-	@$(BIN)/python benchmarks/optimizers.py
+# In an environment of its own, since the other programs are in it. Each workload at one thread, then at every
+# program's defaults (the scripts set the threads of what they measure).
+BENCH_VENV ?= .venv-bench
+BENCH_WORK := mnist_step table_step tiny_step imdb_epoch wide_step predict mnist_script import_time
+bench: $(BENCH_VENV)/.installed  ## measure speed against other programs, and the optimizers; wants a quiet machine
+	@for threads in 1 default; do for work in $(BENCH_WORK); do \
+		$(BENCH_VENV)/bin/python benchmarks/$$work.py --threads $$threads || exit 1; done; done
+	@$(BENCH_VENV)/bin/python benchmarks/busy_machine.py
+	@$(BENCH_VENV)/bin/python benchmarks/optimizers.py
+	@$(BENCH_VENV)/bin/python benchmarks/report.py
+
+$(BENCH_VENV)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt
+	@echo "Installing chainrule and the programs it is compared with (some minutes) ..."
+	@$(PYTHON) -m venv $(BENCH_VENV) && echo '*' > $(BENCH_VENV)/.gitignore
+	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check -q install \
+		-c constraints.txt -r benchmarks/requirements.txt -e .
+	@touch $@
 
 lint: $(VENV)/.installed-dev  ## style, formatting and types
 	@echo "Checking style, formatting and types ..."

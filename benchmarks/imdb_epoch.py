@@ -2,7 +2,7 @@
 
 PyTorch in three forms: the matrix dense in memory (what tutorials write), dense batch by batch (lean), and the first
 layer as an EmbeddingBag (what an expert writes). scikit-learn takes CSR rows as we do; it has no RMSprop and trains
-with Adam. The floor leaves the first layer out, and its GFLOP/s count that layer as if it were dense.
+with Adam, so its loss is only compared roughly. There is no floor: no bare product of NumPy takes CSR rows.
 
     python benchmarks/imdb_epoch.py [--threads 1|default|both] [--rounds 5]
 """
@@ -21,8 +21,10 @@ TASK = Workload(
     loss="binary_cross_entropy",
     optimizer="rmsprop",
     check_steps=15,
+    tolerance=1e-2,
+    sparse=True,
 )
-PEERS = (runner.FLOOR, "torch-dense", "torch-dense-batches", "torch-embedding-bag", "sklearn")
+PEERS = ("torch-dense", "torch-dense-batches", "torch-embedding-bag", "sklearn")
 
 if __name__ == "__main__":
     runner.run_steps(__doc__, [(TASK, datasets.imdb)], PEERS)

@@ -1,6 +1,6 @@
 """S1 and S2: a training step of 784-128-64-10 with Adam, batches of 64 and of 512 rows of MNIST.
 
-    python benchmarks/mnist_step.py [--threads 1|default|both] [--rounds 5] [--peers torch,jax-scan]
+python benchmarks/mnist_step.py [--threads 1|default|both] [--rounds 5] [--peers torch,jax-scan]
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class PeerProcess:
             [*command, "--one-core"] if one_core else command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if not VERBOSE else None,
+            stderr=None if VERBOSE else subprocess.DEVNULL,
             text=True,
             env=machine.environment(threads),
         )
@@ -182,7 +182,7 @@ def summarize(result: Result) -> dict[str, Result]:
             "seconds_a_step": seconds,
             "to_ours": statistics.median(pairs) if pairs else 1.0,
             "to_floor": seconds / step[FLOOR] if FLOOR in step else None,
-            "flops": result["flops_a_step"] / seconds,
+            "flops": None if result["workload"]["sparse"] else result["flops_a_step"] / seconds,
             "spread": (max(r["seconds"] for r in rounds) - min(r["seconds"] for r in rounds)) / n_steps / seconds,
             "cores": statistics.median(r["cpu_seconds"] / r["seconds"] for r in rounds),
             "peak_memory": facts[name].get("memory", {}).get("peak"),
@@ -193,19 +193,26 @@ def summarize(result: Result) -> dict[str, Result]:
     return summary
 
 
+def was_quiet(result: Result) -> bool:
+    """Return whether programs held to one core had it to themselves while they were measured."""
+    cores = [row["cores"] for row in result["summary"].values() if "cores" in row]
+    return not (cores and result.get("one_core")) or min(cores) >= 0.95
+
+
 def step_table(result: Result) -> str:
     """Return the summary as a Markdown table, fastest first."""
     lines = [
-        "| program | time a step (us) | time / ours | time / floor | GFLOP/s | cores | peak memory (MB) | of that, imports "
-        "| loss differs by |",
+        "| program | time a step (us) | time / ours | time / floor | GFLOP/s | cores "
+        "| peak memory (MB) | of that, imports | loss differs by |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in sorted(result["summary"].items(), key=lambda item: item[1]["seconds_a_step"]):
         floor = f"{row['to_floor']:.2f}" if row["to_floor"] else ""
         differs = f"{row['loss_difference']:.1e}" if row["loss_difference"] is not None else ""
+        flops = f"{row['flops'] / 1e9:.1f}" if row["flops"] else ""
         memory = [f"{value / 2**20:,.0f}" if value else "" for value in (row["peak_memory"], row["memory_of_imports"])]
         lines.append(
-            f"| {name} | {row['seconds_a_step'] * 1e6:,.1f} | {row['to_ours']:.2f} | {floor} | {row['flops'] / 1e9:.1f} "
+            f"| {name} | {row['seconds_a_step'] * 1e6:,.1f} | {row['to_ours']:.2f} | {floor} | {flops} "
             f"| {row['cores']:.1f} | {memory[0]} | {memory[1]} | {differs} |"
         )
     left_out = {name: fact["left_out"] for name, fact in result["programs"].items() if "left_out" in fact}
@@ -247,4 +254,6 @@ def run_steps(description: str | None, tasks: Sequence[tuple[Workload, Any]], pe
             print(f"{workload.title}; threads: {threads}; data: {rows.origin}", flush=True)
             result = compare_steps(workload, rows, [p for p in peers if p in wanted], threads, arguments.rounds)
             print(step_table(result))
+            if not was_quiet(result):
+                print("The machine is not quiet: these numbers are not to be quoted.")
             save(result, workload.name, arguments.out)

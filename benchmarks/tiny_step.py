@@ -8,11 +8,13 @@ every step is an epoch with all that belongs to one (a row of the history, a saf
 
 from __future__ import annotations
 
+from typing import Any
+
 import datasets
 import runner
 from workload import Workload
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "widths": (2, 4, 1),
     "batch": 4,
     "loss": "binary_cross_entropy",

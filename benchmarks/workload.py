@@ -23,8 +23,13 @@ class Workload:
     """A training task.
 
     ``tolerance`` is how much, relatively, the losses of two programs may differ after ``check_steps`` steps from the
-    same weights on the same batches. ``for_check`` marks the short task on which that is tested: dropout is off there
-    (each program draws its own), and a program that cannot be told the order gets the rows laid out in it.
+    same weights on the same batches. Against float64, over eight seeds of S2, the differences were below 2e-7 for most
+    runs of PyTorch and of ours, but 1e-4 to 6e-4 for one or two of each and for half of JAX's: a ReLU whose input is
+    within rounding of 0 is on in one program and off in the other, and Adam's first step of a weight has full length
+    however small its gradient. RMSprop's is ten times as long, so there the tolerance is wider.
+
+    ``for_check`` marks the short task on which that is tested: dropout is off there (each program draws its own), and a
+    program that cannot be told the order gets the rows laid out in it.
     """
 
     name: str
@@ -37,10 +42,11 @@ class Workload:
     learning_rate: float = 0.001
     dropout: float = 0.0
     batch_norm: bool = False
+    sparse: bool = False  # the inputs are CSR rows
     n_rows: int = 0
     epochs_a_round: int = 1
     check_steps: int = 50
-    tolerance: float = 1e-3
+    tolerance: float = 2e-3
     seed: int = 0
     origin: str = ""
     for_check: bool = False
@@ -89,7 +95,9 @@ class Workload:
         folder = Path(self.folder)
         rows = first if part else min(first or self.n_rows, self.n_rows)
         if (folder / f"X{part}.npy").exists():
-            return np.load(folder / f"X{part}.npy", mmap_mode="r")[:rows].copy()
+            mapped = np.load(folder / f"X{part}.npy", mmap_mode="r")
+            whole = rows is None or rows == len(mapped)
+            return np.load(folder / f"X{part}.npy") if whole else mapped[:rows].copy()
         from scipy.sparse import csr_matrix
 
         arrays = tuple(np.load(folder / f"X{part}_{name}.npy") for name in ("data", "indices", "indptr"))
@@ -131,7 +139,7 @@ class Workload:
 
     @property
     def flops_a_step(self) -> int:
-        """The multiplications and additions of the products that a step of a full batch cannot avoid, all dense."""
+        """The multiplications and additions of the (dense) products that a step of a full batch cannot avoid."""
         pairs = list(zip(self.widths, self.widths[1:], strict=False))
         return 2 * self.batch * (2 * sum(a * b for a, b in pairs) + sum(a * b for a, b in pairs[1:]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +14,9 @@ import pandas as pd
 import pytest
 
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
+from chainrule.callbacks import EarlyStopping
 from chainrule.data import Dataset
-from chainrule.errors import ChainruleError, InvalidInputError, NotBuiltError
+from chainrule.errors import ChainruleError, DataError, InvalidInputError, NotBuiltError
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS, SGD, Adam
@@ -297,3 +300,54 @@ def test_importing_the_package_and_a_network_loads_nothing_heavy() -> None:
 
 def test_a_dataset_without_targets_can_be_predicted() -> None:
     assert linear().predict(Dataset(DATA.X)).shape == (60, 1)
+
+
+def test_the_labels_of_the_first_fit_are_those_of_every_score() -> None:
+    X, labels = DATA.X, np.resize(["a", "b", "c"], 60)
+    network = network_of(DenseLayer(3, (5,)), SoftmaxActivation(), loss="cross_entropy", metric="accuracy", epochs=5)
+    network.fit(X, labels)
+    one = labels == "c"
+    expected = float(np.mean(network.predict(X[one]).argmax(axis=1) == 2))
+    assert network.score(X[one], labels[one]) == pytest.approx(expected)
+    assert network.score(Dataset(X[labels != "a"], labels[labels != "a"])) == pytest.approx(
+        float(np.mean(network.predict(X).argmax(axis=1)[labels != "a"] == (labels == "c")[labels != "a"] + 1))
+    )
+    with pytest.raises(DataError, match=r"'d'.* not one of the classes"):
+        network.score(X, np.resize(["a", "b", "d"], 60))
+    with pytest.raises(DataError, match="not one of the classes"):
+        network.fit(X, labels, validation=(X, np.resize(["a", "d"], 60)))
+
+
+def test_a_loss_of_probabilities_wants_an_activation_before_it() -> None:
+    with pytest.raises(InvalidInputError, match=r"add SoftmaxActivation\(\) as the last layer"):
+        network_of(DenseLayer(3, (5,)), loss="cross_entropy").fit(DATA.X, np.arange(60) % 3)
+
+
+def test_callbacks_are_checked() -> None:
+    with pytest.raises(InvalidInputError, match=r"no Callback\. Did you forget to call it"):
+        linear().fit(DATA, callbacks=[EarlyStopping])  # type: ignore[list-item]
+    assert linear().fit(DATA, callbacks=EarlyStopping(monitor="loss")).history  # type: ignore[arg-type]
+
+
+def test_sample_weights_may_stand_beside_the_targets() -> None:
+    weights = np.random.default_rng(0).uniform(size=60)
+    beside = linear().fit(DATA.X, DATA.y, weights)
+    inside = linear().fit(Dataset(DATA.X, DATA.y, sample_weight=weights))
+    assert beside.predict(DATA).tobytes() == inside.predict(DATA).tobytes()
+
+
+def test_the_learning_rate_can_be_changed_between_fits() -> None:
+    network = linear()
+    network.learning_rate = 0.5
+    assert (network.learning_rate, network.optimizer.learning_rate) == (0.5, 0.5)
+    with pytest.raises(InvalidInputError, match="learning_rate"):
+        network.learning_rate = -1
+
+
+def test_a_layer_of_another_network_is_refused() -> None:
+    layer = DenseLayer(1, (5,))
+    network_of(layer)
+    with pytest.raises(InvalidInputError, match="belongs to another network"):
+        network_of(layer)
+    assert network_of(copy.deepcopy(layer)).stack.parameters() == 6
+    assert network_of(pickle.loads(pickle.dumps(layer, protocol=5))).stack.parameters() == 6

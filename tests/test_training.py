@@ -18,12 +18,20 @@ import pytest
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, TrainingRun
 from chainrule.data import Dataset
-from chainrule.errors import ModelFileError
+from chainrule.engines import NumpyEngine, TrainingPlan
+from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
 from chainrule.files import Checkpoint
-from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
+from chainrule.fitting import as_rows
+from chainrule.layers import (
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    GaussianNoiseLayer,
+    InputScalingLayer,
+)
 from chainrule.losses import BinaryCrossEntropy, GaussianNegativeLogLikelihood
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.optimizer import OPTIMIZERS
+from chainrule.optimizer import OPTIMIZERS, SGD, AdamW
 from chainrule.penalties import L2
 from chainrule.schedules import CosineDecay
 from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows
@@ -482,3 +490,100 @@ def test_callbacks_are_called_in_order_and_in_their_places() -> None:
     network_of(DenseLayer(1, (5,)), epochs=2, batch_size=5).fit(regression_rows(10), callbacks=[Notes()])
     one = ["batch 1", "batch 2"]
     assert events == ["start", "epoch 0", *one, "epoch 1 done", "epoch 1", *one, "epoch 2 done", "end"]
+
+
+# What a review found ------------------------------------------------------------------------------
+
+
+def test_layers_added_after_a_fit_get_an_optimizer_state_of_their_size() -> None:
+    """The compiled kernels check no bounds: a stale state of one number would be written past its end."""
+    network = network_of(InputScalingLayer(), optimizer="adam", epochs=2, loss="mse")
+    X = np.linspace(-1, 1, 20)[:, None]
+    network.fit(X, X[:, 0])
+    for layer in (DenseLayer(50), DenseLayer(1)):
+        network.add(layer)
+    network.fit(X, X[:, 0])
+    assert all(array.size in (1, network.stack.vector.size) for array in network.optimizer.state.values())
+
+
+def test_a_step_by_hand_decays_weights_and_not_biases() -> None:
+    layer = DenseLayer(1, (1,))
+    network = network_of(layer, optimizer=AdamW(0.1, weight_decay=1.0))
+    layer.weights, layer.biases = [[10.0]], [10.0]
+    network.forward_propagation([[0.0]], training=True)
+    network.backward_propagation(np.zeros((1, 1)))
+    assert layer.weights[0, 0] == pytest.approx(9)
+    assert layer.biases[0] == 10
+
+
+def test_running_statistics_that_overflow_stop_the_run() -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    X[7] *= 1e20
+    network = network_of(BatchNormalizationLayer(), DenseLayer(1), epochs=3)
+    with pytest.raises(DivergenceError, match=r"running_(mean|variance) of layer 1"):
+        network.fit(X, np.zeros(40) + np.arange(40))
+    assert np.isfinite(network.predict(X[:5])).all()
+
+
+def test_an_optimizer_whose_averages_overflow_stops_the_run() -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3)) * 1e10
+    with pytest.raises(DivergenceError, match="square of Adam"):
+        network_of(DenseLayer(1, (3,)), optimizer="adam", epochs=3).fit(X, X[:, 0])
+
+
+def test_an_input_too_large_for_the_type_is_said_to_be() -> None:
+    X = np.ones((20, 2))
+    X[3, 1] = 1e39
+    with pytest.raises(DivergenceError, match="an input is too large for float32"):
+        network_of(DenseLayer(1, (2,))).fit(X, np.arange(20.0))
+
+
+def test_numbers_have_no_labels_to_smooth() -> None:
+    with pytest.raises(InvalidInputError, match="label_smoothing needs targets that are classes"):
+        network_of(DenseLayer(1, (5,)), label_smoothing=0.2).fit(regression_rows(30))
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "levenberg_marquardt"])
+def test_the_gradient_norm_of_a_second_order_step_is_that_of_its_start(optimizer: str) -> None:
+    data = regression_rows(60)
+    network = network_of(DenseLayer(1, (5,)), optimizer=optimizer, epochs=1, dtype="float64")
+    session = NumpyEngine().open(network.stack, TrainingPlan(network.loss, SGD()))
+    session.train_batch(as_rows(network.stack, network.loss, data), 0.0)
+    at_start = session.gradient_norm()
+    network.fit(data)
+    assert network.history["gradient_norm"][0] == pytest.approx(at_start)
+
+
+def test_weights_that_are_all_zero_in_one_part_are_refused() -> None:
+    data = regression_rows(20)
+    with pytest.raises(DataError, match="No row to train on has a weight"):
+        linear_network().fit(_zero_weights(data))
+    with pytest.raises(InvalidInputError, match="at least one must be above 0"):
+        linear_network().fit(data, validation=_zero_weights(data))
+
+
+def test_every_callback_has_its_last_word() -> None:
+    words: list[str] = []
+
+    class Speaker(Callback):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def on_fit_end(self, run: TrainingRun) -> None:
+            words.append(self.name)
+            if self.name == "b":
+                raise RuntimeError("b")
+
+    with pytest.raises(RuntimeError, match="b"):
+        linear_network().fit(regression_rows(20), callbacks=[Speaker(name) for name in "abc"])
+    assert words == ["a", "b", "c"]
+
+
+def linear_network() -> NeuralNetwork:
+    return network_of(DenseLayer(1, (5,)), epochs=1)
+
+
+def _zero_weights(data: Dataset) -> Dataset:
+    zero = data.take(np.arange(data.n_rows))
+    zero.sample_weight = np.zeros(data.n_rows)
+    return zero

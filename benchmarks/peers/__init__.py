@@ -11,6 +11,7 @@ PEERS = {
     "floor": "floor:Floor",
     "torch": "torch_eager:TorchEager",
     "torch-compiled": "torch_compiled:TorchCompiled",
+    "torch-script": "torch_script:TorchScript",
     "torch-dense": "torch_sparse:TorchDense",
     "torch-dense-batches": "torch_sparse:TorchDenseBatches",
     "torch-embedding-bag": "torch_sparse:TorchEmbeddingBag",

@@ -17,8 +17,8 @@ class Peer(ABC):
     """
 
     library: ClassVar[str]
-    tolerance: ClassVar[float | None] = None
-    difference: ClassVar[str] = ""
+    tolerance: float | None = None
+    difference: str = ""
     note: str = ""
 
     @abstractmethod

@@ -6,15 +6,15 @@ import time
 
 import numpy as np
 from datasets import Array
-from peers.base import Peer
 from workload import Workload
+
+from peers.base import Peer
 
 
 class Floor(Peer):
     """Bare ``np.matmul(out=)``: forward, weight gradients, and input gradients except those of the first layer.
 
-    No rows are gathered, and there is no bias, activation, loss or optimizer. A first layer that takes CSR rows has no
-    bare product in NumPy and is left out.
+    No rows are gathered, and there is no bias, activation, loss or optimizer.
     """
 
     library = "numpy"
@@ -22,13 +22,10 @@ class Floor(Peer):
     def prepare(self, workload: Workload) -> None:
         rng = np.random.default_rng(0)
         self.n_steps = workload.n_steps
-        sparse = not isinstance(workload.inputs(), np.ndarray)
-        self.weights = [W for W, _ in workload.weights()][1 if sparse else 0 :]
-        widths = [self.weights[0].shape[0], *(W.shape[1] for W in self.weights)]
-        self.values = [rng.random((workload.batch, n), np.float32) for n in widths]
-        self.errors = [rng.random((workload.batch, n), np.float32) for n in widths]
+        self.weights = [W for W, _ in workload.weights()]
+        self.values = [rng.random((workload.batch, n), np.float32) for n in workload.widths]
+        self.errors = [rng.random((workload.batch, n), np.float32) for n in workload.widths]
         self.gradients = [np.empty_like(W) for W in self.weights]
-        self.first_needs_error = sparse
         self.note = f"sgemm peak {self.peak() / 1e9:.0f} GFLOP/s"
 
     def epoch(self, order: Array) -> None:
@@ -39,7 +36,7 @@ class Floor(Peer):
                 np.matmul(values[i], W, out=values[i + 1])
             for i, W in reversed(layers):
                 np.matmul(values[i].T, errors[i + 1], out=gradients[i])
-                if i > 0 or self.first_needs_error:
+                if i > 0:
                     np.matmul(errors[i + 1], W.T, out=errors[i])
 
     def outputs(self, X: Array) -> Array:

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from datasets import Array
-from peers.base import Peer
 from workload import Workload
+
+from peers.base import Peer
 
 # On the CPU, steps started from the calling thread are faster than those handed to a second one (held to one core, a
 # jitted MNIST step took 395 instead of 438 us).

@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 from datasets import Array
-from peers.jax_model import JaxPeer
 from workload import Workload
+
+from peers.jax_model import JaxPeer
 
 
 class JaxStep(JaxPeer):

@@ -8,8 +8,9 @@ import onnx
 import onnxruntime
 from datasets import Array
 from onnx import TensorProto, helper, numpy_helper
-from peers.base import Peer
 from workload import Workload
+
+from peers.base import Peer
 
 
 class OnnxRuntime(Peer):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datasets import Array
+from workload import Workload
+
 from chainrule import Dataset, NeuralNetwork
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer
-from datasets import Array
 from peers.base import Peer
-from workload import Workload
 
 _HEADS = {"cross_entropy": SoftmaxActivation, "binary_cross_entropy": SigmoidActivation}
 
@@ -51,11 +52,10 @@ class Ours(Peer):
     def prepare(self, workload: Workload) -> None:
         self.workload = workload
         X, y = workload.inputs(), workload.targets()
-        task = None if workload.n_classes else "regression"
         if workload.for_check:
             order = workload.order(0)[: workload.n_rows]
             X, y = X[order], y[order]
-        self.dataset = Dataset(X, y, task=task)
+        self.dataset = Dataset(X, y, task=None if workload.n_classes else "regression")
         self.network = build(workload, shuffle=not workload.for_check)
 
     def epoch(self, order: Array) -> None:

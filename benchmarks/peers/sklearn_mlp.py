@@ -6,22 +6,25 @@ import warnings
 
 import numpy as np
 from datasets import Array
-from peers.base import Peer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from workload import Workload
+
+from peers.base import Peer
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 
 class SklearnMLP(Peer):
-    """``MLPClassifier`` or ``MLPRegressor``, float32, without penalty or early stopping; a round is one ``fit`` with
-    ``warm_start``, so that its checks of the data are paid once a round. CSR rows are taken as they are.
+    """``MLPClassifier`` or ``MLPRegressor``, float32, without penalty or early stopping. A round is one call, so
+    that the data are checked once a round: ``partial_fit`` where the round is an epoch, else ``fit`` with
+    ``warm_start``, which starts Adam anew. CSR rows are taken as they are.
 
     It draws its own order; in the check it gets the rows in the given order with ``shuffle=False``.
     """
 
     library = "scikit-learn"
+    difference = "its Adam adds epsilon before the correction of the start, not after as in the paper"
 
     def prepare(self, workload: Workload) -> None:
         if workload.dropout or workload.batch_norm:
@@ -36,19 +39,19 @@ class SklearnMLP(Peer):
             self.X, self.y = self.X[order], self.y[order]
         activation = {"relu": "relu", "sigmoid": "logistic"}[workload.activation]
         self.model = (MLPClassifier if workload.n_classes else MLPRegressor)(
-            workload.widths[1:-1],
+            hidden_layer_sizes=workload.widths[1:-1],
             activation=activation,
             alpha=0.0,
             batch_size=min(workload.batch, workload.n_rows),
             learning_rate_init=workload.learning_rate,
             max_iter=workload.epochs_a_round,
             shuffle=not workload.for_check,
-            tol=-np.inf,
+            tol=0.0,
             n_iter_no_change=10**9,
             random_state=0,
             warm_start=True,
         )
-        # One short fit makes the arrays; then the given weights go in. A fit makes a new optimizer.
+        # One short fit makes the arrays; then the given weights go in, and the optimizer is made anew.
         some = np.unique(self.y, return_index=True)[1] if workload.n_classes else np.arange(2)
         self.model.set_params(batch_size=len(some))
         self.model.fit(self.X[some], self.y[some])
@@ -56,10 +59,11 @@ class SklearnMLP(Peer):
         for layer, (W, b) in enumerate(workload.weights()):
             self.model.coefs_[layer][...] = W
             self.model.intercepts_[layer][...] = b
-        self.model.t_ = 0
+        del self.model._optimizer
+        self.train = self.model.partial_fit if workload.epochs_a_round == 1 else self.model.fit
 
     def epoch(self, order: Array) -> None:
-        self.model.fit(self.X, self.y)
+        self.train(self.X, self.y)
 
     def outputs(self, X: Array) -> Array:
         if not self.workload.n_classes:

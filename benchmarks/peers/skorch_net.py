@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from datasets import Array
-from peers import torch_model
-from peers.base import Peer
 from skorch import NeuralNet
 from torch import Tensor
 from torch.utils.data import TensorDataset
 from workload import Workload
+
+from peers import torch_model
+from peers.base import Peer
 
 
 class WholeBatches:
@@ -24,13 +25,13 @@ class WholeBatches:
         self.dataset, self.batch_size = dataset, batch_size
 
     def __iter__(self) -> Iterator[Any]:
-        for rows in WholeBatches.order.split(self.batch_size):
+        for rows in torch.split(WholeBatches.order, self.batch_size):
             yield tuple(tensor.index_select(0, rows) for tensor in self.dataset.tensors)
 
 
 class SkorchNet(Peer):
-    """``NeuralNet.partial_fit`` as skorch's page on performance advises: ``verbose=0``, ``callbacks="disable"``, the data
-    a ``TensorDataset``. Beyond that page: fused Adam, no validation split, subnormal numbers flushed, and an iterator
+    """``NeuralNet.partial_fit`` as skorch's page on performance advises: ``verbose=0``, ``callbacks="disable"``, and a
+    ``TensorDataset``. Beyond that page: fused Adam, no validation split, subnormal numbers flushed, and an iterator
     that takes whole batches from the tensors instead of the DataLoader, which fetches row by row.
     """
 
@@ -53,7 +54,7 @@ class SkorchNet(Peer):
         self.data = TensorDataset(torch.from_numpy(workload.inputs()), torch_model.targets(workload))
 
     def epoch(self, order: Array) -> None:
-        for one_epoch in torch.from_numpy(order).split(self.workload.n_rows):
+        for one_epoch in torch.split(torch.from_numpy(order), self.workload.n_rows):
             WholeBatches.order = one_epoch
             self.net.partial_fit(self.data, y=None, epochs=1)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
+
 from peers import torch_model
 from peers.torch_eager import TorchEager
-from torch import Tensor, nn
 
 
 class TorchCompiled(TorchEager):
@@ -17,5 +18,9 @@ class TorchCompiled(TorchEager):
 
     def loss_function(self, model: nn.Module) -> Callable[..., Tensor]:
         criterion = torch_model.criterion(self.workload)
-        compiled: Callable[..., Tensor] = torch.compile(lambda x, y: criterion(model(x), y))
+
+        def loss_of(x: Tensor, y: Tensor) -> Tensor:
+            return criterion(model(x), y)
+
+        compiled: Callable[..., Tensor] = torch.compile(loss_of)
         return compiled

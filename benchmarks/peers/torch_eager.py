@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from datasets import Array
-from peers import torch_model
-from peers.base import Peer
 from torch import Tensor, nn
 from workload import Workload
+
+from peers import torch_model
+from peers.base import Peer
 
 
 class TorchEager(Peer):
@@ -23,7 +24,7 @@ class TorchEager(Peer):
 
     def prepare(self, workload: Workload) -> None:
         self.workload = workload
-        self.model = torch_model.build(workload)
+        self.model: nn.Module = torch_model.build(workload)
         self.lay_out()
         make, self.note = torch_model.fastest_optimizer(workload, self.stepper)
         self.optimizer = make(self.model)
@@ -60,8 +61,8 @@ class TorchEager(Peer):
         return take
 
     def epoch(self, order: Array) -> None:
-        for one_epoch in torch.from_numpy(order).split(self.workload.n_rows):
-            for rows in one_epoch.split(self.workload.batch):
+        for one_epoch in torch.split(torch.from_numpy(order), self.workload.n_rows):
+            for rows in torch.split(one_epoch, self.workload.batch):
                 self.step(self.loss_of, self.optimizer, rows)
 
     def outputs(self, X: Array) -> Array:

@@ -16,7 +16,7 @@ from workload import Workload
 torch.set_flush_denormal(True)
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
-OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], list[dict[str, bool]]]] = {
+OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], list[dict[str, Any]]]] = {
     "adam": (torch.optim.Adam, [{"fused": True}, {"foreach": True}]),
     "rmsprop": (torch.optim.RMSprop, [{"foreach": True}, {"foreach": False}]),  # it has no fused form
 }
@@ -44,11 +44,12 @@ def build(workload: Workload) -> nn.Sequential:
 
 def criterion(workload: Workload) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the loss of a network's logits, with the targets of :func:`targets`."""
-    return {
+    losses: dict[str, Callable[[], nn.Module]] = {
         "cross_entropy": nn.CrossEntropyLoss,
         "binary_cross_entropy": nn.BCEWithLogitsLoss,
         "mean_squared_error": nn.MSELoss,
-    }[workload.loss]()
+    }
+    return losses[workload.loss]()
 
 
 def targets(workload: Workload) -> Tensor:
@@ -71,11 +72,11 @@ def fastest_optimizer(workload: Workload, step_with: Callable[[nn.Module, Any], 
 
     ``step_with(model, optimizer)`` returns a function that takes so many steps.
     """
-    cls, forms = OPTIMIZERS[workload.optimizer]
+    create, forms = OPTIMIZERS[workload.optimizer]
     seconds = []
     for form in forms:
         model = build(workload)
-        take = step_with(model, cls(model.parameters(), lr=workload.learning_rate, **form))
+        take = step_with(model, create(model.parameters(), lr=workload.learning_rate, **form))
         n_steps = min(50, workload.n_steps)
         take(5)
         start = time.perf_counter()
@@ -84,7 +85,7 @@ def fastest_optimizer(workload: Workload, step_with: Callable[[nn.Module, Any], 
     best = forms[seconds.index(min(seconds))]
 
     def make(model: nn.Module) -> torch.optim.Optimizer:
-        return cls(model.parameters(), lr=workload.learning_rate, **best)
+        return create(model.parameters(), lr=workload.learning_rate, **best)
 
     name = ", ".join(f"{key}={value}" for key, value in best.items())
-    return make, f"{cls.__name__}({name}) was the fastest of {len(forms)} forms"
+    return make, f"{workload.optimizer} with {name} was the fastest of {len(forms)} forms"

@@ -1,4 +1,4 @@
-"""PyTorch on rows of which only some words are present: three forms, from what tutorials write to what experts write."""
+"""PyTorch on rows of which only some words are present: from the tutorials' form to the experts'."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Array
-from peers import torch_model
-from peers.torch_eager import TorchEager
 from torch import Tensor, nn
 from workload import Workload
+
+from peers import torch_model
+from peers.torch_eager import TorchEager
 
 
 class TorchDense(TorchEager):
@@ -54,8 +55,8 @@ class _Bag(nn.Module):
 
 
 class TorchEmbeddingBag(TorchEager):
-    """``nn.EmbeddingBag(mode="sum")``, which sums the rows of W that belong to the words present and reads no others: an
-    expert's form, possible because every stored number is 1. Its gradient is dense, as RMSprop needs it.
+    """``nn.EmbeddingBag(mode="sum")``, which sums the rows of W that belong to the words present, and reads no others:
+    an expert's form, possible because every stored number is 1. Its gradient is dense, as RMSprop needs it.
     """
 
     def lay_out(self) -> None:

@@ -69,7 +69,10 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"chainrule.{name}")
     if name not in _MODULE_OF:
-        raise AttributeError(f"module 'chainrule' has no attribute '{name}'")
+        from chainrule.errors import nearest_name
+
+        hint = "" if name.startswith("_") else nearest_name(name, {*_MODULE_OF, *_MODULES})
+        raise AttributeError(f"module 'chainrule' has no attribute '{name}'.{hint}")
     value = globals()[name] = getattr(importlib.import_module(f"chainrule.{_MODULE_OF[name]}"), name)
     return value
 

@@ -68,9 +68,13 @@ class Fit:
         augmentation: Augmentation | None = None,
     ) -> Self:
         """Check the data against the network and set the run at its start."""
+        _check_head(stack, plan.loss)
+        _check_callbacks(callbacks)
         rows = as_rows(stack, plan.loss, training)
         targets = rows.targets
         if settings.label_smoothing:
+            if plan.loss.is_of_numbers and not (training.target and training.target.classes):
+                raise InvalidInputError("label_smoothing needs targets that are classes, and these are numbers.")
             targets = smooth_labels(targets, settings.label_smoothing)
         if isinstance(plan.optimizer, ObjectiveOptimizer):
             plan.optimizer.check_size(stack.vector.size, targets.size)
@@ -132,8 +136,26 @@ class Fit:
             raise ModelFileError(f"The checkpoint is damaged: {str(error)[:200]}") from error
 
     def _fingerprint(self) -> list[int]:
-        parts = self.validation or ()
+        parts = (self.batches.weights, *(self.validation or ()))
         return [*self.batches.fingerprint(), *(_checksum(part) for part in parts if part is not None)]
+
+
+def _check_head(stack: LayerStack, loss: LossFunction) -> None:
+    """Refuse a loss of probabilities behind a dense layer, whose outputs may be any numbers."""
+    last = stack.layers[-1]
+    if loss.fuses_with is not None and isinstance(last, DenseLayer):
+        raise InvalidInputError(
+            f"{type(loss).__name__} needs probabilities, and {last.layer_name()} gives any numbers: add "
+            f"{loss.fuses_with.__name__}() as the last layer."
+        )
+
+
+def _check_callbacks(callbacks: Sequence[Callback]) -> None:
+    given: Sequence[Any] = callbacks  # a user may give anything
+    for callback in given:
+        if not isinstance(callback, Callback):
+            hint = " Did you forget to call it?" if isinstance(callback, type) else ""
+            raise InvalidInputError(f"callbacks holds {callback!r}, which is no Callback.{hint}")
 
 
 def _checksum(part: Inputs) -> int:

@@ -108,12 +108,18 @@ class Model:
     def evaluate(self, data: Any, y: Any = None, sample_weight: Array | None = None) -> dict[str, float]:
         """Return the task's metrics for a dataset, or for rows with their true targets ``y``, in the target's units."""
         if isinstance(data, Dataset):
-            if data.y is None:
-                raise InvalidInputError("This dataset has no targets y to compare the predictions with.")
-            codes, sample_weight = data.y, data.sample_weight
+            codes, sample_weight = self._codes(data), data.sample_weight
         else:
             codes = self.target.encode(y)
         return measure(self.target.task, codes, self.outputs(data), sample_weight)
+
+    def _codes(self, data: Dataset) -> Array:
+        """Return the dataset's targets with the model's own codes for its classes."""
+        if data.y is None or data.target is None:
+            raise InvalidInputError("This dataset has no targets y to compare the predictions with.")
+        if data.target.classes and data.target.classes != self.target.classes:
+            return self.target.encode(data.target.class_array()[data.y])
+        return data.y
 
     def save(self, path: str | Path) -> None:
         """Write everything to one safetensors file, whole or not at all.

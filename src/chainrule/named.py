@@ -74,5 +74,21 @@ class Registry(Generic[Piece]):
 
 
 def settings_of(piece: Any) -> dict[str, Any]:
-    """Return the settings of a piece: the dataclass fields that its constructor takes, by name."""
-    return {field.name: getattr(piece, field.name) for field in dataclasses.fields(piece) if field.init}
+    """Return the settings of a piece by name: what its constructor takes, kept in attributes of the same names.
+
+    Raises InvalidInputError for a class of a user's own whose constructor takes something that it does not keep so:
+    made again from a file, it would not be the same.
+    """
+    if dataclasses.is_dataclass(piece):
+        return {field.name: getattr(piece, field.name) for field in dataclasses.fields(piece) if field.init}
+    settings = {}
+    for name, parameter in inspect.signature(type(piece).__init__).parameters.items():
+        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if not hasattr(piece, name):
+            raise InvalidInputError(
+                f"{type(piece).__name__} takes '{name}' and does not keep it as self.{name}, so no file can hold it; "
+                "keep it so, or make the class a dataclass."
+            )
+        settings[name] = getattr(piece, name)
+    return settings

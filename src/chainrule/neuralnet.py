@@ -177,10 +177,12 @@ class NeuralNetwork(SavedNetwork):
             self.stack.build(np.shape(rows)[1:])
         return self.stack.forward(check_inputs(rows, self.stack.dtype, self.stack.input_shape()), training=training)
 
-    def backward_propagation(self, error: Array) -> Array:
-        """Go back through all layers from dL/d(output), update the weights by one step, and return dL/d(input)."""
+    def backward_propagation(self, error: Array) -> Array | None:
+        """Go back through all layers from dL/d(output), update the weights by one step, and return dL/d(input).
+
+        Returns None where a sparse input has no such derivative.
+        """
         input_error = self.stack.backward(error, to_input=True)
-        assert input_error is not None
         vector = self.stack.vector
         self._plan().optimizer.update(vector.values, vector.gradients)
         return input_error
@@ -333,6 +335,8 @@ class NeuralNetwork(SavedNetwork):
             self.schedule,
             self.metrics,
         )
+        if isinstance(callbacks, Callback):
+            callbacks = [callbacks]
         callbacks = [*callbacks, *([EpochPrinter()] if self.verbose else [])]
         plan = self._plan()
         fit = Fit.open(
@@ -356,9 +360,10 @@ class NeuralNetwork(SavedNetwork):
         return self
 
     def _plan(self) -> TrainingPlan:
-        state = self.optimizer.state
-        if state and any(array.size > 1 and array.shape[-1] != self.stack.vector.size for array in state.values()):
+        blocks = self.stack.vector.blocks
+        if self.optimizer.blocks and self.optimizer.blocks != blocks:
             self.optimizer = self.optimizer.fresh()  # layers were added since the last fit
+        self.optimizer.set_layout(blocks)
         return TrainingPlan(self.loss, self.optimizer, self.penalty, self.clip_norm, self.max_norm)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,9 @@ def resolve_seed(seed: Seed) -> int:
     """Return ``seed``, or a fresh one drawn from the operating system when it is None."""
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
-    if isinstance(seed, bool) or int(seed) != seed or seed < 0:
+    given: Any = seed  # a file may give anything
+    is_number = isinstance(given, int | float | np.number) and not isinstance(given, bool)
+    if not is_number or not 0 <= given < np.inf or given % 1:
         raise InvalidInputError(f"The seed is {seed!r}; it must be a whole number >= 0, or None.")
     return int(seed)
 

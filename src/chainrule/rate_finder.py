@@ -66,10 +66,16 @@ def find_learning_rate(
             average = SMOOTHING * average + (1 - SMOOTHING) * session.take_mean_loss()
             rates.append(rate)
             losses.append(average / (1 - SMOOTHING ** len(rates)))
-            if losses[-1] > DIVERGED * min(losses) or len(rates) == n_steps:
+            if _ran_away(losses) or len(rates) == n_steps:
                 return _conclude(rates, losses)
         epoch += 1
     return _conclude(rates, losses)
+
+
+def _ran_away(losses: list[float]) -> bool:
+    """Tell whether the loss has risen by several times what it had fallen, or its own size; it may be negative."""
+    best = min(losses)
+    return losses[-1] - best > (DIVERGED - 1) * max(abs(best), losses[0] - best)
 
 
 def _conclude(rates: list[float], losses: list[float]) -> RateSearch:

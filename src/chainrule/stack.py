@@ -97,7 +97,7 @@ class LayerStack:
             raise InvalidInputError(
                 f"This {layer.layer_name()} is in the network already; make a new one to add another."
             )
-        if any(values.base is not None for values in layer.parameter_views.values()):
+        if layer.is_bound:
             raise InvalidInputError(
                 f"This {layer.layer_name()} belongs to another network; add copy.deepcopy(layer) to have its like here."
             )
@@ -153,7 +153,8 @@ class LayerStack:
         inputs = check_inputs(inputs, self.dtype, self.input_shape())
         n_rows = inputs.shape[0]
         if n_rows <= ROWS_A_CHUNK:
-            return self.forward(inputs, n_layers=n_layers)
+            outputs = self.forward(inputs, n_layers=n_layers)
+            return outputs.copy() if outputs is inputs else outputs
         body = self.layers[:n_layers]
         outputs = np.empty((n_rows, *(body[-1].output_shape() if body else self.input_shape())), self.dtype)
         for start in range(0, n_rows, ROWS_A_CHUNK):
@@ -277,7 +278,8 @@ def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape) -> Inpu
         if matrix.dtype != dtype:
             matrix = matrix.astype(dtype)
     else:
-        matrix = np.ascontiguousarray(inputs, dtype=dtype)
+        with np.errstate(over="ignore"):  # training says so if a number is too large for the type
+            matrix = np.ascontiguousarray(inputs, dtype=dtype)
         if matrix.ndim > 2 and len(row_shape) == 1:
             matrix = matrix.reshape(len(matrix), -1)
     if matrix.ndim < 2 or matrix.shape[1:] != row_shape:

@@ -12,6 +12,7 @@ batches (:func:`capture`) and put back (:func:`restore`), so a resumed run makes
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from chainrule.errors import DivergenceError, InvalidInputError, ModelFileError
 from chainrule.history import History
 from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer
+from chainrule.threads import limited_threads
 from chainrule.types import Array
 
 __all__ = ["EpochRecord", "capture", "restore", "train"]
@@ -65,6 +67,11 @@ def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, rec
     DivergenceError
         As soon as the loss of a batch is not finite; the stack then holds the weights of its last whole epoch.
     """
+    with limited_threads():
+        _train(run, batches, validation, record)
+
+
+def _train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, record: EpochRecord) -> None:
     callbacks = run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
     started: list[Callback] = []
     finite_weights = run.session.read_weights()
@@ -81,7 +88,7 @@ def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, rec
             if not _train_epoch(run, batches, record):
                 break
             _close_epoch(run, validation, record, time.perf_counter() - start)
-            finite_weights = _copy_weights(run, finite_weights)
+            finite_weights = _copy_weights(run)
             for callback in callbacks:
                 callback.on_epoch_end(run)
     except DivergenceError as error:
@@ -89,8 +96,9 @@ def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, rec
         run.session.write_weights(finite_weights)  # those since then led to numbers that overflow
         raise
     finally:
-        for callback in started:
-            callback.on_fit_end(run)
+        with contextlib.ExitStack() as last_words:  # each has its say, whatever another raises
+            for callback in reversed(started):
+                last_words.callback(callback.on_fit_end, run)
 
 
 def _train_epoch(run: TrainingRun, batches: ArrayBatches, record: EpochRecord) -> bool:
@@ -134,12 +142,13 @@ def _close_epoch(run: TrainingRun, validation: Batch | None, record: EpochRecord
         run.stop(f"{type(run.plan.optimizer).__name__} found no way further down")
 
 
-def _copy_weights(run: TrainingRun, finite_weights: dict[str, Array]) -> dict[str, Array]:
-    if not np.isfinite(run.stack.vector.values).all():
+def _copy_weights(run: TrainingRun) -> dict[str, Array]:
+    place = run.session.find_not_finite()
+    if place is not None:
         raise DivergenceError(
-            f"Training stopped: the last update of epoch {run.epoch} made a parameter that is not finite, at learning "
-            f"rate {run.learning_rate:g}. Try a smaller learning rate, clip_norm=1, or standardised inputs; the "
-            "network holds the weights of the last epoch before."
+            f"Training stopped: epoch {run.epoch} left {place} not finite, at learning rate {run.learning_rate:g}. Try "
+            "a smaller learning rate, clip_norm=1, or standardised inputs; the network holds the weights of the last "
+            "epoch before."
         )
     return run.session.read_weights()
 

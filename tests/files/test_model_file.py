@@ -33,6 +33,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS, Adam
 from chainrule.penalties import L1L2, PENALTIES
 from chainrule.schedules import SCHEDULES, CosineDecay, OneCycle, PolynomialDecay, WarmUp
+from chainrule.types import Array
 from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows
 
 DATA = class_rows(60)
@@ -620,3 +621,30 @@ def test_a_loaded_network_can_be_trained_further(tmp_path: Path) -> None:
         other.rng.bit_generator.state = layer.rng.bit_generator.state
     assert bits_of(loaded.fit(DATA)) == bits_of(network.fit(DATA))
     assert history_without_seconds(loaded) == history_without_seconds(network)
+
+
+class Stretched(ActivationLayer):
+    """As a user writes it: an __init__ of its own, no dataclass."""
+
+    def __init__(self, by: float = 1.0, **unknown: Any) -> None:
+        self.by = by
+
+    def activation_function(self, x: Array) -> Array:
+        return np.asarray(np.tanh(self.by * x))
+
+    def derivative(self, x: Array) -> Array:
+        return np.asarray(self.by * (1 - np.tanh(self.by * x) ** 2))
+
+
+class Forgetful(Stretched):
+    def __init__(self, factor: float) -> None:
+        super().__init__(by=2 * factor)
+
+
+def test_a_users_own_class_keeps_its_settings(tmp_path: Path) -> None:
+    network = saved(tmp_path / "model", DenseLayer(1, (5,)), Stretched(2.0))
+    loaded = NeuralNetwork.load(tmp_path / "model", custom_objects={"Stretched": Stretched})
+    assert loaded.predict(DATA).tobytes() == network.predict(DATA).tobytes()
+    with pytest.raises(InvalidInputError, match=r"takes 'factor' and does not keep it as self\.factor"):
+        saved(tmp_path / "other", DenseLayer(1, (5,)), Forgetful(1.0))
+    assert not (tmp_path / "other").exists()

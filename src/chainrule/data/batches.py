@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.data.augment import Augmentation
-from chainrule.errors import InvalidInputError
+from chainrule.errors import DataError, InvalidInputError
 from chainrule.randomness import Stream, random_stream
 from chainrule.types import Array, Inputs, is_sparse
 
@@ -76,6 +76,8 @@ class ArrayBatches:
         self.weights: Array | None = None
         if sample_weight is not None:
             weights = np.asarray(sample_weight, np.float64)
+            if not weights.sum() > 0:
+                raise DataError("No row to train on has a weight above 0; look at the sample weights and the split.")
             self.weights = np.asarray(weights / weights.mean(), targets.dtype)
         self._buffers: tuple[Array, ...] = ()
 

@@ -75,6 +75,9 @@ class Session(Protocol):
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
         """Measure the present weights on some rows."""
 
+    def find_not_finite(self) -> str | None:
+        """Name something in the network or the optimizer that is not finite; None if all is."""
+
     def read_weights(self) -> dict[str, Array]:
         """Return copies of everything the network has learnt (parameters and layer state)."""
 

@@ -11,9 +11,10 @@ from chainrule.data.batches import Batch
 from chainrule.engines.base import Evaluation, Session, TrainingPlan
 from chainrule.engines.objective import BatchObjective
 from chainrule.errors import DivergenceError
+from chainrule.losses import row_weights_of
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.stack import LayerStack
-from chainrule.types import Array, Inputs
+from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["NumpyEngine", "NumpySession"]
 
@@ -38,8 +39,7 @@ class NumpySession:
         self.stack, self.plan = stack, plan
         self.head = stack.split_head(plan.loss)
         plan.optimizer.set_layout(stack.vector.blocks)
-        if not plan.optimizer.state:
-            plan.optimizer.state = plan.optimizer.allocate_state(stack.vector.size, stack.dtype)
+        plan.optimizer.prepare(stack.vector.values)
         self._columns = [
             block.view(stack.vector.values)
             for block in stack.vector.blocks
@@ -56,10 +56,10 @@ class NumpySession:
         optimizer, vector, penalty = self.plan.optimizer, self.stack.vector, self.plan.penalty
         self._gradient_norm = None
         if isinstance(optimizer, ObjectiveOptimizer):
-            objective = BatchObjective(self.stack, self.plan, self, batch)
-            value, _ = objective.value_and_gradient(vector.values)
-            loss = value - (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
-            self._note_loss(loss, batch, learning_rate)
+            objective = BatchObjective(self.stack, self.plan, batch, self.compute_gradient)
+            _, gradient = objective.value_and_gradient(vector.values)
+            self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points write over it
+            self._note_loss(objective.mean_loss, batch, learning_rate)
             optimizer.minimize(vector.values, objective, learning_rate)
         else:
             loss = self.compute_gradient(batch)
@@ -110,10 +110,20 @@ class NumpySession:
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
         """Measure the present weights on some rows."""
         outputs = self.stack.predict(inputs, n_layers=self.head.n_body_layers)
-        weights = np.ones(len(targets)) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        row_weights = np.asarray(weights / weights.sum(), outputs.dtype)
+        row_weights = row_weights_of(sample_weight, len(targets), outputs.dtype)
         loss = self.head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
         return Evaluation(loss, self.head.predictions(outputs))
+
+    def find_not_finite(self) -> str | None:
+        """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
+        for layer_index, layer in enumerate(self.stack.layers, start=1):
+            for name, values in (*layer.parameter_views.items(), *layer.state.items()):
+                if not np.isfinite(values).all():
+                    return f"the {name} of layer {layer_index} ({layer.layer_name()})"
+        for name, values in self.plan.optimizer.state.items():
+            if values.size == self.stack.vector.size and not np.isfinite(values).all():
+                return f"the {name} of {type(self.plan.optimizer).__name__}"
+        return None
 
     def read_weights(self) -> dict[str, Array]:
         """Return copies of all parameters and layer states."""
@@ -155,6 +165,12 @@ class NumpySession:
 
     def _divergence(self, batch: Batch, learning_rate: float) -> DivergenceError:
         """Find the first place where a number is not finite, in the order of the computation."""
+        inputs = batch.inputs.data if is_sparse(batch.inputs) else batch.inputs
+        if not np.isfinite(inputs).all():
+            return DivergenceError(
+                f"Training stopped: an input is too large for {self.stack.dtype}. Standardise the inputs, or make the "
+                "network with dtype='float64'; it holds the weights of its last whole epoch."
+            )
         place = "the loss"
         if not np.isfinite(batch.targets).all():
             place = "a target of this batch"

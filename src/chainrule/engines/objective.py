@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -20,17 +20,16 @@ __all__ = ["BatchObjective"]
 JACOBIAN_BYTES = 2**26  # how much of the Jacobian is worked out at a time
 
 
-class _GradientSource(Protocol):
-    def compute_gradient(self, batch: Batch) -> float: ...
-
-
 class BatchObjective:
     """objective(weights) = mean loss over the batch + penalty(weights)."""
 
-    def __init__(self, stack: LayerStack, plan: TrainingPlan, source: _GradientSource, batch: Batch) -> None:
-        self.stack, self.plan, self.source, self.batch = stack, plan, source, batch
+    def __init__(
+        self, stack: LayerStack, plan: TrainingPlan, batch: Batch, compute_gradient: Callable[[Batch], float]
+    ) -> None:
+        self.stack, self.plan, self.batch, self.compute_gradient = stack, plan, batch, compute_gradient
+        self.mean_loss = math.nan  # at the last weights asked about, without the penalty
         self._known_weights: Array | None = None
-        self._value = 0.0
+        self._value = math.nan
 
     @property
     def l2_rate(self) -> float:
@@ -45,13 +44,13 @@ class BatchObjective:
     def value_and_gradient(self, weights: Array) -> tuple[float, Array]:
         """Return the objective at ``weights`` and its gradient, in a buffer that the next call overwrites.
 
-        The last answer is remembered: an iteration begins where the one before it ended.
+        The last answer is remembered, for a method that begins by asking about weights that have just been looked at.
         """
         vector, penalty = self.stack.vector, self.plan.penalty
         if self._known_weights is None or not np.array_equal(weights, self._known_weights):
             if weights is not vector.values:
                 vector.values[...] = weights
-            self._value = self.source.compute_gradient(self.batch)
+            self._value = self.mean_loss = self.compute_gradient(self.batch)
             if penalty is not None:
                 self._value += penalty.value(vector.penalized_values)
                 penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)

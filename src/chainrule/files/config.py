@@ -7,7 +7,6 @@ nothing in a file can name anything else.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +44,7 @@ def describe_piece(piece: Any) -> dict[str, Any]:
     registry = next((r for r in _REGISTRIES if isinstance(piece, r.base)), None)
     if registry is None:
         raise InvalidInputError(f"{piece!r} cannot be kept in a file; it is no piece of a network.")
-    settings = settings_of(piece) if dataclasses.is_dataclass(piece) else {}
+    settings = settings_of(piece)
     described = {name: _describe_value(value, piece) for name, value in settings.items()}
     return {"kind": registry.kind, "type": registry.name_of(piece), **described}
 

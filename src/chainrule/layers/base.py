@@ -35,6 +35,8 @@ class Layer(ABC):
         Numbers that are learnt but not by gradient (running means), by name.
     rng
         Where a layer that needs randomness in training draws it from.
+    is_bound
+        Whether the parameters are views of a network's vector.
     needs_input_error
         Whether backward must work out dL/d(input); a network switches it off where nobody would use it.
     """
@@ -50,6 +52,7 @@ class Layer(ABC):
     gradient_views: dict[str, Array]
     state: dict[str, Array]
     rng: np.random.Generator
+    is_bound: bool
     needs_input_error: bool
     dtype: np.dtype[Any]
     _input_shape: Shape | None
@@ -61,7 +64,7 @@ class Layer(ABC):
         self._input_shape = None
         self.parameter_views, self.state = {}, {}
         self.rng = np.random.default_rng(0)
-        self.needs_input_error = True
+        self.is_bound, self.needs_input_error = False, True
         self.dtype = np.dtype(np.float32)
         self._forget_training()
         return self
@@ -172,6 +175,7 @@ class Layer(ABC):
         for name, values in self.parameter_views.items():
             parameters[name][...] = values
         self.parameter_views, self.gradient_views = parameters, gradients
+        self.is_bound = True
         self.state = {name: values.astype(self.dtype, copy=False) for name, values in self.state.items()}
 
     def set_parameter(self, name: str, values: Any) -> None:
@@ -264,7 +268,7 @@ class Layer(ABC):
     def __getstate__(self) -> dict[str, Any]:
         """Everything but buffers, gradients and the last batch: a copy or a pickle starts with fresh ones."""
         transient = ("input", "output", "_buffers", "gradient_views")
-        return {name: value for name, value in self.__dict__.items() if name not in transient}
+        return {name: value for name, value in self.__dict__.items() if name not in transient} | {"is_bound": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

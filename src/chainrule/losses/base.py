@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -60,6 +61,11 @@ class LossFunction(ABC):
             derivative.fill(0)
             return 0.0
         weights = () if row_weights.min() == row_weights.max() else (row_weights / total,)
+        if weights and len(inspect.signature(self.loss).parameters) < 3:
+            raise InvalidInputError(
+                f"{type(self).__name__} takes no sample weights, and these rows have some; write its loss and "
+                "derivative with a third argument, sample_weight=None."
+            )
         derivative[...] = self.derivative(y_true, y_pred, *weights)
         derivative *= derivative.dtype.type(total)
         return total * self.loss(y_true, y_pred, *weights)

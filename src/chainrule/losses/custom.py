@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -28,6 +28,8 @@ class CustomLoss(OnePassLoss):
     >>> fourth_power.loss([1.0, 1.0], [1.0, 3.0]), fourth_power.derivative([1.0, 1.0], [1.0, 3.0]).tolist()
     (8.0, [0.0, 16.0])
     """
+
+    is_of_numbers: ClassVar[bool] = True
 
     loss_function: Callable[[Array, Array], Array]
     loss_derivative: Callable[[Array, Array], Array]

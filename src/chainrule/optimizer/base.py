@@ -85,7 +85,7 @@ class Optimizer(ABC):
         if not weights.flags.c_contiguous:
             weights[...] = self.update(np.ascontiguousarray(weights), gradient, learning_rate)
             return weights
-        self._prepare(weights)
+        self.prepare(weights)
         rate = float(self.learning_rate if learning_rate is None else learning_rate)
         self.step(weights.reshape(-1), gradient.reshape(-1), rate)
         return weights
@@ -113,8 +113,11 @@ class Optimizer(ABC):
         twin._forget()
         return twin
 
-    def _prepare(self, weights: Array) -> None:
-        """Allocate the state on the first call; make sure on later ones that it fits, for kernels check no bounds."""
+    def prepare(self, weights: Array) -> None:
+        """Allocate the state on the first call; make sure on later ones that it fits, for kernels check no bounds.
+
+        :meth:`update` and :meth:`minimize` see to it; whoever calls :meth:`step` directly must have called this.
+        """
         size, dtype = weights.size, weights.dtype
         checked = self._checked
         if checked is not None and checked[0] is self.state and checked[1] == size and checked[2] == dtype:
@@ -199,7 +202,7 @@ class ObjectiveOptimizer(Optimizer):
         """
         if weights.ndim != 1 or not weights.flags.c_contiguous or weights.dtype not in (np.float32, np.float64):
             raise InvalidInputError("The weights must be one contiguous vector of float32 or float64 numbers.")
-        self._prepare(weights)
+        self.prepare(weights)
         rate = float(self.learning_rate if learning_rate is None else learning_rate)
         end = start = weights.copy()
         try:

@@ -32,9 +32,18 @@ TINY = 1.1754944e-38  # the smallest normal float32
 
 
 @compiled
-def _normal(value: float) -> float:
-    """Zero instead of a number below the normal range; NaN stays NaN."""
-    return value * 0 if abs(value) < TINY else value
+def _normal(value: float, tiny: float, zero: float) -> float:
+    """Zero instead of a number below the normal range; NaN stays NaN.
+
+    ``tiny`` and ``zero`` have the type of ``value``, so that a loop over float32 numbers has no wider ones in it.
+    """
+    return zero if abs(value) < tiny else value
+
+
+@compiled
+def _sign(value: float, one: float) -> float:
+    """1, -1, or the value itself where it is 0 or NaN; ``one`` has its type."""
+    return one if value > 0 else (-one if value < 0 else value)
 
 
 @compiled
@@ -42,11 +51,12 @@ def momentum_descent(
     weights: Array, gradient: Array, retained: Array, rate: float, momentum: float, nesterov: bool
 ) -> None:
     kind = weights.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     rate, momentum = kind(rate), kind(momentum)
     for i in range(weights.size):
         g = gradient[i]
         r = momentum * retained[i] + g
-        retained[i] = _normal(r)
+        retained[i] = _normal(r, tiny, zero)
         weights[i] -= rate * (g + momentum * r if nesterov else r)
 
 
@@ -75,21 +85,21 @@ def rmsprop(
     centered: bool,
 ) -> None:
     kind = weights.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     rate, a, c, epsilon, momentum = kind(rate), kind(alpha), kind(1 - alpha), kind(epsilon), kind(momentum)
-    zero = kind(0)
     for i in range(weights.size):
         g = gradient[i]
         v = a * square[i] + c * g * g
-        square[i] = _normal(v)
+        square[i] = _normal(v, tiny, zero)
         if centered:
             m = a * mean[i] + c * g
-            mean[i] = _normal(m)
+            mean[i] = _normal(m, tiny, zero)
             v -= m * m
             v = zero if v < zero else v
         move = g / (np.sqrt(v) + epsilon)
         if momentum > zero:
             move += momentum * retained[i]
-            retained[i] = move
+            retained[i] = _normal(move, tiny, zero)
         weights[i] -= rate * move
 
 
@@ -98,14 +108,15 @@ def adadelta(
     weights: Array, gradient: Array, square: Array, square_move: Array, rate: float, rho: float, epsilon: float
 ) -> None:
     kind = weights.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     rate, r, c, epsilon = kind(rate), kind(rho), kind(1 - rho), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         v = r * square[i] + c * g * g
         u = square_move[i]
         move = g * np.sqrt(u + epsilon) / np.sqrt(v + epsilon)
-        square[i] = _normal(v)
-        square_move[i] = r * u + c * move * move
+        square[i] = _normal(v, tiny, zero)
+        square_move[i] = _normal(r * u + c * move * move, tiny, zero)
         weights[i] -= rate * move
 
 
@@ -122,14 +133,15 @@ def adam(
     epsilon: float,
 ) -> None:
     kind = weights.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, inverse_root, eps = kind(step_size), kind(1 / root_correction), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
         v = b2 * square[i] + c2 * g * g
-        mean[i] = _normal(m)
-        square[i] = _normal(v)
+        mean[i] = _normal(m, tiny, zero)
+        square[i] = _normal(v, tiny, zero)
         weights[i] -= step * (m / (np.sqrt(v) * inverse_root + eps))
 
 
@@ -147,14 +159,15 @@ def adamw(
     decay: float,
 ) -> None:
     kind = weights.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, inverse_root, eps, keep = kind(step_size), kind(1 / root_correction), kind(epsilon), kind(1 - decay)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
         v = b2 * square[i] + c2 * g * g
-        mean[i] = _normal(m)
-        square[i] = _normal(v)
+        mean[i] = _normal(m, tiny, zero)
+        square[i] = _normal(v, tiny, zero)
         weights[i] = keep * weights[i] - step * (m / (np.sqrt(v) * inverse_root + eps))
 
 
@@ -172,14 +185,15 @@ def nadam(
     epsilon: float,
 ) -> None:
     kind = weights.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     of_g, of_m, inverse_root, eps = kind(gradient_step), kind(mean_step), kind(1 / root_correction), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
         v = b2 * square[i] + c2 * g * g
-        mean[i] = _normal(m)
-        square[i] = _normal(v)
+        mean[i] = _normal(m, tiny, zero)
+        square[i] = _normal(v, tiny, zero)
         weights[i] -= (of_g * g + of_m * m) / (np.sqrt(v) * inverse_root + eps)
 
 
@@ -196,37 +210,40 @@ def radam(
     rectified: bool,
 ) -> None:
     kind = weights.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, eps = kind(step_size), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
         v = b2 * square[i] + c2 * g * g
-        mean[i] = _normal(m)
-        square[i] = _normal(v)
+        mean[i] = _normal(m, tiny, zero)
+        square[i] = _normal(v, tiny, zero)
         weights[i] -= step * (m / (np.sqrt(v) + eps)) if rectified else step * m
 
 
 @compiled
 def lion(weights: Array, gradient: Array, mean: Array, rate: float, beta1: float, beta2: float, decay: float) -> None:
     kind = weights.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     rate, keep = kind(rate), kind(1 - decay)
     for i in range(weights.size):
         g = gradient[i]
         m = mean[i]
         weights[i] = keep * weights[i] - rate * np.sign(b1 * m + c1 * g)
-        mean[i] = _normal(b2 * m + c2 * g)
+        mean[i] = _normal(b2 * m + c2 * g, tiny, zero)
 
 
 @compiled
 def averaged_momentum(gradient: Array, mean: Array, out: Array, momentum: float, nesterov: bool) -> None:
     kind = mean.dtype.type
+    tiny, zero = kind(TINY), kind(0)
     a, c = kind(momentum), kind(1 - momentum)
     for i in range(mean.size):
         g = gradient[i]
         m = a * mean[i] + c * g
-        mean[i] = _normal(m)
+        mean[i] = _normal(m, tiny, zero)
         out[i] = c * g + a * m if nesterov else m
 
 

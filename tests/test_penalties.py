@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chainrule import kernels
 from chainrule.errors import InvalidInputError
 from chainrule.penalties import L1, L1L2, L2, PENALTIES, Penalty
 
@@ -37,6 +39,28 @@ def test_it_adds_in_place_and_leaves_the_weights(penalty: Penalty, dtype: Any) -
     assert gradient[0] < 1 < gradient[2]
     assert gradient[1] == 1, "no pull at 0"
     assert type(penalty.value(weights)) is float
+
+
+@pytest.mark.parametrize("penalty", EXAMPLES, ids=repr)
+def test_a_weight_that_is_not_a_number_has_no_gradient_either(penalty: Penalty) -> None:
+    gradient = np.zeros(3)
+    penalty.add_gradient(np.array([1.0, np.nan, 0.0]), gradient)
+    np.testing.assert_array_equal(np.isnan(gradient), [False, True, False])
+
+
+@pytest.mark.parametrize("penalty", EXAMPLES, ids=repr)
+def test_a_gradient_allocates_nothing_that_grows(penalty: Penalty) -> None:
+    if kernels.active_set() != "numba":
+        pytest.skip("the readable kernels allocate")
+    weights, gradient = np.ones(100_000), np.ones(100_000)
+    penalty.add_gradient(weights, gradient)
+    tracemalloc.start()
+    try:
+        penalty.add_gradient(weights, gradient)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000
 
 
 def test_values_by_hand() -> None:

@@ -11,6 +11,7 @@ from typing import final
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.errors import InvalidInputError
 from chainrule.named import Registry
 from chainrule.types import Array
@@ -27,7 +28,7 @@ class Penalty(ABC):
 
     @abstractmethod
     def add_gradient(self, weights: Array, gradient: Array) -> None:
-        """Add the derivative of the penalty to ``gradient``, in place."""
+        """Add the derivative of the penalty to ``gradient``, in place; both are vectors of one type."""
 
 
 def _check_rate(name: str, rate: float) -> None:
@@ -49,7 +50,7 @@ class L1(Penalty):
         return self.rate * float(np.sum(np.abs(weights)))
 
     def add_gradient(self, weights: Array, gradient: Array) -> None:
-        gradient += weights.dtype.type(self.rate) * np.sign(weights)
+        kernels.add_signs(gradient, weights, float(self.rate))
 
 
 @final
@@ -66,7 +67,7 @@ class L2(Penalty):
         return 0.5 * self.rate * float(np.dot(weights, weights))
 
     def add_gradient(self, weights: Array, gradient: Array) -> None:
-        gradient += weights.dtype.type(self.rate) * weights
+        kernels.add_scaled(gradient, weights, float(self.rate))
 
 
 @final

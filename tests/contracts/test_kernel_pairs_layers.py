@@ -44,6 +44,7 @@ ARGUMENTS: dict[str, Maker] = {
     "take_rows": lambda n, m, rng, t: (matrix(n, m, rng, t), rng.integers(0, n, 2 * n), matrix(2 * n, m, rng, t)),
     "add_bias": lambda n, m, rng, t: (matrix(n, m, rng, t), vector(m, rng, t)),
     "sum_rows": lambda n, m, rng, t: (matrix(n, m, rng, t), vector(m, rng, t)),
+    "limit_column_norms": lambda n, m, rng, t: (matrix(n, m, rng, t), float(np.sqrt(n))),
     "csr_matmul": lambda n, m, rng, t: (*csr(n, m, rng, t), matrix(m, 3, rng, t), matrix(n, 3, rng, t)),
     "csr_transposed_matmul": lambda n, m, rng, t: (*csr(n, m, rng, t), matrix(n, 3, rng, t), matrix(m, 3, rng, t)),
     "batch_moments": lambda n, m, rng, t: (matrix(n, m, rng, t), vector(m, rng, t), vector(m, rng, t)),
@@ -127,7 +128,7 @@ def test_nan_is_never_hidden(kind: str, family: str, name: str) -> None:
     arguments = ARGUMENTS[name](6, 4, np.random.default_rng(0), np.float64)
     arguments[0][...] = np.nan
     getattr(load(kind, family), name)(*arguments)
-    outputs = arguments[:1] if name == "add_bias" else arguments[-1:]
+    outputs = arguments[:1] if name in ("add_bias", "limit_column_norms") else arguments[-1:]
     assert all(np.isnan(output).any() for output in outputs)
 
 
@@ -164,3 +165,31 @@ def test_the_input_error_may_lie_in_the_error(kind: str, name: str) -> None:
     arguments[-1] = arguments[-2]
     kernel(*arguments)
     np.testing.assert_allclose(arguments[-1], expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [1, 63, 64, 65, 130])
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_only_the_columns_beyond_the_limit_are_scaled(kind: str, columns: int, dtype: Any) -> None:
+    weights = matrix(30, columns, np.random.default_rng(0), dtype)
+    weights[:, ::2] *= dtype(10)
+    if columns > 3:
+        weights[:, 1], weights[2, 3] = 0, np.nan
+    before = weights.copy()
+    load(kind, "linear").limit_column_norms(weights, 20.0)
+    norms = np.linalg.norm(before.astype(np.float64), axis=0)
+    assert (norms[::2] > 20).all()
+    for j in range(columns):
+        if norms[j] <= 20:
+            np.testing.assert_array_equal(weights[:, j], before[:, j])
+        elif np.isnan(norms[j]):
+            assert np.isnan(weights[:, j]).all()
+        else:
+            np.testing.assert_allclose(weights[:, j], before[:, j] * (20 / norms[j]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_column_norms_beyond_the_squares_of_float32(kind: str) -> None:
+    weights = np.full((4, 3), 1e25, np.float32)
+    load(kind, "linear").limit_column_norms(weights, 2.0)
+    np.testing.assert_allclose(weights, 1.0, rtol=1e-6)

@@ -34,7 +34,11 @@ SCALARS = {
     "smallest": 1e-3,
     "largest": 0.5,
     "growth": 1.75,
+    "factor": 0.3,
 }
+# The argument that a step goes along, and the one that it changes, where they have other names than usual.
+SOURCES = {"decayed_descent": "direction", "add_scaled": "source", "add_signs": "source"}
+TARGETS = {"averaged_momentum": "out", "add_scaled": "target", "add_signs": "target"}
 POSITIVE_ARRAYS = {"square", "square_move", "total", "step_size"}
 
 
@@ -46,6 +50,9 @@ def make_arguments(name: str, size: int, dtype: Any, seed: int, flags: dict[str,
             arguments[parameter.name] = flags.get(parameter.name, True)
         elif parameter.annotation == "float":
             arguments[parameter.name] = SCALARS[parameter.name]
+        elif parameter.annotation == "int":
+            assert parameter.name == "n_decayed"
+            arguments[parameter.name] = int(rng.integers(0, size + 1))
         else:
             # Means within +-1 keep v - m^2 of centred RMSprop away from 0, where float32 has no digits left to compare.
             draw = rng.uniform(-1, 1, size) if parameter.name == "mean" else rng.normal(size=size)
@@ -98,8 +105,7 @@ def test_both_compute_the_same(name: str, flags: dict[str, bool], dtype: Any, si
 @pytest.mark.parametrize(("name", "flags"), CASES)
 def test_a_gradient_that_is_not_a_number_reaches_the_weights(name: str, flags: dict[str, bool], module: Any) -> None:
     arguments = make_arguments(name, 40, np.float64, 0, flags)
-    source = "direction" if name == "decayed_descent" else "gradient"
-    target = "out" if name == "averaged_momentum" else "weights"
+    source, target = SOURCES.get(name, "gradient"), TARGETS.get(name, "weights")
     arguments[source][:] = np.nan
     getattr(module, name)(*arguments.values())
     assert np.isnan(arguments[target]).all()
@@ -109,7 +115,7 @@ def test_a_gradient_that_is_not_a_number_reaches_the_weights(name: str, flags: d
 @pytest.mark.parametrize(("name", "flags"), CASES)
 def test_what_is_not_state_is_left_alone(name: str, flags: dict[str, bool], module: Any) -> None:
     arguments = make_arguments(name, 40, np.float64, 0, flags)
-    source = "direction" if name == "decayed_descent" else "gradient"
+    source = SOURCES.get(name, "gradient")
     before = arguments[source].copy()
     getattr(module, name)(*arguments.values())
     np.testing.assert_array_equal(arguments[source], before)
@@ -124,3 +130,25 @@ def test_a_centred_variance_that_rounds_below_zero_counts_as_zero(module: Any) -
     module.rmsprop(weights, gradient, square, mean, retained, 0.01, 0.9, 1e-3, 0.0, True)
     assert ((square - mean**2) < 0).any(), "the case that this test is about did not occur"
     assert np.isfinite(weights).all()
+
+
+@pytest.mark.parametrize("module", [readable, compiled])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_signs_are_zero_at_zero_and_nan_where_there_is_none(module: Any, dtype: Any) -> None:
+    target = np.ones(6, dtype)
+    module.add_signs(target, np.array([0.0, -0.0, np.nan, np.inf, -np.inf, -1e-30], dtype), 0.5)
+    np.testing.assert_array_equal(target, np.array([1, 1, np.nan, 1.5, 0.5, 0.5], dtype))
+
+
+@pytest.mark.parametrize("module", [readable, compiled])
+@pytest.mark.parametrize("name", ["adamw", "lion"])
+@pytest.mark.parametrize("n_decayed", [0, 1, 25, 40])
+def test_decay_ends_where_it_is_told_to(name: str, n_decayed: int, module: Any) -> None:
+    arguments = make_arguments(name, 40, np.float64, 0, {})
+    start = arguments["weights"] = np.full(40, 2.0)
+    for moving in ("gradient", "mean"):
+        arguments[moving][:] = 0
+    arguments["n_decayed"] = n_decayed
+    getattr(module, name)(*arguments.values())
+    np.testing.assert_allclose(start[:n_decayed], 2 * (1 - SCALARS["decay"]), rtol=1e-15)
+    np.testing.assert_array_equal(start[n_decayed:], 2.0)

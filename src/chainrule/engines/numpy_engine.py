@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.data.batches import Batch
 from chainrule.engines.base import Evaluation, Session, TrainingPlan
 from chainrule.engines.objective import BatchObjective
@@ -40,6 +41,7 @@ class NumpySession:
         self.head = stack.split_head(plan.loss)
         plan.optimizer.set_layout(stack.vector.blocks)
         plan.optimizer.prepare(stack.vector.values)
+        self._most_norm = float(plan.max_norm or 0)
         self._columns = [
             block.view(stack.vector.values)
             for block in stack.vector.blocks
@@ -72,7 +74,7 @@ class NumpySession:
                 optimizer.loss = loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
             optimizer.step(vector.values, vector.gradients, learning_rate)
         for weights in self._columns:
-            self._limit_columns(weights)
+            kernels.limit_column_norms(weights, self._most_norm)
 
     def compute_gradient(self, batch: Batch) -> float:
         """Fill the stack's gradients with those of the mean loss over the batch, and return that loss."""
@@ -157,11 +159,6 @@ class NumpySession:
         norm = self._gradient_norm = self.gradient_norm()
         if norm > limit:
             self.stack.vector.gradients *= self.stack.dtype.type(limit / norm)
-
-    def _limit_columns(self, weights: Array) -> None:
-        assert self.plan.max_norm is not None
-        norms = np.sqrt(np.einsum("ij,ij->j", weights, weights))
-        weights *= np.minimum(1, self.plan.max_norm / np.maximum(norms, np.finfo(norms.dtype).tiny))
 
     def _divergence(self, batch: Batch, learning_rate: float) -> DivergenceError:
         """Find the first place where a number is not finite, in the order of the computation."""

@@ -7,6 +7,7 @@ corrects the averages for that start depends on t alone: it is worked out here, 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -93,20 +94,20 @@ class AdamW(_MomentOptimizer):
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Take one step in place."""
-        t, n = self._count_step(), self.n_penalized
-        for part, decay in ((slice(n), learning_rate * self.weight_decay), (slice(n, None), 0.0)):
-            kernels.adamw(
-                weights[part],
-                gradient[part],
-                self.state["mean"][part],
-                self.state["square"][part],
-                self.beta1,
-                self.beta2,
-                learning_rate / (1 - self.beta1**t),
-                math.sqrt(1 - self.beta2**t),
-                self.epsilon,
-                decay,
-            )
+        t = self._count_step()
+        kernels.adamw(
+            weights,
+            gradient,
+            self.state["mean"],
+            self.state["square"],
+            self.beta1,
+            self.beta2,
+            learning_rate / (1 - self.beta1**t),
+            math.sqrt(1 - self.beta2**t),
+            self.epsilon,
+            learning_rate * self.weight_decay,
+            self.n_penalized,
+        )
 
 
 @final
@@ -139,8 +140,9 @@ class NAdam(_MomentOptimizer):
         """Take one step in place."""
         t = self._count_step()
         momentum, next_momentum = self._momentum(t), self._momentum(t + 1)
-        self.state["momentum_product"] *= momentum
-        product = float(self.state["momentum_product"][0])
+        product = float(self.state["momentum_product"][0]) * momentum
+        product = 0.0 if product < sys.float_info.min else product  # it would stay the smallest number above 0
+        self.state["momentum_product"][0] = product
         kernels.nadam(
             weights,
             gradient,

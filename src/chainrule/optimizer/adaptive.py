@@ -142,6 +142,5 @@ class Lion(Optimizer):
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Take one step in place."""
-        n, mean = self.n_penalized, self.state["mean"]
-        for part, decay in ((slice(n), learning_rate * self.weight_decay), (slice(n, None), 0.0)):
-            kernels.lion(weights[part], gradient[part], mean[part], learning_rate, self.beta1, self.beta2, decay)
+        decay, mean = learning_rate * self.weight_decay, self.state["mean"]
+        kernels.lion(weights, gradient, mean, learning_rate, self.beta1, self.beta2, decay, self.n_penalized)

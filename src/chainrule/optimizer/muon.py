@@ -107,6 +107,7 @@ class Muon(Optimizer):
             math.sqrt(1 - self.beta2**t),
             self.epsilon,
             decay,
+            weights.size,
         )
 
     def _scratch_for(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, ...]:

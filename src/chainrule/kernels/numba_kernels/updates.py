@@ -17,6 +17,8 @@ __all__ = [
     "adagrad",
     "adam",
     "adamw",
+    "add_scaled",
+    "add_signs",
     "averaged_momentum",
     "decayed_descent",
     "lion",
@@ -41,9 +43,17 @@ def _normal(value: float, tiny: float, zero: float) -> float:
 
 
 @compiled
-def _sign(value: float, one: float) -> float:
-    """1, -1, or the value itself where it is 0 or NaN; ``one`` has its type."""
-    return one if value > 0 else (-one if value < 0 else value)
+def add_scaled(target: Array, source: Array, factor: float) -> None:
+    factor = target.dtype.type(factor)
+    for i in range(target.size):
+        target[i] += factor * source[i]
+
+
+@compiled
+def add_signs(target: Array, source: Array, factor: float) -> None:
+    factor = target.dtype.type(factor)
+    for i in range(target.size):
+        target[i] += factor * np.sign(source[i])
 
 
 @compiled
@@ -146,7 +156,7 @@ def adam(
 
 
 @compiled
-def adamw(
+def _adamw_slice(
     weights: Array,
     gradient: Array,
     mean: Array,
@@ -169,6 +179,26 @@ def adamw(
         mean[i] = _normal(m, tiny, zero)
         square[i] = _normal(v, tiny, zero)
         weights[i] = keep * weights[i] - step * (m / (np.sqrt(v) * inverse_root + eps))
+
+
+@compiled
+def adamw(
+    weights: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    beta1: float,
+    beta2: float,
+    step_size: float,
+    root_correction: float,
+    epsilon: float,
+    decay: float,
+    n_decayed: int,
+) -> None:
+    # Two loops with one factor each: choosing the factor in the loop costs more than this.
+    n, b1, b2, step, root, eps = n_decayed, beta1, beta2, step_size, root_correction, epsilon
+    _adamw_slice(weights[:n], gradient[:n], mean[:n], square[:n], b1, b2, step, root, eps, decay)
+    _adamw_slice(weights[n:], gradient[n:], mean[n:], square[n:], b1, b2, step, root, eps, 0.0)
 
 
 @compiled
@@ -223,7 +253,9 @@ def radam(
 
 
 @compiled
-def lion(weights: Array, gradient: Array, mean: Array, rate: float, beta1: float, beta2: float, decay: float) -> None:
+def _lion_slice(
+    weights: Array, gradient: Array, mean: Array, rate: float, beta1: float, beta2: float, decay: float
+) -> None:
     kind = weights.dtype.type
     tiny, zero = kind(TINY), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
@@ -233,6 +265,22 @@ def lion(weights: Array, gradient: Array, mean: Array, rate: float, beta1: float
         m = mean[i]
         weights[i] = keep * weights[i] - rate * np.sign(b1 * m + c1 * g)
         mean[i] = _normal(b2 * m + c2 * g, tiny, zero)
+
+
+@compiled
+def lion(
+    weights: Array,
+    gradient: Array,
+    mean: Array,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    decay: float,
+    n_decayed: int,
+) -> None:
+    n = n_decayed
+    _lion_slice(weights[:n], gradient[:n], mean[:n], rate, beta1, beta2, decay)
+    _lion_slice(weights[n:], gradient[n:], mean[n:], rate, beta1, beta2, 0.0)
 
 
 @compiled

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from chainrule.types import Array, IntArray
 
-__all__ = ["add_bias", "csr_matmul", "csr_transposed_matmul", "sum_rows", "take_rows"]
+__all__ = ["add_bias", "csr_matmul", "csr_transposed_matmul", "limit_column_norms", "sum_rows", "take_rows"]
 
 
 def take_rows(source: Array, rows: IntArray, out: Array) -> None:
@@ -38,3 +38,14 @@ def csr_transposed_matmul(data: Array, indices: IntArray, indptr: IntArray, erro
     """Out = S.T @ error: the gradient of the weights that stood behind a CSR input; out has shape (columns, units)."""
     matrix = csr_array((data, indices, indptr), shape=(len(indptr) - 1, out.shape[0]))
     np.copyto(out, matrix.T @ error)
+
+
+def limit_column_norms(weights: Array, limit: float) -> None:
+    """Scale every column whose norm exceeds ``limit`` down to it, in place; a column is a unit's incoming weights.
+
+    The norms are worked out in float64. A column with a NaN in it becomes NaN as a whole.
+    """
+    norms = np.sqrt(np.einsum("ij,ij->j", weights, weights, dtype=np.float64))
+    within = norms <= limit  # not so for NaN
+    factors = np.divide(limit, norms, out=np.ones_like(norms), where=~within)
+    weights *= factors.astype(weights.dtype)

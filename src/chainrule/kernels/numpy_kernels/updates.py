@@ -16,6 +16,8 @@ __all__ = [
     "adagrad",
     "adam",
     "adamw",
+    "add_scaled",
+    "add_signs",
     "averaged_momentum",
     "decayed_descent",
     "lion",
@@ -26,6 +28,16 @@ __all__ = [
     "rmsprop",
     "rprop",
 ]
+
+
+def add_scaled(target: Array, source: Array, factor: float) -> None:
+    """Target += factor * source."""
+    target += factor * source
+
+
+def add_signs(target: Array, source: Array, factor: float) -> None:
+    """Target += factor * sign(source), where the sign of 0 is 0 and that of NaN is NaN."""
+    target += factor * np.sign(source)
 
 
 def momentum_descent(
@@ -130,9 +142,10 @@ def adamw(
     root_correction: float,
     epsilon: float,
     decay: float,
+    n_decayed: int,
 ) -> None:
-    """Decay, w -= decay * w, then Adam's step; decay is rate * weight_decay."""
-    weights *= 1 - decay
+    """Decay of the first n_decayed weights, w -= decay * w, then Adam's step; decay is rate * weight_decay."""
+    weights[:n_decayed] *= 1 - decay
     adam(weights, gradient, mean, square, beta1, beta2, step_size, root_correction, epsilon)
 
 
@@ -169,12 +182,21 @@ def radam(
     weights -= step_size * mean / (np.sqrt(square) + epsilon) if rectified else step_size * mean
 
 
-def lion(weights: Array, gradient: Array, mean: Array, rate: float, beta1: float, beta2: float, decay: float) -> None:
-    """Lion, with decay = rate * weight_decay.
+def lion(
+    weights: Array,
+    gradient: Array,
+    mean: Array,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    decay: float,
+    n_decayed: int,
+) -> None:
+    """Lion, with decay = rate * weight_decay, which acts on the first n_decayed weights only.
 
     w -= decay * w;  w -= rate * sign(b1 m + (1 - b1) g);  m = b2 m + (1 - b2) g.
     """
-    weights *= 1 - decay
+    weights[:n_decayed] *= 1 - decay
     weights -= rate * np.sign(beta1 * mean + (1 - beta1) * gradient)
     mean *= beta2
     mean += (1 - beta2) * gradient

@@ -65,7 +65,7 @@ docs: $(VENV)/.installed-docs  ## build the documentation: docs/_build/html/inde
 	@echo "The documentation is docs/_build/html/index.html"
 
 clean:  ## remove the environment, the caches and what was built (runs/ stays)
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. Each stamp is written when its step has succeeded, so a broken download is tried again.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
+from typing import Any
 
 import pytest
 
+from chainrule.errors import InvalidInputError
 from chainrule.history import History
 
 
@@ -53,6 +55,18 @@ def test_it_goes_through_json_and_back(history: History) -> None:
     assert again.to_dict() == history.to_dict()
     again.append({"loss": 1.0})
     assert history.n_epochs == 3, "a copy shares no list"
+
+
+def test_words_stand_for_infinity_and_none_for_nan() -> None:
+    read = History.from_dict({"loss": [None, "inf", "-inf", 2]})
+    assert read.to_dict() == {"loss": [None, "inf", "-inf", 2.0]}
+    assert all(type(value) is float for value in read["loss"])
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), "nan", "1", True, [], {}])
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInputError, match="A history holds"):
+        History.from_dict({"loss": [1.0, value]})
 
 
 def test_repr() -> None:

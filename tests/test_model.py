@@ -137,7 +137,10 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["target", "table", "scaling", "history", "notes"])
-@pytest.mark.parametrize("value", [{}, [], 5, "text", [[1]], {"a": [None]}, {"classes": 3, "task": []}])
+@pytest.mark.parametrize(
+    "value",
+    [{}, [], 5, "text", [[1]], {"a": [None]}, {"classes": 3, "task": []}, {"loss": [10**400]}, [[10**400], [1]]],
+)
 def test_a_damaged_part_is_refused_or_harmless(part: str, value: Any, tmp_path: Path) -> None:
     path = tmp_path / "model"
     priced(frame(20)).save(path)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from chainrule.callbacks import Callback, TrainingRun
-from chainrule.data import Dataset
+from chainrule.data import Dataset, Target
 from chainrule.errors import ChainruleError, DataError, DivergenceError, InvalidInputError, ModelFileError
 from chainrule.model import Model
 from chainrule.runs import (
@@ -89,6 +89,18 @@ def test_the_table_is_learnt_from_the_training_rows_only(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize("missing", ["median", "mean", "zero"])
+def test_what_stands_in_for_missing_numbers(missing: Any, houses: Path) -> None:
+    data = prepare_data(houses, target="price", missing=missing)
+    assert data.table is not None
+    rooms = next(plan for plan in data.table.columns if plan.name == "rooms").numbers[0]
+    assert rooms.fill_rule == missing
+    assert rooms.fill == {"median": 4.0, "mean": rooms.center, "zero": rooms.center}[missing]
+    if missing != "median":
+        with pytest.raises(InvalidInputError, match="no table of columns"):
+            prepare_data("moons", missing=missing)
+
+
 def test_every_row_is_in_one_part_and_classes_keep_their_shares(visits: Path) -> None:
     data = prepare_data(visits, target="bought", seed=3)
     parts = [data.training, data.validation, data.test]
@@ -156,6 +168,18 @@ def test_early_stopping_is_on_unless_the_epochs_are_given() -> None:
     assert not TrainOptions("iris", early_stopping=False).stops_early
 
 
+@pytest.mark.parametrize(
+    "given", [{"patience": 1}, {"min_delta": 0.1}, {"min_epochs": 2}, {"monitor": "validation_accuracy"}]
+)
+def test_who_says_how_to_stop_early_stops_early(given: dict[str, Any], tmp_path: Path) -> None:
+    options = TrainOptions("iris", epochs=5, **given)
+    assert options.stops_early
+    assert "validation_size" not in options.data_settings()
+    assert options.early_stopping_settings(100) == {"patience": 10, **given}
+    with pytest.raises(InvalidInputError, match=f"{next(iter(given))} would decide when to stop early"):
+        train_run(TrainOptions("iris", early_stopping=False, out=tmp_path / "run", **given))
+
+
 def test_small_data_get_more_epochs_and_more_patience() -> None:
     options = TrainOptions("iris")
     assert (options.n_epochs(100), options.early_stopping_settings(100)) == (1000, {"patience": 50})
@@ -173,6 +197,43 @@ def test_options_survive_json() -> None:
     for damaged in (None, [], {"source": "iris"}, {**options.to_dict(), "surprise": 1}):
         with pytest.raises(ModelFileError, match="damaged"):
             TrainOptions.from_dict(damaged)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden": ["a"]}, {"hidden": [4.5]}, {"hidden": 4}, {"hidden": [0]}, {"dropout": "b"}, {"dropout": 2},
+        {"source": ["iris"]}, {"epochs": True}, {"epochs": 0}, {"optimizer": 5}, {"optimizer": "adamm"}, {"seed": "x"},
+        {"drop": [1]}, {"test_size": "a"}, {"learning_rate": {}}, {"task": "guess"}, {"dtype": ["float32"]},
+        {"learning_rate": 10**400}, {"activation": None}, {"schedule": "zigzag"}, {"missing": "max"}, {"patience": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_options_that_were_tampered_with_are_refused(change: dict[str, Any], visits: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    options = TrainOptions(visits, target="bought", seed=1).to_dict() | change
+    folder.write_record({"status": "interrupted", "started": "", "versions": {}, "options": options})
+    with pytest.raises(ModelFileError, match="The options of this run are damaged") as caught:
+        resume_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_parts_of_a_record_that_were_tampered_with_are_refused(visits: Path, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    options = TrainOptions(visits, target="bought").to_dict()
+    for part, words in (({"versions": 3}, "is damaged"), ({"started": None}, "has changed"), ({}, "has changed")):
+        folder.write_record({"status": "interrupted", "started": "", "versions": {}, "options": options, **part})
+        with pytest.raises(ModelFileError, match=words):
+            resume_run(tmp_path)
+    options["source"] = "/a\0b"
+    folder.write_record({"status": "interrupted", "started": "", "versions": {}, "options": options})
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        resume_run(tmp_path)
+
+
+def test_hidden_layers_that_no_memory_holds_are_told_however_many() -> None:
+    with pytest.raises(InvalidInputError, match="choose smaller hidden layers"):
+        TrainOptions("iris", hidden=(10**400,)).build_network(1, 1, Target("regression"))
 
 
 def test_a_short_schedule_name_stretches_over_all_epochs() -> None:
@@ -195,6 +256,9 @@ def test_a_short_schedule_name_stretches_over_all_epochs() -> None:
         ({"dtype": "float16"}, "dtype"),
         ({"class_weight": "fair"}, "class_weight"),
         ({"checkpoint_every": 0}, "checkpoint_every"),
+        ({"missing": "meen"}, "Did you mean 'mean'"),
+        ({"output_activation": "rellu"}, "Did you mean 'relu'"),
+        ({"output_activation": "relu"}, "The outputs of a multiclass network follow from its classes"),
         ({"test_size": 1.5}, "test_size=1.5"),
         ({"validation_size": -0.5}, "validation_size=-0.5"),
         ({"task": "regression"}, "(?i)species|text|numbers"),
@@ -237,6 +301,17 @@ def test_a_regression_beats_its_baselines_in_its_own_units(houses: Path, tmp_pat
     assert len(history) == 300
     assert {"loss", "r2", "seconds"} <= set(history)
     assert "ridge regression" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_numbers_that_cannot_be_negative_are_learnt_in_their_own_units(tmp_path: Path) -> None:
+    rows = [f"{x},{max(x / 50 - 1, 0):.4f}" for x in range(200)]
+    path = write_lines(tmp_path / "t.csv", "x,y", rows)
+    options = TrainOptions(path, target="y", output_activation="relu", epochs=200, out=tmp_path / "run")
+    result = train_run(options)
+    assert result.data.scaling is None
+    assert result.measured["r2"] > 0.95
+    predictions = load_run(tmp_path / "run").predict(pd.read_csv(path))
+    assert predictions.min() == 0
 
 
 def test_the_same_options_give_the_same_bytes_and_another_seed_others(visits: Path, tmp_path: Path) -> None:
@@ -349,6 +424,16 @@ def test_a_file_that_has_changed_is_not_gone_on_with(visits: Path, tmp_path: Pat
 # The folder ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_run_that_was_cut_off_is_not_overwritten(visits: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    options = TrainOptions(visits, target="bought", epochs=1, out=folder)
+    train_run(options)
+    (folder / "checkpoint.safetensors").write_bytes(b"where it stood")
+    with pytest.raises(InvalidInputError, match="cut off; go on with: chainrule resume"):
+        train_run(options)
+    assert (folder / "checkpoint.safetensors").read_bytes() == b"where it stood"
+
+
 def test_only_a_run_is_overwritten(visits: Path, tmp_path: Path) -> None:
     options = TrainOptions(visits, target="bought", epochs=1, out=tmp_path / "thesis")
     (tmp_path / "thesis").mkdir()
@@ -423,6 +508,7 @@ def test_a_model_of_a_table_refuses_a_set_of_arrays(houses: Path, tmp_path: Path
     [
         {"target": "price", "epochs": 4, "loss": "huber", "drop": ("rooms",), "max_norm": 2.0},
         {"target": "price", "patience": 2, "min_delta": 0.01, "schedule": "step", "split": "time", "test_size": 30},
+        {"target": "price", "epochs": 3, "output_activation": "relu", "missing": "mean"},
         {"target": "town", "epochs": 3, "class_weight": "balanced", "label_smoothing": 0.1, "hidden": ()},
     ],
 )

@@ -38,14 +38,9 @@ class History(Mapping[str, list[float]]):
         columns = {} if given is None else given
         if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
             raise InvalidInputError("A history is a list of numbers for each quantity.")
-        numbers = [value for values in columns.values() for value in values if value not in (None, *_INFINITIES)]
-        if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
-            raise InvalidInputError("A history holds something that is no number.")
         if len({len(values) for values in columns.values()}) > 1:
             raise InvalidInputError("The quantities of a history have different numbers of epochs.")
-        return cls(
-            {name: [None if value is None else float(value) for value in values] for name, values in columns.items()}
-        )
+        return cls({name: [_from_json(value) for value in values] for name, values in columns.items()})
 
     def __getitem__(self, name: str) -> list[float]:
         return self._columns[name]
@@ -67,8 +62,8 @@ class History(Mapping[str, list[float]]):
     def append(self, row: Mapping[str, float]) -> None:
         """Record one epoch; quantities that it lacks, or that earlier epochs lacked, are NaN there."""
         n_before = self.n_epochs
-        for name in row:
-            self._columns.setdefault(name, [math.nan] * n_before)
+        for name in [name for name in row if name not in self._columns]:
+            self._columns[name] = [math.nan] * n_before
         for name, values in self._columns.items():
             values.append(float(row.get(name, math.nan)))
 
@@ -88,6 +83,17 @@ class History(Mapping[str, list[float]]):
     def to_dict(self) -> dict[str, list[float | str | None]]:
         """Return lists that JSON can hold, by name; NaN is None there, and infinity a word. See :meth:`from_dict`."""
         return {name: [_as_json(value) for value in values] for name, values in self._columns.items()}
+
+
+def _from_json(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if value not in _INFINITIES and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise InvalidInputError("A history holds something that is no number.")
+    try:
+        return float(value)
+    except OverflowError:
+        raise InvalidInputError("A history holds a number that is too large for a float.") from None
 
 
 def _as_json(value: float) -> float | str | None:

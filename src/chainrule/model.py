@@ -153,9 +153,11 @@ class Model:
                 network,
                 Target.from_dict(metadata["target"]),
                 None if table is None else TablePreprocessor.from_dict(table),
-                None if scaling is None else TargetScaling(tuple(scaling[0]), tuple(scaling[1])),
+                None
+                if scaling is None
+                else TargetScaling(tuple(map(float, scaling[0])), tuple(map(float, scaling[1]))),
                 str(metadata.get("target_name", "")),
                 dict(metadata.get("notes") or {}),
             )
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise ModelFileError(f"'{path}' is damaged: {error}") from error

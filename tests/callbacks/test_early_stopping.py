@@ -28,7 +28,10 @@ CASES: dict[str, tuple[dict[str, Any], list[float], int | None]] = {
     "relative gain": ({"patience": 2, "min_delta": 0.1, "relative": True}, [0.5, 0.46, 0.455, 0.1], 3),
     "relative gain is enough": ({"patience": 2, "min_delta": 0.1, "relative": True}, [0.5, 0.46, 0.44, 0.1], None),
     "NaN is no best": ({"patience": 2}, [5, NAN, NAN, 1], 3),
-    "NaN at first": ({"patience": 2}, [NAN, NAN, 3, 2, 1], None),
+    "NaN at first": ({"patience": 3}, [NAN, NAN, 3, 2, 1], None),
+    "NaN from the start": ({"patience": 2}, [NAN, NAN, 3, 2, 1], 2),
+    "NaN for as long as the minimum of epochs": ({"patience": 1, "min_epochs": 3}, [NAN, NAN, NAN, 1], 3),
+    "infinity is no best": ({"patience": 2}, [math.inf, -math.inf, 3], 2),
     "window": ({"patience": None, "tolerance": 0.1, "window": 3}, [5, 4, 4.05, 3.95, 1], 4),
     "window measured from its first": ({"patience": None, "tolerance": 0.1, "window": 3}, [4, 3.92, 3.84, 3.76], None),
     "the lab's criterion": ({"patience": None, "tolerance": 1e-2}, [1, 0.5, 0.5, 0.495, 0.505, 0.509, 0], 6),
@@ -61,6 +64,7 @@ def test_reasons_in_words() -> None:
     assert (
         reason([1, 1, 1], patience=None, tolerance=0.01, window=3) == "loss stayed within +-0.01 for 3 epochs in a row"
     )
+    assert reason([NAN, NAN], patience=2) == "loss has not improved for 2 epochs; it was never a finite number"
     assert reason([1, 1], patience=None, delta=1e-5) == "loss changed by less than 1e-05 from one epoch to the next"
 
 
@@ -117,7 +121,7 @@ def test_what_it_remembers_goes_through_a_checkpoint() -> None:
     second = EarlyStopping("loss", patience=3)
     second.write_state(first.read_state())
     assert (second.best_value, second.best_epoch) == (1, 2)
-    assert second.read_state().keys() == first.read_state().keys()
+    assert second.read_state().keys() == first.read_state().keys() == {"best_value", "best_epoch", "w"}
 
 
 def test_a_second_fit_begins_afresh() -> None:

@@ -138,6 +138,52 @@ def test_ctrl_c_stops_after_the_step_and_saves_where_it_stopped(batch: int, tmp_
     assert resumed.stop_reason is None
 
 
+class PressAtEnd(Callback):
+    """Presses Ctrl-C when an epoch is in the history, as if in its validation."""
+
+    def __init__(self, epoch: int, order: int = 0) -> None:
+        self.epoch, self.place = epoch, order
+
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return self.place
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        if run.epoch == self.epoch:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_ctrl_c_in_validation_stops_after_the_epoch(epoch: int, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    callbacks = [PressAtEnd(epoch), StopOnInterrupt(), EarlyStopping(), Checkpoint(path, every=10)]
+    network = trained(*callbacks, epochs=4)
+    assert (network.stop_reason, network.history.n_epochs) == ("interrupted", epoch)
+    resumed = NeuralNetwork.resume(path, DATA, validation=DATA, callbacks=[EarlyStopping()])
+    assert bits_of(resumed) == bits_of(trained(EarlyStopping(), epochs=4))
+
+
+def test_ctrl_c_in_the_validation_that_ends_a_run_does_not_undo_its_end(tmp_path: Path) -> None:
+    """Early stopping has decided, the weights of its best epoch are kept, and the checkpoint knows."""
+
+    def stopping() -> EarlyStopping:
+        return EarlyStopping(patience=None, delta=1e9)
+
+    path, ended = tmp_path / "checkpoint", trained(stopping(), epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        trained(StopOnInterrupt(), PressAtEnd(2), stopping(), Checkpoint(path), epochs=4)
+    resumed = NeuralNetwork.resume(path, DATA, validation=DATA, callbacks=[stopping()])
+    assert resumed.stop_reason == ended.stop_reason
+    assert bits_of(resumed) == bits_of(ended)
+
+
+def test_ctrl_c_after_the_last_look_is_passed_on() -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trained(StopOnInterrupt(), PressAtEnd(3, order=200), epochs=3)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def test_a_second_ctrl_c_does_not_wait() -> None:
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):

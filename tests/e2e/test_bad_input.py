@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train visits.csv -t bought --drop nothing", "'nothing', which the table does not have"),
         ("train visits.csv -t bought --loss cce", "does not suit a binary target"),
         ("train visits.csv -t bought --seed -1", "seed is -1"),
+        (
+            "train visits.csv -t bought --epochs 5 --patience 1 --monitor nonsense --out run",
+            "'nonsense', which this fit does not",
+        ),
+        ("train visits.csv -t bought --no-early-stopping --patience 3", "patience would decide when to stop early"),
+        ("train visits.csv -t bought --missing medain", "Did you mean 'median'?"),
+        ("train visits.csv -t bought --output-activation relu", "follow from its classes"),
+        ("train digits --missing mean", "no table of columns"),
         ("train visits.csv -t bought --hidden 1000000,1000000", "units takes 20,000 GB"),
         ("train visits.csv -t bought --out thesis", "'thesis' holds files that are no chainrule run"),
         ("train visits.csv -t bought --out visits.csv", "is a file"),
@@ -115,3 +125,19 @@ def test_predictions_never_replace_the_rows_they_were_made_from(folder: Path) ->
     assert "the file to read" in result.stderr
     assert (folder / "visits.csv").read_bytes() == before
     assert chainrule("predict", "run", "visits.csv", "-o", "thesis").exit_code == 2
+
+
+def test_an_output_that_cannot_be_written_is_told_and_one_that_nobody_reads_is_not(folder: Path) -> None:
+    assert chainrule(*["train", "visits.csv", "-t", "bought", "--epochs", "1", "--out", "run"]).exit_code == 0
+    write_visits(folder / "more.csv", 5000)  # more than any buffer holds
+    for arguments in (["predict", "run", "visits.csv"], ["predict", "run", "more.csv"], ["--version"]):
+        command = [sys.executable, "-m", "chainrule", *arguments]
+        with Path("/dev/full").open("w") as full:
+            result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert result.returncode == 2
+        assert result.stderr == "Error: Could not write the output: No space left on device.\n"
+        ours, theirs = os.pipe()
+        os.close(ours)
+        result = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(theirs)
+        assert (result.returncode, result.stderr) == (1, "")

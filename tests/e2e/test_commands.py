@@ -124,6 +124,15 @@ def test_shown_code_does_what_the_commands_do(folder: Path) -> None:
     assert "'accuracy'" in run_code(chainrule("evaluate", "run", "visits.csv", "--show-code").stdout)
 
 
+def test_gaps_and_outputs_are_treated_as_asked(folder: Path) -> None:
+    arguments = ["houses.csv", "-t", "price", "--epochs", "1", "--missing", "zero", "--output-activation", "softplus"]
+    assert chainrule("train", *arguments, "--out", "run").exit_code == 0
+    code = chainrule("train", *arguments, "--show-code").stdout
+    for part in ('missing="zero"', "standardize_target=False", 'output_activation="softplus"'):
+        assert part in code
+    assert (pd.read_csv(io.StringIO(chainrule("predict", "run", "houses.csv").stdout))["prediction"] >= 0).all()
+
+
 @pytest.mark.parametrize("loss", ["mean_squared_error", "binary_cross_entropy", "categorical_cross_entropy"])
 def test_check_and_its_code_print_the_same(loss: str) -> None:
     arguments = ("check", "--loss", loss, "--hidden", "6", "--dropout", 0.2, "--l2", 0.01)

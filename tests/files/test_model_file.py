@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import pickle
 import subprocess
@@ -92,6 +93,30 @@ def test_class_weights_keep_the_type_of_their_labels(tmp_path: Path) -> None:
     network = network_of(DenseLayer(1, (5,)), SigmoidActivation(), class_weight=weights)
     network.save(tmp_path / "model")
     assert NeuralNetwork.load(tmp_path / "model").class_weight == {0: 2.0, 1: 3.0}
+
+
+def test_numbers_of_numpy_are_settings_too(tmp_path: Path) -> None:
+    network = network_of(
+        DenseLayer(np.int64(4), (5,)), DropoutLayer(np.float32(0.5)), DenseLayer(3), loss="mse",
+        clip_norm=np.float32(1), max_norm=np.int64(3), label_smoothing=np.float32(0), shuffle=np.bool_(False),
+        optimizer=Adam(np.float32(0.5)), epochs=np.int64(1),
+    ).fit(DATA)  # fmt: skip
+    network.save(tmp_path / "model")
+    loaded = NeuralNetwork.load(tmp_path / "model")
+    assert bits_of(loaded) == bits_of(network)
+    assert loaded.describe() == network.describe()
+    assert (loaded.clip_norm, loaded.max_norm, loaded.shuffle) == (1.0, 3, False)
+
+
+def test_what_json_cannot_hold_is_told(tmp_path: Path) -> None:
+    for notes in ({"when": Path()}, {"value": np.float32(1)}, {"value": math.nan}, {(1, 2): 3}):
+        with pytest.raises(InvalidInputError, match="cannot be kept in a file"):
+            write_model_file(tmp_path / "file", "model", {"notes": notes}, {})
+    network = network_of(DenseLayer(1, (5,)))
+    network.clip_norm = Path()  # type: ignore[assignment]
+    with pytest.raises(InvalidInputError, match="NeuralNetwork holds PosixPath"):
+        network.save(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
 
 
 REGISTRIES = {"layer": LAYERS, "activation": ACTIVATIONS, "loss": LOSSES, "optimizer": OPTIMIZERS}
@@ -250,6 +275,57 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
         write_atomically(tmp_path / "file" / "model", "new")
     with pytest.raises(InvalidInputError, match="Could not write"):
         write_atomically(tmp_path, "new")
+
+
+def test_a_link_stays_and_leads_to_the_new_content(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    target, link, missing = tmp_path / "store" / "file", tmp_path / "link", tmp_path / "missing"
+    target.write_text("old")
+    link.symlink_to(target)
+    missing.symlink_to(tmp_path / "store" / "other")
+    for path in (link, missing):
+        write_atomically(path, "new")
+        assert path.is_symlink()
+        assert path.read_text() == "new"
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["file", "other"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """No real device stands here: as root, a failing test would replace it."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to_pipe").symlink_to(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    reader, writer = os.pipe()
+    with (tmp_path / "gone").open("w") as gone:
+        (tmp_path / "gone").unlink()
+        before = sorted(tmp_path.iterdir())
+        open_files = [f"/proc/self/fd/{number}" for number in (writer, gone.fileno())]  # as /dev/stdout is
+        for path in (tmp_path / "pipe", tmp_path / "to_pipe", tmp_path / "loop", tmp_path, *open_files):
+            with pytest.raises(InvalidInputError, match="Could not write"):
+                write_atomically(path, "new")
+        assert sorted(tmp_path.iterdir()) == before
+        assert (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_the_temporary_file_is_new_and_has_a_name_that_nobody_can_guess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[str, int]] = []
+    real = os.open
+
+    def watch(path: Any, flags: int, *more: Any) -> int:
+        opened.append((Path(path).name, flags))
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", watch)
+    for _ in range(2):
+        write_atomically(tmp_path / ("x" * 250), "new")
+    names = {name for name, flags in opened if flags & os.O_CREAT}
+    assert len(names) == 2
+    assert not any(str(os.getpid()) in name.rpartition(".")[2].split("-") for name in names)
+    assert all(flags & os.O_EXCL and flags & os.O_NOFOLLOW for _, flags in opened if flags & os.O_CREAT)
 
 
 # Files from strangers -----------------------------------------------------------------------------

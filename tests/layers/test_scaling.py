@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers import FlattenLayer, InputScalingLayer, StandardizationLayer
+from chainrule.stack import LayerStack
 
 
 def test_input_scaling_starts_as_the_identity() -> None:
@@ -51,6 +52,25 @@ def test_initialising_and_binding_keep_the_statistics() -> None:
     assert layer.mean.dtype == np.float64
     layer.mean = [0, 0]
     assert layer.forward_propagation([[3, 4]]).tolist() == [[3, 2]]
+
+
+def test_what_is_adapted_before_a_network_takes_the_layer_in_is_not_rounded() -> None:
+    times = 1.7e9 + np.random.default_rng(0).normal(0, 3, (100, 1))  # seconds since 1970, a float32 knows every 128th
+    layer = StandardizationLayer().adapt(times)
+    assert layer.forward_propagation(times).dtype == np.float32
+    layer.initialize()
+    stack = LayerStack([layer], dtype=np.float64)
+    np.testing.assert_allclose(stack.forward(times), StandardScaler().fit_transform(times), rtol=1e-9, atol=1e-6)
+    assert layer.mean.dtype == np.float64
+    assert LayerStack([StandardizationLayer().adapt(times)]).layers[0].state["mean"].dtype == np.float32
+
+
+def test_a_layer_of_its_own_goes_back_in_its_own_type() -> None:
+    layer = StandardizationLayer().adapt([[0, 5], [10, 5]])
+    assert layer.forward_propagation([[20, 5]], training=True).tolist() == [[3, 0]]
+    error = layer.backward_propagation(np.ones((1, 2)))
+    assert error is not None
+    assert (error.dtype, error.tolist()) == (np.float32, [[np.float32(0.2), 1]])
 
 
 def test_images_are_standardised_pixel_by_pixel() -> None:

@@ -72,6 +72,11 @@ class TrainingRun:
         self.stop(reason)
 
     @property
+    def is_fresh(self) -> bool:
+        """Whether this fit has completed no epoch yet, so that callbacks start afresh."""
+        return self.epoch == self.first_epoch
+
+    @property
     def default_monitor(self) -> str:
         """The quantity that callbacks watch when not told: the validation loss where there is one."""
         return "validation_loss" if self.has_validation else "loss"

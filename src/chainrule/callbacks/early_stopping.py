@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.callbacks.best import BestValue
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array
 
@@ -24,7 +24,8 @@ class EarlyStopping(Callback):
     monitor
         A quantity of the history; by default the validation loss, or the training loss where there is no validation.
     patience
-        Stop after this many epochs in a row without a new best; None switches the criterion off.
+        Stop after this many epochs in a row without a new best; None switches the criterion off. Only finite values
+        can be a best, so that a quantity that is NaN from the start stops the run too.
     min_delta
         How much better than the best a value must be to count as a new best; with ``relative``, as a share of the best.
     tolerance, window
@@ -68,24 +69,28 @@ class EarlyStopping(Callback):
                 raise InvalidInputError(f"The {name} of EarlyStopping is {value}; it must be at least {low}.")
         if self.patience is None and self.tolerance is None and self.delta is None and self.max_gap is None:
             raise InvalidInputError("This EarlyStopping has no criterion; give patience, tolerance, delta or max_gap.")
-        self.best_value: float | None = None
+        self._best = BestValue()
         self.best_epoch = 0
         self._best_weights: dict[str, Array] = {}
 
+    @property
+    def best_value(self) -> float | None:
+        """The best value seen; None as long as no finite one came."""
+        return self._best.value
+
     def on_fit_start(self, run: TrainingRun) -> None:
         """Check that what is watched will be recorded; start afresh unless the run is resumed."""
-        self._monitor = self.monitor or run.default_monitor
-        run.check_monitor(self._monitor)
+        self._best.watch(run, self.monitor)
         if self.max_gap is not None:
             run.check_monitor("validation_loss")
-        if run.epoch == run.first_epoch:
-            self.best_value, self.best_epoch, self._best_weights = None, 0, {}
+        if run.is_fresh:
+            self.best_epoch, self._best_weights = 0, {}
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Look at the new value and stop the run if a criterion holds."""
-        values = run.history[self._monitor][run.first_epoch - run.epoch :]
-        if self._is_new_best(values[-1], run.lower_is_better(self._monitor)):
-            self.best_value, self.best_epoch = values[-1], run.epoch
+        values = run.history[self._best.name][run.first_epoch - run.epoch :]
+        if self._best.is_new(values[-1], self.min_delta, relative=self.relative):
+            self.best_epoch = run.epoch
             if self.restore_best:
                 self._best_weights = run.session.read_weights()
         if run.epoch - run.first_epoch >= self.min_epochs:
@@ -105,24 +110,17 @@ class EarlyStopping(Callback):
     def write_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`read_state` returned."""
         rest = dict(state)
-        best_value = rest.pop("best_value")
-        self.best_value = None if best_value is None else float(best_value)
+        self._best.restore(rest.pop("best_value"))
         self.best_epoch = operator.index(rest.pop("best_epoch"))
         self._best_weights = rest
 
-    def _is_new_best(self, value: float, lower_is_better: bool) -> bool:
-        if self.best_value is None:
-            return math.isfinite(value)
-        gain = self.best_value - value if lower_is_better else value - self.best_value
-        needed = self.min_delta * abs(self.best_value) if self.relative else self.min_delta
-        return gain > needed
-
     def _reason_to_stop(self, run: TrainingRun, values: list[float]) -> str | None:
-        name = self._monitor
-        if self.patience is not None and self.best_value is not None and run.epoch - self.best_epoch >= self.patience:
-            return (
-                f"{name} has not improved for {self.patience} epochs; its best was {self.best_value:.6g} "
-                f"in epoch {self.best_epoch}"
+        name, best = self._best.name, self.best_value
+        if self.patience is not None and run.epoch - (self.best_epoch or run.first_epoch) >= self.patience:
+            return f"{name} has not improved for {self.patience} epochs; " + (
+                "it was never a finite number"
+                if best is None
+                else f"its best was {best:.6g} in epoch {self.best_epoch}"
             )
         recent = values[-self.window :]
         if (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 
@@ -16,9 +16,14 @@ __all__ = ["StopOnInterrupt"]
 class StopOnInterrupt(Callback):
     """Turn the first Ctrl-C into a stop after the step under way; a second one interrupts as usual.
 
+    One that comes when the training is over already, so that there is nothing left to stop, becomes a
+    KeyboardInterrupt when all callbacks have concluded.
+
     Without this callback a KeyboardInterrupt may fall between the halves of an update. Outside the main thread, where
     Python allows no signal handlers, the callback does nothing.
     """
+
+    order: ClassVar[int] = 50  # after those that may end the run for good, before the checkpoint
 
     def __init__(self) -> None:
         self._pressed = False
@@ -35,11 +40,18 @@ class StopOnInterrupt(Callback):
         if self._pressed:
             run.interrupt("interrupted")
 
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Stop the run if Ctrl-C was pressed after its last step, in validation; not one that has ended by itself."""
+        if self._pressed and run.stop_reason is None:
+            run.interrupt("interrupted")
+
     def on_fit_end(self, run: TrainingRun) -> None:
-        """Give the signal back."""
+        """Give the signal back, and pass on a Ctrl-C that came too late to stop anything."""
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
+        if self._pressed and not run.is_interrupted:
+            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._pressed:

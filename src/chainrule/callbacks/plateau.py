@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.callbacks.best import BestValue
 from chainrule.errors import InvalidInputError
 
 __all__ = ["ReduceOnPlateau"]
@@ -35,24 +35,21 @@ class ReduceOnPlateau(Callback):
             raise InvalidInputError(f"The factor of ReduceOnPlateau is {self.factor}; it must lie between 0 and 1.")
         if self.patience < 1:
             raise InvalidInputError(f"The patience of ReduceOnPlateau is {self.patience}; it must be at least 1.")
-        self._best: float | None = None
+        self._best = BestValue()
         self._waited = 0
 
     def on_fit_start(self, run: TrainingRun) -> None:
         """Check that what is watched will be recorded."""
-        self._monitor = self.monitor or run.default_monitor
-        run.check_monitor(self._monitor)
-        if run.epoch == run.first_epoch:
-            self._best, self._waited = None, 0
+        self._best.watch(run, self.monitor)
+        if run.is_fresh:
+            self._waited = 0
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Count the epochs without a new best and lower the rate when they are too many."""
-        value = run.history.last(self._monitor)
-        if self._best is None and not math.isfinite(value):
+        if self._best.is_new(run.history.last(self._best.name), self.min_delta):
+            self._waited = 0
             return
-        sign = 1 if run.lower_is_better(self._monitor) else -1
-        if self._best is None or sign * (self._best - value) > self.min_delta:
-            self._best, self._waited = value, 0
+        if self._best.value is None:
             return
         self._waited += 1
         if self._waited >= self.patience:
@@ -61,9 +58,9 @@ class ReduceOnPlateau(Callback):
 
     def read_state(self) -> dict[str, Any]:
         """Return the best value and how long it has stood."""
-        return {"best": self._best, "waited": self._waited}
+        return {"best": self._best.value, "waited": self._waited}
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`read_state` returned."""
-        self._best = None if state["best"] is None else float(state["best"])
+        self._best.restore(state["best"])
         self._waited = operator.index(state["waited"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
 from typing import Annotated, Any
 
@@ -16,6 +18,10 @@ from chainrule.cli.use import evaluate, predict
 from chainrule.errors import ChainruleError, DivergenceError
 
 __all__ = ["app"]
+
+
+# What a write to the standard output may fail with: the disk is full, a quota or a limit is reached, nobody reads.
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 
 
 class _Commands(TyperGroup):
@@ -34,9 +40,31 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt as interrupt:
             _fail(str(interrupt) or "Interrupted.", 1, "")
 
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Read the command line and run; bring out all that was printed while it can still be told that it fails."""
+        try:
+            try:
+                return super().main(*args, **settings)
+            finally:
+                _flush()
+        except OSError as error:
+            if error.errno not in _OUTPUT_ERRORS or error.filename is not None:
+                raise
+            with contextlib.suppress(OSError):
+                sys.stdout.close()  # or Python would try again at its end
+            if error.errno == errno.EPIPE:
+                sys.exit(1)
+            print(f"Error: Could not write the output: {error.strerror}.", file=sys.stderr)
+            sys.exit(2)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is when the caller has closed it
+        sys.stdout.flush()
+
 
 def _fail(sentence: str, code: int, prefix: str = "Error: ") -> None:
-    sys.stdout.flush()
+    _flush()
     print(f"{prefix}{sentence}", file=sys.stderr)
     raise typer.Exit(code)
 

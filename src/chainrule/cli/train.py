@@ -37,6 +37,9 @@ def train(
         _option(_DATA, "--categorical", help="A column of numbers that are codes; may be repeated."),
     ] = None,
     drop: Annotated[list[str] | None, _option(_DATA, "--drop", help="A column to leave out; may be repeated.")] = None,
+    missing: Annotated[
+        str, _option(_DATA, "--missing", help="What stands in for missing numbers: median, mean, or zero.")
+    ] = "median",
     test_size: Annotated[
         float | None,
         _option(_DATA, "--test-size", help="Share (or number) of rows to test with: 0.2 if not said, 0 for none."),
@@ -54,6 +57,10 @@ def train(
     ] = "relu",
     dropout: Annotated[float, _option(_NETWORK, "--dropout", help="Share of units to drop.")] = 0.0,
     batch_norm: Annotated[bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer.")] = False,
+    output_activation: Annotated[
+        str | None,
+        _option(_NETWORK, "--output-activation", help="Behind the numbers of a regression: relu if none is negative."),
+    ] = None,
     loss: Annotated[str | None, _option(_NETWORK, "--loss", help="mean_squared_error, huber, ...")] = None,
     dtype: Annotated[str, _option(_NETWORK, "--dtype", help="float32 or float64.")] = "float32",
     epochs: Annotated[
@@ -91,7 +98,7 @@ def train(
         _option(
             _STOPPING,
             "--early-stopping/--no-early-stopping",
-            help="Stop when validation no longer gets better (on, unless --epochs is given).",
+            help="Stop when validation no longer gets better (on, unless --epochs is given and none of those below).",
         ),
     ] = None,
     patience: Annotated[
@@ -121,13 +128,13 @@ def train(
 
     options = TrainOptions(
         source=source, target=target, task=cast("Any", task), hidden=read_hidden(hidden), activation=activation,
-        dropout=dropout, batch_normalization=batch_norm, optimizer=optimizer, learning_rate=learning_rate,
-        momentum=momentum, schedule=schedule, epochs=epochs, batch_size=batch_size, l1=l1, l2=l2,
-        label_smoothing=label_smoothing, clip_norm=clip_norm, max_norm=max_norm, class_weight=class_weight,
-        loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta, min_epochs=min_epochs,
-        monitor=monitor, test_size=test_size, validation_size=validation_size, split=cast("Any", split),
-        categorical=tuple(categorical or ()), drop=tuple(drop or ()), checkpoint_every=checkpoint_every,
-        dtype=cast("Any", dtype), seed=seed, out=out,
+        dropout=dropout, batch_normalization=batch_norm, output_activation=output_activation, optimizer=optimizer,
+        learning_rate=learning_rate, momentum=momentum, schedule=schedule, epochs=epochs, batch_size=batch_size,
+        l1=l1, l2=l2, label_smoothing=label_smoothing, clip_norm=clip_norm, max_norm=max_norm,
+        class_weight=class_weight, loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta,
+        min_epochs=min_epochs, monitor=monitor, test_size=test_size, validation_size=validation_size,
+        split=cast("Any", split), categorical=tuple(categorical or ()), drop=tuple(drop or ()),
+        missing=cast("Any", missing), checkpoint_every=checkpoint_every, dtype=cast("Any", dtype), seed=seed, out=out,
     )  # fmt: skip
     if show_code:
         print(code_for_training(options), end="")

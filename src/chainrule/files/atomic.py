@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import threading
+import secrets
+import stat
 from pathlib import Path
 
 from chainrule.errors import InvalidInputError
@@ -14,23 +16,25 @@ __all__ = ["write_atomically"]
 def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Write ``content`` to ``path``: a temporary file beside it, flushed to the disk, then renamed over it.
 
-    Raises InvalidInputError, in one sentence, when the disk is full or the folder cannot be written; the file that was
-    there before is then still whole, and nothing else is left behind.
+    A link stays, and what it leads to is replaced. Raises InvalidInputError, in one sentence, when the disk is full,
+    the folder cannot be written, or something else than a file is there; the file that was there before is then still
+    whole, and nothing else is left behind.
     """
-    path = Path(path)
     data = content.encode() if isinstance(content, str) else content
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        name = path.parent / f".{path.name}.{os.getpid()}-{threading.get_ident()}"
-        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)  # the umask takes its share
+        target = _find_target(Path(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        name = target.parent / f".{target.name[:40]}.{secrets.token_hex(8)}"  # that nobody can guess and be there first
+        # The umask takes its share of the mode.
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         temporary = name
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
+        temporary.replace(target)
+        _flush_folder(target.parent)
     except OSError as error:
         raise InvalidInputError(
             f"Could not write '{path}': {error.strerror or error}. Free some space or choose another place; "
@@ -39,6 +43,20 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _find_target(path: Path) -> Path:
+    """Return the file that ``path`` leads to; raise OSError if that is a folder, a device, a pipe or a socket."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return path.resolve()
+    target = path.resolve()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(found.st_mode) or not target.exists():  # an open file may have lost its name
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    return target
 
 
 def _flush_folder(folder: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.callbacks.best import BestValue
 from chainrule.errors import InvalidInputError
 from chainrule.files.model_file import write_model_file
 
@@ -50,15 +50,12 @@ class Checkpoint(Callback):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInputError(f"{name} of Checkpoint is {value}; it must be at least 1.")
-        self._best_value: float | None = None
+        self._best = BestValue()
 
     def on_fit_start(self, run: TrainingRun) -> None:
         """Check that what is watched will be recorded, and that a file can hold the network."""
         run.describe()
-        self._monitor = self.monitor or run.default_monitor
-        run.check_monitor(self._monitor)
-        if run.epoch == run.first_epoch:
-            self._best_value = None
+        self._best.watch(run, self.monitor)
 
     def on_batch_end(self, run: TrainingRun) -> None:
         """Save inside the epoch, when asked to."""
@@ -67,11 +64,7 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Save the epoch, and the best one."""
-        value = run.history.last(self._monitor)
-        sign = 1 if run.lower_is_better(self._monitor) else -1
-        is_best = math.isfinite(value) and (self._best_value is None or sign * (self._best_value - value) > 0)
-        if is_best:
-            self._best_value = value
+        is_best = self._best.is_new(run.history.last(self._best.name))
         if self.best_path is not None and is_best:
             self._save(run, self.best_path)
         if (run.epoch - run.first_epoch) % self.every == 0 or run.epoch == run.last_epoch or run.stop_reason:
@@ -84,11 +77,11 @@ class Checkpoint(Callback):
 
     def read_state(self) -> dict[str, Any]:
         """Return the best value seen."""
-        return {"best_value": self._best_value}
+        return {"best_value": self._best.value}
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`read_state` returned."""
-        self._best_value = None if state["best_value"] is None else float(state["best_value"])
+        self._best.restore(state["best_value"])
 
     def _save(self, run: TrainingRun, path: str | Path) -> None:
         training, arrays = run.capture()

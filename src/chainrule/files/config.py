@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from chainrule.activations import ACTIVATIONS
 from chainrule.callbacks import CALLBACKS
 from chainrule.errors import InvalidInputError, ModelFileError
@@ -21,7 +23,7 @@ from chainrule.optimizer import OPTIMIZERS
 from chainrule.penalties import PENALTIES
 from chainrule.schedules import SCHEDULES
 
-__all__ = ["build_piece", "describe_piece"]
+__all__ = ["build_piece", "describe_piece", "describe_value"]
 
 # Activations are layers too, so they are asked first.
 _REGISTRIES: tuple[Registry[Any], ...] = (
@@ -45,8 +47,27 @@ def describe_piece(piece: Any) -> dict[str, Any]:
     if registry is None:
         raise InvalidInputError(f"{piece!r} cannot be kept in a file; it is no piece of a network.")
     settings = settings_of(piece)
-    described = {name: _describe_value(value, piece) for name, value in settings.items()}
+    described = {name: describe_value(value, type(piece).__name__) for name, value in settings.items()}
     return {"kind": registry.kind, "type": registry.name_of(piece), **described}
+
+
+def describe_value(value: Any, owner: str) -> Any:
+    """Return one setting as a JSON value, NumPy's numbers as Python's; ``owner`` is the class that has it, for errors.
+
+    Raises InvalidInputError for what no file can hold.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [describe_value(item, owner) for item in value]
+    if any(isinstance(value, registry.base) for registry in _REGISTRIES):
+        return describe_piece(value)
+    raise InvalidInputError(
+        f"{owner} holds {value!r}, which cannot be kept in a file; write it as a class of its own with plain settings, "
+        "and pass that class as custom_objects when loading."
+    )
 
 
 def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[Any]] | None = None) -> Any:
@@ -74,19 +95,6 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[A
         return cls(**{key: _build_value(value, custom_objects) for key, value in settings.items()})
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(f"The file describes a {kind} '{name}' that cannot be made: {str(error)[:200]}") from error
-
-
-def _describe_value(value: Any, owner: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, tuple | list):
-        return [_describe_value(item, owner) for item in value]
-    if any(isinstance(value, registry.base) for registry in _REGISTRIES):
-        return describe_piece(value)
-    raise InvalidInputError(
-        f"{type(owner).__name__} holds {value!r}, which cannot be kept in a file; write it as a class of its own with "
-        "plain settings, and pass that class as custom_objects when loading."
-    )
 
 
 def _build_value(value: Any, custom_objects: Mapping[str, type[Any]] | None) -> Any:

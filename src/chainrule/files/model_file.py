@@ -30,7 +30,7 @@ def write_model_file(path: str | Path, kind: str, metadata: dict[str, Any], arra
 
     try:
         text = json.dumps({"version": FORMAT_VERSION, "kind": kind, **metadata}, allow_nan=False)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InvalidInputError(f"The settings of this network cannot be kept in a file: {error}.") from error
     # safetensors writes an array that is not contiguous in the wrong order, silently.
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from chainrule.errors import InvalidInputError, ModelFileError
-from chainrule.files.config import build_piece, describe_piece
+from chainrule.files.config import build_piece, describe_piece, describe_value
 from chainrule.layers import Layer
 from chainrule.metrics import METRICS, Metric
 from chainrule.stack import LayerStack
@@ -30,9 +28,11 @@ def describe_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         elif name == "metric":
             described[name] = [metric.name for metric in value]
         elif isinstance(value, Mapping):  # JSON would turn the labels of class weights into strings
-            described[name] = [[_plain(label), float(weight)] for label, weight in value.items()]
+            described[name] = [
+                [describe_value(label, "class_weight"), float(weight)] for label, weight in value.items()
+            ]
         else:
-            described[name] = value
+            described[name] = describe_value(value, "NeuralNetwork")
     return described
 
 
@@ -89,10 +89,6 @@ def build_layers(
     if n_elements != sum(array.size for array in arrays.values()):
         raise ModelFileError("The file is damaged: it holds arrays that belong to no layer.")
     return layers, tuple(shape)
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label
 
 
 def _metric(name: Any, custom_objects: CustomObjects) -> Any:

@@ -80,7 +80,8 @@ class StandardizationLayer(Layer):
 
     :meth:`adapt` learns ``mean`` and ``scale`` (the standard deviation, divided by the number of rows) from data,
     before training; until then the layer is the identity. Neither is trained. They are facts about the data, so that
-    ``initialize`` (and a network's ``reset``) leaves them as they are. Backward: ``dL/dx = dL/dy / scale``.
+    ``initialize`` (and a network's ``reset``) leaves them as they are; they are float64 until a network takes the
+    layer in and says what it computes in. Backward: ``dL/dx = dL/dy / scale``.
 
     >>> layer = StandardizationLayer()
     >>> layer.adapt([[0, 5], [10, 5]]).forward_propagation([[20, 5]]).tolist()
@@ -130,8 +131,11 @@ class StandardizationLayer(Layer):
             )
         if not self.is_built:
             self.set_input_shape(rows.shape[1:])
-        self.mean = rows.mean(axis=0)
-        self.scale = np.where(np.ptp(rows, axis=0) == 0, 1, rows.std(axis=0))
+        found = {"mean": rows.mean(axis=0), "scale": np.where(np.ptp(rows, axis=0) == 0, 1, rows.std(axis=0))}
+        if self.is_bound:
+            self.mean, self.scale = found["mean"], found["scale"]
+        else:
+            self.state = found
         return self
 
     def state_shapes(self) -> dict[str, Shape]:
@@ -142,7 +146,6 @@ class StandardizationLayer(Layer):
         """Become the identity, unless there are a mean and a scale already."""
         if not self.state:
             super().initialize(rng)
-        self.state = {name: values.astype(self.dtype, copy=False) for name, values in self.state.items()}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Start as the identity."""
@@ -152,10 +155,9 @@ class StandardizationLayer(Layer):
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``(inputs - mean) / scale``."""
         x: Array = self._accept(inputs)
-        output, rows = self._array_for("output", x.shape, training), (len(x), self.scale.size)
-        kernels.standardize_columns(
-            x.reshape(rows), self.mean.reshape(-1), self.scale.reshape(-1), output.reshape(rows)
-        )
+        mean, scale = self._flat("mean"), self._flat("scale")
+        output, rows = self._array_for("output", x.shape, training), (len(x), scale.size)
+        kernels.standardize_columns(x.reshape(rows), mean, scale, output.reshape(rows))
         if training:
             self.input, self.output = x, output
         return output
@@ -165,6 +167,11 @@ class StandardizationLayer(Layer):
         error = self._accept_error(output_error)
         if not self.needs_input_error:
             return None
-        input_error, rows = self._buffer("input_error", error.shape), (len(error), self.scale.size)
-        kernels.scale_columns(error.reshape(rows), 1 / self.scale.reshape(-1), input_error.reshape(rows))
+        scale = self._flat("scale")
+        input_error, rows = self._buffer("input_error", error.shape), (len(error), scale.size)
+        kernels.scale_columns(error.reshape(rows), 1 / scale, input_error.reshape(rows))
         return input_error
+
+    def _flat(self, name: str) -> Array:
+        """Return mean or scale as a vector of the layer's type."""
+        return self._state(name).reshape(-1).astype(self.dtype, copy=False)

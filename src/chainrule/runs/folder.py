@@ -65,6 +65,11 @@ class RunFolder:
                 f"The folder '{self.path}' holds files that are no chainrule run; choose another folder, so that "
                 "nothing of yours is overwritten."
             )
+        if self.checkpoint.exists():
+            raise InvalidInputError(
+                f"The folder '{self.path}' holds a run that was cut off; go on with: chainrule resume {self.path}, or "
+                "delete the folder, or choose another."
+            )
 
     def claim(self, record: dict[str, Any]) -> None:
         """Make this the folder of a new run: the files of an earlier one go, and the record is written."""

@@ -13,12 +13,14 @@ from typing import Any, Literal, Self, get_args
 from chainrule.architecture import build_network, default_loss
 from chainrule.callbacks import EarlyStopping
 from chainrule.data import catalog
+from chainrule.data.columns import MissingRule
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
 from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.randomness import resolve_seed
+from chainrule.runs.typed import check_types
 from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.types import DTypeName
 
@@ -56,6 +58,9 @@ class TrainOptions:
         the column would suggest another.
     hidden, activation, dropout, batch_normalization
         The hidden layers. The output layer follows from the target.
+    output_activation
+        What stands behind the numbers of a regression, such as ReLU where none can be negative; they are then learnt in
+        their own units, not standardised.
     optimizer, learning_rate, momentum, schedule
         How the weights move; a rate of None is the optimizer's own. A schedule goes by its name and stretches over all
         epochs.
@@ -66,9 +71,9 @@ class TrainOptions:
     l1, l2, label_smoothing, clip_norm, max_norm, class_weight, loss
         As in :class:`NeuralNetwork`; the loss follows from the target if not said.
     early_stopping, patience, min_delta, min_epochs, monitor
-        Stop when the validation loss is no longer getting better, and keep the best weights. On when neither
-        ``early_stopping`` nor ``epochs`` is given: who says how many epochs gets so many. The patience is 10 epochs if
-        not said, and up to 50 for small data, whose epochs are short.
+        Stop when the validation loss is no longer getting better, and keep the best weights. If ``early_stopping`` does
+        not say, it is on when one of the others is given, or when ``epochs`` is not: who says how many epochs, and no
+        more, gets so many. The patience is 10 epochs if not said, and up to 50 for small data, whose epochs are short.
     test_size, validation_size
         Share of the rows to test with (if the source has no test part of its own), and share of the others to validate
         with; a number from 1 up counts rows. 0.2 each. Validation rows are held out for early stopping only, or when
@@ -78,6 +83,8 @@ class TrainOptions:
         last rows.
     categorical, drop
         Columns of numbers that are codes, and columns to leave out.
+    missing
+        What stands in for missing numbers: the column's ``"median"`` or ``"mean"``, or ``"zero"`` after scaling.
     checkpoint_every
         Epochs between checkpoints.
     dtype, seed
@@ -93,6 +100,7 @@ class TrainOptions:
     activation: str = "relu"
     dropout: float = 0.0
     batch_normalization: bool = False
+    output_activation: str | None = None
     optimizer: str = "adam"
     learning_rate: float | None = None
     momentum: float | None = None
@@ -116,6 +124,7 @@ class TrainOptions:
     split: SplitChoice = "auto"
     categorical: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    missing: MissingRule = "median"
     checkpoint_every: int = 5
     dtype: DTypeName = "float32"
     seed: int | None = 0
@@ -124,7 +133,9 @@ class TrainOptions:
     @property
     def stops_early(self) -> bool:
         """Whether early stopping is on."""
-        return self.epochs is None if self.early_stopping is None else self.early_stopping
+        if self.early_stopping is not None:
+            return self.early_stopping
+        return self.epochs is None or bool(self._given_stopping())
 
     def n_epochs(self, n_rows: int) -> int:
         """Return the number of epochs for so many training rows, the most there can be with early stopping."""
@@ -151,11 +162,12 @@ class TrainOptions:
 
     def check(self) -> None:
         """Raise InvalidInputError for what is wrong whatever the data are, before they are read."""
-        if self.split not in get_args(SplitChoice):
-            raise InvalidInputError(
-                f"The split is one of {', '.join(get_args(SplitChoice))}, not {self.split!r}."
-                f"{nearest_name(str(self.split), get_args(SplitChoice))}"
-            )
+        for name, known in (("split", get_args(SplitChoice)), ("missing", get_args(MissingRule))):
+            value = getattr(self, name)
+            if value not in known:
+                raise InvalidInputError(
+                    f"{name} is one of {', '.join(known)}, not {value!r}.{nearest_name(str(value), known)}"
+                )
         if self.dtype not in get_args(DTypeName):
             raise InvalidInputError(f"The dtype is one of {', '.join(get_args(DTypeName))}, not {self.dtype!r}.")
         if self.class_weight not in (None, "balanced"):
@@ -164,6 +176,11 @@ class TrainOptions:
             raise InvalidInputError(f"checkpoint_every is {self.checkpoint_every}; it must be at least 1.")
         if self.loss is not None:
             LOSSES.find(self.loss)
+        if self.early_stopping is False and self._given_stopping():
+            raise InvalidInputError(
+                f"{' and '.join(self._given_stopping())} would decide when to stop early, which is switched off; leave "
+                "out one or the other."
+            )
         EarlyStopping(**(self.early_stopping_settings(1) or {}))
         if any(units < 1 for units in self.hidden):
             raise InvalidInputError(f"The hidden layers are {self.hidden}; each needs at least 1 unit.")
@@ -175,6 +192,7 @@ class TrainOptions:
     def data_settings(self) -> dict[str, Any]:
         """Return the arguments of :func:`prepare_data` beside the source, those that say something only."""
         validation_size = 0 if self.validation_size is None and not self.stops_early else self.validation_size
+        takes_standardized = self.loss is None or LOSSES.find(self.loss).takes_standardized
         given: dict[str, Any] = {
             "target": self.target,
             "task": self.task,
@@ -183,8 +201,9 @@ class TrainOptions:
             "split": None if self.split == "auto" else self.split,
             "categorical": self.categorical or None,
             "drop": self.drop or None,
+            "missing": None if self.missing == "median" else self.missing,
             "seed": self.seed,
-            "standardize_target": None if self.loss is None or LOSSES.find(self.loss).takes_standardized else False,
+            "standardize_target": None if takes_standardized and self.output_activation is None else False,
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -196,6 +215,7 @@ class TrainOptions:
             "activation": self.activation,
             "dropout": self.dropout or None,
             "batch_normalization": self.batch_normalization or None,
+            "output_activation": self.output_activation,
             "loss": self.loss,
             "optimizer": self.optimizer,
             "learning_rate": self.learning_rate,
@@ -223,8 +243,8 @@ class TrainOptions:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if needed > memory:
             raise InvalidInputError(
-                f"A network of {'-'.join(map(str, widths))} units takes {needed / 1e9:,.0f} GB in training, and this "
-                f"machine has {memory / 1e9:,.0f} GB; choose smaller hidden layers."
+                f"A network of {'-'.join(map(str, widths))} units takes {needed // 10**9:,} GB in training, and this "
+                f"machine has {memory // 10**9:,} GB; choose smaller hidden layers."
             )
         return build_network(n_inputs, target, **self.network_settings(n_rows, target))
 
@@ -256,14 +276,22 @@ class TrainOptions:
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
-        """Read what :meth:`to_dict` wrote; raises ModelFileError for anything else."""
+        """Read what :meth:`to_dict` wrote; raises ModelFileError for anything else, and for what cannot work."""
         try:
             if not isinstance(values, Mapping):
                 raise TypeError("they are no JSON object")
             tuples = {name: tuple(values[name]) for name in ("hidden", "categorical", "drop")}
-            return cls(**{**values, **tuples})
-        except (TypeError, KeyError) as error:
-            raise ModelFileError(f"The options of this run are damaged: {error}.") from error
+            options = cls(**{**values, **tuples})
+            check_types(options)
+            options.check()
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise ModelFileError(f"The options of this run are damaged: {str(error).removesuffix('.')}.") from error
+        return options
+
+    def _given_stopping(self) -> list[str]:
+        """Return the names of the options given that are about early stopping only."""
+        names = ("patience", "min_delta", "min_epochs", "monitor")
+        return [name for name in names if getattr(self, name) not in (None, 0)]
 
     def _check_against(self, target: Target) -> None:
         """Refuse options that do not belong to the task."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.data.columns import kind_of, read_dates, read_numbers
+from chainrule.data.columns import MissingRule, kind_of, read_dates, read_numbers
 from chainrule.data.dataset import Dataset
 from chainrule.data.parts import Source, Table
 from chainrule.data.sources import open_source
@@ -105,6 +105,7 @@ def prepare_data(
     split: str = "auto",
     categorical: Sequence[str] = (),
     drop: Sequence[str] = (),
+    missing: MissingRule = "median",
     seed: Seed = 0,
     standardize_target: bool = True,
 ) -> PreparedData:
@@ -117,11 +118,11 @@ def prepare_data(
     opened = open_source(source, target)
     if isinstance(opened.train, Table):
         return _prepare_table(
-            opened, task, test_size, validation_size, split, TablePreprocessor(categorical, drop), seed,
-            standardize_target,
+            opened, task, test_size, validation_size, split, TablePreprocessor(categorical, drop, missing=missing),
+            seed, standardize_target,
         )  # fmt: skip
-    if categorical or drop:
-        raise InvalidInputError(f"{opened.name} has no table of columns; leave categorical and drop out.")
+    if categorical or drop or missing != "median":
+        raise InvalidInputError(f"{opened.name} has no table of columns; leave categorical, drop and missing out.")
     whole = opened.train
     if whole.target is None or whole.y is None:
         raise DataError(f"{opened.name} has no target to learn.")

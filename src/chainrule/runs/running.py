@@ -95,6 +95,8 @@ def resume_run(path: str | Path, callbacks: Sequence[Callback] = (), announce: A
         raise ModelFileError(f"The run in '{path}' is finished; there is nothing to go on with.")
     if record.get("status") == "diverged":
         raise ModelFileError(f"The run in '{path}' diverged, and would again; train anew with other settings.")
+    if not isinstance(record.get("versions"), dict) or "started" not in record:
+        raise ModelFileError(f"'{folder.record}' is damaged: it does not say when and by what the run was begun.")
     options = TrainOptions.from_dict(record.get("options"))
     if record.get("source_sha256") != _checksum(options):
         raise ModelFileError(f"'{options.source}' has changed since the run in '{path}' began; train anew.")
@@ -269,6 +271,8 @@ def _checksum(options: TrainOptions) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelFileError(f"The data file '{path}' cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # no name of a file
+        raise ModelFileError(f"The data file {str(path)!r} cannot be read: {error}.") from error
 
 
 def _versions() -> dict[str, str]:

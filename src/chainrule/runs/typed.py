@@ -1,0 +1,32 @@
+"""Do values that were read from a file have the types that a dataclass says of its fields?"""
+
+from __future__ import annotations
+
+import builtins
+import types
+import typing
+from typing import Any
+
+__all__ = ["check_types"]
+
+
+def check_types(given: Any) -> None:
+    """Raise TypeError, naming the field, unless every field of a dataclass holds what its annotation says."""
+    for name, hint in typing.get_type_hints(type(given)).items():
+        value = getattr(given, name)
+        if not _is_of(value, hint):
+            raise TypeError(f"{name} cannot be {str(value)[:60]!r}")
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    arguments = typing.get_args(hint)
+    match typing.get_origin(hint):
+        case types.UnionType | typing.Union:
+            return any(_is_of(value, argument) for argument in arguments)
+        case typing.Literal:
+            return value in arguments
+        case builtins.tuple:  # of any number of items, all of one type
+            return isinstance(value, tuple) and all(_is_of(item, arguments[0]) for item in value)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)

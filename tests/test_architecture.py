@@ -92,3 +92,8 @@ def test_what_is_built_learns(data: Dataset, activation: str) -> None:
 def test_mistakes_are_told(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInputError, match=words):
         build_network(4, BINARY, **settings)
+
+
+def test_labels_are_no_target() -> None:
+    with pytest.raises(InvalidInputError, match=r"give Target\.detect\(y\)"):
+        build_network(3, np.array([0, 1]))  # type: ignore[arg-type]

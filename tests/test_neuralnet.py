@@ -15,7 +15,7 @@ import pytest
 
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
 from chainrule.callbacks import EarlyStopping
-from chainrule.data import Dataset
+from chainrule.data import Dataset, NoiseAugmentation
 from chainrule.errors import ChainruleError, DataError, InvalidInputError, NotBuiltError
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer
 from chainrule.neuralnet import NeuralNetwork
@@ -326,6 +326,10 @@ def test_a_loss_of_probabilities_wants_an_activation_before_it() -> None:
 def test_callbacks_are_checked() -> None:
     with pytest.raises(InvalidInputError, match=r"no Callback\. Did you forget to call it"):
         linear().fit(DATA, callbacks=[EarlyStopping])  # type: ignore[list-item]
+    with pytest.raises(InvalidInputError, match=r"no Callback\. Did you forget to call it"):
+        linear().fit(DATA, callbacks=EarlyStopping)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match=r"no Augmentation\. Did you forget to call it"):
+        linear().fit(DATA, augmentation=NoiseAugmentation)  # type: ignore[arg-type]
     assert linear().fit(DATA, callbacks=EarlyStopping(monitor="loss")).history  # type: ignore[arg-type]
 
 

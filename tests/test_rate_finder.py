@@ -77,3 +77,9 @@ def test_what_cannot_be_searched_is_told() -> None:
         find_learning_rate(classifier("lbfgs"), data)
     with pytest.raises(InvalidInputError, match="lower range"):
         find_learning_rate(network_of(DenseLayer(1, (5,))), regression_rows(), low=1e10, high=1e12)
+
+
+def test_inputs_and_targets_will_do() -> None:
+    data = regression_rows(100)
+    network = network_of(DenseLayer(1, (5,)), optimizer="adam")
+    assert find_learning_rate(network, data.X, data.y) == find_learning_rate(network, data)

@@ -79,6 +79,12 @@ def build_network(
     """
     if any(units < 1 or units != int(units) for units in hidden):
         raise InvalidInputError(f"The hidden layers are {tuple(hidden)}; each needs a whole number of units >= 1.")
+    given: Any = target  # a user may give anything
+    if not isinstance(given, Target):
+        raise InvalidInputError(
+            "The second argument of build_network says what is to be predicted: give Target.detect(y), or the target "
+            "of a Dataset."
+        )
     cls = ACTIVATIONS.find(activation)
     name = ACTIVATIONS.name_of(cls)
     settings = {"optimizer": "adam", "metric": default_metrics(target.task), **settings}

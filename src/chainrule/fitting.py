@@ -70,6 +70,10 @@ class Fit:
         """Check the data against the network and set the run at its start."""
         _check_head(stack, plan.loss)
         _check_callbacks(callbacks)
+        given: Any = augmentation  # a user may give anything
+        if given is not None and not isinstance(given, Augmentation):
+            hint = " Did you forget to call it?" if isinstance(given, type) else ""
+            raise InvalidInputError(f"augmentation is {given!r}, which is no Augmentation.{hint}")
         rows = as_rows(stack, plan.loss, training)
         targets = rows.targets
         if settings.label_smoothing:

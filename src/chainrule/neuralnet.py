@@ -335,9 +335,9 @@ class NeuralNetwork(SavedNetwork):
             self.schedule,
             self.metrics,
         )
-        if isinstance(callbacks, Callback):
-            callbacks = [callbacks]
-        callbacks = [*callbacks, *([EpochPrinter()] if self.verbose else [])]
+        given: Any = callbacks  # one callback alone will do
+        callbacks = [given] if isinstance(given, Callback | type) else list(given)
+        callbacks += [EpochPrinter()] if self.verbose else []
         plan = self._plan()
         fit = Fit.open(
             self.stack, plan, settings, self.history, training, held_out, callbacks, self.describe, augmentation

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 from chainrule.data.batches import ArrayBatches
 from chainrule.data.dataset import Dataset
 from chainrule.engines import NumpyEngine, TrainingPlan
 from chainrule.errors import DivergenceError, InvalidInputError
-from chainrule.fitting import as_rows
+from chainrule.fitting import as_dataset, as_rows, predicts_numbers
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.types import Inputs
 
 __all__ = ["RateSearch", "find_learning_rate"]
 
@@ -32,7 +34,13 @@ class RateSearch:
 
 
 def find_learning_rate(
-    network: NeuralNetwork, dataset: Dataset, *, low: float = 1e-6, high: float = 10.0, n_steps: int = 100
+    network: NeuralNetwork,
+    dataset: Dataset | Inputs,
+    y: Any = None,
+    *,
+    low: float = 1e-6,
+    high: float = 10.0,
+    n_steps: int = 100,
 ) -> RateSearch:
     """Train a copy of the network with a rate that grows from ``low`` to ``high``, and suggest one.
 
@@ -42,6 +50,7 @@ def find_learning_rate(
         raise InvalidInputError(f"The rates to try go from {low:g} to {high:g}; they must grow, from above 0.")
     if n_steps < 10:
         raise InvalidInputError(f"A search of {n_steps} steps tells nothing; give at least 10.")
+    dataset = as_dataset(dataset, y, target=network.target, as_numbers=predicts_numbers(network.loss, network.layers))
     twin = copy.deepcopy(network)
     if not twin.stack.is_built:
         twin.stack.build(dataset.X.shape[1:])

@@ -78,7 +78,8 @@ class Target:
             return cls("regression")
         if len(classes) < 2:
             raise DataError(
-                f"The target has one class only, {classes[0]!r}; training needs rows of at least two classes."
+                f"The target has one class only, {classes[0]!r}; training needs rows of at least two classes. To "
+                "measure a trained network on such rows, make their Dataset with target=network.target."
             )
         if task == "binary" and len(classes) > 2:
             raise DataError(

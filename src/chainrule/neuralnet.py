@@ -336,8 +336,8 @@ class NeuralNetwork(SavedNetwork):
             self.metrics,
         )
         given: Any = callbacks  # one callback alone will do
-        callbacks = [given] if isinstance(given, Callback | type) else list(given)
-        callbacks += [EpochPrinter()] if self.verbose else []
+        given = (given,) if isinstance(given, Callback | type) else given
+        callbacks = [*given, *([EpochPrinter()] if self.verbose else [])]
         plan = self._plan()
         fit = Fit.open(
             self.stack, plan, settings, self.history, training, held_out, callbacks, self.describe, augmentation

@@ -316,6 +316,10 @@ def test_the_labels_of_the_first_fit_are_those_of_every_score() -> None:
         network.score(X, np.resize(["a", "b", "d"], 60))
     with pytest.raises(DataError, match="not one of the classes"):
         network.fit(X, labels, validation=(X, np.resize(["a", "d"], 60)))
+    with pytest.raises(DataError):
+        network.fit(X, np.full(60, np.nan))
+    assert network.target is not None, "a fit that is refused forgets nothing"
+    assert network.target.classes == ("a", "b", "c")
 
 
 def test_a_loss_of_probabilities_wants_an_activation_before_it() -> None:

@@ -198,7 +198,7 @@ class NeuralNetwork(SavedNetwork):
 
     def evaluate(self, dataset: Dataset | Inputs, y: Any = None) -> dict[str, float]:
         """Return the loss (without penalty) and every metric on the data, weighted by its sample weights."""
-        rows = as_rows(self.stack, self.loss, self._as_dataset(dataset, y), self.target)
+        rows = as_rows(self.stack, self.loss, self._as_dataset(dataset, y, target=self.target), self.target)
         plan = dataclasses.replace(self._plan(), optimizer=self.optimizer.fresh())
         loss, outputs = NumpyEngine().open(self.stack, plan).evaluate(*rows)
         predictions = self.loss.point_predictions(outputs)
@@ -309,10 +309,9 @@ class NeuralNetwork(SavedNetwork):
         augmentation: Augmentation | None,
     ) -> Fit:
         try:  # the labels that the network knows already, or, if these are others, labels to be learnt anew
-            training = self._as_dataset(dataset, y, sample_weight)
+            training = self._as_dataset(dataset, y, sample_weight, target=self.target)
         except DataError:
-            self.target = None
-            training = self._as_dataset(dataset, y, sample_weight)
+            training = self._as_dataset(dataset, y, sample_weight, target=None)
         held_out: Dataset | None = None
         if isinstance(validation, int | float):
             if not 0 < validation < 1:
@@ -322,8 +321,8 @@ class NeuralNetwork(SavedNetwork):
                 )
             training, held_out = training.split(test_size=validation, seed=self.seed)
         elif validation is not None:
-            self.target = training.target
-            held_out = self._as_dataset(*(validation if isinstance(validation, tuple) else (validation,)))
+            pair = validation if isinstance(validation, tuple) else (validation,)
+            held_out = self._as_dataset(*pair, target=training.target)
         if not self.stack.is_built:
             self.stack.build(training.X.shape[1:])
         settings = FitSettings(
@@ -345,9 +344,11 @@ class NeuralNetwork(SavedNetwork):
         self.target = training.target
         return fit
 
-    def _as_dataset(self, data: Dataset | Inputs, y: Any = None, sample_weight: Array | None = None) -> Dataset:
+    def _as_dataset(
+        self, data: Dataset | Inputs, y: Any = None, sample_weight: Array | None = None, *, target: Target | None
+    ) -> Dataset:
         as_numbers = self.class_weight is None and predicts_numbers(self.loss, self.layers)
-        return as_dataset(data, y, sample_weight, target=self.target, as_numbers=as_numbers)
+        return as_dataset(data, y, sample_weight, target=target, as_numbers=as_numbers)
 
     def _train(self, fit: Fit) -> Self:
         try:

@@ -33,6 +33,7 @@ def limited_threads() -> AbstractContextManager[Any]:
 
 @functools.cache
 def _controller() -> Any:
+    import scipy.linalg.cython_blas  # noqa: F401  (compiled kernels use SciPy's BLAS; the controller sees what is loaded)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

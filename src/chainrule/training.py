@@ -31,6 +31,10 @@ from chainrule.types import Array
 
 __all__ = ["EpochRecord", "capture", "restore", "train"]
 
+# So many steps, or steps of so many multiplications (for each row and parameter one), are taken in one go.
+MOST_STEPS = 5000
+MULTIPLICATIONS = 2**31
+
 
 class EpochRecord:
     """The outputs, targets and weights of the epoch under way, from which its training metrics are taken."""
@@ -40,10 +44,10 @@ class EpochRecord:
         self.arrays: dict[str, Array] = {}
         self.n_recorded = 0
 
-    def add(self, batch: Batch, predictions: Array) -> None:
-        """Copy one batch in."""
-        parts = {"predictions": predictions, "targets": batch.targets, "weights": batch.weights}
-        rows = slice(self.n_recorded, self.n_recorded + batch.n_rows)
+    def add(self, targets: Array, weights: Array | None, predictions: Array) -> None:
+        """Copy some rows in."""
+        parts = {"predictions": predictions, "targets": targets, "weights": weights}
+        rows = slice(self.n_recorded, self.n_recorded + len(targets))
         for name, part in parts.items():
             if part is not None:
                 if name not in self.arrays:
@@ -104,20 +108,35 @@ def _train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, re
 def _train_epoch(run: TrainingRun, batches: ArrayBatches, record: EpochRecord) -> bool:
     """Train on the batches that are left of the epoch; return whether they were all done."""
     watchers = [c for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
-    session, base_rate = run.session, run.plan.optimizer.learning_rate
-    for batch in batches.epoch(run.epoch, run.batch):
-        epochs_done = run.epoch - run.first_epoch + run.batch / run.n_batches
-        factor = run.schedule(epochs_done) if run.schedule is not None else 1.0
-        run.learning_rate = base_rate * run.rate_factor * factor
-        session.train_batch(batch, run.learning_rate)
-        if run.metrics:
-            record.add(batch, run.plan.loss.point_predictions(session.batch_predictions()))
-        run.batch += 1
+    most = 1 if any(c.watches_every_batch for c in watchers) else _steps_at_a_time(run, batches)
+
+    def note(targets: Array, weights: Array | None, outputs: Array) -> None:
+        record.add(targets, weights, run.plan.loss.point_predictions(outputs))
+
+    while run.batch < run.n_batches:
+        rates = _learning_rates(run, min(most, run.n_batches - run.batch))
+        run.learning_rate = float(rates[-1])
+        run.session.train_batches(batches, run.epoch, run.batch, rates, note if run.metrics else None)
+        run.batch += len(rates)
         for callback in watchers:
             callback.on_batch_end(run)
         if run.stop_reason is not None and run.is_interrupted:
             return False
     return True
+
+
+def _steps_at_a_time(run: TrainingRun, batches: ArrayBatches) -> int:
+    """Return how many steps may pass until callbacks are asked: about a twentieth of a second's."""
+    return max(1, min(MOST_STEPS, MULTIPLICATIONS // (batches.batch_size * max(1, run.stack.vector.size))))
+
+
+def _learning_rates(run: TrainingRun, n_steps: int) -> Array:
+    """Return the learning rates of the next steps."""
+    rate = run.plan.optimizer.learning_rate * run.rate_factor
+    if run.schedule is None:
+        return np.full(n_steps, rate)
+    start = run.epoch - run.first_epoch
+    return np.array([rate * run.schedule(start + (run.batch + i) / run.n_batches) for i in range(n_steps)])
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as such, not by warnings

@@ -14,7 +14,7 @@ __all__ = ["StopOnInterrupt"]
 
 @final
 class StopOnInterrupt(Callback):
-    """Turn the first Ctrl-C into a stop after the step under way; a second one interrupts as usual.
+    """Turn the first Ctrl-C into a stop after the steps under way; a second one interrupts as usual.
 
     One that comes when the training is over already, so that there is nothing left to stop, becomes a
     KeyboardInterrupt when all callbacks have concluded.
@@ -24,6 +24,7 @@ class StopOnInterrupt(Callback):
     """
 
     order: ClassVar[int] = 50  # after those that may end the run for good, before the checkpoint
+    watches_every_batch = False
 
     def __init__(self) -> None:
         self._pressed = False

@@ -32,6 +32,10 @@ def _quantities(run: TrainingRun) -> set[str]:
     return {"loss", *(metric.name for metric in run.metrics)}
 
 
+def _batches_done(run: TrainingRun) -> int:
+    return (run.epoch - run.first_epoch) * run.n_batches + run.batch
+
+
 @final
 class EpochPrinter(Callback):
     """Print one line an epoch, as the course's ``verbose`` does."""
@@ -52,6 +56,8 @@ class EpochPrinter(Callback):
 @final
 class ProgressBar(Callback):
     """A live bar with the epoch's numbers and the time left; where there is no terminal, a line every few seconds."""
+
+    watches_every_batch = False
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -80,16 +86,15 @@ class ProgressBar(Callback):
             console=console,
         )
         total = (run.last_epoch - run.first_epoch) * run.n_batches
-        done = (run.epoch - run.first_epoch) * run.n_batches + run.batch
         self._task = self._progress.add_task(
-            "training", total=total, completed=done, epoch=run.epoch, last=run.last_epoch, numbers=""
+            "training", total=total, completed=_batches_done(run), epoch=run.epoch, last=run.last_epoch, numbers=""
         )
         self._progress.start()
 
     def on_batch_end(self, run: TrainingRun) -> None:
         """Move the bar."""
         if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task)
+            self._progress.update(self._task, completed=_batches_done(run))
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Show the epoch's numbers."""

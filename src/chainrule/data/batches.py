@@ -12,7 +12,7 @@ from chainrule import kernels
 from chainrule.data.augment import Augmentation
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.randomness import Stream, random_stream
-from chainrule.types import Array, Inputs, is_sparse
+from chainrule.types import Array, Inputs, IntArray, is_sparse
 
 __all__ = ["ArrayBatches", "Batch"]
 
@@ -69,7 +69,7 @@ class ArrayBatches:
             raise InvalidInputError(f"The batch size is {batch_size}; it must be a whole number >= 1.")
         if augmentation is not None:
             augmentation.check(inputs)
-        self.inputs, self.targets, self.seed, self.shuffle = inputs, targets, seed, shuffle
+        self.inputs, self.targets, self.seed = inputs, targets, seed
         self.augmentation = augmentation
         self.n_rows = len(targets)
         self.batch_size = min(int(batch_size), self.n_rows)
@@ -80,24 +80,37 @@ class ArrayBatches:
                 raise DataError("No row to train on has a weight above 0; look at the sample weights and the split.")
             self.weights = np.asarray(weights / weights.mean(), targets.dtype)
         self._buffers: tuple[Array, ...] = ()
+        self._is_shuffled = shuffle and self.batch_size < self.n_rows
+        self._order: tuple[int, IntArray] | None = None  # of the epoch last asked for
 
     @property
     def n_batches(self) -> int:
         """The number of batches of an epoch."""
         return -(-self.n_rows // self.batch_size)
 
+    def order(self, number: int) -> IntArray:
+        """Return the numbers of the rows in the order in which epoch ``number`` takes them."""
+        if self._order is None or (self._is_shuffled and number != self._order[0]):
+            if self._is_shuffled:
+                rows = random_stream(self.seed, Stream.BATCHES, number).permutation(self.n_rows)
+            else:
+                rows = np.arange(self.n_rows)
+            self._order = (number, rows)
+        return self._order[1]
+
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch ``number`` from batch ``first_batch`` on."""
-        order: Array | None = None
-        if self.shuffle and self.batch_size < self.n_rows:
-            order = random_stream(self.seed, Stream.BATCHES, number).permutation(self.n_rows)
         for place in range(first_batch, self.n_batches):
-            rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
-            batch = self._slice(rows) if order is None else self._gather(order[rows])
-            if self.augmentation is not None:
-                rng = random_stream(self.seed, Stream.AUGMENTATION, number * self.n_batches + place)
-                self.augmentation.apply(batch.inputs, rng)
-            yield batch
+            yield self.batch(number, place)
+
+    def batch(self, number: int, place: int) -> Batch:
+        """Return batch ``place`` of epoch ``number``."""
+        rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
+        batch = self._gather(self.order(number)[rows]) if self._is_shuffled else self._slice(rows)
+        if self.augmentation is not None:
+            rng = random_stream(self.seed, Stream.AUGMENTATION, number * self.n_batches + place)
+            self.augmentation.apply(batch.inputs, rng)
+        return batch
 
     def fingerprint(self) -> list[int]:
         """Return numbers that tell these data from others: their shape, and checksums.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from chainrule.data.batches import Batch
+from chainrule.data.batches import ArrayBatches, Batch
 from chainrule.errors import InvalidInputError
 from chainrule.losses import LossFunction
 from chainrule.optimizer import ObjectiveOptimizer, Optimizer
@@ -15,7 +16,7 @@ from chainrule.penalties import Penalty
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
-__all__ = ["Engine", "Evaluation", "Session", "TrainingPlan", "check_bound"]
+__all__ = ["Engine", "Evaluation", "Recorder", "Session", "TrainingPlan", "check_bound"]
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,23 @@ class Evaluation(NamedTuple):
     predictions: Array
 
 
+Recorder = Callable[[Array, Array | None, Array], None]
+
+
 class Session(Protocol):
     """One stack being trained by one plan."""
 
     def train_batch(self, batch: Batch, learning_rate: float) -> None:
         """Take one step; the loss is added to the running mean."""
+
+    def train_batches(
+        self, batches: ArrayBatches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
+    ) -> None:
+        """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on.
+
+        ``record``, if given, is called with targets, sample weights and network outputs of all rows, in their order:
+        once, or once a batch.
+        """
 
     def take_mean_loss(self) -> float:
         """Return the mean loss over the rows trained on since the last call, and start a new mean."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from chainrule import kernels
-from chainrule.data.batches import Batch
-from chainrule.engines.base import Evaluation, Session, TrainingPlan
+from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.engines.base import Evaluation, Recorder, Session, TrainingPlan
 from chainrule.engines.objective import BatchObjective
+from chainrule.engines.step_program import StepProgram
 from chainrule.errors import DivergenceError
 from chainrule.losses import row_weights_of
 from chainrule.optimizer import ObjectiveOptimizer
@@ -51,6 +52,7 @@ class NumpySession:
         self._outputs: Array = np.empty((0, 0), stack.dtype)
         self._error = self._row_weights = self._outputs
         self._gradient_norm: float | None = None  # where the gradient has been changed since
+        self._program: StepProgram | None = None
 
     @_QUIET
     def train_batch(self, batch: Batch, learning_rate: float) -> None:
@@ -75,6 +77,51 @@ class NumpySession:
             optimizer.step(vector.values, vector.gradients, learning_rate)
         for weights in self._columns:
             kernels.limit_column_norms(weights, self._most_norm)
+
+    @_QUIET
+    def train_batches(
+        self, batches: ArrayBatches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
+    ) -> None:
+        """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
+        if self._program is None or not self._program.fits(self.plan, batches):
+            self._program = StepProgram.compile(self.stack, self.head, self.plan, batches)
+        if self._program is not None:
+            self._run_program(self._program, batches, epoch, first_batch, rates, record)
+            return
+        for place, rate in enumerate(rates, start=first_batch):
+            batch = batches.batch(epoch, place)
+            self.train_batch(batch, rate)
+            if record is not None:
+                record(batch.targets, batch.weights, self.batch_predictions())
+
+    def _run_program(
+        self,
+        program: StepProgram,
+        batches: ArrayBatches,
+        epoch: int,
+        first_batch: int,
+        rates: Array,
+        record: Recorder | None,
+    ) -> None:
+        size = batches.batch_size
+        rows = batches.order(epoch)[first_batch * size : (first_batch + len(rates)) * size]
+        outputs = np.empty(
+            (0 if record is None else len(rows), self.stack.layers[self.head.n_body_layers - 1].output_shape()[0]),
+            self.stack.dtype,
+        )
+        losses = program.run(rows, rates, outputs)
+        self._outputs, self._gradient_norm = program.last_outputs, program.gradient_norm
+        if not math.isfinite(losses[-1]):
+            place = len(losses) - 1
+            raise self._divergence(batches.batch(epoch, first_batch + place), rates[place])
+        parts = losses * size
+        parts[-1] = losses[-1] * (len(rows) - (len(losses) - 1) * size)
+        # One after another, as if every batch were added by itself: however many are taken at a time, the bits agree.
+        self._loss_sum = float(np.cumsum(np.concatenate(([self._loss_sum], parts)))[-1])
+        self._rows += len(rows)
+        if record is not None:
+            weights = None if batches.weights is None else batches.weights[rows]
+            record(batches.targets[rows], weights, self.head.predictions(outputs))
 
     def compute_gradient(self, batch: Batch) -> float:
         """Fill the stack's gradients with those of the mean loss over the batch, and return that loss."""
@@ -120,10 +167,10 @@ class NumpySession:
         """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
         for layer_index, layer in enumerate(self.stack.layers, start=1):
             for name, values in (*layer.parameter_views.items(), *layer.state.items()):
-                if not np.isfinite(values).all():
+                if not _all_finite(values):
                     return f"the {name} of layer {layer_index} ({layer.layer_name()})"
         for name, values in self.plan.optimizer.state.items():
-            if values.size == self.stack.vector.size and not np.isfinite(values).all():
+            if values.size == self.stack.vector.size and not _all_finite(values):
                 return f"the {name} of {type(self.plan.optimizer).__name__}"
         return None
 
@@ -185,3 +232,8 @@ class NumpySession:
             f"Training stopped: {place} is not finite at learning rate {learning_rate:g}. Try a smaller learning rate, "
             "clip_norm=1, or standardised inputs; the network holds the weights of its last whole epoch."
         )
+
+
+def _all_finite(values: Array) -> bool:
+    """Whether all of these are finite. The sum, which one that is not would spoil, is the quicker question."""
+    return math.isfinite(values.sum()) or bool(np.isfinite(values).all())

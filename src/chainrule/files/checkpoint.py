@@ -52,6 +52,11 @@ class Checkpoint(Callback):
                 raise InvalidInputError(f"{name} of Checkpoint is {value}; it must be at least 1.")
         self._best = BestValue()
 
+    @property
+    def watches_every_batch(self) -> bool:  # type: ignore[override]
+        """Whether there is anything to do inside an epoch."""
+        return self.every_batches is not None
+
     def on_fit_start(self, run: TrainingRun) -> None:
         """Check that what is watched will be recorded, and that a file can hold the network."""
         run.describe()

@@ -1,8 +1,9 @@
 """One step of an optimizer in one pass; the reference module of the same name says what each one computes.
 
-Averages of gradients that have become zero decay into the numbers below the normal range, on which processors compute
-about a hundred times slower (MNIST's border pixels do this to Adam within two epochs). So what sinks below that range
-is stored as zero, and no product of small numbers is formed before a division has made it larger.
+Averages of gradients that have become zero decay into the numbers below the normal range of float32, on which
+processors compute about a hundred times slower (MNIST's border pixels do this to Adam within two epochs). So an average
+that has sunk below what could move a weight is stored as zero, and a gradient whose square would lie below the range
+adds nothing to the average of squares.
 """
 
 from __future__ import annotations
@@ -30,16 +31,20 @@ __all__ = [
     "rprop",
 ]
 
-TINY = 1.1754944e-38  # the smallest normal float32
+# Averages below these are stored as zero. That of gradients lies well above the smallest normal float32, 1.2e-38, since
+# the compiler may multiply it by the learning rate before it divides.
+NO_SQUARE = 1.1754944e-38
+NO_MEAN = 1e-30
+NO_GRADIENT = 1e-15  # a gradient below this has no square to speak of
 
 
 @compiled
-def _normal(value: float, tiny: float, zero: float) -> float:
-    """Zero instead of a number below the normal range; NaN stays NaN.
+def _flushed(value: float, bound: float, zero: float) -> float:
+    """Zero instead of a number below ``bound``; NaN stays NaN.
 
-    ``tiny`` and ``zero`` have the type of ``value``, so that a loop over float32 numbers has no wider ones in it.
+    ``bound`` and ``zero`` have the type of ``value``, so that a loop over float32 numbers has no wider ones in it.
     """
-    return zero if abs(value) < tiny else value
+    return zero if abs(value) < bound else value
 
 
 @compiled
@@ -61,12 +66,12 @@ def momentum_descent(
     weights: Array, gradient: Array, retained: Array, rate: float, momentum: float, nesterov: bool
 ) -> None:
     kind = weights.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_mean, zero = kind(NO_MEAN), kind(0)
     rate, momentum = kind(rate), kind(momentum)
     for i in range(weights.size):
         g = gradient[i]
         r = momentum * retained[i] + g
-        retained[i] = _normal(r, tiny, zero)
+        retained[i] = _flushed(r, no_mean, zero)
         weights[i] -= rate * (g + momentum * r if nesterov else r)
 
 
@@ -95,21 +100,22 @@ def rmsprop(
     centered: bool,
 ) -> None:
     kind = weights.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     rate, a, c, epsilon, momentum = kind(rate), kind(alpha), kind(1 - alpha), kind(epsilon), kind(momentum)
     for i in range(weights.size):
         g = gradient[i]
-        v = a * square[i] + c * g * g
-        square[i] = _normal(v, tiny, zero)
+        h = _flushed(g, no_gradient, zero)
+        v = a * square[i] + c * h * h
+        square[i] = _flushed(v, no_square, zero)
         if centered:
             m = a * mean[i] + c * g
-            mean[i] = _normal(m, tiny, zero)
+            mean[i] = _flushed(m, no_mean, zero)
             v -= m * m
             v = zero if v < zero else v
         move = g / (np.sqrt(v) + epsilon)
         if momentum > zero:
             move += momentum * retained[i]
-            retained[i] = _normal(move, tiny, zero)
+            retained[i] = _flushed(move, no_mean, zero)
         weights[i] -= rate * move
 
 
@@ -118,15 +124,16 @@ def adadelta(
     weights: Array, gradient: Array, square: Array, square_move: Array, rate: float, rho: float, epsilon: float
 ) -> None:
     kind = weights.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_square, no_gradient, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(0)
     rate, r, c, epsilon = kind(rate), kind(rho), kind(1 - rho), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
-        v = r * square[i] + c * g * g
+        h = _flushed(g, no_gradient, zero)
+        v = r * square[i] + c * h * h
         u = square_move[i]
         move = g * np.sqrt(u + epsilon) / np.sqrt(v + epsilon)
-        square[i] = _normal(v, tiny, zero)
-        square_move[i] = _normal(r * u + c * move * move, tiny, zero)
+        square[i] = _flushed(v, no_square, zero)
+        square_move[i] = _flushed(r * u + c * move * move, no_square, zero)
         weights[i] -= rate * move
 
 
@@ -143,15 +150,16 @@ def adam(
     epsilon: float,
 ) -> None:
     kind = weights.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, inverse_root, eps = kind(step_size), kind(1 / root_correction), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
-        v = b2 * square[i] + c2 * g * g
-        mean[i] = _normal(m, tiny, zero)
-        square[i] = _normal(v, tiny, zero)
+        h = _flushed(g, no_gradient, zero)
+        v = b2 * square[i] + c2 * h * h
+        mean[i] = _flushed(m, no_mean, zero)
+        square[i] = _flushed(v, no_square, zero)
         weights[i] -= step * (m / (np.sqrt(v) * inverse_root + eps))
 
 
@@ -169,15 +177,16 @@ def _adamw_slice(
     decay: float,
 ) -> None:
     kind = weights.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, inverse_root, eps, keep = kind(step_size), kind(1 / root_correction), kind(epsilon), kind(1 - decay)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
-        v = b2 * square[i] + c2 * g * g
-        mean[i] = _normal(m, tiny, zero)
-        square[i] = _normal(v, tiny, zero)
+        h = _flushed(g, no_gradient, zero)
+        v = b2 * square[i] + c2 * h * h
+        mean[i] = _flushed(m, no_mean, zero)
+        square[i] = _flushed(v, no_square, zero)
         weights[i] = keep * weights[i] - step * (m / (np.sqrt(v) * inverse_root + eps))
 
 
@@ -215,15 +224,16 @@ def nadam(
     epsilon: float,
 ) -> None:
     kind = weights.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     of_g, of_m, inverse_root, eps = kind(gradient_step), kind(mean_step), kind(1 / root_correction), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
-        v = b2 * square[i] + c2 * g * g
-        mean[i] = _normal(m, tiny, zero)
-        square[i] = _normal(v, tiny, zero)
+        h = _flushed(g, no_gradient, zero)
+        v = b2 * square[i] + c2 * h * h
+        mean[i] = _flushed(m, no_mean, zero)
+        square[i] = _flushed(v, no_square, zero)
         weights[i] -= (of_g * g + of_m * m) / (np.sqrt(v) * inverse_root + eps)
 
 
@@ -240,15 +250,16 @@ def radam(
     rectified: bool,
 ) -> None:
     kind = weights.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, eps = kind(step_size), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
-        v = b2 * square[i] + c2 * g * g
-        mean[i] = _normal(m, tiny, zero)
-        square[i] = _normal(v, tiny, zero)
+        h = _flushed(g, no_gradient, zero)
+        v = b2 * square[i] + c2 * h * h
+        mean[i] = _flushed(m, no_mean, zero)
+        square[i] = _flushed(v, no_square, zero)
         weights[i] -= step * (m / (np.sqrt(v) + eps)) if rectified else step * m
 
 
@@ -257,14 +268,14 @@ def _lion_slice(
     weights: Array, gradient: Array, mean: Array, rate: float, beta1: float, beta2: float, decay: float
 ) -> None:
     kind = weights.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_mean, zero = kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     rate, keep = kind(rate), kind(1 - decay)
     for i in range(weights.size):
         g = gradient[i]
         m = mean[i]
         weights[i] = keep * weights[i] - rate * np.sign(b1 * m + c1 * g)
-        mean[i] = _normal(b2 * m + c2 * g, tiny, zero)
+        mean[i] = _flushed(b2 * m + c2 * g, no_mean, zero)
 
 
 @compiled
@@ -286,12 +297,12 @@ def lion(
 @compiled
 def averaged_momentum(gradient: Array, mean: Array, out: Array, momentum: float, nesterov: bool) -> None:
     kind = mean.dtype.type
-    tiny, zero = kind(TINY), kind(0)
+    no_mean, zero = kind(NO_MEAN), kind(0)
     a, c = kind(momentum), kind(1 - momentum)
     for i in range(mean.size):
         g = gradient[i]
         m = a * mean[i] + c * g
-        mean[i] = _normal(m, tiny, zero)
+        mean[i] = _flushed(m, no_mean, zero)
         out[i] = c * g + a * m if nesterov else m
 
 

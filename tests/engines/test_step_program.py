@@ -1,0 +1,332 @@
+"""Many steps in one compiled call: the same mathematics as layer by layer, the same bits however they are cut."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from chainrule import kernels
+from chainrule.activations import (
+    GELUActivation,
+    LeakyReLUActivation,
+    LinearActivation,
+    PReLUActivation,
+    ReLUActivation,
+    SigmoidActivation,
+    SoftmaxActivation,
+    TanhActivation,
+)
+from chainrule.callbacks import Callback, TrainingRun
+from chainrule.data.augment import NoiseAugmentation
+from chainrule.data.batches import ArrayBatches
+from chainrule.engines import NumpyEngine, TrainingPlan
+from chainrule.engines.numpy_engine import NumpySession
+from chainrule.engines.step_program import StepProgram
+from chainrule.errors import DivergenceError
+from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
+from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Huber, LossFunction, MeanSquaredError
+from chainrule.optimizer import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
+from chainrule.penalties import L1, L1L2, L2
+from chainrule.stack import LayerStack
+from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows
+
+pytestmark = pytest.mark.skipif(kernels.active_set() != "numba", reason="the compiled loop belongs to that set")
+
+HEADS: dict[str, tuple[LossFunction, int, list[type[Layer]]]] = {
+    "softmax": (CategoricalCrossEntropy(), 3, [SoftmaxActivation]),
+    "sigmoid": (BinaryCrossEntropy(), 2, [SigmoidActivation]),
+    "squares": (MeanSquaredError(), 2, []),
+    "squares of a sigmoid": (MeanSquaredError(), 2, [SigmoidActivation]),
+}
+
+
+def session_of(
+    hidden: list[Layer], head: str, n_features: int, optimizer: Optimizer, dtype: str = "float64", **plan: Any
+) -> NumpySession:
+    loss, n_outputs, last = HEADS[head]
+    stack = LayerStack([DenseLayer(9, (n_features,)), *hidden, DenseLayer(n_outputs), *(cls() for cls in last)], dtype=dtype, seed=1)
+    session = NumpyEngine().open(stack, TrainingPlan(loss, optimizer, **plan))
+    assert isinstance(session, NumpySession)
+    return session
+
+
+def batches_of(
+    n_rows: int,
+    n_features: int,
+    n_outputs: int,
+    batch_size: int,
+    dtype: str = "float64",
+    share: float = 1.0,
+    **more: Any,
+) -> ArrayBatches:
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(n_rows, n_features)) * (rng.random((n_rows, n_features)) < share)).astype(dtype)
+    targets = np.eye(n_outputs, dtype=dtype)[rng.integers(0, n_outputs, n_rows)]
+    weights = more.pop("weights", None)
+    inputs = sparse.csr_array(X) if more.pop("csr", False) else X
+    return ArrayBatches(inputs, targets, weights, batch_size=batch_size, seed=3, **more)
+
+
+def train_both_ways(make: Any, batches: ArrayBatches, n_epochs: int = 3) -> tuple[NumpySession, NumpySession]:
+    """Train twins, one by the program and one layer by layer; return both, with their losses compared."""
+    fast, slow = make(), make()
+    for epoch in range(n_epochs):
+        fast.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.01), None)
+        assert fast._program is not None, "this network is not taken by the compiled loop"
+        for batch in batches.epoch(epoch):
+            slow.train_batch(batch, 0.01)
+        assert fast.gradient_norm() == pytest.approx(slow.gradient_norm(), rel=1e-8)
+        assert fast.take_mean_loss() == pytest.approx(slow.take_mean_loss(), rel=1e-10)
+    return fast, slow
+
+
+def assert_same(fast: NumpySession, slow: NumpySession, rtol: float = 1e-9) -> None:
+    values = slow.stack.vector.values
+    np.testing.assert_allclose(fast.stack.vector.values, values, rtol=rtol, atol=rtol * np.abs(values).max())
+    for name, array in slow.plan.optimizer.state.items():
+        scale = np.abs(array).max()
+        np.testing.assert_allclose(fast.plan.optimizer.state[name], array, rtol=rtol, atol=rtol * scale, err_msg=name)
+
+
+# The same mathematics ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    "activation", [ReLUActivation, SigmoidActivation, TanhActivation, LeakyReLUActivation, LinearActivation]
+)
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 100])
+def test_steps_are_those_of_the_layers(head: str, activation: type[Layer], batch_size: int) -> None:
+    batches = batches_of(100, 6, HEADS[head][1], batch_size)
+    hidden: list[Layer] = [activation(), DenseLayer(5), activation()]
+    assert_same(*train_both_ways(lambda: session_of(hidden_twin(hidden), head, 6, Adam()), batches))
+
+
+def hidden_twin(layers: list[Layer]) -> list[Layer]:
+    return [type(layer)(layer.n_units) if isinstance(layer, DenseLayer) else type(layer)() for layer in layers]
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(),
+        SGD(momentum=0.9),
+        SGD(momentum=0.9, nesterov=True),
+        Adam(beta1=0.8, beta2=0.95, epsilon=1e-6),
+        AdamW(weight_decay=0.1),
+        RMSprop(),
+        RMSprop(alpha=0.9, momentum=0.5, centered=True),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {},
+        {"penalty": L1(0.01)},
+        {"penalty": L2(0.01)},
+        {"penalty": L1L2(0.01, 0.02)},
+        {"clip_norm": 0.1},
+        {"max_norm": 0.5},
+        {"penalty": L2(0.1), "clip_norm": 0.2, "max_norm": 0.7},
+    ],
+    ids=str,
+)
+def test_every_plan_is_carried_out(optimizer: Optimizer, plan: dict[str, Any]) -> None:
+    batches = batches_of(90, 12, 3, 20)  # the last batch has 10 rows
+    make = lambda: session_of([ReLUActivation()], "softmax", 12, optimizer.fresh(), **plan)  # noqa: E731
+    assert_same(*train_both_ways(make, batches))
+
+
+@pytest.mark.parametrize("csr", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_units", [9, 70])
+def test_rows_that_are_mostly_zero(csr: bool, weighted: bool, n_units: int) -> None:
+    """With 70 units and dense rows, products leave the zeros out; 9 units are too few for that."""
+    weights = np.random.default_rng(5).random(60) if weighted else None
+    batches = batches_of(60, 80, 3, 16, share=0.1, csr=csr, weights=weights)
+
+    def make() -> NumpySession:
+        layers = [DenseLayer(n_units, (80,)), ReLUActivation(), DenseLayer(3), SoftmaxActivation()]
+        stack = LayerStack(layers, dtype="float64", seed=0)
+        session = NumpyEngine().open(stack, TrainingPlan(CategoricalCrossEntropy(), Adam()))
+        assert isinstance(session, NumpySession)
+        return session
+
+    fast, slow = train_both_ways(make, batches)
+    assert_same(fast, slow)
+    assert fast._program is not None
+    assert fast._program._rows.mostly_zero is (n_units == 70 and not csr)
+
+
+def test_float32() -> None:
+    batches = batches_of(256, 20, 3, 32, dtype="float32")
+    fast, slow = (session_of([ReLUActivation()], "softmax", 20, Adam(), "float32") for _ in range(2))
+    fast.train_batches(batches, 0, 0, np.full(8, 0.01), None)
+    for batch in batches.epoch(0):
+        slow.train_batch(batch, 0.01)
+    np.testing.assert_allclose(fast.stack.vector.values, slow.stack.vector.values, rtol=1e-4, atol=1e-5)
+
+
+# Who is taken ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hidden", "plan"),
+    [
+        ([DropoutLayer(0.1)], {}),
+        ([BatchNormalizationLayer()], {}),
+        ([GELUActivation()], {}),
+        ([PReLUActivation()], {}),
+        ([ReLUActivation()], {"optimizer": Lion()}),
+        ([ReLUActivation()], {"loss": Huber()}),
+    ],
+    ids=str,
+)
+def test_what_the_loop_does_not_know_is_trained_by_the_layers(hidden: list[Layer], plan: dict[str, Any]) -> None:
+    stack = LayerStack([DenseLayer(4, (6,)), *hidden, DenseLayer(2)], seed=0)
+    session = NumpyEngine().open(stack, TrainingPlan(**{"loss": MeanSquaredError(), "optimizer": Adam(), **plan}))
+    assert isinstance(session, NumpySession)
+    batches = batches_of(20, 6, 2, 5, dtype="float32")
+    before = stack.vector.values.copy()
+    session.train_batches(batches, 0, 0, np.full(4, 0.01), None)
+    assert session._program is None
+    assert not np.array_equal(stack.vector.values, before)
+
+
+def test_augmented_rows_and_wide_tanh_are_trained_by_the_layers() -> None:
+    def program_of(layer: Layer, batches: ArrayBatches) -> StepProgram | None:
+        stack = LayerStack([DenseLayer(100, (6,)), layer, DenseLayer(2)], seed=0)
+        plan = TrainingPlan(MeanSquaredError(), Adam())
+        plan.optimizer.prepare(stack.vector.values)
+        return StepProgram.compile(stack, stack.split_head(plan.loss), plan, batches)
+
+    few, many = (batches_of(100, 6, 2, size, dtype="float32") for size in (10, 50))
+    assert program_of(TanhActivation(), few) is not None
+    assert program_of(TanhActivation(), many) is None
+    assert program_of(ReLUActivation(), many) is not None
+    noisy = batches_of(100, 6, 2, 10, dtype="float32", augmentation=NoiseAugmentation(0.1))
+    assert program_of(ReLUActivation(), noisy) is None
+
+
+# The same bits --------------------------------------------------------------------------------------------------
+
+
+class Watch(Callback):
+    """See every batch, or only now and then."""
+
+    def __init__(self, every_batch: bool) -> None:
+        self.watches_every_batch = every_batch
+        self.seen: list[tuple[int, int]] = []
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        self.seen.append((run.epoch, run.batch))
+
+
+@pytest.mark.parametrize("layers", [[ReLUActivation()], [DropoutLayer(0.2)]], ids=str)
+def test_the_bits_do_not_depend_on_who_watches(layers: list[Layer]) -> None:
+    results = []
+    for callbacks in ([], [Watch(every_batch=True)], [Watch(every_batch=False)]):
+        hidden = [type(layer)(*([0.2] if isinstance(layer, DropoutLayer) else [])) for layer in layers]
+        network = network_of(
+            DenseLayer(16, (5,)), *hidden, DenseLayer(3), SoftmaxActivation(), loss="cross_entropy",
+            metric=["accuracy"], epochs=3, batch_size=16, optimizer="adam", schedule="cosine", learning_rate=0.01,
+        )  # fmt: skip
+        network.fit(class_rows(150), validation=class_rows(30, seed=1), callbacks=callbacks)
+        results.append((bits_of(network), history_without_seconds(network)))
+        for callback in callbacks:
+            expected = [(epoch, batch) for epoch in range(3) for batch in range(1, 11)]
+            assert callback.seen == (expected if callback.watches_every_batch else expected[9::10])
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("n_threads", ["1", "2"])
+def test_the_bits_do_not_depend_on_the_threads_of_the_machine(n_threads: str, tmp_path: Any) -> None:
+    code = """
+import hashlib, numpy as np
+from chainrule import NeuralNetwork
+from chainrule.activations import ReLUActivation
+from chainrule.layers import DenseLayer
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(4096, 200)), rng.normal(size=4096)
+digest = hashlib.sha256()
+for batch_size in (64, 2048):  # whole steps in the compiled loop, and layer by layer
+    network = NeuralNetwork(seed=0, epochs=1, batch_size=batch_size, optimizer="adam")
+    for layer in (DenseLayer(300, (200,)), ReLUActivation(), DenseLayer(300), ReLUActivation(), DenseLayer(1)):
+        network.add(layer)
+    digest.update(network.fit(X, y).stack.vector.values.tobytes())
+print(digest.hexdigest())
+"""
+    variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    environment = {**os.environ, **dict.fromkeys(variables, n_threads)}
+    environment.pop("CHAINRULE_THREADS", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    reference = {**environment, **dict.fromkeys(variables, "1")}
+    again = subprocess.run([sys.executable, "-c", code], env=reference, capture_output=True, text=True, check=True)
+    assert done.stdout == again.stdout
+
+
+# What it leaves behind ------------------------------------------------------------------------------------------
+
+
+def test_layers_show_the_last_batch() -> None:
+    data = regression_rows(50)
+    network = network_of(DenseLayer(4, (5,)), ReLUActivation(), DenseLayer(1), epochs=1, batch_size=20, shuffle=False)
+    network.fit(data)
+    first, relu, last = network.layers
+    np.testing.assert_array_equal(first.input, data.X[40:].astype(np.float32))
+    np.testing.assert_array_equal(relu.output, np.maximum(first.output, 0))
+    assert last.input is relu.output
+    assert last.output.shape == (10, 1)
+
+
+def test_a_loss_that_is_not_finite_stops_in_its_step() -> None:
+    data = regression_rows(60)
+    data.y[45] = 1e38  # in the third batch; its square is infinite in float32
+    network = network_of(DenseLayer(4, (5,)), ReLUActivation(), DenseLayer(1), epochs=1, batch_size=20, shuffle=False)
+    with pytest.raises(DivergenceError, match="the loss is not finite"):
+        network.fit(data)
+    assert np.isfinite(network.predict(data)).all()
+
+    session = network_of(DenseLayer(4, (5,)), ReLUActivation(), DenseLayer(1))
+    stack, plan = session.stack, TrainingPlan(MeanSquaredError(), SGD())
+    batches = ArrayBatches(
+        data.X.astype(np.float32), data.y.astype(np.float32)[:, None], None, batch_size=20, seed=0, shuffle=False
+    )
+    one, two = (NumpyEngine().open(twin, plan_of(plan)) for twin in (stack, stack.astype("float32")))
+    with pytest.raises(DivergenceError):
+        one.train_batches(batches, 0, 0, np.full(3, 0.01), None)
+    two.train_batches(batches, 0, 0, np.full(2, 0.01), None)
+    assert isinstance(one, NumpySession)
+    assert isinstance(two, NumpySession)
+    np.testing.assert_array_equal(one.stack.vector.values, two.stack.vector.values)
+
+
+def plan_of(plan: TrainingPlan) -> TrainingPlan:
+    return TrainingPlan(plan.loss, plan.optimizer.fresh())
+
+
+def test_no_call_allocates_what_grows_with_the_data() -> None:
+    def peak(n_rows: int, batch_size: int) -> int:
+        session = session_of([ReLUActivation()], "softmax", 400, Adam(), "float32")
+        batches = batches_of(n_rows, 400, 3, batch_size, dtype="float32")
+        rates = np.full(4, 0.01)
+        session.train_batches(batches, 0, 0, rates, None)
+        gc.collect()
+        tracemalloc.start()
+        session.train_batches(batches, 0, 4, rates, None)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    small, large = peak(64 * 8, 64), peak(512 * 8, 512)
+    assert large < 20_000
+    assert large < small + 4_000

@@ -52,7 +52,9 @@ def session_of(
     hidden: list[Layer], head: str, n_features: int, optimizer: Optimizer, dtype: str = "float64", **plan: Any
 ) -> NumpySession:
     loss, n_outputs, last = HEADS[head]
-    stack = LayerStack([DenseLayer(9, (n_features,)), *hidden, DenseLayer(n_outputs), *(cls() for cls in last)], dtype=dtype, seed=1)
+    stack = LayerStack(
+        [DenseLayer(9, (n_features,)), *hidden, DenseLayer(n_outputs), *(cls() for cls in last)], dtype=dtype, seed=1
+    )
     session = NumpyEngine().open(stack, TrainingPlan(loss, optimizer, **plan))
     assert isinstance(session, NumpySession)
     return session
@@ -123,7 +125,8 @@ def hidden_twin(layers: list[Layer]) -> list[Layer]:
         Adam(beta1=0.8, beta2=0.95, epsilon=1e-6),
         AdamW(weight_decay=0.1),
         RMSprop(),
-        RMSprop(alpha=0.9, momentum=0.5, centered=True),
+        RMSprop(alpha=0.9, momentum=0.5),
+        RMSprop(alpha=0.9, centered=True),
     ],
     ids=repr,
 )

@@ -33,5 +33,5 @@ def compiled(function: Function) -> Function:
 
 def inlined(function: Function) -> Function:
     """Compile a part of a kernel that takes many arrays: to hand them over would cost a tenth of a microsecond."""
-    part: Function = numba.njit(forceinline=True, **_OPTIONS)(function)
+    part: Function = numba.njit(inline="always", **_OPTIONS)(function)
     return part

@@ -107,7 +107,7 @@ class Scratch(NamedTuple):
     entries: Array
 
 
-@inlined
+@compiled
 def _matrix(flat: Array, start: int, n_rows: int, n_columns: int) -> Array:
     """Return the part of a flat array that is this matrix."""
     return flat[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
@@ -156,7 +156,7 @@ def _backward_small(network: Network, index: int, a: Array, a_at: int, n_rows: i
                 errors[1 - here, i * n_in + k] = total
 
 
-@inlined
+@compiled
 def _multiply_mostly_zero(a: Array, weights: Array, biases: Array, out: Array, scratch: Scratch) -> None:
     """Write a W + b, with the rows of W that stand behind zeros left out."""
     columns, entries = scratch.entry_columns, scratch.entries
@@ -172,7 +172,7 @@ def _multiply_mostly_zero(a: Array, weights: Array, biases: Array, out: Array, s
         add_csr_row(entries, columns, 0, found, weights, row)
 
 
-@inlined
+@compiled
 def _multiply_sparse(rows: Rows, picked: IntArray, weights: Array, biases: Array, out: Array) -> None:
     """Write S W + b for some rows of a CSR matrix S."""
     data, indices, indptr = rows.data, rows.indices, rows.indptr
@@ -183,7 +183,7 @@ def _multiply_sparse(rows: Rows, picked: IntArray, weights: Array, biases: Array
         add_csr_row(data, indices, indptr[picked[i]], indptr[picked[i] + 1], weights, row)
 
 
-@inlined
+@compiled
 def _multiply_sparse_transposed(rows: Rows, picked: IntArray, error: Array, out: Array) -> None:
     """Write S^T e for some rows of a CSR matrix S."""
     data, indices, indptr = rows.data, rows.indices, rows.indptr
@@ -192,7 +192,7 @@ def _multiply_sparse_transposed(rows: Rows, picked: IntArray, error: Array, out:
         add_to_csr_rows(data, indices, indptr[picked[i]], indptr[picked[i] + 1], error[i], out)
 
 
-@inlined
+@compiled
 def _activate(kind: int, setting: float, z: Array, out: Array) -> None:
     if kind == _RELU:
         relu(z, out)
@@ -207,7 +207,7 @@ def _activate(kind: int, setting: float, z: Array, out: Array) -> None:
             out[i] = np.tanh(z[i])
 
 
-@inlined
+@compiled
 def _pull_back(kind: int, setting: float, z: Array, output: Array, error: Array, out: Array) -> None:
     if kind == _RELU:
         relu_gradient(z, output, error, out)
@@ -301,7 +301,7 @@ def _backward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) 
         here = 1 - here
 
 
-@inlined
+@compiled
 def _clip(gradients: Array, update: Update) -> None:
     total = 0.0
     for i in range(gradients.size):
@@ -372,7 +372,9 @@ def train_steps(
         if not math.isfinite(losses[step]):
             return step
         if record.shape[0] > 0:
-            record[step * batch_size : step * batch_size + n] = _matrix(network.outputs, start, n, width)
+            for i in range(n):
+                for j in range(width):
+                    record[step * batch_size + i, j] = network.outputs[start + i * width + j]
         _backward(network, rows, scratch, picked)
         _descend(network, update, rates[step])
     return rates.size

@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from chainrule.activations import PReLUActivation, ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
+from chainrule.activations import (
+    LeakyReLUActivation,
+    PReLUActivation,
+    ReLUActivation,
+    SigmoidActivation,
+    SoftmaxActivation,
+    TanhActivation,
+)
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.layers import (
     BatchNormalizationLayer,
@@ -23,6 +30,7 @@ from chainrule.layers import (
     FlattenLayer,
     GaussianNoiseLayer,
     InputScalingLayer,
+    Layer,
     LayerNormalizationLayer,
     StandardizationLayer,
 )
@@ -252,3 +260,55 @@ def test_mistakes_are_told_in_words(name: str) -> None:
     mistake, error, words = MISTAKES[name]
     with pytest.raises(error, match=words):
         mistake()
+
+
+# Few rows ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [DenseLayer(5, (4,))],
+        [DenseLayer(5, (4,)), ReLUActivation(), DenseLayer(3), SoftmaxActivation()],
+        [DenseLayer(40, (4,)), SigmoidActivation(), DenseLayer(2), TanhActivation()],
+        [DenseLayer(5, (4,)), LeakyReLUActivation(0.3), DenseLayer(3)],
+        [DenseLayer(5, (4,)), BatchNormalizationLayer(), ReLUActivation(), DenseLayer(3)],
+        [StandardizationLayer().adapt(np.arange(12.0).reshape(3, 4)), DenseLayer(3)],
+    ],
+    ids=str,
+)
+def test_few_rows_are_predicted_as_among_many(layers: list[Layer], dtype: str) -> None:
+    stack = LayerStack([copy.deepcopy(layer) for layer in layers], dtype=dtype, seed=0)
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(50, 4)) * (rng.random((50, 4)) < 0.6)).astype(dtype)
+    many = stack.predict(rows)
+    tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == "float32" else {"rtol": 1e-13, "atol": 1e-14}
+    for n_rows in (1, 3):
+        few = np.concatenate([stack.predict(rows[i : i + n_rows]) for i in range(0, 50, n_rows)])
+        np.testing.assert_allclose(few, many, **tolerance)
+    np.testing.assert_allclose(stack.predict(rows[:2], n_layers=1), stack.predict(rows, n_layers=1)[:2], **tolerance)
+
+
+def test_a_prediction_of_few_rows_follows_changes_of_the_network() -> None:
+    stack = LayerStack([DenseLayer(4, (3,)), LeakyReLUActivation(0.1), DenseLayer(2)], seed=0)
+    row = np.array([[1.0, -2.0, 3.0]], np.float32)
+    first = stack.predict(row)
+    assert not np.shares_memory(stack.predict(row), first)
+    leaky = stack.layers[1]
+    assert isinstance(leaky, LeakyReLUActivation)
+    leaky.negative_slope = 0.9
+    np.testing.assert_allclose(stack.predict(row), stack.forward(row), rtol=1e-6)
+    stack.layers[1] = ReLUActivation()
+    stack.layers[1].set_input_shape((4,))
+    np.testing.assert_allclose(stack.predict(row), stack.forward(row), rtol=1e-6)
+    stack.add(SigmoidActivation())
+    np.testing.assert_allclose(stack.predict(row), stack.forward(row), rtol=1e-6)
+    assert np.isnan(stack.predict(np.full((1, 3), np.nan))).all(), "a NaN is not left out"
+
+
+def test_without_layers_few_rows_come_back_as_a_copy() -> None:
+    stack = LayerStack([DenseLayer(4, (3,))], seed=0)
+    row = np.ones((1, 3), np.float32)
+    assert not np.shares_memory(stack.predict(row, n_layers=0), row)
+    np.testing.assert_array_equal(stack.predict(row, n_layers=0), row)

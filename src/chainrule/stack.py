@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.layer_table import FewRows
 from chainrule.layers.base import Layer
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
@@ -22,6 +23,7 @@ from chainrule.types import Array, Inputs, Seed, Shape, is_sparse
 
 __all__ = ["Head", "LayerStack", "check_inputs"]
 
+FEW_ROWS = 4  # so few are predicted without going back to Python between the layers
 ROWS_A_CHUNK = 2048  # inference goes through the layers in chunks of this many rows, which stay in the cache
 
 
@@ -73,6 +75,7 @@ class LayerStack:
         self.seed = resolve_seed(seed)
         self.layers: list[Layer] = []
         self.vector = ParameterVector((), self.dtype)
+        self._few: FewRows | None = None
         for layer in layers:
             self.add(layer)
 
@@ -152,6 +155,8 @@ class LayerStack:
         """Return the outputs for any number of rows, chunk by chunk; nothing in the stack is changed."""
         inputs = check_inputs(inputs, self.dtype, self.input_shape())
         n_rows = inputs.shape[0]
+        if n_rows <= FEW_ROWS and not is_sparse(inputs):
+            return self._predict_few(inputs, self.layers[:n_layers])
         if n_rows <= ROWS_A_CHUNK:
             outputs = self.forward(inputs, n_layers=n_layers)
             return outputs.copy() if outputs is inputs else outputs
@@ -160,6 +165,16 @@ class LayerStack:
         for start in range(0, n_rows, ROWS_A_CHUNK):
             rows = slice(start, min(start + ROWS_A_CHUNK, n_rows))
             outputs[rows] = self.forward(inputs[rows], n_layers=n_layers)
+        return outputs
+
+    def _predict_few(self, rows: Array, layers: list[Layer]) -> Array:
+        """Return the outputs of these layers for a few rows: in one call for those that a compiled loop knows."""
+        if self._few is None or self._few.layers != self.layers:
+            self._few = FewRows.of(self.layers, self.vector)
+        n_known = min(len(self._few.table), len(layers))
+        outputs = self._few.predict(self._few.table[:n_known], self.vector.values, rows) if n_known else rows.copy()
+        for layer in layers[n_known:]:
+            outputs = layer.forward_propagation(outputs)
         return outputs
 
     def split_head(self, loss: LossFunction) -> Head:
@@ -255,11 +270,11 @@ class LayerStack:
                 {block.name: block.view(vector.values) for block in own},
                 {block.name: block.view(vector.gradients) for block in own},
             )
-        self.vector = vector
+        self.vector, self._few = vector, None
 
     def __getstate__(self) -> dict[str, Any]:
         """The layers carry their own parameters; the vector is laid out again from them."""
-        return {name: value for name, value in self.__dict__.items() if name != "vector"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("vector", "_few")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

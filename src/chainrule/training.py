@@ -1,7 +1,7 @@
 """The one fit loop, for every engine.
 
     for each epoch:
-        for each mini-batch:  forward, loss, backward, update
+        for each mini-batch:  forward, loss, backward, update        (the engine may take many in one call)
         loss, metrics and validation into the history
         callbacks
 
@@ -31,9 +31,9 @@ from chainrule.types import Array
 
 __all__ = ["EpochRecord", "capture", "restore", "train"]
 
-# So many steps, or steps of so many multiplications (for each row and parameter one), are taken in one go.
-MOST_STEPS = 5000
-MULTIPLICATIONS = 2**31
+# How long callbacks that do not watch every batch may wait for a call, and how many rows may be trained on meanwhile.
+SECONDS_A_CALL = 0.05
+ROWS_A_CALL = 2**16
 
 
 class EpochRecord:
@@ -77,6 +77,7 @@ def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, rec
 
 def _train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, record: EpochRecord) -> None:
     callbacks = run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
+    pace = _Pace(callbacks, batches.batch_size)
     started: list[Callback] = []
     finite_weights = run.session.read_weights()
     try:
@@ -89,7 +90,7 @@ def _train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, re
                 for callback in callbacks:
                     callback.on_epoch_start(run)
             start = time.perf_counter()
-            if not _train_epoch(run, batches, record):
+            if not _train_epoch(run, batches, record, pace):
                 break
             _close_epoch(run, validation, record, time.perf_counter() - start)
             finite_weights = _copy_weights(run)
@@ -105,29 +106,41 @@ def _train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, re
                 last_words.callback(callback.on_fit_end, run)
 
 
-def _train_epoch(run: TrainingRun, batches: ArrayBatches, record: EpochRecord) -> bool:
+class _Pace:
+    """How many steps are taken until callbacks are asked; the results do not depend on it."""
+
+    def __init__(self, callbacks: Sequence[Callback], batch_size: int) -> None:
+        self.watchers = [c for c in callbacks if type(c).on_batch_end is not Callback.on_batch_end]
+        watches_all = any(callback.watches_every_batch for callback in self.watchers)
+        self.most = 1 if watches_all else max(1, ROWS_A_CALL // batch_size)
+        self.n_steps = min(self.most, 16)
+
+    def note(self, seconds: float) -> None:
+        """Take longer or shorter strides, after a call that took so long."""
+        if seconds < SECONDS_A_CALL / 4:
+            self.n_steps = min(self.most, 4 * self.n_steps)
+        elif seconds > 2 * SECONDS_A_CALL:
+            self.n_steps = max(1, self.n_steps // 2)
+
+
+def _train_epoch(run: TrainingRun, batches: ArrayBatches, record: EpochRecord, pace: _Pace) -> bool:
     """Train on the batches that are left of the epoch; return whether they were all done."""
-    watchers = [c for c in run.callbacks if type(c).on_batch_end is not Callback.on_batch_end]
-    most = 1 if any(c.watches_every_batch for c in watchers) else _steps_at_a_time(run, batches)
 
     def note(targets: Array, weights: Array | None, outputs: Array) -> None:
         record.add(targets, weights, run.plan.loss.point_predictions(outputs))
 
     while run.batch < run.n_batches:
-        rates = _learning_rates(run, min(most, run.n_batches - run.batch))
+        start = time.perf_counter()
+        rates = _learning_rates(run, min(pace.n_steps, run.n_batches - run.batch))
         run.learning_rate = float(rates[-1])
         run.session.train_batches(batches, run.epoch, run.batch, rates, note if run.metrics else None)
         run.batch += len(rates)
-        for callback in watchers:
+        pace.note(time.perf_counter() - start)
+        for callback in pace.watchers:
             callback.on_batch_end(run)
         if run.stop_reason is not None and run.is_interrupted:
             return False
     return True
-
-
-def _steps_at_a_time(run: TrainingRun, batches: ArrayBatches) -> int:
-    """Return how many steps may pass until callbacks are asked: about a twentieth of a second's."""
-    return max(1, min(MOST_STEPS, MULTIPLICATIONS // (batches.batch_size * max(1, run.stack.vector.size))))
 
 
 def _learning_rates(run: TrainingRun, n_steps: int) -> Array:
@@ -136,7 +149,8 @@ def _learning_rates(run: TrainingRun, n_steps: int) -> Array:
     if run.schedule is None:
         return np.full(n_steps, rate)
     start = run.epoch - run.first_epoch
-    return np.array([rate * run.schedule(start + (run.batch + i) / run.n_batches) for i in range(n_steps)])
+    factors = [run.schedule(start + (run.batch + i) / run.n_batches) for i in range(n_steps)]
+    return rate * np.array(factors, np.float64)
 
 
 @np.errstate(all="ignore")  # what is not finite is reported as such, not by warnings

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,11 @@ from chainrule.data.batches import ArrayBatches
 from chainrule.engines import NumpyEngine, TrainingPlan
 from chainrule.engines.numpy_engine import NumpySession
 from chainrule.engines.step_program import StepProgram
-from chainrule.errors import DivergenceError
+from chainrule.errors import DivergenceError, InvalidInputError
+from chainrule.files.checkpoint import Checkpoint
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Huber, LossFunction, MeanSquaredError
+from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
 from chainrule.penalties import L1, L1L2, L2
 from chainrule.stack import LayerStack
@@ -220,6 +223,71 @@ def test_augmented_rows_and_wide_tanh_are_trained_by_the_layers() -> None:
     assert program_of(ReLUActivation(), noisy) is None
 
 
+class LoudError(MeanSquaredError):  # type: ignore[misc]
+    """A user's own idea of a loss."""
+
+    def evaluate(self, y_true: Any, y_pred: Any, row_weights: Any, derivative: Any) -> float:
+        value = super().evaluate(y_true, y_pred, row_weights, derivative)
+        derivative *= 100
+        return 100 * value
+
+
+class TimidAdam(Adam):  # type: ignore[misc]
+    def step(self, weights: Any, gradient: Any, learning_rate: float) -> None:
+        assert type(learning_rate) is float, "a NumPy number would make float64 of float32 arithmetic"
+        super().step(weights, gradient, 0.0)
+
+
+def test_subclasses_are_asked_themselves() -> None:
+    batches = batches_of(20, 6, 2, 5, dtype="float32")
+
+    def trained(loss: LossFunction, optimizer: Optimizer) -> tuple[NumpySession, Any]:
+        session = NumpyEngine().open(LayerStack([DenseLayer(2, (6,))], seed=0), TrainingPlan(loss, optimizer))
+        assert isinstance(session, NumpySession)
+        before = session.stack.vector.values.copy()
+        session.train_batches(batches, 0, 0, np.full(4, 0.01), None)
+        return session, session.stack.vector.values - before
+
+    plain, loud = trained(MeanSquaredError(), SGD())[0], trained(LoudError(), SGD())[0]
+    assert loud.gradient_norm() > 10 * plain.gradient_norm()
+    assert not trained(MeanSquaredError(), TimidAdam())[1].any()
+
+
+@pytest.mark.parametrize("width", [5, 7])
+@pytest.mark.parametrize("csr", [False, True])
+def test_rows_of_another_width_are_refused(width: int, csr: bool) -> None:
+    session = session_of([ReLUActivation()], "softmax", 6, Adam())
+    with pytest.raises(InvalidInputError, match=r"expects rows of shape \(6,\)"):
+        session.train_batches(batches_of(20, width, 3, 5, csr=csr), 0, 0, np.full(4, 0.01), None)
+
+
+def test_the_width_of_sparse_rows_costs_no_memory() -> None:
+    X = sparse.csr_array(([1.0] * 50, (range(50), range(50))), shape=(50, 2**22), dtype=np.float32)
+    batches = ArrayBatches(X, np.ones((50, 1), np.float32), None, batch_size=50, seed=0)
+    stack = LayerStack([DenseLayer(1, (2**22,))], seed=0)
+    session = NumpyEngine().open(stack, TrainingPlan(MeanSquaredError(), SGD()))
+    tracemalloc.start()
+    session.train_batches(batches, 0, 0, np.full(1, 0.01), None)
+    assert tracemalloc.get_traced_memory()[1] < 4 * 50 * 2**22 / 10
+    tracemalloc.stop()
+
+
+def test_what_is_changed_between_epochs_counts() -> None:
+    batches = batches_of(90, 6, 3, 20)
+    fast, slow = (session_of([LeakyReLUActivation(0.1)], "softmax", 6, SGD(momentum=0.5)) for _ in range(2))
+    for epoch in range(3):
+        fast.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.05), None)
+        for batch in batches.epoch(epoch):
+            slow.train_batch(batch, 0.05)
+        assert_same(fast, slow)
+        for session in (fast, slow):
+            optimizer, leaky = session.plan.optimizer, session.stack.layers[1]
+            assert isinstance(optimizer, SGD)
+            assert isinstance(leaky, LeakyReLUActivation)
+            optimizer.momentum, leaky.negative_slope = 0.9, 0.3
+            optimizer.state["retained_gradient"] = np.ones_like(session.stack.vector.values)
+
+
 # The same bits --------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +319,32 @@ def test_the_bits_do_not_depend_on_who_watches(layers: list[Layer]) -> None:
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize("csr", [False, True])
+def test_a_run_taken_up_in_the_middle_of_an_epoch_gives_the_same_bits(csr: bool, tmp_path: Path) -> None:
+    data = class_rows(150, 20)
+    X = sparse.csr_array(np.where(data.X > 1, data.X, 0)) if csr else data.X
+
+    class Interrupt(Callback):
+        order = 10
+
+        def on_batch_end(self, run: TrainingRun) -> None:
+            if run.epoch == 1 and run.batch == 4:
+                run.interrupt("enough")
+
+    def fresh() -> NeuralNetwork:
+        return network_of(
+            DenseLayer(16, (20,)), ReLUActivation(), DenseLayer(3), SoftmaxActivation(), loss="cross_entropy",
+            metric="accuracy", epochs=3, batch_size=16, optimizer="adam", schedule="cosine", learning_rate=0.01,
+        )  # fmt: skip
+
+    whole = fresh().fit(X, data.y)
+    path = tmp_path / "run.safetensors"
+    fresh().fit(X, data.y, callbacks=[Interrupt(), Checkpoint(path)])
+    resumed = NeuralNetwork.resume(path, X, data.y)
+    assert bits_of(resumed) == bits_of(whole)
+    assert history_without_seconds(resumed) == history_without_seconds(whole)
+
+
 @pytest.mark.parametrize("n_threads", ["1", "2"])
 def test_the_bits_do_not_depend_on_the_threads_of_the_machine(n_threads: str, tmp_path: Any) -> None:
     code = """
@@ -275,6 +369,15 @@ print(digest.hexdigest())
     reference = {**environment, **dict.fromkeys(variables, "1")}
     again = subprocess.run([sys.executable, "-c", code], env=reference, capture_output=True, text=True, check=True)
     assert done.stdout == again.stdout
+
+
+def test_machine_code_is_made_again_when_any_kernel_file_changes() -> None:
+    from chainrule.kernels.numba_kernels import compile, steps
+
+    kernel: Any = steps.train_steps
+    assert [cell.cell_contents for cell in kernel.py_func.__closure__] == [compile._CHECKSUM]
+    named = {path.name for path in compile._SOURCES}
+    assert {"steps.py", "chain.py", "updates.py", "classification.py", "codes.py"} <= named
 
 
 # What it leaves behind ------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class TrainingRun:
     Attributes
     ----------
     epoch, batch
-        Epochs completed since the network was made, and batches completed in the epoch under way.
+        Epochs completed since the network was made, and batches completed in the epoch under way, as of the last call.
     first_epoch, last_epoch
         The values of ``epoch`` at which this fit began and will end; a schedule counts from ``first_epoch``.
     n_batches
@@ -105,9 +105,9 @@ class Callback:
     that a resumed run decides the same. ``order`` says who is called first among callbacks of one fit: lower before
     higher. ``steers`` says that the callback changes the course of training, so that no run is resumed without it.
 
-    Small networks are trained many batches at a time. A callback with :meth:`on_batch_end` gets a call for each of them
-    unless it sets ``watches_every_batch`` to False: then it is called some twenty times a second, as is enough for a
-    progress bar, and training is faster. Its results are the same bits either way.
+    Networks are trained many batches at a time. A callback with :meth:`on_batch_end` gets a call for each of them
+    unless it sets ``watches_every_batch`` to False: then it is called some ten to eighty times a second, as is enough
+    for a progress bar, and small networks train faster. If it only watches, the results are the same bits either way.
     """
 
     order: ClassVar[int] = 0

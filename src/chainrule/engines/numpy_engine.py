@@ -53,6 +53,7 @@ class NumpySession:
         self._error = self._row_weights = self._outputs
         self._gradient_norm: float | None = None  # where the gradient has been changed since
         self._program: StepProgram | None = None
+        self._program_for: ArrayBatches | None = None
 
     @_QUIET
     def train_batch(self, batch: Batch, learning_rate: float) -> None:
@@ -83,12 +84,14 @@ class NumpySession:
         self, batches: ArrayBatches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:
         """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
-        if self._program is None or not self._program.fits(self.plan, batches):
-            self._program = StepProgram.compile(self.stack, self.head, self.plan, batches)
+        parts = (self.stack, self.head, self.plan, batches)
+        if self._program_for is not batches or not (self._program is None or self._program.is_for(*parts)):
+            self._program, self._program_for = StepProgram.compile(*parts), batches
         if self._program is not None:
             self._run_program(self._program, batches, epoch, first_batch, rates, record)
             return
-        for place, rate in enumerate(rates, start=first_batch):
+        # Python numbers: NumPy's would turn the arithmetic of a float32 network into that of float64.
+        for place, rate in enumerate(rates.tolist(), start=first_batch):
             batch = batches.batch(epoch, place)
             self.train_batch(batch, rate)
             if record is not None:
@@ -113,7 +116,7 @@ class NumpySession:
         self._outputs, self._gradient_norm = program.last_outputs, program.gradient_norm
         if not math.isfinite(losses[-1]):
             place = len(losses) - 1
-            raise self._divergence(batches.batch(epoch, first_batch + place), rates[place])
+            raise self._divergence(batches.batch(epoch, first_batch + place), float(rates[place]))
         parts = losses * size
         parts[-1] = losses[-1] * (len(rows) - (len(losses) - 1) * size)
         # One after another, as if every batch were added by itself: however many are taken at a time, the bits agree.

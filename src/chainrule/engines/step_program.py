@@ -7,21 +7,27 @@ network, the plan and the data alone, never on who watches: a run gives the same
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from chainrule import kernels
-from chainrule.activations import (
-    LeakyReLUActivation,
-    LinearActivation,
-    ReLUActivation,
-    SigmoidActivation,
-    TanhActivation,
-)
+from chainrule.activations import TanhActivation
 from chainrule.data.batches import ArrayBatches
 from chainrule.engines.base import TrainingPlan
-from chainrule.layers import DenseLayer, Layer
+from chainrule.kernels.codes import (
+    ADAM,
+    ADAMW,
+    MOMENTUM_DESCENT,
+    N_IN,
+    N_OUT,
+    OUTPUT_AT,
+    RMSPROP,
+    SIGMOID_BINARY_CROSS_ENTROPY,
+    SOFTMAX_CROSS_ENTROPY,
+    SQUARED_ERROR,
+)
+from chainrule.layer_table import tabulate_layers
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, LossFunction, MeanSquaredError
 from chainrule.optimizer import SGD, Adam, AdamW, Optimizer, RMSprop
 from chainrule.penalties import L1, L1L2, L2, Penalty
@@ -29,14 +35,6 @@ from chainrule.stack import Head, LayerStack
 from chainrule.types import Array, Inputs, IntArray, is_sparse
 
 __all__ = ["StepProgram"]
-
-ACTIVATIONS: dict[type[Layer], str] = {
-    LinearActivation: "identity",
-    ReLUActivation: "relu",
-    LeakyReLUActivation: "leaky_relu",
-    SigmoidActivation: "sigmoid",
-    TanhActivation: "tanh",
-}
 
 # Where BLAS computes for so long that the calls from Python no longer count, NumPy's own is the faster one.
 MOST_MULTIPLICATIONS = 2**27
@@ -50,50 +48,48 @@ ROWS_LOOKED_AT = 256
 class StepProgram:
     """One network, one plan and one set of rows, as the tables that the compiled loop reads."""
 
-    def __init__(self, stack: LayerStack, head: Head, plan: TrainingPlan, batches: ArrayBatches) -> None:
+    def __init__(self, stack: LayerStack, head: Head, plan: TrainingPlan, batches: ArrayBatches, parts: _Parts) -> None:
         from chainrule.kernels.numba_kernels import steps
 
         self._take_steps = steps.train_steps
-        self._layers, self._batches = stack.layers[: head.n_body_layers], batches
-        self._optimizer_state = plan.optimizer.state
-        table, self._outputs_at, n_outputs = _layout(stack, head, batches.batch_size)
-        widest = int(table[:, 1:3].max())
+        self._layers, self._batches, self._parts = stack.layers[: head.n_body_layers], batches, parts
+        self._values = stack.vector.values
         dtype, n_rows = stack.dtype, batches.batch_size
+        table = tabulate_layers(self._layers, stack.vector.blocks, n_rows)
+        n_features, widest = int(table[0, N_IN]), int(table[:, N_OUT].max())
         self._network = steps.Network(
             layers=table,
-            settings=np.array([getattr(layer, "negative_slope", 0.0) for layer in self._layers]),
+            settings=np.array(parts.layer_settings),
             values=stack.vector.values,
             gradients=stack.vector.gradients,
-            outputs=np.zeros(n_outputs, dtype),
+            outputs=np.zeros(n_rows * int(table[:, N_OUT].sum()), dtype),
             errors=np.zeros((2, n_rows * widest), dtype),
-            loss=steps.LOSSES[str(_loss_kernel(plan.loss, head))],
+            loss=parts.loss,
         )
         self._rows = steps.Rows(
             *_as_arrays(batches.inputs, dtype),
             mostly_zero=_is_mostly_zero(batches.inputs, self._layers[0].output_shape()[0]),
-            targets=batches.targets,
-            weights=np.zeros(0, dtype) if batches.weights is None else batches.weights,
+            targets=_as_read_only(batches.targets),
+            weights=_as_read_only(np.zeros(0, dtype) if batches.weights is None else batches.weights),
         )
         self._scratch = steps.Scratch(
-            inputs=np.zeros(0 if is_sparse(batches.inputs) else n_rows * table[0, 1], dtype),
+            inputs=np.zeros(0 if is_sparse(batches.inputs) else n_rows * n_features, dtype),
             targets=np.zeros((n_rows, batches.targets.shape[1]), dtype),
             row_weights=np.zeros(n_rows, dtype),
-            entry_columns=np.zeros(table[0, 1] + 1, np.int64),
-            entries=np.zeros(table[0, 1] + 1, dtype),
+            entry_columns=np.zeros(n_features, np.int64),
+            entries=np.zeros(n_features, dtype),
         )
-        rule, settings, state = _rule(plan.optimizer)
-        l1, l2 = _rates(plan.penalty)
-        state += [np.zeros(0, dtype)] * (3 - len(state))
+        states = parts.states + [np.zeros(0, dtype)] * (3 - len(parts.states))
         self._update = steps.Update(
-            rule=steps.UPDATES[rule],
-            settings=np.array(settings),
-            first_state=state[0],
-            second_state=state[1],
-            third_state=state[2],
+            rule=parts.rule,
+            settings=np.array(parts.rule_settings),
+            first_state=states[0],
+            second_state=states[1],
+            third_state=states[2],
             n_steps=plan.optimizer.state.get("steps", np.zeros(1, np.int64)),
             n_penalized=stack.vector.n_penalized,
-            l1=l1,
-            l2=l2,
+            l1=parts.l1,
+            l2=parts.l2,
             clip_norm=float(plan.clip_norm or 0),
             max_norm=float(plan.max_norm or 0),
             gradient_norm=np.zeros(1),
@@ -102,11 +98,21 @@ class StepProgram:
     @classmethod
     def compile(cls, stack: LayerStack, head: Head, plan: TrainingPlan, batches: ArrayBatches) -> Self | None:
         """Return the program, or None where the steps have to be taken layer by layer."""
-        return cls(stack, head, plan, batches) if _is_known(stack, head, plan, batches) else None
+        if not _is_for_the_loop(stack, head, batches):
+            return None
+        parts = _Parts.of(stack, head, plan)
+        return None if parts is None else cls(stack, head, plan, batches, parts)
 
-    def fits(self, plan: TrainingPlan, batches: ArrayBatches) -> bool:
-        """Whether these are still the rows and the optimizer's arrays that the program was made for."""
-        return self._batches is batches and self._optimizer_state is plan.optimizer.state
+    def is_for(self, stack: LayerStack, head: Head, plan: TrainingPlan, batches: ArrayBatches) -> bool:
+        """Whether rows, arrays and settings are still those that the program was made for."""
+        parts = _Parts.of(stack, head, plan)
+        return (
+            parts is not None
+            and self._batches is batches
+            and self._values is stack.vector.values
+            and self._parts.numbers == parts.numbers
+            and all(mine is other for mine, other in zip(self._parts.states, parts.states, strict=True))
+        )
 
     def run(self, order: IntArray, rates: Array, record: Array) -> Array:
         """Take a step at each rate, on these rows in their order, and return the mean loss of each before its update.
@@ -137,64 +143,74 @@ class StepProgram:
 
     def _show(self, rows: IntArray) -> None:
         """Let the layers show the last batch as their input and output, as they do when trained one by one."""
-        width = self._network.layers[0, 1]
-        inputs = self._scratch.inputs[: len(rows) * width].reshape(-1, width)
+        table, outputs = self._network.layers, self._network.outputs
         if is_sparse(self._batches.inputs):
             inputs = self._batches.inputs[rows]
-        for layer, start in zip(self._layers, self._outputs_at, strict=True):
-            width = layer.output_shape()[0]
+        else:
+            inputs = self._scratch.inputs[: len(rows) * table[0, N_IN]].reshape(len(rows), -1)
+        for layer, row in zip(self._layers, table, strict=True):
+            width, start = row[N_OUT], row[OUTPUT_AT]
             layer.input = inputs
-            inputs = layer.output = self._network.outputs[start : start + len(rows) * width].reshape(-1, width)
+            inputs = layer.output = outputs[start : start + len(rows) * width].reshape(-1, width)
 
 
-def _is_known(stack: LayerStack, head: Head, plan: TrainingPlan, batches: ArrayBatches) -> bool:
-    """Whether the compiled loop can take these steps, and is the faster way."""
-    if kernels.active_set() != "numba" or batches.augmentation is not None:
-        return False
+def _is_for_the_loop(stack: LayerStack, head: Head, batches: ArrayBatches) -> bool:
+    """Whether the compiled loop knows the layers and the rows, and is the faster way."""
     layers = stack.layers[: head.n_body_layers]
-    if not layers or type(layers[0]) is not DenseLayer:
+    if kernels.active_set() != "numba" or batches.augmentation is not None or not layers:
         return False
-    if any(type(layer) is not DenseLayer and type(layer) not in ACTIVATIONS for layer in layers):
+    if len(tabulate_layers(layers, stack.vector.blocks, 1)) < len(layers):
+        return False
+    # The loop checks no bounds; the layers say what is wrong with such rows.
+    if batches.inputs.shape[1:] != layers[0].input_shape() or batches.targets.shape[1:] != layers[-1].output_shape():
         return False
     multiplications = 3 * batches.batch_size * stack.vector.n_penalized
     n_tanh = sum(batches.batch_size * layer.output_shape()[0] for layer in layers if type(layer) is TanhActivation)
-    return (
-        (multiplications <= MOST_MULTIPLICATIONS or is_sparse(batches.inputs))
-        and n_tanh <= MOST_TANH
-        and _loss_kernel(plan.loss, head) is not None
-        and type(plan.optimizer) in (SGD, Adam, AdamW, RMSprop)
-        and type(plan.penalty) in (type(None), L1, L2, L1L2)
-    )
+    return n_tanh <= MOST_TANH and (multiplications <= MOST_MULTIPLICATIONS or is_sparse(batches.inputs))
 
 
-def _layout(stack: LayerStack, head: Head, n_rows: int) -> tuple[IntArray, list[int], int]:
-    """Return a row of the table for each layer, where each layer's output begins, and the size of all outputs."""
-    starts = {(block.layer, block.name): block.start for block in stack.vector.blocks}
-    table, outputs_at, size = [], [], 0
-    for index, layer in enumerate(stack.layers[: head.n_body_layers]):
-        n_in, n_out = layer.input_shape()[0], layer.output_shape()[0]
-        kind = _kind(layer)
-        table.append((kind, n_in, n_out, starts.get((index, "weights"), 0), starts.get((index, "biases"), 0), size))
-        outputs_at.append(size)
-        size += n_rows * n_out
-    return np.array(table, np.int64), outputs_at, size
+class _Parts(NamedTuple):
+    """Loss, optimizer and penalty as the loop knows them: by their very types, for a subclass may differ."""
+
+    loss: int
+    rule: int
+    rule_settings: list[float]
+    states: list[Array]
+    l1: float
+    l2: float
+    layer_settings: list[float]
+
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """All but the arrays."""
+        return (*self[:3], *self[4:])
+
+    @classmethod
+    def of(cls, stack: LayerStack, head: Head, plan: TrainingPlan) -> _Parts | None:
+        """Return the parts of a plan; None where the loop does not know one of them."""
+        loss, rule, rates = _loss_code(plan.loss, head), _rule(plan.optimizer), _rates(plan.penalty)
+        if loss is None or rule is None or rates is None:
+            return None
+        slopes = (getattr(layer, "negative_slope", 0.0) for layer in stack.layers[: head.n_body_layers])
+        return cls(loss, *rule, *rates, [float(slope) for slope in slopes])
 
 
-def _kind(layer: Layer) -> int:
-    from chainrule.kernels.numba_kernels import steps
-
-    return steps.DENSE if type(layer) is DenseLayer else steps.ACTIVATIONS[ACTIVATIONS[type(layer)]]
+def _as_read_only(array: Array) -> Array:
+    """Return a contiguous view that cannot be written to: the loop is compiled anew for each kind of array."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def _as_arrays(inputs: Inputs, dtype: np.dtype[Any]) -> tuple[Array, Array, IntArray, IntArray]:
     """Return the inputs as the loop takes them: dense rows, and the arrays of a CSR matrix; one of the two is empty."""
-    if not is_sparse(inputs):
-        none = np.zeros(0, np.int32)
-        return inputs, np.zeros(0, dtype), none, none
-    # Always 32 bits where these suffice: for each combination of types the loop would be compiled once more.
-    index = np.int32 if inputs.nnz < 2**31 else np.int64
-    indices, indptr = inputs.indices.astype(index, copy=False), inputs.indptr.astype(index, copy=False)
-    return np.zeros((0, inputs.shape[1]), dtype), inputs.data, indices, indptr
+    arrays = [inputs, np.zeros(0, dtype), np.zeros(0, np.int32), np.zeros(0, np.int32)]
+    if is_sparse(inputs):
+        index = np.int32 if inputs.nnz < 2**31 else np.int64
+        parts = (part.astype(index, copy=False) for part in (inputs.indices, inputs.indptr))
+        arrays = [np.zeros((0, inputs.shape[1]), dtype), inputs.data, *parts]
+    dense, data, indices, indptr = (_as_read_only(array) for array in arrays)
+    return dense, data, indices, indptr
 
 
 def _is_mostly_zero(inputs: Inputs, n_units: int) -> bool:
@@ -205,41 +221,47 @@ def _is_mostly_zero(inputs: Inputs, n_units: int) -> bool:
     return bool(np.count_nonzero(some) < DENSITY * some.size)
 
 
-def _loss_kernel(loss: LossFunction, head: Head) -> str | None:
-    """Return the name of the kernel of a loss, or None where the loop does not know it."""
-    if isinstance(loss, MeanSquaredError):
-        return loss.kernel
-    if head.activation is not None and isinstance(loss, BinaryCrossEntropy | CategoricalCrossEntropy):
-        return loss.logits_kernel
+def _loss_code(loss: LossFunction, head: Head) -> int | None:
+    """Return the number of a loss, or None where the loop does not know it."""
+    if type(loss) is MeanSquaredError:
+        return SQUARED_ERROR
+    fused: dict[type[LossFunction], int] = {
+        BinaryCrossEntropy: SIGMOID_BINARY_CROSS_ENTROPY,
+        CategoricalCrossEntropy: SOFTMAX_CROSS_ENTROPY,
+    }
+    return None if head.activation is None else fused.get(type(loss))
+
+
+def _rule(optimizer: Optimizer) -> tuple[int, list[float], list[Array]] | None:
+    """Return the number of the optimizer's kernel, and the settings and the state arrays that it takes."""
+    known = type(optimizer) in (SGD, Adam, AdamW, RMSprop)
+    state = optimizer.state
+    match optimizer:
+        case Adam() if known:
+            settings = [optimizer.beta1, optimizer.beta2, optimizer.epsilon]
+            return ADAM, settings, [state["mean"], state["square"]]
+        case AdamW() if known:
+            settings = [optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.weight_decay]
+            return ADAMW, settings, [state["mean"], state["square"]]
+        case RMSprop() if known:
+            settings = [optimizer.alpha, optimizer.epsilon, optimizer.momentum, float(optimizer.centered)]
+            return RMSPROP, settings, [state["square"], state["mean"], state["retained"]]
+        case SGD() if known:
+            settings = [optimizer.momentum, float(optimizer.nesterov)]
+            return MOMENTUM_DESCENT, settings, [state["retained_gradient"]]
     return None
 
 
-def _rule(optimizer: Optimizer) -> tuple[str, list[float], list[Array]]:
-    """Return the name of the optimizer's kernel, the settings and the state arrays that it takes."""
-    state = optimizer.state
-    match optimizer:
-        case Adam():
-            return "adam", [optimizer.beta1, optimizer.beta2, optimizer.epsilon], [state["mean"], state["square"]]
-        case AdamW():
-            settings = [optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.weight_decay]
-            return "adamw", settings, [state["mean"], state["square"]]
-        case RMSprop():
-            settings = [optimizer.alpha, optimizer.epsilon, optimizer.momentum, float(optimizer.centered)]
-            return "rmsprop", settings, [state["square"], state["mean"], state["retained"]]
-        case SGD():
-            return "momentum_descent", [optimizer.momentum, float(optimizer.nesterov)], [state["retained_gradient"]]
-        case _:
-            raise AssertionError(f"{type(optimizer).__name__} is none of the compiled loop's")
-
-
-def _rates(penalty: Penalty | None) -> tuple[float, float]:
-    """Return the rates of the L1 and the L2 penalty."""
+def _rates(penalty: Penalty | None) -> tuple[float, float] | None:
+    """Return the rates of the L1 and the L2 penalty; None for another penalty than these."""
+    known = type(penalty) in (L1, L2, L1L2)
     match penalty:
-        case L1L2():
-            return float(penalty.l1), float(penalty.l2)
-        case L1():
-            return float(penalty.rate), 0.0
-        case L2():
-            return 0.0, float(penalty.rate)
-        case _:
+        case None:
             return 0.0, 0.0
+        case L1L2() if known:
+            return float(penalty.l1), float(penalty.l2)
+        case L1() if known:
+            return float(penalty.rate), 0.0
+        case L2() if known:
+            return 0.0, float(penalty.rate)
+    return None

@@ -2,12 +2,18 @@
 
 ``error_model="numpy"`` removes the check for division by zero that stops vectorisation. The ``fastmath`` flags allow
 reordering sums and fusing multiply-add, but keep NaN and infinity honest, so that divergence is still detected.
-``cache=True`` keeps the machine code on disk: only the first fit ever waits for the compiler.
+``cache=True`` keeps the machine code on disk: only the first fit on a machine ever waits for the compiler.
+
+Numba's cache looks at the file of a function alone, but the machine code of one holds that of others. So every kernel
+carries a checksum of all kernel files as a closure variable, which is a part of the cache's key.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from pathlib import Path
+from types import CellType, FunctionType
 from typing import Any, TypeVar
 
 import numba
@@ -25,13 +31,25 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+_SOURCES = sorted(Path(__file__).parents[1].rglob("*.py"))
+_CHECKSUM = zlib.crc32(b"".join(path.read_bytes() for path in _SOURCES))
+
+
 def compiled(function: Function) -> Function:
     """Compile a kernel, when it is first called."""
-    kernel: Function = numba.njit(**_OPTIONS)(function)
+    kernel: Function = numba.njit(**_OPTIONS)(_stamped(function))
     return kernel
 
 
 def inlined(function: Function) -> Function:
     """Compile a part of a kernel that takes many arrays: to hand them over would cost a tenth of a microsecond."""
-    part: Function = numba.njit(inline="always", **_OPTIONS)(function)
+    part: Function = numba.njit(inline="always", **_OPTIONS)(_stamped(function))
     return part
+
+
+def _stamped(function: Any) -> FunctionType:
+    """Return the function with the checksum in its closure."""
+    code = function.__code__.replace(co_freevars=("checksum",))
+    stamped = FunctionType(code, function.__globals__, function.__name__, None, (CellType(_CHECKSUM),))
+    stamped.__doc__, stamped.__annotations__ = function.__doc__, function.__annotations__
+    return stamped

@@ -1,0 +1,313 @@
+"""A chain of dense layers and elementwise activations, forward and backward in one piece of compiled code.
+
+The layers' own code takes a training step through some thirty calls from Python, which is most of the time of a small
+network. Here the same arithmetic is done, with the same kernels, from a table that says what stands where
+(``chainrule/layer_table.py`` writes it; ``kernels/codes.py`` names its columns and numbers).
+
+Matrices lie one after another in flat arrays; :func:`matrix` makes a view of one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from chainrule.kernels.codes import (
+    BIASES_AT,
+    DENSE,
+    IDENTITY,
+    KIND,
+    LEAKY_RELU,
+    N_IN,
+    N_OUT,
+    OUTPUT_AT,
+    RELU,
+    SIGMOID,
+    WEIGHTS_AT,
+)
+from chainrule.kernels.numba_kernels.activations import (
+    identity,
+    identity_gradient,
+    leaky_relu,
+    leaky_relu_gradient,
+    relu,
+    relu_gradient,
+    sigmoid,
+    sigmoid_gradient,
+    tanh_gradient,
+)
+from chainrule.kernels.numba_kernels.compile import compiled, inlined
+from chainrule.kernels.numba_kernels.linear import add_bias, add_csr_row, add_to_csr_rows, sum_rows
+from chainrule.types import Array, IntArray
+
+__all__ = ["Network", "Rows", "Scratch", "backward", "forward", "gather", "matrix", "predict_rows"]
+
+SMALL = 512  # a product of fewer multiplications is done before BLAS has begun
+
+
+class Rows(NamedTuple):
+    """The training set: ``dense`` (rows, features), or, where that has no rows, a CSR matrix; targets and weights."""
+
+    dense: Array
+    data: Array
+    indices: IntArray
+    indptr: IntArray
+    mostly_zero: bool  # whether so much of ``dense`` is 0 that its products are faster entry by entry
+    targets: Array
+    weights: Array  # one number a row, or none at all where all are 1
+
+
+class Network(NamedTuple):
+    """The chain of layers and what training it takes."""
+
+    layers: IntArray  # the table
+    settings: Array  # the number that an activation takes, such as a slope
+    values: Array
+    gradients: Array
+    outputs: Array
+    errors: Array  # two rows, each with room for the error of any layer
+    loss: int
+
+
+class Scratch(NamedTuple):
+    """Room for what a step works out on its way."""
+
+    inputs: Array  # flat
+    targets: Array
+    row_weights: Array
+    entry_columns: IntArray  # the entries of one row that are not 0
+    entries: Array
+
+
+@compiled
+def matrix(flat: Array, start: int, n_rows: int, n_columns: int) -> Array:
+    """Return the part of a flat array that is this matrix."""
+    return flat[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
+
+
+# Small layers are worked out on the flat arrays themselves: to make a view costs more than the products.
+
+
+@inlined
+def _forward_small(network: Network, index: int, a: Array, a_at: int, n_rows: int) -> None:
+    """Write z = a W + b."""
+    n_in, n_out, w_at = network.layers[index, N_IN], network.layers[index, N_OUT], network.layers[index, WEIGHTS_AT]
+    b_at, z_at = network.layers[index, BIASES_AT], network.layers[index, OUTPUT_AT]
+    values, z = network.values, network.outputs
+    for i in range(n_rows):
+        for j in range(n_out):
+            total = values[b_at + j]
+            for k in range(n_in):
+                total += a[a_at + i * n_in + k] * values[w_at + k * n_out + j]
+            z[z_at + i * n_out + j] = total
+
+
+@inlined
+def _backward_small(network: Network, index: int, a: Array, a_at: int, n_rows: int, here: int) -> None:
+    """Write dL/dW = a^T e, dL/db = the sums of e over the rows, and, but for the first layer, dL/da = e W^T."""
+    n_in, n_out = network.layers[index, N_IN], network.layers[index, N_OUT]
+    w_at, b_at = network.layers[index, WEIGHTS_AT], network.layers[index, BIASES_AT]
+    values, gradients, errors = network.values, network.gradients, network.errors
+    zero = gradients.dtype.type(0)
+    for j in range(n_in * n_out):
+        gradients[w_at + j] = zero
+    for j in range(n_out):
+        gradients[b_at + j] = zero
+    for i in range(n_rows):
+        for j in range(n_out):
+            e = errors[here, i * n_out + j]
+            gradients[b_at + j] += e
+            for k in range(n_in):
+                gradients[w_at + k * n_out + j] += a[a_at + i * n_in + k] * e
+    if index > 0:
+        for i in range(n_rows):
+            for k in range(n_in):
+                total = zero
+                for j in range(n_out):
+                    total += errors[here, i * n_out + j] * values[w_at + k * n_out + j]
+                errors[1 - here, i * n_in + k] = total
+
+
+@compiled
+def _find_entries(row: Array, columns: IntArray, entries: Array) -> int:
+    """Write the numbers of a row that are not 0, and where they stand; return how many there are."""
+    found = 0
+    for j in range(row.size):
+        # Every number is written, and the place moves on only behind one that counts: no branch to mispredict.
+        columns[found] = j
+        entries[found] = row[j]
+        found += int(row[j] != 0)
+    return found
+
+
+@compiled
+def _multiply_mostly_zero(
+    a: Array, weights: Array, biases: Array, out: Array, columns: IntArray, entries: Array
+) -> None:
+    """Write a W + b, with the rows of W that stand behind zeros left out."""
+    for i in range(a.shape[0]):
+        found, row = _find_entries(a[i], columns, entries), out[i]
+        for j in range(row.size):
+            row[j] = biases[j]
+        add_csr_row(entries, columns, 0, found, weights, row)
+
+
+@compiled
+def _multiply_sparse(rows: Rows, picked: IntArray, weights: Array, biases: Array, out: Array) -> None:
+    """Write S W + b for some rows of a CSR matrix S."""
+    data, indices, indptr = rows.data, rows.indices, rows.indptr
+    for i in range(picked.size):
+        row = out[i]
+        for j in range(row.size):
+            row[j] = biases[j]
+        add_csr_row(data, indices, indptr[picked[i]], indptr[picked[i] + 1], weights, row)
+
+
+@compiled
+def _multiply_sparse_transposed(rows: Rows, picked: IntArray, error: Array, out: Array) -> None:
+    """Write S^T e for some rows of a CSR matrix S."""
+    data, indices, indptr = rows.data, rows.indices, rows.indptr
+    out[:] = out.dtype.type(0)
+    for i in range(picked.size):
+        add_to_csr_rows(data, indices, indptr[picked[i]], indptr[picked[i] + 1], error[i], out)
+
+
+@compiled
+def _activate(kind: int, setting: float, z: Array, out: Array) -> None:
+    if kind == RELU:
+        relu(z, out)
+    elif kind == SIGMOID:
+        sigmoid(z, out)
+    elif kind == LEAKY_RELU:
+        leaky_relu(z, setting, out)
+    elif kind == IDENTITY:
+        identity(z, out)
+    else:
+        for i in range(z.size):
+            out[i] = np.tanh(z[i])
+
+
+@compiled
+def _pull_back(kind: int, setting: float, z: Array, output: Array, error: Array, out: Array) -> None:
+    if kind == RELU:
+        relu_gradient(z, output, error, out)
+    elif kind == SIGMOID:
+        sigmoid_gradient(z, output, error, out)
+    elif kind == LEAKY_RELU:
+        leaky_relu_gradient(z, output, error, setting, out)
+    elif kind == IDENTITY:
+        identity_gradient(z, output, error, out)
+    else:
+        tanh_gradient(z, output, error, out)
+
+
+@inlined
+def gather(rows: Rows, picked: IntArray, scratch: Scratch) -> None:
+    """Collect what a batch is made of."""
+    inputs, targets, row_weights = scratch.inputs, scratch.targets, scratch.row_weights
+    n_in, one = rows.dense.shape[1], row_weights.dtype.type(1)
+    for i in range(picked.size):
+        if rows.dense.shape[0] > 0:
+            source = rows.dense[picked[i]]
+            for j in range(n_in):
+                inputs[i * n_in + j] = source[j]
+        for j in range(targets.shape[1]):
+            targets[i, j] = rows.targets[picked[i], j]
+        weight = rows.weights[picked[i]] if rows.weights.size > 0 else one
+        row_weights[i] = weight / row_weights.dtype.type(picked.size)
+
+
+@inlined
+def forward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) -> None:
+    n, layers, outputs, values = picked.size, network.layers, network.outputs, network.values
+    for index in range(layers.shape[0]):
+        kind, n_in, n_out, z_at = (
+            layers[index, KIND],
+            layers[index, N_IN],
+            layers[index, N_OUT],
+            layers[index, OUTPUT_AT],
+        )
+        a_at = layers[index - 1, OUTPUT_AT] if index > 0 else 0
+        is_sparse = index == 0 and rows.dense.shape[0] == 0
+        if kind != DENSE:
+            a, z = outputs[a_at : a_at + n * n_in], outputs[z_at : z_at + n * n_out]
+            _activate(kind, network.settings[index], a, z)
+        elif n * n_in * n_out < SMALL and not is_sparse:
+            _forward_small(network, index, scratch.inputs if index == 0 else outputs, a_at, n)
+        else:
+            weights, z = matrix(values, layers[index, WEIGHTS_AT], n_in, n_out), matrix(outputs, z_at, n, n_out)
+            biases = values[layers[index, BIASES_AT] : layers[index, BIASES_AT] + n_out]
+            if is_sparse:
+                _multiply_sparse(rows, picked, weights, biases, z)
+            elif index == 0 and rows.mostly_zero:
+                _multiply_mostly_zero(
+                    matrix(scratch.inputs, 0, n, n_in), weights, biases, z, scratch.entry_columns, scratch.entries
+                )
+            else:
+                np.dot(matrix(scratch.inputs if index == 0 else outputs, a_at, n, n_in), weights, z)
+                add_bias(z, biases)
+
+
+@inlined
+def backward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) -> None:
+    n, layers, outputs, errors = picked.size, network.layers, network.outputs, network.errors
+    here = 0  # the row of ``errors`` with dL/d(output); the other one gets dL/d(input)
+    for index in range(layers.shape[0] - 1, -1, -1):
+        kind, n_in, n_out, z_at = (
+            layers[index, KIND],
+            layers[index, N_IN],
+            layers[index, N_OUT],
+            layers[index, OUTPUT_AT],
+        )
+        a_at = layers[index - 1, OUTPUT_AT] if index > 0 else 0
+        is_sparse = index == 0 and rows.dense.shape[0] == 0
+        if kind != DENSE:
+            a, z = outputs[a_at : a_at + n * n_in], outputs[z_at : z_at + n * n_out]
+            _pull_back(kind, network.settings[index], a, z, errors[here, : n * n_out], errors[1 - here, : n * n_in])
+        elif n * n_in * n_out < SMALL and not is_sparse:
+            _backward_small(network, index, scratch.inputs if index == 0 else outputs, a_at, n, here)
+        else:
+            error = matrix(errors[here], 0, n, n_out)
+            gradient = matrix(network.gradients, layers[index, WEIGHTS_AT], n_in, n_out)
+            sum_rows(error, network.gradients[layers[index, BIASES_AT] : layers[index, BIASES_AT] + n_out])
+            if is_sparse:
+                _multiply_sparse_transposed(rows, picked, error, gradient)
+            else:
+                np.dot(matrix(scratch.inputs if index == 0 else outputs, a_at, n, n_in).T, error, gradient)
+            if index > 0:
+                weights = matrix(network.values, layers[index, WEIGHTS_AT], n_in, n_out)
+                np.dot(error, weights.T, matrix(errors[1 - here], 0, n, n_in))
+        here = 1 - here
+
+
+@compiled
+def predict_rows(layers: IntArray, values: Array, inputs: Array) -> Array:
+    """Return the outputs of a chain, with no activation that takes a setting, for a few rows, one after another.
+
+    For one row every weight is read once, whatever is done: what counts is to leave out those behind zeros (of the
+    inputs, and of a ReLU), and not to go back to Python between the layers.
+    """
+    widest = inputs.shape[1]
+    for index in range(layers.shape[0]):
+        widest = max(widest, layers[index, N_OUT])
+    here, there = np.empty(widest, values.dtype), np.empty(widest, values.dtype)
+    columns, entries = np.empty(widest, np.int64), np.empty(widest, values.dtype)
+    outputs = np.empty((inputs.shape[0], layers[-1, N_OUT]), values.dtype)
+    for i in range(inputs.shape[0]):
+        for j in range(inputs.shape[1]):
+            here[j] = inputs[i, j]
+        for index in range(layers.shape[0]):
+            n_in, n_out = layers[index, N_IN], layers[index, N_OUT]
+            if layers[index, KIND] == DENSE:
+                found = _find_entries(here[:n_in], columns, entries)
+                for j in range(n_out):
+                    there[j] = values[layers[index, BIASES_AT] + j]
+                weights = matrix(values, layers[index, WEIGHTS_AT], n_in, n_out)
+                add_csr_row(entries, columns, 0, found, weights, there[:n_out])
+            else:
+                _activate(layers[index, KIND], 0.0, here[:n_in], there[:n_out])
+            here, there = there, here
+        for j in range(outputs.shape[1]):
+            outputs[i, j] = here[j]
+    return outputs

@@ -18,6 +18,7 @@ TASKS = [
         batch=batch,
         loss="cross_entropy",
         n_rows=60_000 // batch * batch,
+        epochs_a_round=3,
     )
     for row, batch in (("S1", 64), ("S2", 512))
 ]

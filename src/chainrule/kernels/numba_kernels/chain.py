@@ -220,14 +220,11 @@ def gather(rows: Rows, picked: IntArray, scratch: Scratch) -> None:
 
 @inlined
 def forward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) -> None:
+    """Write the outputs of all layers for these rows."""
     n, layers, outputs, values = picked.size, network.layers, network.outputs, network.values
     for index in range(layers.shape[0]):
-        kind, n_in, n_out, z_at = (
-            layers[index, KIND],
-            layers[index, N_IN],
-            layers[index, N_OUT],
-            layers[index, OUTPUT_AT],
-        )
+        kind, n_in, n_out = layers[index, KIND], layers[index, N_IN], layers[index, N_OUT]
+        z_at = layers[index, OUTPUT_AT]
         a_at = layers[index - 1, OUTPUT_AT] if index > 0 else 0
         is_sparse = index == 0 and rows.dense.shape[0] == 0
         if kind != DENSE:
@@ -251,15 +248,12 @@ def forward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) ->
 
 @inlined
 def backward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) -> None:
+    """Write all gradients, from the error of the outputs in the first row of ``errors``."""
     n, layers, outputs, errors = picked.size, network.layers, network.outputs, network.errors
     here = 0  # the row of ``errors`` with dL/d(output); the other one gets dL/d(input)
     for index in range(layers.shape[0] - 1, -1, -1):
-        kind, n_in, n_out, z_at = (
-            layers[index, KIND],
-            layers[index, N_IN],
-            layers[index, N_OUT],
-            layers[index, OUTPUT_AT],
-        )
+        kind, n_in, n_out = layers[index, KIND], layers[index, N_IN], layers[index, N_OUT]
+        z_at = layers[index, OUTPUT_AT]
         a_at = layers[index - 1, OUTPUT_AT] if index > 0 else 0
         is_sparse = index == 0 and rows.dense.shape[0] == 0
         if kind != DENSE:

@@ -99,11 +99,8 @@ def _descend(network: Network, update: Update, rate: float) -> None:
         rmsprop(values, gradients, one, two, update.third_state, rate, alpha, epsilon, momentum, centered)
     if update.max_norm != 0:
         for index in range(network.layers.shape[0]):
-            n_in, n_out, start = (
-                network.layers[index, N_IN],
-                network.layers[index, N_OUT],
-                network.layers[index, WEIGHTS_AT],
-            )
+            n_in, n_out = network.layers[index, N_IN], network.layers[index, N_OUT]
+            start = network.layers[index, WEIGHTS_AT]
             if network.layers[index, KIND] == DENSE:
                 limit_column_norms(matrix(values, start, n_in, n_out), update.max_norm)
 

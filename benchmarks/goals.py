@@ -1,0 +1,120 @@
+"""What the project set out to reach, beside what came out: results/goals.md, from the results at one thread.
+
+Every goal is a ratio within one run. "times as fast" is the peer's time divided by ours; of several forms of a program
+the fastest counts.
+
+    python benchmarks/goals.py [FOLDER]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import runner
+from runner import FLOOR, OURS, Result
+
+Value = Callable[[dict[str, Result]], float]  # of a summary: what a result says of each program
+
+
+class Goal(NamedTuple):
+    """One thing to reach; at least ``bound``, or at most."""
+
+    row: str
+    result: str
+    words: str
+    value: Value
+    bound: float
+    at_most: bool = False
+
+
+def faster_than(*peers: str) -> Value:
+    """Return how many times as long the fastest of these takes as we do."""
+    return lambda summary: min(summary[name]["to_ours"] for name in peers if name in summary)
+
+
+def faster_than_all(summary: dict[str, Result]) -> float:
+    """Return how many times as long the fastest of all others takes as we do."""
+    return min(row["to_ours"] for name, row in summary.items() if name not in (OURS, FLOOR))
+
+
+def above_floor(summary: dict[str, Result]) -> float:
+    """Return our time as a multiple of the bare products."""
+    return float(summary[OURS]["to_floor"])
+
+
+def predicts(n_rows: str, *peers: str) -> Value:
+    """Return how many times as long the fastest of these (of all) takes to predict so many rows."""
+    return lambda summary: min(
+        row["to_ours"][n_rows]
+        for name, row in summary.items()
+        if name in peers or (not peers and name not in (OURS, FLOOR))
+    )
+
+
+def memory_share(summary: dict[str, Result]) -> float:
+    """Return the peak memory of dense PyTorch as a multiple of ours."""
+    return float(summary["torch-dense"]["peak_memory"] / summary[OURS]["peak_memory"])
+
+
+TORCH = ("torch", "torch-compiled")
+GOALS = (
+    Goal("S1", "mnist_step_64", "MNIST step, batch 64: multiple of the floor", above_floor, 1.22, at_most=True),
+    Goal("S1", "mnist_step_64", "times as fast as PyTorch", faster_than(*TORCH), 1.9),
+    Goal("S1", "mnist_step_64", "times as fast as a jitted JAX step", faster_than("jax-step"), 1.4),
+    Goal("S1", "mnist_step_64", "times as fast as JAX's epoch in one scan", faster_than("jax-scan"), 1.0),
+    Goal("S2", "mnist_step_512", "MNIST step, batch 512: multiple of the floor", above_floor, 1.12, at_most=True),
+    Goal("S2", "mnist_step_512", "times as fast as PyTorch", faster_than(*TORCH), 1.25),
+    Goal("S2", "mnist_step_512", "times as fast as JAX's scan", faster_than("jax-scan"), 1.0),
+    Goal("S3", "table_step", "table network: times as fast as PyTorch", faster_than(*TORCH), 15),
+    Goal("S3", "table_step", "times as fast as a jitted JAX step", faster_than("jax-step"), 7),
+    Goal("S3", "table_step", "times as fast as JAX's scan", faster_than("jax-scan"), 1.0),
+    Goal("S4", "tiny_step", "XNOR: times as fast as PyTorch", faster_than(*TORCH), 60),
+    Goal("S4", "tiny_step", "times as fast as JAX's scan", faster_than("jax-scan"), 1.0),
+    Goal("S5", "imdb_epoch", "IMDB epoch: times as fast as dense PyTorch", faster_than("torch-dense"), 12),
+    Goal("S5", "imdb_epoch", "dense PyTorch's memory as a multiple of ours", memory_share, 15),
+    Goal("S5", "imdb_epoch", "times as fast as scikit-learn on CSR", faster_than("sklearn"), 2),
+    Goal("S6", "wide_step", "wide step with dropout and batch norm: multiple of the floor", above_floor, 1.12, True),
+    Goal("S6", "wide_step", "times as fast as PyTorch", faster_than(*TORCH), 1.0),
+    Goal("S7", "predict", "one row: times as fast as onnxruntime", predicts("1", "onnxruntime"), 1.0),
+    Goal("S7", "predict", "10,000 rows: times as fast as the best", predicts("10000"), 1.0),
+    Goal("S8", "mnist_script", "ten epochs: times as fast as the documents' script", faster_than("torch-script"), 10),
+    Goal("S8", "mnist_race", "seconds to 98 %: times as fast as the best", faster_than_all, 1.0),
+    Goal("S9", "import_time", "`import chainrule` as a multiple of `import numpy`", lambda s: s["import chainrule"]["to_numpy"], 1.3, True),
+    Goal("S9", "import_time", "`chainrule --help`, seconds", lambda s: s["chainrule --help"]["seconds"], 0.4, True),
+    Goal("S11", "busy_machine", "busy machine: at defaults, multiple of one thread", lambda s: s[OURS]["defaults_to_one"], 1.05, True),
+)  # fmt: skip
+
+
+def table(folder: Path) -> str:
+    """Return the goals as a Markdown table."""
+    lines = ["| | what | goal | came out | |", "|---|---|---:|---:|---|"]
+    machine = ""
+    for goal in GOALS:
+        found = sorted(folder.glob(f"{goal.result}-threads-*.json"))  # "1" comes before "default"
+        if not found:
+            continue
+        result = json.loads(found[0].read_text())
+        machine = result["machine"]["cpu"]
+        value = goal.value(result["summary"])
+        reached = value <= goal.bound if goal.at_most else value >= goal.bound
+        sign = "at most" if goal.at_most else "at least"
+        lines.append(
+            f"| {goal.row} | {goal.words} | {sign} {goal.bound:g} | {value:.3g} | {'reached' if reached else 'missed'} |"
+        )
+    return f"One thread, on {machine}.\n\n" + "\n".join(lines)
+
+
+def write(folder: Path) -> Path:
+    """Write the table into the folder of the results."""
+    page = folder / "goals.md"
+    page.write_text(table(folder) + "\n")
+    return page
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else runner.HERE / "results"
+    print(f"written: {write(target)}")

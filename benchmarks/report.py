@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import busy_machine
+import goals
 import import_time
 import mnist_script
 import predict
@@ -140,6 +141,7 @@ def write(folder: Path) -> Path:
         name = f"steps-threads-{threads}.svg"
         if chart(results, folder / name, threads):
             parts.append(f"![Time of a training step, {THREADS[threads]}]({name})")
+    parts += ["## Against the goals", goals.write(folder).read_text()]
     for threads, words in THREADS.items():
         some = [section(name, result) for name, result in results if result["threads"] == threads]
         if some:

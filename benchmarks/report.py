@@ -45,7 +45,8 @@ ours just before it: above 1, the peer is slower. float32 everywhere; every step
 Training programs start from the same weights and see the same batches in a short check before the clock starts; one
 whose loss then differs from ours by more than the tolerance is left out. "Floor" is the time of the bare
 `np.matmul(out=)` products that the step cannot avoid, in the same run. At one thread all processes are held to one and
-the same core, since not every program has a switch that keeps it to one thread.
+the same core, since not every program has a switch that keeps it to one thread; only the documents' script is not:
+its DataLoader has two workers.
 """
 
 

@@ -202,9 +202,9 @@ def fact(name: str, points: list[Result], limits: Result) -> str:
             costs.append(f"of {series} costs {step} us a step, its products {products} us of that")
         return f"One hidden layer more {'; one '.join(costs)}."
     least = min(point["row"] for point in points)
-    enough = next(point["x"] for point in points if point["row"] <= 1.25 * least)
+    cheap = [point["x"] for point in points if point["row"] <= 1.25 * least]
     text = f"A step of the smallest batch takes {short(a['step'] * 1e6)} us, the cheapest row {short(least * 1e6)} us; "
-    return text + f"from batches of {enough:,} on, a row costs at most a quarter more than that."
+    return text + f"in batches of {cheap[0]:,} to {cheap[-1]:,}, a row costs at most a quarter more than that."
 
 
 def draw(curves: dict[str, list[Result]], path: Path) -> None:

@@ -56,7 +56,7 @@ def predicts(n_rows: str, *peers: str) -> Value:
 
 
 def memory_share(summary: dict[str, Result]) -> float:
-    """Return the peak memory of dense PyTorch as a multiple of ours."""
+    """Return the peak memory of PyTorch with all rows dense as a multiple of ours."""
     return float(summary["torch-dense"]["peak_memory"] / summary[OURS]["peak_memory"])
 
 
@@ -76,6 +76,7 @@ def defaults_to_one(summary: dict[str, Result]) -> float:
 
 
 TORCH = ("torch", "torch-compiled")
+DENSE_TORCH = ("torch-dense", "torch-dense-batches")  # all rows made dense at once, or those of a batch at a time
 GOALS = (
     Goal("S1", "mnist_step_64", "MNIST step, batch 64: multiple of the floor", above_floor, 1.22, at_most=True),
     Goal("S1", "mnist_step_64", "times as fast as PyTorch", faster_than(*TORCH), 1.9),
@@ -89,8 +90,8 @@ GOALS = (
     Goal("S3", "table_step", "times as fast as JAX's scan", faster_than("jax-scan"), 1.0),
     Goal("S4", "tiny_step", "XNOR: times as fast as PyTorch", faster_than(*TORCH), 60),
     Goal("S4", "tiny_step", "times as fast as JAX's scan", faster_than("jax-scan"), 1.0),
-    Goal("S5", "imdb_epoch", "IMDB epoch: times as fast as dense PyTorch", faster_than("torch-dense"), 12),
-    Goal("S5", "imdb_epoch", "dense PyTorch's memory as a multiple of ours", memory_share, 15),
+    Goal("S5", "imdb_epoch", "IMDB epoch: times as fast as dense PyTorch", faster_than(*DENSE_TORCH), 12),
+    Goal("S5", "imdb_epoch", "memory of PyTorch with all rows dense as a multiple of ours", memory_share, 15),
     Goal("S5", "imdb_epoch", "times as fast as scikit-learn on CSR", faster_than("sklearn"), 2),
     Goal("S6", "wide_step", "wide step with dropout and batch norm: multiple of the floor", above_floor, 1.12, True),
     Goal("S6", "wide_step", "times as fast as PyTorch", faster_than(*TORCH), 1.0),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from chainrule import kernels
 from chainrule.activations import (
     LeakyReLUActivation,
     PReLUActivation,
@@ -312,3 +313,16 @@ def test_without_layers_few_rows_come_back_as_a_copy() -> None:
     row = np.ones((1, 3), np.float32)
     assert not np.shares_memory(stack.predict(row, n_layers=0), row)
     np.testing.assert_array_equal(stack.predict(row, n_layers=0), row)
+
+
+@pytest.mark.skipif(kernels.active_set() != "numba", reason="the reference kernels are not compiled")
+def test_rows_that_cannot_be_written_to_are_predicted_by_the_same_machine_code() -> None:
+    from chainrule.kernels.numba_kernels import chain
+
+    loop: Any = chain.predict_rows
+    stack = LayerStack([DenseLayer(4, (3,)), ReLUActivation()], seed=0)
+    row = np.ones((1, 3), np.float32)
+    expected, n_compiled = stack.predict(row), len(loop.signatures)
+    row.flags.writeable = False
+    np.testing.assert_array_equal(stack.predict(row), expected)
+    assert len(loop.signatures) == n_compiled

@@ -1,6 +1,6 @@
 """Chains of dense layers and elementwise activations as tables of numbers, for the compiled loops that take them whole.
 
-What stands in a row of the table is said in ``kernels/numba_kernels/chain.py``.
+``kernels/codes.py`` names the columns of the table and the numbers in them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from chainrule.layers import DenseLayer, Layer
 from chainrule.parameters import ParameterBlock, ParameterVector
 from chainrule.types import Array, IntArray
 
-__all__ = ["FewRows", "tabulate_layers"]
+__all__ = ["FewRows", "as_read_only", "tabulate_layers"]
 
 # By their very types: a subclass may do something else.
 _KINDS: dict[type[Layer], int] = {
@@ -56,19 +56,36 @@ def tabulate_layers(layers: Sequence[Layer], blocks: Sequence[ParameterBlock], n
     return np.array(table, np.int64).reshape(-1, 6)
 
 
+def as_read_only(array: Array) -> Array:
+    """Return a contiguous view that cannot be written to: a loop is compiled anew for each kind of array."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 class FewRows(NamedTuple):
     """What predicting few rows needs: the layers in front that a compiled loop knows, as a table, and the loop."""
 
     layers: list[Layer]
     table: IntArray
-    predict: Callable[[IntArray, Array, Array], Array]
+    loop: Callable[[IntArray, Array, Array], Array] | None
 
     @classmethod
     def of(cls, layers: list[Layer], vector: ParameterVector) -> FewRows:
         """Look at these layers; with the reference kernels, and behind a slope that may still be set, none is known."""
         if kernels.active_set() != "numba":
-            return cls(layers.copy(), np.zeros((0, 6), np.int64), lambda table, values, rows: rows.copy())
+            return cls(layers.copy(), tabulate_layers([], vector.blocks, 1), None)
         from chainrule.kernels.numba_kernels.chain import predict_rows
 
         known = list(itertools.takewhile(lambda layer: not isinstance(layer, LeakyReLUActivation), layers))
         return cls(layers.copy(), tabulate_layers(known, vector.blocks, 1), predict_rows)
+
+    def predict(self, rows: Array, n_layers: int, values: Array) -> tuple[Array, int]:
+        """Go through as many of the first ``n_layers`` as the loop knows; return their outputs and how many they are.
+
+        The parameters are in the flat vector ``values``; without a layer that is known the outputs are a copy.
+        """
+        table = self.table[:n_layers]
+        if self.loop is None or not len(table):
+            return rows.copy(), 0
+        return self.loop(table, values, as_read_only(rows)), len(table)

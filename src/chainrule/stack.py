@@ -169,11 +169,11 @@ class LayerStack:
 
     def _predict_few(self, rows: Array, layers: list[Layer]) -> Array:
         """Return the outputs of these layers for a few rows: in one call for those that a compiled loop knows."""
-        if self._few is None or self._few.layers != self.layers:
-            self._few = FewRows.of(self.layers, self.vector)
-        n_known = min(len(self._few.table), len(layers))
-        outputs = self._few.predict(self._few.table[:n_known], self.vector.values, rows) if n_known else rows.copy()
-        for layer in layers[n_known:]:
+        few = self._few
+        if few is None or few.layers != self.layers:
+            few = self._few = FewRows.of(self.layers, self.vector)
+        outputs, n_done = few.predict(rows, len(layers), self.vector.values)
+        for layer in layers[n_done:]:
             outputs = layer.forward_propagation(outputs)
         return outputs
 

@@ -27,7 +27,7 @@ from chainrule.kernels.codes import (
     SOFTMAX_CROSS_ENTROPY,
     SQUARED_ERROR,
 )
-from chainrule.layer_table import tabulate_layers
+from chainrule.layer_table import as_read_only, tabulate_layers
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, LossFunction, MeanSquaredError
 from chainrule.optimizer import SGD, Adam, AdamW, Optimizer, RMSprop
 from chainrule.penalties import L1, L1L2, L2, Penalty
@@ -69,8 +69,8 @@ class StepProgram:
         self._rows = steps.Rows(
             *_as_arrays(batches.inputs, dtype),
             mostly_zero=_is_mostly_zero(batches.inputs, self._layers[0].output_shape()[0]),
-            targets=_as_read_only(batches.targets),
-            weights=_as_read_only(np.zeros(0, dtype) if batches.weights is None else batches.weights),
+            targets=as_read_only(batches.targets),
+            weights=as_read_only(np.zeros(0, dtype) if batches.weights is None else batches.weights),
         )
         self._scratch = steps.Scratch(
             inputs=np.zeros(0 if is_sparse(batches.inputs) else n_rows * n_features, dtype),
@@ -195,13 +195,6 @@ class _Parts(NamedTuple):
         return cls(loss, *rule, *rates, [float(slope) for slope in slopes])
 
 
-def _as_read_only(array: Array) -> Array:
-    """Return a contiguous view that cannot be written to: the loop is compiled anew for each kind of array."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
-
-
 def _as_arrays(inputs: Inputs, dtype: np.dtype[Any]) -> tuple[Array, Array, IntArray, IntArray]:
     """Return the inputs as the loop takes them: dense rows, and the arrays of a CSR matrix; one of the two is empty."""
     arrays = [inputs, np.zeros(0, dtype), np.zeros(0, np.int32), np.zeros(0, np.int32)]
@@ -209,7 +202,7 @@ def _as_arrays(inputs: Inputs, dtype: np.dtype[Any]) -> tuple[Array, Array, IntA
         index = np.int32 if inputs.nnz < 2**31 else np.int64
         parts = (part.astype(index, copy=False) for part in (inputs.indices, inputs.indptr))
         arrays = [np.zeros((0, inputs.shape[1]), dtype), inputs.data, *parts]
-    dense, data, indices, indptr = (_as_read_only(array) for array in arrays)
+    dense, data, indices, indptr = (as_read_only(array) for array in arrays)
     return dense, data, indices, indptr
 
 
@@ -234,19 +227,20 @@ def _loss_code(loss: LossFunction, head: Head) -> int | None:
 
 def _rule(optimizer: Optimizer) -> tuple[int, list[float], list[Array]] | None:
     """Return the number of the optimizer's kernel, and the settings and the state arrays that it takes."""
-    known = type(optimizer) in (SGD, Adam, AdamW, RMSprop)
+    if type(optimizer) not in (SGD, Adam, AdamW, RMSprop):
+        return None
     state = optimizer.state
     match optimizer:
-        case Adam() if known:
+        case Adam():
             settings = [optimizer.beta1, optimizer.beta2, optimizer.epsilon]
             return ADAM, settings, [state["mean"], state["square"]]
-        case AdamW() if known:
+        case AdamW():
             settings = [optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.weight_decay]
             return ADAMW, settings, [state["mean"], state["square"]]
-        case RMSprop() if known:
+        case RMSprop():
             settings = [optimizer.alpha, optimizer.epsilon, optimizer.momentum, float(optimizer.centered)]
             return RMSPROP, settings, [state["square"], state["mean"], state["retained"]]
-        case SGD() if known:
+        case SGD():
             settings = [optimizer.momentum, float(optimizer.nesterov)]
             return MOMENTUM_DESCENT, settings, [state["retained_gradient"]]
     return None
@@ -254,14 +248,15 @@ def _rule(optimizer: Optimizer) -> tuple[int, list[float], list[Array]] | None:
 
 def _rates(penalty: Penalty | None) -> tuple[float, float] | None:
     """Return the rates of the L1 and the L2 penalty; None for another penalty than these."""
-    known = type(penalty) in (L1, L2, L1L2)
+    if type(penalty) not in (type(None), L1, L2, L1L2):
+        return None
     match penalty:
         case None:
             return 0.0, 0.0
-        case L1L2() if known:
+        case L1L2():
             return float(penalty.l1), float(penalty.l2)
-        case L1() if known:
+        case L1():
             return float(penalty.rate), 0.0
-        case L2() if known:
+        case L2():
             return 0.0, float(penalty.rate)
     return None

@@ -1,10 +1,10 @@
-"""Mini-batches of rows, gathered into buffers that are used again and again."""
+"""Mini-batches of rows: of data in memory, gathered into buffers that are used again and again."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from chainrule.errors import DataError, InvalidInputError
 from chainrule.randomness import Stream, random_stream
 from chainrule.types import Array, Inputs, IntArray, is_sparse
 
-__all__ = ["ArrayBatches", "Batch"]
+__all__ = ["ArrayBatches", "Batch", "Batches", "Portion"]
 
 
 class Batch(NamedTuple):
@@ -32,6 +32,44 @@ class Batch(NamedTuple):
     def n_rows(self) -> int:
         """The number of rows."""
         return len(self.targets)
+
+
+class Portion(NamedTuple):
+    """Some consecutive batches of an epoch that lie in memory: ``n_batches`` of ``batches``, from ``first`` on.
+
+    ``epoch`` is the number to ask ``batches`` with.
+    """
+
+    batches: ArrayBatches
+    epoch: int
+    first: int
+    n_batches: int
+
+
+class Batches(Protocol):
+    """Where the batches of a fit come from: memory, or files larger than it.
+
+    Every epoch is the same for the same seed, and can be begun at any batch.
+    """
+
+    n_rows: int
+    batch_size: int
+
+    @property
+    def n_batches(self) -> int:
+        """The number of batches of an epoch; the last may be shorter than ``batch_size``."""
+        ...
+
+    def portions(self, number: int, first_batch: int, n_batches: int) -> Iterator[Portion]:
+        """Yield so many batches of epoch ``number`` from ``first_batch`` on, as portions that lie in memory.
+
+        A portion may be overwritten when the next is asked for.
+        """
+        ...
+
+    def fingerprint(self) -> list[int]:
+        """Return numbers that tell these data from others."""
+        ...
 
 
 class ArrayBatches:
@@ -97,6 +135,10 @@ class ArrayBatches:
                 rows = np.arange(self.n_rows)
             self._order = (number, rows)
         return self._order[1]
+
+    def portions(self, number: int, first_batch: int, n_batches: int) -> Iterator[Portion]:
+        """Yield the one portion that these batches are."""
+        yield Portion(self, number, first_batch, n_batches)
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch ``number`` from batch ``first_batch`` on."""

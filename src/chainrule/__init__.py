@@ -60,7 +60,7 @@ _HOMES = {
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = {*_HOMES, "activations", "initializers", "layers", "losses", "metrics", "optimizer", "penalties", "plots"}
-_MODULES |= {"runs", "schedules"}
+_MODULES |= {"runs", "schedules", "zoo"}
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604  (names, all of them strings)
 

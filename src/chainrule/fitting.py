@@ -15,7 +15,7 @@ from chainrule.data.augment import Augmentation
 from chainrule.data.batches import ArrayBatches, Batch
 from chainrule.data.dataset import Dataset, class_weight_rows
 from chainrule.data.target import Target
-from chainrule.engines import NumpyEngine, TrainingPlan
+from chainrule.engines import Engine, TrainingPlan, describe_engine
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.history import History
 from chainrule.layers import DenseLayer, Layer
@@ -53,10 +53,12 @@ class Fit:
     batches: ArrayBatches
     validation: Batch | None
     record: EpochRecord
+    engine: Engine
 
     @classmethod
     def open(
         cls,
+        engine: Engine,
         stack: LayerStack,
         plan: TrainingPlan,
         settings: FitSettings,
@@ -99,7 +101,7 @@ class Fit:
         )
         run = TrainingRun(
             stack,
-            NumpyEngine().open(stack, plan),
+            engine.open(stack, plan),
             plan,
             history,
             last_epoch=history.n_epochs + settings.epochs,
@@ -112,7 +114,7 @@ class Fit:
             callbacks=callbacks,
             describe=describe,
         )
-        fit = cls(run, batches, held_out, EpochRecord(rows.n_rows))
+        fit = cls(run, batches, held_out, EpochRecord(rows.n_rows), engine)
         run.capture = fit.capture
         return fit
 
@@ -123,7 +125,7 @@ class Fit:
     def capture(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """Return everything the next step depends on, and what tells these data from others."""
         values, arrays = capture(self.run, self.record)
-        return {**values, "data": self._fingerprint()}, arrays
+        return {**values, "data": self._fingerprint(), "engine": describe_engine(self.engine)}, arrays
 
     def restore(self, values: dict[str, Any], arrays: dict[str, Array]) -> None:
         """Put back what :meth:`capture` returned; refuse other data than the run began with."""

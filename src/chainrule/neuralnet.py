@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +12,7 @@ from chainrule.callbacks import Callback, EpochPrinter
 from chainrule.data.augment import Augmentation
 from chainrule.data.dataset import Dataset
 from chainrule.data.target import Target
-from chainrule.engines import NumpyEngine, TrainingPlan, check_bound
+from chainrule.engines import EngineLike, TrainingPlan, check_bound, choose_engine, evaluate_outputs
 from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
 from chainrule.files.model_file import read_model_file
 from chainrule.fitting import ClassWeight, Fit, FitSettings, as_dataset, as_rows, predicts_numbers
@@ -23,7 +22,7 @@ from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
-from chainrule.persistence import SavedNetwork, weights_of_checkpoint
+from chainrule.persistence import SavedNetwork, engine_of_checkpoint, weights_of_checkpoint
 from chainrule.randomness import Stream, random_stream
 from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.stack import LayerStack, check_inputs
@@ -66,6 +65,9 @@ class NeuralNetwork(SavedNetwork):
         ``"balanced"`` or a weight for each label.
     shuffle
         Whether each epoch sees the rows in a new order.
+    engine, device
+        What computes: ``"numpy"``, or ``"torch"`` for PyTorch on the device, ``"auto"`` being a GPU where there is one;
+        or a :class:`TorchEngine` with more to say. No file keeps it: each opens with either engine.
 
     Attributes
     ----------
@@ -111,6 +113,8 @@ class NeuralNetwork(SavedNetwork):
         schedule: str | Schedule | None = None,
         class_weight: ClassWeight = None,
         shuffle: bool = True,
+        engine: EngineLike = "numpy",
+        device: str = "auto",
     ) -> None:
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value < 1 or value % 1:
@@ -128,6 +132,7 @@ class NeuralNetwork(SavedNetwork):
         self.clip_norm, self.max_norm, self.label_smoothing = clip_norm, max_norm, label_smoothing
         self.schedule = None if schedule is None else SCHEDULES.create(schedule, epochs=epochs)
         self.class_weight, self.shuffle = class_weight, shuffle
+        self.engine = choose_engine(engine, device)
         self.stack = LayerStack(dtype=dtype, seed=seed)
         self._shuffler = random_stream(self.seed, Stream.BY_HAND)
         self.history = History()
@@ -189,7 +194,7 @@ class NeuralNetwork(SavedNetwork):
 
     def predict(self, dataset: Dataset | Inputs) -> Array:
         """Return the network's outputs, one row for each row of the data; safe from many threads at once."""
-        return self.stack.predict(dataset.X if isinstance(dataset, Dataset) else dataset)
+        return self.engine.predict(self.stack, dataset.X if isinstance(dataset, Dataset) else dataset)
 
     def score(self, dataset: Dataset | Inputs, y: Any = None) -> float:
         """Return the (first) metric on the data, or the loss of a network that has no metric."""
@@ -199,8 +204,9 @@ class NeuralNetwork(SavedNetwork):
     def evaluate(self, dataset: Dataset | Inputs, y: Any = None) -> dict[str, float]:
         """Return the loss (without penalty) and every metric on the data, weighted by its sample weights."""
         rows = as_rows(self.stack, self.loss, self._as_dataset(dataset, y, target=self.target), self.target)
-        plan = dataclasses.replace(self._plan(), optimizer=self.optimizer.fresh())
-        loss, outputs = NumpyEngine().open(self.stack, plan).evaluate(*rows)
+        head = self.stack.split_head(self.loss)
+        outputs = self.engine.predict(self.stack, rows.inputs, n_layers=head.n_body_layers)
+        loss, outputs = evaluate_outputs(head, outputs, rows.targets, rows.weights)
         predictions = self.loss.point_predictions(outputs)
         return {"loss": loss} | {m.name: m(rows.targets, predictions, rows.weights) for m in self.metrics}
 
@@ -209,7 +215,7 @@ class NeuralNetwork(SavedNetwork):
         print(summarize(self.stack, self.optimizer, self.batch_size))
 
     def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments, names resolved."""
+        """Return the constructor's arguments, names resolved, but for the engine, which files do not keep."""
         return {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
@@ -284,16 +290,20 @@ class NeuralNetwork(SavedNetwork):
         callbacks: Sequence[Callback] = (),
         augmentation: Augmentation | None = None,
         custom_objects: Mapping[str, Any] | None = None,
+        engine: EngineLike | None = None,
+        device: str = "auto",
     ) -> Self:
         """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
 
-        The other arguments are those of the first call again; early stopping and the like take up their counts.
+        The other arguments are those of the first call again; early stopping and the like take up their counts. The
+        engine is the one that the run had, if no other is given.
         """
         metadata, arrays = read_model_file(path, "checkpoint")
         training = metadata.get("training")
         if not isinstance(training, dict):
             raise ModelFileError(f"'{path}' is damaged: it does not say where its run stood.")
         network = cls.from_description(metadata.get("network"), weights_of_checkpoint(arrays), custom_objects)
+        network.engine = engine_of_checkpoint(training) if engine is None else choose_engine(engine, device)
         fit = network._open_fit(dataset, y, sample_weight, validation, callbacks, augmentation)
         fit.restore(training, arrays)
         network.history = fit.run.history
@@ -339,7 +349,16 @@ class NeuralNetwork(SavedNetwork):
         callbacks = [*given, *([EpochPrinter()] if self.verbose else [])]
         plan = self._plan()
         fit = Fit.open(
-            self.stack, plan, settings, self.history, training, held_out, callbacks, self.describe, augmentation
+            self.engine,
+            self.stack,
+            plan,
+            settings,
+            self.history,
+            training,
+            held_out,
+            callbacks,
+            self.describe,
+            augmentation,
         )
         self.target = training.target
         return fit

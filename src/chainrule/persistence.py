@@ -1,27 +1,35 @@
-"""How a network becomes a file, and a file a network."""
+"""How a network becomes a file or a module of PyTorch, and is read back from them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from chainrule.data.target import Target
+from chainrule.engines import Engine, read_engine
+from chainrule.engines.torch_engine import check_installed
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.model_file import read_model_file, write_model_file
 from chainrule.files.network_file import build_layers, build_settings, describe_network
 from chainrule.history import History
 from chainrule.stack import LayerStack
-from chainrule.types import Array
+from chainrule.types import Array, Shape
 
-__all__ = ["SavedNetwork"]
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["SavedNetwork", "engine_of_checkpoint", "weights_of_checkpoint"]
 
 WEIGHTS_PREFIX = "weights/"  # of the arrays in a checkpoint that a model file would hold
 
 
 class SavedNetwork(ABC):
-    """What :class:`NeuralNetwork` knows of files: one safetensors file, whole or not at all, that holds no code."""
+    """What :class:`NeuralNetwork` knows of files and of PyTorch's modules.
+
+    A file is one of safetensors, whole or not at all, and holds no code.
+    """
 
     stack: LayerStack
     history: History
@@ -53,6 +61,37 @@ class SavedNetwork(ABC):
             network.history = History.from_dict(history)
         except (InvalidInputError, OverflowError) as error:
             raise ModelFileError(f"'{path}' is damaged: {error}") from error
+        return network
+
+    def to_torch(self) -> nn.Sequential:
+        """Return the network as a module of PyTorch on the CPU, with copies of its parameters, in evaluation mode.
+
+        One module for each layer, in their order: ``nn.Linear`` for a DenseLayer, and so on.
+        """
+        check_installed()
+        from chainrule.engines.torch_translation import build_module
+
+        self.stack.output_shape()  # the network must have its parameters
+        return build_module(self.stack)
+
+    @classmethod
+    def from_torch(cls, module: nn.Module, input_shape: Shape | None = None, **settings: Any) -> Self:
+        """Return a network with the layers and parameters of an ``nn.Sequential`` of modules that chainrule knows.
+
+        ``input_shape`` is the shape of a row, where the module does not tell it; ``settings`` are those of the
+        network's constructor. The network computes in the precision of the module's parameters if they do not say.
+
+        Raises InvalidInputError for a module that none of the layers stands for.
+        """
+        check_installed()
+        from chainrule.engines.torch_translation import dtype_of, export_arrays, layers_of
+
+        layers, shape, parts = layers_of(module, input_shape)
+        network = cls(**{"dtype": dtype_of(parts), **settings})
+        for layer in layers:
+            network.stack.add(layer)
+        network.stack.build(shape)
+        export_arrays(parts, network.stack)
         return network
 
     def describe(self) -> dict[str, Any]:
@@ -89,3 +128,11 @@ class SavedNetwork(ABC):
 def weights_of_checkpoint(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Return the arrays that a model file would hold."""
     return {name.removeprefix(WEIGHTS_PREFIX): a for name, a in arrays.items() if name.startswith(WEIGHTS_PREFIX)}
+
+
+def engine_of_checkpoint(training: Mapping[str, Any]) -> Engine:
+    """Return the engine of the run that wrote a checkpoint."""
+    try:
+        return read_engine(training.get("engine"))
+    except InvalidInputError as error:
+        raise ModelFileError(f"The checkpoint is damaged: {error}") from error

@@ -22,6 +22,7 @@ class Stream(IntEnum):
     SPLIT = 3
     AUGMENTATION = 4
     BY_HAND = 5
+    DEVICE_NOISE = 6
 
 
 def resolve_seed(seed: Seed) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from chainrule.data.batches import ArrayBatches
 from chainrule.data.dataset import Dataset
-from chainrule.engines import NumpyEngine, TrainingPlan
+from chainrule.engines import TrainingPlan
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.fitting import as_dataset, as_rows, predicts_numbers
 from chainrule.neuralnet import NeuralNetwork
@@ -59,7 +59,7 @@ def find_learning_rate(
         raise InvalidInputError(
             f"{type(optimizer).__name__} finds its own steps; there is no learning rate to look for."
         )
-    session = NumpyEngine().open(twin.stack, TrainingPlan(twin.loss, optimizer, twin.penalty, twin.clip_norm))
+    session = network.engine.open(twin.stack, TrainingPlan(twin.loss, optimizer, twin.penalty, twin.clip_norm))
     rows = as_rows(twin.stack, twin.loss, dataset)
     batches = ArrayBatches(rows.inputs, rows.targets, rows.weights, batch_size=twin.batch_size, seed=twin.seed)
     rates: list[float] = []

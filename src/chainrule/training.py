@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.callbacks.base import Callback, TrainingRun
-from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.data.batches import Batch, Batches
 from chainrule.errors import DivergenceError, InvalidInputError, ModelFileError
 from chainrule.history import History
 from chainrule.metrics import Metric
@@ -34,6 +34,8 @@ __all__ = ["EpochRecord", "capture", "restore", "train"]
 # How long callbacks that do not watch every batch may wait for a call, and how many rows may be trained on meanwhile.
 SECONDS_A_CALL = 0.05
 ROWS_A_CALL = 2**16
+
+_ELSEWHERE = "another process of the run was stopped"
 
 
 class EpochRecord:
@@ -63,7 +65,7 @@ class EpochRecord:
         return {m.name: m(arrays["targets"], arrays["predictions"], arrays.get("weights")) for m in metrics}
 
 
-def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, record: EpochRecord) -> None:
+def train(run: TrainingRun, batches: Batches, validation: Batch | None, record: EpochRecord) -> None:
     """Train until ``run.last_epoch``, or until something stops the run.
 
     Raises
@@ -75,7 +77,7 @@ def train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, rec
         _train(run, batches, validation, record)
 
 
-def _train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, record: EpochRecord) -> None:
+def _train(run: TrainingRun, batches: Batches, validation: Batch | None, record: EpochRecord) -> None:
     callbacks = run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
     pace = _Pace(callbacks, batches.batch_size)
     started: list[Callback] = []
@@ -84,8 +86,7 @@ def _train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, re
         for callback in callbacks:
             callback.on_fit_start(run)
             started.append(callback)
-        # An epoch is completed even if something has stopped the run in its middle, before a kill and a resume.
-        while run.epoch < run.last_epoch and (run.stop_reason is None or run.batch > 0):
+        while run.epoch < run.last_epoch and _goes_on(run):
             if run.batch == 0:
                 for callback in callbacks:
                     callback.on_epoch_start(run)
@@ -104,6 +105,7 @@ def _train(run: TrainingRun, batches: ArrayBatches, validation: Batch | None, re
         with contextlib.ExitStack() as last_words:  # each has its say, whatever another raises
             for callback in reversed(started):
                 last_words.callback(callback.on_fit_end, run)
+            last_words.callback(run.session.update_stack)  # the first of them
 
 
 class _Pace:
@@ -111,8 +113,8 @@ class _Pace:
 
     def __init__(self, callbacks: Sequence[Callback], batch_size: int) -> None:
         self.watchers = [c for c in callbacks if type(c).on_batch_end is not Callback.on_batch_end]
-        watches_all = any(callback.watches_every_batch for callback in self.watchers)
-        self.most = 1 if watches_all else max(1, ROWS_A_CALL // batch_size)
+        self.watches_all = any(callback.watches_every_batch for callback in self.watchers)
+        self.most = 1 if self.watches_all else max(1, ROWS_A_CALL // batch_size)
         self.n_steps = min(self.most, 16)
 
     def note(self, seconds: float) -> None:
@@ -123,24 +125,41 @@ class _Pace:
             self.n_steps = max(1, self.n_steps // 2)
 
 
-def _train_epoch(run: TrainingRun, batches: ArrayBatches, record: EpochRecord, pace: _Pace) -> bool:
+def _goes_on(run: TrainingRun) -> bool:
+    """Whether nothing has stopped the run, here or in a process that trains with this one.
+
+    An epoch is completed even if something has stopped the run in its middle, before a kill and a resume.
+    """
+    wants_to = run.stop_reason is None or run.batch > 0
+    agreed = bool(run.session.agree(int(wants_to)))
+    if wants_to and not agreed:
+        run.stop(_ELSEWHERE)
+    return agreed
+
+
+def _train_epoch(run: TrainingRun, batches: Batches, record: EpochRecord, pace: _Pace) -> bool:
     """Train on the batches that are left of the epoch; return whether they were all done."""
 
     def note(targets: Array, weights: Array | None, outputs: Array) -> None:
         record.add(targets, weights, run.plan.loss.point_predictions(outputs))
 
-    while run.batch < run.n_batches:
-        start = time.perf_counter()
-        rates = _learning_rates(run, min(pace.n_steps, run.n_batches - run.batch))
+    while True:
+        start, left = time.perf_counter(), run.n_batches - run.batch
+        n_steps = run.session.agree(0 if run.is_interrupted else max(min(pace.n_steps, left), 1))
+        if not n_steps:
+            run.interrupt(_ELSEWHERE)
+            return False
+        if not left:
+            return True
+        rates = _learning_rates(run, n_steps)
         run.learning_rate = float(rates[-1])
         run.session.train_batches(batches, run.epoch, run.batch, rates, note if run.metrics else None)
         run.batch += len(rates)
         pace.note(time.perf_counter() - start)
+        if pace.watches_all:
+            run.session.update_stack()
         for callback in pace.watchers:
             callback.on_batch_end(run)
-        if run.stop_reason is not None and run.is_interrupted:
-            return False
-    return True
 
 
 def _learning_rates(run: TrainingRun, n_steps: int) -> Array:
@@ -156,6 +175,7 @@ def _learning_rates(run: TrainingRun, n_steps: int) -> Array:
 @np.errstate(all="ignore")  # what is not finite is reported as such, not by warnings
 def _close_epoch(run: TrainingRun, validation: Batch | None, record: EpochRecord, seconds: float) -> None:
     """Write the epoch into the history."""
+    run.session.update_stack()
     run.epoch, run.batch = run.epoch + 1, 0
     run.seconds += seconds
     row: dict[str, float] = {"epoch": run.epoch, "loss": run.session.take_mean_loss()}

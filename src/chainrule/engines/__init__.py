@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from chainrule.engines.base import Engine, Evaluation, Session, TrainingPlan, check_bound
+from chainrule.engines.choice import EngineLike, choose_engine, describe_engine, read_engine
+from chainrule.engines.findings import evaluate_outputs
 from chainrule.engines.numpy_engine import NumpyEngine
+from chainrule.engines.torch_engine import TorchEngine
 
-__all__ = ["Engine", "Evaluation", "NumpyEngine", "Session", "TrainingPlan", "check_bound"]
+__all__ = [
+    "Engine",
+    "EngineLike",
+    "Evaluation",
+    "NumpyEngine",
+    "Session",
+    "TorchEngine",
+    "TrainingPlan",
+    "check_bound",
+    "choose_engine",
+    "describe_engine",
+    "evaluate_outputs",
+    "read_engine",
+]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.data.batches import Batch, Batches
 from chainrule.errors import InvalidInputError
 from chainrule.losses import LossFunction
 from chainrule.optimizer import ObjectiveOptimizer, Optimizer
@@ -68,7 +68,7 @@ class Session(Protocol):
         """Take one step; the loss is added to the running mean."""
 
     def train_batches(
-        self, batches: ArrayBatches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
+        self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:
         """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on.
 
@@ -88,6 +88,12 @@ class Session(Protocol):
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
         """Measure the present weights on some rows."""
 
+    def update_stack(self) -> None:
+        """Bring the stack and the optimizer up to date, where what is trained lies elsewhere."""
+
+    def agree(self, number: int) -> int:
+        """Return the smallest of the numbers that the processes of this run give; all of them must ask."""
+
     def find_not_finite(self) -> str | None:
         """Name something in the network or the optimizer that is not finite; None if all is."""
 
@@ -104,8 +110,12 @@ class Session(Protocol):
         """Put back what :meth:`read_state` returned."""
 
 
+@runtime_checkable
 class Engine(Protocol):
-    """Something that can train a stack."""
+    """Something that can train a stack, and predict with it."""
 
     def open(self, stack: LayerStack, plan: TrainingPlan) -> Session:
         """Start training ``stack`` by ``plan``."""
+
+    def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
+        """Return the outputs of the stack, or of its first layers, for any number of rows."""

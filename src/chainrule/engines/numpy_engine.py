@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
 from chainrule import kernels
-from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.data.batches import ArrayBatches, Batch, Batches, Portion
 from chainrule.engines.base import Evaluation, Recorder, Session, TrainingPlan
+from chainrule.engines.findings import (
+    OPTIMIZER_PREFIX,
+    evaluate_outputs,
+    explain_divergence,
+    find_not_finite,
+    saved_optimizer_state,
+)
 from chainrule.engines.objective import BatchObjective
 from chainrule.engines.step_program import StepProgram
-from chainrule.errors import DivergenceError
-from chainrule.losses import row_weights_of
+from chainrule.errors import InvalidInputError
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.stack import LayerStack
-from chainrule.types import Array, Inputs, is_sparse
+from chainrule.types import Array, Inputs
 
 __all__ = ["NumpyEngine", "NumpySession"]
-
-OPTIMIZER_PREFIX = "optimizer."
 
 # A number that is not finite is found and reported by name; NumPy's warnings would only come before it.
 _QUIET = np.errstate(all="ignore")
 
 
+@dataclass(frozen=True)
 class NumpyEngine:
-    """The default engine: NumPy arrays and the active kernel set."""
+    """The default engine: NumPy arrays and the active kernel set, on the CPU."""
+
+    device: Literal["auto", "cpu"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.device not in get_args(Literal["auto", "cpu"]):
+            raise InvalidInputError(
+                f"The device is {self.device!r}, and engine='numpy' computes on the CPU; give engine='torch' as well."
+            )
 
     def open(self, stack: LayerStack, plan: TrainingPlan) -> Session:
         """Start training ``stack`` by ``plan``."""
         return NumpySession(stack, plan)
+
+    def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
+        """Return the outputs of the stack, or of its first layers, for any number of rows."""
+        return stack.predict(inputs, n_layers=n_layers)
 
 
 class NumpySession:
@@ -79,16 +97,23 @@ class NumpySession:
         for weights in self._columns:
             kernels.limit_column_norms(weights, self._most_norm)
 
-    @_QUIET
     def train_batches(
-        self, batches: ArrayBatches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
+        self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:
         """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
+        done = 0
+        for portion in batches.portions(epoch, first_batch, len(rates)):
+            self._train_portion(portion, rates[done : done + portion.n_batches], record)
+            done += portion.n_batches
+
+    @_QUIET
+    def _train_portion(self, portion: Portion, rates: Array, record: Recorder | None) -> None:
+        batches, epoch, first_batch, _ = portion
         parts = (self.stack, self.head, self.plan, batches)
         if self._program_for is not batches or not (self._program is None or self._program.is_for(*parts)):
             self._program, self._program_for = StepProgram.compile(*parts), batches
         if self._program is not None:
-            self._run_program(self._program, batches, epoch, first_batch, rates, record)
+            self._run_program(self._program, portion, rates, record)
             return
         # Python numbers: NumPy's would turn the arithmetic of a float32 network into that of float64.
         for place, rate in enumerate(rates.tolist(), start=first_batch):
@@ -97,15 +122,8 @@ class NumpySession:
             if record is not None:
                 record(batch.targets, batch.weights, self.batch_predictions())
 
-    def _run_program(
-        self,
-        program: StepProgram,
-        batches: ArrayBatches,
-        epoch: int,
-        first_batch: int,
-        rates: Array,
-        record: Recorder | None,
-    ) -> None:
+    def _run_program(self, program: StepProgram, portion: Portion, rates: Array, record: Recorder | None) -> None:
+        batches, epoch, first_batch, _ = portion
         size = batches.batch_size
         rows = batches.order(epoch)[first_batch * size : (first_batch + len(rates)) * size]
         outputs = np.empty(
@@ -116,7 +134,9 @@ class NumpySession:
         self._outputs, self._gradient_norm = program.last_outputs, program.gradient_norm
         if not math.isfinite(losses[-1]):
             place = len(losses) - 1
-            raise self._divergence(batches.batch(epoch, first_batch + place), float(rates[place]))
+            raise explain_divergence(
+                self.stack, self.head, batches.batch(epoch, first_batch + place), float(rates[place])
+            )
         parts = losses * size
         parts[-1] = losses[-1] * (len(rows) - (len(losses) - 1) * size)
         # One after another, as if every batch were added by itself: however many are taken at a time, the bits agree.
@@ -162,20 +182,18 @@ class NumpySession:
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
         """Measure the present weights on some rows."""
         outputs = self.stack.predict(inputs, n_layers=self.head.n_body_layers)
-        row_weights = row_weights_of(sample_weight, len(targets), outputs.dtype)
-        loss = self.head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
-        return Evaluation(loss, self.head.predictions(outputs))
+        return evaluate_outputs(self.head, outputs, targets, sample_weight)
 
     def find_not_finite(self) -> str | None:
         """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
-        for layer_index, layer in enumerate(self.stack.layers, start=1):
-            for name, values in (*layer.parameter_views.items(), *layer.state.items()):
-                if not _all_finite(values):
-                    return f"the {name} of layer {layer_index} ({layer.layer_name()})"
-        for name, values in self.plan.optimizer.state.items():
-            if values.size == self.stack.vector.size and not _all_finite(values):
-                return f"the {name} of {type(self.plan.optimizer).__name__}"
-        return None
+        return find_not_finite(self.stack, self.plan.optimizer)
+
+    def update_stack(self) -> None:
+        """The stack is what is trained."""
+
+    def agree(self, number: int) -> int:
+        """Return the number: this process trains alone."""
+        return number
 
     def read_weights(self) -> dict[str, Array]:
         """Return copies of all parameters and layer states."""
@@ -194,14 +212,13 @@ class NumpySession:
     def write_state(self, state: dict[str, Array]) -> None:
         """Put back what :meth:`read_state` returned."""
         optimizer, vector = self.plan.optimizer, self.stack.vector
-        saved = {n.removeprefix(OPTIMIZER_PREFIX): a for n, a in state.items() if n.startswith(OPTIMIZER_PREFIX)}
-        optimizer.restore_state(saved, vector.size, vector.values.dtype)
+        optimizer.restore_state(saved_optimizer_state(state), vector.size, vector.values.dtype)
         self._loss_sum, self._rows = float(state["loss_sum"][0]), int(state["rows"][0])
         self._gradient_norm = float(state["gradient_norm"][0])
 
     def _note_loss(self, loss: float, batch: Batch, learning_rate: float) -> None:
         if not math.isfinite(loss):
-            raise self._divergence(batch, learning_rate)
+            raise explain_divergence(self.stack, self.head, batch, learning_rate)
         self._loss_sum += loss * batch.n_rows
         self._rows += batch.n_rows
 
@@ -209,34 +226,3 @@ class NumpySession:
         norm = self._gradient_norm = self.gradient_norm()
         if norm > limit:
             self.stack.vector.gradients *= self.stack.dtype.type(limit / norm)
-
-    def _divergence(self, batch: Batch, learning_rate: float) -> DivergenceError:
-        """Find the first place where a number is not finite, in the order of the computation."""
-        inputs = batch.inputs.data if is_sparse(batch.inputs) else batch.inputs
-        if not np.isfinite(inputs).all():
-            return DivergenceError(
-                f"Training stopped: an input is too large for {self.stack.dtype}. Standardise the inputs, or make the "
-                "network with dtype='float64'; it holds the weights of its last whole epoch."
-            )
-        place = "the loss"
-        if not np.isfinite(batch.targets).all():
-            place = "a target of this batch"
-        outputs: Any = batch.inputs
-        for index, layer in enumerate(self.stack.layers[: self.head.n_body_layers], start=1):
-            if any(not np.isfinite(values).all() for values in layer.parameter_views.values()):
-                place = f"a parameter of layer {index} ({layer.layer_name()})"
-                break
-            with np.errstate(all="ignore"):
-                outputs = layer.forward_propagation(outputs)
-            if not np.isfinite(outputs).all():
-                place = f"the output of layer {index} ({layer.layer_name()})"
-                break
-        return DivergenceError(
-            f"Training stopped: {place} is not finite at learning rate {learning_rate:g}. Try a smaller learning rate, "
-            "clip_norm=1, or standardised inputs; the network holds the weights of its last whole epoch."
-        )
-
-
-def _all_finite(values: Array) -> bool:
-    """Whether all of these are finite. The sum, which one that is not would spoil, is the quicker question."""
-    return math.isfinite(values.sum()) or bool(np.isfinite(values).all())

@@ -13,7 +13,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.losses import MeanSquaredError
 from chainrule.penalties import L2
 from chainrule.stack import LayerStack
-from chainrule.types import Array
+from chainrule.types import Array, Inputs
 
 __all__ = ["BatchObjective"]
 
@@ -78,17 +78,23 @@ class BatchObjective:
         scale = np.sqrt(scale / (n_rows * n_outputs)).astype(vector.values.dtype)
         for start in range(0, n_rows, rows_a_block):
             rows = slice(start, start + rows_a_block)
-            outputs = self.stack.forward(batch.inputs[rows], training=True)
+            outputs, jacobian = self.outputs_and_jacobian(batch.inputs[rows])
             residuals = scale[rows, None] * (outputs - batch.targets[rows])
-            jacobian = np.stack([self._unit_jacobian(unit, outputs, scale[rows]) for unit in range(n_outputs)], axis=1)
+            jacobian *= scale[rows, None, None]
             yield residuals.reshape(-1), jacobian.reshape(-1, vector.size)
 
-    def _unit_jacobian(self, unit: int, outputs: Array, scale: Array) -> Array:
-        """Return the derivative of each row's scaled output number ``unit``, shape (rows, parameters)."""
+    def outputs_and_jacobian(self, inputs: Inputs) -> tuple[Array, Array]:
+        """Return the outputs for some rows, and their derivatives, shape (rows, outputs, parameters)."""
+        outputs = self.stack.forward(inputs, training=True)
+        units = range(outputs.shape[1])
+        return outputs, np.stack([self._unit_jacobian(unit, outputs) for unit in units], axis=1)
+
+    def _unit_jacobian(self, unit: int, outputs: Array) -> Array:
+        """Return the derivative of each row's output number ``unit``, shape (rows, parameters)."""
         blocks, layers = self.stack.vector.blocks, self.stack.layers
         jacobian = np.zeros((len(outputs), self.stack.vector.size), outputs.dtype)
         unit_error = np.zeros_like(outputs)
-        unit_error[:, unit] = scale
+        unit_error[:, unit] = 1
         error: Array | None = unit_error
         first = min((block.layer for block in blocks), default=0)
         for index in range(len(layers) - 1, first - 1, -1):

@@ -16,8 +16,8 @@ from chainrule.types import Array, Shape
 __all__ = ["Muon", "orthogonalize"]
 
 # The coefficients of Jordan's quintic, chosen for the steepest slope at 0, and the norm below which a matrix is zero.
-_A, _B, _C = 3.4445, -4.7750, 2.0315
-_SMALLEST_NORM = 1e-7
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+SMALLEST_NORM = 1e-7
 
 
 @final
@@ -134,15 +134,16 @@ def orthogonalize(matrix: Array, n_steps: int = 5, scratch: Sequence[Array] = ()
     tall = matrix.shape[0] > matrix.shape[1]
     np.copyto(x, matrix.T if tall else matrix)
     norm = math.sqrt(float(np.dot(x.reshape(-1), x.reshape(-1))))
-    x *= 1 / (_SMALLEST_NORM if norm < _SMALLEST_NORM else norm)
+    x *= 1 / (SMALLEST_NORM if norm < SMALLEST_NORM else norm)
+    a, b, c = COEFFICIENTS
     for _ in range(n_steps):
         np.matmul(x, x.T, out=gram)
         np.matmul(gram, gram, out=polynomial)
-        polynomial *= _C
-        gram *= _B
+        polynomial *= c
+        gram *= b
         polynomial += gram
         np.matmul(polynomial, x, out=product)
-        x *= _A
+        x *= a
         x += product
     np.copyto(matrix, x.T if tall else x)
     return matrix

@@ -1,0 +1,76 @@
+"""What every engine says in the same way: the loss on some rows, and where a number stopped being finite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.batches import Batch
+from chainrule.engines.base import Evaluation
+from chainrule.errors import DivergenceError
+from chainrule.losses import row_weights_of
+from chainrule.optimizer import Optimizer
+from chainrule.stack import Head, LayerStack
+from chainrule.types import Array, is_sparse
+
+__all__ = ["OPTIMIZER_PREFIX", "evaluate_outputs", "explain_divergence", "find_not_finite", "saved_optimizer_state"]
+
+OPTIMIZER_PREFIX = "optimizer."  # of the optimizer's arrays among those of a session
+
+
+def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: Array | None) -> Evaluation:
+    """Return the mean loss of these outputs of the head's body, and what the network predicts by them."""
+    row_weights = row_weights_of(sample_weight, len(targets), outputs.dtype)
+    loss = head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
+    return Evaluation(loss, head.predictions(outputs))
+
+
+def saved_optimizer_state(state: dict[str, Array]) -> dict[str, Array]:
+    """Return the optimizer's arrays among those that a session has saved."""
+    return {n.removeprefix(OPTIMIZER_PREFIX): a for n, a in state.items() if n.startswith(OPTIMIZER_PREFIX)}
+
+
+def find_not_finite(stack: LayerStack, optimizer: Optimizer) -> str | None:
+    """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
+    for layer_index, layer in enumerate(stack.layers, start=1):
+        for name, values in (*layer.parameter_views.items(), *layer.state.items()):
+            if not _all_finite(values):
+                return f"the {name} of layer {layer_index} ({layer.layer_name()})"
+    for name, values in optimizer.state.items():
+        if values.size == stack.vector.size and not _all_finite(values):
+            return f"the {name} of {type(optimizer).__name__}"
+    return None
+
+
+def explain_divergence(stack: LayerStack, head: Head, batch: Batch, learning_rate: float) -> DivergenceError:
+    """Find the first place where a number is not finite, in the order of the computation on this batch."""
+    inputs = batch.inputs.data if is_sparse(batch.inputs) else batch.inputs
+    if not np.isfinite(inputs).all():
+        return DivergenceError(
+            f"Training stopped: an input is too large for {stack.dtype}. Standardise the inputs, or make the "
+            "network with dtype='float64'; it holds the weights of its last whole epoch."
+        )
+    place = "the loss"
+    if not np.isfinite(batch.targets).all():
+        place = "a target of this batch"
+    outputs: Any = batch.inputs
+    for index, layer in enumerate(stack.layers[: head.n_body_layers], start=1):
+        if any(not np.isfinite(values).all() for values in layer.parameter_views.values()):
+            place = f"a parameter of layer {index} ({layer.layer_name()})"
+            break
+        with np.errstate(all="ignore"):
+            outputs = layer.forward_propagation(outputs)
+        if not np.isfinite(outputs).all():
+            place = f"the output of layer {index} ({layer.layer_name()})"
+            break
+    return DivergenceError(
+        f"Training stopped: {place} is not finite at learning rate {learning_rate:g}. Try a smaller learning rate, "
+        "clip_norm=1, or standardised inputs; the network holds the weights of its last whole epoch."
+    )
+
+
+def _all_finite(values: Array) -> bool:
+    """Whether all of these are finite. The sum, which one that is not would spoil, is the quicker question."""
+    return math.isfinite(values.sum()) or bool(np.isfinite(values).all())

@@ -1,0 +1,82 @@
+"""The engine that trains with PyTorch: on GPUs, and in several processes on one machine or many.
+
+The network's layers become ordinary modules, the loss a function of tensors, the optimizer one of PyTorch's. The fit
+loop, the history, callbacks, schedules and files are the same as with NumPy, and a run that one engine has begun can be
+taken up by the other. PyTorch loads when the engine is first used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from chainrule.engines.base import Session, TrainingPlan
+from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.stack import LayerStack
+from chainrule.types import Array, Inputs
+
+if TYPE_CHECKING:
+    from chainrule.engines.torch_workers import Workers
+
+__all__ = ["Precision", "TorchEngine", "check_installed"]
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """Training and prediction with PyTorch.
+
+    Parameters
+    ----------
+    device
+        ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, ...
+    precision
+        ``"bfloat16"`` or ``"float16"`` for mixed precision: products in 16 bits, parameters and sums in 32, and for
+        float16 a loss that is scaled so that small gradients do not vanish. ``"float32"`` is the network's own type.
+    compile
+        Whether ``torch.compile`` makes one program of the network; it takes a minute at first, and a C++ compiler.
+    """
+
+    device: str = "auto"
+    precision: Precision = "float32"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            known = get_args(Precision)
+            raise InvalidInputError(
+                f"precision is one of {', '.join(known)}, not {self.precision!r}."
+                f"{nearest_name(str(self.precision), known)}"
+            )
+        given: Any = self.device  # a file may give anything
+        if not isinstance(given, str):
+            raise InvalidInputError(f"device is {given!r}; give auto, cpu, cuda, cuda:1, mps, ...")
+
+    def open(self, stack: LayerStack, plan: TrainingPlan) -> Session:
+        """Start training ``stack`` by ``plan``, together with the other processes if torchrun has started several."""
+        check_installed()
+        from chainrule.engines.torch_session import TorchSession
+
+        return TorchSession(stack, plan, self.join(), self.precision, self.compile)
+
+    def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
+        """Return the outputs of the stack, or of its first layers, worked out on the device by this process alone."""
+        check_installed()
+        from chainrule.engines.torch_session import predict
+
+        return predict(stack, inputs, n_layers, self.device)
+
+    def join(self) -> Workers:
+        """Return the processes that train together; this one alone where torchrun has not started several."""
+        check_installed()
+        from chainrule.engines.torch_workers import join
+
+        return join(self.device)
+
+
+def check_installed() -> None:
+    """Raise InvalidInputError where PyTorch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise InvalidInputError("This needs PyTorch: pip install 'chainrule[torch]'.")

@@ -1,0 +1,140 @@
+"""The losses as functions of tensors; PyTorch differentiates them.
+
+Each gives ``l`` for every element (or every row), from the targets ``y`` and the network's outputs; the loss of a batch
+is ``sum of w_i times the mean over the elements of row i``, with weights that sum to 1. The equations stand with the
+loss classes. Heads that are one function of the logits z are so here, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from chainrule import losses
+from chainrule.errors import InvalidInputError
+from chainrule.losses import LossFunction
+from chainrule.stack import Head
+
+__all__ = ["BatchLoss", "batch_loss"]
+
+Elements = Callable[[Any, Tensor, Tensor], Tensor]
+BatchLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _huber(loss: losses.Huber, y: Tensor, p: Tensor) -> Tensor:
+    return functional.huber_loss(p, y, reduction="none", delta=loss.delta)
+
+
+def _log_cosh(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
+    size = (p - y).abs()
+    return size + functional.softplus(-2 * size, threshold=40) - math.log(2)
+
+
+def _pinball(loss: losses.Pinball, y: Tensor, p: Tensor) -> Tensor:
+    return loss.quantile * torch.relu(y - p) + (1 - loss.quantile) * torch.relu(p - y)
+
+
+def _poisson(loss: losses.Poisson, y: Tensor, p: Tensor) -> Tensor:
+    return torch.exp(p) - y * p if loss.log_input else p - torch.xlogy(y, p)
+
+
+def _gaussian(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
+    mean, log_variance = p[:, : y.shape[1]], p[:, y.shape[1] :]
+    return (log_variance + (mean - y).square() * torch.exp(-log_variance)) / 2
+
+
+def _hinge(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
+    return torch.relu(1 - (2 * y - 1) * p)
+
+
+def _binary_cross_entropy(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
+    return -torch.xlogy(y, p) - torch.xlogy(1 - y, 1 - p)
+
+
+def _categorical_cross_entropy(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
+    return -torch.xlogy(y, p).sum(1, keepdim=True)
+
+
+def _focal_weights(loss: losses.BinaryFocal) -> tuple[float, float]:
+    return (1.0, 1.0) if loss.alpha is None else (loss.alpha, 1 - loss.alpha)
+
+
+def _binary_focal(loss: losses.BinaryFocal, y: Tensor, p: Tensor) -> Tensor:
+    of_1, of_0 = _focal_weights(loss)
+    q = 1 - p
+    return -of_1 * q.pow(loss.gamma) * torch.xlogy(y, p) - of_0 * p.pow(loss.gamma) * torch.xlogy(1 - y, q)
+
+
+def _categorical_focal(loss: losses.CategoricalFocal, y: Tensor, p: Tensor) -> Tensor:
+    return -((1 - p).pow(loss.gamma) * torch.xlogy(y, p)).sum(1, keepdim=True)
+
+
+_OF_PREDICTIONS: dict[type[LossFunction], Elements] = {
+    losses.MeanSquaredError: lambda _, y, p: (p - y).square(),
+    losses.MeanAbsoluteError: lambda _, y, p: (p - y).abs(),
+    losses.Huber: _huber,
+    losses.LogCosh: _log_cosh,
+    losses.Pinball: _pinball,
+    losses.Poisson: _poisson,
+    losses.GaussianNegativeLogLikelihood: _gaussian,
+    losses.Hinge: _hinge,
+    losses.SquaredHinge: lambda loss, y, p: _hinge(loss, y, p).square(),
+    losses.BinaryCrossEntropy: _binary_cross_entropy,
+    losses.CategoricalCrossEntropy: _categorical_cross_entropy,
+    losses.BinaryFocal: _binary_focal,
+    losses.CategoricalFocal: _categorical_focal,
+}
+
+
+def _sigmoid_cross_entropy(_: LossFunction, y: Tensor, z: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(z, y, reduction="none")
+
+
+def _softmax_cross_entropy(_: LossFunction, y: Tensor, z: Tensor) -> Tensor:
+    return -(y * functional.log_softmax(z, dim=1)).sum(1, keepdim=True)
+
+
+def _sigmoid_focal(loss: losses.BinaryFocal, y: Tensor, z: Tensor) -> Tensor:
+    of_1, of_0 = _focal_weights(loss)
+    log_p, log_q = functional.logsigmoid(z), functional.logsigmoid(-z)
+    # A power of q = 1 - p as exp(gamma log q): it has a gradient where q underflows.
+    return -of_1 * y * torch.exp(loss.gamma * log_q) * log_p - of_0 * (1 - y) * torch.exp(loss.gamma * log_p) * log_q
+
+
+def _softmax_focal(loss: losses.CategoricalFocal, y: Tensor, z: Tensor) -> Tensor:
+    log_p = functional.log_softmax(z, dim=1)
+    q = -torch.expm1(log_p)
+    if loss.gamma < 1:  # the slope of q^gamma at 0 is infinite, and is multiplied by log p = 0
+        q = q.clamp_min(torch.finfo(q.dtype).tiny)
+    return -(y * q.pow(loss.gamma) * log_p).sum(1, keepdim=True)
+
+
+_OF_LOGITS: dict[type[LossFunction], Elements] = {
+    losses.BinaryCrossEntropy: _sigmoid_cross_entropy,
+    losses.CategoricalCrossEntropy: _softmax_cross_entropy,
+    losses.BinaryFocal: _sigmoid_focal,
+    losses.CategoricalFocal: _softmax_focal,
+}
+
+
+def batch_loss(head: Head) -> BatchLoss:
+    """Return the loss of a batch as a function of targets, outputs of the head's body, and row weights.
+
+    Raises InvalidInputError for a loss of a user's own.
+    """
+    loss = head.loss
+    elements = (_OF_PREDICTIONS if head.activation is None else _OF_LOGITS).get(type(loss))
+    if elements is None:
+        raise InvalidInputError(
+            f"PyTorch has no counterpart of the loss {type(loss).__name__}; train the network with engine='numpy'."
+        )
+
+    def evaluate(targets: Tensor, outputs: Tensor, row_weights: Tensor) -> Tensor:
+        return torch.dot(elements(loss, targets, outputs).mean(1), row_weights)
+
+    return evaluate

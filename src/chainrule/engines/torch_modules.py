@@ -1,0 +1,169 @@
+"""The modules that PyTorch has no standard one for, and those of training that see to it that processes agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from chainrule.engines.torch_workers import BatchShare
+
+__all__ = [
+    "BatchNormalization",
+    "Gaussian",
+    "GaussianNoise",
+    "HardSigmoid",
+    "InputScale",
+    "Noise",
+    "SharedDropout",
+    "SharedGaussianNoise",
+    "Standardize",
+    "shared_module",
+]
+
+
+class Gaussian(nn.Module):
+    """f(z) = exp(-z^2)."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.exp(-z.square())
+
+
+class HardSigmoid(nn.Module):
+    """f(z) = z / 6 + 1/2 held between 0 and 1; ``nn.Hardsigmoid`` has its 1/6 in float32 only."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return functional.relu6(z + 3) / 6
+
+
+class InputScale(nn.Module):
+    """y = x * scale, with a learnt factor for each input."""
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class Standardize(nn.Module):
+    """y = (x - mean) / scale, with fixed numbers."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.scale
+
+
+class GaussianNoise(nn.Module):
+    """In training y = x + standard_deviation * n, n drawn from N(0, 1); the identity otherwise."""
+
+    def __init__(self, standard_deviation: float) -> None:
+        super().__init__()
+        self.standard_deviation = standard_deviation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.standard_deviation * torch.randn_like(x) if self.training else x
+
+
+class Noise:
+    """Where the noise of a training batch comes from: seeded for the batch, drawn for all of its rows.
+
+    Each process draws the noise of the whole batch and takes that of its own rows, so that any number of processes
+    train alike, and a resumed run draws what the run that never stopped would have drawn.
+    """
+
+    def __init__(self, device: torch.device, share: BatchShare) -> None:
+        self.generator = torch.Generator(device)
+        self.share = share
+
+    def begin(self, seed: int) -> None:
+        """Start the noise of a batch."""
+        self.generator.manual_seed(seed)
+
+    def _all_rows(self, x: Tensor) -> Tensor:
+        return torch.empty((self.share.n_rows, *x.shape[1:]), dtype=x.dtype, device=x.device)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def kept(self, x: Tensor, rate: float) -> Tensor:
+        """Return 1 for what is kept and 0 for what is dropped, for this process's rows."""
+        return self._all_rows(x).bernoulli_(1 - rate, generator=self.generator)[self.share.rows]
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def normal(self, x: Tensor) -> Tensor:
+        """Return numbers from N(0, 1), for this process's rows."""
+        return self._all_rows(x).normal_(generator=self.generator)[self.share.rows]
+
+
+class SharedDropout(nn.Module):
+    """Dropout whose choice depends on the seed and the batch alone."""
+
+    def __init__(self, rate: float, noise: Noise) -> None:
+        super().__init__()
+        self.rate, self.noise = rate, noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.noise.kept(x, self.rate) / (1 - self.rate) if self.training else x
+
+
+class SharedGaussianNoise(nn.Module):
+    """Gaussian noise that depends on the seed and the batch alone."""
+
+    def __init__(self, standard_deviation: float, noise: Noise) -> None:
+        super().__init__()
+        self.standard_deviation, self.noise = standard_deviation, noise
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.standard_deviation * self.noise.normal(x) if self.training else x
+
+
+class BatchNormalization(nn.BatchNorm1d):
+    """Batch normalisation by the statistics of the whole batch, whichever processes hold its rows.
+
+    A batch of one row has no variance: it is normalised by the running statistics and leaves them as they are, where
+    PyTorch stops. (``nn.SyncBatchNorm`` does that for GPUs only.)
+    """
+
+    def __init__(self, like: nn.BatchNorm1d, share: BatchShare) -> None:
+        super().__init__(like.num_features, like.eps, like.momentum, dtype=like.weight.dtype, device=like.weight.device)
+        self.load_state_dict(like.state_dict())
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        n_rows = self.share.n_rows
+        if not self.training or n_rows == 1:
+            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        if self.share.workers.size == 1:
+            return super().forward(x)
+        mean = self.share.workers.sum(x.sum(0)) / n_rows
+        centered = x - mean
+        variance = self.share.workers.sum(centered.square().sum(0)) / n_rows
+        with torch.no_grad():
+            assert self.running_mean is not None  # it is switched off nowhere
+            assert self.running_var is not None
+            assert self.momentum is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (n_rows / (n_rows - 1)), self.momentum)
+        return self.weight * centered * torch.rsqrt(variance + self.eps) + self.bias
+
+
+def shared_module(part: nn.Module, noise: Noise) -> nn.Module:
+    """Return the form of a module that trains alike in any number of processes."""
+    match part:
+        case nn.Dropout():
+            return SharedDropout(part.p, noise)
+        case GaussianNoise():
+            return SharedGaussianNoise(part.standard_deviation, noise)
+        case nn.BatchNorm1d():
+            return BatchNormalization(part, noise.share)
+    return part

@@ -1,0 +1,123 @@
+"""The batches of a fit as tensors on the device: this process's rows of each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from chainrule.data.batches import ArrayBatches, Batch, Portion
+from chainrule.engines.torch_workers import BatchShare
+from chainrule.types import Array, is_sparse
+
+__all__ = ["DeviceRows", "TensorBatch", "as_tensor"]
+
+# How much of the memory that is free on a GPU the data may take up; beyond it they come batch by batch.
+SHARE_OF_MEMORY = 0.5
+
+
+class TensorBatch(NamedTuple):
+    """The rows of a batch that are for this process. ``row_weights`` sum to 1 over the whole batch, or nearly so."""
+
+    inputs: Tensor
+    targets: Tensor
+    row_weights: Tensor
+
+
+class DeviceRows:
+    """Gives the batches of portions as tensors.
+
+    Dense data that fit the device's memory are put there once, and batches are gathered there. Others are gathered on
+    the host and come through a ``DataLoader``: CSR rows, made dense a batch at a time, and augmented ones, too.
+    """
+
+    def __init__(self, device: torch.device, share: BatchShare) -> None:
+        self.device, self.share = device, share
+        self._resident_for: ArrayBatches | None = None
+        self._resident: tuple[Tensor, Tensor, Tensor | None] | None = None
+
+    def batches(self, portion: Portion) -> Iterator[TensorBatch]:
+        """Yield the batches of a portion; ``share`` says which rows of each they are."""
+        source, epoch, first, n_batches = portion
+        if self._resident_for is not source:
+            self._resident_for, self._resident = source, self._move(source)
+        if self._resident is not None:
+            for place in range(first, first + n_batches):
+                yield self._gather(self._resident, self._begin(source, epoch, place))
+            return
+        places: DataLoader[TensorBatch] = DataLoader(
+            _HostBatches(source, epoch, self.share),
+            batch_size=None,
+            sampler=range(first, first + n_batches),
+            pin_memory=self.device.type == "cuda",
+        )
+        for batch in places:
+            yield TensorBatch(*(part.to(self.device, non_blocking=True) for part in batch))
+
+    def batch(self, batch: Batch) -> TensorBatch:
+        """Return this process's rows of one batch."""
+        return TensorBatch(*(part.to(self.device) for part in _tensors(batch, self.share)))
+
+    def _begin(self, source: ArrayBatches, epoch: int, place: int) -> Array:
+        """Begin a batch; return the numbers of this process's rows."""
+        rows = source.order(epoch)[place * source.batch_size : (place + 1) * source.batch_size]
+        self.share.begin(len(rows))
+        return rows[self.share.rows]
+
+    def _move(self, source: ArrayBatches) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """Return the data on the device; None where they are to come batch by batch."""
+        if is_sparse(source.inputs) or source.augmentation is not None:
+            return None
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if source.inputs.nbytes + source.targets.nbytes > SHARE_OF_MEMORY * free:
+                return None
+        weights = None if source.weights is None else as_tensor(source.weights).to(self.device)
+        return as_tensor(source.inputs).to(self.device), as_tensor(source.targets).to(self.device), weights
+
+    def _gather(self, data: tuple[Tensor, Tensor, Tensor | None], rows: Array) -> TensorBatch:
+        inputs, targets, weights = data
+        places = torch.from_numpy(rows).to(self.device)
+        n_rows = self.share.n_rows
+        if weights is None:
+            row_weights = torch.full((len(rows),), 1 / n_rows, dtype=targets.dtype, device=self.device)
+        else:
+            row_weights = weights.index_select(0, places) / n_rows
+        return TensorBatch(inputs.index_select(0, places), targets.index_select(0, places), row_weights)
+
+
+class _HostBatches(Dataset[TensorBatch]):
+    """The batches of an epoch by their place, gathered on the host."""
+
+    def __init__(self, source: ArrayBatches, epoch: int, share: BatchShare) -> None:
+        self.source, self.epoch, self.share = source, epoch, share
+
+    def __getitem__(self, place: int) -> TensorBatch:
+        return _tensors(self.source.batch(self.epoch, place), self.share)
+
+
+def _tensors(batch: Batch, share: BatchShare) -> TensorBatch:
+    """Return this process's rows of a batch as tensors on the host; they may share the batch's memory."""
+    share.begin(batch.n_rows)
+    rows = share.rows
+    inputs = batch.inputs[rows]
+    targets = batch.targets[rows]
+    if batch.weights is None:
+        row_weights = np.full(len(targets), 1 / batch.n_rows, targets.dtype)
+    else:
+        row_weights = batch.weights[rows] / targets.dtype.type(batch.n_rows)
+    dense = inputs.toarray() if is_sparse(inputs) else inputs
+    return TensorBatch(as_tensor(dense), as_tensor(targets), torch.from_numpy(row_weights))
+
+
+def as_tensor(array: Array) -> Tensor:
+    """Return a tensor over the array's own memory, which nobody writes to."""
+    with warnings.catch_warnings():
+        # Memory maps and what joblib hands out cannot be written to, and are not.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,0 +1,286 @@
+"""One stack being trained by PyTorch, alone or together with other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from chainrule.data.batches import Batch, Batches, Portion
+from chainrule.engines.base import Evaluation, Recorder, TrainingPlan
+from chainrule.engines.findings import (
+    OPTIMIZER_PREFIX,
+    evaluate_outputs,
+    explain_divergence,
+    find_not_finite,
+    saved_optimizer_state,
+)
+from chainrule.engines.torch_objective import TorchObjective
+from chainrule.engines.torch_rows import DeviceRows, TensorBatch, as_tensor
+from chainrule.engines.torch_step import TrainingStep
+from chainrule.engines.torch_translation import build_module, export_arrays, import_arrays
+from chainrule.engines.torch_workers import Workers, choose_device
+from chainrule.errors import InvalidInputError
+from chainrule.optimizer import ObjectiveOptimizer
+from chainrule.randomness import Stream, random_stream
+from chainrule.stack import LayerStack, check_inputs
+from chainrule.threads import wanted_threads
+from chainrule.types import Array, Inputs, is_sparse
+
+__all__ = ["TorchSession", "predict"]
+
+ROWS_A_CHUNK = 2**14  # in inference
+
+
+class TorchSession:
+    """One stack being trained. What it learns is on the device until :meth:`update_stack` brings it to the stack."""
+
+    def __init__(self, stack: LayerStack, plan: TrainingPlan, workers: Workers, precision: str, compiled: bool) -> None:
+        if precision != "float32" and stack.dtype != np.float32:
+            raise InvalidInputError(
+                f"precision='{precision}' is for networks of float32, and this one is of {stack.dtype}."
+            )
+        self.stack, self.plan, self.workers = stack, plan, workers
+        plan.optimizer.set_layout(stack.vector.blocks)
+        plan.optimizer.prepare(stack.vector.values)
+        self.step = TrainingStep(stack, plan, workers, precision, compiled)
+        self.rows = DeviceRows(workers.device, self.step.share)
+        self._loss_sum, self._n_rows = 0.0, 0
+        self._gradient_norm: float | None = None  # of the last step before this session
+        self._stack_is_behind = False
+        self._known: Batches | None = None
+        self._n_single_steps = 0
+
+    # Training ----------------------------------------------------------------------------------------------------
+
+    def train_batch(self, batch: Batch, learning_rate: float) -> None:
+        """Take one step; the loss is added to the running mean."""
+        with self._threads():
+            tensors = batch if self._iterates else self.rows.batch(batch)
+            loss = self._take_step(tensors, learning_rate, self._n_single_steps)
+            self._n_single_steps += 1
+            self._note_losses([loss], [batch.n_rows], [learning_rate], lambda place: batch)
+
+    def train_batches(
+        self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
+    ) -> None:
+        """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
+        if self._known is not batches:
+            self._check_alike(batches)
+        with self._threads():
+            done = 0
+            for portion in batches.portions(epoch, first_batch, len(rates)):
+                number = epoch * batches.n_batches + first_batch + done
+                self._train_portion(portion, number, rates[done : done + portion.n_batches].tolist(), record)
+                done += portion.n_batches
+
+    def _train_portion(self, portion: Portion, number: int, rates: list[float], record: Recorder | None) -> None:
+        """Train on a portion whose first batch is the given number of all batches of the run."""
+        source, epoch = portion.batches, portion.epoch
+        losses: list[Tensor] = []
+        outputs: list[Tensor] = []
+        sizes: list[int] = []
+        for place, batch in enumerate(self._batches(portion)):
+            losses.append(self._take_step(batch, rates[place], number + place))
+            sizes.append(self.step.share.n_rows)
+            if record is not None:
+                outputs.append(self.step.outputs)
+            if self.workers.waits_for_nothing and not math.isfinite(losses[-1]):
+                break
+        self._note_losses(losses, sizes, rates, lambda place: source.batch(epoch, portion.first + place))
+        if record is not None:
+            start = portion.first * source.batch_size
+            rows = source.order(epoch)[start : start + sum(sizes)]
+            weights = None if source.weights is None else source.weights[rows]
+            record(source.targets[rows], weights, self.step.head.predictions(self._gather(torch.cat(outputs), sizes)))
+
+    def _batches(self, portion: Portion) -> Iterable[TensorBatch | Batch]:
+        if not self._iterates:
+            return self.rows.batches(portion)
+        places = range(portion.first, portion.first + portion.n_batches)
+        return (portion.batches.batch(portion.epoch, place) for place in places)
+
+    @property
+    def _iterates(self) -> bool:
+        """Whether the optimizer asks for the objective at points of its own choosing."""
+        return self.step.steps is None
+
+    def _take_step(self, batch: TensorBatch | Batch, learning_rate: float, number: int) -> Tensor:
+        """Take a step, the given number of the run; return this process's part of the loss before it."""
+        self._stack_is_behind, self._gradient_norm = True, None
+        if self.step.has_noise:
+            rng = random_stream(self.stack.seed, Stream.DEVICE_NOISE, number)
+            self.step.noise.begin(int(rng.integers(2**63)))
+        if isinstance(batch, TensorBatch):
+            return self.step.take(batch, learning_rate)
+        optimizer, vector = self.plan.optimizer, self.stack.vector
+        assert isinstance(optimizer, ObjectiveOptimizer)
+        objective = TorchObjective(self.stack, self.plan, batch, self._compute_gradient, self.step)
+        _, gradient = objective.value_and_gradient(vector.values)
+        self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points write over it
+        mean_loss = objective.mean_loss / self.workers.size  # each process has the whole of it
+        loss = torch.tensor(
+            mean_loss, dtype=torch.float64, device=self.workers.device if self.workers.size > 1 else None
+        )
+        if math.isfinite(objective.mean_loss):
+            optimizer.minimize(vector.values, objective, learning_rate)
+            import_arrays(self.stack, self.step.module)
+        return loss
+
+    def _compute_gradient(self, batch: Batch) -> float:
+        """Fill the stack's gradients with those of the mean loss at the stack's weights, and return that loss."""
+        for slot in self.step.slots:
+            slot.load(self.stack.vector.values)
+        loss = self.step.differentiate(self.rows.batch(batch))
+        for slot, gradient in zip(self.step.slots, self.step.gradients, strict=True):
+            slot.read(gradient, self.stack.vector.gradients)
+        return float(self.workers.total(loss))
+
+    def _note_losses(
+        self, losses: list[Tensor], sizes: list[int], rates: list[float], batch_at: Callable[[int], Batch]
+    ) -> None:
+        """Add the losses of some batches to the running mean; stop at one that is not finite."""
+        for place, loss in enumerate(self.workers.total(torch.stack(losses)).tolist()):
+            if not math.isfinite(loss):
+                self.update_stack()
+                raise explain_divergence(self.stack, self.step.head, batch_at(place), rates[place])
+            self._loss_sum += loss * sizes[place]
+            self._n_rows += sizes[place]
+
+    def _gather(self, outputs: Tensor, sizes: list[int]) -> Array:
+        """Return the outputs of all rows of some batches in their order, from what each process has of each batch."""
+        if self.workers.size == 1:
+            return _as_array(outputs)
+        starts = np.cumsum([0, *sizes])
+        order = [
+            start + np.arange(size)[workers_rows]
+            for rank in range(self.workers.size)
+            for start, size in zip(starts, sizes, strict=False)
+            for workers_rows in [self.workers.share_of(size, rank)]
+        ]
+        counts = [sum(self.workers.counts_of(size)[rank] for size in sizes) for rank in range(self.workers.size)]
+        gathered = _as_array(self.workers.gather(outputs, counts))
+        rows = np.empty_like(gathered)
+        rows[np.concatenate(order)] = gathered
+        return rows
+
+    def _check_alike(self, batches: Batches) -> None:
+        """Refuse processes that do not train on the same data with the same seed."""
+        checksum = zlib.crc32(repr((self.stack.seed, batches.n_rows, *batches.fingerprint())).encode())
+        if self.workers.smallest(checksum) != checksum or self.workers.smallest(-checksum) != -checksum:
+            raise InvalidInputError(
+                "The processes of this run have different data or seeds; give all of them the same rows, and "
+                "NeuralNetwork(seed=...) the same number."
+            )
+        self._known = batches
+
+    # What the fit loop asks --------------------------------------------------------------------------------------
+
+    def agree(self, number: int) -> int:
+        """Return the smallest of the numbers that the processes of the run give."""
+        return self.workers.smallest(number)
+
+    def take_mean_loss(self) -> float:
+        """Return the mean loss over the rows trained on since the last call, and start a new mean."""
+        mean = self._loss_sum / self._n_rows if self._n_rows else math.nan
+        self._loss_sum, self._n_rows = 0.0, 0
+        return mean
+
+    def batch_predictions(self) -> Array:
+        """Return the outputs of the last training batch, before its update."""
+        return self.step.head.predictions(self._gather(self.step.outputs, [self.step.share.n_rows]))
+
+    def gradient_norm(self) -> float:
+        """Return the Euclidean norm of the last step's gradient, penalty included, before clipping."""
+        return self.step.gradient_norm() if self._gradient_norm is None else self._gradient_norm
+
+    def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
+        """Measure the present weights on some rows; each process works out its part of them."""
+        n_rows = len(targets)
+        with self._threads():
+            self.step.body.eval()
+            own = _infer(self.step.body, inputs[self.workers.share_of(n_rows)], self.workers.device)
+            self.step.body.train()
+            outputs = _as_array(self.workers.gather(own, self.workers.counts_of(n_rows)))
+        return evaluate_outputs(self.step.head, outputs, targets, sample_weight)
+
+    def update_stack(self) -> None:
+        """Bring the stack and the optimizer up to date with what has been learnt."""
+        if self._stack_is_behind:
+            export_arrays(self.step.module, self.stack)
+            if self.step.steps is not None:
+                self.step.steps.read_state()
+            self._stack_is_behind = False
+
+    def find_not_finite(self) -> str | None:
+        """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
+        self.update_stack()
+        return find_not_finite(self.stack, self.plan.optimizer)
+
+    def read_weights(self) -> dict[str, Array]:
+        """Return copies of all parameters and layer states."""
+        self.update_stack()
+        return self.stack.read_arrays()
+
+    def write_weights(self, weights: dict[str, Array]) -> None:
+        """Put back what :meth:`read_weights` returned."""
+        self.update_stack()
+        self.stack.write_arrays(weights)
+        import_arrays(self.stack, self.step.module)
+
+    def read_state(self) -> dict[str, Array]:
+        """Return copies of the optimizer's arrays, of the running mean, and of the scale of float16's loss."""
+        self.update_stack()
+        state = {OPTIMIZER_PREFIX + name: array.copy() for name, array in self.plan.optimizer.state.items()}
+        numbers = {"loss_sum": self._loss_sum, "rows": self._n_rows, "gradient_norm": self.gradient_norm()}
+        if self.step.scale is not None:
+            numbers |= {"loss_scale": self.step.scale.factor, "n_good": self.step.scale.n_good}
+        return state | {name: np.array([number]) for name, number in numbers.items()}
+
+    def write_state(self, state: dict[str, Array]) -> None:
+        """Put back what :meth:`read_state` returned, here or in a session of another engine."""
+        optimizer, vector = self.plan.optimizer, self.stack.vector
+        optimizer.restore_state(saved_optimizer_state(state), vector.size, vector.values.dtype)
+        if self.step.steps is not None:
+            self.step.steps.write_state()
+        self._loss_sum, self._n_rows = float(state["loss_sum"][0]), int(state["rows"][0])
+        self._gradient_norm = float(state["gradient_norm"][0])
+        if self.step.scale is not None and "loss_scale" in state:
+            self.step.scale.factor, self.step.scale.n_good = float(state["loss_scale"][0]), int(state["n_good"][0])
+
+    @contextlib.contextmanager
+    def _threads(self) -> Iterator[None]:
+        """Let products on the CPU use as many threads as a fit may."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(wanted_threads())
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str) -> Array:
+    """Return the outputs of the stack, or of its first layers, worked out on the device."""
+    rows = check_inputs(inputs, stack.dtype, stack.input_shape())
+    chosen = choose_device(device)
+    return _as_array(_infer(build_module(stack)[:n_layers].to(chosen), rows, chosen))
+
+
+@torch.inference_mode()
+def _infer(module: torch.nn.Module, rows: Inputs, device: torch.device) -> Tensor:
+    """Return the module's outputs, chunk by chunk; CSR rows are made dense a chunk at a time."""
+    chunks = []
+    for start in range(0, max(rows.shape[0], 1), ROWS_A_CHUNK):
+        chunk = rows[start : start + ROWS_A_CHUNK]
+        chunks.append(module(as_tensor(chunk.toarray() if is_sparse(chunk) else chunk).to(device)))
+    return torch.cat(chunks)
+
+
+def _as_array(tensor: Tensor) -> Array:
+    values: Array = tensor.detach().cpu().numpy()
+    return values

@@ -1,0 +1,157 @@
+"""The processes that train one network together, as ``torchrun`` starts them, and what they say to each other.
+
+Every process has the whole network and all of the data, and trains on its share of the rows of every batch. Gradients
+are summed over the processes, so all of them take the same steps and hold the same weights, bit for bit; each takes the
+same decisions, and only process 0 writes files and shows progress.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce as differentiable_all_reduce
+
+from chainrule.errors import InvalidInputError
+
+__all__ = ["BatchShare", "Workers", "choose_device", "join"]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes of a run: how many there are, and which of them this is."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def waits_for_nothing(self) -> bool:
+        """Whether a number can be looked at without waiting for a device or for other processes."""
+        return self.size == 1 and self.device.type == "cpu"
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes; gradients flow back through it."""
+        if self.size == 1:
+            return values
+        total: Tensor = differentiable_all_reduce(values)  # type: ignore[no-untyped-call]
+        return total
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes, of numbers that no gradient goes through."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def smallest(self, number: int) -> int:
+        """Return the smallest of the numbers that the processes give."""
+        if self.size == 1:
+            return number
+        tensor = torch.tensor(number, device=self.device)
+        dist.all_reduce(tensor, dist.ReduceOp.MIN)
+        return int(tensor)
+
+    def gather(self, rows: Tensor, counts: list[int]) -> Tensor:
+        """Return the rows of all processes, one process after another; ``counts`` says how many each has."""
+        if self.size == 1:
+            return rows
+        rows = rows.contiguous()
+        shape, most = rows.shape[1:], max(counts)
+        padded = torch.zeros((most, *shape), dtype=rows.dtype, device=rows.device)
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    def broadcast(self, value: Any) -> Any:
+        """Return what process 0 gives."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, device=self.device)
+        return box[0]
+
+    def share_of(self, n_rows: int, rank: int | None = None) -> slice:
+        """Return the part of so many rows that is for this process, or for another; they differ by a row at most."""
+        rank = self.rank if rank is None else rank
+        return slice(rank * n_rows // self.size, (rank + 1) * n_rows // self.size)
+
+    def counts_of(self, n_rows: int) -> list[int]:
+        """Return how many of so many rows each process has."""
+        shares = (self.share_of(n_rows, rank) for rank in range(self.size))
+        return [share.stop - share.start for share in shares]
+
+    def train_together(self, module: nn.Module) -> nn.Module:
+        """Return the module wrapped so that backward averages the gradients over the processes."""
+        if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
+            return module
+        # Running statistics are the same everywhere, for batch normalisation is done over whole batches.
+        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+class BatchShare:
+    """The rows of the batch under way that are for this process; layers that look at whole batches ask it."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self.n_rows = 0
+        self.rows = slice(0, 0)
+
+    def begin(self, n_rows: int) -> None:
+        """Take a share of a batch of so many rows."""
+        self.n_rows, self.rows = n_rows, self.workers.share_of(n_rows)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called ``name``; ``"auto"`` is a GPU where there is one, else the CPU.
+
+    Of several GPUs, each process of a run takes its own.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        name = "cpu" if accelerator is None else accelerator.type
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InvalidInputError(f"There is no device '{name}'; give auto, cpu, cuda, cuda:1, mps, ...") from None
+    if device.type == "cpu":
+        return device
+    here = torch.accelerator.current_accelerator(check_available=True)
+    if here is None or here.type != device.type:
+        raise InvalidInputError(
+            f"PyTorch finds no device '{name}' on this machine; use device='auto', or device='cpu'."
+        )
+    index = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index
+    if not index < torch.accelerator.device_count():
+        raise InvalidInputError(
+            f"The device '{device.type}:{index}' is asked for, and there are {torch.accelerator.device_count()}; start "
+            "no more processes a machine than it has devices."
+        )
+    return torch.device(device.type, index)
+
+
+def join(device: str) -> Workers:
+    """Return the processes that torchrun has started, this one among them; one alone where it has not.
+
+    They meet at the address in MASTER_ADDR and MASTER_PORT, over NCCL on NVIDIA GPUs and over gloo otherwise.
+    """
+    chosen = choose_device(device)
+    if chosen.type != "cpu":
+        torch.accelerator.set_device_index(chosen)
+    if not dist.is_available() or "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return Workers(device=chosen)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        atexit.register(_leave)
+    return Workers(dist.get_rank(), dist.get_world_size(), chosen)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

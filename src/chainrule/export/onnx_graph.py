@@ -1,0 +1,195 @@
+"""A model as one ONNX graph: preprocessing, network, and the meaning of its outputs.
+
+============================  =====================================================================================
+what is exported              inputs
+============================  =====================================================================================
+a model of a table            one for each column that is used, under the column's name, of shape (rows, 1): float64
+                              for numbers, and for dates (days since 1970-01-01 UTC, the time as a fraction), NaN
+                              where missing; text for categories, "" where missing
+a model of arrays or images   ``X``, shape (rows, ...) as the network takes it, in the network's own type
+a bare ``NeuralNetwork``      the same
+============================  =====================================================================================
+
+============================  =====================================================================================
+what it predicts              outputs
+============================  =====================================================================================
+classes                       ``label``, shape (rows,): text, int64, float64 or bool, as the classes are; and
+                              ``probabilities``, shape (rows, classes)
+numbers                       ``value``, shape (rows, numbers), in the target's own units
+a bare network                ``outputs``, what ``NeuralNetwork.predict`` returns
+============================  =====================================================================================
+
+The number of rows is free. Classes, column names and the version stand in the file's ``metadata_props`` as JSON. The
+graph does not refuse what :class:`Model` refuses: an infinite number gives some number, or NaN. Only operators of the
+standard (``ai.onnx``, and ``LabelEncoder`` of ``ai.onnx.ml`` where there is text) are used.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chainrule.data.columns import ColumnPlan, cell_texts, date_parts, read_dates, read_numbers
+from chainrule.data.target import Target
+from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.export.feature_plan import used_columns
+from chainrule.export.onnx_layers import append_layer
+from chainrule.export.onnx_table import append_table
+from chainrule.files.atomic import write_atomically
+from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, Poisson, SquaredHinge
+from chainrule.model import Model
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.types import Array, is_sparse
+
+if TYPE_CHECKING:
+    import onnx
+
+    from chainrule.export.onnx_builder import GraphBuilder
+
+__all__ = ["build_onnx", "onnx_inputs", "write_onnx"]
+
+MOST_BYTES = 2**31 - 2**20  # what one protobuf message holds, with room for the nodes
+
+
+def build_onnx(model: Model | NeuralNetwork) -> onnx.ModelProto:
+    """Return the model as an ONNX graph that ONNX's checker has passed, all shapes inferred.
+
+    Raises ``InvalidInputError`` for a layer or a loss of the user's own, for more than 2 GiB of parameters, and where
+    the package onnx is missing.
+    """
+    builder = _require_builder()
+    network = model.network if isinstance(model, Model) else model
+    stack = network.stack
+    if not stack.is_built:
+        raise NotBuiltError("The network has no weights yet; fit it, or give the first layer its input shape.")
+    if stack.vector.values.nbytes > MOST_BYTES:
+        raise InvalidInputError(
+            f"The network has {stack.vector.values.nbytes / 2**30:.1f} GiB of parameters, and one ONNX file holds 2 "
+            "GiB; export to 'torch' instead."
+        )
+    graph = builder(stack.dtype)
+    if isinstance(model, Model) and model.table is not None:
+        value = append_table(graph, model.table)
+        value = value if stack.dtype == np.float32 else graph.cast(value, stack.dtype)
+    else:
+        value = graph.input("X", stack.dtype, stack.input_shape(), "what the network takes")
+    for place, layer in enumerate(network.layers):
+        value = append_layer(graph, layer, value, f"{place}_{layer.layer_name()}")
+    if isinstance(model, Model):
+        _append_meaning(graph, model, value)
+    else:
+        graph.output("outputs", value, stack.dtype, stack.output_shape(), "what the last layer gives")
+    return graph.model("chainrule", _metadata(model), _version(), f"{network!r}")
+
+
+def write_onnx(model: Model | NeuralNetwork, path: str | Path) -> None:
+    """Write the ONNX graph of a model to one file, whole or not at all; the same model gives the same bytes."""
+    write_atomically(path, build_onnx(model).SerializeToString(deterministic=True))
+
+
+def onnx_inputs(model: Model | NeuralNetwork, data: Any) -> dict[str, Array]:
+    """Return what the graph's inputs take, by name, for the rows that ``model.predict`` takes.
+
+    This is ``session.run(None, onnx_inputs(model, frame))`` where chainrule is installed; elsewhere, a column is
+    handed over as ``frame[[name]].to_numpy()``, in the type and with the marks for missing cells that the table above
+    says. A sparse matrix becomes dense: ONNX graphs take no other.
+    """
+    if isinstance(model, Model):
+        if model.table is not None:
+            model.inputs(data)  # refuses what cannot be read, and rows without a column
+            frame = (data.to_pandas() if hasattr(data, "to_pandas") else data).rename(columns=str)
+            return {plan.name: _column_input(plan, frame[plan.name]) for plan in used_columns(model.table)}
+        data = model.inputs(data)
+    stack = (model.network if isinstance(model, Model) else model).stack
+    rows = data.toarray() if is_sparse(data) else np.asarray(getattr(data, "X", data))
+    return {"X": np.ascontiguousarray(rows, stack.dtype).reshape(len(rows), *stack.input_shape())}
+
+
+def _column_input(plan: ColumnPlan, column: Any) -> Array:
+    if plan.kind == "category":
+        return np.array([text or "" for text in cell_texts(column)], dtype=object).reshape(-1, 1)
+    values = date_parts(read_dates(column, plan.name))[:, 3] if plan.kind == "date" else read_numbers(column, plan.name)
+    return values.reshape(-1, 1)
+
+
+def _append_meaning(graph: GraphBuilder, model: Model, value: str) -> None:
+    """Append what a :class:`Model` does with the network's outputs, and name the results."""
+    target, dtype = model.target, model.network.stack.dtype
+    width = model.network.stack.output_shape()[0]
+    value = _append_point_predictions(graph, model.network.loss, value, width)
+    if not target.classes:
+        if model.scaling is not None:
+            graph.dtype = dtype = np.dtype(np.float64)
+            value = graph.call("Mul", graph.cast(value, dtype), graph.constant("target_scale", model.scaling.scale))
+            value = graph.call("Add", value, graph.constant("target_center", model.scaling.center))
+        doc = model.target_name or "what is predicted"
+        graph.output("value", value, dtype, (target.n_columns,), doc)
+        return
+    if width == 1:  # the probability of the second class
+        axis = graph.constant("column_axis", [1], np.int64)
+        code = graph.cast(graph.call("GreaterOrEqual", graph.call("Squeeze", value, axis), 0.5), np.int64)
+        value = graph.concat([graph.call("Sub", 1.0, value), value])
+    else:
+        code = graph.call("ArgMax", value, axis=1, keepdims=0, name="code")
+    labels = _labels(target)
+    label = graph.call("Gather", graph.constant("classes", labels, labels.dtype), code)
+    graph.output("label", label, labels.dtype, (), model.target_name or "the class")
+    graph.output("probabilities", value, dtype, (len(labels),), "one column a class, in the order of 'classes'")
+
+
+def _append_point_predictions(graph: GraphBuilder, loss: LossFunction, value: str, width: int) -> str:
+    """Append :meth:`LossFunction.point_predictions`, for the losses that are chainrule's own."""
+    if isinstance(loss, Hinge | SquaredHinge):
+        return graph.call("Sigmoid", value) if width == 1 else graph.call("Softmax", value, axis=1)
+    if isinstance(loss, Poisson) and loss.log_input:
+        return graph.call("Exp", value, name="rate")
+    if isinstance(loss, GaussianNegativeLogLikelihood):
+        means = graph.constant("mean_columns", np.arange(width // 2), np.int64)
+        return graph.call("Gather", value, means, axis=1, name="mean")
+    if type(loss).point_predictions not in (LossFunction.point_predictions, Poisson.point_predictions):
+        raise InvalidInputError(
+            f"The loss {type(loss).__name__} turns outputs into predictions in a way of its own, which cannot be said "
+            "in ONNX; export the bare network, model.network, instead."
+        )
+    return value
+
+
+def _labels(target: Target) -> Array:
+    """Return the classes as an array of one type; classes of different types as text."""
+    labels = target.class_array()
+    return np.array([str(label) for label in labels], dtype=object) if labels.dtype.kind in "OU" else labels
+
+
+def _metadata(model: Model | NeuralNetwork) -> dict[str, str]:
+    """Return what the outputs mean, and where the file comes from, as text and JSON."""
+    metadata: dict[str, Any] = {"chainrule_version": _version()}
+    if isinstance(model, Model):
+        classes = list(model.target.classes)
+        metadata |= {"task": model.target.task, "target": model.target_name}
+        if classes:
+            metadata |= {
+                "classes": classes,
+                "class_names": model.notes.get("label_names") or [str(label) for label in classes],
+            }
+        if model.table is not None:
+            metadata["columns"] = [{"name": plan.name, "kind": plan.kind} for plan in used_columns(model.table)]
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("chainrule")
+
+
+def _require_builder() -> type[GraphBuilder]:
+    try:
+        import onnx  # noqa: F401  (what the builder needs)
+    except ImportError:
+        raise InvalidInputError("Exporting to ONNX needs the package onnx: pip install 'chainrule[onnx]'.") from None
+    from chainrule.export.onnx_builder import GraphBuilder
+
+    return GraphBuilder

@@ -1,0 +1,96 @@
+"""Every layer and activation as ONNX operators gives our numbers, in both types and both runtimes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule.activations import ACTIVATIONS, CustomActivation
+from chainrule.errors import InvalidInputError
+from chainrule.export.onnx_graph import build_onnx
+from chainrule.layers import (
+    LAYERS,
+    BatchNormalizationLayer,
+    DenseLayer,
+    FlattenLayer,
+    LayerNormalizationLayer,
+    StandardizationLayer,
+)
+from chainrule.neuralnet import NeuralNetwork
+from support.networks import network_of
+from support.onnx_runs import assert_predicts_alike, run_onnx
+
+NAMES = [*LAYERS.names(), *ACTIVATIONS.names()]
+
+
+def with_drawn_numbers(network: NeuralNetwork) -> NeuralNetwork:
+    """Put other numbers than the first ones into every parameter and state, those of scales and variances above 0."""
+    rng = np.random.default_rng(3)
+    for layer in network.layers:
+        for arrays in (layer.parameter_views, layer.state):
+            for name, array in arrays.items():
+                drawn = rng.normal(size=array.shape)
+                array[...] = np.abs(drawn) + 0.5 if "scale" in name or "variance" in name else drawn
+    return network
+
+
+def layer_called(name: str) -> Any:
+    if name == "dense":
+        return DenseLayer(3)
+    return (LAYERS if name in LAYERS.names() else ACTIVATIONS).create(name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layer(name: str, dtype: Any) -> None:
+    layer = layer_called(name)
+    layer.set_input_shape((6,))
+    network = with_drawn_numbers(network_of(layer, dtype=dtype))
+    rows = np.random.default_rng(0).normal(size=(200, 6)) * 3
+    rows[0], rows[1], rows[2] = 0, 100, -100  # the kinks, and where a careless exponential overflows
+    assert_predicts_alike(network, rows)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not layer_called(name).takes_vectors_only])
+def test_a_layer_of_images(name: str) -> None:
+    layer = layer_called(name)
+    layer.set_input_shape((4, 5))
+    network = with_drawn_numbers(network_of(layer, FlattenLayer(), DenseLayer(2)))
+    assert_predicts_alike(network, np.random.default_rng(0).normal(size=(7, 4, 5)))
+
+
+def test_settings_reach_the_graph() -> None:
+    layers = [
+        ACTIVATIONS.find("leaky_relu")(0.3), BatchNormalizationLayer(epsilon=0.1), ACTIVATIONS.find("elu")(2.5),
+        LayerNormalizationLayer(epsilon=0.5), ACTIVATIONS.find("prelu")(-0.7),
+    ]  # fmt: skip
+    network = network_of(DenseLayer(5, (4,)), *layers)
+    assert_predicts_alike(network, np.random.default_rng(1).normal(size=(50, 4)) * 3)
+
+
+def test_rows_far_from_zero_keep_their_variance() -> None:
+    network = network_of(LayerNormalizationLayer(), dtype="float32")
+    rows = 3000 + np.random.default_rng(0).normal(size=(20, 8))
+    network.stack.build((8,))
+    assert_predicts_alike(network, rows)
+
+
+def test_standardised_inputs_of_large_numbers() -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 3)) * [1, 1e3, 1e-3] + [0, 1e5, 1]
+    network = network_of(StandardizationLayer().adapt(rows), DenseLayer(2))
+    assert_predicts_alike(network, rows)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 5])
+def test_the_number_of_rows_is_free(n_rows: int) -> None:
+    network = network_of(DenseLayer(4, (3,)), LayerNormalizationLayer(), ACTIVATIONS.create("gelu"), DenseLayer(2))
+    for outputs in run_onnx(build_onnx(network), {"X": np.ones((n_rows, 3), np.float32)}).values():
+        assert outputs["outputs"].shape == (n_rows, 2)
+
+
+def test_a_layer_of_ones_own_is_named() -> None:
+    network = network_of(DenseLayer(2, (2,)), CustomActivation(np.sin, np.cos, name="Sine"))
+    with pytest.raises(InvalidInputError, match=r"The layer Sine has no translation into ONNX's operators"):
+        build_onnx(network)

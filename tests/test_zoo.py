@@ -314,6 +314,23 @@ def test_each_round_trips_through_a_file(name: str, tmp_path: Path) -> None:
 
 
 @of_every_network
+def test_both_engines_predict_and_train_alike(name: str, tmp_path: Path) -> None:
+    build, data = NETWORKS[name]
+    ours, theirs = (
+        build(seed=0, epochs=5, learning_rate=0.01, dtype="float64", engine=engine, device="cpu")
+        for engine in ("numpy", "torch")
+    )
+    np.testing.assert_allclose(theirs.predict(data), ours.predict(data), atol=1e-6)
+    ours.fit(data)
+    theirs.fit(data)
+    if not any(isinstance(layer, DropoutLayer) for layer in ours.layers):  # each engine draws its own units to drop
+        np.testing.assert_allclose(theirs.predict(data), ours.predict(data), atol=1e-6)
+    theirs.save(tmp_path / "network.safetensors")
+    there_and_back = NeuralNetwork.load(tmp_path / "network.safetensors")
+    np.testing.assert_allclose(there_and_back.predict(data), theirs.predict(data), atol=1e-6)
+
+
+@of_every_network
 def test_settings_overrule(name: str) -> None:
     build, _ = NETWORKS[name]
     settings: dict[str, Any] = {"loss": "mean_absolute_error", "metric": "mae", "optimizer": "nadam", "epochs": 7}

@@ -19,7 +19,7 @@ name                       units                             between layers  tra
 Four things hold for all of them.
 
 - They return a :class:`chainrule.neuralnet.NeuralNetwork`; names and arguments are spelled as in the course.
-  ``settings`` are that class's own, and overrule the table: ``MLP([4, 8, 1], optimizer="sgd", seed=0)``.
+  ``settings`` are that class's own, and overrule the table: ``MLP([4, 8, 1], optimizer="sgd", engine="torch")``.
 - First weights and biases are those of PyTorch's ``Linear``, U(-r, r) with r = 1 / sqrt(inputs of the layer), because
   the course builds them there. ShallowNeuralNet, which it builds in NumPy, draws both from N(0, 0.1^2).
 - The last layer is linear, and the loss decides what comes behind it: with cross-entropy a softmax, with binary

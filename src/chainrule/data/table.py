@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from chainrule.data.columns import (
-    DATE_PARTS,
-    ColumnPlan,
-    MissingRule,
-    NumberPlan,
-    cell_texts,
-    date_parts,
-    kind_of,
-    most_common,
-    read_dates,
-    read_numbers,
-)
+from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin
+from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan
 from chainrule.data.inputs import is_frame
+from chainrule.data.summaries import ColumnSummary, NumberSummary
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, nearest_name
 from chainrule.types import Array
 
@@ -85,34 +76,49 @@ class TablePreprocessor:
         table = _as_frame(frame)
         if len(table) == 0:
             raise DataError("The table has no rows to learn from.")
-        for option, names in (("categorical", self.categorical), ("drop", self.drop)):
-            for name in names:
-                if name not in table.columns:
-                    raise DataError(
-                        f"{option} names the column {name!r}, which the table does not have."
-                        f"{nearest_name(name, table.columns)}"
-                    )
-        plans = tuple(self._plan(table[name], name) for name in table.columns)
-        if all(plan.kind == "dropped" for plan in plans):
-            reasons = "; ".join(f"{plan.name}: {plan.reason}" for plan in plans[:4])
-            raise DataError(f"No column of the table can be learnt from ({reasons or 'it has none'}).")
-        self.columns = plans
+        self.check_names(list(table.columns))
+        self._set(self._learn(table[name], name) for name in table.columns)
         return self
 
-    def transform(self, frame: Any) -> Array:
-        """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns that were learnt."""
+    def fit_summaries(self, summaries: Mapping[str, ColumnSummary | None]) -> TablePreprocessor:
+        """Learn from summaries of the training rows, None for a column to leave out; returns itself.
+
+        They are those of :meth:`new_summaries`, which have taken in all rows, piece by piece.
+        """
+        self._set(self._plan(name, summary) for name, summary in summaries.items())
+        return self
+
+    def new_summaries(self, names: Sequence[str], most_texts: int) -> dict[str, ColumnSummary | None]:
+        """Return an empty summary for each column of a table, None for a column to leave out."""
+        self.check_names(names)
+        return {name: None if name in self.drop else self._summary(name, most_texts) for name in names}
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ``DataError`` if an option names a column that is not among these."""
+        for option, given in (("categorical", self.categorical), ("drop", self.drop)):
+            for name in given:
+                if name not in names:
+                    raise DataError(
+                        f"{option} names the column {name!r}, which the table does not have.{nearest_name(name, names)}"
+                    )
+
+    def transform(self, frame: Any, origin: Origin = UNNAMED) -> Array:
+        """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns that were learnt.
+
+        ``origin`` says for messages which file the rows come from, and where they stand there.
+        """
         self._check_fitted()
         table = _as_frame(frame)
         used = [plan for plan in self.columns if plan.kind != "dropped"]
         for plan in used:
             if plan.name not in table.columns:
                 raise DataError(
-                    f"The table has no column {plan.name!r}, which the training data had."
+                    f"{origin}The table has no column {plan.name!r}, which the training data had."
                     f"{nearest_name(plan.name, table.columns)}"
                 )
         if len(table) == 0:
             raise DataError("The table has no rows.")
-        return np.hstack([plan.encode(table[plan.name]) for plan in used])
+        return np.hstack([plan.encode(table[plan.name], origin) for plan in used])
 
     def fit_transform(self, frame: Any) -> Array:
         """Learn from the training rows and return their matrix."""
@@ -176,59 +182,69 @@ class TablePreprocessor:
         if not self.columns:
             raise NotBuiltError("The table preprocessor has learnt nothing yet; call fit with the training rows.")
 
-    def _plan(self, column: pd.Series[Any], name: str) -> ColumnPlan:
+    def _set(self, plans: Iterable[ColumnPlan]) -> None:
+        columns = tuple(plans)
+        if all(plan.kind == "dropped" for plan in columns):
+            reasons = "; ".join(f"{plan.name}: {plan.reason}" for plan in columns[:4])
+            raise DataError(f"No column of the table can be learnt from ({reasons or 'it has none'}).")
+        self.columns = columns
+
+    def _learn(self, column: pd.Series[Any], name: str) -> ColumnPlan:
+        """Return the plan of a column of which all rows are here."""
         if name in self.drop:
+            return self._plan(name, None)
+        summary = self._summary(name)
+        summary.add(column)
+        return self._plan(name, summary)
+
+    def _summary(self, name: str, most_texts: int | None = None) -> ColumnSummary:
+        return ColumnSummary(name, as_category=name in self.categorical, most_texts=most_texts)
+
+    def _plan(self, name: str, summary: ColumnSummary | None) -> ColumnPlan:
+        if summary is None:
             return ColumnPlan(name, "dropped", "left out on request")
-        kind = "category" if name in self.categorical else kind_of(column, name)
+        kind = summary.kind()
         if kind == "category":
-            return self._category_plan(column, name)
-        values = date_parts(read_dates(column, name)) if kind == "date" else read_numbers(column, name)
-        missing = np.isnan(values).any(axis=1)
-        n_missing = int(missing.sum())
-        if missing.all():
+            return self._category_plan(name, summary)
+        reading = summary.readings[kind]
+        n_missing = reading.n_missing
+        if reading.n_present == 0:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
         outputs = [f"{name} {part}" for part in DATE_PARTS] if kind == "date" else [name]
         numbers = tuple(
             plan
-            for output, number in zip(outputs, values[~missing].T, strict=True)
+            for output, number in zip(outputs, reading.numbers, strict=True)
             for plan in self._scale(output, number)
         )
         if not numbers:
             if n_missing == 0 or kind == "date":
-                return ColumnPlan(name, "dropped", f"it is {column.dropna().iloc[0]} in every row", n_missing)
+                return ColumnPlan(name, "dropped", f"it is {summary.first} in every row", n_missing)
             # A constant with gaps tells something by its gaps alone.
-            constant = float(values[~missing][0, 0])
+            constant = reading.numbers[0].low
             numbers = (NumberPlan(name, constant, constant, 1.0, self.missing),)
         return ColumnPlan(name, kind, n_missing=n_missing, numbers=numbers, missing_indicator=n_missing > 0)
 
-    def _scale(self, output: str, present: Array) -> list[NumberPlan]:
+    def _scale(self, output: str, present: NumberSummary) -> list[NumberPlan]:
         """Return the plan for one number, or none when it never changes."""
-        low, high = float(present.min()), float(present.max())
-        if low == high:
+        if present.low == present.high:
             return []
-        # In units of the largest number nothing overflows when added up or squared.
-        unit = max(abs(low), abs(high))
-        mean = unit * float((present / unit).mean())
         center, scale = 0.0, 1.0
         if self.scaling == "range":
-            center, scale = low, unit * (high / unit - low / unit)
+            center, scale = present.low, present.width
         elif self.scaling == "standard":
-            spread = unit * float((present / unit).std())
-            center, scale = mean, spread if spread > 0 else high - low
-        fill = {"median": float(np.median(present)), "mean": mean, "zero": center}[self.missing]
+            center, scale = present.mean, present.deviation if present.deviation > 0 else present.high - present.low
+        fill = {"median": present.median, "mean": present.mean, "zero": center}[self.missing]
         return [NumberPlan(output, fill, center, scale, self.missing)]
 
-    def _category_plan(self, column: pd.Series[Any], name: str) -> ColumnPlan:
-        texts = cell_texts(column)
-        counts = most_common(texts)
-        n_missing = texts.count(None)
+    def _category_plan(self, name: str, summary: ColumnSummary) -> ColumnPlan:
+        counts, n_missing, n_rows = summary.most_common(), summary.n_missing_texts, summary.n_rows
         if not counts:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
-        if len(counts) == len(texts) > FEWEST_ROWS_FOR_AN_ID and name not in self.categorical:
+        if len(counts) == n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.categorical:
             return ColumnPlan(name, "dropped", "every row has a different value, as a name or an id has", n_missing)
         if len(counts) == 1 and n_missing == 0:
             return ColumnPlan(name, "dropped", f"it is {counts[0][0]} in every row")
-        floor = math.ceil(len(texts) * SMALLEST_CATEGORY)
+        floor = math.ceil(n_rows * SMALLEST_CATEGORY)
         kept = [text for text, count in counts[: self.max_categories] if count >= floor]
         if not kept:
             return ColumnPlan(name, "dropped", "no value of it is in one row of a thousand", n_missing)

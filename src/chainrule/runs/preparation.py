@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.data.columns import MissingRule, kind_of, read_dates, read_numbers
+from chainrule.data.columns import MissingRule
 from chainrule.data.dataset import Dataset
 from chainrule.data.parts import Source, Table
 from chainrule.data.sources import open_source
 from chainrule.data.splits import split_rows
+from chainrule.data.summaries import ColumnSummary
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import DataError, InvalidInputError
@@ -274,10 +275,7 @@ def _check_classes(target: Target, codes: Array, n_parts: int) -> None:
 def _check_cells(frame: pd.DataFrame, exempt: set[str]) -> None:
     """Refuse cells that cannot be read while rows still have the numbers that they have in the file."""
     for label in frame.columns:
-        name, column = str(label), frame[label]
-        if name not in exempt:
-            kind = kind_of(column, name)
-            if kind == "number":
-                read_numbers(column, name)
-            elif kind == "date":
-                read_dates(column, name)
+        if str(label) not in exempt:
+            summary = ColumnSummary(str(label))
+            summary.add(frame[label])
+            summary.kind()

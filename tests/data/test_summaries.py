@@ -1,0 +1,168 @@
+"""Statistics gathered piece by piece: those of the whole column, whatever the pieces."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainrule.data import TablePreprocessor
+from chainrule.data.cells import Origin
+from chainrule.data.summaries import ColumnSummary, NumberSummary
+from chainrule.errors import DataError
+
+N_ROWS = 300
+
+
+def table_of(n_rows: int = N_ROWS) -> pd.DataFrame:
+    """Every kind of column, gaps at the beginning and at the end among them."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "number": rng.normal(1e5, 1.0, n_rows),
+            "with gaps": pd.Series(rng.normal(size=n_rows)).where(rng.random(n_rows) > 0.3),
+            "whole": rng.integers(0, 5, n_rows),
+            "flag": pd.Series(rng.random(n_rows) > 0.5, dtype=object).where(rng.random(n_rows) > 0.1),
+            "town": rng.choice(["Porto", "Faro", None, "rare"], n_rows, p=[0.5, 0.3, 0.199, 0.001]),
+            "code": rng.integers(0, 4, n_rows),
+            "text number": [str(value) for value in rng.normal(size=n_rows)],
+            "since": pd.Timestamp("2020-02-28") + pd.to_timedelta(rng.integers(0, 900, n_rows), "D"),
+            "text date": pd.Series("2024-01-02", index=range(n_rows)).where(rng.random(n_rows) > 0.5, "2023-12-31"),
+            "same": 7,
+            "empty": pd.Series([None] * n_rows, dtype=object),
+            "id": [f"no. {row}" for row in range(n_rows)],
+        }
+    )
+    frame.loc[: n_rows // 3, "since"] = pd.NaT
+    frame.loc[n_rows // 2 :, "town"] = None
+    return frame
+
+
+def learn_in_pieces(frame: pd.DataFrame, size: int, preprocessor: TablePreprocessor) -> TablePreprocessor:
+    summaries = preprocessor.new_summaries(list(frame.columns), most_texts=10_000)
+    for start in range(0, len(frame), size):
+        for name, summary in summaries.items():
+            if summary is not None:
+                summary.add(frame[name].iloc[start : start + size])
+    return preprocessor.fit_summaries(summaries)
+
+
+def assert_alike(found: Any, wanted: Any) -> None:
+    """Equal, but for the last bits of a number."""
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys()
+        for key in wanted:
+            assert_alike(found[key], wanted[key])
+    elif isinstance(wanted, list | tuple):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            assert_alike(one, other)
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+    else:
+        assert found == wanted
+
+
+@pytest.mark.parametrize("scaling", ["standard", "range", "none"])
+@pytest.mark.parametrize("missing", ["median", "mean", "zero"])
+@pytest.mark.parametrize("size", [1, 7, 150, N_ROWS])
+def test_in_pieces_the_same_is_learnt_as_from_the_whole_table(scaling: Any, missing: Any, size: int) -> None:
+    frame = table_of()
+    options: dict[str, Any] = {"categorical": ["code"], "drop": ["whole"], "scaling": scaling, "missing": missing}
+    whole = TablePreprocessor(**options).fit(frame)
+    pieces = learn_in_pieces(frame, size, TablePreprocessor(**options))
+    assert_alike(pieces.to_dict(), whole.to_dict())
+    assert {plan.name: plan.kind for plan in pieces.columns} == {
+        "number": "number", "with gaps": "number", "whole": "dropped", "flag": "number", "town": "category",
+        "code": "category", "text number": "number", "since": "date", "text date": "date", "same": "dropped",
+        "empty": "dropped", "id": "dropped",
+    }  # fmt: skip
+    if size == N_ROWS:
+        assert pieces.to_dict() == whole.to_dict(), "of one piece, to the last bit"
+    np.testing.assert_allclose(pieces.transform(frame), whole.transform(frame), rtol=1e-5, atol=1e-6)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.floats(-1e300, 1e300), max_size=9), min_size=1, max_size=6).filter(any))
+def test_merged_in_any_order_numbers_have_one_mean_and_deviation(parts: list[list[float]]) -> None:
+    def summary_of(pieces: list[list[float]]) -> NumberSummary:
+        summary = NumberSummary()
+        for piece in pieces:
+            summary.add(np.array(piece))
+        return summary
+
+    numbers = np.array([value for part in parts for value in part])
+    forwards, backwards = summary_of(parts), summary_of(parts[::-1])
+    in_two = summary_of(parts[:1])
+    in_two.merge(summary_of(parts[1:]))
+    unit = np.abs(numbers).max() or 1.0
+    for summary in (forwards, backwards, in_two):
+        assert (summary.n, summary.low, summary.high) == (len(numbers), numbers.min(), numbers.max())
+        assert summary.mean == pytest.approx((numbers / unit).mean() * unit, rel=1e-9, abs=1e-12 * unit)
+        # A square below the rounding of the largest one is lost in the formula as it is in the sum itself.
+        assert summary.deviation == pytest.approx((numbers / unit).std() * unit, rel=1e-7, abs=1e-8 * unit)
+        assert summary.median == np.median(numbers)
+
+
+def test_the_median_is_taken_from_the_rows_sampled() -> None:
+    column, summary = pd.Series([5.0, np.nan, 1.0, 9.0, 7.0]), ColumnSummary("a")
+    summary.add(column, sampled=np.array([True, True, True, False, False]))
+    summary.add(column, sampled=np.array([False, False, False, False, True]))
+    assert summary.readings["number"].numbers[0].median == 5.0  # of 5, 1, 7
+    assert summary.readings["number"].numbers[0].mean == 5.5
+
+
+def test_frequent_words_are_counted_where_there_are_too_many_words_to_keep() -> None:
+    rng = np.random.default_rng(0)
+    words = np.where(rng.random(40_000) < 0.1, "often", [f"word {row}" for row in range(40_000)])
+    summary = ColumnSummary("a", most_texts=1000)
+    for piece in np.split(words, 40):
+        summary.add(pd.Series(piece))
+        assert len(summary.counts) <= 2000
+    n_often = int((words == "often").sum())
+    assert summary.most_common()[0][0] == "often"
+    assert n_often - 40 <= summary.counts["often"] <= n_often
+    plan = TablePreprocessor().fit_summaries({"a": summary, "b": number_summary()}).columns[0]
+    assert (plan.kind, plan.categories, plan.other) == ("category", ("often",), True)
+
+
+def number_summary() -> ColumnSummary:
+    summary = ColumnSummary("b")
+    summary.add(pd.Series([1.0, 2.0]))
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("pieces", "message"),
+    [
+        ([["1"] * 20, ["2", "oops"] + ["3"] * 9], "f.csv: The column 'a' holds numbers, but row 22 has 'oops'"),
+        ([["2024-01-01"] * 20, ["soon"]], "f.csv: The column 'a' holds dates, but row 21 has 'soon'"),
+        ([["2024-01-01"], ["2024-02-30"]], "f.csv: The column 'a' holds dates, but row 2 has '2024-02-30'"),
+        ([["1"], ["inf"]], "f.csv: The column 'a' has an infinite number in row 2"),
+        ([[1.0], [np.inf]], "f.csv: The column 'a' has an infinite number in row 2"),
+        ([[1.0, 2.0], ["x"]], "f.csv: The column 'a' holds what has the type text, and the rows before had number"),
+    ],
+)
+def test_a_bad_cell_is_named_with_its_file_and_row(pieces: list[list[Any]], message: str) -> None:
+    def learn() -> None:
+        summary, n_rows = ColumnSummary("a"), 0
+        for piece in pieces:
+            summary.add(pd.Series(piece), origin=Origin("f.csv", n_rows))
+            n_rows += len(piece)
+        summary.kind()
+
+    with pytest.raises(DataError, match=re.escape(message)):
+        learn()
+
+
+def test_text_that_looks_like_dates_in_some_pieces_only_is_a_category() -> None:
+    summary = ColumnSummary("a")
+    for piece in (["2024-01-01", "2024-02-30"], ["soon", "later"], ["2024-01-01"]):
+        summary.add(pd.Series(piece))
+    assert summary.kind() == "category"
+    assert summary.most_common()[0] == ("2024-01-01", 2)

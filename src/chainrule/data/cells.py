@@ -19,6 +19,7 @@ __all__ = [
     "UNNAMED",
     "CellType",
     "Origin",
+    "cell_texts",
     "cell_type",
     "date_parts",
     "distinct_texts",
@@ -171,6 +172,12 @@ def distinct_texts(column: pd.Series[Any]) -> tuple[list[str | None], IntArray]:
     if len(codes) and codes.min() < 0:
         places.append(texts.setdefault(None, len(texts)))  # which -1 leads to
     return list(texts), np.array(places, np.intp)[codes]
+
+
+def cell_texts(column: pd.Series[Any]) -> list[str | None]:
+    """Return each cell as text, ``None`` where it is missing; 3.0 and 3 are the same text."""
+    texts, codes = distinct_texts(column)
+    return [texts[code] for code in codes.tolist()]
 
 
 def _cell_text(cell: Any) -> str | None:

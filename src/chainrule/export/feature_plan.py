@@ -13,7 +13,8 @@ from typing import Self
 
 import numpy as np
 
-from chainrule.data.columns import DATE_PARTS, ColumnPlan
+from chainrule.data.cells import DATE_PARTS
+from chainrule.data.columns import ColumnPlan
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.text_table import MISSING_WORDS
 from chainrule.types import Array, IntArray

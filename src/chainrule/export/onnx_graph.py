@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.data.columns import ColumnPlan, cell_texts, date_parts, read_dates, read_numbers
+from chainrule.data.cells import cell_texts, date_parts, read_dates, read_numbers
+from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.export.feature_plan import used_columns

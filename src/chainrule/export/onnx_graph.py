@@ -32,15 +32,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.data.cells import cell_texts, date_parts, read_dates, read_numbers
+from chainrule.data.cells import cell_texts
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
-from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.errors import InvalidInputError
 from chainrule.export.feature_plan import used_columns
+from chainrule.export.meaning import describe_model, network_of, prediction_rule, read_column
 from chainrule.export.onnx_layers import append_layer
 from chainrule.export.onnx_table import append_table
 from chainrule.files.atomic import write_atomically
-from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, Poisson, SquaredHinge
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array, is_sparse
@@ -62,10 +62,8 @@ def build_onnx(model: Model | NeuralNetwork) -> onnx.ModelProto:
     the package onnx is missing.
     """
     builder = _require_builder()
-    network = model.network if isinstance(model, Model) else model
+    network = network_of(model)
     stack = network.stack
-    if not stack.is_built:
-        raise NotBuiltError("The network has no weights yet; fit it, or give the first layer its input shape.")
     if stack.vector.values.nbytes > MOST_BYTES:
         raise InvalidInputError(
             f"The network has {stack.vector.values.nbytes / 2**30:.1f} GiB of parameters, and one ONNX file holds 2 "
@@ -83,7 +81,9 @@ def build_onnx(model: Model | NeuralNetwork) -> onnx.ModelProto:
         _append_meaning(graph, model, value)
     else:
         graph.output("outputs", value, stack.dtype, stack.output_shape(), "what the last layer gives")
-    return graph.model("chainrule", _metadata(model), _version(), f"{network!r}")
+    described = describe_model(model)
+    metadata = {key: entry if isinstance(entry, str) else json.dumps(entry) for key, entry in described.items()}
+    return graph.model("chainrule", metadata, described["chainrule_version"], repr(network))
 
 
 def write_onnx(model: Model | NeuralNetwork, path: str | Path) -> None:
@@ -104,7 +104,7 @@ def onnx_inputs(model: Model | NeuralNetwork, data: Any) -> dict[str, Array]:
             frame = (data.to_pandas() if hasattr(data, "to_pandas") else data).rename(columns=str)
             return {plan.name: _column_input(plan, frame[plan.name]) for plan in used_columns(model.table)}
         data = model.inputs(data)
-    stack = (model.network if isinstance(model, Model) else model).stack
+    stack = network_of(model).stack
     rows = data.toarray() if is_sparse(data) else np.asarray(getattr(data, "X", data))
     return {"X": np.ascontiguousarray(rows, stack.dtype).reshape(len(rows), *stack.input_shape())}
 
@@ -112,15 +112,18 @@ def onnx_inputs(model: Model | NeuralNetwork, data: Any) -> dict[str, Array]:
 def _column_input(plan: ColumnPlan, column: Any) -> Array:
     if plan.kind == "category":
         return np.array([text or "" for text in cell_texts(column)], dtype=object).reshape(-1, 1)
-    values = date_parts(read_dates(column, plan.name))[:, 3] if plan.kind == "date" else read_numbers(column, plan.name)
-    return values.reshape(-1, 1)
+    return read_column(plan, column).reshape(-1, 1)
 
 
 def _append_meaning(graph: GraphBuilder, model: Model, value: str) -> None:
     """Append what a :class:`Model` does with the network's outputs, and name the results."""
     target, dtype = model.target, model.network.stack.dtype
     width = model.network.stack.output_shape()[0]
-    value = _append_point_predictions(graph, model.network.loss, value, width)
+    rule = prediction_rule(model.network)
+    if rule == "first_half":
+        value = graph.call("Gather", value, graph.constant("means", np.arange(width // 2), np.int64), axis=1)
+    elif rule != "outputs":
+        value = graph.call({"sigmoid": "Sigmoid", "softmax": "Softmax", "exp": "Exp"}[rule], value)
     if not target.classes:
         if model.scaling is not None:
             graph.dtype = dtype = np.dtype(np.float64)
@@ -141,49 +144,10 @@ def _append_meaning(graph: GraphBuilder, model: Model, value: str) -> None:
     graph.output("probabilities", value, dtype, (len(labels),), "one column a class, in the order of 'classes'")
 
 
-def _append_point_predictions(graph: GraphBuilder, loss: LossFunction, value: str, width: int) -> str:
-    """Append :meth:`LossFunction.point_predictions`, for the losses that are chainrule's own."""
-    if isinstance(loss, Hinge | SquaredHinge):
-        return graph.call("Sigmoid", value) if width == 1 else graph.call("Softmax", value, axis=1)
-    if isinstance(loss, Poisson) and loss.log_input:
-        return graph.call("Exp", value, name="rate")
-    if isinstance(loss, GaussianNegativeLogLikelihood):
-        means = graph.constant("mean_columns", np.arange(width // 2), np.int64)
-        return graph.call("Gather", value, means, axis=1, name="mean")
-    if type(loss).point_predictions not in (LossFunction.point_predictions, Poisson.point_predictions):
-        raise InvalidInputError(
-            f"The loss {type(loss).__name__} turns outputs into predictions in a way of its own, which cannot be said "
-            "in ONNX; export the bare network, model.network, instead."
-        )
-    return value
-
-
 def _labels(target: Target) -> Array:
     """Return the classes as an array of one type; classes of different types as text."""
     labels = target.class_array()
     return np.array([str(label) for label in labels], dtype=object) if labels.dtype.kind in "OU" else labels
-
-
-def _metadata(model: Model | NeuralNetwork) -> dict[str, str]:
-    """Return what the outputs mean, and where the file comes from, as text and JSON."""
-    metadata: dict[str, Any] = {"chainrule_version": _version()}
-    if isinstance(model, Model):
-        classes = list(model.target.classes)
-        metadata |= {"task": model.target.task, "target": model.target_name}
-        if classes:
-            metadata |= {
-                "classes": classes,
-                "class_names": model.notes.get("label_names") or [str(label) for label in classes],
-            }
-        if model.table is not None:
-            metadata["columns"] = [{"name": plan.name, "kind": plan.kind} for plan in used_columns(model.table)]
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("chainrule")
 
 
 def _require_builder() -> type[GraphBuilder]:

@@ -1,0 +1,68 @@
+"""What stands around a network's layers in every format: what its outputs mean, and what the file says of itself."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Literal, TypeAlias
+
+from chainrule.data.cells import date_parts, read_dates, read_numbers
+from chainrule.data.columns import ColumnPlan
+from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.export.feature_plan import used_columns
+from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, Poisson, SquaredHinge
+from chainrule.model import Model
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.types import Array
+
+__all__ = ["PredictionRule", "describe_model", "network_of", "prediction_rule", "read_column"]
+
+PredictionRule: TypeAlias = Literal["outputs", "sigmoid", "softmax", "exp", "first_half"]
+
+
+def network_of(model: Model | NeuralNetwork) -> NeuralNetwork:
+    """Return the network of a model, or the bare network itself; raises NotBuiltError where it has no weights yet."""
+    network = model.network if isinstance(model, Model) else model
+    if not network.stack.is_built:
+        raise NotBuiltError("The network has no weights yet; fit it, or give the first layer its input shape.")
+    return network
+
+
+def prediction_rule(network: NeuralNetwork) -> PredictionRule:
+    """Return what :meth:`LossFunction.point_predictions` does with the outputs, for the losses that are chainrule's."""
+    loss = network.loss
+    if isinstance(loss, Hinge | SquaredHinge):
+        return "sigmoid" if network.stack.output_shape() == (1,) else "softmax"
+    if isinstance(loss, Poisson):
+        return "exp" if loss.log_input else "outputs"
+    if isinstance(loss, GaussianNegativeLogLikelihood):
+        return "first_half"
+    if type(loss).point_predictions is not LossFunction.point_predictions:
+        raise InvalidInputError(
+            f"The loss {type(loss).__name__} turns outputs into predictions in a way of its own, which no export can "
+            "say; export the bare network, model.network, instead."
+        )
+    return "outputs"
+
+
+def describe_model(model: Model | NeuralNetwork) -> dict[str, Any]:
+    """Return what a reader of the file must know, as values that JSON can hold."""
+    described: dict[str, Any] = {"chainrule_version": version("chainrule")}
+    if not isinstance(model, Model):
+        return described
+    described |= {"task": model.target.task, "target": model.target_name}
+    classes = list(model.target.classes)
+    if classes:
+        names = model.notes.get("label_names") or [str(label) for label in classes]
+        described |= {"classes": classes, "class_names": names}
+    if model.table is not None:
+        described["columns"] = [
+            {"name": plan.name, "kind": plan.kind} | ({"categories": plan.categories} if plan.categories else {})
+            for plan in used_columns(model.table)
+        ]
+    return described
+
+
+def read_column(plan: ColumnPlan, column: Any) -> Array:
+    """Return a column of numbers, or of dates as days since 1970, as float64 with NaN where it is missing."""
+    values = date_parts(read_dates(column, plan.name))[:, 3] if plan.kind == "date" else read_numbers(column, plan.name)
+    return values.reshape(-1)

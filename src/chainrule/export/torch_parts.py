@@ -1,0 +1,137 @@
+"""The modules of PyTorch around a network: columns into features, and outputs into what they mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.export.feature_plan import FeaturePlan
+from chainrule.export.meaning import PredictionRule
+from chainrule.model import TargetScaling
+
+__all__ = ["Classes", "PointPredictions", "TableFeatures", "TargetUnits"]
+
+
+class TableFeatures(nn.Module):
+    """From the (rows, columns) float64 matrix of a table to the network's (rows, features), as the table learnt it."""
+
+    # Places in the matrix, and what was learnt of its numbers.
+    numbers: Tensor
+    dates: Tensor
+    chosen: Tensor
+    fill: Tensor
+    center: Tensor
+    scale: Tensor
+    indicators: Tensor
+    # For each 0/1 column: the column it comes from, the codes of a gap and of an unknown value there, and its own.
+    source: Tensor
+    missing: Tensor
+    unknown: Tensor
+    code: Tensor
+    order: Tensor
+
+    def __init__(self, plan: FeaturePlan, columns: tuple[str, ...], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        outputs = [(category, int(code)) for category in plan.categories for code in category.outputs]
+        places = {
+            "numbers": [columns.index(name) for name in plan.numbers],
+            "dates": [columns.index(name) for name in plan.dates],
+            "chosen": plan.chosen,
+            "indicators": plan.indicators,
+            "source": [columns.index(category.name) for category, _ in outputs],
+            "missing": [category.missing for category, _ in outputs],
+            "unknown": [category.unknown for category, _ in outputs],
+            "code": [code for _, code in outputs],
+            "order": plan.order,
+        }
+        for name, values in places.items():
+            self.register_buffer(name, torch.as_tensor(values, dtype=torch.int64))
+        for name in ("fill", "center", "scale"):
+            self.register_buffer(name, torch.from_numpy(getattr(plan, name)))
+
+    def forward(self, columns: Tensor) -> Tensor:
+        raw = torch.cat([columns[:, self.numbers], *_date_parts(columns[:, self.dates])], dim=1)
+        chosen = raw[:, self.chosen]
+        filled = torch.where(torch.isnan(chosen), self.fill, chosen)
+        scaled = ((filled - self.center) / self.scale).to(torch.float32)
+        gaps = torch.isnan(raw[:, self.indicators]).to(torch.float32)
+        given = columns[:, self.source]
+        is_known = (given >= 0) & (given < self.missing)
+        codes = torch.where(torch.isnan(given), self.missing, torch.where(is_known, given, self.unknown))
+        categories = (codes == self.code).to(torch.float32)
+        return torch.cat([scaled, gaps, categories], dim=1)[:, self.order].to(self.dtype)
+
+
+def _date_parts(days: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return year, month, weekday (Monday is 0) and days of a matrix of days since 1970; NaN stays NaN.
+
+    The year begins with March, so that a leap day is its last: Howard Hinnant's ``civil_from_days``, in whole float64
+    numbers. An era is 400 years of 146,097 days.
+    """
+
+    def quotient(a: Tensor, b: int) -> Tensor:
+        return torch.floor(a / b)
+
+    whole = torch.floor(days)
+    shifted = whole + 719468  # since 0000-03-01
+    era = quotient(shifted, 146097)
+    day = shifted - era * 146097  # of the era
+    year = quotient(day + quotient(day, 36524) - quotient(day, 1460) - quotient(day, 146096), 365)  # of the era
+    passed = year * 365 + quotient(year, 4) - quotient(year, 100)
+    march_based = quotient((day - passed) * 5 + 2, 153)  # 0 is March
+    january_on = march_based >= 10
+    month = torch.where(january_on, march_based - 9, march_based + 3)
+    civil = year + era * 400 + january_on
+    weekday = whole + 3 - quotient(whole + 3, 7) * 7
+    return civil, month, weekday, days
+
+
+class PointPredictions(nn.Module):
+    """What a loss makes of the outputs: see :meth:`LossFunction.point_predictions`."""
+
+    def __init__(self, rule: PredictionRule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        match self.rule:
+            case "first_half":
+                return outputs[:, : outputs.shape[1] // 2]
+            case "softmax":
+                return torch.softmax(outputs, dim=1)
+            case "sigmoid":
+                return torch.sigmoid(outputs)
+            case "exp":
+                return torch.exp(outputs)
+            case "outputs":
+                return outputs
+
+
+class Classes(nn.Module):
+    """Gives each row's class as its place among the classes, and a probability for each of them."""
+
+    def forward(self, probabilities: Tensor) -> dict[str, Tensor]:
+        if probabilities.shape[1] > 1:
+            return {"code": probabilities.argmax(dim=1), "probabilities": probabilities}
+        second = probabilities[:, 0] >= 0.5
+        return {"code": second.to(torch.int64), "probabilities": torch.cat([1 - probabilities, probabilities], dim=1)}
+
+
+class TargetUnits(nn.Module):
+    """Gives the predicted numbers in the target's own units."""
+
+    scale: Tensor
+    center: Tensor
+
+    def __init__(self, scaling: TargetScaling | None) -> None:
+        super().__init__()
+        self.is_scaled = scaling is not None
+        if scaling is not None:
+            self.register_buffer("scale", torch.tensor(scaling.scale, dtype=torch.float64))
+            self.register_buffer("center", torch.tensor(scaling.center, dtype=torch.float64))
+
+    def forward(self, outputs: Tensor) -> dict[str, Tensor]:
+        if self.is_scaled:
+            outputs = outputs.to(torch.float64) * self.scale + self.center
+        return {"value": outputs}

@@ -129,17 +129,21 @@ class TorchSession:
         )
         if math.isfinite(objective.mean_loss):
             optimizer.minimize(vector.values, objective, learning_rate)
-            import_arrays(self.stack, self.step.module)
+            self._load(vector.values)
         return loss
 
     def _compute_gradient(self, batch: Batch) -> float:
         """Fill the stack's gradients with those of the mean loss at the stack's weights, and return that loss."""
-        for slot in self.step.slots:
-            slot.load(self.stack.vector.values)
+        self._load(self.stack.vector.values)
         loss = self.step.differentiate(self.rows.batch(batch))
         for slot, gradient in zip(self.step.slots, self.step.gradients, strict=True):
             slot.read(gradient, self.stack.vector.gradients)
         return float(self.workers.total(loss))
+
+    def _load(self, values: Array) -> None:
+        """Set the parameters to those of a vector; running statistics stay what the trial points made them."""
+        for slot in self.step.slots:
+            slot.load(values)
 
     def _note_losses(
         self, losses: list[Tensor], sizes: list[int], rates: list[float], batch_at: Callable[[int], Batch]

@@ -88,13 +88,17 @@ class TrainingStep:
     def take(self, batch: TensorBatch, learning_rate: float) -> Tensor:
         """Take one step; return this process's part of the batch's loss, before it."""
         loss = self.differentiate(batch)
-        steps, optimizer = self.steps, self.plan.optimizer
-        assert steps is not None  # a method that finds its own steps asks for gradients only
         if self.workers.waits_for_nothing and not math.isfinite(loss):
             return loss  # the weights stay what they were, so that it can be told where this came from
-        gradients = self.gradients
-        if self.scale is not None and not self.scale.undo(gradients):
-            return loss
+        if self.scale is None or self.scale.undo(self.gradients):
+            self._update(loss, learning_rate)
+        return loss
+
+    @torch.no_grad()
+    def _update(self, loss: Tensor, learning_rate: float) -> None:
+        """Move the parameters along the gradients that they have."""
+        gradients, steps, optimizer = self.gradients, self.steps, self.plan.optimizer
+        assert steps is not None  # a method that finds its own steps asks for gradients only
         if self._l2:
             torch._foreach_add_(self._penalized_gradients, self._penalized, alpha=self._l2)
         if self._l1:
@@ -108,7 +112,6 @@ class TrainingStep:
         steps.step(learning_rate)
         if self.plan.max_norm is not None:
             self._limit_norms(self.plan.max_norm)
-        return loss
 
     def differentiate(self, batch: TensorBatch) -> Tensor:
         """Give every parameter the gradient of the batch's loss; return this process's part of the loss."""
@@ -146,7 +149,6 @@ class TrainingStep:
     def _penalized_gradients(self) -> list[Tensor]:
         return [_gradient(parameter) for parameter in self._penalized]
 
-    @torch.no_grad()
     def _limit_norms(self, limit: float) -> None:
         """Scale the weights that go into any one unit down to this norm."""
         for slot in self.slots:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chainrule.data import load_dataset as load_dataset
     from chainrule.data import open_source as open_source
     from chainrule.data import read_table as read_table
+    from chainrule.engines import TorchEngine as TorchEngine
     from chainrule.errors import ChainruleError as ChainruleError
     from chainrule.errors import DataError as DataError
     from chainrule.errors import DivergenceError as DivergenceError
@@ -43,6 +44,7 @@ _HOMES = {
     "architecture": ("build_network", "select_architecture"),
     "callbacks": ("Callback", "EarlyStopping", "ProgressBar", "ReduceOnPlateau"),
     "data": ("Dataset", "Table", "TablePreprocessor", "Target", "load_dataset", "open_source", "read_table"),
+    "engines": ("TorchEngine",),
     "errors": (
         "ChainruleError",
         "DataError",

@@ -19,6 +19,7 @@ from chainrule.files.checkpoint import Checkpoint
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer
 from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import SGD, AdamW, Lion, Muon, Optimizer, RMSprop, Rprop
 from support.networks import class_rows, network_of
 from support.parity import (
     AMPLIFIES_ROUNDING,
@@ -73,6 +74,25 @@ def test_fifty_steps_of_methods_that_amplify_rounding(optimizer: str) -> None:
     for layer, loss in combinations:
         distances = compare(layer, loss, dtype="float64", **fifty_steps(optimizer, layer))
         assert distances.functional() < 1e-3, (layer, loss)
+
+
+VARIANTS = [
+    SGD(momentum=0.9),
+    SGD(momentum=0.9, nesterov=True),
+    RMSprop(momentum=0.9, centered=True),
+    AdamW(weight_decay=0.1),
+    Lion(weight_decay=0.1),
+    Muon(adjust="original", nesterov=False),
+    Muon(weight_decay=0.1),
+    *(Rprop(variant=variant) for variant in ("minus", "plus", "improved_plus")),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", VARIANTS, ids=[f"{type(o).__name__}-{i}" for i, o in enumerate(VARIANTS)])
+def test_other_settings_of_the_optimizers(optimizer: Optimizer, dtype: str) -> None:
+    distances = compare("layer_normalization", "huber", dtype=dtype, epochs=10, batch_size=10, optimizer=optimizer)
+    assert distances.largest() < TOLERANCE[dtype]
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,333 @@
+"""The PyTorch engine by itself: modules there and back, noise, devices, precision, and what it refuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from chainrule import NeuralNetwork, TorchEngine
+from chainrule.activations import (
+    ReLUActivation,
+    SigmoidActivation,
+    SoftmaxActivation,
+    TanhActivation,
+)
+from chainrule.callbacks import Callback, TrainingRun
+from chainrule.data import Dataset
+from chainrule.data.augment import NoiseAugmentation
+from chainrule.engines import NumpyEngine
+from chainrule.errors import DivergenceError, InvalidInputError
+from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
+from chainrule.losses import MeanSquaredError
+from chainrule.optimizer import SGD
+from chainrule.penalties import Penalty
+from support.networks import class_rows, network_of, regression_rows
+from support.parity import LAYER_NAMES, layer_of, network_with, rows_for
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+# Modules -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYER_NAMES)
+def test_a_network_becomes_a_module_and_comes_back(name: str, dtype: str) -> None:
+    loss = MeanSquaredError()
+    network = network_with(layer_of(name), loss, "numpy", dtype=dtype, epochs=2)
+    network.fit(rows_for(loss))
+    X = rows_for(loss).X.astype(dtype)
+    module = network.to_torch()
+    assert not module.training
+    with torch.no_grad():
+        outputs = module(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(outputs, network.predict(X), rtol=1e-5, atol=1e-6)
+    back = NeuralNetwork.from_torch(module, input_shape=(4,), loss=loss)
+    assert [type(layer) for layer in back.layers] == [type(layer) for layer in network.layers]
+    assert back.stack.dtype == np.dtype(dtype)
+    for key, array in network.stack.read_arrays().items():
+        np.testing.assert_array_equal(back.stack.read_arrays()[key], array)
+    np.testing.assert_array_equal(back.predict(X), network.predict(X))
+
+
+def test_the_module_has_weights_of_its_own() -> None:
+    network = network_of(DenseLayer(2, (3,)))
+    module = network.to_torch()
+    with torch.no_grad():
+        module[0].weight.zero_()
+    assert network.layers[0].parameter_views["weights"].any()
+
+
+def test_a_sequential_in_a_sequential_and_a_linear_without_bias_are_read() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Sequential(nn.Linear(4, 6, bias=False), nn.PReLU()), nn.BatchNorm1d(6), nn.Linear(6, 2))
+    network = NeuralNetwork.from_torch(module, optimizer="adam", seed=3)
+    X = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    with torch.no_grad():
+        expected = module.eval()(torch.from_numpy(X)).numpy()
+    np.testing.assert_allclose(network.predict(X), expected, rtol=1e-5, atol=1e-6)
+    assert network.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (nn.Sequential(nn.Linear(2, 2), nn.Conv1d(2, 2, 1)), "No layer of chainrule does what Conv1d does; known are"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=0)), "dim=-1"),
+        (nn.Sequential(nn.BatchNorm1d(2, affine=False)), "affine=True"),
+        (nn.Sequential(nn.Linear(2, 3), nn.PReLU(3)), "num_parameters=1"),
+        (nn.Sequential(nn.Linear(2, 3), nn.GELU(approximate="tanh")), "approximate='none'"),
+        (nn.Sequential(nn.ReLU()), "give input_shape=(n_features,)"),
+        (nn.Sequential(), "has no parts"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_modules_that_cannot_be_read_are_named(module: Any, words: str) -> None:
+    with pytest.raises(InvalidInputError, match=words.replace("(", r"\(").replace(")", r"\)")):
+        NeuralNetwork.from_torch(module)
+
+
+# Training ----------------------------------------------------------------------------------------
+
+
+def noisy_network(seed: int = 0, **settings: Any) -> NeuralNetwork:
+    return network_of(
+        GaussianNoiseLayer(0.3), DenseLayer(16), ReLUActivation(), DropoutLayer(0.4), DenseLayer(1),
+        engine="torch", optimizer="adam", epochs=3, seed=seed, **settings,
+    )  # fmt: skip
+
+
+def test_noise_comes_from_the_seed_alone() -> None:
+    data = regression_rows(80)
+    torch.manual_seed(1)
+    first = noisy_network().fit(data)
+    torch.manual_seed(2)
+    again, other = noisy_network().fit(data), noisy_network(seed=1).fit(data)
+    np.testing.assert_array_equal(first.stack.vector.values, again.stack.vector.values)
+    assert not np.array_equal(first.stack.vector.values, other.stack.vector.values)
+    np.testing.assert_array_equal(first.predict(data), first.predict(data))
+
+
+def test_dropout_keeps_the_expected_share_and_the_expected_sum() -> None:
+    """A step of descent on a linear net reveals the mask: dropped inputs leave their weights where they were."""
+    n_inputs, rate = 20_000, 0.3
+    network = network_of(
+        DropoutLayer(rate), DenseLayer(1, weights_initializer="zeros"), engine="torch", epochs=1, learning_rate=0.5
+    )
+    network.fit(np.ones((1, n_inputs)), np.array([1.0]))
+    moved = network.stack.vector.values[:n_inputs]
+    assert np.mean(moved != 0) == pytest.approx(1 - rate, abs=0.02)
+    np.testing.assert_allclose(moved[moved != 0], 1 / (1 - rate), rtol=1e-5)
+
+
+def test_batches_through_the_data_loader_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.engines.torch_rows import DeviceRows
+
+    data = class_rows(70)
+    settings: dict[str, Any] = {"engine": "torch", "loss": "categorical_cross_entropy", "epochs": 3, "batch_size": 16}
+    resident = network_of(DenseLayer(3), SoftmaxActivation(), **settings).fit(data)
+    monkeypatch.setattr(DeviceRows, "_move", lambda self, source: None)
+    loaded = network_of(DenseLayer(3), SoftmaxActivation(), **settings).fit(data)
+    np.testing.assert_array_equal(resident.stack.vector.values, loaded.stack.vector.values)
+
+
+def test_augmented_rows_are_those_of_the_numpy_engine() -> None:
+    data = regression_rows(60)
+    networks = [
+        network_of(DenseLayer(1), engine=engine, dtype="float64", epochs=3).fit(
+            data, augmentation=NoiseAugmentation(0.2)
+        )
+        for engine in ("numpy", "torch")
+    ]
+    np.testing.assert_allclose(networks[0].stack.vector.values, networks[1].stack.vector.values, rtol=1e-12)
+
+
+def test_sparse_rows_are_predicted() -> None:
+    X = sparse.random_array((40, 30), density=0.1, rng=0, format="csr")
+    network = network_of(DenseLayer(4, (30,)), TanhActivation(), DenseLayer(1))
+    expected = network.predict(X)
+    network.engine = TorchEngine()
+    np.testing.assert_allclose(network.predict(X), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_callbacks_see_the_present_weights_after_every_batch() -> None:
+    class Watch(Callback):
+        def __init__(self) -> None:
+            self.seen: list[bytes] = []
+
+        def on_batch_end(self, run: TrainingRun) -> None:
+            self.seen.append(run.stack.vector.values.tobytes())
+
+    watch = Watch()
+    network = network_of(DenseLayer(1), engine="torch", epochs=2, batch_size=20)
+    network.fit(regression_rows(60), callbacks=[watch])
+    assert len(set(watch.seen)) == 6
+    assert watch.seen[-1] == network.stack.vector.values.tobytes()
+
+
+@pytest.mark.parametrize("rate", [1e4, 1e30])
+def test_divergence_is_found_and_the_last_whole_epoch_kept(rate: float) -> None:
+    network = network_of(DenseLayer(4), DenseLayer(1), engine="torch", epochs=5, learning_rate=rate, batch_size=16)
+    with pytest.raises(
+        DivergenceError, match=r"(layer \d.*|the loss) is not finite at learning rate .* smaller learning rate"
+    ):
+        network.fit(regression_rows(64))
+    assert np.isfinite(network.stack.vector.values).all()
+
+
+def test_inputs_too_large_for_the_type_are_named() -> None:
+    network = network_of(DenseLayer(1), engine="torch", epochs=1)
+    with pytest.raises(DivergenceError, match="an input is too large for float32"):
+        network.fit(np.full((4, 2), 1e300), np.arange(4.0))
+
+
+# Precision and compilation -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns_the_same_thing(precision: Any) -> None:
+    data = class_rows(300, n_classes=2)
+    losses = []
+    for engine in (NumpyEngine(), TorchEngine(precision=precision)):
+        network = network_of(
+            DenseLayer(16), ReLUActivation(), DenseLayer(1), SigmoidActivation(), loss="binary_cross_entropy",
+            optimizer="adam", learning_rate=0.01, epochs=10, batch_size=50, engine=engine,
+        )  # fmt: skip
+        network.fit(data)
+        assert network.stack.dtype == np.float32
+        losses.append(network.evaluate(data)["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+    assert losses[0] < 0.5
+
+
+def test_a_loss_too_large_for_float16_halves_its_scale_and_goes_on() -> None:
+    from chainrule.engines.torch_step import LossScale
+
+    scale = LossScale()
+    assert not scale.undo([torch.tensor([1.0, float("inf")])])
+    assert scale.factor == 2.0**15
+    for _ in range(2000):
+        gradients = [torch.tensor([2.0**15])]
+        assert scale.undo(gradients)
+    assert float(gradients[0]) == 1.0
+    assert scale.factor == 2.0**16
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of itself
+def test_torch_compile_gives_the_same_training() -> None:
+    data = class_rows(200)
+    networks = []
+    for compiled in (False, True):
+        network = network_of(
+            BatchNormalizationLayer(), DenseLayer(16), ReLUActivation(), DropoutLayer(0.2), DenseLayer(3),
+            SoftmaxActivation(), loss="categorical_cross_entropy", optimizer="adam", epochs=3, batch_size=48,
+            engine=TorchEngine(compile=compiled),
+        )  # fmt: skip
+        networks.append(network.fit(data))
+    np.testing.assert_allclose(networks[0].history["loss"], networks[1].history["loss"], rtol=1e-4)
+    np.testing.assert_allclose(networks[0].predict(data), networks[1].predict(data), rtol=1e-3, atol=1e-4)
+
+
+# What is refused ---------------------------------------------------------------------------------
+
+
+class Mine(MeanSquaredError):  # type: ignore[misc]
+    pass
+
+
+class Half(Penalty):
+    def value(self, weights: Any) -> float:
+        return 0.0
+
+    def add_gradient(self, weights: Any, gradient: Any) -> None:
+        pass
+
+
+def test_an_optimizer_of_ones_own_takes_its_steps_on_the_host() -> None:
+    from chainrule.optimizer import Optimizer
+
+    @dataclass(eq=False)
+    class Sign(Optimizer):
+        learning_rate: float = 0.01
+
+        def allocate_state(self, size: int, dtype: Any) -> dict[str, Any]:
+            return {}
+
+        def step(self, weights: Any, gradient: Any, learning_rate: float) -> None:
+            weights -= learning_rate * np.sign(gradient)
+
+    data = regression_rows(60)
+    networks = [
+        network_of(DenseLayer(1), engine=engine, optimizer=Sign(), dtype="float64", epochs=4).fit(data)
+        for engine in ("numpy", "torch")
+    ]
+    np.testing.assert_allclose(networks[0].stack.vector.values, networks[1].stack.vector.values, rtol=1e-12)
+
+
+def test_settings_that_do_not_go_together_are_named() -> None:
+    with pytest.raises(InvalidInputError, match=r"There is no engine called 'pytorch'\..*Known are: numpy, torch"):
+        NeuralNetwork(engine="pytorch")
+    with pytest.raises(InvalidInputError, match="engine='numpy' computes on the CPU; give engine='torch'"):
+        NeuralNetwork(device="cuda")
+    with pytest.raises(InvalidInputError, match="has its device already"):
+        NeuralNetwork(engine=TorchEngine("cpu"), device="cuda")
+    with pytest.raises(InvalidInputError, match="precision is one of float32, bfloat16, float16, not 'bf16'"):
+        TorchEngine(precision="bf16")  # type: ignore[arg-type]
+    network = network_of(DenseLayer(1), engine=TorchEngine(precision="bfloat16"), dtype="float64", epochs=1)
+    with pytest.raises(InvalidInputError, match="precision='bfloat16' is for networks of float32"):
+        network.fit(regression_rows(10))
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_named_before_any_work(device: str) -> None:
+    network = network_of(DenseLayer(1, (5,)), engine="torch", device=device, epochs=1)
+    with pytest.raises(InvalidInputError, match=f"device.*'{device}'"):
+        network.fit(regression_rows(10))
+
+
+def test_without_pytorch_the_engine_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    network = network_of(DenseLayer(1, (5,)), engine="torch", epochs=1)
+    for act in (lambda: network.fit(regression_rows(10)), network.to_torch):
+        with pytest.raises(InvalidInputError, match=r"pip install 'chainrule\[torch\]'"):
+            act()
+
+
+def test_naming_the_engine_does_not_load_pytorch() -> None:
+    code = "import sys, chainrule; chainrule.NeuralNetwork(engine='torch'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_dataset_of_images_is_trained_on() -> None:
+    from chainrule.layers import FlattenLayer
+
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.random((30, 4, 4)), np.arange(30) % 2)
+    network = network_of(
+        FlattenLayer(), DenseLayer(1), SigmoidActivation(), loss="binary_cross_entropy", engine="torch", epochs=2
+    )
+    assert network.fit(data).predict(data).shape == (30, 1)
+
+
+@pytest.mark.parametrize("piece", ["layer", "loss", "penalty"])
+def test_pieces_of_ones_own_are_refused_by_name(piece: str) -> None:
+    class MyActivation(TanhActivation):  # type: ignore[misc]
+        pass
+
+    layers = [DenseLayer(1), *([MyActivation()] if piece == "layer" else [])]
+    network = network_of(
+        *layers, engine="torch", epochs=1, optimizer=SGD(),
+        loss=Mine() if piece == "loss" else "mse", penalty=Half() if piece == "penalty" else None,
+    )  # fmt: skip
+    name = {"layer": "MyActivation", "loss": "Mine", "penalty": "Half"}[piece]
+    with pytest.raises(InvalidInputError, match=f"PyTorch has no counterpart of the {piece} {name}.*engine='numpy'"):
+        network.fit(regression_rows(10))

@@ -98,7 +98,11 @@ class Model:
 
     def outputs(self, data: Any) -> Array:
         """Return class probabilities (rows, 1 or classes), or predicted numbers in their own units."""
-        outputs = self.network.loss.point_predictions(self.network.predict(self.inputs(data)))
+        return self.outputs_of(self.inputs(data))
+
+    def outputs_of(self, inputs: Any) -> Array:
+        """Return the same for what :meth:`inputs` gave."""
+        outputs = self.network.loss.point_predictions(self.network.predict(inputs))
         return outputs if self.scaling is None else self.scaling.undo(outputs)
 
     def predict(self, data: Any) -> Array:

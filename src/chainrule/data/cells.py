@@ -19,6 +19,7 @@ __all__ = [
     "UNNAMED",
     "CellType",
     "Origin",
+    "cell_text",
     "cell_texts",
     "cell_type",
     "date_parts",
@@ -168,7 +169,7 @@ def distinct_texts(column: pd.Series[Any]) -> tuple[list[str | None], IntArray]:
         cells = column[present].tolist()
         codes = np.where(present, np.cumsum(present) - 1, -1)
     texts: dict[str | None, int] = {}
-    places = [texts.setdefault(_cell_text(cell), len(texts)) for cell in cells]
+    places = [texts.setdefault(cell_text(cell), len(texts)) for cell in cells]
     if len(codes) and codes.min() < 0:
         places.append(texts.setdefault(None, len(texts)))  # which -1 leads to
     return list(texts), np.array(places, np.intp)[codes]
@@ -180,7 +181,8 @@ def cell_texts(column: pd.Series[Any]) -> list[str | None]:
     return [texts[code] for code in codes.tolist()]
 
 
-def _cell_text(cell: Any) -> str | None:
+def cell_text(cell: Any) -> str | None:
+    """Return a cell that is there as text, ``None`` where that text is a word for a missing value."""
     if isinstance(cell, float) and cell.is_integer():
         # Missing cells turn whole numbers into floats; the category must not change with them.
         return str(int(cell))

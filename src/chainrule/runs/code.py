@@ -10,7 +10,7 @@ from chainrule.runs.checking import Check
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import PreparedData, prepare_data
 
-__all__ = ["code_for_check", "code_for_evaluation", "code_for_prediction", "code_for_training"]
+__all__ = ["code_for_check", "code_for_evaluation", "code_for_prediction", "code_for_serving", "code_for_training"]
 
 
 def code_for_training(options: TrainOptions, data: PreparedData | None = None) -> str:
@@ -61,6 +61,16 @@ def code_for_evaluation(run: str | Path, source: str | Path) -> str:
         "from chainrule.runs import evaluate_source, load_run\n\n"
         f"model = load_run({_shown(run)})\n"
         f"print(evaluate_source(model, {_shown(source)}))\n"
+    )
+
+
+def code_for_serving(run: str | Path, host: str, port: int, max_rows: int) -> str:
+    """Return a program that serves a model over HTTP."""
+    return (
+        "from chainrule.runs import load_run\n"
+        "from chainrule.serving import Limits, serve\n\n"
+        f"model = load_run({_shown(run)})\n"
+        f"serve(model, {_shown(host)}, {port}, limits=Limits(rows={max_rows}), on_start=print)\n"
     )
 
 

@@ -13,11 +13,12 @@ from chainrule.data.parts import Table
 from chainrule.data.reader import read_table
 from chainrule.errors import DataError, nearest_name
 from chainrule.model import Model
+from chainrule.types import Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["evaluate_source", "predict_source"]
+__all__ = ["class_probabilities", "evaluate_source", "predict_source", "prediction_frame"]
 
 
 def predict_source(model: Model, source: str | Path) -> pd.DataFrame:
@@ -25,18 +26,27 @@ def predict_source(model: Model, source: str | Path) -> pd.DataFrame:
 
     ``source`` is a file, with or without the column to predict, or a name in the catalogue: its test part, if any.
     """
+    inputs, _ = _read(model, source)
+    return prediction_frame(model, model.outputs(inputs))
+
+
+def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
+    """Return the frame of :func:`predict_source` for what ``model.outputs`` gave."""
     import pandas as pd
 
-    inputs, _ = _read(model, source)
-    outputs = model.outputs(inputs)
     columns: dict[str, Any] = {"prediction": model.target.decode(outputs)}
     if model.target.classes:
-        both = np.hstack([1 - outputs, outputs]) if model.target.task == "binary" else outputs
         names = model.notes.get("label_names") or [str(label) for label in model.target.classes]
-        columns |= {f"probability_{name}": both[:, place] for place, name in enumerate(names)}
+        probabilities = class_probabilities(outputs)
+        columns |= {f"probability_{name}": probabilities[:, place] for place, name in enumerate(names)}
     elif outputs.shape[1] > 1:
         columns = {f"prediction_{place + 1}": outputs[:, place] for place in range(outputs.shape[1])}
     return pd.DataFrame(columns)
+
+
+def class_probabilities(outputs: Array) -> Array:
+    """Return a column for each class, from those or from the one column of the second of two classes."""
+    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
 
 def evaluate_source(model: Model, source: str | Path) -> dict[str, float]:

@@ -1,0 +1,59 @@
+"""``chainrule serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["serve"]
+
+SIGNALLED = 128  # a shell's exit code for a program that a signal has ended is this and the signal's number
+
+
+def serve(
+    run: Annotated[Path, typer.Argument(help="The run folder, or a model file.")],
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen at; 0.0.0.0 lets every machine in, without a password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="The most rows in one request.")] = 10_000,
+    show_code: Annotated[
+        bool, typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
+    ] = False,
+) -> None:
+    """Answer requests for predictions over HTTP, until Ctrl-C.
+
+    POST /predict takes rows as JSON or CSV, / shows what the model takes. Needs: pip install 'chainrule[app]'.
+
+    Example: chainrule serve runs/houses --port 8000
+    """
+    if show_code:
+        from chainrule.runs.code import code_for_serving
+
+        print(code_for_serving(run, host, port, max_rows), end="")
+        return
+    from chainrule.serving.port import check_installed, claim_port
+
+    check_installed()
+    with claim_port(host, port) as listener:
+        from chainrule.runs import load_run
+        from chainrule.serving import Limits
+        from chainrule.serving import serve as serve_model
+        from chainrule.serving.page import curl_command
+        from chainrule.serving.schema import example_row
+
+        model = load_run(run)
+
+        def tell(address: str) -> None:
+            # A listener at all addresses is reached at each of them.
+            shown = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+            print(
+                f"{run} is served at {address} until Ctrl-C; try: {curl_command(shown, example_row(model))}", flush=True
+            )
+
+        limits = Limits(rows=max_rows, waiting_rows=max(max_rows, Limits.waiting_rows))
+        number = serve_model(model, limits=limits, listener=listener, on_start=tell)
+    if number:
+        raise typer.Exit(SIGNALLED + number)

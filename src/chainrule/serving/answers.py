@@ -1,0 +1,41 @@
+"""From a network's outputs to the body of an answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from chainrule.model import Model
+from chainrule.runs.using import class_probabilities, prediction_frame
+from chainrule.serving.bodies import CSV
+from chainrule.serving.errors import RowError
+from chainrule.types import Array
+
+__all__ = ["render", "to_json"]
+
+
+def to_json(value: Any) -> bytes:
+    """Return a value as compact JSON, in ASCII."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def render(model: Model, outputs: Array, media_type: str) -> bytes:
+    """Return the answer for what ``model.outputs`` gave.
+
+    JSON has ``predictions``, a label or number a row (a list of numbers where several are predicted), and for classes
+    ``classes`` and their ``probabilities`` in that order, a list a row. CSV is what ``chainrule predict`` writes.
+
+    Raises ``RowError`` for a row whose prediction is not finite.
+    """
+    if not np.isfinite(outputs).all():
+        row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
+        raise RowError(row + 1, "gives no finite prediction; its values are too far from the training data.")
+    if media_type == CSV:
+        text: str = prediction_frame(model, outputs).to_csv(index=False, float_format="%.7g")
+        return text.encode()
+    answer: dict[str, Any] = {"predictions": model.target.decode(outputs).tolist()}
+    if model.target.classes:
+        answer |= {"classes": model.target.classes, "probabilities": class_probabilities(outputs).tolist()}
+    return to_json(answer)

@@ -1,0 +1,143 @@
+"""The web application around a model: which address does what.
+
+======================  ===========================================================================
+``POST /predict``       rows in (JSON or CSV), predictions out (JSON, or CSV where Accept asks for it)
+``GET /schema``         what the model takes and gives
+``GET /openapi.json``   the same for programs that write clients
+``GET /``               the same for people
+``GET /health``         whether the server is there
+``GET /metrics``        counts and times, for Prometheus
+======================  ===========================================================================
+
+Every error is JSON with one sentence, ``{"error": "..."}``, and where it is about a row also ``row`` and ``column``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from chainrule.model import Model
+from chainrule.serving.answers import to_json
+from chainrule.serving.bodies import JSON, BodyReader, ClientGone, answer_type, body_type
+from chainrule.serving.errors import RequestError
+from chainrule.serving.limits import Limits
+from chainrule.serving.metrics import CountRequests, Metrics
+from chainrule.serving.openapi import openapi_document
+from chainrule.serving.page import page_html
+from chainrule.serving.schema import describe_model, example_row
+from chainrule.serving.service import PredictionService
+
+__all__ = ["build_app"]
+
+PAGES = ("/", "/schema", "/openapi.json", "/health", "/metrics")
+# A page of ours runs nothing and loads nothing, whatever a column is called.
+PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+def build_app(model: Model, limits: Limits | None = None, version: str = "1") -> Starlette:
+    """Return the application that serves a model; any ASGI server can run it.
+
+    ``version`` is that of the interface, for ``/openapi.json``.
+    """
+    limits, metrics = limits or Limits(), Metrics()
+    service = PredictionService(model, limits, metrics)
+    schema, example = describe_model(model, limits), example_row(model)
+    openapi = to_json(openapi_document(schema, example, version))
+    schema_json, health = to_json(schema), to_json({"status": "ok"})
+
+    async def show_page(request: Request) -> Response:
+        address = str(request.base_url).rstrip("/")
+        return HTMLResponse(page_html(schema, example, address), headers=PAGE_HEADERS)
+
+    async def show_schema(request: Request) -> Response:
+        return Response(schema_json, media_type=JSON)
+
+    async def show_openapi(request: Request) -> Response:
+        return Response(openapi, media_type=JSON)
+
+    async def show_health(request: Request) -> Response:
+        return Response(health, media_type=JSON)
+
+    async def show_metrics(request: Request) -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.warm_up)
+        yield
+        service.close()
+
+    pages = (show_page, show_schema, show_openapi, show_health, show_metrics)
+    routes = [Route("/predict", _Predict(service, limits), methods=["POST"])]
+    routes += [Route(path, page) for path, page in zip(PAGES, pages, strict=True)]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(CountRequests, metrics=metrics, paths=frozenset({"/predict", *PAGES}))],
+        exception_handlers={HTTPException: _tell_status, Exception: _tell_failure},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Predict:
+    """The address that predicts, straight on ASGI: a request object would cost more than the prediction of a row."""
+
+    def __init__(self, service: PredictionService, limits: Limits) -> None:
+        self._service, self._reader = service, BodyReader(limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        headers = Headers(scope=scope)
+        is_read = False
+        try:
+            kind = body_type(headers)
+            with self._reader.account() as pieces:
+                body = await self._reader.read(headers, receive, pieces)
+                is_read = True
+                inputs = await self._service.read_rows(body, kind)
+            outputs = await self._service.predict(inputs)
+            wanted = answer_type(headers)
+            answer = await self._service.write_answer(outputs, wanted)
+        except ClientGone:
+            return
+        except RequestError as error:
+            # A body that nobody will read must not be sent to the end.
+            await _tell(error, close=not is_read)(scope, receive, send)
+            return
+        fields = [(b"content-type", wanted.encode()), (b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": answer})
+
+
+def _tell(error: RequestError, close: bool = False) -> Response:
+    headers = {"retry-after": "1"} if error.status == 503 else {}
+    if close:
+        headers["connection"] = "close"
+    return Response(to_json({"error": str(error), **error.details}), error.status, headers, JSON)
+
+
+async def _tell_status(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentence: Any = error.detail
+    if error.status_code == 404:
+        sentence = f"There is nothing at this address; there are /predict, {', '.join(PAGES)}."
+    elif error.status_code == 405:
+        sentence = f"{request.url.path} takes {(error.headers or {}).get('Allow', 'another method')} only."
+    return Response(to_json({"error": sentence}), error.status_code, dict(error.headers or {}), JSON)
+
+
+async def _tell_failure(request: Request, error: Exception) -> Response:
+    return Response(to_json({"error": "The server failed; its log says where."}), 500, media_type=JSON)

@@ -1,0 +1,75 @@
+"""From rows of bare numbers, and images as nested arrays, to the inputs of a network that takes no table."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from chainrule.serving.errors import RowError, shown
+from chainrule.types import Array, Shape
+
+__all__ = ["ArrayRows"]
+
+_NUMBER_TYPES = frozenset({int, float, bool})
+_LARGEST = sys.float_info.max
+MOST_DIMENSIONS = 4
+
+
+class ArrayRows:
+    """Turns JSON arrays into a batch of inputs, each of the given ``shape``.
+
+    A row is an array of numbers, or nested arrays (the lines of an image, and its channels) with as many in all.
+    """
+
+    def __init__(self, shape: Shape, dtype: Any) -> None:
+        self.shape, self.dtype = shape, np.dtype(dtype)
+        self.n_numbers = math.prod(shape)
+
+    def encode(self, rows: Sequence[Any]) -> Array:
+        """Return the inputs of some rows; raises ``RowError`` naming the row, the place and the value."""
+        flat = [self._flat(number, row) for number, row in enumerate(rows, 1)]
+        try:
+            values = np.array(flat, dtype=np.float64).reshape(len(flat), *self.shape)
+        except OverflowError:  # a whole number beyond float64
+            row, place = next(
+                (r, p) for r, row in enumerate(flat) for p, value in enumerate(row) if abs(value) > _LARGEST
+            )
+            raise _no_number(row + 1, place, flat[row][place]) from None
+        with np.errstate(over="ignore"):
+            inputs = values.astype(self.dtype)
+        if not np.isfinite(inputs).all():
+            row = int(np.argwhere(~np.isfinite(inputs))[0][0])
+            place = int(np.argmin(np.isfinite(inputs[row].reshape(-1))))
+            raise _no_number(row + 1, place, flat[row][place])
+        return inputs
+
+    def _flat(self, number: int, row: Any) -> list[Any]:
+        if type(row) is not list:
+            raise RowError(number, f"is {shown(row)}; a row is an array of {self._wanted()}.")
+        values: list[Any] = row
+        for _ in range(MOST_DIMENSIONS):
+            if not values or type(values[0]) is not list:
+                break
+            if any(type(part) is not list or len(part) != len(values[0]) for part in values):
+                raise RowError(number, "is ragged: its inner arrays have different lengths.")
+            values = list(chain.from_iterable(values))
+        if len(values) != self.n_numbers:
+            raise RowError(number, f"has {len(values)} values, and the model takes {self._wanted()}.")
+        if not _NUMBER_TYPES.issuperset(map(type, values)):
+            place = next(place for place, value in enumerate(values) if type(value) not in _NUMBER_TYPES)
+            raise _no_number(number, place, values[place])
+        return values
+
+    def _wanted(self) -> str:
+        if len(self.shape) == 1:
+            return f"{self.n_numbers} numbers"
+        return f"{self.n_numbers} numbers, {' x '.join(map(str, self.shape))}"
+
+
+def _no_number(row: int, place: int, value: Any) -> RowError:
+    return RowError(row, f"has {shown(value)} at place {place + 1}; a finite number is expected.")

@@ -1,0 +1,131 @@
+"""Dynamic batching: small requests that arrive together are predicted in one call, and none waits for company."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+
+from chainrule.serving.errors import RequestError
+from chainrule.types import Array
+
+__all__ = ["Batcher"]
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """The inputs of one request, and where its outputs are to go."""
+
+    inputs: Array
+    outputs: asyncio.Future[Array]
+
+
+class Batcher:
+    """Gathers the inputs of concurrent requests, calls ``predict`` on all of them, and deals out the outputs.
+
+    What is waiting is predicted as soon as the event loop has gone round once: all requests that came in the same
+    round share a call of up to ``batch_rows`` rows, and a lone one goes ahead by itself. There is no timer. A call of
+    at most ``inline_rows`` rows is made at once, in the loop; a longer one in the ``executor``, so that the loop stays
+    free, and what arrives meanwhile makes the next batch. Outputs go back in the order in which the inputs came.
+
+    A request that is cancelled while it waits is left out; one that is cancelled under way costs the others nothing.
+    ``observe`` is told the rows of every call.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[Array], Array],
+        executor: Executor,
+        *,
+        batch_rows: int,
+        waiting_rows: int,
+        inline_rows: int,
+        observe: Callable[[int], None],
+    ) -> None:
+        self._predict, self._executor, self._observe = predict, executor, observe
+        self._batch_rows, self._most_waiting, self._inline_rows = batch_rows, waiting_rows, inline_rows
+        self._queue: deque[_Waiting] = deque()
+        self._is_busy = False  # a call is due or under way
+        self.rows_waiting = 0
+
+    async def predict(self, inputs: Array) -> Array:
+        """Return the outputs of these inputs; raises ``RequestError`` 503 where too many rows wait already."""
+        n_rows = len(inputs)
+        if self.rows_waiting and self.rows_waiting + n_rows > self._most_waiting:
+            raise RequestError(503, f"The server is busy: {self.rows_waiting} rows are waiting; try again in a second.")
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(inputs, loop.create_future())
+        self._queue.append(waiting)
+        self.rows_waiting += n_rows
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_soon(self._start, loop)
+        try:
+            return await waiting.outputs
+        finally:
+            self.rows_waiting -= n_rows
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Predict the next batch, and come back for the rest."""
+        batch = self._take_batch()
+        if not batch:
+            self._is_busy = False
+            return
+        try:
+            inputs = batch[0].inputs if len(batch) == 1 else np.concatenate([one.inputs for one in batch])
+            self._observe(len(inputs))
+            if len(inputs) > self._inline_rows:
+                call = loop.run_in_executor(self._executor, self._predict, inputs)
+                call.add_done_callback(lambda done: self._finish(loop, batch, done))
+                return
+            _deal_out(batch, self._predict(inputs))
+        except Exception as error:  # whatever it is, it belongs to these requests, and the queue must go on
+            _fail(batch, error)
+        self._go_on(loop)
+
+    def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting], call: asyncio.Future[Array]) -> None:
+        error = call.exception()
+        if error is None:
+            _deal_out(batch, call.result())
+        else:
+            _fail(batch, error)
+        self._go_on(loop)
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._queue:
+            loop.call_soon(self._start, loop)
+        else:
+            self._is_busy = False
+
+    def _take_batch(self) -> list[_Waiting]:
+        """Take the next requests, whole, up to ``batch_rows`` rows; the first one whatever its size."""
+        batch: list[_Waiting] = []
+        n_rows = 0
+        while self._queue:
+            one = self._queue[0]
+            if not one.outputs.done():  # a cancelled request is
+                if batch and n_rows + len(one.inputs) > self._batch_rows:
+                    break
+                batch.append(one)
+                n_rows += len(one.inputs)
+            self._queue.popleft()
+        return batch
+
+
+def _deal_out(batch: list[_Waiting], outputs: Array) -> None:
+    start = 0
+    for one in batch:
+        end = start + len(one.inputs)
+        if not one.outputs.done():
+            one.outputs.set_result(outputs[start:end])
+        start = end
+
+
+def _fail(batch: list[_Waiting], error: BaseException) -> None:
+    for one in batch:
+        if not one.outputs.done():
+            one.outputs.set_exception(error)

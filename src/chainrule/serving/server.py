@@ -1,0 +1,90 @@
+"""Running the application in a server of its own."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import cast
+
+import uvicorn
+
+from chainrule.model import Model
+from chainrule.serving.app import build_app
+from chainrule.serving.limits import Limits
+from chainrule.serving.port import claim_port
+from chainrule.serving.protocol import GuardedProtocol
+from chainrule.threads import limited_threads
+
+__all__ = ["serve"]
+
+SECONDS_TO_STOP = 5
+
+
+def serve(
+    model: Model,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    limits: Limits | None = None,
+    listener: socket.socket | None = None,
+    on_start: Callable[[str], None] | None = None,
+) -> int:
+    """Serve a model until Ctrl-C or SIGTERM; return the number of that signal.
+
+    Requests under way are answered first, for up to five seconds. A ``listener`` from :func:`claim_port` takes the
+    place of host and port. ``on_start`` is given the server's address as soon as it answers.
+
+    It has to be called in the main thread, where Python has its signals.
+    """
+    limits = limits or Limits()
+    sock = claim_port(host, port) if listener is None else listener
+    config = uvicorn.Config(
+        build_app(model, limits),
+        http=cast("type[GuardedProtocol]", functools.partial(GuardedProtocol, limits)),
+        ws="none",
+        lifespan="on",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=SECONDS_TO_STOP,
+    )
+    server = _Server(config, on_start)
+    with sock, limited_threads(), _noted_signals(server) as received:
+        server.run(sockets=[sock])
+    return received[0] if received else 0
+
+
+class _Server(uvicorn.Server):
+    """Says when it is there."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[str], None] | None) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._on_start is not None and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            self._on_start(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+@contextmanager
+def _noted_signals(server: uvicorn.Server) -> Iterator[list[int]]:
+    """Note the signals that uvicorn, when it has stopped, sends once more to whom they would have gone."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        server.should_exit = True
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

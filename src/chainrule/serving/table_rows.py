@@ -1,0 +1,284 @@
+"""From rows as JSON has them to the network's inputs: what ``TablePreprocessor.transform`` does, without a data frame.
+
+A data frame costs a request more than its prediction does. :class:`TableRows` takes the plans of the columns apart
+once, and then turns any number of rows into a matrix with a handful of array operations. The arithmetic is that of
+:class:`~chainrule.data.columns.ColumnPlan`, in the same order and precision, so the numbers are the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.data.cells import DATE_PARTS, cell_text, is_date
+from chainrule.data.columns import ColumnPlan, NumberPlan
+from chainrule.data.table import TablePreprocessor
+from chainrule.errors import nearest_name
+from chainrule.serving.errors import RowError, shown
+from chainrule.types import Array, IntArray
+
+__all__ = ["TableRows"]
+
+Cells = Sequence[Any]
+
+_NUMBER_TYPES = frozenset({int, float, bool, type(None)})
+_EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
+
+
+class TableRows:
+    """Turns JSON rows into the (rows, features) float32 matrix that ``table.transform`` makes of the same table.
+
+    A row is an object with every column of :attr:`names`, or an array of their values in that order. ``null`` is a
+    missing value. Columns that the model does not use, ``ignored``, may be there; others may not.
+    """
+
+    def __init__(self, table: TablePreprocessor, ignored: Iterable[str] = ()) -> None:
+        used = [plan for plan in table.columns if plan.kind != "dropped"]
+        self.names = tuple(plan.name for plan in used)
+        self.ignored = frozenset(ignored) | {plan.name for plan in table.columns if plan.kind == "dropped"}
+        self._pick = _picker(self.names)
+        self._column_of_feature = tuple(index for index, plan in enumerate(used) for _ in plan.output_names)
+        self._numbers: _Numbers | None = None
+        self._dates: list[tuple[int, _Dates]] = []
+        self._categories: list[tuple[int, _Categories]] = []
+        plans: list[tuple[int, int, ColumnPlan]] = []  # of the numbers: column, first feature
+        feature = 0
+        for index, plan in enumerate(used):
+            if plan.kind == "number":
+                plans.append((index, feature, plan))
+            elif plan.kind == "date":
+                self._dates.append((index, _Dates(plan, feature)))
+            else:
+                self._categories.append((index, _Categories(plan, feature)))
+            feature += len(plan.output_names)
+        self.n_features = feature
+        if plans:
+            self._numbers = _Numbers(plans)
+
+    def encode(self, rows: Sequence[Any]) -> Array:
+        """Return the matrix of some rows; raises ``RowError`` naming the row, the column and the value."""
+        cells = self._cells(rows)
+        features = np.zeros((len(cells), self.n_features), dtype=np.float32)
+        with np.errstate(over="ignore"):  # what is too large is refused by name below
+            if self._numbers is not None:
+                self._numbers.write(features, cells, self.names)
+            for index, dates in self._dates:
+                dates.write(features, [row[index] for row in cells])
+            for index, categories in self._categories:
+                categories.write(features, [row[index] for row in cells])
+        if not np.isfinite(features).all():
+            self._refuse_overflow(features, cells)
+        return features
+
+    def _cells(self, rows: Sequence[Any]) -> list[Cells]:
+        """Return the values of each row in the order of the columns."""
+        pick, n = self._pick, len(self.names)
+        cells: list[Cells] = []
+        for number, row in enumerate(rows, 1):
+            if type(row) is dict:
+                try:
+                    cells.append(pick(row))
+                except KeyError:
+                    raise self._missing_column(number, row) from None
+                if len(row) != n:
+                    self._refuse_unknown(number, row)
+            elif type(row) is list:
+                if len(row) != n:
+                    raise RowError(
+                        number,
+                        f"has {len(row)} values, and the model takes {n}, in this order: {_listing(self.names)}.",
+                    )
+                cells.append(row)
+            else:
+                raise RowError(
+                    number,
+                    f"is {shown(row)}; a row is an object with the columns by name, or an array of their {n} values.",
+                )
+        return cells
+
+    def _missing_column(self, number: int, row: dict[str, Any]) -> RowError:
+        name = next(name for name in self.names if name not in row)
+        strangers = [key for key in row if key not in self.names and key not in self.ignored]
+        return RowError(
+            number,
+            f"has no column {shown(name)}; give its value, or null where it is missing.{nearest_name(name, strangers)}",
+            name,
+        )
+
+    def _refuse_unknown(self, number: int, row: dict[str, Any]) -> None:
+        for key in row:
+            if key not in self.names and key not in self.ignored:
+                raise RowError(
+                    number,
+                    f"has the column {shown(key)}, which the model does not know; it takes {_listing(self.names)}."
+                    f"{nearest_name(key[:200], self.names)}",
+                    key[:200],
+                )
+
+    def _refuse_overflow(self, features: Array, cells: list[Cells]) -> None:
+        row, feature = (int(place) for place in np.argwhere(~np.isfinite(features))[0])
+        column = self._column_of_feature[feature]
+        name = self.names[column]
+        raise RowError(
+            row + 1,
+            f"has {shown(cells[row][column])} in the column {shown(name)}, too far from the training data.",
+            name,
+        )
+
+
+class _Scaling(NamedTuple):
+    """``(x - center) / scale`` for some features at once; ``fill`` stands in for what is missing."""
+
+    places: IntArray
+    fill: Array
+    center: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, places: Sequence[int], plans: Sequence[NumberPlan]) -> _Scaling:
+        columns = [(plan.fill, plan.center, plan.scale) for plan in plans]
+        fill, center, scale = np.array(columns, dtype=np.float64).reshape(-1, 3).T.copy()
+        return cls(np.array(places, dtype=np.int64), fill, center, scale)
+
+    def write(self, features: Array, values: Array, missing: Array | None) -> None:
+        """Write float64 ``values`` as features; ``missing`` says where there is none, and is None where all are."""
+        if missing is not None:
+            values = np.where(missing, self.fill, values)
+        features[:, self.places] = (values - self.center) / self.scale
+
+
+class _Numbers:
+    """All columns of numbers, as one matrix."""
+
+    def __init__(self, plans: Sequence[tuple[int, int, ColumnPlan]]) -> None:
+        self._columns = [index for index, _, _ in plans]
+        self._pick = _picker(self._columns)
+        self._scaling = _Scaling.of([place for _, place, _ in plans], [plan.numbers[0] for _, _, plan in plans])
+        marked = [(column, place) for column, (_, place, plan) in enumerate(plans) if plan.missing_indicator]
+        self._marked = [column for column, _ in marked]
+        self._marks = [place + 1 for _, place in marked]
+
+    def write(self, features: Array, cells: list[Cells], names: Sequence[str]) -> None:
+        flat = list(chain.from_iterable(map(self._pick, cells)))
+        if not _NUMBER_TYPES.issuperset(map(type, flat)):
+            self._refuse(flat, names)
+        try:
+            values = np.array(flat, dtype=np.float64).reshape(len(cells), -1)  # None becomes NaN
+        except OverflowError:
+            self._refuse(flat, names)
+        missing = None
+        if not np.isfinite(values).all():
+            missing = np.isnan(values)
+            if np.isinf(values).any() or np.count_nonzero(missing) != flat.count(None):
+                self._refuse(flat, names)
+            features[:, self._marks] = missing[:, self._marked]
+        self._scaling.write(features, values, missing)
+
+    def _refuse(self, flat: list[Any], names: Sequence[str]) -> None:
+        """Raise RowError for the first value that is neither a finite number nor missing."""
+        for place, value in enumerate(flat):
+            if type(value) in _NUMBER_TYPES and (value is None or _is_finite(value)):
+                continue
+            row, column = divmod(place, len(self._columns))
+            name = names[self._columns[column]]
+            raise RowError(
+                row + 1, f"has {shown(value)} in the column {shown(name)}; a number is expected, or null.", name
+            )
+
+
+class _Dates:
+    """A column of dates: year, month, weekday and days since 1970, those of them that the model uses."""
+
+    def __init__(self, plan: ColumnPlan, place: int) -> None:
+        self._name = plan.name
+        names = [number.name for number in plan.numbers]
+        self._parts = [part for part, suffix in enumerate(DATE_PARTS) if f"{plan.name} {suffix}" in names]
+        self._scaling = _Scaling.of(range(place, place + len(names)), plan.numbers)
+        self._mark = place + len(names) if plan.missing_indicator else None
+
+    def write(self, features: Array, cells: list[Any]) -> None:
+        parts = np.array([self._read(number, cell) for number, cell in enumerate(cells, 1)], dtype=np.float64)
+        missing = np.isnan(parts[:, :1])
+        if self._mark is not None:
+            features[:, self._mark] = missing[:, 0]
+        self._scaling.write(features, parts[:, self._parts], missing)
+
+    def _read(self, number: int, cell: Any) -> tuple[float, float, float, float]:
+        text = cell_text(cell) if type(cell) is str else cell
+        if text is None:
+            return (math.nan,) * 4
+        if type(text) is str and is_date(text):
+            try:
+                date = datetime.fromisoformat(text)
+                date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+                return (date.year, date.month, date.weekday(), (date - _EPOCH) / _DAY)
+            except (ValueError, OverflowError):  # a day like February 30, a time before the year 1
+                pass
+        raise RowError(
+            number,
+            f'has {shown(cell)} in the column {shown(self._name)}; a date is expected, as "2024-12-31", or null.',
+            self._name,
+        )
+
+
+class _Categories:
+    """A column of categories: which of its features, if any, is 1."""
+
+    def __init__(self, plan: ColumnPlan, place: int) -> None:
+        self._name = plan.name
+        n = len(plan.categories)
+        self._missing: int | None = None
+        self._unknown: int | None = None
+        if plan.is_two_valued:
+            self._places = {plan.categories[0]: None, plan.categories[1]: place}
+        else:
+            self._places = {category: place + code for code, category in enumerate(plan.categories)}
+            self._missing = place + n if plan.missing_category else None
+            self._unknown = place + n + plan.missing_category if plan.other else None
+
+    def write(self, features: Array, cells: list[Any]) -> None:
+        places, rows, columns = self._places, [], []
+        for row, cell in enumerate(cells):
+            # A category is never a word for a missing value, and has no space around it: what is found is it.
+            place = places[cell] if type(cell) is str and cell in places else self._place(row + 1, cell)
+            if place is not None:
+                rows.append(row)
+                columns.append(place)
+        features[rows, columns] = 1
+
+    def _place(self, number: int, cell: Any) -> int | None:
+        if type(cell) is not str and (type(cell) not in _NUMBER_TYPES or (cell is not None and not _is_finite(cell))):
+            raise RowError(
+                number,
+                f"has {shown(cell)} in the column {shown(self._name)}; a category is expected (text, a number, true or "
+                "false), or null.",
+                self._name,
+            )
+        text = None if cell is None else cell_text(cell)
+        return self._missing if text is None else self._places.get(text, self._unknown)
+
+
+def _picker(keys: Sequence[Any]) -> Callable[[Any], Cells]:
+    """Return a quick function that takes the values of some keys out of a row, as a tuple."""
+    if len(keys) == 1:
+        key = keys[0]
+        return lambda row: (row[key],)
+    return itemgetter(*keys)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond float64
+        return False
+
+
+def _listing(names: Sequence[str]) -> str:
+    listed = ", ".join(shown(name) for name in names[:8])
+    return f"{listed}, ... ({len(names)} in all)" if len(names) > 8 else listed

@@ -152,6 +152,8 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     target = Target("regression")
     with pytest.raises(NotBuiltError, match="no weights yet"):
         build_onnx(NeuralNetwork())
+    with pytest.raises(InvalidInputError, match="Only a Model or a NeuralNetwork can be exported, not str"):
+        build_onnx("model.safetensors")  # type: ignore[arg-type]
     network = network_of(DenseLayer(3, (5,)), *output_layers(target, OwnLoss()), loss=OwnLoss())
     with pytest.raises(InvalidInputError, match=r"The loss OwnLoss turns outputs .* in a way of its own"):
         write_onnx(Model(network, target), tmp_path / "a.onnx")

@@ -15,7 +15,7 @@ import torch
 
 from chainrule.activations import ACTIVATIONS, CustomActivation
 from chainrule.architecture import build_network
-from chainrule.data import TablePreprocessor, Target
+from chainrule.data import Dataset, TablePreprocessor, Target
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError
 from chainrule.export import export_model
 from chainrule.export.feature_plan import FeaturePlan
@@ -32,6 +32,7 @@ from chainrule.layers import (
 )
 from chainrule.model import Model, TargetScaling
 from chainrule.neuralnet import NeuralNetwork
+from support.catalogue import CATALOGUE, catalogue_model
 from support.networks import network_of
 from support.odd_tables import odd_table
 from support.onnx_runs import TOLERANCE
@@ -75,6 +76,23 @@ def test_rows_are_fed_by_hand_as_the_documentation_says(tmp_path: Path) -> None:
     asked = pd.DataFrame({"area": [80.0, None, 70.0], "town": ["Faro", None, "Atlantis"]})
     value = program(torch.tensor(by_hand, dtype=torch.float64))["value"]
     np.testing.assert_allclose(value, model.outputs(asked), rtol=1e-6)
+
+
+# The others take a second each to export, or to read.
+QUICK = ("xnor", "iris", "diabetes", "adult", "california")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CATALOGUE]
+)
+def test_a_model_of_the_catalogue(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, exact, rows, rounding = catalogue_model(name, monkeypatch)
+    for exported, tolerance in ((model, max(TOLERANCE, 2 * rounding)), (exact, TOLERANCE)):
+        program, _ = read_back(exported, tmp_path / "model.pt2")
+        outputs, expected = program(torch_inputs(exported, rows)), exported.outputs(rows)
+        got = outputs["probabilities"][:, -expected.shape[1] :] if model.target.classes else outputs["value"]
+        largest = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * largest)
 
 
 def features_of(table: TablePreprocessor) -> TableFeatures:
@@ -151,8 +169,11 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         write_torch_program(own, tmp_path / "a.pt2")
     frame = pd.DataFrame({"a": np.arange(9.0)})
     table, target = TablePreprocessor().fit(frame), Target("regression")
+    model = Model(build_network(1, target), target, table)
     with pytest.raises(DataError, match="no column 'a'"):
-        torch_inputs(Model(build_network(1, target), target, table), frame.rename(columns={"a": "b"}))
+        torch_inputs(model, frame.rename(columns={"a": "b"}))
+    with pytest.raises(InvalidInputError, match="numbers already"):
+        torch_inputs(model, Dataset(table.transform(frame)))
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InvalidInputError, match=r"pip install 'chainrule\[torch\]'"):
         write_torch_program(network_of(DenseLayer(2, (3,))), tmp_path / "a.pt2")

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from chainrule.data.cells import date_parts, read_dates, read_numbers
 from chainrule.data.columns import ColumnPlan
+from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.export.feature_plan import used_columns
 from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, Poisson, SquaredHinge
@@ -14,14 +15,16 @@ from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
 
-__all__ = ["PredictionRule", "describe_model", "network_of", "prediction_rule", "read_column"]
+__all__ = ["PredictionRule", "describe_model", "frame_of", "network_of", "prediction_rule", "read_column"]
 
 PredictionRule: TypeAlias = Literal["outputs", "sigmoid", "softmax", "exp", "first_half"]
 
 
 def network_of(model: Model | NeuralNetwork) -> NeuralNetwork:
     """Return the network of a model, or the bare network itself; raises NotBuiltError where it has no weights yet."""
-    network = model.network if isinstance(model, Model) else model
+    network: Any = model.network if isinstance(model, Model) else model
+    if not isinstance(network, NeuralNetwork):
+        raise InvalidInputError(f"Only a Model or a NeuralNetwork can be exported, not {type(model).__name__}.")
     if not network.stack.is_built:
         raise NotBuiltError("The network has no weights yet; fit it, or give the first layer its input shape.")
     return network
@@ -60,6 +63,18 @@ def describe_model(model: Model | NeuralNetwork) -> dict[str, Any]:
             for plan in used_columns(model.table)
         ]
     return described
+
+
+def frame_of(model: Model, data: Any) -> Any:
+    """Return the rows that a model of a table takes as a pandas frame, once it has read them itself.
+
+    Raises ``DataError`` for cells that cannot be read and for a column that is missing.
+    """
+    if isinstance(data, Dataset):
+        raise InvalidInputError("These rows have been turned into numbers already; give the table that they came from.")
+    model.inputs(data)
+    frame = data.to_pandas() if hasattr(data, "to_pandas") else data
+    return frame.rename(columns=str)
 
 
 def read_column(plan: ColumnPlan, column: Any) -> Array:

@@ -13,8 +13,8 @@ a bare ``NeuralNetwork``      the same
 ============================  =====================================================================================
 what it predicts              outputs
 ============================  =====================================================================================
-classes                       ``label``, shape (rows,): text, int64, float64 or bool, as the classes are; and
-                              ``probabilities``, shape (rows, classes)
+classes                       ``label``, shape (rows,): text, int64, float64 or bool, as the classes are (text
+                              where they differ); and ``probabilities``, shape (rows, classes)
 numbers                       ``value``, shape (rows, numbers), in the target's own units
 a bare network                ``outputs``, what ``NeuralNetwork.predict`` returns
 ============================  =====================================================================================
@@ -37,7 +37,7 @@ from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
 from chainrule.export.feature_plan import used_columns
-from chainrule.export.meaning import describe_model, network_of, prediction_rule, read_column
+from chainrule.export.meaning import describe_model, frame_of, network_of, prediction_rule, read_column
 from chainrule.export.onnx_layers import append_layer
 from chainrule.export.onnx_table import append_table
 from chainrule.files.atomic import write_atomically
@@ -100,8 +100,7 @@ def onnx_inputs(model: Model | NeuralNetwork, data: Any) -> dict[str, Array]:
     """
     if isinstance(model, Model):
         if model.table is not None:
-            model.inputs(data)  # refuses what cannot be read, and rows without a column
-            frame = (data.to_pandas() if hasattr(data, "to_pandas") else data).rename(columns=str)
+            frame = frame_of(model, data)
             return {plan.name: _column_input(plan, frame[plan.name]) for plan in used_columns(model.table)}
         data = model.inputs(data)
     stack = network_of(model).stack

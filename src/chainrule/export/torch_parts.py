@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from chainrule.export.feature_plan import FeaturePlan
 from chainrule.export.meaning import PredictionRule
 from chainrule.model import TargetScaling
+from chainrule.types import Array
 
 __all__ = ["Classes", "PointPredictions", "TableFeatures", "TargetUnits"]
 
@@ -15,7 +17,26 @@ __all__ = ["Classes", "PointPredictions", "TableFeatures", "TargetUnits"]
 class TableFeatures(nn.Module):
     """From the (rows, columns) float64 matrix of a table to the network's (rows, features), as the table learnt it."""
 
-    # Places in the matrix, and what was learnt of its numbers.
+    order: Tensor
+
+    def __init__(self, plan: FeaturePlan, columns: tuple[str, ...], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.groups = nn.ModuleList()
+        if plan.numbers or plan.dates:
+            self.groups.append(_Numbers(plan, columns))
+        if plan.categories:
+            self.groups.append(_Categories(plan, columns))
+        _keep(self, order=plan.order)
+
+    def forward(self, columns: Tensor) -> Tensor:
+        features = torch.cat([group(columns) for group in self.groups], dim=1)
+        return features[:, self.order].to(self.dtype)
+
+
+class _Numbers(nn.Module):
+    """Numbers and parts of dates, filled, centred and scaled, and then 1 where one was missing."""
+
     numbers: Tensor
     dates: Tensor
     chosen: Tensor
@@ -23,44 +44,63 @@ class TableFeatures(nn.Module):
     center: Tensor
     scale: Tensor
     indicators: Tensor
+
+    def __init__(self, plan: FeaturePlan, columns: tuple[str, ...]) -> None:
+        super().__init__()
+        _keep(self, chosen=plan.chosen, fill=plan.fill, center=plan.center, scale=plan.scale)
+        # A program cannot be written with empty tensors in it.
+        self.has_numbers, self.has_dates, self.has_gaps = bool(plan.numbers), bool(plan.dates), plan.indicators.size > 0
+        if self.has_numbers:
+            _keep(self, numbers=[columns.index(name) for name in plan.numbers])
+        if self.has_dates:
+            _keep(self, dates=[columns.index(name) for name in plan.dates])
+        if self.has_gaps:
+            _keep(self, indicators=plan.indicators)
+
+    def forward(self, columns: Tensor) -> Tensor:
+        parts = [columns[:, self.numbers]] if self.has_numbers else []
+        if self.has_dates:
+            parts += _date_parts(columns[:, self.dates])
+        raw = torch.cat(parts, dim=1)
+        chosen = raw[:, self.chosen]
+        filled = torch.where(torch.isnan(chosen), self.fill, chosen)
+        scaled = ((filled - self.center) / self.scale).to(torch.float32)
+        if not self.has_gaps:
+            return scaled
+        return torch.cat([scaled, torch.isnan(raw[:, self.indicators]).to(torch.float32)], dim=1)
+
+
+class _Categories(nn.Module):
+    """One 0/1 column a value."""
+
     # For each 0/1 column: the column it comes from, the codes of a gap and of an unknown value there, and its own.
     source: Tensor
     missing: Tensor
     unknown: Tensor
     code: Tensor
-    order: Tensor
 
-    def __init__(self, plan: FeaturePlan, columns: tuple[str, ...], dtype: torch.dtype) -> None:
+    def __init__(self, plan: FeaturePlan, columns: tuple[str, ...]) -> None:
         super().__init__()
-        self.dtype = dtype
         outputs = [(category, int(code)) for category in plan.categories for code in category.outputs]
-        places = {
-            "numbers": [columns.index(name) for name in plan.numbers],
-            "dates": [columns.index(name) for name in plan.dates],
-            "chosen": plan.chosen,
-            "indicators": plan.indicators,
-            "source": [columns.index(category.name) for category, _ in outputs],
-            "missing": [category.missing for category, _ in outputs],
-            "unknown": [category.unknown for category, _ in outputs],
-            "code": [code for _, code in outputs],
-            "order": plan.order,
-        }
-        for name, values in places.items():
-            self.register_buffer(name, torch.as_tensor(values, dtype=torch.int64))
-        for name in ("fill", "center", "scale"):
-            self.register_buffer(name, torch.from_numpy(getattr(plan, name)))
+        _keep(
+            self,
+            source=[columns.index(category.name) for category, _ in outputs],
+            missing=[category.missing for category, _ in outputs],
+            unknown=[category.unknown for category, _ in outputs],
+            code=[code for _, code in outputs],
+        )
 
     def forward(self, columns: Tensor) -> Tensor:
-        raw = torch.cat([columns[:, self.numbers], *_date_parts(columns[:, self.dates])], dim=1)
-        chosen = raw[:, self.chosen]
-        filled = torch.where(torch.isnan(chosen), self.fill, chosen)
-        scaled = ((filled - self.center) / self.scale).to(torch.float32)
-        gaps = torch.isnan(raw[:, self.indicators]).to(torch.float32)
         given = columns[:, self.source]
         is_known = (given >= 0) & (given < self.missing)
         codes = torch.where(torch.isnan(given), self.missing, torch.where(is_known, given, self.unknown))
-        categories = (codes == self.code).to(torch.float32)
-        return torch.cat([scaled, gaps, categories], dim=1)[:, self.order].to(self.dtype)
+        return (codes == self.code).to(torch.float32)
+
+
+def _keep(module: nn.Module, **arrays: Array | list[int]) -> None:
+    """Give the module these arrays as buffers, which are written with it and are not trained."""
+    for name, values in arrays.items():
+        module.register_buffer(name, torch.from_numpy(np.array(values)))
 
 
 def _date_parts(days: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -128,8 +168,7 @@ class TargetUnits(nn.Module):
         super().__init__()
         self.is_scaled = scaling is not None
         if scaling is not None:
-            self.register_buffer("scale", torch.tensor(scaling.scale, dtype=torch.float64))
-            self.register_buffer("center", torch.tensor(scaling.center, dtype=torch.float64))
+            _keep(self, scale=np.array(scaling.scale), center=np.array(scaling.center))
 
     def forward(self, outputs: Tensor) -> dict[str, Tensor]:
         if self.is_scaled:

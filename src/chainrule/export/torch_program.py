@@ -35,7 +35,7 @@ from chainrule.data.cells import cell_texts
 from chainrule.data.columns import ColumnPlan
 from chainrule.engines.torch_engine import check_installed
 from chainrule.export.feature_plan import FeaturePlan, used_columns
-from chainrule.export.meaning import describe_model, network_of, prediction_rule, read_column
+from chainrule.export.meaning import describe_model, frame_of, network_of, prediction_rule, read_column
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
@@ -91,8 +91,7 @@ def torch_inputs(model: Model | NeuralNetwork, data: Any) -> torch.Tensor:
 
     if isinstance(model, Model):
         if model.table is not None:
-            model.inputs(data)  # refuses what cannot be read, and rows without a column
-            frame = (data.to_pandas() if hasattr(data, "to_pandas") else data).rename(columns=str)
+            frame = frame_of(model, data)
             columns = [_column_input(plan, frame[plan.name]) for plan in used_columns(model.table)]
             return torch.from_numpy(np.column_stack(columns))
         data = model.inputs(data)

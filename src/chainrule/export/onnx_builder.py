@@ -13,7 +13,7 @@ from chainrule.types import Shape
 
 __all__ = ["OPSET", "GraphBuilder"]
 
-# The oldest operators that say all we need, so that runtimes from 2021 on (onnxruntime 1.10) run the file.
+# The oldest operators that say all we need, so that runtimes of 2021 and later run the file.
 OPSET, ML_OPSET, IR_VERSION = 15, 2, 8
 
 ROWS = "rows"  # the name of the batch dimension, which is free

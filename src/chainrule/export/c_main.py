@@ -1,0 +1,65 @@
+"""The part of an exported C file that makes it a program: it reads CSV and prints predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from chainrule.export.c_text import array_of_texts
+from chainrule.export.pieces import pieces_needed
+from chainrule.export.program import Program
+
+__all__ = ["csv_program"]
+
+_PROGRAM = """\
+#ifdef CHAINRULE_MAIN
+#include <stdio.h>
+#include <stdlib.h>
+
+{names}
+
+static int predict_cells(char **cells, const int *places, double *outputs)
+{{
+{reading}
+}}
+
+{pieces}
+#endif"""
+
+_READ_NUMBERS = """\
+    static double row[MODEL_INPUTS];
+    int i;
+    for (i = 0; i < MODEL_INPUTS; i++)
+        if (read_number(cells[places[i]], &row[i]))
+            return i + 1;
+    return model_predict(row, outputs);"""
+
+
+def csv_program(program: Program, fields: Iterable[str], written: Iterable[str], own: Callable[[str], str]) -> str:
+    """Return the part between ``#ifdef CHAINRULE_MAIN`` and its ``#endif``.
+
+    ``fields`` are the names of the columns in the struct of a row, ``written`` the pieces that stand before this part,
+    and ``own`` puts the model's name into what is not yet named.
+    """
+    if program.columns:
+        names = array_of_texts("column_names", [plan.name for plan in program.columns])
+        reading = _read_columns(program, fields, own)
+    else:
+        names = array_of_texts("target_name", [program.target_name or "y"])
+        reading = own(_READ_NUMBERS)
+    finding = "find_columns" if program.columns else "take_columns"
+    putting = "put_classes" if program.classes else "put_numbers"
+    has_numbers = not program.columns or any(plan.kind == "number" for plan in program.columns)
+    wanted = [*(["read_number"] if has_numbers else []), "read_record", finding, putting]
+    first = own(pieces_needed("pieces.c", wanted, beside=written))
+    last = own(pieces_needed("pieces.c", ["main"]))
+    return _PROGRAM.format(names=f"{names}\n\n{first}", reading=reading, pieces=last)
+
+
+def _read_columns(program: Program, fields: Iterable[str], own: Callable[[str], str]) -> str:
+    lines = [own("    static model_row row;")]
+    for place, (plan, field) in enumerate(zip(program.columns, fields, strict=True)):
+        if plan.kind == "number":
+            lines += [f"    if (read_number(cells[places[{place}]], &row.{field}))", f"        return {place + 1};"]
+        else:
+            lines.append(f"    row.{field} = cells[places[{place}]];")
+    return "\n".join([*lines, own("    return model_predict(&row, outputs);")])

@@ -1,0 +1,253 @@
+"""A model as one C99 file, without dependencies but the C library and its mathematics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.data.columns import ColumnPlan
+from chainrule.export.c_main import csv_program
+from chainrule.export.c_text import array_of_numbers, array_of_texts, comment, identifiers, number, stem_identifier
+from chainrule.export.pieces import pieces_needed
+from chainrule.export.program import (
+    CategoryPlaces,
+    Dense,
+    Elementwise,
+    First,
+    LayerNormalization,
+    Program,
+    Scaling,
+    Softmax,
+    number_parts,
+)
+from chainrule.files.atomic import write_atomically
+from chainrule.model import Model
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.types import Array
+
+__all__ = ["write_c"]
+
+_BUILT_IN = ("tanh", "exp")  # the C library has them
+
+_HEADING = """\
+/*
+ * A network of chainrule that predicts {what}. It needs the C library and libm, and allocates no memory.
+ *
+ *     {row};
+ *     double outputs[MODEL_OUTPUTS];
+ *     int bad = model_predict({argument}, outputs);
+ *
+ * `bad` is 0, or says which {column}, counted from 1, the model cannot use. `outputs` are {outputs}.
+ *
+ * Compile it:            cc -std=c99 -O2 -c FILE.c      (link with -lm)
+ * Use it elsewhere:      #define CHAINRULE_DECLARATIONS, then #include this file
+ * Read CSV, print CSV:   cc -std=c99 -O2 -DCHAINRULE_MAIN FILE.c -lm
+ *
+ * The numbers on the way lie in static memory. For several threads define CHAINRULE_BUFFER: as nothing, and they lie on
+ * the stack, or as static with the compiler's word for memory of a thread.
+ */"""
+
+_INTERFACE = """\
+#ifndef MODEL_OUTPUTS
+#define MODEL_INPUTS {n_inputs}
+#define MODEL_OUTPUTS {n_outputs}
+#ifdef __cplusplus
+extern "C" {{
+#endif
+{declarations}
+#ifdef __cplusplus
+}}
+#endif
+#endif
+
+#ifndef CHAINRULE_DECLARATIONS
+#include <float.h>
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#ifndef CHAINRULE_BUFFER
+#define CHAINRULE_BUFFER static
+#endif
+#define MODEL_NUMBER {kind}
+#define MODEL_LARGEST {largest}"""
+
+_DECLARE_CLASSES = """\
+#define MODEL_CLASSES {n_classes}
+extern const char *const model_classes[MODEL_CLASSES];     /* the labels that are predicted */
+extern const char *const model_class_names[MODEL_CLASSES]; /* the same in words */
+int model_class(const double *outputs);                    /* the place of the most probable one */"""
+
+_PREDICT = """\
+int model_predict({parameter}, double *outputs)
+{{
+    CHAINRULE_BUFFER double {buffers};
+    size_t i;
+    int bad = encode(row, a);
+    if (bad)
+        return bad;
+{steps}
+    for (i = 0; i < MODEL_OUTPUTS; i++)
+        outputs[i] = {last}[i];
+    return 0;
+}}"""
+
+
+def write_c(model: Model | NeuralNetwork, path: Path) -> None:
+    """Write the source to a file, whole or not at all; the names in it begin with the name of the file."""
+    write_atomically(path, c_source(Program.of(model), path.stem))
+
+
+def c_source(program: Program, name: str) -> str:
+    """Return the text of the file, in ASCII.
+
+    It has ``<name>_predict`` and, for classes, ``<name>_class``, ``<name>_classes`` and ``<name>_class_names``.
+    Weights keep their bits; the arithmetic is double.
+    """
+    prefix = stem_identifier(name)
+
+    def own(text: str) -> str:
+        return text.replace("model_", f"{prefix}_").replace("MODEL_", f"{prefix.upper()}_")
+
+    fields = identifiers(plan.name for plan in program.columns)
+    encoding, pieces, arrays = _encoding(program, fields, own)
+    steps = _Steps(program)
+    if program.classes:
+        arrays += [
+            array_of_texts(f"{prefix}_classes", [str(label) for label in program.classes], visible=True),
+            array_of_texts(f"{prefix}_class_names", program.label_names, visible=True),
+        ]
+        pieces.append("class_of_one" if program.n_outputs == 1 else "class_of_many")
+    pieces += steps.pieces
+    parameter = "const model_row *row" if program.columns else "const double *row"
+    predict = own(_PREDICT).format(
+        parameter=own(parameter),
+        buffers=", ".join(f"{buffer}[{program.widest}]" for buffer in steps.buffers),
+        steps="\n".join(f"    {line}" for line in steps.lines),
+        last=steps.buffers[-1] if steps.n_dense % 2 else "a",
+    )
+    main = csv_program(program, fields, pieces, own)
+    parts = [_heading(program, own), _interface(program, fields, own), own(pieces_needed("pieces.c", pieces)),
+             *arrays, *steps.arrays, encoding, predict, main]  # fmt: skip
+    return "\n\n".join(part for part in parts if part) + "\n#endif\n"
+
+
+class _Steps:
+    """The operations as lines of C, with the arrays and the pieces that these need; vectors go from a to b and back."""
+
+    def __init__(self, program: Program) -> None:
+        self.lines: list[str] = []
+        self.arrays: list[str] = []
+        self.pieces: list[str] = []
+        self.n_dense = 0
+        size = program.n_inputs
+        for op in program.operations:
+            x, other = "ab" if self.n_dense % 2 == 0 else "ba"
+            match op:
+                case Dense(weights, biases):
+                    self._call("dense", f"{x}, {self._named(weights, biases)}, {size}, {biases.size}, {other}")
+                    self.n_dense += 1
+                    size = biases.size
+                case Scaling(center, factor, offset):
+                    self._call("scaling", f"{x}, {self._named(center, factor, offset)}, {size}")
+                case LayerNormalization(scale, shift, epsilon):
+                    arguments = f"{x}, {self._named(scale, shift)}, {number(epsilon)}, {size}"
+                    self._call("layer_normalization", arguments)
+                case Softmax(width):
+                    self._call("softmax", f"{x}, {width}, {size}")
+                case First(n):
+                    size = n
+                case Elementwise(function, settings):
+                    self.pieces += [] if function in _BUILT_IN else [function]
+                    numbers = "".join(f", {number(setting)}" for setting in settings)
+                    self.lines += [f"for (i = 0; i < {size}; i++)", f"    {x}[i] = {function}({x}[i]{numbers});"]
+
+    @property
+    def buffers(self) -> str:
+        """The names of the vectors."""
+        return "ab" if self.n_dense else "a"
+
+    def _call(self, function: str, arguments: str) -> None:
+        self.pieces.append(function)
+        self.lines.append(f"{function}({arguments});")
+
+    def _named(self, *values: Array) -> str:
+        names = [f"array_{len(self.arrays) + place}" for place in range(1, len(values) + 1)]
+        self.arrays += [array_of_numbers(name, value) for name, value in zip(names, values, strict=True)]
+        return ", ".join(names)
+
+
+def _heading(program: Program, own: Callable[[str], str]) -> str:
+    target = program.target_name and f" of {comment(program.target_name)}"
+    if program.columns:
+        words = {"row": own("model_row row"), "argument": "&row", "column": "column"}
+    else:
+        words = {"row": own("double row[MODEL_INPUTS]"), "argument": "row", "column": "number"}
+    if program.classes:
+        meaning = "the probability of the second class" if program.n_outputs == 1 else "the classes' probabilities"
+    else:
+        meaning = "the predicted numbers"
+    return own(_HEADING).format(what=f"{'classes' if program.classes else 'numbers'}{target}", outputs=meaning, **words)
+
+
+def _interface(program: Program, fields: list[str], own: Callable[[str], str]) -> str:
+    declarations = []
+    if program.columns:
+        members = [_member(plan, field) for plan, field in zip(program.columns, fields, strict=True)]
+        struct = own("typedef struct model_row {{\n{members}\n}} model_row;")
+        declarations.append(struct.format(members="\n".join(members)))
+    parameter = "const model_row *row" if program.columns else "const double *row"
+    declarations.append(own(f"int model_predict({parameter}, double *outputs);"))
+    if program.classes:
+        declarations.append(own(_DECLARE_CLASSES).format(n_classes=len(program.classes)))
+    single = program.dtype == np.float32
+    return own(_INTERFACE).format(
+        n_inputs=len(program.columns) or program.n_inputs,
+        n_outputs=program.n_outputs,
+        declarations="\n".join(declarations),
+        kind="float" if single else "double",
+        largest="FLT_MAX" if single else "DBL_MAX",
+    )
+
+
+def _member(plan: ColumnPlan, field: str) -> str:
+    name = comment(plan.name)
+    match plan.kind:
+        case "number":
+            return f"    double {field}; /* {name}: a number, NAN where it is missing */"
+        case "date":
+            return f"    const char *{field}; /* {name}: a date such as 2024-12-31, NULL where it is missing */"
+    return f"    const char *{field}; /* {name}: a category, NULL where it is missing */"
+
+
+def _encoding(program: Program, fields: list[str], own: Callable[[str], str]) -> tuple[str, list[str], list[str]]:
+    """Return the function that turns a row into numbers, the pieces and the arrays that it needs."""
+    if not program.columns:
+        return "", ["encode_numbers"], []
+    lines, pieces, arrays, at = [], [], [], 0
+    for place, (plan, field) in enumerate(zip(program.columns, fields, strict=True), 1):
+        refuse = f"        return {place};"
+        if plan.kind == "category":
+            pieces += ["category", "one_hot"]
+            arrays.append(array_of_texts(f"categories_{place}", plan.categories))
+            missing, other, first, end = CategoryPlaces.of(plan)
+            found = f"category(row->{field}, categories_{place}, {len(plan.categories)}, {missing}, {other})"
+            lines.append(f"    one_hot({found} - {first}, {end - first}, x + {at});")
+        else:
+            pieces += ["put_number", *(["read_date"] if plan.kind == "date" else [])]
+            if plan.kind == "date":
+                lines += [f"    if (read_date(row->{field}, date))", refuse]
+            for offset, (part, learnt) in enumerate(number_parts(plan)):
+                value = f"date[{part}]" if plan.kind == "date" else f"row->{field}"
+                numbers = ", ".join(number(setting) for setting in (learnt.fill, learnt.center, learnt.scale))
+                lines += [f"    if (put_number({value}, {numbers}, x + {at + offset}))", refuse]
+            if plan.missing_indicator:
+                value = "date[0]" if plan.kind == "date" else f"row->{field}"
+                lines.append(f"    x[{at + len(plan.numbers)}] = isnan({value}) ? 1 : 0;")
+        at += len(plan.output_names)
+    dates = ["    double date[4];"] if "read_date" in pieces else []
+    head = ["/* The numbers that the network takes; 0, or the column that it cannot use. */",
+            own("static int encode(const model_row *row, double *x)"), "{"]  # fmt: skip
+    return "\n".join([*head, *dates, *lines, "    return 0;", "}"]), pieces, arrays

@@ -1,0 +1,220 @@
+"""A model as one JavaScript module, without dependencies, for Node.js and for browsers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.columns import ColumnPlan
+from chainrule.data.text_table import MISSING_WORDS
+from chainrule.export.pieces import pieces_needed
+from chainrule.export.program import (
+    CategoryPlaces,
+    Dense,
+    Elementwise,
+    First,
+    LayerNormalization,
+    Operation,
+    Program,
+    Scaling,
+    Softmax,
+    number_parts,
+)
+from chainrule.files.atomic import write_atomically
+from chainrule.model import Model
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.types import Array
+
+__all__ = ["write_js"]
+
+COLUMNS_LISTED = 20
+LARGEST_WHOLE_DOUBLE = 2**53
+
+# What JavaScript has by another name than the kernels.
+_BUILT_IN = {"tanh": "Math.tanh", "exp": "Math.exp"}
+
+
+def write_js(model: Model | NeuralNetwork, path: Path) -> None:
+    """Write the module to a file, whole or not at all."""
+    write_atomically(path, js_source(Program.of(model), path.name))
+
+
+def js_source(program: Program, file_name: str) -> str:
+    """Return the text of the module, in ASCII.
+
+    It exports ``predict(row)``, ``outputs(row)`` and, for classes, ``probabilities(row)``, ``classes`` and
+    ``classNames``. Weights keep their bits; the arithmetic is double.
+    """
+    arrays: list[str] = []
+    steps = [step for op in program.operations for step in [_step(op, arrays)] if step]
+    parts = [
+        _heading(program, file_name),
+        pieces_needed("pieces.mjs", _pieces_of(program)),
+        "\n".join([*_constants(program), *arrays]),
+        _outputs(steps),
+        _predict(program),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _pieces_of(program: Program) -> set[str]:
+    names = {"table" if program.columns else "vector", "floats" if program.dtype == np.float32 else "doubles"}
+    for op in program.operations:
+        match op:
+            case Dense():
+                names.add("dense")
+            case Scaling():
+                names |= {"scaling", "doubles"}
+            case LayerNormalization():
+                names.add("layerNormalization")
+            case Softmax():
+                names.add("softmax")
+            case Elementwise(function) if function not in _BUILT_IN:
+                names.add(_camel(function))
+    return names
+
+
+def _step(op: Operation, arrays: list[str]) -> str:
+    """Return the line for an operation, and add the arrays that it names."""
+
+    def named(*values: Array) -> str:
+        for value in values:
+            arrays.append(f"const array{len(arrays) + 1} = {_numbers(value)};")
+        return ", ".join(f"array{len(arrays) - len(values) + place}" for place in range(1, len(values) + 1))
+
+    match op:
+        case Dense(weights, biases):
+            return f"x = dense(x, {named(weights, biases)});"
+        case Scaling(center, factor, offset):
+            return f"x = scaling(x, {named(center, factor, offset)});"
+        case LayerNormalization(scale, shift, epsilon):
+            return f"x = layerNormalization(x, {named(scale, shift)}, {epsilon!r});"
+        case Softmax(width):
+            return f"x = softmax(x, {width});"
+        case First(n):
+            return f"x = x.slice(0, {n});"
+        case Elementwise(function, settings):
+            numbers = "".join(f", {setting!r}" for setting in settings)
+            return f"x = x.map((z) => {_BUILT_IN.get(function) or _camel(function)}(z{numbers}));"
+
+
+def _heading(program: Program, file_name: str) -> str:
+    target = program.target_name and f" of {_comment(program.target_name)}"
+    what = f"classes{target}" if program.classes else f"numbers{target}"
+    lines = [f"A network of chainrule that predicts {what}; it needs nothing else.", ""]
+    if program.columns:
+        lines += ["A row is an object with these columns, or an array of them in this order:", ""]
+        lines += [f"  {_comment(plan.name)}  {_kind(plan)}" for plan in program.columns[:COLUMNS_LISTED]]
+        if len(program.columns) > COLUMNS_LISTED:
+            lines += [f"  and {len(program.columns) - COLUMNS_LISTED} more, which `columns` names"]
+        lines += ["", "A cell that is null, NaN, empty or a word for it (NA, null, ?) is missing."]
+    else:
+        lines += [f"A row is an array of {program.n_inputs} numbers."]
+    name = _comment(f"./{file_name}")
+    lines += ["", f"  import {{ predict }} from {name};", "  predict(row);"]
+    return "\n".join(["/**", *(f" * {line}".rstrip() for line in lines), " */"])
+
+
+def _kind(plan: ColumnPlan) -> str:
+    return {"number": "a number", "date": "a Date, or a text such as 2024-12-31"}.get(plan.kind, "a category")
+
+
+def _constants(program: Program) -> list[str]:
+    if not program.columns:
+        rounding = "Math.fround" if program.dtype == np.float32 else "Number"
+        lines = [f"const N_INPUTS = {program.n_inputs};", f"const round = {rounding};"]
+    else:
+        plans = ",\n".join(f"  {_value(_plan(plan))}" for plan in program.columns)
+        lines = [
+            f"const MISSING = new Set({_value(sorted(MISSING_WORDS))});",
+            f"const PLANS = [\n{plans},\n];",
+            "/** The names of the columns. */",
+            "export const columns = PLANS.map((plan) => plan.name);",
+        ]
+    if program.classes:
+        labels = [_label(label) for label in program.classes]
+        lines += ["/** The labels that are predicted. */", f"export const classes = {_value(labels)};"]
+        lines += ["/** The same in words. */", f"export const classNames = {_value(program.label_names)};"]
+    return lines
+
+
+def _plan(plan: ColumnPlan) -> dict[str, Any]:
+    if plan.kind == "category":
+        places = CategoryPlaces.of(plan)._asdict()
+        return {"name": plan.name, "kind": plan.kind, "categories": plan.categories, **places}
+    numbers = [
+        {"part": part, "fill": number.fill, "center": number.center, "scale": number.scale}
+        for part, number in number_parts(plan)
+    ]
+    return {"name": plan.name, "kind": plan.kind, "numbers": numbers, "indicator": plan.missing_indicator}
+
+
+def _outputs(steps: list[str]) -> str:
+    return "\n".join(
+        [
+            "/**",
+            " * The outputs for a row: the probability of the second of two classes, or of each class, or numbers.",
+            " * @param {Object|Array} row",
+            " * @returns {Float64Array}",
+            " */",
+            "export function outputs(row) {",
+            "  let x = encodeRow(row);",
+            *(f"  {step}" for step in steps),
+            "  return x;",
+            "}",
+        ]
+    )
+
+
+def _predict(program: Program) -> str:
+    if not program.classes:
+        single = program.target is not None and program.n_outputs == 1
+        returned, kind = ("outputs(row)[0]", "number") if single else ("Array.from(outputs(row))", "number[]")
+        return _function("predict", "The prediction for a row.", kind, [f"return {returned};"])
+    if program.n_outputs == 1:
+        shares, code = "const [p] = outputs(row);\n  return [1 - p, p];", "Number(outputs(row)[0] >= 0.5)"
+    else:
+        shares, code = "return Array.from(outputs(row));", "x.indexOf(Math.max(...x))"
+    first = ["const x = outputs(row);"] if "x." in code else []
+    return "\n\n".join(
+        [
+            _function("probabilities", "The probability of each class, in their order.", "number[]", [shares]),
+            _function("predict", "The label of the most probable class.", "*", [*first, f"return classes[{code}];"]),
+        ]
+    )
+
+
+def _function(name: str, what: str, returned: str, body: list[str]) -> str:
+    lines = ["/**", f" * {what}", " * @param {Object|Array} row", f" * @returns {{{returned}}}", " */"]
+    return "\n".join([*lines, f"export function {name}(row) {{", *(f"  {line}" for line in body), "}"])
+
+
+def _numbers(values: Array) -> str:
+    """Return an array as base 64, which keeps every bit."""
+    kind = "doubles" if values.dtype == np.float64 else "floats"
+    data = np.ascontiguousarray(values, "<f8" if kind == "doubles" else "<f4").tobytes()
+    return f'{kind}("{base64.b64encode(data).decode()}")'
+
+
+def _value(value: Any) -> str:
+    """Return a value as JavaScript that can also stand inside a page: no `<` begins or ends a script there."""
+    return json.dumps(value, ensure_ascii=True).replace("<", "\\u003c")
+
+
+def _comment(text: str) -> str:
+    return _value(text).replace("*/", "*\\/")
+
+
+def _label(label: Any) -> Any:
+    """Return a label as JavaScript can hold it: a whole number too large for a double as text."""
+    too_large = isinstance(label, int) and abs(label) > LARGEST_WHOLE_DOUBLE
+    return str(label) if too_large else label
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)

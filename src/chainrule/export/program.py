@@ -1,0 +1,299 @@
+"""A model as the plain operations of one prediction: what a generator of source code writes down.
+
+A program takes one row. Its columns (those of a table, each with what was learnt of it) become a vector of numbers, the
+operations turn that vector into the next one, one after another, and the last vector is what :meth:`Model.outputs`
+gives: probabilities, or numbers in the target's own units. Nothing of training is left: dropout and noise are gone, a
+batch normalisation is a scaling, and rows of any shape are written as vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+
+from chainrule.activations import (
+    ACTIVATIONS,
+    ELUActivation,
+    KernelActivation,
+    LeakyReLUActivation,
+    PReLUActivation,
+    SoftmaxActivation,
+)
+from chainrule.data.cells import DATE_PARTS
+from chainrule.data.columns import ColumnPlan, NumberPlan
+from chainrule.data.target import Target
+from chainrule.errors import InvalidInputError
+from chainrule.layers import (
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    FlattenLayer,
+    GaussianNoiseLayer,
+    InputScalingLayer,
+    Layer,
+    LayerNormalizationLayer,
+    StandardizationLayer,
+)
+from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, Poisson, SquaredHinge
+from chainrule.model import Model
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.types import Array
+
+__all__ = [
+    "CategoryPlaces",
+    "Dense",
+    "Elementwise",
+    "First",
+    "LayerNormalization",
+    "Operation",
+    "Program",
+    "Scaling",
+    "Softmax",
+    "number_parts",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """``z = a W + b``; W has shape (inputs, units)."""
+
+    weights: Array
+    biases: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """``y = (x - center) * factor + offset``, element by element; float64 arrays as long as the vector."""
+
+    center: Array
+    factor: Array
+    offset: Array
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNormalization:
+    """``y = scale * (x - mean) / sqrt(variance + epsilon) + shift``, mean and variance those of the vector itself."""
+
+    scale: Array
+    shift: Array
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """``y = f(x)`` for every element; ``function`` is named as the kernel is, or ``"exp"``, with its settings."""
+
+    function: str
+    settings: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """``exp(x_j) / sum_k exp(x_k)`` over every ``width`` elements that follow one another."""
+
+    width: int
+
+
+@dataclass(frozen=True)
+class First:
+    """The first ``n`` elements; the others go."""
+
+    n: int
+
+
+Operation: TypeAlias = Dense | Scaling | LayerNormalization | Elementwise | Softmax | First
+
+
+class CategoryPlaces(NamedTuple):
+    """Where the values of a category stand among its numbers: value k at place k, and the others at these places.
+
+    -1 is no place: all numbers are then 0. The numbers are those of the places ``first`` to ``end - 1``.
+    """
+
+    missing: int
+    other: int
+    first: int
+    end: int
+
+    @classmethod
+    def of(cls, plan: ColumnPlan) -> Self:
+        """Read them from what was learnt of the column."""
+        n = len(plan.categories)
+        missing = n if plan.missing_category else -1
+        other = n + plan.missing_category if plan.other else -1
+        return cls(missing, other, int(plan.is_two_valued), n + plan.missing_category + plan.other)
+
+
+def number_parts(plan: ColumnPlan) -> list[tuple[int, NumberPlan]]:
+    """Return the plans of a number (part 0) or of a date (parts 0 to 3: year, month, weekday, days) with their part."""
+    if plan.kind == "number":
+        return [(0, plan.numbers[0])]
+    names = {number.name for number in plan.numbers}
+    parts = [place for place, part in enumerate(DATE_PARTS) if f"{plan.name} {part}" in names]
+    return list(zip(parts, plan.numbers, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """One prediction, step by step.
+
+    Attributes
+    ----------
+    columns
+        The columns of a table that are used, in the order of their numbers; empty for a model that takes numbers.
+    n_inputs, n_outputs
+        The numbers in front of the first operation, which are rounded to ``dtype``, and behind the last.
+    dtype
+        The type of the weights.
+    operations
+        What happens to the numbers, in order.
+    target
+        What the outputs mean; None for a bare network, whose outputs are what :meth:`NeuralNetwork.predict` gives.
+    label_names
+        The classes in words.
+    target_name
+        The column that is predicted; empty where the data were no table.
+    """
+
+    columns: tuple[ColumnPlan, ...]
+    n_inputs: int
+    n_outputs: int
+    dtype: np.dtype[Any]
+    operations: tuple[Operation, ...]
+    target: Target | None
+    label_names: tuple[str, ...]
+    target_name: str
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The labels, in the order of the outputs; empty where numbers are predicted."""
+        return () if self.target is None else self.target.classes
+
+    @property
+    def widest(self) -> int:
+        """The length of the longest vector that is met on the way."""
+        units = [op.biases.size for op in self.operations if isinstance(op, Dense)]
+        return max(self.n_inputs, self.n_outputs, *units)
+
+    @classmethod
+    def of(cls, model: Model | NeuralNetwork) -> Self:
+        """Return the program of a model, or of a bare network.
+
+        Raises ``InvalidInputError``, naming it, for a layer or a loss of a user's own, and for weights that are not
+        finite.
+        """
+        if not isinstance(model, Model | NeuralNetwork):
+            raise InvalidInputError(f"Only a Model or a NeuralNetwork can be exported, not {type(model).__name__}.")
+        network = model.network if isinstance(model, Model) else model
+        stack = network.stack
+        shape = stack.output_shape()  # says so where the shapes are not known yet
+        for name, array in stack.read_arrays().items():
+            if not np.isfinite(array).all():
+                raise InvalidInputError(f"The network's '{name}' hold a number that is not finite; train it again.")
+        n_inputs, n_outputs = math.prod(stack.input_shape()), math.prod(shape)
+        operations = [op for place, layer in enumerate(stack.layers, 1) for op in _operations_of(layer, place)]
+        if not isinstance(model, Model):
+            return cls((), n_inputs, n_outputs, stack.dtype, tuple(operations), None, (), "")
+        operations += _point_predictions(network.loss, n_outputs)
+        if isinstance(network.loss, GaussianNegativeLogLikelihood):
+            n_outputs //= 2
+        if model.scaling is not None:
+            scale, center = np.array(model.scaling.scale), np.array(model.scaling.center)
+            operations.append(Scaling(np.zeros_like(scale), scale, center))
+        columns = () if model.table is None else tuple(plan for plan in model.table.columns if plan.output_names)
+        n_encoded = sum(len(plan.output_names) for plan in columns)
+        if model.table is not None and n_encoded != n_inputs:
+            raise InvalidInputError(f"The table gives {n_encoded} numbers, and the network takes {n_inputs}.")
+        names = model.notes.get("label_names") or model.target.classes
+        label_names = tuple(str(name) for name in names) if model.target.classes else ()
+        return cls(
+            columns, n_inputs, n_outputs, stack.dtype, tuple(operations), model.target, label_names, model.target_name
+        )
+
+
+def _operations_of(layer: Layer, place: int) -> Iterable[Operation]:
+    """Return what a layer does in inference. By its very type: a subclass may do something else."""
+    if isinstance(layer, KernelActivation) and type(layer) in ACTIVATIONS.classes.values():
+        return _activation(layer)
+    if type(layer) not in _LAYERS:
+        raise InvalidInputError(
+            f"Layer {place} ({layer.layer_name()}) is not one of chainrule's own, and no export can say what it does; "
+            "replace it by layers of chainrule."
+        )
+    return _LAYERS[type(layer)](layer)
+
+
+def _activation(layer: KernelActivation) -> Iterable[Operation]:
+    if isinstance(layer, SoftmaxActivation):
+        return [Softmax(layer.input_shape()[-1])]
+    settings: tuple[float, ...] = ()
+    if isinstance(layer, LeakyReLUActivation):
+        settings = (layer.negative_slope,)
+    elif isinstance(layer, PReLUActivation):
+        settings = (float(layer.slope[0]),)
+    elif isinstance(layer, ELUActivation):
+        settings = (layer.alpha,)
+    return [] if layer.kernel == "identity" else [Elementwise(layer.kernel, settings)]
+
+
+def _nothing(layer: Any) -> Iterable[Operation]:
+    return []
+
+
+def _dense(layer: DenseLayer) -> Iterable[Operation]:
+    return [Dense(layer.weights, layer.biases)]
+
+
+def _scaling(center: Array, factor: Array, offset: Array) -> Iterable[Operation]:
+    flat = [np.asarray(array, np.float64).reshape(-1) for array in (center, factor, offset)]
+    return [Scaling(*flat)]
+
+
+def _batch_normalization(layer: BatchNormalizationLayer) -> Iterable[Operation]:
+    variance = layer.running_variance.astype(np.float64)
+    return _scaling(layer.running_mean, layer.scale / np.sqrt(variance + layer.epsilon), layer.shift)
+
+
+def _input_scaling(layer: InputScalingLayer) -> Iterable[Operation]:
+    none = np.zeros(layer.scale.shape)
+    return _scaling(none, layer.scale, none)
+
+
+def _standardization(layer: StandardizationLayer) -> Iterable[Operation]:
+    return _scaling(layer.mean, 1 / layer.scale.astype(np.float64), np.zeros(layer.mean.shape))
+
+
+def _layer_normalization(layer: LayerNormalizationLayer) -> Iterable[Operation]:
+    return [LayerNormalization(layer.scale.reshape(-1), layer.shift.reshape(-1), layer.epsilon)]
+
+
+_LAYERS: dict[type[Layer], Callable[[Any], Iterable[Operation]]] = {
+    DenseLayer: _dense,
+    DropoutLayer: _nothing,
+    GaussianNoiseLayer: _nothing,
+    FlattenLayer: _nothing,
+    BatchNormalizationLayer: _batch_normalization,
+    LayerNormalizationLayer: _layer_normalization,
+    InputScalingLayer: _input_scaling,
+    StandardizationLayer: _standardization,
+}
+
+
+def _point_predictions(loss: LossFunction, n_outputs: int) -> Iterable[Operation]:
+    """Return what turns a network's outputs into predictions, as the loss has it."""
+    if isinstance(loss, Hinge | SquaredHinge):
+        return [Elementwise("sigmoid") if n_outputs == 1 else Softmax(n_outputs)]
+    if isinstance(loss, Poisson):
+        return [Elementwise("exp")] if loss.log_input else []
+    if isinstance(loss, GaussianNegativeLogLikelihood):
+        return [First(n_outputs // 2)]
+    if type(loss).point_predictions is not LossFunction.point_predictions:
+        raise InvalidInputError(
+            f"The loss {type(loss).__name__} makes predictions of the outputs in a way of its own, which no export can "
+            "say; export the network itself, and do that step where the file is used."
+        )
+    return []

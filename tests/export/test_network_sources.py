@@ -1,0 +1,233 @@
+"""Networks as C and as JavaScript: every layer, activation and loss, compared with what the network itself gives."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule.activations import (
+    ACTIVATIONS,
+    CustomActivation,
+    ELUActivation,
+    LeakyReLUActivation,
+    PReLUActivation,
+    ReLUActivation,
+    SigmoidActivation,
+    SoftmaxActivation,
+    TanhActivation,
+)
+from chainrule.data.target import Target
+from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.export import FORMATS, export_model
+from chainrule.layers import (
+    LAYERS,
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    FlattenLayer,
+    GaussianNoiseLayer,
+    InputScalingLayer,
+    Layer,
+    LayerNormalizationLayer,
+    StandardizationLayer,
+)
+from chainrule.losses import LOSSES, KernelLoss, LossFunction
+from chainrule.model import Model, TargetScaling
+from support.exported import check_numbers, run_c, run_js
+from support.networks import network_of
+
+SOURCES = ("c", "js")
+CLASSES = sorted(set(ACTIVATIONS.classes.values()), key=lambda cls: cls.__name__)
+
+
+def fill(network: Any, seed: int = 1) -> Any:
+    """Numbers everywhere that no layer has by itself: nothing may pass for right because it is 0 or 1."""
+    rng = np.random.default_rng(seed)
+    for layer in network.layers:
+        for name, array in (*layer.parameter_views.items(), *layer.state.items()):
+            if name in ("running_variance", "scale"):
+                array[...] = rng.uniform(0.5, 2, array.shape)
+            elif name != "weights":
+                array[...] = rng.normal(size=array.shape)
+    return network
+
+
+def rows_of(shape: tuple[int, ...], n_rows: int = 40, seed: int = 2) -> Any:
+    """From small to large, with zeros among them."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, *shape)) * np.geomspace(0.01, 20, n_rows).reshape(-1, *[1] * len(shape))
+    return np.where(rng.random(X.shape) < 0.1, 0, X).astype(np.float32)
+
+
+@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_activation(cls: type[Layer], to: str, tmp_path: Path) -> None:
+    network = fill(network_of(InputScalingLayer(), cls(), dtype="float64"))
+    network.stack.build((5,))
+    check_numbers(to, network, rows_of((5,)), tmp_path, 1e-8)  # 9 digits are printed
+
+
+@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LeakyReLUActivation(0.3),
+        lambda: LeakyReLUActivation(-1.5),
+        lambda: PReLUActivation(0.7),
+        lambda: ELUActivation(2.5),
+        lambda: BatchNormalizationLayer(epsilon=0.01),
+        lambda: LayerNormalizationLayer(epsilon=0.5),
+    ],
+    ids=["leaky", "leaky-negative", "prelu", "elu", "batch-norm", "layer-norm"],
+)
+def test_settings_go_along(make: Callable[[], Layer], to: str, tmp_path: Path) -> None:
+    network = network_of(DenseLayer(7, (5,)), make(), DenseLayer(3))
+    check_numbers(to, fill(network), rows_of((5,)), tmp_path)
+
+
+@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize("name", LAYERS.names())
+def test_every_layer(name: str, to: str, tmp_path: Path) -> None:
+    layer = LAYERS.create(DenseLayer(4) if name == "dense" else name)
+    network = network_of(DenseLayer(4, (5,)), layer, TanhActivation(), DenseLayer(2))
+    check_numbers(to, fill(network), rows_of((5,)), tmp_path)
+
+
+@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_layers_in_front_and_behind_that_take_rows_of_any_shape(dtype: Any, to: str, tmp_path: Path) -> None:
+    layers = (StandardizationLayer(), InputScalingLayer(), LayerNormalizationLayer(), SoftmaxActivation())
+    network = network_of(*layers, FlattenLayer(), DropoutLayer(), GaussianNoiseLayer(), DenseLayer(4), dtype=dtype)
+    network.stack.build((2, 3))
+    check_numbers(to, fill(network), rows_of((2, 3)), tmp_path)
+
+
+@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize("cls", sorted(set(LOSSES.classes.values()), key=lambda cls: cls.__name__))
+def test_predictions_are_those_of_the_loss(cls: type[LossFunction], to: str, tmp_path: Path) -> None:
+    loss = LOSSES.create(cls)
+    units = loss.n_outputs(3)
+    network = network_of(DenseLayer(units, (5,)), loss=loss)
+    target = Target("regression", n_columns=3) if loss.is_of_numbers else Target("multiclass", ("a", "b", "c"))
+    scaling = TargetScaling((5.0, -3.0, 0.0), (2.0, 1e3, 1.0)) if target.task == "regression" else None
+    check_numbers(to, Model(network, target, scaling=scaling), rows_of((5,)) / 10, tmp_path)
+
+
+@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize("loss", ["hinge", "binary_cross_entropy"])
+def test_two_classes_with_one_output(loss: str, to: str, tmp_path: Path) -> None:
+    layers = (DenseLayer(1, (5,)), *([SigmoidActivation()] if loss == "binary_cross_entropy" else []))
+    check_numbers(to, Model(network_of(*layers, loss=loss), Target("binary", ("no", "yes"))), rows_of((5,)), tmp_path)
+
+
+def test_labels_are_those_of_the_model(tmp_path: Path) -> None:
+    X = rows_of((4,))
+    labels: list[Any] = [("no", "yes"), (False, True), (-1, 7), (0.5, 2.0), ("x", 3, True)]
+    for place, classes in enumerate(labels):
+        units = 1 if len(classes) == 2 else len(classes)
+        task: Any = "binary" if units == 1 else "multiclass"
+        network = network_of(DenseLayer(units, (4,)), SigmoidActivation() if units == 1 else SoftmaxActivation())
+        model = Model(network, Target(task, classes), notes={"label_names": [f"name {c}" for c in classes]})
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        expected = model.predict(X).tolist()
+        assert len(set(map(str, expected))) > 1
+        assert run_js(model, X.tolist(), folder, "predict") == expected
+        header, *records = run_c(model, ["a", "b", "c", "d"], X.tolist(), folder)
+        assert header == ["prediction", *(f"probability_name {c}" for c in classes)]
+        assert [record[0] for record in records] == [str(label) for label in expected]
+
+
+def test_a_label_beyond_the_doubles_keeps_its_digits(tmp_path: Path) -> None:
+    model = Model(network_of(DenseLayer(1, (1,)), SigmoidActivation()), Target("binary", (0, 2**60 + 1)))
+    model.network.layers[0].set_parameter("weights", [[1]])
+    assert run_js(model, [[-1.0], [1.0]], tmp_path, "predict") == [0, str(2**60 + 1)]
+
+
+@pytest.mark.parametrize("to", SOURCES)
+def test_a_regression_of_one_number_is_a_number(to: str, tmp_path: Path) -> None:
+    model = Model(network_of(DenseLayer(1, (2,))), Target("regression"), scaling=TargetScaling((100.0,), (3.0,)))
+    X = rows_of((2,))
+    check_numbers(to, model, X, tmp_path)
+    if to == "js":
+        np.testing.assert_allclose(run_js(model, X.tolist(), tmp_path, "predict"), model.predict(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("to", SOURCES)
+@pytest.mark.parametrize(("units", "depth"), [(32, 24), (700, 1)], ids=["deep", "wide"])
+def test_deep_and_wide_networks(units: int, depth: int, to: str, tmp_path: Path) -> None:
+    hidden = [layer for _ in range(depth) for layer in (DenseLayer(units), ReLUActivation())]
+    network = network_of(DenseLayer(units, (30,)), ReLUActivation(), *hidden, DenseLayer(4), SoftmaxActivation())
+    check_numbers(to, Model(network, Target("multiclass", (0, 1, 2, 3))), rows_of((30,), 10), tmp_path)
+
+
+@pytest.mark.parametrize("to", SOURCES)
+def test_weights_keep_their_bits(to: str, tmp_path: Path) -> None:
+    """Also the smallest and the largest that there are."""
+    rng = np.random.default_rng(0)
+    some = rng.integers(0, 2**32, 2000, dtype=np.uint32).view(np.float32)
+    extremes = np.array([np.finfo(np.float32).max, np.finfo(np.float32).tiny, 1e-45, -0.0, 1 / 3], np.float32)
+    weights = np.concatenate([extremes, some[np.isfinite(some)]])
+    network = network_of(DenseLayer(len(weights), (1,)))
+    network.layers[0].set_parameter("weights", [weights])
+    columns = {"c": ["x"], "js": []}[to]
+    found = run_c(network, columns, [[1.0]], tmp_path)[1] if to == "c" else run_js(network, [[1.0]], tmp_path)[0]
+    np.testing.assert_array_equal(np.array([float(cell) for cell in found]).astype(np.float32), weights)
+
+
+class Doubling(Layer):
+    def forward_propagation(self, inputs: Any, training: bool = False) -> Any:
+        return 2 * inputs
+
+    def backward_propagation(self, output_error: Any) -> Any:
+        return 2 * output_error
+
+
+class Squared(KernelLoss):
+    kernel = "mean_squared_error"
+
+    def point_predictions(self, outputs: Any) -> Any:
+        return outputs**2
+
+
+@pytest.mark.parametrize("to", SOURCES)
+def test_what_no_export_can_say_is_named(to: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    custom = CustomActivation(np.square, lambda z: 2 * z, "SquareActivation")
+    own = Model(network_of(DenseLayer(1, (2,)), loss=Squared()), Target("regression"))
+    broken = network_of(DenseLayer(1, (2,)))
+    broken.layers[0].set_parameter("biases", [np.nan])
+    cases: list[tuple[Any, str]] = [
+        (network_of(DenseLayer(3, (2,)), Doubling()), r"Layer 2 \(Doubling\) is not one of chainrule's own"),
+        (network_of(DenseLayer(3, (2,)), custom), r"Layer 2 \(SquareActivation\)"),
+        (own, "The loss Squared makes predictions"),
+        (broken, "'0.biases' hold a number that is not finite"),
+        ("houses.csv", "Only a Model or a NeuralNetwork can be exported, not str"),
+    ]
+    for model, sentence in cases:
+        with pytest.raises(InvalidInputError, match=sentence):
+            export_model(model, path, to)
+    with pytest.raises(NotBuiltError):
+        export_model(network_of(DenseLayer(3)), path, to)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    wrong: Any = "java"
+    with pytest.raises(InvalidInputError, match="There is no export format 'java'; the formats are onnx, torch, c, js"):
+        export_model(network_of(DenseLayer(1, (1,))), tmp_path / "m", wrong)
+    assert set(FORMATS) == {"onnx", "torch", "c", "js"}
+
+
+def test_a_network_is_not_changed(tmp_path: Path) -> None:
+    network = fill(network_of(DenseLayer(3, (2,)), BatchNormalizationLayer(), PReLUActivation()))
+    before = copy.deepcopy(network.stack.read_arrays())
+    for to in SOURCES:
+        export_model(network, tmp_path / to, to)
+    after = network.stack.read_arrays()
+    assert all(after[name].tobytes() == array.tobytes() for name, array in before.items())

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 
 from chainrule.architecture import build_network, output_layers
-from chainrule.data import Dataset, Target
+from chainrule.data import Dataset, TablePreprocessor, Target
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.export import export_model, onnx_graph
 from chainrule.export.onnx_graph import build_onnx, onnx_inputs, write_onnx
@@ -154,6 +155,13 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         build_onnx(NeuralNetwork())
     with pytest.raises(InvalidInputError, match="Only a Model or a NeuralNetwork can be exported, not str"):
         build_onnx("model.safetensors")  # type: ignore[arg-type]
+    broken = network_of(DenseLayer(3, (5,)))
+    broken.stack.vector.values[0] = np.nan
+    with pytest.raises(InvalidInputError, match=r"'0.weights' hold a number that is not finite"):
+        build_onnx(broken)
+    other = TablePreprocessor().fit(pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
+    with pytest.raises(InvalidInputError, match=r"The table gives 2 numbers a row, and the network takes \(5,\)"):
+        build_onnx(Model(model_of(target).network, target, other))
     network = network_of(DenseLayer(3, (5,)), *output_layers(target, OwnLoss()), loss=OwnLoss())
     with pytest.raises(InvalidInputError, match=r"The loss OwnLoss turns outputs .* in a way of its own"):
         write_onnx(Model(network, target), tmp_path / "a.onnx")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from chainrule.data.cells import date_parts, read_dates, read_numbers
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.dataset import Dataset
@@ -21,12 +23,23 @@ PredictionRule: TypeAlias = Literal["outputs", "sigmoid", "softmax", "exp", "fir
 
 
 def network_of(model: Model | NeuralNetwork) -> NeuralNetwork:
-    """Return the network of a model, or the bare network itself; raises NotBuiltError where it has no weights yet."""
+    """Return the network of a model, or the bare network itself.
+
+    Raises NotBuiltError where it has no weights yet, and InvalidInputError for what cannot be exported: weights that
+    are not finite, a table with another number of features than the network takes, other things than models.
+    """
     network: Any = model.network if isinstance(model, Model) else model
     if not isinstance(network, NeuralNetwork):
         raise InvalidInputError(f"Only a Model or a NeuralNetwork can be exported, not {type(model).__name__}.")
     if not network.stack.is_built:
         raise NotBuiltError("The network has no weights yet; fit it, or give the first layer its input shape.")
+    for name, array in network.stack.read_arrays().items():
+        if not np.isfinite(array).all():
+            raise InvalidInputError(f"The network's '{name}' hold a number that is not finite; train it again.")
+    if isinstance(model, Model) and model.table is not None:
+        n_features, shape = len(model.table.feature_names), network.stack.input_shape()
+        if shape != (n_features,):
+            raise InvalidInputError(f"The table gives {n_features} numbers a row, and the network takes {shape}.")
     return network
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from chainrule.errors import InvalidInputError as InvalidInputError
     from chainrule.errors import ModelFileError as ModelFileError
     from chainrule.errors import NotBuiltError as NotBuiltError
+    from chainrule.export import export_model as export_model
     from chainrule.files import Checkpoint as Checkpoint
     from chainrule.history import History as History
     from chainrule.inspection import check_gradients as check_gradients
@@ -53,6 +54,7 @@ _HOMES = {
         "ModelFileError",
         "NotBuiltError",
     ),
+    "export": ("export_model",),
     "files": ("Checkpoint",),
     "history": ("History",),
     "inspection": ("check_gradients",),

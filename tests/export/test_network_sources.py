@@ -205,7 +205,7 @@ def test_what_no_export_can_say_is_named(to: Any, tmp_path: Path) -> None:
     cases: list[tuple[Any, str]] = [
         (network_of(DenseLayer(3, (2,)), Doubling()), r"Layer 2 \(Doubling\) is not one of chainrule's own"),
         (network_of(DenseLayer(3, (2,)), custom), r"Layer 2 \(SquareActivation\)"),
-        (own, "The loss Squared makes predictions"),
+        (own, "The loss Squared turns outputs into predictions in a way of its own"),
         (broken, "'0.biases' hold a number that is not finite"),
         ("houses.csv", "Only a Model or a NeuralNetwork can be exported, not str"),
     ]

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from chainrule import __version__
 from chainrule.cli.check import check
 from chainrule.cli.data import data_app
+from chainrule.cli.export import export
 from chainrule.cli.serve import serve
 from chainrule.cli.train import resume, train
 from chainrule.cli.use import evaluate, predict
@@ -85,6 +86,7 @@ app.command(no_args_is_help=True)(train)
 app.command(no_args_is_help=True)(resume)
 app.command(no_args_is_help=True)(predict)
 app.command(no_args_is_help=True)(evaluate)
+app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(serve)
 app.command()(check)
 app.add_typer(data_app, name="data")

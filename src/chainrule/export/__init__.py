@@ -15,7 +15,7 @@ from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["FORMATS", "FormatName", "export_model"]
+__all__ = ["FORMATS", "FormatName", "export_model", "find_format"]
 
 FormatName: TypeAlias = Literal["onnx", "torch", "c", "js"]
 
@@ -47,11 +47,17 @@ def export_model(model: Model | NeuralNetwork, path: str | Path, to: FormatName 
 
     Raises ``InvalidInputError`` for another format, and for a layer or a step that the format cannot say.
     """
-    if to not in FORMATS:
-        raise InvalidInputError(
-            f"There is no export format {to!r}; the formats are {', '.join(FORMATS)}.{nearest_name(str(to), FORMATS)}"
-        )
-    module, function = _WRITERS[to]
+    module, function = _WRITERS[find_format(to)]
     write: Callable[[Any, Path], None] = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     write(model, Path(path))
     return Path(path)
+
+
+def find_format(name: str) -> FormatName:
+    """Return the format of this name; raises ``InvalidInputError`` for one that is not known."""
+    for known in FORMATS:
+        if name == known:
+            return known
+    raise InvalidInputError(
+        f"There is no export format {name!r}; the formats are {', '.join(FORMATS)}.{nearest_name(str(name), FORMATS)}"
+    )

@@ -81,7 +81,7 @@ def array_of_texts(name: str, texts: Sequence[str], *, visible: bool = False) ->
 
     Raises ``InvalidInputError`` for a text with the character NUL, where texts of C end.
     """
-    before, items = [], []
+    before, items = [], [] if texts else ['""']  # no array of C is empty
     for place, text in enumerate(texts):
         characters = _characters(text)
         if sum(map(len, characters)) <= LONGEST_LITERAL:

@@ -27,6 +27,8 @@ from chainrule.data.cells import DATE_PARTS
 from chainrule.data.columns import ColumnPlan, NumberPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
+from chainrule.export.feature_plan import used_columns
+from chainrule.export.meaning import network_of, prediction_rule
 from chainrule.layers import (
     BatchNormalizationLayer,
     DenseLayer,
@@ -38,7 +40,6 @@ from chainrule.layers import (
     LayerNormalizationLayer,
     StandardizationLayer,
 )
-from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, Poisson, SquaredHinge
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
@@ -188,23 +189,21 @@ class Program:
         """
         if not isinstance(model, Model | NeuralNetwork):
             raise InvalidInputError(f"Only a Model or a NeuralNetwork can be exported, not {type(model).__name__}.")
-        network = model.network if isinstance(model, Model) else model
+        network = network_of(model)
         stack = network.stack
-        shape = stack.output_shape()  # says so where the shapes are not known yet
         for name, array in stack.read_arrays().items():
             if not np.isfinite(array).all():
                 raise InvalidInputError(f"The network's '{name}' hold a number that is not finite; train it again.")
-        n_inputs, n_outputs = math.prod(stack.input_shape()), math.prod(shape)
+        n_inputs, n_outputs = math.prod(stack.input_shape()), math.prod(stack.output_shape())
         operations = [op for place, layer in enumerate(stack.layers, 1) for op in _operations_of(layer, place)]
         if not isinstance(model, Model):
             return cls((), n_inputs, n_outputs, stack.dtype, tuple(operations), None, (), "")
-        operations += _point_predictions(network.loss, n_outputs)
-        if isinstance(network.loss, GaussianNegativeLogLikelihood):
-            n_outputs //= 2
+        operations += _point_predictions(network, n_outputs)
+        n_outputs = next((op.n for op in operations if isinstance(op, First)), n_outputs)
         if model.scaling is not None:
             scale, center = np.array(model.scaling.scale), np.array(model.scaling.center)
             operations.append(Scaling(np.zeros_like(scale), scale, center))
-        columns = () if model.table is None else tuple(plan for plan in model.table.columns if plan.output_names)
+        columns = () if model.table is None else used_columns(model.table)
         n_encoded = sum(len(plan.output_names) for plan in columns)
         if model.table is not None and n_encoded != n_inputs:
             raise InvalidInputError(f"The table gives {n_encoded} numbers, and the network takes {n_inputs}.")
@@ -283,17 +282,16 @@ _LAYERS: dict[type[Layer], Callable[[Any], Iterable[Operation]]] = {
 }
 
 
-def _point_predictions(loss: LossFunction, n_outputs: int) -> Iterable[Operation]:
-    """Return what turns a network's outputs into predictions, as the loss has it."""
-    if isinstance(loss, Hinge | SquaredHinge):
-        return [Elementwise("sigmoid") if n_outputs == 1 else Softmax(n_outputs)]
-    if isinstance(loss, Poisson):
-        return [Elementwise("exp")] if loss.log_input else []
-    if isinstance(loss, GaussianNegativeLogLikelihood):
-        return [First(n_outputs // 2)]
-    if type(loss).point_predictions is not LossFunction.point_predictions:
-        raise InvalidInputError(
-            f"The loss {type(loss).__name__} makes predictions of the outputs in a way of its own, which no export can "
-            "say; export the network itself, and do that step where the file is used."
-        )
-    return []
+def _point_predictions(network: NeuralNetwork, n_outputs: int) -> Iterable[Operation]:
+    """Return what turns the network's outputs into predictions, as its loss has it."""
+    match prediction_rule(network):
+        case "sigmoid":
+            return [Elementwise("sigmoid")]
+        case "softmax":
+            return [Softmax(n_outputs)]
+        case "exp":
+            return [Elementwise("exp")]
+        case "first_half":
+            return [First(n_outputs // 2)]
+        case "outputs":
+            return []

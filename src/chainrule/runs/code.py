@@ -11,7 +11,14 @@ from chainrule.runs.checking import Check
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import PreparedData, prepare_data
 
-__all__ = ["code_for_check", "code_for_evaluation", "code_for_prediction", "code_for_serving", "code_for_training"]
+__all__ = [
+    "code_for_check",
+    "code_for_evaluation",
+    "code_for_export",
+    "code_for_prediction",
+    "code_for_serving",
+    "code_for_training",
+]
 
 
 def code_for_training(options: TrainOptions, data: PreparedData | None = None) -> str:
@@ -64,6 +71,15 @@ def code_for_evaluation(run: str | Path, source: str | Path, engine: Engine) -> 
         "from chainrule.runs import evaluate_source, load_run\n"
         f"{_loading(run, engine)}"
         f"print(evaluate_source(model, {_shown(source)}))\n"
+    )
+
+
+def code_for_export(run: str | Path, path: str | Path, to: str) -> str:
+    """Return a program that writes a model as a file of another format."""
+    return (
+        "from chainrule.export import export_model\n"
+        "from chainrule.runs import load_run\n\n"
+        f"export_model(load_run({_shown(run)}), {_shown(path)}, {_shown(to)})\n"
     )
 
 

@@ -1,0 +1,61 @@
+"""``chainrule export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["export"]
+
+# How each file is put to use, in a line.
+_USES = {
+    "onnx": "Open it with: onnxruntime.InferenceSession({text})",
+    "torch": "Open it with: torch.export.load({text}).module()",
+    "c": "Try it on a CSV file: cc -std=c99 -O2 -DCHAINRULE_MAIN {word} -lm -o predict && ./predict < rows.csv",
+    "js": "Use it: import {{ predict }} from {module};",
+}
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The run folder, or a model file.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, torch, c or js.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write; beside the model if not said.")
+    ] = None,
+    show_code: Annotated[
+        bool, typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
+    ] = False,
+) -> None:
+    """Write a model with its preprocessing as one file that needs no chainrule.
+
+    An ONNX graph, a torch.export program, a C99 source or a JavaScript module.
+
+    Example: chainrule export runs/houses --to c -o houses.c
+    """
+    import json
+    import shlex
+
+    from chainrule.errors import InvalidInputError
+    from chainrule.export import FORMATS, export_model, find_format
+    from chainrule.runs import RunFolder, load_run
+    from chainrule.runs.code import code_for_export
+
+    wanted = find_format(to)
+    source = RunFolder(run).model if run.is_dir() else run
+    path = source.with_suffix(FORMATS[wanted]) if out is None else out
+    if show_code:
+        print(code_for_export(run, path, wanted), end="")
+        return
+    if path.is_dir() or (path.exists() and source.exists() and path.samefile(source)):
+        raise InvalidInputError(
+            f"'{path}' is {'a folder' if path.is_dir() else 'the model itself'}; choose another --out."
+        )
+    export_model(load_run(run), path, wanted)
+    size = path.stat().st_size
+    print(f"{path} is written: {size / 1e6:,.1f} MB" if size >= 1e6 else f"{path} is written: {size / 1e3:,.1f} kB")
+    module = json.dumps(f"./{path.name}", ensure_ascii=False)
+    print(
+        _USES[wanted].format(text=json.dumps(str(path), ensure_ascii=False), word=shlex.quote(str(path)), module=module)
+    )

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from chainrule.callbacks import ProgressBar as ProgressBar
     from chainrule.callbacks import ReduceOnPlateau as ReduceOnPlateau
     from chainrule.data import Dataset as Dataset
+    from chainrule.data import NpyStream as NpyStream
+    from chainrule.data import ParquetStream as ParquetStream
     from chainrule.data import Table as Table
     from chainrule.data import TablePreprocessor as TablePreprocessor
     from chainrule.data import Target as Target
@@ -44,7 +46,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "architecture": ("build_network", "select_architecture"),
     "callbacks": ("Callback", "EarlyStopping", "ProgressBar", "ReduceOnPlateau"),
-    "data": ("Dataset", "Table", "TablePreprocessor", "Target", "load_dataset", "open_source", "read_table"),
+    "data": (
+        "Dataset",
+        "NpyStream",
+        "ParquetStream",
+        "Table",
+        "TablePreprocessor",
+        "Target",
+        "load_dataset",
+        "open_source",
+        "read_table",
+    ),
     "engines": ("TorchEngine",),
     "errors": (
         "ChainruleError",

@@ -12,8 +12,11 @@ import numpy as np
 from chainrule.activations import SigmoidActivation, SoftmaxActivation
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data.augment import Augmentation
-from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.data.batches import ArrayBatches, Batch, Batches
+from chainrule.data.class_weights import class_weights
 from chainrule.data.dataset import Dataset, class_weight_rows
+from chainrule.data.stream import NOT_AT_ONCE, RowStream
+from chainrule.data.stream_batches import StreamBatches
 from chainrule.data.target import Target
 from chainrule.engines import Engine, TrainingPlan, describe_engine
 from chainrule.errors import InvalidInputError, ModelFileError
@@ -28,6 +31,9 @@ from chainrule.training import EpochRecord, capture, restore, train
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["ClassWeight", "Fit", "FitSettings", "as_dataset", "as_rows", "predicts_numbers"]
+
+# Of a stream, the training metrics of an epoch are those of its last rows, so many.
+ROWS_RECORDED = 2**17
 
 ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
 
@@ -50,7 +56,7 @@ class Fit:
     """A training run with its data."""
 
     run: TrainingRun
-    batches: ArrayBatches
+    batches: Batches
     validation: Batch | None
     record: EpochRecord
     engine: Engine
@@ -63,7 +69,7 @@ class Fit:
         plan: TrainingPlan,
         settings: FitSettings,
         history: History,
-        training: Dataset,
+        training: Dataset | RowStream,
         validation: Dataset | None,
         callbacks: Sequence[Callback],
         describe: Callable[[], dict[str, Any]],
@@ -76,29 +82,15 @@ class Fit:
         if given is not None and not isinstance(given, Augmentation):
             hint = " Did you forget to call it?" if isinstance(given, type) else ""
             raise InvalidInputError(f"augmentation is {given!r}, which is no Augmentation.{hint}")
-        rows = as_rows(stack, plan.loss, training)
-        targets = rows.targets
-        if settings.label_smoothing:
-            if plan.loss.is_of_numbers and not (training.target and training.target.classes):
-                raise InvalidInputError("label_smoothing needs targets that are classes, and these are numbers.")
-            targets = smooth_labels(targets, settings.label_smoothing)
-        if isinstance(plan.optimizer, ObjectiveOptimizer):
-            plan.optimizer.check_size(stack.vector.size, targets.size)
+        if isinstance(training, RowStream):
+            batches: Batches = _stream_batches(stack, plan, settings, training, augmentation)
+            n_recorded = min(training.n_rows, ROWS_RECORDED)
+        else:
+            batches = _array_batches(stack, plan, settings, training, augmentation)
+            n_recorded = training.n_rows
         held_out = None if validation is None else as_rows(stack, plan.loss, validation, training.target)
-        weights = rows.weights
-        if settings.class_weight is not None:
-            weights = class_weight_rows(training, settings.class_weight)
-            if held_out is not None and validation is not None:
-                held_out = held_out._replace(weights=class_weight_rows(validation, settings.class_weight))
-        batches = ArrayBatches(
-            rows.inputs,
-            targets,
-            weights,
-            batch_size=rows.n_rows if plan.optimizer.full_batch else settings.batch_size,
-            seed=stack.seed,
-            shuffle=settings.shuffle,
-            augmentation=augmentation,
-        )
+        if held_out is not None and validation is not None and settings.class_weight is not None:
+            held_out = held_out._replace(weights=class_weight_rows(validation, settings.class_weight))
         run = TrainingRun(
             stack,
             engine.open(stack, plan),
@@ -114,7 +106,7 @@ class Fit:
             callbacks=callbacks,
             describe=describe,
         )
-        fit = cls(run, batches, held_out, EpochRecord(rows.n_rows), engine)
+        fit = cls(run, batches, held_out, EpochRecord(n_recorded), engine)
         run.capture = fit.capture
         return fit
 
@@ -142,8 +134,59 @@ class Fit:
             raise ModelFileError(f"The checkpoint is damaged: {str(error)[:200]}") from error
 
     def _fingerprint(self) -> list[int]:
-        parts = (self.batches.weights, *(self.validation or ()))
+        weights = self.batches.weights if isinstance(self.batches, ArrayBatches) else None
+        parts = (weights, *(self.validation or ()))
         return [*self.batches.fingerprint(), *(_checksum(part) for part in parts if part is not None)]
+
+
+def _array_batches(
+    stack: LayerStack, plan: TrainingPlan, settings: FitSettings, training: Dataset, augmentation: Augmentation | None
+) -> ArrayBatches:
+    rows = _training_rows(stack, plan.loss, settings.label_smoothing, training)
+    if isinstance(plan.optimizer, ObjectiveOptimizer):
+        plan.optimizer.check_size(stack.vector.size, rows.targets.size)
+    return ArrayBatches(
+        rows.inputs,
+        rows.targets,
+        rows.weights if settings.class_weight is None else class_weight_rows(training, settings.class_weight),
+        batch_size=rows.n_rows if plan.optimizer.full_batch else settings.batch_size,
+        seed=stack.seed,
+        shuffle=settings.shuffle,
+        augmentation=augmentation,
+    )
+
+
+def _stream_batches(
+    stack: LayerStack, plan: TrainingPlan, settings: FitSettings, training: RowStream, augmentation: Augmentation | None
+) -> StreamBatches:
+    if plan.optimizer.full_batch:
+        raise InvalidInputError(
+            f"{type(plan.optimizer).__name__} needs all rows in one batch, and a stream gives them in many; take "
+            "another optimizer, or rows that fit into memory."
+        )
+    if augmentation is not None:
+        raise InvalidInputError("The rows of a stream cannot be augmented; leave augmentation out.")
+    class_weight = settings.class_weight
+    weight_of = None  # of the whole stream's classes, whichever of them a piece of it has
+    if class_weight is not None:
+        weight_of = class_weights(training.target, training.label_names, training.class_counts, class_weight)
+        weight_of = weight_of / np.average(weight_of, weights=training.class_counts)
+
+    def rows_of(piece: Dataset) -> Batch:
+        rows = _training_rows(stack, plan.loss, settings.label_smoothing, piece)
+        return rows if weight_of is None else rows._replace(weights=weight_of[piece.y])
+
+    return StreamBatches(training, rows_of, batch_size=settings.batch_size, seed=stack.seed, shuffle=settings.shuffle)
+
+
+def _training_rows(stack: LayerStack, loss: LossFunction, label_smoothing: float, training: Dataset) -> Batch:
+    """Return rows to train on as arrays, with smoothed labels if asked for."""
+    rows = as_rows(stack, loss, training)
+    if not label_smoothing:
+        return rows
+    if loss.is_of_numbers and not (training.target and training.target.classes):
+        raise InvalidInputError("label_smoothing needs targets that are classes, and these are numbers.")
+    return rows._replace(targets=smooth_labels(rows.targets, label_smoothing))
 
 
 def _check_head(stack: LayerStack, loss: LossFunction) -> None:
@@ -181,6 +224,8 @@ def as_dataset(
     ``target`` has the classes that are known already; ``as_numbers`` says that numbers are to be predicted as numbers,
     however few distinct ones there are: counts, ratings, prices in whole dollars.
     """
+    if isinstance(data, RowStream):
+        raise InvalidInputError(NOT_AT_ONCE)
     if isinstance(data, Dataset):
         if y is not None or sample_weight is not None:
             raise InvalidInputError(

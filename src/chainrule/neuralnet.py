@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.callbacks import Callback, EpochPrinter
 from chainrule.data.augment import Augmentation
 from chainrule.data.dataset import Dataset
+from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
 from chainrule.engines import EngineLike, TrainingPlan, check_bound, choose_engine, evaluate_outputs
 from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
@@ -250,7 +251,7 @@ class NeuralNetwork(SavedNetwork):
 
     def fit(
         self,
-        dataset: Dataset | Inputs,
+        dataset: Dataset | RowStream | Inputs,
         y: Any = None,
         sample_weight: Array | None = None,
         *,
@@ -263,7 +264,8 @@ class NeuralNetwork(SavedNetwork):
         Parameters
         ----------
         dataset, y, sample_weight
-            A :class:`Dataset`, or inputs, targets and (if not all rows count the same) a weight for each row.
+            A :class:`Dataset`, or inputs, targets and (if not all rows count the same) a weight for each row; or a
+            :class:`ParquetStream` or :class:`NpyStream` of rows that do not fit into memory.
         validation
             Rows measured after every epoch: a dataset, a pair ``(X, y)``, or the share of the rows to hold out.
         callbacks
@@ -282,7 +284,7 @@ class NeuralNetwork(SavedNetwork):
     def resume(
         cls,
         path: str | Path,
-        dataset: Dataset | Inputs,
+        dataset: Dataset | RowStream | Inputs,
         y: Any = None,
         sample_weight: Array | None = None,
         *,
@@ -311,17 +313,14 @@ class NeuralNetwork(SavedNetwork):
 
     def _open_fit(
         self,
-        dataset: Dataset | Inputs,
+        dataset: Dataset | RowStream | Inputs,
         y: Any,
         sample_weight: Array | None,
         validation: Validation,
         callbacks: Sequence[Callback],
         augmentation: Augmentation | None,
     ) -> Fit:
-        try:  # the labels that the network knows already, or, if these are others, labels to be learnt anew
-            training = self._as_dataset(dataset, y, sample_weight, target=self.target)
-        except DataError:
-            training = self._as_dataset(dataset, y, sample_weight, target=None)
+        training = self._as_training(dataset, y, sample_weight)
         held_out: Dataset | None = None
         if isinstance(validation, int | float):
             if not 0 < validation < 1:
@@ -334,7 +333,7 @@ class NeuralNetwork(SavedNetwork):
             pair = validation if isinstance(validation, tuple) else (validation,)
             held_out = self._as_dataset(*pair, target=training.target)
         if not self.stack.is_built:
-            self.stack.build(training.X.shape[1:])
+            self.stack.build((training.n_features,))
         settings = FitSettings(
             self.epochs,
             self.batch_size,
@@ -362,6 +361,18 @@ class NeuralNetwork(SavedNetwork):
         )
         self.target = training.target
         return fit
+
+    def _as_training(
+        self, data: Dataset | RowStream | Inputs, y: Any, sample_weight: Array | None
+    ) -> Dataset | RowStream:
+        if isinstance(data, RowStream):
+            if y is not None or sample_weight is not None:
+                raise InvalidInputError("A stream has its targets already; leave y and sample_weight out.")
+            return data
+        try:  # the labels that the network knows already, or, if these are others, labels to be learnt anew
+            return self._as_dataset(data, y, sample_weight, target=self.target)
+        except DataError:
+            return self._as_dataset(data, y, sample_weight, target=None)
 
     def _as_dataset(
         self, data: Dataset | Inputs, y: Any = None, sample_weight: Array | None = None, *, target: Target | None

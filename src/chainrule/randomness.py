@@ -23,6 +23,8 @@ class Stream(IntEnum):
     AUGMENTATION = 4
     BY_HAND = 5
     DEVICE_NOISE = 6
+    ROW_GROUPS = 7
+    SAMPLE = 8
 
 
 def resolve_seed(seed: Seed) -> int:

@@ -39,7 +39,10 @@ _ELSEWHERE = "another process of the run was stopped"
 
 
 class EpochRecord:
-    """The outputs, targets and weights of the epoch under way, from which its training metrics are taken."""
+    """The outputs, targets and weights of the epoch under way, from which its training metrics are taken.
+
+    It has room for ``n_rows``; of an epoch with more, the last so many count.
+    """
 
     def __init__(self, n_rows: int) -> None:
         self.n_rows = n_rows
@@ -47,15 +50,16 @@ class EpochRecord:
         self.n_recorded = 0
 
     def add(self, targets: Array, weights: Array | None, predictions: Array) -> None:
-        """Copy some rows in."""
+        """Copy some rows in, where there is no room over the oldest."""
+        last = slice(-self.n_rows, None)
+        places = np.arange(self.n_recorded, self.n_recorded + len(targets))[last] % self.n_rows
         parts = {"predictions": predictions, "targets": targets, "weights": weights}
-        rows = slice(self.n_recorded, self.n_recorded + len(targets))
         for name, part in parts.items():
             if part is not None:
                 if name not in self.arrays:
                     self.arrays[name] = np.empty((self.n_rows, *part.shape[1:]), part.dtype)
-                self.arrays[name][rows] = part
-        self.n_recorded = rows.stop
+                self.arrays[name][places] = part[last]
+        self.n_recorded += len(targets)
 
     def measure(self, metrics: Sequence[Metric]) -> dict[str, float]:
         """Return the metrics over what was recorded, and start a new record."""
@@ -256,7 +260,7 @@ def restore(run: TrainingRun, record: EpochRecord, values: dict[str, Any], array
     record.n_recorded = operator.index(values["n_recorded"])
     record.arrays = {name: array.copy() for name, array in part("record/").items()}
     if record.n_recorded and not (
-        0 < record.n_recorded <= record.n_rows
+        record.n_recorded > 0
         and {"predictions", "targets"} <= record.arrays.keys()
         and all(len(array) == record.n_rows for array in record.arrays.values())
     ):

@@ -1,7 +1,8 @@
 """Data: from files and names to checked rows of numbers.
 
 ``Dataset`` is what networks train on; ``read_table`` and ``TablePreprocessor`` make one from a table;
-``load_dataset(name)`` brings a well-known one. An ``Augmentation`` changes
+``load_dataset(name)`` brings a well-known one. ``ParquetStream`` and ``NpyStream`` take its place where the rows do not
+fit into memory. An ``Augmentation`` changes
 mini-batches at random while a network trains on them.
 """
 
@@ -11,10 +12,13 @@ from chainrule.data.augment import AUGMENTATIONS, Augmentation, ImageAugmentatio
 from chainrule.data.catalog import NamedSet, RemoteFile, fetch, get, names
 from chainrule.data.columns import ColumnPlan, NumberPlan
 from chainrule.data.dataset import ColumnScaling, Dataset, class_weight_rows
+from chainrule.data.npy_stream import NpyStream
+from chainrule.data.parquet_stream import ParquetStream
 from chainrule.data.parts import Source, Table
 from chainrule.data.reader import read_table
 from chainrule.data.sources import datasets_of, load_dataset, open_source
 from chainrule.data.splits import split_rows, train_validation_test
+from chainrule.data.stream import RowStream
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
 
@@ -27,8 +31,11 @@ __all__ = [
     "ImageAugmentation",
     "NamedSet",
     "NoiseAugmentation",
+    "NpyStream",
     "NumberPlan",
+    "ParquetStream",
     "RemoteFile",
+    "RowStream",
     "Source",
     "Table",
     "TablePreprocessor",

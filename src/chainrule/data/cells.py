@@ -40,17 +40,25 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+
 
 
 class Origin(NamedTuple):
-    """Where some rows come from, for messages: ``f"{origin}..."`` begins with the file, if there is one to name."""
+    """Where some rows come from, for messages: ``f"{origin}..."`` begins with the file, if there is one to name.
+
+    They are the rows from ``first_row`` on, or of those the ones that ``rows`` counts out.
+    """
 
     file: str = ""
     first_row: int = 0
+    rows: IntArray | None = None
 
     def __str__(self) -> str:
         return f"{self.file}: " if self.file else ""
 
     def row(self, place: int) -> int:
         """Return the number of a row, counted from 1 in its file."""
-        return self.first_row + place + 1
+        return self.first_row + int(place if self.rows is None else self.rows[place]) + 1
+
+    def take(self, rows: IntArray) -> Origin:
+        """Return where some of these rows come from."""
+        return self._replace(rows=rows if self.rows is None else self.rows[rows])
 
 
 UNNAMED = Origin()

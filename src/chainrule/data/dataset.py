@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from chainrule.data.class_weights import ClassWeight, class_weights
 from chainrule.data.inputs import as_inputs
 from chainrule.data.splits import split_rows
-from chainrule.data.target import ClassLabel, Target, TaskRequest, label_array
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.data.target import Target, TaskRequest, label_array
+from chainrule.errors import DataError, InvalidInputError
 from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, Task, is_sparse
 
 __all__ = ["ColumnScaling", "Dataset", "class_weight_rows"]
@@ -180,7 +181,7 @@ class Dataset:
         return self.target, self.y
 
 
-def class_weight_rows(dataset: Dataset, class_weight: Literal["balanced"] | Mapping[ClassLabel, float] | None) -> Array:
+def class_weight_rows(dataset: Dataset, class_weight: ClassWeight | None) -> Array:
     """Return float64 (n,) weights: each row's class weight times its sample weight.
 
     ``"balanced"`` gives every class present the same total, n / (classes * rows of the class), as scikit-learn does.
@@ -190,28 +191,10 @@ def class_weight_rows(dataset: Dataset, class_weight: Literal["balanced"] | Mapp
     if class_weight is None:
         return rows
     target = dataset.target
-    if target is None or not target.classes or dataset.y is None:
-        raise InvalidInputError("class_weight needs a target of classes.")
-    if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise InvalidInputError(
-                f"class_weight is 'balanced' or a mapping from labels to weights, not {class_weight!r}."
-            )
+    counts = np.zeros(0, np.int64)
+    if target is not None and target.classes and dataset.y is not None:
         counts = np.bincount(dataset.y, minlength=len(target.classes))
-        weights = dataset.n_rows / (np.count_nonzero(counts) * np.maximum(counts, 1))
-        return rows * weights[dataset.y]
-    weights = np.ones(len(target.classes))
-    code_of: dict[Any, int] = {label: code for code, label in enumerate(dataset.label_names)}
-    code_of |= {label: code for code, label in enumerate(target.classes)}
-    for label, weight in class_weight.items():
-        if label not in code_of:
-            raise InvalidInputError(
-                f"class_weight names the class {label!r}, which the target does not have."
-                f"{nearest_name(str(label), dataset.label_names)}"
-            )
-        if not (np.isfinite(weight) and weight >= 0):
-            raise InvalidInputError(f"The weight of class {label!r} is {weight}; it must be 0 or more, and finite.")
-        weights[code_of[label]] = weight
+    weights = class_weights(target, dataset.label_names, counts, class_weight)
     return _weights(rows * weights[dataset.y], dataset.n_rows)
 
 

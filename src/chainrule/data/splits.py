@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.types import Array, IntArray, Seed
 
-__all__ = ["SplitStrategy", "split_rows", "train_validation_test"]
+__all__ = ["SplitStrategy", "count_of", "split_rows", "train_validation_test"]
 
 SplitStrategy: TypeAlias = Literal["random", "stratified", "group", "time"]
 
@@ -42,7 +42,7 @@ def split_rows(
 
     _check_strategy(strategy)
     _check_seed(seed)
-    n_test = _count(test_size, n_rows, "test_size", "rows")
+    n_test = count_of(test_size, n_rows, "test_size", "rows")
     sizes = {"test_size": n_test, "train_size": n_rows - n_test}
     placeholder = np.empty((n_rows, 0))
     if strategy == "time":
@@ -80,8 +80,8 @@ def train_validation_test(
 
     The strategies are those of :func:`split_rows`; by time, the test part is the latest and validation comes before it.
     """
-    n_test = _count(test_size, n_rows, "test_size", "rows")
-    n_validation = _count(validation_size, n_rows, "validation_size", "rows")
+    n_test = count_of(test_size, n_rows, "test_size", "rows")
+    n_validation = count_of(validation_size, n_rows, "validation_size", "rows")
     if n_test + n_validation >= n_rows:
         raise InvalidInputError(
             f"The validation part ({n_validation} rows) and the test part ({n_test} rows) leave nothing of "
@@ -109,7 +109,7 @@ def _check_seed(seed: Seed) -> None:
         raise InvalidInputError(f"The seed is a whole number from 0 to 4294967295, or None, not {seed!r}.")
 
 
-def _count(size: float, n_rows: int, name: str, unit: str) -> int:
+def count_of(size: float, n_rows: int, name: str, unit: str) -> int:
     """Return how many rows a share or a count means; refuse those that leave a part empty."""
     if n_rows < 2:
         raise DataError(f"A split needs at least 2 rows, and there are {n_rows}.")

@@ -1,0 +1,52 @@
+"""How much the rows of each class count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from chainrule.data.target import ClassLabel, Target
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.types import Array, IntArray
+
+__all__ = ["ClassWeight", "class_weights"]
+
+ClassWeight: TypeAlias = Literal["balanced"] | Mapping[ClassLabel, float]
+
+
+def class_weights(
+    target: Target | None,
+    label_names: Sequence[str],
+    counts: IntArray,
+    class_weight: ClassWeight,
+) -> Array:
+    """Return the float64 weight of each class, given the number of its rows.
+
+    ``"balanced"`` gives every class present the same total, n / (classes * rows of the class), as scikit-learn does.
+    A mapping gives weights by label or label name; labels it leaves out weigh 1.
+    """
+    if target is None or not target.classes or not len(counts):
+        raise InvalidInputError("class_weight needs a target of classes.")
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise InvalidInputError(
+                f"class_weight is 'balanced' or a mapping from labels to weights, not {class_weight!r}."
+            )
+        return np.asarray(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+    weights = np.ones(len(target.classes))
+    code_of: dict[Any, int] = {label: code for code, label in enumerate(label_names)}
+    code_of |= {label: code for code, label in enumerate(target.classes)}
+    for label, weight in class_weight.items():
+        if label not in code_of:
+            raise InvalidInputError(
+                f"class_weight names the class {label!r}, which the target does not have."
+                f"{nearest_name(str(label), label_names)}"
+            )
+        if not (np.isfinite(weight) and weight >= 0):
+            raise InvalidInputError(f"The weight of class {label!r} is {weight}; it must be 0 or more, and finite.")
+        weights[code_of[label]] = weight
+    if not (weights * counts).any():
+        raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")
+    return weights

@@ -1,0 +1,163 @@
+"""Parquet files as a row of groups: found, compared and read without ever holding more than a piece of one."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chainrule.data.cells import Origin
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ParquetFile", "find_parquet_files", "read_frames"]
+
+# Rows that are read at a time. A group may have a million.
+PIECE_ROWS = 2**15
+# A row of text takes about so many bytes in memory; a number takes 8.
+TEXT_BYTES = 64
+
+
+class ParquetFile(NamedTuple):
+    """What the end of a file says of it.
+
+    ``kinds`` says of each column, by name, whether it holds numbers, dates, text, ... or nothing; ``checksum`` is that
+    of the end of the file, where all columns and groups are described.
+    """
+
+    path: Path
+    kinds: dict[str, str]
+    group_rows: tuple[int, ...]
+    checksum: int
+
+    @classmethod
+    def open(cls, path: Path) -> ParquetFile:
+        """Read the end of a file; raises ``DataError`` for a file that is not Parquet, or is damaged."""
+        with _opened(path) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+            index = (schema.pandas_metadata or {}).get("index_columns", [])
+            kinds = {field.name: _kind(field.type) for field in schema if field.name not in index}
+            if len(kinds) < len(schema.names) - sum(name in index for name in schema.names):
+                repeated = next(name for name in schema.names if schema.names.count(name) > 1)
+                raise DataError(f"{path.name} has more than one column called {repeated!r}; rename one.")
+            group_rows = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+        with path.open("rb") as raw:
+            raw.seek(-metadata.serialized_size - 8, 2)  # the description, its length, and four letters
+            return cls(path, kinds, group_rows, zlib.crc32(raw.read()))
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return sum(self.group_rows)
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """About how much memory the file takes as a frame."""
+        return self.n_rows * sum(TEXT_BYTES if kind == "text" else 8 for kind in self.kinds.values())
+
+    def read(self, group: int, columns: Sequence[str], first: int = 0) -> Iterator[tuple[pd.DataFrame, Origin]]:
+        """Yield the rows of a group from ``first`` on, in pieces, and where each comes from."""
+        import pyarrow as pa
+
+        start = sum(self.group_rows[:group])
+        done = 0
+        with _opened(self.path) as file:
+            if file.metadata.num_row_groups <= group:
+                raise DataError(f"{self.path.name} has changed since it was opened; open it again.")
+            for batch in file.iter_batches(PIECE_ROWS, row_groups=[group], columns=list(columns), use_threads=False):
+                skipped, done = max(first - done, 0), done + len(batch)
+                if skipped < len(batch):
+                    # What pandas has noted in the file is about the frame as a whole, its index above all.
+                    table = pa.Table.from_batches([batch.slice(skipped)]).replace_schema_metadata(None)
+                    yield (
+                        _frame_of(table.select(list(columns))),
+                        Origin(self.path.name, start + done - len(batch) + skipped),
+                    )
+        if done != self.group_rows[group]:
+            raise DataError(f"{self.path.name} has changed since it was opened; open it again.")
+
+
+def find_parquet_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the files that are meant by paths, folders and patterns such as ``big/*.parquet``.
+
+    A folder means all ``.parquet`` in it; the files of a folder or a pattern come in the order of their names.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not given:
+        raise InvalidInputError("No Parquet file was given.")
+    files = [file for path in given for file in _files_at(Path(path).expanduser())]
+    for place, file in enumerate(files):
+        if file.resolve() in [other.resolve() for other in files[:place]]:
+            raise InvalidInputError(f"{file} is given twice; every row should be seen once an epoch.")
+    return files
+
+
+def _files_at(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(path.glob("*.parquet"))
+        if not files:
+            raise DataError(f"The folder {path} holds no .parquet file.")
+        return files
+    if not path.exists() and glob.has_magic(str(path)):
+        files = [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207  # an absolute pattern, too
+        if not files:
+            raise DataError(f"There is no file like {path}.")
+        return files
+    if not path.exists():
+        neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"There is no file {path}.{nearest_name(path.name, neighbours)}")
+    return [path]
+
+
+def read_frames(path: Path) -> Iterator[tuple[pd.DataFrame, Origin]]:
+    """Yield all rows of a file in pieces, and where each comes from."""
+    file = ParquetFile.open(path)
+    for group in range(len(file.group_rows)):
+        yield from file.read(group, list(file.kinds))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file; what goes wrong while it is read becomes one sentence."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise InvalidInputError("Reading Parquet needs pyarrow: pip install 'chainrule[parquet]'.") from None
+    try:
+        # Buffered: a column's part of a group is read piece by piece, not as a whole.
+        with parquet.ParquetFile(path, buffer_size=2**18, pre_buffer=False) as file:
+            yield file
+    except (pa.ArrowException, OSError) as problem:
+        first_line = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise DataError(f"{path.name} is not a Parquet file that can be read ({first_line}).") from None
+
+
+def _kind(type_: Any) -> str:
+    from pyarrow import types
+
+    if types.is_null(type_):
+        return "nothing"
+    if types.is_dictionary(type_):
+        return "category"
+    if types.is_temporal(type_) and not types.is_duration(type_):
+        return "date"
+    if types.is_boolean(type_) or types.is_integer(type_) or types.is_floating(type_) or types.is_duration(type_):
+        return "number"
+    return "text"
+
+
+def _frame_of(table: Any) -> pd.DataFrame:
+    import pandas as pd
+    import pyarrow as pa
+
+    # Else the type of a column would change with a gap in it.
+    types = {pa.string(): pd.StringDtype("pyarrow"), pa.large_string(): pd.StringDtype("pyarrow")}
+    types |= {pa.bool_(): pd.BooleanDtype()}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=types.get, date_as_object=False, use_threads=False)
+    return frame

@@ -1,0 +1,118 @@
+"""What the column to predict holds, gathered piece by piece: the task, the classes with their counts, the scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.cells import Origin
+from chainrule.data.summaries import NumberSummary
+from chainrule.data.target import MOST_INTEGER_CLASSES, ClassLabel, Target, TaskRequest, label_array
+from chainrule.errors import DataError
+from chainrule.types import Array, IntArray
+
+__all__ = ["TargetSummary", "encode_labels"]
+
+# More different labels than these are no classes to learn.
+MOST_LABELS = 2**16
+
+
+class TargetSummary:
+    """The labels or numbers to predict, taken in piece by piece; what it finds is what ``Target.detect`` finds.
+
+    Classes are those of all rows; their counts, and the mean and deviation of numbers, are those of the training rows.
+    """
+
+    def __init__(self, task: TaskRequest | None = None, name: str = "") -> None:
+        self.task, self.name = task, name
+        self.n_columns = 1
+        self.numbers: list[NumberSummary] = []
+        self._counts: dict[ClassLabel, int] | None = {}  # None where numbers are too many to be classes
+        self._has_text = False
+
+    def add(self, labels: Any, is_training: Array, origin: Origin) -> None:
+        """Take in the labels of some rows; ``is_training`` is a mask of those to learn from."""
+        self._refuse_missing(labels, origin)
+        if np.ndim(labels) == 2 or self.task == "regression":
+            self._counts = None
+        if self._counts is not None:
+            self._count(labels, is_training)
+        if not self._has_text:
+            values = label_array(labels)
+            if values.dtype.kind in "biuf":
+                self._add_numbers(values.astype(np.float64).reshape(len(values), -1)[is_training])
+            elif self.task == "regression":
+                Target.detect(values, "regression")  # says what is no number
+            else:
+                self._has_text = True
+
+    def target(self) -> Target:
+        """Return the target that these labels call for; ``DataError`` says where they call for none."""
+        if self._counts is None:
+            return Target("regression", n_columns=self.n_columns)
+        labels = np.empty(len(self._counts), dtype=object)
+        labels[:] = list(self._counts)
+        return Target.detect(labels, self.task)
+
+    def class_counts(self, target: Target) -> IntArray:
+        """Return the number of training rows of each class."""
+        return np.array([(self._counts or {}).get(label, 0) for label in target.classes], np.int64)
+
+    def _count(self, labels: Any, is_training: Array) -> None:
+        import pandas as pd
+
+        assert self._counts is not None
+        codes, uniques = pd.factorize(labels)
+        counts = np.bincount(codes[is_training], minlength=len(uniques))
+        distinct = label_array(np.asarray(uniques))
+        for label, count in zip(distinct.tolist(), counts.tolist(), strict=True):
+            self._counts[label] = self._counts.get(label, 0) + count
+        is_number = distinct.dtype.kind in "iuf"
+        if is_number and self.task is None and len(self._counts) > 2:
+            is_whole = all(float(label).is_integer() for label in self._counts)
+            if not is_whole or len(self._counts) > MOST_INTEGER_CLASSES:
+                self._counts = None
+        elif is_number and len(self._counts) > 2 and (distinct != np.floor(distinct)).any():
+            value = distinct[distinct != np.floor(distinct)][0]
+            raise DataError(
+                f"Unknown label type: continuous values such as {value!s} cannot be classes; choose the task "
+                "'regression'."
+            )
+        if self._counts is not None and len(self._counts) > MOST_LABELS:
+            raise DataError(
+                f"The target{self._named()} has more than {MOST_LABELS:,} different values; choose another column to "
+                "predict, or the task 'regression' if it is a number."
+            )
+
+    def _add_numbers(self, values: Array) -> None:
+        if not self.numbers:
+            self.n_columns = values.shape[1]
+            self.numbers = [NumberSummary() for _ in range(self.n_columns)]
+        for summary, column in zip(self.numbers, values.T, strict=True):
+            summary.add(column, np.zeros(len(column), bool))  # nobody asks for a median
+
+    def _refuse_missing(self, labels: Any, origin: Origin) -> None:
+        import pandas as pd
+
+        is_bad = np.asarray(pd.isna(labels)).reshape(len(labels), -1).any(axis=1)
+        what, remedy = "is missing", "fill it in, or leave the row out"
+        if not is_bad.any() and getattr(labels.dtype, "kind", "O") == "f":
+            is_bad = ~np.isfinite(np.asarray(labels).reshape(len(labels), -1)).all(axis=1)
+            what, remedy = "is infinite", "give finite numbers"
+        if is_bad.any():
+            row = origin.row(int(is_bad.argmax()))
+            raise DataError(f"{origin}The target{self._named()} {what} in row {row}; {remedy}.")
+
+    def _named(self) -> str:
+        return f" {self.name!r}" if self.name else ""
+
+
+def encode_labels(target: Target, labels: Any) -> Array:
+    """Return what ``target.encode`` does, by way of the distinct labels where they are classes."""
+    import pandas as pd
+
+    if not target.classes:
+        return target.encode(labels)
+    codes, uniques = pd.factorize(labels)
+    return np.asarray(target.encode(np.asarray(uniques))[codes])

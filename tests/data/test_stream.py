@@ -1,0 +1,315 @@
+"""Streams of rows: what is learnt of them in one pass, what is kept aside, and what they refuse."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from chainrule.data import NpyStream, ParquetStream, TablePreprocessor, Target, parquet_files, stream_rows
+from chainrule.data import stream as stream_module
+from chainrule.errors import ChainruleError, DataError, InvalidInputError
+from support.streams import table_of_visits, write_parquet
+
+N_ROWS = 500
+FRAME = table_of_visits(N_ROWS)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_parquet(tmp_path_factory.mktemp("stream") / "big", FRAME)
+
+
+@pytest.fixture(params=[7, 10_000], ids=["pieces of 7 rows", "whole groups"])
+def piece_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_files, "PIECE_ROWS", request.param)
+
+
+def rows_of(stream: ParquetStream, *parts: Any) -> Any:
+    """The numbers of the rows in datasets, from the column that holds them."""
+    plan = next(plan for plan in stream.table.columns if plan.name == "row").numbers[0]
+    column = stream.feature_names.index("row")
+    values = np.concatenate([part.X[:, column] for part in parts]).astype(np.float64)
+    return np.rint(values * plan.scale + plan.center).astype(int)
+
+
+def assert_alike(found: TablePreprocessor, wanted: TablePreprocessor) -> None:
+    for one, other in zip(found.columns, wanted.columns, strict=True):
+        assert (one.name, one.kind, one.reason, one.n_missing) == (
+            other.name,
+            other.kind,
+            other.reason,
+            other.n_missing,
+        )
+        assert one.categories == other.categories
+        assert one.output_names == other.output_names
+        for mine, its in zip(one.numbers, other.numbers, strict=True):
+            np.testing.assert_allclose(
+                (mine.fill, mine.center, mine.scale), (its.fill, its.center, its.scale), rtol=1e-9
+            )
+
+
+@pytest.mark.usefixtures("piece_rows")
+def test_a_stream_learns_what_a_table_in_memory_teaches(folder: Path) -> None:
+    options = {"categorical": ("member",), "scaling": "range"}
+    stream = ParquetStream(folder, "bought", drop=["spent"], preprocessor=TablePreprocessor(**options))
+    inputs, labels = FRAME.drop(columns="bought"), FRAME["bought"]
+    table = TablePreprocessor(**options, drop=["spent"]).fit(inputs)
+    assert_alike(stream.table, table)
+    assert stream.target == Target.detect(labels)
+    assert (stream.n_rows, stream.n_features, stream.n_columns) == (N_ROWS, len(table.feature_names), 7)
+    assert stream.class_counts.tolist() == [(labels == "no").sum(), (labels == "yes").sum()]
+    chunks = list(stream.chunks())
+    np.testing.assert_allclose(
+        np.concatenate([chunk.X for chunk in chunks]), table.transform(inputs), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_array_equal(np.concatenate([chunk.y for chunk in chunks]), stream.target.encode(labels))
+    assert stream.sample.n_rows == N_ROWS
+
+
+@pytest.mark.parametrize(
+    ("column", "task"),
+    [("spent", None), ("bought", None), ("member", None), ("bought", "multiclass"), ("rooms", "regression"),
+     ("rooms", None), ("flat", None)],
+)  # fmt: skip
+def test_the_target_is_the_one_that_is_found_in_memory(tmp_path: Path, column: str, task: Any) -> None:
+    frame = FRAME.assign(rooms=np.arange(N_ROWS) % 5, flat=np.arange(N_ROWS) % 5 / 2)
+    stream = ParquetStream(write_parquet(tmp_path, frame), column, task=task)
+    assert stream.target == Target.detect(frame[column], task)
+    if stream.task == "regression":
+        np.testing.assert_allclose(stream.target_center, frame[column].mean(), rtol=1e-9)
+        np.testing.assert_allclose(stream.target_deviation, frame[column].std(ddof=0), rtol=1e-9)
+    codes = np.concatenate([chunk.y for chunk in stream.chunks()])
+    np.testing.assert_array_equal(codes, stream.target.encode(frame[column]))
+
+
+@pytest.mark.usefixtures("piece_rows")
+@pytest.mark.parametrize("strategy", ["random", "time"])
+def test_the_three_parts_hold_every_row_once(folder: Path, strategy: Any) -> None:
+    whole = ParquetStream(folder, "bought")
+    training, validation, test = whole.train_validation_test(0.1, 40, strategy=strategy, seed=3)
+    assert validation is not None
+    assert test is not None
+    assert (training.n_rows, validation.n_rows, test.n_rows) == (410, 50, 40)
+    rows = [rows_of(training, *training.chunks()), rows_of(training, validation), rows_of(training, test)]
+    assert sorted(np.concatenate(rows)) == list(range(N_ROWS))
+    assert (rows[0] == np.sort(rows[0])).all()
+    if strategy == "time":
+        assert rows[2].tolist() == list(range(460, 500))
+        assert rows[1].tolist() == list(range(410, 460))
+    else:
+        again = whole.train_validation_test(0.1, 40, seed=3)
+        other = whole.train_validation_test(0.1, 40, seed=4)
+        assert rows_of(again[0], again[2]).tolist() == rows[2].tolist()
+        assert rows_of(other[0], other[2]).tolist() != rows[2].tolist()
+        assert len(set(rows[2] // 100)) == 5, "from everywhere"
+    # What was kept aside has taught nothing.
+    assert_alike(training.table, TablePreprocessor().fit(FRAME.drop(columns="bought").iloc[rows[0]]))
+    assert training.sample.n_rows == 410
+    assert sorted(rows_of(training, training.sample)) == rows[0].tolist()
+    y = np.concatenate([chunk.y for chunk in training.chunks()])
+    np.testing.assert_array_equal(y, training.target.encode(FRAME["bought"].iloc[rows[0]]))
+    np.testing.assert_array_equal(test.y, training.target.encode(FRAME["bought"].iloc[rows[2]]))
+
+
+def test_a_part_of_a_part_keeps_what_was_learnt(folder: Path) -> None:
+    first, test = ParquetStream(folder, "spent").split(0.2, seed=0)
+    second, validation = first.split(0.25, seed=1)
+    assert (second.n_rows, validation.n_rows, test.n_rows) == (300, 100, 100)
+    assert second.table.to_dict() == first.table.to_dict()
+    rows = [rows_of(second, *second.chunks()), rows_of(second, validation), rows_of(first, test)]
+    assert sorted(np.concatenate(rows)) == list(range(N_ROWS))
+    np.testing.assert_allclose(second.target_center, FRAME["spent"].iloc[rows[0]].mean(), rtol=1e-9)
+
+
+def test_a_group_can_be_begun_at_any_of_its_rows(folder: Path) -> None:
+    training, _ = ParquetStream(folder, "bought").split(0.3, seed=0)
+    assert training.group_rows.sum() == training.n_rows
+    for group, n_rows in enumerate(training.group_rows):
+        whole = rows_of(training, *training.rows_of_group(group)).tolist()
+        assert len(whole) == n_rows
+        for first in {0, n_rows // 2, n_rows - 1}:
+            assert rows_of(training, *training.rows_of_group(group, first)).tolist() == whole[first:]
+
+
+def test_parts_in_memory_and_the_sample_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_rows, "MOST_KEPT_ASIDE", 30)
+    monkeypatch.setattr(stream_module, "MOST_SAMPLED", 20)
+    monkeypatch.setattr(stream_module, "MOST_FOR_MEDIANS", 200)
+    training, validation, test = ParquetStream(folder, "bought").train_validation_test(0.2, 0.2, seed=0)
+    assert validation is not None
+    assert test is not None
+    assert (training.n_rows, validation.n_rows, test.n_rows, training.sample.n_rows) == (440, 30, 30, 20)
+    pages = next(plan for plan in training.table.columns if plan.name == "pages").numbers[0]
+    assert 0 < abs(pages.fill - FRAME["pages"].median()) < 0.3, "the median of some rows only"
+    with pytest.raises(InvalidInputError, match="A part of 31 rows was asked for, and at most 30 rows of a stream"):
+        training.split(31)
+
+
+def test_scaled_targets_reach_batches_and_sample(folder: Path) -> None:
+    stream = ParquetStream(folder, "spent")
+    scaled = stream.with_targets(stream.target_center, stream.target_deviation)
+    y = np.concatenate([chunk.y for chunk in scaled.chunks()])
+    np.testing.assert_allclose((y.mean(), y.std()), (0, 1), atol=1e-9)
+    np.testing.assert_allclose(scaled.sample.y.std(), 1, atol=1e-9)
+    np.testing.assert_allclose(stream.sample.y.std(), FRAME["spent"].std(ddof=0))
+
+
+def test_what_the_path_means(folder: Path, tmp_path: Path) -> None:
+    files = sorted(folder.glob("*.parquet"))
+    for given in (folder, str(folder / "*.parquet"), files, [files[0], f"{folder}/part[12].parquet"]):
+        assert ParquetStream(given, "bought").n_rows == N_ROWS
+    assert ParquetStream(files[1], "bought").n_rows == 167
+    for given, message in {
+        tmp_path / "none.parquet": "There is no file",
+        str(tmp_path / "*.parquet"): "There is no file like",
+        tmp_path: "holds no .parquet file",
+        (files[0], folder): "is given twice",
+        (): "No Parquet file was given",
+    }.items():
+        with pytest.raises(InvalidInputError, match=message):
+            ParquetStream(given, "bought")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "bougt"}, "part0.parquet has no column 'bougt' to predict; it has row, .* Did you mean 'bought'?"),
+        ({"columns": ["pagess"]}, "part0.parquet has no column 'pagess'. Did you mean 'pages'?"),
+        ({"columns": ["bought"]}, "has no column besides the target 'bought'"),
+        ({"drop": ["pagess"]}, "drop names the column 'pagess', which the table does not have. Did you mean 'pages'?"),
+        ({"drop": "pages"}, "drop are lists of column names, not one text|are lists of column names, not one text"),
+        ({"buffer_rows": 0}, "buffer_rows is 0; it must be a whole number >= 1"),
+        ({"columns": ["pages"], "task": "multi"}, "The task is one of .* not 'multi'"),
+    ],
+)
+def test_options_that_cannot_be_are_one_sentence(folder: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        ParquetStream(folder, **{"target": "bought", **options}).learn()
+
+
+def damaged(content: bytes) -> dict[str, bytes]:
+    middle = len(content) // 3
+    return {
+        "empty": b"",
+        "cut": content[: len(content) // 2],
+        "no Parquet": b"a,b\n1,2\n" * 100,
+        "overwritten": content[:100] + bytes(2 * middle) + content[100 + 2 * middle :],
+    }
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "no Parquet", "overwritten"])
+def test_a_damaged_file_is_named(folder: Path, tmp_path: Path, how: str) -> None:
+    files = [tmp_path / path.name for path in sorted(folder.glob("*.parquet"))]
+    for path in files:
+        path.write_bytes((folder / path.name).read_bytes())
+    files[1].write_bytes(damaged(files[1].read_bytes())[how])
+    with pytest.raises(DataError, match=re.escape("part1.parquet is not a Parquet file that can be read (")) as caught:
+        ParquetStream(files, "bought").learn()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="pages"), "b.parquet has no column 'pages', and a.parquet has one"),
+        (
+            lambda f: f.assign(pages="few"),
+            "b.parquet holds a text in the column 'pages', and the files before hold a",
+        ),
+        (lambda f: f.assign(more=1), "b.parquet has a column 'more', and a.parquet has none; leave it out"),
+        (lambda f: f.assign(pages=np.inf), "b.parquet: The column 'pages' has an infinite number in row 1;"),
+        (
+            lambda f: f.assign(bought=f["bought"].where(f.index % 50 != 29)),
+            "b.parquet: The target 'bought' is missing in row 30;",
+        ),
+    ],
+)
+def test_files_that_do_not_fit_together_are_named(tmp_path: Path, change: Any, message: str) -> None:
+    for name, frame in {"a": FRAME[:200], "b": change(FRAME[:200])}.items():
+        parquet.write_table(pa.Table.from_pandas(frame), tmp_path / f"{name}.parquet", row_group_size=50)
+    with pytest.raises(DataError, match=re.escape(message)):
+        ParquetStream(tmp_path, "bought").learn()
+    if "more" in message:
+        assert ParquetStream(tmp_path, "bought", drop=["more"]).n_rows == 400
+        assert ParquetStream(tmp_path, "bought", columns=["pages"]).feature_names == ("pages",)
+
+
+def test_files_may_differ_in_order_gaps_and_width_of_numbers(tmp_path: Path) -> None:
+    other = FRAME.assign(town=None, member=FRAME["member"].astype(object).where(FRAME.index > 9), row=FRAME.index)
+    write_parquet(tmp_path / "a", FRAME[FRAME.columns[::-1]], n_files=1)
+    write_parquet(tmp_path / "b", other, n_files=1)
+    stream = ParquetStream([tmp_path / "b", tmp_path / "a"], "bought")
+    table = TablePreprocessor().fit(pd.concat([other, FRAME])[list(FRAME.columns[:-1])])
+    assert_alike(stream.table, table)
+
+
+def test_a_file_that_has_changed_is_refused(tmp_path: Path) -> None:
+    stream = ParquetStream(write_parquet(tmp_path, FRAME, n_files=1), "bought")
+    write_parquet(tmp_path, FRAME[:100], n_files=1, group_rows=30)
+    with pytest.raises(DataError, match=r"part0\.parquet has changed since it was opened; open it again\."):
+        stream.learn()
+
+
+def test_the_index_of_a_frame_is_no_column(tmp_path: Path) -> None:
+    FRAME.set_index("row").to_parquet(tmp_path / "a.parquet")
+    assert "row" not in ParquetStream(tmp_path, "bought").feature_names
+
+
+def test_a_learnt_preprocessor_is_used_as_it_is(folder: Path) -> None:
+    table = TablePreprocessor().fit(FRAME.drop(columns="bought")[:50])
+    stream = ParquetStream(folder, "bought", preprocessor=table)
+    assert stream.table.to_dict() == table.to_dict()
+
+
+def write_arrays(folder: Path, X: Any, y: Any) -> tuple[Path, Path]:
+    np.save(folder / "X.npy", X)
+    np.save(folder / "y.npy", y)
+    return folder / "X.npy", folder / "y.npy"
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_in_files_are_the_rows_that_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Any
+) -> None:
+    monkeypatch.setattr("chainrule.data.npy_stream.GROUP_ROWS", 64)
+    images = np.asarray(np.random.default_rng(0).integers(0, 256, (300, 4, 5), dtype=np.uint8), order=order)
+    y = np.arange(300) % 3
+    stream = NpyStream(*write_arrays(tmp_path, images, y.reshape(-1, 1)))
+    assert (stream.n_rows, stream.n_features, stream.target) == (300, 20, Target("multiclass", (0, 1, 2)))
+    training, test = stream.split(60, seed=0)
+    assert (training.n_rows, test.n_rows, len(training.group_rows)) == (240, 60, 5)
+    whole = np.concatenate([chunk.X for chunk in stream.chunks()])
+    np.testing.assert_array_equal(whole, images.reshape(300, 20))
+    assert whole.dtype == np.float32
+    y2 = NpyStream(*write_arrays(tmp_path, images, np.column_stack([y, y / 3.0])))
+    assert y2.target == Target("regression", n_columns=2)
+    np.testing.assert_allclose(y2.target_center, (y.mean(), y.mean() / 3))
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.zeros(5), np.zeros(5), "X.npy holds an array of shape (5,); it needs rows and columns"),
+        (np.zeros((5, 2)), np.zeros(4), "X.npy has 5 rows and y.npy has 4; they need the same number"),
+        (np.zeros((0, 2)), np.zeros(0), "X.npy has the shape (0, 2)"),
+        (np.array([["a", {}]], object), np.zeros(1), "X.npy is not a .npy file that can be read"),
+        (
+            np.where(np.arange(12).reshape(6, 2) == 8, np.nan, 1),
+            np.arange(6) % 2,
+            "X.npy: X has nan in row 5, column 1",
+        ),
+        (np.eye(6), np.array([0, 1, np.nan, 1, 0, 1]), "X.npy: The target is missing in row 3"),
+        (np.eye(6), np.ones(6), "The target has one class only"),
+    ],
+)
+def test_arrays_that_cannot_be_used_are_one_sentence(tmp_path: Path, X: Any, y: Any, message: str) -> None:
+    paths = write_arrays(tmp_path, X, y)
+    with pytest.raises(ChainruleError, match=re.escape(message)):
+        NpyStream(*paths).learn()

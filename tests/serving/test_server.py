@@ -1,0 +1,326 @@
+"""A server in a process of its own, and clients that do not behave."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import resource
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+
+from support.commands import chainrule, start
+from support.served import JSON, as_rows, price_model, sale_table
+
+MODEL = price_model()
+ROW = as_rows(sale_table(1, seed=1))[0]
+BODY = json.dumps(ROW).encode()
+REQUEST = b"POST /predict HTTP/1.1\r\nhost: model\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+    len(BODY),
+    BODY,
+)
+# A server whose patience is short, so that the tests' need not be long.
+IMPATIENT = """
+import json, sys
+from chainrule.model import Model
+from chainrule.serving import Limits, serve
+serve(Model.load(sys.argv[1]), port=0, limits=Limits(**json.loads(sys.argv[2])),
+      on_start=lambda address: print(address, flush=True))
+"""
+LIMITS = {"head_seconds": 0.6, "body_seconds": 0.8, "connections": 150, "body_bytes": 500_000}
+
+
+class Server(NamedTuple):
+    process: subprocess.Popen[str]
+    port: int
+    line: str
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def ask(self, body: bytes = BODY) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("POST", "/predict", body, JSON)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def is_well(self) -> bool:
+        return self.ask() == (200, {"predictions": MODEL.predict(pd.DataFrame([ROW])).tolist()})
+
+    def memory(self) -> int:
+        """Resident bytes at the most, so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
+
+
+@contextlib.contextmanager
+def running(process: subprocess.Popen[str]) -> Iterator[Server]:
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()
+        yield Server(process, int(re.findall(r"http://127\.0\.0\.1:(\d+)", line)[0]), line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("served") / "model.safetensors"
+    MODEL.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def impatient(model_file: Path) -> Iterator[Server]:
+    command = [sys.executable, "-c", IMPATIENT, str(model_file), json.dumps(LIMITS)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with running(process) as server:
+        yield server
+
+
+def everything(connection: socket.socket) -> bytes:
+    """All that comes until the server closes the connection; a reset is an end too."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := connection.recv(2**16):
+            received += piece
+    return received
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_command_serves_until_a_signal(model_file: Path, number: signal.Signals, code: int) -> None:
+    with running(start("serve", model_file, "--port", 0)) as server:
+        assert f"{model_file} is served at http://127.0.0.1:{server.port} until Ctrl-C; try: curl -s" in server.line
+        curl = shlex.split(server.line.partition("try: ")[2])
+        assert curl[2] == f"http://127.0.0.1:{server.port}/predict"
+        assert server.ask(curl[-1].encode())[0] == 200
+        assert server.is_well()
+        with server.connect() as idle, server.connect() as sending:
+            sending.sendall(REQUEST[:-5])
+            time.sleep(0.1)
+            server.process.send_signal(number)
+            began = time.monotonic()
+            rest, errors = server.process.communicate(timeout=20)
+            assert time.monotonic() - began < 4, "neither an idle nor a half-sent request keeps it"
+            assert everything(idle) == everything(sending) == b""
+        assert (server.process.returncode, rest, errors) == (code, "", "")
+
+
+def test_a_request_under_way_is_answered_before_the_end(model_file: Path) -> None:
+    many = json.dumps(as_rows(sale_table(9000, seed=2))).encode()
+    with running(start("serve", model_file, "--port", 0)) as server, ThreadPoolExecutor(1) as client:
+        answer = client.submit(server.ask, many)
+        time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        status, answered = answer.result(timeout=20)
+        assert (status, len(answered.get("predictions", ()))) == (200, 9000)
+        assert server.process.wait(timeout=20) == 143
+
+
+def test_a_busy_port_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom chainrule.cli.app import app\n"
+        "try:\n    app(sys.argv[1:])\n"
+        "finally:\n    print(*({'numpy', 'starlette', 'uvicorn', 'pandas'} & set(sys.modules)))\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-c", program, "serve", str(tmp_path / "nothing"), "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    sentence = f"Port {port} of 127.0.0.1 is in use; stop the program that has it, or choose another with --port."
+    assert (ended.returncode, ended.stdout.strip()) == (2, "")
+    assert ended.stderr == f"Error: {sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nothing", "--port", "0"), "There is no run folder 'nothing'."),
+        (("nothing", "--host", "no.such.host.invalid"), "There is no host 'no.such.host.invalid' to listen at"),
+        (("nothing", "--host", "192.0.2.1", "--port", "0"), "'192.0.2.1' is no address of this machine"),
+    ],
+    ids=["run", "host", "address"],
+)
+def test_what_cannot_be_served_is_told(arguments: tuple[str, ...], sentence: str) -> None:
+    result = chainrule("serve", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {sentence}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_missing_libraries_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "uvicorn" else name)
+    result = chainrule("serve", "nothing")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: Serving needs uvicorn: pip install 'chainrule[app]'.\n"
+
+
+def test_the_code_that_does_the_same_is_printed(model_file: Path) -> None:
+    code = chainrule("serve", model_file, "--port", 0, "--max-rows", 7, "--show-code").stdout
+    process = subprocess.Popen([sys.executable, "-uc", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with running(process) as server:
+        assert server.is_well()
+        assert server.ask(b"[" + b"[]," * 7 + b"[]]")[0] == 413
+
+
+# Clients that do not behave ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 50,
+        b"GET\r\n\r\n",
+        b"\x00" * 1000,
+        b"POST /predict HTTP/9.9\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\ncontent-length: -5\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+        b"POST /predict HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-type: application/json\r\n\r\nZZ\r\n",
+        b"GET /" + b"a" * 300_000,
+        b"GET / HTTP/1.1\r\n" + b"".join(b"x-%d: %s\r\n" % (n, b"v" * 1000) for n in range(500)),
+        REQUEST * 5_000,
+    ],
+    ids=["tls", "short", "zeros", "version", "length", "lengths", "chunk", "long line", "long head", "pipelined"],
+)  # fmt: skip
+def test_what_is_no_request_is_refused_and_the_server_goes_on(impatient: Server, sent: bytes) -> None:
+    with impatient.connect() as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(sent)
+        received = everything(connection)
+    statuses = re.findall(rb"HTTP/1\.1 (\d+)", received)
+    assert not statuses or statuses[-1] in (b"400", b"431")
+    assert impatient.is_well()
+
+
+def test_pipelined_requests_are_answered_in_order(impatient: Server) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(REQUEST + b"GET /health HTTP/1.1\r\nhost: model\r\n\r\n" + REQUEST)
+        bodies = re.findall(rb"\r\n\r\n(\{[^}]*\})", everything(connection))
+    assert [sorted(json.loads(body)) for body in bodies] == [["predictions"], ["status"], ["predictions"]]
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST /predict HT", b"\r\n", REQUEST], ids=["nothing", "part", "lines", "whole"]
+)
+def test_a_connection_that_sends_no_more_is_closed(impatient: Server, sent: bytes) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(sent)
+        began = time.monotonic()
+        everything(connection)
+        assert time.monotonic() - began < 5
+    assert impatient.is_well()
+
+
+def test_a_head_that_drips_is_given_up(impatient: Server) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 10:
+                connection.sendall(b"x: y\r\n")
+                time.sleep(0.05)
+        assert time.monotonic() - began < 5
+    assert impatient.is_well()
+
+
+def test_a_body_that_drips_is_given_up(impatient: Server) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(REQUEST[: -len(BODY)])
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            for byte in BODY * 100:
+                connection.sendall(bytes([byte]))
+                time.sleep(0.05)
+                if time.monotonic() - began > 1.5:
+                    break
+        received = everything(connection)
+        assert b"HTTP/1.1 408 " in received or not received
+        assert time.monotonic() - began < 5
+    assert impatient.is_well()
+
+
+def test_a_huge_body_is_refused_and_not_kept(impatient: Server) -> None:
+    before = impatient.memory()
+    piece = b"10000\r\n" + b"[" * 2**16 + b"\r\n"
+    with impatient.connect() as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        with contextlib.suppress(ConnectionError):
+            for _ in range(800):  # 50 MB
+                connection.sendall(piece)
+        everything(connection)
+    assert impatient.memory() - before < 20 * 2**20
+    assert impatient.is_well()
+
+
+def test_a_head_that_is_too_long_is_told(impatient: Server) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nx: " + b"y" * 66_000)
+        received = everything(connection)
+    assert received.startswith(b"HTTP/1.1 431 ")
+    assert b"go beyond 65,536 bytes" in received
+
+
+def test_a_client_that_takes_no_answer_is_cut_off(impatient: Server) -> None:
+    many = json.dumps([[100, 3, True, "Faro", 2, "no", "2001-02-03"]] * 5000).encode()
+    request = REQUEST[: REQUEST.index(b"content-length")] + b"content-length: %d\r\n\r\n%s" % (len(many), many)
+    with impatient.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        with pytest.raises(ConnectionError):  # and not that the time is up, while the server waits
+            connection.sendall(request * 100)
+    assert impatient.is_well()
+
+
+def test_clients_that_leave_cost_nothing(impatient: Server) -> None:
+    for length in range(0, len(REQUEST), 7):
+        with impatient.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            connection.sendall(REQUEST[:length])
+    assert impatient.is_well()
+
+
+def test_many_connections_at_once(impatient: Server) -> None:
+    with ThreadPoolExecutor(32) as clients:
+        answers = list(clients.map(lambda _: impatient.ask(), range(400)))
+    truth = MODEL.predict(pd.DataFrame([ROW]))[0]
+    assert {status for status, _ in answers} == {200}
+    assert all(answer["predictions"] == pytest.approx([truth], rel=1e-5) for _, answer in answers)
+
+
+def test_connections_beyond_the_limit_are_refused(impatient: Server) -> None:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert files > 400, "the test needs that many open files"
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(impatient.connect()) for _ in range(200)]
+        refused = [connection for connection in crowd[150:] if b"too many connections" in everything(connection)]
+        assert refused
+    time.sleep(0.1)
+    assert impatient.is_well()
+
+
+def test_after_all_this_the_server_is_the_same_process(impatient: Server) -> None:
+    assert impatient.process.poll() is None
+    assert impatient.is_well()
+    impatient.process.send_signal(signal.SIGINT)
+    _, errors = impatient.process.communicate(timeout=20)
+    assert errors == "", "nothing that a client does is worth a traceback"

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 from chainrule.activations import (
     ACTIVATIONS,
     CustomActivation,
     ELUActivation,
+    GELUActivation,
     LeakyReLUActivation,
     PReLUActivation,
     ReLUActivation,
@@ -70,6 +72,14 @@ def test_every_activation(cls: type[Layer], to: str, tmp_path: Path) -> None:
     network = fill(network_of(InputScalingLayer(), cls(), dtype="float64"))
     network.stack.build((5,))
     check_numbers(to, network, rows_of((5,)), tmp_path, 1e-8)  # 9 digits are printed
+
+
+def test_the_normal_distribution_of_javascript_is_exact_in_the_tails(tmp_path: Path) -> None:
+    """JavaScript has no error function; what stands in for it is compared number by number, not by the largest."""
+    z = np.concatenate([np.linspace(-8, 8, 801), [-36.0, 40.0]])
+    network = network_of(GELUActivation(), dtype="float64")
+    network.stack.build((len(z),))
+    np.testing.assert_allclose(run_js(network, [z.tolist()], tmp_path)[0], z * ndtr(z), rtol=1e-11, atol=1e-300)
 
 
 @pytest.mark.parametrize("to", SOURCES)

@@ -17,8 +17,8 @@ import numpy as np
 
 from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
-from chainrule.engines.base import TrainingPlan
-from chainrule.engines.numpy_engine import NumpySession
+from chainrule.engines.base import Engine, TrainingPlan
+from chainrule.engines.numpy_engine import NumpyEngine
 from chainrule.errors import InvalidInputError
 from chainrule.fitting import as_rows
 from chainrule.layers import DenseLayer, Layer
@@ -89,7 +89,8 @@ def check_gradients(
     Parameters
     ----------
     subject
-        A network (with ``data``), or a piece; a piece is checked inside a small network of its own.
+        A network (with ``data``; its engine gives the gradient), or a piece, which is checked inside a small network of
+        its own.
     data
         Rows for a network; a hundred are plenty.
     tolerance
@@ -119,7 +120,7 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
         twin.stack.build(data.X.shape[1:])
     twin.stack = twin.stack.astype(np.float64)
     plan = TrainingPlan(twin.loss, SGD(), twin.penalty)
-    return _stack_parts(twin.stack, plan, as_rows(twin.stack, twin.loss, data), rng)
+    return _stack_parts(twin.engine, twin.stack, plan, as_rows(twin.stack, twin.loss, data), rng)
 
 
 def _layer_parts(layer: Layer, rng: np.random.Generator) -> list[GradientPart]:
@@ -133,7 +134,7 @@ def _layer_parts(layer: Layer, rng: np.random.Generator) -> list[GradientPart]:
         piece.state = {name: a.astype(np.float64) for name, a in piece.state.items()}
         stack.add(piece)
     batch = Batch(rng.normal(size=(20, 4)), rng.normal(size=(20, 3)), None)
-    return _stack_parts(stack, TrainingPlan(MeanSquaredError(), SGD()), batch, rng)
+    return _stack_parts(NumpyEngine(), stack, TrainingPlan(MeanSquaredError(), SGD()), batch, rng)
 
 
 def _loss_parts(loss: LossFunction, rng: np.random.Generator) -> list[GradientPart]:
@@ -152,9 +153,11 @@ def _loss_parts(loss: LossFunction, rng: np.random.Generator) -> list[GradientPa
     return parts
 
 
-def _stack_parts(stack: LayerStack, plan: TrainingPlan, batch: Batch, rng: np.random.Generator) -> list[GradientPart]:
+def _stack_parts(
+    engine: Engine, stack: LayerStack, plan: TrainingPlan, batch: Batch, rng: np.random.Generator
+) -> list[GradientPart]:
     """Compare along directions that move one parameter block at a time, so that a wrong layer is named."""
-    session, vector = NumpySession(stack, plan), stack.vector
+    session, vector = engine.open(stack, plan), stack.vector
     noise = [layer.rng.bit_generator.state for layer in stack.layers]
 
     def objective(values: Array) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 from typing import Annotated, Any
 
@@ -34,13 +35,13 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except DivergenceError as error:
-            _fail(str(error), 1)
+            _fail(str(error), 1, is_of_all=True)
         except ChainruleError as error:
             _fail(str(error), 2)
         except MemoryError as error:
             _fail(f"There is not enough memory ({str(error) or 'out of memory'}); try fewer units or rows.", 2)
         except KeyboardInterrupt as interrupt:
-            _fail(str(interrupt) or "Interrupted.", 1, "")
+            _fail(str(interrupt) or "Interrupted.", 1, "", is_of_all=True)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Read the command line and run; bring out all that was printed while it can still be told that it fails."""
@@ -65,9 +66,12 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _fail(sentence: str, code: int, prefix: str = "Error: ") -> None:
+def _fail(sentence: str, code: int, prefix: str = "Error: ", *, is_of_all: bool = False) -> None:
+    """End with this sentence; of several processes to which the same has happened, only the first says it."""
     _flush()
-    print(f"{prefix}{sentence}", file=sys.stderr)
+    rank = os.environ.get("RANK", "0")
+    if rank == "0" or not is_of_all:
+        print(f"{prefix}{sentence}" if rank == "0" else f"Process {rank}: {prefix}{sentence}", file=sys.stderr)
     raise typer.Exit(code)
 
 

@@ -23,6 +23,8 @@ def check(
     l1: Annotated[float, typer.Option("--l1", help="Penalty on the sum of |weights|.")] = 0.0,
     l2: Annotated[float, typer.Option("--l2", help="Penalty on half the sum of squared weights.")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", "-s", help="The source of the random numbers.")] = 0,
+    engine: Annotated[str, typer.Option("--engine", help="What gives the gradient: numpy or torch.")] = "numpy",
+    device: Annotated[str, typer.Option("--device", help="For torch: auto, cpu, cuda, ...")] = "auto",
     show_code: Annotated[bool, typer.Option("--show-code", help="Print the Python that does the same.")] = False,
 ) -> None:
     """Check that backward propagation gives the derivative of the loss, part by part, in float64.
@@ -46,6 +48,8 @@ def check(
         l1=l1,
         l2=l2,
         seed=seed,
+        engine=engine,
+        device=device,
     )
     if show_code:
         print(code_for_check(wanted), end="")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["read_hidden", "resume", "train"]
 
 _DATA, _NETWORK, _TRAINING = "The data", "The network", "The training"
-_STOPPING, _RESULT = "Early stopping", "The result"
+_STOPPING, _MACHINE, _RESULT = "Early stopping", "The machine", "The result"
 
 
 def _option(panel: str, *names: str, help: str, metavar: str | None = None) -> Any:
@@ -107,6 +107,17 @@ def train(
     min_delta: Annotated[float, _option(_STOPPING, "--min-delta", help="How much better a new best must be.")] = 0.0,
     min_epochs: Annotated[int, _option(_STOPPING, "--min-epochs", help="Never stop before so many epochs.")] = 0,
     monitor: Annotated[str | None, _option(_STOPPING, "--monitor", help="What to watch; the validation loss.")] = None,
+    engine: Annotated[
+        str,
+        _option(_MACHINE, "--engine", help="numpy, or torch: for GPUs, and for many machines by torchrun."),
+    ] = "numpy",
+    device: Annotated[
+        str, _option(_MACHINE, "--device", help="For torch: auto (a GPU where there is one), cpu, cuda, mps, ...")
+    ] = "auto",
+    precision: Annotated[
+        str, _option(_MACHINE, "--precision", help="For torch: bfloat16 or float16 for mixed precision.")
+    ] = "float32",
+    compile: Annotated[bool, _option(_MACHINE, "--compile", help="For torch: torch.compile the network.")] = False,
     out: Annotated[Path | None, _option(_RESULT, "--out", "-o", help="The run folder; runs/SOURCE-TIME.")] = None,
     checkpoint_every: Annotated[int, _option(_RESULT, "--checkpoint-every", help="Epochs between checkpoints.")] = 5,
     show_code: Annotated[
@@ -135,6 +146,7 @@ def train(
         min_epochs=min_epochs, monitor=monitor, test_size=test_size, validation_size=validation_size,
         split=cast("Any", split), categorical=tuple(categorical or ()), drop=tuple(drop or ()),
         missing=cast("Any", missing), checkpoint_every=checkpoint_every, dtype=cast("Any", dtype), seed=seed, out=out,
+        engine=cast("Any", engine), device=device, precision=cast("Any", precision), compile=compile,
     )  # fmt: skip
     if show_code:
         print(code_for_training(options), end="")
@@ -144,6 +156,10 @@ def train(
 
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="numpy or torch, where it is not to be the one that began.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="With --engine torch: auto, cpu, cuda, mps, ...")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
     """Go on with a run that was interrupted or killed, as if it had never stopped.
@@ -152,7 +168,7 @@ def resume(
     """
     from chainrule.runs import resume_run
 
-    _show_run(quiet, lambda callbacks, announce: resume_run(run, callbacks, announce))
+    _show_run(quiet, lambda callbacks, announce: resume_run(run, callbacks, announce, engine=engine, device=device))
 
 
 def read_hidden(text: str) -> tuple[int, ...]:
@@ -175,7 +191,9 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     from chainrule.cli.show import console, metrics_table, say
 
     if quiet:
-        print(go([], lambda sentence: None).folder)
+        result = go([], lambda sentence: None)
+        if result.rank == 0:
+            print(result.folder)
         return
     with _waiting() as wait:
 
@@ -183,6 +201,8 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
             (wait if sentence.startswith("Fitting") else say)(sentence)
 
         result = go([ProgressBar()], announce)
+    if result.rank > 0:  # of several processes the first tells it all
+        return
     rows = "test rows" if result.data.has_test_part else "training rows, for want of others"
     columns = {"this network": result.measured, **{one.name: one.metrics for one in reversed(result.baselines)}}
     print()

@@ -13,6 +13,8 @@ __all__ = ["evaluate", "predict"]
 ROWS_ON_A_TERMINAL = 20
 
 _RUN = typer.Argument(help="The run folder, or a model file.")
+_ENGINE = typer.Option("--engine", help="What computes: numpy or torch.")
+_DEVICE = typer.Option("--device", help="For torch: auto (a GPU where there is one), cpu, cuda, cuda:1, mps, ...")
 _SHOW_CODE = typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
 
 
@@ -20,6 +22,8 @@ def predict(
     run: Annotated[Path, _RUN],
     file: Annotated[str, typer.Argument(help="A file with the columns that were trained on, or a data set's name.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The CSV file to write.")] = None,
+    engine: Annotated[str, _ENGINE] = "numpy",
+    device: Annotated[str, _DEVICE] = "auto",
     show_code: Annotated[bool, _SHOW_CODE] = False,
 ) -> None:
     """Predict the target of each row of a file; for classes with their probabilities.
@@ -29,18 +33,22 @@ def predict(
 
     Example: chainrule predict runs/houses new-houses.csv -o prices.csv
     """
+    from chainrule.engines import choose_engine
     from chainrule.errors import InvalidInputError
     from chainrule.runs import load_run, predict_source
     from chainrule.runs.code import code_for_prediction
 
+    chosen = choose_engine(engine, device)
     if show_code:
-        print(code_for_prediction(run, file, out), end="")
+        print(code_for_prediction(run, file, out, chosen), end="")
         return
     if out is not None and (out.is_dir() or (out.exists() and Path(file).exists() and out.samefile(file))):
         raise InvalidInputError(
             f"'{out}' is {'a folder' if out.is_dir() else 'the file to read'}; choose another --out."
         )
-    predictions = predict_source(load_run(run), file)
+    model = load_run(run)
+    model.network.engine = chosen
+    predictions = predict_source(model, file)
     if out is not None:
         from chainrule.files.atomic import write_atomically
 
@@ -56,6 +64,8 @@ def predict(
 def evaluate(
     run: Annotated[Path, _RUN],
     file: Annotated[str, typer.Argument(help="A file that has the target column too, or a data set's name.")],
+    engine: Annotated[str, _ENGINE] = "numpy",
+    device: Annotated[str, _DEVICE] = "auto",
     show_code: Annotated[bool, _SHOW_CODE] = False,
 ) -> None:
     """Measure a model on rows whose targets are known.
@@ -63,13 +73,16 @@ def evaluate(
     Example: chainrule evaluate runs/houses sold-last-month.csv
     """
     from chainrule.cli.show import metrics_table
+    from chainrule.engines import choose_engine
     from chainrule.runs import evaluate_source, load_run
     from chainrule.runs.code import code_for_evaluation
 
+    chosen = choose_engine(engine, device)
     if show_code:
-        print(code_for_evaluation(run, file), end="")
+        print(code_for_evaluation(run, file, chosen), end="")
         return
     model = load_run(run)
+    model.network.engine = chosen
     metrics_table(f"Measured on {file}", {str(run): evaluate_source(model, file)})
     if Path(file).name == model.notes.get("data"):
         print("Note: the model was trained on data of this name; on rows that it has seen, the figures flatter it.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chainrule.engines.base import Engine, Evaluation, Session, TrainingPlan, check_bound
+from chainrule.engines.base import Engine, Evaluation, Group, Session, TrainingPlan, check_bound
 from chainrule.engines.choice import EngineLike, choose_engine, describe_engine, read_engine
 from chainrule.engines.findings import evaluate_outputs
 from chainrule.engines.numpy_engine import NumpyEngine
@@ -12,6 +12,7 @@ __all__ = [
     "Engine",
     "EngineLike",
     "Evaluation",
+    "Group",
     "NumpyEngine",
     "Session",
     "TorchEngine",

@@ -16,7 +16,7 @@ from chainrule.penalties import Penalty
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
-__all__ = ["Engine", "Evaluation", "Recorder", "Session", "TrainingPlan", "check_bound"]
+__all__ = ["Alone", "Engine", "Evaluation", "Group", "Recorder", "Session", "TrainingPlan", "check_bound"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,9 @@ class Session(Protocol):
         once, or once a batch.
         """
 
+    def compute_gradient(self, batch: Batch) -> float:
+        """Fill the stack's gradients with those of the mean loss over a batch, and return that loss."""
+
     def take_mean_loss(self) -> float:
         """Return the mean loss over the rows trained on since the last call, and start a new mean."""
 
@@ -110,6 +113,40 @@ class Session(Protocol):
         """Put back what :meth:`read_state` returned."""
 
 
+class Group(Protocol):
+    """The processes that train one network together: one, or those that torchrun has started."""
+
+    @property
+    def rank(self) -> int:
+        """Which of them this is; process 0 writes files and shows progress."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def smallest(self, number: int) -> int:
+        """Return the smallest of the numbers that the processes give."""
+
+    def broadcast(self, value: Any) -> Any:
+        """Return what process 0 gives."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process."""
+
+    rank: int = 0
+    size: int = 1
+
+    def smallest(self, number: int) -> int:
+        """Return the number."""
+        return number
+
+    def broadcast(self, value: Any) -> Any:
+        """Return the value."""
+        return value
+
+
 @runtime_checkable
 class Engine(Protocol):
     """Something that can train a stack, and predict with it."""
@@ -119,3 +156,6 @@ class Engine(Protocol):
 
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
         """Return the outputs of the stack, or of its first layers, for any number of rows."""
+
+    def join(self) -> Group:
+        """Return the processes that train together; raises InvalidInputError where the engine cannot."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.data.batches import ArrayBatches, Batch, Batches, Portion
-from chainrule.engines.base import Evaluation, Recorder, Session, TrainingPlan
+from chainrule.engines.base import Alone, Evaluation, Group, Recorder, Session, TrainingPlan
 from chainrule.engines.findings import (
     OPTIMIZER_PREFIX,
     evaluate_outputs,
@@ -50,6 +51,15 @@ class NumpyEngine:
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
         """Return the outputs of the stack, or of its first layers, for any number of rows."""
         return stack.predict(inputs, n_layers=n_layers)
+
+    def join(self) -> Group:
+        """Return this process alone; refuse to be one of several."""
+        n_processes = os.environ.get("WORLD_SIZE", "1")
+        if n_processes != "1":
+            raise InvalidInputError(
+                f"torchrun has started {n_processes} processes, and engine='numpy' trains in one; give engine='torch'."
+            )
+        return Alone()
 
 
 class NumpySession:

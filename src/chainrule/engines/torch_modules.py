@@ -86,10 +86,16 @@ class Noise:
     def __init__(self, device: torch.device, share: BatchShare) -> None:
         self.generator = torch.Generator(device)
         self.share = share
+        self.seed = 0
 
     def begin(self, seed: int) -> None:
         """Start the noise of a batch."""
-        self.generator.manual_seed(seed)
+        self.seed = seed
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Start the same noise again."""
+        self.generator.manual_seed(self.seed)
 
     def _all_rows(self, x: Tensor) -> Tensor:
         return torch.empty((self.share.n_rows, *x.shape[1:]), dtype=x.dtype, device=x.device)

@@ -120,7 +120,7 @@ class TorchSession:
             return self.step.take(batch, learning_rate)
         optimizer, vector = self.plan.optimizer, self.stack.vector
         assert isinstance(optimizer, ObjectiveOptimizer)
-        objective = TorchObjective(self.stack, self.plan, batch, self._compute_gradient, self.step)
+        objective = TorchObjective(self.stack, self.plan, batch, self.compute_gradient, self.step)
         _, gradient = objective.value_and_gradient(vector.values)
         self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points write over it
         mean_loss = objective.mean_loss / self.workers.size  # each process has the whole of it
@@ -132,8 +132,12 @@ class TorchSession:
             self._load(vector.values)
         return loss
 
-    def _compute_gradient(self, batch: Batch) -> float:
-        """Fill the stack's gradients with those of the mean loss at the stack's weights, and return that loss."""
+    def compute_gradient(self, batch: Batch) -> float:
+        """Fill the stack's gradients with those of the mean loss at the stack's weights, and return that loss.
+
+        Asked again about the same batch, layers draw the same noise.
+        """
+        self.step.noise.begin_again()
         self._load(self.stack.vector.values)
         loss = self.step.differentiate(self.rows.batch(batch))
         for slot, gradient in zip(self.step.slots, self.step.gradients, strict=True):

@@ -8,6 +8,7 @@ same decisions, and only process 0 writes files and shows progress.
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,8 +92,13 @@ class Workers:
         """Return the module wrapped so that backward averages the gradients over the processes."""
         if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
-        # Running statistics are the same everywhere, for batch normalisation is done over whole batches.
-        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+        together: Any = nn.parallel.DistributedDataParallel
+        # Running statistics are the same everywhere, for batch normalisation is done over whole batches. What says so
+        # has another name since PyTorch 2.13.
+        known = inspect.signature(together).parameters
+        switch = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        wrapped: nn.Module = together(module, gradient_as_bucket_view=True, **{switch: False})
+        return wrapped
 
 
 class BatchShare:

@@ -19,7 +19,10 @@ __all__ = ["Check"]
 
 @dataclass(frozen=True)
 class Check:
-    """A network to check: its layers, its loss (which says what its outputs are), and how many random rows it sees."""
+    """A network to check: its layers, its loss (which says what its outputs are), and how many random rows it sees.
+
+    ``engine`` and ``device`` say what works out the gradient.
+    """
 
     hidden: tuple[int, ...] = (8, 4)
     activation: str = "tanh"
@@ -32,6 +35,8 @@ class Check:
     l1: float = 0.0
     l2: float = 0.0
     seed: int = 0
+    engine: str = "numpy"
+    device: str = "auto"
 
     def target(self) -> Target:
         """Return what the loss trains for: two classes, as many classes as outputs, or numbers."""
@@ -57,6 +62,8 @@ class Check:
             "l1": self.l1 or None,
             "l2": self.l2 or None,
             "seed": self.seed,
+            "engine": None if self.engine == "numpy" else self.engine,
+            "device": None if self.device == "auto" else self.device,
         }
         return {name: value for name, value in given.items() if value is not None}
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from chainrule.engines import Engine, TorchEngine
 from chainrule.runs.checking import Check
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import PreparedData, prepare_data
@@ -28,6 +29,8 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     settings = options.network_settings(data.training.n_rows, data.target)
     schedule = settings.get("schedule")
     pieces = ["build_network", "Model", "ProgressBar", *(["EarlyStopping"] if options.stops_early else [])]
+    if isinstance(settings.get("engine"), TorchEngine):
+        pieces.append("TorchEngine")
     lines = [
         f"from chainrule import {', '.join(sorted(pieces))}",
         "from chainrule.runs import prepare_data",
@@ -51,22 +54,22 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     return "\n".join(lines) + "\n"
 
 
-def code_for_prediction(run: str | Path, source: str | Path, out: str | Path | None) -> str:
+def code_for_prediction(run: str | Path, source: str | Path, out: str | Path | None, engine: Engine) -> str:
     """Return a program that writes (or prints) the predictions for the rows of a file."""
     end = "print(predictions)" if out is None else f"predictions.to_csv({_shown(out)}, index=False)"
     return (
-        "from chainrule.runs import load_run, predict_source\n\n"
-        f"model = load_run({_shown(run)})\n"
+        "from chainrule.runs import load_run, predict_source\n"
+        f"{_loading(run, engine)}"
         f"predictions = predict_source(model, {_shown(source)})\n"
         f"{end}\n"
     )
 
 
-def code_for_evaluation(run: str | Path, source: str | Path) -> str:
+def code_for_evaluation(run: str | Path, source: str | Path, engine: Engine) -> str:
     """Return a program that prints the metrics of a model on a file with targets."""
     return (
-        "from chainrule.runs import evaluate_source, load_run\n\n"
-        f"model = load_run({_shown(run)})\n"
+        "from chainrule.runs import evaluate_source, load_run\n"
+        f"{_loading(run, engine)}"
         f"print(evaluate_source(model, {_shown(source)}))\n"
     )
 
@@ -88,6 +91,14 @@ def code_for_serving(run: str | Path, host: str, port: int, max_rows: int) -> st
         f"model = load_run({_shown(run)})\n"
         f"serve(model, {_shown(host)}, {port}, limits=Limits(rows={max_rows}), on_start=print)\n"
     )
+
+
+def _loading(run: str | Path, engine: Engine) -> str:
+    load = f"model = load_run({_shown(run)})\n"
+    if not isinstance(engine, TorchEngine):
+        return f"\n{load}"
+    device = "" if engine.device == "auto" else _shown(engine.device)
+    return f"from chainrule import TorchEngine\n\n{load}model.network.engine = TorchEngine({device})\n"
 
 
 def code_for_check(check: Check) -> str:

@@ -8,13 +8,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 from chainrule.architecture import build_network, default_loss
 from chainrule.callbacks import EarlyStopping
 from chainrule.data import catalog
 from chainrule.data.columns import MissingRule
 from chainrule.data.target import Target, TaskRequest
+from chainrule.engines import Engine, TorchEngine, choose_engine
+from chainrule.engines.torch_engine import Precision
 from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
 from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
@@ -89,6 +91,8 @@ class TrainOptions:
         Epochs between checkpoints.
     dtype, seed
         ``"float32"`` or ``"float64"``; and the source of all randomness, drawn and recorded when None.
+    engine, device, precision, compile
+        ``"numpy"``, or ``"torch"``; the others are the settings of :class:`TorchEngine`.
     out
         The run folder; ``runs/<source>-<time>`` if not said.
     """
@@ -128,6 +132,10 @@ class TrainOptions:
     checkpoint_every: int = 5
     dtype: DTypeName = "float32"
     seed: int | None = 0
+    engine: Literal["numpy", "torch"] = "numpy"
+    device: str = "auto"
+    precision: Precision = "float32"
+    compile: bool = False
     out: str | Path | None = None
 
     @property
@@ -170,6 +178,7 @@ class TrainOptions:
                 )
         if self.dtype not in get_args(DTypeName):
             raise InvalidInputError(f"The dtype is one of {', '.join(get_args(DTypeName))}, not {self.dtype!r}.")
+        self.make_engine()
         if self.class_weight not in (None, "balanced"):
             raise InvalidInputError(f"class_weight is 'balanced' or left out, not {self.class_weight!r}.")
         if self.checkpoint_every < 1:
@@ -233,6 +242,7 @@ class TrainOptions:
             "class_weight": self.class_weight,
             "dtype": None if self.dtype == "float32" else self.dtype,
             "seed": self.seed,
+            **self._engine_settings(),
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -247,6 +257,31 @@ class TrainOptions:
                 f"machine has {memory // 10**9:,} GB; choose smaller hidden layers."
             )
         return build_network(n_inputs, target, **self.network_settings(n_rows, target))
+
+    def make_engine(self) -> Engine:
+        """Return the engine; refuse settings that it does not have."""
+        if self.engine == "torch":
+            return TorchEngine(self.device, self.precision, self.compile)
+        if self.precision != "float32" or self.compile:
+            raise InvalidInputError("precision and compile are settings of engine='torch'; give it as well.")
+        return choose_engine(self.engine, self.device)
+
+    def with_engine(self, engine: str, device: str) -> Self:
+        """Return the options with another engine, which computes in the network's own precision."""
+        changed = dataclasses.replace(
+            self, engine=cast("Any", engine), device=device, precision="float32", compile=False
+        )
+        changed.make_engine()
+        return changed
+
+    def _engine_settings(self) -> dict[str, Any]:
+        """Return the engine as arguments of a network: in the shortest form that says all."""
+        if self.precision != "float32" or self.compile:
+            return {"engine": self.make_engine()}
+        return {
+            "engine": None if self.engine == "numpy" else self.engine,
+            "device": None if self.device == "auto" else self.device,
+        }
 
     def schedule_piece(self, n_rows: int) -> Schedule | None:
         """Return the schedule over all epochs, if there is one."""

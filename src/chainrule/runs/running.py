@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import platform
 import time
@@ -15,6 +16,7 @@ import numpy as np
 
 from chainrule.baselines import Baseline, measure_baselines
 from chainrule.callbacks import Callback, EarlyStopping, StopOnInterrupt, TrainingRun
+from chainrule.engines import Group
 from chainrule.errors import ChainruleError, DivergenceError, ModelFileError
 from chainrule.files import Checkpoint
 from chainrule.files.atomic import write_atomically
@@ -26,6 +28,7 @@ from chainrule.runs.code import code_for_training
 from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions, optimizer_rate
 from chainrule.runs.preparation import PreparedData, prepare_data
+from chainrule.runs.processes import check_restarts, check_same_checkpoint, is_restart
 from chainrule.summary import summarize
 
 __all__ = ["RunInterrupted", "RunResult", "resume_run", "train_run"]
@@ -46,7 +49,8 @@ class RunResult:
     """A run that is done: where it is, what it made, and what that is worth.
 
     ``measured`` and the metrics of the ``baselines`` are those of the test rows, in the units of the target.
-    ``seconds`` are those spent in training.
+    ``seconds`` are those spent in training. ``rank`` says which of several processes this is: process 0 alone writes
+    the files and fits the baselines.
     """
 
     folder: Path
@@ -57,6 +61,7 @@ class RunResult:
     baselines: tuple[Baseline, ...]
     stop_reason: str
     seconds: float
+    rank: int = 0
 
 
 def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announce: Announce | None = None) -> RunResult:
@@ -64,12 +69,18 @@ def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announc
 
     ``announce`` gets a sentence at each stage. Ctrl-C saves a checkpoint and raises :class:`RunInterrupted`, which is
     a KeyboardInterrupt; :func:`resume_run` goes on from there. The same options and data give the same bytes in the
-    model file.
+    model file. Started by torchrun in several processes, they train together, and process 0 does the rest; one that
+    torchrun has started again after a failure goes on from the last checkpoint.
     """
-    options = options.resolved()
     options.check()
-    folder = RunFolder(Path(options.out) if options.out is not None else _default_folder(options))
-    folder.check_free()
+    group = options.make_engine().join()
+    check_restarts(options)
+    options = group.broadcast(options.resolved())
+    folder = RunFolder(Path(options.out) if options.out is not None else group.broadcast(_default_folder(options)))
+    if group.broadcast(is_restart() and folder.is_run()):
+        return resume_run(folder.path, callbacks, announce)
+    if group.rank == 0:
+        folder.check_free()
     data = prepare_data(options.source, **options.data_settings())
     network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
     record = {
@@ -80,14 +91,23 @@ def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announc
         "versions": _versions(),
         "data": data.describe(),
     }
-    folder.claim(record)
-    return _Run(folder, options, data, record, announce or _say_nothing).go(network, callbacks)
+    if group.rank == 0:
+        folder.claim(record)
+    return _Run(folder, options, data, record, announce or _say_nothing, group).go(network, callbacks)
 
 
-def resume_run(path: str | Path, callbacks: Sequence[Callback] = (), announce: Announce | None = None) -> RunResult:
+def resume_run(
+    path: str | Path,
+    callbacks: Sequence[Callback] = (),
+    announce: Announce | None = None,
+    *,
+    engine: str | None = None,
+    device: str = "auto",
+) -> RunResult:
     """Go on with a run that was interrupted or killed, to the same bits as if it had not been.
 
-    The data are read and prepared again. Raises ModelFileError for a run that is finished, or whose file has changed.
+    The data are read and prepared again. ``engine`` and ``device`` take it to another engine. Raises ModelFileError for
+    a run that is finished, or whose file has changed.
     """
     folder, say = RunFolder(Path(path)), announce or _say_nothing
     record = folder.read_record()
@@ -98,10 +118,15 @@ def resume_run(path: str | Path, callbacks: Sequence[Callback] = (), announce: A
     if not isinstance(record.get("versions"), dict) or "started" not in record:
         raise ModelFileError(f"'{folder.record}' is damaged: it does not say when and by what the run was begun.")
     options = TrainOptions.from_dict(record.get("options"))
+    if engine is not None:
+        options = options.with_engine(engine, device)
+        record["options"] = options.to_dict()
+    group = options.make_engine().join()
     if record.get("source_sha256") != _checksum(options):
         raise ModelFileError(f"'{options.source}' has changed since the run in '{path}' began; train anew.")
+    check_same_checkpoint(group, folder)
     data = prepare_data(options.source, **options.data_settings())
-    run = _Run(folder, options, data, record, say)
+    run = _Run(folder, options, data, record, say, group)
     if folder.checkpoint.is_file():
         return run.go(None, callbacks)
     say("There is no checkpoint yet: starting from the beginning")
@@ -116,43 +141,53 @@ class _Run:
     options: TrainOptions
     data: PreparedData
     record: dict[str, Any]
-    say: Announce
+    announce: Announce
+    group: Group
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is the process that writes files and says what happens."""
+        return self.group.rank == 0
+
+    def say(self, sentence: str) -> None:
+        """Announce a stage."""
+        if self.writes:
+            self.announce(sentence)
 
     def go(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
         """Train ``network``, or the one in the checkpoint, and conclude the run."""
         self.say(self.data.summary())
         settings = self.options.early_stopping_settings(self.data.training.n_rows)
         stopper, end = None if settings is None else EarlyStopping(**settings), _End()
-        own: list[Callback] = [
-            StopOnInterrupt(),
-            Checkpoint(self.folder.checkpoint, self.options.checkpoint_every),
-            end,
-        ]
-        if stopper is not None:
-            own.insert(0, stopper)
+        own: list[Callback] = [*([] if stopper is None else [stopper]), StopOnInterrupt()]
+        if self.writes:
+            own += [Checkpoint(self.folder.checkpoint, self.options.checkpoint_every), *callbacks]
         try:
-            network = self._train(network, [*own, *callbacks])
+            network = self._train(network, [*own, end])
             if not end.is_interrupted:
                 return self._conclude(network, stopper)
         except DivergenceError as error:
-            self.record |= {"status": "diverged", "stop_reason": str(error)}
-            self.folder.checkpoint.unlink(missing_ok=True)
-            self.folder.write_record(self.record)
+            self._write_end({"status": "diverged", "stop_reason": str(error)})
             raise
         except ChainruleError:
-            if not self.folder.checkpoint.is_file():
+            if self.writes and not self.folder.checkpoint.is_file():
                 self.folder.abandon()
             raise
         except KeyboardInterrupt:
             pass
-        self.record["status"] = "interrupted"
-        self.folder.write_record(self.record)
+        self._write_end({"status": "interrupted"})
         raise RunInterrupted(self.folder.path, end.epochs + 1)
 
     def _train(self, network: NeuralNetwork | None, callbacks: list[Callback]) -> NeuralNetwork:
         training, validation = self.data.training, self.data.validation
         if network is None:
-            return NeuralNetwork.resume(self.folder.checkpoint, training, validation=validation, callbacks=callbacks)
+            return NeuralNetwork.resume(
+                self.folder.checkpoint,
+                training,
+                validation=validation,
+                callbacks=callbacks,
+                engine=self.options.make_engine(),
+            )
         self.say(_describe_network(network, self.options))
         return network.fit(training, validation=validation, callbacks=callbacks)
 
@@ -162,14 +197,17 @@ class _Run:
         model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())
         seconds, reason = sum(history["seconds"]), _reason(network, stopper)
         measured = model.evaluate(data.test)
+        result = RunResult(self.folder.path, model, data, history, measured, (), reason, seconds, self.group.rank)
+        if not self.writes:
+            return result
         self.say("Fitting the baselines")
         assert self.options.seed is not None
         baselines = measure_baselines(data.training, data.test, scaling=data.scaling, seed=self.options.seed)
-        result = RunResult(self.folder.path, model, data, history, measured, baselines, reason, seconds)
+        result = dataclasses.replace(result, baselines=baselines)
         model.save(self.folder.model)
         write_atomically(self.folder.history, history.to_csv())
         write_report(self.folder.report, self._report(result))
-        self.record |= {
+        end = {
             "status": "finished",
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "epochs": history.n_epochs,
@@ -180,9 +218,16 @@ class _Run:
             "baselines": {one.name: _finite(one.metrics) for one in baselines},
             "notes": [one.note for one in baselines if one.note],
         }
-        self.folder.write_record(self.record)
-        self.folder.checkpoint.unlink(missing_ok=True)
+        self._write_end(end)
         return result
+
+    def _write_end(self, end: dict[str, Any]) -> None:
+        """Write how the run ended into its record; only one that was interrupted keeps its checkpoint."""
+        if self.writes:
+            self.record |= end
+            self.folder.write_record(self.record)
+            if end["status"] != "interrupted":
+                self.folder.checkpoint.unlink(missing_ok=True)
 
     def _report(self, result: RunResult) -> ReportData:
         data, network, facts = self.data, result.model.network, self.data.describe()

@@ -1,0 +1,34 @@
+"""Runs of several processes, as torchrun starts them: what they must agree on, and starting again after a failure."""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+from chainrule.engines import Group
+from chainrule.errors import InvalidInputError
+from chainrule.runs.folder import RunFolder
+from chainrule.runs.options import TrainOptions
+
+__all__ = ["check_restarts", "check_same_checkpoint", "is_restart"]
+
+
+def is_restart() -> bool:
+    """Whether torchrun has started this process again, after one of the run's processes died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def check_restarts(options: TrainOptions) -> None:
+    """Refuse a run that would not find its checkpoint again if torchrun had to restart it."""
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0 and options.out is None:
+        raise InvalidInputError("Give the run a folder with --out, so that it finds its checkpoint after a restart.")
+
+
+def check_same_checkpoint(group: Group, folder: RunFolder) -> None:
+    """Refuse processes that do not see the same checkpoint, or some one and others none."""
+    checksum = zlib.crc32(folder.checkpoint.read_bytes()) if folder.checkpoint.is_file() else -1
+    if group.smallest(checksum) != checksum or group.smallest(-checksum) != -checksum:
+        raise InvalidInputError(
+            f"The processes of this run see different checkpoints in '{folder.path}'; put the run's folder where all "
+            "machines share it."
+        )

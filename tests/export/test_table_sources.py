@@ -143,6 +143,23 @@ def test_what_is_refused_here_is_refused_there(kind: Any, wrong: tuple[str, ...]
             ask_c(program, ["x"], [[cell]], tmp_path) if to == "c" else ask_js([[cell]], tmp_path)
 
 
+@pytest.mark.parametrize("to", SOURCES)
+def test_a_zone_moves_a_date_over_the_end_of_a_month(to: str, tmp_path: Path) -> None:
+    numbers = tuple(NumberPlan(f"x {part}", 0.0, 0.0, 1.0) for part in ("year", "month", "weekday", "days"))
+    days = (
+        "2024-02-28",
+        "2024-02-29",
+        "2023-02-28",
+        "2023-12-31",
+        "2024-01-01",
+        "2024-03-01",
+        "1969-12-31",
+        "1970-01-01",
+    )
+    rows = [[f"{day}T{time}"] for day in days for time in ("23:30-01:00", "00:30+01:00", "12:00Z")]
+    check_rows(to, reading_of(fitted(ColumnPlan("x", "date", numbers=numbers))), ["x"], rows, tmp_path)
+
+
 def test_numbers_booleans_and_dates_of_javascript(tmp_path: Path) -> None:
     """A row of JSON is not all text; it counts as pandas would count it."""
     table = fitted(

@@ -27,7 +27,7 @@ from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
 
-__all__ = ["write_c"]
+__all__ = ["c_source", "write_c"]
 
 _BUILT_IN = ("tanh", "exp")  # the C library has them
 

@@ -29,7 +29,7 @@ from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
 
-__all__ = ["write_js"]
+__all__ = ["js_source", "write_js"]
 
 COLUMNS_LISTED = 20
 LARGEST_WHOLE_DOUBLE = 2**53

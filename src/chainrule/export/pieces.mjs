@@ -21,8 +21,12 @@ function doubles(text) {
 /** z = a W + b, in double. Zeros, of which sparse rows are full, cost nothing. */
 function dense(a, weights, biases) {
   const z = Float64Array.from(biases);
-  for (let i = 0, start = 0; i < a.length; i++, start += z.length) {
-    if (a[i] !== 0) for (let j = 0; j < z.length; j++) z[j] += a[i] * weights[start + j];
+  const n = z.length;
+  for (let i = 0; i < a.length; i++) {
+    const value = a[i];
+    if (value === 0) continue;
+    const start = i * n;
+    for (let j = 0; j < n; j++) z[j] += value * weights[start + j];
   }
   return z;
 }

@@ -203,8 +203,9 @@ def test_options_survive_json() -> None:
     "change",
     [
         {"hidden": ["a"]}, {"hidden": [4.5]}, {"hidden": 4}, {"hidden": [0]}, {"dropout": "b"}, {"dropout": 2},
-        {"source": ["iris"]}, {"epochs": True}, {"epochs": 0}, {"optimizer": 5}, {"optimizer": "adamm"}, {"seed": "x"},
-        {"drop": [1]}, {"test_size": "a"}, {"learning_rate": {}}, {"task": "guess"}, {"dtype": ["float32"]},
+        {"source": [1]}, {"source": []}, {"epochs": True}, {"epochs": 0}, {"optimizer": 5}, {"optimizer": "adamm"},
+        {"seed": "x"}, {"drop": [1]}, {"test_size": "a"}, {"learning_rate": {}}, {"task": "guess"},
+        {"dtype": ["float32"]},
         {"learning_rate": 10**400}, {"activation": None}, {"schedule": "zigzag"}, {"missing": "max"}, {"patience": -1},
     ],
     ids=str,

@@ -32,39 +32,49 @@ class Baseline:
 
 
 def measure_baselines(
-    training: Dataset, test: Dataset, *, scaling: TargetScaling | None = None, seed: int = 0
+    training: Dataset,
+    test: Dataset,
+    *,
+    scaling: TargetScaling | None = None,
+    seed: int = 0,
+    n_rows: int | None = None,
 ) -> tuple[Baseline, ...]:
     """Fit the simple methods to the training part and measure them on the test part.
 
     For classes: always the most frequent class (with the classes' shares as probabilities), and logistic regression.
     For numbers: always the mean, and ridge regression. ``scaling`` is that of the training targets; those of ``test``
     are in their own units. The time is bounded: of large data, logistic regression sees a part, drawn by ``seed``.
+    ``n_rows`` says of how many rows the training part is a sample, where it is one.
     """
     target = training.target
     if target is None or training.y is None or test.y is None:
         raise InvalidInputError("Baselines need a training part and a test part with targets.")
     found = []
-    for name, outputs, note in _outputs(training, test.X, target, seed):
+    n_rows = training.n_rows if n_rows is None else n_rows
+    for name, outputs, n_fitted in _outputs(training, test.X, target, seed):
         in_units = outputs if scaling is None else scaling.undo(outputs)
+        note = "" if n_fitted == n_rows else f"{name} was fitted to {n_fitted:,} of the {n_rows:,} rows"
         found.append(Baseline(name, measure(target.task, test.y, in_units, test.sample_weight), note))
     return tuple(found)
 
 
-def _outputs(training: Dataset, X: Inputs, target: Target, seed: int) -> Iterator[tuple[str, Array, str]]:
+def _outputs(training: Dataset, X: Inputs, target: Target, seed: int) -> Iterator[tuple[str, Array, int]]:
+    """Yield the methods with their outputs and the number of rows that they were fitted to."""
     assert training.y is not None
     n_rows = X.shape[0]
     if target.task == "regression":
         columns = training.y.reshape(training.n_rows, -1)
         mean = np.average(columns, axis=0, weights=training.sample_weight)
-        yield "mean", np.tile(mean, (n_rows, 1)), ""
-        yield "ridge regression", _ridge(training, columns, X), ""
+        yield "mean", np.tile(mean, (n_rows, 1)), training.n_rows
+        yield "ridge regression", _ridge(training, columns, X), training.n_rows
         return
     shares = np.bincount(training.y, weights=training.sample_weight, minlength=len(target.classes))
-    yield "majority class", _as_outputs(np.tile(shares / shares.sum(), (n_rows, 1)), target), ""
+    yield "majority class", _as_outputs(np.tile(shares / shares.sum(), (n_rows, 1)), target), training.n_rows
+    if np.count_nonzero(shares) < 2:
+        return  # the sample of a stream may lack the rare classes
     rows = _rows_to_fit(training, target, seed)
     part = training if rows is None else training.take(rows)
-    note = "" if rows is None else f"logistic regression was fitted to {len(rows):,} of the {training.n_rows:,} rows"
-    yield "logistic regression", _as_outputs(_logistic(part, X, len(target.classes)), target), note
+    yield "logistic regression", _as_outputs(_logistic(part, X, len(target.classes)), target), part.n_rows
 
 
 def _ridge(training: Dataset, y: Array, X: Inputs) -> Array:

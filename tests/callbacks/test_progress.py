@@ -50,6 +50,16 @@ def test_verbose_prints_to_where_standard_output_goes_now(capsys: pytest.Capture
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [f"epoch {i}/3" for i in (1, 2, 3)]
 
 
+def test_a_long_epoch_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_PARTS", 0)
+    stream, bar = io.StringIO(), ProgressBar()
+    bar._stream, bar.watches_every_batch = stream, True
+    trained(bar, epochs=2)
+    assert [line for line in stream.getvalue().splitlines() if "batches" in line] == [
+        f"epoch {epoch}/2: {batch} of 4 batches" for epoch in (1, 2) for batch in (1, 2, 3)
+    ]
+
+
 def test_without_a_terminal_the_bar_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     trained(ProgressBar(stream), epochs=50)

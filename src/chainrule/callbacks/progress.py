@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["EpochPrinter", "ProgressBar", "describe_epoch"]
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_PARTS = 30.0  # of an epoch that takes longer
 NARROW = 130  # columns of a terminal
 
 
@@ -30,6 +31,10 @@ def describe_epoch(run: TrainingRun, *, brief: bool = False) -> str:
 
 def _quantities(run: TrainingRun) -> set[str]:
     return {"loss", *(metric.name for metric in run.metrics)}
+
+
+def _place(run: TrainingRun) -> str:
+    return f"{run.batch:,}/{run.n_batches:,}"
 
 
 def _batches_done(run: TrainingRun) -> int:
@@ -55,7 +60,10 @@ class EpochPrinter(Callback):
 
 @final
 class ProgressBar(Callback):
-    """A live bar with the epoch's numbers and the time left; where there is no terminal, a line every few seconds."""
+    """A live bar with the epoch's numbers and the time left; where there is no terminal, a line every few seconds.
+
+    Of an epoch that takes long, such a line says every half a minute how many batches are done.
+    """
 
     watches_every_batch = False
 
@@ -81,20 +89,24 @@ class ProgressBar(Callback):
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[last]}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=10 if self._is_narrow else 30),
+            *([] if self._is_narrow else [TextColumn("batch {task.fields[batch]}", table_column=Column(no_wrap=True))]),
             TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True)),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
         )
         total = (run.last_epoch - run.first_epoch) * run.n_batches
         self._task = self._progress.add_task(
-            "training", total=total, completed=_batches_done(run), epoch=run.epoch, last=run.last_epoch, numbers=""
-        )
+            "training", total=total, completed=_batches_done(run), epoch=run.epoch, last=run.last_epoch, numbers="",
+            batch=_place(run),
+        )  # fmt: skip
         self._progress.start()
 
     def on_batch_end(self, run: TrainingRun) -> None:
         """Move the bar."""
         if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=_batches_done(run))
+            self._progress.update(self._task, completed=_batches_done(run), batch=_place(run))
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_PARTS and run.batch < run.n_batches:
+            self._print(run, run.epoch + 1, f"{run.batch:,} of {run.n_batches:,} batches")
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Show the epoch's numbers."""
@@ -112,5 +124,8 @@ class ProgressBar(Callback):
             self._print_line(run)
 
     def _print_line(self, run: TrainingRun) -> None:
+        self._print(run, run.epoch, describe_epoch(run))
+
+    def _print(self, run: TrainingRun, epoch: int, words: str) -> None:
         self._last_line = time.monotonic()
-        print(f"epoch {run.epoch}/{run.last_epoch}: {describe_epoch(run)}", file=self._stream or sys.stderr)
+        print(f"epoch {epoch}/{run.last_epoch}: {words}", file=self._stream or sys.stderr)

@@ -26,7 +26,10 @@ def _option(panel: str, *names: str, help: str, metavar: str | None = None) -> A
 
 def train(
     source: Annotated[
-        str, typer.Argument(help="A file (CSV, TSV, Parquet, NPZ) or a name from 'chainrule data list'.")
+        list[str],
+        typer.Argument(
+            help="A file (CSV, TSV, Parquet, NPZ), a name from 'chainrule data list', or any number of Parquet files."
+        ),
     ],
     target: Annotated[str | None, _option(_DATA, "--target", "-t", help="The column to predict.")] = None,
     task: Annotated[
@@ -131,14 +134,20 @@ def train(
     part, columns are turned into numbers as the training part teaches, and the result on the test part is shown
     beside simple baselines. Ctrl-C saves a checkpoint.
 
+    Several Parquet files (or a folder of them, or a pattern), and one too large for the memory, are streamed: memory
+    does not grow with their rows.
+
     Example: chainrule train houses.csv --target price
+
+    Example: chainrule train big/*.parquet --target price --epochs 3
 
     Example: chainrule train mnist --hidden 128,64 --epochs 10 --batch-size 64
     """
     from chainrule.runs import TrainOptions, code_for_training, train_run
 
     options = TrainOptions(
-        source=source, target=target, task=cast("Any", task), hidden=read_hidden(hidden), activation=activation,
+        source=source[0] if len(source) == 1 else tuple(source),
+        target=target, task=cast("Any", task), hidden=read_hidden(hidden), activation=activation,
         dropout=dropout, batch_normalization=batch_norm, output_activation=output_activation, optimizer=optimizer,
         learning_rate=learning_rate, momentum=momentum, schedule=schedule, epochs=epochs, batch_size=batch_size,
         l1=l1, l2=l2, label_smoothing=label_smoothing, clip_norm=clip_norm, max_norm=max_norm,

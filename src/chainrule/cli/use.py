@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["evaluate", "predict"]
 
@@ -29,13 +33,13 @@ def predict(
     """Predict the target of each row of a file; for classes with their probabilities.
 
     The file may lack the target column. Categories that training never saw and missing numbers are fine. Without
-    --out the predictions are printed as CSV.
+    --out the predictions are printed as CSV. A Parquet file may be of any size.
 
     Example: chainrule predict runs/houses new-houses.csv -o prices.csv
     """
     from chainrule.engines import choose_engine
     from chainrule.errors import InvalidInputError
-    from chainrule.runs import load_run, predict_source
+    from chainrule.runs import load_run, predict_chunks
     from chainrule.runs.code import code_for_prediction
 
     chosen = choose_engine(engine, device)
@@ -48,17 +52,34 @@ def predict(
         )
     model = load_run(run)
     model.network.engine = chosen
-    predictions = predict_source(model, file)
+    text = _Csv(predict_chunks(model, file))
     if out is not None:
         from chainrule.files.atomic import write_atomically
 
-        write_atomically(out, predictions.to_csv(index=False, float_format="%.7g"))
-        print(f"{len(predictions):,} predictions are in {out}")
+        write_atomically(out, text)
+        print(f"{text.n_rows:,} predictions are in {out}")
         return
-    n_shown = ROWS_ON_A_TERMINAL if sys.stdout.isatty() else len(predictions)
-    print(predictions[:n_shown].to_csv(index=False, float_format="%.7g"), end="")
-    if n_shown < len(predictions):
-        print(f"... and {len(predictions) - n_shown:,} more; write all of them with -o FILE", file=sys.stderr)
+    if sys.stdout.isatty():
+        text.n_wanted = ROWS_ON_A_TERMINAL
+    for piece in text:
+        print(piece, end="")
+    if text.n_wanted is not None and text.n_rows > text.n_wanted:
+        print(f"... and {text.n_rows - text.n_wanted:,} more; write all of them with -o FILE", file=sys.stderr)
+
+
+class _Csv:
+    """Predictions as CSV text, a piece at a time; ``n_rows`` counts them, also those beyond the ``n_wanted`` first."""
+
+    def __init__(self, chunks: Iterable[pd.DataFrame]) -> None:
+        self.chunks, self.n_rows = chunks, 0
+        self.n_wanted: int | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        for chunk in self.chunks:
+            wanted = chunk if self.n_wanted is None else chunk[: max(self.n_wanted - self.n_rows, 0)]
+            if len(wanted) or self.n_rows == 0:
+                yield wanted.to_csv(index=False, header=self.n_rows == 0, float_format="%.7g")
+            self.n_rows += len(chunk)
 
 
 def evaluate(

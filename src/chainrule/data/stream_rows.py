@@ -65,8 +65,9 @@ def spread(n_rows: int, most: int) -> IntArray:
     """Return the numbers of at most so many rows, in order: one drawn at random from each of as many equal parts."""
     if n_rows <= most:
         return np.arange(n_rows)
-    within_part = random_stream(0, Stream.SAMPLE).random(most)
-    return np.unique(((np.arange(most) + within_part) * (n_rows / most)).astype(np.int64))
+    edges = np.arange(most + 1) * n_rows // most
+    drawn = random_stream(0, Stream.SAMPLE).random(most)
+    return edges[:-1] + (drawn * np.diff(edges)).astype(np.int64)
 
 
 def past(places: IntArray, aside: IntArray) -> IntArray:

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from chainrule.errors import InvalidInputError
@@ -13,14 +14,15 @@ from chainrule.errors import InvalidInputError
 __all__ = ["write_atomically"]
 
 
-def write_atomically(path: str | Path, content: bytes | str) -> None:
+def write_atomically(path: str | Path, content: bytes | str | Iterable[str]) -> None:
     """Write ``content`` to ``path``: a temporary file beside it, flushed to the disk, then renamed over it.
 
-    A link stays, and what it leads to is replaced. Raises InvalidInputError, in one sentence, when the disk is full,
-    the folder cannot be written, or something else than a file is there; the file that was there before is then still
-    whole, and nothing else is left behind.
+    Pieces of text are written one after another, as they come. A link stays, and what it leads to is replaced. Raises
+    InvalidInputError, in one sentence, when the disk is full, the folder cannot be written, or something else than a
+    file is there. Then, and if the pieces break off with an error, the file that was there before is still whole, and
+    nothing else is left behind.
     """
-    data = content.encode() if isinstance(content, str) else content
+    pieces: Iterable[bytes | str] = [content] if isinstance(content, bytes | str) else content
     temporary: Path | None = None
     try:
         target = _find_target(Path(path))
@@ -30,7 +32,8 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
         handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
         temporary = name
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece if isinstance(piece, bytes) else piece.encode())
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)

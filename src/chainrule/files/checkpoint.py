@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -21,7 +22,8 @@ class Checkpoint(Callback):
 
     A checkpoint holds the network, the optimizer's state, the schedule, the place in the epoch, all random states, the
     other callbacks and the history: ``NeuralNetwork.resume(path, dataset)`` goes on as if nothing had happened, bit for
-    bit. ``every_batches`` adds checkpoints inside long epochs. An interrupted run is saved where it stopped.
+    bit. ``every_batches`` and ``every_seconds`` add checkpoints inside long epochs. An interrupted run is saved where
+    it stopped.
 
     Parameters
     ----------
@@ -31,6 +33,8 @@ class Checkpoint(Callback):
         Epochs between checkpoints.
     every_batches
         Batches between checkpoints inside an epoch; None for none.
+    every_seconds
+        Seconds of training between checkpoints inside an epoch; None for none.
     best_path
         File for the epoch in which ``monitor`` was best.
     monitor
@@ -44,27 +48,33 @@ class Checkpoint(Callback):
     every_batches: int | None = None
     best_path: str | Path | None = None
     monitor: str | None = None
+    every_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("every", "every_batches"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InvalidInputError(f"{name} of Checkpoint is {value}; it must be at least 1.")
-        self._best = BestValue()
+        if self.every_seconds is not None and not self.every_seconds > 0:
+            raise InvalidInputError(f"every_seconds of Checkpoint is {self.every_seconds}; it must be above 0.")
+        self._best, self._last_save = BestValue(), 0.0
 
     @property
     def watches_every_batch(self) -> bool:  # type: ignore[override]
-        """Whether there is anything to do inside an epoch."""
+        """Whether something is to be done after so many batches."""
         return self.every_batches is not None
 
     def on_fit_start(self, run: TrainingRun) -> None:
         """Check that what is watched will be recorded, and that a file can hold the network."""
         run.describe()
         self._best.watch(run, self.monitor)
+        self._last_save = time.monotonic()
 
     def on_batch_end(self, run: TrainingRun) -> None:
         """Save inside the epoch, when asked to."""
-        if self.every_batches is not None and run.batch < run.n_batches and run.batch % self.every_batches == 0:
+        is_due = self.every_batches is not None and run.batch % self.every_batches == 0
+        is_late = self.every_seconds is not None and time.monotonic() - self._last_save >= self.every_seconds
+        if run.batch < run.n_batches and (is_due or is_late):
             self._save(run, self.path)
 
     def on_epoch_end(self, run: TrainingRun) -> None:
@@ -89,5 +99,6 @@ class Checkpoint(Callback):
         self._best.restore(state["best_value"])
 
     def _save(self, run: TrainingRun, path: str | Path) -> None:
+        self._last_save = time.monotonic()
         training, arrays = run.capture()
         write_model_file(path, "checkpoint", {"network": run.describe(), "training": training}, arrays)

@@ -11,9 +11,10 @@ from chainrule.runs.checking import Check
 from chainrule.runs.code import code_for_training
 from chainrule.runs.folder import RunFolder, load_run
 from chainrule.runs.options import TrainOptions
-from chainrule.runs.preparation import PreparedData, prepare_data
+from chainrule.runs.preparation import prepare_data
+from chainrule.runs.prepared import PreparedData
 from chainrule.runs.running import RunInterrupted, RunResult, resume_run, train_run
-from chainrule.runs.using import evaluate_source, predict_source
+from chainrule.runs.using import evaluate_source, predict_chunks, predict_source
 
 __all__ = [
     "Check",
@@ -25,6 +26,7 @@ __all__ = [
     "code_for_training",
     "evaluate_source",
     "load_run",
+    "predict_chunks",
     "predict_source",
     "prepare_data",
     "resume_run",

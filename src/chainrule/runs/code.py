@@ -9,7 +9,8 @@ from typing import Any
 from chainrule.engines import Engine, TorchEngine
 from chainrule.runs.checking import Check
 from chainrule.runs.options import TrainOptions
-from chainrule.runs.preparation import PreparedData, prepare_data
+from chainrule.runs.preparation import prepare_data
+from chainrule.runs.prepared import PreparedData
 
 __all__ = [
     "code_for_check",
@@ -131,7 +132,9 @@ def _given(settings: dict[str, Any]) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as Python: paths as text, text in double quotes."""
+    """Return a value as Python: paths as text, text in double quotes, several files as a list."""
+    if isinstance(value, tuple) and any(isinstance(part, Path) for part in value):
+        return f"[{', '.join(_shown(part) for part in value)}]"
     return json.dumps(str(value), ensure_ascii=False) if isinstance(value, str | Path) else repr(value)
 
 

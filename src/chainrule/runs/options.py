@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.randomness import resolve_seed
+from chainrule.runs.source import RunSource, files_to_stream, machine_memory
 from chainrule.runs.typed import check_types
 from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.types import DTypeName
@@ -56,8 +56,8 @@ class TrainOptions:
     Parameters
     ----------
     source, target, task
-        A file or the name of a data set, the column to predict, and what kind of prediction that is if the values of
-        the column would suggest another.
+        A file, the name of a data set, or Parquet files to be streamed (several, a folder or a pattern); the column to
+        predict; and what kind of prediction that is if the values of the column would suggest another.
     hidden, activation, dropout, batch_normalization
         The hidden layers. The output layer follows from the target.
     output_activation
@@ -97,7 +97,7 @@ class TrainOptions:
         The run folder; ``runs/<source>-<time>`` if not said.
     """
 
-    source: str | Path
+    source: RunSource
     target: str | None = None
     task: TaskRequest | None = None
     hidden: tuple[int, ...] = (64, 32)
@@ -163,13 +163,19 @@ class TrainOptions:
 
     def resolved(self) -> TrainOptions:
         """Return the options with the seed drawn and the file's full path, so that they mean the same tomorrow."""
-        is_name = isinstance(self.source, str) and self.source in catalog.names()
-        path = Path(self.source).expanduser()
-        source = path.resolve() if path.is_file() and not is_name else self.source
+        source = self.source
+        if not (isinstance(source, str) and source in catalog.names()):
+            files = files_to_stream(source)
+            if files is not None:
+                source = tuple(path.resolve() for path in files)
+            elif not isinstance(source, tuple) and (path := Path(source).expanduser()).is_file():
+                source = path.resolve()
         return dataclasses.replace(self, seed=resolve_seed(self.seed), source=source)
 
     def check(self) -> None:
         """Raise InvalidInputError for what is wrong whatever the data are, before they are read."""
+        if self.source == ():
+            raise InvalidInputError("There is no file to train on.")
         for name, known in (("split", get_args(SplitChoice)), ("missing", get_args(MissingRule))):
             value = getattr(self, name)
             if value not in known:
@@ -250,7 +256,7 @@ class TrainOptions:
         """Return the network that these options describe, ready to fit; refuse one that no memory here can hold."""
         widths = (n_inputs, *self.hidden, target.n_outputs)
         needed = COPIES_IN_TRAINING * 4 * sum(a * b for a, b in itertools.pairwise(widths))
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = machine_memory()
         if needed > memory:
             raise InvalidInputError(
                 f"A network of {'-'.join(map(str, widths))} units takes {needed // 10**9:,} GB in training, and this "
@@ -304,10 +310,7 @@ class TrainOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as values that JSON can hold."""
-        return {
-            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(self).items()
-        }
+        return {name: _as_json(value) for name, value in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -316,6 +319,8 @@ class TrainOptions:
             if not isinstance(values, Mapping):
                 raise TypeError("they are no JSON object")
             tuples = {name: tuple(values[name]) for name in ("hidden", "categorical", "drop")}
+            if isinstance(values["source"], list):
+                tuples["source"] = tuple(values["source"])
             options = cls(**{**values, **tuples})
             check_types(options)
             options.check()
@@ -341,6 +346,12 @@ class TrainOptions:
             raise InvalidInputError(
                 f"The loss {loss} does not suit a {target.task} target; take one of {', '.join((*suited, *others))}."
             )
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_as_json(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def optimizer_rate(network: NeuralNetwork) -> str:

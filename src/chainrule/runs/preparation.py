@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,9 @@ from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.model import TargetScaling
+from chainrule.runs.prepared import DEFAULT_SHARE, FEWEST_ROWS_TO_SPLIT, PreparedData, with_targets
+from chainrule.runs.source import files_to_stream
+from chainrule.runs.streaming import prepare_stream
 from chainrule.types import Array, IntArray, Seed
 
 if TYPE_CHECKING:
@@ -26,78 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedData", "prepare_data"]
 
-DEFAULT_SHARE = 0.2
-# A truth table is all there is to know: fewer rows than this are neither tested nor validated with.
-FEWEST_ROWS_TO_SPLIT = 10
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedData:
-    """A source, split and turned into numbers.
-
-    Attributes
-    ----------
-    training, validation
-        What ``fit`` takes; the numbers of a regression are standardised. ``validation`` may be None.
-    test
-        The rows to judge with, their targets in their own units; the training rows where nothing was kept aside.
-    target, table, scaling, target_name
-        What a :class:`Model` needs beside the network.
-    has_test_part
-        Whether ``test`` holds rows that were not trained on.
-    n_columns
-        Columns of the source, without the target.
-    """
-
-    name: str
-    training: Dataset
-    validation: Dataset | None
-    test: Dataset
-    target: Target
-    table: TablePreprocessor | None
-    scaling: TargetScaling | None
-    target_name: str
-    has_test_part: bool
-    n_columns: int
-
-    def notes(self) -> dict[str, Any]:
-        """Return what a model file keeps of the data."""
-        return {"label_names": list(self.training.label_names), "data": self.name, "tested_apart": self.has_test_part}
-
-    def describe(self) -> dict[str, Any]:
-        """Return the sizes and the task as JSON values."""
-        n_validation = 0 if self.validation is None else self.validation.n_rows
-        n_test = self.test.n_rows if self.has_test_part else 0
-        return {
-            "name": self.name,
-            "task": self.target.task,
-            "classes": list(self.training.label_names),
-            "rows": self.training.n_rows + n_validation + n_test,
-            "columns": self.n_columns,
-            "inputs": self.training.n_features,
-            "training_rows": self.training.n_rows,
-            "validation_rows": n_validation,
-            "test_rows": n_test,
-        }
-
-    def summary(self) -> str:
-        """Return one line on rows, columns, task and split."""
-        facts = self.describe()
-        inputs = "" if facts["inputs"] == facts["columns"] else f" ({facts['inputs']:,} inputs)"
-        goal = self.target_name or "the target"
-        task = f"{len(self.target.classes)} classes" if self.target.classes else f"{goal}, a number"
-        if self.target.classes and self.target_name:
-            task += f" of {self.target_name}"
-        columns = f"{facts['columns']:,} column{'s' if facts['columns'] != 1 else ''}{inputs}"
-        parts = [f"{facts['training_rows']:,} to train on"]
-        if self.validation is not None:
-            parts.append(f"{facts['validation_rows']:,} to validate")
-        parts.append(f"{facts['test_rows']:,} to test" if self.has_test_part else "none kept aside to test")
-        return f"{self.name}: {facts['rows']:,} rows, {columns}; {task}; {', '.join(parts)}"
-
 
 def prepare_data(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     *,
     target: str | None = None,
     task: TaskRequest | None = None,
@@ -115,7 +48,17 @@ def prepare_data(
     The sizes are shares, or numbers of rows from 1 up; None means 0.2, or nothing of fewer than 10 rows. The test part
     of a source that has its own is that one. ``standardize_target=False`` leaves the numbers of a regression as they
     are. :class:`TrainOptions` explains the other arguments.
+
+    Several Parquet files, and one that would take more than a quarter of the machine's memory, are streamed: the part
+    to train on is then a :class:`ParquetStream`, and the others have at most 100,000 rows each.
     """
+    files = files_to_stream(source)
+    if files is not None:
+        return prepare_stream(
+            files, target=target, task=task, test_size=test_size, validation_size=validation_size, split=split,
+            categorical=categorical, drop=drop, missing=missing, seed=seed, standardize_target=standardize_target,
+        )  # fmt: skip
+    assert isinstance(source, str | Path)
     opened = open_source(source, target)
     if isinstance(opened.train, Table):
         return _prepare_table(
@@ -203,18 +146,11 @@ def _finish(
     if target.task == "regression" and standardize_target:
         assert training.y is not None
         scaling = TargetScaling.learn(training.y)
-        training = _with_targets(training, scaling)
-        validation = None if validation is None else _with_targets(validation, scaling)
+        training = with_targets(training, scaling)
+        validation = None if validation is None else with_targets(validation, scaling)
     return PreparedData(
         name, training, validation, judged, target, table, scaling, target_name, test is not None, n_columns
     )
-
-
-def _with_targets(dataset: Dataset, scaling: TargetScaling) -> Dataset:
-    standardised = dataset.take(slice(None))
-    assert dataset.y is not None
-    standardised.y = scaling.apply(dataset.y)
-    return standardised
 
 
 def _split(

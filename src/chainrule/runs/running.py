@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from chainrule.baselines import Baseline, measure_baselines
 from chainrule.callbacks import Callback, EarlyStopping, StopOnInterrupt, TrainingRun
+from chainrule.data.dataset import Dataset
 from chainrule.engines import Group
 from chainrule.errors import ChainruleError, DivergenceError, ModelFileError
 from chainrule.files import Checkpoint
@@ -27,13 +27,18 @@ from chainrule.report import ReportData, write_report
 from chainrule.runs.code import code_for_training
 from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions, optimizer_rate
-from chainrule.runs.preparation import PreparedData, prepare_data
+from chainrule.runs.preparation import prepare_data
+from chainrule.runs.prepared import PreparedData
 from chainrule.runs.processes import check_restarts, check_same_checkpoint, is_restart
+from chainrule.runs.source import shown_source, source_checksum, source_name
 from chainrule.summary import summarize
 
 __all__ = ["RunInterrupted", "RunResult", "resume_run", "train_run"]
 
 Announce = Callable[[str], None]
+
+# What a kill may cost of an epoch that streams its rows, and may take minutes or hours.
+SECONDS_AT_RISK = 60.0
 
 
 class RunInterrupted(KeyboardInterrupt):
@@ -81,19 +86,20 @@ def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announc
         return resume_run(folder.path, callbacks, announce)
     if group.rank == 0:
         folder.check_free()
-    data = prepare_data(options.source, **options.data_settings())
+    say = announce or _say_nothing
+    data = _prepare(options, say)
     network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
     record = {
         "status": "running",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "options": options.to_dict(),
-        "source_sha256": _checksum(options),
+        "source_sha256": source_checksum(options.source),
         "versions": _versions(),
         "data": data.describe(),
     }
     if group.rank == 0:
         folder.claim(record)
-    return _Run(folder, options, data, record, announce or _say_nothing, group).go(network, callbacks)
+    return _Run(folder, options, data, record, say, group).go(network, callbacks)
 
 
 def resume_run(
@@ -122,10 +128,12 @@ def resume_run(
         options = options.with_engine(engine, device)
         record["options"] = options.to_dict()
     group = options.make_engine().join()
-    if record.get("source_sha256") != _checksum(options):
-        raise ModelFileError(f"'{options.source}' has changed since the run in '{path}' began; train anew.")
+    if record.get("source_sha256") != source_checksum(options.source):
+        raise ModelFileError(
+            f"'{shown_source(options.source)}' has changed since the run in '{path}' began; train anew."
+        )
     check_same_checkpoint(group, folder)
-    data = prepare_data(options.source, **options.data_settings())
+    data = _prepare(options, say)
     run = _Run(folder, options, data, record, say, group)
     if folder.checkpoint.is_file():
         return run.go(None, callbacks)
@@ -161,7 +169,8 @@ class _Run:
         stopper, end = None if settings is None else EarlyStopping(**settings), _End()
         own: list[Callback] = [*([] if stopper is None else [stopper]), StopOnInterrupt()]
         if self.writes:
-            own += [Checkpoint(self.folder.checkpoint, self.options.checkpoint_every), *callbacks]
+            every, seconds = self.options.checkpoint_every, self._seconds_at_risk()
+            own += [Checkpoint(self.folder.checkpoint, every, every_seconds=seconds), *callbacks]
         try:
             network = self._train(network, [*own, end])
             if not end.is_interrupted:
@@ -177,6 +186,10 @@ class _Run:
             pass
         self._write_end({"status": "interrupted"})
         raise RunInterrupted(self.folder.path, end.epochs + 1)
+
+    def _seconds_at_risk(self) -> float | None:
+        """Return after how much training a checkpoint is due inside an epoch, where epochs are long."""
+        return None if isinstance(self.data.training, Dataset) else SECONDS_AT_RISK
 
     def _train(self, network: NeuralNetwork | None, callbacks: list[Callback]) -> NeuralNetwork:
         training, validation = self.data.training, self.data.validation
@@ -202,7 +215,9 @@ class _Run:
             return result
         self.say("Fitting the baselines")
         assert self.options.seed is not None
-        baselines = measure_baselines(data.training, data.test, scaling=data.scaling, seed=self.options.seed)
+        baselines = measure_baselines(
+            data.training_sample, data.test, scaling=data.scaling, seed=self.options.seed, n_rows=data.training.n_rows
+        )
         result = dataclasses.replace(result, baselines=baselines)
         model.save(self.folder.model)
         write_atomically(self.folder.history, history.to_csv())
@@ -243,7 +258,7 @@ class _Run:
             outputs=result.model.outputs(data.test),
             columns=[] if data.table is None else data.table.describe(),
             facts={
-                "source": str(self.options.source),
+                "source": shown_source(self.options.source),
                 "rows": f"{facts['rows']:,}: {facts['training_rows']:,} to train on, {facts['validation_rows']:,} to "
                 f"validate, {facts['test_rows']:,} to test",
                 "measured on": "the test rows" if data.has_test_part else "the training rows, for want of others",
@@ -297,27 +312,13 @@ def _reason(network: NeuralNetwork, stopper: EarlyStopping | None) -> str:
 
 
 def _default_folder(options: TrainOptions) -> Path:
-    name = Path(options.source).name.split(".")[0] or "run"
+    name = source_name(options.source) or "run"
     stem = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     number, folder = 1, stem
     while folder.exists():
         number += 1
         folder = stem.with_name(f"{stem.name}-{number}")
     return folder
-
-
-def _checksum(options: TrainOptions) -> str | None:
-    """Return the SHA-256 of the source file; None for a data set of the catalogue, whose files have their own."""
-    path = Path(options.source)
-    if not path.is_absolute():
-        return None
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelFileError(f"The data file '{path}' cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:  # no name of a file
-        raise ModelFileError(f"The data file {str(path)!r} cannot be read: {error}.") from error
 
 
 def _versions() -> dict[str, str]:
@@ -329,6 +330,12 @@ def _versions() -> dict[str, str]:
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
     """Return metrics as JSON can hold them."""
     return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _prepare(options: TrainOptions, say: Announce) -> PreparedData:
+    if isinstance(options.source, tuple):
+        say(f"Learning the columns: one pass over {shown_source(options.source)}")
+    return prepare_data(options.source, **options.data_settings())
 
 
 def _say_nothing(_: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from chainrule.data import catalog
 from chainrule.data.dataset import Dataset
+from chainrule.data.parquet_files import read_frames
 from chainrule.data.parts import Table
 from chainrule.data.reader import read_table
 from chainrule.errors import DataError, nearest_name
@@ -18,7 +20,7 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["class_probabilities", "evaluate_source", "predict_source", "prediction_frame"]
+__all__ = ["class_probabilities", "evaluate_source", "predict_chunks", "predict_source", "prediction_frame"]
 
 
 def predict_source(model: Model, source: str | Path) -> pd.DataFrame:
@@ -28,6 +30,28 @@ def predict_source(model: Model, source: str | Path) -> pd.DataFrame:
     """
     inputs, _ = _read(model, source)
     return prediction_frame(model, model.outputs(inputs))
+
+
+def predict_chunks(model: Model, source: str | Path) -> Iterator[pd.DataFrame]:
+    """Yield what :func:`predict_source` returns in pieces: of a Parquet file as it is read, of any other at once.
+
+    So a Parquet file of any size takes the memory of some thousand rows.
+    """
+    path = Path(source).expanduser()
+    if str(source) in catalog.names() or path.suffix.lower() != ".parquet" or not path.is_file():
+        yield predict_source(model, source)
+        return
+    n_rows = 0
+    for frame, origin in read_frames(path):
+        inputs = frame.drop(columns=[name for name in frame.columns if name == (model.target_name or "y")])
+        if model.table is not None:
+            X = model.table.transform(inputs, origin)
+        else:
+            X = _checked_width(model, Dataset(inputs).X, path.name)
+        n_rows += len(frame)
+        yield prediction_frame(model, model.outputs_of(X))
+    if n_rows == 0:
+        raise DataError(f"{path.name} holds a table without rows or columns.")
 
 
 def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:

@@ -1,0 +1,97 @@
+"""A source, split and turned into numbers: what a run trains and measures with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from chainrule.data.dataset import Dataset
+from chainrule.data.stream import RowStream
+from chainrule.data.table import TablePreprocessor
+from chainrule.data.target import Target
+from chainrule.model import TargetScaling
+
+__all__ = ["DEFAULT_SHARE", "FEWEST_ROWS_TO_SPLIT", "PreparedData", "with_targets"]
+
+DEFAULT_SHARE = 0.2
+# A truth table is all there is to know: fewer rows than this are neither tested nor validated with.
+FEWEST_ROWS_TO_SPLIT = 10
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """A source, split and turned into numbers.
+
+    Attributes
+    ----------
+    training, validation
+        What ``fit`` takes, a stream if the rows do not fit into memory; the numbers of a regression are standardised.
+        ``validation`` may be None.
+    test
+        The rows to judge with, their targets in their own units; the training rows where nothing was kept aside.
+    target, table, scaling, target_name
+        What a :class:`Model` needs beside the network.
+    has_test_part
+        Whether ``test`` holds rows that were not trained on.
+    n_columns
+        Columns of the source, without the target.
+    """
+
+    name: str
+    training: Dataset | RowStream
+    validation: Dataset | None
+    test: Dataset
+    target: Target
+    table: TablePreprocessor | None
+    scaling: TargetScaling | None
+    target_name: str
+    has_test_part: bool
+    n_columns: int
+
+    @property
+    def training_sample(self) -> Dataset:
+        """The rows to train on, or some of them where they do not fit into memory."""
+        return self.training if isinstance(self.training, Dataset) else self.training.sample
+
+    def notes(self) -> dict[str, Any]:
+        """Return what a model file keeps of the data."""
+        return {"label_names": list(self.training.label_names), "data": self.name, "tested_apart": self.has_test_part}
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sizes and the task as JSON values."""
+        n_validation = 0 if self.validation is None else self.validation.n_rows
+        n_test = self.test.n_rows if self.has_test_part else 0
+        return {
+            "name": self.name,
+            "task": self.target.task,
+            "classes": list(self.training.label_names),
+            "rows": self.training.n_rows + n_validation + n_test,
+            "columns": self.n_columns,
+            "inputs": self.training.n_features,
+            "training_rows": self.training.n_rows,
+            "validation_rows": n_validation,
+            "test_rows": n_test,
+        }
+
+    def summary(self) -> str:
+        """Return one line on rows, columns, task and split."""
+        facts = self.describe()
+        inputs = "" if facts["inputs"] == facts["columns"] else f" ({facts['inputs']:,} inputs)"
+        goal = self.target_name or "the target"
+        task = f"{len(self.target.classes)} classes" if self.target.classes else f"{goal}, a number"
+        if self.target.classes and self.target_name:
+            task += f" of {self.target_name}"
+        columns = f"{facts['columns']:,} column{'s' if facts['columns'] != 1 else ''}{inputs}"
+        parts = [f"{facts['training_rows']:,} to train on"]
+        if self.validation is not None:
+            parts.append(f"{facts['validation_rows']:,} to validate")
+        parts.append(f"{facts['test_rows']:,} to test" if self.has_test_part else "none kept aside to test")
+        return f"{self.name}: {facts['rows']:,} rows, {columns}; {task}; {', '.join(parts)}"
+
+
+def with_targets(dataset: Dataset, scaling: TargetScaling) -> Dataset:
+    """Return the dataset with its numbers to predict standardised."""
+    standardised = dataset.take(slice(None))
+    assert dataset.y is not None
+    standardised.y = scaling.apply(dataset.y)
+    return standardised

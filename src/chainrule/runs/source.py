@@ -1,0 +1,86 @@
+"""What a run trains on, as it was given: a name, a file, or Parquet files to be streamed."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from chainrule.data.parquet_files import ParquetFile, find_parquet_files
+from chainrule.data.reader import TEXT_SUFFIXES
+from chainrule.errors import DataError, ModelFileError
+
+__all__ = ["RunSource", "files_to_stream", "machine_memory", "shown_source", "source_checksum", "source_name"]
+
+RunSource: TypeAlias = str | Path | tuple[str | Path, ...]
+
+# A table that would take more than this share of the machine's memory is streamed.
+SHARE_OF_MEMORY = 0.25
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def files_to_stream(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...] | None:
+    """Return the files of a source that is streamed; None for one that is read into memory.
+
+    Several files are streamed, and so are those of a folder or a pattern. One file is if it would take more than a
+    quarter of the machine's memory.
+    """
+    if not isinstance(source, str | Path):
+        for path in source:
+            if Path(path).suffix.lower() in (*TEXT_SUFFIXES, ".gz", ".npz", ".npy"):
+                raise DataError(
+                    f"{Path(path).name} is no Parquet file, and only Parquet can be given as several files; write the "
+                    "table as Parquet, or as one file."
+                )
+        return tuple(find_parquet_files(source))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return tuple(find_parquet_files(path)) if any(path.glob("*.parquet")) else None
+    if path.is_file():
+        is_parquet = path.suffix.lower() == ".parquet"
+        is_large = is_parquet and ParquetFile.open(path).bytes_in_memory > SHARE_OF_MEMORY * machine_memory()
+        return (path,) if is_large else None
+    return tuple(find_parquet_files(path)) if glob.has_magic(str(path)) and path.suffix == ".parquet" else None
+
+
+def source_name(source: RunSource) -> str:
+    """Return a short name, for a folder: that of the file, or of the folder that the files are in."""
+    paths = [Path(path) for path in source] if isinstance(source, tuple) else [Path(source)]
+    return paths[0].resolve().parent.name if len(paths) > 1 else paths[0].name.split(".")[0]
+
+
+def shown_source(source: RunSource) -> str:
+    """Return a source in words."""
+    if not isinstance(source, tuple):
+        return str(source)
+    return str(source[0]) if len(source) == 1 else f"{source[0]} and {len(source) - 1:,} more"
+
+
+def source_checksum(source: RunSource) -> str | None:
+    """Return the SHA-256 of the source file; None for a data set of the catalogue, whose files have their own.
+
+    Of files that are streamed it is that of their descriptions, which say how many rows of which ranges they hold.
+    """
+    if isinstance(source, tuple):
+        try:
+            files = [ParquetFile.open(Path(path)) for path in source]
+        except DataError as error:
+            raise ModelFileError(f"A data file of this run cannot be read: {error}") from error
+        return hashlib.sha256(repr([(file.n_rows, file.checksum) for file in files]).encode()).hexdigest()
+    path = Path(source)
+    if not path.is_absolute():
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelFileError(f"The data file '{path}' cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:  # no name of a file
+        raise ModelFileError(f"The data file {str(path)!r} cannot be read: {error}.") from error

@@ -47,7 +47,7 @@ def test_several_files_are_streamed_and_leave_an_ordinary_run(folder: Path, tmp_
     assert isinstance(result.data.training, ParquetStream)
     assert said[0] == f"Learning the columns: one pass over {files[0]} and 2 more"
     assert (
-        "700 rows, 6 columns (11 inputs); 2 classes of bought; 448 to train on, 112 to validate, 140 to test" in said[1]
+        "700 rows, 6 columns (12 inputs); 2 classes of bought; 448 to train on, 112 to validate, 140 to test" in said[1]
     )
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "finished"

@@ -225,6 +225,7 @@ def test_limits_are_told() -> None:
     app = price_app(rows=10, body_bytes=3000)
     assert error_of(ask(app, [{}] * 11), 413) == "The body has 11 rows; send at most 10 in one request."
     assert "11 rows" in error_of(ask(app, "area\n" + "1\n" * 11, headers=CSV), 413)
+    assert "11 rows" in error_of(ask(build_app(DIGIT, Limits(rows=10)), ("1," * 11 + "1\r") * 11, headers=CSV), 413)
     response = ask(app, ROWS)
     assert "larger than 3,000 bytes" in error_of(response, 413)
     assert response.headers["connection"] == "close"

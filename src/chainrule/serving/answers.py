@@ -15,10 +15,12 @@ from chainrule.types import Array
 
 __all__ = ["render", "to_json"]
 
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
 
 def to_json(value: Any) -> bytes:
     """Return a value as compact JSON, in ASCII."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _JSON.encode(value).encode("ascii")
 
 
 def render(model: Model, outputs: Array, media_type: str) -> bytes:

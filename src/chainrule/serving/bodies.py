@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.types import Receive
 
 from chainrule.serving.errors import RequestError, shown
@@ -55,7 +54,7 @@ class BodyReader:
         finally:
             self.bytes_held -= sum(map(len, pieces))
 
-    async def read(self, headers: Headers, receive: Receive, pieces: list[bytes]) -> bytes:
+    async def read(self, headers: Mapping[str, str], receive: Receive, pieces: list[bytes]) -> bytes:
         """Return the body whose pieces :meth:`account` holds.
 
         Raises ``RequestError`` 408, 413 or 503, and ``ClientGone``.
@@ -87,7 +86,7 @@ class BodyReader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def body_type(headers: Headers) -> str:
+def body_type(headers: Mapping[str, str]) -> str:
     """Return ``JSON`` or ``CSV``; raises ``RequestError`` 415 for another kind of body."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError(415, "Compressed bodies are not read; send the rows without Content-Encoding.")
@@ -104,7 +103,7 @@ def body_type(headers: Headers) -> str:
     )
 
 
-def answer_type(headers: Headers) -> str:
+def answer_type(headers: Mapping[str, str]) -> str:
     """Return ``CSV`` where the Accept header names it and likes JSON less, and ``JSON`` otherwise."""
     accept = headers.get("accept", "").lower()
     if CSV not in accept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -33,6 +34,8 @@ R = TypeVar("R")
 INLINE_BYTES = 32 * 2**10
 INLINE_ROWS = 256
 INLINE_PRODUCTS = 10_000_000
+
+_LINE_ENDS = re.compile(r"[\r\n]")
 
 
 class PredictionService:
@@ -99,10 +102,11 @@ class PredictionService:
 
     def _read_csv(self, body: bytes) -> Array:
         text = decode(body)
-        check_number_of_rows(max(len(text.splitlines()) - 1, 0), self.limits)
+        check_number_of_rows(text.rstrip().count("\n"), self.limits)  # before they are parsed
         self._check_width(text)
         try:
             frame = parse_text_table(text, "The body")
+            check_number_of_rows(len(frame), self.limits)
             for name in frame.columns:
                 if self.model.table is not None and str(name) not in self._known:
                     raise RequestError(
@@ -130,7 +134,7 @@ class PredictionService:
 
     def _check_width(self, text: str) -> None:
         """Refuse a first line that is far too long before anything is made of it: columns cost time and memory."""
-        first = text.lstrip().partition("\n")[0]
+        first = _LINE_ENDS.split(text.lstrip(), maxsplit=1)[0]
         if isinstance(self._rows, ArrayRows):
             most = self._rows.n_numbers + 1
         else:  # a name may hold a separator

@@ -70,8 +70,11 @@ class TableRows:
                 self._numbers.write(features, cells, self.names)
             for index, dates in self._dates:
                 dates.write(features, [row[index] for row in cells])
-            for index, categories in self._categories:
-                categories.write(features, [row[index] for row in cells])
+            if self._categories:
+                ones: list[int] = []
+                for index, categories in self._categories:
+                    categories.find(ones, [row[index] for row in cells], self.n_features)
+                features.reshape(-1)[ones] = 1
         if not np.isfinite(features).all():
             self._refuse_overflow(features, cells)
         return features
@@ -242,15 +245,14 @@ class _Categories:
             self._missing = place + n if plan.missing_category else None
             self._unknown = place + n + plan.missing_category if plan.other else None
 
-    def write(self, features: Array, cells: list[Any]) -> None:
-        places, rows, columns = self._places, [], []
+    def find(self, ones: list[int], cells: list[Any], n_features: int) -> None:
+        """Append the places of the ones in the matrix, counted row after row."""
+        places = self._places
         for row, cell in enumerate(cells):
             # A category is never a word for a missing value, and has no space around it: what is found is it.
             place = places[cell] if type(cell) is str and cell in places else self._place(row + 1, cell)
             if place is not None:
-                rows.append(row)
-                columns.append(place)
-        features[rows, columns] = 1
+                ones.append(row * n_features + place)
 
     def _place(self, number: int, cell: Any) -> int | None:
         if type(cell) is not str and (type(cell) not in _NUMBER_TYPES or (cell is not None and not _is_finite(cell))):

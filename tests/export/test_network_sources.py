@@ -40,7 +40,7 @@ from chainrule.layers import (
 )
 from chainrule.losses import LOSSES, KernelLoss, LossFunction
 from chainrule.model import Model, TargetScaling
-from support.exported import check_numbers, run_c, run_js
+from support.exported import COMPILE, check_numbers, run, run_c, run_js
 from support.networks import network_of
 
 SOURCES = ("c", "js")
@@ -225,6 +225,13 @@ def test_what_no_export_can_say_is_named(to: Any, tmp_path: Path) -> None:
     with pytest.raises(NotBuiltError):
         export_model(network_of(DenseLayer(3)), path, to)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["MODEL_x", "model_model_", "é*/", "int", "2.0"])
+def test_the_name_of_the_file_becomes_a_name_of_c(name: str, tmp_path: Path) -> None:
+    source = tmp_path / f"{name.replace('/', '')}.c"
+    export_model(Model(network_of(DenseLayer(1, (2,))), Target("binary", ("no", "yes"))), source, "c")
+    run(*COMPILE, "-DCHAINRULE_MAIN", source, "-o", tmp_path / "program", "-lm")
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def c_source(program: Program, name: str) -> str:
     prefix = stem_identifier(name)
 
     def own(text: str) -> str:
-        return text.replace("model_", f"{prefix}_").replace("MODEL_", f"{prefix.upper()}_")
+        return re.sub("model_|MODEL_", lambda found: f"{prefix if found[0].islower() else prefix.upper()}_", text)
 
     fields = identifiers(plan.name for plan in program.columns)
     encoding, pieces, arrays = _encoding(program, fields, own)

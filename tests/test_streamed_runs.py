@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_several_files_are_streamed_and_leave_an_ordinary_run(folder: Path, tmp_path: Path) -> None:
     files, said = tuple(sorted(folder.glob("*.parquet"))), []
-    options = TrainOptions(files, **OPTIONS, out=tmp_path / "run", early_stopping=True)
+    options = TrainOptions(files, **{**OPTIONS, "epochs": 60}, out=tmp_path / "run", patience=60)
     result = train_run(options, announce=said.append)
     assert isinstance(result.data.training, ParquetStream)
     assert said[0] == f"Learning the columns: one pass over {files[0]} and 2 more"
@@ -57,8 +57,7 @@ def test_several_files_are_streamed_and_leave_an_ordinary_run(folder: Path, tmp_
     report = (tmp_path / "run" / "report.html").read_text()
     assert f"{files[0]} and 2 more" in report
     model = load_run(tmp_path / "run")
-    predicted = model.predict(FRAME)
-    assert (predicted == FRAME["bought"]).mean() > 0.5
+    assert (model.predict(FRAME) == FRAME["bought"]).mean() > 0.7  # one half by chance
     np.testing.assert_allclose(model.evaluate(result.data.test)["accuracy"], result.measured["accuracy"])
 
 

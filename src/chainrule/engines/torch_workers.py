@@ -10,6 +10,8 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
+import time
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce as differentiable_all_reduce
+from torch.distributed.rendezvous import rendezvous
 
 from chainrule.errors import InvalidInputError
 
@@ -153,9 +156,41 @@ def join(device: str) -> Workers:
     if not dist.is_available() or "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return Workers(device=chosen)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        store, rank, size = next(rendezvous("env://"))
+        store = dist.PrefixStore(_meet(store, rank, size), store)  # type: ignore[attr-defined]
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=store, rank=rank, world_size=size)
         atexit.register(_leave)
     return Workers(dist.get_rank(), dist.get_world_size(), chosen)
+
+
+def _meet(store: Any, rank: int, size: int) -> str:
+    """Return a name that the living processes have agreed on, and that no process before a restart had.
+
+    torchrun keeps the store over a restart (pytorch/pytorch issue 135712), so that a process could find the address of
+    one that is dead. Here each process greets with a word of its own, until the first has answered that very word.
+    """
+    word = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"greeting of {rank}", word)
+        name: str = store.get(f"answer to {word}").decode()
+        store.set(f"{name} is known to {rank}", "")
+        return name
+    for other in range(1, size):
+        is_known = False
+        while not is_known:
+            greeting = store.get(f"greeting of {other}").decode()
+            store.set(f"answer to {greeting}", word)
+            is_known = _comes(store, f"{word} is known to {other}")
+    return word
+
+
+def _comes(store: Any, key: str) -> bool:
+    """Whether somebody sets the key within a second."""
+    for _ in range(100):
+        if store.check([key]):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _leave() -> None:

@@ -10,18 +10,23 @@ from chainrule.errors import InvalidInputError
 from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions
 
-__all__ = ["check_restarts", "check_same_checkpoint", "is_restart"]
+__all__ = ["check_restarts", "check_same_checkpoint", "is_same_run"]
 
 
-def is_restart() -> bool:
-    """Whether torchrun has started this process again, after one of the run's processes died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
-def check_restarts(options: TrainOptions) -> None:
-    """Refuse a run that would not find its checkpoint again if torchrun had to restart it."""
-    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0 and options.out is None:
+def check_restarts(options: TrainOptions) -> bool:
+    """Whether torchrun starts the processes again when one dies; refuse a run that would not find its checkpoint."""
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
+    if restarts and options.out is None:
         raise InvalidInputError("Give the run a folder with --out, so that it finds its checkpoint after a restart.")
+    return restarts
+
+
+def is_same_run(folder: RunFolder, options: TrainOptions) -> bool:
+    """Whether the folder holds a run with these options that is not done."""
+    if not folder.is_run():
+        return False
+    record = folder.read_record()
+    return record.get("status") in ("running", "interrupted") and record.get("options") == options.to_dict()
 
 
 def check_same_checkpoint(group: Group, folder: RunFolder) -> None:

@@ -29,7 +29,7 @@ from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions, optimizer_rate
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
-from chainrule.runs.processes import check_restarts, check_same_checkpoint, is_restart
+from chainrule.runs.processes import check_restarts, check_same_checkpoint, is_same_run
 from chainrule.runs.source import shown_source, source_checksum, source_name
 from chainrule.summary import summarize
 
@@ -74,15 +74,15 @@ def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announc
 
     ``announce`` gets a sentence at each stage. Ctrl-C saves a checkpoint and raises :class:`RunInterrupted`, which is
     a KeyboardInterrupt; :func:`resume_run` goes on from there. The same options and data give the same bytes in the
-    model file. Started by torchrun in several processes, they train together, and process 0 does the rest; one that
-    torchrun has started again after a failure goes on from the last checkpoint.
+    model file. Started by torchrun in several processes, they train together, and process 0 does the rest; where
+    torchrun restarts them after a failure (--max-restarts), they go on from the last checkpoint.
     """
     options.check()
     group = options.make_engine().join()
-    check_restarts(options)
+    restarts = check_restarts(options)
     options = group.broadcast(options.resolved())
     folder = RunFolder(Path(options.out) if options.out is not None else group.broadcast(_default_folder(options)))
-    if group.broadcast(is_restart() and folder.is_run()):
+    if group.broadcast(restarts and is_same_run(folder, options)):
         return resume_run(folder.path, callbacks, announce)
     if group.rank == 0:
         folder.check_free()

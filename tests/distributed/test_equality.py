@@ -1,0 +1,41 @@
+"""One, two and three processes train alike, whatever the number of rows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+from support.together import CASES, learnt, torchrun
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids=["two", "three"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """What the processes of one run have left: all cases in it, for starting processes takes longer than they do."""
+    folder = tmp_path_factory.mktemp("together")
+    run = torchrun(request.param, "support.together", str(folder), env={**os.environ, "PYTHONPATH": str(TESTS)})
+    assert run.returncode == 0, run.stderr[-3000:]
+    return request.param, folder
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, dict[str, Any]]:
+    """What one process learns."""
+    return {name: learnt(train()) for name, train in CASES.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_processes_train_as_one_does(case: str, folder: tuple[int, Path], alone: dict[str, dict[str, Any]]) -> None:
+    n_processes, path = folder
+    results = [dict(np.load(path / f"{case} {rank}.npz")) for rank in range(n_processes)]
+    for name, values in alone[case].items():
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0][name], other[name], err_msg=name)
+        scale = float(np.abs(np.asarray(values)).max(initial=1e-300))
+        np.testing.assert_allclose(results[0][name] / scale, np.asarray(values) / scale, atol=1e-6, err_msg=name)

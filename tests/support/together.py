@@ -1,0 +1,99 @@
+"""Networks that are trained in one process by a test, and by ``torchrun`` in several: ``python -m`` does the latter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
+from chainrule.callbacks import EarlyStopping
+from chainrule.data import Dataset
+from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
+from chainrule.neuralnet import NeuralNetwork
+from support.networks import class_rows, network_of, regression_rows
+
+__all__ = ["CASES", "learnt", "torchrun", "torchrun_command"]
+
+
+def _classes(*extra: Any, n_rows: int = 103, **settings: Any) -> NeuralNetwork:
+    """A network for three classes, fitted on a number of rows that no number of processes divides."""
+    network = network_of(
+        *extra, DenseLayer(12), TanhActivation(), DenseLayer(3), SoftmaxActivation(), engine="torch",
+        loss="categorical_cross_entropy", metric="accuracy", **{"epochs": 4, "batch_size": 17, **settings},
+    )  # fmt: skip
+    return network.fit(class_rows(n_rows), validation=0.2)
+
+
+def _weighted() -> NeuralNetwork:
+    weights = np.random.default_rng(0).uniform(0, 3, 80)
+    network = network_of(DenseLayer(8), ReLUActivation(), DenseLayer(1), engine="torch", batch_size=9, epochs=4, l2=0.1)
+    return network.fit(regression_rows(80, sample_weight=weights))
+
+
+def _sparse() -> NeuralNetwork:
+    rows = class_rows(70, n_classes=2)
+    data = Dataset(sparse.csr_matrix(rows.X * (rows.X > 0)), rows.y)
+    network = network_of(
+        DropoutLayer(0.3), DenseLayer(6), SigmoidActivation(), DenseLayer(1), SigmoidActivation(), engine="torch",
+        loss="binary_cross_entropy", optimizer="adam", epochs=4, batch_size=11,
+    )  # fmt: skip
+    return network.fit(data)
+
+
+def _stopped_early() -> NeuralNetwork:
+    network = network_of(DenseLayer(20), ReLUActivation(), DenseLayer(1), engine="torch", optimizer="adam", epochs=200)
+    return network.fit(regression_rows(60), validation=0.3, callbacks=[EarlyStopping(patience=3)])
+
+
+CASES: dict[str, Callable[[], NeuralNetwork]] = {
+    "sgd": _classes,
+    "float64": lambda: _classes(optimizer="adam", dtype="float64"),
+    "adam": lambda: _classes(optimizer="adam"),
+    "clipped": lambda: _classes(optimizer="adam", clip_norm=0.1, max_norm=1.0),
+    "batch normalisation": lambda: _classes(BatchNormalizationLayer(), optimizer="adam"),
+    "dropout": lambda: _classes(DropoutLayer(0.4), optimizer="adam"),
+    "noise": lambda: _classes(GaussianNoiseLayer(0.3), optimizer="adam"),
+    "fewer rows than processes": lambda: _classes(batch_size=2, n_rows=13),
+    "one row a batch": lambda: _classes(batch_size=1, n_rows=11),
+    "lbfgs": lambda: _classes(optimizer="lbfgs", dtype="float64", epochs=6),
+    "rprop": lambda: _classes(optimizer="rprop", dtype="float64", epochs=6),
+    "weights": _weighted,
+    "sparse": _sparse,
+    "stopped early": _stopped_early,
+}
+
+
+def learnt(network: NeuralNetwork) -> dict[str, Any]:
+    """All that a network has learnt and recorded, by name."""
+    history = {f"history {name}": values for name, values in network.history.to_dict().items() if name != "seconds"}
+    return {**network.stack.read_arrays(), **history}
+
+
+def torchrun_command(n_processes: int, *arguments: str, options: tuple[str, ...] = ("--standalone",)) -> list[str]:
+    """The command that starts a module in so many processes of this machine."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n_processes), *options]
+    return [*launch, "-m", *arguments]
+
+
+def torchrun(n_processes: int, *arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Run a module in so many processes, to the end."""
+    return subprocess.run(
+        torchrun_command(n_processes, *arguments), capture_output=True, text=True, check=False, timeout=240, **settings
+    )
+
+
+def _train_all(folder: Path) -> None:
+    """Train every case; each process writes what it has learnt."""
+    for name, train in CASES.items():
+        np.savez(folder / f"{name} {os.environ['RANK']}.npz", **learnt(train()))
+
+
+if __name__ == "__main__":
+    _train_all(Path(sys.argv[1]))

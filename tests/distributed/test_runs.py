@@ -15,7 +15,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.runs import TrainOptions, train_run
 
 pytest.importorskip("torch")
-from support.together import torchrun, torchrun_command
+from support.together import torchrun, torchrun_command, worker_of
 
 TRAIN = ("chainrule", "train", "digits", "--engine", "torch", "--hidden", "24", "--seed", "3")
 
@@ -50,20 +50,6 @@ def test_an_error_of_the_data_ends_all_processes(tmp_path: Path) -> None:
     assert run.returncode != 0
     assert "Error: There is no file nothing.csv." in run.stderr
     assert not (tmp_path / "run").exists()
-
-
-def worker_of(parent: int, rank: int) -> int | None:
-    """The process of this rank among the children of torchrun."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parent_id = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                environment = (entry / "environ").read_bytes().split(b"\0")
-            except (OSError, IndexError, ValueError):
-                continue  # it has ended meanwhile
-            if parent_id == parent and f"RANK={rank}".encode() in environment:
-                return int(entry.name)
-    return None
 
 
 def modified(path: Path) -> float:

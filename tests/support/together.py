@@ -19,7 +19,7 @@ from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, 
 from chainrule.neuralnet import NeuralNetwork
 from support.networks import class_rows, network_of, regression_rows
 
-__all__ = ["CASES", "learnt", "torchrun", "torchrun_command"]
+__all__ = ["CASES", "learnt", "torchrun", "torchrun_command", "worker_of"]
 
 
 def _classes(*extra: Any, n_rows: int = 103, **settings: Any) -> NeuralNetwork:
@@ -87,6 +87,20 @@ def torchrun(n_processes: int, *arguments: str, **settings: Any) -> subprocess.C
     return subprocess.run(
         torchrun_command(n_processes, *arguments), capture_output=True, text=True, check=False, timeout=240, **settings
     )
+
+
+def worker_of(parent: int, rank: int) -> int | None:
+    """The process of this rank among the children of torchrun."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent_id = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                environment = (entry / "environ").read_bytes().split(b"\0")
+            except (OSError, IndexError, ValueError):
+                continue  # it has ended meanwhile
+            if parent_id == parent and f"RANK={rank}".encode() in environment:
+                return int(entry.name)
+    return None
 
 
 def _train_all(folder: Path) -> None:

@@ -62,6 +62,17 @@ def test_a_stream_of_one_block_trains_as_the_rows_in_memory_do(folder: Path, set
     np.testing.assert_allclose(again.history["loss"], in_memory.history["loss"], rtol=1e-4)
 
 
+def test_both_engines_take_the_same_batches_of_a_stream(folder: Path) -> None:
+    pytest.importorskip("torch")
+    settings = {"dropout": 0.0, "class_weight": "balanced"}
+    numpy, torch = (
+        network_for(stream_of(folder), **settings, engine=engine).fit(stream_of(folder), validation=0.2)
+        for engine in ("numpy", "torch")
+    )
+    for name in ("loss", "accuracy", "validation_loss", "gradient_norm"):
+        np.testing.assert_allclose(torch.history[name], numpy.history[name], rtol=1e-4)
+
+
 def test_blocks_learn_as_well_as_memory(folder: Path) -> None:
     training, test = stream_of(folder, buffer_rows=64).split(0.2, seed=0)
     network = network_for(training, hidden=(16,), epochs=60, dropout=0.0).fit(training, validation=test)

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from chainrule.data import NpyStream, ParquetStream, TablePreprocessor, Target, parquet_files, stream_rows
@@ -152,6 +154,15 @@ def test_parts_in_memory_and_the_sample_are_bounded(folder: Path, monkeypatch: p
         training.split(31)
 
 
+@given(st.integers(1, 5000), st.integers(1, 300))
+def test_a_sample_is_spread_over_all_rows(n_rows: int, most: int) -> None:
+    rows = stream_rows.spread(n_rows, most)
+    assert len(rows) == len(set(rows.tolist())) == min(n_rows, most)
+    assert (np.diff(rows) > 0).all()
+    assert 0 <= rows[0] <= rows[-1] < n_rows
+    assert np.diff(rows, prepend=0, append=n_rows).max() <= 2 * n_rows / len(rows) + 2
+
+
 def test_scaled_targets_reach_batches_and_sample(folder: Path) -> None:
     stream = ParquetStream(folder, "spent")
     scaled = stream.with_targets(stream.target_center, stream.target_deviation)
@@ -163,10 +174,10 @@ def test_scaled_targets_reach_batches_and_sample(folder: Path) -> None:
 
 def test_what_the_path_means(folder: Path, tmp_path: Path) -> None:
     files = sorted(folder.glob("*.parquet"))
-    for given in (folder, str(folder / "*.parquet"), files, [files[0], f"{folder}/part[12].parquet"]):
-        assert ParquetStream(given, "bought").n_rows == N_ROWS
+    for paths in (folder, str(folder / "*.parquet"), files, [files[0], f"{folder}/part[12].parquet"]):
+        assert ParquetStream(paths, "bought").n_rows == N_ROWS
     assert ParquetStream(files[1], "bought").n_rows == 167
-    for given, message in {
+    for paths, message in {
         tmp_path / "none.parquet": "There is no file",
         str(tmp_path / "*.parquet"): "There is no file like",
         tmp_path: "holds no .parquet file",
@@ -174,7 +185,7 @@ def test_what_the_path_means(folder: Path, tmp_path: Path) -> None:
         (): "No Parquet file was given",
     }.items():
         with pytest.raises(InvalidInputError, match=message):
-            ParquetStream(given, "bought")
+            ParquetStream(paths, "bought")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,23 @@ def test_every_epoch_and_every_few(tmp_path: Path) -> None:
     assert places_of(tmp_path / "d", stopping, every=5) == [(2, 0)], "and where the run was stopped"
 
 
+def test_every_few_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    class Tick(Callback):
+        """A batch takes a second."""
+
+        def on_batch_end(self, run: TrainingRun) -> None:
+            clock[0] += 1
+
+    monkeypatch.setattr("chainrule.files.checkpoint.time.monotonic", lambda: clock[0])
+    places = places_of(tmp_path / "a", Tick(), every=5, every_seconds=2.5)
+    assert places == [(0, 3), (1, 2), (2, 1), (3, 1), (4, 1), (5, 0)], "not at the end of an epoch, of four batches"
+    assert places_of(tmp_path / "b", Tick(), every=1, every_seconds=3) == [
+        place for epoch in range(5) for place in ((epoch, 3), (epoch + 1, 0))
+    ]
+
+
 def test_the_best_epoch_has_its_own_file(tmp_path: Path) -> None:
     kept = {}
 
@@ -87,9 +104,9 @@ def test_losses_that_are_not_finite_are_no_best_and_can_be_kept(tmp_path: Path) 
     assert callbacks[0].best_epoch == 3  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("settings", [{"every": 0}, {"every_batches": 0}])
+@pytest.mark.parametrize("settings", [{"every": 0}, {"every_batches": 0}, {"every_seconds": 0}])
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError, match="at least 1"):
+    with pytest.raises(InvalidInputError, match=r"at least 1|above 0"):
         Checkpoint("x", **settings)
 
 

@@ -9,7 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,21 @@ def test_a_new_file_replaces_the_old_one_and_makes_its_folders(tmp_path: Path) -
     plain = tmp_path / "plain"
     plain.write_text("")
     assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_pieces_are_written_one_after_another_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, (f"line {number}\n" for number in range(3)))
+    assert path.read_text() == "line 0\nline 1\nline 2\n"
+
+    def broken() -> Iterator[str]:
+        yield "half"
+        raise KeyError("no more")
+
+    with pytest.raises(KeyError):
+        write_atomically(path, broken())
+    assert path.read_text() == "line 0\nline 1\nline 2\n"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def full(*_: Any) -> None:

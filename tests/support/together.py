@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from scipy import sparse
 
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
 from chainrule.callbacks import EarlyStopping
-from chainrule.data import Dataset
+from chainrule.data import Dataset, NpyStream
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
 from chainrule.neuralnet import NeuralNetwork
 from support.networks import class_rows, network_of, regression_rows
@@ -52,6 +53,19 @@ def _stopped_early() -> NeuralNetwork:
     return network.fit(regression_rows(60), validation=0.3, callbacks=[EarlyStopping(patience=3)])
 
 
+def _streamed() -> NeuralNetwork:
+    rows = class_rows(103)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder, "X.npy"), Path(folder, "y.npy")
+        for path, part in zip(paths, (rows.X, rows.y), strict=True):
+            np.save(path, part)
+        network = network_of(
+            DenseLayer(12), TanhActivation(), DenseLayer(3), SoftmaxActivation(), engine="torch", batch_size=17,
+            loss="categorical_cross_entropy", metric="accuracy", epochs=4, class_weight="balanced",
+        )  # fmt: skip
+        return network.fit(NpyStream(*paths, buffer_rows=40), validation=0.2)
+
+
 CASES: dict[str, Callable[[], NeuralNetwork]] = {
     "sgd": _classes,
     "float64": lambda: _classes(optimizer="adam", dtype="float64"),
@@ -67,6 +81,7 @@ CASES: dict[str, Callable[[], NeuralNetwork]] = {
     "weights": _weighted,
     "sparse": _sparse,
     "stopped early": _stopped_early,
+    "streamed": _streamed,
 }
 
 

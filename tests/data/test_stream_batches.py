@@ -108,6 +108,12 @@ def test_groups_come_in_a_new_order_and_blocks_are_shuffled(paths: tuple[Path, P
             assert sorted(rows) == sorted(wanted), "the rows of a few groups, one after another"
 
 
+def test_no_two_blocks_are_shuffled_alike(paths: tuple[Path, Path]) -> None:
+    batches = batches_of(paths)
+    numbers = [portion.epoch for number in range(3) for portion in batches.portions(number, 0, batches.n_batches)]
+    assert sorted(numbers) == list(range(3 * batches.n_blocks))
+
+
 def test_only_the_block_that_is_needed_is_read(paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     batches = batches_of(paths)
     read: list[int] = []

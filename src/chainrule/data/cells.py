@@ -150,9 +150,9 @@ def _naive(dates: pd.Series[Any]) -> pd.Series[Any]:
 
 def date_parts(dates: pd.Series[Any]) -> Array:
     """Return (rows, 4) float64: year, month, weekday (Monday is 0), and days since 1970 with the time as a fraction."""
-    import pandas as pd
-
-    days = (dates - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    moments = dates.to_numpy()
+    # NumPy's arithmetic in the column's own unit: pandas' would not go beyond the years that nanoseconds can count.
+    days = (moments - np.array(0, moments.dtype)) / np.timedelta64(1, "D")
     return np.column_stack(
         [np.asarray(part, dtype=np.float64) for part in (dates.dt.year, dates.dt.month, dates.dt.day_of_week, days)]
     )

@@ -151,6 +151,7 @@ class BatchNormalization(nn.BatchNorm1d):
             return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         if self.share.workers.size == 1:
             return super().forward(x)
+        x = x.to(self.weight.dtype)  # sums of 16 bits would not do
         mean = self.share.workers.sum(x.sum(0)) / n_rows
         centered = x - mean
         variance = self.share.workers.sum(centered.square().sum(0)) / n_rows

@@ -29,6 +29,14 @@ class TensorBatch(NamedTuple):
     row_weights: Tensor
 
 
+class _Resident(NamedTuple):
+    """All rows of the data, on the device."""
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor | None
+
+
 class DeviceRows:
     """Gives the batches of portions as tensors.
 
@@ -39,7 +47,7 @@ class DeviceRows:
     def __init__(self, device: torch.device, share: BatchShare) -> None:
         self.device, self.share = device, share
         self._resident_for: ArrayBatches | None = None
-        self._resident: tuple[Tensor, Tensor, Tensor | None] | None = None
+        self._resident: _Resident | None = None
 
     def batches(self, portion: Portion) -> Iterator[TensorBatch]:
         """Yield the batches of a portion; ``share`` says which rows of each they are."""
@@ -47,8 +55,7 @@ class DeviceRows:
         if self._resident_for is not source:
             self._resident_for, self._resident = source, self._move(source)
         if self._resident is not None:
-            for place in range(first, first + n_batches):
-                yield self._gather(self._resident, self._begin(source, epoch, place))
+            yield from self._gathered(self._resident, portion)
             return
         places: DataLoader[TensorBatch] = DataLoader(
             _HostBatches(source, epoch, self.share),
@@ -59,17 +66,28 @@ class DeviceRows:
         for batch in places:
             yield TensorBatch(*(part.to(self.device, non_blocking=True) for part in batch))
 
+    def _gathered(self, data: _Resident, portion: Portion) -> Iterator[TensorBatch]:
+        """Yield the batches of data that lie on the device."""
+        size, start = portion.batches.batch_size, portion.first * portion.batches.batch_size
+        order = portion.batches.order(portion.epoch)[start : start + portion.n_batches * size]
+        places = torch.from_numpy(order).to(self.device)
+        equal = torch.empty(0)
+        for batch_start in range(0, len(order), size):
+            rows = places[batch_start : batch_start + size]
+            if len(rows) != self.share.n_rows or not len(equal):  # the same for all batches, but for the last
+                self.share.begin(len(rows))
+                equal = torch.full((len(rows),), 1 / len(rows), dtype=data.targets.dtype, device=self.device)
+            own = rows[self.share.rows]
+            row_weights = equal[self.share.rows]
+            if data.weights is not None:
+                row_weights = data.weights.index_select(0, own) / len(rows)
+            yield TensorBatch(data.inputs.index_select(0, own), data.targets.index_select(0, own), row_weights)
+
     def batch(self, batch: Batch) -> TensorBatch:
         """Return this process's rows of one batch."""
         return TensorBatch(*(part.to(self.device) for part in _tensors(batch, self.share)))
 
-    def _begin(self, source: ArrayBatches, epoch: int, place: int) -> Array:
-        """Begin a batch; return the numbers of this process's rows."""
-        rows = source.order(epoch)[place * source.batch_size : (place + 1) * source.batch_size]
-        self.share.begin(len(rows))
-        return rows[self.share.rows]
-
-    def _move(self, source: ArrayBatches) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    def _move(self, source: ArrayBatches) -> _Resident | None:
         """Return the data on the device; None where they are to come batch by batch."""
         if is_sparse(source.inputs) or source.augmentation is not None:
             return None
@@ -78,17 +96,7 @@ class DeviceRows:
             if source.inputs.nbytes + source.targets.nbytes > SHARE_OF_MEMORY * free:
                 return None
         weights = None if source.weights is None else as_tensor(source.weights).to(self.device)
-        return as_tensor(source.inputs).to(self.device), as_tensor(source.targets).to(self.device), weights
-
-    def _gather(self, data: tuple[Tensor, Tensor, Tensor | None], rows: Array) -> TensorBatch:
-        inputs, targets, weights = data
-        places = torch.from_numpy(rows).to(self.device)
-        n_rows = self.share.n_rows
-        if weights is None:
-            row_weights = torch.full((len(rows),), 1 / n_rows, dtype=targets.dtype, device=self.device)
-        else:
-            row_weights = weights.index_select(0, places) / n_rows
-        return TensorBatch(inputs.index_select(0, places), targets.index_select(0, places), row_weights)
+        return _Resident(as_tensor(source.inputs).to(self.device), as_tensor(source.targets).to(self.device), weights)
 
 
 class _HostBatches(Dataset[TensorBatch]):
@@ -117,7 +125,10 @@ def _tensors(batch: Batch, share: BatchShare) -> TensorBatch:
 
 def as_tensor(array: Array) -> Tensor:
     """Return a tensor over the array's own memory, which nobody writes to."""
+    rows = np.ascontiguousarray(array)
+    if rows.flags.writeable:
+        return torch.from_numpy(rows)
     with warnings.catch_warnings():
         # Memory maps and what joblib hands out cannot be written to, and are not.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(array))
+        return torch.from_numpy(rows)

@@ -45,6 +45,8 @@ class TorchSession:
             raise InvalidInputError(
                 f"precision='{precision}' is for networks of float32, and this one is of {stack.dtype}."
             )
+        if workers.device.type == "mps" and stack.dtype == np.float64:
+            raise InvalidInputError("The device 'mps' computes in float32 only; make the network with dtype='float32'.")
         self.stack, self.plan, self.workers = stack, plan, workers
         plan.optimizer.set_layout(stack.vector.blocks)
         plan.optimizer.prepare(stack.vector.values)

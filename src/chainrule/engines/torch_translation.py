@@ -156,7 +156,7 @@ def _translation(layer: Layer) -> _Translation:
     translation = _TRANSLATIONS.get(type(layer))
     if translation is None:
         raise InvalidInputError(
-            f"PyTorch has no counterpart of the layer {layer.layer_name()}; use the network with engine='numpy'."
+            f"PyTorch has no counterpart of the layer {layer.layer_name()}; only engine='numpy' computes it."
         )
     return translation
 

@@ -1,0 +1,23 @@
+"""What a single cell says, whatever holds it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chainrule.data.cells import date_parts
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_dates_of_every_unit_have_the_same_parts(unit: str) -> None:
+    column = pd.Series(np.array(["1969-12-31T12:00", "2024-02-29T06:00", "NaT"], f"datetime64[{unit}]"))
+    expected = [[1969, 12, 2, -0.5], [2024, 2, 3, 19782.25], [np.nan] * 4]
+    np.testing.assert_array_equal(date_parts(column), expected)
+
+
+def test_years_that_nanoseconds_cannot_count() -> None:
+    column = pd.Series(np.array(["1066-10-14", "2500-01-01"], "datetime64[s]"))
+    parts = date_parts(column)
+    np.testing.assert_array_equal(parts[:, :2], [[1066, 10], [2500, 1]])
+    np.testing.assert_array_equal(parts[:, 3], [-329893, 193579])

@@ -8,6 +8,7 @@ sample variance".
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -41,6 +42,8 @@ ReadAs: TypeAlias = Literal["number", "date"]
 
 # From this share of numbers on, a word among them is more likely a mistake than a category.
 MOSTLY = 0.9
+# The unit of nothing but zeros, which gives way to that of any other numbers.
+SMALLEST_UNIT = sys.float_info.min
 
 
 class NumberSummary:
@@ -60,7 +63,7 @@ class NumberSummary:
             return
         piece = NumberSummary()
         piece.n, piece.low, piece.high = len(values), float(values.min()), float(values.max())
-        piece._unit = max(abs(piece.low), abs(piece.high)) or 1.0
+        piece._unit = max(abs(piece.low), abs(piece.high)) or SMALLEST_UNIT
         scaled = values / piece._unit
         piece._mean, piece._deviation = float(scaled.mean()), float(scaled.std())
         piece._sample = [values if sampled is None else values[sampled]]
@@ -68,9 +71,9 @@ class NumberSummary:
 
     def merge(self, other: NumberSummary) -> None:
         """Take in what another summary saw."""
-        n, unit = self.n + other.n, max(self._unit, other._unit) if self.n else other._unit
-        if n == 0:
+        if other.n == 0:
             return
+        n, unit = self.n + other.n, max(self._unit, other._unit) if self.n else other._unit
         mine, its = self._unit / unit, other._unit / unit
         share = other.n / n
         gap = other._mean * its - self._mean * mine

@@ -85,7 +85,7 @@ def _train(run: TrainingRun, batches: Batches, validation: Batch | None, record:
     callbacks = run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
     pace = _Pace(callbacks, batches.batch_size)
     started: list[Callback] = []
-    finite_weights = run.session.read_weights()
+    finite_weights = run.session.keep_weights()
     try:
         for callback in callbacks:
             callback.on_fit_start(run)
@@ -99,11 +99,13 @@ def _train(run: TrainingRun, batches: Batches, validation: Batch | None, record:
                 break
             _close_epoch(run, validation, record, time.perf_counter() - start)
             finite_weights = _copy_weights(run)
+            if any(callback.watches_network for callback in callbacks):
+                run.session.update_stack()
             for callback in callbacks:
                 callback.on_epoch_end(run)
     except DivergenceError as error:
         run.stop(str(error))
-        run.session.write_weights(finite_weights)  # those since then led to numbers that overflow
+        run.session.put_back(finite_weights)  # those since then led to numbers that overflow
         raise
     finally:
         with contextlib.ExitStack() as last_words:  # each has its say, whatever another raises
@@ -117,8 +119,9 @@ class _Pace:
 
     def __init__(self, callbacks: Sequence[Callback], batch_size: int) -> None:
         self.watchers = [c for c in callbacks if type(c).on_batch_end is not Callback.on_batch_end]
-        self.watches_all = any(callback.watches_every_batch for callback in self.watchers)
-        self.most = 1 if self.watches_all else max(1, ROWS_A_CALL // batch_size)
+        watches_all = any(callback.watches_every_batch for callback in self.watchers)
+        self.watches_network = any(c.watches_network and c.watches_every_batch for c in self.watchers)
+        self.most = 1 if watches_all else max(1, ROWS_A_CALL // batch_size)
         self.n_steps = min(self.most, 16)
 
     def note(self, seconds: float) -> None:
@@ -160,7 +163,7 @@ def _train_epoch(run: TrainingRun, batches: Batches, record: EpochRecord, pace: 
         run.session.train_batches(batches, run.epoch, run.batch, rates, note if run.metrics else None)
         run.batch += len(rates)
         pace.note(time.perf_counter() - start)
-        if pace.watches_all:
+        if pace.watches_network:
             run.session.update_stack()
         for callback in pace.watchers:
             callback.on_batch_end(run)
@@ -179,12 +182,11 @@ def _learning_rates(run: TrainingRun, n_steps: int) -> Array:
 @np.errstate(all="ignore")  # what is not finite is reported as such, not by warnings
 def _close_epoch(run: TrainingRun, validation: Batch | None, record: EpochRecord, seconds: float) -> None:
     """Write the epoch into the history."""
-    run.session.update_stack()
     run.epoch, run.batch = run.epoch + 1, 0
     run.seconds += seconds
     row: dict[str, float] = {"epoch": run.epoch, "loss": run.session.take_mean_loss()}
     if run.plan.penalty is not None:
-        row["penalty"] = run.plan.penalty.value(run.stack.vector.penalized_values)
+        row["penalty"] = run.session.penalty_value()
     if run.metrics:
         row |= record.measure(run.metrics)
     if validation is not None:
@@ -199,7 +201,8 @@ def _close_epoch(run: TrainingRun, validation: Batch | None, record: EpochRecord
         run.stop(f"{type(run.plan.optimizer).__name__} found no way further down")
 
 
-def _copy_weights(run: TrainingRun) -> dict[str, Array]:
+def _copy_weights(run: TrainingRun) -> Any:
+    """Return a copy of the weights that the epoch has left, which are finite."""
     place = run.session.find_not_finite()
     if place is not None:
         raise DivergenceError(
@@ -207,7 +210,7 @@ def _copy_weights(run: TrainingRun) -> dict[str, Array]:
             "a smaller learning rate, clip_norm=1, or standardised inputs; the network holds the weights of the last "
             "epoch before."
         )
-    return run.session.read_weights()
+    return run.session.keep_weights()
 
 
 def capture(run: TrainingRun, record: EpochRecord) -> tuple[dict[str, Any], dict[str, Array]]:

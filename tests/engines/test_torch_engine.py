@@ -19,7 +19,7 @@ from chainrule.activations import (
     SoftmaxActivation,
     TanhActivation,
 )
-from chainrule.callbacks import Callback, TrainingRun
+from chainrule.callbacks import Callback, EarlyStopping, TrainingRun
 from chainrule.data import Dataset
 from chainrule.data.augment import NoiseAugmentation
 from chainrule.engines import NumpyEngine
@@ -171,6 +171,18 @@ def test_callbacks_see_the_present_weights_after_every_batch() -> None:
     network.fit(regression_rows(60), callbacks=[watch])
     assert len(set(watch.seen)) == 6
     assert watch.seen[-1] == network.stack.vector.values.tobytes()
+
+
+def test_a_callback_may_ask_the_network_itself_after_an_epoch() -> None:
+    data, seen = regression_rows(60), []
+
+    class Probe(Callback):
+        def on_epoch_end(self, run: TrainingRun) -> None:
+            seen.append(network.evaluate(data)["loss"])
+
+    network = network_of(DenseLayer(1), engine="torch", epochs=4, learning_rate=0.05)
+    network.fit(data, validation=data, callbacks=[Probe(), EarlyStopping()])
+    assert seen == pytest.approx(network.history["validation_loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize("rate", [1e4, 1e30])

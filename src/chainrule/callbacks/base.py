@@ -108,12 +108,14 @@ class Callback:
     Networks are trained many batches at a time. A callback with :meth:`on_batch_end` gets a call for each of them
     unless it sets ``watches_every_batch`` to False: then it is called some ten to eighty times a second and at the end
     of every epoch, as is enough for a progress bar, and small networks train several times as fast. If it only watches,
-    the results are the same bits either way.
+    the results are the same bits either way. One that does not look at the network itself, but at the history and the
+    run, sets ``watches_network`` to False: an engine on a GPU then need not bring the weights back for it.
     """
 
     order: ClassVar[int] = 0
     steers: ClassVar[bool] = False
     watches_every_batch: bool = True
+    watches_network: ClassVar[bool] = True
 
     def on_fit_start(self, run: TrainingRun) -> None:
         """Called once, before the first batch, also when a run is resumed."""

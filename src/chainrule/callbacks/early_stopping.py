@@ -49,6 +49,7 @@ class EarlyStopping(Callback):
     """
 
     steers: ClassVar[bool] = True
+    watches_network: ClassVar[bool] = False
 
     monitor: str | None = None
     patience: int | None = 10

@@ -25,6 +25,7 @@ class StopOnInterrupt(Callback):
 
     order: ClassVar[int] = 50  # after those that may end the run for good, before the checkpoint
     watches_every_batch = False
+    watches_network = False
 
     def __init__(self) -> None:
         self._pressed = False

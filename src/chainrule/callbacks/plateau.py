@@ -23,6 +23,7 @@ class ReduceOnPlateau(Callback):
     """
 
     steers: ClassVar[bool] = True
+    watches_network: ClassVar[bool] = False
 
     monitor: str | None = None
     factor: float = 0.1

@@ -45,6 +45,8 @@ def _batches_done(run: TrainingRun) -> int:
 class EpochPrinter(Callback):
     """Print one line an epoch, as the course's ``verbose`` does."""
 
+    watches_network = False
+
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
 
@@ -66,6 +68,7 @@ class ProgressBar(Callback):
     """
 
     watches_every_batch = False
+    watches_network = False
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream

@@ -100,6 +100,15 @@ class Session(Protocol):
     def find_not_finite(self) -> str | None:
         """Name something in the network or the optimizer that is not finite; None if all is."""
 
+    def penalty_value(self) -> float:
+        """Return the penalty on the present weights; 0 where there is none."""
+
+    def keep_weights(self) -> Any:
+        """Return a copy of everything the network has learnt, where it lies, for :meth:`put_back`."""
+
+    def put_back(self, kept: Any) -> None:
+        """Set the network to what :meth:`keep_weights` returned."""
+
     def read_weights(self) -> dict[str, Array]:
         """Return copies of everything the network has learnt (parameters and layer state)."""
 

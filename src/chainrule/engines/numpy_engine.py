@@ -205,6 +205,19 @@ class NumpySession:
         """Return the number: this process trains alone."""
         return number
 
+    def penalty_value(self) -> float:
+        """Return the penalty on the present weights; 0 where there is none."""
+        penalty = self.plan.penalty
+        return 0.0 if penalty is None else penalty.value(self.stack.vector.penalized_values)
+
+    def keep_weights(self) -> dict[str, Array]:
+        """Return copies of all parameters and layer states."""
+        return self.stack.read_arrays()
+
+    def put_back(self, kept: dict[str, Array]) -> None:
+        """Set the network to what :meth:`keep_weights` returned."""
+        self.stack.write_arrays(kept)
+
     def read_weights(self) -> dict[str, Array]:
         """Return copies of all parameters and layer states."""
         return self.stack.read_arrays()

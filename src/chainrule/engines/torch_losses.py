@@ -1,8 +1,8 @@
 """The losses as functions of tensors; PyTorch differentiates them.
 
-Each gives ``l`` for every element (or every row), from the targets ``y`` and the network's outputs; the loss of a batch
-is ``sum of w_i times the mean over the elements of row i``, with weights that sum to 1. The equations stand with the
-loss classes. Heads that are one function of the logits z are so here, too.
+Each gives ``l`` for every element, or one for every row, from the targets ``y`` and the network's outputs; the loss of
+a batch is ``sum of w_i times the mean over the elements of row i``, with weights that sum to 1. The equations stand
+with the loss classes. Heads that are one function of the logits z are so here, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.losses import LossFunction
 from chainrule.stack import Head
 
-__all__ = ["BatchLoss", "batch_loss"]
+__all__ = ["BatchLoss", "batch_loss", "compact_targets"]
 
 Elements = Callable[[Any, Tensor, Tensor], Tensor]
 BatchLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -57,7 +57,7 @@ def _binary_cross_entropy(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
 
 
 def _categorical_cross_entropy(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
-    return -torch.xlogy(y, p).sum(1, keepdim=True)
+    return -torch.xlogy(y, p).sum(1)
 
 
 def _focal_weights(loss: losses.BinaryFocal) -> tuple[float, float]:
@@ -71,7 +71,7 @@ def _binary_focal(loss: losses.BinaryFocal, y: Tensor, p: Tensor) -> Tensor:
 
 
 def _categorical_focal(loss: losses.CategoricalFocal, y: Tensor, p: Tensor) -> Tensor:
-    return -((1 - p).pow(loss.gamma) * torch.xlogy(y, p)).sum(1, keepdim=True)
+    return -((1 - p).pow(loss.gamma) * torch.xlogy(y, p)).sum(1)
 
 
 _OF_PREDICTIONS: dict[type[LossFunction], Elements] = {
@@ -96,7 +96,7 @@ def _sigmoid_cross_entropy(_: LossFunction, y: Tensor, z: Tensor) -> Tensor:
 
 
 def _softmax_cross_entropy(_: LossFunction, y: Tensor, z: Tensor) -> Tensor:
-    return -(y * functional.log_softmax(z, dim=1)).sum(1, keepdim=True)
+    return functional.cross_entropy(z, y, reduction="none")
 
 
 def _sigmoid_focal(loss: losses.BinaryFocal, y: Tensor, z: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def _softmax_focal(loss: losses.CategoricalFocal, y: Tensor, z: Tensor) -> Tenso
     q = -torch.expm1(log_p)
     if loss.gamma < 1:  # the slope of q^gamma at 0 is infinite, and is multiplied by log p = 0
         q = q.clamp_min(torch.finfo(q.dtype).tiny)
-    return -(y * q.pow(loss.gamma) * log_p).sum(1, keepdim=True)
+    return -(y * q.pow(loss.gamma) * log_p).sum(1)
 
 
 _OF_LOGITS: dict[type[LossFunction], Elements] = {
@@ -135,6 +135,22 @@ def batch_loss(head: Head) -> BatchLoss:
         )
 
     def evaluate(targets: Tensor, outputs: Tensor, row_weights: Tensor) -> Tensor:
-        return torch.dot(elements(loss, targets, outputs).mean(1), row_weights)
+        values = elements(loss, targets, outputs)
+        if values.ndim > 1:
+            values = values.mean(1) if values.shape[1] > 1 else values[:, 0]
+        return torch.dot(values, row_weights)
 
     return evaluate
+
+
+def compact_targets(head: Head, targets: Tensor) -> Tensor:
+    """Return the targets in the form that costs least at every step.
+
+    Where the loss is softmax with cross-entropy and every row belongs to one class, as it does unless labels are
+    smoothed, they are the numbers of the classes.
+    """
+    if _OF_LOGITS.get(type(head.loss)) is not _softmax_cross_entropy or head.activation is None:
+        return targets
+    if not bool(((targets == 0) | (targets == 1)).all() and (targets.sum(1) == 1).all()):
+        return targets
+    return targets.argmax(1)

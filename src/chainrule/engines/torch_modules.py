@@ -102,8 +102,9 @@ class Noise:
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def kept(self, x: Tensor, rate: float) -> Tensor:
-        """Return 1 for what is kept and 0 for what is dropped, for this process's rows."""
-        return self._all_rows(x).bernoulli_(1 - rate, generator=self.generator)[self.share.rows]
+        """Return 1 / (1 - rate) for what is kept and 0 for what is dropped, for this process's rows."""
+        kept = self._all_rows(x).bernoulli_(1 - rate, generator=self.generator)[self.share.rows]
+        return kept.div_(1 - rate)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def normal(self, x: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class SharedDropout(nn.Module):
         self.rate, self.noise = rate, noise
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.noise.kept(x, self.rate) / (1 - self.rate) if self.training else x
+        return x * self.noise.kept(x, self.rate) if self.training else x
 
 
 class SharedGaussianNoise(nn.Module):

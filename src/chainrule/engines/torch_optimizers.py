@@ -68,6 +68,10 @@ class Steps(ABC):
     def step(self, learning_rate: float) -> None:
         """Take a step along the gradients that the parameters have."""
 
+    def tensors(self) -> list[Tensor]:
+        """Return the parts of the state that lie beside the parameters."""
+        return []
+
     @abstractmethod
     def read_state(self) -> None:
         """Bring ``optimizer.state`` up to date."""
@@ -121,11 +125,12 @@ class TorchSteps(Steps):
         super().__init__(optimizer, slots, vector)
         self.vectors = {name: theirs for name, theirs in translation.vectors.items() if name in optimizer.state}
         groups: dict[tuple[bool, bool], dict[str, Any]] = {}
-        for slot in slots:
-            key = (slot.block.penalized, slot.name.transposed)
-            group = groups.setdefault(key, {"params": [], "transposed": slot.name.transposed})
+        decays, asks_shape = getattr(optimizer, "weight_decay", 0.0) != 0, isinstance(optimizer, ours.Muon)
+        for slot in slots:  # in as few groups as can be, for each is a call
+            key = (slot.block.penalized or not decays, slot.name.transposed and asks_shape)
+            group = groups.setdefault(key, {"params": [], "transposed": key[1]})
             group["params"].append(slot.parameter)
-            if not slot.block.penalized:
+            if not key[0]:
                 group["weight_decay"] = 0.0
         self.torch_optimizer = translation.build(optimizer, list(groups.values()))
         self.write_state()
@@ -135,6 +140,11 @@ class TorchSteps(Steps):
         for group in self.torch_optimizer.param_groups:
             group["lr"] = learning_rate
         self.torch_optimizer.step()
+
+    def tensors(self) -> list[Tensor]:
+        """Return the parts of the state that lie beside the parameters."""
+        states = [self.torch_optimizer.state[slot.parameter] for slot in self.slots]
+        return [state[name] for state in states for name in self.vectors.values()]
 
     def read_state(self) -> None:
         """Copy PyTorch's state into our arrays."""

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from chainrule.data.batches import ArrayBatches, Batch, Portion
+from chainrule.engines.torch_losses import compact_targets
 from chainrule.engines.torch_workers import BatchShare
+from chainrule.stack import Head
 from chainrule.types import Array, is_sparse
 
 __all__ = ["DeviceRows", "TensorBatch", "as_tensor"]
@@ -44,8 +46,8 @@ class DeviceRows:
     the host and come through a ``DataLoader``: CSR rows, made dense a batch at a time, and augmented ones, too.
     """
 
-    def __init__(self, device: torch.device, share: BatchShare) -> None:
-        self.device, self.share = device, share
+    def __init__(self, device: torch.device, share: BatchShare, head: Head) -> None:
+        self.device, self.share, self.head = device, share, head
         self._resident_for: ArrayBatches | None = None
         self._resident: _Resident | None = None
 
@@ -76,7 +78,7 @@ class DeviceRows:
             rows = places[batch_start : batch_start + size]
             if len(rows) != self.share.n_rows or not len(equal):  # the same for all batches, but for the last
                 self.share.begin(len(rows))
-                equal = torch.full((len(rows),), 1 / len(rows), dtype=data.targets.dtype, device=self.device)
+                equal = torch.full((len(rows),), 1 / len(rows), dtype=data.inputs.dtype, device=self.device)
             own = rows[self.share.rows]
             row_weights = equal[self.share.rows]
             if data.weights is not None:
@@ -96,7 +98,8 @@ class DeviceRows:
             if source.inputs.nbytes + source.targets.nbytes > SHARE_OF_MEMORY * free:
                 return None
         weights = None if source.weights is None else as_tensor(source.weights).to(self.device)
-        return _Resident(as_tensor(source.inputs).to(self.device), as_tensor(source.targets).to(self.device), weights)
+        targets = compact_targets(self.head, as_tensor(source.targets).to(self.device))
+        return _Resident(as_tensor(source.inputs).to(self.device), targets, weights)
 
 
 class _HostBatches(Dataset[TensorBatch]):

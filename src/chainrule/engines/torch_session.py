@@ -21,6 +21,7 @@ from chainrule.engines.findings import (
     saved_optimizer_state,
 )
 from chainrule.engines.torch_objective import TorchObjective
+from chainrule.engines.torch_optimizers import TorchSteps
 from chainrule.engines.torch_rows import DeviceRows, TensorBatch, as_tensor
 from chainrule.engines.torch_step import TrainingStep
 from chainrule.engines.torch_translation import build_module, export_arrays, import_arrays
@@ -51,12 +52,13 @@ class TorchSession:
         plan.optimizer.set_layout(stack.vector.blocks)
         plan.optimizer.prepare(stack.vector.values)
         self.step = TrainingStep(stack, plan, workers, precision, compiled)
-        self.rows = DeviceRows(workers.device, self.step.share)
+        self.rows = DeviceRows(workers.device, self.step.share, self.step.head)
         self._loss_sum, self._n_rows = 0.0, 0
         self._gradient_norm: float | None = None  # of the last step before this session
         self._stack_is_behind = False
         self._known: Batches | None = None
         self._n_single_steps = 0
+        self._first_noise = int(random_stream(stack.seed, Stream.DEVICE_NOISE).integers(2**62))
 
     # Training ----------------------------------------------------------------------------------------------------
 
@@ -87,8 +89,10 @@ class TorchSession:
         losses: list[Tensor] = []
         outputs: list[Tensor] = []
         sizes: list[int] = []
-        for place, batch in enumerate(self._batches(portion)):
-            losses.append(self._take_step(batch, rates[place], number + place))
+        batches = iter(self._batches(portion))
+        for place, rate in enumerate(rates):
+            # No name holds the batch while the next is gathered, so that the same memory, still in the cache, takes it.
+            losses.append(self._take_step(next(batches), rate, number + place))
             sizes.append(self.step.share.n_rows)
             if record is not None:
                 outputs.append(self.step.outputs)
@@ -116,8 +120,7 @@ class TorchSession:
         """Take a step, the given number of the run; return this process's part of the loss before it."""
         self._stack_is_behind, self._gradient_norm = True, None
         if self.step.has_noise:
-            rng = random_stream(self.stack.seed, Stream.DEVICE_NOISE, number)
-            self.step.noise.begin(int(rng.integers(2**63)))
+            self.step.noise.begin(self._first_noise + number)
         if isinstance(batch, TensorBatch):
             return self.step.take(batch, learning_rate)
         optimizer, vector = self.plan.optimizer, self.stack.vector
@@ -229,8 +232,28 @@ class TorchSession:
 
     def find_not_finite(self) -> str | None:
         """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
+        if isinstance(self.step.steps, TorchSteps) and _all_finite(self._learnt(), self.step.steps.tensors()):
+            return None
         self.update_stack()
         return find_not_finite(self.stack, self.plan.optimizer)
+
+    def penalty_value(self) -> float:
+        """Return the penalty on the present weights; 0 where there is none."""
+        return self.step.penalty_value()
+
+    def keep_weights(self) -> list[Tensor]:
+        """Return copies of the parameters and running statistics, on the device."""
+        return [tensor.clone() for tensor in self._learnt()]
+
+    def put_back(self, kept: list[Tensor]) -> None:
+        """Set the network to what :meth:`keep_weights` returned."""
+        for tensor, copy in zip(self._learnt(), kept, strict=True):
+            tensor.copy_(copy)
+        self._stack_is_behind = True
+        self.update_stack()
+
+    def _learnt(self) -> list[Tensor]:
+        return [tensor.detach() for tensor in self.step.module.state_dict().values()]
 
     def read_weights(self) -> dict[str, Array]:
         """Return copies of all parameters and layer states."""
@@ -289,6 +312,12 @@ def _infer(module: torch.nn.Module, rows: Inputs, device: torch.device) -> Tenso
         chunk = rows[start : start + ROWS_A_CHUNK]
         chunks.append(module(as_tensor(chunk.toarray() if is_sparse(chunk) else chunk).to(device)))
     return torch.cat(chunks)
+
+
+def _all_finite(*groups: list[Tensor]) -> bool:
+    """Whether the sums of all of these are finite, in one question to the device."""
+    sums = [tensor.sum() for tensors in groups for tensor in tensors if tensor.is_floating_point()]
+    return bool(torch.stack(sums).isfinite().all())
 
 
 def _as_array(tensor: Tensor) -> Array:

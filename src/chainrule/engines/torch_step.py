@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -117,13 +118,14 @@ class TrainingStep:
         """Give every parameter the gradient of the batch's loss; return this process's part of the loss."""
         for parameter in self.parameters:
             parameter.grad = None
-        with torch.autocast(self.workers.device.type, self._narrow, enabled=self._narrow is not None):
+        with nullcontext() if self._narrow is None else torch.autocast(self.workers.device.type, self._narrow):
             outputs = self._trained(batch.inputs)
-        outputs = outputs.to(batch.targets.dtype)
+        outputs = outputs.to(batch.row_weights.dtype)
         loss = self._loss(batch.targets, outputs, batch.row_weights)
         # Gradients are averaged over the processes, and the parts of the loss add up.
         factor = self.workers.size * (1.0 if self.scale is None else self.scale.factor)
-        (loss * factor).backward()  # type: ignore[no-untyped-call]
+        whole = loss if factor == 1 else loss * factor
+        whole.backward()  # type: ignore[no-untyped-call]
         self.outputs = outputs.detach()
         return loss.detach()
 

@@ -41,6 +41,7 @@ class Checkpoint(Callback):
         What is watched for ``best_path``; the validation loss by default, or the loss where there is no validation.
     """
 
+    watches_network: ClassVar[bool] = False  # it asks for copies
     order: ClassVar[int] = 100  # after the callbacks whose state it saves
 
     path: str | Path

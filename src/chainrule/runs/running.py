@@ -280,6 +280,7 @@ class _End(Callback):
     """Remembers how the training ended."""
 
     order: ClassVar[int] = 1000
+    watches_network: ClassVar[bool] = False
 
     is_interrupted = False
     epochs = 0

@@ -1,4 +1,4 @@
-"""Networks that are trained in one process by a test, and by ``torchrun`` in several: ``python -m`` does the latter."""
+"""Networks trained in one process and, by ``torchrun``, in several; ``python -m`` prints how far apart they end."""
 
 from __future__ import annotations
 
@@ -124,5 +124,34 @@ def _train_all(folder: Path) -> None:
         np.savez(folder / f"{name} {os.environ['RANK']}.npz", **learnt(train()))
 
 
+def _print_table() -> None:
+    """Print how far two and three processes end from one: the worst number of each case, relative to its array."""
+    alone = {name: learnt(train()) for name, train in CASES.items()}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    columns = []
+    for n_processes in (2, 3):
+        with tempfile.TemporaryDirectory() as folder:
+            torchrun(n_processes, "support.together", folder, env=environment).check_returncode()
+            saved = {name: dict(np.load(Path(folder, f"{name} 0.npz"))) for name in CASES}
+        columns.append(
+            {name: max(_distance(saved[name][key], alone[name][key]) for key in saved[name]) for name in CASES}
+        )
+    print(f"{'trained':28}  2 processes  3 processes")
+    for name in CASES:
+        print(f"{name:28}  {columns[0][name]:.1e}      {columns[1][name]:.1e}")
+
+
+def _distance(theirs: dict[str, Any], ours: dict[str, Any]) -> float:
+    """The largest distance of any number, relative to the largest number of its array."""
+    distances = []
+    for name, values in ours.items():
+        a, b = np.asarray(values, np.float64), np.asarray(theirs[name], np.float64)
+        distances.append(float(np.abs(a - b).max(initial=0) / np.abs(a).max(initial=1e-300)))
+    return max(distances)
+
+
 if __name__ == "__main__":
-    _train_all(Path(sys.argv[1]))
+    if len(sys.argv) > 1:
+        _train_all(Path(sys.argv[1]))
+    else:
+        _print_table()

@@ -44,6 +44,8 @@ bench: $(BENCH_VENV)/.installed  ## measure speed against other programs, and th
 	@for threads in 1 default; do for work in $(BENCH_WORK); do \
 		$(BENCH_VENV)/bin/python benchmarks/$$work.py --threads $$threads || exit 1; done; done
 	@$(BENCH_VENV)/bin/python benchmarks/busy_machine.py
+	@$(BENCH_VENV)/bin/python benchmarks/two_processes.py
+	@$(BENCH_VENV)/bin/python benchmarks/gpu.py
 	@$(BENCH_VENV)/bin/python benchmarks/scale.py
 	@$(BENCH_VENV)/bin/python benchmarks/stream.py
 	@$(BENCH_VENV)/bin/python benchmarks/serve.py

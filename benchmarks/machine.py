@@ -28,13 +28,14 @@ def environment(threads: str) -> dict[str, str]:
 
 
 def hold_to_one_core() -> None:
-    """Run this process on one core alone, where the system can.
+    """Run this process on one core alone, where the system can; of processes that compute together, each on its own.
 
     XLA has no switch that keeps it to one thread: with multi_thread_eigen off it still used 1.6 to 1.9 cores here.
     On one core no program can, so "one thread" means the same for all.
     """
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        cores = sorted(os.sched_getaffinity(0), reverse=True)
+        os.sched_setaffinity(0, {cores[int(os.environ.get("LOCAL_RANK", "0")) % len(cores)]})
 
 
 def peak_memory() -> int:

@@ -33,9 +33,9 @@ class PeerError(Exception):
 
 
 class PeerProcess:
-    """A program in its own process."""
+    """A program in its own process; ``variables`` are added to its environment."""
 
-    def __init__(self, name: str, folder: Path, threads: str, one_core: bool) -> None:
+    def __init__(self, name: str, folder: Path, threads: str, one_core: bool, **variables: str) -> None:
         self.name = name
         command = [sys.executable, str(HERE / "worker.py"), name, str(folder)]
         self.process = subprocess.Popen(
@@ -44,21 +44,28 @@ class PeerProcess:
             stdout=subprocess.PIPE,
             stderr=None if VERBOSE else subprocess.DEVNULL,
             text=True,
-            env=machine.environment(threads),
+            env=machine.environment(threads) | variables,
         )
 
     def ask(self, do: str, **details: Any) -> Result:
         """Send a command and wait for the answer."""
+        self.send(do, **details)
+        return self.receive()
+
+    def send(self, do: str, **details: Any) -> None:
+        """Send a command."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
+        self.asked = do
+        with contextlib.suppress(BrokenPipeError):  # the answer will be missing, too
             self.process.stdin.write(json.dumps({"do": do, **details}) + "\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+
+    def receive(self) -> Result:
+        """Wait for the answer to the last command."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line:
-            raise PeerError(f"its process ended at '{do}'")
+            raise PeerError(f"its process ended at '{self.asked}'")
         answer: Result = json.loads(line)
         if "error" in answer:
             raise PeerError(answer["error"])

@@ -61,7 +61,8 @@ class Worker:
         start = time.perf_counter()
         cpu = time.process_time()
         self.peer.epoch(order)
-        return {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
+        return {"seconds": seconds, "cpu_seconds": cpu_seconds, "step_seconds": self.peer.step_seconds or seconds}
 
     def loss(self) -> dict[str, Any]:
         from workload import CHECK_ROWS
@@ -105,6 +106,8 @@ def main() -> None:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
         print(json.dumps(answer), file=answers, flush=True)
+        if "error" in answer and "RANK" in os.environ:
+            break  # so that the processes that compute with this one do not wait for it
 
 
 if __name__ == "__main__":

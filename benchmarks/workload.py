@@ -43,6 +43,9 @@ class Workload:
     dropout: float = 0.0
     batch_norm: bool = False
     sparse: bool = False  # the inputs are CSR rows
+    engine: str = "numpy"  # what chainrule computes with, or "torch"; then on this device and in this precision:
+    device: str = "cpu"
+    precision: str = "float32"
     n_rows: int = 0
     epochs_a_round: int = 1
     check_steps: int = 50

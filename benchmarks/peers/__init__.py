@@ -15,6 +15,8 @@ PEERS = {
     "torch-dense": "torch_sparse:TorchDense",
     "torch-dense-batches": "torch_sparse:TorchDenseBatches",
     "torch-embedding-bag": "torch_sparse:TorchEmbeddingBag",
+    "torch-ddp": "torch_ddp:TorchDDP",
+    "torch-on-device": "torch_on_device:TorchOnDevice",
     "jax-step": "jax_step:JaxStep",
     "jax-scan": "jax_scan:JaxScan",
     "sklearn": "sklearn_mlp:SklearnMLP",

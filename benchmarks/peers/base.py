@@ -14,12 +14,14 @@ class Peer(ABC):
 
     ``library`` is the distribution whose version is reported. ``tolerance`` widens the workload's where the program
     cannot compute quite the same thing; ``difference`` then says why. ``note`` is what it found out in ``prepare``.
+    ``step_seconds`` is how long the steps of the last call of ``epoch`` took, where the program tells.
     """
 
     library: ClassVar[str]
     tolerance: float | None = None
     difference: str = ""
     note: str = ""
+    step_seconds: float | None = None
 
     @abstractmethod
     def prepare(self, workload: Workload) -> None:

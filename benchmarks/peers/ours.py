@@ -5,7 +5,7 @@ from __future__ import annotations
 from datasets import Array
 from workload import Workload
 
-from chainrule import Dataset, NeuralNetwork
+from chainrule import Dataset, NeuralNetwork, TorchEngine
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer
 from peers.base import Peer
@@ -22,6 +22,7 @@ def build(workload: Workload, **settings: object) -> NeuralNetwork:
         learning_rate=workload.learning_rate,
         loss=workload.loss,
         seed=workload.seed,
+        engine=TorchEngine(workload.device, workload.precision) if workload.engine == "torch" else workload.engine,
         **settings,  # type: ignore[arg-type]
     )
     for number, (W, b) in enumerate(workload.weights(), start=1):
@@ -60,6 +61,7 @@ class Ours(Peer):
 
     def epoch(self, order: Array) -> None:
         self.network.fit(self.dataset)
+        self.step_seconds = sum(self.network.history["seconds"][-self.workload.epochs_a_round :])
 
     def outputs(self, X: Array) -> Array:
         return self.network.predict(X)

@@ -8,7 +8,7 @@ another program has its turn. The first weights are the same, and so are the bat
 
     python benchmarks/two_processes.py [--rounds 7] [--networks small,large]
 
-It takes some eight minutes on two cores, and writes two_processes.json and two_processes.md into results/. A round of
+It takes some six minutes on two cores, and writes two_processes.json and two_processes.md into results/. A round of
 ours is a call of ``fit``, with all that is done around its steps; starting the processes is not part of it.
 """
 
@@ -81,9 +81,8 @@ class Together:
 
 def free_port() -> int:
     """Return a port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
         return port
 
 

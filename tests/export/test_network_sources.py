@@ -109,6 +109,14 @@ def test_every_layer(name: str, to: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("to", SOURCES)
+def test_columns_far_from_zero_keep_their_variance(to: str, tmp_path: Path) -> None:
+    network = network_of(BatchNormalizationLayer(), DenseLayer(2))
+    network.stack.build((5,))
+    fill(network).layers[0].running_mean = np.full(5, 1e4)
+    check_numbers(to, network, 1e4 + rows_of((5,)), tmp_path)
+
+
+@pytest.mark.parametrize("to", SOURCES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_layers_in_front_and_behind_that_take_rows_of_any_shape(dtype: Any, to: str, tmp_path: Path) -> None:
     layers = (StandardizationLayer(), InputScalingLayer(), LayerNormalizationLayer(), SoftmaxActivation())

@@ -77,6 +77,15 @@ def test_rows_far_from_zero_keep_their_variance() -> None:
     assert_predicts_alike(network, rows)
 
 
+@pytest.mark.parametrize("offset", [100, 1e4, 1e5])
+def test_columns_far_from_zero_keep_their_variance(offset: float) -> None:
+    rows = offset + np.random.default_rng(0).normal(size=(50, 3))
+    network = network_of(BatchNormalizationLayer(), DenseLayer(8), ACTIVATIONS.create("relu"), DenseLayer(1))
+    network.stack.build((3,))
+    with_drawn_numbers(network).layers[0].set_state("running_mean", np.full(3, offset))
+    assert_predicts_alike(network, rows)
+
+
 def test_standardised_inputs_of_large_numbers() -> None:
     rows = np.random.default_rng(0).normal(size=(30, 3)) * [1, 1e3, 1e-3] + [0, 1e5, 1]
     network = network_of(StandardizationLayer().adapt(rows), DenseLayer(2))

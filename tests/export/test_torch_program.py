@@ -137,6 +137,18 @@ def test_every_layer_and_activation(tmp_path: Path) -> None:
     assert list(said) == ["chainrule_version"]
 
 
+@pytest.mark.parametrize("layer", [BatchNormalizationLayer, LayerNormalizationLayer])
+def test_numbers_far_from_zero_keep_their_variance(layer: Any) -> None:
+    rows = (1e4 + np.random.default_rng(0).normal(size=(50, 6))).astype(np.float32)
+    network = network_of(DropoutLayer(), layer(), DenseLayer(2))
+    network.stack.build((6,))
+    if layer is BatchNormalizationLayer:
+        network.layers[1].running_mean = rows.mean(axis=0)
+        network.layers[1].scale, network.layers[1].shift = np.linspace(0.5, 2, 6), np.linspace(-1, 1, 6)
+    outputs = build_torch_program(network).module()(torch_inputs(network, rows))
+    np.testing.assert_allclose(outputs, network.predict(rows), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(("loss", "task"), [("hinge", "multiclass"), ("hinge", "binary"), ("poisson", "regression")])
 def test_losses_mean_their_predictions(loss: str, task: Any) -> None:
     target = Target(task, {"multiclass": ("a", "b", "c"), "binary": (0, 1), "regression": ()}[task])

@@ -52,9 +52,11 @@ def _dense(graph: GraphBuilder, layer: layers.DenseLayer, a: str, name: str) -> 
 
 
 def _batch_normalization(graph: GraphBuilder, layer: layers.BatchNormalizationLayer, x: str, name: str) -> str:
-    arrays = ("scale", "shift", "running_mean", "running_variance")
-    constants = [graph.constant(f"{name}.{array}", getattr(layer, array)) for array in arrays]
-    return graph.call("BatchNormalization", x, *constants, name=name, epsilon=layer.epsilon)
+    """(x - mean) * factor + shift: runtimes fold the operator to x * a + b, and float32 loses far from zero."""
+    factor = layer.scale / np.sqrt(layer.running_variance + layer.epsilon)
+    centered = graph.call("Sub", x, graph.constant(f"{name}.running_mean", layer.running_mean))
+    scaled = graph.call("Mul", centered, graph.constant(f"{name}.factor", factor))
+    return graph.call("Add", scaled, graph.constant(f"{name}.shift", layer.shift), name=name)
 
 
 def _layer_normalization(graph: GraphBuilder, layer: layers.LayerNormalizationLayer, x: str, name: str) -> str:

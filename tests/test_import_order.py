@@ -46,6 +46,7 @@ THIRD_PARTIES = {
     "onnxruntime": "export",
     "starlette": "serving",
     "uvicorn": "serving",
+    "httptools": "serving",
     "narwhals": "data",
     "pyarrow": "data",
     "safetensors": "files",

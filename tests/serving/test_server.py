@@ -217,6 +217,63 @@ def test_pipelined_requests_are_answered_in_order(impatient: Server) -> None:
     assert [sorted(json.loads(body)) for body in bodies] == [["predictions"], ["status"], ["predictions"]]
 
 
+OFFERS = {
+    "curl": b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n",
+    "browser": b"connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nsec-websocket-key: x\r\n",
+    "twice": b"upgrade: h2c\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+@pytest.mark.parametrize("step", [10_000, 7], ids=["at once", "in pieces"])
+def test_an_offer_of_another_protocol_is_not_taken(impatient: Server, offer: str, step: int) -> None:
+    offering = REQUEST.replace(b"\r\n\r\n", b"\r\n" + OFFERS[offer] + b"\r\n", 1)
+    sent = offering + REQUEST + offering
+    with impatient.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(0, len(sent), step):
+            connection.sendall(sent[start : start + step])
+            time.sleep(0.001 if step < 100 else 0)
+        received = everything(connection)
+    truth = {"predictions": MODEL.predict(pd.DataFrame([ROW])).tolist()}
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"200"] * 3
+    for body in re.findall(rb"\r\n\r\n(\{[^}]*\})", received):
+        assert json.loads(body)["predictions"] == pytest.approx(truth["predictions"], rel=1e-5)
+
+
+def test_a_body_is_never_taken_for_a_request(impatient: Server) -> None:
+    hidden = b"GET /metrics HTTP/1.1\r\nhost: model\r\n\r\n"
+    head = REQUEST[: REQUEST.index(b"content-length")] + OFFERS["curl"] + b"content-length: %d\r\n\r\n" % len(hidden)
+    chunked = head.replace(b"content-length: %d" % len(hidden), b"transfer-encoding: chunked")
+    for first, rest in ((head, hidden), (chunked, b"%x\r\n%s\r\n0\r\n\r\n" % (len(hidden), hidden))):
+        with impatient.connect() as connection:
+            connection.sendall(first)
+            time.sleep(0.1)
+            connection.sendall(rest)
+            received = everything(connection)
+        assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"400"]
+        assert b"The body is not JSON" in received
+
+
+def test_a_tunnel_is_refused(impatient: Server) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(b"CONNECT model:80 HTTP/1.1\r\nhost: model\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        received = everything(connection)
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"400"]
+
+
+@pytest.mark.parametrize(
+    "last",
+    [b"GARBAGE\r\n\r\n", b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n"],
+    ids=["line", "chunk"],
+)
+def test_what_is_no_request_does_not_overtake_an_answer(impatient: Server, last: bytes) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(REQUEST * 3 + last + REQUEST)
+        received = everything(connection)
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"200"] * 3 + [b"400"]
+
+
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /predict HT", b"\r\n", REQUEST], ids=["nothing", "part", "lines", "whole"]
 )

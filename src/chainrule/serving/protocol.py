@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chainrule.serving.answers import to_json
@@ -26,7 +27,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     - A connection that has sent no whole head within ``head_seconds`` after it was opened, or after its last answer, is
       closed. So is one whose client takes nothing of an answer for as long.
-    - A head beyond ``head_bytes`` gets 431, a connection beyond ``connections`` 503, what is no HTTP 400: as JSON.
+    - A head beyond ``head_bytes`` gets 431, a connection beyond ``connections`` 503, what is no HTTP 400: as JSON,
+      after the answers to the whole requests before it.
+    - No other protocol is ever taken up. A request that offers one (curl and Java offer HTTP/2) is answered as if it
+      had not: its body is a body, and not the next request.
     - When the server stops, clients that are still sending are cut off, since they have no answer to lose.
     """
 
@@ -37,6 +41,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         self._unsent = 0  # bytes that the client had not taken when it was last looked at
         self._watch: asyncio.TimerHandle | None = None
+        self._plain_head = b""  # of a request that offers another protocol, without that offer
+        self._refusal: bytes | None = None  # the last answer, for when those before it are given
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Take a connection, or refuse it where there are too many."""
@@ -53,10 +59,11 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; give up on a head that grows too long."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refusal is not None:
             return
+        self._unset_keepalive_if_required()
         self._head_bytes += len(data)
-        super().data_received(data)
+        self._parse(data)
         if self._head_bytes > self._limits.head_bytes:
             most = f"{self._limits.head_bytes:,} bytes"
             self._refuse("431 Request Header Fields Too Large", f"The request's line and headers go beyond {most}.")
@@ -65,6 +72,9 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begin with a request; what is counted from here on is its body."""
         if len(self.pipeline) >= MOST_PIPELINED:
             raise ValueError("too many requests at once")  # which the parser turns into a bad request
+        if self.parser.should_upgrade():
+            self._plain_head = self._head_without_offer()
+            return
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -74,26 +84,50 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
+        if self._plain_head:
+            return
         self._head_bytes = 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Note when the client was last served."""
+        """Note when the client was last served; give the last answer of all, where it waits."""
         self._idle_since = self.loop.time()
+        if self._refusal is not None and not self.pipeline:
+            self._close_with(self._refusal)
         super().on_response_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP."""
-        self._refuse("400 Bad Request", "This is not a valid HTTP request.")
 
     def shutdown(self) -> None:
         """End the connection when the server stops: at once, or when the answer under way has been taken."""
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and cycle.more_body:
+        if cycle is not None and not cycle.response_complete and cycle.more_body and not self._refusal:
             self.transport.abort()
             return
         super().shutdown()
         self.loop.call_later(SECONDS_TO_LEAVE, self.transport.abort)
+
+    def _parse(self, data: bytes) -> None:
+        """Give data to the parser, which stops behind the head of a request that offers another protocol."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as stop:
+                data = self._plain_head + data[stop.args[0] :]
+                if not self._plain_head:  # CONNECT, which asks for a tunnel
+                    self._refuse("400 Bad Request", "This server is no proxy.")
+                    return
+                self._plain_head = b""
+            except httptools.HttpParserError:
+                self._refuse("400 Bad Request", "This is not a valid HTTP request.")
+                return
+
+    def _head_without_offer(self) -> bytes:
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            return b""
+        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode("ascii"))]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _look_again(self) -> None:
         self._watch = self.loop.call_later(self._limits.head_seconds / 2, self._look)
@@ -110,9 +144,21 @@ class GuardedProtocol(HttpToolsProtocol):
         self._look_again()
 
     def _refuse(self, status: str, sentence: str) -> None:
+        """Answer with an error and close, when the whole requests before it have their answers."""
         if self.transport.is_closing():
             return
         body = to_json({"error": sentence})
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(head.encode("ascii") + b"connection: close\r\n\r\n" + body)
+        answer = head.encode("ascii") + b"connection: close\r\n\r\n" + body
+        cycle = self.cycle
+        is_whole = cycle is not None and not cycle.more_body
+        if not is_whole and self.pipeline:
+            self.pipeline.popleft()  # it is this request that is refused
+        elif not is_whole or cycle.response_complete:
+            self._close_with(answer)
+            return
+        self._refusal = answer
+
+    def _close_with(self, answer: bytes) -> None:
+        self.transport.write(answer)
         self.transport.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.data import read_table
+from chainrule.data import read_table, text_table
 from chainrule.data.reader import read_parts
 from chainrule.data.text_table import parse_text_table
 from chainrule.errors import DataError, InvalidInputError
@@ -208,3 +208,22 @@ def test_damaged_headers_are_refused(tmp_path, name, header):
             archive.writestr("X.npy", array)
     with pytest.raises(DataError, match="damaged"):
         read_table(tmp_path / name)
+
+
+def test_a_table_too_wide_is_refused_before_its_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pd, "read_csv", lambda *args, **kwargs: pytest.fail("pandas was asked"))
+    for start in ("", "# made today\n", "#\n" * 50, "\n\n"):
+        with pytest.raises(DataError, match="has 5 columns in its first line, and 4 at most"):
+            parse_text_table(start + "a,b,c,d,e\n1,2,3,4,5\n", "x", most_columns=4)
+    for text in ("a,b\n1,2,3\n", "a,b\n ,\n1,2,3\n", "1,2\n3,4,5\n"):
+        with pytest.raises(DataError, match="has 3 values in line"):
+            parse_text_table(text, "x")
+
+
+def test_many_comments_are_skipped_at_the_cost_of_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    find = text_table._find_separator
+    monkeypatch.setattr(text_table, "_find_separator", lambda text: (looks.append(text), find(text))[1])
+    frame = parse_text_table("# made by hand\n%\n" * 1000 + "#a;b\n1;2\n", "x")
+    assert list(frame) == ["#a", "b"]
+    assert len(looks) <= 2

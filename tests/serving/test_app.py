@@ -103,6 +103,22 @@ def test_csv_of_bare_numbers_may_hold_the_target_column() -> None:
     assert "13 columns" in error_of(ask(build_app(DIGIT), frame.to_csv(index=False), headers=CSV), 422)
 
 
+def test_csv_of_numbers_beyond_the_model_s_precision_is_refused_like_json() -> None:
+    lines = [",".join("abcdefghijkl"), ",".join("1" * 12), ",".join(["1", "1e39"] + ["1"] * 10)]
+    response = ask(build_app(DIGIT), "\n".join(lines), headers=CSV)
+    assert error_of(response, 422) == "Row 2 has 1e+39 at place 2; a finite number is expected."
+    assert response.json()["row"] == 2
+
+
+@pytest.mark.parametrize("parameters", ["; charset=utf-8; header=present", '; header=present;charset="UTF-8"', ";", ""])
+def test_parameters_of_the_content_type_are_read_one_by_one(parameters: str) -> None:
+    headers = {"content-type": "text/csv" + parameters}
+    assert ask(price_app(), NEW.to_csv(index=False), headers=headers).status_code == 200
+    wrong = {"content-type": "text/csv; header=present; charset=latin-1"}
+    sentence = error_of(ask(price_app(), NEW.to_csv(index=False), headers=wrong), 415)
+    assert sentence == "The text is in latin-1; send it in UTF-8."
+
+
 @pytest.mark.parametrize(
     ("accept", "kind"),
     [
@@ -194,10 +210,14 @@ def test_text_of_any_kind_is_echoed_as_ascii() -> None:
         (lambda text: "area\n", "no rows"),
         (lambda text: "", "The body is empty"),
         (lambda text: text.replace("no 1,", 'no 1,"'), "quotation mark"),
-        (lambda text: "," * 100_000 + "\n1", "The first line has 100001 columns"),
+        (lambda text: "," * 100_000 + "\n1", "The body has 100,001 columns in its first line"),
+        (lambda text: "# made today\n" + "," * 100_000 + "\n1", "The body has 100,001 columns in its first line"),
+        (lambda text: '"\n"' + "," * 100_000 + "\n1", "The body has 100,001 columns in its first line"),
+        (lambda text: text.partition("\n")[0] + "\n" + "1," * 100_000, "The body has 100001 values in line 2"),
         (lambda text: "area\n5\n", "The table has no column 'rooms', which the training data had"),
     ],
-    ids=["unknown category", "column", "ragged", "no header", "word", "no rows", "empty", "quote", "wide", "missing"],
+    ids=["unknown category", "column", "ragged", "no header", "word", "no rows", "empty", "quote", "wide",
+         "wide behind a comment", "wide behind a quote", "wide row", "missing"],
 )  # fmt: skip
 def test_csv_that_does_not_fit_is_refused(change: Callable[[str], str], sentence: str | None) -> None:
     response = ask(price_app(), change(NEW.to_csv(index=False)), headers=CSV)

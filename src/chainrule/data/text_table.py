@@ -20,23 +20,30 @@ __all__ = ["MISSING_WORDS", "parse_text_table"]
 MISSING_WORDS = frozenset({"", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "<NA>"})
 
 _SEPARATORS = (",", ";", "\t", "|")
-_COMMENT_MARKS = ("#", "|", "%")
+_LIKE_A_COMMENT = re.compile(r"\s*[#|%][^\n]*\n?")
 _ROWS_LOOKED_AT = 100
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 
 csv.field_size_limit(2**30)
 
 
-def parse_text_table(text: str, name: str, *, column_names: list[str] | None = None) -> pd.DataFrame:
+def parse_text_table(
+    text: str, name: str, *, column_names: list[str] | None = None, most_columns: int | None = None
+) -> pd.DataFrame:
     """Return the frame that ``text`` describes; ``name`` is the file's name for messages.
 
-    ``column_names`` says what the columns are called, and that the first line is data.
+    ``column_names`` says what the columns are called, and that the first line is data. A table of more than
+    ``most_columns`` is refused before anything is made of its rows: a column costs time and memory.
     """
     text = text.lstrip("\ufeff")
     if not text.strip():
         raise DataError(f"{name} is empty; a table needs a line of column names and rows.")
     text, separator, skipped = _without_comments(text)
     header = next(_rows(text, separator))
+    if most_columns is not None and len(header) > most_columns:
+        raise DataError(
+            f"{name} has {len(header):,} columns in its first line, and {most_columns:,} at most can be used."
+        )
     if column_names is None and any(_NUMBER.fullmatch(cell) for cell in header):
         column_names = [f"column_{number + 1}" for number in range(len(header))]
     has_header = column_names is None
@@ -50,6 +57,12 @@ def parse_text_table(text: str, name: str, *, column_names: list[str] | None = N
 def _parse(text: str, separator: str, names: list[str], has_header: bool, name: str, skipped: int) -> pd.DataFrame:
     import pandas as pd
 
+    # pandas takes the surplus cells of a first row for an index, and needs very long for thousands of them.
+    for row in itertools.islice(_rows(text, separator), int(has_header), None):
+        if len(row) > len(names):
+            _refuse_ragged(text, separator, len(names), name, skipped)
+        if any(map(str.strip, row)):
+            break
     try:
         frame = pd.read_csv(
             io.StringIO(text),
@@ -100,17 +113,17 @@ def _without_comments(text: str) -> tuple[str, str, int]:
 
     A line that begins like a comment is one only if it has not as many cells as the rest: ``#id,age`` is a header.
     """
-    skipped = 0
-    separator, _ = _find_separator(text)
-    while text.lstrip().startswith(_COMMENT_MARKS):
-        first, _, rest = text.partition("\n")
-        if not rest.strip():
+    end = 0
+    while found := _LIKE_A_COMMENT.match(text, end):
+        end = found.end()
+    separator, width = _find_separator(text[end:] if text[end:].strip() else text)
+    start = 0
+    while start < end:
+        stop = text.find("\n", start) + 1 or len(text)
+        if len(next(_rows(text[start:stop], separator), [])) == width or not text[stop:].strip():
             break
-        separator_of_rest, width = _find_separator(rest)
-        if len(next(_rows(first, separator_of_rest), [])) == width:
-            break
-        text, separator, skipped = rest, separator_of_rest, skipped + 1
-    return text, separator, skipped
+        start = stop
+    return text[start:], separator, text.count("\n", 0, start)
 
 
 def _decimal_mark(text: str, separator: str) -> str:

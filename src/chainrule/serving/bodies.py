@@ -90,11 +90,12 @@ def body_type(headers: Mapping[str, str]) -> str:
     """Return ``JSON`` or ``CSV``; raises ``RequestError`` 415 for another kind of body."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise RequestError(415, "Compressed bodies are not read; send the rows without Content-Encoding.")
-    media, _, parameters = headers.get("content-type", "").lower().partition(";")
-    name, _, charset = parameters.strip().partition("=")
+    media, *parameters = headers.get("content-type", "").lower().split(";")
     if media.strip() in (JSON, CSV):
-        if name.strip() == "charset" and charset.strip(' "') not in ("utf-8", "utf8", "us-ascii"):
-            raise RequestError(415, f"The text is in {charset[:40]}; send it in UTF-8.")
+        for name, _, value in (parameter.partition("=") for parameter in parameters):
+            charset = value.strip().strip('"')
+            if name.strip() == "charset" and charset not in ("utf-8", "utf8", "us-ascii"):
+                raise RequestError(415, f"The text is in {charset[:40]}; send it in UTF-8.")
         return media.strip()
     given = f"is '{media.strip()[:80]}'" if media.strip() else "is missing"
     raise RequestError(

@@ -215,7 +215,7 @@ def test_a_table_too_wide_is_refused_before_its_rows_are_looked_at(monkeypatch: 
     for start in ("", "# made today\n", "#\n" * 50, "\n\n"):
         with pytest.raises(DataError, match="has 5 columns in its first line, and 4 at most"):
             parse_text_table(start + "a,b,c,d,e\n1,2,3,4,5\n", "x", most_columns=4)
-    for text in ("a,b\n1,2,3\n", "a,b\n ,\n1,2,3\n", "1,2\n3,4,5\n"):
+    for text in ("a,b\n1,2,3\n", "a,b\n ,\n1,2,3\n"):
         with pytest.raises(DataError, match="has 3 values in line"):
             parse_text_table(text, "x")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chainrule.data.cells import date_parts
+from chainrule.data.cells import date_parts, parse_dates
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -14,6 +14,13 @@ def test_dates_of_every_unit_have_the_same_parts(unit: str) -> None:
     column = pd.Series(np.array(["1969-12-31T12:00", "2024-02-29T06:00", "NaT"], f"datetime64[{unit}]"))
     expected = [[1969, 12, 2, -0.5], [2024, 2, 3, 19782.25], [np.nan] * 4]
     np.testing.assert_array_equal(date_parts(column), expected)
+
+
+def test_a_nanosecond_does_not_narrow_the_years_beside_it() -> None:
+    texts = ["0001-01-01", "2020-01-01T00:00:00.123456789", "9999-12-31"]
+    dates = parse_dates(list(texts), np.arange(3), "d")
+    assert dates.dt.year.tolist() == [1, 2020, 9999]
+    assert dates.dt.microsecond.tolist() == [0, 123456, 0]
 
 
 def test_years_that_nanoseconds_cannot_count() -> None:

@@ -193,6 +193,8 @@ def test_what_the_path_means(folder: Path, tmp_path: Path) -> None:
     [
         ({"target": "bougt"}, "part0.parquet has no column 'bougt' to predict; it has row, .* Did you mean 'bought'?"),
         ({"columns": ["pagess"]}, "part0.parquet has no column 'pagess'. Did you mean 'pages'?"),
+        ({"columns": "pages"}, "columns is a list of column names, not one text"),
+        ({"columns": ["pages", "row", "pages"]}, "columns names the column 'pages' twice; name it once"),
         ({"columns": ["bought"]}, "has no column besides the target 'bought'"),
         ({"drop": ["pagess"]}, "drop names the column 'pagess', which the table does not have. Did you mean 'pages'?"),
         ({"drop": "pages"}, "drop are lists of column names, not one text|are lists of column names, not one text"),
@@ -266,6 +268,41 @@ def test_a_file_that_has_changed_is_refused(tmp_path: Path) -> None:
     write_parquet(tmp_path, FRAME[:100], n_files=1, group_rows=30)
     with pytest.raises(DataError, match=r"part0\.parquet has changed since it was opened; open it again\."):
         stream.learn()
+
+
+@pytest.mark.usefixtures("piece_rows")
+def test_codes_do_not_depend_on_the_gaps_beside_them(tmp_path: Path) -> None:
+    """A float64 has no 2^53 + 1, and a gap makes floats of whole numbers elsewhere."""
+    code = pa.array([2**53 + 1, 7] * 20 + [2**53 + 1, None] * 20, pa.int64())
+    parquet.write_table(pa.table({"code": code, "y": [0, 1] * 40}), tmp_path / "a.parquet", row_group_size=40)
+    table = ParquetStream(tmp_path, "y", preprocessor=TablePreprocessor(["code"])).table
+    assert table.columns[0].categories == ("7", str(2**53 + 1))
+
+
+@pytest.mark.parametrize("labels", [(1, 2**63 + 1), (2**63, 2**63 + 1), (-(2**62) - 1, 2**62 + 1)])
+def test_labels_of_64_bits_keep_every_bit(tmp_path: Path, labels: tuple[int, int]) -> None:
+    column = pa.array(labels * 20, pa.uint64() if max(labels) >= 2**63 else pa.int64())
+    parquet.write_table(pa.table({"x": np.arange(40.0), "y": column}), tmp_path / "a.parquet")
+    stream = ParquetStream(tmp_path, "y")
+    assert stream.target == Target("binary", labels)
+    assert next(stream.chunks()).y.tolist() == [0, 1] * 20
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([[1, 2], [3]] * 20), "Unknown label type: the target holds ndarray objects"),
+        (pa.array([{"a": 1}, {"a": 2}] * 20), "Unknown label type: the target holds dict objects"),
+    ],
+    ids=["lists", "structs"],
+)
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_labels_that_are_no_single_values_are_one_sentence(
+    tmp_path: Path, column: Any, message: str, task: Any
+) -> None:
+    parquet.write_table(pa.table({"x": np.arange(40.0), "y": column}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=message):
+        ParquetStream(tmp_path, "y", task=task).learn()
 
 
 def test_the_index_of_a_frame_is_no_column(tmp_path: Path) -> None:

@@ -133,6 +133,29 @@ def test_frequent_words_are_counted_where_there_are_too_many_words_to_keep() -> 
     assert (plan.kind, plan.categories, plan.other) == ("category", ("often",), True)
 
 
+@pytest.mark.parametrize("frequent", [("A", "B"), ("A",)], ids=["two values", "one value"])
+def test_words_that_were_forgotten_are_other_words(frequent: tuple[str, ...]) -> None:
+    words = np.array([*(f"rare {row}" for row in range(250)), *frequent * 2000])
+    summary = ColumnSummary("a", most_texts=100)
+    for start in range(0, len(words), 250):
+        summary.add(pd.Series(words[start : start + 250]))
+    assert set(summary.counts) == set(frequent)
+    plan = TablePreprocessor().fit_summaries({"a": summary, "b": number_summary()}).columns[0]
+    assert plan == TablePreprocessor().fit(pd.DataFrame({"a": words, "b": np.arange(len(words))})).columns[0]
+    assert plan.encode(pd.Series(["rare 7", "A"])).tolist() == [
+        [0.0] * len(frequent) + [1.0],
+        [1.0] + [0.0] * len(frequent),
+    ]
+
+
+def test_a_column_of_which_every_word_was_forgotten_has_values() -> None:
+    summary = ColumnSummary("a", most_texts=10)
+    summary.add(pd.Series([f"word {row}" for row in range(40)]))
+    assert not summary.counts
+    plan = TablePreprocessor().fit_summaries({"a": summary, "b": number_summary()}).columns[0]
+    assert (plan.kind, plan.reason) == ("dropped", "no value of it is in one row of a thousand")
+
+
 def number_summary() -> ColumnSummary:
     summary = ColumnSummary("b")
     summary.add(pd.Series([1.0, 2.0]))

@@ -37,6 +37,7 @@ CellType: TypeAlias = Literal["number", "date", "category", "text"]
 DATE_PARTS = ("year", "month", "weekday", "days")
 
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?")
+_BELOW_A_MICROSECOND = re.compile(r"(?<=\.\d{6})\d+")
 
 
 class Origin(NamedTuple):
@@ -109,10 +110,6 @@ def parse_numbers(texts: list[str | None], codes: IntArray, name: str, origin: O
     return values.reshape(-1, 1)
 
 
-def _parse_number(text: str) -> float:
-    return float(text == "True") if text in ("True", "False") else float(text)
-
-
 def _refuse_infinities(values: Array, name: str, origin: Origin) -> None:
     if np.isinf(values).any():
         row = origin.row(int(np.flatnonzero(np.isinf(values))[0]))
@@ -130,7 +127,8 @@ def parse_dates(texts: list[str | None], codes: IntArray, name: str, origin: Ori
     """Return what :func:`read_dates` does, of a column that is given by its distinct texts."""
     import pandas as pd
 
-    known = [text if text is not None and is_date(text) else None for text in texts]
+    # pandas would count all of them in nanoseconds if one had any, and these reach from 1677 to 2262 only.
+    known = [_BELOW_A_MICROSECOND.sub("", text) if text is not None and is_date(text) else None for text in texts]
     dates = pd.Series(pd.to_datetime(pd.Series(known, dtype=object), utc=True, format="ISO8601", errors="coerce"))
     # What is left unread is other text, or a day like February 30.
     strangers = [place for place, text in enumerate(texts) if text is not None and pd.isna(dates[place])]

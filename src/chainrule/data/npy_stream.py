@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,9 +64,7 @@ class NpyStream(RowStream):
         return _Numbers(int(np.prod(self._shape[1:])))
 
     def _identity(self) -> str:
-        arrays = [_open(path) for path in self._paths]
-        ends = [zlib.crc32(np.ascontiguousarray(array[place]).tobytes()) for array in arrays for place in (0, -1)]
-        return repr((self._shape, ends))
+        return repr([(array.shape, array.dtype.str) for array in map(_open, self._paths)])
 
 
 class _Numbers:

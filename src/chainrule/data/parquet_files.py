@@ -156,8 +156,8 @@ def _frame_of(table: Any) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
 
-    # Else the type of a column would change with a gap in it.
-    types = {pa.string(): pd.StringDtype("pyarrow"), pa.large_string(): pd.StringDtype("pyarrow")}
-    types |= {pa.bool_(): pd.BooleanDtype()}
+    # Else the type of a column would change with a gap in it, and whole numbers above 2^53 with the type.
+    types: dict[Any, Any] = {pa.string(): pd.StringDtype("pyarrow"), pa.large_string(): pd.StringDtype("pyarrow")}
+    types |= {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
     frame: pd.DataFrame = table.to_pandas(types_mapper=types.get, date_as_object=False, use_threads=False)
     return frame

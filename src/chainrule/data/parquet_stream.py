@@ -14,7 +14,7 @@ from chainrule.data.stream_rows import Features, RawRows
 from chainrule.data.summaries import ColumnSummary
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import TaskRequest
-from chainrule.errors import DataError, nearest_name
+from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.types import Array
 
 __all__ = ["ParquetStream"]
@@ -146,9 +146,13 @@ def _used_columns(
             f"{file.path.name} has no column {target!r} to predict; it has {listing(names)}."
             f"{nearest_name(target, names)}"
         )
-    for name in columns or ():
+    if isinstance(columns, str):
+        raise InvalidInputError(f"columns is a list of column names, not one text; write columns=[{columns!r}].")
+    for place, name in enumerate(columns or ()):
         if name not in names:
             raise DataError(f"{file.path.name} has no column {name!r}.{nearest_name(name, names)}")
+        if name in list(columns or ())[:place]:
+            raise InvalidInputError(f"columns names the column {name!r} twice; name it once.")
     used = [name for name in (names if columns is None else columns) if name != target]
     if not used:
         raise DataError(

@@ -46,6 +46,7 @@ class _Learnt:
     features: Features
     labels: TargetSummary
     target: Target
+    checksum: int
     sample: Dataset | None = None
 
 
@@ -234,7 +235,7 @@ class RowStream(ABC):
         """Return numbers that tell these data from others."""
         known = self._known
         learnt = (known.features.names(), known.target, self.target_center, self.target_deviation)
-        words = repr((self._identity(), learnt, self._target_scale, self.buffer_rows))
+        words = repr((self._identity(), known.checksum, learnt, self._target_scale, self.buffer_rows))
         return [self.n_rows, self.n_features, zlib.crc32(words.encode()), zlib.crc32(self._aside.tobytes())]
 
     # Learning ------------------------------------------------------------------------------------------------------
@@ -252,9 +253,10 @@ class RowStream(ABC):
         medians = spread(int(self._ends[-1]), MOST_FOR_MEDIANS)
         wanted = {**parts, "sample": past(spread(self.n_rows, MOST_SAMPLED), self._aside)}
         kept: dict[str, list[RawRows]] = defaultdict(list)
-        start = 0
+        start = checksum = 0
         for group in range(len(self._ends)):
             for raw in self._read(group, 0):
+                checksum = raw.checksum(checksum)
                 for name, numbers in wanted.items():
                     among = within(numbers, start, len(raw))
                     if len(among):
@@ -273,7 +275,7 @@ class RowStream(ABC):
             features = self._learnt.features
         else:
             features.finish()
-        self._learnt = _Learnt(features, labels, labels.target())
+        self._learnt = _Learnt(features, labels, labels.target(), checksum)
         found = {name: self._dataset(pieces) for name, pieces in kept.items()}
         self._learnt.sample = found.pop("sample")
         return found

@@ -169,6 +169,7 @@ class ColumnSummary:
     most_texts
         Keep the counts of so many different words; if there are more, the rarest are forgotten, and a count may then
         be too low by the share 1 / ``most_texts`` of the rows (Misra and Gries 1982, "Finding repeated elements").
+        ``has_forgotten`` says whether there were more words than those in ``counts``.
     """
 
     def __init__(self, name: str, *, as_category: bool = False, most_texts: int | None = None) -> None:
@@ -176,6 +177,7 @@ class ColumnSummary:
         self.n_rows = self.n_missing_texts = 0
         self.first: Any = None  # the first cell that is not missing, as it stands in the table
         self.counts: Counter[str] = Counter()
+        self.has_forgotten = False
         self.readings: dict[ReadAs, Reading] = {}
         self._type: CellType | None = None  # of the rows that hold something
 
@@ -238,6 +240,7 @@ class ColumnSummary:
                 reading.add_texts(texts, codes, self.name, sampled, origin)
 
     def _forget_the_rarest(self, n_kept: int) -> None:
+        self.has_forgotten = True
         taken_off = sorted(self.counts.values(), reverse=True)[n_kept]
         self.counts = Counter({text: count - taken_off for text, count in self.counts.items() if count > taken_off})
 

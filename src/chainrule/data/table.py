@@ -238,11 +238,12 @@ class TablePreprocessor:
 
     def _category_plan(self, name: str, summary: ColumnSummary) -> ColumnPlan:
         counts, n_missing, n_rows = summary.most_common(), summary.n_missing_texts, summary.n_rows
-        if not counts:
+        has_more = summary.has_forgotten  # words than these
+        if not counts and not has_more:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
         if len(counts) == n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.categorical:
             return ColumnPlan(name, "dropped", "every row has a different value, as a name or an id has", n_missing)
-        if len(counts) == 1 and n_missing == 0:
+        if len(counts) == 1 and n_missing == 0 and not has_more:
             return ColumnPlan(name, "dropped", f"it is {counts[0][0]} in every row")
         floor = math.ceil(n_rows * SMALLEST_CATEGORY)
         kept = [text for text, count in counts[: self.max_categories] if count >= floor]
@@ -254,7 +255,7 @@ class TablePreprocessor:
             n_missing=n_missing,
             categories=tuple(sorted(kept)),
             missing_category=n_missing > 0,
-            other=len(kept) < len(counts),
+            other=has_more or len(kept) < len(counts),
         )
 
 

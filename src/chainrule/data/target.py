@@ -228,6 +228,8 @@ def _differs_from_itself(value: Any) -> bool:
         return bool(value != value)  # noqa: PLR0124  # this is what NaN does
     except TypeError:  # pandas.NA refuses to say whether it equals anything
         return True
+    except ValueError:  # arrays, which say it element by element
+        return False
 
 
 def _plain_objects(values: Array) -> Array:
@@ -242,7 +244,10 @@ def _plain_objects(values: Array) -> Array:
                 "give numbers or text."
             )
     if all(isinstance(value, bool) for value in plain) or not any(isinstance(value, str | bool) for value in plain):
-        return label_array(np.array(plain).reshape(values.shape))
+        is_whole = all(type(value) is int for value in plain)
+        # NumPy makes floats of whole numbers of which one needs a sign's bit.
+        wide = np.uint64 if is_whole and min(plain) >= 0 and 2**63 <= max(plain) < 2**64 else None
+        return label_array(np.array(plain, wide).reshape(values.shape))
     mixed = np.empty(values.shape, dtype=object)
     mixed[...] = np.array(plain, dtype=object).reshape(values.shape)
     return mixed

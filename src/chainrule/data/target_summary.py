@@ -63,7 +63,11 @@ class TargetSummary:
         import pandas as pd
 
         assert self._counts is not None
-        codes, uniques = pd.factorize(labels)
+        try:
+            codes, uniques = pd.factorize(labels)
+        except TypeError:  # lists and the like
+            label_array(labels)
+            raise
         counts = np.bincount(codes[is_training], minlength=len(uniques))
         distinct = label_array(np.asarray(uniques))
         for label, count in zip(distinct.tolist(), counts.tolist(), strict=True):

@@ -19,6 +19,7 @@ from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActi
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, TrainingRun
 from chainrule.data import Dataset
 from chainrule.engines import NumpyEngine, TrainingPlan
+from chainrule.engines.numpy_engine import NumpySession
 from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
 from chainrule.files import Checkpoint
 from chainrule.fitting import as_rows
@@ -587,3 +588,28 @@ def _zero_weights(data: Dataset) -> Dataset:
     zero = data.take(np.arange(data.n_rows))
     zero.sample_weight = np.zeros(data.n_rows)
     return zero
+
+
+@pytest.mark.parametrize(("code", "is_interrupted"), [(0, True), (1, False)])
+def test_what_another_process_has_decided_is_done_here(
+    code: int, is_interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was interrupted is to be resumed, so this one must not conclude the run either."""
+    ends: list[bool] = []
+
+    class Watch(Callback):
+        def on_fit_end(self, run: TrainingRun) -> None:
+            ends.append(run.is_interrupted)
+
+    network = network_of(DenseLayer(1), epochs=5, batch_size=200)
+    questions: list[int] = []
+
+    def agree(session: NumpySession, number: int) -> int:
+        questions.append(number)
+        return number if len(questions) <= 3 else code  # asked before an epoch, before its one call, and after it
+
+    monkeypatch.setattr(NumpySession, "agree", agree)
+    network.fit(regression_rows(), callbacks=[Watch()])
+    assert network.history.n_epochs == 1
+    assert ends == [is_interrupted]
+    assert network.stop_reason == "another process of the run was stopped"

@@ -113,6 +113,8 @@ class Model:
         """Return the task's metrics for a dataset, or for rows with their true targets ``y``, in the target's units."""
         if isinstance(data, Dataset):
             codes, sample_weight = self._codes(data), data.sample_weight
+        elif y is None:
+            raise InvalidInputError("To measure a model on rows, give their true targets as well: evaluate(rows, y).")
         else:
             codes = self.target.encode(y)
         return measure(self.target.task, codes, self.outputs(data), sample_weight)

@@ -305,7 +305,7 @@ class NeuralNetwork(SavedNetwork):
         if not isinstance(training, dict):
             raise ModelFileError(f"'{path}' is damaged: it does not say where its run stood.")
         network = cls.from_description(metadata.get("network"), weights_of_checkpoint(arrays), custom_objects)
-        network.engine = engine_of_checkpoint(training) if engine is None else choose_engine(engine, device)
+        network.engine = engine_of_checkpoint(training, device) if engine is None else choose_engine(engine, device)
         fit = network._open_fit(dataset, y, sample_weight, validation, callbacks, augmentation)
         fit.restore(training, arrays)
         network.history = fit.run.history

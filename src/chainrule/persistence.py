@@ -14,6 +14,7 @@ from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.model_file import read_model_file, write_model_file
 from chainrule.files.network_file import build_layers, build_settings, describe_network
 from chainrule.history import History
+from chainrule.named import settings_of
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Shape
 
@@ -130,9 +131,13 @@ def weights_of_checkpoint(arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {name.removeprefix(WEIGHTS_PREFIX): a for name, a in arrays.items() if name.startswith(WEIGHTS_PREFIX)}
 
 
-def engine_of_checkpoint(training: Mapping[str, Any]) -> Engine:
-    """Return the engine of the run that wrote a checkpoint."""
+def engine_of_checkpoint(training: Mapping[str, Any], device: str = "auto") -> Engine:
+    """Return the engine of the run that wrote a checkpoint, on another device if one is given."""
     try:
-        return read_engine(training.get("engine"))
+        engine = read_engine(training.get("engine"))
     except InvalidInputError as error:
         raise ModelFileError(f"The checkpoint is damaged: {error}") from error
+    if device == "auto":
+        return engine
+    moved: Engine = type(engine)(**{**settings_of(engine), "device": device})
+    return moved

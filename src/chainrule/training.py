@@ -84,6 +84,7 @@ def train(run: TrainingRun, batches: Batches, validation: Batch | None, record: 
 def _train(run: TrainingRun, batches: Batches, validation: Batch | None, record: EpochRecord) -> None:
     callbacks = run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
     pace = _Pace(callbacks, batches.batch_size)
+    watches_network = any(callback.watches_network for callback in callbacks)
     started: list[Callback] = []
     finite_weights = run.session.keep_weights()
     try:
@@ -99,10 +100,12 @@ def _train(run: TrainingRun, batches: Batches, validation: Batch | None, record:
                 break
             _close_epoch(run, validation, record, time.perf_counter() - start)
             finite_weights = _copy_weights(run)
-            if any(callback.watches_network for callback in callbacks):
+            if watches_network:
                 run.session.update_stack()
             for callback in callbacks:
                 callback.on_epoch_end(run)
+            if watches_network:
+                run.session.adopt_stack()
     except DivergenceError as error:
         run.stop(str(error))
         run.session.put_back(finite_weights)  # those since then led to numbers that overflow
@@ -120,7 +123,7 @@ class _Pace:
     def __init__(self, callbacks: Sequence[Callback], batch_size: int) -> None:
         self.watchers = [c for c in callbacks if type(c).on_batch_end is not Callback.on_batch_end]
         watches_all = any(callback.watches_every_batch for callback in self.watchers)
-        self.watches_network = any(c.watches_network and c.watches_every_batch for c in self.watchers)
+        self.watches_network = any(callback.watches_network for callback in self.watchers)
         self.most = 1 if watches_all else max(1, ROWS_A_CALL // batch_size)
         self.n_steps = min(self.most, 16)
 
@@ -137,11 +140,14 @@ def _goes_on(run: TrainingRun) -> bool:
 
     An epoch is completed even if something has stopped the run in its middle, before a kill and a resume.
     """
-    wants_to = run.stop_reason is None or run.batch > 0
-    agreed = bool(run.session.agree(int(wants_to)))
-    if wants_to and not agreed:
+    stopped, going_on = 1, 2  # and 0: interrupted, to be resumed
+    own = going_on if run.stop_reason is None or run.batch > 0 else stopped
+    agreed = run.session.agree(0 if run.is_interrupted else own)
+    if agreed == 0:
+        run.interrupt(_ELSEWHERE)
+    elif agreed == stopped:
         run.stop(_ELSEWHERE)
-    return agreed
+    return agreed == going_on
 
 
 def _train_epoch(run: TrainingRun, batches: Batches, record: EpochRecord, pace: _Pace) -> bool:
@@ -167,6 +173,8 @@ def _train_epoch(run: TrainingRun, batches: Batches, record: EpochRecord, pace: 
             run.session.update_stack()
         for callback in pace.watchers:
             callback.on_batch_end(run)
+        if pace.watches_network:
+            run.session.adopt_stack()
 
 
 def _learning_rates(run: TrainingRun, n_steps: int) -> Array:

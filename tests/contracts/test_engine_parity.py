@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,18 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from chainrule.activations import SoftmaxActivation, TanhActivation
+from chainrule import losses
+from chainrule.activations import (
+    GaussianActivation,
+    HardSigmoidActivation,
+    ReLUActivation,
+    SoftmaxActivation,
+    TanhActivation,
+)
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, TrainingRun
 from chainrule.data import Dataset
 from chainrule.files.checkpoint import Checkpoint
-from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer
+from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
 from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD, AdamW, Lion, Muon, Optimizer, RMSprop, Rprop
@@ -116,6 +124,35 @@ def test_options_of_a_fit(layer: str, option: str) -> None:
     data = rows_for(LOSSES.create(loss), weighted=option != "class weights")
     settings = {"epochs": 5, "batch_size": 10, "metric": ["accuracy", "log_loss"], **OPTIONS[option]}
     assert compare(layer, loss, data, dtype="float64", **settings).largest() < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation"),
+    [
+        (losses.BinaryCrossEntropy(), GaussianActivation()),
+        (losses.BinaryFocal(), HardSigmoidActivation()),
+        (losses.BinaryFocal(gamma=0.5), HardSigmoidActivation()),
+        (losses.CategoricalCrossEntropy(), GaussianActivation()),
+        (losses.CategoricalFocal(gamma=0.5), HardSigmoidActivation()),
+        (losses.Poisson(log_input=False), ReLUActivation()),
+    ],
+    ids=lambda piece: type(piece).__name__,
+)
+def test_predictions_of_exactly_0_and_1(loss: losses.LossFunction, activation: Layer) -> None:
+    """Where a target is 0, a prediction of 0 costs nothing and pulls nowhere, on both engines."""
+    y = np.eye(3)[np.arange(30) % 3]
+    X = np.where(y == 1, 0.0 if isinstance(activation, GaussianActivation) else 50.0, -50.0)
+    X[:5] += np.random.default_rng(0).normal(size=(5, 3)) * 0.1
+    ends = []
+    for engine in ENGINES:
+        network = network_of(
+            DenseLayer(3, (3,)), copy.deepcopy(activation), loss=loss, engine=engine, dtype="float64", epochs=3,
+            batch_size=30, learning_rate=1e-3,
+        )  # fmt: skip
+        network.layers[0].parameter_views["weights"][...] = np.eye(3)
+        ends.append(network.fit(Dataset(X, y, task="regression" if loss.is_of_numbers else None)).stack.vector.values)
+    assert np.isfinite(ends[0]).all()
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])

@@ -39,3 +39,10 @@ def test_processes_train_as_one_does(case: str, folder: tuple[int, Path], alone:
             np.testing.assert_array_equal(results[0][name], other[name], err_msg=name)
         scale = float(np.abs(np.asarray(values)).max(initial=1e-300))
         np.testing.assert_allclose(results[0][name] / scale, np.asarray(values) / scale, atol=1e-6, err_msg=name)
+
+
+def test_processes_with_other_data_are_all_told_so(folder: tuple[int, Path]) -> None:
+    n_processes, path = folder
+    sentences = {(path / f"refusal {rank}").read_text() for rank in range(n_processes)}
+    (sentence,) = sentences
+    assert sentence.startswith("The processes of this run have different data or seeds; give all of them the same rows")

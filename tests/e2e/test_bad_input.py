@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train many.csv -t b", "40 classes in 40 rows"),
         ("train mnits", "Did you mean 'mnist'?"),
         ("train house.csv -t price", "Did you mean 'houses.csv'?"),
-        ("train . -t price", "is a folder"),
+        ("train . -t price", "holds no .parquet file"),
         ("train visits.csv -t bought --lr -1", "learning_rate of Adam is -1.0"),
         ("train visits.csv -t bought --hidden 64,abc", "--hidden is '64,abc'"),
         ("train visits.csv -t bought --hidden 0", "hidden layers"),

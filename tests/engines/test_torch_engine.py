@@ -185,6 +185,25 @@ def test_a_callback_may_ask_the_network_itself_after_an_epoch() -> None:
     assert seen == pytest.approx(network.history["validation_loss"], rel=1e-6)
 
 
+@pytest.mark.parametrize("every_batch", [True, False])
+def test_a_callback_may_write_into_the_network(every_batch: bool) -> None:
+    class Halve(Callback):
+        watches_every_batch = every_batch
+
+        def on_batch_end(self, run: TrainingRun) -> None:
+            if run.batch == run.n_batches:
+                run.stack.vector.values *= 0.5
+
+    networks = [
+        network_of(DenseLayer(1), engine=engine, dtype="float64", epochs=4, batch_size=20)
+        for engine in ("numpy", "torch")
+    ]
+    for network in networks:
+        network.fit(regression_rows(60), callbacks=[Halve()])
+    np.testing.assert_allclose(networks[0].history["loss"], networks[1].history["loss"], rtol=1e-12)
+    np.testing.assert_allclose(networks[0].stack.vector.values, networks[1].stack.vector.values, rtol=1e-12)
+
+
 @pytest.mark.parametrize("rate", [1e4, 1e30])
 def test_divergence_is_found_and_the_last_whole_epoch_kept(rate: float) -> None:
     network = network_of(DenseLayer(4), DenseLayer(1), engine="torch", epochs=5, learning_rate=rate, batch_size=16)
@@ -218,6 +237,22 @@ def test_mixed_precision_learns_the_same_thing(precision: Any) -> None:
         losses.append(network.evaluate(data)["loss"])
     assert losses[1] == pytest.approx(losses[0], rel=0.03)
     assert losses[0] < 0.5
+
+
+def test_float16_says_so_when_no_scale_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.engines.torch_step import TrainingStep
+
+    differentiate = TrainingStep.differentiate
+
+    def spoilt(self: Any, batch: Any) -> Any:
+        loss = differentiate(self, batch)
+        self.parameters[0].grad.fill_(float("inf"))
+        return loss
+
+    monkeypatch.setattr(TrainingStep, "differentiate", spoilt)
+    network = network_of(DenseLayer(1), engine=TorchEngine(precision="float16"), epochs=60, batch_size=10)
+    with pytest.raises(DivergenceError, match="is not finite"):
+        network.fit(regression_rows(20))
 
 
 def test_a_loss_too_large_for_float16_halves_its_scale_and_goes_on() -> None:
@@ -296,6 +331,9 @@ def test_settings_that_do_not_go_together_are_named() -> None:
         TorchEngine(precision="bf16")  # type: ignore[arg-type]
     network = network_of(DenseLayer(1), engine=TorchEngine(precision="bfloat16"), dtype="float64", epochs=1)
     with pytest.raises(InvalidInputError, match="precision='bfloat16' is for networks of float32"):
+        network.fit(regression_rows(10))
+    network = network_of(DenseLayer(1), engine=TorchEngine(precision="float16"), optimizer="lbfgs", epochs=1)
+    with pytest.raises(InvalidInputError, match="LBFGS needs more than 16 bits"):
         network.fit(regression_rows(10))
 
 

@@ -16,6 +16,7 @@ from scipy import sparse
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
 from chainrule.callbacks import EarlyStopping
 from chainrule.data import Dataset, NpyStream
+from chainrule.errors import InvalidInputError
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
 from chainrule.neuralnet import NeuralNetwork
 from support.networks import class_rows, network_of, regression_rows
@@ -122,6 +123,17 @@ def _train_all(folder: Path) -> None:
     """Train every case; each process writes what it has learnt."""
     for name, train in CASES.items():
         np.savez(folder / f"{name} {os.environ['RANK']}.npz", **learnt(train()))
+    (folder / f"refusal {os.environ['RANK']}").write_text(_refusal())
+
+
+def _refusal() -> str:
+    """What a process is told that has other data than the others."""
+    network = network_of(DenseLayer(1), engine="torch", epochs=1)
+    try:
+        network.fit(regression_rows(30, seed=int(os.environ["RANK"])))
+    except InvalidInputError as error:
+        return str(error)
+    return "nothing"
 
 
 def _print_table() -> None:

@@ -40,6 +40,10 @@ class _Commands(TyperGroup):
             _fail(str(error), 2)
         except MemoryError as error:
             _fail(f"There is not enough memory ({str(error) or 'out of memory'}); try fewer units or rows.", 2)
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # PyTorch's, which is not loaded for its name
+                raise
+            _fail("The device has not enough memory; try smaller batches, fewer units, or --device cpu.", 2)
         except KeyboardInterrupt as interrupt:
             _fail(str(interrupt) or "Interrupted.", 1, "", is_of_all=True)
 

@@ -219,7 +219,8 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     for baseline in result.baselines:
         if baseline.note:
             say(f"Note: {baseline.note}.")
-    say(f"Trained for {result.history.n_epochs} epochs in {result.seconds:.1f} s: {result.stop_reason}.")
+    epochs = "1 epoch" if result.history.n_epochs == 1 else f"{result.history.n_epochs} epochs"
+    say(f"Trained for {epochs} in {result.seconds:.1f} s: {result.stop_reason}.")
     console().print(f"The run is in [bold]{result.folder}[/bold]; look at {result.folder / 'report.html'}")
     say(f"Use it: chainrule predict {result.folder} NEW_ROWS.csv -o predictions.csv")
 

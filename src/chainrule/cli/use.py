@@ -24,7 +24,12 @@ _SHOW_CODE = typer.Option("--show-code", help="Print the Python that does the sa
 
 def predict(
     run: Annotated[Path, _RUN],
-    file: Annotated[str, typer.Argument(help="A file with the columns that were trained on, or a data set's name.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A file with the columns trained on; a folder or pattern of Parquet files; or a data set's name."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The CSV file to write.")] = None,
     engine: Annotated[str, _ENGINE] = "numpy",
     device: Annotated[str, _DEVICE] = "auto",

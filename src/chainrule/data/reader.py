@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import zlib
 from collections.abc import Sequence
@@ -69,6 +70,8 @@ def read_parts(path: str | Path) -> dict[str, pd.DataFrame]:
 def _check_exists(path: Path) -> None:
     if path.is_dir():
         raise DataError(f"{path} is a folder; give the path of a file in it.")
+    if glob.has_magic(str(path)) and not path.exists():
+        raise DataError(f"{path} is a pattern; give the path of one file.")
     if not path.exists():
         neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"There is no file {path}.{nearest_name(path.name, neighbours)}")

@@ -94,6 +94,9 @@ class Session(Protocol):
     def update_stack(self) -> None:
         """Bring the stack and the optimizer up to date, where what is trained lies elsewhere."""
 
+    def adopt_stack(self) -> None:
+        """Take up what somebody has written into the stack since :meth:`update_stack`."""
+
     def agree(self, number: int) -> int:
         """Return the smallest of the numbers that the processes of this run give; all of them must ask."""
 
@@ -133,8 +136,8 @@ class Group(Protocol):
     def size(self) -> int:
         """How many there are."""
 
-    def smallest(self, number: int) -> int:
-        """Return the smallest of the numbers that the processes give."""
+    def same(self, number: int) -> bool:
+        """Whether all processes give the same number."""
 
     def broadcast(self, value: Any) -> Any:
         """Return what process 0 gives."""
@@ -147,9 +150,9 @@ class Alone:
     rank: int = 0
     size: int = 1
 
-    def smallest(self, number: int) -> int:
-        """Return the number."""
-        return number
+    def same(self, number: int) -> bool:
+        """Whether the number is itself."""
+        return True
 
     def broadcast(self, value: Any) -> Any:
         """Return the value."""

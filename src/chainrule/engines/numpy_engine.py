@@ -34,7 +34,10 @@ _QUIET = np.errstate(all="ignore")
 
 @dataclass(frozen=True)
 class NumpyEngine:
-    """The default engine: NumPy arrays and the active kernel set, on the CPU."""
+    """The default engine: NumPy arrays and the active kernel set, on the CPU.
+
+    ``device`` is there for what is said of both engines in the same way: ``"auto"`` and ``"cpu"`` are the same here.
+    """
 
     device: Literal["auto", "cpu"] = "auto"
 
@@ -199,6 +202,9 @@ class NumpySession:
         return find_not_finite(self.stack, self.plan.optimizer)
 
     def update_stack(self) -> None:
+        """The stack is what is trained."""
+
+    def adopt_stack(self) -> None:
         """The stack is what is trained."""
 
     def agree(self, number: int) -> int:

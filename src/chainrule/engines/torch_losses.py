@@ -26,6 +26,16 @@ Elements = Callable[[Any, Tensor, Tensor], Tensor]
 BatchLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+def _times_log(y: Tensor, p: Tensor) -> Tensor:
+    """Return y log p, 0 with a slope of 0 where y is 0; ``torch.xlogy`` has no slope where p is 0, too."""
+    return y * torch.log(torch.where(y == 0, 1.0, p))
+
+
+def _power(q: Tensor, gamma: float) -> Tensor:
+    """Return q^gamma, with a finite slope at 0, where it is multiplied by 0."""
+    return (q.clamp_min(torch.finfo(q.dtype).tiny) if gamma < 1 else q).pow(gamma)
+
+
 def _huber(loss: losses.Huber, y: Tensor, p: Tensor) -> Tensor:
     return functional.huber_loss(p, y, reduction="none", delta=loss.delta)
 
@@ -40,7 +50,7 @@ def _pinball(loss: losses.Pinball, y: Tensor, p: Tensor) -> Tensor:
 
 
 def _poisson(loss: losses.Poisson, y: Tensor, p: Tensor) -> Tensor:
-    return torch.exp(p) - y * p if loss.log_input else p - torch.xlogy(y, p)
+    return torch.exp(p) - y * p if loss.log_input else p - _times_log(y, p)
 
 
 def _gaussian(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
@@ -53,11 +63,11 @@ def _hinge(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
 
 
 def _binary_cross_entropy(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
-    return -torch.xlogy(y, p) - torch.xlogy(1 - y, 1 - p)
+    return -_times_log(y, p) - _times_log(1 - y, 1 - p)
 
 
 def _categorical_cross_entropy(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
-    return -torch.xlogy(y, p).sum(1)
+    return -_times_log(y, p).sum(1)
 
 
 def _focal_weights(loss: losses.BinaryFocal) -> tuple[float, float]:
@@ -67,11 +77,12 @@ def _focal_weights(loss: losses.BinaryFocal) -> tuple[float, float]:
 def _binary_focal(loss: losses.BinaryFocal, y: Tensor, p: Tensor) -> Tensor:
     of_1, of_0 = _focal_weights(loss)
     q = 1 - p
-    return -of_1 * q.pow(loss.gamma) * torch.xlogy(y, p) - of_0 * p.pow(loss.gamma) * torch.xlogy(1 - y, q)
+    of_ones = of_1 * _power(q, loss.gamma) * _times_log(y, p)
+    return -of_ones - of_0 * _power(p, loss.gamma) * _times_log(1 - y, q)
 
 
 def _categorical_focal(loss: losses.CategoricalFocal, y: Tensor, p: Tensor) -> Tensor:
-    return -((1 - p).pow(loss.gamma) * torch.xlogy(y, p)).sum(1)
+    return -(_power(1 - p, loss.gamma) * _times_log(y, p)).sum(1)
 
 
 _OF_PREDICTIONS: dict[type[LossFunction], Elements] = {
@@ -108,10 +119,7 @@ def _sigmoid_focal(loss: losses.BinaryFocal, y: Tensor, z: Tensor) -> Tensor:
 
 def _softmax_focal(loss: losses.CategoricalFocal, y: Tensor, z: Tensor) -> Tensor:
     log_p = functional.log_softmax(z, dim=1)
-    q = -torch.expm1(log_p)
-    if loss.gamma < 1:  # the slope of q^gamma at 0 is infinite, and is multiplied by log p = 0
-        q = q.clamp_min(torch.finfo(q.dtype).tiny)
-    return -(y * q.pow(loss.gamma) * log_p).sum(1)
+    return -(y * _power(-torch.expm1(log_p), loss.gamma) * log_p).sum(1)
 
 
 _OF_LOGITS: dict[type[LossFunction], Elements] = {

@@ -35,7 +35,7 @@ from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["TorchSession", "predict"]
 
-ROWS_A_CHUNK = 2**14  # in inference
+ROWS_A_CHUNK, NUMBERS_A_CHUNK = 2**14, 2**24  # the most that inference takes at a time
 
 
 class TorchSession:
@@ -45,6 +45,10 @@ class TorchSession:
         if precision != "float32" and stack.dtype != np.float32:
             raise InvalidInputError(
                 f"precision='{precision}' is for networks of float32, and this one is of {stack.dtype}."
+            )
+        if precision == "float16" and isinstance(plan.optimizer, ObjectiveOptimizer):
+            raise InvalidInputError(
+                f"{type(plan.optimizer).__name__} needs more than 16 bits; leave precision='float16' out."
             )
         if workers.device.type == "mps" and stack.dtype == np.float64:
             raise InvalidInputError("The device 'mps' computes in float32 only; make the network with dtype='float32'.")
@@ -185,7 +189,7 @@ class TorchSession:
     def _check_alike(self, batches: Batches) -> None:
         """Refuse processes that do not train on the same data with the same seed."""
         checksum = zlib.crc32(repr((self.stack.seed, batches.n_rows, *batches.fingerprint())).encode())
-        if self.workers.smallest(checksum) != checksum or self.workers.smallest(-checksum) != -checksum:
+        if not self.workers.same(checksum):
             raise InvalidInputError(
                 "The processes of this run have different data or seeds; give all of them the same rows, and "
                 "NeuralNetwork(seed=...) the same number."
@@ -229,6 +233,10 @@ class TorchSession:
             if self.step.steps is not None:
                 self.step.steps.read_state()
             self._stack_is_behind = False
+
+    def adopt_stack(self) -> None:
+        """Take up what somebody has written into the stack since :meth:`update_stack`."""
+        import_arrays(self.stack, self.step.module)
 
     def find_not_finite(self) -> str | None:
         """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
@@ -288,12 +296,14 @@ class TorchSession:
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[None]:
-        """Let products on the CPU use as many threads as a fit may."""
+        """Let products on the CPU use as many threads as a fit may; subnormal numbers, which are slow, count as 0."""
         before = torch.get_num_threads()
         torch.set_num_threads(wanted_threads())
+        torch.set_flush_denormal(True)
         try:
             yield
         finally:
+            torch.set_flush_denormal(False)
             torch.set_num_threads(before)
 
 
@@ -308,8 +318,9 @@ def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str
 def _infer(module: torch.nn.Module, rows: Inputs, device: torch.device) -> Tensor:
     """Return the module's outputs, chunk by chunk; CSR rows are made dense a chunk at a time."""
     chunks = []
-    for start in range(0, max(rows.shape[0], 1), ROWS_A_CHUNK):
-        chunk = rows[start : start + ROWS_A_CHUNK]
+    n_rows = max(1, min(ROWS_A_CHUNK, NUMBERS_A_CHUNK // math.prod(rows.shape[1:])))
+    for start in range(0, max(rows.shape[0], 1), n_rows):
+        chunk = rows[start : start + n_rows]
         chunks.append(module(as_tensor(chunk.toarray() if is_sparse(chunk) else chunk).to(device)))
     return torch.cat(chunks)
 

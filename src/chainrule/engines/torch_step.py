@@ -23,6 +23,9 @@ from chainrule.stack import LayerStack
 __all__ = ["LossScale", "TrainingStep"]
 
 
+LEAST_SCALE = 2.0**-24  # the smallest number of float16
+
+
 class LossScale:
     """The factor that keeps small gradients above float16's smallest number: halved where one overflows.
 
@@ -93,12 +96,14 @@ class TrainingStep:
             return loss  # the weights stay what they were, so that it can be told where this came from
         if self.scale is None or self.scale.undo(self.gradients):
             self._update(loss, learning_rate)
+        elif self.scale.factor < LEAST_SCALE:  # it is not the scale that makes them infinite
+            return loss * math.nan
         return loss
 
     @torch.no_grad()
     def _update(self, loss: Tensor, learning_rate: float) -> None:
         """Move the parameters along the gradients that they have."""
-        gradients, steps, optimizer = self.gradients, self.steps, self.plan.optimizer
+        steps, optimizer = self.steps, self.plan.optimizer
         assert steps is not None  # a method that finds its own steps asks for gradients only
         if self._l2:
             torch._foreach_add_(self._penalized_gradients, self._penalized, alpha=self._l2)
@@ -106,6 +111,7 @@ class TrainingStep:
             torch._foreach_add_(self._penalized_gradients, torch._foreach_sign(self._penalized), alpha=self._l1)
         self._norm_before_clipping = None
         if self.plan.clip_norm is not None:
+            gradients = self.gradients
             self._norm_before_clipping = _norm(gradients)
             torch._foreach_mul_(gradients, (self.plan.clip_norm / self._norm_before_clipping).clamp_max(1.0))
         if optimizer.needs_loss:

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce as differentiable_all_reduce
 from torch.distributed.rendezvous import rendezvous
 
 from chainrule.errors import InvalidInputError
@@ -43,7 +42,7 @@ class Workers:
         """Return the sum over all processes; gradients flow back through it."""
         if self.size == 1:
             return values
-        total: Tensor = differentiable_all_reduce(values)  # type: ignore[no-untyped-call]
+        total: Tensor = _SumOverProcesses.apply(values)  # type: ignore[no-untyped-call]
         return total
 
     def total(self, values: Tensor) -> Tensor:
@@ -60,6 +59,10 @@ class Workers:
         tensor = torch.tensor(number, device=self.device)
         dist.all_reduce(tensor, dist.ReduceOp.MIN)
         return int(tensor)
+
+    def same(self, number: int) -> bool:
+        """Whether all processes give the same number; all of them learn it."""
+        return self.smallest(number) == -self.smallest(-number)
 
     def gather(self, rows: Tensor, counts: list[int]) -> Tensor:
         """Return the rows of all processes, one process after another; ``counts`` says how many each has."""
@@ -104,6 +107,22 @@ class Workers:
         return wrapped
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of the tensors of all processes; its derivative is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
 class BatchShare:
     """The rows of the batch under way that are for this process; layers that look at whole batches ask it."""
 
@@ -135,6 +154,10 @@ def choose_device(name: str) -> torch.device:
     if here is None or here.type != device.type:
         raise InvalidInputError(
             f"PyTorch finds no device '{name}' on this machine; use device='auto', or device='cpu'."
+        )
+    if device.index is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InvalidInputError(
+            f"The device '{name}' is one, and there are several processes; give '{device.type}': each takes its own."
         )
     index = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index
     if not index < torch.accelerator.device_count():

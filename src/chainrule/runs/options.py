@@ -273,10 +273,10 @@ class TrainOptions:
         return choose_engine(self.engine, self.device)
 
     def with_engine(self, engine: str, device: str) -> Self:
-        """Return the options with another engine, which computes in the network's own precision."""
-        changed = dataclasses.replace(
-            self, engine=cast("Any", engine), device=device, precision="float32", compile=False
-        )
+        """Return the options with another engine or device; another engine has its own precision."""
+        changed = dataclasses.replace(self, engine=cast("Any", engine), device=device)
+        if engine != self.engine:
+            changed = dataclasses.replace(changed, precision="float32", compile=False)
         changed.make_engine()
         return changed
 

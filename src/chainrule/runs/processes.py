@@ -21,18 +21,21 @@ def check_restarts(options: TrainOptions) -> bool:
     return restarts
 
 
-def is_same_run(folder: RunFolder, options: TrainOptions) -> bool:
-    """Whether the folder holds a run with these options that is not done."""
+def is_same_run(folder: RunFolder, options: TrainOptions, *, any_seed: bool) -> bool:
+    """Whether the folder holds a run with these options that is not done; its seed counts unless it was drawn."""
     if not folder.is_run():
         return False
     record = folder.read_record()
-    return record.get("status") in ("running", "interrupted") and record.get("options") == options.to_dict()
+    recorded, wanted = record.get("options"), options.to_dict()
+    if any_seed and isinstance(recorded, dict):
+        wanted["seed"] = recorded.get("seed")
+    return record.get("status") in ("running", "interrupted") and bool(recorded == wanted)
 
 
 def check_same_checkpoint(group: Group, folder: RunFolder) -> None:
     """Refuse processes that do not see the same checkpoint, or some one and others none."""
     checksum = zlib.crc32(folder.checkpoint.read_bytes()) if folder.checkpoint.is_file() else -1
-    if group.smallest(checksum) != checksum or group.smallest(-checksum) != -checksum:
+    if not group.same(checksum):
         raise InvalidInputError(
             f"The processes of this run see different checkpoints in '{folder.path}'; put the run's folder where all "
             "machines share it."

@@ -44,8 +44,9 @@ SECONDS_AT_RISK = 60.0
 class RunInterrupted(KeyboardInterrupt):
     """A run was interrupted, and waits in ``folder`` to be resumed."""
 
-    def __init__(self, folder: Path, epoch: int) -> None:
-        super().__init__(f"Interrupted in epoch {epoch}, and saved; go on with: chainrule resume {folder}")
+    def __init__(self, folder: Path, epoch: int, n_processes: int = 1) -> None:
+        command = "chainrule" if n_processes == 1 else "torchrun ... -m chainrule"
+        super().__init__(f"Interrupted in epoch {epoch}, and saved; go on with: {command} resume {folder}")
         self.folder = folder
 
 
@@ -80,13 +81,15 @@ def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announc
     options.check()
     group = options.make_engine().join()
     restarts = check_restarts(options)
-    options = group.broadcast(options.resolved())
+    draws_seed, options = options.seed is None, group.broadcast(options.resolved())
     folder = RunFolder(Path(options.out) if options.out is not None else group.broadcast(_default_folder(options)))
-    if group.broadcast(restarts and is_same_run(folder, options)):
+    if group.broadcast(restarts and is_same_run(folder, options, any_seed=draws_seed)):
         return resume_run(folder.path, callbacks, announce)
     if group.rank == 0:
         folder.check_free()
-    say = announce or _say_nothing
+    say = announce if announce is not None and group.rank == 0 else _say_nothing
+    if folder.model.exists():
+        say(f"Replacing the finished run in {folder.path}")
     data = _prepare(options, say)
     network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
     record = {
@@ -115,7 +118,7 @@ def resume_run(
     The data are read and prepared again. ``engine`` and ``device`` take it to another engine. Raises ModelFileError for
     a run that is finished, or whose file has changed.
     """
-    folder, say = RunFolder(Path(path)), announce or _say_nothing
+    folder = RunFolder(Path(path))
     record = folder.read_record()
     if record.get("status") == "finished":
         raise ModelFileError(f"The run in '{path}' is finished; there is nothing to go on with.")
@@ -124,10 +127,11 @@ def resume_run(
     if not isinstance(record.get("versions"), dict) or "started" not in record:
         raise ModelFileError(f"'{folder.record}' is damaged: it does not say when and by what the run was begun.")
     options = TrainOptions.from_dict(record.get("options"))
-    if engine is not None:
-        options = options.with_engine(engine, device)
+    if engine is not None or device != "auto":
+        options = options.with_engine(engine or options.engine, device)
         record["options"] = options.to_dict()
     group = options.make_engine().join()
+    say = announce if announce is not None and group.rank == 0 else _say_nothing
     if record.get("source_sha256") != source_checksum(options.source):
         raise ModelFileError(
             f"'{shown_source(options.source)}' has changed since the run in '{path}' began; train anew."
@@ -149,18 +153,13 @@ class _Run:
     options: TrainOptions
     data: PreparedData
     record: dict[str, Any]
-    announce: Announce
+    say: Announce
     group: Group
 
     @property
     def writes(self) -> bool:
         """Whether this is the process that writes files and says what happens."""
         return self.group.rank == 0
-
-    def say(self, sentence: str) -> None:
-        """Announce a stage."""
-        if self.writes:
-            self.announce(sentence)
 
     def go(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
         """Train ``network``, or the one in the checkpoint, and conclude the run."""
@@ -171,6 +170,8 @@ class _Run:
         if self.writes:
             every, seconds = self.options.checkpoint_every, self._seconds_at_risk()
             own += [Checkpoint(self.folder.checkpoint, every, every_seconds=seconds), *callbacks]
+        else:
+            own += [callback for callback in callbacks if callback.steers]
         try:
             network = self._train(network, [*own, end])
             if not end.is_interrupted:
@@ -185,7 +186,7 @@ class _Run:
         except KeyboardInterrupt:
             pass
         self._write_end({"status": "interrupted"})
-        raise RunInterrupted(self.folder.path, end.epochs + 1)
+        raise RunInterrupted(self.folder.path, end.epochs + 1, self.group.size)
 
     def _seconds_at_risk(self) -> float | None:
         """Return after how much training a checkpoint is due inside an epoch, where epochs are long."""

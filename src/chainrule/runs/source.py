@@ -42,7 +42,7 @@ def files_to_stream(source: str | Path | Sequence[str | Path]) -> tuple[Path, ..
         return tuple(find_parquet_files(source))
     path = Path(source).expanduser()
     if path.is_dir():
-        return tuple(find_parquet_files(path)) if any(path.glob("*.parquet")) else None
+        return tuple(find_parquet_files(path))
     if path.is_file():
         is_parquet = path.suffix.lower() == ".parquet"
         is_large = is_parquet and ParquetFile.open(path).bytes_in_memory > SHARE_OF_MEMORY * machine_memory()

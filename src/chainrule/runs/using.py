@@ -15,6 +15,7 @@ from chainrule.data.parts import Table
 from chainrule.data.reader import read_table
 from chainrule.errors import DataError, nearest_name
 from chainrule.model import Model
+from chainrule.runs.source import files_to_stream
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -33,25 +34,29 @@ def predict_source(model: Model, source: str | Path) -> pd.DataFrame:
 
 
 def predict_chunks(model: Model, source: str | Path) -> Iterator[pd.DataFrame]:
-    """Yield what :func:`predict_source` returns in pieces: of a Parquet file as it is read, of any other at once.
+    """Yield what :func:`predict_source` returns in pieces: of Parquet files as they are read, of any other at once.
 
-    So a Parquet file of any size takes the memory of some thousand rows.
+    ``source`` may be a folder or a pattern of Parquet files, too. Any number of rows takes the memory of some thousand.
     """
     path = Path(source).expanduser()
-    if str(source) in catalog.names() or path.suffix.lower() != ".parquet" or not path.is_file():
+    files = None if str(source) in catalog.names() else files_to_stream(source)
+    if files is None and path.suffix.lower() == ".parquet" and path.is_file():
+        files = (path,)
+    if files is None:
         yield predict_source(model, source)
         return
-    n_rows = 0
-    for frame, origin in read_frames(path):
-        inputs = frame.drop(columns=[name for name in frame.columns if name == (model.target_name or "y")])
-        if model.table is not None:
-            X = model.table.transform(inputs, origin)
-        else:
-            X = _checked_width(model, Dataset(inputs).X, path.name)
-        n_rows += len(frame)
-        yield prediction_frame(model, model.outputs_of(X))
-    if n_rows == 0:
-        raise DataError(f"{path.name} holds a table without rows or columns.")
+    for file in files:
+        n_rows = 0
+        for frame, origin in read_frames(file):
+            inputs = frame.drop(columns=[name for name in frame.columns if name == (model.target_name or "y")])
+            if model.table is not None:
+                X = model.table.transform(inputs, origin)
+            else:
+                X = _checked_width(model, Dataset(inputs).X, file.name)
+            n_rows += len(frame)
+            yield prediction_frame(model, model.outputs_of(X))
+        if n_rows == 0:
+            raise DataError(f"{file.name} holds a table without rows or columns.")
 
 
 def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:

@@ -49,6 +49,7 @@ bench: $(BENCH_VENV)/.installed  ## measure speed against other programs, and th
 	@$(BENCH_VENV)/bin/python benchmarks/scale.py
 	@$(BENCH_VENV)/bin/python benchmarks/stream.py
 	@$(BENCH_VENV)/bin/python benchmarks/serve.py
+	@$(BENCH_VENV)/bin/python benchmarks/export_latency.py
 	@$(BENCH_VENV)/bin/python benchmarks/optimizers.py
 	@$(BENCH_VENV)/bin/python benchmarks/report.py
 

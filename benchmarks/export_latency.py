@@ -26,7 +26,7 @@ import machine
 import numpy as np
 import pandas as pd
 import runner
-from exported_graphs import image_model, table_model
+from exported_models import image_model, table_model
 
 from chainrule import Model, Target, build_network
 from chainrule.export import FORMATS, export_model

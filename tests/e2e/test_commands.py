@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from chainrule import __version__
-from chainrule.data import NamedSet, RemoteFile, catalog
+from chainrule.data import NamedSet, RemoteFile, Target, catalog
 from support.commands import chainrule
+from support.served import sale_table, sold_model
 from support.tables import write_houses, write_lines, write_visits
 
 HEAVY = ("numpy", "pandas", "scipy", "sklearn", "numba", "matplotlib", "torch")
@@ -183,3 +184,20 @@ def test_fetch_brings_files_and_the_list_knows(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path / "data"))
     assert "on disk" in chainrule("data", "list").stdout
     assert chainrule("data", "fetch", "toy").stdout.strip() == os.fspath(tmp_path / "data" / "toy" / "toy.csv")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_labels_that_are_numbers_are_printed_exactly(tmp_path: Path, kind: str) -> None:
+    model = sold_model()
+    model.target = Target("binary", (0.12345678, 0.12345679), 1)
+    model.save(tmp_path / "model.safetensors")
+    table = sale_table()
+    if kind == "csv":
+        table.to_csv(tmp_path / "new.csv", index=False)
+    else:
+        table.to_parquet(tmp_path / "new.parquet", index=False, row_group_size=50)
+    result = chainrule("predict", tmp_path / "model.safetensors", tmp_path / f"new.{kind}")
+    assert result.exit_code == 0, result.stderr
+    lines = [line.split(",") for line in result.stdout.splitlines()[1:]]
+    assert [cells[0] for cells in lines] == [repr(label) for label in model.predict(table).tolist()]
+    assert lines[0][2] == f"{model.outputs(table)[0, 0]:.7g}"

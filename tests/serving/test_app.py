@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from starlette.applications import Starlette
 
+from chainrule.data import Target
 from chainrule.data.text_table import parse_text_table
 from chainrule.model import Model
 from chainrule.runs.using import prediction_frame
@@ -117,6 +118,89 @@ def test_parameters_of_the_content_type_are_read_one_by_one(parameters: str) -> 
     wrong = {"content-type": "text/csv; header=present; charset=latin-1"}
     sentence = error_of(ask(price_app(), NEW.to_csv(index=False), headers=wrong), 415)
     assert sentence == "The text is in latin-1; send it in UTF-8."
+
+
+def test_labels_are_written_exactly_and_their_probabilities_with_seven_digits() -> None:
+    model = sold_model()
+    model.target = Target("binary", (0.12345678, 0.12345679), 1)
+    lines = ask(build_app(model), ROWS, headers={**JSON, "accept": "text/csv"}).text.splitlines()
+    labels = [line.split(",")[0] for line in lines[1:]]
+    assert labels == [repr(label) for label in model.predict(pd.DataFrame(ROWS)).tolist()]
+    assert lines[1].split(",")[1] == f"{1 - model.outputs(pd.DataFrame(ROWS[:1]))[0, 0]:.7g}"
+
+
+@pytest.mark.parametrize("written", ["[%s]", '{"rows": [%s]}', ' {"rows" : [ %s ] }\n', "[%s\n]"])
+def test_a_long_text_of_json_is_read_as_a_short_one(monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    rows = " ,\n".join(json.dumps(row) for row in ROWS)
+    for text in (written % rows, written % "", written % "{", (written % rows)[:-3], written % rows + "]"):
+        answers = []
+        for length in (2**15, 0):
+            monkeypatch.setattr("chainrule.serving.bodies.LONG_TEXT", length)
+            response = ask(price_app(), text)
+            answers.append((response.status_code, response.json()))
+        assert answers[0] == answers[1]
+
+
+def test_rows_beyond_the_limit_are_not_even_read() -> None:
+    text = "[" + "{}," * 20_000 + "this is no JSON]"
+    assert error_of(ask(price_app(), text), 413) == "The body has more than 10,000 rows, the most in one request."
+
+
+def test_of_many_unknown_columns_the_first_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def nearest(name: str, known: Iterable[str]) -> str:
+        compared.extend(known)
+        return ""
+
+    monkeypatch.setattr("chainrule.serving.table_rows.nearest_name", nearest)
+    error_of(ask(price_app(), {f"column {number}": 1 for number in range(20_000)}), 422)
+    assert 0 < len(compared) <= 100
+
+
+def test_an_answer_is_bounded() -> None:
+    app = build_app(DIGIT, Limits(answer_numbers=50))
+    assert ask(app, [[0.5] * 12] * 5).status_code == 200
+    sentence = error_of(ask(app, [[0.5] * 12] * 6), 413)
+    assert sentence == "The answer would be too long; send at most 5 rows in one request."
+
+
+def test_answers_that_nobody_takes_are_bounded_all_together() -> None:
+    row = json.dumps(ROWS[:1] * 1000).encode()
+    app = price_app(all_body_bytes=len(row) + 10)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": row, "more_body": False}
+
+    async def main() -> None:
+        starts = asyncio.Event()
+        taken = asyncio.Event()
+
+        async def slow(message: Any) -> None:
+            starts.set()
+            await taken.wait()
+
+        headers = [(b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers, "query_string": b""}
+        first = asyncio.create_task(app(scope, receive, slow))
+        await starts.wait()
+        assert (await call(app, receive))[0]["status"] == 503
+        taken.set()
+        await first
+        assert (await call(app, receive))[0]["status"] == 200
+
+    asyncio.run(main())
+
+
+def test_a_constant_column_with_gaps_is_not_said_to_vary() -> None:
+    table = sale_table()
+    table["floor"] = 5.0
+    table.loc[::7, "floor"] = np.nan
+    for scaling, said in (("standard", {"mean": 5.0}), ("range", {"minimum": 5.0})):
+        model = price_model(table=table, scaling=scaling)
+        columns = {column["name"]: column for column in ask(build_app(model), path="/schema").json()["columns"]}
+        assert columns["floor"] == {"name": "floor", "type": "number", "missing": 5.0, **said}
+        assert ask(build_app(model), path="/").status_code == 200
 
 
 @pytest.mark.parametrize(

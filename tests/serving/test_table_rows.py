@@ -163,3 +163,12 @@ def test_images_are_nested_or_flat() -> None:
 )
 def test_arrays_that_do_not_fit_are_named(row: Any, sentence: str) -> None:
     assert sentence in str(refusal([row], ArrayRows((12,), np.float32)))
+
+
+def test_images_are_nested_as_their_shape_is() -> None:
+    rows = ArrayRows((2, 3, 1), "float32")
+    truth = np.arange(6.0).reshape(1, 2, 3, 1)
+    for image in (truth[0].tolist(), truth[0, :, :, 0].tolist(), truth.reshape(-1).tolist()):
+        np.testing.assert_array_equal(rows.encode([image]), truth)
+    with pytest.raises(RowError, match="Row 2 is 3 x 2 numbers, and the model takes 6 numbers, 2 x 3 x 1"):
+        rows.encode([truth[0].tolist(), truth.reshape(3, 2).tolist()])

@@ -47,9 +47,9 @@ def sale_preprocessor(table: pd.DataFrame, **options: Any) -> TablePreprocessor:
     return TablePreprocessor(categorical=["zone"], **options).fit(table)
 
 
-def price_model(**options: Any) -> Model:
+def price_model(table: pd.DataFrame | None = None, **options: Any) -> Model:
     """A regression on the table of sales, hardly trained."""
-    table = sale_table()
+    table = sale_table() if table is None else table
     price = 2000 * table["area"] + 50_000 * table["garden"]
     preprocessor = sale_preprocessor(table, **options)
     X, target, scaling = preprocessor.transform(table), Target.detect(price), TargetScaling.learn(price.to_numpy())

@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from chainrule.model import Model
+
 __all__ = ["evaluate", "predict"]
 
 ROWS_ON_A_TERMINAL = 20
@@ -57,7 +59,7 @@ def predict(
         )
     model = load_run(run)
     model.network.engine = chosen
-    text = _Csv(predict_chunks(model, file))
+    text = _Csv(model, predict_chunks(model, file))
     if out is not None:
         from chainrule.files.atomic import write_atomically
 
@@ -75,15 +77,17 @@ def predict(
 class _Csv:
     """Predictions as CSV text, a piece at a time; ``n_rows`` counts them, also those beyond the ``n_wanted`` first."""
 
-    def __init__(self, chunks: Iterable[pd.DataFrame]) -> None:
-        self.chunks, self.n_rows = chunks, 0
+    def __init__(self, model: Model, chunks: Iterable[pd.DataFrame]) -> None:
+        self.model, self.chunks, self.n_rows = model, chunks, 0
         self.n_wanted: int | None = None
 
     def __iter__(self) -> Iterator[str]:
+        from chainrule.runs.using import prediction_csv
+
         for chunk in self.chunks:
             wanted = chunk if self.n_wanted is None else chunk[: max(self.n_wanted - self.n_rows, 0)]
             if len(wanted) or self.n_rows == 0:
-                yield wanted.to_csv(index=False, header=self.n_rows == 0, float_format="%.7g")
+                yield prediction_csv(self.model, wanted, header=self.n_rows == 0)
             self.n_rows += len(chunk)
 
 

@@ -21,7 +21,14 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["class_probabilities", "evaluate_source", "predict_chunks", "predict_source", "prediction_frame"]
+__all__ = [
+    "class_probabilities",
+    "evaluate_source",
+    "predict_chunks",
+    "predict_source",
+    "prediction_csv",
+    "prediction_frame",
+]
 
 
 def predict_source(model: Model, source: str | Path) -> pd.DataFrame:
@@ -71,6 +78,14 @@ def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
     elif outputs.shape[1] > 1:
         columns = {f"prediction_{place + 1}": outputs[:, place] for place in range(outputs.shape[1])}
     return pd.DataFrame(columns)
+
+
+def prediction_csv(model: Model, frame: pd.DataFrame, header: bool = True) -> str:
+    """Return a frame of :func:`prediction_frame` as CSV: numbers with seven digits, labels as they were given."""
+    if model.target.classes:  # a label that is a number is a name, and no measurement
+        frame = frame.astype({"prediction": object})
+    text: str = frame.to_csv(index=False, header=header, float_format="%.7g")
+    return text
 
 
 def class_probabilities(outputs: Array) -> Array:

@@ -41,6 +41,7 @@ from chainrule.serving.service import PredictionService
 __all__ = ["build_app"]
 
 PAGES = ("/", "/schema", "/openapi.json", "/health", "/metrics")
+BYTES_AT_A_TIME = 2**16  # of an answer
 # A page of ours runs nothing and loads nothing, whatever a column is called.
 PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
@@ -110,15 +111,24 @@ class _Predict:
             outputs = await self._service.predict(inputs)
             wanted = answer_type(headers)
             answer = await self._service.write_answer(outputs, wanted)
+            with self._reader.account() as answers:
+                self._reader.hold(answer, answers)
+                await _send_in_pieces(send, answer, wanted)
         except ClientGone:
             return
         except RequestError as error:
             # A body that nobody will read must not be sent to the end.
             await _tell(error, close=not is_read)(scope, receive, send)
             return
-        fields = [(b"content-type", wanted.encode()), (b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": 200, "headers": fields})
-        await send({"type": "http.response.body", "body": answer})
+
+
+async def _send_in_pieces(send: Send, answer: bytes, media_type: str) -> None:
+    """Send an answer as its client takes it: a piece waits until the connection has room for it."""
+    fields = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(answer))]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    for start in range(0, len(answer), BYTES_AT_A_TIME):
+        end = start + BYTES_AT_A_TIME
+        await send({"type": "http.response.body", "body": answer[start:end], "more_body": end < len(answer)})
 
 
 def _tell(error: RequestError, close: bool = False) -> Response:

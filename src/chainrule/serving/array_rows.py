@@ -23,7 +23,8 @@ MOST_DIMENSIONS = 4
 class ArrayRows:
     """Turns JSON arrays into a batch of inputs, each of the given ``shape``.
 
-    A row is an array of numbers, or nested arrays (the lines of an image, and its channels) with as many in all.
+    A row is a flat array of numbers, or arrays nested as the shape is (the lines of an image, and its channels);
+    dimensions of one number may be left out. A network that takes flat rows takes any nesting.
     """
 
     def __init__(self, shape: Shape, dtype: Any) -> None:
@@ -52,14 +53,18 @@ class ArrayRows:
         if type(row) is not list:
             raise RowError(number, f"is {shown(row)}; a row is an array of {self._wanted()}.")
         values: list[Any] = row
+        sizes = [len(row)]
         for _ in range(MOST_DIMENSIONS):
             if not values or type(values[0]) is not list:
                 break
             if any(type(part) is not list or len(part) != len(values[0]) for part in values):
                 raise RowError(number, "is ragged: its inner arrays have different lengths.")
+            sizes.append(len(values[0]))
             values = list(chain.from_iterable(values))
         if len(values) != self.n_numbers:
             raise RowError(number, f"has {len(values)} values, and the model takes {self._wanted()}.")
+        if len(sizes) > 1 and len(self.shape) > 1 and _long(sizes) != _long(self.shape):
+            raise RowError(number, f"is {' x '.join(map(str, sizes))} numbers, and the model takes {self._wanted()}.")
         if not _NUMBER_TYPES.issuperset(map(type, values)):
             place = next(place for place, value in enumerate(values) if type(value) not in _NUMBER_TYPES)
             raise _no_number(number, place, values[place])
@@ -69,6 +74,10 @@ class ArrayRows:
         if len(self.shape) == 1:
             return f"{self.n_numbers} numbers"
         return f"{self.n_numbers} numbers, {' x '.join(map(str, self.shape))}"
+
+
+def _long(sizes: Sequence[int]) -> list[int]:
+    return [size for size in sizes if size > 1]
 
 
 def _no_number(row: int, place: int, value: Any) -> RowError:

@@ -18,7 +18,10 @@ class Limits:
     body_bytes, rows
         The largest body, and the most rows, of one request (else 413).
     all_body_bytes
-        The bodies of all requests under way together (else 503).
+        The bodies and answers of all requests under way together (else 503). Not counted are some 128 KiB a
+        connection, on their way to a slow client.
+    answer_numbers
+        The most numbers in an answer: rows times classes, or times what is predicted of each (else 413).
     batch_rows
         The most rows of different requests that are predicted in one call.
     waiting_rows
@@ -34,6 +37,7 @@ class Limits:
     body_bytes: int = 8 * 2**20
     rows: int = 10_000
     all_body_bytes: int = 64 * 2**20
+    answer_numbers: int = 1_000_000
     batch_rows: int = 256
     waiting_rows: int = 40_000
     body_seconds: float = 30.0

@@ -58,8 +58,11 @@ def _facts(column: dict[str, Any]) -> str:
     if column["type"] == "date":
         return html.escape(column["format"])
     if "minimum" in column:
-        return f"{column['minimum']:.6g} to {column['maximum']:.6g}"
-    return f"about {column['mean']:.6g} ± {column['standard_deviation']:.6g}" if "mean" in column else ""
+        return f"{column['minimum']:.6g}" + (f" to {column['maximum']:.6g}" if "maximum" in column else " or more")
+    if "mean" not in column:
+        return ""
+    spread = f" ± {column['standard_deviation']:.6g}" if "standard_deviation" in column else ""
+    return f"about {column['mean']:.6g}{spread}"
 
 
 def _listing(values: list[Any]) -> str:

@@ -20,7 +20,8 @@ def describe_model(model: Model, limits: Limits) -> dict[str, Any]:
 
     ``input`` is ``"table"``, with ``columns`` in the order in which arrays give them and ``ignored`` columns that may
     be there; or ``"array"``, with the ``shape`` of a row. The numbers of a column say where the training data lay:
-    mean and standard deviation, or minimum and maximum, whichever the model scales by.
+    mean and standard deviation, or minimum and maximum, whichever the model scales by. Of a column whose values may all
+    have been the same, which a model does not note, only the mean or the minimum is given.
     """
     target = model.target
     schema: dict[str, Any] = {"task": target.task, "target": model.target_name or "y"}
@@ -57,10 +58,12 @@ def _describe_column(plan: ColumnPlan, table: TablePreprocessor) -> dict[str, An
         column["missing"] = "the middle of the training dates"
         return column
     (number,) = plan.numbers
+    # A column that is constant but for its gaps is kept for those, and divided by 1, which says nothing of its spread.
+    has_spread = not (plan.missing_indicator and number.scale == 1 and number.center == number.fill)
     if table.scaling == "range":
-        column |= {"minimum": number.center, "maximum": number.center + number.scale}
+        column |= {"minimum": number.center} | ({"maximum": number.center + number.scale} if has_spread else {})
     elif table.scaling == "standard":
-        column |= {"mean": number.center, "standard_deviation": number.scale}
+        column |= {"mean": number.center} | ({"standard_deviation": number.scale} if has_spread else {})
     column["missing"] = number.fill
     return column
 

@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 # Up to here it is quicker to do a thing at once than to hand it to a thread: about a millisecond's work.
 INLINE_BYTES = 32 * 2**10
-INLINE_ROWS = 256
+INLINE_NUMBERS = 1_000
 INLINE_PRODUCTS = 10_000_000
 SURPLUS_COLUMNS = 100  # so many are still refused by name, which helps those who send a wrong file
 
@@ -48,10 +48,9 @@ class PredictionService:
             if model.table is None
             else TableRows(model.table, self._ignored)
         )
-        self._known: frozenset[str] = (
-            self._rows.ignored.union(self._rows.names) if isinstance(self._rows, TableRows) else frozenset()
-        )
+        self._known: frozenset[str] = self._rows.known if isinstance(self._rows, TableRows) else frozenset()
         n_known = self._rows.n_numbers if isinstance(self._rows, ArrayRows) else len(self._known)
+        self._numbers_a_row = max(len(model.target.classes), model.target.n_columns)
         self._most_columns = n_known + SURPLUS_COLUMNS
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chainrule-serve")
         self._batcher = Batcher(
@@ -72,14 +71,20 @@ class PredictionService:
         return self._read_json(body)
 
     async def predict(self, inputs: Array) -> Array:
-        """Return the model's outputs, predicted together with what else is waiting."""
+        """Return the model's outputs, predicted together with what else is waiting.
+
+        Raises ``RequestError`` 413 for more than an answer may hold, and 503 where too many rows wait already.
+        """
+        if len(inputs) * self._numbers_a_row > self.limits.answer_numbers:
+            most = self.limits.answer_numbers // self._numbers_a_row
+            raise RequestError(413, f"The answer would be too long; send at most {most:,} rows in one request.")
         outputs = await self._batcher.predict(inputs)
         self.metrics.rows += len(inputs)
         return outputs
 
     async def write_answer(self, outputs: Array, answer_type: str) -> bytes:
         """Return the body of the answer."""
-        if answer_type == JSON and len(outputs) <= INLINE_ROWS:
+        if answer_type == JSON and outputs.size <= INLINE_NUMBERS:
             return render(self.model, outputs, answer_type)
         return await self._in_thread(render, self.model, outputs, answer_type)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -42,6 +42,7 @@ class TableRows:
         used = [plan for plan in table.columns if plan.kind != "dropped"]
         self.names = tuple(plan.name for plan in used)
         self.ignored = frozenset(ignored) | {plan.name for plan in table.columns if plan.kind == "dropped"}
+        self.known = self.ignored.union(self.names)
         self._pick = _picker(self.names)
         self._column_of_feature = tuple(index for index, plan in enumerate(used) for _ in plan.output_names)
         self._numbers: _Numbers | None = None
@@ -107,7 +108,8 @@ class TableRows:
 
     def _missing_column(self, number: int, row: dict[str, Any]) -> RowError:
         name = next(name for name in self.names if name not in row)
-        strangers = [key for key in row if key not in self.names and key not in self.ignored]
+        # The nearest of the first hundred: to compare hundreds of thousands would keep everybody waiting.
+        strangers = islice((key[:200] for key in row if key not in self.known), 100)
         return RowError(
             number,
             f"has no column {shown(name)}; give its value, or null where it is missing.{nearest_name(name, strangers)}",
@@ -116,7 +118,7 @@ class TableRows:
 
     def _refuse_unknown(self, number: int, row: dict[str, Any]) -> None:
         for key in row:
-            if key not in self.names and key not in self.ignored:
+            if key not in self.known:
                 raise RowError(
                     number,
                     f"has the column {shown(key)}, which the model does not know; it takes {_listing(self.names)}."

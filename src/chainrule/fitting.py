@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from chainrule.activations import SigmoidActivation, SoftmaxActivation
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data.augment import Augmentation
 from chainrule.data.batches import ArrayBatches, Batch, Batches
-from chainrule.data.class_weights import class_weights
+from chainrule.data.class_weights import ClassWeight, class_weights
 from chainrule.data.dataset import Dataset, class_weight_rows
 from chainrule.data.stream import NOT_AT_ONCE, RowStream
 from chainrule.data.stream_batches import StreamBatches
@@ -30,12 +30,10 @@ from chainrule.stack import LayerStack, check_inputs
 from chainrule.training import EpochRecord, capture, restore, train
 from chainrule.types import Array, Inputs, is_sparse
 
-__all__ = ["ClassWeight", "Fit", "FitSettings", "as_dataset", "as_rows", "predicts_numbers"]
+__all__ = ["Fit", "FitSettings", "as_dataset", "as_rows", "predicts_numbers"]
 
 # Of a stream, the training metrics of an epoch are those of its last rows, so many.
 ROWS_RECORDED = 2**17
-
-ClassWeight = Literal["balanced"] | Mapping[Any, float] | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class FitSettings:
     batch_size: int
     shuffle: bool
     label_smoothing: float
-    class_weight: ClassWeight
+    class_weight: ClassWeight | None
     schedule: Schedule | None
     metrics: Sequence[Metric]
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from chainrule.callbacks import Callback, EpochPrinter
 from chainrule.data.augment import Augmentation
+from chainrule.data.class_weights import ClassWeight
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
 from chainrule.engines import EngineLike, TrainingPlan, check_bound, choose_engine, evaluate_outputs
 from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
 from chainrule.files.model_file import read_model_file
-from chainrule.fitting import ClassWeight, Fit, FitSettings, as_dataset, as_rows, predicts_numbers
+from chainrule.fitting import Fit, FitSettings, as_dataset, as_rows, predicts_numbers
 from chainrule.history import History
 from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
@@ -112,7 +113,7 @@ class NeuralNetwork(SavedNetwork):
         max_norm: float | None = None,
         label_smoothing: float = 0.0,
         schedule: str | Schedule | None = None,
-        class_weight: ClassWeight = None,
+        class_weight: ClassWeight | None = None,
         shuffle: bool = True,
         engine: EngineLike = "numpy",
         device: str = "auto",

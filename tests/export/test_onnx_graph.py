@@ -55,6 +55,18 @@ def test_settings_of_a_loss_count() -> None:
     assert_predicts_alike(model_of(target, Poisson(log_input=False), output_activation="softplus"), X)  # type: ignore[arg-type]
 
 
+def test_columns_keep_their_names_where_outputs_have_the_same() -> None:
+    frame = pd.DataFrame({"label": np.arange(20.0), "probabilities": np.arange(20.0) ** 2, "label_2": [0.0, 1.0] * 10})
+    table, target = TablePreprocessor().fit(frame), Target("binary", ("no", "yes"))
+    model = Model(build_network(3, target, hidden=(4,), seed=0), target, table)
+    graph = build_onnx(model)
+    assert [entry.name for entry in graph.graph.input] == list(frame)
+    assert [entry.name for entry in graph.graph.output] == ["label_3", "probabilities_2"]
+    for labels, probabilities in (outputs.values() for outputs in run_onnx(graph, onnx_inputs(model, frame)).values()):
+        assert labels.tolist() == model.predict(frame).tolist()
+        np.testing.assert_allclose(probabilities[:, 1:], model.outputs(frame), atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_numbers_are_in_the_units_of_the_target(dtype: Any) -> None:
     model = model_of(Target("regression", n_columns=2), dtype=dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ColumnKind", "ColumnPlan", "MissingRule", "NumberPlan"]
+__all__ = ["CategoryPlaces", "ColumnKind", "ColumnPlan", "MissingRule", "NumberPlan"]
 
 ColumnKind: TypeAlias = Literal["number", "category", "date", "dropped"]
 MissingRule: TypeAlias = Literal["median", "mean", "zero"]
@@ -31,6 +31,18 @@ class NumberPlan:
     center: float
     scale: float
     fill_rule: MissingRule = "median"
+
+
+class CategoryPlaces(NamedTuple):
+    """Where the values of a category stand among its numbers: value k at place k, and the others at these places.
+
+    -1 is no place: all numbers are then 0. The numbers are those of the places ``first`` to ``end - 1``.
+    """
+
+    missing: int
+    other: int
+    first: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,22 @@ class ColumnPlan:
         return len(self.categories) == 2 and not self.missing_category and not self.other
 
     @property
+    def places(self) -> CategoryPlaces:
+        """Where the values of a category stand among its numbers."""
+        n = len(self.categories)
+        missing = n if self.missing_category else -1
+        other = n + self.missing_category if self.other else -1
+        return CategoryPlaces(missing, other, int(self.is_two_valued), n + self.missing_category + self.other)
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Which of year, month, weekday and days (0 to 3) the numbers of a date are; of a number, 0."""
+        if self.kind != "date":
+            return tuple(range(len(self.numbers)))
+        names = {plan.name for plan in self.numbers}
+        return tuple(place for place, part in enumerate(DATE_PARTS) if f"{self.name} {part}" in names)
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """The names of the columns that this one becomes."""
         if self.kind == "category":
@@ -76,12 +104,9 @@ class ColumnPlan:
         else:
             values = read_numbers(column, self.name, origin)
         missing = np.isnan(values).any(axis=1)
-        wanted = [plan.name for plan in self.numbers]
-        if self.kind == "date":
-            values = values[:, [f"{self.name} {part}" in wanted for part in DATE_PARTS]]
         encoded = np.empty((len(values), len(self.output_names)), dtype=np.float32)
-        for place, plan in enumerate(self.numbers):
-            filled = np.where(missing, plan.fill, values[:, place])
+        for place, (part, plan) in enumerate(zip(self.parts, self.numbers, strict=True)):
+            filled = np.where(missing, plan.fill, values[:, part])
             with np.errstate(over="ignore"):
                 encoded[:, place] = (filled - plan.center) / plan.scale
         if self.missing_indicator:
@@ -99,17 +124,12 @@ class ColumnPlan:
 
     def _encode_categories(self, column: pd.Series[Any]) -> Array:
         texts, codes = distinct_texts(column)
-        end = len(self.categories)
+        missing, other, first, end = self.places
         place_of = {text: place for place, text in enumerate(self.categories)}
-        unknown = end + self.missing_category if self.other else -1
-        missing = end if self.missing_category else -1
-        places = np.array([missing if text is None else place_of.get(text, unknown) for text in texts], np.intp)[codes]
-        if self.is_two_valued:
-            second: Array = (places == 1).astype(np.float32)
-            return second.reshape(-1, 1)
-        encoded = np.zeros((len(places), len(self.output_names)), dtype=np.float32)
-        known = np.flatnonzero(places >= 0)
-        encoded[known, places[known]] = 1
+        places = np.array([missing if text is None else place_of.get(text, other) for text in texts], np.intp)[codes]
+        encoded = np.zeros((len(places), end - first), dtype=np.float32)
+        known = np.flatnonzero(places >= first)
+        encoded[known, places[known] - first] = 1
         return encoded
 
     @classmethod

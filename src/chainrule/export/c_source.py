@@ -13,7 +13,6 @@ from chainrule.export.c_main import csv_program
 from chainrule.export.c_text import array_of_numbers, array_of_texts, comment, identifiers, number, stem_identifier
 from chainrule.export.pieces import pieces_needed
 from chainrule.export.program import (
-    CategoryPlaces,
     Dense,
     Elementwise,
     First,
@@ -21,7 +20,6 @@ from chainrule.export.program import (
     Program,
     Scaling,
     Softmax,
-    number_parts,
 )
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
@@ -233,14 +231,14 @@ def _encoding(program: Program, fields: list[str], own: Callable[[str], str]) ->
         if plan.kind == "category":
             pieces += ["category", "one_hot"]
             arrays.append(array_of_texts(f"categories_{place}", plan.categories))
-            missing, other, first, end = CategoryPlaces.of(plan)
+            missing, other, first, end = plan.places
             found = f"category(row->{field}, categories_{place}, {len(plan.categories)}, {missing}, {other})"
             lines.append(f"    one_hot({found} - {first}, {end - first}, x + {at});")
         else:
             pieces += ["put_number", *(["read_date"] if plan.kind == "date" else [])]
             if plan.kind == "date":
                 lines += [f"    if (read_date(row->{field}, date))", refuse]
-            for offset, (part, learnt) in enumerate(number_parts(plan)):
+            for offset, (part, learnt) in enumerate(zip(plan.parts, plan.numbers, strict=True)):
                 value = f"date[{part}]" if plan.kind == "date" else f"row->{field}"
                 numbers = ", ".join(number(setting) for setting in (learnt.fill, learnt.center, learnt.scale))
                 lines += [f"    if (put_number({value}, {numbers}, x + {at + offset}))", refuse]

@@ -13,7 +13,6 @@ from typing import Self
 
 import numpy as np
 
-from chainrule.data.cells import DATE_PARTS
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.text_table import MISSING_WORDS
@@ -88,9 +87,7 @@ class FeaturePlan:
         # Raw columns with their numbers, and raw columns to ask for gaps, each with the feature that it becomes.
         scaled = [(raw, plan.numbers[0], feature) for raw, (plan, feature) in enumerate(numbers)]
         for place, (plan, feature) in enumerate(dates):
-            names = {number.name for number in plan.numbers}
-            parts = [p for p, part in enumerate(DATE_PARTS) if f"{plan.name} {part}" in names]
-            for offset, (part, number) in enumerate(zip(parts, plan.numbers, strict=True)):
+            for offset, (part, number) in enumerate(zip(plan.parts, plan.numbers, strict=True)):
                 scaled.append((len(numbers) + part * len(dates) + place, number, feature + offset))
         gaps = [
             (raw, feature + len(plan.numbers))

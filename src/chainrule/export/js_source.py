@@ -13,7 +13,6 @@ from chainrule.data.columns import ColumnPlan
 from chainrule.data.text_table import MISSING_WORDS
 from chainrule.export.pieces import pieces_needed
 from chainrule.export.program import (
-    CategoryPlaces,
     Dense,
     Elementwise,
     First,
@@ -22,7 +21,6 @@ from chainrule.export.program import (
     Program,
     Scaling,
     Softmax,
-    number_parts,
 )
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
@@ -144,11 +142,10 @@ def _constants(program: Program) -> list[str]:
 
 def _plan(plan: ColumnPlan) -> dict[str, Any]:
     if plan.kind == "category":
-        places = CategoryPlaces.of(plan)._asdict()
-        return {"name": plan.name, "kind": plan.kind, "categories": plan.categories, **places}
+        return {"name": plan.name, "kind": plan.kind, "categories": plan.categories, **plan.places._asdict()}
     numbers = [
         {"part": part, "fill": number.fill, "center": number.center, "scale": number.scale}
-        for part, number in number_parts(plan)
+        for part, number in zip(plan.parts, plan.numbers, strict=True)
     ]
     return {"name": plan.name, "kind": plan.kind, "numbers": numbers, "indicator": plan.missing_indicator}
 

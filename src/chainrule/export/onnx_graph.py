@@ -19,6 +19,9 @@ numbers                       ``value``, shape (rows, numbers), in the target's 
 a bare network                ``outputs``, what ``NeuralNetwork.predict`` returns
 ============================  =====================================================================================
 
+The outputs stand in this order. Inputs keep the names of their columns: where a column is itself called ``label``,
+``probabilities`` or ``value``, the output of that name is numbered, ``label_2``.
+
 The number of rows is free. Classes, column names and the version stand in the file's ``metadata_props`` as JSON. The
 graph does not refuse what :class:`Model` refuses: an infinite number gives some number, or NaN. Only operators of the
 standard (``ai.onnx``, and ``LabelEncoder`` of ``ai.onnx.ml`` where there is text) are used.

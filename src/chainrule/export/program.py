@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
@@ -23,8 +23,7 @@ from chainrule.activations import (
     PReLUActivation,
     SoftmaxActivation,
 )
-from chainrule.data.cells import DATE_PARTS
-from chainrule.data.columns import ColumnPlan, NumberPlan
+from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
 from chainrule.export.feature_plan import used_columns
@@ -45,7 +44,6 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
 
 __all__ = [
-    "CategoryPlaces",
     "Dense",
     "Elementwise",
     "First",
@@ -54,7 +52,6 @@ __all__ = [
     "Program",
     "Scaling",
     "Softmax",
-    "number_parts",
 ]
 
 
@@ -109,35 +106,6 @@ class First:
 Operation: TypeAlias = Dense | Scaling | LayerNormalization | Elementwise | Softmax | First
 
 
-class CategoryPlaces(NamedTuple):
-    """Where the values of a category stand among its numbers: value k at place k, and the others at these places.
-
-    -1 is no place: all numbers are then 0. The numbers are those of the places ``first`` to ``end - 1``.
-    """
-
-    missing: int
-    other: int
-    first: int
-    end: int
-
-    @classmethod
-    def of(cls, plan: ColumnPlan) -> Self:
-        """Read them from what was learnt of the column."""
-        n = len(plan.categories)
-        missing = n if plan.missing_category else -1
-        other = n + plan.missing_category if plan.other else -1
-        return cls(missing, other, int(plan.is_two_valued), n + plan.missing_category + plan.other)
-
-
-def number_parts(plan: ColumnPlan) -> list[tuple[int, NumberPlan]]:
-    """Return the plans of a number (part 0) or of a date (parts 0 to 3: year, month, weekday, days) with their part."""
-    if plan.kind == "number":
-        return [(0, plan.numbers[0])]
-    names = {number.name for number in plan.numbers}
-    parts = [place for place, part in enumerate(DATE_PARTS) if f"{plan.name} {part}" in names]
-    return list(zip(parts, plan.numbers, strict=True))
-
-
 @dataclass(frozen=True, eq=False)
 class Program:
     """One prediction, step by step.
@@ -184,16 +152,11 @@ class Program:
     def of(cls, model: Model | NeuralNetwork) -> Self:
         """Return the program of a model, or of a bare network.
 
-        Raises ``InvalidInputError``, naming it, for a layer or a loss of a user's own, and for weights that are not
-        finite.
+        Raises what :func:`network_of` does, and ``InvalidInputError``, naming it, for a layer or a loss of a user's
+        own.
         """
-        if not isinstance(model, Model | NeuralNetwork):
-            raise InvalidInputError(f"Only a Model or a NeuralNetwork can be exported, not {type(model).__name__}.")
         network = network_of(model)
         stack = network.stack
-        for name, array in stack.read_arrays().items():
-            if not np.isfinite(array).all():
-                raise InvalidInputError(f"The network's '{name}' hold a number that is not finite; train it again.")
         n_inputs, n_outputs = math.prod(stack.input_shape()), math.prod(stack.output_shape())
         operations = [op for place, layer in enumerate(stack.layers, 1) for op in _operations_of(layer, place)]
         if not isinstance(model, Model):
@@ -204,9 +167,6 @@ class Program:
             scale, center = np.array(model.scaling.scale), np.array(model.scaling.center)
             operations.append(Scaling(np.zeros_like(scale), scale, center))
         columns = () if model.table is None else used_columns(model.table)
-        n_encoded = sum(len(plan.output_names) for plan in columns)
-        if model.table is not None and n_encoded != n_inputs:
-            raise InvalidInputError(f"The table gives {n_encoded} numbers, and the network takes {n_inputs}.")
         names = model.notes.get("label_names") or model.target.classes
         label_names = tuple(str(name) for name in names) if model.target.classes else ()
         return cls(

@@ -141,6 +141,30 @@ def test_a_long_text_of_json_is_read_as_a_short_one(monkeypatch: pytest.MonkeyPa
         assert answers[0] == answers[1]
 
 
+@pytest.mark.parametrize("body", ["[[%s]]", '{"x": [%s]}', '[[1], {"x": [%s]}]', '{"rows": [[1]], "x": [%s]}'])
+def test_a_row_far_too_long_is_not_even_read(body: str) -> None:
+    text = body % ("[]," * 30_000 + "this is no JSON")
+    response = ask(price_app(), text)
+    if body.startswith('{"rows"'):
+        assert "something beside" in error_of(response, 422)
+    else:
+        assert "is longer than" in error_of(response, 413)
+        assert response.json()["row"] == 1 + body.startswith("[[1]")
+
+
+def test_long_rows_and_mistakes_far_inside_are_read_right() -> None:
+    row = dict(ROWS[0], town="x" * 50_000)
+    assert ask(price_app(), [ROWS[0], row, ROWS[1]]).status_code == 200
+    text = json.dumps([ROWS[0], row, ROWS[1]])
+    place = text.rindex('"town":') + len('"town"')
+    broken = text[:place] + text[place + 1 :]
+    response = ask(price_app(), broken)
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads(broken)
+    assert response.json()["position"] == caught.value.pos
+    assert caught.value.msg in error_of(response, 400)
+
+
 def test_rows_beyond_the_limit_are_not_even_read() -> None:
     text = "[" + "{}," * 20_000 + "this is no JSON]"
     assert error_of(ask(price_app(), text), 413) == "The body has more than 10,000 rows, the most in one request."
@@ -154,7 +178,7 @@ def test_of_many_unknown_columns_the_first_are_looked_at(monkeypatch: pytest.Mon
         return ""
 
     monkeypatch.setattr("chainrule.serving.table_rows.nearest_name", nearest)
-    error_of(ask(price_app(), {f"column {number}": 1 for number in range(20_000)}), 422)
+    error_of(ask(price_app(), {f"column {number}": 1 for number in range(2_000)}), 422)
     assert 0 < len(compared) <= 100
 
 

@@ -206,7 +206,11 @@ def test_what_is_no_request_is_refused_and_the_server_goes_on(impatient: Server,
             connection.sendall(sent)
         received = everything(connection)
     statuses = re.findall(rb"HTTP/1\.1 (\d+)", received)
-    assert not statuses or statuses[-1] in (b"400", b"431")
+    if len(sent) < 10_000:
+        assert statuses == [b"400"]
+    else:  # one that goes on sending may lose the answer with the connection
+        assert set(statuses) <= {b"200", b"400", b"431"}
+        assert len(statuses) < 5_000
     assert impatient.is_well()
 
 
@@ -303,13 +307,11 @@ def test_a_body_that_drips_is_given_up(impatient: Server) -> None:
         connection.sendall(REQUEST[: -len(BODY)])
         began = time.monotonic()
         with contextlib.suppress(ConnectionError):
-            for byte in BODY * 100:
+            for byte in BODY[:12]:
                 connection.sendall(bytes([byte]))
-                time.sleep(0.05)
-                if time.monotonic() - began > 1.5:
-                    break
+                time.sleep(0.05)  # 0.6 seconds in all; the answer comes after 0.8
         received = everything(connection)
-        assert b"HTTP/1.1 408 " in received or not received
+        assert received.startswith(b"HTTP/1.1 408 ")
         assert time.monotonic() - began < 5
     assert impatient.is_well()
 
@@ -325,6 +327,14 @@ def test_a_huge_body_is_refused_and_not_kept(impatient: Server) -> None:
             for _ in range(800):  # 50 MB
                 connection.sendall(piece)
         everything(connection)
+    with impatient.connect() as connection:  # a client that stops at the limit, and so can read what it is told
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        connection.sendall(piece * 7 + b"a23f\r\n" + b"[" * (LIMITS["body_bytes"] + 1 - 7 * 2**16))
+        received = everything(connection)
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"413"]
+    assert b"connection: close" in received
     assert impatient.memory() - before < 20 * 2**20
     assert impatient.is_well()
 

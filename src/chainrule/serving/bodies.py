@@ -126,13 +126,14 @@ def answer_type(headers: Mapping[str, str]) -> str:
     return CSV if quality[CSV] > quality[JSON] else JSON
 
 
-def parse_json_rows(body: bytes, limits: Limits) -> list[Any]:
+def parse_json_rows(body: bytes, limits: Limits, row_length: int) -> list[Any]:
     """Return the rows of a JSON body: one object, an array of rows, or ``{"rows": [...]}``.
 
-    Raises ``RequestError``: 400 with the place for what is no JSON, 413 for too many rows, 422 for no rows.
+    Raises ``RequestError``: 400 with the place for what is no JSON, 413 for too many rows or one beyond
+    ``row_length`` characters, 422 for no rows.
     """
     try:
-        value = _read_json(decode(body), limits)
+        value = _read_json(decode(body), limits, row_length)
     except json.JSONDecodeError as error:
         raise RequestError(
             400,
@@ -158,26 +159,61 @@ def parse_json_rows(body: bytes, limits: Limits) -> list[Any]:
     return rows
 
 
-def _read_json(text: str, limits: Limits) -> Any:
+def _read_json(text: str, limits: Limits, row_length: int) -> Any:
     """Return what ``json.loads`` does, but read a long text row by row.
 
     ``json.loads`` lets no other thread work until it is done, and makes millions of rows before they can be counted.
     """
-    begin = _ROWS_BEGIN.match(text) if len(text) > LONG_TEXT else None
-    if begin is None or text.startswith("]", begin.end()):
+    if len(text) <= LONG_TEXT:
         return json.loads(text)
-    rows, place, separator = [], begin.end(), ","
+    begin = _ROWS_BEGIN.match(text)
+    if begin is None:
+        if len(text) > row_length:
+            raise _too_long(1, row_length)
+        return json.loads(text)
+    if text.startswith("]", begin.end()):
+        return json.loads(text)
+    rows: list[Any] = []
+    place, separator, length = begin.end(), ",", 0
     while separator == ",":
-        row, place = _DECODER.raw_decode(text, place)
+        start = place
+        row, place = _read_row(text, start, length, row_length, len(rows) + 1)
+        length = place - start
         rows.append(row)
         if len(rows) > limits.rows:
             raise RequestError(413, f"The body has more than {limits.rows:,} rows, the most in one request.")
         behind = _BEHIND_A_ROW.match(text, place)
         assert behind is not None, "it matches anything"
         separator, place = behind[1], behind.end()
-    if separator == "]" and text[place:].strip(" \t\n\r") == ("}" if begin[1] else ""):
+    rest = text[place:].strip(" \t\n\r")
+    if separator == "]" and rest == ("}" if begin[1] else ""):
         return rows
+    if begin[1] and rest.startswith(","):
+        raise RequestError(422, 'The body has something beside its "rows"; send {"rows": [...]} alone.')
     return json.loads(text)  # which says what is wrong
+
+
+def _read_row(text: str, start: int, length: int, most: int, number: int) -> tuple[Any, int]:
+    """Return the value that begins at ``start``, and its end; it may be ``most`` characters long.
+
+    Rows are mostly as long as the one before, whose ``length`` is given: to copy more of the text would be a waste.
+    """
+    for end in (start + 2 * length + LONG_TEXT, start + most):
+        part = text[start:end]
+        try:
+            value, stop = _DECODER.raw_decode(part)
+        except json.JSONDecodeError as error:
+            is_cut_off = error.pos > len(part) - 20 or error.msg.startswith("Unterminated string")
+            if end >= len(text) or not is_cut_off:
+                raise json.JSONDecodeError(error.msg, text, start + error.pos) from None
+            continue
+        if stop < len(part) or end >= len(text):  # and not the first digits of a number
+            return value, start + stop
+    raise _too_long(number, most)
+
+
+def _too_long(number: int, most: int) -> RequestError:
+    return RequestError(413, f"Row {number} is longer than {most:,} characters.", row=number)
 
 
 def decode(body: bytes) -> str:

@@ -33,6 +33,10 @@ R = TypeVar("R")
 INLINE_BYTES = 32 * 2**10
 INLINE_NUMBERS = 1_000
 INLINE_PRODUCTS = 10_000_000
+# A row of JSON may have so many characters, so many more for each of its values, and six for each of a
+# column's name, since JSON may write one as \u00e9.
+ROW_LENGTH = 2**16
+VALUE_LENGTH = 32
 SURPLUS_COLUMNS = 100  # so many are still refused by name, which helps those who send a wrong file
 
 
@@ -50,6 +54,7 @@ class PredictionService:
         )
         self._known: frozenset[str] = self._rows.known if isinstance(self._rows, TableRows) else frozenset()
         n_known = self._rows.n_numbers if isinstance(self._rows, ArrayRows) else len(self._known)
+        self._row_length = ROW_LENGTH + VALUE_LENGTH * n_known + 6 * sum(map(len, self._known))
         self._numbers_a_row = max(len(model.target.classes), model.target.n_columns)
         self._most_columns = n_known + SURPLUS_COLUMNS
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chainrule-serve")
@@ -103,7 +108,7 @@ class PredictionService:
             return self.model.outputs_of(inputs)
 
     def _read_json(self, body: bytes) -> Array:
-        return self._rows.encode(parse_json_rows(body, self.limits))
+        return self._rows.encode(parse_json_rows(body, self.limits, self._row_length))
 
     def _read_csv(self, body: bytes) -> Array:
         text = decode(body)

@@ -296,10 +296,13 @@ class TorchSession:
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[None]:
-        """Let products on the CPU use as many threads as a fit may; subnormal numbers, which are slow, count as 0."""
+        """Let products on the CPU use as many threads as a fit may.
+
+        Subnormal numbers, which are slow, count as 0, but for methods on the host: some go by the signs of gradients.
+        """
         before = torch.get_num_threads()
         torch.set_num_threads(wanted_threads())
-        torch.set_flush_denormal(True)
+        torch.set_flush_denormal(isinstance(self.step.steps, TorchSteps))
         try:
             yield
         finally:

@@ -32,7 +32,7 @@ from chainrule.types import Array
 __all__ = ["EpochRecord", "capture", "restore", "train"]
 
 # How long callbacks that do not watch every batch may wait for a call, and how many rows may be trained on meanwhile.
-SECONDS_A_CALL = 0.05
+SECONDS_A_CALL = 0.1
 ROWS_A_CALL = 2**16
 
 _ELSEWHERE = "another process of the run was stopped"

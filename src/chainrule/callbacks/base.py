@@ -106,7 +106,7 @@ class Callback:
     higher. ``steers`` says that the callback changes the course of training, so that no run is resumed without it.
 
     Networks are trained many batches at a time. A callback with :meth:`on_batch_end` gets a call for each of them
-    unless it sets ``watches_every_batch`` to False: then it is called some ten to eighty times a second and at the end
+    unless it sets ``watches_every_batch`` to False: then it is called some five to forty times a second and at the end
     of every epoch, as is enough for a progress bar, and small networks train several times as fast. If it only watches,
     the results are the same bits either way. One that does not look at the network itself, but at the history and the
     run, sets ``watches_network`` to False: an engine on a GPU then need not bring the weights back for it.

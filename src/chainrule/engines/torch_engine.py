@@ -64,7 +64,7 @@ class TorchEngine:
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
         """Return the outputs of the stack, or of its first layers, worked out on the device by this process alone."""
         check_installed()
-        from chainrule.engines.torch_session import predict
+        from chainrule.engines.torch_inference import predict
 
         return predict(stack, inputs, n_layers, self.device)
 

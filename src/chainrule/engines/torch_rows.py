@@ -17,7 +17,7 @@ from chainrule.engines.torch_workers import BatchShare
 from chainrule.stack import Head
 from chainrule.types import Array, is_sparse
 
-__all__ = ["DeviceRows", "TensorBatch", "as_tensor"]
+__all__ = ["DeviceRows", "TensorBatch", "as_array", "as_tensor"]
 
 # How much of the memory that is free on a GPU the data may take up; beyond it they come batch by batch.
 SHARE_OF_MEMORY = 0.5
@@ -135,3 +135,9 @@ def as_tensor(array: Array) -> Tensor:
         # Memory maps and what joblib hands out cannot be written to, and are not.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(rows)
+
+
+def as_array(tensor: Tensor) -> Array:
+    """Return the tensor's numbers on the host."""
+    values: Array = tensor.detach().cpu().numpy()
+    return values

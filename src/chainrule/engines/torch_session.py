@@ -20,22 +20,21 @@ from chainrule.engines.findings import (
     find_not_finite,
     saved_optimizer_state,
 )
+from chainrule.engines.torch_inference import infer
 from chainrule.engines.torch_objective import TorchObjective
 from chainrule.engines.torch_optimizers import TorchSteps
-from chainrule.engines.torch_rows import DeviceRows, TensorBatch, as_tensor
+from chainrule.engines.torch_rows import DeviceRows, TensorBatch, as_array
 from chainrule.engines.torch_step import TrainingStep
-from chainrule.engines.torch_translation import build_module, export_arrays, import_arrays
-from chainrule.engines.torch_workers import Workers, choose_device
+from chainrule.engines.torch_translation import export_arrays, import_arrays
+from chainrule.engines.torch_workers import Workers
 from chainrule.errors import InvalidInputError
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.randomness import Stream, random_stream
-from chainrule.stack import LayerStack, check_inputs
+from chainrule.stack import LayerStack
 from chainrule.threads import wanted_threads
-from chainrule.types import Array, Inputs, is_sparse
+from chainrule.types import Array, Inputs
 
-__all__ = ["TorchSession", "predict"]
-
-ROWS_A_CHUNK, NUMBERS_A_CHUNK = 2**14, 2**24  # the most that inference takes at a time
+__all__ = ["TorchSession"]
 
 
 class TorchSession:
@@ -172,7 +171,7 @@ class TorchSession:
     def _gather(self, outputs: Tensor, sizes: list[int]) -> Array:
         """Return the outputs of all rows of some batches in their order, from what each process has of each batch."""
         if self.workers.size == 1:
-            return _as_array(outputs)
+            return as_array(outputs)
         starts = np.cumsum([0, *sizes])
         order = [
             start + np.arange(size)[workers_rows]
@@ -181,7 +180,7 @@ class TorchSession:
             for workers_rows in [self.workers.share_of(size, rank)]
         ]
         counts = [sum(self.workers.counts_of(size)[rank] for size in sizes) for rank in range(self.workers.size)]
-        gathered = _as_array(self.workers.gather(outputs, counts))
+        gathered = as_array(self.workers.gather(outputs, counts))
         rows = np.empty_like(gathered)
         rows[np.concatenate(order)] = gathered
         return rows
@@ -221,9 +220,9 @@ class TorchSession:
         n_rows = len(targets)
         with self._threads():
             self.step.body.eval()
-            own = _infer(self.step.body, inputs[self.workers.share_of(n_rows)], self.workers.device)
+            own = infer(self.step.body, inputs[self.workers.share_of(n_rows)], self.workers.device)
             self.step.body.train()
-            outputs = _as_array(self.workers.gather(own, self.workers.counts_of(n_rows)))
+            outputs = as_array(self.workers.gather(own, self.workers.counts_of(n_rows)))
         return evaluate_outputs(self.step.head, outputs, targets, sample_weight)
 
     def update_stack(self) -> None:
@@ -310,30 +309,7 @@ class TorchSession:
             torch.set_num_threads(before)
 
 
-def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str) -> Array:
-    """Return the outputs of the stack, or of its first layers, worked out on the device."""
-    rows = check_inputs(inputs, stack.dtype, stack.input_shape())
-    chosen = choose_device(device)
-    return _as_array(_infer(build_module(stack)[:n_layers].to(chosen), rows, chosen))
-
-
-@torch.inference_mode()
-def _infer(module: torch.nn.Module, rows: Inputs, device: torch.device) -> Tensor:
-    """Return the module's outputs, chunk by chunk; CSR rows are made dense a chunk at a time."""
-    chunks = []
-    n_rows = max(1, min(ROWS_A_CHUNK, NUMBERS_A_CHUNK // math.prod(rows.shape[1:])))
-    for start in range(0, max(rows.shape[0], 1), n_rows):
-        chunk = rows[start : start + n_rows]
-        chunks.append(module(as_tensor(chunk.toarray() if is_sparse(chunk) else chunk).to(device)))
-    return torch.cat(chunks)
-
-
 def _all_finite(*groups: list[Tensor]) -> bool:
     """Whether the sums of all of these are finite, in one question to the device."""
     sums = [tensor.sum() for tensors in groups for tensor in tensors if tensor.is_floating_point()]
     return bool(torch.stack(sums).isfinite().all())
-
-
-def _as_array(tensor: Tensor) -> Array:
-    values: Array = tensor.detach().cpu().numpy()
-    return values

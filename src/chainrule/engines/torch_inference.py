@@ -1,0 +1,36 @@
+"""Predictions by PyTorch, a chunk of rows at a time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from chainrule.engines.torch_rows import as_array, as_tensor
+from chainrule.engines.torch_translation import build_module
+from chainrule.engines.torch_workers import choose_device
+from chainrule.stack import LayerStack, check_inputs
+from chainrule.types import Array, Inputs, is_sparse
+
+__all__ = ["infer", "predict"]
+
+ROWS_A_CHUNK, NUMBERS_A_CHUNK = 2**14, 2**24  # the most that is taken at a time
+
+
+def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str) -> Array:
+    """Return the outputs of the stack, or of its first layers, worked out on the device."""
+    rows = check_inputs(inputs, stack.dtype, stack.input_shape())
+    chosen = choose_device(device)
+    return as_array(infer(build_module(stack)[:n_layers].to(chosen), rows, chosen))
+
+
+@torch.inference_mode()
+def infer(module: torch.nn.Module, rows: Inputs, device: torch.device) -> Tensor:
+    """Return the module's outputs, chunk by chunk; CSR rows are made dense a chunk at a time."""
+    chunks = []
+    n_rows = max(1, min(ROWS_A_CHUNK, NUMBERS_A_CHUNK // math.prod(rows.shape[1:])))
+    for start in range(0, max(rows.shape[0], 1), n_rows):
+        chunk = rows[start : start + n_rows]
+        chunks.append(module(as_tensor(chunk.toarray() if is_sparse(chunk) else chunk).to(device)))
+    return torch.cat(chunks)

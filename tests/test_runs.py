@@ -529,3 +529,16 @@ def test_a_check_finds_right_gradients_and_refuses_nonsense() -> None:
         Check(loss="bce", outputs=2).run()
     with pytest.raises(InvalidInputError, match="at least one"):
         Check(rows=0).run()
+
+
+def test_a_new_run_in_a_folder_takes_the_exports_of_the_old_model_away(tmp_path: Path) -> None:
+    options = TrainOptions("iris", hidden=(4,), epochs=1, out=tmp_path / "run")
+    train_run(options)
+    old, own = tmp_path / "run" / "model.c", tmp_path / "run" / "notes.txt"
+    old.write_text("/* of the old model */")
+    own.write_text("mine")
+    said: list[str] = []
+    train_run(options, announce=said.append)
+    assert f"Replacing the finished run in {tmp_path / 'run'}" in said
+    assert not old.exists()
+    assert own.read_text() == "mine"

@@ -63,6 +63,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train visits.csv -t bought --out thesis", "'thesis' holds files that are no chainrule run"),
         ("train visits.csv -t bought --out visits.csv", "is a file"),
         ("train digits --target x", "its own target"),
+        ("predict no-run visits.csv -o out.parquet", "give 'out.parquet' a name that ends in .csv"),
         ("predict no-run visits.csv", "no run.json that chainrule train wrote"),
         ("predict no_run visits.csv", "Did you mean 'no-run'?"),
         ("evaluate no-run visits.csv", "no run.json"),

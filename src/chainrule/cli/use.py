@@ -57,6 +57,8 @@ def predict(
         raise InvalidInputError(
             f"'{out}' is {'a folder' if out.is_dir() else 'the file to read'}; choose another --out."
         )
+    if out is not None and out.suffix.lower() == ".parquet":
+        raise InvalidInputError(f"Predictions are written as CSV; give '{out}' a name that ends in .csv.")
     model = load_run(run)
     model.network.engine = chosen
     text = _Csv(model, predict_chunks(model, file))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
+from chainrule.export import FORMATS
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
 
@@ -75,7 +76,8 @@ class RunFolder:
         """Make this the folder of a new run: the files of an earlier one go, and the record is written."""
         self.check_free()
         try:
-            for old in (self.checkpoint, self.model, self.report, self.history):
+            exports = [self.model.with_suffix(suffix) for suffix in FORMATS.values()]  # of the model that goes
+            for old in (self.checkpoint, self.model, self.report, self.history, *exports):
                 old.unlink(missing_ok=True)
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_record(record)

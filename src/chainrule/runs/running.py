@@ -45,7 +45,7 @@ class RunInterrupted(KeyboardInterrupt):
     """A run was interrupted, and waits in ``folder`` to be resumed."""
 
     def __init__(self, folder: Path, epoch: int, n_processes: int = 1) -> None:
-        command = "chainrule" if n_processes == 1 else "torchrun ... -m chainrule"
+        command = "chainrule" if n_processes == 1 else f"torchrun --nproc-per-node {n_processes} -m chainrule"
         super().__init__(f"Interrupted in epoch {epoch}, and saved; go on with: {command} resume {folder}")
         self.folder = folder
 

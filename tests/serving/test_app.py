@@ -152,6 +152,16 @@ def test_a_row_far_too_long_is_not_even_read(body: str) -> None:
         assert response.json()["row"] == 1 + body.startswith("[[1]")
 
 
+def test_the_length_of_a_row_is_the_same_behind_a_long_one() -> None:
+    rows = [dict(ROWS[0], town="x" * length) for length in (50_000, 60_000, 140_000)]
+    response = ask(price_app(), rows)
+    assert "Row 3 is longer than" in error_of(response, 413)
+
+
+def test_no_rows_and_millions_of_something_else_are_not_read() -> None:
+    assert error_of(ask(price_app(), '{"rows": [], "x": [' + "{}," * 100_000 + "{}]}"), 422) == "The body has no rows."
+
+
 def test_long_rows_and_mistakes_far_inside_are_read_right() -> None:
     row = dict(ROWS[0], town="x" * 50_000)
     assert ask(price_app(), [ROWS[0], row, ROWS[1]]).status_code == 200

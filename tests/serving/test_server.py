@@ -245,6 +245,20 @@ def test_an_offer_of_another_protocol_is_not_taken(impatient: Server, offer: str
         assert json.loads(body)["predictions"] == pytest.approx(truth["predictions"], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "last_words",
+    [b"HTTP/1.1\r\nconnection: Upgrade, close", b"HTTP/1.0\r\nconnection: Upgrade"],
+    ids=["close", "HTTP/1.0"],
+)
+def test_an_offer_in_the_last_request_of_a_connection_is_answered(impatient: Server, last_words: bytes) -> None:
+    head = REQUEST.partition(b"\r\n")[2].replace(b"\r\n\r\n", b"\r\nupgrade: h2c\r\n\r\n", 1)
+    with impatient.connect() as connection:
+        connection.sendall(b"POST /predict " + last_words + b"\r\n" + head)
+        received = everything(connection)
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"200"]
+    assert b'"predictions"' in received
+
+
 def test_a_body_is_never_taken_for_a_request(impatient: Server) -> None:
     hidden = b"GET /metrics HTTP/1.1\r\nhost: model\r\n\r\n"
     head = REQUEST[: REQUEST.index(b"content-length")] + OFFERS["curl"] + b"content-length: %d\r\n\r\n" % len(hidden)

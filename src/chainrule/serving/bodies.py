@@ -171,6 +171,8 @@ def _read_json(text: str, limits: Limits, row_length: int) -> Any:
         if len(text) > row_length:
             raise _too_long(1, row_length)
         return json.loads(text)
+    if text.startswith("]", begin.end()) and len(text) > row_length:
+        raise RequestError(422, "The body has no rows.")
     if text.startswith("]", begin.end()):
         return json.loads(text)
     rows: list[Any] = []
@@ -198,7 +200,7 @@ def _read_row(text: str, start: int, length: int, most: int, number: int) -> tup
 
     Rows are mostly as long as the one before, whose ``length`` is given: to copy more of the text would be a waste.
     """
-    for end in (start + 2 * length + LONG_TEXT, start + most):
+    for end in (start + min(2 * length + LONG_TEXT, most), start + most + 1):
         part = text[start:end]
         try:
             value, stop = _DECODER.raw_decode(part)

@@ -83,8 +83,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End a request."""
-        if self._plain_head:
+        """End a request; one that is read again without its offer, or a tunnel's, is none."""
+        if self._plain_head or self.parser.get_method() == b"CONNECT":
             return
         self._head_bytes = 0
         super().on_message_complete()
@@ -117,6 +117,7 @@ class GuardedProtocol(HttpToolsProtocol):
                     self._refuse("400 Bad Request", "This server is no proxy.")
                     return
                 self._plain_head = b""
+                self.parser = httptools.HttpRequestParser(self)  # the old one may think that the connection ends here
             except httptools.HttpParserError:
                 self._refuse("400 Bad Request", "This is not a valid HTTP request.")
                 return

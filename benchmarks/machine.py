@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -55,8 +56,13 @@ def peak_memory() -> int:
 
 def versions() -> dict[str, str]:
     """Return the versions of all libraries that are installed."""
-    found = {"python": platform.python_version()}
-    for name in LIBRARIES:
+    return {"python": platform.python_version()} | versions_of(LIBRARIES)
+
+
+def versions_of(libraries: Iterable[str]) -> dict[str, str]:
+    """Return the versions of some libraries, or that they are not installed."""
+    found = {}
+    for name in libraries:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

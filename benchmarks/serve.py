@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -186,13 +185,8 @@ def measure(names: list[str], connections: list[int], rounds: int, seconds: floa
 
 def versions(place: Result) -> dict[str, str]:
     """Return the versions of what takes part."""
-    found = {name: place["versions"][name] for name in ("python", "chainrule", "numpy", "scikit-learn")}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    common = {name: place["versions"][name] for name in ("python", "chainrule", "numpy", "scikit-learn")}
+    return common | machine.versions_of(LIBRARIES)
 
 
 def summarize(programs: dict[str, Result], connections: list[int]) -> dict[str, Any]:

@@ -46,3 +46,9 @@ def test_processes_with_other_data_are_all_told_so(folder: tuple[int, Path]) -> 
     sentences = {(path / f"refusal {rank}").read_text() for rank in range(n_processes)}
     (sentence,) = sentences
     assert sentence.startswith("The processes of this run have different data or seeds; give all of them the same rows")
+
+
+def test_processes_end_without_threads_that_could_abort_them(folder: tuple[int, Path]) -> None:
+    n_processes, path = folder
+    for rank in range(n_processes):
+        assert "gloo" not in (path / f"threads {rank}").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from scipy import sparse
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
 from chainrule.callbacks import EarlyStopping
 from chainrule.data import Dataset, NpyStream
+from chainrule.engines import choose_engine
 from chainrule.errors import InvalidInputError
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
 from chainrule.neuralnet import NeuralNetwork
@@ -120,10 +122,17 @@ def worker_of(parent: int, rank: int) -> int | None:
 
 
 def _train_all(folder: Path) -> None:
-    """Train every case; each process writes what it has learnt."""
+    """Train every case; each process writes what it has learnt, and at its end which of its threads are alive."""
+    atexit.register(_note_threads, folder / f"threads {os.environ['RANK']}")  # called last, for it is the first here
+    choose_engine("torch", "cpu").join()  # as a command does, before it has a network
     for name, train in CASES.items():
         np.savez(folder / f"{name} {os.environ['RANK']}.npz", **learnt(train()))
     (folder / f"refusal {os.environ['RANK']}").write_text(_refusal())
+
+
+def _note_threads(path: Path) -> None:
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    path.write_text("\n".join(sorted(names)))
 
 
 def _refusal() -> str:

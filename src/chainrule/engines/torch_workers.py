@@ -8,6 +8,8 @@ same decisions, and only process 0 writes files and shows progress.
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib
 import inspect
 import os
 import time
@@ -179,6 +181,8 @@ def join(device: str) -> Workers:
     if not dist.is_available() or "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return Workers(device=chosen)
     if not dist.is_initialized():
+        # Its functions have the group as a default argument, and would hold it if they were imported after its birth.
+        importlib.import_module("torch.distributed.nn.functional")
         store, rank, size = next(rendezvous("env://"))
         store = dist.PrefixStore(_meet(store, rank, size), store)  # type: ignore[attr-defined]
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=store, rank=rank, world_size=size)
@@ -217,5 +221,11 @@ def _comes(store: Any, key: str) -> bool:
 
 
 def _leave() -> None:
+    """End the group's threads while the interpreter lives: one that drops a tensor later aborts the process.
+
+    They end with the last that holds the group (pytorch/pytorch pull request 179291), which what trains a module with
+    others does, in a cycle.
+    """
+    gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()

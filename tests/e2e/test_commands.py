@@ -155,6 +155,17 @@ def test_check_ends_with_1_when_a_gradient_is_wrong(monkeypatch: pytest.MonkeyPa
     assert "WRONG" in result.stdout
 
 
+@pytest.mark.parametrize("command", ["predict run new.csv", "evaluate run new.csv", "export run --to onnx", "check"])
+def test_ctrl_c_ends_every_command_with_130(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chainrule.runs.load_run", press)
+    monkeypatch.setattr("chainrule.runs.Check.run", press)
+    result = chainrule(*command.split())
+    assert (result.exit_code, result.stderr) == (130, "Interrupted.\n")
+
+
 def test_the_catalogue_is_listed_and_shown() -> None:
     listed = chainrule("data", "list").stdout
     for name in catalog.names():

@@ -93,7 +93,7 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(
     wait_for(folder / "checkpoint.safetensors", process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "Traceback" not in errors
     assert f"go on with: chainrule resume {folder}" in errors.splitlines()[-1]
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from chainrule import __version__
 from chainrule.cli.check import check
 from chainrule.cli.data import data_app
 from chainrule.cli.export import export
-from chainrule.cli.serve import serve
+from chainrule.cli.serve import SIGNALLED, serve
 from chainrule.cli.train import resume, train
 from chainrule.cli.use import evaluate, predict
 from chainrule.errors import ChainruleError, DivergenceError
@@ -28,7 +29,10 @@ _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIP
 
 
 class _Commands(TyperGroup):
-    """Turns the errors of every command into a sentence and an exit code: 2 for bad input, 1 for a run cut short."""
+    """Turns the errors of every command into a sentence and an exit code.
+
+    They are 2 for bad input, 1 for training that diverged, and 130 after Ctrl-C, as shells have it.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -45,7 +49,7 @@ class _Commands(TyperGroup):
                 raise
             _fail("The device has not enough memory; try smaller batches, fewer units, or --device cpu.", 2)
         except KeyboardInterrupt as interrupt:
-            _fail(str(interrupt) or "Interrupted.", 1, "", is_of_all=True)
+            _fail(str(interrupt) or "Interrupted.", SIGNALLED + signal.SIGINT, "", is_of_all=True)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Read the command line and run; bring out all that was printed while it can still be told that it fails."""

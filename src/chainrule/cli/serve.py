@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["serve"]
+__all__ = ["SIGNALLED", "serve"]
 
 SIGNALLED = 128  # a shell's exit code for a program that a signal has ended is this and the signal's number
 

@@ -25,6 +25,7 @@ TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-a
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 100
 napoleon_use_ivar = True
+napoleon_use_param = False  # names that share a text, as "l1, l2", stay together
 napoleon_use_rtype = False
 
 html_theme = "pydata_sphinx_theme"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
 import inspect
@@ -200,3 +201,14 @@ def test_pages_link_to_pages_that_are_there() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).is_file(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_examples_of_docstrings_do_not_continue_a_section() -> None:
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                continue
+            before_examples = (ast.get_docstring(node) or "").partition(">>>")
+            headings = re.findall(r"^(\w+)\n-+$", before_examples[0], re.M)
+            if before_examples[1] and headings:
+                assert headings[-1] == "Examples", f"{path}, {getattr(node, 'name', 'module')}"

@@ -82,6 +82,8 @@ class NeuralNetwork(SavedNetwork):
     stop_reason
         Why the last fit ended before its last epoch, in words; None if it did not.
 
+    Examples
+    --------
     >>> from chainrule.activations import SigmoidActivation
     >>> from chainrule.layers import DenseLayer
     >>> net = NeuralNetwork(epochs=500, batch_size=4, optimizer="adam", learning_rate=0.1, seed=0,

@@ -44,6 +44,8 @@ class EarlyStopping(Callback):
     best_value, best_epoch
         The best value seen and the epoch (counted from 1) that had it.
 
+    Examples
+    --------
     >>> regression_lab = EarlyStopping(monitor="loss", patience=None, tolerance=1e-2, window=5)
     >>> lecture_notes = EarlyStopping(monitor="loss", patience=None, delta=1e-5)
     """

@@ -96,6 +96,8 @@ def check_gradients(
     tolerance
         The relative error up to which a derivative counts as right.
 
+    Examples
+    --------
     >>> from chainrule.activations import CustomActivation
     >>> bool(check_gradients(CustomActivation(np.sin, np.cos)))
     True

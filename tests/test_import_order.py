@@ -23,7 +23,7 @@ HOUSE = {
     1: "kernels",
     2: "parameters initializers schedules penalties history",
     3: "layers activations losses metrics optimizer",
-    4: "threads data layer_table stack",
+    4: "threads data layer_table head stack",
     5: "engines",
     6: "callbacks",
     7: "training files summary",

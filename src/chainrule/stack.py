@@ -1,4 +1,4 @@
-"""The chain of layers over one parameter vector, and the one decision about its head.
+"""The chain of layers over one parameter vector.
 
 ``LayerStack`` knows nothing of optimizers, epochs or files: it goes forward, it goes backward, and it keeps every
 trainable number in one flat vector of which the layers hold views.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.head import Head
 from chainrule.layer_table import FewRows
 from chainrule.layers.base import Layer
 from chainrule.losses import LossFunction
@@ -25,29 +25,6 @@ __all__ = ["Head", "LayerStack", "check_inputs"]
 
 FEW_ROWS = 4  # so few are predicted without going back to Python between the layers
 ROWS_A_CHUNK = 2048  # inference goes through the layers in chunks of this many rows, which stay in the cache
-
-
-@dataclass(frozen=True)
-class Head:
-    """How a loss sits on a stack: after which layer it starts, and as which function.
-
-    Sigmoid with binary cross-entropy, and softmax with cross-entropy, are one function of the logits: the last layer
-    then belongs to the head, and training never computes it by itself.
-    """
-
-    loss: LossFunction
-    activation: Layer | None
-    n_body_layers: int
-
-    def evaluate(self, targets: Array, outputs: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the mean loss of the body's outputs and write its derivative with respect to them."""
-        if self.activation is None:
-            return self.loss.evaluate(targets, outputs, row_weights, derivative)
-        return self.loss.evaluate_logits(targets, outputs, row_weights, derivative)
-
-    def predictions(self, outputs: Array) -> Array:
-        """Turn the body's outputs into the network's outputs."""
-        return outputs if self.activation is None else self.activation.forward_propagation(outputs)
 
 
 class LayerStack:
@@ -179,10 +156,7 @@ class LayerStack:
 
     def split_head(self, loss: LossFunction) -> Head:
         """Decide whether the last layer and the loss are computed as one function of the logits."""
-        last = self.layers[-1] if self.layers else None
-        if last is not None and loss.fuses_with is not None and type(last) is loss.fuses_with:
-            return Head(loss, last, len(self.layers) - 1)
-        return Head(loss, None, len(self.layers))
+        return Head.of(self.layers, loss)
 
     def input_shape(self) -> Shape:
         """Return the shape of one input row."""

@@ -10,9 +10,10 @@ import numpy as np
 from chainrule.data.batches import Batch
 from chainrule.engines.base import Evaluation
 from chainrule.errors import DivergenceError
+from chainrule.head import Head
 from chainrule.losses import row_weights_of
 from chainrule.optimizer import Optimizer
-from chainrule.stack import Head, LayerStack
+from chainrule.stack import LayerStack
 from chainrule.types import Array, is_sparse
 
 __all__ = ["OPTIMIZER_PREFIX", "evaluate_outputs", "explain_divergence", "find_not_finite", "saved_optimizer_state"]

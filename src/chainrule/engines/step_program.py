@@ -15,6 +15,7 @@ from chainrule import kernels
 from chainrule.activations import TanhActivation
 from chainrule.data.batches import ArrayBatches
 from chainrule.engines.base import TrainingPlan
+from chainrule.head import Head
 from chainrule.kernels.codes import (
     ADAM,
     ADAMW,
@@ -31,7 +32,7 @@ from chainrule.layer_table import as_read_only, tabulate_layers
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, LossFunction, MeanSquaredError
 from chainrule.optimizer import SGD, Adam, AdamW, Optimizer, RMSprop
 from chainrule.penalties import L1, L1L2, L2, Penalty
-from chainrule.stack import Head, LayerStack
+from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, IntArray, is_sparse
 
 __all__ = ["StepProgram"]

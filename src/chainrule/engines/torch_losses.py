@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from chainrule import losses
 from chainrule.errors import InvalidInputError
+from chainrule.head import Head
 from chainrule.losses import LossFunction
-from chainrule.stack import Head
 
 __all__ = ["BatchLoss", "batch_loss", "compact_targets"]
 

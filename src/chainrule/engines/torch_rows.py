@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from chainrule.data.batches import ArrayBatches, Batch, Portion
 from chainrule.engines.torch_losses import compact_targets
 from chainrule.engines.torch_workers import BatchShare
-from chainrule.stack import Head
+from chainrule.head import Head
 from chainrule.types import Array, is_sparse
 
 __all__ = ["DeviceRows", "TensorBatch", "as_array", "as_tensor"]

@@ -127,6 +127,16 @@ def test_a_truth_table_is_trained_on_whole() -> None:
     assert "none kept aside to test" in data.summary()
 
 
+def test_a_name_of_the_catalogue_is_that_data_set_whatever_folder_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "xnor").mkdir()
+    options = TrainOptions("xnor").resolved()
+    assert options.source == "xnor"
+    assert prepare_data(options.source).training.n_rows == 4
+
+
 def test_groups_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
     from chainrule.data import Source
     from chainrule.runs import preparation

@@ -13,6 +13,7 @@ from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
 from chainrule.inspection import GradientCheck, check_gradients
 from chainrule.losses import LOSSES
+from chainrule.runs.settings import engine_settings, shortest
 
 __all__ = ["Check"]
 
@@ -53,7 +54,7 @@ class Check:
 
     def network_settings(self) -> dict[str, Any]:
         """Return the arguments of :func:`build_network`, those that say something only."""
-        given: dict[str, Any] = {
+        given = {
             "hidden": self.hidden,
             "activation": self.activation,
             "loss": self.loss,
@@ -62,10 +63,9 @@ class Check:
             "l1": self.l1 or None,
             "l2": self.l2 or None,
             "seed": self.seed,
-            "engine": None if self.engine == "numpy" else self.engine,
-            "device": None if self.device == "auto" else self.device,
+            **engine_settings(self.engine, self.device),
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return shortest(given)
 
     def run(self) -> GradientCheck:
         """Check the gradients of the network on random rows."""

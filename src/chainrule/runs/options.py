@@ -1,17 +1,15 @@
-"""Everything that a training run can be told, and what it does where it is told nothing."""
+"""Everything that a training run can be told, what is wrong with it, and the pieces that it asks for."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
-from chainrule.architecture import build_network, default_loss
+from chainrule.architecture import build_network
 from chainrule.callbacks import EarlyStopping
-from chainrule.data import catalog
 from chainrule.data.columns import MissingRule
 from chainrule.data.target import Target, TaskRequest
 from chainrule.engines import Engine, TorchEngine, choose_engine
@@ -21,32 +19,17 @@ from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.randomness import resolve_seed
-from chainrule.runs.source import RunSource, files_to_stream, machine_memory
-from chainrule.runs.typed import check_types
+from chainrule.runs.defaults import FEWEST_EPOCHS, SHORTEST_PATIENCE, default_batch_size, default_patience, most_epochs
+from chainrule.runs.settings import engine_settings, shortest
+from chainrule.runs.source import RunSource, with_full_paths
+from chainrule.runs.suited import check_fits_memory, check_suits_target
+from chainrule.runs.typed import check_types, json_values
 from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.types import DTypeName
 
 __all__ = ["SplitChoice", "TrainOptions"]
 
 SplitChoice = Literal["auto", "random", "time"]
-
-# Where early stopping decides, there is time for so many steps, but for no fewer and no more epochs than these. The
-# numbers come from cross-validation inside the training parts of ten sets: benchmarks/default_epochs.py.
-STEPS_TO_ALLOW, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 100, 1_000
-SHORTEST_PATIENCE = 10
-# Weights, gradients, two moments of Adam, and the last finite weights.
-COPIES_IN_TRAINING = 5
-# Small data need many small steps, large data few large ones: the size up to so many rows.
-BATCH_SIZES = ((2_000, 32), (10_000, 64), (50_000, 128))
-LARGEST_BATCH_SIZE = 256
-
-_ONLY_FOR = {
-    "binary": ("binary_cross_entropy", "binary_focal"),
-    "multiclass": ("categorical_cross_entropy", "categorical_focal"),
-    "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "pinball",
-                   "poisson", "gaussian_negative_log_likelihood"),
-}  # fmt: skip
-_FOR_CLASSES_TOO = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "hinge", "squared_hinge")
 
 
 @dataclass(frozen=True)
@@ -153,37 +136,26 @@ class TrainOptions:
             return FEWEST_EPOCHS
         takes_all_rows = OPTIMIZERS.find(self.optimizer).full_batch
         n_steps = 1 if takes_all_rows else -(-n_rows // self.rows_a_step(n_rows))
-        return min(max(STEPS_TO_ALLOW // n_steps, FEWEST_EPOCHS), MOST_EPOCHS)
+        return most_epochs(n_steps)
 
     def rows_a_step(self, n_rows: int) -> int:
         """Return the batch size for so many training rows."""
-        if self.batch_size is not None:
-            return max(self.batch_size, 1)
-        return next((size for most_rows, size in BATCH_SIZES if n_rows <= most_rows), LARGEST_BATCH_SIZE)
+        return default_batch_size(n_rows) if self.batch_size is None else max(self.batch_size, 1)
 
     def resolved(self) -> TrainOptions:
         """Return the options with the seed drawn and the file's full path, so that they mean the same tomorrow."""
-        source = self.source
-        if not (isinstance(source, str) and source in catalog.names()):
-            files = files_to_stream(source)
-            if files is not None:
-                source = tuple(path.resolve() for path in files)
-            elif not isinstance(source, tuple) and (path := Path(source).expanduser()).is_file():
-                source = path.resolve()
-        return dataclasses.replace(self, seed=resolve_seed(self.seed), source=source)
+        return dataclasses.replace(self, seed=resolve_seed(self.seed), source=with_full_paths(self.source))
 
     def check(self) -> None:
         """Raise InvalidInputError for what is wrong whatever the data are, before they are read."""
         if self.source == ():
             raise InvalidInputError("There is no file to train on.")
-        for name, known in (("split", get_args(SplitChoice)), ("missing", get_args(MissingRule))):
-            value = getattr(self, name)
+        for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("dtype", DTypeName)):
+            value, known = getattr(self, name), get_args(choices)
             if value not in known:
                 raise InvalidInputError(
                     f"{name} is one of {', '.join(known)}, not {value!r}.{nearest_name(str(value), known)}"
                 )
-        if self.dtype not in get_args(DTypeName):
-            raise InvalidInputError(f"The dtype is one of {', '.join(get_args(DTypeName))}, not {self.dtype!r}.")
         self.make_engine()
         if self.class_weight not in (None, "balanced"):
             raise InvalidInputError(f"class_weight is 'balanced' or left out, not {self.class_weight!r}.")
@@ -208,7 +180,7 @@ class TrainOptions:
         """Return the arguments of :func:`prepare_data` beside the source, those that say something only."""
         validation_size = 0 if self.validation_size is None and not self.stops_early else self.validation_size
         takes_standardized = self.loss is None or LOSSES.find(self.loss).takes_standardized
-        given: dict[str, Any] = {
+        given = {
             "target": self.target,
             "task": self.task,
             "test_size": self.test_size,
@@ -220,11 +192,11 @@ class TrainOptions:
             "seed": self.seed,
             "standardize_target": None if takes_standardized and self.output_activation is None else False,
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return shortest(given)
 
     def network_settings(self, n_rows: int, target: Target) -> dict[str, Any]:
         """Return the arguments of :func:`build_network` for so many training rows, those that say something only."""
-        self._check_against(target)
+        check_suits_target(target, loss=self.loss, label_smoothing=self.label_smoothing, class_weight=self.class_weight)
         given: dict[str, Any] = {
             "hidden": self.hidden,
             "activation": self.activation,
@@ -250,18 +222,11 @@ class TrainOptions:
             "seed": self.seed,
             **self._engine_settings(),
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return shortest(given)
 
     def build_network(self, n_inputs: int, n_rows: int, target: Target) -> NeuralNetwork:
         """Return the network that these options describe, ready to fit; refuse one that no memory here can hold."""
-        widths = (n_inputs, *self.hidden, target.n_outputs)
-        needed = COPIES_IN_TRAINING * 4 * sum(a * b for a, b in itertools.pairwise(widths))
-        memory = machine_memory()
-        if needed > memory:
-            raise InvalidInputError(
-                f"A network of {'-'.join(map(str, widths))} units takes {needed // 10**9:,} GB in training, and this "
-                f"machine has {memory // 10**9:,} GB; choose smaller hidden layers."
-            )
+        check_fits_memory((n_inputs, *self.hidden, target.n_outputs))
         return build_network(n_inputs, target, **self.network_settings(n_rows, target))
 
     def make_engine(self) -> Engine:
@@ -281,13 +246,10 @@ class TrainOptions:
         return changed
 
     def _engine_settings(self) -> dict[str, Any]:
-        """Return the engine as arguments of a network: in the shortest form that says all."""
+        """Return the engine as arguments of a network."""
         if self.precision != "float32" or self.compile:
             return {"engine": self.make_engine()}
-        return {
-            "engine": None if self.engine == "numpy" else self.engine,
-            "device": None if self.device == "auto" else self.device,
-        }
+        return engine_settings(self.engine, self.device)
 
     def schedule_piece(self, n_rows: int) -> Schedule | None:
         """Return the schedule over all epochs, if there is one."""
@@ -299,18 +261,18 @@ class TrainOptions:
         """Return the arguments of :class:`EarlyStopping`, those that say something only; None if it is off."""
         if not self.stops_early:
             return None
-        patience = max(SHORTEST_PATIENCE, self.n_epochs(n_rows) // 20 if self.epochs is None else 0)
+        patience = default_patience(self.n_epochs(n_rows)) if self.epochs is None else SHORTEST_PATIENCE
         given = {
             "monitor": self.monitor,
             "patience": patience if self.patience is None else self.patience,
             "min_delta": self.min_delta or None,
             "min_epochs": self.min_epochs or None,
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return shortest(given)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as values that JSON can hold."""
-        return {name: _as_json(value) for name, value in dataclasses.asdict(self).items()}
+        return json_values(self)
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
@@ -332,28 +294,3 @@ class TrainOptions:
         """Return the names of the options given that are about early stopping only."""
         names = ("patience", "min_delta", "min_epochs", "monitor")
         return [name for name in names if getattr(self, name) not in (None, 0)]
-
-    def _check_against(self, target: Target) -> None:
-        """Refuse options that do not belong to the task."""
-        if target.task == "regression":
-            for name in ("label_smoothing", "class_weight"):
-                if getattr(self, name):
-                    raise InvalidInputError(f"{name} needs a target of classes, and this one is a number.")
-        loss = LOSSES.name_of(LOSSES.find(self.loss or default_loss(target)))
-        suited = _ONLY_FOR[target.task]
-        if loss not in suited and (target.task == "regression" or loss not in _FOR_CLASSES_TOO):
-            others = () if target.task == "regression" else _FOR_CLASSES_TOO
-            raise InvalidInputError(
-                f"The loss {loss} does not suit a {target.task} target; take one of {', '.join((*suited, *others))}."
-            )
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_as_json(part) for part in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def optimizer_rate(network: NeuralNetwork) -> str:
-    """Return the optimizer and its rate in words: ``adam at 0.001``."""
-    return f"{OPTIMIZERS.name_of(network.optimizer)} at {network.learning_rate:g}"

@@ -23,10 +23,11 @@ from chainrule.files.atomic import write_atomically
 from chainrule.history import History
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import OPTIMIZERS
 from chainrule.report import ReportData, write_report
 from chainrule.runs.code import code_for_training
 from chainrule.runs.folder import RunFolder
-from chainrule.runs.options import TrainOptions, optimizer_rate
+from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
 from chainrule.runs.processes import check_restarts, check_same_checkpoint, is_same_run
@@ -299,9 +300,10 @@ def _describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
     stack = network.stack
     widths = [stack.input_shape()[0], *options.hidden, stack.output_shape()[0]]
     epochs = f"{'at most ' if options.stops_early else ''}{network.epochs} epochs"
+    rate = f"{OPTIMIZERS.name_of(network.optimizer)} at {network.learning_rate:g}"
     return (
         f"network {'-'.join(map(str, widths))}, {options.activation}, {stack.vector.size:,} parameters; "
-        f"{optimizer_rate(network)}, batches of {network.batch_size}, {epochs}"
+        f"{rate}, batches of {network.batch_size}, {epochs}"
     )
 
 

@@ -9,11 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from chainrule.data import catalog
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files
 from chainrule.data.reader import TEXT_SUFFIXES
 from chainrule.errors import DataError, ModelFileError
 
-__all__ = ["RunSource", "files_to_stream", "machine_memory", "shown_source", "source_checksum", "source_name"]
+__all__ = [
+    "RunSource",
+    "files_to_stream",
+    "machine_memory",
+    "shown_source",
+    "source_checksum",
+    "source_name",
+    "with_full_paths",
+]
 
 RunSource: TypeAlias = str | Path | tuple[str | Path, ...]
 
@@ -30,8 +39,10 @@ def files_to_stream(source: str | Path | Sequence[str | Path]) -> tuple[Path, ..
     """Return the files of a source that is streamed; None for one that is read into memory.
 
     Several files are streamed, and so are those of a folder or a pattern. One file is if it would take more than a
-    quarter of the machine's memory.
+    quarter of the machine's memory. A name in the catalogue is that data set, unless it is given as a ``Path``.
     """
+    if _is_name(source):
+        return None
     if not isinstance(source, str | Path):
         for path in source:
             if Path(path).suffix.lower() in (*TEXT_SUFFIXES, ".gz", ".npz", ".npy"):
@@ -48,6 +59,17 @@ def files_to_stream(source: str | Path | Sequence[str | Path]) -> tuple[Path, ..
         is_large = is_parquet and ParquetFile.open(path).bytes_in_memory > SHARE_OF_MEMORY * machine_memory()
         return (path,) if is_large else None
     return tuple(find_parquet_files(path)) if glob.has_magic(str(path)) and path.suffix == ".parquet" else None
+
+
+def with_full_paths(source: RunSource) -> RunSource:
+    """Return a source that means the same in every folder: one that is streamed as its files."""
+    files = files_to_stream(source)
+    if files is not None:
+        return tuple(path.resolve() for path in files)
+    if isinstance(source, tuple) or _is_name(source):
+        return source
+    path = Path(source).expanduser()
+    return path.resolve() if path.is_file() else source
 
 
 def source_name(source: RunSource) -> str:
@@ -84,3 +106,7 @@ def source_checksum(source: RunSource) -> str | None:
         raise ModelFileError(f"The data file '{path}' cannot be read: {error.strerror or error}.") from error
     except ValueError as error:  # no name of a file
         raise ModelFileError(f"The data file {str(path)!r} cannot be read: {error}.") from error
+
+
+def _is_name(source: str | Path | Sequence[str | Path]) -> bool:
+    return isinstance(source, str) and source in catalog.names()

@@ -1,13 +1,20 @@
-"""Do values that were read from a file have the types that a dataclass says of its fields?"""
+"""A dataclass as values that JSON can hold, and whether those that come back have the types of its fields."""
 
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import types
 import typing
+from pathlib import Path
 from typing import Any
 
-__all__ = ["check_types"]
+__all__ = ["check_types", "json_values"]
+
+
+def json_values(given: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as values that JSON can hold: tuples as lists, paths as text."""
+    return {name: _as_json(value) for name, value in dataclasses.asdict(given).items()}
 
 
 def check_types(given: Any) -> None:
@@ -16,6 +23,12 @@ def check_types(given: Any) -> None:
         value = getattr(given, name)
         if not _is_of(value, hint):
             raise TypeError(f"{name} cannot be {str(value)[:60]!r}")
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_as_json(part) for part in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _is_of(value: Any, hint: Any) -> bool:

@@ -46,7 +46,7 @@ def predict_chunks(model: Model, source: str | Path) -> Iterator[pd.DataFrame]:
     ``source`` may be a folder or a pattern of Parquet files, too. Any number of rows takes the memory of some thousand.
     """
     path = Path(source).expanduser()
-    files = None if str(source) in catalog.names() else files_to_stream(source)
+    files = files_to_stream(source)
     if files is None and path.suffix.lower() == ".parquet" and path.is_file():
         files = (path,)
     if files is None:

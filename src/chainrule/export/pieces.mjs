@@ -18,15 +18,24 @@ function doubles(text) {
 }
 
 // [dense]
-/** z = a W + b, in double. Zeros, of which sparse rows are full, cost nothing. */
+/** z = a W + b, in double: four inputs at a time go over z. Zeros, of which sparse rows are full, cost nothing. */
 function dense(a, weights, biases) {
-  const z = Float64Array.from(biases);
+  const z = new Float64Array(biases);
   const n = z.length;
+  const values = [];
+  const starts = [];
   for (let i = 0; i < a.length; i++) {
-    const value = a[i];
-    if (value === 0) continue;
-    const start = i * n;
-    for (let j = 0; j < n; j++) z[j] += value * weights[start + j];
+    if (a[i] === 0) continue;
+    values.push(a[i]);
+    starts.push(i * n);
+  }
+  for (; values.length % 4 > 0; starts.push(0)) values.push(0);
+  for (let k = 0; k < values.length; k += 4) {
+    const [a1, a2, a3, a4] = [values[k], values[k + 1], values[k + 2], values[k + 3]];
+    const [w1, w2, w3, w4] = [starts[k], starts[k + 1], starts[k + 2], starts[k + 3]];
+    for (let j = 0; j < n; j++) {
+      z[j] = z[j] + a1 * weights[w1 + j] + a2 * weights[w2 + j] + a3 * weights[w3 + j] + a4 * weights[w4 + j];
+    }
   }
   return z;
 }
@@ -120,9 +129,12 @@ const mish = (z) => z * Math.tanh(softplus(z));
 /** The numbers that the network takes, rounded as it was trained on them. */
 function encodeRow(row) {
   if (row.length !== N_INPUTS) throw new TypeError(`A row has ${N_INPUTS} numbers, and not ${row.length}.`);
-  const numbers = Float64Array.from(row, (value) => round(value));
-  const bad = numbers.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw new TypeError(`Number ${bad + 1} of the row is ${row[bad]}, which is no finite number.`);
+  const numbers = new Float64Array(N_INPUTS);
+  for (let i = 0; i < N_INPUTS; i++) {
+    numbers[i] = round(row[i]);
+    if (Number.isFinite(numbers[i])) continue;
+    throw new TypeError(`Number ${i + 1} of the row is ${row[i]}, which is no finite number.`);
+  }
   return numbers;
 }
 

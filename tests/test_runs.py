@@ -403,7 +403,7 @@ def test_a_run_cut_off_before_its_first_checkpoint_starts_again(visits: Path, tm
 def test_a_run_cut_off_while_it_was_measured_is_concluded(
     visits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chainrule.runs import running
+    from chainrule.runs import results
 
     options = TrainOptions(visits, target="bought", patience=3, out=tmp_path / "run")
     whole = train_run(TrainOptions(visits, target="bought", patience=3, out=tmp_path / "whole"))
@@ -412,7 +412,7 @@ def test_a_run_cut_off_while_it_was_measured_is_concluded(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "measure_baselines", press)
+        patch.setattr(results, "measure_baselines", press)
         with pytest.raises(RunInterrupted):
             train_run(options)
     result = resume_run(tmp_path / "run")

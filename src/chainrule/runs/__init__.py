@@ -13,7 +13,8 @@ from chainrule.runs.folder import RunFolder, load_run
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
-from chainrule.runs.running import RunInterrupted, RunResult, resume_run, train_run
+from chainrule.runs.results import RunResult
+from chainrule.runs.running import RunInterrupted, resume_run, train_run
 from chainrule.runs.using import evaluate_source, predict_chunks, predict_source
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -13,28 +12,28 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from chainrule.baselines import Baseline, measure_baselines
 from chainrule.callbacks import Callback, EarlyStopping, StopOnInterrupt, TrainingRun
 from chainrule.data.dataset import Dataset
 from chainrule.engines import Group
 from chainrule.errors import ChainruleError, DivergenceError, ModelFileError
 from chainrule.files import Checkpoint
-from chainrule.files.atomic import write_atomically
-from chainrule.history import History
-from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.optimizer import OPTIMIZERS
-from chainrule.report import ReportData, write_report
-from chainrule.runs.code import code_for_training
 from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
 from chainrule.runs.processes import check_restarts, check_same_checkpoint, is_same_run
+from chainrule.runs.results import (
+    RunResult,
+    add_baselines,
+    describe_network,
+    describe_result,
+    measure_network,
+    write_results,
+)
 from chainrule.runs.source import shown_source, source_checksum, source_name
-from chainrule.summary import summarize
 
-__all__ = ["RunInterrupted", "RunResult", "resume_run", "train_run"]
+__all__ = ["RunInterrupted", "resume_run", "train_run"]
 
 Announce = Callable[[str], None]
 
@@ -49,26 +48,6 @@ class RunInterrupted(KeyboardInterrupt):
         command = "chainrule" if n_processes == 1 else f"torchrun --nproc-per-node {n_processes} -m chainrule"
         super().__init__(f"Interrupted in epoch {epoch}, and saved; go on with: {command} resume {folder}")
         self.folder = folder
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A run that is done: where it is, what it made, and what that is worth.
-
-    ``measured`` and the metrics of the ``baselines`` are those of the test rows, in the units of the target.
-    ``seconds`` are those spent in training. ``rank`` says which of several processes this is: process 0 alone writes
-    the files and fits the baselines.
-    """
-
-    folder: Path
-    model: Model
-    data: PreparedData
-    history: History
-    measured: dict[str, float]
-    baselines: tuple[Baseline, ...]
-    stop_reason: str
-    seconds: float
-    rank: int = 0
 
 
 def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announce: Announce | None = None) -> RunResult:
@@ -203,39 +182,19 @@ class _Run:
                 callbacks=callbacks,
                 engine=self.options.make_engine(),
             )
-        self.say(_describe_network(network, self.options))
+        self.say(describe_network(network, self.options))
         return network.fit(training, validation=validation, callbacks=callbacks)
 
     def _conclude(self, network: NeuralNetwork, stopper: EarlyStopping | None) -> RunResult:
         """Measure the model and write what the run leaves behind; the record comes last and says that all is there."""
-        data, history = self.data, network.history
-        model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())
-        seconds, reason = sum(history["seconds"]), _reason(network, stopper)
-        measured = model.evaluate(data.test)
-        result = RunResult(self.folder.path, model, data, history, measured, (), reason, seconds, self.group.rank)
+        result = measure_network(network, self.data, stopper, self.folder.path, self.group.rank)
         if not self.writes:
             return result
         self.say("Fitting the baselines")
         assert self.options.seed is not None
-        baselines = measure_baselines(
-            data.training_sample, data.test, scaling=data.scaling, seed=self.options.seed, n_rows=data.training.n_rows
-        )
-        result = dataclasses.replace(result, baselines=baselines)
-        model.save(self.folder.model)
-        write_atomically(self.folder.history, history.to_csv())
-        write_report(self.folder.report, self._report(result))
-        end = {
-            "status": "finished",
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "epochs": history.n_epochs,
-            "training_seconds": round(seconds, 3),
-            "stop_reason": reason,
-            "measured_on": "test rows" if data.has_test_part else "training rows",
-            "metrics": _finite(measured),
-            "baselines": {one.name: _finite(one.metrics) for one in baselines},
-            "notes": [one.note for one in baselines if one.note],
-        }
-        self._write_end(end)
+        result = add_baselines(result, self.options.seed)
+        write_results(result, self.folder, self.options, self.record)
+        self._write_end(describe_result(result))
         return result
 
     def _write_end(self, end: dict[str, Any]) -> None:
@@ -245,37 +204,6 @@ class _Run:
             self.folder.write_record(self.record)
             if end["status"] != "interrupted":
                 self.folder.checkpoint.unlink(missing_ok=True)
-
-    def _report(self, result: RunResult) -> ReportData:
-        data, network, facts = self.data, result.model.network, self.data.describe()
-        assert data.test.y is not None
-        return ReportData(
-            title=f"{data.name}: {data.target_name}" if data.target_name else data.name,
-            task=data.target.task,
-            class_names=data.training.label_names,
-            history=result.history,
-            measured=result.measured,
-            baselines={one.name: one.metrics for one in result.baselines},
-            y_true=data.test.y,
-            outputs=result.model.outputs(data.test),
-            columns=[] if data.table is None else data.table.describe(),
-            facts={
-                "source": shown_source(self.options.source),
-                "rows": f"{facts['rows']:,}: {facts['training_rows']:,} to train on, {facts['validation_rows']:,} to "
-                f"validate, {facts['test_rows']:,} to test",
-                "measured on": "the test rows" if data.has_test_part else "the training rows, for want of others",
-                "network": _describe_network(network, self.options),
-                "stopped": result.stop_reason,
-                "training time": f"{result.seconds:.1f} s",
-                "seed": str(self.options.seed),
-                "started": str(self.record["started"]),
-                **{name: str(version) for name, version in self.record["versions"].items()},
-                **{f"note on {one.name}": one.note for one in result.baselines if one.note},
-            },
-            code=code_for_training(self.options, data),
-            summary=summarize(network.stack, network.optimizer, network.batch_size),
-            target=data.target_name or "value",
-        )
 
 
 class _End(Callback):
@@ -296,25 +224,6 @@ class _End(Callback):
         self.is_interrupted, self.epochs = run.is_interrupted, run.epoch
 
 
-def _describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
-    stack = network.stack
-    widths = [stack.input_shape()[0], *options.hidden, stack.output_shape()[0]]
-    epochs = f"{'at most ' if options.stops_early else ''}{network.epochs} epochs"
-    rate = f"{OPTIMIZERS.name_of(network.optimizer)} at {network.learning_rate:g}"
-    return (
-        f"network {'-'.join(map(str, widths))}, {options.activation}, {stack.vector.size:,} parameters; "
-        f"{rate}, batches of {network.batch_size}, {epochs}"
-    )
-
-
-def _reason(network: NeuralNetwork, stopper: EarlyStopping | None) -> str:
-    """Return why training ended, in a sentence without a full stop, and which weights were kept."""
-    reason = network.stop_reason or f"all {network.history.n_epochs} epochs are done"
-    if stopper is None or stopper.best_epoch in (0, network.history.n_epochs):
-        return reason
-    return f"{reason}; the weights of epoch {stopper.best_epoch} are kept"
-
-
 def _default_folder(options: TrainOptions) -> Path:
     name = source_name(options.source) or "run"
     stem = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -329,11 +238,6 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {"chainrule": version("chainrule"), "python": platform.python_version(), "numpy": np.__version__}
-
-
-def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
-    """Return metrics as JSON can hold them."""
-    return {name: value if np.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _prepare(options: TrainOptions, say: Announce) -> PreparedData:

@@ -1,0 +1,59 @@
+"""Steps along the gradient; the reference module of the same name says what each one computes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.kernels.numba_kernels.compile import compiled
+from chainrule.kernels.numba_kernels.updates.small_numbers import NO_MEAN, flushed
+from chainrule.types import Array
+
+__all__ = ["add_scaled", "add_signs", "averaged_momentum", "decayed_descent", "momentum_descent"]
+
+
+@compiled
+def add_scaled(target: Array, source: Array, factor: float) -> None:
+    factor = target.dtype.type(factor)
+    for i in range(target.size):
+        target[i] += factor * source[i]
+
+
+@compiled
+def add_signs(target: Array, source: Array, factor: float) -> None:
+    factor = target.dtype.type(factor)
+    for i in range(target.size):
+        target[i] += factor * np.sign(source[i])
+
+
+@compiled
+def momentum_descent(
+    weights: Array, gradient: Array, retained: Array, rate: float, momentum: float, nesterov: bool
+) -> None:
+    kind = weights.dtype.type
+    no_mean, zero = kind(NO_MEAN), kind(0)
+    rate, momentum = kind(rate), kind(momentum)
+    for i in range(weights.size):
+        g = gradient[i]
+        r = momentum * retained[i] + g
+        retained[i] = flushed(r, no_mean, zero)
+        weights[i] -= rate * (g + momentum * r if nesterov else r)
+
+
+@compiled
+def averaged_momentum(gradient: Array, mean: Array, out: Array, momentum: float, nesterov: bool) -> None:
+    kind = mean.dtype.type
+    no_mean, zero = kind(NO_MEAN), kind(0)
+    a, c = kind(momentum), kind(1 - momentum)
+    for i in range(mean.size):
+        g = gradient[i]
+        m = a * mean[i] + c * g
+        mean[i] = flushed(m, no_mean, zero)
+        out[i] = c * g + a * m if nesterov else m
+
+
+@compiled
+def decayed_descent(weights: Array, direction: Array, rate: float, decay: float) -> None:
+    kind = weights.dtype.type
+    rate, keep = kind(rate), kind(1 - decay)
+    for i in range(weights.size):
+        weights[i] = keep * weights[i] - rate * direction[i]

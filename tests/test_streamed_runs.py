@@ -1,4 +1,4 @@
-"""``chainrule train`` on Parquet files that are streamed, and ``chainrule predict`` on one of any size."""
+"""``chainrule train`` on Parquet files that are streamed, and ``predict`` and ``evaluate`` on any number of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from chainrule.runs import (
     RunInterrupted,
     TrainOptions,
     code_for_training,
+    evaluate_source,
     load_run,
     predict_chunks,
     predict_source,
@@ -227,3 +228,84 @@ def test_a_bad_cell_far_down_leaves_no_half_written_predictions(
     FRAME[:0].to_parquet(path)
     with pytest.raises(DataError, match=r"new.parquet holds a table without rows"):
         list(predict_chunks(load_run(run), path))
+
+
+def test_predictions_of_several_files_are_those_of_one_after_another(run: Path, folder: Path, tmp_path: Path) -> None:
+    files = sorted(folder.glob("*.parquet"))
+    result = chainrule("predict", run, *files, "-o", tmp_path / "p.csv")
+    assert result.exit_code == 0, result.output
+    model = load_run(run)
+    whole = predict_source(model, folder)
+    assert whole.equals(pd.concat([predict_source(model, file) for file in files], ignore_index=True))
+    assert pd.read_csv(tmp_path / "p.csv")["prediction"].tolist() == whole["prediction"].tolist()
+    assert str(files[1]) in chainrule("predict", run, *files, "--show-code").stdout
+
+
+@pytest.mark.parametrize("target", ["bought", "spent"])
+@pytest.mark.parametrize("given", ["folder", "pattern", "files"])
+def test_metrics_of_several_files_are_those_of_the_rows_as_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, given: str
+) -> None:
+    options = {**OPTIONS, "target": target, "drop": (), "epochs": 1, "seed": 3}
+    model = train_run(TrainOptions(folder, **options, out=tmp_path / "run")).model
+    whole = model.evaluate(FRAME.drop(columns=target), FRAME[target])
+    sizes: list[int] = []
+    predict = model.network.predict
+    monkeypatch.setattr(parquet_files, "PIECE_ROWS", 30)
+    monkeypatch.setattr(model.network, "predict", lambda X: sizes.append(len(X)) or predict(X))  # type: ignore[func-returns-value]
+    files = sorted(folder.glob("*.parquet"))
+    metrics = evaluate_source(model, {"folder": folder, "pattern": f"{folder}/*.parquet", "files": files}[given])
+    assert metrics == pytest.approx(whole, rel=1e-6)
+    assert (sum(sizes), max(sizes)) == (700, 30), "in pieces"
+
+
+def test_evaluate_takes_what_train_takes(run: Path, folder: Path, tmp_path: Path) -> None:
+    files = sorted(folder.glob("*.parquet"))
+    FRAME.to_parquet(tmp_path / "one.parquet")
+    one = chainrule("evaluate", run, tmp_path / "one.parquet").stdout
+    assert f"Measured on {tmp_path / 'one.parquet'}" in one
+    assert "Note:" not in one
+    several = chainrule("evaluate", run, *files).stdout
+    assert f"Measured on {files[0]} and 2 more" in several
+    assert "Note: the model was trained on data of this name" in several
+    rows = {text: text.splitlines()[1:6] for text in (one, several)}
+    assert rows[one] == rows[several]
+    assert chainrule("evaluate", run, folder).stdout.splitlines()[1:] == several.splitlines()[1:]
+    done = subprocess.run(
+        [sys.executable, "-c", chainrule("evaluate", run, *files, "--show-code").stdout],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(evaluate_source(load_run(run), files))
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("maybe", "new.parquet: The target has the value 'maybe' in row 651, which is not one of the classes"),
+        (None, "new.parquet: The target 'bought' is missing in row 651; fill it in"),
+    ],
+)
+def test_a_target_that_cannot_be_measured_is_named_with_its_row(
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str | None, message: str
+) -> None:
+    monkeypatch.setattr(parquet_files, "PIECE_ROWS", 40)
+    rows = FRAME.astype({"bought": object})
+    rows.loc[650, "bought"] = label
+    rows.to_parquet(tmp_path / "new.parquet", row_group_size=90)
+    result = chainrule("evaluate", run, folder / "part0.parquet", tmp_path / "new.parquet")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {message}")
+
+
+def test_files_that_cannot_be_measured_are_one_sentence(run: Path, folder: Path, tmp_path: Path) -> None:
+    part, lacking, empty = folder / "part0.parquet", tmp_path / "lacking.parquet", tmp_path / "empty.parquet"
+    FRAME.rename(columns={"bought": "boughts"}).to_parquet(lacking)
+    FRAME[:0].to_parquet(empty)
+    model = load_run(run)
+    with pytest.raises(DataError, match=r"lacking.parquet has no column 'bought' with .* Did you mean 'boughts'\?"):
+        evaluate_source(model, [part, lacking])
+    with pytest.raises(DataError, match="holds a table without rows"):
+        evaluate_source(model, [empty])
+    with pytest.raises(DataError, match=r"rows.csv is no Parquet file"):
+        evaluate_source(model, [part, tmp_path / "rows.csv"])
+    assert evaluate_source(model, [part, empty]) == evaluate_source(model, part)

@@ -19,6 +19,9 @@ __all__ = ["evaluate", "predict"]
 ROWS_ON_A_TERMINAL = 20
 
 _RUN = typer.Argument(help="The run folder, or a model file.")
+_FILES = typer.Argument(
+    help="A file with the columns trained on; any number of Parquet files, a folder or a pattern; or a data set's name."
+)
 _ENGINE = typer.Option("--engine", help="What computes: numpy or torch.")
 _DEVICE = typer.Option("--device", help="For torch: auto (a GPU where there is one), cpu, cuda, cuda:1, mps, ...")
 _SHOW_CODE = typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
@@ -26,12 +29,7 @@ _SHOW_CODE = typer.Option("--show-code", help="Print the Python that does the sa
 
 def predict(
     run: Annotated[Path, _RUN],
-    file: Annotated[
-        str,
-        typer.Argument(
-            help="A file with the columns trained on; a folder or pattern of Parquet files; or a data set's name."
-        ),
-    ],
+    file: Annotated[list[str], _FILES],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The CSV file to write.")] = None,
     engine: Annotated[str, _ENGINE] = "numpy",
     device: Annotated[str, _DEVICE] = "auto",
@@ -40,7 +38,7 @@ def predict(
     """Predict the target of each row of a file; for classes with their probabilities.
 
     The file may lack the target column. Categories that training never saw and missing numbers are fine. Without
-    --out the predictions are printed as CSV. A Parquet file may be of any size.
+    --out the predictions are printed as CSV. Parquet files may be of any size and number.
 
     Example: chainrule predict runs/houses new-houses.csv -o prices.csv
     """
@@ -49,11 +47,12 @@ def predict(
     from chainrule.runs import load_run, predict_chunks
     from chainrule.runs.code import code_for_prediction
 
-    chosen = choose_engine(engine, device)
+    chosen, source = choose_engine(engine, device), _source(file)
     if show_code:
-        print(code_for_prediction(run, file, out, chosen), end="")
+        print(code_for_prediction(run, source, out, chosen), end="")
         return
-    if out is not None and (out.is_dir() or (out.exists() and Path(file).exists() and out.samefile(file))):
+    is_read = out is not None and out.exists() and any(Path(one).exists() and out.samefile(one) for one in file)
+    if out is not None and (out.is_dir() or is_read):
         raise InvalidInputError(
             f"'{out}' is {'a folder' if out.is_dir() else 'the file to read'}; choose another --out."
         )
@@ -61,7 +60,7 @@ def predict(
         raise InvalidInputError(f"Predictions are written as CSV; give '{out}' a name that ends in .csv.")
     model = load_run(run)
     model.network.engine = chosen
-    text = _Csv(model, predict_chunks(model, file))
+    text = _Csv(model, predict_chunks(model, source))
     if out is not None:
         from chainrule.files.atomic import write_atomically
 
@@ -95,12 +94,14 @@ class _Csv:
 
 def evaluate(
     run: Annotated[Path, _RUN],
-    file: Annotated[str, typer.Argument(help="A file that has the target column too, or a data set's name.")],
+    file: Annotated[list[str], _FILES],
     engine: Annotated[str, _ENGINE] = "numpy",
     device: Annotated[str, _DEVICE] = "auto",
     show_code: Annotated[bool, _SHOW_CODE] = False,
 ) -> None:
-    """Measure a model on rows whose targets are known.
+    """Measure a model on rows whose targets are known: the file has the target column, too.
+
+    Parquet files may be of any number, and are read in pieces.
 
     Example: chainrule evaluate runs/houses sold-last-month.csv
     """
@@ -108,13 +109,19 @@ def evaluate(
     from chainrule.engines import choose_engine
     from chainrule.runs import evaluate_source, load_run
     from chainrule.runs.code import code_for_evaluation
+    from chainrule.runs.source import shown_source
+    from chainrule.runs.using import is_named_like_training_data
 
-    chosen = choose_engine(engine, device)
+    chosen, source = choose_engine(engine, device), _source(file)
     if show_code:
-        print(code_for_evaluation(run, file, chosen), end="")
+        print(code_for_evaluation(run, source, chosen), end="")
         return
     model = load_run(run)
     model.network.engine = chosen
-    metrics_table(f"Measured on {file}", {str(run): evaluate_source(model, file)})
-    if Path(file).name == model.notes.get("data"):
+    metrics_table(f"Measured on {shown_source(source)}", {str(run): evaluate_source(model, source)})
+    if is_named_like_training_data(model, source):
         print("Note: the model was trained on data of this name; on rows that it has seen, the figures flatter it.")
+
+
+def _source(given: list[str]) -> str | tuple[Path, ...]:
+    return given[0] if len(given) == 1 else tuple(map(Path, given))

@@ -15,7 +15,7 @@ from chainrule.errors import DataError, InvalidInputError, nearest_name
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ParquetFile", "find_parquet_files", "read_frames"]
+__all__ = ["ParquetFile", "find_parquet_files", "name_of_files", "read_frames"]
 
 # Rows that are read at a time. A group may have a million.
 PIECE_ROWS = 2**15
@@ -112,6 +112,11 @@ def _files_at(path: Path) -> list[Path]:
         neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"There is no file {path}.{nearest_name(path.name, neighbours)}")
     return [path]
+
+
+def name_of_files(files: Sequence[Path]) -> str:
+    """Return a name for the data in some files: that of the first, and how many more there are."""
+    return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
 
 
 def read_frames(path: Path) -> Iterator[tuple[pd.DataFrame, Origin]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.data.cells import Origin
-from chainrule.data.parquet_files import ParquetFile, find_parquet_files
+from chainrule.data.parquet_files import ParquetFile, find_parquet_files, name_of_files
 from chainrule.data.parts import listing
 from chainrule.data.stream import RowStream
 from chainrule.data.stream_rows import Features, RawRows
@@ -67,7 +67,7 @@ class ParquetStream(RowStream):
         _compare(files, [target, *self._columns], drop=[*self._options.drop, *drop], takes_all=columns is None)
         self._files = files
         self._groups = [(file, group) for file in files for group in range(len(file.group_rows))]
-        name = files[0].path.name if len(files) == 1 else f"{files[0].path.name} and {len(files) - 1} more"
+        name = name_of_files([file.path for file in files])
         super().__init__(name, [file.group_rows[group] for file, group in self._groups], task, buffer_rows)
         if self.n_rows == 0:
             raise DataError(f"{name} holds a table without rows.")

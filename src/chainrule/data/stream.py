@@ -283,7 +283,7 @@ class RowStream(ABC):
     def _dataset(self, pieces: Sequence[RawRows]) -> Dataset:
         features, target = self._known.features, self.target
         X = [features.encode(raw.inputs, raw.origin) for raw in pieces]
-        y = [encode_labels(target, raw.labels) for raw in pieces]
+        y = [encode_labels(target, raw.labels, raw.origin) for raw in pieces]
         whole = X[0] if len(X) == 1 else np.concatenate(X)
         dataset = Dataset(whole, None, features.names(), name=self.name, target=target)
         dataset.y = y[0] if len(y) == 1 else np.concatenate(y)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from chainrule.data.cells import UNNAMED, Origin
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.types import Array, Task
 
@@ -101,14 +102,15 @@ class Target:
             return 1
         return len(self.classes) if self.classes else self.n_columns
 
-    def encode(self, y: Any) -> Array:
+    def encode(self, y: Any, origin: Origin = UNNAMED) -> Array:
         """Turn labels into class codes, int64 (n,), or numbers into float64 of shape (n,) or (n, k).
 
-        Raises ``DataError`` for a class that is not among ``classes``, naming the value and the row.
+        Raises ``DataError`` for a class that is not among ``classes``, naming the value and the row, and the file where
+        ``origin`` says it.
         """
         values = label_array(y)
         if not self.classes:
-            numbers = _numbers(values)
+            numbers = _numbers(values, origin)
             columns = numbers.shape[1] if numbers.ndim == 2 else 1
             if columns != self.n_columns:
                 raise DataError(f"The target has {columns} columns, and the training data had {self.n_columns}.")
@@ -122,7 +124,7 @@ class Target:
             value = values.tolist()[row]
             hint = nearest_name(str(value), map(str, self.classes))
             raise DataError(
-                f"The target has the value {value!r} in row {row + 1}, which is not one of the classes "
+                f"{origin}The target has the value {value!r} in row {origin.row(row)}, which is not one of the classes "
                 f"({_listing(self.classes)}).{hint}"
             )
         return codes
@@ -260,13 +262,13 @@ def _refuse_rows(is_bad: Array, what: str, remedy: str) -> None:
         raise DataError(f"The target {what} in row {rows[0]}{more}; {remedy}.")
 
 
-def _numbers(values: Array) -> Array:
+def _numbers(values: Array, origin: Origin = UNNAMED) -> Array:
     """Return float64 numbers; refuse text, naming the row."""
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
     row = next((row for row, value in enumerate(values.tolist()) if isinstance(value, str)), 0)
     raise DataError(
-        f"Regression needs numbers, and the target has {values.tolist()[row]!r} in row {row + 1}; "
+        f"{origin}Regression needs numbers, and the target has {values.tolist()[row]!r} in row {origin.row(row)}; "
         "choose a classification task or another target."
     )
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data.cells import Origin
+from chainrule.data.cells import UNNAMED, Origin
 from chainrule.data.summaries import NumberSummary
 from chainrule.data.target import MOST_INTEGER_CLASSES, ClassLabel, Target, TaskRequest, label_array
 from chainrule.errors import DataError
 from chainrule.types import Array, IntArray
 
-__all__ = ["TargetSummary", "encode_labels"]
+__all__ = ["TargetSummary", "encode_labels", "refuse_missing_labels"]
 
 # More different labels than these are no classes to learn.
 MOST_LABELS = 2**16
@@ -33,7 +33,7 @@ class TargetSummary:
 
     def add(self, labels: Any, is_training: Array, origin: Origin) -> None:
         """Take in the labels of some rows; ``is_training`` is a mask of those to learn from."""
-        self._refuse_missing(labels, origin)
+        refuse_missing_labels(labels, self.name, origin)
         if np.ndim(labels) == 2 or self.task == "regression":
             self._counts = None
         if self._counts is not None:
@@ -96,27 +96,33 @@ class TargetSummary:
         for summary, column in zip(self.numbers, values.T, strict=True):
             summary.add(column, np.zeros(len(column), bool))  # nobody asks for a median
 
-    def _refuse_missing(self, labels: Any, origin: Origin) -> None:
-        import pandas as pd
-
-        is_bad = np.asarray(pd.isna(labels)).reshape(len(labels), -1).any(axis=1)
-        what, remedy = "is missing", "fill it in, or leave the row out"
-        if not is_bad.any() and getattr(labels.dtype, "kind", "O") == "f":
-            is_bad = ~np.isfinite(np.asarray(labels).reshape(len(labels), -1)).all(axis=1)
-            what, remedy = "is infinite", "give finite numbers"
-        if is_bad.any():
-            row = origin.row(int(is_bad.argmax()))
-            raise DataError(f"{origin}The target{self._named()} {what} in row {row}; {remedy}.")
-
     def _named(self) -> str:
         return f" {self.name!r}" if self.name else ""
 
 
-def encode_labels(target: Target, labels: Any) -> Array:
+def refuse_missing_labels(labels: Any, name: str, origin: Origin) -> None:
+    """Raise ``DataError``, naming file and row, for a label or number to predict that is missing or infinite."""
+    import pandas as pd
+
+    is_bad = np.asarray(pd.isna(labels)).reshape(len(labels), -1).any(axis=1)
+    what, remedy = "is missing", "fill it in, or leave the row out"
+    if not is_bad.any() and getattr(labels.dtype, "kind", "O") == "f":
+        is_bad = ~np.isfinite(np.asarray(labels).reshape(len(labels), -1)).all(axis=1)
+        what, remedy = "is infinite", "give finite numbers"
+    if is_bad.any():
+        row = origin.row(int(is_bad.argmax()))
+        raise DataError(f"{origin}The target{f' {name!r}' if name else ''} {what} in row {row}; {remedy}.")
+
+
+def encode_labels(target: Target, labels: Any, origin: Origin = UNNAMED) -> Array:
     """Return what ``target.encode`` does, by way of the distinct labels where they are classes."""
     import pandas as pd
 
     if not target.classes:
-        return target.encode(labels)
+        return target.encode(labels, origin)
     codes, uniques = pd.factorize(labels)
-    return np.asarray(target.encode(np.asarray(uniques))[codes])
+    try:
+        return np.asarray(target.encode(np.asarray(uniques))[codes])
+    except DataError:
+        target.encode(labels, origin)  # raises the same, with the row
+        raise

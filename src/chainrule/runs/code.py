@@ -11,6 +11,7 @@ from chainrule.runs.checking import Check
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
+from chainrule.runs.source import RunSource
 
 __all__ = [
     "code_for_check",
@@ -55,7 +56,7 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     return "\n".join(lines) + "\n"
 
 
-def code_for_prediction(run: str | Path, source: str | Path, out: str | Path | None, engine: Engine) -> str:
+def code_for_prediction(run: str | Path, source: RunSource, out: str | Path | None, engine: Engine) -> str:
     """Return a program that writes (or prints) the predictions for the rows of a file."""
     end = "print(predictions)" if out is None else f"predictions.to_csv({_shown(out)}, index=False)"
     return (
@@ -66,7 +67,7 @@ def code_for_prediction(run: str | Path, source: str | Path, out: str | Path | N
     )
 
 
-def code_for_evaluation(run: str | Path, source: str | Path, engine: Engine) -> str:
+def code_for_evaluation(run: str | Path, source: RunSource, engine: Engine) -> str:
     """Return a program that prints the metrics of a model on a file with targets."""
     return (
         "from chainrule.runs import evaluate_source, load_run\n"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.data import catalog
+from chainrule.data.cells import Origin
 from chainrule.data.dataset import Dataset
-from chainrule.data.parquet_files import read_frames
+from chainrule.data.parquet_files import ParquetFile, name_of_files, read_frames
 from chainrule.data.parts import Table
 from chainrule.data.reader import read_table
+from chainrule.data.target_summary import encode_labels, refuse_missing_labels
 from chainrule.errors import DataError, nearest_name
-from chainrule.model import Model
+from chainrule.model import Model, measure
 from chainrule.runs.source import files_to_stream
 from chainrule.types import Array
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "class_probabilities",
     "evaluate_source",
+    "is_named_like_training_data",
     "predict_chunks",
     "predict_source",
     "prediction_csv",
@@ -31,39 +34,34 @@ __all__ = [
 ]
 
 
-def predict_source(model: Model, source: str | Path) -> pd.DataFrame:
+def predict_source(model: Model, source: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     """Return a frame with a ``prediction`` for each row, and a column ``probability_<class>`` for each class.
 
-    ``source`` is a file, with or without the column to predict, or a name in the catalogue: its test part, if any.
+    ``source`` is a file, with or without the column to predict; several Parquet files, a folder or a pattern of them;
+    or a name in the catalogue: its test part, if any.
     """
-    inputs, _ = _read(model, source)
+    files = _files_in_pieces(source)
+    if files is not None and len(files) > 1:
+        import pandas as pd
+
+        return pd.concat(predict_chunks(model, files), ignore_index=True)
+    one = source if files is None else files[0]
+    assert isinstance(one, str | Path)
+    inputs, _ = _read(model, one)
     return prediction_frame(model, model.outputs(inputs))
 
 
-def predict_chunks(model: Model, source: str | Path) -> Iterator[pd.DataFrame]:
+def predict_chunks(model: Model, source: str | Path | Sequence[str | Path]) -> Iterator[pd.DataFrame]:
     """Yield what :func:`predict_source` returns in pieces: of Parquet files as they are read, of any other at once.
 
-    ``source`` may be a folder or a pattern of Parquet files, too. Any number of rows takes the memory of some thousand.
+    Any number of rows takes the memory of some thousand.
     """
-    path = Path(source).expanduser()
-    files = files_to_stream(source)
-    if files is None and path.suffix.lower() == ".parquet" and path.is_file():
-        files = (path,)
+    files = _files_in_pieces(source)
     if files is None:
         yield predict_source(model, source)
         return
-    for file in files:
-        n_rows = 0
-        for frame, origin in read_frames(file):
-            inputs = frame.drop(columns=[name for name in frame.columns if name == (model.target_name or "y")])
-            if model.table is not None:
-                X = model.table.transform(inputs, origin)
-            else:
-                X = _checked_width(model, Dataset(inputs).X, file.name)
-            n_rows += len(frame)
-            yield prediction_frame(model, model.outputs_of(X))
-        if n_rows == 0:
-            raise DataError(f"{file.name} holds a table without rows or columns.")
+    for X, _, _ in _pieces(model, files):
+        yield prediction_frame(model, model.outputs_of(X))
 
 
 def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
@@ -93,16 +91,80 @@ def class_probabilities(outputs: Array) -> Array:
     return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
 
-def evaluate_source(model: Model, source: str | Path) -> dict[str, float]:
-    """Return the metrics of a model on a file that has the column to predict, or on a data set's test part."""
+def evaluate_source(model: Model, source: str | Path | Sequence[str | Path]) -> dict[str, float]:
+    """Return the metrics of a model on rows that have the column to predict.
+
+    ``source`` is that of :func:`predict_source`. Parquet files are read in pieces. What is kept of a row are its target
+    and the model's outputs, since metrics such as the area under the ROC curve need those of all rows at once.
+    """
+    files = _files_in_pieces(source)
+    if files is not None:
+        return _evaluate_files(model, files)
+    assert isinstance(source, str | Path)
     inputs, y = _read(model, source)
     if y is None:
-        name = model.target_name or "y"
-        columns = [str(column) for column in getattr(inputs, "columns", ())]
-        raise DataError(
-            f"{source} has no column {name!r} with the true values to compare with.{nearest_name(name, columns)}"
-        )
+        raise _no_target(model, str(source), getattr(inputs, "columns", ()))
     return model.evaluate(inputs, y)
+
+
+def is_named_like_training_data(model: Model, source: str | Path | Sequence[str | Path]) -> bool:
+    """Whether the model was trained on data of this name, so that its metrics on them may flatter it."""
+    files = _files_in_pieces(source)
+    if files is not None:
+        return name_of_files(files) == model.notes.get("data")
+    assert isinstance(source, str | Path)
+    return Path(source).name == model.notes.get("data")
+
+
+def _evaluate_files(model: Model, files: Sequence[Path]) -> dict[str, float]:
+    for file in files:  # before any of them is read
+        columns = ParquetFile.open(file).kinds
+        if _target_name(model) not in columns:
+            raise _no_target(model, file.name, columns)
+    codes, outputs = [], []
+    for X, labels, origin in _pieces(model, files):
+        refuse_missing_labels(labels, _target_name(model), origin)
+        codes.append(encode_labels(model.target, labels, origin))
+        outputs.append(model.outputs_of(X))
+    return measure(model.target.task, np.concatenate(codes), np.concatenate(outputs))
+
+
+def _target_name(model: Model) -> str:
+    return model.target_name or "y"
+
+
+def _no_target(model: Model, name: str, columns: Iterable[Any]) -> DataError:
+    target = _target_name(model)
+    return DataError(
+        f"{name} has no column {target!r} with the true values to compare with."
+        f"{nearest_name(target, map(str, columns))}"
+    )
+
+
+def _files_in_pieces(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...] | None:
+    """Return the files of a source that is Parquet, which is read in pieces; None for any other."""
+    files = files_to_stream(source)
+    if files is None and isinstance(source, str | Path):
+        path = Path(source).expanduser()
+        return (path,) if path.suffix.lower() == ".parquet" and path.is_file() else None
+    return files
+
+
+def _pieces(model: Model, files: Sequence[Path]) -> Iterator[tuple[Any, pd.Series[Any] | None, Origin]]:
+    """Yield the rows of files a piece at a time: the network's inputs, the targets where they are there, the origin."""
+    target, n_rows = _target_name(model), 0
+    for file in files:
+        for frame, origin in read_frames(file):
+            labels = frame[target] if target in frame.columns else None
+            inputs = frame.drop(columns=target, errors="ignore")
+            if model.table is not None:
+                X = model.table.transform(inputs, origin)
+            else:
+                X = _checked_width(model, Dataset(inputs).X, file.name)
+            n_rows += len(frame)
+            yield X, labels, origin
+    if n_rows == 0:
+        raise DataError(f"{name_of_files(files)} holds a table without rows or columns.")
 
 
 def _read(model: Model, source: str | Path) -> tuple[Any, Any]:
@@ -120,7 +182,7 @@ def _read(model: Model, source: str | Path) -> tuple[Any, Any]:
 
 
 def _from_frame(model: Model, frame: pd.DataFrame, name: str) -> tuple[Any, Any]:
-    target = model.target_name or "y"
+    target = _target_name(model)
     y: Any = None
     if target in frame.columns:
         if frame[target].notna().all():

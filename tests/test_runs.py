@@ -168,6 +168,11 @@ def test_a_class_too_rare_to_stand_in_every_part_is_named(tmp_path: Path, n_rare
     assert prepare_data(path, target="b", split="random").training.n_rows == 38
 
 
+def test_a_split_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="Did you mean 'time'"):
+        prepare_data("iris", split="tim")
+
+
 # Options -------------------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.randomness import resolve_seed
 from chainrule.runs.defaults import FEWEST_EPOCHS, SHORTEST_PATIENCE, default_batch_size, default_patience, most_epochs
+from chainrule.runs.division import Division, SplitChoice
 from chainrule.runs.settings import engine_settings, shortest
 from chainrule.runs.source import RunSource, with_full_paths
 from chainrule.runs.suited import check_fits_memory, check_suits_target
@@ -28,8 +29,6 @@ from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.types import DTypeName
 
 __all__ = ["SplitChoice", "TrainOptions"]
-
-SplitChoice = Literal["auto", "random", "time"]
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,8 @@ class TrainOptions:
         """Raise InvalidInputError for what is wrong whatever the data are, before they are read."""
         if self.source == ():
             raise InvalidInputError("There is no file to train on.")
-        for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("dtype", DTypeName)):
+        Division(split=self.split)
+        for name, choices in (("missing", MissingRule), ("dtype", DTypeName)):
             value, known = getattr(self, name), get_args(choices)
             if value not in known:
                 raise InvalidInputError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
@@ -11,11 +12,7 @@ from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
 from chainrule.model import TargetScaling
 
-__all__ = ["DEFAULT_SHARE", "FEWEST_ROWS_TO_SPLIT", "PreparedData", "with_targets"]
-
-DEFAULT_SHARE = 0.2
-# A truth table is all there is to know: fewer rows than this are neither tested nor validated with.
-FEWEST_ROWS_TO_SPLIT = 10
+__all__ = ["PreparedData"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +45,41 @@ class PreparedData:
     has_test_part: bool
     n_columns: int
 
+    @classmethod
+    def of_parts(
+        cls,
+        parts: tuple[Dataset | RowStream, Dataset | None, Dataset | None],
+        name: str,
+        target: Target,
+        table: TablePreprocessor | None,
+        target_name: str,
+        n_columns: int,
+    ) -> Self:
+        """Return the parts to train, validate and test with, all targets in their own units."""
+        training, validation, test = parts
+        judged = _sample_of(training) if test is None else test
+        return cls(name, training, validation, judged, target, table, None, target_name, test is not None, n_columns)
+
+    def standardized(self) -> Self:
+        """Return the data with the numbers to predict standardised as the training part teaches, but for ``test``."""
+        training, validation = self.training, self.validation
+        if self.target.task != "regression":
+            return self
+        if isinstance(training, Dataset):
+            assert training.y is not None
+            scaling = TargetScaling.learn(training.y)
+            training = _with_targets(training, scaling)
+        else:
+            scale = tuple(deviation if deviation > 0 else 1.0 for deviation in training.target_deviation)
+            scaling = TargetScaling(training.target_center, scale)
+            training = training.with_targets(scaling.center, scaling.scale)
+        validation = None if validation is None else _with_targets(validation, scaling)
+        return dataclasses.replace(self, training=training, validation=validation, scaling=scaling)
+
     @property
     def training_sample(self) -> Dataset:
         """The rows to train on, or some of them where they do not fit into memory."""
-        return self.training if isinstance(self.training, Dataset) else self.training.sample
+        return _sample_of(self.training)
 
     def notes(self) -> dict[str, Any]:
         """Return what a model file keeps of the data."""
@@ -89,7 +117,11 @@ class PreparedData:
         return f"{self.name}: {facts['rows']:,} rows, {columns}; {task}; {', '.join(parts)}"
 
 
-def with_targets(dataset: Dataset, scaling: TargetScaling) -> Dataset:
+def _sample_of(training: Dataset | RowStream) -> Dataset:
+    return training if isinstance(training, Dataset) else training.sample
+
+
+def _with_targets(dataset: Dataset, scaling: TargetScaling) -> Dataset:
     """Return the dataset with its numbers to predict standardised."""
     standardised = dataset.take(slice(None))
     assert dataset.y is not None

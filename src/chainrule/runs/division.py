@@ -1,0 +1,107 @@
+"""Which rows of a source are trained on, and which are kept aside to validate and to test with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from chainrule.data.dataset import Dataset
+from chainrule.data.parquet_stream import ParquetStream
+from chainrule.data.splits import split_rows
+from chainrule.data.stream_rows import size_of
+from chainrule.data.target import Target
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.types import Array, IntArray, Seed
+
+__all__ = ["Division", "SplitChoice"]
+
+SplitChoice = Literal["auto", "random", "time"]
+
+DEFAULT_SHARE = 0.2
+# A truth table is all there is to know: fewer rows than this are neither tested nor validated with.
+FEWEST_ROWS_TO_SPLIT = 10
+
+
+@dataclass(frozen=True)
+class Division:
+    """How rows are divided: the test part first, the validation part from what is left.
+
+    The sizes are shares, or numbers of rows from 1 up; None means 0.2, or nothing of fewer than 10 rows. The split
+    ``"auto"`` keeps the shares of the classes and keeps groups together; ``"random"`` does not look at them; ``"time"``
+    keeps the last rows aside.
+    """
+
+    test_size: float | None = None
+    validation_size: float | None = None
+    split: str = "auto"
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        known = get_args(SplitChoice)
+        if self.split not in known:
+            raise InvalidInputError(
+                f"split is one of {', '.join(known)}, not {self.split!r}.{nearest_name(str(self.split), known)}"
+            )
+
+    def of_rows(
+        self, target: Target, codes: Array, groups: Array | None, *, has_test_part: bool
+    ) -> tuple[IntArray, IntArray | None, IntArray | None]:
+        """Return the row numbers to train, validate and test with; None for a part that is not wanted.
+
+        ``codes`` are the rows' targets, ``groups`` what rows must stay together by. A source that has a test part of
+        its own is not asked for another.
+        """
+        n_rows = len(codes)
+        test_size = 0.0 if has_test_part else _wanted(self.test_size, n_rows)
+        validation_size = _wanted(self.validation_size, n_rows)
+        if self.split == "auto" and target.classes and groups is None:
+            _check_classes(target, codes, 1 + (test_size > 0) + (validation_size > 0))
+
+        def divide(rows: IntArray, size: float, name: str) -> tuple[IntArray, IntArray | None]:
+            if size == 0:
+                return rows, None
+            keys: dict[str, Any] = {}
+            if self.split == "time":
+                keys = {"strategy": "time"}
+            elif self.split == "auto" and groups is not None:
+                keys = {"strategy": "group", "groups": groups[rows]}
+            elif self.split == "auto" and target.classes:
+                keys = {"strategy": "stratified", "labels": target.class_array()[codes[rows]]}
+            try:
+                kept, aside = split_rows(len(rows), size, seed=self.seed, **keys)
+            except InvalidInputError as error:
+                raise type(error)(str(error).replace("test_size", name)) from None
+            return rows[kept], rows[aside]
+
+        rest, test = divide(np.arange(n_rows), test_size, "test_size")
+        training, validation = divide(rest, validation_size, "validation_size")
+        return training, validation, test
+
+    def of_stream(self, stream: ParquetStream) -> tuple[ParquetStream, Dataset | None, Dataset | None]:
+        """Return a stream of the rows to train on, and the others in memory; what is not by time is at random."""
+        n_test = size_of("test_size", _wanted(self.test_size, stream.n_rows), stream.n_rows)
+        n_left = stream.n_rows - n_test
+        n_validation = size_of("validation_size", _wanted(self.validation_size, n_left), n_left)
+        strategy: Literal["random", "time"] = "time" if self.split == "time" else "random"
+        return stream.train_validation_test(n_validation, n_test, strategy=strategy, seed=self.seed)
+
+
+def _wanted(size: float | None, n_rows: int) -> float:
+    """Return a share, or a whole number of rows; None is the share that is usual for so many rows."""
+    if size is None:
+        return 0.0 if n_rows < FEWEST_ROWS_TO_SPLIT else DEFAULT_SHARE
+    return int(size) if size >= 1 and float(size).is_integer() else size
+
+
+def _check_classes(target: Target, codes: Array, n_parts: int) -> None:
+    """Refuse a class that is too rare to stand in every part."""
+    counts = np.bincount(codes, minlength=len(target.classes))
+    rare = np.flatnonzero((counts > 0) & (counts < n_parts))
+    if len(rare):
+        n_rows = f"{counts[rare[0]]} row{'s' if counts[rare[0]] > 1 else ''}"
+        raise DataError(
+            f"The class {target.classes[rare[0]]!r} has {n_rows} only, and each of the {n_parts} parts (training, "
+            "validation, test) needs one; add rows of it, leave it out, or choose the split 'random'."
+        )

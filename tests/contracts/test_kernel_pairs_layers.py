@@ -143,6 +143,18 @@ def test_moments_of_numbers_far_from_zero_keep_their_variance(kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_rows_far_from_zero_are_normalised_by_their_mean_in_double(kind: str) -> None:
+    """The mean of such a row, rounded to float32, would be off by up to 0.0005 standard deviations."""
+    x = np.random.default_rng(0).normal(1e4, 1, (50, 7)).astype(np.float32)
+    normalized, deviation, out = np.empty_like(x), np.empty(50, np.float32), np.empty_like(x)
+    scale, shift = np.ones(7, np.float32), np.zeros(7, np.float32)
+    load(kind, "normalization").normalize_rows(x, scale, shift, 1e-5, normalized, deviation, out)
+    rows = x.astype(np.float64)
+    exact = (rows - rows.mean(axis=1, keepdims=True)) / np.sqrt(rows.var(axis=1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(out, exact, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
 @pytest.mark.parametrize("name", ["normalize_columns", "normalize_rows"])
 def test_the_normalised_batch_may_lie_in_the_output(kind: str, name: str) -> None:
     arguments = list(ARGUMENTS[name](7, 5, np.random.default_rng(0), np.float64))

@@ -117,6 +117,13 @@ def test_columns_far_from_zero_keep_their_variance(to: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("to", SOURCES)
+def test_rows_far_from_zero_keep_their_variance(to: str, tmp_path: Path) -> None:
+    network = network_of(LayerNormalizationLayer(), DenseLayer(2), dtype="float32")
+    network.stack.build((5,))
+    check_numbers(to, fill(network), 1e4 + rows_of((5,)), tmp_path)
+
+
+@pytest.mark.parametrize("to", SOURCES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_layers_in_front_and_behind_that_take_rows_of_any_shape(dtype: Any, to: str, tmp_path: Path) -> None:
     layers = (StandardizationLayer(), InputScalingLayer(), LayerNormalizationLayer(), SoftmaxActivation())

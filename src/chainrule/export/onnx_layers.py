@@ -60,16 +60,15 @@ def _batch_normalization(graph: GraphBuilder, layer: layers.BatchNormalizationLa
 
 
 def _layer_normalization(graph: GraphBuilder, layer: layers.LayerNormalizationLayer, x: str, name: str) -> str:
-    """Mean and variance in float64, as our own kernel sums: float32 rows far from zero need it."""
+    """Normalised in float64, as by our own kernel: float32 rows far from zero need it."""
     dtype, wide, axes = graph.dtype, np.dtype(np.float64), list(range(1, 1 + len(layer.input_shape())))
-    mean = graph.cast(graph.call("ReduceMean", graph.cast(x, wide), axes=axes), dtype)
-    centered = graph.call("Sub", x, mean)
-    distance = graph.cast(centered, wide)
-    variance = graph.call("ReduceMean", graph.call("Mul", distance, distance), axes=axes)
+    exact = graph.cast(x, wide)
+    centered = graph.call("Sub", exact, graph.call("ReduceMean", exact, axes=axes))
+    variance = graph.call("ReduceMean", graph.call("Mul", centered, centered), axes=axes)
     graph.dtype = wide
     deviation = graph.call("Sqrt", graph.call("Add", variance, layer.epsilon))
     graph.dtype = dtype
-    normalized = graph.call("Div", centered, graph.cast(deviation, dtype))
+    normalized = graph.cast(graph.call("Div", centered, deviation), dtype)
     scaled = graph.call("Mul", normalized, graph.constant(f"{name}.scale", layer.scale))
     return graph.call("Add", scaled, graph.constant(f"{name}.shift", layer.shift), name=name)
 

@@ -163,7 +163,7 @@ class _BatchNormalization(nn.Module):
 class _LayerNormalization(nn.Module):
     """``scale * (x - mean) / sqrt(variance + epsilon) + shift`` of an ``nn.LayerNorm``, which folds the mean likewise.
 
-    Mean and variance are summed in float64, as in the network.
+    Rows are normalised in float64, as in the network.
     """
 
     scale: Tensor
@@ -176,9 +176,10 @@ class _LayerNormalization(nn.Module):
         self.register_buffer("shift", trained.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
-        centered = x - x.to(torch.float64).mean(self.axes, keepdim=True).to(x.dtype)
-        variance = centered.to(torch.float64).square().mean(self.axes, keepdim=True)
-        return centered / torch.sqrt(variance + self.epsilon).to(x.dtype) * self.scale + self.shift
+        exact = x.to(torch.float64)
+        centered = exact - exact.mean(self.axes, keepdim=True)
+        variance = centered.square().mean(self.axes, keepdim=True)
+        return (centered / torch.sqrt(variance + self.epsilon)).to(x.dtype) * self.scale + self.shift
 
 
 class PointPredictions(nn.Module):

@@ -76,7 +76,7 @@ def normalize_rows(
         total = 0.0
         for j in range(columns):
             total += x[i, j]
-        mean = kind(total / columns)
+        mean = total / columns
         total = 0.0
         for j in range(columns):
             difference = x[i, j] - mean
@@ -84,7 +84,7 @@ def normalize_rows(
         inverse = kind(1 / np.sqrt(total / columns + epsilon))
         inverse_deviation[i] = inverse
         for j in range(columns):
-            h = (x[i, j] - mean) * inverse
+            h = kind(x[i, j] - mean) * inverse
             normalized[i, j] = h
             out[i, j] = scale[j] * h + shift[j]
 

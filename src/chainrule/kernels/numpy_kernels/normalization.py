@@ -69,8 +69,7 @@ def normalize_rows(
 
     ``inverse_deviation`` has one number a row. ``normalized`` may be ``out`` itself.
     """
-    mean = np.mean(x, axis=1, dtype=np.float64).astype(x.dtype)
-    np.subtract(x, mean[:, None], out=normalized)
+    np.subtract(x, np.mean(x, axis=1, dtype=np.float64, keepdims=True), out=normalized, casting="same_kind")
     inverse_deviation[...] = 1 / np.sqrt(np.mean(normalized**2, axis=1, dtype=np.float64) + epsilon)
     normalized *= inverse_deviation[:, None]
     np.multiply(normalized, scale, out=out)

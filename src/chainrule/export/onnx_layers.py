@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule import activations, layers
 from chainrule.errors import InvalidInputError
-from chainrule.kernels.numpy_kernels.activations import SELU_ALPHA, SELU_SCALE
+from chainrule.kernels.numpy_kernels.activations.rectifiers import SELU_ALPHA, SELU_SCALE
 from chainrule.layers import Layer
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 Every kernel changes ``weights`` and its state arrays in place and allocates nothing in the compiled set. Scalars that
 depend on the step number (bias corrections) are worked out by the caller in float64, once per step, and rounded here to
-the arrays' type. The modules are named as those of ``chainrule.optimizer``, with
-Muon's momentum beside that of gradient descent.
+the arrays' type. The modules are named as those of ``chainrule.optimizer``, with Muon's momentum
+beside that of gradient descent.
 """
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""Activation functions and their pull-backs; the reference modules of the same names say what each one computes.
+
+Constants are made in the type of the data (``kind(1)``): a Python float would turn float32 arithmetic into float64.
+"""
+
+from __future__ import annotations
+
+from chainrule.kernels.numba_kernels.activations.classic import (
+    gaussian,
+    gaussian_gradient,
+    hard_sigmoid,
+    hard_sigmoid_gradient,
+    identity,
+    identity_gradient,
+    sigmoid,
+    sigmoid_gradient,
+    softmax,
+    softmax_gradient,
+    softsign,
+    softsign_gradient,
+    tanh,
+    tanh_gradient,
+)
+from chainrule.kernels.numba_kernels.activations.rectifiers import (
+    elu,
+    elu_gradient,
+    gelu,
+    gelu_gradient,
+    leaky_relu,
+    leaky_relu_gradient,
+    leaky_relu_slope_gradient,
+    mish,
+    mish_gradient,
+    relu,
+    relu_gradient,
+    selu,
+    selu_gradient,
+    silu,
+    silu_gradient,
+    softplus,
+    softplus_gradient,
+)
+
+__all__ = [
+    "elu",
+    "elu_gradient",
+    "gaussian",
+    "gaussian_gradient",
+    "gelu",
+    "gelu_gradient",
+    "hard_sigmoid",
+    "hard_sigmoid_gradient",
+    "identity",
+    "identity_gradient",
+    "leaky_relu",
+    "leaky_relu_gradient",
+    "leaky_relu_slope_gradient",
+    "mish",
+    "mish_gradient",
+    "relu",
+    "relu_gradient",
+    "selu",
+    "selu_gradient",
+    "sigmoid",
+    "sigmoid_gradient",
+    "silu",
+    "silu_gradient",
+    "softmax",
+    "softmax_gradient",
+    "softplus",
+    "softplus_gradient",
+    "softsign",
+    "softsign_gradient",
+    "tanh",
+    "tanh_gradient",
+]

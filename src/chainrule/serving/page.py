@@ -9,9 +9,10 @@ from typing import Any
 
 __all__ = ["curl_command", "page_html"]
 
-STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
+STYLE = """:root{color-scheme:light dark}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
 table{border-collapse:collapse}th,td{text-align:left;vertical-align:top;padding:.3rem 1rem .3rem 0;
-border-bottom:1px solid #ddd}pre{background:#f4f4f4;padding:1rem;overflow:auto}"""
+border-bottom:1px solid #8885;overflow-wrap:normal}pre{background:#8882;padding:1rem;white-space:pre-wrap}"""
 
 
 def curl_command(address: str, example: Any) -> str:
@@ -28,6 +29,7 @@ def page_html(schema: dict[str, Any], example: Any, address: str) -> str:
     gives = f"one of: {_listing(schema['classes'])}" if "classes" in schema else "a number"
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width,initial-scale=1'>",
         f"<title>{target}</title><style>{STYLE}</style>",
         f"<h1>{target}</h1><p>This model predicts {target}: {gives}.</p>",
         "<h2>Try it</h2>",

@@ -70,6 +70,24 @@ def test_a_loss_that_forgets_the_sample_weights_is_found() -> None:
     assert all(part.relative_error < 1e-6 for part in check.parts if "weighted" not in part.name)
 
 
+def test_a_network_is_checked_with_the_class_weights_that_it_trains_with() -> None:
+    data = class_rows(40, n_classes=2)
+    for class_weight, is_right in ((None, True), ({0: 5.0}, False)):
+        network = network_of(
+            DenseLayer(4, (5,)), TanhActivation(), DenseLayer(1), loss=ForgetsWeights(), class_weight=class_weight
+        )
+        assert bool(check_gradients(network, data)) is is_right, class_weight
+
+
+def test_a_network_is_checked_with_the_smooth_labels_that_it_trains_with() -> None:
+    only_for_0_and_1 = CustomLoss(lambda y, p: (p - y) ** 2, lambda y, p: 2 * (p - np.round(y)))
+    for label_smoothing, is_right in ((0.0, True), (0.2, False)):
+        network = network_of(
+            DenseLayer(4, (5,)), TanhActivation(), DenseLayer(3), loss=only_for_0_and_1, label_smoothing=label_smoothing
+        )
+        assert bool(check_gradients(network, class_rows(40))) is is_right, label_smoothing
+
+
 @dataclass(eq=False)
 class Doubling(ActivationLayer):
     """A layer of the user's whose backward pass is wrong by a switch."""

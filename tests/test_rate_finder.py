@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +49,32 @@ def test_rates_rise_geometrically_and_the_search_ends_when_the_loss_runs_away() 
     assert search.suggestion < search.rates[int(np.argmin(search.losses))] * 1.0001
     diverging = network_of(DenseLayer(8, (5,)), ReLUActivation(), DenseLayer(1))
     assert find_learning_rate(diverging, regression_rows(), high=1e30).rates[-1] < 1e6
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"label_smoothing": 0.3},
+        {"class_weight": {0: 10.0}},
+        {"max_norm": 1.0},
+        {"shuffle": False, "batch_size": 50},
+        {"l2": 0.1, "clip_norm": 0.01},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_the_steps_are_those_of_a_fit(settings: dict[str, Any]) -> None:
+    data = class_rows(100)
+    network = network_of(
+        DenseLayer(8, (5,)), ReLUActivation(), DenseLayer(3), SoftmaxActivation(), loss="cce", learning_rate=0.1,
+        **{"batch_size": 100, **settings},
+    )  # fmt: skip
+    search = find_learning_rate(network, data, low=0.1, high=0.1 * (1 + 1e-9), n_steps=10)
+    n_batches = 100 // network.batch_size
+    network.epochs = 10 // n_batches
+    losses = network.fit(data).history["loss"]
+    averages = [0.0, *(loss * (1 - 0.9**n) for n, loss in enumerate(search.losses, 1))]
+    of_steps = [10 * (average - 0.9 * before) for before, average in pairwise(averages)]
+    np.testing.assert_allclose(np.reshape(of_steps, (-1, n_batches)).mean(1), losses, rtol=1e-5)
 
 
 def test_the_network_is_left_untouched_built_or_not() -> None:

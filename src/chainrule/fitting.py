@@ -30,7 +30,7 @@ from chainrule.stack import LayerStack, check_inputs
 from chainrule.training import EpochRecord, capture, restore, train
 from chainrule.types import Array, Inputs, is_sparse
 
-__all__ = ["Fit", "FitSettings", "as_dataset", "as_rows", "predicts_numbers"]
+__all__ = ["Fit", "FitSettings", "array_batches", "as_dataset", "as_rows", "predicts_numbers"]
 
 # Of a stream, the training metrics of an epoch are those of its last rows, so many.
 ROWS_RECORDED = 2**17
@@ -140,18 +140,19 @@ class Fit:
 def _array_batches(
     stack: LayerStack, plan: TrainingPlan, settings: FitSettings, training: Dataset, augmentation: Augmentation | None
 ) -> ArrayBatches:
-    rows = _training_rows(stack, plan.loss, settings.label_smoothing, training)
-    if isinstance(plan.optimizer, ObjectiveOptimizer):
-        plan.optimizer.check_size(stack.vector.size, rows.targets.size)
-    return ArrayBatches(
-        rows.inputs,
-        rows.targets,
-        rows.weights if settings.class_weight is None else class_weight_rows(training, settings.class_weight),
-        batch_size=rows.n_rows if plan.optimizer.full_batch else settings.batch_size,
-        seed=stack.seed,
+    batches = array_batches(
+        stack,
+        plan.loss,
+        training,
+        batch_size=training.n_rows if plan.optimizer.full_batch else settings.batch_size,
         shuffle=settings.shuffle,
+        label_smoothing=settings.label_smoothing,
+        class_weight=settings.class_weight,
         augmentation=augmentation,
     )
+    if isinstance(plan.optimizer, ObjectiveOptimizer):
+        plan.optimizer.check_size(stack.vector.size, batches.targets.size)
+    return batches
 
 
 def _stream_batches(
@@ -175,6 +176,30 @@ def _stream_batches(
         return rows if weight_of is None else rows._replace(weights=weight_of[piece.y])
 
     return StreamBatches(training, rows_of, batch_size=settings.batch_size, seed=stack.seed, shuffle=settings.shuffle)
+
+
+def array_batches(
+    stack: LayerStack,
+    loss: LossFunction,
+    training: Dataset,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    label_smoothing: float,
+    class_weight: ClassWeight | None,
+    augmentation: Augmentation | None = None,
+) -> ArrayBatches:
+    """Return rows in memory as a fit trains on them: in batches, with smooth labels and weights if asked for."""
+    rows = _training_rows(stack, loss, label_smoothing, training)
+    return ArrayBatches(
+        rows.inputs,
+        rows.targets,
+        rows.weights if class_weight is None else class_weight_rows(training, class_weight),
+        batch_size=batch_size,
+        seed=stack.seed,
+        shuffle=shuffle,
+        augmentation=augmentation,
+    )
 
 
 def _training_rows(stack: LayerStack, loss: LossFunction, label_smoothing: float, training: Dataset) -> Batch:

@@ -20,7 +20,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.engines.base import Engine, TrainingPlan
 from chainrule.engines.numpy_engine import NumpyEngine
 from chainrule.errors import InvalidInputError
-from chainrule.fitting import as_rows
+from chainrule.fitting import array_batches
 from chainrule.layers import DenseLayer, Layer
 from chainrule.losses import LossFunction, MeanSquaredError
 from chainrule.neuralnet import NeuralNetwork
@@ -89,8 +89,8 @@ def check_gradients(
     Parameters
     ----------
     subject
-        A network (with ``data``; its engine gives the gradient), or a piece, which is checked inside a small network of
-        its own.
+        A network (with ``data``; its engine gives the gradient of the objective that its ``fit`` would minimise, smooth
+        labels and class weights included), or a piece, which is checked inside a small network of its own.
     data
         Rows for a network; a hundred are plenty.
     tolerance
@@ -122,7 +122,16 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
         twin.stack.build(data.X.shape[1:])
     twin.stack = twin.stack.astype(np.float64)
     plan = TrainingPlan(twin.loss, SGD(), twin.penalty)
-    return _stack_parts(twin.engine, twin.stack, plan, as_rows(twin.stack, twin.loss, data), rng)
+    batches = array_batches(
+        twin.stack,
+        twin.loss,
+        data,
+        batch_size=data.n_rows,
+        shuffle=False,
+        label_smoothing=twin.label_smoothing,
+        class_weight=twin.class_weight,
+    )
+    return _stack_parts(twin.engine, twin.stack, plan, batches.batch(0, 0), rng)
 
 
 def _layer_parts(layer: Layer, rng: np.random.Generator) -> list[GradientPart]:

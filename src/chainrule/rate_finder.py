@@ -6,11 +6,10 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule.data.batches import ArrayBatches
 from chainrule.data.dataset import Dataset
 from chainrule.engines import TrainingPlan
 from chainrule.errors import DivergenceError, InvalidInputError
-from chainrule.fitting import as_dataset, as_rows, predicts_numbers
+from chainrule.fitting import array_batches, as_dataset, predicts_numbers
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Inputs
 
@@ -44,13 +43,15 @@ def find_learning_rate(
 ) -> RateSearch:
     """Train a copy of the network with a rate that grows from ``low`` to ``high``, and suggest one.
 
-    The network itself is not changed. The search ends early when the loss runs away.
+    The steps are those of a ``fit`` with the network's settings, its schedule apart. The network itself is not changed.
+    The search ends early when the loss runs away.
     """
     if not 0 < low < high:
         raise InvalidInputError(f"The rates to try go from {low:g} to {high:g}; they must grow, from above 0.")
     if n_steps < 10:
         raise InvalidInputError(f"A search of {n_steps} steps tells nothing; give at least 10.")
-    dataset = as_dataset(dataset, y, target=network.target, as_numbers=predicts_numbers(network.loss, network.layers))
+    as_numbers = network.class_weight is None and predicts_numbers(network.loss, network.layers)
+    dataset = as_dataset(dataset, y, target=network.target, as_numbers=as_numbers)
     twin = copy.deepcopy(network)
     if not twin.stack.is_built:
         twin.stack.build(dataset.X.shape[1:])
@@ -59,9 +60,17 @@ def find_learning_rate(
         raise InvalidInputError(
             f"{type(optimizer).__name__} finds its own steps; there is no learning rate to look for."
         )
-    session = network.engine.open(twin.stack, TrainingPlan(twin.loss, optimizer, twin.penalty, twin.clip_norm))
-    rows = as_rows(twin.stack, twin.loss, dataset)
-    batches = ArrayBatches(rows.inputs, rows.targets, rows.weights, batch_size=twin.batch_size, seed=twin.seed)
+    plan = TrainingPlan(twin.loss, optimizer, twin.penalty, twin.clip_norm, twin.max_norm)
+    session = network.engine.open(twin.stack, plan)
+    batches = array_batches(
+        twin.stack,
+        twin.loss,
+        dataset,
+        batch_size=twin.batch_size,
+        shuffle=twin.shuffle,
+        label_smoothing=twin.label_smoothing,
+        class_weight=twin.class_weight,
+    )
     rates: list[float] = []
     losses: list[float] = []
     average, epoch = 0.0, 0

@@ -317,9 +317,9 @@ def test_without_layers_few_rows_come_back_as_a_copy() -> None:
 
 @pytest.mark.skipif(kernels.active_set() != "numba", reason="the reference kernels are not compiled")
 def test_rows_that_cannot_be_written_to_are_predicted_by_the_same_machine_code() -> None:
-    from chainrule.kernels.numba_kernels import chain
+    from chainrule.kernels.numba_kernels import few_rows
 
-    loop: Any = chain.predict_rows
+    loop: Any = few_rows.predict_rows
     stack = LayerStack([DenseLayer(4, (3,)), ReLUActivation()], seed=0)
     row = np.ones((1, 3), np.float32)
     expected, n_compiled = stack.predict(row), len(loop.signatures)

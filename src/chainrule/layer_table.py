@@ -75,7 +75,7 @@ class FewRows(NamedTuple):
         """Look at these layers; with the reference kernels, and behind a slope that may still be set, none is known."""
         if kernels.active_set() != "numba":
             return cls(layers.copy(), tabulate_layers([], vector.blocks, 1), None)
-        from chainrule.kernels.numba_kernels.chain import predict_rows
+        from chainrule.kernels.numba_kernels.few_rows import predict_rows
 
         known = list(itertools.takewhile(lambda layer: not isinstance(layer, LeakyReLUActivation), layers))
         return cls(layers.copy(), tabulate_layers(known, vector.blocks, 1), predict_rows)

@@ -38,10 +38,10 @@ from chainrule.kernels.numba_kernels.activations import (
     tanh_gradient,
 )
 from chainrule.kernels.numba_kernels.compile import compiled, inlined
-from chainrule.kernels.numba_kernels.linear import add_bias, add_csr_row, add_to_csr_rows, sum_rows
+from chainrule.kernels.numba_kernels.linear import add_bias, add_csr_row, add_to_csr_rows, find_entries, sum_rows
 from chainrule.types import Array, IntArray
 
-__all__ = ["Network", "Rows", "Scratch", "backward", "forward", "gather", "matrix", "predict_rows"]
+__all__ = ["Network", "Rows", "Scratch", "activate", "backward", "forward", "gather", "matrix"]
 
 SMALL = 512  # a product of fewer multiplications is done before BLAS has begun
 
@@ -130,24 +130,12 @@ def _backward_small(network: Network, index: int, a: Array, a_at: int, n_rows: i
 
 
 @compiled
-def _find_entries(row: Array, columns: IntArray, entries: Array) -> int:
-    """Write the numbers of a row that are not 0, and where they stand; return how many there are."""
-    found = 0
-    for j in range(row.size):
-        # Every number is written, and the place moves on only behind one that counts: no branch to mispredict.
-        columns[found] = j
-        entries[found] = row[j]
-        found += int(row[j] != 0)
-    return found
-
-
-@compiled
 def _multiply_mostly_zero(
     a: Array, weights: Array, biases: Array, out: Array, columns: IntArray, entries: Array
 ) -> None:
     """Write a W + b, with the rows of W that stand behind zeros left out."""
     for i in range(a.shape[0]):
-        found, row = _find_entries(a[i], columns, entries), out[i]
+        found, row = find_entries(a[i], columns, entries), out[i]
         for j in range(row.size):
             row[j] = biases[j]
         add_csr_row(entries, columns, 0, found, weights, row)
@@ -174,7 +162,8 @@ def _multiply_sparse_transposed(rows: Rows, picked: IntArray, error: Array, out:
 
 
 @compiled
-def _activate(kind: int, setting: float, z: Array, out: Array) -> None:
+def activate(kind: int, setting: float, z: Array, out: Array) -> None:
+    """Write f(z) for the activation of this number."""
     if kind == RELU:
         relu(z, out)
     elif kind == SIGMOID:
@@ -229,7 +218,7 @@ def forward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) ->
         is_sparse = index == 0 and rows.dense.shape[0] == 0
         if kind != DENSE:
             a, z = outputs[a_at : a_at + n * n_in], outputs[z_at : z_at + n * n_out]
-            _activate(kind, network.settings[index], a, z)
+            activate(kind, network.settings[index], a, z)
         elif n * n_in * n_out < SMALL and not is_sparse:
             _forward_small(network, index, scratch.inputs if index == 0 else outputs, a_at, n)
         else:
@@ -273,35 +262,3 @@ def backward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) -
                 weights = matrix(network.values, layers[index, WEIGHTS_AT], n_in, n_out)
                 np.dot(error, weights.T, matrix(errors[1 - here], 0, n, n_in))
         here = 1 - here
-
-
-@compiled
-def predict_rows(layers: IntArray, values: Array, inputs: Array) -> Array:
-    """Return the outputs of a chain, with no activation that takes a setting, for a few rows, one after another.
-
-    For one row every weight is read once, whatever is done: what counts is to leave out those behind zeros (of the
-    inputs, and of a ReLU), and not to go back to Python between the layers.
-    """
-    widest = inputs.shape[1]
-    for index in range(layers.shape[0]):
-        widest = max(widest, layers[index, N_OUT])
-    here, there = np.empty(widest, values.dtype), np.empty(widest, values.dtype)
-    columns, entries = np.empty(widest, np.int64), np.empty(widest, values.dtype)
-    outputs = np.empty((inputs.shape[0], layers[-1, N_OUT]), values.dtype)
-    for i in range(inputs.shape[0]):
-        for j in range(inputs.shape[1]):
-            here[j] = inputs[i, j]
-        for index in range(layers.shape[0]):
-            n_in, n_out = layers[index, N_IN], layers[index, N_OUT]
-            if layers[index, KIND] == DENSE:
-                found = _find_entries(here[:n_in], columns, entries)
-                for j in range(n_out):
-                    there[j] = values[layers[index, BIASES_AT] + j]
-                weights = matrix(values, layers[index, WEIGHTS_AT], n_in, n_out)
-                add_csr_row(entries, columns, 0, found, weights, there[:n_out])
-            else:
-                _activate(layers[index, KIND], 0.0, here[:n_in], there[:n_out])
-            here, there = there, here
-        for j in range(outputs.shape[1]):
-            outputs[i, j] = here[j]
-    return outputs

@@ -38,6 +38,18 @@ def sum_rows(error: Array, out: Array) -> None:
 
 
 @compiled
+def find_entries(row: Array, columns: IntArray, entries: Array) -> int:
+    """Write the numbers of a row that are not 0, and where they stand; return how many there are."""
+    found = 0
+    for j in range(row.size):
+        # Every number is written, and the place moves on only behind one that counts: no branch to mispredict.
+        columns[found] = j
+        entries[found] = row[j]
+        found += int(row[j] != 0)
+    return found
+
+
+@compiled
 def add_csr_row(data: Array, indices: IntArray, first: int, last: int, weights: Array, out: Array) -> None:
     """Add the entries ``first`` to ``last`` of a CSR matrix, times ``weights``, to one row of a product.
 

@@ -16,9 +16,7 @@ from chainrule.optimizer import Optimizer
 from chainrule.stack import LayerStack
 from chainrule.types import Array, is_sparse
 
-__all__ = ["OPTIMIZER_PREFIX", "evaluate_outputs", "explain_divergence", "find_not_finite", "saved_optimizer_state"]
-
-OPTIMIZER_PREFIX = "optimizer."  # of the optimizer's arrays among those of a session
+__all__ = ["evaluate_outputs", "explain_divergence", "find_not_finite"]
 
 
 def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: Array | None) -> Evaluation:
@@ -26,11 +24,6 @@ def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: 
     row_weights = row_weights_of(sample_weight, len(targets), outputs.dtype)
     loss = head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
     return Evaluation(loss, head.predictions(outputs))
-
-
-def saved_optimizer_state(state: dict[str, Array]) -> dict[str, Array]:
-    """Return the optimizer's arrays among those that a session has saved."""
-    return {n.removeprefix(OPTIMIZER_PREFIX): a for n, a in state.items() if n.startswith(OPTIMIZER_PREFIX)}
 
 
 def find_not_finite(stack: LayerStack, optimizer: Optimizer) -> str | None:

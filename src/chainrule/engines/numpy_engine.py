@@ -12,14 +12,9 @@ import numpy as np
 from chainrule import kernels
 from chainrule.data.batches import ArrayBatches, Batch, Batches, Portion
 from chainrule.engines.base import Alone, Evaluation, Group, Recorder, Session, TrainingPlan
-from chainrule.engines.findings import (
-    OPTIMIZER_PREFIX,
-    evaluate_outputs,
-    explain_divergence,
-    find_not_finite,
-    saved_optimizer_state,
-)
+from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
 from chainrule.engines.objective import BatchObjective
+from chainrule.engines.session_state import RunningLoss, collect_state, restore_optimizer
 from chainrule.engines.step_program import StepProgram
 from chainrule.errors import InvalidInputError
 from chainrule.optimizer import ObjectiveOptimizer
@@ -79,7 +74,7 @@ class NumpySession:
             for block in stack.vector.blocks
             if plan.max_norm is not None and block.penalized and len(block.shape) == 2
         ]
-        self._loss_sum, self._rows = 0.0, 0
+        self._loss = RunningLoss()
         self._outputs: Array = np.empty((0, 0), stack.dtype)
         self._error = self._row_weights = self._outputs
         self._gradient_norm: float | None = None  # where the gradient has been changed since
@@ -150,11 +145,7 @@ class NumpySession:
             raise explain_divergence(
                 self.stack, self.head, batches.batch(epoch, first_batch + place), float(rates[place])
             )
-        parts = losses * size
-        parts[-1] = losses[-1] * (len(rows) - (len(losses) - 1) * size)
-        # One after another, as if every batch were added by itself: however many are taken at a time, the bits agree.
-        self._loss_sum = float(np.cumsum(np.concatenate(([self._loss_sum], parts)))[-1])
-        self._rows += len(rows)
+        self._loss.add_batches(losses, size, len(rows))
         if record is not None:
             weights = None if batches.weights is None else batches.weights[rows]
             record(batches.targets[rows], weights, self.head.predictions(outputs))
@@ -177,9 +168,7 @@ class NumpySession:
 
     def take_mean_loss(self) -> float:
         """Return the mean loss over the rows trained on since the last call, and start a new mean."""
-        mean = self._loss_sum / self._rows if self._rows else math.nan
-        self._loss_sum, self._rows = 0.0, 0
-        return mean
+        return self._loss.take()
 
     def batch_predictions(self) -> Array:
         """Return the outputs of the last training batch, before its update."""
@@ -234,22 +223,18 @@ class NumpySession:
 
     def read_state(self) -> dict[str, Array]:
         """Return copies of the optimizer's arrays and of the running mean."""
-        state = {OPTIMIZER_PREFIX + name: array.copy() for name, array in self.plan.optimizer.state.items()}
-        numbers = {"loss_sum": self._loss_sum, "rows": self._rows, "gradient_norm": self.gradient_norm()}
-        return state | {name: np.array([number]) for name, number in numbers.items()}
+        return collect_state(self.plan.optimizer, {**self._loss.read(), "gradient_norm": self.gradient_norm()})
 
     def write_state(self, state: dict[str, Array]) -> None:
         """Put back what :meth:`read_state` returned."""
-        optimizer, vector = self.plan.optimizer, self.stack.vector
-        optimizer.restore_state(saved_optimizer_state(state), vector.size, vector.values.dtype)
-        self._loss_sum, self._rows = float(state["loss_sum"][0]), int(state["rows"][0])
+        restore_optimizer(self.plan.optimizer, self.stack.vector, state)
+        self._loss.write(state)
         self._gradient_norm = float(state["gradient_norm"][0])
 
     def _note_loss(self, loss: float, batch: Batch, learning_rate: float) -> None:
         if not math.isfinite(loss):
             raise explain_divergence(self.stack, self.head, batch, learning_rate)
-        self._loss_sum += loss * batch.n_rows
-        self._rows += batch.n_rows
+        self._loss.add(loss, batch.n_rows)
 
     def _clip(self, limit: float) -> None:
         norm = self._gradient_norm = self.gradient_norm()

@@ -13,13 +13,8 @@ from torch import Tensor
 
 from chainrule.data.batches import Batch, Batches, Portion
 from chainrule.engines.base import Evaluation, Recorder, TrainingPlan
-from chainrule.engines.findings import (
-    OPTIMIZER_PREFIX,
-    evaluate_outputs,
-    explain_divergence,
-    find_not_finite,
-    saved_optimizer_state,
-)
+from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
+from chainrule.engines.session_state import RunningLoss, collect_state, restore_optimizer
 from chainrule.engines.torch_inference import infer
 from chainrule.engines.torch_objective import TorchObjective
 from chainrule.engines.torch_optimizers import TorchSteps
@@ -56,7 +51,7 @@ class TorchSession:
         plan.optimizer.prepare(stack.vector.values)
         self.step = TrainingStep(stack, plan, workers, precision, compiled)
         self.rows = DeviceRows(workers.device, self.step.share, self.step.head)
-        self._loss_sum, self._n_rows = 0.0, 0
+        self._loss = RunningLoss()
         self._gradient_norm: float | None = None  # of the last step before this session
         self._stack_is_behind = False
         self._known: Batches | None = None
@@ -106,7 +101,7 @@ class TorchSession:
             start = portion.first * source.batch_size
             rows = source.order(epoch)[start : start + sum(sizes)]
             weights = None if source.weights is None else source.weights[rows]
-            record(source.targets[rows], weights, self.step.head.predictions(self._gather(torch.cat(outputs), sizes)))
+            record(source.targets[rows], weights, self._predictions(torch.cat(outputs), sizes))
 
     def _batches(self, portion: Portion) -> Iterable[TensorBatch | Batch]:
         if not self._iterates:
@@ -165,25 +160,11 @@ class TorchSession:
             if not math.isfinite(loss):
                 self.update_stack()
                 raise explain_divergence(self.stack, self.step.head, batch_at(place), rates[place])
-            self._loss_sum += loss * sizes[place]
-            self._n_rows += sizes[place]
+            self._loss.add(loss, sizes[place])
 
-    def _gather(self, outputs: Tensor, sizes: list[int]) -> Array:
-        """Return the outputs of all rows of some batches in their order, from what each process has of each batch."""
-        if self.workers.size == 1:
-            return as_array(outputs)
-        starts = np.cumsum([0, *sizes])
-        order = [
-            start + np.arange(size)[workers_rows]
-            for rank in range(self.workers.size)
-            for start, size in zip(starts, sizes, strict=False)
-            for workers_rows in [self.workers.share_of(size, rank)]
-        ]
-        counts = [sum(self.workers.counts_of(size)[rank] for size in sizes) for rank in range(self.workers.size)]
-        gathered = as_array(self.workers.gather(outputs, counts))
-        rows = np.empty_like(gathered)
-        rows[np.concatenate(order)] = gathered
-        return rows
+    def _predictions(self, outputs: Tensor, sizes: list[int]) -> Array:
+        """Return what the network gave for all rows of some batches, from this process's outputs of the body."""
+        return self.step.head.predictions(as_array(self.workers.gather(outputs, sizes)))
 
     def _check_alike(self, batches: Batches) -> None:
         """Refuse processes that do not train on the same data with the same seed."""
@@ -203,13 +184,11 @@ class TorchSession:
 
     def take_mean_loss(self) -> float:
         """Return the mean loss over the rows trained on since the last call, and start a new mean."""
-        mean = self._loss_sum / self._n_rows if self._n_rows else math.nan
-        self._loss_sum, self._n_rows = 0.0, 0
-        return mean
+        return self._loss.take()
 
     def batch_predictions(self) -> Array:
         """Return the outputs of the last training batch, before its update."""
-        return self.step.head.predictions(self._gather(self.step.outputs, [self.step.share.n_rows]))
+        return self._predictions(self.step.outputs, [self.step.share.n_rows])
 
     def gradient_norm(self) -> float:
         """Return the Euclidean norm of the last step's gradient, penalty included, before clipping."""
@@ -222,7 +201,7 @@ class TorchSession:
             self.step.body.eval()
             own = infer(self.step.body, inputs[self.workers.share_of(n_rows)], self.workers.device)
             self.step.body.train()
-            outputs = as_array(self.workers.gather(own, self.workers.counts_of(n_rows)))
+            outputs = as_array(self.workers.gather(own, [n_rows]))
         return evaluate_outputs(self.step.head, outputs, targets, sample_weight)
 
     def update_stack(self) -> None:
@@ -276,19 +255,17 @@ class TorchSession:
     def read_state(self) -> dict[str, Array]:
         """Return copies of the optimizer's arrays, of the running mean, and of the scale of float16's loss."""
         self.update_stack()
-        state = {OPTIMIZER_PREFIX + name: array.copy() for name, array in self.plan.optimizer.state.items()}
-        numbers = {"loss_sum": self._loss_sum, "rows": self._n_rows, "gradient_norm": self.gradient_norm()}
+        numbers = {**self._loss.read(), "gradient_norm": self.gradient_norm()}
         if self.step.scale is not None:
             numbers |= {"loss_scale": self.step.scale.factor, "n_good": self.step.scale.n_good}
-        return state | {name: np.array([number]) for name, number in numbers.items()}
+        return collect_state(self.plan.optimizer, numbers)
 
     def write_state(self, state: dict[str, Array]) -> None:
         """Put back what :meth:`read_state` returned, here or in a session of another engine."""
-        optimizer, vector = self.plan.optimizer, self.stack.vector
-        optimizer.restore_state(saved_optimizer_state(state), vector.size, vector.values.dtype)
+        restore_optimizer(self.plan.optimizer, self.stack.vector, state)
         if self.step.steps is not None:
             self.step.steps.write_state()
-        self._loss_sum, self._n_rows = float(state["loss_sum"][0]), int(state["rows"][0])
+        self._loss.write(state)
         self._gradient_norm = float(state["gradient_norm"][0])
         if self.step.scale is not None and "loss_scale" in state:
             self.step.scale.factor, self.step.scale.n_good = float(state["loss_scale"][0]), int(state["n_good"][0])

@@ -11,6 +11,7 @@ import atexit
 import gc
 import importlib
 import inspect
+import itertools
 import os
 import time
 import uuid
@@ -66,10 +67,26 @@ class Workers:
         """Whether all processes give the same number; all of them learn it."""
         return self.smallest(number) == -self.smallest(-number)
 
-    def gather(self, rows: Tensor, counts: list[int]) -> Tensor:
-        """Return the rows of all processes, one process after another; ``counts`` says how many each has."""
+    def gather(self, rows: Tensor, sizes: list[int]) -> Tensor:
+        """Return all rows of some batches of these sizes, in their order, from this process's share of each."""
         if self.size == 1:
             return rows
+        shares = [[self.share_of(size, rank) for size in sizes] for rank in range(self.size)]
+        gathered = self._gather_all(rows, [sum(share.stop - share.start for share in own) for own in shares])
+        if len(sizes) == 1:
+            return gathered
+        starts = list(itertools.accumulate(sizes[:-1], initial=0))
+        places = [
+            torch.arange(start + share.start, start + share.stop)
+            for own in shares
+            for start, share in zip(starts, own, strict=True)
+        ]
+        ordered = torch.empty_like(gathered)
+        ordered[torch.cat(places).to(gathered.device)] = gathered
+        return ordered
+
+    def _gather_all(self, rows: Tensor, counts: list[int]) -> Tensor:
+        """Return the rows of all processes, one process after another; ``counts`` says how many each has."""
         rows = rows.contiguous()
         shape, most = rows.shape[1:], max(counts)
         padded = torch.zeros((most, *shape), dtype=rows.dtype, device=rows.device)
@@ -90,11 +107,6 @@ class Workers:
         """Return the part of so many rows that is for this process, or for another; they differ by a row at most."""
         rank = self.rank if rank is None else rank
         return slice(rank * n_rows // self.size, (rank + 1) * n_rows // self.size)
-
-    def counts_of(self, n_rows: int) -> list[int]:
-        """Return how many of so many rows each process has."""
-        shares = (self.share_of(n_rows, rank) for rank in range(self.size))
-        return [share.stop - share.start for share in shares]
 
     def train_together(self, module: nn.Module) -> nn.Module:
         """Return the module wrapped so that backward averages the gradients over the processes."""

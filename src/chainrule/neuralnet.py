@@ -1,43 +1,41 @@
-"""The neural network: layers, a loss and an optimizer, brought together by ``fit``, ``predict`` and ``score``."""
+"""The neural network: layers, a loss and an optimizer, brought together by ``fit``, ``predict`` and ``score``.
+
+Here stand the settings, and the network as a function: forward, backward, measured. ``trainable`` has ``fit`` and
+``resume``, and ``persistence`` what a network knows of files.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from chainrule.callbacks import Callback, EpochPrinter
-from chainrule.data.augment import Augmentation
 from chainrule.data.class_weights import ClassWeight
 from chainrule.data.dataset import Dataset
-from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
 from chainrule.engines import EngineLike, TrainingPlan, check_bound, choose_engine, evaluate_outputs
-from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
-from chainrule.files.model_file import read_model_file
-from chainrule.fitting import Fit, FitSettings, as_dataset, as_rows, predicts_numbers
+from chainrule.errors import InvalidInputError
+from chainrule.fitting import FitSettings, as_rows
 from chainrule.history import History
 from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
-from chainrule.persistence import SavedNetwork, engine_of_checkpoint, weights_of_checkpoint
 from chainrule.randomness import Stream, random_stream
 from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.stack import LayerStack, check_inputs
 from chainrule.summary import summarize
+from chainrule.trainable import TrainableNetwork
 from chainrule.types import Array, DTypeName, Inputs, Seed, is_sparse
 
 __all__ = ["NeuralNetwork"]
 
 MetricLike = str | Metric | Callable[..., float]
-Validation = Dataset | tuple[Inputs, Any] | float | None
 
 
-class NeuralNetwork(SavedNetwork):
+class NeuralNetwork(TrainableNetwork):
     """A feed-forward network of layers, trained by mini-batch gradient descent.
 
     Parameters
@@ -148,8 +146,6 @@ class NeuralNetwork(SavedNetwork):
         # joblib hands read-only arrays to its workers
         self.optimizer.state = {name: array.copy() for name, array in self.optimizer.state.items()}
 
-    # The network as a function -----------------------------------------------------------------------------------
-
     @property
     def layers(self) -> list[Layer]:
         """The layers in order."""
@@ -196,6 +192,14 @@ class NeuralNetwork(SavedNetwork):
         self._plan().optimizer.update(vector.values, vector.gradients)
         return input_error
 
+    def get_mini_batches(self, X: Array, y: Array, shuffle: bool = True) -> Iterator[tuple[Array, Array]]:
+        """Yield ``(X, y)`` in mini-batches of ``batch_size`` rows; with ``shuffle`` in a new order each time."""
+        X, y = X if is_sparse(X) else np.asarray(X), np.asarray(y)
+        order = self._shuffler.permutation(len(y)) if shuffle else np.arange(len(y))
+        for start in range(0, len(y), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield X[rows], y[rows]
+
     def predict(self, dataset: Dataset | Inputs) -> Array:
         """Return the network's outputs, one row for each row of the data; safe from many threads at once."""
         return self.engine.predict(self.stack, dataset.X if isinstance(dataset, Dataset) else dataset)
@@ -238,106 +242,8 @@ class NeuralNetwork(SavedNetwork):
             "shuffle": self.shuffle,
         }
 
-    def __repr__(self) -> str:
-        layers = ", ".join(layer.layer_name() for layer in self.layers)
-        return f"NeuralNetwork([{layers}], {self.loss}, {self.optimizer})"
-
-    # Training ----------------------------------------------------------------------------------------------------
-
-    def get_mini_batches(self, X: Array, y: Array, shuffle: bool = True) -> Iterator[tuple[Array, Array]]:
-        """Yield ``(X, y)`` in mini-batches of ``batch_size`` rows; with ``shuffle`` in a new order each time."""
-        X, y = X if is_sparse(X) else np.asarray(X), np.asarray(y)
-        order = self._shuffler.permutation(len(y)) if shuffle else np.arange(len(y))
-        for start in range(0, len(y), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            yield X[rows], y[rows]
-
-    def fit(
-        self,
-        dataset: Dataset | RowStream | Inputs,
-        y: Any = None,
-        sample_weight: Array | None = None,
-        *,
-        validation: Validation = None,
-        callbacks: Sequence[Callback] = (),
-        augmentation: Augmentation | None = None,
-    ) -> Self:
-        """Train for ``epochs`` epochs from the present weights, and return the network.
-
-        Parameters
-        ----------
-        dataset, y, sample_weight
-            A :class:`Dataset`, or inputs, targets and (if not all rows count the same) a weight for each row; or a
-            :class:`ParquetStream` or :class:`NpyStream` of rows that do not fit into memory.
-        validation
-            Rows measured after every epoch: a dataset, a pair ``(X, y)``, or the share of the rows to hold out.
-        callbacks
-            What is to happen beside the steps: early stopping, checkpoints, a progress bar.
-        augmentation
-            How every batch is varied at random before it is trained on: shifted and turned images, noise.
-
-        Raises
-        ------
-        DivergenceError
-            When the loss is no longer a finite number; the network then holds the weights of its last whole epoch.
-        """
-        return self._train(self._open_fit(dataset, y, sample_weight, validation, callbacks, augmentation))
-
-    @classmethod
-    def resume(
-        cls,
-        path: str | Path,
-        dataset: Dataset | RowStream | Inputs,
-        y: Any = None,
-        sample_weight: Array | None = None,
-        *,
-        validation: Validation = None,
-        callbacks: Sequence[Callback] = (),
-        augmentation: Augmentation | None = None,
-        custom_objects: Mapping[str, Any] | None = None,
-        engine: EngineLike | None = None,
-        device: str = "auto",
-    ) -> Self:
-        """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
-
-        The other arguments are those of the first call again; early stopping and the like take up their counts. The
-        engine is the one that the run had, if no other is given.
-        """
-        metadata, arrays = read_model_file(path, "checkpoint")
-        training = metadata.get("training")
-        if not isinstance(training, dict):
-            raise ModelFileError(f"'{path}' is damaged: it does not say where its run stood.")
-        network = cls.from_description(metadata.get("network"), weights_of_checkpoint(arrays), custom_objects)
-        network.engine = engine_of_checkpoint(training, device) if engine is None else choose_engine(engine, device)
-        fit = network._open_fit(dataset, y, sample_weight, validation, callbacks, augmentation)
-        fit.restore(training, arrays)
-        network.history = fit.run.history
-        return network._train(fit)
-
-    def _open_fit(
-        self,
-        dataset: Dataset | RowStream | Inputs,
-        y: Any,
-        sample_weight: Array | None,
-        validation: Validation,
-        callbacks: Sequence[Callback],
-        augmentation: Augmentation | None,
-    ) -> Fit:
-        training = self._as_training(dataset, y, sample_weight)
-        held_out: Dataset | None = None
-        if isinstance(validation, int | float):
-            if not 0 < validation < 1:
-                raise InvalidInputError(
-                    f"validation is {validation!r}; give a dataset, a pair (X, y), or a share of the rows between 0 "
-                    "and 1."
-                )
-            training, held_out = training.split(test_size=validation, seed=self.seed)
-        elif validation is not None:
-            pair = validation if isinstance(validation, tuple) else (validation,)
-            held_out = self._as_dataset(*pair, target=training.target)
-        if not self.stack.is_built:
-            self.stack.build((training.n_features,))
-        settings = FitSettings(
+    def _fit_settings(self) -> FitSettings:
+        return FitSettings(
             self.epochs,
             self.batch_size,
             self.shuffle,
@@ -346,52 +252,6 @@ class NeuralNetwork(SavedNetwork):
             self.schedule,
             self.metrics,
         )
-        given: Any = callbacks  # one callback alone will do
-        given = (given,) if isinstance(given, Callback | type) else given
-        callbacks = [*given, *([EpochPrinter()] if self.verbose else [])]
-        plan = self._plan()
-        fit = Fit.open(
-            self.engine,
-            self.stack,
-            plan,
-            settings,
-            self.history,
-            training,
-            held_out,
-            callbacks,
-            self.describe,
-            augmentation,
-        )
-        self.target = training.target
-        return fit
-
-    def _as_training(
-        self, data: Dataset | RowStream | Inputs, y: Any, sample_weight: Array | None
-    ) -> Dataset | RowStream:
-        if isinstance(data, RowStream):
-            if y is not None or sample_weight is not None:
-                raise InvalidInputError("A stream has its targets already; leave y and sample_weight out.")
-            return data
-        try:  # the labels that the network knows already, or, if these are others, labels to be learnt anew
-            return self._as_dataset(data, y, sample_weight, target=self.target)
-        except DataError:
-            return self._as_dataset(data, y, sample_weight, target=None)
-
-    def _as_dataset(
-        self, data: Dataset | Inputs, y: Any = None, sample_weight: Array | None = None, *, target: Target | None
-    ) -> Dataset:
-        as_numbers = self.class_weight is None and predicts_numbers(self.loss, self.layers)
-        return as_dataset(data, y, sample_weight, target=target, as_numbers=as_numbers)
-
-    def _train(self, fit: Fit) -> Self:
-        try:
-            fit.train()
-        except DivergenceError:
-            self.optimizer = self.optimizer.fresh()  # what it has accumulated would spoil the next fit
-            raise
-        finally:
-            self.stop_reason = fit.run.stop_reason
-        return self
 
     def _plan(self) -> TrainingPlan:
         blocks = self.stack.vector.blocks
@@ -399,6 +259,10 @@ class NeuralNetwork(SavedNetwork):
             self.optimizer = self.optimizer.fresh()  # layers were added since the last fit
         self.optimizer.set_layout(blocks)
         return TrainingPlan(self.loss, self.optimizer, self.penalty, self.clip_norm, self.max_norm)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(layer.layer_name() for layer in self.layers)
+        return f"NeuralNetwork([{layers}], {self.loss}, {self.optimizer})"
 
 
 def _check_class_weight(given: Any) -> None:

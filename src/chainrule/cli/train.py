@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -198,13 +200,14 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     """Run, and print what came of it."""
     from chainrule.callbacks import ProgressBar
     from chainrule.cli.show import console, metrics_table, say
+    from chainrule.kernels.compiling import told_of_compiling
 
     if quiet:
         result = go([], lambda sentence: None)
         if result.rank == 0:
             print(result.folder)
         return
-    with _waiting() as wait:
+    with _waiting() as wait, told_of_compiling(_say_compiling):
 
         def announce(sentence: str) -> None:
             (wait if sentence.startswith("Fitting") else say)(sentence)
@@ -223,6 +226,11 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     say(f"Trained for {epochs} in {result.seconds:.1f} s: {result.stop_reason}.")
     console().print(f"The run is in [bold]{result.folder}[/bold]; look at {result.folder / 'report.html'}")
     say(f"Use it: chainrule predict {result.folder} NEW_ROWS.csv -o predictions.csv")
+
+
+def _say_compiling() -> None:
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first tells it all
+        print("Compiling for this processor, once: about 10 s", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,12 @@ import pandas as pd
 import pytest
 
 from chainrule import __version__
+from chainrule.cli.check import check
+from chainrule.cli.data import fetch, list_sets, show
+from chainrule.cli.export import export
+from chainrule.cli.serve import serve
+from chainrule.cli.train import resume, train
+from chainrule.cli.use import evaluate, predict
 from chainrule.data import NamedSet, RemoteFile, Target, catalog
 from support.commands import chainrule
 from support.served import sale_table, sold_model
@@ -85,13 +94,39 @@ def test_quiet_prints_the_folder_only(folder: Path) -> None:
     assert (result.stdout, result.stderr) == ("run\n", "")
 
 
-@pytest.mark.parametrize("command", ["", "train", "resume", "predict", "evaluate", "check", "data list", "data show"])
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "resume": resume,
+    "predict": predict,
+    "evaluate": evaluate,
+    "export": export,
+    "serve": serve,
+    "check": check,
+    "data list": list_sets,
+    "data show": show,
+    "data fetch": fetch,
+}
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_helps(command: str) -> None:
     result = chainrule(*command.split(), "--help")
     assert result.exit_code == 0
     assert "chainrule" in result.stdout
     if command:
         assert f"Example: chainrule {command}" in result.stdout
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_flows_to_the_width_of_the_terminal(command: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = [line.rstrip() for line in chainrule(*command.split(), "--help").stdout.split("\u256d")[0].splitlines()]
+    expected = [""]
+    for paragraph in (inspect.getdoc(COMMANDS[command]) or "").split("\n\n"):
+        lines = textwrap.wrap(paragraph, width - 2, break_on_hyphens=False)
+        expected += [*(f" {line}" for line in lines), ""]
+    assert shown[2 : 2 + len(expected)] == expected
 
 
 def test_version() -> None:

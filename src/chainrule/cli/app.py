@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -83,6 +85,12 @@ def _fail(sentence: str, code: int, prefix: str = "Error: ", *, is_of_all: bool 
     raise typer.Exit(code)
 
 
+def _help_of(command: Callable[..., None]) -> str:
+    """Return a docstring as a help text that flows: a line for each paragraph, and brackets that are no markup."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs).replace("[", "\\[")
+
+
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
@@ -90,13 +98,9 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(no_args_is_help=True)(train)
-app.command(no_args_is_help=True)(resume)
-app.command(no_args_is_help=True)(predict)
-app.command(no_args_is_help=True)(evaluate)
-app.command(no_args_is_help=True)(export)
-app.command(no_args_is_help=True)(serve)
-app.command()(check)
+for _command in (train, resume, predict, evaluate, export, serve):
+    app.command(no_args_is_help=True, help=_help_of(_command))(_command)
+app.command(help=_help_of(check))(check)
 app.add_typer(data_app, name="data")
 
 

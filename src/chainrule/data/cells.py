@@ -92,10 +92,9 @@ def read_numbers(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) ->
     texts, codes = distinct_texts(column)
     strangers = [place for place, text in enumerate(texts) if text is not None and not is_number(text)]
     if strangers:
-        row = int(np.flatnonzero(np.isin(codes, strangers))[0])
+        found = _first_of(strangers, texts, codes, origin)
         raise DataError(
-            f"{origin}The column {name!r} holds numbers, but row {origin.row(row)} has {texts[codes[row]]!r}; give a "
-            "number, or leave the cell empty."
+            f"{origin}The column {name!r} holds numbers, but {found}; give a number, or leave the cell empty."
         )
     return parse_numbers(texts, codes, name, origin)
 
@@ -133,12 +132,15 @@ def parse_dates(texts: list[str | None], codes: IntArray, name: str, origin: Ori
     # What is left unread is other text, or a day like February 30.
     strangers = [place for place, text in enumerate(texts) if text is not None and pd.isna(dates[place])]
     if strangers:
-        row = int(np.flatnonzero(np.isin(codes, strangers))[0])
-        raise DataError(
-            f"{origin}The column {name!r} holds dates, but row {origin.row(row)} has {texts[codes[row]]!r}; write "
-            "dates as 2024-12-31."
-        )
+        found = _first_of(strangers, texts, codes, origin)
+        raise DataError(f"{origin}The column {name!r} holds dates, but {found}; write dates as 2024-12-31.")
     return _naive(dates.take(codes).reset_index(drop=True))
+
+
+def _first_of(strangers: list[int], texts: list[str | None], codes: IntArray, origin: Origin) -> str:
+    """Return the first row that has one of these texts, in words."""
+    row = int(np.flatnonzero(np.isin(codes, strangers))[0])
+    return f"row {origin.row(row)} has {texts[codes[row]]!r}"
 
 
 def _naive(dates: pd.Series[Any]) -> pd.Series[Any]:

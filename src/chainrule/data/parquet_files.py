@@ -15,7 +15,7 @@ from chainrule.errors import DataError, InvalidInputError, nearest_name
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ParquetFile", "find_parquet_files", "name_of_files", "read_frames"]
+__all__ = ["ParquetFile", "find_parquet_files", "name_of_files", "parquet_errors", "read_frames"]
 
 # Rows that are read at a time. A group may have a million.
 PIECE_ROWS = 2**15
@@ -128,17 +128,24 @@ def read_frames(path: Path) -> Iterator[tuple[pd.DataFrame, Origin]]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """Open a file; what goes wrong while it is read becomes one sentence."""
-    try:
-        import pyarrow as pa
+    with parquet_errors(path):
         from pyarrow import parquet
-    except ImportError:
-        raise InvalidInputError("Reading Parquet needs pyarrow: pip install 'chainrule[parquet]'.") from None
-    try:
+
         # Buffered: a column's part of a group is read piece by piece, not as a whole.
         with parquet.ParquetFile(path, buffer_size=2**18, pre_buffer=False) as file:
             yield file
-    except (pa.ArrowException, OSError) as problem:
+
+
+@contextlib.contextmanager
+def parquet_errors(path: Path, *more: type[Exception]) -> Iterator[None]:
+    """Say in one sentence that pyarrow is missing, or what goes wrong while a file is read: its errors, and more."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise InvalidInputError("Reading Parquet needs pyarrow: pip install 'chainrule[parquet]'.") from None
+    try:
+        yield
+    except (pa.ArrowException, OSError, *more) as problem:
         first_line = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise DataError(f"{path.name} is not a Parquet file that can be read ({first_line}).") from None
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chainrule.data.array_files import read_npy, read_npz
+from chainrule.data.parquet_files import parquet_errors
 from chainrule.data.text_table import parse_text_table
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.errors import DataError, nearest_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,16 +104,8 @@ def _read_text(path: Path) -> str:
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    try:
-        import pyarrow
-    except ImportError:
-        raise InvalidInputError("Reading Parquet needs pyarrow: pip install 'chainrule[parquet]'.") from None
-    try:
-        with path.open("rb") as file:  # pandas leaves a damaged file open
-            return pd.read_parquet(file, engine="pyarrow")
-    except (pyarrow.ArrowException, OSError, ValueError) as problem:
-        first_line = str(problem).splitlines()[0]
-        raise DataError(f"{path.name} is not a Parquet file that can be read ({first_line}).") from None
+    with parquet_errors(path, ValueError), path.open("rb") as file:  # pandas leaves a damaged file open
+        return pd.read_parquet(file, engine="pyarrow")
 
 
 def _not_empty(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chainrule.serving.base import RequestError
 from chainrule.serving.batching import Batcher
-from chainrule.serving.errors import RequestError
 from chainrule.types import Array
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chainrule.data import TablePreprocessor
 from chainrule.data.table import Scaling
 from chainrule.serving.array_rows import ArrayRows
-from chainrule.serving.errors import RowError
+from chainrule.serving.base import RowError
 from chainrule.serving.table_rows import TableRows
 from support.served import as_rows, sale_preprocessor, sale_table
 

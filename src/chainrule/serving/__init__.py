@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chainrule.serving.app import build_app as build_app
-    from chainrule.serving.limits import Limits as Limits
+    from chainrule.serving.base import Limits as Limits
     from chainrule.serving.port import claim_port as claim_port
     from chainrule.serving.server import serve as serve
 
-_MODULE_OF = {"build_app": "app", "Limits": "limits", "claim_port": "port", "serve": "server"}
+_MODULE_OF = {"build_app": "app", "Limits": "base", "claim_port": "port", "serve": "server"}
 
 __all__ = ["Limits", "build_app", "claim_port", "serve"]
 

@@ -28,14 +28,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from chainrule.model import Model
-from chainrule.serving.answers import to_json
-from chainrule.serving.bodies import JSON, BodyReader, ClientGone, answer_type, body_type
-from chainrule.serving.errors import RequestError
-from chainrule.serving.limits import Limits
+from chainrule.serving.base import JSON, Limits, RequestError, to_json
+from chainrule.serving.bodies import BodyReader, ClientGone, answer_type, body_type
 from chainrule.serving.metrics import CountRequests, Metrics
-from chainrule.serving.openapi import openapi_document
 from chainrule.serving.page import page_html
-from chainrule.serving.schema import describe_model, example_row
+from chainrule.serving.schema import describe_model, example_row, openapi_document
 from chainrule.serving.service import PredictionService
 
 __all__ = ["build_app"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.serving.errors import RequestError
+from chainrule.serving.base import RequestError
 from chainrule.types import Array
 
 __all__ = ["Batcher"]

@@ -11,12 +11,9 @@ from typing import Any
 
 from starlette.types import Receive
 
-from chainrule.serving.errors import RequestError, shown
-from chainrule.serving.limits import Limits
+from chainrule.serving.base import CSV, JSON, Limits, RequestError, shown
 
 __all__ = [
-    "CSV",
-    "JSON",
     "BodyReader",
     "ClientGone",
     "answer_type",
@@ -25,8 +22,6 @@ __all__ = [
     "decode",
     "parse_json_rows",
 ]
-
-JSON, CSV = "application/json", "text/csv"
 
 LONG_TEXT = 2**15  # characters; about a millisecond's work
 

@@ -13,8 +13,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from chainrule.serving.answers import to_json
-from chainrule.serving.limits import Limits
+from chainrule.serving.base import Limits, to_json
 
 __all__ = ["GuardedProtocol"]
 

@@ -14,7 +14,7 @@ import uvicorn
 
 from chainrule.model import Model
 from chainrule.serving.app import build_app
-from chainrule.serving.limits import Limits
+from chainrule.serving.base import Limits
 from chainrule.serving.port import claim_port
 from chainrule.serving.protocol import GuardedProtocol
 from chainrule.threads import limited_threads

@@ -6,28 +6,26 @@ import asyncio
 import csv
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import numpy as np
 
-from chainrule.data.dataset import Dataset
 from chainrule.data.text_table import parse_text_table
-from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.errors import InvalidInputError
 from chainrule.model import Model
-from chainrule.serving.answers import render
+from chainrule.runs.using import class_probabilities, prediction_csv, prediction_frame
 from chainrule.serving.array_rows import ArrayRows
+from chainrule.serving.base import CSV, JSON, Limits, RequestError, RowError, to_json
 from chainrule.serving.batching import Batcher
-from chainrule.serving.bodies import CSV, JSON, check_number_of_rows, decode, parse_json_rows
-from chainrule.serving.errors import RequestError, RowError, shown
-from chainrule.serving.limits import Limits
+from chainrule.serving.bodies import check_number_of_rows, decode, parse_json_rows
 from chainrule.serving.metrics import Metrics
 from chainrule.serving.table_rows import TableRows
 from chainrule.types import Array
 
-__all__ = ["PredictionService"]
+__all__ = ["PredictionService", "render"]
 
-P = ParamSpec("P")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 # Up to here it is quicker to do a thing at once than to hand it to a thread: about a millisecond's work.
 INLINE_BYTES = 32 * 2**10
@@ -38,6 +36,7 @@ INLINE_PRODUCTS = 10_000_000
 ROW_LENGTH = 2**16
 VALUE_LENGTH = 32
 SURPLUS_COLUMNS = 100  # so many are still refused by name, which helps those who send a wrong file
+NUMBERS_AT_A_TIME = 10_000  # of an answer
 
 
 class PredictionService:
@@ -46,17 +45,16 @@ class PredictionService:
     def __init__(self, model: Model, limits: Limits, metrics: Metrics) -> None:
         self.model, self.limits, self.metrics = model, limits, metrics
         stack = model.network.stack
-        self._ignored = frozenset({model.target_name} if model.target_name else ())
+        ignored = [model.target_name] if model.target_name else []
         self._rows: TableRows | ArrayRows = (
-            ArrayRows(stack.input_shape(), stack.dtype)
+            ArrayRows(stack.input_shape(), stack.dtype, ignored)
             if model.table is None
-            else TableRows(model.table, self._ignored)
+            else TableRows(model.table, ignored)
         )
-        self._known: frozenset[str] = self._rows.known if isinstance(self._rows, TableRows) else frozenset()
-        n_known = self._rows.n_numbers if isinstance(self._rows, ArrayRows) else len(self._known)
-        self._row_length = ROW_LENGTH + VALUE_LENGTH * n_known + 6 * sum(map(len, self._known))
+        names = self._rows.known
+        self._row_length = ROW_LENGTH + VALUE_LENGTH * self._rows.n_values + 6 * sum(map(len, names))
         self._numbers_a_row = max(len(model.target.classes), model.target.n_columns)
-        self._most_columns = n_known + SURPLUS_COLUMNS
+        self._most_columns = self._rows.n_values + SURPLUS_COLUMNS
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chainrule-serve")
         self._batcher = Batcher(
             self._predict,
@@ -116,34 +114,36 @@ class PredictionService:
         try:
             frame = parse_text_table(text, "The body", most_columns=self._most_columns)
             check_number_of_rows(len(frame), self.limits)
-            for name in frame.columns:
-                if self.model.table is not None and str(name) not in self._known:
-                    raise RequestError(
-                        422,
-                        f"The body has the column {shown(str(name))}, which the model does not know; the first line "
-                        f"gives the names of the columns.{nearest_name(str(name)[:200], self._known)}",
-                        column=str(name)[:200],
-                    )
-            if self.model.table is not None:
-                inputs: Array = self.model.inputs(frame)
-                return inputs
-            return self._array_of(Dataset(frame.drop(columns=[c for c in frame.columns if c in self._ignored])).X)
+            return self._rows.encode_frame(frame)
         except (InvalidInputError, csv.Error) as error:
             raise RequestError(422, str(error)) from None
 
-    def _array_of(self, matrix: Any) -> Array:
-        assert isinstance(self._rows, ArrayRows)
-        if matrix.shape[1] != self._rows.n_numbers:
-            raise RequestError(
-                422,
-                f"The body has {matrix.shape[1]} columns, and the model takes {self._rows.n_numbers} numbers a row.",
-            )
-        with np.errstate(over="ignore"):
-            inputs: Array = matrix.reshape(len(matrix), *self._rows.shape).astype(self._rows.dtype)
-        if not np.isfinite(inputs).all():  # beyond float32
-            row, column = (int(place) for place in np.argwhere(~np.isfinite(inputs.reshape(len(matrix), -1)))[0])
-            raise RowError(row + 1, f"has {matrix[row, column]:g} at place {column + 1}; a finite number is expected.")
-        return inputs
+    async def _in_thread(self, function: Callable[[*Ts], R], *args: *Ts) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
-    async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*args, **kwargs))
+
+def render(model: Model, outputs: Array, media_type: str) -> bytes:
+    """Return the answer for what ``model.outputs`` gave.
+
+    JSON has ``predictions``, a label or number a row (a list of numbers where several are predicted), and for classes
+    ``classes`` and their ``probabilities`` in that order, a list a row. CSV is what ``chainrule predict`` writes.
+
+    Raises ``RowError`` for a row whose prediction is not finite.
+    """
+    if not np.isfinite(outputs).all():
+        row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
+        raise RowError(row + 1, "gives no finite prediction; its values are too far from the training data.")
+    if media_type == CSV:
+        return prediction_csv(model, prediction_frame(model, outputs)).encode()
+    answer = b'{"predictions":' + _write_array(model.target.decode(outputs))
+    if model.target.classes:
+        answer += b',"classes":' + to_json(model.target.classes)
+        answer += b',"probabilities":' + _write_array(class_probabilities(outputs))
+    return answer + b"}"
+
+
+def _write_array(values: Array) -> bytes:
+    """Return an array as JSON, written a piece at a time: between two pieces, other threads have their turn."""
+    n_rows = max(1, NUMBERS_AT_A_TIME * len(values) // max(values.size, 1))
+    pieces = (to_json(values[start : start + n_rows].tolist())[1:-1] for start in range(0, len(values), n_rows))
+    return b"[" + b",".join(pieces) + b"]"

@@ -8,11 +8,12 @@ once, and then turns any number of rows into a matrix with a handful of array op
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from chainrule.data.cells import DATE_PARTS, cell_text, is_date
 from chainrule.data.columns import ColumnPlan, NumberPlan
 from chainrule.data.table import TablePreprocessor
 from chainrule.errors import nearest_name
-from chainrule.serving.errors import RowError, shown
+from chainrule.serving.base import RequestError, RowError, shown
 from chainrule.types import Array, IntArray
 
 __all__ = ["TableRows"]
@@ -35,17 +36,17 @@ class TableRows:
     """Turns JSON rows into the (rows, features) float32 matrix that ``table.transform`` makes of the same table.
 
     A row is an object with every column of :attr:`names`, or an array of their values in that order. ``null`` is a
-    missing value. Columns that the model does not use, ``ignored``, may be there; others may not.
+    missing value. Columns that the model does not use, ``ignored``, may be there, and in a frame too; others may not.
     """
 
     def __init__(self, table: TablePreprocessor, ignored: Iterable[str] = ()) -> None:
         used = [plan for plan in table.columns if plan.kind != "dropped"]
         self.names = tuple(plan.name for plan in used)
-        self.ignored = frozenset(ignored) | {plan.name for plan in table.columns if plan.kind == "dropped"}
-        self.known = self.ignored.union(self.names)
+        self.known = frozenset(ignored).union(plan.name for plan in table.columns)
+        self.n_values = len(self.known)
+        self._table = table
         self._pick = _picker(self.names)
         self._column_of_feature = tuple(index for index, plan in enumerate(used) for _ in plan.output_names)
-        self._numbers: _Numbers | None = None
         self._dates: list[tuple[int, _Dates]] = []
         self._categories: list[tuple[int, _Categories]] = []
         plans: list[tuple[int, int, ColumnPlan]] = []  # of the numbers: column, first feature
@@ -59,8 +60,7 @@ class TableRows:
                 self._categories.append((index, _Categories(plan, feature)))
             feature += len(plan.output_names)
         self.n_features = feature
-        if plans:
-            self._numbers = _Numbers(plans)
+        self._numbers = _Numbers(plans) if plans else None
 
     def encode(self, rows: Sequence[Any]) -> Array:
         """Return the matrix of some rows; raises ``RowError`` naming the row, the column and the value."""
@@ -79,6 +79,18 @@ class TableRows:
         if not np.isfinite(features).all():
             self._refuse_overflow(features, cells)
         return features
+
+    def encode_frame(self, frame: Any) -> Array:
+        """Return the matrix of a frame; raises ``RequestError`` 422 or ``DataError`` for one that does not fit."""
+        for name in map(str, frame.columns):
+            if name not in self.known:
+                raise RequestError(
+                    422,
+                    f"The body has the column {shown(name)}, which the model does not know; the first line gives the "
+                    f"names of the columns.{nearest_name(name[:200], self.known)}",
+                    column=name[:200],
+                )
+        return self._table.transform(frame)
 
     def _cells(self, rows: Sequence[Any]) -> list[Cells]:
         """Return the values of each row in the order of the columns."""
@@ -126,7 +138,7 @@ class TableRows:
                     key[:200],
                 )
 
-    def _refuse_overflow(self, features: Array, cells: list[Cells]) -> None:
+    def _refuse_overflow(self, features: Array, cells: list[Cells]) -> NoReturn:
         row, feature = (int(place) for place in np.argwhere(~np.isfinite(features))[0])
         column = self._column_of_feature[feature]
         name = self.names[column]
@@ -185,16 +197,14 @@ class _Numbers:
             features[:, self._marks] = missing[:, self._marked]
         self._scaling.write(features, values, missing)
 
-    def _refuse(self, flat: list[Any], names: Sequence[str]) -> None:
+    def _refuse(self, flat: list[Any], names: Sequence[str]) -> NoReturn:
         """Raise RowError for the first value that is neither a finite number nor missing."""
-        for place, value in enumerate(flat):
-            if type(value) in _NUMBER_TYPES and (value is None or _is_finite(value)):
-                continue
-            row, column = divmod(place, len(self._columns))
-            name = names[self._columns[column]]
-            raise RowError(
-                row + 1, f"has {shown(value)} in the column {shown(name)}; a number is expected, or null.", name
-            )
+        place = next(place for place, value in enumerate(flat) if value is not None and not _is_finite(value))
+        row, column = divmod(place, len(self._columns))
+        name = names[self._columns[column]]
+        raise RowError(
+            row + 1, f"has {shown(flat[place])} in the column {shown(name)}; a number is expected, or null.", name
+        )
 
 
 class _Dates:
@@ -257,7 +267,7 @@ class _Categories:
                 ones.append(row * n_features + place)
 
     def _place(self, number: int, cell: Any) -> int | None:
-        if type(cell) is not str and (type(cell) not in _NUMBER_TYPES or (cell is not None and not _is_finite(cell))):
+        if type(cell) is not str and cell is not None and not _is_finite(cell):
             raise RowError(
                 number,
                 f"has {shown(cell)} in the column {shown(self._name)}; a category is expected (text, a number, true or "
@@ -276,11 +286,8 @@ def _picker(keys: Sequence[Any]) -> Callable[[Any], Cells]:
     return itemgetter(*keys)
 
 
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # a whole number beyond float64
-        return False
+def _is_finite(value: Any) -> bool:
+    return type(value) in _NUMBER_TYPES and abs(value) <= sys.float_info.max  # which a whole number may exceed
 
 
 def _listing(names: Sequence[str]) -> str:

@@ -6,8 +6,10 @@ import asyncio
 import io
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import numpy as np
@@ -436,6 +438,70 @@ def test_all_bodies_together_are_bounded_and_forgotten() -> None:
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         assert (await call(app, whole))[0]["status"] == 422, "the bytes of the first are free again"
+
+    asyncio.run(main())
+
+
+class NotedPiece(bytes):
+    """A piece of a body, that says whether anything still holds it."""
+
+    alive = 0
+
+    def __new__(cls, piece: bytes) -> Self:
+        cls.alive += 1
+        return super().__new__(cls, piece)
+
+    def __del__(self) -> None:
+        type(self).alive -= 1
+
+
+@pytest.mark.parametrize("n_pieces", [1, 3])
+@pytest.mark.parametrize("cell", ["5", '"wrong"'], ids=["answer", "error"])
+def test_a_slow_client_keeps_nothing_of_its_body(n_pieces: int, cell: str) -> None:
+    body = json.dumps(ROWS * 100).replace("null", cell).encode()
+    size = -(-len(body) // n_pieces)
+    starts = list(range(0, len(body), size))
+    alive: list[int] = []
+
+    async def receive() -> Any:
+        start = starts.pop(0)
+        return {"type": "http.request", "body": NotedPiece(body[start : start + size]), "more_body": bool(starts)}
+
+    async def send(message: Any) -> None:
+        end = time.monotonic() + 2
+        while NotedPiece.alive and time.monotonic() < end:  # the thread that has read it forgets it in its own time
+            await asyncio.sleep(0.01)
+        alive.append(NotedPiece.alive)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers, "query_string": b""}
+    asyncio.run(price_app()(scope, receive, send))  # type: ignore[arg-type]
+    assert set(alive) == {0}
+
+
+def test_predictions_that_wait_to_be_written_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    writing, may_write = threading.Event(), threading.Event()
+
+    def slow_render(*arguments: Any) -> bytes:
+        writing.set()
+        may_write.wait(10)
+        return b"{}"
+
+    monkeypatch.setattr("chainrule.serving.service.render", slow_render)
+    body = json.dumps([[0] * 12] * 500).encode()
+    app = build_app(DIGIT, Limits(all_body_bytes=30_000))
+    assert len(body) + 500 * 10 * 4 > 30_000, "one body and the other's predictions"
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def main() -> None:
+        first = asyncio.create_task(call(app, receive))
+        await asyncio.to_thread(writing.wait, 10)
+        assert (await call(app, receive))[0]["status"] == 503
+        may_write.set()
+        assert (await first)[0]["status"] == 200
+        assert (await call(app, receive))[0]["status"] == 200
 
     asyncio.run(main())
 

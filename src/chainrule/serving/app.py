@@ -15,7 +15,8 @@ Every error is JSON with one sentence, ``{"error": "..."}``, and where it is abo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,11 +26,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chainrule.model import Model
 from chainrule.serving.base import JSON, Limits, RequestError, to_json
-from chainrule.serving.bodies import BodyReader, ClientGone, answer_type, body_type
+from chainrule.serving.bodies import BodyReader, ClientGone, Hold, answer_type, body_type
 from chainrule.serving.metrics import CountRequests, Metrics
 from chainrule.serving.page import page_html
 from chainrule.serving.schema import describe_model, example_row, openapi_document
@@ -98,28 +99,35 @@ class _Predict:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        with self._reader.account() as hold:
+            try:
+                answer = await self._answer(headers, receive, hold)
+            except ClientGone:
+                return
+            await answer(scope, receive, send)
+
+    async def _answer(self, headers: Mapping[str, str], receive: Receive, hold: Hold) -> ASGIApp:
+        """Return the answer, or what is wrong with the request; nothing else of it is left when a client is slow."""
         is_read = False
         try:
-            kind = body_type(headers)
-            with self._reader.account() as pieces:
-                body = await self._reader.read(headers, receive, pieces)
-                is_read = True
-                inputs = await self._service.read_rows(body, kind)
+            kind, wanted = body_type(headers), answer_type(headers)
+            body = await self._reader.read(headers, receive, hold)
+            is_read = True
+            inputs = await self._service.read_rows(body, kind)
+            del body
+            hold(0)
             outputs = await self._service.predict(inputs)
-            wanted = answer_type(headers)
+            del inputs
+            hold(outputs.nbytes)
             answer = await self._service.write_answer(outputs, wanted)
-            with self._reader.account() as answers:
-                self._reader.hold(answer, answers)
-                await _send_in_pieces(send, answer, wanted)
-        except ClientGone:
-            return
+            hold(len(answer))
+            return functools.partial(_send_in_pieces, answer, wanted)
         except RequestError as error:
             # A body that nobody will read must not be sent to the end.
-            await _tell(error, close=not is_read)(scope, receive, send)
-            return
+            return _tell(error, close=not is_read)
 
 
-async def _send_in_pieces(send: Send, answer: bytes, media_type: str) -> None:
+async def _send_in_pieces(answer: bytes, media_type: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Send an answer as its client takes it: a piece waits until the connection has room for it."""
     fields = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(answer))]
     await send({"type": "http.response.start", "status": 200, "headers": fields})

@@ -26,8 +26,8 @@ class Limits:
     body_bytes, rows
         The largest body, and the most rows, of one request (else 413).
     all_body_bytes
-        The bodies and answers of all requests under way together (else 503). Not counted are some 128 KiB a
-        connection, on their way to a slow client.
+        The bodies, predictions and answers of all requests under way together (else 503). Not counted are some
+        128 KiB a connection, on their way to a slow client.
     answer_numbers
         The most numbers in an answer: rows times classes, or times what is predicted of each (else 413).
     batch_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from chainrule.serving.base import CSV, JSON, Limits, RequestError, shown
 __all__ = [
     "BodyReader",
     "ClientGone",
+    "Hold",
     "answer_type",
     "body_type",
     "check_number_of_rows",
@@ -30,6 +31,8 @@ _BEHIND_A_ROW = re.compile(r"[ \t\n\r]*([,\]]?)[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 _QUALITY = re.compile(r"[01](\.\d{0,3})?")
 
+Hold = Callable[[int], None]  # takes the number of bytes that a request holds from now on
+
 
 class ClientGone(Exception):  # noqa: N818  (it is no error: nobody is left to be told)
     """The client closed the connection before its request was whole."""
@@ -38,7 +41,8 @@ class ClientGone(Exception):  # noqa: N818  (it is no error: nobody is left to b
 class BodyReader:
     """Reads bodies piece by piece, and refuses what is too large or too slow before it is all there.
 
-    It knows the size of all bodies, and of all answers, that are held at the moment, and keeps that bounded too.
+    It knows how many bytes all requests hold at the moment, as bodies, predictions and answers, and keeps that bounded
+    too.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -46,23 +50,27 @@ class BodyReader:
         self.bytes_held = 0
 
     @contextmanager
-    def account(self) -> Iterator[list[bytes]]:
-        """Give a list for the pieces of one body or answer, which count as held until the end of the block."""
-        pieces: list[bytes] = []
+    def account(self) -> Iterator[Hold]:
+        """Give a function that notes how many bytes one request holds; at the end of the block it holds none.
+
+        The function raises ``RequestError`` 503 where all requests together would hold too many.
+        """
+        held = 0
+
+        def hold(n_bytes: int) -> None:
+            nonlocal held
+            if n_bytes > held and self.bytes_held - held + n_bytes > self.limits.all_body_bytes:
+                raise RequestError(503, "The server is busy with other large requests; try again in a second.")
+            self.bytes_held += n_bytes - held
+            held = n_bytes
+
         try:
-            yield pieces
+            yield hold
         finally:
-            self.bytes_held -= sum(map(len, pieces))
+            hold(0)
 
-    def hold(self, piece: bytes, pieces: list[bytes]) -> None:
-        """Count a piece as held by ``pieces``; raises ``RequestError`` 503 where all together are too large."""
-        if self.bytes_held + len(piece) > self.limits.all_body_bytes:
-            raise RequestError(503, "The server is busy with other large requests; try again in a second.")
-        self.bytes_held += len(piece)
-        pieces.append(piece)
-
-    async def read(self, headers: Mapping[str, str], receive: Receive, pieces: list[bytes]) -> bytes:
-        """Return the body whose pieces :meth:`account` holds.
+    async def read(self, headers: Mapping[str, str], receive: Receive, hold: Hold) -> bytes:
+        """Return the body, which ``hold``, of :meth:`account`, is told about while it comes.
 
         Raises ``RequestError`` 408, 413 or 503, and ``ClientGone``.
         """
@@ -70,6 +78,7 @@ class BodyReader:
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > limits.body_bytes:
             raise _too_large(limits)
+        pieces: list[bytes] = []
         n_bytes, more = 0, True
         try:
             async with asyncio.timeout(limits.body_seconds):
@@ -81,7 +90,8 @@ class BodyReader:
                     n_bytes += len(piece)
                     if n_bytes > limits.body_bytes:
                         raise _too_large(limits)
-                    self.hold(piece, pieces)
+                    hold(n_bytes)
+                    pieces.append(piece)
                     more = message.get("more_body", False)
         except TimeoutError:
             raise RequestError(

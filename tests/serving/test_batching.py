@@ -159,3 +159,23 @@ def test_a_full_queue_refuses_and_recovers(executor: ThreadPoolExecutor) -> None
         assert len(await batcher.predict(rows(0, 50))) == 50, "an empty queue takes any one request"
 
     asyncio.run(main())
+
+
+def test_a_call_that_the_end_of_the_threads_cancels_says_nothing(executor: ThreadPoolExecutor) -> None:
+    batcher, _ = batcher_of(Doubler(), executor, inline_rows=0)
+    complaints: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        busy = threading.Event()
+        executor.submit(busy.wait, 10)
+        request = asyncio.create_task(batcher.predict(rows(1)))
+        await asyncio.sleep(0.02)
+        executor.shutdown(wait=False, cancel_futures=True)
+        await asyncio.sleep(0.02)
+        busy.set()
+        request.cancel()
+        await asyncio.gather(request, return_exceptions=True)
+
+    asyncio.run(main())
+    assert complaints == []

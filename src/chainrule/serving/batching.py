@@ -49,7 +49,7 @@ class Batcher:
         self._predict, self._executor, self._observe = predict, executor, observe
         self._batch_rows, self._most_waiting, self._inline_rows = batch_rows, waiting_rows, inline_rows
         self._queue: deque[_Waiting] = deque()
-        self._is_busy = False  # a call is due or under way
+        self._work: asyncio.Task[None] | None = None  # predicts while something waits
         self.rows_waiting = 0
 
     async def predict(self, inputs: Array) -> Array:
@@ -57,49 +57,34 @@ class Batcher:
         n_rows = len(inputs)
         if self.rows_waiting and self.rows_waiting + n_rows > self._most_waiting:
             raise RequestError(503, f"The server is busy: {self.rows_waiting} rows are waiting; try again in a second.")
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(inputs, loop.create_future())
+        waiting = _Waiting(inputs, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self.rows_waiting += n_rows
-        if not self._is_busy:
-            self._is_busy = True
-            loop.call_soon(self._start, loop)
+        if self._work is None:
+            self._work = asyncio.create_task(self._predict_all())
         try:
             return await waiting.outputs
         finally:
             self.rows_waiting -= n_rows
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Predict the next batch, and come back for the rest."""
-        batch = self._take_batch()
-        if not batch:
-            self._is_busy = False
-            return
+    async def _predict_all(self) -> None:
+        """Predict what is waiting, batch after batch, until nothing is."""
         try:
-            inputs = batch[0].inputs if len(batch) == 1 else np.concatenate([one.inputs for one in batch])
-            self._observe(len(inputs))
-            if len(inputs) > self._inline_rows:
-                call = loop.run_in_executor(self._executor, self._predict, inputs)
-                call.add_done_callback(lambda done: self._finish(loop, batch, done))
-                return
-            _deal_out(batch, self._predict(inputs))
-        except Exception as error:  # whatever it is, it belongs to these requests, and the queue must go on
-            _fail(batch, error)
-        self._go_on(loop)
+            while batch := self._take_batch():
+                try:
+                    _deal_out(batch, await self._call(batch))
+                except Exception as error:  # whatever it is, it belongs to these requests, and the queue must go on
+                    _fail(batch, error)
+                await asyncio.sleep(0)  # the loop goes round
+        finally:
+            self._work = None
 
-    def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting], call: asyncio.Future[Array]) -> None:
-        error = call.exception()
-        if error is None:
-            _deal_out(batch, call.result())
-        else:
-            _fail(batch, error)
-        self._go_on(loop)
-
-    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._queue:
-            loop.call_soon(self._start, loop)
-        else:
-            self._is_busy = False
+    async def _call(self, batch: list[_Waiting]) -> Array:
+        inputs = batch[0].inputs if len(batch) == 1 else np.concatenate([one.inputs for one in batch])
+        self._observe(len(inputs))
+        if len(inputs) <= self._inline_rows:
+            return self._predict(inputs)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._predict, inputs)
 
     def _take_batch(self) -> list[_Waiting]:
         """Take the next requests, whole, up to ``batch_rows`` rows; the first one whatever its size."""
@@ -125,7 +110,7 @@ def _deal_out(batch: list[_Waiting], outputs: Array) -> None:
         start = end
 
 
-def _fail(batch: list[_Waiting], error: BaseException) -> None:
+def _fail(batch: list[_Waiting], error: Exception) -> None:
     for one in batch:
         if not one.outputs.done():
             one.outputs.set_exception(error)

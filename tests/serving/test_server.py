@@ -135,6 +135,68 @@ def test_a_request_under_way_is_answered_before_the_end(model_file: Path) -> Non
         assert server.process.wait(timeout=20) == 143
 
 
+def test_the_start_of_another_request_costs_no_answer(model_file: Path) -> None:
+    many = json.dumps(as_rows(sale_table(9000, seed=2))).encode()
+    head = REQUEST[: REQUEST.index(b"content-length")]
+    with running(start("serve", model_file, "--port", 0)) as server, server.connect() as connection:
+        connection.sendall(head + b"content-length: %d\r\n\r\n%s" % (len(many), many) + REQUEST[:-5])
+        time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        received = everything(connection)
+        assert re.findall(rb"HTTP/1\.1 (\d+)", received)[0] == b"200"
+        assert received.count(b",") > 8990
+        assert server.process.wait(timeout=20) == 143
+
+
+# Predictions take so many seconds, and the server gives them so many when it stops.
+SLOW = """
+import sys, time
+from chainrule.model import Model
+from chainrule.serving import serve, server, service
+server.SECONDS_TO_STOP, service.INLINE_PRODUCTS = float(sys.argv[3]), 0
+model = Model.load(sys.argv[1])
+outputs_of = model.outputs_of
+def slowly(inputs):
+    time.sleep(float(sys.argv[2]) * (inputs != 0).any())  # but not when warming up
+    return outputs_of(inputs)
+model.outputs_of = slowly
+serve(model, port=0, on_start=lambda address: print(address, flush=True))
+"""
+
+
+def stop_slow_server(
+    model_file: Path, takes: float, patience: float, signals: list[signal.Signals]
+) -> tuple[int | None, str]:
+    """The status of a request under way when the signals come, None where it is cut off, and what the server says."""
+    command = [sys.executable, "-c", SLOW, str(model_file), str(takes), str(patience)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with running(process) as server, ThreadPoolExecutor(1) as client:
+        request = client.submit(server.ask)
+        time.sleep(0.5)
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.2)
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0
+        try:
+            return request.result(timeout=20)[0], errors
+        except (http.client.HTTPException, ConnectionError):
+            return None, errors
+
+
+def test_a_request_under_way_has_five_seconds(model_file: Path) -> None:
+    assert stop_slow_server(model_file, 3.8, 5, [signal.SIGTERM]) == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("patience", "signals"), [(0.3, [signal.SIGTERM]), (5, [signal.SIGINT] * 2)], ids=["too slow", "Ctrl-C twice"]
+)
+def test_a_request_that_is_given_up_is_no_traceback(
+    model_file: Path, patience: float, signals: list[signal.Signals]
+) -> None:
+    assert stop_slow_server(model_file, 2, patience, signals) == (None, "")
+
+
 def test_a_busy_port_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom chainrule.cli.app import app\n"

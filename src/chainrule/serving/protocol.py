@@ -18,7 +18,6 @@ from chainrule.serving.base import Limits, to_json
 __all__ = ["GuardedProtocol"]
 
 MOST_PIPELINED = 64  # requests that a client sends without waiting for answers
-SECONDS_TO_LEAVE = 3.0  # for a client that has its answer, or not read it yet, when the server stops
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -30,7 +29,7 @@ class GuardedProtocol(HttpToolsProtocol):
       after the answers to the whole requests before it.
     - No other protocol is ever taken up. A request that offers one (curl and Java offer HTTP/2) is answered as if it
       had not: its body is a body, and not the next request.
-    - When the server stops, clients that are still sending are cut off, since they have no answer to lose.
+    - When the server stops, a request that is still being sent is not waited for.
     """
 
     def __init__(self, limits: Limits, **settings: Any) -> None:
@@ -96,13 +95,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """End the connection when the server stops: at once, or when the answer under way has been taken."""
+        """End the connection when the server stops: at once, or when the answers under way have been taken."""
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and cycle.more_body and not self._refusal:
+        if cycle is None or cycle.response_complete or not cycle.more_body or self._refusal:
+            super().shutdown()
+        elif self.pipeline:
+            self._refuse("503 Service Unavailable", "The server is stopping.")
+        else:
             self.transport.abort()
-            return
-        super().shutdown()
-        self.loop.call_later(SECONDS_TO_LEAVE, self.transport.abort)
 
     def _parse(self, data: bytes) -> None:
         """Give data to the parser, which stops behind the head of a request that offers another protocol."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import cast
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chainrule.model import Model
 from chainrule.serving.app import build_app
@@ -43,7 +45,7 @@ def serve(
     limits = limits or Limits()
     sock = claim_port(host, port) if listener is None else listener
     config = uvicorn.Config(
-        build_app(model, limits),
+        _quiet_when_cancelled(build_app(model, limits)),
         http=cast("type[GuardedProtocol]", functools.partial(GuardedProtocol, limits)),
         ws="none",
         lifespan="on",
@@ -51,7 +53,6 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=SECONDS_TO_STOP,
     )
     server = _Server(config, on_start)
     with sock, limited_threads(), _noted_signals(server) as received:
@@ -60,7 +61,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Says when it is there."""
+    """Says when it is there; when it stops, requests under way have some seconds before they are cut off."""
 
     def __init__(self, config: uvicorn.Config, on_start: Callable[[str], None] | None) -> None:
         super().__init__(config)
@@ -72,8 +73,36 @@ class _Server(uvicorn.Server):
             host, port = sockets[0].getsockname()[:2]
             self._on_start(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self.force_exit:  # by a second Ctrl-C
+            asyncio.get_running_loop().call_soon_threadsafe(self._cut_off)
 
-@contextmanager
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        patience = asyncio.get_running_loop().call_later(SECONDS_TO_STOP, self._cut_off)
+        await super().shutdown(sockets)
+        patience.cancel()
+        if self.force_exit:  # uvicorn then leaves out the end of the application, and its threads would go on
+            await self.lifespan.shutdown()
+
+    def _cut_off(self) -> None:
+        for connection in self.server_state.connections:
+            cast("GuardedProtocol", connection).transport.abort()
+        for task in self.server_state.tasks:
+            task.cancel()
+
+
+def _quiet_when_cancelled(app: ASGIApp) -> ASGIApp:
+    """Return the application; a request that is cancelled, since its time is up, is nothing for uvicorn's log."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return call
+
+
+@contextlib.contextmanager
 def _noted_signals(server: uvicorn.Server) -> Iterator[list[int]]:
     """Note the signals that uvicorn, when it has stopped, sends once more to whom they would have gone."""
     received: list[int] = []

@@ -11,6 +11,9 @@ from chainrule.errors import InvalidInputError
 __all__ = ["check_installed", "claim_port"]
 
 BACKLOG = 1024
+# Of an answer, the system holds so many bytes that it has not sent: what lies there is out of sight, and a client that
+# takes some of it could not be told from one that takes nothing.
+UNSENT_BYTES = 2**16
 
 
 def check_installed() -> None:
@@ -35,6 +38,8 @@ def claim_port(host: str, port: int) -> socket.socket:
     try:
         # A port whose last server has just stopped may be taken again at once; one that is listened at may not.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # every connection has it from its listener
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         listener.bind(address)
         listener.listen(BACKLOG)
         listener.setblocking(False)

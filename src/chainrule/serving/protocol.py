@@ -38,6 +38,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # of a head that is not whole
         self._idle_since = self.loop.time()
         self._unsent = 0  # bytes that the client had not taken when it was last looked at
+        self._has_taken = False  # since then, as much as made room for more
         self._watch: asyncio.TimerHandle | None = None
         self._plain_head = b""  # of a request that offers another protocol, without that offer
         self._refusal: bytes | None = None  # the last answer, for when those before it are given
@@ -90,9 +91,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Note when the client was last served; give the last answer of all, where it waits."""
         self._idle_since = self.loop.time()
+        self._has_taken = True
         if self._refusal is not None and not self.pipeline:
             self._close_with(self._refusal)
         super().on_response_complete()
+
+    def resume_writing(self) -> None:
+        """Note that the client takes its answer, and give more of it."""
+        self._has_taken = True
+        super().resume_writing()
 
     def shutdown(self) -> None:
         """End the connection when the server stops: at once, or when the answers under way have been taken."""
@@ -137,10 +144,11 @@ class GuardedProtocol(HttpToolsProtocol):
         unsent = self.transport.get_write_buffer_size()
         is_idle = self.cycle is None or self.cycle.response_complete
         waited = self.loop.time() - self._idle_since
-        if (0 < self._unsent <= unsent) or (is_idle and not unsent and waited > self._limits.head_seconds):
+        is_stuck = 0 < self._unsent <= unsent and not self._has_taken
+        if is_stuck or (is_idle and not unsent and waited > self._limits.head_seconds):
             self.transport.abort()
             return
-        self._unsent = unsent
+        self._unsent, self._has_taken = unsent, False
         self._look_again()
 
     def _refuse(self, status: str, sentence: str) -> None:

@@ -546,7 +546,9 @@ def test_a_failure_of_ours_is_one_answer_and_the_server_goes_on(monkeypatch: pyt
         async with httpx.AsyncClient(transport=transport, base_url="http://model") as client:
             return await client.post("/predict", json=ROWS[0])
 
-    assert "The server failed" in error_of(asyncio.run(main()), 500)
+    response = asyncio.run(main())
+    assert "The server failed" in error_of(response, 500)
+    assert response.headers["connection"] == "close", "uvicorn closes it, and the client should know"
     monkeypatch.undo()
     assert ask(app, ROWS[0]).status_code == 200
     assert 'status="500"} 1' in ask(app, path="/metrics").text

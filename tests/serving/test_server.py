@@ -197,6 +197,20 @@ def test_a_request_that_is_given_up_is_no_traceback(
     assert stop_slow_server(model_file, 2, patience, signals) == (None, "")
 
 
+def test_a_program_without_output_can_serve(model_file: Path) -> None:
+    program = IMPATIENT.replace("serve(", "sys.stdout = None\nserve(").replace(
+        "address, ", "address, file=sys.stderr, "
+    )
+    command = [sys.executable, "-c", program, str(model_file), "{}"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("http://127.0.0.1:")
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_busy_port_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom chainrule.cli.app import app\n"

@@ -154,4 +154,6 @@ async def _tell_status(request: Request, error: Exception) -> Response:
 
 
 async def _tell_failure(request: Request, error: Exception) -> Response:
-    return Response(to_json({"error": "The server failed; its log says where."}), 500, media_type=JSON)
+    # The error goes on to the server, which logs it and closes the connection.
+    answer = to_json({"error": "The server failed; its log says where."})
+    return Response(answer, 500, {"connection": "close"}, JSON)

@@ -49,6 +49,7 @@ def serve(
         http=cast("type[GuardedProtocol]", functools.partial(GuardedProtocol, limits)),
         ws="none",
         lifespan="on",
+        log_config=None,  # as the program around it logs; to stderr where it does not say
         log_level="error",
         access_log=False,
         server_header=False,

@@ -25,9 +25,13 @@ GROUP_ROWS = 4096
 class NpyStream(RowStream):
     """The rows of an array in a ``.npy`` file, with their targets in another; neither need fit into memory.
 
-    ``X`` holds numbers (rows, columns), or images (rows, height, width[, channels]), which are flattened; the network
-    takes them as they are. ``y`` holds labels or numbers, one a row, or (rows, k) numbers. ``task`` and
-    ``buffer_rows`` are those of :class:`ParquetStream`.
+    ``X`` holds numbers (rows, columns), or images (rows, height, width[, channels]), which are flattened. ``y`` holds
+    labels or numbers, one a row, or (rows, k) numbers. ``task`` and ``buffer_rows`` mean what they do for a
+    :class:`ParquetStream`.
+
+    Nothing is standardised, as with arrays in memory: the network takes the numbers as they are, and learns slowly from
+    columns of very different sizes. ``network.add(StandardizationLayer().adapt(stream.sample.X))`` as its first layer
+    does for arrays what the preprocessing of a table does for :class:`ParquetStream`.
 
     Raises ``DataError``, in one sentence that names the file, for files that cannot be read or do not fit together.
     """

@@ -35,6 +35,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS, SGD, AdamW
 from chainrule.penalties import L2
 from chainrule.schedules import CosineDecay
+from support.children import child_environment
 from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows
 
 # Resuming -----------------------------------------------------------------------------------------
@@ -207,7 +208,7 @@ class Slow(Callback):
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(n_kills: int, tmp_path: Path) -> None:
     """SIGKILL, which no program can answer, at random moments after the first checkpoint."""
     rng = np.random.default_rng(n_kills)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = child_environment()
     n_epochs = 4 * n_kills  # of 63 batches each
 
     def command(path: Path, result: Path) -> list[str]:
@@ -270,9 +271,12 @@ print(json.dumps([network.history["loss"], network.predict(TRAINING).astype(floa
 
 
 def in_a_process(**environment: str) -> Any:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment}
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_PROCESS], env=environment, check=True, capture_output=True, text=True
+        [sys.executable, "-c", IN_A_PROCESS],
+        env=child_environment(**environment),
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return json.loads(done.stdout)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
+from support.children import child_environment
 from support.together import CASES, learnt, torchrun
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["two", "three"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
     """What the processes of one run have left: all cases in it, for starting processes takes longer than they do."""
     folder = tmp_path_factory.mktemp("together")
-    run = torchrun(request.param, "support.together", str(folder), env={**os.environ, "PYTHONPATH": str(TESTS)})
+    run = torchrun(request.param, "support.together", str(folder), env=child_environment())
     assert run.returncode == 0, run.stderr[-3000:]
     return request.param, folder
 

@@ -21,6 +21,7 @@ from chainrule.engines import choose_engine
 from chainrule.errors import InvalidInputError
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
 from chainrule.neuralnet import NeuralNetwork
+from support.children import child_environment
 from support.networks import class_rows, network_of, regression_rows
 
 __all__ = ["CASES", "learnt", "torchrun", "torchrun_command", "worker_of"]
@@ -148,11 +149,10 @@ def _refusal() -> str:
 def _print_table() -> None:
     """Print how far two and three processes end from one: the worst number of each case, relative to its array."""
     alone = {name: learnt(train()) for name, train in CASES.items()}
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     columns = []
     for n_processes in (2, 3):
         with tempfile.TemporaryDirectory() as folder:
-            torchrun(n_processes, "support.together", folder, env=environment).check_returncode()
+            torchrun(n_processes, "support.together", folder, env=child_environment()).check_returncode()
             saved = {name: dict(np.load(Path(folder, f"{name} 0.npz"))) for name in CASES}
         columns.append({name: _distance(saved[name], known) for name, known in alone.items()})
     print(f"{'trained':28}  2 processes  3 processes")

@@ -74,7 +74,7 @@ def test_both_engines_take_the_same_batches_of_a_stream(folder: Path) -> None:
 
 
 def test_blocks_learn_as_well_as_memory(folder: Path) -> None:
-    training, test = stream_of(folder, buffer_rows=64).split(0.2, seed=0)
+    training, test = stream_of(folder, buffer_rows=64).split(0.2, strategy="random", seed=0)
     network = network_for(training, hidden=(16,), epochs=60, dropout=0.0).fit(training, validation=test)
     assert network.score(test) > 0.85
     assert network.history["validation_accuracy"][-1] > 0.85

@@ -85,6 +85,18 @@ def test_numbers_are_learnt_standardised_and_measured_in_their_units(folder: Pat
     assert result.history["loss"][-1] < 1, "of standardised targets"
 
 
+def test_each_part_of_a_run_has_its_share_of_a_rare_class(tmp_path: Path) -> None:
+    bought = np.where(np.arange(len(FRAME)) % 350 < 10, "yes", "no")
+    folder = write_parquet(tmp_path / "rare", FRAME.assign(bought=bought))
+    data = prepare_data(folder, target="bought", seed=1)
+    assert data.validation is None or len(data.validation.y) == 112  # type: ignore[arg-type]
+    assert np.bincount(data.test.y).tolist() == [136, 4]
+    assert isinstance(data.training, ParquetStream)
+    at_random = prepare_data(folder, target="bought", split="random", validation_size=0, seed=1)
+    assert at_random.training.n_rows == 560
+    assert np.bincount(at_random.test.y).tolist() != [136, 4]
+
+
 def test_one_file_is_streamed_where_memory_is_short(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,7 @@ def test_the_target_is_the_one_that_is_found_in_memory(tmp_path: Path, column: s
 
 
 @pytest.mark.usefixtures("piece_rows")
-@pytest.mark.parametrize("strategy", ["random", "time"])
+@pytest.mark.parametrize("strategy", ["random", "stratified", "time"])
 def test_the_three_parts_hold_every_row_once(folder: Path, strategy: Any) -> None:
     whole = ParquetStream(folder, "bought")
     training, validation, test = whole.train_validation_test(0.1, 40, strategy=strategy, seed=3)
@@ -106,8 +106,8 @@ def test_the_three_parts_hold_every_row_once(folder: Path, strategy: Any) -> Non
         assert rows[2].tolist() == list(range(460, 500))
         assert rows[1].tolist() == list(range(410, 460))
     else:
-        again = whole.train_validation_test(0.1, 40, seed=3)
-        other = whole.train_validation_test(0.1, 40, seed=4)
+        again = whole.train_validation_test(0.1, 40, strategy=strategy, seed=3)
+        other = whole.train_validation_test(0.1, 40, strategy=strategy, seed=4)
         assert rows_of(again[0], again[2]).tolist() == rows[2].tolist()
         assert rows_of(other[0], other[2]).tolist() != rows[2].tolist()
         assert len(set(rows[2] // 100)) == 5, "from everywhere"

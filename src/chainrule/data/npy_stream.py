@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,8 +62,11 @@ class NpyStream(RowStream):
         inputs, labels = (np.array(_open(path)[start:stop]) for path in self._paths)
         if inputs.shape != (stop - start, *self._shape[1:]) or len(labels) != len(inputs):
             raise DataError(f"{self.name} has changed since it was opened; open it again.")
-        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-        yield RawRows(inputs.reshape(len(inputs), -1), labels, Origin(self.name, start))
+        yield RawRows(inputs.reshape(len(inputs), -1), _as_column(labels), Origin(self.name, start))
+
+    def _read_labels(self, group: int) -> Iterator[tuple[Any, Origin]]:
+        start = group * GROUP_ROWS
+        yield _as_column(np.array(_open(self._paths[1])[start : start + GROUP_ROWS])), Origin(self.name, start)
 
     def _new_features(self) -> Features:
         return _Numbers(int(np.prod(self._shape[1:])))
@@ -97,6 +101,10 @@ class _Numbers:
                 "numbers."
             )
         return np.asarray(as_inputs(inputs)[0])
+
+
+def _as_column(labels: Array) -> Array:
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _open(path: Path) -> Array:

@@ -90,6 +90,11 @@ class ParquetStream(RowStream):
         for frame, origin in file.read(number, [*read, self.target_name], first):
             yield RawRows(frame.drop(columns=self.target_name), frame[self.target_name], origin)
 
+    def _read_labels(self, group: int) -> Iterator[tuple[Any, Origin]]:
+        file, number = self._groups[group]
+        for frame, origin in file.read(number, [self.target_name]):
+            yield frame[self.target_name], origin
+
     def _new_features(self) -> Features:
         return _Columns(self._options, self._columns)
 

@@ -12,22 +12,22 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 
+from chainrule.data.cells import Origin
 from chainrule.data.dataset import Dataset
+from chainrule.data.stream_learnt import Learnt
 from chainrule.data.stream_rows import Features, RawRows, past, size_of, spread, within
+from chainrule.data.stream_split import StreamSplit, draw_rows
 from chainrule.data.target import Target, TaskRequest
-from chainrule.data.target_summary import TargetSummary, encode_labels
+from chainrule.data.target_summary import TargetSummary
 from chainrule.errors import InvalidInputError
-from chainrule.randomness import Stream, random_stream, resolve_seed
+from chainrule.randomness import resolve_seed
 from chainrule.types import Array, IntArray, Seed, Task
 
-__all__ = ["NOT_AT_ONCE", "RowStream", "StreamSplit"]
-
-StreamSplit: TypeAlias = Literal["random", "time"]
+__all__ = ["NOT_AT_ONCE", "RowStream"]
 
 # Rows that are held in memory at most: those that medians are taken from, and those of RowStream.sample.
 MOST_FOR_MEDIANS = 2**17
@@ -37,17 +37,6 @@ NOT_AT_ONCE = (
     "A stream is for training; predict and measure on the rows that its split() keeps in memory, or on one after "
     "another of its chunks()."
 )
-
-
-@dataclass
-class _Learnt:
-    """What one pass over the rows has taught."""
-
-    features: Features
-    labels: TargetSummary
-    target: Target
-    checksum: int
-    sample: Dataset | None = None
 
 
 class RowStream(ABC):
@@ -69,7 +58,7 @@ class RowStream(ABC):
         self.name, self.buffer_rows, self._task = name, buffer_rows, task
         self._ends = np.cumsum(np.asarray(sizes, np.int64))
         self._aside: IntArray = np.empty(0, np.int64)  # the rows kept aside, by number, in order
-        self._learnt: _Learnt | None = None
+        self._learnt: Learnt | None = None
         self._target_scale: tuple[Array, Array] | None = None
 
     # What a kind of file says of itself ----------------------------------------------------------------------------
@@ -77,6 +66,10 @@ class RowStream(ABC):
     @abstractmethod
     def _read(self, group: int, first: int) -> Iterator[RawRows]:
         """Yield the rows of a group from ``first`` on, in their order, in pieces of bounded size."""
+
+    @abstractmethod
+    def _read_labels(self, group: int) -> Iterator[tuple[Any, Origin]]:
+        """Yield the labels of a group in their order, in pieces of bounded size, and where each comes from."""
 
     @abstractmethod
     def _new_features(self) -> Features:
@@ -161,7 +154,7 @@ class RowStream(ABC):
             yield from self.rows_of_group(group)
 
     def split(
-        self, test_size: float = 0.2, *, strategy: StreamSplit = "random", seed: Seed = None
+        self, test_size: float = 0.2, *, strategy: StreamSplit = "auto", seed: Seed = None
     ) -> tuple[Self, Dataset]:
         """Return a stream of the rows to train on, and the test rows in memory; see :meth:`train_validation_test`."""
         training, _, test = self.train_validation_test(0, test_size, strategy=strategy, seed=seed)
@@ -173,14 +166,16 @@ class RowStream(ABC):
         validation_size: float = 0.2,
         test_size: float = 0.2,
         *,
-        strategy: StreamSplit = "random",
+        strategy: StreamSplit = "auto",
         seed: Seed = None,
     ) -> tuple[Self, Dataset | None, Dataset | None]:
         """Return a stream of the rows to train on, and the other two parts in memory, None for a size of 0.
 
         The sizes are shares of all rows, or numbers of rows; a part has at most 100,000 rows, whatever its share.
-        ``"random"`` draws them, by the seed alone; ``"time"`` takes the last rows, the test rows after the validation
-        rows. Columns are learnt on the training rows only, in the same pass, unless they have been learnt before.
+        ``"random"`` draws them, by the seed alone; ``"stratified"`` so that each class keeps its share in each part,
+        reading the labels once before; ``"auto"`` is that for classes, and ``"random"`` for numbers. ``"time"`` takes
+        the last rows, the test rows after the validation rows. Columns are learnt on the training rows only, in the
+        same pass, unless they have been learnt before.
         """
         sizes = {
             "validation": size_of("validation_size", validation_size, self.n_rows),
@@ -191,18 +186,18 @@ class RowStream(ABC):
                 f"The validation part ({sizes['validation']} rows) and the test part ({sizes['test']} rows) leave "
                 f"nothing of {self.n_rows} rows to train on; make them smaller."
             )
-        if strategy not in ("random", "time"):
-            raise InvalidInputError(f"The rows of a stream are split by 'random' or by 'time', not {strategy!r}.")
-        n_aside = sum(sizes.values())
-        if strategy == "time":
-            chosen = np.arange(self.n_rows - n_aside, self.n_rows)
-        else:
-            rng = random_stream(resolve_seed(seed), Stream.SPLIT)
-            chosen = rng.choice(self.n_rows, n_aside, replace=False)
-        numbers = past(chosen, self._aside)
-        parts = {"validation": np.sort(numbers[: sizes["validation"]]), "test": np.sort(numbers[sizes["validation"] :])}
+        places = draw_rows(
+            self._training_labels(),
+            TargetSummary(self._task, self.target_name),
+            self.n_rows,
+            (sizes["validation"], sizes["test"]),
+            strategy,
+            resolve_seed(seed),
+        )
+        numbers = [past(chosen, self._aside) for chosen in places]
+        parts = dict(zip(sizes, map(np.sort, numbers), strict=True))
         training = copy.copy(self)
-        training._aside = np.sort(np.concatenate([self._aside, numbers]))
+        training._aside = np.sort(np.concatenate([self._aside, *numbers]))
         found = training._learn({name: rows for name, rows in parts.items() if len(rows)})
         return training, found.get("validation"), found.get("test")
 
@@ -229,7 +224,7 @@ class RowStream(ABC):
             kept = np.setdiff1d(np.arange(place, place + len(raw)), aside, assume_unique=True) - place
             place += len(raw)
             if len(kept):
-                yield self._scaled(self._dataset([raw if len(kept) == len(raw) else raw.take(kept)]))
+                yield self._scaled(self._known.dataset([raw if len(kept) == len(raw) else raw.take(kept)]))
 
     def fingerprint(self) -> list[int]:
         """Return numbers that tell these data from others."""
@@ -241,7 +236,7 @@ class RowStream(ABC):
     # Learning ------------------------------------------------------------------------------------------------------
 
     @property
-    def _known(self) -> _Learnt:
+    def _known(self) -> Learnt:
         self.learn()
         assert self._learnt is not None
         return self._learnt
@@ -275,19 +270,22 @@ class RowStream(ABC):
             features = self._learnt.features
         else:
             features.finish()
-        self._learnt = _Learnt(features, labels, labels.target(), checksum)
-        found = {name: self._dataset(pieces) for name, pieces in kept.items()}
-        self._learnt.sample = found.pop("sample")
+        learnt = Learnt(self.name, features, labels, labels.target(), checksum)
+        found = {name: learnt.dataset(pieces) for name, pieces in kept.items()}
+        learnt.sample = found.pop("sample")
+        self._learnt = learnt
         return found
 
-    def _dataset(self, pieces: Sequence[RawRows]) -> Dataset:
-        features, target = self._known.features, self.target
-        X = [features.encode(raw.inputs, raw.origin) for raw in pieces]
-        y = [encode_labels(target, raw.labels, raw.origin) for raw in pieces]
-        whole = X[0] if len(X) == 1 else np.concatenate(X)
-        dataset = Dataset(whole, None, features.names(), name=self.name, target=target)
-        dataset.y = y[0] if len(y) == 1 else np.concatenate(y)
-        return dataset
+    def _training_labels(self) -> Iterator[tuple[Any, Origin]]:
+        """Yield the labels of all rows to train on, in their order."""
+        start = 0
+        for group in range(len(self._ends)):
+            for labels, origin in self._read_labels(group):
+                aside = within(self._aside, start, len(labels))
+                start += len(labels)
+                kept = np.setdiff1d(np.arange(len(labels)), aside, assume_unique=True)
+                if len(kept):
+                    yield (labels.iloc[kept] if hasattr(labels, "iloc") else labels[kept]), origin.take(kept)
 
     def _scaled(self, dataset: Dataset) -> Dataset:
         if self._target_scale is None:

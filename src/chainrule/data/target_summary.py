@@ -47,6 +47,11 @@ class TargetSummary:
             else:
                 self._has_text = True
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether the labels so far may be classes; once they are not, they never will be."""
+        return self._counts is not None
+
     def target(self) -> Target:
         """Return the target that these labels call for; ``DataError`` says where they call for none."""
         if self._counts is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -80,12 +80,13 @@ class Division:
         return training, validation, test
 
     def of_stream(self, stream: ParquetStream) -> tuple[ParquetStream, Dataset | None, Dataset | None]:
-        """Return a stream of the rows to train on, and the others in memory; what is not by time is at random."""
+        """Return a stream of the rows to train on, and the others in memory."""
         n_test = size_of("test_size", _wanted(self.test_size, stream.n_rows), stream.n_rows)
         n_left = stream.n_rows - n_test
         n_validation = size_of("validation_size", _wanted(self.validation_size, n_left), n_left)
-        strategy: Literal["random", "time"] = "time" if self.split == "time" else "random"
-        return stream.train_validation_test(n_validation, n_test, strategy=strategy, seed=self.seed)
+        return stream.train_validation_test(
+            n_validation, n_test, strategy=cast("SplitChoice", self.split), seed=self.seed
+        )
 
 
 def _wanted(size: float | None, n_rows: int) -> float:

@@ -1,0 +1,147 @@
+"""Which rows of a stream are kept aside: each class has its share, and nothing but those rows is remembered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainrule.data import NpyStream, ParquetStream, split_rows, stream_split
+from chainrule.data.stream_split import ClassDraw
+from chainrule.errors import DataError, InvalidInputError
+from chainrule.types import Array, IntArray
+from support.streams import write_parquet
+
+
+def draw(labels: Array, n_drawn: int, pieces: int = 1, seed: int = 0) -> IntArray:
+    drawing = ClassDraw(len(labels), n_drawn, np.random.default_rng(seed))
+    for piece in np.array_split(labels, pieces):
+        drawing.add(piece)
+    places, codes = drawing.finish()
+    assert len(set(zip(labels[places].tolist(), codes.tolist(), strict=True))) == len(set(labels[places].tolist()))
+    return places
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=300), st.floats(0, 1), st.integers(0, 9))
+def test_every_class_has_its_share_to_within_one_row(given_labels: list[int], share: float, seed: int) -> None:
+    labels = np.array(given_labels)
+    n_drawn = 1 + int(share * (len(labels) - 2))
+    places = draw(labels, n_drawn, seed=seed)
+    assert len(set(places.tolist())) == n_drawn
+    assert (np.diff(places) > 0).all()
+    drawn, counts = np.bincount(labels[places], minlength=5), np.bincount(labels, minlength=5)
+    assert (np.abs(drawn - counts * n_drawn / len(labels)) < 1).all()
+
+
+def test_the_pieces_do_not_matter_and_little_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.random.default_rng(0).choice(["a", "b", "c"], 200_000, p=[0.9, 0.09, 0.01])
+    whole = draw(labels, 400)
+    assert not np.array_equal(draw(labels, 400, seed=1), whole)
+    monkeypatch.setattr(stream_split, "FEWEST_TO_SORT", 100)
+    for pieces in (2, 37, 1000):
+        np.testing.assert_array_equal(draw(labels, 400, pieces), whole)
+    drawing, most = ClassDraw(len(labels), 400, np.random.default_rng(0)), 0
+    for piece in np.array_split(labels, 1000):
+        drawing.add(piece)
+        most = max(most, len(drawing._kept) + sum(map(len, drawing._new)))
+    assert most < 2500
+    np.testing.assert_array_equal(drawing.finish()[0], whole)
+
+
+def test_a_class_that_comes_late_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_split, "FEWEST_TO_SORT", 100)
+    labels = np.repeat([0, 1, 0, 1], [500, 1, 3000, 3000])
+    for seed in range(20):
+        places = draw(labels, 2000, 50, seed)
+        assert np.bincount(labels[places]).tolist() == [1077, 923]
+        np.testing.assert_array_equal(draw(labels, 2000, seed=seed), places)
+
+
+def test_every_row_is_as_likely_as_another_of_its_class() -> None:
+    labels = np.repeat([0, 1, 0], [28, 17, 13])
+    times = np.zeros(len(labels))
+    for seed in range(4000):
+        times[draw(labels, 11, seed=seed)] += 1
+    expected = np.where(labels == 0, 8 / 41, 3 / 17)
+    np.testing.assert_allclose(times / 4000, expected, atol=0.03)  # more than four standard deviations
+
+
+def rare(n_rows: int = 1000) -> pd.DataFrame:
+    """One row of fifty is a fraud; the fraudulent ones lie together."""
+    rng = np.random.default_rng(1)
+    kind = np.where(np.arange(n_rows) % 500 < 10, "fraud", "fine")
+    return pd.DataFrame({"row": np.arange(n_rows, dtype=float), "amount": rng.normal(size=n_rows), "kind": kind})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_parquet(tmp_path_factory.mktemp("rare") / "big", rare())
+
+
+def test_the_parts_of_a_stream_are_those_of_a_table(folder: Path) -> None:
+    labels = rare()["kind"].to_numpy()
+    _, of_table = split_rows(1000, 100, strategy="stratified", labels=labels, seed=0)
+    seen = set()
+    for seed in range(5):
+        training, validation, test = ParquetStream(folder, "kind").train_validation_test(0.2, 100, seed=seed)
+        assert validation is not None
+        assert test is not None
+        assert (training.n_rows, validation.n_rows, test.n_rows) == (700, 200, 100)
+        assert training.class_counts.tolist() == [686, 14]
+        for part, n_frauds in ((validation, 4), (test, 2)):
+            assert np.bincount(part.y).tolist() == [part.n_rows - n_frauds, n_frauds]
+        assert (labels[of_table] == "fraud").sum() == 2
+        place = training.feature_names.index("row")
+        rows = np.concatenate([part.X[:, place] for part in (*training.chunks(), validation, test)])
+        assert len(np.unique(rows)) == 1000
+        seen.add(tuple(np.sort(test.X[:, place]).tolist()))
+    assert len(seen) == 5, "by the seed"
+
+
+def test_a_part_of_a_part_is_stratified_too_and_random_is_not(folder: Path) -> None:
+    first, _ = ParquetStream(folder, "kind").split(0.5, seed=0)
+    assert first.class_counts.tolist() == [490, 10]
+    second, test = first.split(0.4, strategy="stratified", seed=1)
+    assert second.class_counts.tolist() == [294, 6]
+    assert np.bincount(test.y).tolist() == [196, 4]
+    counts = {
+        ParquetStream(folder, "kind").split(0.5, strategy="random", seed=seed)[0].class_counts[1] for seed in range(4)
+    }
+    assert len(counts) > 1
+
+
+def test_numbers_are_drawn_at_random(folder: Path) -> None:
+    stream = ParquetStream(folder, "amount", drop=["kind"])
+    auto, random = (stream.split(0.2, strategy=strategy, seed=3)[1] for strategy in ("auto", "random"))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(auto.X, random.X)
+    with pytest.raises(InvalidInputError, match="needs a target of classes, and this one is a number"):
+        stream.split(0.2, strategy="stratified")
+    with pytest.raises(InvalidInputError, match=r"not 'statified'. Did you mean 'stratified'\?"):
+        stream.split(0.2, strategy="statified")  # type: ignore[arg-type]
+
+
+def test_arrays_are_stratified_and_only_the_labels_are_read_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = rare(10_000)
+    np.save(tmp_path / "X.npy", frame[["row", "amount"]].to_numpy())
+    np.save(tmp_path / "y.npy", (frame["kind"] == "fraud").to_numpy())
+    stream, read = NpyStream(tmp_path / "X.npy", tmp_path / "y.npy"), []
+    of_group = stream._read
+    monkeypatch.setattr(NpyStream, "_read", lambda self, *place: read.append(place) or of_group(*place))  # type: ignore[func-returns-value]
+    training, test = stream.split(0.1, seed=0)
+    assert read == [(0, 0), (1, 0), (2, 0)]
+    assert training.class_counts.tolist() == [8820, 180]
+    assert np.bincount(test.y).tolist() == [980, 20]
+
+
+def test_a_label_that_is_missing_is_named(tmp_path: Path) -> None:
+    frame = rare().astype({"kind": object})
+    frame.loc[777, "kind"] = None
+    write_parquet(tmp_path, frame, n_files=2)
+    with pytest.raises(DataError, match=r"part1.parquet: The target 'kind' is missing in row 278; fill it in"):
+        ParquetStream(tmp_path, "kind").split(0.2)

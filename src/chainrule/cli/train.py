@@ -230,7 +230,7 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
 
 def _say_compiling() -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes the first tells it all
-        print("Compiling for this processor, once: about 10 s", file=sys.stderr)
+        print("Compiling for this processor: about 10 s, and kept for the next time", file=sys.stderr)
 
 
 @contextlib.contextmanager

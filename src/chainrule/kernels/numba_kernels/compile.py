@@ -10,7 +10,6 @@ carries a checksum of all kernel files as a closure variable, which is a part of
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +23,8 @@ from chainrule.kernels.compiling import compiling_begins
 
 __all__ = ["compiled", "inlined"]
 
-# The loop of whole steps takes most of the compiler's time, and others together may take as long.
-LONGEST = "train_steps"
-SECONDS_UNNOTICED = 1.0
+# The loop of whole steps takes most of the compiler's time.
+LONGEST = ("chainrule.kernels.numba_kernels.steps", "train_steps")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -63,25 +61,17 @@ def _stamped(function: Any) -> FunctionType:
     return stamped
 
 
-class _Compiler(event.Listener):
-    """Watches what Numba compiles because it has no machine code of it on disk."""
-
-    def __init__(self) -> None:
-        self._depth, self._began, self._seconds = 0, 0.0, 0.0  # kernels compile those that they call
+class _Watcher(event.Listener):
+    """Sees what Numba compiles, ours and others', because it has no machine code of it on disk."""
 
     def on_start(self, event: Any) -> None:
         """Tell who wants to know, if this is going to be noticed."""
-        self._depth += 1
-        if self._depth == 1:
-            self._began = time.monotonic()
-            if event.data["dispatcher"].__name__ == LONGEST or self._seconds > SECONDS_UNNOTICED:
-                compiling_begins()
+        dispatcher = event.data["dispatcher"]
+        if (getattr(dispatcher, "__module__", ""), getattr(dispatcher, "__name__", "")) == LONGEST:
+            compiling_begins()
 
     def on_end(self, event: Any) -> None:
-        """Count the time."""
-        self._depth -= 1
-        if self._depth == 0:
-            self._seconds += time.monotonic() - self._began
+        """Nobody waits for the end."""
 
 
-event.register("numba:compile", _Compiler())  # type: ignore[no-untyped-call]
+event.register("numba:compile", _Watcher())  # type: ignore[no-untyped-call]

@@ -203,12 +203,17 @@ def test_pages_link_to_pages_that_are_there() -> None:
             assert (page.parent / target).is_file(), f"{page.relative_to(ROOT)} links to {target}"
 
 
-def test_examples_of_docstrings_do_not_continue_a_section() -> None:
+def test_lists_in_docstrings_hold_names_and_what_is_said_of_them() -> None:
+    """What else stands below a heading would be shown as a name, and of two names of an attribute only one."""
     for path in sorted((ROOT / "src").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 continue
-            before_examples = (ast.get_docstring(node) or "").partition(">>>")
-            headings = re.findall(r"^(\w+)\n-+$", before_examples[0], re.M)
-            if before_examples[1] and headings:
-                assert headings[-1] == "Examples", f"{path}, {getattr(node, 'name', 'module')}"
+            heading, *sections = re.split(r"^(\w+)\n-+\n", ast.get_docstring(node) or "", flags=re.M)
+            for heading, text in zip(sections[::2], sections[1::2], strict=True):
+                name = r"\w+" if heading == "Attributes" else r"\*{0,2}\w+(, \w+)*"
+                if heading in ("Parameters", "Attributes", "Raises"):
+                    strangers = [
+                        line for line in text.splitlines() if line[:1].strip() and not re.fullmatch(name, line)
+                    ]
+                    assert not strangers, f"{path}, {getattr(node, 'name', 'module')}: {strangers}"

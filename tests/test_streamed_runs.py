@@ -271,6 +271,11 @@ def test_metrics_of_several_files_are_those_of_the_rows_as_one(
     assert (sum(sizes), max(sizes)) == (700, 30), "in pieces"
 
 
+def test_brackets_of_a_pattern_are_shown(run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert "Measured on part[01].parquet" in chainrule("evaluate", run, "part[01].parquet").stdout
+
+
 def test_evaluate_takes_what_train_takes(run: Path, folder: Path, tmp_path: Path) -> None:
     files = sorted(folder.glob("*.parquet"))
     FRAME.to_parquet(tmp_path / "one.parquet")
@@ -295,14 +300,17 @@ def test_evaluate_takes_what_train_takes(run: Path, folder: Path, tmp_path: Path
     [
         ("maybe", "new.parquet: The target has the value 'maybe' in row 651, which is not one of the classes"),
         (None, "new.parquet: The target 'bought' is missing in row 651; fill it in"),
+        (["yes"], "new.parquet: Unknown label type: the target holds ndarray objects (row 1); give numbers or text."),
     ],
 )
 def test_a_target_that_cannot_be_measured_is_named_with_its_row(
-    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str | None, message: str
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: Any, message: str
 ) -> None:
     monkeypatch.setattr(parquet_files, "PIECE_ROWS", 40)
     rows = FRAME.astype({"bought": object})
-    rows.loc[650, "bought"] = label
+    rows.at[650, "bought"] = label
+    if isinstance(label, list):  # a column of Parquet is of one kind
+        rows["bought"] = [label] * 650 + [label] * 50
     rows.to_parquet(tmp_path / "new.parquet", row_group_size=90)
     result = chainrule("evaluate", run, folder / "part0.parquet", tmp_path / "new.parquet")
     assert result.exit_code == 2

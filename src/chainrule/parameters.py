@@ -42,8 +42,10 @@ class ParameterVector:
 
     Attributes
     ----------
-    values, gradients
-        Two contiguous vectors of ``size`` elements.
+    values
+        A contiguous vector of ``size`` elements.
+    gradients
+        The derivatives of the loss by ``values``, in a vector alike.
     blocks
         The blocks in the order of the vector; block ``k`` starts where block ``k - 1`` ends.
     n_penalized

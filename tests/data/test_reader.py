@@ -210,6 +210,16 @@ def test_damaged_headers_are_refused(tmp_path, name, header):
         read_table(tmp_path / name)
 
 
+def test_ctrl_c_while_pandas_reads_is_no_fault_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(io.StringIO):
+        def read(self, size: int | None = -1) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(text_table.io, "StringIO", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        parse_text_table("a,b\n1,2\n3,4\n", "rows.csv")
+
+
 def test_a_table_too_wide_is_refused_before_its_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pd, "read_csv", lambda *args, **kwargs: pytest.fail("pandas was asked"))
     for start in ("", "# made today\n", "#\n" * 50, "\n\n"):

@@ -23,10 +23,14 @@ class TrainingRun:
 
     Attributes
     ----------
-    epoch, batch
-        Epochs completed since the network was made, and batches completed in the epoch under way, as of the last call.
-    first_epoch, last_epoch
-        The values of ``epoch`` at which this fit began and will end; a schedule counts from ``first_epoch``.
+    epoch
+        Epochs completed since the network was made.
+    batch
+        Batches completed in the epoch under way, as of the last call.
+    first_epoch
+        The value of ``epoch`` at which this fit began; a schedule counts from it.
+    last_epoch
+        The value of ``epoch`` at which this fit will end.
     n_batches
         Batches an epoch.
     rate_factor

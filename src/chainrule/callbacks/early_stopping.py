@@ -41,8 +41,10 @@ class EarlyStopping(Callback):
 
     Attributes
     ----------
-    best_value, best_epoch
-        The best value seen and the epoch (counted from 1) that had it.
+    best_value
+        The best value seen.
+    best_epoch
+        The epoch, counted from 1, that had it.
 
     Examples
     --------

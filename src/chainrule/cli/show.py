@@ -41,13 +41,20 @@ def metrics_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> Non
     """Print metrics under a title, one row each, with one column for each method; the first stands out."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
+    # Names of files may hold brackets, which are no markup.
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, title_style="bold"
+        title=Text(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        title_style="bold",
     )
     table.add_column("")
     for place, name in enumerate(columns):
-        table.add_column(name, justify="right", style="bold" if place == 0 else "")
+        table.add_column(Text(name), justify="right", style="bold" if place == 0 else "")
     for metric in next(iter(columns.values())):
         table.add_row(metric.replace("_", " "), *(shown_number(values[metric]) for values in columns.values()))
     console().print(table)

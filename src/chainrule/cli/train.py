@@ -199,7 +199,7 @@ def read_hidden(text: str) -> tuple[int, ...]:
 def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]], RunResult]) -> None:
     """Run, and print what came of it."""
     from chainrule.callbacks import ProgressBar
-    from chainrule.cli.show import console, metrics_table, say
+    from chainrule.cli.show import metrics_table, say
     from chainrule.kernels.compiling import told_of_compiling
 
     if quiet:
@@ -224,7 +224,7 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
             say(f"Note: {baseline.note}.")
     epochs = "1 epoch" if result.history.n_epochs == 1 else f"{result.history.n_epochs} epochs"
     say(f"Trained for {epochs} in {result.seconds:.1f} s: {result.stop_reason}.")
-    console().print(f"The run is in [bold]{result.folder}[/bold]; look at {result.folder / 'report.html'}")
+    say(f"The run is in {result.folder}; look at {result.folder / 'report.html'}")
     say(f"Use it: chainrule predict {result.folder} NEW_ROWS.csv -o predictions.csv")
 
 

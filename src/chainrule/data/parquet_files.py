@@ -91,9 +91,11 @@ def find_parquet_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     if not given:
         raise InvalidInputError("No Parquet file was given.")
     files = [file for path in given for file in _files_at(Path(path).expanduser())]
-    for place, file in enumerate(files):
-        if file.resolve() in [other.resolve() for other in files[:place]]:
-            raise InvalidInputError(f"{file} is given twice; every row should be seen once an epoch.")
+    seen = set[Path]()
+    for file in files:
+        if file.resolve() in seen:
+            raise InvalidInputError(f"{file} is given twice; give every file once.")
+        seen.add(file.resolve())
     return files
 
 

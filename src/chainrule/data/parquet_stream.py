@@ -46,7 +46,10 @@ class ParquetStream(RowStream):
     buffer_rows
         Rows that are in memory at a time, and shuffled; a whole number of batches of them.
 
-    Raises ``DataError``, in one sentence that names the file, for files that cannot be read or do not fit together.
+    Raises
+    ------
+    DataError
+        In one sentence that names the file, for files that cannot be read or do not fit together.
     """
 
     def __init__(

@@ -108,7 +108,7 @@ class Target:
         Raises ``DataError`` for a class that is not among ``classes``, naming the value and the row, and the file where
         ``origin`` says it.
         """
-        values = label_array(y)
+        values = label_array(y, origin)
         if not self.classes:
             numbers = _numbers(values, origin)
             columns = numbers.shape[1] if numbers.ndim == 2 else 1
@@ -193,10 +193,11 @@ class Target:
         return cls(values.get("task"), tuple(classes), n_columns)  # type: ignore[arg-type]  # checked on construction
 
 
-def label_array(y: Any) -> Array:
+def label_array(y: Any, origin: Origin = UNNAMED) -> Array:
     """Return ``y`` (list, array, pandas or polars column) as an array (n,) or (n, k) with k > 1.
 
-    What comes out are booleans, numbers, text, or objects that mix those; missing values and all else are refused.
+    What comes out are booleans, numbers, text, or objects that mix those; missing values and all else are refused, and
+    ``origin`` says where the rows come from.
     """
     try:
         values = np.asarray(y)
@@ -215,13 +216,13 @@ def label_array(y: Any) -> Array:
     if values.dtype.kind in "mMV":
         raise DataError("The target holds dates, durations or records; give numbers or class labels.")
     if values.dtype.kind == "f":
-        _refuse_rows(np.isnan(values), "is missing (NaN)", "remove those rows or fill them in")
-        _refuse_rows(np.isinf(values), "is infinite", "give finite numbers")
+        _refuse_rows(np.isnan(values), origin, "is missing (NaN)", "remove those rows or fill them in")
+        _refuse_rows(np.isinf(values), origin, "is infinite", "give finite numbers")
     elif values.dtype.kind == "O":
         # A missing value is None, NaN, NaT or pandas.NA: none of them equals itself, or says so.
         missing = np.array([value is None or _differs_from_itself(value) for value in values.flat])
-        _refuse_rows(missing.reshape(values.shape), "is missing", "remove those rows or fill them in")
-        values = _plain_objects(values)
+        _refuse_rows(missing.reshape(values.shape), origin, "is missing", "remove those rows or fill them in")
+        values = _plain_objects(values, origin)
     return values
 
 
@@ -234,16 +235,16 @@ def _differs_from_itself(value: Any) -> bool:
         return False
 
 
-def _plain_objects(values: Array) -> Array:
+def _plain_objects(values: Array, origin: Origin) -> Array:
     """Return an array of numbers, booleans or text where all objects are of that kind; refuse other objects."""
     plain = [value.item() if isinstance(value, np.generic) else value for value in values.flat]
-    for row, value in enumerate(plain):
+    for place, value in enumerate(plain):
         if isinstance(value, complex):
             raise DataError("The target holds complex numbers; give real numbers or class labels.")
         if not isinstance(value, str | int | float):
+            kind, row = type(value).__name__, origin.row(place * len(values) // values.size)
             raise DataError(
-                f"Unknown label type: the target holds {type(value).__name__} objects (row {row + 1}); "
-                "give numbers or text."
+                f"{origin}Unknown label type: the target holds {kind} objects (row {row}); give numbers or text."
             )
     if all(isinstance(value, bool) for value in plain) or not any(isinstance(value, str | bool) for value in plain):
         is_whole = all(type(value) is int for value in plain)
@@ -255,11 +256,11 @@ def _plain_objects(values: Array) -> Array:
     return mixed
 
 
-def _refuse_rows(is_bad: Array, what: str, remedy: str) -> None:
+def _refuse_rows(is_bad: Array, origin: Origin, what: str, remedy: str) -> None:
     if is_bad.any():
-        rows = np.flatnonzero(is_bad.reshape(len(is_bad), -1).any(axis=1)) + 1
+        rows = np.flatnonzero(is_bad.reshape(len(is_bad), -1).any(axis=1))
         more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-        raise DataError(f"The target {what} in row {rows[0]}{more}; {remedy}.")
+        raise DataError(f"{origin}The target {what} in row {origin.row(rows[0])}{more}; {remedy}.")
 
 
 def _numbers(values: Array, origin: Origin = UNNAMED) -> Array:

@@ -125,9 +125,9 @@ def encode_labels(target: Target, labels: Any, origin: Origin = UNNAMED) -> Arra
 
     if not target.classes:
         return target.encode(labels, origin)
-    codes, uniques = pd.factorize(labels)
     try:
+        codes, uniques = pd.factorize(labels)
         return np.asarray(target.encode(np.asarray(uniques))[codes])
-    except DataError:
+    except (DataError, TypeError):  # lists and the like cannot be told apart
         target.encode(labels, origin)  # raises the same, with the row
         raise

@@ -76,6 +76,8 @@ def _parse(text: str, separator: str, names: list[str], has_header: bool, name: 
             low_memory=False,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as problem:
+        if "Calling read" in str(problem):  # pandas says so of a Ctrl-C; a text in memory can always be read
+            raise KeyboardInterrupt from None
         last_line = _refuse_ragged(text, separator, len(names), name, skipped)
         if "EOF inside string" in str(problem):
             raise DataError(f"{name} has a quotation mark in line {last_line} that is never closed.") from None

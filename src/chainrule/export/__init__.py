@@ -45,7 +45,10 @@ def export_model(model: Model | NeuralNetwork, path: str | Path, to: FormatName 
         ``"onnx"`` (one ONNX graph), ``"torch"`` (a ``torch.export`` program), ``"c"`` (one C99 file) or ``"js"``
         (one JavaScript module). The first two need PyTorch's or ONNX's package here, the last two nothing.
 
-    Raises ``InvalidInputError`` for another format, and for a layer or a step that the format cannot say.
+    Raises
+    ------
+    InvalidInputError
+        For another format, and for a layer or a step that the format cannot say.
     """
     module, function = _WRITERS[find_format(to)]
     write: Callable[[Any, Path], None] = getattr(importlib.import_module(f"{__name__}.{module}"), function)

@@ -51,13 +51,22 @@ class FeaturePlan:
 
     Attributes
     ----------
-    numbers, dates, categories
-        The columns of each kind, in the order of the table.
+    numbers
+        The columns of numbers, in the order of the table.
+    dates
+        Those of dates.
+    categories
+        Those of categories.
     chosen
         Which raw columns are used: of a date, only the parts that vary. Raw column ``len(numbers) + p * len(dates) +
         j`` is part p (year, month, weekday, days) of date j.
-    fill, center, scale
-        For each of them: ``((NaN -> fill) - center) / scale``, in float64, then rounded to float32.
+    fill
+        What a missing number becomes. Each chosen one is ``((NaN -> fill) - center) / scale``, in float64, then rounded
+        to float32.
+    center
+        What is subtracted.
+    scale
+        What is divided by.
     indicators
         The raw columns whose missing cells are a 0/1 column.
     order

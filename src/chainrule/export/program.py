@@ -114,8 +114,10 @@ class Program:
     ----------
     columns
         The columns of a table that are used, in the order of their numbers; empty for a model that takes numbers.
-    n_inputs, n_outputs
-        The numbers in front of the first operation, which are rounded to ``dtype``, and behind the last.
+    n_inputs
+        How many numbers there are in front of the first operation; they are rounded to ``dtype``.
+    n_outputs
+        How many there are behind the last.
     dtype
         The type of the weights.
     operations

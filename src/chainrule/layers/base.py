@@ -27,10 +27,14 @@ class Layer(ABC):
 
     Attributes
     ----------
-    input, output
-        The last training batch and what the layer made of it; None before the first. Inference writes neither.
-    parameter_views, gradient_views
+    input
+        The last training batch; None before the first. Inference does not write it.
+    output
+        What the layer made of ``input``.
+    parameter_views
         Arrays by name. In a network they are views of its one flat vector; alone, a layer owns them.
+    gradient_views
+        The gradients of the parameters, in the same form.
     state
         Numbers that are learnt but not by gradient (running means), by name.
     rng

@@ -21,13 +21,21 @@ class PreparedData:
 
     Attributes
     ----------
-    training, validation
+    training
         What ``fit`` takes, a stream if the rows do not fit into memory; the numbers of a regression are standardised.
-        ``validation`` may be None.
+    validation
+        The rows to validate with, in the same form; None where none were kept aside.
     test
         The rows to judge with, their targets in their own units; the training rows where nothing was kept aside.
-    target, table, scaling, target_name
-        What a :class:`Model` needs beside the network.
+    target
+        What is predicted. It, ``table``, ``scaling`` and ``target_name`` are what a :class:`Model` needs beside the
+        network.
+    table
+        How columns become numbers; None for data that were numbers.
+    scaling
+        How the numbers of a regression were standardised; None for classes.
+    target_name
+        The column that is predicted; empty where the data were no table.
     has_test_part
         Whether ``test`` holds rows that were not trained on.
     n_columns

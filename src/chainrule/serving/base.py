@@ -23,8 +23,10 @@ class Limits:
 
     Attributes
     ----------
-    body_bytes, rows
-        The largest body, and the most rows, of one request (else 413).
+    body_bytes
+        The largest body of one request (else 413).
+    rows
+        The most rows of one request (else 413).
     all_body_bytes
         The bodies, predictions and answers of all requests under way together (else 503). Not counted are some
         128 KiB a connection, on their way to a slow client.
@@ -36,8 +38,10 @@ class Limits:
         The most rows that wait for their prediction (else 503).
     body_seconds
         The time that a client may take to send a body (else 408).
-    head_bytes, head_seconds
-        The size of a request's line and headers (else 431), and the time for them (else the connection is closed).
+    head_bytes
+        The size of a request's line and headers (else 431).
+    head_seconds
+        The time for them (else the connection is closed).
     connections
         The most connections at a time (else 503).
     """

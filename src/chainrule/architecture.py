@@ -16,7 +16,7 @@ from typing import Any
 
 from chainrule.activations import ACTIVATIONS, SigmoidActivation, SoftmaxActivation
 from chainrule.data.target import Target
-from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.errors import InvalidInputError, check_one_of
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
 from chainrule.losses import LossFunction
 from chainrule.metrics import default_metrics
@@ -117,8 +117,7 @@ def select_architecture(n_inputs: int, n_outputs: int, task: Task, **settings: A
     [64, 64, 32, 32, 1]
     """
     hidden = {"binary": (64,), "multiclass": (128, 64), "regression": (64, 32)}
-    if task not in hidden:
-        raise InvalidInputError(f"The task is one of {', '.join(hidden)}, not {task!r}.{nearest_name(task, hidden)}")
+    check_one_of("The task", task, hidden)
     if task == "regression":
         target = Target(task, n_columns=n_outputs)
     else:

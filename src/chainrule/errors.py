@@ -7,7 +7,7 @@ and the commands can print the sentence without a traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 __all__ = [
     "ChainruleError",
@@ -16,6 +16,7 @@ __all__ = [
     "InvalidInputError",
     "ModelFileError",
     "NotBuiltError",
+    "check_one_of",
     "nearest_name",
 ]
 
@@ -42,6 +43,17 @@ class NotBuiltError(ChainruleError, RuntimeError):
 
 class DivergenceError(ChainruleError, ArithmeticError):
     """Training met a number that is not finite; the network holds the weights of its last whole epoch."""
+
+
+def check_one_of(what: str, given: object, known: Collection[str]) -> None:
+    """Raise InvalidInputError for what is none of the known names.
+
+    >>> check_one_of("The task", "binari", ["binary", "regression"])
+    Traceback (most recent call last):
+    chainrule.errors.InvalidInputError: The task is one of binary, regression, not 'binari'. Did you mean 'binary'?
+    """
+    if given not in known:
+        raise InvalidInputError(f"{what} is one of {', '.join(known)}, not {given!r}.{nearest_name(str(given), known)}")
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

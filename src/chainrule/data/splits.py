@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.errors import DataError, InvalidInputError, check_one_of
 from chainrule.types import Array, IntArray, Seed
 
 __all__ = ["SplitStrategy", "count_of", "split_rows", "train_validation_test"]
@@ -40,7 +40,7 @@ def split_rows(
     """
     from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
-    _check_strategy(strategy)
+    check_one_of("The split strategy", strategy, get_args(SplitStrategy))
     _check_seed(seed)
     n_test = count_of(test_size, n_rows, "test_size", "rows")
     sizes = {"test_size": n_test, "train_size": n_rows - n_test}
@@ -94,14 +94,6 @@ def train_validation_test(
     n_left = max(1, round(n_validation * len(rest) / (n_rows - n_test)))
     train, validation = split_rows(len(rest), n_left, strategy=strategy, seed=seed, **within)
     return rest[train], rest[validation], test
-
-
-def _check_strategy(strategy: str) -> None:
-    known = get_args(SplitStrategy)
-    if strategy not in known:
-        raise InvalidInputError(
-            f"The split strategy is one of {', '.join(known)}, not {strategy!r}.{nearest_name(str(strategy), known)}"
-        )
 
 
 def _check_seed(seed: Seed) -> None:

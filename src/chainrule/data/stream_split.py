@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.data.cells import Origin
 from chainrule.data.target import ClassLabel, label_array
 from chainrule.data.target_summary import TargetSummary
-from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.errors import InvalidInputError, check_one_of
 from chainrule.randomness import Stream, random_stream
 from chainrule.types import Array, IntArray
 
@@ -30,11 +30,7 @@ def draw_rows(
     ``"auto"`` is by class where the labels are classes, and else at random. ``labels`` are read for it and for
     ``"stratified"`` only, and ``summary``, which has seen none yet, tells whether they are classes.
     """
-    if strategy not in get_args(StreamSplit):
-        known = get_args(StreamSplit)
-        raise InvalidInputError(
-            f"The split of a stream is one of {', '.join(known)}, not {strategy!r}.{nearest_name(str(strategy), known)}"
-        )
+    check_one_of("The split of a stream", strategy, get_args(StreamSplit))
     first, n_aside = sizes[0], sum(sizes)
     if strategy == "time":
         last = np.arange(n_rows - n_aside, n_rows)

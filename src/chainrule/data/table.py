@@ -12,7 +12,7 @@ from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin
 from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan
 from chainrule.data.inputs import is_frame
 from chainrule.data.summaries import ColumnSummary, NumberSummary
-from chainrule.errors import DataError, InvalidInputError, NotBuiltError, nearest_name
+from chainrule.errors import DataError, InvalidInputError, NotBuiltError, check_one_of, nearest_name
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -55,11 +55,7 @@ class TablePreprocessor:
         missing: MissingRule = "median",
     ) -> None:
         for option, given, known in (("scaling", scaling, Scaling), ("missing", missing, MissingRule)):
-            if given not in get_args(known):
-                raise InvalidInputError(
-                    f"{option} is one of {', '.join(get_args(known))}, not {given!r}."
-                    f"{nearest_name(str(given), get_args(known))}"
-                )
+            check_one_of(option, given, get_args(known))
         if isinstance(categorical, str) or isinstance(drop, str):
             raise InvalidInputError("categorical and drop are lists of column names, not one text.")
         if type(max_categories) is not int or max_categories < 1:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from chainrule.data.cells import UNNAMED, Origin
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
 from chainrule.types import Array, Task
 
 __all__ = ["ClassLabel", "Target", "TaskRequest", "label_array"]
@@ -40,11 +40,7 @@ class Target:
     n_columns: int = 1
 
     def __post_init__(self) -> None:
-        if self.task not in get_args(Task):
-            raise InvalidInputError(
-                f"The task is one of {', '.join(get_args(Task))}, not {self.task!r}."
-                f"{nearest_name(str(self.task), get_args(Task))}"
-            )
+        check_one_of("The task", self.task, get_args(Task))
         if self.task == "regression" and (self.classes or self.n_columns < 1):
             raise InvalidInputError("A regression target has no classes and at least one column.")
         if self.task == "binary" and len(self.classes) != 2:
@@ -61,11 +57,8 @@ class Target:
 
         Raises ``DataError`` for labels that are empty, missing, infinite, complex, or of one class only.
         """
-        if task is not None and task not in (*get_args(Task), "classification"):
-            known = (*get_args(Task), "classification")
-            raise InvalidInputError(
-                f"The task is one of {', '.join(known)}, not {task!r}.{nearest_name(str(task), known)}"
-            )
+        if task is not None:
+            check_one_of("The task", task, (*get_args(Task), "classification"))
         values = label_array(y)
         if values.ndim == 2 or task == "regression":
             if task not in (None, "regression"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chainrule.engines.base import Session, TrainingPlan
-from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.errors import InvalidInputError, check_one_of
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
@@ -44,12 +44,7 @@ class TorchEngine:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            known = get_args(Precision)
-            raise InvalidInputError(
-                f"precision is one of {', '.join(known)}, not {self.precision!r}."
-                f"{nearest_name(str(self.precision), known)}"
-            )
+        check_one_of("precision", self.precision, get_args(Precision))
         given: Any = self.device  # a file may give anything
         if not isinstance(given, str):
             raise InvalidInputError(f"device is {given!r}; give auto, cpu, cuda, cuda:1, mps, ...")

@@ -12,7 +12,7 @@ from chainrule.data.parquet_stream import ParquetStream
 from chainrule.data.splits import split_rows
 from chainrule.data.stream_rows import size_of
 from chainrule.data.target import Target
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.errors import DataError, InvalidInputError, check_one_of
 from chainrule.types import Array, IntArray, Seed
 
 __all__ = ["Division", "SplitChoice"]
@@ -39,11 +39,7 @@ class Division:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        known = get_args(SplitChoice)
-        if self.split not in known:
-            raise InvalidInputError(
-                f"split is one of {', '.join(known)}, not {self.split!r}.{nearest_name(str(self.split), known)}"
-            )
+        check_one_of("split", self.split, get_args(SplitChoice))
 
     def of_rows(
         self, target: Target, codes: Array, groups: Array | None, *, has_test_part: bool

@@ -14,13 +14,13 @@ from chainrule.data.columns import MissingRule
 from chainrule.data.target import Target, TaskRequest
 from chainrule.engines import Engine, TorchEngine, choose_engine
 from chainrule.engines.torch_engine import Precision
-from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
+from chainrule.errors import InvalidInputError, ModelFileError, check_one_of
 from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.randomness import resolve_seed
 from chainrule.runs.defaults import FEWEST_EPOCHS, SHORTEST_PATIENCE, default_batch_size, default_patience, most_epochs
-from chainrule.runs.division import Division, SplitChoice
+from chainrule.runs.division import SplitChoice
 from chainrule.runs.settings import engine_settings, shortest
 from chainrule.runs.source import RunSource, with_full_paths
 from chainrule.runs.suited import check_fits_memory, check_suits_target
@@ -149,13 +149,8 @@ class TrainOptions:
         """Raise InvalidInputError for what is wrong whatever the data are, before they are read."""
         if self.source == ():
             raise InvalidInputError("There is no file to train on.")
-        Division(split=self.split)
-        for name, choices in (("missing", MissingRule), ("dtype", DTypeName)):
-            value, known = getattr(self, name), get_args(choices)
-            if value not in known:
-                raise InvalidInputError(
-                    f"{name} is one of {', '.join(known)}, not {value!r}.{nearest_name(str(value), known)}"
-                )
+        for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("dtype", DTypeName)):
+            check_one_of(name, getattr(self, name), get_args(choices))
         self.make_engine()
         if self.class_weight not in (None, "balanced"):
             raise InvalidInputError(f"class_weight is 'balanced' or left out, not {self.class_weight!r}.")

@@ -220,6 +220,13 @@ def test_ctrl_c_while_pandas_reads_is_no_fault_of_the_table(monkeypatch: pytest.
         parse_text_table("a,b\n1,2\n3,4\n", "rows.csv")
 
 
+def test_no_more_rows_are_read_than_are_wanted() -> None:
+    for end in ("\n", "\r\n", "\r"):
+        text = f"a,b{end}" + f'1,"two{end}lines"{end}' * 9
+        assert len(parse_text_table(text, "x", most_rows=3)) == 3
+        assert len(parse_text_table(text, "x", most_rows=9)) == len(parse_text_table(text, "x")) == 9
+
+
 def test_a_table_too_wide_is_refused_before_its_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pd, "read_csv", lambda *args, **kwargs: pytest.fail("pandas was asked"))
     for start in ("", "# made today\n", "#\n" * 50, "\n\n"):

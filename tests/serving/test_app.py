@@ -8,6 +8,7 @@ import json
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -21,7 +22,8 @@ from chainrule.data import Target
 from chainrule.data.text_table import parse_text_table
 from chainrule.model import Model
 from chainrule.runs.using import prediction_frame
-from chainrule.serving import Limits, build_app
+from chainrule.serving import Limits, build_app, service
+from chainrule.types import Array
 from support.served import JSON, as_rows, ask, digit_model, price_model, sale_table, sold_model
 
 PRICE, SOLD, CHOICE, DIGIT = price_model(), sold_model(), sold_model(3), digit_model()
@@ -203,7 +205,9 @@ def test_an_answer_is_bounded() -> None:
 
 def test_answers_that_nobody_takes_are_bounded_all_together() -> None:
     row = json.dumps(ROWS[:1] * 1000).encode()
-    app = price_app(all_body_bytes=len(row) + 10)
+    held = 10_000
+    assert 4 * 1000 < held < len(ask(price_app(), row).content), "the predictions, and the answer"
+    app = price_app(all_body_bytes=len(row) + held)
 
     async def receive() -> Any:
         return {"type": "http.request", "body": row, "more_body": False}
@@ -216,9 +220,7 @@ def test_answers_that_nobody_takes_are_bounded_all_together() -> None:
             starts.set()
             await taken.wait()
 
-        headers = [(b"content-type", b"application/json")]
-        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers, "query_string": b""}
-        first = asyncio.create_task(app(scope, receive, slow))
+        first = asyncio.create_task(app(predict_scope(), receive, slow))
         await starts.wait()
         assert (await call(app, receive))[0]["status"] == 503
         taken.set()
@@ -226,6 +228,63 @@ def test_answers_that_nobody_takes_are_bounded_all_together() -> None:
         assert (await call(app, receive))[0]["status"] == 200
 
     asyncio.run(main())
+
+
+def test_an_error_that_nobody_takes_holds_nothing() -> None:
+    body = json.dumps([["bad"] * 7] * 1000).encode()
+    app = price_app(all_body_bytes=len(body) + 10)
+
+    async def main() -> None:
+        starts, taken = asyncio.Event(), asyncio.Event()
+
+        async def slow(message: Any) -> None:
+            starts.set()
+            await taken.wait()
+
+        first = asyncio.create_task(app(predict_scope(), once(body), slow))  # type: ignore[arg-type]
+        await starts.wait()
+        assert (await call(app, once(body)))[0]["status"] == 422, "and not 503"
+        taken.set()
+        await first
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("more", "status"), [(500, 422), (-500, 503)], ids=["room", "no room"])
+def test_while_a_prediction_waits_its_inputs_are_counted(
+    more: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicting, may_predict = threading.Event(), threading.Event()
+
+    def slow_outputs(inputs: Array) -> Array:
+        predicting.set()
+        may_predict.wait(10)
+        return np.full((len(inputs), 10), 0.1, np.float32)
+
+    monkeypatch.setattr(DIGIT, "outputs_of", slow_outputs)
+    monkeypatch.setattr(service, "INLINE_PRODUCTS", 0)
+    n_bytes, inputs = 600_000, 1000 * 12 * 4
+    good = json.dumps([[0] * 12] * 1000).encode().ljust(n_bytes)
+    bad = json.dumps([["x"] * 12] * 1000).encode().ljust(n_bytes)
+    app = build_app(DIGIT, Limits(all_body_bytes=n_bytes + inputs + more))
+
+    async def main() -> None:
+        first = asyncio.create_task(call(app, once(good)))
+        await asyncio.to_thread(predicting.wait, 10)
+        assert (await call(app, once(bad)))[0]["status"] == status
+        may_predict.set()
+        assert (await first)[0]["status"] == 200
+
+    asyncio.run(main())
+
+
+def test_inputs_larger_than_all_that_may_be_held_are_predicted() -> None:
+    rows = json.dumps([[1, 1, True, "Faro", 1, "no", None]] * 1000).encode()
+    assert PRICE.table is not None
+    n_inputs = PRICE.network.stack.input_shape()[0] * 1000
+    app = price_app(all_body_bytes=len(rows) + 1000)
+    assert 4 * n_inputs > len(rows) + 1000
+    assert ask(app, rows).status_code == 200
 
 
 def test_a_constant_column_with_gaps_is_not_said_to_vary() -> None:
@@ -361,14 +420,30 @@ def test_another_kind_of_body_is_refused(headers: dict[str, str], sentence: str)
     assert sentence in error_of(ask(price_app(), b"{}", headers=headers), 415)
 
 
-def test_limits_are_told() -> None:
+def test_limits_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     app = price_app(rows=10, body_bytes=3000)
-    assert error_of(ask(app, [{}] * 11), 413) == "The body has 11 rows; send at most 10 in one request."
-    assert "11 rows" in error_of(ask(app, "area\n" + "1\n" * 11, headers=CSV), 413)
-    assert "11 rows" in error_of(ask(build_app(DIGIT, Limits(rows=10)), ("1," * 11 + "1\r") * 11, headers=CSV), 413)
+    read: list[int] = []
+
+    def noting_parse(*arguments: Any, **settings: Any) -> pd.DataFrame:
+        frame = parse_text_table(*arguments, **settings)
+        read.append(len(frame))
+        return frame
+
+    monkeypatch.setattr(service, "parse_text_table", noting_parse)
+    sentence = "The body has more than 10 rows, the most in one request."
+    assert error_of(ask(app, [{}] * 11), 413) == sentence
+    for end in ("\n", "\r\n", "\r"):
+        assert error_of(ask(app, "area" + end + ("1" + end) * 900, headers=CSV), 413) == sentence
+    assert error_of(ask(build_app(DIGIT, Limits(rows=10)), ("1," * 11 + "1\r") * 11, headers=CSV), 413) == sentence
+    assert set(read) == {11}, "enough to know"
     response = ask(app, ROWS)
     assert "larger than 3,000 bytes" in error_of(response, 413)
     assert response.headers["connection"] == "close"
+
+
+def test_line_breaks_within_cells_are_no_rows() -> None:
+    table = NEW.assign(id="a\nb\n")
+    assert ask(price_app(rows=len(NEW)), table.to_csv(index=False), headers=CSV).status_code == 200
 
 
 def test_a_body_without_a_length_is_refused_while_it_is_read() -> None:
@@ -388,6 +463,18 @@ def test_a_body_without_a_length_is_refused_while_it_is_read() -> None:
 
     assert "larger than 10,000 bytes" in error_of(asyncio.run(main()), 413)
     assert sent < 20_000
+
+
+def predict_scope() -> dict[str, Any]:
+    headers = [(b"content-type", b"application/json")]
+    return {"type": "http", "method": "POST", "path": "/predict", "headers": headers, "query_string": b""}
+
+
+def once(body: bytes) -> Callable[[], Any]:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
 
 
 async def call(app: Starlette, receive: Callable[[], Any]) -> list[dict[str, Any]]:
@@ -455,13 +542,39 @@ class NotedPiece(bytes):
         type(self).alive -= 1
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """What another thread has in hand it forgets in its own time."""
+    end = time.monotonic() + 2
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("n_pieces", [1, 3])
-@pytest.mark.parametrize("cell", ["5", '"wrong"'], ids=["answer", "error"])
-def test_a_slow_client_keeps_nothing_of_its_body(n_pieces: int, cell: str) -> None:
+@pytest.mark.parametrize(("cell", "status"), [("null", 200), ('"wrong"', 422)], ids=["answer", "error"])
+def test_a_slow_client_keeps_nothing_of_its_body(
+    n_pieces: int, cell: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = json.dumps(ROWS * 100).replace("null", cell).encode()
     size = -(-len(body) // n_pieces)
     starts = list(range(0, len(body), size))
     alive: list[int] = []
+    statuses: list[Any] = []
+    all_inputs: list[weakref.ref[Array]] = []
+    outputs_of, render = PRICE.outputs_of, service.render
+
+    def noting_outputs(inputs: Array) -> Array:
+        all_inputs.append(weakref.ref(inputs))
+        wait_until(lambda: not NotedPiece.alive)
+        alive.append(NotedPiece.alive)
+        return outputs_of(inputs)
+
+    def noting_render(*arguments: Any) -> bytes:
+        wait_until(lambda: all_inputs[0]() is None)
+        alive.append(all_inputs[0]() is not None)
+        return render(*arguments)
+
+    monkeypatch.setattr(PRICE, "outputs_of", noting_outputs)
+    monkeypatch.setattr(service, "render", noting_render)
 
     async def receive() -> Any:
         start = starts.pop(0)
@@ -472,14 +585,32 @@ def test_a_slow_client_keeps_nothing_of_its_body(n_pieces: int, cell: str) -> No
         while NotedPiece.alive and time.monotonic() < end:  # the thread that has read it forgets it in its own time
             await asyncio.sleep(0.01)
         alive.append(NotedPiece.alive)
+        statuses.append(message.get("status"))
 
-    headers = [(b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers, "query_string": b""}
-    asyncio.run(price_app()(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(price_app()(predict_scope(), receive, send))  # type: ignore[arg-type]
+    assert statuses[0] == status
     assert set(alive) == {0}
 
 
-def test_predictions_that_wait_to_be_written_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_between_two_pieces_of_an_answer_the_loop_goes_round() -> None:
+    """Or a client that has gone would be noticed after the last of them, and not before."""
+    rounds: list[None] = []
+    seen: list[int] = []
+
+    async def send(message: Any) -> None:
+        seen.append(len(rounds))
+        asyncio.get_running_loop().call_soon(rounds.append, None)
+
+    body = json.dumps([[0.5] * 12] * 2000).encode()
+    asyncio.run(build_app(DIGIT)(predict_scope(), once(body), send))  # type: ignore[arg-type]
+    assert len(seen) > 4
+    assert seen[2:] == list(range(2, len(seen)))
+
+
+@pytest.mark.parametrize(("more", "status"), [(500, 422), (-500, 503)], ids=["room", "no room"])
+def test_predictions_that_wait_to_be_written_are_counted(
+    more: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writing, may_write = threading.Event(), threading.Event()
 
     def slow_render(*arguments: Any) -> bytes:
@@ -487,21 +618,19 @@ def test_predictions_that_wait_to_be_written_are_counted(monkeypatch: pytest.Mon
         may_write.wait(10)
         return b"{}"
 
-    monkeypatch.setattr("chainrule.serving.service.render", slow_render)
-    body = json.dumps([[0] * 12] * 500).encode()
-    app = build_app(DIGIT, Limits(all_body_bytes=30_000))
-    assert len(body) + 500 * 10 * 4 > 30_000, "one body and the other's predictions"
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": body, "more_body": False}
+    monkeypatch.setattr(service, "render", slow_render)
+    n_bytes, predictions = 100_000, 500 * 10 * 4
+    good = json.dumps([[0] * 12] * 500).encode().ljust(n_bytes)
+    bad = json.dumps([["x"] * 12] * 500).encode().ljust(n_bytes)
+    app = build_app(DIGIT, Limits(all_body_bytes=n_bytes + predictions + more))
 
     async def main() -> None:
-        first = asyncio.create_task(call(app, receive))
+        first = asyncio.create_task(call(app, once(good)))
         await asyncio.to_thread(writing.wait, 10)
-        assert (await call(app, receive))[0]["status"] == 503
+        assert (await call(app, once(bad)))[0]["status"] == status
         may_write.set()
         assert (await first)[0]["status"] == 200
-        assert (await call(app, receive))[0]["status"] == 200
+        assert (await call(app, once(good)))[0]["status"] == 200
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import re
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 
+from chainrule.serving import claim_port
 from support.commands import chainrule, start
 from support.served import JSON, as_rows, price_model, sale_table
 
@@ -240,6 +242,18 @@ def test_what_cannot_be_served_is_told(arguments: tuple[str, ...], sentence: str
     assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {sentence}")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_port_is_claimed_where_the_system_does_not_bound_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain(socket.socket):
+        def setsockopt(self, level: int, option: int, value: Any) -> None:  # type: ignore[override]
+            if (level, option) == (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT):
+                raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+            super().setsockopt(level, option, value)
+
+    monkeypatch.setattr("socket.socket", Plain)
+    with claim_port("127.0.0.1", 0) as listener:
+        assert listener.getsockname()[1]
 
 
 def test_missing_libraries_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

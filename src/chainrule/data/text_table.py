@@ -28,12 +28,18 @@ csv.field_size_limit(2**30)
 
 
 def parse_text_table(
-    text: str, name: str, *, column_names: list[str] | None = None, most_columns: int | None = None
+    text: str,
+    name: str,
+    *,
+    column_names: list[str] | None = None,
+    most_columns: int | None = None,
+    most_rows: int | None = None,
 ) -> pd.DataFrame:
     """Return the frame that ``text`` describes; ``name`` is the file's name for messages.
 
     ``column_names`` says what the columns are called, and that the first line is data. A table of more than
-    ``most_columns`` is refused before anything is made of its rows: a column costs time and memory.
+    ``most_columns`` is refused before anything is made of its rows: a column costs time and memory. Of the rows, the
+    first ``most_rows`` are read.
     """
     text = text.lstrip("\ufeff")
     if not text.strip():
@@ -48,13 +54,15 @@ def parse_text_table(
         column_names = [f"column_{number + 1}" for number in range(len(header))]
     has_header = column_names is None
     names = _unique_names(header, name) if column_names is None else column_names
-    frame = _parse(text, separator, names, has_header, name, skipped)
+    frame = _parse(text, separator, names, has_header, name, skipped, most_rows)
     if frame.empty:
         raise DataError(f"{name} has a line of column names and no rows.")
     return frame
 
 
-def _parse(text: str, separator: str, names: list[str], has_header: bool, name: str, skipped: int) -> pd.DataFrame:
+def _parse(
+    text: str, separator: str, names: list[str], has_header: bool, name: str, skipped: int, most_rows: int | None
+) -> pd.DataFrame:
     import pandas as pd
 
     # pandas takes the surplus cells of a first row for an index, and needs very long for thousands of them.
@@ -74,6 +82,7 @@ def _parse(text: str, separator: str, names: list[str], has_header: bool, name: 
             keep_default_na=False,
             skipinitialspace=True,
             low_memory=False,
+            nrows=most_rows,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as problem:
         if "Calling read" in str(problem):  # pandas says so of a Ctrl-C; a text in memory can always be read

@@ -95,6 +95,7 @@ class _Predict:
 
     def __init__(self, service: PredictionService, limits: Limits) -> None:
         self._service, self._reader = service, BodyReader(limits)
+        self._most_of_inputs = limits.all_body_bytes // 2
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -115,7 +116,7 @@ class _Predict:
             is_read = True
             inputs = await self._service.read_rows(body, kind)
             del body
-            hold(0)
+            hold(min(inputs.nbytes, self._most_of_inputs))
             outputs = await self._service.predict(inputs)
             del inputs
             hold(outputs.nbytes)
@@ -123,6 +124,7 @@ class _Predict:
             hold(len(answer))
             return functools.partial(_send_in_pieces, answer, wanted)
         except RequestError as error:
+            hold(0)
             # A body that nobody will read must not be sent to the end.
             return _tell(error, close=not is_read)
 
@@ -134,6 +136,7 @@ async def _send_in_pieces(answer: bytes, media_type: str, scope: Scope, receive:
     for start in range(0, len(answer), BYTES_AT_A_TIME):
         end = start + BYTES_AT_A_TIME
         await send({"type": "http.response.body", "body": answer[start:end], "more_body": end < len(answer)})
+        await asyncio.sleep(0)  # or a client that has gone would not be noticed before the end
 
 
 def _tell(error: RequestError, close: bool = False) -> Response:

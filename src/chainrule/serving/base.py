@@ -28,8 +28,9 @@ class Limits:
     rows
         The most rows of one request (else 413).
     all_body_bytes
-        The bodies, predictions and answers of all requests under way together (else 503). Not counted are some
-        128 KiB a connection, on their way to a slow client.
+        The bodies, the network's inputs made of them, the predictions and the answers of all requests under way
+        together (else 503). The inputs of one request count for half of this at most, so that no model's are too
+        large for it. Not counted are some 128 KiB a connection, on their way to a slow client.
     answer_numbers
         The most numbers in an answer: rows times classes, or times what is predicted of each (else 413).
     batch_rows

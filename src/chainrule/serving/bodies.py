@@ -41,8 +41,8 @@ class ClientGone(Exception):  # noqa: N818  (it is no error: nobody is left to b
 class BodyReader:
     """Reads bodies piece by piece, and refuses what is too large or too slow before it is all there.
 
-    It knows how many bytes all requests hold at the moment, as bodies, predictions and answers, and keeps that bounded
-    too.
+    It knows how many bytes all requests hold at the moment, as bodies, inputs, predictions and answers, and keeps
+    that bounded too.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -187,8 +187,7 @@ def _read_json(text: str, limits: Limits, row_length: int) -> Any:
         row, place = _read_row(text, start, length, row_length, len(rows) + 1)
         length = place - start
         rows.append(row)
-        if len(rows) > limits.rows:
-            raise RequestError(413, f"The body has more than {limits.rows:,} rows, the most in one request.")
+        check_number_of_rows(len(rows), limits)
         behind = _BEHIND_A_ROW.match(text, place)
         assert behind is not None, "it matches anything"
         separator, place = behind[1], behind.end()
@@ -237,7 +236,7 @@ def decode(body: bytes) -> str:
 def check_number_of_rows(n_rows: int, limits: Limits) -> None:
     """Raise ``RequestError`` 413 for more rows than a request may have."""
     if n_rows > limits.rows:
-        raise RequestError(413, f"The body has {n_rows:,} rows; send at most {limits.rows:,} in one request.")
+        raise RequestError(413, f"The body has more than {limits.rows:,} rows, the most in one request.")
 
 
 def _too_large(limits: Limits) -> RequestError:

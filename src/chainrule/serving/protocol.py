@@ -38,8 +38,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0  # of a head that is not whole
         self._idle_since = self.loop.time()
         self._unsent = 0  # bytes that the client had not taken when it was last looked at
-        self._has_taken = False  # since then, as much as made room for more
+        self._taken_at = self._idle_since  # when it last took something, or had nothing to take
         self._watch: asyncio.TimerHandle | None = None
+        self._under_way: Any = None  # the request that is being answered; uvicorn's cycle is the last that came
         self._plain_head = b""  # of a request that offers another protocol, without that offer
         self._refusal: bytes | None = None  # the last answer, for when those before it are given
 
@@ -54,6 +55,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Forget the connection."""
         if self._watch is not None:
             self._watch.cancel()
+        if self._under_way is not None:
+            self._under_way.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -75,6 +78,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._plain_head = self._head_without_offer()
             return
         super().on_headers_complete()
+        if not self.pipeline:
+            self._under_way = self.cycle
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body, which is not bounded here."""
@@ -90,15 +95,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Note when the client was last served; give the last answer of all, where it waits."""
-        self._idle_since = self.loop.time()
-        self._has_taken = True
+        self._idle_since = self._taken_at = self.loop.time()
+        self._under_way = self.pipeline[-1][0] if self.pipeline else None
         if self._refusal is not None and not self.pipeline:
             self._close_with(self._refusal)
         super().on_response_complete()
 
     def resume_writing(self) -> None:
         """Note that the client takes its answer, and give more of it."""
-        self._has_taken = True
+        self._taken_at = self.loop.time()
         super().resume_writing()
 
     def shutdown(self) -> None:
@@ -141,19 +146,19 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         """Cut the connection if its client neither takes its answer nor sends a head."""
-        unsent = self.transport.get_write_buffer_size()
-        is_idle = self.cycle is None or self.cycle.response_complete
-        waited = self.loop.time() - self._idle_since
-        is_stuck = 0 < self._unsent <= unsent and not self._has_taken
-        if is_stuck or (is_idle and not unsent and waited > self._limits.head_seconds):
+        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        if not 0 < self._unsent <= unsent:
+            self._taken_at = now
+        self._unsent = unsent
+        is_idle = not unsent and (self.cycle is None or self.cycle.response_complete)
+        if now - (self._idle_since if is_idle else self._taken_at) > self._limits.head_seconds:
             self.transport.abort()
-            return
-        self._unsent, self._has_taken = unsent, False
-        self._look_again()
+        else:
+            self._look_again()
 
     def _refuse(self, status: str, sentence: str) -> None:
         """Answer with an error and close, when the whole requests before it have their answers."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refusal is not None:
             return
         body = to_json({"error": sentence})
         head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"

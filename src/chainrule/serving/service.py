@@ -110,9 +110,8 @@ class PredictionService:
 
     def _read_csv(self, body: bytes) -> Array:
         text = decode(body)
-        check_number_of_rows(text.rstrip().count("\n"), self.limits)  # before they are parsed
         try:
-            frame = parse_text_table(text, "The body", most_columns=self._most_columns)
+            frame = parse_text_table(text, "The body", most_columns=self._most_columns, most_rows=self.limits.rows + 1)
             check_number_of_rows(len(frame), self.limits)
             return self._rows.encode_frame(frame)
         except (InvalidInputError, csv.Error) as error:

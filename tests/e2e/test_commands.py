@@ -5,17 +5,20 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from chainrule import __version__
+from chainrule.cli import main
 from chainrule.cli.check import check
 from chainrule.cli.data import fetch, list_sets, show
 from chainrule.cli.export import export
@@ -247,3 +250,32 @@ def test_labels_that_are_numbers_are_printed_exactly(tmp_path: Path, kind: str) 
     lines = [line.split(",") for line in result.stdout.splitlines()[1:]]
     assert [cells[0] for cells in lines] == [repr(label) for label in model.predict(table).tolist()]
     assert lines[0][2] == f"{model.outputs(table)[0, 0]:.7g}"
+
+
+# Ctrl-C is pressed while the commands are imported.
+EARLY = """
+import os, signal, sys
+class Press:
+    def find_spec(self, name, path=None, target=None):
+        if name == "chainrule.cli.app":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Press())
+signal.signal(signal.SIGINT, getattr(signal, sys.argv.pop(1)))
+from chainrule.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("handler", "code"), [("default_int_handler", -signal.SIGINT), ("SIG_IGN", 0)])
+def test_an_early_ctrl_c_is_no_traceback(handler: str, code: int) -> None:
+    command = [sys.executable, "-c", EARLY, handler, "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (code, "")
+
+
+def test_ctrl_c_within_a_command_is_the_command_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, handlers = signal.getsignal(signal.SIGINT), []
+    app = SimpleNamespace(app=lambda prog_name: handlers.append(signal.getsignal(signal.SIGINT)))
+    monkeypatch.setitem(sys.modules, "chainrule.cli.app", app)
+    main()
+    assert handlers == [before]

@@ -665,6 +665,19 @@ def test_a_prediction_that_is_not_finite_is_refused() -> None:
     assert "Row 2 gives no finite prediction" in error_of(ask(build_app(model), ROWS), 422)
 
 
+def test_an_application_can_be_started_again() -> None:
+    app = price_app()
+
+    async def live() -> int:
+        transport = httpx.ASGITransport(app=app)
+        client = httpx.AsyncClient(transport=transport, base_url="http://model")
+        async with app.router.lifespan_context(app), client:
+            return (await client.post("/predict", content=NEW.to_csv(index=False), headers=CSV)).status_code
+
+    for _ in range(2):
+        assert asyncio.run(live()) == 200
+
+
 def test_a_failure_of_ours_is_one_answer_and_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     model = price_model()
     app = build_app(model)
@@ -690,7 +703,7 @@ def test_addresses_and_methods_that_are_not_there() -> None:
     response = ask(app, path="/predict")
     assert error_of(response, 405) == "/predict takes POST only."
     assert response.headers["allow"] == "POST"
-    assert error_of(ask(app, {}, path="/health"), 405).startswith("/health takes ")
+    assert error_of(ask(app, {}, path="/health"), 405) == "/health takes GET, HEAD only."
     text = ask(app, path="/metrics").text
     assert 'requests_total{path="other",status="404"} 2' in text
     assert "nothing" not in text

@@ -179,3 +179,21 @@ def test_a_call_that_the_end_of_the_threads_cancels_says_nothing(executor: Threa
 
     asyncio.run(main())
     assert complaints == []
+
+
+def test_when_a_call_is_given_up_nobody_waits_for_ever(executor: ThreadPoolExecutor) -> None:
+    batcher, _ = batcher_of(Doubler(), executor, inline_rows=0, batch_rows=2)
+
+    async def main() -> None:
+        busy = threading.Event()
+        executor.submit(busy.wait, 10)
+        requests = [asyncio.create_task(batcher.predict(rows(i))) for i in range(5)]
+        await asyncio.sleep(0.02)
+        executor.shutdown(wait=False, cancel_futures=True)
+        busy.set()
+        async with asyncio.timeout(5):
+            results = await asyncio.gather(*requests, return_exceptions=True)
+        assert [type(result) for result in results] == [asyncio.CancelledError] * 5
+        assert batcher.rows_waiting == 0
+
+    asyncio.run(main())

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pytest
 
-from chainrule.serving import claim_port
+from chainrule.serving import claim_port, serve
 from support.commands import chainrule, start
 from support.served import JSON, as_rows, price_model, sale_table
 
@@ -93,6 +93,11 @@ def impatient(model_file: Path) -> Iterator[Server]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with running(process) as server:
         yield server
+        assert server.is_well()
+        assert process.poll() is None, "it is the same after all this"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        assert errors == "", "nothing that a client does is worth a traceback"
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -126,31 +131,7 @@ def test_the_command_serves_until_a_signal(model_file: Path, number: signal.Sign
         assert (server.process.returncode, rest, errors) == (code, "", "")
 
 
-def test_a_request_under_way_is_answered_before_the_end(model_file: Path) -> None:
-    many = json.dumps(as_rows(sale_table(9000, seed=2))).encode()
-    with running(start("serve", model_file, "--port", 0)) as server, ThreadPoolExecutor(1) as client:
-        answer = client.submit(server.ask, many)
-        time.sleep(0.1)
-        server.process.send_signal(signal.SIGTERM)
-        status, answered = answer.result(timeout=20)
-        assert (status, len(answered.get("predictions", ()))) == (200, 9000)
-        assert server.process.wait(timeout=20) == 143
-
-
-def test_the_start_of_another_request_costs_no_answer(model_file: Path) -> None:
-    many = json.dumps(as_rows(sale_table(9000, seed=2))).encode()
-    head = REQUEST[: REQUEST.index(b"content-length")]
-    with running(start("serve", model_file, "--port", 0)) as server, server.connect() as connection:
-        connection.sendall(head + b"content-length: %d\r\n\r\n%s" % (len(many), many) + REQUEST[:-5])
-        time.sleep(0.1)
-        server.process.send_signal(signal.SIGTERM)
-        received = everything(connection)
-        assert re.findall(rb"HTTP/1\.1 (\d+)", received)[0] == b"200"
-        assert received.count(b",") > 8990
-        assert server.process.wait(timeout=20) == 143
-
-
-# Predictions take so many seconds, and the server gives them so many when it stops.
+# Predictions take so many seconds, and the server gives them so many when it stops; each begins with a line.
 SLOW = """
 import sys, time
 from chainrule.model import Model
@@ -159,27 +140,62 @@ server.SECONDS_TO_STOP, service.INLINE_PRODUCTS = float(sys.argv[3]), 0
 model = Model.load(sys.argv[1])
 outputs_of = model.outputs_of
 def slowly(inputs):
-    time.sleep(float(sys.argv[2]) * (inputs != 0).any())  # but not when warming up
+    if (inputs != 0).any():  # and it is not the warming up
+        print("It predicts.", flush=True)
+        time.sleep(float(sys.argv[2]))
     return outputs_of(inputs)
 model.outputs_of = slowly
-serve(model, port=0, on_start=lambda address: print(address, flush=True))
+sys.exit(serve(model, port=0, on_start=lambda address: print(address, flush=True)))
 """
+
+
+@contextlib.contextmanager
+def running_slowly(model_file: Path, takes: float, patience: float = 5) -> Iterator[Server]:
+    command = [sys.executable, "-c", SLOW, str(model_file), str(takes), str(patience)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with running(process) as server:
+        yield server
+
+
+def send_when_it_predicts(process: subprocess.Popen[str], *signals: signal.Signals) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "It predicts.\n"
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.2)
+
+
+def test_a_request_under_way_is_answered_before_the_end(model_file: Path) -> None:
+    many = json.dumps(as_rows(sale_table(9000, seed=2))).encode()
+    with running_slowly(model_file, 0.5) as server, ThreadPoolExecutor(1) as client:
+        answer = client.submit(server.ask, many)
+        send_when_it_predicts(server.process, signal.SIGTERM)
+        status, answered = answer.result(timeout=20)
+        assert (status, len(answered.get("predictions", ()))) == (200, 9000)
+        assert server.process.wait(timeout=20) == signal.SIGTERM
+
+
+def test_the_start_of_another_request_costs_no_answer(model_file: Path) -> None:
+    many = json.dumps(as_rows(sale_table(9000, seed=2))).encode()
+    head = REQUEST[: REQUEST.index(b"content-length")]
+    with running_slowly(model_file, 0.5) as server, server.connect() as connection:
+        connection.sendall(head + b"content-length: %d\r\n\r\n%s" % (len(many), many) + REQUEST[:-5])
+        send_when_it_predicts(server.process, signal.SIGTERM)
+        received = everything(connection)
+        assert re.findall(rb"HTTP/1\.1 (\d+)", received)[0] == b"200"
+        assert received.count(b",") > 8990
+        assert server.process.wait(timeout=20) == signal.SIGTERM
 
 
 def stop_slow_server(
     model_file: Path, takes: float, patience: float, signals: list[signal.Signals]
 ) -> tuple[int | None, str]:
     """The status of a request under way when the signals come, None where it is cut off, and what the server says."""
-    command = [sys.executable, "-c", SLOW, str(model_file), str(takes), str(patience)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with running(process) as server, ThreadPoolExecutor(1) as client:
+    with running_slowly(model_file, takes, patience) as server, ThreadPoolExecutor(1) as client:
         request = client.submit(server.ask)
-        time.sleep(0.5)
-        for number in signals:
-            process.send_signal(number)
-            time.sleep(0.2)
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == 0
+        send_when_it_predicts(server.process, *signals)
+        _, errors = server.process.communicate(timeout=30)
+        assert server.process.returncode == signals[0]
         try:
             return request.result(timeout=20)[0], errors
         except (http.client.HTTPException, ConnectionError):
@@ -187,7 +203,7 @@ def stop_slow_server(
 
 
 def test_a_request_under_way_has_five_seconds(model_file: Path) -> None:
-    assert stop_slow_server(model_file, 3.8, 5, [signal.SIGTERM]) == (200, "")
+    assert stop_slow_server(model_file, 3.3, 5, [signal.SIGTERM]) == (200, "")
 
 
 @pytest.mark.parametrize(
@@ -197,6 +213,22 @@ def test_a_request_that_is_given_up_is_no_traceback(
     model_file: Path, patience: float, signals: list[signal.Signals]
 ) -> None:
     assert stop_slow_server(model_file, 2, patience, signals) == (None, "")
+
+
+def test_requests_cut_off_in_a_row_are_no_traceback(model_file: Path) -> None:
+    with running_slowly(model_file, 1, 0.3) as server, server.connect() as connection:
+        connection.sendall(REQUEST * 3)
+        send_when_it_predicts(server.process, signal.SIGTERM)
+        _, errors = server.process.communicate(timeout=30)
+        assert (server.process.returncode, errors) == (signal.SIGTERM, "")
+
+
+def test_a_model_that_cannot_predict_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In older versions of uvicorn, ``run`` returns as if all were well."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets=None: None)
+    with pytest.raises(SystemExit) as caught:
+        serve(MODEL, port=0)
+    assert caught.value.code == 3
 
 
 def test_a_program_without_output_can_serve(model_file: Path) -> None:
@@ -487,11 +519,3 @@ def test_connections_beyond_the_limit_are_refused(impatient: Server) -> None:
         assert refused
     time.sleep(0.1)
     assert impatient.is_well()
-
-
-def test_after_all_this_the_server_is_the_same_process(impatient: Server) -> None:
-    assert impatient.process.poll() is None
-    assert impatient.is_well()
-    impatient.process.send_signal(signal.SIGINT)
-    _, errors = impatient.process.communicate(timeout=20)
-    assert errors == "", "nothing that a client does is worth a traceback"

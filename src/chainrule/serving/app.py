@@ -73,6 +73,7 @@ def build_app(model: Model, limits: Limits | None = None, version: str = "1") ->
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        service.open()
         await asyncio.to_thread(service.warm_up)
         yield
         service.close()
@@ -152,7 +153,8 @@ async def _tell_status(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         sentence = f"There is nothing at this address; there are /predict, {', '.join(PAGES)}."
     elif error.status_code == 405:
-        sentence = f"{request.url.path} takes {(error.headers or {}).get('Allow', 'another method')} only."
+        methods = (error.headers or {}).get("Allow", "another method").split(", ")
+        sentence = f"{request.url.path} takes {', '.join(sorted(methods))} only."
     return Response(to_json({"error": sentence}), error.status_code, dict(error.headers or {}), JSON)
 
 

@@ -73,6 +73,10 @@ class Batcher:
             while batch := self._take_batch():
                 try:
                     _deal_out(batch, await self._call(batch))
+                except asyncio.CancelledError:  # the loop or its threads come to their end: nobody waits for ever
+                    for one in (*batch, *self._queue):
+                        one.outputs.cancel()
+                    raise
                 except Exception as error:  # whatever it is, it belongs to these requests, and the queue must go on
                     _fail(batch, error)
                 await asyncio.sleep(0)  # the loop goes round

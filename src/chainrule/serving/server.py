@@ -7,6 +7,7 @@ import contextlib
 import functools
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import cast
@@ -24,6 +25,7 @@ from chainrule.threads import limited_threads
 __all__ = ["serve"]
 
 SECONDS_TO_STOP = 5
+STARTUP_FAILURE = 3  # the exit code
 
 
 def serve(
@@ -38,7 +40,8 @@ def serve(
     """Serve a model until Ctrl-C or SIGTERM; return the number of that signal.
 
     Requests under way are answered first, for up to five seconds. A ``listener`` from :func:`claim_port` takes the
-    place of host and port. ``on_start`` is given the server's address as soon as it answers.
+    place of host and port. ``on_start`` is given the server's address as soon as it answers. Where the model cannot
+    predict, the program ends with 3.
 
     It has to be called in the main thread, where Python has its signals.
     """
@@ -58,6 +61,8 @@ def serve(
     server = _Server(config, on_start)
     with sock, limited_threads(), _noted_signals(server) as received:
         server.run(sockets=[sock])
+    if not server.started and not received:
+        sys.exit(STARTUP_FAILURE)  # as newer versions of uvicorn do by themselves
     return received[0] if received else 0
 
 

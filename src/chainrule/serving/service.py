@@ -55,14 +55,18 @@ class PredictionService:
         self._row_length = ROW_LENGTH + VALUE_LENGTH * self._rows.n_values + 6 * sum(map(len, names))
         self._numbers_a_row = max(len(model.target.classes), model.target.n_columns)
         self._most_columns = self._rows.n_values + SURPLUS_COLUMNS
+        self.open()
+
+    def open(self) -> None:
+        """Make the threads and the queue, once more after :meth:`close`."""
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chainrule-serve")
         self._batcher = Batcher(
             self._predict,
             self._threads,
-            batch_rows=limits.batch_rows,
-            waiting_rows=limits.waiting_rows,
-            inline_rows=INLINE_PRODUCTS // max(stack.parameters(), 1),
-            observe=metrics.batch_rows.observe,
+            batch_rows=self.limits.batch_rows,
+            waiting_rows=self.limits.waiting_rows,
+            inline_rows=INLINE_PRODUCTS // max(self.model.network.stack.parameters(), 1),
+            observe=self.metrics.batch_rows.observe,
         )
 
     async def read_rows(self, body: bytes, body_type: str) -> Array:

@@ -6,9 +6,9 @@ hand is the loop of ``peers/torch_ddp.py``. Every process has one thread and, wh
 its own; those of a pair are started with the variables that torchrun sets, and meet over gloo. They all wait while
 another program has its turn. The first weights are the same, and so are the batches of a check before the clock starts.
 
-    python benchmarks/two_processes.py [--rounds 7] [--networks small,large]
+    python benchmarks/two_processes.py [--rounds 15] [--networks small,large]
 
-It takes some six minutes on two cores, and writes two_processes.json and two_processes.md into results/. A round of
+It takes some eight minutes on two cores, and writes two_processes.json and two_processes.md into results/. A round of
 ours is a call of ``fit``, with all that is done around its steps; starting the processes is not part of it.
 """
 
@@ -215,7 +215,7 @@ def page(result: Result) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default=",".join(NETWORKS), help="only these, separated by commas")
-    parser.add_argument("--rounds", type=int, default=7, help="how often everything is measured; medians are reported")
+    parser.add_argument("--rounds", type=int, default=15, help="how often everything is measured; medians are reported")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="where the results go")
     parser.add_argument("--verbose", action="store_true", help="show what the programs print")
     arguments = parser.parse_args()

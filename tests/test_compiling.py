@@ -63,6 +63,7 @@ def test_the_command_says_it_once_on_the_standard_error(
     prepare = running._prepare
     monkeypatch.setattr(running, "_prepare", lambda *given: compile_again() or prepare(*given))  # type: ignore[func-returns-value]
     monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a run")
     result = chainrule("train", "xnor", "--epochs", 1, "--hidden", 2, "--out", tmp_path / "run", *settings)
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(said)

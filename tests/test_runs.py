@@ -392,6 +392,61 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(visits: Path, tmp_path: Pa
         resume_run(tmp_path / "cut")
 
 
+@pytest.mark.parametrize(
+    ("checkpoint_every", "sentence"),
+    [
+        (10, "Interrupted before anything was saved; begin again with: chainrule resume"),
+        (1, "Interrupted in epoch 3, and only the last checkpoint is left; go on with: chainrule resume"),
+    ],
+)
+def test_what_an_interrupt_that_does_not_wait_leaves_is_said(
+    visits: Path, tmp_path: Path, checkpoint_every: int, sentence: str
+) -> None:
+    options = TrainOptions(
+        visits, target="bought", epochs=5, checkpoint_every=checkpoint_every, out=tmp_path / "run", batch_size=50
+    )
+    with pytest.raises(RunInterrupted, match=sentence):
+        train_run(options, [FailAt(2, KeyboardInterrupt())])
+
+
+def test_the_record_says_what_computed_which_epochs(visits: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(RunInterrupted):
+        train_run(TrainOptions(visits, target="bought", epochs=5, engine="torch", out=tmp_path / "run"), [StopAt(2)])
+    said: list[str] = []
+    resume_run(tmp_path / "run", announce=said.append, engine="numpy")
+    assert "Going on in epoch 3 of 5" in said
+    first, second = RunFolder(tmp_path / "run").read_record()["computed_by"]
+    assert (first["engine"], first["device"], first["processes"], first["first_epoch"]) == ("torch", "cpu", 1, 1)
+    assert (second["engine"], second["version"], second["first_epoch"]) == ("numpy", np.__version__, 3)
+    report = RunFolder(tmp_path / "run").report.read_text()
+    assert f"on cpu; numpy {np.__version__} on cpu, from epoch 3" in report
+
+
+def test_rows_whose_target_is_missing_can_be_predicted(visits: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    model = train_run(TrainOptions(visits, target="bought", epochs=1, out=tmp_path / "run")).model
+    rows = pd.read_csv(visits)
+    rows.loc[[1, 4], "bought"] = None
+    rows.to_csv(tmp_path / "gaps.csv", index=False)
+    assert predict_source(model, tmp_path / "gaps.csv").equals(predict_source(model, visits))
+    with pytest.raises(DataError, match=r"missing in 2 of .* rows"):
+        evaluate_source(model, tmp_path / "gaps.csv")
+
+
+def test_one_cell_that_is_no_number_in_a_numeric_target_is_named(houses: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    rows = pd.read_csv(houses).astype({"price": object})
+    rows.loc[3, "price"] = "n/k"
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(DataError, match=r"or the task 'regression' if it is a number. Row 4 has 'n/k', which is none."):
+        prepare_data(tmp_path / "rows.csv", target="price")
+    with pytest.raises(DataError, match="needs numbers, and the target has 'n/k' in row 4; mend that row"):
+        prepare_data(tmp_path / "rows.csv", target="price", task="regression")
+
+
 def test_a_run_cut_off_before_its_first_checkpoint_starts_again(visits: Path, tmp_path: Path) -> None:
     train_run(TrainOptions(visits, target="bought", epochs=3, out=tmp_path / "whole"))
     options = TrainOptions(visits, target="bought", epochs=3, checkpoint_every=10, out=tmp_path / "cut")

@@ -63,5 +63,5 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     " Did you mean 'price'?"
     """
     by_lower_case = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
     return f" Did you mean '{by_lower_case[matches[0]]}'?" if matches else ""

@@ -14,7 +14,15 @@ from typing import TextIO
 import pytest
 
 import chainrule.callbacks.progress as progress_module
-from chainrule.callbacks import Callback, EarlyStopping, EpochPrinter, ProgressBar, StopOnInterrupt, TrainingRun
+from chainrule.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochPrinter,
+    ProgressBar,
+    StopOnInterrupt,
+    TrainingRun,
+    interrupt,
+)
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.files import Checkpoint
 from chainrule.layers import DenseLayer
@@ -194,7 +202,15 @@ def test_ctrl_c_after_the_last_look_is_passed_on() -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_a_second_ctrl_c_does_not_wait() -> None:
+def test_ctrl_c_pressed_twice_at_once_saves_as_one_does(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    network = trained(PressCtrlC(1, 2, times=2), StopOnInterrupt(), Checkpoint(path, every=10), epochs=4)
+    assert network.stop_reason == "interrupted"
+    assert path.exists()
+
+
+def test_a_ctrl_c_some_seconds_after_the_first_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "SECONDS_OF_ONE_PRESS", -1.0)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         trained(PressCtrlC(1, 2, times=2), StopOnInterrupt(), epochs=4)

@@ -219,6 +219,9 @@ def test_missing_and_repeated_columns_are_named():
     table = TablePreprocessor().fit(FRAME)
     with pytest.raises(DataError, match=r"no column 'age'.*Did you mean 'Age_'"):
         table.transform(FRAME.rename(columns={"age": "Age_"}))
+    rooms = pd.DataFrame({"rooms": [1.0, 2.0, 3.0], "room": [3.0, 5.0, 4.0]})
+    with pytest.raises(DataError, match=r"no column 'rooms', which the training data had\.$"):  # 'room' is itself
+        TablePreprocessor().fit(rooms).transform(rooms[["room"]])
     with pytest.raises(DataError, match="more than one column called 'age'"):
         table.transform(pd.concat([FRAME, FRAME[["age"]]], axis=1))
     with pytest.raises(DataError, match="no rows"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, ClassVar, final
 
@@ -11,10 +12,13 @@ from chainrule.callbacks.base import Callback, TrainingRun
 
 __all__ = ["StopOnInterrupt"]
 
+# Impatient fingers press twice, and do not mean to lose what a stop would save.
+SECONDS_OF_ONE_PRESS = 2.0
+
 
 @final
 class StopOnInterrupt(Callback):
-    """Turn the first Ctrl-C into a stop after the steps under way; a second one interrupts as usual.
+    """Turn Ctrl-C into a stop after the steps under way; pressed again two seconds later, it interrupts as usual.
 
     One that comes when the training is over already, so that there is nothing left to stop, becomes a
     KeyboardInterrupt when all callbacks have concluded.
@@ -29,6 +33,7 @@ class StopOnInterrupt(Callback):
 
     def __init__(self) -> None:
         self._pressed = False
+        self._pressed_at = 0.0
         self._previous: Any = None
 
     def on_fit_start(self, run: TrainingRun) -> None:
@@ -56,6 +61,7 @@ class StopOnInterrupt(Callback):
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._pressed:
+        if not self._pressed:
+            self._pressed, self._pressed_at = True, time.monotonic()
+        elif time.monotonic() - self._pressed_at > SECONDS_OF_ONE_PRESS:
             raise KeyboardInterrupt
-        self._pressed = True

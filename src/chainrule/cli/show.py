@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "metrics_table", "say", "shown_number"]
+__all__ = ["console", "is_first_process", "metrics_table", "say", "shown_number"]
 
 WIDTH_ELSEWHERE = 200
 
@@ -21,6 +22,11 @@ def console() -> Console:
 
     width = None if sys.stdout.isatty() else WIDTH_ELSEWHERE
     return Console(file=sys.stdout, highlight=False, width=width, soft_wrap=width is not None)
+
+
+def is_first_process() -> bool:
+    """Whether this process says what happens: the first of those that torchrun has started, or the only one."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 def say(sentence: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -229,7 +228,9 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
 
 
 def _say_compiling() -> None:
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first tells it all
+    from chainrule.cli.show import is_first_process
+
+    if is_first_process():
         print("Compiling for this processor: about 10 s, and kept for the next time", file=sys.stderr)
 
 

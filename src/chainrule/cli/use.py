@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chainrule.cli.show import is_first_process, metrics_table
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -42,6 +44,8 @@ def predict(
 
     Example: chainrule predict runs/houses new-houses.csv -o prices.csv
     """
+    if not is_first_process():
+        return
     from chainrule.engines import choose_engine
     from chainrule.errors import InvalidInputError
     from chainrule.runs import load_run, predict_chunks
@@ -105,7 +109,8 @@ def evaluate(
 
     Example: chainrule evaluate runs/houses sold-last-month.csv
     """
-    from chainrule.cli.show import metrics_table
+    if not is_first_process():
+        return
     from chainrule.engines import choose_engine
     from chainrule.runs import evaluate_source, load_run
     from chainrule.runs.code import code_for_evaluation

@@ -108,9 +108,10 @@ class TablePreprocessor:
         used = [plan for plan in self.columns if plan.kind != "dropped"]
         for plan in used:
             if plan.name not in table.columns:
+                strangers = set(map(str, table.columns)) - {one.name for one in self.columns}
                 raise DataError(
                     f"{origin}The table has no column {plan.name!r}, which the training data had."
-                    f"{nearest_name(plan.name, table.columns)}"
+                    f"{nearest_name(plan.name, sorted(strangers))}"
                 )
         if len(table) == 0:
             raise DataError("The table has no rows.")

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from chainrule.data.cells import UNNAMED, Origin
+from chainrule.data.cells import UNNAMED, Origin, is_number
 from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
 from chainrule.types import Array, Task
 
@@ -66,9 +66,9 @@ class Target:
             _numbers(values)
             return cls("regression", n_columns=values.shape[1] if values.ndim == 2 else 1)
         classes = _distinct(values)
-        is_number = values.dtype.kind in "iuf"
-        is_whole = is_number and all(float(value).is_integer() for value in classes)
-        if task is None and is_number and len(classes) > 2 and not (is_whole and len(classes) <= MOST_INTEGER_CLASSES):
+        numeric = values.dtype.kind in "iuf"
+        is_whole = numeric and all(float(value).is_integer() for value in classes)
+        if task is None and numeric and len(classes) > 2 and not (is_whole and len(classes) <= MOST_INTEGER_CLASSES):
             return cls("regression")
         if len(classes) < 2:
             raise DataError(
@@ -80,7 +80,7 @@ class Target:
                 f"The target has {len(classes)} distinct values ({_listing(classes)}), and a binary task has two; "
                 "choose the task 'multiclass'."
             )
-        if is_number and not is_whole and len(classes) > 2:
+        if numeric and not is_whole and len(classes) > 2:
             row = int(np.flatnonzero(values != np.floor(values))[0])
             raise DataError(
                 f"Unknown label type: continuous values such as {values[row]!s} in row {row + 1} cannot be classes; "
@@ -260,9 +260,10 @@ def _numbers(values: Array, origin: Origin = UNNAMED) -> Array:
     """Return float64 numbers; refuse text, naming the row."""
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
-    row = next((row for row, value in enumerate(values.tolist()) if isinstance(value, str)), 0)
+    texts = [(row, value) for row, value in enumerate(values.tolist()) if isinstance(value, str)]
+    row, text = next((one for one in texts if not is_number(one[1])), texts[0])  # one cell makes a column of texts
     raise DataError(
-        f"{origin}Regression needs numbers, and the target has {values.tolist()[row]!r} in row {origin.row(row)}; "
+        f"{origin}Regression needs numbers, and the target has {text!r} in row {origin.row(row)}; mend that row, or "
         "choose a classification task or another target."
     )
 

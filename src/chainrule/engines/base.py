@@ -136,6 +136,10 @@ class Group(Protocol):
     def size(self) -> int:
         """How many there are."""
 
+    @property
+    def device(self) -> object:
+        """What this one computes on; as text, ``cpu`` or ``cuda:1``."""
+
     def same(self, number: int) -> bool:
         """Whether all processes give the same number."""
 
@@ -149,6 +153,7 @@ class Alone:
 
     rank: int = 0
     size: int = 1
+    device: str = "cpu"
 
     def same(self, number: int) -> bool:
         """Whether the number is itself."""

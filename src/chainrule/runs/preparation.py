@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chainrule.data.cells import is_number
 from chainrule.data.columns import MissingRule
 from chainrule.data.dataset import Dataset
 from chainrule.data.parquet_files import ParquetFile
@@ -106,6 +107,7 @@ def _prepare_table(
         raise DataError(
             f"The target {whole.target!r} has {len(target.classes)} classes in {len(labels)} rows, fewer than two rows "
             "a class; choose another column to predict, or the task 'regression' if it is a number."
+            f"{_no_number(labels)}"
         )
     _check_cells(frame, {*preprocessor.categorical, *preprocessor.drop})
     rows = division.of_rows(target, target.encode(labels), None, has_test_part=source.test is not None)
@@ -123,6 +125,15 @@ def _prepare_table(
     return PreparedData.of_parts(
         (training, validation, test), source.name, target, preprocessor, whole.target, frame.shape[1]
     )
+
+
+def _no_number(labels: Any) -> str:
+    """Return a sentence about the first label that is no number, where most of them are."""
+    strangers = [(row, label) for row, label in enumerate(labels, 1) if not is_number(str(label))]
+    if not 0 < 2 * len(strangers) < len(labels):
+        return ""
+    row, label = strangers[0]
+    return f" Row {row} has {label!r}, which is none."
 
 
 def _check_cells(frame: pd.DataFrame, exempt: set[str]) -> None:

@@ -93,7 +93,7 @@ def describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
     """Return the network and how it is trained, on one line."""
     stack = network.stack
     widths = [stack.input_shape()[0], *options.hidden, stack.output_shape()[0]]
-    epochs = f"{'at most ' if options.stops_early else ''}{network.epochs} epochs"
+    epochs = f"{'at most ' if options.stops_early else ''}{_epochs(network.epochs)}"
     rate = f"{OPTIMIZERS.name_of(network.optimizer)} at {network.learning_rate:g}"
     return (
         f"network {'-'.join(map(str, widths))}, {options.activation}, {stack.vector.size:,} parameters; "
@@ -124,6 +124,7 @@ def _report(result: RunResult, options: TrainOptions, record: dict[str, Any]) ->
             "training time": f"{result.seconds:.1f} s",
             "seed": str(options.seed),
             "started": str(record["started"]),
+            "computed by": "; ".join(map(_in_words, record.get("computed_by", []))),
             **{name: str(version) for name, version in record["versions"].items()},
             **{f"note on {one.name}": one.note for one in result.baselines if one.note},
         },
@@ -133,12 +134,25 @@ def _report(result: RunResult, options: TrainOptions, record: dict[str, Any]) ->
     )
 
 
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
+
+
 def _stop_reason(network: NeuralNetwork, stopper: EarlyStopping | None) -> str:
     """Return why training ended, in a sentence without a full stop, and which weights were kept."""
-    reason = network.stop_reason or f"all {network.history.n_epochs} epochs are done"
+    done = "its one epoch is" if network.history.n_epochs == 1 else f"all {network.history.n_epochs} epochs are"
+    reason = network.stop_reason or f"{done} done"
     if stopper is None or stopper.best_epoch in (0, network.history.n_epochs):
         return reason
     return f"{reason}; the weights of epoch {stopper.best_epoch} are kept"
+
+
+def _in_words(computer: dict[str, Any]) -> str:
+    """Return an entry of the record's ``computed_by``: torch 2.13.0 on cpu, 2 processes, from epoch 5."""
+    n_processes, first_epoch = computer["processes"], computer["first_epoch"]
+    several = f", {n_processes} processes" if n_processes > 1 else ""
+    later = f", from epoch {first_epoch}" if first_epoch > 1 else ""
+    return f"{computer['engine']} {computer['version']} on {computer['device']}{several}{later}"
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:

@@ -42,11 +42,11 @@ SECONDS_AT_RISK = 60.0
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A run was interrupted, and waits in ``folder`` to be resumed."""
+    """A run was interrupted, and waits in ``folder`` to be resumed; ``what`` says from where it will go on."""
 
-    def __init__(self, folder: Path, epoch: int, n_processes: int = 1) -> None:
-        command = "chainrule" if n_processes == 1 else f"torchrun --nproc-per-node {n_processes} -m chainrule"
-        super().__init__(f"Interrupted in epoch {epoch}, and saved; go on with: {command} resume {folder}")
+    def __init__(self, folder: Path, what: str, n_processes: int = 1) -> None:
+        several = f"torchrun --standalone --nproc-per-node {n_processes} -m chainrule"
+        super().__init__(f"{what} with: {'chainrule' if n_processes == 1 else several} resume {folder}")
         self.folder = folder
 
 
@@ -78,6 +78,7 @@ def train_run(options: TrainOptions, callbacks: Sequence[Callback] = (), announc
         "options": options.to_dict(),
         "source_sha256": source_checksum(options.source),
         "versions": _versions(),
+        "computed_by": [_computer(options, group)],
         "data": data.describe(),
     }
     if group.rank == 0:
@@ -145,7 +146,7 @@ class _Run:
         """Train ``network``, or the one in the checkpoint, and conclude the run."""
         self.say(self.data.summary())
         settings = self.options.early_stopping_settings(self.data.training.n_rows)
-        stopper, end = None if settings is None else EarlyStopping(**settings), _End()
+        stopper, end = None if settings is None else EarlyStopping(**settings), _End(self._go_on)
         own: list[Callback] = [*([] if stopper is None else [stopper]), StopOnInterrupt()]
         if self.writes:
             every, seconds = self.options.checkpoint_every, self._seconds_at_risk()
@@ -166,7 +167,21 @@ class _Run:
         except KeyboardInterrupt:
             pass
         self._write_end({"status": "interrupted"})
-        raise RunInterrupted(self.folder.path, end.epochs + 1, self.group.size)
+        if end.is_interrupted:
+            what = f"Interrupted in epoch {end.epoch}, and saved; go on"
+        elif self.folder.checkpoint.is_file():
+            what = f"Interrupted in epoch {end.epoch}, and only the last checkpoint is left; go on"
+        else:
+            what = "Interrupted before anything was saved; begin again"
+        raise RunInterrupted(self.folder.path, what, self.group.size)
+
+    def _go_on(self, epoch: int, last_epoch: int) -> None:
+        """Say where a resumed run goes on, and note what it is computed by from there on."""
+        self.say(f"Going on in epoch {epoch} of {last_epoch}")
+        computers = [*self.record.get("computed_by", []), _computer(self.options, self.group, epoch)]
+        self.record["computed_by"] = computers
+        if self.writes:
+            self.folder.write_record(self.record)
 
     def _seconds_at_risk(self) -> float | None:
         """Return after how much training a checkpoint is due inside an epoch, where epochs are long."""
@@ -207,21 +222,23 @@ class _Run:
 
 
 class _End(Callback):
-    """Remembers how the training ended."""
+    """Tells of a training that goes on, and remembers how it ended: in which epoch, counted from 1."""
 
     order: ClassVar[int] = 1000
     watches_network: ClassVar[bool] = False
 
-    is_interrupted = False
-    epochs = 0
+    def __init__(self, go_on: Callable[[int, int], None]) -> None:
+        self._go_on = go_on
+        self.is_interrupted, self.epoch = False, 1
 
-    def on_epoch_end(self, run: TrainingRun) -> None:
-        """Count."""
-        self.epochs = run.epoch
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Tell where a resumed run begins."""
+        if run.epoch or run.batch:
+            self._go_on(min(run.epoch + 1, run.last_epoch), run.last_epoch)
 
     def on_fit_end(self, run: TrainingRun) -> None:
         """Take the last word."""
-        self.is_interrupted, self.epochs = run.is_interrupted, run.epoch
+        self.is_interrupted, self.epoch = run.is_interrupted, min(run.epoch + 1, run.last_epoch)
 
 
 def _default_folder(options: TrainOptions) -> Path:
@@ -238,6 +255,14 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {"chainrule": version("chainrule"), "python": platform.python_version(), "numpy": np.__version__}
+
+
+def _computer(options: TrainOptions, group: Group, first_epoch: int = 1) -> dict[str, Any]:
+    """Return what computes, from an epoch on, as JSON values."""
+    from importlib.metadata import version
+
+    engine = {"engine": options.engine, "version": version(options.engine), "device": str(group.device)}
+    return {**engine, "processes": group.size, "first_epoch": first_epoch}
 
 
 def _prepare(options: TrainOptions, say: Announce) -> PreparedData:

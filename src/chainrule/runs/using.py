@@ -47,7 +47,7 @@ def predict_source(model: Model, source: str | Path | Sequence[str | Path]) -> p
         return pd.concat(predict_chunks(model, files), ignore_index=True)
     one = source if files is None else files[0]
     assert isinstance(one, str | Path)
-    inputs, _ = _read(model, one)
+    inputs, _ = _read(model, one, with_target=False)
     return prediction_frame(model, model.outputs(inputs))
 
 
@@ -101,7 +101,7 @@ def evaluate_source(model: Model, source: str | Path | Sequence[str | Path]) -> 
     if files is not None:
         return _evaluate_files(model, files)
     assert isinstance(source, str | Path)
-    inputs, y = _read(model, source)
+    inputs, y = _read(model, source, with_target=True)
     if y is None:
         raise _no_target(model, str(source), getattr(inputs, "columns", ()))
     return model.evaluate(inputs, y)
@@ -167,27 +167,25 @@ def _pieces(model: Model, files: Sequence[Path]) -> Iterator[tuple[Any, pd.Serie
         raise DataError(f"{name_of_files(files)} holds a table without rows or columns.")
 
 
-def _read(model: Model, source: str | Path) -> tuple[Any, Any]:
-    """Return what the model takes, and the true targets where they are there."""
+def _read(model: Model, source: str | Path, *, with_target: bool) -> tuple[Any, Any]:
+    """Return what the model takes, and the true targets where they are wanted and there."""
     if isinstance(source, str) and source in catalog.names():
         opened = catalog.get(source).load()
         part = opened.train if opened.test is None else opened.test
         if isinstance(part, Table):
-            return _from_frame(model, part.frame, str(source))
+            return _from_frame(model, part.frame, str(source), with_target=with_target)
         if part.y is None or part.target is None:
             return part.X, None
         y = part.target.class_array()[part.y] if part.target.classes else part.y
         return _checked_width(model, part.X, source), y
-    return _from_frame(model, read_table(source), Path(source).name)
+    return _from_frame(model, read_table(source), Path(source).name, with_target=with_target)
 
 
-def _from_frame(model: Model, frame: pd.DataFrame, name: str) -> tuple[Any, Any]:
+def _from_frame(model: Model, frame: pd.DataFrame, name: str, *, with_target: bool) -> tuple[Any, Any]:
     target = _target_name(model)
     y: Any = None
     if target in frame.columns:
-        if frame[target].notna().all():
-            y = frame[target].to_numpy()
-        elif frame[target].notna().any():
+        if with_target and frame[target].notna().any():
             _, y = Table(frame, target, name).split_target()  # names the rows where it is missing
         frame = frame.drop(columns=target)
     if model.table is not None:

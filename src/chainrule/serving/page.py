@@ -26,12 +26,12 @@ def curl_command(address: str, example: Any) -> str:
 def page_html(schema: dict[str, Any], example: Any, address: str) -> str:
     """Return the page."""
     target = html.escape(schema["target"])
-    gives = f"one of: {_listing(schema['classes'])}" if "classes" in schema else "a number"
+    gives = f"one of {_listing(schema['classes'])}" if "classes" in schema else "a number"
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
         "<meta name='viewport' content='width=device-width,initial-scale=1'>",
         f"<title>{target}</title><style>{STYLE}</style>",
-        f"<h1>{target}</h1><p>This model predicts {target}: {gives}.</p>",
+        f"<h1>{target}</h1><p>This model predicts {target}, {gives}.</p>",
         "<h2>Try it</h2>",
         f"<pre>{html.escape(curl_command(address, example))}</pre>",
         "<h2>What it takes</h2>",
@@ -42,8 +42,9 @@ def page_html(schema: dict[str, Any], example: Any, address: str) -> str:
             for column in schema["columns"]
         ]
         parts.append(f"<table><tr><th>column</th><th>type</th><th>values</th></tr>{''.join(rows)}</table>")
-        if schema["ignored"]:
-            parts.append(f"<p>Not used: {_listing([one['name'] for one in schema['ignored']])}.</p>")
+        unused = [one["name"] for one in schema["ignored"] if one["name"] != schema["target"]]
+        if unused:
+            parts.append(f"<p>Not used: {_listing(unused)}.</p>")
     else:
         parts.append(f"<p>Rows are arrays of numbers of shape {' × '.join(map(str, schema['shape']))}.</p>")
     parts.append(

@@ -271,6 +271,16 @@ def test_metrics_of_several_files_are_those_of_the_rows_as_one(
     assert (sum(sizes), max(sizes)) == (700, 30), "in pieces"
 
 
+@pytest.mark.parametrize(("rank", "n_tables"), [("0", 1), ("1", 0)])
+def test_of_several_processes_the_first_measures(
+    run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, rank: str, n_tables: int
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a run")
+    monkeypatch.setenv("RANK", rank)
+    assert chainrule("evaluate", run, folder).stdout.count("Measured on") == n_tables
+    assert chainrule("predict", run, folder).stdout.count("prediction,") == n_tables
+
+
 def test_brackets_of_a_pattern_are_shown(run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     assert "Measured on part[01].parquet" in chainrule("evaluate", run, "part[01].parquet").stdout

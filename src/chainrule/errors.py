@@ -63,5 +63,6 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     " Did you mean 'price'?"
     """
     by_lower_case = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
+    cutoff = 0.5 if len(name) < 4 else 0.6  # half of l3 is in l1
+    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=cutoff)
     return f" Did you mean '{by_lower_case[matches[0]]}'?" if matches else ""

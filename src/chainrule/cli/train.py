@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from chainrule.cli.show import is_first_process, metrics_table, say
+
 if TYPE_CHECKING:
     from chainrule.callbacks import Callback
     from chainrule.runs import RunResult
@@ -198,7 +200,6 @@ def read_hidden(text: str) -> tuple[int, ...]:
 def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]], RunResult]) -> None:
     """Run, and print what came of it."""
     from chainrule.callbacks import ProgressBar
-    from chainrule.cli.show import metrics_table, say
     from chainrule.kernels.compiling import told_of_compiling
 
     if quiet:
@@ -228,8 +229,6 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
 
 
 def _say_compiling() -> None:
-    from chainrule.cli.show import is_first_process
-
     if is_first_process():
         print("Compiling for this processor: about 10 s, and kept for the next time", file=sys.stderr)
 

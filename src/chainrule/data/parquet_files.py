@@ -15,7 +15,7 @@ from chainrule.errors import DataError, InvalidInputError, nearest_name
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ParquetFile", "find_parquet_files", "name_of_files", "parquet_errors", "read_frames"]
+__all__ = ["ParquetFile", "find_parquet_files", "first_and_more", "name_of_files", "parquet_errors", "read_frames"]
 
 # Rows that are read at a time. A group may have a million.
 PIECE_ROWS = 2**15
@@ -117,8 +117,17 @@ def _files_at(path: Path) -> list[Path]:
 
 
 def name_of_files(files: Sequence[Path]) -> str:
-    """Return a name for the data in some files: that of the first, and how many more there are."""
-    return files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
+    """Return a name for the data in some files."""
+    return first_and_more([file.name for file in files])
+
+
+def first_and_more(names: Sequence[object]) -> str:
+    """Return the first of some names, and how many more there are.
+
+    >>> first_and_more(["a.parquet", "b.parquet", "c.parquet"])
+    'a.parquet and 2 more'
+    """
+    return str(names[0]) if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more"
 
 
 def read_frames(path: Path) -> Iterator[tuple[pd.DataFrame, Origin]]:

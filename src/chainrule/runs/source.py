@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from chainrule.data import catalog
-from chainrule.data.parquet_files import ParquetFile, find_parquet_files
+from chainrule.data.parquet_files import ParquetFile, find_parquet_files, first_and_more
 from chainrule.data.reader import TEXT_SUFFIXES
 from chainrule.errors import DataError, ModelFileError
 
@@ -80,9 +80,7 @@ def source_name(source: RunSource) -> str:
 
 def shown_source(source: RunSource) -> str:
     """Return a source in words."""
-    if not isinstance(source, tuple):
-        return str(source)
-    return str(source[0]) if len(source) == 1 else f"{source[0]} and {len(source) - 1:,} more"
+    return first_and_more(source) if isinstance(source, tuple) else str(source)
 
 
 def source_checksum(source: RunSource) -> str | None:

@@ -40,15 +40,9 @@ def predict_source(model: Model, source: str | Path | Sequence[str | Path]) -> p
     ``source`` is a file, with or without the column to predict; several Parquet files, a folder or a pattern of them;
     or a name in the catalogue: its test part, if any.
     """
-    files = _files_in_pieces(source)
-    if files is not None and len(files) > 1:
-        import pandas as pd
+    import pandas as pd
 
-        return pd.concat(predict_chunks(model, files), ignore_index=True)
-    one = source if files is None else files[0]
-    assert isinstance(one, str | Path)
-    inputs, _ = _read(model, one, with_target=False)
-    return prediction_frame(model, model.outputs(inputs))
+    return pd.concat(predict_chunks(model, source), ignore_index=True)
 
 
 def predict_chunks(model: Model, source: str | Path | Sequence[str | Path]) -> Iterator[pd.DataFrame]:
@@ -58,7 +52,9 @@ def predict_chunks(model: Model, source: str | Path | Sequence[str | Path]) -> I
     """
     files = _files_in_pieces(source)
     if files is None:
-        yield predict_source(model, source)
+        assert isinstance(source, str | Path)
+        inputs, _ = _read(model, source, with_target=False)
+        yield prediction_frame(model, model.outputs(inputs))
         return
     for X, _, _ in _pieces(model, files):
         yield prediction_frame(model, model.outputs_of(X))

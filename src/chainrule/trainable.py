@@ -15,6 +15,7 @@ from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
 from chainrule.engines import Engine, EngineLike, TrainingPlan, choose_engine
 from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
+from chainrule.files.atomic import remove_leftovers
 from chainrule.files.model_file import read_model_file
 from chainrule.fitting import Fit, FitSettings, as_dataset, predicts_numbers
 from chainrule.losses import LossFunction
@@ -94,8 +95,10 @@ class TrainableNetwork(SavedNetwork):
         """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
 
         The other arguments are those of the first call again; early stopping and the like take up their counts. The
-        engine is the one that the run had, if no other is given.
+        engine is the one that the run had, if no other is given. Temporary files that a killed run left beside the
+        checkpoint are removed.
         """
+        remove_leftovers(path)
         metadata, arrays = read_model_file(path, "checkpoint")
         training = metadata.get("training")
         if not isinstance(training, dict):

@@ -9,7 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from chainrule.activations import ACTIVATIONS, ActivationLayer, CustomActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, TrainingRun
 from chainrule.errors import ChainruleError, InvalidInputError, ModelFileError
 from chainrule.files import Checkpoint, read_model_file, write_model_file
-from chainrule.files.atomic import write_atomically
 from chainrule.files.config import build_piece, describe_piece
 from chainrule.initializers import INITIALIZERS, Constant
 from chainrule.layers import LAYERS, BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer, StandardizationLayer
@@ -225,122 +224,6 @@ def test_pieces_made_of_functions_train_but_cannot_be_kept(tmp_path: Path) -> No
         network.fit(data, callbacks=[Checkpoint(tmp_path / "checkpoint")])
     assert network.history.n_epochs == epochs, "that no checkpoint can be written is said before training"
     assert list(tmp_path.iterdir()) == []
-
-
-# Writing ------------------------------------------------------------------------------------------
-
-
-def test_a_new_file_replaces_the_old_one_and_makes_its_folders(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "file"
-    write_atomically(path, "old")
-    write_atomically(str(path), b"new")
-    assert path.read_bytes() == b"new"
-    assert list(path.parent.iterdir()) == [path]
-    plain = tmp_path / "plain"
-    plain.write_text("")
-    assert path.stat().st_mode == plain.stat().st_mode
-
-
-def test_pieces_are_written_one_after_another_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, (f"line {number}\n" for number in range(3)))
-    assert path.read_text() == "line 0\nline 1\nline 2\n"
-
-    def broken() -> Iterator[str]:
-        yield "half"
-        raise KeyError("no more")
-
-    with pytest.raises(KeyError):
-        write_atomically(path, broken())
-    assert path.read_text() == "line 0\nline 1\nline 2\n"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def full(*_: Any) -> None:
-    raise OSError(28, "No space left on device")
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(
-    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, "old")
-    monkeypatch.setattr(os, step, full)
-    with pytest.raises(InvalidInputError, match="No space left on device") as caught:
-        write_atomically(path, "new")
-    assert "\n" not in str(caught.value)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_an_interrupt_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(tmp_path / "file", "new")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInputError, match="Could not write"):
-        write_atomically(tmp_path / "file" / "model", "new")
-    with pytest.raises(InvalidInputError, match="Could not write"):
-        write_atomically(tmp_path, "new")
-
-
-def test_a_link_stays_and_leads_to_the_new_content(tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    target, link, missing = tmp_path / "store" / "file", tmp_path / "link", tmp_path / "missing"
-    target.write_text("old")
-    link.symlink_to(target)
-    missing.symlink_to(tmp_path / "store" / "other")
-    for path in (link, missing):
-        write_atomically(path, "new")
-        assert path.is_symlink()
-        assert path.read_text() == "new"
-    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["file", "other"]
-
-
-def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
-    """No real device stands here: as root, a failing test would replace it."""
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "to_pipe").symlink_to(tmp_path / "pipe")
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    reader, writer = os.pipe()
-    with (tmp_path / "gone").open("w") as gone:
-        (tmp_path / "gone").unlink()
-        before = sorted(tmp_path.iterdir())
-        open_files = [f"/proc/self/fd/{number}" for number in (writer, gone.fileno())]  # as /dev/stdout is
-        for path in (tmp_path / "pipe", tmp_path / "to_pipe", tmp_path / "loop", tmp_path, *open_files):
-            with pytest.raises(InvalidInputError, match="Could not write"):
-                write_atomically(path, "new")
-        assert sorted(tmp_path.iterdir()) == before
-        assert (tmp_path / "pipe").is_fifo()
-    os.close(reader)
-    os.close(writer)
-
-
-def test_the_temporary_file_is_new_and_has_a_name_that_nobody_can_guess(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[tuple[str, int]] = []
-    real = os.open
-
-    def watch(path: Any, flags: int, *more: Any) -> int:
-        opened.append((Path(path).name, flags))
-        return real(path, flags, *more)
-
-    monkeypatch.setattr(os, "open", watch)
-    for _ in range(2):
-        write_atomically(tmp_path / ("x" * 250), "new")
-    names = {name for name, flags in opened if flags & os.O_CREAT}
-    assert len(names) == 2
-    assert not any(str(os.getpid()) in name.rpartition(".")[2].split("-") for name in names)
-    assert all(flags & os.O_EXCL and flags & os.O_NOFOLLOW for _, flags in opened if flags & os.O_CREAT)
 
 
 # Files from strangers -----------------------------------------------------------------------------

@@ -326,3 +326,45 @@ def test_rows_that_cannot_be_written_to_are_predicted_by_the_same_machine_code()
     row.flags.writeable = False
     np.testing.assert_array_equal(stack.predict(row), expected)
     assert len(loop.signatures) == n_compiled
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        DropoutLayer(0.2),
+        FlattenLayer(),
+        ReLUActivation(),
+        GaussianNoiseLayer(0.0),
+        StandardizationLayer(),
+        StandardizationLayer().adapt([[0.0], [2.0]]),
+    ],
+    ids=lambda layer: layer.layer_name(),
+)
+def test_a_first_layer_without_parameters_computes_in_the_type_of_the_network(first: Layer) -> None:
+    """Also where the next layer has its parameters before the first knows its shape, or where none has any."""
+    x = 2.0**24 + 1  # not a number of float32
+    for rest in ([DenseLayer(1, (1,))], []):
+        network = network_of(copy.deepcopy(first), *rest, dtype="float64")
+        network.stack.build((1,))
+        assert [layer.dtype for layer in network.layers] == [np.float64] * (1 + len(rest))
+        for layer in rest:
+            layer.set_parameter("weights", [[1.0]])
+        expected = x - 1 if first.state else x
+        assert network.predict([[x]]).tolist() == [[expected]]
+        assert network.predict(np.full((9, 1), x)).tolist() == [[expected]] * 9
+
+
+def test_a_layer_whose_shape_comes_after_it_was_added_gets_its_parameters_in_the_vector() -> None:
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20.0)
+    network, other = NeuralNetwork(epochs=1, seed=0), NeuralNetwork(epochs=1, seed=0)
+    for each in (network, other):
+        each.add(DenseLayer(1))
+        with pytest.raises(NotBuiltError):
+            each.predict(X)
+    network.layers[0].set_input_shape((2,))
+    first = network.predict(X)
+    assert_one_vector(copy.deepcopy(network.stack))
+    other.stack.build((2,))
+    np.testing.assert_array_equal(first, other.predict(X))
+    np.testing.assert_array_equal(network.fit(X, y).stack.vector.values, other.fit(X, y).stack.vector.values)
+    assert_one_vector(network.stack)

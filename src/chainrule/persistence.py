@@ -82,16 +82,17 @@ class SavedNetwork(ABC):
         ``input_shape`` is the shape of a row, where the module does not tell it; ``settings`` are those of the
         network's constructor. The network computes in the precision of the module's parameters if they do not say.
 
-        Raises InvalidInputError for a module that none of the layers stands for.
+        Raises InvalidInputError for a module that is not the same function as one of the layers.
         """
         check_installed()
-        from chainrule.engines.torch_translation import dtype_of, export_arrays, layers_of
+        from chainrule.engines.torch_translation import check_same_function, dtype_of, export_arrays, layers_of
 
         layers, shape, parts = layers_of(module, input_shape)
         network = cls(**{"dtype": dtype_of(parts), **settings})
         for layer in layers:
             network.stack.add(layer)
         network.stack.build(shape)
+        check_same_function(parts, network.stack)
         export_arrays(parts, network.stack)
         return network
 

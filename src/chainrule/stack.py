@@ -64,8 +64,8 @@ class LayerStack:
 
     @property
     def is_built(self) -> bool:
-        """Whether every layer knows its input shape and has its parameters."""
-        return bool(self.layers) and all(layer.is_built for layer in self.layers)
+        """Whether every layer knows its input shape and has its parameters in the vector."""
+        return bool(self.layers) and all(layer.is_bound for layer in self.layers)
 
     def add(self, layer: Layer) -> None:
         """Append a layer; as soon as its input shape is known, its parameters are drawn."""
@@ -96,14 +96,14 @@ class LayerStack:
         for layer in self.layers:
             self._connect(layer, shape, place)
             shape, place = layer.output_shape(), f"after {layer.layer_name()}"
-        if any(layer.parameter_views.keys() != layer.parameter_shapes().keys() for layer in self.layers):
+        if not self.is_built:
             self._rebuild_vector()
 
     def reset(self) -> None:
         """Draw every parameter again from the seed, and all noise in the layers from its beginning."""
         for index, layer in enumerate(self.layers):
             layer.rng = random_stream(self.seed, Stream.LAYERS, index)
-            if layer.is_built:
+            if layer.is_bound:
                 layer.initialize(random_stream(self.seed, Stream.WEIGHTS, index))
 
     def forward(self, inputs: Inputs, *, training: bool = False, n_layers: int | None = None) -> Array:
@@ -160,17 +160,11 @@ class LayerStack:
 
     def input_shape(self) -> Shape:
         """Return the shape of one input row."""
-        if not self.layers:
-            raise NotBuiltError("The network has no layers yet; add at least one.")
-        return self.layers[0].input_shape()
+        return self._built_layers()[0].input_shape()
 
     def output_shape(self) -> Shape:
         """Return the shape of one output row."""
-        if not self.is_built:
-            raise NotBuiltError(
-                "The shapes are not known yet: give the first layer its input shape, or fit the network."
-            )
-        return self.layers[-1].output_shape()
+        return self._built_layers()[-1].output_shape()
 
     def parameters(self) -> int:
         """Return the number of trainable parameters."""
@@ -210,6 +204,17 @@ class LayerStack:
             for name, array in (*layer.parameter_views.items(), *layer.state.items()):
                 yield f"{index}.{name}", array
 
+    def _built_layers(self) -> list[Layer]:
+        if not self.layers:
+            raise NotBuiltError("The network has no layers yet; add at least one.")
+        if not self.is_built:
+            if not all(layer.is_built for layer in self.layers):
+                raise NotBuiltError(
+                    "The shapes are not known yet: give the first layer its input shape, or fit the network."
+                )
+            self._rebuild_vector()  # a layer in the list was exchanged, or was told its shape after it had been added
+        return self.layers
+
     def _connect(self, layer: Layer, shape: Shape, place: str) -> None:
         if not layer.is_built:
             layer.set_input_shape(shape)
@@ -239,6 +244,8 @@ class LayerStack:
         ]
         vector = ParameterVector(blocks, self.dtype)
         for index, layer in enumerate(self.layers):
+            if not layer.is_built:
+                continue
             own = [block for block in vector.blocks if block.layer == index]
             layer.bind(
                 {block.name: block.view(vector.values) for block in own},

@@ -24,16 +24,24 @@ from chainrule.data import Dataset
 from chainrule.data.augment import NoiseAugmentation
 from chainrule.engines import NumpyEngine
 from chainrule.errors import DivergenceError, InvalidInputError
-from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
+from chainrule.layers import (
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    GaussianNoiseLayer,
+    StandardizationLayer,
+)
 from chainrule.losses import MeanSquaredError
 from chainrule.optimizer import SGD
 from chainrule.penalties import Penalty
+from chainrule.types import DTypeName
 from support.networks import class_rows, network_of, regression_rows
 from support.parity import LAYER_NAMES, layer_of, network_with, rows_for
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+from chainrule.engines.torch_modules import Standardize  # noqa: E402  (it needs PyTorch)
 
 # Modules -----------------------------------------------------------------------------------------
 
@@ -77,14 +85,36 @@ def test_a_sequential_in_a_sequential_and_a_linear_without_bias_are_read() -> No
     assert network.seed == 3
 
 
+def with_hook(module: Any) -> Any:
+    module.register_forward_hook(lambda module, inputs, outputs: 2 * outputs)
+    return module
+
+
+class Doubled(nn.Sequential):  # type: ignore[name-defined,misc]
+    def forward(self, x: Any) -> Any:
+        return 2 * super().forward(x)
+
+
 @pytest.mark.parametrize(
     ("module", "words"),
     [
         (nn.Sequential(nn.Linear(2, 2), nn.Conv1d(2, 2, 1)), "No layer of chainrule does what Conv1d does; known are"),
         (nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=0)), "dim=-1"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=None)), "dim=-1"),
         (nn.Sequential(nn.BatchNorm1d(2, affine=False)), "affine=True"),
+        (nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)), "track_running_stats=True"),
+        (nn.Sequential(nn.BatchNorm1d(2, momentum=None)), "momentum"),
+        (nn.Sequential(nn.LayerNorm(2, elementwise_affine=False)), "elementwise_affine=True"),
         (nn.Sequential(nn.Linear(2, 3), nn.PReLU(3)), "num_parameters=1"),
         (nn.Sequential(nn.Linear(2, 3), nn.GELU(approximate="tanh")), "approximate='none'"),
+        (nn.Sequential(nn.Linear(2, 3), nn.Softplus(beta=2)), "beta=1"),
+        (nn.Sequential(nn.Linear(2, 3), nn.Softplus(threshold=3)), "threshold"),
+        (nn.Sequential(nn.Linear(2, 3), nn.Softplus(threshold=-100)), "threshold"),
+        (nn.Sequential(nn.Linear(2, 3, dtype=torch.complex64)), "complex64"),
+        (with_hook(nn.Sequential(nn.Linear(2, 3))), "hooks"),
+        (nn.Sequential(with_hook(nn.Linear(2, 3))), "hooks"),
+        (nn.Sequential(Doubled(nn.Linear(2, 3))), "a forward step of its own"),
+        (nn.Sequential(*2 * [nn.Linear(2, 2)]), "in several places"),
         (nn.Sequential(nn.ReLU()), "give input_shape=(n_features,)"),
         (nn.Sequential(), "has no parts"),
     ],
@@ -93,6 +123,54 @@ def test_a_sequential_in_a_sequential_and_a_linear_without_bias_are_read() -> No
 def test_modules_that_cannot_be_read_are_named(module: Any, words: str) -> None:
     with pytest.raises(InvalidInputError, match=words.replace("(", r"\(").replace(")", r"\)")):
         NeuralNetwork.from_torch(module)
+
+
+ROWS = {  # for rows of these shapes, these modules are functions of a row that no layer is, or not of the last axis
+    "softmax of the first axis": ((2, 3), nn.Softmax(dim=1)),
+    "softmax of the batch": ((2, 3), nn.Softmax(dim=0)),
+    "layer norm of the last axis": ((5, 5), nn.LayerNorm(5)),
+    "flattening that keeps an axis": ((2, 3, 4), nn.Flatten(start_dim=2)),
+    "flattening into the batch": ((2, 3), nn.Flatten(start_dim=0)),
+    "standardising the last axis": ((2, 3), Standardize(torch.zeros(3), torch.ones(3))),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_modules_that_work_on_other_axes_than_the_layers_are_refused(name: str) -> None:
+    shape, module = ROWS[name]
+    with pytest.raises(InvalidInputError, match=r"another function|in shape"):
+        NeuralNetwork.from_torch(nn.Sequential(module, nn.Flatten()), input_shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "module"),
+    [
+        ((3,), nn.Softmax(dim=1)),
+        ((2, 3), nn.Softmax(dim=2)),
+        ((2, 3), nn.Flatten(1, 2)),
+        ((2, 3), nn.LayerNorm((2, 3))),
+        ((2, 3), nn.LayerNorm((2, 3), bias=False)),
+        ((4,), nn.Softplus(threshold=30)),
+        ((4,), nn.ReLU(inplace=True)),
+        ((4,), nn.PReLU(init=0.5)),
+    ],
+    ids=str,
+)
+def test_modules_written_otherwise_that_are_the_same_function_are_read(shape: tuple[int, ...], module: Any) -> None:
+    x = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    expected = module(x.clone()).detach().numpy().reshape(4, -1)
+    network = NeuralNetwork.from_torch(nn.Sequential(module, nn.Flatten()), input_shape=shape)
+    np.testing.assert_allclose(network.predict(x.numpy()), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_standardization_comes_back_from_pytorch_in_front_of_a_layer_that_knows_its_inputs(dtype: DTypeName) -> None:
+    X = np.random.default_rng(0).normal(100, 5, (50, 3))
+    network = NeuralNetwork(dtype=dtype, seed=0)
+    network.add(StandardizationLayer().adapt(X))
+    network.add(DenseLayer(1))
+    back = NeuralNetwork.from_torch(network.to_torch())
+    np.testing.assert_array_equal(back.predict(X), network.predict(X))
 
 
 # Training ----------------------------------------------------------------------------------------

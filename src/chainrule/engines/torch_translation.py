@@ -25,6 +25,7 @@ from chainrule.types import Array, DTypeName, Shape
 __all__ = [
     "TensorName",
     "build_module",
+    "check_same_function",
     "dtype_of",
     "export_arrays",
     "import_arrays",
@@ -116,9 +117,9 @@ def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
 
 
 def dtype_of(module: nn.Module) -> DTypeName:
-    """Return the type of the module's numbers; float32 where it has none, or others than chainrule computes in."""
-    first = next(iter((*module.parameters(), *module.buffers())), torch.empty(0))
-    return "float64" if first.dtype == torch.float64 else "float32"
+    """Return the type of the module's numbers, the widest of them; float32 where chainrule does not compute in it."""
+    types = [tensor.dtype for tensor in (*module.parameters(), *module.buffers())]
+    return "float64" if torch.float64 in types else "float32"
 
 
 def build_module(stack: LayerStack) -> nn.Sequential:
@@ -142,7 +143,13 @@ def import_arrays(stack: LayerStack, module: nn.Sequential) -> None:
 def export_arrays(module: nn.Sequential, stack: LayerStack) -> None:
     """Copy the module's parameters and states into the stack; a Linear without a bias has biases of 0."""
     for array, tensor, name in _pairs(stack, module):
-        array[...] = 0 if tensor is None else name.to_numpy(tensor)
+        values = np.zeros_like(array) if tensor is None else name.to_numpy(tensor)
+        if values.shape != array.shape or values.dtype.kind != "f":
+            raise InvalidInputError(
+                f"The module's {name.name} holds numbers of type {values.dtype} in shape {values.shape}; the layer "
+                f"takes real numbers in shape {array.shape}."
+            )
+        array[...] = values
 
 
 def tensor_of(block: ParameterBlock, stack: LayerStack, module: nn.Sequential) -> tuple[nn.Parameter, TensorName]:
@@ -184,7 +191,7 @@ _READERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
     nn.Hardsigmoid: lambda module: activations.HardSigmoidActivation(),
     nn.ReLU: lambda module: activations.ReLUActivation(),
     nn.LeakyReLU: lambda module: activations.LeakyReLUActivation(module.negative_slope),
-    nn.PReLU: lambda module: activations.PReLUActivation(),
+    nn.PReLU: lambda module: activations.PReLUActivation(module.init),
     nn.ELU: lambda module: activations.ELUActivation(module.alpha),
     nn.SELU: lambda module: activations.SELUActivation(),
     nn.GELU: lambda module: activations.GELUActivation(),
@@ -198,26 +205,18 @@ _READERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
     modules.Standardize: lambda module: layers.StandardizationLayer(),
 }
 
-# Forms of these modules that are other functions than our layers: what must hold, in words and as a test.
-_ONLY: dict[type[nn.Module], tuple[str, Callable[[Any], bool]]] = {
-    nn.BatchNorm1d: (
-        "affine=True, track_running_stats=True and a momentum",
-        lambda m: m.affine and m.track_running_stats and m.momentum is not None,
-    ),
-    nn.LayerNorm: ("elementwise_affine=True and a bias", lambda m: m.elementwise_affine and m.bias is not None),
-    nn.Flatten: ("start_dim=1 and end_dim=-1", lambda m: (m.start_dim, m.end_dim) == (1, -1)),
-    nn.Softmax: ("dim=-1 (or 1, of rows of one dimension)", lambda m: m.dim in (-1, 1)),
-    nn.PReLU: ("num_parameters=1", lambda m: m.num_parameters == 1),
-    nn.GELU: ("approximate='none'", lambda m: m.approximate == "none"),
-    nn.Softplus: ("beta=1", lambda m: m.beta == 1),
-}
+# What a module may say of itself without being another function than the layer read from it.
+_WITHOUT_EFFECT = {"training", "inplace"}
+_AXES = {"dim", "start_dim", "end_dim"}
+_SOFTPLUS_THRESHOLD = 20  # PyTorch's default; a higher one changes the function by less than 2e-9
 
 
 def layers_of(module: nn.Module, input_shape: Shape | None) -> tuple[list[Layer], Shape, nn.Sequential]:
     """Read an ``nn.Sequential`` of known modules: layers, the shape of an input row, and the modules in one row.
 
     A Sequential inside another is opened. Without ``input_shape`` the first module must tell it: a Linear,
-    BatchNorm1d or LayerNorm (or, for activations before it, the first of them).
+    BatchNorm1d or LayerNorm (or, for activations before it, the first of them). :func:`check_same_function` then says
+    whether the layers, which know their shapes by then, do what the modules do.
     """
     parts = list(_flat(module))
     read: list[Layer] = []
@@ -228,16 +227,53 @@ def layers_of(module: nn.Module, input_shape: Shape | None) -> tuple[list[Layer]
                 f"No layer of chainrule does what {type(part).__name__} does; known are: "
                 f"{', '.join(sorted(known.__name__ for known in _READERS if known.__module__.startswith('torch')))}."
             )
-        words, holds = _ONLY.get(type(part), ("", lambda m: True))
-        if not holds(part):
-            raise InvalidInputError(f"{part} can be read with {words} only.")
         read.append(reader(part))
     if not parts:
         raise InvalidInputError("This module has no parts; give an nn.Sequential of layers.")
     return read, input_shape or _input_shape(parts), nn.Sequential(*parts)
 
 
+def check_same_function(module: nn.Sequential, stack: LayerStack) -> None:
+    """Raise InvalidInputError unless every part of the module is the function of the layer that was read from it.
+
+    It is if it has the settings of the module that :func:`build_module` makes of the layer.
+    """
+    for layer, part, like in zip(stack.layers, module, build_module(stack), strict=True):
+        n_axes = len(layer.input_shape()) + 1
+        given, wanted = _settings(part, n_axes), _settings(like, n_axes)
+        for name, value in wanted.items():
+            if given[name] != value:
+                raise InvalidInputError(
+                    f"{type(part).__name__} with {name}={getattr(part, name)!r} is another function than "
+                    f"{layer.layer_name()}: for rows of shape {layer.input_shape()} it can be read with "
+                    f"{name}={getattr(like, name)!r} only."
+                )
+    if len(list(module.parameters())) < sum(len(list(part.parameters())) for part in module):
+        raise InvalidInputError(
+            "The module uses a parameter in several places, and every layer of a network has its own; copy it first."
+        )
+
+
+def _settings(part: nn.Module, n_axes: int) -> dict[str, Any]:
+    """Return what decides, beside the tensors, what a module makes of a batch with this number of axes."""
+    settings = {n: v for n, v in vars(part).items() if not n.startswith("_") and n not in _WITHOUT_EFFECT}
+    for name in _AXES & settings.keys():
+        if settings[name] is not None and settings[name] < 0:
+            settings[name] += n_axes
+    if isinstance(part, nn.Softplus):
+        settings["threshold"] = min(part.threshold, _SOFTPLUS_THRESHOLD)
+    return settings
+
+
 def _flat(module: nn.Module) -> Iterator[nn.Module]:
+    has_own_step = "forward" in vars(module)
+    if isinstance(module, nn.Sequential):
+        has_own_step |= type(module).forward is not nn.Sequential.forward
+    if has_own_step or module._forward_hooks or module._forward_pre_hooks:
+        raise InvalidInputError(
+            f"{type(module).__name__} has hooks or a forward step of its own, which from_torch cannot read; remove "
+            "them, or give the modules without them."
+        )
     if isinstance(module, nn.Sequential):
         for part in module:
             yield from _flat(part)

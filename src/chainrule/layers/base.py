@@ -40,7 +40,8 @@ class Layer(ABC):
     rng
         Where a layer that needs randomness in training draws it from.
     is_bound
-        Whether the parameters are views of a network's vector.
+        Whether the layer has its place in a network: its parameters are views of the network's vector, and it computes
+        in the network's type.
     needs_input_error
         Whether backward must work out dL/d(input); a network switches it off where nobody would use it.
     """
@@ -140,6 +141,7 @@ class Layer(ABC):
             )
         if self._input_shape not in (None, sizes):
             self.parameter_views, self.state = {}, {}
+            self.is_bound = False
             self._forget_training()
         self._input_shape = sizes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class BatchNormalizationLayer(Layer):
 
     def __post_init__(self) -> None:
         _check_epsilon("BatchNormalizationLayer", self.epsilon)
-        if not 0 <= self.momentum <= 1:
+        given: Any = self.momentum  # None in a BatchNorm1d that averages over all batches
+        if not isinstance(given, int | float | np.number) or not 0 <= given <= 1:
             raise InvalidInputError(
                 f"The momentum of a BatchNormalizationLayer is {self.momentum}; it is the weight of the newest batch, "
                 "between 0 and 1."

@@ -72,6 +72,16 @@ def test_r2_of_a_constant_target_is_that_of_scikit_learn() -> None:
     assert np.isnan(metrics.r2([1.0], [1.0]))
 
 
+def test_r2_of_a_target_that_is_constant_but_for_rounding_is_that_of_a_constant() -> None:
+    assert metrics.r2([0.1] * 7, [0.1] * 6 + [0.2]) == 0
+    assert metrics.r2([0.1] * 7, [0.1] * 7) == 1
+    assert metrics.r2([0.3, 0.1 + 0.2, 0.3], [0.3, 0.3, 0.3]) == 0
+    assert metrics.r2([0.3, 0.1 + 0.2, 9.0], [0.3, 0.4, 9.0], [1, 1, 0]) == 0
+    small = 1e-12 * np.arange(5)
+    assert metrics.r2(1 + small, 1 + small[::-1]) == pytest.approx(-3, rel=1e-3), "small, but no rounding"
+    assert metrics.r2(2.0**53 + np.arange(2.0), 2.0**53 + np.arange(2.0)) == 1
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", OF_LABELS)
 def test_metrics_of_labels_are_those_of_scikit_learn_in_every_form(name: str, weighted: bool) -> None:
@@ -169,6 +179,20 @@ def test_the_confusion_matrix_has_every_class() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_nan_predictions_make_the_metric_nan(name: str) -> None:
     assert np.isnan(METRICS[name]([0, 1, 1], [[0.2], [np.nan], [0.7]]))
+
+
+@pytest.mark.parametrize("y_pred", [[[0.2], [np.nan], [0.7]], np.array([[0.2, 0.8], [np.nan, 0.5], [0.1, np.nan]])])
+def test_nan_predictions_are_counted_as_no_class(y_pred: Any) -> None:
+    matrix = confusion_matrix([0, 1, 1], y_pred)
+    assert matrix.shape == (2, 2)
+    assert np.isnan(matrix).all()
+
+
+@pytest.mark.parametrize("metric", [*METRICS.values(), confusion_matrix])
+@pytest.mark.parametrize("weights", [None, []])
+def test_no_rows_are_refused(metric: Any, weights: Any) -> None:
+    with pytest.raises(InvalidInputError, match="no rows"):
+        metric([], [], weights)
 
 
 def test_infinite_scores_are_ordered_like_any_other() -> None:

@@ -121,6 +121,10 @@ def test_target_scaling() -> None:
     scaling = TargetScaling.learn(y)
     assert scaling.apply(y).tolist() == [[-1, 0], [1, 0]], "a constant column is only centred"
     assert scaling.undo(scaling.apply(y)).tolist() == y.tolist()
+    for constant in ([0.1] * 7, [0.3, 0.1 + 0.2, 0.3], np.float32([0.3, np.float32(0.1) + np.float32(0.2)])):
+        assert TargetScaling.learn(np.array(constant)) == TargetScaling(
+            (pytest.approx(0.3 if constant[0] > 0.2 else 0.1),), (1.0,)
+        )
     column = TargetScaling.learn(y[:, 0])
     assert column.apply(y[:, 0]).shape == (2,)
 

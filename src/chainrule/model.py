@@ -17,6 +17,7 @@ from chainrule.files.model_file import read_model_file, write_model_file
 from chainrule.history import History
 from chainrule.metrics import METRICS
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
 
 __all__ = ["Model", "TargetScaling", "measure"]
@@ -43,11 +44,9 @@ class TargetScaling:
 
     @classmethod
     def learn(cls, y: Array) -> Self:
-        """Return the mean and the standard deviation of each column (1 where it is constant)."""
-        columns = np.asarray(y, np.float64).reshape(len(y), -1)
-        deviation = columns.std(axis=0)
-        scale = np.where(deviation > 0, deviation, 1.0)
-        return cls(tuple(columns.mean(axis=0).tolist()), tuple(scale.tolist()))
+        """Return the mean and the standard deviation of each column (1 where it is constant, but for rounding)."""
+        columns = np.asarray(y).reshape(len(y), -1)
+        return cls(tuple(columns.mean(axis=0, dtype=np.float64).tolist()), tuple(safe_deviation(columns).tolist()))
 
     def apply(self, y: Array) -> Array:
         """Return standardised targets in the shape of ``y``."""

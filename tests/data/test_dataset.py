@@ -155,6 +155,15 @@ def test_standardize_and_scale_like_the_training_part():
         train.standardize(like=Dataset(X[:, :1]))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_that_are_constant_but_for_rounding_are_only_moved(dtype):
+    one = dtype(0.3)
+    train = Dataset(np.array([[one, 1], [np.nextafter(one, dtype(1)), 2], [dtype(0.1) + dtype(0.2), 2]], dtype))
+    new = Dataset(np.array([[0.31, 1]], dtype))
+    assert new.standardize(train.standardize()).X[0, 0] == pytest.approx(0.01, rel=1e-4)
+    assert new.scale(like=train.scale()).X[0, 0] == pytest.approx(0.01, rel=1e-4)
+
+
 def test_label_names_stand_for_all_classes():
     dataset = Dataset(X, [0, 1, 0, 1, 0, 1], label_names=["u", "v", "w"])
     assert dataset.target.classes == (0, 1, 2)

@@ -138,6 +138,16 @@ def test_a_description_from_before_the_rule_had_a_name_is_read():
     assert again.missing == "zero"
 
 
+@pytest.mark.parametrize("scaling", ["standard", "range", "none"])
+def test_a_number_that_is_constant_but_for_rounding_is_dropped_as_constant(scaling):
+    frame = pd.DataFrame({"a": [0.3, 0.1 + 0.2, 0.3], "b": [0.1, 0.2, 0.3], "gaps": [0.3, None, 0.1 + 0.2]})
+    table = TablePreprocessor(scaling=scaling).fit(frame)
+    assert table.feature_names == ("b", "gaps", "gaps (missing)")
+    assert table.columns[0].kind == "dropped"
+    new = table.transform(pd.DataFrame({"a": [0.31], "b": [0.2], "gaps": [0.31]}))
+    assert new[0, 1] == pytest.approx(0.01, rel=1e-5)
+
+
 def test_unknown_rare_and_missing_categories():
     frame = pd.DataFrame({"town": ["a"] * 3000 + ["b"] * 3000 + ["rare", "seldom"]})
     table = TablePreprocessor().fit(frame)

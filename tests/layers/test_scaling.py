@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,22 @@ def test_standardisation_agrees_with_scikit_learn(rows: int, columns: int, offse
     found = layer.adapt(x).forward_propagation(x)
     np.testing.assert_allclose(found, StandardScaler().fit_transform(x), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found[:, 0], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_input_that_is_constant_but_for_rounding_keeps_its_scale(dtype: type[np.floating[Any]]) -> None:
+    one, tenth, fifth = dtype(0.3), dtype(0.1), dtype(0.2)
+    x = np.array([[one, 1.0], [tenth + fifth, 2.0], [np.nextafter(one, dtype(1)), 2.0]], dtype)
+    assert np.ptp(x[:, 0]) > 0
+    layer = StandardizationLayer().adapt(x)
+    assert layer.scale.tolist() == [1, np.std([1, 2, 2])]
+    assert layer.mean[0] == pytest.approx(0.3)
+
+
+def test_inputs_that_vary_by_more_than_rounding_are_scaled() -> None:
+    small = np.arange(5.0)
+    x = np.stack([1 + 1e-12 * small, 2.0**62 + 2**20 * small, 1e-100 * (1 + small), 1e9 + 1e-5 * small], axis=1)
+    np.testing.assert_array_equal(StandardizationLayer().adapt(x).scale, x.std(axis=0))
 
 
 def test_standardisation_is_the_identity_before_it_has_seen_data() -> None:

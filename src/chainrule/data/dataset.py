@@ -14,6 +14,7 @@ from chainrule.data.inputs import as_inputs
 from chainrule.data.splits import split_rows
 from chainrule.data.target import Target, TaskRequest, label_array
 from chainrule.errors import DataError, InvalidInputError
+from chainrule.rounding import is_constant, safe_deviation
 from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, Task, is_sparse
 
 __all__ = ["ColumnScaling", "Dataset", "class_weight_rows"]
@@ -134,7 +135,8 @@ class Dataset:
     def standardize(self, like: Dataset | None = None) -> Dataset:
         """Return a copy with mean 0 and standard deviation 1 in every column; constant columns become 0.
 
-        The statistics come from this dataset, or from ``like``: the training part, standardised already or not.
+        A column whose numbers differ by rounding only counts as constant. The statistics come from this dataset, or
+        from ``like``: the training part, standardised already or not.
         """
         return self._scaled_like(like, _standard_scaling)
 
@@ -145,7 +147,7 @@ class Dataset:
 
         def range_scaling(X: Array) -> ColumnScaling:
             smallest, largest = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
-            width = np.where(largest > smallest, largest - smallest, 1.0)
+            width = np.where(is_constant(smallest, largest, X.dtype), 1.0, largest - smallest)
             return ColumnScaling(smallest, width / (high - low), low)
 
         return self._scaled_like(like, range_scaling)
@@ -199,11 +201,8 @@ def class_weight_rows(dataset: Dataset, class_weight: ClassWeight | None) -> Arr
 
 
 def _standard_scaling(X: Array) -> ColumnScaling:
-    spread = X.std(axis=0, dtype=np.float64)
-    # A column that never changes can have a spread of rounding errors; only its range says so for certain.
-    constant = X.min(axis=0) == X.max(axis=0)
-    center = np.where(constant, X[0], X.mean(axis=0, dtype=np.float64))
-    return ColumnScaling(center, np.where(constant | (spread == 0), 1.0, spread))
+    constant = X.min(axis=0) == X.max(axis=0)  # their mean may be rounded, and they are to become 0 exactly
+    return ColumnScaling(np.where(constant, X[0], X.mean(axis=0, dtype=np.float64)), safe_deviation(X))
 
 
 def _feature_names(given: Sequence[str] | None, found: tuple[str, ...] | None, n_features: int) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from chainrule.data.cells import (
     read_numbers,
 )
 from chainrule.errors import DataError
+from chainrule.rounding import is_constant
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -93,9 +94,14 @@ class NumberSummary:
         return self._unit * self._mean
 
     @property
+    def is_constant(self) -> bool:
+        """Whether all numbers are the same, but for rounding."""
+        return bool(is_constant(self.low, self.high))
+
+    @property
     def deviation(self) -> float:
-        """The standard deviation of all numbers."""
-        return self._unit * self._deviation
+        """The standard deviation of all numbers; 0 where they are constant."""
+        return 0.0 if self.is_constant else self._unit * self._deviation
 
     @property
     def width(self) -> float:

@@ -222,8 +222,8 @@ class TablePreprocessor:
         return ColumnPlan(name, kind, n_missing=n_missing, numbers=numbers, missing_indicator=n_missing > 0)
 
     def _scale(self, output: str, present: NumberSummary) -> list[NumberPlan]:
-        """Return the plan for one number, or none when it never changes."""
-        if present.low == present.high:
+        """Return the plan for one number, or none when it never changes, but for rounding."""
+        if present.is_constant:
             return []
         center, scale = 0.0, 1.0
         if self.scaling == "range":

@@ -147,11 +147,18 @@ class Target:
     def decode(self, outputs: Array) -> Array:
         """Turn a network's outputs, (n,) or (n, m) probabilities or numbers, into labels as they were given.
 
-        One column of probabilities means the second class from 0.5 up; several mean the largest.
+        One column of probabilities means the second class from 0.5 up; several mean the largest. Raises ``DataError``
+        for a probability that is NaN, which means no class.
         """
         outputs = np.asarray(outputs)
         if not self.classes:
             return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
+        if outputs.dtype.kind == "f" and np.isnan(outputs).any():
+            row = int(np.argwhere(np.isnan(outputs))[0][0])
+            raise DataError(
+                f"The network's output for row {row + 1} is NaN, which means no class; the row's values may be too far "
+                "from the training data."
+            )
         if outputs.ndim == 1 or outputs.shape[1] == 1:
             codes = (outputs.reshape(-1) >= 0.5).astype(np.int64)
         else:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from chainrule import kernels
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers.base import Layer
+from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["InputScalingLayer", "StandardizationLayer"]
@@ -107,12 +108,16 @@ class StandardizationLayer(Layer):
         self.set_state("scale", values)
 
     def adapt(self, X: npt.ArrayLike) -> StandardizationLayer:
-        """Take mean and scale from the rows of X and return the layer; an input that never changes keeps scale 1."""
+        """Take mean and scale from the rows of X and return the layer.
+
+        The scale of an input that is constant, but for rounding, is 1.
+        """
         if hasattr(X, "tocsr"):
             raise InvalidInputError(
                 "A StandardizationLayer cannot adapt to a sparse matrix: subtracting a mean would fill it."
             )
-        rows = np.asarray(X, dtype=np.float64)
+        given = np.asarray(X)
+        rows = given.astype(np.float64)
         if rows.ndim < 2 or len(rows) == 0:
             raise InvalidInputError(
                 f"A StandardizationLayer adapts to a batch with at least one row; it was given an array of shape "
@@ -131,7 +136,7 @@ class StandardizationLayer(Layer):
             )
         if not self.is_built:
             self.set_input_shape(rows.shape[1:])
-        found = {"mean": rows.mean(axis=0), "scale": np.where(np.ptp(rows, axis=0) == 0, 1, rows.std(axis=0))}
+        found = {"mean": rows.mean(axis=0), "scale": safe_deviation(given if given.dtype.kind == "f" else rows)}
         if self.is_bound:
             self.mean, self.scale = found["mean"], found["scale"]
         else:

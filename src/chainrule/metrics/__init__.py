@@ -2,7 +2,7 @@
 
 Every metric is a function ``metric(y_true, y_pred, sample_weight=None) -> float``. Targets may be class codes, one
 column of 0 and 1, or one-hot rows; predictions may be what a network puts out (probabilities of shape (rows, 1) or
-(rows, classes), or values) or labels already. A probability above 0.5 means class 1, the largest of a row means its
+(rows, classes), or values) or labels already. A probability of at least 0.5 means class 1, the largest of a row its
 class. Scores that are not probabilities (a hinge loss trains them) are turned into labels before: ``scores > 0``.
 
 Those that are followed from epoch to epoch are written in NumPy here; for the others scikit-learn does the arithmetic.

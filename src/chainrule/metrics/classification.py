@@ -87,6 +87,8 @@ def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
 def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
     """Return the number (or the weight) of rows by true class, down, and predicted class, across.
 
+    If a prediction is NaN, so is every number.
+
     >>> confusion_matrix([0, 1, 1], [[0.2], [0.9], [0.4]]).tolist()
     [[1, 0], [1, 1]]
     """
@@ -97,7 +99,7 @@ def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None =
     if truth.dtype.kind == "i":
         labels = np.arange(count_classes(y_true, y_pred, truth, guess))
     matrix = sklearn_confusion_matrix(truth, guess, sample_weight=weights, labels=labels)
-    return np.asarray(matrix)
+    return np.full(matrix.shape, np.nan) if has_nan(y_pred) else np.asarray(matrix)
 
 
 def _of_classes(name: str, y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:

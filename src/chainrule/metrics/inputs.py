@@ -36,7 +36,9 @@ def errors_of(y_true: Array, y_pred: Array) -> Array:
 
 
 def weights_of(sample_weight: Array | None, n_rows: int) -> Array | None:
-    """Return the weights as a vector of n_rows numbers, or None."""
+    """Return the weights as a vector of n_rows numbers, or None; refuse to measure no rows."""
+    if n_rows == 0:
+        raise InvalidInputError("There are no rows to measure; give at least one target and its prediction.")
     if sample_weight is None:
         return None
     weights = np.asarray(sample_weight, dtype=np.float64).reshape(-1)

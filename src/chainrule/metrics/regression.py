@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.metrics.inputs import as_columns, errors_of, weights_of
+from chainrule.rounding import is_constant
 from chainrule.types import Array
 
 __all__ = ["mean_absolute_error", "mean_squared_error", "r2", "root_mean_squared_error"]
@@ -35,7 +36,8 @@ def r2(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> floa
     """Return R^2, the share of the targets' variance that the predictions explain; the mean over the outputs.
 
     ``1 - sum (y - p)^2 / sum (y - mean y)^2``: 1 is perfect, 0 is as good as predicting the mean. As in scikit-learn, a
-    constant target gives 1 when it is hit exactly and 0 otherwise; a single row gives NaN.
+    constant target gives 1 when it is hit exactly and 0 otherwise; a single row gives NaN. A target is constant if its
+    numbers, in the rows with a weight, differ by rounding at most.
     """
     errors, targets = errors_of(y_true, y_pred), as_columns(y_true)
     weights = weights_of(sample_weight, len(errors))
@@ -43,6 +45,8 @@ def r2(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> floa
         return float("nan")
     unexplained = np.average(errors**2, axis=0, weights=weights)
     total = np.average((targets - np.average(targets, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
+    present = targets if weights is None else targets[weights > 0]
+    constant = is_constant(present.min(axis=0), present.max(axis=0), np.asarray(y_true).dtype) | (total == 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        scores = np.where(total > 0, 1 - unexplained / total, np.where(unexplained == 0, 1.0, 0.0 * unexplained))
+        scores = np.where(constant, np.where(unexplained == 0, 1.0, 0.0 * unexplained), 1 - unexplained / total)
     return float(np.mean(scores))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.errors import InvalidInputError
-from chainrule.metrics.inputs import as_columns, errors_of, labels_of
+from chainrule.metrics.inputs import as_columns, errors_of, has_nan, labels_of
 from chainrule.plots.canvas import MARKERS, PALETTE, add_legend, ink_of, label_axes, legend_label, one_line, use_axes
 from chainrule.types import Array
 
@@ -26,7 +26,7 @@ GRID = 250  # points along either side of a decision boundary
 def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes | None = None) -> Axes:
     """Draw how many rows of each true class were given each class; the colour is the share of the true class.
 
-    ``y_true`` are class codes, ``y_pred`` class codes or a network's outputs.
+    ``y_true`` are class codes, ``y_pred`` class codes or a network's outputs. Rows with NaN in them are left out.
     """
     n = len(class_names)
     counts = _count(y_true, y_pred, n)
@@ -135,10 +135,13 @@ def plot_decision_boundary(
 
 
 def _count(y_true: Array, y_pred: Array, n: int) -> Array:
-    """Return the (n, n) numbers of rows by true class, down, and predicted class, across."""
+    """Return the (n, n) numbers of rows by true class, down, and predicted class, across; NaN is no class."""
     codes = labels_of(y_true), labels_of(y_pred)
     if len(codes[0]) != len(codes[1]):
         raise InvalidInputError(f"There are {len(codes[0])} targets for {len(codes[1])} predictions.")
+    if has_nan(y_pred):
+        is_number = ~np.isnan(y_pred).reshape(len(codes[1]), -1).any(axis=1)
+        codes = codes[0][is_number], codes[1][is_number]
     for which in codes:
         if which.dtype.kind != "i" or not 0 <= which.min(initial=0) <= which.max(initial=0) < n:
             raise InvalidInputError(f"The classes must be given as whole numbers from 0 to {n - 1}, one a class name.")

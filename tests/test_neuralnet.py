@@ -323,7 +323,9 @@ def test_the_labels_of_the_first_fit_are_those_of_every_score() -> None:
 
 
 def test_a_loss_of_probabilities_wants_an_activation_before_it() -> None:
-    with pytest.raises(InvalidInputError, match=r"add SoftmaxActivation\(\) as the last layer"):
+    with pytest.raises(
+        InvalidInputError, match=r"DenseLayer gives any number: end the network in SoftmaxActivation\(\)"
+    ):
         network_of(DenseLayer(3, (5,)), loss="cross_entropy").fit(DATA.X, np.arange(60) % 3)
 
 

@@ -20,6 +20,7 @@ from chainrule.data.stream_batches import StreamBatches
 from chainrule.data.target import Target
 from chainrule.engines import Engine, TrainingPlan, describe_engine
 from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.head import check_head, check_targets
 from chainrule.history import History
 from chainrule.layers import DenseLayer, Layer
 from chainrule.losses import LossFunction, smooth_labels
@@ -74,7 +75,6 @@ class Fit:
         augmentation: Augmentation | None = None,
     ) -> Self:
         """Check the data against the network and set the run at its start."""
-        _check_head(stack, plan.loss)
         _check_callbacks(callbacks)
         given: Any = augmentation  # a user may give anything
         if given is not None and not isinstance(given, Augmentation):
@@ -205,21 +205,12 @@ def array_batches(
 def _training_rows(stack: LayerStack, loss: LossFunction, label_smoothing: float, training: Dataset) -> Batch:
     """Return rows to train on as arrays, with smoothed labels if asked for."""
     rows = as_rows(stack, loss, training)
+    check_head(stack.layers, loss)
     if not label_smoothing:
         return rows
     if loss.is_of_numbers and not (training.target and training.target.classes):
         raise InvalidInputError("label_smoothing needs targets that are classes, and these are numbers.")
     return rows._replace(targets=smooth_labels(rows.targets, label_smoothing))
-
-
-def _check_head(stack: LayerStack, loss: LossFunction) -> None:
-    """Refuse a loss of probabilities behind a dense layer, whose outputs may be any numbers."""
-    last = stack.layers[-1]
-    if loss.fuses_with is not None and isinstance(last, DenseLayer):
-        raise InvalidInputError(
-            f"{type(loss).__name__} needs probabilities, and {last.layer_name()} gives any numbers: add "
-            f"{loss.fuses_with.__name__}() as the last layer."
-        )
 
 
 def _check_callbacks(callbacks: Sequence[Callback]) -> None:
@@ -295,4 +286,6 @@ def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset, target: Tar
                 "the Dataset with task='regression'."
             ) from error
         raise
+    if not known.classes:
+        check_targets(targets, loss)
     return Batch(inputs, targets, dataset.sample_weight)

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chainrule.activations import ACTIVATIONS
+from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers import Layer
 from chainrule.losses import LossFunction
+from chainrule.ranges import Range
 from chainrule.types import Array
 
-__all__ = ["Head"]
+__all__ = ["Head", "check_head", "check_targets"]
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,52 @@ class Head:
     def predictions(self, outputs: Array) -> Array:
         """Turn the body's outputs into the network's outputs."""
         return outputs if self.activation is None else self.activation.forward_propagation(outputs)
+
+
+def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
+    """Refuse a loss that is not defined for the outputs of the last layer, by what the two declare.
+
+    Minimised over such outputs a loss becomes 0, negative or infinite without any row being predicted better. Layers
+    and losses that declare nothing, such as a user's own, are taken at their word.
+    """
+    last = next((layer for layer in reversed(layers) if not layer.keeps_range), layers[-1])
+    name, outputs, domain = type(loss).__name__, last.output_range, loss.domain
+    if domain is not None and domain.sums_to_one and layers[-1].output_shape()[-1] == 1:
+        raise InvalidInputError(
+            f"{name} compares the probabilities of two or more classes, and the network has one output unit: give it "
+            "one unit for each class and a softmax, or keep one unit with a sigmoid and a binary loss."
+        )
+    if outputs is None:
+        return
+    if outputs.low == outputs.high:
+        raise InvalidInputError(
+            f"{last.layer_name()} over one unit gives {outputs}, so there is nothing to learn: end in a sigmoid, or in "
+            "one unit for each class."
+        )
+    if loss.takes_scores and not outputs.low < 0 < outputs.high:
+        raise InvalidInputError(
+            f"{name} needs scores that can be negative and positive, and {last.layer_name()} gives {outputs}: leave it "
+            "out, so that the network ends in a DenseLayer."
+        )
+    if domain is not None and not domain.contains(outputs):
+        suitable = [loss.fuses_with] if loss.fuses_with is not None else _activations_within(domain)
+        raise InvalidInputError(
+            f"{name} needs {domain}, and {last.layer_name()} gives {outputs}: end the network in "
+            f"{' or '.join(f'{cls.__name__}()' for cls in suitable)}."
+        )
+
+
+def check_targets(targets: Array, loss: LossFunction) -> None:
+    """Refuse numbers to predict for which the loss is not defined."""
+    for extreme in (targets.min(), targets.max()):
+        if loss.targets is not None and not loss.targets.includes(extreme):
+            raise DataError(
+                f"The targets of {type(loss).__name__} are {loss.targets}, and among these is {extreme:g}: take a loss "
+                "for any number, such as mean_squared_error."
+            )
+
+
+def _activations_within(domain: Range) -> list[type[Layer]]:
+    """Return the activations whose outputs all lie in ``domain``."""
+    classes = dict.fromkeys(ACTIVATIONS.classes.values())
+    return [cls for cls in classes if (outputs := cls().output_range) is not None and domain.contains(outputs)]

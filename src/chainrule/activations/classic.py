@@ -8,6 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from chainrule.activations.base import KernelActivation
+from chainrule.ranges import Range
 from chainrule.types import Array
 
 __all__ = [
@@ -27,6 +28,7 @@ class LinearActivation(KernelActivation):
     """f(z) = z, the identity: the output of a regression. f' = 1."""
 
     kernel: ClassVar[str] = "identity"
+    keeps_range: ClassVar[bool] = True
 
 
 @final
@@ -35,6 +37,7 @@ class SigmoidActivation(KernelActivation):
     """f(z) = 1 / (1 + exp(-z)), between 0 and 1; f' = f (1 - f)."""
 
     kernel: ClassVar[str] = "sigmoid"
+    output_range: ClassVar[Range | None] = Range(0, 1)
 
 
 @final
@@ -43,6 +46,7 @@ class TanhActivation(KernelActivation):
     """f(z) = (exp(z) - exp(-z)) / (exp(z) + exp(-z)), between -1 and 1; f' = 1 - f^2."""
 
     kernel: ClassVar[str] = "tanh"
+    output_range: ClassVar[Range | None] = Range(-1, 1)
 
 
 @final
@@ -60,6 +64,13 @@ class SoftmaxActivation(KernelActivation):
 
     kernel: ClassVar[str] = "softmax"
 
+    @property
+    def output_range(self) -> Range:  # type: ignore[override]
+        """Probabilities that sum to 1; one unit alone always has the probability 1."""
+        if self.is_built and self.output_shape()[-1] == 1:
+            return Range(1, 1, includes_low=True, includes_high=True)
+        return Range(0, 1, sums_to_one=True)
+
     def derivative(self, x: Array) -> Array:
         """Return the Jacobian of every row: for x of shape (..., k), shape (..., k, k), symmetric."""
         f = self.activation_function(x)
@@ -72,6 +83,7 @@ class GaussianActivation(KernelActivation):
     """f(z) = exp(-z^2), between 0 and 1, largest at 0; f' = -2 z f."""
 
     kernel: ClassVar[str] = "gaussian"
+    output_range: ClassVar[Range | None] = Range(0, 1, includes_high=True)
 
 
 @final
@@ -80,6 +92,7 @@ class SoftsignActivation(KernelActivation):
     """f(z) = z / (1 + |z|), between -1 and 1, with longer tails than tanh; f' = 1 / (1 + |z|)^2."""
 
     kernel: ClassVar[str] = "softsign"
+    output_range: ClassVar[Range | None] = Range(-1, 1)
 
 
 @final
@@ -88,3 +101,4 @@ class HardSigmoidActivation(KernelActivation):
     """f(z) = z / 6 + 1/2 held between 0 and 1, PyTorch's form; f' = 1/6 where |z| < 3, else 0."""
 
     kernel: ClassVar[str] = "hard_sigmoid"
+    output_range: ClassVar[Range | None] = Range(0, 1, includes_low=True, includes_high=True)

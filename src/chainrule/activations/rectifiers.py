@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -10,6 +11,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.activations.base import KernelActivation
 from chainrule.errors import InvalidInputError
+from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Shape
 
 __all__ = [
@@ -39,6 +41,7 @@ class ReLUActivation(KernelActivation):
     """f(z) = max(0, z); f'(z) = 1 where z > 0, else 0."""
 
     kernel: ClassVar[str] = "relu"
+    output_range: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
 
 
 @final
@@ -56,6 +59,11 @@ class LeakyReLUActivation(KernelActivation):
     def __post_init__(self) -> None:
         _check(self, "negative_slope", self.negative_slope)
 
+    @property
+    def output_range(self) -> Range:  # type: ignore[override]
+        """Any number, unless no slope leads below zero."""
+        return ANY_NUMBER if self.negative_slope > 0 else Range(0, math.inf, includes_low=True)
+
     def _settings(self) -> tuple[float, ...]:
         return (self.negative_slope,)
 
@@ -72,6 +80,7 @@ class PReLUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "leaky_relu"
+    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     initial_slope: float = 0.25
 
@@ -122,6 +131,11 @@ class ELUActivation(KernelActivation):
     def __post_init__(self) -> None:
         _check(self, "alpha", self.alpha, lowest=0)
 
+    @property
+    def output_range(self) -> Range:  # type: ignore[override]
+        """Numbers above ``-alpha``."""
+        return Range(-self.alpha, math.inf, includes_low=self.alpha == 0)
+
     def _settings(self) -> tuple[float, ...]:
         return (self.alpha,)
 
@@ -136,6 +150,7 @@ class SELUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "selu"
+    output_range: ClassVar[Range | None] = Range(-1.7580993408473766, math.inf)
 
 
 @final
@@ -147,6 +162,7 @@ class GELUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "gelu"
+    output_range: ClassVar[Range | None] = Range(-0.16997120747990371, math.inf, includes_low=True)
 
 
 @final
@@ -158,6 +174,7 @@ class SiLUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "silu"
+    output_range: ClassVar[Range | None] = Range(-0.2784645427610738, math.inf, includes_low=True)
 
 
 @final
@@ -169,6 +186,7 @@ class MishActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "mish"
+    output_range: ClassVar[Range | None] = Range(-0.30884341301725043, math.inf, includes_low=True)
 
 
 @final
@@ -177,3 +195,4 @@ class SoftplusActivation(KernelActivation):
     """f(z) = log(1 + exp(z)), a smooth ReLU, always positive; f' = sigmoid(z)."""
 
     kernel: ClassVar[str] = "softplus"
+    output_range: ClassVar[Range | None] = Range(0, math.inf)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.ranges import Range
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["Layer"]
@@ -46,10 +47,13 @@ class Layer(ABC):
         Whether backward must work out dL/d(input); a network switches it off where nobody would use it.
     """
 
-    # What a subclass may say of its kind: which parameters penalties act on, and what inputs it takes.
+    # What a subclass may declare: the parameters that penalties act on, the inputs that it takes, and which numbers its
+    # outputs are (None: not declared), or that they are those of its inputs.
     penalized_parameters: ClassVar[tuple[str, ...]] = ()
     accepts_sparse: ClassVar[bool] = False
     takes_vectors_only: ClassVar[bool] = False
+    output_range: ClassVar[Range | None] = None
+    keeps_range: ClassVar[bool] = False
 
     input: Inputs
     output: Array | None

@@ -11,6 +11,7 @@ from chainrule import kernels
 from chainrule.errors import InvalidInputError
 from chainrule.initializers import INITIALIZERS, Initializer
 from chainrule.layers.base import Layer
+from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
 __all__ = ["DenseLayer"]
@@ -37,6 +38,7 @@ class DenseLayer(Layer):
     penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
     accepts_sparse: ClassVar[bool] = True
     takes_vectors_only: ClassVar[bool] = True
+    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     n_units: int
     weights_initializer: Initializer

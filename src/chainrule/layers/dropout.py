@@ -10,6 +10,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.errors import InvalidInputError
 from chainrule.layers.base import Layer
+from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["DropoutLayer", "GaussianNoiseLayer"]
@@ -37,6 +38,7 @@ class DropoutLayer(Layer):
     """
 
     accepts_sparse: ClassVar[bool] = True
+    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     rate: float = 0.5
 
@@ -77,6 +79,8 @@ class GaussianNoiseLayer(Layer):
 
     Source: Bishop 1995, Training with noise is equivalent to Tikhonov regularization.
     """
+
+    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     standard_deviation: float = 0.1
 

@@ -10,6 +10,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.errors import InvalidInputError
 from chainrule.layers.base import Layer
+from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
@@ -48,6 +49,7 @@ class BatchNormalizationLayer(Layer):
     """
 
     takes_vectors_only: ClassVar[bool] = True
+    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     momentum: float = 0.1
     epsilon: float = 1e-5
@@ -177,6 +179,8 @@ class LayerNormalizationLayer(Layer):
     >>> layer.forward_propagation([[0, 10], [7, 5]]).round(3).tolist()
     [[-1.0, 1.0], [1.0, -1.0]]
     """
+
+    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     epsilon: float = 1e-5
 

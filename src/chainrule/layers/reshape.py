@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from chainrule.layers.base import Layer
 from chainrule.types import Array, Inputs, Shape
@@ -25,6 +25,8 @@ class FlattenLayer(Layer):
     >>> layer.forward_propagation([[[1, 2], [3, 4]]]).tolist()
     [[1.0, 2.0, 3.0, 4.0]]
     """
+
+    keeps_range: ClassVar[bool] = True
 
     def output_shape(self) -> Shape:
         """Return ``(product of the input shape,)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from chainrule import kernels
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers.base import Layer
+from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Inputs, Shape
 
@@ -31,6 +32,8 @@ class InputScalingLayer(Layer):
     >>> layer.forward_propagation([[1, 5]]).tolist()
     [[2.0, 0.0]]
     """
+
+    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     @property
     def scale(self) -> Array:
@@ -88,6 +91,8 @@ class StandardizationLayer(Layer):
     >>> layer.adapt([[0, 5], [10, 5]]).forward_propagation([[20, 5]]).tolist()
     [[3.0, 0.0]]
     """
+
+    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     @property
     def mean(self) -> Array:

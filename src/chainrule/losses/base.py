@@ -11,6 +11,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.activations import ActivationLayer
 from chainrule.errors import InvalidInputError
+from chainrule.ranges import Range
 from chainrule.types import Array
 
 __all__ = ["KernelLoss", "LossFunction", "OnePassLoss", "row_weights_of"]
@@ -23,12 +24,16 @@ class LossFunction(ABC):
     that activation trains and is measured through :meth:`evaluate_logits`, which is finite where the two steps in
     sequence are not.
 
-    ``is_of_numbers`` says that the loss is made for numbers as targets, not for classes; ``takes_scores`` that the
-    outputs are any numbers even where the targets are classes, so no activation belongs behind the last dense layer;
-    ``takes_standardized`` that the targets of a regression may be shifted and scaled.
+    ``domain`` declares the predictions for which the loss is defined, and ``targets`` the targets, None for any; a
+    network whose last layer gives others, and data with others, are refused before training. ``is_of_numbers`` says
+    that the loss is made for numbers as targets, not for classes; ``takes_scores`` that the outputs are any numbers
+    even where the targets are classes, so no activation belongs behind the last dense layer; ``takes_standardized``
+    that the targets of a regression may be shifted and scaled.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = None
+    domain: ClassVar[Range | None] = None
+    targets: ClassVar[Range | None] = None
     is_of_numbers: ClassVar[bool] = False
     takes_scores: ClassVar[bool] = False
     takes_standardized: ClassVar[bool] = True

@@ -10,6 +10,7 @@ import numpy as np
 from chainrule.activations import ActivationLayer, SigmoidActivation, SoftmaxActivation
 from chainrule.errors import InvalidInputError
 from chainrule.losses.base import KernelLoss
+from chainrule.ranges import Range
 from chainrule.types import Array
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "SquaredHinge",
     "smooth_labels",
 ]
+
+FROM_0_TO_1 = Range(0, 1, includes_low=True, includes_high=True)
 
 
 @final
@@ -37,6 +40,8 @@ class BinaryCrossEntropy(KernelLoss):
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
+    domain: ClassVar[Range | None] = Range(0, 1)
+    targets: ClassVar[Range | None] = FROM_0_TO_1
     kernel: ClassVar[str] = "binary_cross_entropy"
     logits_kernel: ClassVar[str | None] = "sigmoid_binary_cross_entropy"
 
@@ -52,6 +57,8 @@ class CategoricalCrossEntropy(KernelLoss):
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
+    domain: ClassVar[Range | None] = Range(0, 1, sums_to_one=True)
+    targets: ClassVar[Range | None] = FROM_0_TO_1
     kernel: ClassVar[str] = "categorical_cross_entropy"
     logits_kernel: ClassVar[str | None] = "softmax_cross_entropy"
 
@@ -69,6 +76,8 @@ class BinaryFocal(KernelLoss):
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
+    domain: ClassVar[Range | None] = Range(0, 1)
+    targets: ClassVar[Range | None] = FROM_0_TO_1
     kernel: ClassVar[str] = "binary_focal"
     logits_kernel: ClassVar[str | None] = "sigmoid_binary_focal"
 
@@ -96,6 +105,8 @@ class CategoricalFocal(KernelLoss):
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
+    domain: ClassVar[Range | None] = Range(0, 1, sums_to_one=True)
+    targets: ClassVar[Range | None] = FROM_0_TO_1
     kernel: ClassVar[str] = "categorical_focal"
     logits_kernel: ClassVar[str | None] = "softmax_categorical_focal"
 
@@ -119,6 +130,7 @@ class Hinge(KernelLoss):
 
     kernel: ClassVar[str] = "hinge"
     takes_scores: ClassVar[bool] = True
+    targets: ClassVar[Range | None] = FROM_0_TO_1
 
     def point_predictions(self, outputs: Array) -> Array:
         """Return the scores squashed into shares; see :func:`shares_of_scores`."""
@@ -132,6 +144,7 @@ class SquaredHinge(KernelLoss):
 
     kernel: ClassVar[str] = "squared_hinge"
     takes_scores: ClassVar[bool] = True
+    targets: ClassVar[Range | None] = FROM_0_TO_1
 
     def point_predictions(self, outputs: Array) -> Array:
         """Return the scores squashed into shares; see :func:`shares_of_scores`."""

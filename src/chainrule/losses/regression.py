@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 
 from chainrule.losses.base import KernelLoss
+from chainrule.ranges import Range
 from chainrule.types import Array
 
 __all__ = [
@@ -109,8 +111,14 @@ class Poisson(KernelLoss):
 
     is_of_numbers: ClassVar[bool] = True
     takes_standardized: ClassVar[bool] = False
+    targets: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
 
     log_input: bool = True
+
+    @property
+    def domain(self) -> Range | None:  # type: ignore[override]
+        """Rates are above 0; their logarithms are any numbers."""
+        return None if self.log_input else Range(0, math.inf)
 
     def point_predictions(self, outputs: Array) -> Array:
         """Return the rates."""

@@ -1,0 +1,53 @@
+"""Ranges of numbers: what a layer's outputs may be, and what predictions a loss is defined for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["ANY_NUMBER", "Range"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """An interval of numbers; ``includes_low`` and ``includes_high`` say whether its ends belong to it.
+
+    ``sums_to_one`` says that the numbers of a row add up to 1, as the probabilities of classes do.
+
+    >>> Range(0, 1).contains(Range(0, 1, includes_low=True))
+    False
+    >>> print(Range(0, math.inf, includes_low=True))
+    numbers from 0 up
+    """
+
+    low: float
+    high: float
+    includes_low: bool = False
+    includes_high: bool = False
+    sums_to_one: bool = False
+
+    def contains(self, other: Range) -> bool:
+        """Tell whether every row of numbers that ``other`` allows is allowed here too."""
+        low = self.low < other.low or (self.low == other.low and self.includes_low >= other.includes_low)
+        high = other.high < self.high or (self.high == other.high and self.includes_high >= other.includes_high)
+        return low and high and self.sums_to_one <= other.sums_to_one
+
+    def includes(self, number: float) -> bool:
+        """Tell whether the number lies in the interval."""
+        above = self.low < number or (self.includes_low and self.low == number)
+        return above and (number < self.high or (self.includes_high and self.high == number))
+
+    def __str__(self) -> str:
+        if self.sums_to_one:
+            return "probabilities that sum to 1"
+        if self.low == self.high:
+            return f"{self.low:g} for every row"
+        if self.low == -math.inf and self.high == math.inf:
+            return "any number"
+        low = f"{'from' if self.includes_low else 'above'} {self.low:.3g}"
+        if self.high == math.inf:
+            return f"numbers {low} up" if self.includes_low else f"numbers {low}"
+        return f"numbers {low} {'to' if self.includes_high else 'and below'} {self.high:.3g}"
+
+
+ANY_NUMBER = Range(-math.inf, math.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -72,6 +73,7 @@ class Fit:
         validation: Dataset | None,
         callbacks: Sequence[Callback],
         describe: Callable[[], dict[str, Any]],
+        save: Callable[[str | Path], None],
         augmentation: Augmentation | None = None,
     ) -> Self:
         """Check the data against the network and set the run at its start."""
@@ -106,6 +108,12 @@ class Fit:
         )
         fit = cls(run, batches, held_out, EpochRecord(n_recorded), engine)
         run.capture = fit.capture
+
+        def save_present_weights(path: str | Path) -> None:
+            run.session.update_stack()
+            save(path)
+
+        run.save = save_present_weights
         return fit
 
     def train(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 from chainrule.data.target import Target
 from chainrule.engines import Engine, read_engine
 from chainrule.engines.torch_engine import check_installed
-from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
+from chainrule.files.checkpoint import files_by_epoch
 from chainrule.files.model_file import read_model_file, write_model_file
 from chainrule.files.network_file import build_layers, build_settings, describe_network
 from chainrule.history import History
+from chainrule.metrics import Metric, lower_is_better
 from chainrule.named import settings_of
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Shape
@@ -35,6 +38,7 @@ class SavedNetwork(ABC):
     stack: LayerStack
     history: History
     target: Target | None
+    metrics: tuple[Metric, ...]
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -51,18 +55,54 @@ class SavedNetwork(ABC):
 
         ``custom_objects`` are your own classes and metrics by name, if the network uses any.
         """
+        return cls._load(path, custom_objects)[0]
+
+    @classmethod
+    def _load(cls, path: str | Path, custom_objects: Mapping[str, Any] | None) -> tuple[Self, bool]:
+        """Return the network, and whether it stands at the end of an epoch, as only a checkpoint may not."""
         metadata, arrays = read_model_file(path, "model", "checkpoint")
-        history = metadata.get("history")
+        history, is_whole = metadata.get("history"), True
         if metadata["kind"] == "checkpoint":
-            training = metadata.get("training")
-            history = training.get("history") if isinstance(training, dict) else None
+            given = metadata.get("training")
+            training = given if isinstance(given, dict) else {}
+            history, is_whole = training.get("history"), training.get("batch") == 0
             arrays = weights_of_checkpoint(arrays)
         network = cls.from_description(metadata.get("network"), arrays, custom_objects)
         try:
             network.history = History.from_dict(history)
         except (InvalidInputError, OverflowError) as error:
             raise ModelFileError(f"'{path}' is damaged: {error}") from error
-        return network
+        return network, is_whole
+
+    @classmethod
+    def load_best(
+        cls, path: str | Path, monitor: str | None = None, *, custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Read the best of several files of one run, by the last value of ``monitor`` in their histories.
+
+        ``path`` has ``{epoch}`` where the names of the files have the number, as for :class:`Checkpoint`; files that
+        :meth:`save` wrote will do as well. ``monitor`` is a quantity of the history, the validation loss by default, or
+        the loss where there is no validation. Checkpoints from inside an epoch are left out, since no value was
+        measured there. Of equal values the one of the earlier epoch counts.
+        """
+        best: tuple[float, int, Self] | None = None
+        for file in files_by_epoch(path):
+            network, is_whole = cls._load(file, custom_objects)
+            if not is_whole or not network.history.n_epochs:
+                continue
+            name = monitor or ("validation_loss" if "validation_loss" in network.history else "loss")
+            if name not in network.history:
+                raise InvalidInputError(
+                    f"'{file}' has no '{name}' in its history.{nearest_name(name, network.history)} Recorded are: "
+                    f"{', '.join(network.history)}."
+                )
+            value = network.history.last(name) * (1 if lower_is_better(name, network.metrics) else -1)
+            place = value, network.history.n_epochs
+            if math.isfinite(value) and (best is None or place < best[:2]):
+                best = *place, network
+        if best is None:
+            raise ModelFileError(f"There is no file '{path}' of a whole epoch.")
+        return best[2]
 
     def to_torch(self) -> nn.Sequential:
         """Return the network as a module of PyTorch on the CPU, with copies of its parameters, in evaluation mode.

@@ -146,6 +146,7 @@ class TrainableNetwork(SavedNetwork):
             held_out,
             callbacks,
             self.describe,
+            self.save,
             augmentation,
         )
         self.target = training.target

@@ -11,7 +11,7 @@ import pytest
 
 from chainrule.activations import TanhActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, TrainingRun
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files import Checkpoint, read_model_file
 from chainrule.layers import DenseLayer
 from chainrule.neuralnet import NeuralNetwork
@@ -113,3 +113,90 @@ def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
 def test_an_unknown_monitor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="validation set"):
         network_of(DenseLayer(1, (5,))).fit(DATA, callbacks=[Checkpoint(tmp_path / "x", monitor="validation_loss")])
+
+
+# A file for every epoch -----------------------------------------------------------------------------------------
+
+
+def small_network(**settings: Any) -> NeuralNetwork:
+    return network_of(DenseLayer(8, (5,)), TanhActivation(), DenseLayer(1), metric="r2", **{"epochs": 7, **settings})
+
+
+class SaveByHand(Callback):
+    """A user's own callback that saves the network every second epoch, by its own means."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bits: dict[int, dict[str, bytes]] = {}
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        if run.epoch % 2 == 0:
+            run.save(self.folder / f"{run.epoch}.safetensors")
+            self.bits[run.epoch] = {name: array.tobytes() for name, array in run.session.read_weights().items()}
+
+
+def test_the_epoch_in_the_name_keeps_every_file(tmp_path: Path) -> None:
+    network = small_network()
+    network.fit(DATA, callbacks=[Checkpoint(tmp_path / "at {epoch:02d}" / "net-{epoch}.safetensors", every=3)])
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.safetensors"))
+    assert names == [f"at 0{epoch}/net-{epoch}.safetensors" for epoch in (3, 6, 7)]
+    for epoch in (3, 6, 7):
+        loaded = NeuralNetwork.load(tmp_path / f"at 0{epoch}" / f"net-{epoch}.safetensors")
+        assert bits_of(loaded) == bits_of(small_network(epochs=epoch).fit(DATA))
+
+
+@pytest.mark.parametrize("monitor", [None, "validation_r2"])
+def test_the_best_of_the_files_is_the_one_with_the_best_curve(tmp_path: Path, monitor: str | None) -> None:
+    pattern = tmp_path / "{epoch}.safetensors"
+    (tmp_path / "of-another-kind.safetensors").write_bytes(b"no network")
+    # At this rate the validation loss goes up and down.
+    network = small_network(epochs=20, optimizer="adam", learning_rate=0.3)
+    network.fit(DATA, validation=OTHER, callbacks=[Checkpoint(pattern, every=1)])
+    values = network.history[monitor or "validation_loss"]
+    expected = int(np.argmax(values) if monitor == "validation_r2" else np.argmin(values)) + 1
+    assert expected < 20, "or the last would do"
+    best = NeuralNetwork.load_best(pattern, monitor)
+    assert best.history.n_epochs == expected
+    assert bits_of(best) == bits_of(NeuralNetwork.load(tmp_path / f"{expected}.safetensors"))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_a_callback_saves_the_network_as_it_stands(tmp_path: Path, engine: Any) -> None:
+    network = small_network(engine=engine)
+    by_hand = SaveByHand(tmp_path)
+    network.fit(DATA, validation=OTHER, callbacks=[by_hand])
+    assert sorted(by_hand.bits) == [2, 4, 6]
+    for epoch, bits in by_hand.bits.items():
+        saved = NeuralNetwork.load(tmp_path / f"{epoch}.safetensors")
+        assert bits_of(saved) == bits
+        assert saved.history.n_epochs == epoch
+    best = NeuralNetwork.load_best(tmp_path / "{epoch}.safetensors")
+    validation = network.history["validation_loss"]
+    assert best.history.n_epochs == min((2, 4, 6), key=lambda epoch: validation[epoch - 1])
+
+
+def test_a_checkpoint_from_inside_an_epoch_is_named_by_it_and_is_no_best(tmp_path: Path) -> None:
+    class Interrupt(Callback):
+        def on_batch_end(self, run: TrainingRun) -> None:
+            if run.epoch == 2 and run.batch == 1:
+                run.interrupt("enough")
+
+    pattern = tmp_path / "{epoch}"
+    small_network(batch_size=10).fit(DATA, callbacks=[Checkpoint(pattern, every=2), Interrupt()])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+    assert NeuralNetwork.load_best(pattern).history.n_epochs == 2
+    (tmp_path / "2").unlink()
+    with pytest.raises(ModelFileError, match=r"no file '.*' of a whole epoch"):
+        NeuralNetwork.load_best(pattern)
+
+
+def test_what_cannot_be_the_best_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"'{epoch\.\.\.}' in it is no format of a whole number"):
+        Checkpoint("epoch-{epoch:x y}.safetensors")
+    with pytest.raises(InvalidInputError, match=r"has no '{epoch}'"):
+        NeuralNetwork.load_best(tmp_path / "*.safetensors")
+    with pytest.raises(ModelFileError, match="There is no file"):
+        NeuralNetwork.load_best(tmp_path / "{epoch}")
+    small_network(epochs=1).fit(DATA, callbacks=[Checkpoint(tmp_path / "{epoch}")])
+    with pytest.raises(InvalidInputError, match=r"no 'validation_loss' in its history.*Recorded are: epoch, loss, r2"):
+        NeuralNetwork.load_best(tmp_path / "{epoch}", "validation_loss")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from chainrule.engines.base import Session, TrainingPlan
 from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.history import History
-from chainrule.metrics import Metric
+from chainrule.metrics import Metric, lower_is_better
 from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack
 from chainrule.types import Array
@@ -41,6 +42,8 @@ class TrainingRun:
         Whether it was stopped from outside and is meant to be resumed.
     describe
         Returns the network's settings as JSON values, for files; raises InvalidInputError if no file can hold them.
+    save
+        Writes the network, with its present weights, to a file that :meth:`NeuralNetwork.load` reads.
     capture
         Returns everything the next step depends on, as JSON values and arrays by name.
     """
@@ -64,6 +67,7 @@ class TrainingRun:
     is_interrupted: bool = False
     callbacks: Sequence[Callback] = field(default_factory=list)
     describe: Callable[[], dict[str, Any]] = field(default=dict)
+    save: Callable[[str | Path], None] = field(default=lambda path: None)
     capture: Callable[[], tuple[dict[str, Any], dict[str, Array]]] = field(default=lambda: ({}, {}))
 
     def stop(self, reason: str) -> None:
@@ -98,8 +102,7 @@ class TrainingRun:
 
     def lower_is_better(self, name: str) -> bool:
         """Tell whether small values of the recorded quantity are good."""
-        base = name.removeprefix("validation_")
-        return not any(metric.name == base and metric.greater_is_better for metric in self.metrics)
+        return lower_is_better(name, self.metrics)
 
 
 class Callback:

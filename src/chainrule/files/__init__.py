@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chainrule.files.checkpoint import Checkpoint
+from chainrule.files.checkpoint import Checkpoint, files_by_epoch
 from chainrule.files.model_file import read_model_file, write_model_file
 
-__all__ = ["Checkpoint", "read_model_file", "write_model_file"]
+__all__ = ["Checkpoint", "files_by_epoch", "read_model_file", "write_model_file"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,9 @@ from chainrule.callbacks.best import BestValue
 from chainrule.errors import InvalidInputError
 from chainrule.files.model_file import write_model_file
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "files_by_epoch"]
+
+_EPOCH = re.compile(r"\{epoch(?::([^{}]*))?\}")
 
 
 @final
@@ -28,7 +32,8 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path
-        The file to write, replaced atomically each time.
+        The file to write, replaced atomically each time. With ``{epoch}`` in it (or, say, ``{epoch:03d}``), the
+        checkpoint of every epoch is a file of its own, and :meth:`NeuralNetwork.load_best` reads the best of them.
     every
         Epochs between checkpoints.
     every_batches
@@ -58,6 +63,14 @@ class Checkpoint(Callback):
                 raise InvalidInputError(f"{name} of Checkpoint is {value}; it must be at least 1.")
         if self.every_seconds is not None and not self.every_seconds > 0:
             raise InvalidInputError(f"every_seconds of Checkpoint is {self.every_seconds}; it must be above 0.")
+        for path in (self.path, self.best_path or ""):
+            try:
+                _path_of_epoch(path, 1)
+            except ValueError as error:
+                raise InvalidInputError(
+                    f"The path of Checkpoint is '{path}', and '{{epoch...}}' in it is no format of a whole number "
+                    f"({error}); write '{{epoch}}' or '{{epoch:03d}}'."
+                ) from error
         self._best, self._last_save = BestValue(), 0.0
 
     @property
@@ -102,4 +115,20 @@ class Checkpoint(Callback):
     def _save(self, run: TrainingRun, path: str | Path) -> None:
         self._last_save = time.monotonic()
         training, arrays = run.capture()
+        path = _path_of_epoch(path, run.epoch + (run.batch > 0))  # inside an epoch, the one under way
         write_model_file(path, "checkpoint", {"network": run.describe(), "training": training}, arrays)
+
+
+def files_by_epoch(path: str | Path) -> list[Path]:
+    """Return the files whose path has a number where ``path`` has ``{epoch}``."""
+    texts = _EPOCH.split(str(path))[::2]  # those between the places of the number
+    if len(texts) == 1:
+        raise InvalidInputError(f"The path '{path}' has no '{{epoch}}', the place of the number, in it.")
+    found = glob.glob("*".join(map(glob.escape, texts)))  # noqa: PTH207  (the number may stand in a folder's name)
+    numbered = re.compile("[0-9 ]+".join(map(re.escape, texts)))
+    return [Path(name) for name in found if numbered.fullmatch(name)]
+
+
+def _path_of_epoch(path: str | Path, epoch: int) -> str:
+    """Write the number of the epoch where ``path`` has ``{epoch}``."""
+    return _EPOCH.sub(lambda place: format(epoch, place[1] or ""), str(path))

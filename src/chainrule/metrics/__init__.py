@@ -21,7 +21,7 @@ from chainrule.metrics.classification import (
     recall,
     roc_auc,
 )
-from chainrule.metrics.registry import METRICS, Metric, default_metrics, find_metric
+from chainrule.metrics.registry import METRICS, Metric, default_metrics, find_metric, lower_is_better
 from chainrule.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "f1",
     "find_metric",
     "log_loss",
+    "lower_is_better",
     "mae",
     "mean_absolute_error",
     "mean_squared_error",

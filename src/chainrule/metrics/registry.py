@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,7 +11,7 @@ from chainrule.metrics.classification import accuracy, balanced_accuracy, f1, lo
 from chainrule.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
 from chainrule.types import Array, Task
 
-__all__ = ["METRICS", "Metric", "MetricFunction", "default_metrics", "find_metric"]
+__all__ = ["METRICS", "Metric", "MetricFunction", "default_metrics", "find_metric", "lower_is_better"]
 
 MetricFunction: TypeAlias = Callable[..., float]
 
@@ -91,6 +91,12 @@ def find_metric(given: str | Metric | MetricFunction) -> Metric:
             return metric
     name = getattr(given, "__name__", type(given).__name__)
     return Metric(name, given, bool(getattr(given, "greater_is_better", True)))
+
+
+def lower_is_better(quantity: str, metrics: Iterable[Metric]) -> bool:
+    """Tell whether small values of a quantity of the history are good, in a fit that records these metrics."""
+    name = quantity.removeprefix("validation_")
+    return not any(metric.name == name and metric.greater_is_better for metric in metrics)
 
 
 def default_metrics(task: Task) -> tuple[Metric, ...]:

@@ -56,13 +56,15 @@ def check_one_of(what: str, given: object, known: Collection[str]) -> None:
         raise InvalidInputError(f"{what} is one of {', '.join(known)}, not {given!r}.{nearest_name(str(given), known)}")
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str:
+def nearest_name(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or ``""`` when none is near.
+
+    ``likeness`` is the share of letters that two names must have in common, in order, for the one to be a misspelling
+    of the other.
 
     >>> nearest_name("prise", ["price", "rooms"])
     " Did you mean 'price'?"
     """
     by_lower_case = {candidate.lower(): candidate for candidate in known}
-    cutoff = 0.5 if len(name) < 4 else 0.6  # half of l3 is in l1
-    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=cutoff)
+    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=likeness)
     return f" Did you mean '{by_lower_case[matches[0]]}'?" if matches else ""

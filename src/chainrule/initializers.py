@@ -14,7 +14,7 @@ from typing import final
 
 import numpy as np
 
-from chainrule.named import Registry
+from chainrule.named import Registry, also_called
 from chainrule.types import Array, Shape
 
 __all__ = [
@@ -42,11 +42,16 @@ class Initializer(ABC):
         """Return a float64 array of ``shape``."""
 
 
+def _choice(family: str) -> str:
+    return f"give '{family}_uniform' or '{family}_normal'."
+
+
 def fans(shape: Shape) -> tuple[int, int]:
     """Return (fan_in, fan_out) of a parameter; a vector counts as one row."""
     return (shape[0], shape[1]) if len(shape) == 2 else (1, math.prod(shape))
 
 
+@also_called("zeros_")
 @final
 @dataclass(frozen=True)
 class Zeros(Initializer):
@@ -56,6 +61,13 @@ class Zeros(Initializer):
         return np.zeros(shape)
 
 
+@also_called(
+    unlike={
+        "ones": "it is Constant(1.0).",
+        "ones_": "it is Constant(1.0).",
+        "constant_": "it needs a value; give Constant(value).",
+    },
+)
 @final
 @dataclass(frozen=True)
 class Constant(Initializer):
@@ -67,6 +79,14 @@ class Constant(Initializer):
         return np.full(shape, self.value)
 
 
+@also_called(
+    unlike={
+        "normal_": "PyTorch's has the standard deviation 1: Normal(1.0); 'normal' has 0.1.",
+        "random_normal": "Keras's has the standard deviation 0.05: Normal(0.05); 'normal' has 0.1.",
+        "truncated_normal": "it redraws values beyond two standard deviations; 'normal' does not.",
+        "trunc_normal_": "it redraws values beyond two bounds; 'normal' does not.",
+    },
+)
 @final
 @dataclass(frozen=True)
 class Normal(Initializer):
@@ -78,6 +98,10 @@ class Normal(Initializer):
         return rng.normal(0.0, self.scale, shape)
 
 
+@also_called(
+    "random_uniform",
+    unlike={"uniform_": "PyTorch's lies between 0 and 1; 'uniform' lies between -0.05 and 0.05."},
+)
 @final
 @dataclass(frozen=True)
 class Uniform(Initializer):
@@ -89,6 +113,11 @@ class Uniform(Initializer):
         return rng.uniform(-self.limit, self.limit, shape)
 
 
+@also_called(
+    "xavier_uniform",
+    "xavier_uniform_",
+    unlike={"xavier": _choice("glorot"), "glorot": _choice("glorot")},
+)
 @final
 @dataclass(frozen=True)
 class GlorotUniform(Initializer):
@@ -99,6 +128,7 @@ class GlorotUniform(Initializer):
         return rng.uniform(-limit, limit, shape)
 
 
+@also_called("xavier_normal", "xavier_normal_")
 @final
 @dataclass(frozen=True)
 class GlorotNormal(Initializer):
@@ -108,6 +138,11 @@ class GlorotNormal(Initializer):
         return rng.normal(0.0, math.sqrt(2 / sum(fans(shape))), shape)
 
 
+@also_called(
+    "kaiming_uniform",
+    "kaiming_uniform_",
+    unlike={"he": _choice("he"), "kaiming": _choice("he"), "msra": _choice("he")},
+)
 @final
 @dataclass(frozen=True)
 class HeUniform(Initializer):
@@ -118,6 +153,7 @@ class HeUniform(Initializer):
         return rng.uniform(-limit, limit, shape)
 
 
+@also_called("kaiming_normal", "kaiming_normal_")
 @final
 @dataclass(frozen=True)
 class HeNormal(Initializer):
@@ -127,6 +163,7 @@ class HeNormal(Initializer):
         return rng.normal(0.0, math.sqrt(2 / fans(shape)[0]), shape)
 
 
+@also_called(unlike={"lecun": _choice("lecun")})
 @final
 @dataclass(frozen=True)
 class LeCunUniform(Initializer):
@@ -137,6 +174,9 @@ class LeCunUniform(Initializer):
         return rng.uniform(-limit, limit, shape)
 
 
+@also_called(
+    unlike={"variance_scaling": "Keras's is a truncated normal; 'lecun_normal' is the nearest."},
+)
 @final
 @dataclass(frozen=True)
 class LeCunNormal(Initializer):
@@ -146,6 +186,7 @@ class LeCunNormal(Initializer):
         return rng.normal(0.0, math.sqrt(1 / fans(shape)[0]), shape)
 
 
+@also_called("orthogonal_")
 @final
 @dataclass(frozen=True)
 class Orthogonal(Initializer):

@@ -3,26 +3,92 @@
 Every family of pieces (activations, losses, optimizers, ...) keeps one explicit :class:`Registry`. Files resolve names
 through the same registries, so that a file can only ever name classes that are listed here or that its reader passed
 in.
+
+The names that other libraries give to a piece stand beside its class, see :func:`also_called`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from chainrule.errors import InvalidInputError, nearest_name
 
-__all__ = ["Registry", "settings_of"]
+__all__ = ["OtherNames", "Registry", "also_called", "find_name", "other_names", "settings_of"]
 
 Piece = TypeVar("Piece")
+Named = TypeVar("Named", bound=Callable[..., Any])
+
+_ATTRIBUTE = "_names_elsewhere"
+
+
+@dataclass(frozen=True)
+class OtherNames:
+    """What a piece is called elsewhere.
+
+    ``aliases`` are names for exactly the same function, with the same defaults. ``unlike`` are names of something else
+    that is near: for each a sentence that says what to take here and how it differs.
+    """
+
+    aliases: tuple[str, ...] = ()
+    unlike: Mapping[str, str] = field(default_factory=dict)
+
+
+def also_called(*aliases: str, unlike: Mapping[str, str] | None = None) -> Callable[[Named], Named]:
+    """Declare the names that PyTorch, Keras and others give to a class or a function; a decorator.
+
+    Case, ``-``, ``_`` and spaces inside a name do not matter. An alias must mean exactly the same function as the piece
+    with its default settings; for all else ``unlike`` has a sentence. A subclass has other names of its own.
+    """
+
+    def declare(piece: Named) -> Named:
+        setattr(piece, _ATTRIBUTE, OtherNames(aliases, unlike or {}))
+        return piece
+
+    return declare
+
+
+def other_names(piece: Any) -> OtherNames:
+    """Return what was declared beside a class or a function."""
+    declared: OtherNames = vars(piece).get(_ATTRIBUTE, OtherNames())
+    return declared
+
+
+def find_name(kind: str, name: str, pieces: Mapping[str, Any]) -> str:
+    """Return the key of the piece called ``name``: by its key, by the name of the class or function, or by an alias.
+
+    Case does not matter, nor do ``-``, ``_`` and spaces inside the name. Raises InvalidInputError for any other name,
+    with the sentence that is declared for it, or with the known name of which it may be a misspelling.
+    """
+    wanted = _spelling(name)
+    known = {key: (key, *other_names(piece).aliases) for key, piece in pieces.items()}
+    for key, names in known.items():
+        if wanted in map(_spelling, (pieces[key].__name__, *names)):
+            return key
+    for piece in pieces.values():
+        for foreign, sentence in other_names(piece).unlike.items():
+            if wanted == _spelling(foreign):
+                raise InvalidInputError(f"There is no {kind} called '{name}' here: {sentence}")
+    # Other things may have similar names (xavier_uniform and he_uniform); a misspelling differs by about one letter.
+    hint = nearest_name(name, itertools.chain(*known.values()), max(0.8, 1 - 1.2 / max(len(name), 1)))
+    raise InvalidInputError(f"There is no {kind} called '{name}'.{hint} Known are: {', '.join(sorted(pieces))}.")
+
+
+def _spelling(name: str) -> str:
+    """Return what two spellings of one name share; the underscore at the end of ``normal_`` counts."""
+    return re.sub(r"[-_ ]+(?=.)", "", name.strip().lower())
 
 
 class Registry(Generic[Piece]):
     """The known classes of one family, by name.
 
     ``kind`` is the family's name in error sentences; ``base`` the class that all of them derive from, a user's own too.
+    Files and tables use the names given here; :func:`find_name` says what else is accepted.
     """
 
     def __init__(self, kind: str, base: type[Any], classes: Mapping[str, type[Any]]) -> None:
@@ -40,15 +106,8 @@ class Registry(Generic[Piece]):
         return next((name for name, known in self.classes.items() if known is cls), cls.__name__)
 
     def find(self, name: str) -> type[Any]:
-        """Return the class called ``name``: a registered name or a class name, in any case, with ``-`` or ``_``."""
-        wanted = name.strip().lower().replace("-", "_").replace(" ", "_")
-        for known, cls in self.classes.items():
-            if wanted in (known, cls.__name__.lower()):
-                return cls
-        raise InvalidInputError(
-            f"There is no {self.kind} called '{name}'.{nearest_name(name, self.classes)} "
-            f"Known are: {', '.join(self.names())}."
-        )
+        """Return the class called ``name``: its name here, its class name, or one that another library gives it."""
+        return self.classes[find_name(self.kind, name, self.classes)]
 
     def create(self, given: str | type[Any] | Piece, **settings: Any) -> Piece:
         """Turn a name, a class or an instance into an instance.

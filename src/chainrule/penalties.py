@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.errors import InvalidInputError
-from chainrule.named import Registry
+from chainrule.named import Registry, also_called
 from chainrule.types import Array
 
 __all__ = ["L1", "L1L2", "L2", "PENALTIES", "Penalty", "choose_penalty"]
@@ -53,6 +53,7 @@ class L1(Penalty):
         kernels.add_signs(gradient, weights, float(self.rate))
 
 
+@also_called(unlike={"weight_decay": "with SGD it is 'l2'; with Adam it is a setting of AdamW."})
 @final
 @dataclass(frozen=True)
 class L2(Penalty):
@@ -70,6 +71,7 @@ class L2(Penalty):
         kernels.add_scaled(gradient, weights, float(self.rate))
 
 
+@also_called(unlike={"elastic_net": "it is L1L2, with a rate for each part."})
 @final
 @dataclass(frozen=True)
 class L1L2(Penalty):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import final
 
 from chainrule.errors import InvalidInputError
-from chainrule.named import Registry
+from chainrule.named import Registry, also_called
 
 __all__ = [
     "SCHEDULES",
@@ -26,6 +26,9 @@ __all__ = [
     "StepDecay",
     "WarmUp",
 ]
+
+_PLATEAU = "it follows the loss and not the epoch: give fit the callback ReduceOnPlateau()."
+_RESTARTS = "begins again and again; 'cosine_decay' goes down once."
 
 
 class Schedule(ABC):
@@ -53,6 +56,9 @@ def _cosine(start: float, end: float, done: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
 
 
+@also_called(
+    unlike={"ConstantLR": "PyTorch's is a third of the rate for 5 epochs, then all of it; 'constant' is all of it."},
+)
 @final
 @dataclass(frozen=True)
 class ConstantRate(Schedule):
@@ -62,6 +68,18 @@ class ConstantRate(Schedule):
         return 1.0
 
 
+@also_called(
+    "step",
+    "StepLR",
+    unlike={
+        "MultiStepLR": "it drops at epochs that are listed; 'step_decay' drops every so many epochs.",
+        "piecewise_constant_decay": "it changes at steps that are listed; 'step_decay' drops every so many epochs.",
+        "on_plateau": _PLATEAU,
+        "reduce_on_plateau": _PLATEAU,
+        "ReduceLROnPlateau": _PLATEAU,
+        "adaptive": _PLATEAU,
+    },
+)
 @final
 @dataclass(frozen=True)
 class StepDecay(Schedule):
@@ -83,6 +101,7 @@ class StepDecay(Schedule):
         return float(self.factor ** math.floor(epoch / self.every))
 
 
+@also_called("exponential", "ExponentialLR")
 @final
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
@@ -97,6 +116,10 @@ class ExponentialDecay(Schedule):
         return float(self.factor**epoch)
 
 
+@also_called(
+    "inverse_time",
+    unlike={"invscaling": "scikit-learn's divides by a power of the number of steps; 'inverse_time_decay' is nearest."},
+)
 @final
 @dataclass(frozen=True)
 class InverseTimeDecay(Schedule):
@@ -111,6 +134,15 @@ class InverseTimeDecay(Schedule):
         return 1 / (1 + self.rate * epoch)
 
 
+@also_called(
+    "cosine",
+    "CosineAnnealingLR",
+    "cosine_annealing",
+    unlike={
+        "CosineAnnealingWarmRestarts": f"it {_RESTARTS}",
+        "cosine_decay_restarts": f"it {_RESTARTS}",
+    },
+)
 @final
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
@@ -130,6 +162,15 @@ class CosineDecay(Schedule):
         return _cosine(1.0, self.final, min(epoch / self.epochs, 1.0))
 
 
+@also_called(
+    "polynomial",
+    "linear_decay",
+    unlike={
+        "PolynomialLR": "PyTorch's ends after 5 epochs unless told otherwise; 'polynomial_decay' ends with the fit.",
+        "linear": "a straight line from the full rate to 0 is 'linear_decay', one up to it is 'warm_up'.",
+        "LinearLR": "PyTorch's rises from a third of the rate in 5 epochs: WarmUp(5, start=1 / 3).",
+    },
+)
 @final
 @dataclass(frozen=True)
 class PolynomialDecay(Schedule):
@@ -178,6 +219,13 @@ class WarmUp(Schedule):
         return 1.0 if self.then is None else self.then(epoch - self.warm_up_epochs)
 
 
+@also_called(
+    "1cycle",
+    unlike={
+        "OneCycleLR": "PyTorch's also cycles the momentum; 'one_cycle' changes the rate alone, in the same way.",
+        "CyclicLR": "it goes up and down again and again; 'one_cycle' does so once.",
+    },
+)
 @final
 @dataclass(frozen=True)
 class OneCycle(Schedule):
@@ -207,22 +255,16 @@ class OneCycle(Schedule):
         return _cosine(1.0, self.final, (done - self.peak) / (1 - self.peak))
 
 
-# The first name of a class is the one that files use; the others are accepted.
 SCHEDULES: Registry[Schedule] = Registry(
     "schedule",
     Schedule,
     {
         "constant": ConstantRate,
         "step_decay": StepDecay,
-        "step": StepDecay,
         "exponential_decay": ExponentialDecay,
-        "exponential": ExponentialDecay,
         "inverse_time_decay": InverseTimeDecay,
-        "inverse_time": InverseTimeDecay,
         "cosine_decay": CosineDecay,
-        "cosine": CosineDecay,
         "polynomial_decay": PolynomialDecay,
-        "polynomial": PolynomialDecay,
         "warm_up": WarmUp,
         "one_cycle": OneCycle,
     },

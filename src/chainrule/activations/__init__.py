@@ -61,15 +61,12 @@ __all__ = [
     "TanhActivation",
 ]
 
-# The first name of a class is the one that files and tables use; the others are accepted.
 ACTIVATIONS: Registry[Any] = Registry(
     "activation",
     ActivationLayer,
     {
         "linear": LinearActivation,
-        "identity": LinearActivation,
         "sigmoid": SigmoidActivation,
-        "logistic": SigmoidActivation,
         "tanh": TanhActivation,
         "softmax": SoftmaxActivation,
         "gaussian": GaussianActivation,
@@ -82,7 +79,6 @@ ACTIVATIONS: Registry[Any] = Registry(
         "selu": SELUActivation,
         "gelu": GELUActivation,
         "silu": SiLUActivation,
-        "swish": SiLUActivation,
         "mish": MishActivation,
         "softplus": SoftplusActivation,
     },

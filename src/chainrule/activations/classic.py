@@ -8,6 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from chainrule.activations.base import KernelActivation
+from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.types import Array
 
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 
+@also_called("identity")
 @final
 @dataclass(eq=False)
 class LinearActivation(KernelActivation):
@@ -31,6 +33,13 @@ class LinearActivation(KernelActivation):
     keeps_range: ClassVar[bool] = True
 
 
+@also_called(
+    "logistic",
+    unlike={
+        "log_sigmoid": "it is the logarithm of 'sigmoid'; a loss takes that logarithm itself.",
+        "glu": "it multiplies one half of its inputs by the sigmoid of the other half; no activation here does that.",
+    },
+)
 @final
 @dataclass(eq=False)
 class SigmoidActivation(KernelActivation):
@@ -40,6 +49,7 @@ class SigmoidActivation(KernelActivation):
     output_range: ClassVar[Range | None] = Range(0, 1)
 
 
+@also_called(unlike={"hard_tanh": "it is z held between -1 and 1; 'tanh' is its smooth form."})
 @final
 @dataclass(eq=False)
 class TanhActivation(KernelActivation):
@@ -49,6 +59,13 @@ class TanhActivation(KernelActivation):
     output_range: ClassVar[Range | None] = Range(-1, 1)
 
 
+@also_called(
+    unlike={
+        "log_softmax": "it is the logarithm of 'softmax'; give 'softmax', and a loss takes that logarithm itself.",
+        "softmin": "it is a 'softmax' of -z.",
+        "softmax2d": "it is a 'softmax' over the channels of an image; here it goes over the units of a layer.",
+    },
+)
 @final
 @dataclass(eq=False)
 class SoftmaxActivation(KernelActivation):

@@ -11,6 +11,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.activations.base import KernelActivation
 from chainrule.errors import InvalidInputError
+from chainrule.named import also_called
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Shape
 
@@ -35,6 +36,12 @@ def _check(activation: object, setting: str, value: float, lowest: float = -np.i
         )
 
 
+@also_called(
+    unlike={
+        "relu6": "it is a ReLU bounded at 6; 'relu' has no bound.",
+        "crelu": "it gives relu(z) and relu(-z), twice as many outputs; 'relu' gives the first.",
+    },
+)
 @final
 @dataclass(eq=False)
 class ReLUActivation(KernelActivation):
@@ -44,6 +51,7 @@ class ReLUActivation(KernelActivation):
     output_range: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
 
 
+@also_called(unlike={"rrelu": "it draws its slope at random in training; that of 'leaky_relu' is fixed."})
 @final
 @dataclass(eq=False)
 class LeakyReLUActivation(KernelActivation):
@@ -116,6 +124,7 @@ class PReLUActivation(KernelActivation):
         return (float(self.slope[0]),)
 
 
+@also_called("celu")
 @final
 @dataclass(eq=False)
 class ELUActivation(KernelActivation):
@@ -153,6 +162,12 @@ class SELUActivation(KernelActivation):
     output_range: ClassVar[Range | None] = Range(-1.7580993408473766, math.inf)
 
 
+@also_called(
+    unlike={
+        "gelu_tanh": "it is an approximation by tanh; 'gelu' is exact.",
+        "geglu": "it multiplies one half of its inputs by the 'gelu' of the other half; no activation here does that.",
+    },
+)
 @final
 @dataclass(eq=False)
 class GELUActivation(KernelActivation):
@@ -165,6 +180,14 @@ class GELUActivation(KernelActivation):
     output_range: ClassVar[Range | None] = Range(-0.16997120747990371, math.inf, includes_low=True)
 
 
+@also_called(
+    "swish",
+    unlike={
+        "hard_swish": "it is z times hard_sigmoid(z); 'silu' is its smooth form.",
+        "hard_silu": "it is z times hard_sigmoid(z); 'silu' is its smooth form.",
+        "swiglu": "it multiplies one half of its inputs by the 'silu' of the other half; no activation here does that.",
+    },
+)
 @final
 @dataclass(eq=False)
 class SiLUActivation(KernelActivation):

@@ -58,29 +58,19 @@ __all__ = [
     "smooth_labels",
 ]
 
-# The first name of a class is the one that files and tables use; the others are accepted.
 LOSSES: Registry[LossFunction] = Registry(
     "loss",
     LossFunction,
     {
         "mean_squared_error": MeanSquaredError,
-        "mse": MeanSquaredError,
-        "squared_error": MeanSquaredError,
         "mean_absolute_error": MeanAbsoluteError,
-        "mae": MeanAbsoluteError,
-        "l1": MeanAbsoluteError,
         "huber": Huber,
         "log_cosh": LogCosh,
         "pinball": Pinball,
-        "quantile": Pinball,
         "poisson": Poisson,
         "gaussian_negative_log_likelihood": GaussianNegativeLogLikelihood,
-        "gaussian_nll": GaussianNegativeLogLikelihood,
         "binary_cross_entropy": BinaryCrossEntropy,
-        "bce": BinaryCrossEntropy,
         "categorical_cross_entropy": CategoricalCrossEntropy,
-        "cross_entropy": CategoricalCrossEntropy,
-        "cce": CategoricalCrossEntropy,
         "binary_focal": BinaryFocal,
         "categorical_focal": CategoricalFocal,
         "hinge": Hinge,

@@ -10,6 +10,7 @@ import numpy as np
 from chainrule.activations import ActivationLayer, SigmoidActivation, SoftmaxActivation
 from chainrule.errors import InvalidInputError
 from chainrule.losses.base import KernelLoss
+from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.types import Array
 
@@ -25,7 +26,25 @@ __all__ = [
 
 FROM_0_TO_1 = Range(0, 1, includes_low=True, includes_high=True)
 
+_HAS_SIGMOID = (
+    "contains the sigmoid; end the network in SigmoidActivation() and give 'binary_cross_entropy', which computes both "
+    "as one function of the logits."
+)
+_IS_DIVERGENCE = "is 'categorical_cross_entropy' less the entropy of the targets, which no weight changes."
+_TWO_FOCAL_LOSSES = "it is 'binary_focal' for targets of 0 and 1, and 'categorical_focal' for one of several classes."
 
+
+@also_called(
+    "bce",
+    "BCELoss",
+    unlike={
+        "BCEWithLogitsLoss": f"it {_HAS_SIGMOID}",
+        "binary_cross_entropy_with_logits": f"it {_HAS_SIGMOID}",
+        "SoftMarginLoss": f"it {_HAS_SIGMOID}",
+        "MultiLabelSoftMarginLoss": f"it {_HAS_SIGMOID}",
+        "log_loss": "it is 'binary_cross_entropy' for two classes and 'categorical_cross_entropy' for more.",
+    },
+)
 @final
 @dataclass(frozen=True)
 class BinaryCrossEntropy(KernelLoss):
@@ -46,6 +65,19 @@ class BinaryCrossEntropy(KernelLoss):
     logits_kernel: ClassVar[str | None] = "sigmoid_binary_cross_entropy"
 
 
+@also_called(
+    "cross_entropy",
+    "cce",
+    "sparse_categorical_crossentropy",
+    unlike={
+        "CrossEntropyLoss": "PyTorch's contains the softmax; end the network in SoftmaxActivation() and give "
+        "'categorical_cross_entropy', which computes both as one function of the logits.",
+        "NLLLoss": "PyTorch's takes logarithms of probabilities; end the network in SoftmaxActivation() and give "
+        "'categorical_cross_entropy'.",
+        "KLDivLoss": f"it {_IS_DIVERGENCE}",
+        "kl_divergence": f"it {_IS_DIVERGENCE}",
+    },
+)
 @final
 @dataclass(frozen=True)
 class CategoricalCrossEntropy(KernelLoss):
@@ -63,6 +95,15 @@ class CategoricalCrossEntropy(KernelLoss):
     logits_kernel: ClassVar[str | None] = "softmax_cross_entropy"
 
 
+@also_called(
+    "binary_focal_crossentropy",
+    unlike={
+        "focal": _TWO_FOCAL_LOSSES,
+        "focal_loss": _TWO_FOCAL_LOSSES,
+        "sigmoid_focal_loss": "torchvision's contains the sigmoid and has alpha = 0.25; end the network in "
+        "SigmoidActivation() and give BinaryFocal(alpha=0.25).",
+    },
+)
 @final
 @dataclass(frozen=True)
 class BinaryFocal(KernelLoss):
@@ -93,6 +134,12 @@ class BinaryFocal(KernelLoss):
         return (self.gamma, 1.0, 1.0) if self.alpha is None else (self.gamma, self.alpha, 1 - self.alpha)
 
 
+@also_called(
+    unlike={
+        "categorical_focal_crossentropy": "Keras multiplies it by alpha = 0.25; 'categorical_focal' is without that "
+        "factor.",
+    },
+)
 @final
 @dataclass(frozen=True)
 class CategoricalFocal(KernelLoss):
@@ -119,6 +166,15 @@ class CategoricalFocal(KernelLoss):
         return (self.gamma,)
 
 
+@also_called(
+    "hinge_loss",
+    unlike={
+        "categorical_hinge": "it compares the true class with the best of the others; 'hinge' takes each class against "
+        "the rest.",
+        "MultiMarginLoss": "it compares the true class with each of the others; 'hinge' takes each class against the "
+        "rest.",
+    },
+)
 @final
 @dataclass(frozen=True)
 class Hinge(KernelLoss):

@@ -9,6 +9,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from chainrule.losses.base import KernelLoss
+from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.types import Array
 
@@ -23,6 +24,19 @@ __all__ = [
 ]
 
 
+@also_called(
+    "mse",
+    "squared_error",
+    "MSELoss",
+    unlike={
+        "l2": "the squared error is 'mean_squared_error'.",
+        "l2_loss": "optax's l2_loss is half of 'mean_squared_error'.",
+        "msle": "it compares logarithms; 'mean_squared_error' compares the numbers.",
+        "mean_squared_logarithmic_error": "it compares logarithms; 'mean_squared_error' compares the numbers.",
+        "rmse": "it is a metric; train on 'mean_squared_error', which is its square.",
+        "root_mean_squared_error": "it is a metric; train on 'mean_squared_error', which is its square.",
+    },
+)
 @final
 @dataclass(frozen=True)
 class MeanSquaredError(KernelLoss):
@@ -36,6 +50,16 @@ class MeanSquaredError(KernelLoss):
     kernel: ClassVar[str] = "squared_error"
 
 
+@also_called(
+    "mae",
+    "l1",
+    "L1Loss",
+    "absolute_error",
+    unlike={
+        "mape": "it divides by the targets; 'mean_absolute_error' does not.",
+        "mean_absolute_percentage_error": "it divides by the targets; 'mean_absolute_error' does not.",
+    },
+)
 @final
 @dataclass(frozen=True)
 class MeanAbsoluteError(KernelLoss):
@@ -45,6 +69,7 @@ class MeanAbsoluteError(KernelLoss):
     kernel: ClassVar[str] = "absolute_error"
 
 
+@also_called("HuberLoss", "SmoothL1Loss")
 @final
 @dataclass(frozen=True)
 class Huber(KernelLoss):
@@ -78,6 +103,7 @@ class LogCosh(KernelLoss):
     kernel: ClassVar[str] = "log_cosh"
 
 
+@also_called("quantile", "pinball_loss", "quantile_loss")
 @final
 @dataclass(frozen=True)
 class Pinball(KernelLoss):
@@ -99,6 +125,7 @@ class Pinball(KernelLoss):
         return (self.quantile,)
 
 
+@also_called("PoissonNLLLoss")
 @final
 @dataclass(frozen=True)
 class Poisson(KernelLoss):
@@ -130,6 +157,13 @@ class Poisson(KernelLoss):
         return "poisson_of_log_rate" if self.log_input else "poisson"
 
 
+@also_called(
+    "gaussian_nll",
+    unlike={
+        "GaussianNLLLoss": "PyTorch's takes the variances beside the outputs; 'gaussian_nll' reads the means and the "
+        "logarithms of the variances from twice as many outputs.",
+    },
+)
 @final
 @dataclass(frozen=True)
 class GaussianNegativeLogLikelihood(KernelLoss):

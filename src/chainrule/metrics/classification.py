@@ -7,11 +7,19 @@ from typing import Any
 import numpy as np
 
 from chainrule.metrics.inputs import count_classes, has_nan, labels_and_weights, scores_and_weights
+from chainrule.named import also_called
 from chainrule.types import Array
 
 __all__ = ["accuracy", "balanced_accuracy", "confusion_matrix", "f1", "log_loss", "precision", "recall", "roc_auc"]
 
 
+@also_called(
+    "acc",
+    "accuracy_score",
+    "categorical_accuracy",
+    "sparse_categorical_accuracy",
+    unlike={"binary_accuracy": "of one output it is 'accuracy', which takes several outputs for as many classes."},
+)
 def accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the share of rows whose class is right.
 
@@ -24,6 +32,7 @@ def accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
     return float(np.average(truth == guess, weights=weights))
 
 
+@also_called("balanced_accuracy_score")
 def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the mean over the classes of the share of their rows that are right: the mean of the recalls."""
     from sklearn.metrics import recall_score
@@ -35,21 +44,25 @@ def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None 
     return float(recall_score(truth, guess, sample_weight=weights, **options))
 
 
+@also_called("precision_score")
 def precision(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return how many of the rows called 1 are 1; with more than two classes, the mean over the classes."""
     return _of_classes("precision_score", y_true, y_pred, sample_weight)
 
 
+@also_called("recall_score")
 def recall(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return how many of the rows that are 1 are called 1; with more than two classes, the mean over the classes."""
     return _of_classes("recall_score", y_true, y_pred, sample_weight)
 
 
+@also_called("f1_score")
 def f1(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the harmonic mean of precision and recall; with more than two classes, the mean over the classes."""
     return _of_classes("f1_score", y_true, y_pred, sample_weight)
 
 
+@also_called("auc", "auroc", "roc_auc_score")
 def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the area under the ROC curve: how often a row of class 1 scores above a row of class 0.
 
@@ -70,6 +83,7 @@ def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) ->
     return float(np.mean(areas)) if areas else float("nan")
 
 
+@also_called(unlike={"neg_log_loss": "it is 'log_loss' with its sign turned."})
 def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the cross-entropy, the mean of -log p of the true class, in natural logarithms.
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.metrics.classification import accuracy, balanced_accuracy, f1, log_loss, precision, recall, roc_auc
 from chainrule.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
+from chainrule.named import find_name
 from chainrule.types import Array, Task
 
 __all__ = ["METRICS", "Metric", "MetricFunction", "default_metrics", "find_metric", "lower_is_better"]
@@ -53,15 +54,6 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-_SHORT_NAMES = {
-    "mse": "mean_squared_error",
-    "mae": "mean_absolute_error",
-    "rmse": "root_mean_squared_error",
-    "r2_score": "r2",
-    "f1_score": "f1",
-    "auc": "roc_auc",
-}
-
 
 def find_metric(given: str | Metric | MetricFunction) -> Metric:
     """Return the metric that is meant by a name, one of the functions here, a Metric, or a user's own function.
@@ -75,15 +67,7 @@ def find_metric(given: str | Metric | MetricFunction) -> Metric:
     if isinstance(given, Metric):
         return given
     if isinstance(given, str):
-        name = given.strip().lower().replace("-", "_").replace(" ", "_")
-        name = _SHORT_NAMES.get(name, name)
-        if name not in METRICS:
-            known = (*METRICS, *_SHORT_NAMES)
-            raise InvalidInputError(
-                f"There is no metric called '{given}'.{nearest_name(name, known)} "
-                f"Known are: {', '.join(sorted(known))}."
-            )
-        return METRICS[name]
+        return METRICS[find_name("metric", given, {name: metric.function for name, metric in METRICS.items()})]
     if not callable(given):
         raise InvalidInputError(f"{given!r} is no metric; give a name, a function of (y_true, y_pred), or a Metric.")
     for metric in METRICS.values():

@@ -5,12 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.metrics.inputs import as_columns, errors_of, weights_of
+from chainrule.named import also_called
 from chainrule.rounding import is_constant
 from chainrule.types import Array
 
 __all__ = ["mean_absolute_error", "mean_squared_error", "r2", "root_mean_squared_error"]
 
 
+@also_called(
+    "mse",
+    unlike={
+        "neg_mean_squared_error": "it is 'mean_squared_error' with its sign turned.",
+        "msle": "it compares logarithms; 'mean_squared_error' compares the numbers.",
+        "mean_squared_log_error": "it compares logarithms; 'mean_squared_error' compares the numbers.",
+    },
+)
 def mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the mean of (p - y)^2 over all elements.
 
@@ -21,17 +30,34 @@ def mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None
     return float(np.average(np.mean(errors**2, axis=1), weights=weights_of(sample_weight, len(errors))))
 
 
+@also_called(
+    "rmse",
+    unlike={
+        "neg_root_mean_squared_error": "it is 'root_mean_squared_error' with its sign turned.",
+        "root_mean_squared_log_error": "it compares logarithms; 'root_mean_squared_error' compares the numbers.",
+    },
+)
 def root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the square root of :func:`mean_squared_error`: an error in the units of the target."""
     return float(np.sqrt(mean_squared_error(y_true, y_pred, sample_weight)))
 
 
+@also_called(
+    "mae",
+    unlike={
+        "neg_mean_absolute_error": "it is 'mean_absolute_error' with its sign turned.",
+        "median_absolute_error": "it is the median of |p - y|; 'mean_absolute_error' is the mean.",
+        "mape": "it divides by the targets; 'mean_absolute_error' does not.",
+        "mean_absolute_percentage_error": "it divides by the targets; 'mean_absolute_error' does not.",
+    },
+)
 def mean_absolute_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the mean of |p - y| over all elements."""
     errors = errors_of(y_true, y_pred)
     return float(np.average(np.mean(np.abs(errors), axis=1), weights=weights_of(sample_weight, len(errors))))
 
 
+@also_called("r2_score")
 def r2(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return R^2, the share of the targets' variance that the predictions explain; the mean over the outputs.
 

@@ -14,6 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from chainrule import kernels
+from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_setting
 from chainrule.types import Array
 
@@ -42,6 +43,13 @@ class _MomentOptimizer(Optimizer):
         return int(self.state["steps"][0])
 
 
+@also_called(
+    unlike={
+        "adamax": "it divides by the largest recent gradient; 'adam' divides by a root mean square.",
+        "amsgrad": "it divides by the largest mean square so far; 'adam' divides by the present one.",
+        "sparse_adam": "it updates only the weights with a nonzero gradient; 'adam' updates all of them.",
+    },
+)
 @final
 @dataclass(eq=False)
 class Adam(_MomentOptimizer):

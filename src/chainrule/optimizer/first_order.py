@@ -9,12 +9,22 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.errors import InvalidInputError
+from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
 from chainrule.types import Array
 
 __all__ = ["SGD"]
 
 
+@also_called(
+    unlike={
+        "gradient_descent": "it is 'sgd' with all rows in one batch.",
+        "momentum": "it is SGD(momentum=0.9).",
+        "nesterov": "it is SGD(momentum=0.9, nesterov=True).",
+        "nag": "it is SGD(momentum=0.9, nesterov=True).",
+        "asgd": "it averages the weights of all steps; 'sgd' does not.",
+    },
+)
 @final
 @dataclass(eq=False)
 class SGD(Optimizer):

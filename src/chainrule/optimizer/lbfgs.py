@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 
 from chainrule.errors import InvalidInputError
+from chainrule.named import also_called
 from chainrule.optimizer.base import Objective, ObjectiveOptimizer, check_count, check_setting
 from chainrule.optimizer.line_search import Trial, strong_wolfe
 from chainrule.types import Array
@@ -16,6 +17,12 @@ from chainrule.types import Array
 __all__ = ["LBFGS"]
 
 
+@also_called(
+    unlike={
+        "bfgs": "it stores a whole matrix; 'lbfgs' stores the last few steps.",
+        "l_bfgs_b": "it keeps the weights within bounds; 'lbfgs' has none.",
+    },
+)
 @final
 @dataclass(eq=False)
 class LBFGS(ObjectiveOptimizer):

@@ -10,6 +10,7 @@ from typing import Any, cast, final
 import numpy as np
 
 from chainrule.errors import InvalidInputError
+from chainrule.named import also_called
 from chainrule.optimizer.base import Objective, ObjectiveOptimizer, check_count, check_setting
 from chainrule.types import Array
 
@@ -19,6 +20,7 @@ _BLOCK_BYTES = 2**26
 _LEAST_DAMPING, _MOST_DAMPING = 1e-20, 1e10
 
 
+@also_called("lm")
 @final
 @dataclass(eq=False)
 class LevenbergMarquardt(ObjectiveOptimizer):

@@ -10,12 +10,21 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.errors import InvalidInputError
+from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
 from chainrule.types import Array
 
 __all__ = ["Quickprop", "Rprop"]
 
 
+@also_called(
+    unlike={
+        "rprop+": "it is Rprop(variant='plus').",
+        "rprop-": "it is Rprop(variant='minus').",
+        "irprop+": "it is Rprop(variant='improved_plus').",
+        "irprop-": "it is Rprop(variant='improved_minus'), the default.",
+    },
+)
 @final
 @dataclass(eq=False)
 class Rprop(Optimizer):

@@ -16,7 +16,7 @@ help:  ## list the targets
 
 demo: $(VENV)/.installed  ## train a network on handwritten digits, and write its report (light: no PyTorch)
 	@$(BIN)/chainrule train digits --hidden 256,128 --dropout 0.3 --label-smoothing 0.05 \
-		--schedule cosine --epochs 100 --validation-size 0.1 --seed 0 --out runs/demo
+		--schedule cosine --epochs 100 --validation-size 0.1 --seed 0 --out runs/demo --force
 	@echo "The report is runs/demo/report.html"
 
 # Many BLAS threads on a busy machine collapse, and the same bits need the same number of threads: tests and

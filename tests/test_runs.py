@@ -495,26 +495,32 @@ def test_a_file_that_has_changed_is_not_gone_on_with(visits: Path, tmp_path: Pat
 # The folder ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_was_cut_off_is_not_overwritten(visits: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    options = TrainOptions(visits, target="bought", epochs=1, out=folder)
-    train_run(options)
-    (folder / "checkpoint.safetensors").write_bytes(b"where it stood")
-    with pytest.raises(InvalidInputError, match="cut off; go on with: chainrule resume"):
+def test_a_run_that_was_cut_off_is_replaced_only_when_told(visits: Path, tmp_path: Path) -> None:
+    options = TrainOptions(visits, target="bought", epochs=2, out=tmp_path / "run")
+    with pytest.raises(RunInterrupted):
+        train_run(options, [StopAt(1)])
+    before = RunFolder(tmp_path / "run").checkpoint.read_bytes()
+    with pytest.raises(InvalidInputError, match=r"cut off; go on with: chainrule resume .* with --force"):
         train_run(options)
-    assert (folder / "checkpoint.safetensors").read_bytes() == b"where it stood"
+    assert RunFolder(tmp_path / "run").checkpoint.read_bytes() == before
+    assert train_run(options, force=True).history.n_epochs == 2
 
 
-def test_only_a_run_is_overwritten(visits: Path, tmp_path: Path) -> None:
+def test_only_a_run_is_overwritten_and_only_when_told(visits: Path, tmp_path: Path) -> None:
     options = TrainOptions(visits, target="bought", epochs=1, out=tmp_path / "thesis")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("words")
-    with pytest.raises(InvalidInputError, match="no chainrule run"):
-        train_run(options)
+    for force in (False, True):
+        with pytest.raises(InvalidInputError, match="no chainrule run"):
+            train_run(options, force=force)
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter1.txt"]
     (tmp_path / "thesis" / "chapter1.txt").unlink()
-    first, second = train_run(options), train_run(options)
-    assert first.measured == second.measured
+    first = train_run(options)
+    model = RunFolder(tmp_path / "thesis").model.read_bytes()
+    with pytest.raises(InvalidInputError, match=r"holds a finished run; .* with --force"):
+        train_run(TrainOptions(visits, target="bought", epochs=2, out=tmp_path / "thesis"))
+    assert RunFolder(tmp_path / "thesis").model.read_bytes() == model
+    assert train_run(options, force=True).measured == first.measured
     with pytest.raises(InvalidInputError, match="is a file"):
         train_run(TrainOptions(visits, target="bought", out=visits))
 
@@ -522,7 +528,7 @@ def test_only_a_run_is_overwritten(visits: Path, tmp_path: Path) -> None:
 def test_a_new_run_that_cannot_start_leaves_the_old_one(visits: Path, tmp_path: Path) -> None:
     train_run(TrainOptions(visits, target="bought", epochs=1, out=tmp_path / "run"))
     with pytest.raises(DataError):
-        train_run(TrainOptions(visits, target="brought", epochs=1, out=tmp_path / "run"))
+        train_run(TrainOptions(visits, target="brought", epochs=1, out=tmp_path / "run"), force=True)
     assert load_run(tmp_path / "run").target_name == "bought"
 
 
@@ -608,7 +614,7 @@ def test_a_new_run_in_a_folder_takes_the_exports_of_the_old_model_away(tmp_path:
     old.write_text("/* of the old model */")
     own.write_text("mine")
     said: list[str] = []
-    train_run(options, announce=said.append)
-    assert f"Replacing the finished run in {tmp_path / 'run'}" in said
+    train_run(options, announce=said.append, force=True)
+    assert f"Replacing the run in {tmp_path / 'run'}" in said
     assert not old.exists()
     assert own.read_text() == "mine"

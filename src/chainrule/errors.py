@@ -7,7 +7,9 @@ and the commands can print the sentence without a traceback.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 __all__ = [
     "ChainruleError",
@@ -18,6 +20,7 @@ __all__ = [
     "NotBuiltError",
     "check_one_of",
     "nearest_name",
+    "shell_command",
 ]
 
 
@@ -68,3 +71,16 @@ def nearest_name(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     by_lower_case = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=likeness)
     return f" Did you mean '{by_lower_case[matches[0]]}'?" if matches else ""
+
+
+def shell_command(*words: str | Path) -> str:
+    """Return a ``chainrule`` command as a shell reads it, for messages that say what to type.
+
+    >>> shell_command("resume", Path("my runs/a"))
+    "chainrule resume 'my runs/a'"
+    >>> shell_command("resume", Path("-a"))
+    'chainrule resume ./-a'
+    """
+    # A path that begins with a hyphen would be taken for an option.
+    shown = (f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words)
+    return shlex.join(["chainrule", *shown])

@@ -125,6 +125,9 @@ def train(
     ] = "float32",
     compile: Annotated[bool, _option(_MACHINE, "--compile", help="For torch: torch.compile the network.")] = False,
     out: Annotated[Path | None, _option(_RESULT, "--out", "-o", help="The run folder; runs/SOURCE-TIME.")] = None,
+    force: Annotated[
+        bool, _option(_RESULT, "--force", help="Replace the finished or interrupted run that is in the run folder.")
+    ] = False,
     checkpoint_every: Annotated[int, _option(_RESULT, "--checkpoint-every", help="Epochs between checkpoints.")] = 5,
     show_code: Annotated[
         bool, _option(_RESULT, "--show-code", help="Print the Python that does the same, and train nothing.")
@@ -163,7 +166,7 @@ def train(
     if show_code:
         print(code_for_training(options), end="")
     else:
-        _show_run(quiet, lambda callbacks, announce: train_run(options, callbacks, announce))
+        _show_run(quiet, lambda callbacks, announce: train_run(options, callbacks, announce, force=force))
 
 
 def resume(
@@ -200,6 +203,7 @@ def read_hidden(text: str) -> tuple[int, ...]:
 def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]], RunResult]) -> None:
     """Run, and print what came of it."""
     from chainrule.callbacks import ProgressBar
+    from chainrule.errors import shell_command
     from chainrule.kernels.compiling import told_of_compiling
 
     if quiet:
@@ -225,7 +229,7 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     epochs = "1 epoch" if result.history.n_epochs == 1 else f"{result.history.n_epochs} epochs"
     say(f"Trained for {epochs} in {result.seconds:.1f} s: {result.stop_reason}.")
     say(f"The run is in {result.folder}; look at {result.folder / 'report.html'}")
-    say(f"Use it: chainrule predict {result.folder} NEW_ROWS.csv -o predictions.csv")
+    say(f"Use it: {shell_command('predict', result.folder)} NEW_ROWS.csv -o predictions.csv")
 
 
 def _say_compiling() -> None:

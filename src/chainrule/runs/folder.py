@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
+from chainrule.errors import InvalidInputError, ModelFileError, nearest_name, shell_command
 from chainrule.export import FORMATS
-from chainrule.files.atomic import write_atomically
+from chainrule.files.atomic import remove_leftovers, write_atomically
 from chainrule.model import Model
+from chainrule.runs.claim import LOCK_NAME, Claim, find_holder
 
-__all__ = ["RunFolder", "load_run"]
+__all__ = ["RunFolder", "claim_free", "load_run"]
 
 RECORD_VERSION = 1
 
@@ -26,7 +27,8 @@ class RunFolder:
     run.json                the record: options, versions, sizes, results; enough to repeat the run
     history.csv             loss and metrics of every epoch
     report.html             the same in pictures, for people
-    checkpoint.safetensors  where training stands; gone when it is done
+    checkpoint.safetensors  where training stands, for ``chainrule resume``
+    run.lock                which process trains; only there while one does
     ======================  =========================================================================
     """
 
@@ -57,29 +59,44 @@ class RunFolder:
         """The checkpoint of a run that is not done."""
         return self.path / "checkpoint.safetensors"
 
-    def check_free(self) -> None:
-        """Raise InvalidInputError if a new run must not write here: nobody's files but a run's are overwritten."""
-        if self.path.is_file():
-            raise InvalidInputError(f"'{self.path}' is a file; choose a folder for the run.")
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.is_run():
+    def check_free(self, *, replace: bool = False) -> None:
+        """Raise InvalidInputError if a new run must not write in this claimed folder.
+
+        Files of anything else than a run are never touched; a run that has a model, or that was cut off and can be
+        resumed, only goes with ``replace``.
+        """
+        remove_leftovers(self.record)
+        if not self.is_run():
+            if {entry.name for entry in self.path.iterdir()} - {LOCK_NAME}:
+                raise InvalidInputError(
+                    f"The folder '{self.path}' holds files that are no chainrule run; choose another folder, so that "
+                    "nothing of yours is overwritten."
+                )
+            return
+        if replace:
+            return
+        if self.was_cut_off() and self.checkpoint.exists():
             raise InvalidInputError(
-                f"The folder '{self.path}' holds files that are no chainrule run; choose another folder, so that "
-                "nothing of yours is overwritten."
+                f"The folder '{self.path}' holds a run that was cut off; go on with: "
+                f"{shell_command('resume', self.path)}, or choose another folder, or replace the run with --force."
             )
-        if self.checkpoint.exists():
+        if self.model.exists():
             raise InvalidInputError(
-                f"The folder '{self.path}' holds a run that was cut off; go on with: chainrule resume {self.path}, or "
-                "delete the folder, or choose another."
+                f"The folder '{self.path}' holds a finished run; choose another folder, or replace the run with "
+                "--force."
             )
 
-    def claim(self, record: dict[str, Any]) -> None:
-        """Make this the folder of a new run: the files of an earlier one go, and the record is written."""
-        self.check_free()
+    def was_cut_off(self) -> bool:
+        """Tell whether the run in this claimed folder has begun and not ended."""
+        record = self._parse_record()
+        return record is not None and record.get("status") in ("running", "interrupted")
+
+    def begin(self, record: dict[str, Any]) -> None:
+        """Make this claimed folder that of a new run: the files of an earlier one go, and the record is written."""
         try:
             exports = [self.model.with_suffix(suffix) for suffix in FORMATS.values()]  # of the model that goes
             for old in (self.checkpoint, self.model, self.report, self.history, *exports):
                 old.unlink(missing_ok=True)
-            self.path.mkdir(parents=True, exist_ok=True)
             self.write_record(record)
         except OSError as error:
             raise InvalidInputError(f"Could not use the folder '{self.path}': {error.strerror or error}.") from error
@@ -88,10 +105,8 @@ class RunFolder:
             raise
 
     def abandon(self) -> None:
-        """Take back a claim: remove the record, and the folder if nothing else is in it."""
+        """Take back the beginning of a run: remove its record."""
         self.record.unlink(missing_ok=True)
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write the record, whole or not at all."""
@@ -121,6 +136,17 @@ class RunFolder:
         return record if isinstance(record, dict) and "chainrule_run" in record else None
 
 
+def claim_free(folder: RunFolder, *, replace: bool = False) -> Claim:
+    """Claim the folder of a new run; raise InvalidInputError for all that a new run must not write over."""
+    claim = Claim.of(folder.path)
+    try:
+        folder.check_free(replace=replace)
+    except BaseException:
+        claim.release()
+        raise
+    return claim
+
+
 def load_run(path: str | Path) -> Model:
     """Return the model of a run folder, or of a model file.
 
@@ -136,5 +162,8 @@ def load_run(path: str | Path) -> Model:
             raise ModelFileError(f"The run in '{path}' has no model, because it diverged; train again, more gently.")
         if record.get("status") == "finished":
             raise ModelFileError(f"The run in '{path}' has lost its file {folder.model.name}; train again.")
-        raise ModelFileError(f"The run in '{path}' has no model yet; finish it with: chainrule resume {path}")
+        holder = find_holder(path)
+        if holder is not None:
+            raise ModelFileError(f"The run in '{path}' is still going on ({holder}) and has no model yet; wait for it.")
+        raise ModelFileError(f"The run in '{path}' has no model yet; finish it with: {shell_command('resume', path)}")
     return Model.load(folder.model)

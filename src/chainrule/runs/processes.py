@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from chainrule.engines import Group
-from chainrule.errors import InvalidInputError
+from chainrule.errors import ChainruleError, InvalidInputError
+from chainrule.runs.claim import Claim
 from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions
 
-__all__ = ["check_restarts", "check_same_checkpoint", "is_same_run"]
+__all__ = ["check_restarts", "check_same_checkpoint", "first_claims", "is_same_run"]
 
 
 def check_restarts(options: TrainOptions) -> bool:
@@ -30,6 +34,26 @@ def is_same_run(folder: RunFolder, options: TrainOptions, *, any_seed: bool) -> 
     if any_seed and isinstance(recorded, dict):
         wanted["seed"] = recorded.get("seed")
     return record.get("status") in ("running", "interrupted") and bool(recorded == wanted)
+
+
+@contextmanager
+def first_claims(group: Group, claim: Callable[[], Claim]) -> Iterator[tuple[Path, Claim | None]]:
+    """Have the first process claim the run's folder until the end of the block; all raise what it raises.
+
+    Yields the folder, and the claim in the first process, None in the others.
+    """
+    with ExitStack() as stack:
+        held, path, refusal = None, None, None
+        if group.rank == 0:
+            try:
+                held = stack.enter_context(claim())
+                path = held.path
+            except ChainruleError as error:
+                refusal = error
+        path, refusal = group.broadcast((path, refusal))
+        if refusal is not None:
+            raise refusal
+        yield path, held
 
 
 def check_same_checkpoint(group: Group, folder: RunFolder) -> None:

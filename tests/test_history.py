@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import math
+import pickle
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from chainrule.errors import InvalidInputError
@@ -72,3 +76,59 @@ def test_what_is_no_number_is_refused(value: Any) -> None:
 def test_repr() -> None:
     assert repr(History()) == "History(0 epochs: nothing recorded)"
     assert repr(History({"loss": [1.0, 2.0]})) == "History(2 epochs: loss)"
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "here"),
+    [
+        ("val_loss", "validation_loss"),
+        ("valid_loss", "validation_loss"),
+        ("train_loss", "loss"),
+        ("acc", "accuracy"),
+        ("val_acc", "validation_accuracy"),
+        ("val_accuracy", "validation_accuracy"),
+        ("train_accuracy", "accuracy"),
+        ("val_mse", "validation_mean_squared_error"),
+        ("rmse", "root_mean_squared_error"),
+        ("lr", "learning_rate"),
+    ],
+)
+def test_the_names_of_other_libraries_lead_to_the_same_quantity(elsewhere: str, here: str) -> None:
+    history = History({"epoch": [1.0, 2.0], here: [0.5, 0.25]})
+    assert history[elsewhere] == history[here] == history.get(elsewhere) == [0.5, 0.25]
+    assert elsewhere in history
+    assert history.last(elsewhere) == 0.25
+    assert list(history) == ["epoch", here]
+    assert elsewhere not in History({"epoch": [1.0]})
+
+
+def test_a_name_of_its_own_comes_before_one_of_another_library() -> None:
+    history = History({"accuracy": [0.5], "acc": [0.1]})
+    history.append({"accuracy": 0.6, "acc": 0.2})
+    assert history["acc"] == [0.1, 0.2]
+
+
+def test_a_quantity_that_is_not_there_is_an_error_that_says_what_is(history: History) -> None:
+    with pytest.raises(KeyError, match=r"'los' is not in the history, which has epoch, loss.*Did you mean 'loss'"):
+        history["los"]
+    with pytest.raises(KeyError, match="'val_accuracy' is not in the history"):
+        history["val_accuracy"]
+    assert history.get("val_accuracy") is None
+    assert history.get("val_accuracy", []) == []
+
+
+def test_it_becomes_a_data_frame_by_its_method_and_by_the_constructor(history: History) -> None:
+    frame = history.to_frame()
+    assert list(frame.columns) == list(history)
+    assert frame["epoch"].tolist() == [1, 2, 3]
+    assert frame["epoch"].dtype.kind == "i"
+    np.testing.assert_array_equal(frame["validation_loss"], history["validation_loss"])
+    np.testing.assert_array_equal(pd.DataFrame(history)["loss"], history["loss"])
+    assert History().to_frame().empty
+
+
+def test_copies_and_pickles_are_histories_of_their_own(history: History) -> None:
+    for again in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        assert isinstance(again, History)
+        again.append({"loss": 1.0})
+        assert (again.n_epochs, history.n_epochs) == (4, 3)

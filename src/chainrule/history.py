@@ -3,34 +3,64 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.metrics import find_metric
 
-__all__ = ["History"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["History", "quantity_name"]
 
 _INFINITIES = ("inf", "-inf")
 
+# What Keras, skorch and the lecture notes put before a name, and what stands there here.
+_PREFIXES = {"val_": "validation_", "valid_": "validation_", "train_": "", "training_": ""}
 
-class History(Mapping[str, list[float]]):
+
+def quantity_name(name: str) -> str:
+    """Return what a quantity that is called ``name`` elsewhere is called in a history.
+
+    >>> [quantity_name(name) for name in ("val_loss", "train_acc", "val_mse", "lr", "gradient_norm")]
+    ['validation_loss', 'accuracy', 'validation_mean_squared_error', 'learning_rate', 'gradient_norm']
+    """
+    here = name
+    for prefix, ours in _PREFIXES.items():
+        if name.startswith(prefix):
+            here = ours + name.removeprefix(prefix)
+    prefix = "validation_" if here.startswith("validation_") else ""
+    base = here.removeprefix(prefix)
+    if base == "lr":
+        return f"{prefix}learning_rate"
+    try:
+        return prefix + find_metric(base).name
+    except InvalidInputError:
+        return here
+
+
+class History(dict[str, list[float]]):
     """One list for each recorded quantity, one element an epoch.
+
+    The names that other libraries use work as well: ``history["val_loss"]`` is ``history["validation_loss"]``.
 
     >>> history = History()
     >>> history.append({"epoch": 1, "loss": 0.5})
     >>> history.append({"epoch": 2, "loss": 0.25, "validation_loss": 0.3})
     >>> history["loss"]
     [0.5, 0.25]
-    >>> history["validation_loss"]
+    >>> history["val_loss"]
     [nan, 0.3]
     >>> history.last("loss")
     0.25
     """
 
     def __init__(self, columns: Mapping[str, Sequence[float | None]] | None = None) -> None:
-        self._columns: dict[str, list[float]] = {
-            name: [math.nan if value is None else value for value in values] for name, values in (columns or {}).items()
-        }
+        super().__init__(
+            (name, [math.nan if value is None else value for value in values])
+            for name, values in (columns or {}).items()
+        )
 
     @classmethod
     def from_dict(cls, given: Any) -> Self:
@@ -42,47 +72,63 @@ class History(Mapping[str, list[float]]):
             raise InvalidInputError("The quantities of a history have different numbers of epochs.")
         return cls({name: [_from_json(value) for value in values] for name, values in columns.items()})
 
-    def __getitem__(self, name: str) -> list[float]:
-        return self._columns[name]
+    def __missing__(self, name: str) -> list[float]:
+        here = quantity_name(name)
+        if super().__contains__(here):
+            return self[here]
+        raise KeyError(
+            f"{name!r} is not in the history, which has {', '.join(self) or 'no epoch yet'}.{nearest_name(name, self)}"
+        )
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+    def __contains__(self, name: object) -> bool:
+        is_in = super().__contains__
+        return is_in(name) or (isinstance(name, str) and is_in(quantity_name(name)))
 
-    def __len__(self) -> int:
-        return len(self._columns)
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the values of ``name``, or ``default`` when it was never recorded."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
     def __repr__(self) -> str:
-        return f"History({self.n_epochs} epochs: {', '.join(self._columns) or 'nothing recorded'})"
+        return f"History({self.n_epochs} epochs: {', '.join(self) or 'nothing recorded'})"
 
     @property
     def n_epochs(self) -> int:
         """The number of epochs recorded."""
-        return max((len(values) for values in self._columns.values()), default=0)
+        return max((len(values) for values in self.values()), default=0)
 
     def append(self, row: Mapping[str, float]) -> None:
         """Record one epoch; quantities that it lacks, or that earlier epochs lacked, are NaN there."""
-        n_before = self.n_epochs
-        for name in [name for name in row if name not in self._columns]:
-            self._columns[name] = [math.nan] * n_before
-        for name, values in self._columns.items():
+        n_before, known = self.n_epochs, set(self)
+        for name in row:
+            if name not in known:
+                self[name] = [math.nan] * n_before
+        for name, values in self.items():
             values.append(float(row.get(name, math.nan)))
 
     def last(self, name: str) -> float:
         """Return the newest value of ``name``, or NaN when it was never recorded."""
-        values = self._columns.get(name)
+        values = self.get(name)
         return values[-1] if values else math.nan
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a pandas data frame with a row for each epoch and a column for each quantity."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self)
+        return frame.astype({"epoch": int}) if "epoch" in frame and frame["epoch"].notna().all() else frame
 
     def to_csv(self) -> str:
         """Return the table as CSV text, one line an epoch; every number reads back to the same float."""
-        lines = [",".join(self._columns)]
-        lines += [
-            ",".join("" if math.isnan(v) else repr(v) for v in row) for row in zip(*self._columns.values(), strict=True)
-        ]
+        lines = [",".join(self)]
+        lines += [",".join("" if math.isnan(v) else repr(v) for v in row) for row in zip(*self.values(), strict=True)]
         return "\n".join(lines) + "\n"
 
     def to_dict(self) -> dict[str, list[float | str | None]]:
         """Return lists that JSON can hold, by name; NaN is None there, and infinity a word. See :meth:`from_dict`."""
-        return {name: [_as_json(value) for value in values] for name, values in self._columns.items()}
+        return {name: [_as_json(value) for value in values] for name, values in self.items()}
 
 
 def _from_json(value: Any) -> float:

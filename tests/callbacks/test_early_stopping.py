@@ -160,6 +160,7 @@ def test_a_real_run_ends_with_the_weights_of_its_best_epoch() -> None:
         ("acuracy", False, "Did you mean 'accuracy'"),
         ("validation_acuracy", True, "Did you mean 'validation_accuracy'"),
         ("validation_loss", False, "give fit a validation set"),
+        ("val_loss", False, "give fit a validation set"),
         ("nothing like it", False, "Recorded are: loss, accuracy"),
     ],
 )
@@ -168,6 +169,21 @@ def test_an_unknown_quantity_is_refused_before_training(cls: Any, monitor: str, 
     columns = {"loss": [1.0], "accuracy": [1.0]} | ({"validation_loss": [1.0]} if validation else {})
     with pytest.raises(InvalidInputError, match=words):
         play(columns, cls(monitor=monitor))
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "here", "values"),
+    [
+        ("val_loss", "validation_loss", [1.0, 0.5, 0.6, 0.7]),
+        ("val_accuracy", "validation_accuracy", [0.1, 0.5, 0.4, 0.3]),
+        ("acc", "accuracy", [0.1, 0.5, 0.4, 0.3]),
+    ],
+)
+def test_a_quantity_may_go_by_the_name_that_other_libraries_use(elsewhere: str, here: str, values: list[float]) -> None:
+    columns = {"loss": [1.0] * 4, "accuracy": [1.0] * 4, "validation_loss": [1.0] * 4} | {here: values}
+    stopping = EarlyStopping(monitor=elsewhere, patience=2)
+    play(columns, stopping)
+    assert (stopping.best_epoch, stopping.best_value) == (2, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from chainrule.engines.base import Session, TrainingPlan
 from chainrule.errors import InvalidInputError, nearest_name
-from chainrule.history import History
+from chainrule.history import History, quantity_name
 from chainrule.metrics import Metric, lower_is_better
 from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack
@@ -89,16 +89,19 @@ class TrainingRun:
         """The quantity that callbacks watch when not told: the validation loss where there is one."""
         return "validation_loss" if self.has_validation else "loss"
 
-    def check_monitor(self, name: str) -> None:
-        """Raise InvalidInputError unless ``name`` will be in the history."""
+    def check_monitor(self, name: str) -> str:
+        """Return what the history calls the quantity ``name``; raise InvalidInputError if it is not recorded."""
         known = ["loss", *(metric.name for metric in self.metrics)]
         known += [f"validation_{quantity}" for quantity in known] if self.has_validation else []
-        if name not in known:
-            hint = "; give fit a validation set" if name.startswith("validation_") and not self.has_validation else ""
+        recorded = name if name in known else quantity_name(name)
+        if recorded not in known:
+            lacks_rows = recorded.startswith("validation_") and not self.has_validation
+            hint = "; give fit a validation set" if lacks_rows else ""
             raise InvalidInputError(
                 f"A callback watches '{name}', which this fit does not record{hint}.{nearest_name(name, known)} "
                 f"Recorded are: {', '.join(known)}."
             )
+        return recorded
 
     def lower_is_better(self, name: str) -> bool:
         """Tell whether small values of the recorded quantity are good."""

@@ -29,8 +29,7 @@ class BestValue:
 
     def watch(self, run: TrainingRun, monitor: str | None) -> None:
         """Check that ``monitor``, or else the run's default, will be recorded; forget the best of an earlier fit."""
-        self.name = monitor or run.default_monitor
-        run.check_monitor(self.name)
+        self.name = run.check_monitor(monitor or run.default_monitor)
         self._sign = 1 if run.lower_is_better(self.name) else -1
         if run.is_fresh:
             self.value = None

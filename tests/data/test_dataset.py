@@ -174,16 +174,28 @@ def test_label_names_stand_for_all_classes():
         Dataset(X, np.arange(6) / 4).one_hot()
 
 
+@pytest.mark.parametrize("rule", ["balanced", {"b": 3.0}])
+def test_a_weight_of_two_counts_like_two_rows_also_for_class_weights(rule):
+    labels, weights = np.array(["a", "a", "a", "b", "b", "c"]), np.array([2, 0, 1, 3, 1, 0])
+    target = Dataset(X, labels).target
+    weighted = class_weight_rows(Dataset(X, labels, sample_weight=weights, target=target), rule)
+    rows = np.repeat(np.arange(6), weights)
+    repeated = class_weight_rows(Dataset(X[rows], labels[rows], target=target), rule)
+    np.testing.assert_allclose(weighted, np.bincount(rows, repeated, minlength=6))
+
+
 def test_class_weights_are_those_of_scikit_learn():
-    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.class_weight import compute_class_weight
 
     labels = ["a", "a", "a", "b", "b", "c"]
     weights = np.arange(6) + 1.0
     dataset = Dataset(X, labels, sample_weight=weights)
     for rule in ("balanced", {"a": 2.0, "c": 0.5, "b": 1.0}):
-        expected = compute_sample_weight(rule, labels) * weights
-        np.testing.assert_allclose(class_weight_rows(dataset, rule), expected)
+        of_class = compute_class_weight(rule, classes=np.array(["a", "b", "c"]), y=labels, sample_weight=weights)
+        np.testing.assert_allclose(class_weight_rows(dataset, rule), of_class[dataset.y] * weights)
     assert class_weight_rows(dataset, None).tolist() == weights.tolist()
+    unweighted = compute_class_weight("balanced", classes=np.array(["a", "b", "c"]), y=labels)
+    np.testing.assert_allclose(class_weight_rows(Dataset(X, labels), "balanced"), unweighted[dataset.y])
     for rule, message in (("balance", "balanced"), ({"aa": 1}, "Did you mean 'a'"), ({"a": -1}, "0 or more")):
         with pytest.raises(InvalidInputError, match=message):
             class_weight_rows(dataset, rule)

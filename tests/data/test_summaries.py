@@ -111,6 +111,18 @@ def test_merged_in_any_order_numbers_have_one_mean_and_deviation(parts: list[lis
         assert summary.median == np.median(numbers)
 
 
+def test_numbers_that_differ_by_rounding_only_have_no_deviation_in_any_number_of_pieces() -> None:
+    one, other = 0.3, 0.1 + 0.2
+    for pieces in ([[one, other, one]], [[one], [other, one]], [[one, one], [other]]):
+        summary = NumberSummary()
+        for piece in pieces:
+            summary.add(np.array(piece))
+        assert summary.is_constant
+        assert summary.deviation == 0
+        summary.add(np.array([0.31]))
+        assert summary.deviation == pytest.approx(np.std([one, other, one, 0.31]))
+
+
 def test_the_median_is_taken_from_the_rows_sampled() -> None:
     column, summary = pd.Series([5.0, np.nan, 1.0, 9.0, 7.0]), ColumnSummary("a")
     summary.add(column, sampled=np.array([True, True, True, False, False]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.data.target import Target
 from chainrule.errors import DataError, InvalidInputError, nearest_name
-from chainrule.types import Array, IntArray
+from chainrule.types import Array
 
 __all__ = ["ClassWeight", "class_weights"]
 
@@ -19,22 +19,24 @@ ClassWeight: TypeAlias = Literal["balanced"] | Mapping[Any, float]
 def class_weights(
     target: Target | None,
     label_names: Sequence[str],
-    counts: IntArray,
+    totals: Array,
     class_weight: ClassWeight,
 ) -> Array:
-    """Return the float64 weight of each class, given the number of its rows.
+    """Return the float64 weight of each class, given the number of its rows, or the sum of their sample weights.
 
-    ``"balanced"`` gives every class present the same total, n / (classes * rows of the class), as scikit-learn does.
-    A mapping gives weights by label or label name; labels it leaves out weigh 1.
+    ``"balanced"`` gives every class present the same total: sum of all totals / (classes * total of the class), as
+    scikit-learn does. A mapping gives weights by label or label name; labels it leaves out weigh 1.
     """
-    if target is None or not target.classes or not len(counts):
+    if target is None or not target.classes or not len(totals):
         raise InvalidInputError("class_weight needs a target of classes.")
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise InvalidInputError(
                 f"class_weight is 'balanced' or a mapping from labels to weights, not {class_weight!r}."
             )
-        return np.asarray(counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+        present = totals > 0
+        mean = totals.sum() / max(np.count_nonzero(present), 1)
+        return np.asarray(np.divide(mean, totals, out=np.ones(len(totals)), where=present))
     weights = np.ones(len(target.classes))
     code_of: dict[Any, int] = {label: code for code, label in enumerate(label_names)}
     code_of |= {label: code for code, label in enumerate(target.classes)}
@@ -47,6 +49,6 @@ def class_weights(
         if not (np.isfinite(weight) and weight >= 0):
             raise InvalidInputError(f"The weight of class {label!r} is {weight}; it must be 0 or more, and finite.")
         weights[code_of[label]] = weight
-    if not (weights * counts).any():
+    if not (weights * totals).any():
         raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")
     return weights

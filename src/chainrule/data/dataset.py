@@ -186,17 +186,17 @@ class Dataset:
 def class_weight_rows(dataset: Dataset, class_weight: ClassWeight | None) -> Array:
     """Return float64 (n,) weights: each row's class weight times its sample weight.
 
-    ``"balanced"`` gives every class present the same total, n / (classes * rows of the class), as scikit-learn does.
-    A mapping gives weights by label or label name; labels it leaves out weigh 1.
+    ``"balanced"`` gives every class present the same total weight, as scikit-learn does: a row with the sample weight 2
+    counts like two rows. A mapping gives weights by label or label name; labels it leaves out weigh 1.
     """
     rows = np.ones(dataset.n_rows) if dataset.sample_weight is None else dataset.sample_weight.copy()
     if class_weight is None:
         return rows
     target = dataset.target
-    counts = np.zeros(0, np.int64)
+    totals: Array = np.zeros(0)
     if target is not None and target.classes and dataset.y is not None:
-        counts = np.bincount(dataset.y, minlength=len(target.classes))
-    weights = class_weights(target, dataset.label_names, counts, class_weight)
+        totals = np.bincount(dataset.y, rows, minlength=len(target.classes))
+    weights = class_weights(target, dataset.label_names, totals, class_weight)
     return _weights(rows * weights[dataset.y], dataset.n_rows)
 
 

@@ -170,10 +170,12 @@ def test_losses_of_a_softmax_do_not_see_an_offset(name: str, dtype: Any, kernel_
 
 @pytest.mark.parametrize("kernel_set", SETS)
 def test_small_differences_are_not_lost(kernel_set: str) -> None:
-    d = np.array([[1e-4]], np.float32)
-    value, derivative = run(kernel_set, "log_cosh", np.zeros_like(d), d, np.ones(1, np.float32))
-    assert value == pytest.approx(0.5e-8, rel=2e-3)
-    assert derivative[0, 0] == pytest.approx(1e-4, rel=1e-6)
+    for size in (1e-12, 1e-6, 1e-4, 1e-2, 0.9, 1.1, 5.0):
+        d = np.array([[size]], np.float32)
+        value, derivative = run(kernel_set, "log_cosh", np.zeros_like(d), d, np.ones(1, np.float32))
+        exact = np.float64(d[0, 0])
+        assert value == pytest.approx(-np.log1p(-(np.tanh(exact) ** 2)) / 2, rel=1e-6)
+        assert derivative[0, 0] == pytest.approx(np.tanh(exact), rel=1e-6)
     assert run(kernel_set, "log_cosh", np.zeros_like(d), d * 0 + 1e30, np.ones(1, np.float32))[0] > 9e29
 
 

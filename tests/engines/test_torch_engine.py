@@ -206,6 +206,18 @@ def test_dropout_keeps_the_expected_share_and_the_expected_sum() -> None:
     np.testing.assert_allclose(moved[moved != 0], 1 / (1 - rate), rtol=1e-5)
 
 
+def test_the_log_cosh_of_small_errors_is_not_lost() -> None:
+    for error in (1e-6, 1e-4, 1e-2, 0.99, 1.01, 20.0):
+        network = network_of(DenseLayer(1, (1,)), loss="log_cosh", engine="torch", epochs=1, learning_rate=0.5)
+        network.layers[0].set_parameter("weights", [[0.0]])
+        network.layers[0].set_parameter("biases", [error])
+        network.fit(np.zeros((4, 1)), np.zeros(4))
+        exact = float(np.float32(error))
+        true_loss = exact + np.log1p(np.exp(-2 * exact)) - np.log(2) if error > 0.1 else exact**2 / 2 - exact**4 / 12
+        assert network.history["loss"][0] == pytest.approx(true_loss, rel=1e-5)
+        assert network.layers[0].parameter_views["biases"][0] == pytest.approx(exact - 0.5 * np.tanh(exact), rel=1e-5)
+
+
 def test_batches_through_the_data_loader_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     from chainrule.engines.torch_rows import DeviceRows
 

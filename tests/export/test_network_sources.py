@@ -71,7 +71,7 @@ def rows_of(shape: tuple[int, ...], n_rows: int = 40, seed: int = 2) -> Any:
 def test_every_activation(cls: type[Layer], to: str, tmp_path: Path) -> None:
     network = fill(network_of(InputScalingLayer(), cls(), dtype="float64"))
     network.stack.build((5,))
-    check_numbers(to, network, rows_of((5,)), tmp_path, 1e-8)  # 9 digits are printed
+    check_numbers(to, network, rows_of((5,)), tmp_path, 1e-13)
 
 
 def test_the_normal_distribution_of_javascript_is_exact_in_the_tails(tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def _huber(loss: losses.Huber, y: Tensor, p: Tensor) -> Tensor:
 
 def _log_cosh(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
     size = (p - y).abs()
-    return size + functional.softplus(-2 * size, threshold=40) - math.log(2)
+    tanh = torch.tanh(size.clamp_max(1))
+    small, large = -torch.log1p(-tanh.square()) / 2, size + functional.softplus(-2 * size, threshold=40) - math.log(2)
+    return torch.where(size < 1, small, large)
 
 
 def _pinball(loss: losses.Pinball, y: Tensor, p: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ extern "C" {{
 #define CHAINRULE_BUFFER static
 #endif
 #define MODEL_NUMBER {kind}
-#define MODEL_LARGEST {largest}"""
+#define MODEL_LARGEST {largest}
+#define MODEL_DIGITS {digits}"""
 
 _DECLARE_CLASSES = """\
 #define MODEL_CLASSES {n_classes}
@@ -208,6 +209,7 @@ def _interface(program: Program, fields: list[str], own: Callable[[str], str]) -
         declarations="\n".join(declarations),
         kind="float" if single else "double",
         largest="FLT_MAX" if single else "DBL_MAX",
+        digits=9 if single else 17,  # as many as it takes to read the same number back
     )
 
 

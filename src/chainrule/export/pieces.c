@@ -393,9 +393,9 @@ static void put_prediction(const double *outputs)
     int i;
     put_cell("", model_classes[model_class(outputs)]);
     if (MODEL_OUTPUTS == 1)
-        printf(",%.9g", 1 - outputs[0]);
+        printf(",%.*g", MODEL_DIGITS, 1 - outputs[0]);
     for (i = 0; i < MODEL_OUTPUTS; i++)
-        printf(",%.9g", outputs[i]);
+        printf(",%.*g", MODEL_DIGITS, outputs[i]);
 }
 
 // [put_numbers]
@@ -410,9 +410,9 @@ static void put_header(void)
 static void put_prediction(const double *outputs)
 {
     int i;
-    printf("%.9g", outputs[0]);
+    printf("%.*g", MODEL_DIGITS, outputs[0]);
     for (i = 1; i < MODEL_OUTPUTS; i++)
-        printf(",%.9g", outputs[i]);
+        printf(",%.*g", MODEL_DIGITS, outputs[i]);
 }
 
 // [find_columns]

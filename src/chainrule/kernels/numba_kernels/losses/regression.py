@@ -68,14 +68,18 @@ def huber(y_true: Array, y_pred: Array, delta: float, row_weights: Array, deriva
 def log_cosh(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
     rows, columns = y_true.shape
     kind = y_true.dtype.type
+    half, one = kind(0.5), kind(1)
     total = 0.0
     for i in range(rows):
         weight = row_weights[i] / kind(columns)
         for j in range(columns):
             difference = y_pred[i, j] - y_true[i, j]
-            size = abs(difference)
-            derivative[i, j] = weight * np.tanh(difference)
-            total += weight * (size + np.log1p(kind(0.5) * np.expm1(kind(-2) * size)))
+            size, tanh = abs(difference), np.tanh(difference)
+            derivative[i, j] = weight * tanh
+            if size < one:
+                total -= weight * half * np.log1p(-tanh * tanh)
+            else:
+                total += weight * (size + np.log1p(half * np.expm1(kind(-2) * size)))
     return total
 
 

@@ -46,12 +46,17 @@ def huber(y_true: Array, y_pred: Array, delta: float, row_weights: Array, deriva
 
 
 def log_cosh(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-    """l = log cosh d = |d| + log((1 + exp(-2 |d|)) / 2), with l' = tanh d."""
+    """l = log cosh d, with l' = tanh d.
+
+    As ``-log(1 - tanh(d)^2) / 2`` where |d| < 1, and ``|d| + log((1 + exp(-2 |d|)) / 2)`` elsewhere, nothing cancels.
+    """
     weights = row_weights[:, None] / y_true.shape[1]
     difference = y_pred - y_true
-    size = np.abs(difference)
-    derivative[...] = weights * np.tanh(difference)
-    return float(np.sum(weights * (size + np.log1p(np.expm1(-2 * size) / 2))))
+    size, tanh = np.abs(difference), np.tanh(difference)
+    derivative[...] = weights * tanh
+    is_small = size < 1
+    small = -np.log1p(-np.square(np.where(is_small, tanh, 0))) / 2
+    return float(np.sum(weights * np.where(is_small, small, size + np.log1p(np.expm1(-2 * size) / 2))))
 
 
 def pinball(y_true: Array, y_pred: Array, quantile: float, row_weights: Array, derivative: Array) -> float:

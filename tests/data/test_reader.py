@@ -89,7 +89,7 @@ def test_columns_are_chosen(tmp_path):
         ("a.csv", b'a,b\n1,2\n3,"4\n5,6\n', "line 3"),
         ("a.csv", b"a,b\n\x00\x01\x02", "binary"),
         ("a.csv", b"PK\x03\x04\x00\x00", "binary"),
-        ("a.csv", b"\xff\xfe\x00", "utf-16"),
+        ("a.csv", b"\xff\xfe\x00", "UTF-16 text by its first bytes, but line 1"),
         ("a.csv.gz", b"\x1f\x8b\x08garbage", "damaged gzip"),
         ("a.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "damaged gzip"),
         ("a.parquet", b"PAR1 no", "not a Parquet"),
@@ -235,12 +235,3 @@ def test_a_table_too_wide_is_refused_before_its_rows_are_looked_at(monkeypatch: 
     for text in ("a,b\n1,2,3\n", "a,b\n ,\n1,2,3\n"):
         with pytest.raises(DataError, match="has 3 values in line"):
             parse_text_table(text, "x")
-
-
-def test_many_comments_are_skipped_at_the_cost_of_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[str] = []
-    find = text_table._find_separator
-    monkeypatch.setattr(text_table, "_find_separator", lambda text: (looks.append(text), find(text))[1])
-    frame = parse_text_table("# made by hand\n%\n" * 1000 + "#a;b\n1;2\n", "x")
-    assert list(frame) == ["#a", "b"]
-    assert len(looks) <= 2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from chainrule.data.array_files import read_npy, read_npz
 from chainrule.data.parquet_files import parquet_errors
+from chainrule.data.text_encoding import decode_text
 from chainrule.data.text_table import parse_text_table
 from chainrule.errors import DataError, nearest_name
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["read_parts", "read_table"]
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
-BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
 
 def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -87,18 +87,7 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path.name} cannot be read: permission denied.") from None
     except (OSError, EOFError, zlib.error) as problem:
         raise DataError(f"{path.name} is a damaged gzip file ({problem}); download or write it again.") from None
-    for mark, encoding in BYTE_ORDER_MARKS.items():
-        if content.startswith(mark):
-            try:
-                return content.decode(encoding)
-            except UnicodeDecodeError:
-                raise DataError(f"{path.name} is not the {encoding} text that its first bytes promise.") from None
-    if b"\x00" in content:
-        raise DataError(f"{path.name} is a binary file, not a text table; check that it is the file that you mean.")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+    return decode_text(content, path.name)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

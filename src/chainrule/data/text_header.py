@@ -1,0 +1,126 @@
+"""Tell from the rows below whether the first row of a text table holds the names of the columns."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+__all__ = ["DATE", "DIGITS", "NO_VALUE", "header_evidence", "is_number"]
+
+# Digits as spreadsheets write them, with either decimal mark.
+DIGITS = r"(?:\d{1,3}(?:([.,'\u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d+)?|\d+(?:[.,]\d+|\.)?)(?:[eE][+-]?\d+)?"
+DATE = re.compile(
+    r"\d{1,4}([-/.])\d{1,2}(?:\1\d{1,4})?(?:[T ]\s?\d{1,2}:\d{2}[^,;|]{0,20})?|\d{1,2}:\d{2}(?::\d{2})?[^,;|]{0,6}"
+)
+NO_VALUE = frozenset({"", "?", "-", ".", "na", "n/a", "#n/a", "nan", "null", "<na>", "none"})
+
+_NUMBER = re.compile(rf"[(+\u2212-]?\s?[$€£¥]?\s?[+\u2212-]?(?:{DIGITS}|[.,]\d+(?:[eE][+-]?\d+)?)\s?[%‰$€£¥]?\)?")
+_PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
+_DIGIT_RUN, _UPPER_RUN, _LOWER_RUN = re.compile(r"\d+"), re.compile(r"[A-Z]+"), re.compile(r"[^\W\d_A-Z]+")
+# A sequence of so many numbers is one of labels (pixels, wave lengths, days), whatever stands below.
+_CERTAIN_SEQUENCE = 6
+# Columns that are looked at.
+_MOST_COLUMNS = 200
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a cell is a number, with either decimal mark, thousands, a currency sign or a per cent sign."""
+    return _NUMBER.fullmatch(text.strip()) is not None
+
+
+def header_evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> float:
+    """Return a positive number if the row ``first`` holds names, a negative one if it holds values like those below.
+
+    Each column has a vote. A cell of another kind than those below is a name, and one of the same kind a value. Words
+    above words are values if they stand in rows below as well. Numbers above numbers are names if they make a sequence
+    such as 2019, 2020, 2021 that the numbers below do not suit.
+    """
+    cells = [cell.strip() for cell in first[:_MOST_COLUMNS]]
+    rows = [row for row in below if len(row) == len(first) and [*row] != [*first]]
+    votes = 0.0
+    numbers: list[tuple[str, list[str]]] = []
+    for place, cell in enumerate(cells):
+        column = [text for row in rows if (text := row[place].strip()).lower() not in NO_VALUE]
+        if cell.lower() in NO_VALUE or not column:
+            continue
+        kind = _kind_of(column)
+        if kind == _kind_of([cell]) == "number":
+            numbers.append((cell, column))
+        elif kind == _kind_of([cell]) == "word":
+            votes += _vote_of_words(cell, column)
+        elif kind is not None:
+            votes += -1 if kind == _kind_of([cell]) else 1
+    return votes + _votes_of_numbers(numbers)
+
+
+def _kind_of(column: Sequence[str]) -> Literal["number", "date", "word"] | None:
+    """Return what nearly all cells of a column are; None for a mixture."""
+    if sum(map(is_number, column)) >= 0.8 * len(column):
+        return "number"
+    if sum(DATE.fullmatch(text) is not None for text in column) >= 0.8 * len(column):
+        return "date"
+    return None if any(map(is_number, column)) else "word"
+
+
+def _vote_of_words(cell: str, column: Sequence[str]) -> float:
+    if cell in column:
+        return -1
+    shapes = {_shape(text) for text in column}
+    return 0.5 if len(shapes) == 1 and _shape(cell) not in shapes else 0
+
+
+def _shape(text: str) -> str:
+    """Return what a text looks like: ``CUST-0012`` and ``ABC-7`` both look like ``A-9``."""
+    return _LOWER_RUN.sub("a", _UPPER_RUN.sub("A", _DIGIT_RUN.sub("9", text)))
+
+
+def _votes_of_numbers(numbers: list[tuple[str, list[str]]]) -> float:
+    """Return the votes of the numbers that stand above numbers; each comes with its column."""
+    if not all(_PLAIN_NUMBER.fullmatch(cell) for cell, _ in numbers):
+        return -len(numbers)
+    values = [_value(cell) for cell, _ in numbers]
+    above_decimals = sum(_is_whole(cell) and not any(map(_is_whole, column)) for cell, column in numbers)
+    years = all(_is_year(cell) for cell, _ in numbers)
+    strangers = sum(_is_strange_year(cell, column) for cell, column in numbers) if years else above_decimals
+    if len(numbers) < 2:  # no sequence; but a year may be a name
+        return 0 if years and strangers else -len(numbers)
+    rows = [[_value(text) for text in row] for row in zip(*(column for _, column in numbers), strict=False)]
+    step = _step(values)
+    alike = sum(_step(row) == step for row in rows)
+    is_sequence = (years and _grows_or_falls(values)) or (step is not None and 2 * alike < len(rows))
+    is_count = len(values) > 2 and values[0] in (0, 1) and step == 1 and len(rows) >= 10 and not alike
+    if is_count or (is_sequence and (len(values) >= _CERTAIN_SEQUENCE or 2 * strangers > len(values))):
+        return len(numbers)
+    return -len(numbers)
+
+
+def _is_whole(cell: str) -> bool:
+    return cell.lstrip("+-").isdigit()
+
+
+def _is_year(cell: str) -> bool:
+    return cell.isdigit() and len(cell) == 4 and 1800 <= int(cell) <= 2200
+
+
+def _is_strange_year(cell: str, column: Sequence[str]) -> bool:
+    """Tell whether a year stands above numbers that are none, and are all smaller or all greater."""
+    values = [_value(text) for text in column]
+    return not min(values) <= _value(cell) <= max(values) and 2 * sum(map(_is_year, column)) < len(column)
+
+
+def _grows_or_falls(values: Sequence[float]) -> bool:
+    return len(set(values)) == len(values) and list(values) in (sorted(values), sorted(values, reverse=True))
+
+
+def _step(values: Sequence[float]) -> float | None:
+    """Return by how much each number is greater than the one before it, if that is always the same."""
+    steps = {round(after - before, 9) for before, after in itertools.pairwise(values)}
+    step = steps.pop()
+    return None if steps or step == 0 else step
+
+
+def _value(text: str) -> float:
+    found = _PLAIN_NUMBER.search(text.replace(" ", ""))
+    return float(found[0].replace(",", ".")) if found else 0.0

@@ -28,7 +28,7 @@ HOUSE = {
     6: "callbacks",
     7: "training files summary",
     8: "fitting persistence trainable neuralnet architecture model",
-    9: "plots report inspection rate_finder baselines zoo export",
+    9: "plots report inspection rate_finder baselines zoo textbook export",
     10: "runs serving",
     11: "__init__ cli __main__",  # __init__: the public names, which everything below must do without
 }

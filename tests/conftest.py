@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-_BESIDE_THE_REPOSITORY = Path(__file__).parents[3] / "shared" / "data"
+_BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture

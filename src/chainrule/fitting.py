@@ -18,9 +18,9 @@ from chainrule.data.class_weights import ClassWeight, class_weights
 from chainrule.data.dataset import Dataset, class_weight_rows
 from chainrule.data.stream import NOT_AT_ONCE, RowStream
 from chainrule.data.stream_batches import StreamBatches
-from chainrule.data.target import Target
+from chainrule.data.target import Target, are_numbers, label_array
 from chainrule.engines import Engine, TrainingPlan, describe_engine
-from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.errors import DataError, InvalidInputError, ModelFileError
 from chainrule.head import check_head, check_targets
 from chainrule.history import History
 from chainrule.layers import DenseLayer, Layer
@@ -257,7 +257,7 @@ def as_dataset(
         return data
     if y is not None and target is not None:
         return Dataset(data, y, sample_weight=sample_weight, target=target)
-    as_numbers = as_numbers and y is not None and np.asarray(y).dtype.kind in "iuf"
+    as_numbers = as_numbers and y is not None and are_numbers(label_array(y))
     return Dataset(data, y, sample_weight=sample_weight, task="regression" if as_numbers else None)
 
 
@@ -284,9 +284,11 @@ def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset, target: Tar
         )
     known, codes = dataset.target, dataset.y
     if target is not None and target.classes and known.classes and target.classes != known.classes:
-        codes, known = target.encode(known.class_array()[codes]), target
+        codes, known = target.encode(known.labels_of(codes)), target
     try:
         targets = known.as_outputs(codes, n_targets, stack.dtype.name)
+    except DataError:
+        raise
     except InvalidInputError as error:
         if known.classes and predicts_numbers(loss, stack.layers):
             raise InvalidInputError(
@@ -296,4 +298,4 @@ def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset, target: Tar
         raise
     if not known.classes:
         check_targets(targets, loss)
-    return Batch(inputs, targets, dataset.sample_weight)
+    return Batch(inputs, targets, dataset.sample_weight).check()

@@ -19,6 +19,7 @@ from chainrule.activations import (
     SigmoidActivation,
     TanhActivation,
 )
+from chainrule.arrays import refuse_not_finite
 from chainrule.kernels.codes import DENSE, IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
 from chainrule.layers import DenseLayer, Layer
 from chainrule.parameters import ParameterBlock, ParameterVector
@@ -84,8 +85,10 @@ class FewRows(NamedTuple):
         """Go through as many of the first ``n_layers`` as the loop knows; return their outputs and how many they are.
 
         The parameters are in the flat vector ``values``; without a layer that is known the outputs are a copy.
+        Raises FloatingPointError for a number that is not finite.
         """
         table = self.table[:n_layers]
         if self.loop is None or not len(table):
+            refuse_not_finite(rows)
             return rows.copy(), 0
         return self.loop(table, values, as_read_only(rows)), len(table)

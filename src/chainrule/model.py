@@ -123,7 +123,7 @@ class Model:
         if data.y is None or data.target is None:
             raise InvalidInputError("This dataset has no targets y to compare the predictions with.")
         if data.target.classes and data.target.classes != self.target.classes:
-            return self.target.encode(data.target.class_array()[data.y])
+            return self.target.encode(data.target.labels_of(data.y))
         return data.y
 
     def save(self, path: str | Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import refuse_masked
 from chainrule.data.class_weights import ClassWeight
 from chainrule.data.dataset import Dataset
 from chainrule.data.target import Target
@@ -194,6 +195,8 @@ class NeuralNetwork(TrainableNetwork):
 
     def get_mini_batches(self, X: Array, y: Array, shuffle: bool = True) -> Iterator[tuple[Array, Array]]:
         """Yield ``(X, y)`` in mini-batches of ``batch_size`` rows; with ``shuffle`` in a new order each time."""
+        for values, name in ((X, "X"), (y, "y")):
+            refuse_masked(values, name)
         X, y = X if is_sparse(X) else np.asarray(X), np.asarray(y)
         order = self._shuffler.permutation(len(y)) if shuffle else np.arange(len(y))
         for start in range(0, len(y), self.batch_size):

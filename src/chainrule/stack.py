@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.arrays import all_finite, refuse_not_finite
+from chainrule.data.inputs import as_numbers
+from chainrule.errors import DataError, InvalidInputError, NotBuiltError
 from chainrule.head import Head
 from chainrule.layer_table import FewRows
 from chainrule.layers.base import Layer
@@ -130,18 +132,21 @@ class LayerStack:
 
     def predict(self, inputs: Inputs, *, n_layers: int | None = None) -> Array:
         """Return the outputs for any number of rows, chunk by chunk; nothing in the stack is changed."""
-        inputs = check_inputs(inputs, self.dtype, self.input_shape())
-        n_rows = inputs.shape[0]
-        if n_rows <= FEW_ROWS and not is_sparse(inputs):
-            return self._predict_few(inputs, self.layers[:n_layers])
-        if n_rows <= ROWS_A_CHUNK:
-            outputs = self.forward(inputs, n_layers=n_layers)
-            return outputs.copy() if outputs is inputs else outputs
-        body = self.layers[:n_layers]
-        outputs = np.empty((n_rows, *(body[-1].output_shape() if body else self.input_shape())), self.dtype)
-        for start in range(0, n_rows, ROWS_A_CHUNK):
-            rows = slice(start, min(start + ROWS_A_CHUNK, n_rows))
-            outputs[rows] = self.forward(inputs[rows], n_layers=n_layers)
+        # Whether the numbers are finite is looked at where they are used, while they lie in the cache.
+        rows = check_inputs(inputs, self.dtype, self.input_shape(), finite=False)
+        body, n_rows = self.layers[:n_layers], rows.shape[0]
+        try:
+            if n_rows <= FEW_ROWS and not is_sparse(rows):
+                return self._predict_few(rows, body)
+            outputs = np.empty((n_rows, *(body[-1].output_shape() if body else self.input_shape())), self.dtype)
+            for start in range(0, n_rows, ROWS_A_CHUNK):
+                chunk = rows[start : start + ROWS_A_CHUNK]
+                if not is_sparse(rows):
+                    refuse_not_finite(chunk)
+                outputs[start : start + ROWS_A_CHUNK] = self.forward(chunk, n_layers=n_layers)
+        except FloatingPointError:
+            check_inputs(inputs, self.dtype, self.input_shape())  # says which number it is
+            raise
         return outputs
 
     def _predict_few(self, rows: Array, layers: list[Layer]) -> Array:
@@ -264,18 +269,23 @@ class LayerStack:
         self._bind_vector()
 
 
-def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape) -> Inputs:
+def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape, *, finite: bool = True) -> Inputs:
     """Return ``inputs`` as a contiguous array (or CSR matrix) of ``dtype`` with rows of ``row_shape``.
 
-    Images are flattened where the network takes flat rows. Nothing is copied that need not be.
+    Images are flattened where the network takes flat rows. Nothing is copied that need not be. Everything that
+    computes with rows gets them from here. Raises DataError for what :class:`Dataset` refuses, and for numbers that
+    are too large for ``dtype``; ``finite=False`` leaves the look at the numbers of a dense array to the caller.
     """
-    if is_sparse(inputs):
-        matrix = inputs.tocsr()
-        if matrix.dtype != dtype:
-            matrix = matrix.astype(dtype)
+    if type(inputs) is np.ndarray and inputs.dtype == dtype and not finite:
+        matrix: Inputs = inputs
     else:
-        with np.errstate(over="ignore"):  # training says so if a number is too large for the type
-            matrix = np.ascontiguousarray(inputs, dtype=dtype)
+        numbers, _ = as_numbers(inputs, finite=finite)
+        with np.errstate(over="ignore"):
+            matrix = numbers.astype(dtype, copy=False)
+        if matrix is not numbers and (finite or is_sparse(matrix)):
+            _refuse_overflow(numbers, matrix)
+    if not is_sparse(matrix):
+        matrix = np.ascontiguousarray(matrix)
         if matrix.ndim > 2 and len(row_shape) == 1:
             matrix = matrix.reshape(len(matrix), -1)
     if matrix.ndim < 2 or matrix.shape[1:] != row_shape:
@@ -284,3 +294,14 @@ def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape) -> Inpu
             + (" For one row, give [row]." if matrix.shape == row_shape else "")
         )
     return matrix
+
+
+def _refuse_overflow(numbers: Inputs, rounded: Inputs) -> None:
+    """Raise DataError where a finite number became infinite in another type."""
+    before, after = (part.data if is_sparse(part) else part for part in (numbers, rounded))
+    if not all_finite(after):
+        number = before[~np.isfinite(after)].flat[0]
+        raise DataError(
+            f"X has the number {number:g}, which is too large for {rounded.dtype}; standardise the inputs, or make the "
+            "network with dtype='float64'."
+        )

@@ -201,3 +201,11 @@ def test_class_weights_are_those_of_scikit_learn():
             class_weight_rows(dataset, rule)
     with pytest.raises(InvalidInputError, match="classes"):
         class_weight_rows(Dataset(X, np.arange(6) / 4), "balanced")
+
+
+def test_columns_of_whole_numbers_that_floats_cannot_tell_apart_are_refused():
+    column = np.arange(2**63 - 20, 2**63 - 10)
+    with pytest.raises(DataError, match=r"Column 2 of X has whole numbers from 9223372036854775788 to"):
+        Dataset(np.column_stack([np.zeros(10, np.int64), column]))
+    stamps = np.arange(10) * 10**9 + 1_700_000_000 * 10**9  # nanoseconds: rounded, and as good as before
+    assert len(np.unique(Dataset(stamps.reshape(-1, 1)).X)) == 10

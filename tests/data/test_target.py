@@ -112,3 +112,58 @@ def test_labels_come_back(labels):
 def test_a_damaged_description_is_refused(values):
     with pytest.raises(InvalidInputError):
         Target.from_dict(values)
+
+
+# Long whole numbers and bytes ---------------------------------------------------------------------
+
+IDS = [12345678901234567890123456, 12345678901234567890123457]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [2**64, 1, 2**64, 1],
+        [*IDS, *IDS],
+        [-(2**70), 3, 2**63, 3],
+        [2**63, -1, 2**63 + 1, -1],
+        [2**63 - 1, 2**63 - 2, 2**63 - 1],
+        np.array([2**63, 2**63 + 1], np.uint64),
+        np.array([*IDS, 5], object),
+        (2**63, -(2**63)),
+    ],
+    ids=str,
+)
+def test_long_whole_numbers_are_labels_to_the_digit(labels):
+    target = Target.detect(labels)
+    wanted = [int(label) for label in labels]
+    assert set(target.classes) == set(wanted)
+    assert all(type(label) is int for label in target.classes)
+    assert target.class_array()[target.encode(labels)].tolist() == wanted
+    assert Target.from_dict(json.loads(json.dumps(target.to_dict()))) == target
+
+
+def test_many_long_whole_numbers_are_a_regression_like_any_others():
+    labels = [10**25 + 10**20 * k for k in range(30)]
+    assert Target.detect(labels) == Target("regression")
+    np.testing.assert_array_equal(Target("regression").encode(labels), np.array(labels, float))
+
+
+def test_whole_numbers_that_floats_cannot_tell_apart_are_no_constant():
+    for values in (np.arange(2**63 - 40, 2**63 - 10), [2**64 + k for k in range(30)]):
+        with pytest.raises(DataError, match=r"whole numbers near \d+ that 64-bit floats cannot tell apart"):
+            Target.detect(values, "regression")
+    assert Target.detect(np.full(30, 2**63 - 1), "regression").task == "regression"
+
+
+def test_bytes_are_text_in_utf_8():
+    target = Target.detect(["é".encode(), b"b", b"b"])
+    assert target.classes == ("b", "é")
+    for labels in ([b"\xe9", b"b"], np.array([b"b", b"\xff\xfe"])):
+        with pytest.raises(DataError, match="bytes that are no text in UTF-8"):
+            Target.detect(labels)
+
+
+def test_absurdly_long_whole_numbers_are_refused():
+    for labels in ([10**5000, 1, 2], [-(10**100), 0.5]):
+        with pytest.raises(DataError, match="more than 100 digits in row 1"):
+            Target.detect(labels)

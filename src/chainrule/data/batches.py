@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -32,6 +32,13 @@ class Batch(NamedTuple):
     def n_rows(self) -> int:
         """The number of rows."""
         return len(self.targets)
+
+    def check(self) -> Self:
+        """Return the batch; raise DataError unless its parts have the same rows, for kernels check no bounds."""
+        sizes = [self.inputs.shape[0], len(self.targets), *([] if self.weights is None else [len(self.weights)])]
+        if len(set(sizes)) > 1:
+            raise DataError(f"Inputs, targets and weights need the same number of rows, and they have {sizes}.")
+        return self
 
 
 class Portion(NamedTuple):
@@ -107,6 +114,7 @@ class ArrayBatches:
             raise InvalidInputError(f"The batch size is {batch_size}; it must be a whole number >= 1.")
         if augmentation is not None:
             augmentation.check(inputs)
+        Batch(inputs, targets, sample_weight).check()
         self.inputs, self.targets, self.seed = inputs, targets, seed
         self.augmentation = augmentation
         self.n_rows = len(targets)
@@ -114,6 +122,8 @@ class ArrayBatches:
         self.weights: Array | None = None
         if sample_weight is not None:
             weights = np.asarray(sample_weight, np.float64)
+            if not (weights >= 0).all():
+                raise DataError("The sample weights hold a number that is negative or missing; give numbers >= 0.")
             if not weights.sum() > 0:
                 raise DataError("No row to train on has a weight above 0; look at the sample weights and the split.")
             self.weights = np.asarray(weights / weights.mean(), targets.dtype)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import refuse_masked
 from chainrule.data.class_weights import ClassWeight, class_weights
 from chainrule.data.inputs import as_inputs
 from chainrule.data.splits import split_rows
@@ -170,7 +171,7 @@ class Dataset:
         target, y = self._known_target()
         if not target.classes:
             raise InvalidInputError("One-hot rows need classes, and this target is a number.")
-        return np.eye(len(target.classes), dtype=np.float32)[y]
+        return target.as_outputs(y, len(target.classes))
 
     def outputs(self, n_outputs: int, dtype: DTypeName = "float32") -> Array:
         """Return the (n, n_outputs) matrix that a network with so many output units trains on."""
@@ -250,6 +251,7 @@ def _label_names(given: Sequence[str] | None, target: Target | None) -> tuple[st
 
 
 def _one_a_row(values: Any, n_rows: int, name: str) -> Array:
+    refuse_masked(values, name)
     column = np.asarray(values)
     if column.shape != (n_rows,):
         raise DataError(f"{name} needs one value a row: {n_rows} values, not an array of shape {column.shape}.")

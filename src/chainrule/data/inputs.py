@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.arrays import all_finite, as_csr, refuse_masked
 from chainrule.errors import DataError
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
-__all__ = ["as_inputs", "is_frame"]
+__all__ = ["as_inputs", "as_numbers", "is_frame"]
 
-# Above 2**24 float32 no longer holds every whole number.
+# Above 2**24 float32 no longer holds every whole number, and above 2**53 float64.
 LARGEST_WHOLE_FLOAT32 = 2**24
+LARGEST_WHOLE_FLOAT64 = 2**53
 
 
 def is_frame(X: Any) -> bool:
@@ -23,16 +25,9 @@ def is_frame(X: Any) -> bool:
 def as_inputs(X: Inputs) -> tuple[Inputs, tuple[str, ...] | None, Shape | None]:
     """Return ``X`` as a finite float matrix or CSR matrix, the column names it came with, and the shape of its images.
 
-    float32 and float64 pass without a copy; other numbers become float32, or float64 where float32 would round them.
-    Raises ``DataError`` for anything that is not rows of finite numbers.
+    Raises ``DataError`` for anything that is not rows of finite numbers; see :func:`as_numbers`.
     """
-    names: tuple[str, ...] | None = None
-    if is_sparse(X) or (hasattr(X, "tocsr") and hasattr(X, "nnz")):
-        return _checked_sparse(X), None, None
-    if is_frame(X):
-        names = tuple(str(column) for column in X.columns)
-        X = _frame_values(X, names)
-    matrix = _numeric_array(X)
+    matrix, names = as_numbers(X)
     image_shape = None
     if matrix.ndim in (3, 4):
         image_shape = matrix.shape[1:]
@@ -41,33 +36,56 @@ def as_inputs(X: Inputs) -> tuple[Inputs, tuple[str, ...] | None, Shape | None]:
         raise DataError(_wrong_dimensions(matrix))
     if 0 in matrix.shape:
         raise DataError(f"X has the shape {matrix.shape}; it needs at least one row and one column.")
-    matrix = _as_float(matrix)
-    _refuse_not_finite(matrix, names)
     return matrix, names, image_shape
 
 
+def as_numbers(X: Inputs, *, finite: bool = True) -> tuple[Inputs, tuple[str, ...] | None]:
+    """Return ``X``, of any shape, as finite floats or as CSR, and the column names it came with.
+
+    float32 and float64 pass without a copy; other numbers become float32, or float64 where float32 would round them.
+    Raises ``DataError``, naming the row and column, for text, dates, complex numbers, masked, missing and infinite
+    values, rows of different lengths, and sparse matrices whose indices lead outside. ``finite=False`` leaves the look
+    at the numbers of a dense array to the caller.
+    """
+    names: tuple[str, ...] | None = None
+    if is_sparse(X):
+        return _checked_sparse(X), None
+    if is_frame(X):
+        names = tuple(str(column) for column in X.columns)
+        X = _frame_values(X, names)
+    array = _as_float(_numeric_array(X))
+    if array.ndim == 0:
+        raise DataError(_wrong_dimensions(array))
+    if finite and not all_finite(array):
+        row, *place = np.argwhere(~np.isfinite(array))[0].tolist()
+        _raise_not_finite(array[row, *place], row, place, names)
+    return array, names
+
+
 def _numeric_array(X: Any) -> Array:
+    refuse_masked(X, "X")
     try:
         array = np.asarray(X)
     except ValueError:
         raise DataError("The rows of X have different lengths; every row needs the same number of columns.") from None
+    except (TypeError, RuntimeError) as problem:  # tensors on a GPU, or with a gradient
+        raise DataError(f"X cannot be read as an array of numbers: {str(problem).splitlines()[0]}") from None
     if array.dtype.kind == "c":
         raise DataError(
             "X holds complex numbers; give real numbers (the real and imaginary parts as two columns, say)."
         )
     if array.dtype.kind in "biuf":
         return array
-    if array.dtype.kind == "O" and array.ndim == 2 and array.size:
-        for column in range(array.shape[1]):
-            for row, value in enumerate(array[:, column]):
-                if not isinstance(value, int | float | np.number):
-                    raise DataError(
-                        f"X has {value!r} in row {row + 1}, column {column + 1}, which is no number; "
-                        "turn a table with text into numbers with TablePreprocessor."
-                    )
-    elif array.dtype.kind in "US" and array.ndim == 2 and array.size:
+    if array.dtype.kind == "O" and array.ndim >= 2:
+        for (row, *place), value in np.ndenumerate(array):
+            if not isinstance(value, int | float | np.number):
+                raise DataError(
+                    f"X has {value!r:.60} in {_where(row, place)}, which is no number; "
+                    "turn a table with text into numbers with TablePreprocessor."
+                )
+    elif array.dtype.kind in "US" and array.ndim >= 2 and array.size:
         raise DataError(
-            f"X holds text ({array[0, 0]!s:.40} in row 1, column 1); "
+            f"X holds text ({array.flat[0]!s:.40} in row 1, column 1); "
             "turn a table with text into numbers with TablePreprocessor."
         )
     raise DataError(f"X has the type {array.dtype}; give an array of numbers (X.astype('float32'), say).")
@@ -108,34 +126,40 @@ def _wrong_dimensions(array: Array) -> str:
     return f"X has {array.ndim} dimensions; it needs rows and columns, or images (rows, height, width, channels)."
 
 
-def _as_float(matrix: Array) -> Array:
-    if matrix.dtype in (np.float32, np.float64):
-        return matrix
-    if matrix.dtype.kind in "bf" and matrix.dtype.itemsize <= 4:
-        return matrix.astype(np.float32)
-    if matrix.dtype.kind in "iu" and (
-        matrix.dtype.itemsize <= 2 or (matrix.max() <= LARGEST_WHOLE_FLOAT32 and matrix.min() >= -LARGEST_WHOLE_FLOAT32)
-    ):
-        return matrix.astype(np.float32)
-    return matrix.astype(np.float64)
+def _as_float(array: Array) -> Array:
+    if array.dtype in (np.float32, np.float64):
+        return array
+    if (array.dtype.kind in "bf" and array.dtype.itemsize <= 4) or array.dtype.itemsize <= 2:
+        return array.astype(np.float32)
+    if array.dtype.kind in "iu":
+        largest = 0 if array.size == 0 else max(int(array.max()), -int(array.min()))
+        if largest <= LARGEST_WHOLE_FLOAT32:
+            return array.astype(np.float32)
+        if largest > LARGEST_WHOLE_FLOAT64 and array.ndim > 1:
+            _refuse_rounded_away(array)
+    return array.astype(np.float64)
 
 
-def _all_finite(values: Array) -> bool:
-    # A sum over the data is finite only if every term is, and needs no array of booleans. A sum can also overflow
-    # where every term is finite: only then is each one looked at.
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+def _refuse_rounded_away(array: Array) -> None:
+    """Raise ``DataError`` for a column of whole numbers that differ, and would all be rounded to the same float."""
+    columns = array.reshape(len(array), -1)
+    low, high = columns.min(axis=0), columns.max(axis=0)
+    lost = np.flatnonzero((low != high) & (low.astype(np.float64) == high.astype(np.float64)))
+    if len(lost):
+        raise DataError(
+            f"Column {lost[0] + 1} of X has whole numbers from {low[lost[0]]} to {high[lost[0]]}, which 64-bit floats "
+            "cannot tell apart; subtract the smallest of them first, or give them as text."
+        )
 
 
-def _refuse_not_finite(matrix: Array, names: tuple[str, ...] | None) -> None:
-    if _all_finite(matrix):
-        return
-    row, column = np.argwhere(~np.isfinite(matrix))[0]
-    _raise_not_finite(matrix[row, column], int(row), int(column), names)
+def _where(row: int, place: list[int], names: tuple[str, ...] | None = None) -> str:
+    """Return a place in words: a row and the place in it."""
+    column = repr(names[place[0]]) if names else ", ".join(str(number + 1) for number in place)
+    return f"row {row + 1}, column {column}" if place else f"place {row + 1}"
 
 
-def _raise_not_finite(value: Any, row: int, column: int, names: tuple[str, ...] | None) -> None:
-    where = f"row {row + 1}, column {names[column]!r}" if names else f"row {row + 1}, column {column + 1}"
+def _raise_not_finite(value: Any, row: int, place: list[int], names: tuple[str, ...] | None = None) -> None:
+    where = _where(row, place, names)
     if np.isnan(value):
         raise DataError(
             f"X has a missing value (NaN) in {where}; fill it in, leave the row out, or use TablePreprocessor."
@@ -144,19 +168,12 @@ def _raise_not_finite(value: Any, row: int, column: int, names: tuple[str, ...] 
 
 
 def _checked_sparse(X: Inputs) -> Inputs:
-    matrix = X.tocsr()
-    if 0 in matrix.shape:
-        raise DataError(f"X has the shape {matrix.shape}; it needs at least one row and one column.")
+    matrix = as_csr(X, "X")
     if matrix.data.dtype.kind not in "biuf":
         raise DataError(f"X is a sparse matrix of {matrix.data.dtype}; give real numbers.")
-    if matrix.nnz:
-        # Kernels index with these without looking again.
-        indices = matrix.indices[: matrix.nnz]
-        if indices.min() < 0 or indices.max() >= matrix.shape[1]:
-            raise DataError(f"X is a damaged sparse matrix: it has entries outside its {matrix.shape[1]} columns.")
-        if not _all_finite(matrix.data):
-            entry = int(np.flatnonzero(~np.isfinite(matrix.data))[0])
-            row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
-            _raise_not_finite(matrix.data[entry], row, int(matrix.indices[entry]), None)
-    data = _as_float(matrix.data) if matrix.nnz else matrix.data.astype(np.float32)
+    if not all_finite(matrix.data):
+        entry = int(np.flatnonzero(~np.isfinite(matrix.data))[0])
+        row = int(np.searchsorted(matrix.indptr, entry, side="right")) - 1
+        _raise_not_finite(matrix.data[entry], row, [int(matrix.indices[entry])])
+    data = _as_float(matrix.data)
     return matrix if data is matrix.data else type(matrix)((data, matrix.indices, matrix.indptr), shape=matrix.shape)

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from chainrule.arrays import refuse_masked
 from chainrule.errors import DataError, InvalidInputError, check_one_of
 from chainrule.types import Array, IntArray, Seed
 
@@ -89,7 +90,7 @@ def train_validation_test(
         )
     keys = {"labels": labels, "groups": groups, "times": times}
     rest, test = split_rows(n_rows, n_test, strategy=strategy, seed=seed, **keys)
-    within = {name: None if key is None else np.asarray(key)[rest] for name, key in keys.items()}
+    within = {name: None if key is None else _column(key, n_rows, name)[rest] for name, key in keys.items()}
     # By group the test part seldom has the exact share, so validation is counted in what is left.
     n_left = max(1, round(n_validation * len(rest) / (n_rows - n_test)))
     train, validation = split_rows(len(rest), n_left, strategy=strategy, seed=seed, **within)
@@ -125,6 +126,7 @@ def count_of(size: float, n_rows: int, name: str, unit: str) -> int:
 def _column(values: Any, n_rows: int, name: str) -> Array:
     if values is None:
         raise InvalidInputError(f"This split strategy needs {name}=, one value a row.")
+    refuse_masked(values, name)
     column = np.asarray(values)
     if column.ndim != 1 or len(column) != n_rows:
         raise DataError(f"{name} needs one value a row: {n_rows} values, not an array of shape {column.shape}.")

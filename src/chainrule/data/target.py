@@ -8,17 +8,19 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from chainrule.arrays import refuse_masked
 from chainrule.data.cells import UNNAMED, Origin, is_number
 from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
 from chainrule.types import Array, Task
 
-__all__ = ["ClassLabel", "Target", "TaskRequest", "label_array"]
+__all__ = ["ClassLabel", "Target", "TaskRequest", "are_numbers", "label_array"]
 
 ClassLabel: TypeAlias = str | int | float | bool
 # "classification" leaves the choice between two classes and more of them to the data.
 TaskRequest: TypeAlias = Task | Literal["classification"]
 
 MOST_INTEGER_CLASSES = 20
+LARGEST_LABEL = 10**100  # far above any number that names something, and a float can hold it
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Target:
             _numbers(values)
             return cls("regression", n_columns=values.shape[1] if values.ndim == 2 else 1)
         classes = _distinct(values)
-        numeric = values.dtype.kind in "iuf"
-        is_whole = numeric and all(float(value).is_integer() for value in classes)
+        numeric = are_numbers(values)
+        is_whole = numeric and all(isinstance(value, int) or float(value).is_integer() for value in classes)
         if task is None and numeric and len(classes) > 2 and not (is_whole and len(classes) <= MOST_INTEGER_CLASSES):
             return cls("regression")
         if len(classes) < 2:
@@ -132,6 +134,7 @@ class Target:
             if n_outputs != self.n_columns:
                 raise InvalidInputError(_units_needed(n_outputs, str(self.n_columns), "a linear output"))
             return codes.reshape(len(codes), self.n_columns).astype(dtype)
+        self._check_codes(codes)
         if self.task == "binary" and n_outputs == 1:
             return codes.reshape(-1, 1).astype(dtype)
         if n_outputs != len(self.classes):
@@ -165,13 +168,26 @@ class Target:
             codes = outputs.argmax(axis=1)
         return self.class_array()[codes]
 
+    def labels_of(self, codes: Array) -> Array:
+        """Return the labels behind class codes; raises ``DataError`` for a code that stands for no class."""
+        self._check_codes(codes)
+        return self.class_array()[codes]
+
     def class_array(self) -> Array:
         """Return the classes as an array, in the order of their codes; object dtype when their types differ."""
-        if len({type(label) for label in self.classes}) > 1:
-            mixed = np.empty(len(self.classes), dtype=object)
-            mixed[:] = self.classes
-            return mixed
-        return np.array(self.classes)
+        array = np.array(self.classes)
+        has_one_type = len({type(label) for label in self.classes}) <= 1
+        # NumPy makes floats of whole numbers of which some need 64 bits and others a sign.
+        if has_one_type and (array.dtype.kind != "f" or isinstance(self.classes[0], float)):
+            return array
+        mixed = np.empty(len(self.classes), dtype=object)
+        mixed[:] = self.classes
+        return mixed
+
+    def _check_codes(self, codes: Array) -> None:
+        n = len(self.classes)
+        if codes.ndim != 1 or codes.dtype.kind not in "biu" or not ((codes >= 0) & (codes < n)).all():
+            raise DataError(f"The class codes of {n} classes are whole numbers from 0 to {n - 1}, one a row.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the target as plain values that JSON can hold."""
@@ -199,12 +215,20 @@ def label_array(y: Any, origin: Origin = UNNAMED) -> Array:
     What comes out are booleans, numbers, text, or objects that mix those; missing values and all else are refused, and
     ``origin`` says where the rows come from.
     """
+    refuse_masked(y, "The target")
     try:
         values = np.asarray(y)
     except ValueError:
         raise DataError("The rows of the target have different lengths; give one label a row.") from None
+    if values.dtype.kind == "f" and isinstance(y, list | tuple) and (np.abs(values) >= 2**63).any():
+        values = np.array(y, dtype=object)  # NumPy would round whole numbers of which some need 64 bits, others a sign
     if values.dtype.kind == "S":
-        values = values.astype(str)
+        try:
+            values = np.char.decode(values, "utf-8")
+        except UnicodeDecodeError as problem:
+            raise DataError(
+                f"{origin}The target holds bytes that are no text in UTF-8 ({problem.object!r:.40}); decode them first."
+            ) from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim not in (1, 2):
@@ -241,16 +265,26 @@ def _plain_objects(values: Array, origin: Origin) -> Array:
     for place, value in enumerate(plain):
         if isinstance(value, complex):
             raise DataError("The target holds complex numbers; give real numbers or class labels.")
+        row = place * len(values) // values.size
         if not isinstance(value, str | int | float):
-            kind, row = type(value).__name__, origin.row(place * len(values) // values.size)
+            kind = type(value).__name__
             raise DataError(
-                f"{origin}Unknown label type: the target holds {kind} objects (row {row}); give numbers or text."
+                f"{origin}Unknown label type: the target holds {kind} objects (row {origin.row(row)}); give numbers or "
+                "text."
             )
-    if all(isinstance(value, bool) for value in plain) or not any(isinstance(value, str | bool) for value in plain):
-        is_whole = all(type(value) is int for value in plain)
-        # NumPy makes floats of whole numbers of which one needs a sign's bit.
-        wide = np.uint64 if is_whole and min(plain) >= 0 and 2**63 <= max(plain) < 2**64 else None
-        return label_array(np.array(plain, wide).reshape(values.shape))
+        if isinstance(value, int) and abs(value) >= LARGEST_LABEL:
+            raise DataError(
+                f"{origin}The target has a whole number of more than 100 digits in row {origin.row(row)}; give it as "
+                "text."
+            )
+    if all(type(value) is int for value in plain):
+        ranges: tuple[tuple[Any, int, int], ...] = ((np.int64, -(2**63), 2**63), (np.uint64, 0, 2**64))
+        dtype = next((dtype for dtype, low, end in ranges if low <= min(plain) and max(plain) < end), object)
+        return np.array(plain, dtype).reshape(values.shape)
+    if all(isinstance(value, bool) for value in plain):
+        return np.array(plain, bool).reshape(values.shape)
+    if not any(isinstance(value, str | bool) for value in plain):
+        return label_array(np.array(plain, np.float64).reshape(values.shape), origin)
     mixed = np.empty(values.shape, dtype=object)
     mixed[...] = np.array(plain, dtype=object).reshape(values.shape)
     return mixed
@@ -263,10 +297,23 @@ def _refuse_rows(is_bad: Array, origin: Origin, what: str, remedy: str) -> None:
         raise DataError(f"{origin}The target {what} in row {origin.row(rows[0])}{more}; {remedy}.")
 
 
+def are_numbers(values: Array) -> bool:
+    """Tell whether what :func:`label_array` returned are numbers: whole ones beyond 64 bits are objects there."""
+    return values.dtype.kind in "iuf" or (values.dtype.kind == "O" and all(type(v) is int for v in values.flat))
+
+
 def _numbers(values: Array, origin: Origin = UNNAMED) -> Array:
-    """Return float64 numbers; refuse text, naming the row."""
-    if values.dtype.kind in "biuf":
-        return values.astype(np.float64)
+    """Return float64 numbers; refuse text, naming the row, and whole numbers that would all become the same float."""
+    if values.dtype.kind in "biuf" or are_numbers(values):
+        numbers = values.astype(np.float64)
+        columns, whole = (part.reshape(len(values), -1) for part in (numbers, values))
+        for column in range(columns.shape[1]):
+            if np.ptp(columns[:, column]) == 0 and (whole[:, column] != whole[0, column]).any():
+                raise DataError(
+                    f"{origin}The target has whole numbers near {whole[0, column]} that 64-bit floats cannot tell "
+                    "apart; subtract the smallest of them first, or give them as text if they are names."
+                )
+        return numbers
     texts = [(row, value) for row, value in enumerate(values.tolist()) if isinstance(value, str)]
     row, text = next((one for one in texts if not is_number(one[1])), texts[0])  # one cell makes a column of texts
     raise DataError(

@@ -40,14 +40,11 @@ def find_not_finite(stack: LayerStack, optimizer: Optimizer) -> str | None:
 
 def explain_divergence(stack: LayerStack, head: Head, batch: Batch, learning_rate: float) -> DivergenceError:
     """Find the first place where a number is not finite, in the order of the computation on this batch."""
-    inputs = batch.inputs.data if is_sparse(batch.inputs) else batch.inputs
-    if not np.isfinite(inputs).all():
-        return DivergenceError(
-            f"Training stopped: an input is too large for {stack.dtype}. Standardise the inputs, or make the "
-            "network with dtype='float64'; it holds the weights of its last whole epoch."
-        )
     place = "the loss"
-    if not np.isfinite(batch.targets).all():
+    inputs = batch.inputs.data if is_sparse(batch.inputs) else batch.inputs
+    if not np.isfinite(inputs).all():  # an augmentation has made it so
+        place = "an input of this batch"
+    elif not np.isfinite(batch.targets).all():
         place = "a target of this batch"
     outputs: Any = batch.inputs
     for index, layer in enumerate(stack.layers[: head.n_body_layers], start=1):

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from chainrule.arrays import as_csr, refuse_masked
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.ranges import Range
 from chainrule.types import Array, Inputs, Shape
@@ -232,10 +233,11 @@ class Layer(ABC):
                     f"{self.layer_name()} cannot take a sparse matrix; let a DenseLayer be the first layer, or give "
                     "a dense array (inputs.toarray())."
                 )
-            inputs = inputs.tocsr()  # itself, where it is CSR already
+            inputs = as_csr(inputs, f"The input of {self.layer_name()}")
             if inputs.dtype != self.dtype:
                 inputs = inputs.astype(self.dtype)
         else:
+            refuse_masked(inputs, f"The input of {self.layer_name()}")
             inputs = np.ascontiguousarray(inputs, dtype=self.dtype)
         if inputs.ndim < 2 or inputs.shape[1:] != self.input_shape():
             raise InvalidInputError(

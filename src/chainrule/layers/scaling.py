@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule import kernels
+from chainrule.arrays import refuse_masked
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers.base import Layer
 from chainrule.ranges import ANY_NUMBER, Range
@@ -121,6 +122,7 @@ class StandardizationLayer(Layer):
             raise InvalidInputError(
                 "A StandardizationLayer cannot adapt to a sparse matrix: subtracting a mean would fill it."
             )
+        refuse_masked(X, "X")
         given = np.asarray(X)
         rows = given.astype(np.float64)
         if rows.ndim < 2 or len(rows) == 0:

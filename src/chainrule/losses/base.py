@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.activations import ActivationLayer
+from chainrule.arrays import refuse_masked
 from chainrule.errors import InvalidInputError
 from chainrule.ranges import Range
 from chainrule.types import Array
@@ -89,6 +90,7 @@ def row_weights_of(sample_weight: Array | None, n_rows: int, dtype: np.dtype[Any
         raise InvalidInputError("A loss is the mean over the rows, and there are none.")
     if sample_weight is None:
         return np.full(n_rows, 1.0 / n_rows, dtype)
+    refuse_masked(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight, np.float64).reshape(-1)
     if len(weights) != n_rows:
         raise InvalidInputError(f"There are {len(weights)} sample weights for {n_rows} rows.")
@@ -165,5 +167,6 @@ class KernelLoss(OnePassLoss):
 
 
 def _as_matrix(values: Array, dtype: np.dtype[Any]) -> Array:
+    refuse_masked(values, "An array that a loss was given")
     array = np.ascontiguousarray(values, dtype=dtype)
     return array.reshape(-1, 1) if array.ndim == 1 else array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainrule.arrays import refuse_masked
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array, IntArray
 
@@ -21,6 +22,7 @@ __all__ = [
 
 def as_columns(values: Array) -> Array:
     """Return float64 values of shape (rows, outputs)."""
+    refuse_masked(values, "An array to measure")
     array = np.asarray(values, dtype=np.float64)
     return array.reshape(-1, 1) if array.ndim < 2 else array
 
@@ -41,6 +43,7 @@ def weights_of(sample_weight: Array | None, n_rows: int) -> Array | None:
         raise InvalidInputError("There are no rows to measure; give at least one target and its prediction.")
     if sample_weight is None:
         return None
+    refuse_masked(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight, dtype=np.float64).reshape(-1)
     if len(weights) != n_rows:
         raise InvalidInputError(f"There are {len(weights)} sample weights for {n_rows} rows.")
@@ -57,6 +60,7 @@ def has_nan(y_pred: Array) -> bool:
 
 def labels_of(values: Array) -> Array:
     """Return one label a row: the largest of several columns; codes and names as they are; else whether p >= 0.5."""
+    refuse_masked(values, "An array to measure")
     array = np.asarray(values)
     if array.ndim > 1 and array.shape[1] > 1:
         return np.asarray(array.argmax(axis=1))
@@ -78,6 +82,7 @@ def scores_and_weights(y_true: Array, y_pred: Array, sample_weight: Array | None
 
     One column of p becomes two, 1 - p and p.
     """
+    refuse_masked(y_pred, "An array to measure")
     truth, scores = labels_of(y_true), np.asarray(y_pred)
     scores = np.asarray(scores, np.result_type(scores, np.float32))
     if scores.ndim < 2 or scores.shape[1] == 1:

@@ -172,7 +172,7 @@ def _read(model: Model, source: str | Path, *, with_target: bool) -> tuple[Any, 
             return _from_frame(model, part.frame, str(source), with_target=with_target)
         if part.y is None or part.target is None:
             return part.X, None
-        y = part.target.class_array()[part.y] if part.target.classes else part.y
+        y = part.target.labels_of(part.y) if part.target.classes else part.y
         return _checked_width(model, part.X, source), y
     return _from_frame(model, read_table(source), Path(source).name, with_target=with_target)
 

@@ -21,6 +21,8 @@ __all__ = ["predict_rows"]
 def predict_rows(layers: IntArray, values: Array, inputs: Array) -> Array:
     """Return the outputs of a chain, with no activation that takes a setting, for a few rows, one after another.
 
+    Raises FloatingPointError for a row with a number that is not finite.
+
     For one row every weight is read once, whatever is done: what counts is to leave out those behind zeros (of the
     inputs, and of a ReLU), and not to go back to Python between the layers.
     """
@@ -31,8 +33,12 @@ def predict_rows(layers: IntArray, values: Array, inputs: Array) -> Array:
     columns, entries = np.empty(widest, np.int64), np.empty(widest, values.dtype)
     outputs = np.empty((inputs.shape[0], layers[-1, N_OUT]), values.dtype)
     for i in range(inputs.shape[0]):
+        spoilt = values.dtype.type(0)
         for j in range(inputs.shape[1]):
             here[j] = inputs[i, j]
+            spoilt += here[j] * values.dtype.type(0)  # NaN from a number that is not finite
+        if spoilt != 0:
+            raise FloatingPointError("a number is not finite")
         for index in range(layers.shape[0]):
             n_in, n_out = layers[index, N_IN], layers[index, N_OUT]
             if layers[index, KIND] == DENSE:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chainrule.history import History
-from chainrule.report import ReportData, render_report, write_report
+from chainrule.report import Report, ReportData, render_report
 
 HOSTILE = '<script>alert("1")</script>'
 VOID = {"meta", "br"}
@@ -164,7 +164,8 @@ def test_names_from_the_data_are_only_ever_text(kind: str, request: pytest.Fixtu
 
 
 def test_a_dollar_sign_and_a_lone_surrogate_are_harmless(classes: ReportData, tmp_path: Path) -> None:
-    write_report(tmp_path / "report.html", replace(classes, title="$body \ud800", class_names=("$x_", "\ud800", "\0")))
+    page = render_report(replace(classes, title="$body \ud800", class_names=("$x_", "\ud800", "\0")))
+    Report(page).save(tmp_path / "report.html")
     assert "$body ?" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -215,6 +216,6 @@ def test_a_number_that_is_none_is_never_the_best(classes: ReportData) -> None:
 
 def test_the_report_is_written_whole(classes: ReportData, tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "report.html"
-    write_report(path, classes)
+    Report(render_report(classes)).save(path)
     assert path.read_text(encoding="utf-8") == render_report(classes)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]

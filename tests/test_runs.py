@@ -21,9 +21,9 @@ from chainrule.runs import (
     RunInterrupted,
     TrainOptions,
     code_for_training,
-    evaluate_source,
+    evaluate,
     load_run,
-    predict_source,
+    predict,
     prepare_data,
     resume_run,
     train_run,
@@ -300,13 +300,13 @@ def test_a_callback_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
 def test_a_regression_beats_its_baselines_in_its_own_units(houses: Path, tmp_path: Path) -> None:
     result = train_run(TrainOptions(houses, target="price", epochs=300, hidden=(32,), out=tmp_path / "run"))
     ridge = next(one for one in result.baselines if one.name == "ridge regression")
-    assert result.measured["root_mean_squared_error"] < ridge.metrics["root_mean_squared_error"]
+    assert result.metrics["root_mean_squared_error"] < ridge.metrics["root_mean_squared_error"]
     predictions = result.model.predict(pd.read_csv(houses))
     assert np.corrcoef(predictions, pd.read_csv(houses)["price"])[0, 1] > 0.98
     assert result.stop_reason == "all 300 epochs are done"
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "finished"
-    assert record["metrics"] == result.measured
+    assert record["metrics"] == result.metrics
     assert record["data"]["training_rows"] + record["data"]["test_rows"] == 240
     assert TrainOptions.from_dict(record["options"]) == TrainOptions(
         str(houses), target="price", epochs=300, hidden=(32,), out=str(tmp_path / "run")
@@ -325,7 +325,7 @@ def test_numbers_that_cannot_be_negative_are_learnt_in_their_own_units(tmp_path:
     options = TrainOptions(path, target="y", output_activation="relu", epochs=200, out=tmp_path / "run")
     result = train_run(options)
     assert result.data.scaling is None
-    assert result.measured["r2"] > 0.95
+    assert result.metrics["r2"] > 0.95
     predictions = load_run(tmp_path / "run").predict(pd.read_csv(path))
     assert predictions.min() == 0
 
@@ -361,7 +361,7 @@ def test_a_run_that_diverges_says_so_and_keeps_no_model(houses: Path, tmp_path: 
 
 def test_class_names_of_a_named_set_reach_the_predictions(tmp_path: Path) -> None:
     result = train_run(TrainOptions("blobs", epochs=2, hidden=(4,), out=tmp_path / "run"))
-    frame = predict_source(load_run(tmp_path / "run"), "blobs")
+    frame = predict(load_run(tmp_path / "run"), "blobs")
     names = [f"probability_{name}" for name in result.data.training.label_names]
     assert list(frame) == ["prediction", *names]
     np.testing.assert_allclose(frame[names].sum(axis=1), 1, rtol=1e-5)
@@ -385,7 +385,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(visits: Path, tmp_path: Pa
     result = resume_run(tmp_path / "cut")
     one, other = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
     assert other.read_bytes() == one.read_bytes()
-    assert result.measured == whole.measured
+    assert result.metrics == whole.metrics
     assert result.stop_reason == whole.stop_reason
     assert not RunFolder(tmp_path / "cut").checkpoint.exists()
     with pytest.raises(ModelFileError, match="finished"):
@@ -430,9 +430,9 @@ def test_rows_whose_target_is_missing_can_be_predicted(visits: Path, tmp_path: P
     rows = pd.read_csv(visits)
     rows.loc[[1, 4], "bought"] = None
     rows.to_csv(tmp_path / "gaps.csv", index=False)
-    assert predict_source(model, tmp_path / "gaps.csv").equals(predict_source(model, visits))
+    assert predict(model, tmp_path / "gaps.csv").equals(predict(model, visits))
     with pytest.raises(DataError, match=r"missing in 2 of .* rows"):
-        evaluate_source(model, tmp_path / "gaps.csv")
+        evaluate(model, tmp_path / "gaps.csv")
 
 
 def test_one_cell_that_is_no_number_in_a_numeric_target_is_named(houses: Path, tmp_path: Path) -> None:
@@ -520,7 +520,7 @@ def test_only_a_run_is_overwritten_and_only_when_told(visits: Path, tmp_path: Pa
     with pytest.raises(InvalidInputError, match=r"holds a finished run; .* with --force"):
         train_run(TrainOptions(visits, target="bought", epochs=2, out=tmp_path / "thesis"))
     assert RunFolder(tmp_path / "thesis").model.read_bytes() == model
-    assert train_run(options, force=True).measured == first.measured
+    assert train_run(options, force=True).metrics == first.metrics
     with pytest.raises(InvalidInputError, match="is a file"):
         train_run(TrainOptions(visits, target="bought", out=visits))
 
@@ -549,32 +549,32 @@ def test_a_folder_that_is_no_run_is_refused_in_a_sentence(tmp_path: Path, conten
 def test_new_rows_may_have_gaps_and_new_words_and_no_target(houses: Path, tmp_path: Path) -> None:
     model = train_run(TrainOptions(houses, target="price", epochs=40, out=tmp_path / "run")).model
     new = write_lines(tmp_path / "new.csv", "town,area,rooms,note", ["Atlantis,100,,hm", "Porto,,3,", ",80,2,"])
-    frame = predict_source(model, new)
+    frame = predict(model, new)
     assert list(frame) == ["prediction"]
     assert frame["prediction"].between(0, 1e6).all()
     with pytest.raises(DataError, match=r"no column 'price' with the true values"):
-        evaluate_source(model, new)
-    assert evaluate_source(model, houses)["r2"] > 0.9
+        evaluate(model, new)
+    assert evaluate(model, houses)["r2"] > 0.9
     lacking = write_lines(tmp_path / "lacking.csv", "towns,area,rooms", ["Porto,100,3"])
     with pytest.raises(DataError, match=r"no column 'town'.*Did you mean 'towns'"):
-        predict_source(model, lacking)
+        predict(model, lacking)
 
 
 def test_a_model_of_arrays_takes_files_of_as_many_columns(tmp_path: Path) -> None:
     train_run(TrainOptions("moons", epochs=2, out=tmp_path / "run"))
     model = load_run(tmp_path / "run" / "model.safetensors")
     np.savez(tmp_path / "rows.npz", X=np.zeros((3, 2)), y=[0, 1, 1])
-    assert len(predict_source(model, tmp_path / "rows.npz")) == 3
-    assert 0 <= evaluate_source(model, tmp_path / "rows.npz")["accuracy"] <= 1
+    assert len(predict(model, tmp_path / "rows.npz")) == 3
+    assert 0 <= evaluate(model, tmp_path / "rows.npz")["accuracy"] <= 1
     np.save(tmp_path / "wide.npy", np.zeros((3, 5)))
     with pytest.raises(DataError, match="5 columns of inputs, and this model takes 2"):
-        predict_source(model, tmp_path / "wide.npy")
+        predict(model, tmp_path / "wide.npy")
 
 
 def test_a_model_of_a_table_refuses_a_set_of_arrays(houses: Path, tmp_path: Path) -> None:
     model = train_run(TrainOptions(houses, target="price", epochs=1, out=tmp_path / "run")).model
     with pytest.raises(ChainruleError):
-        predict_source(model, "digits")
+        predict(model, "digits")
 
 
 # The code that does the same -----------------------------------------------------------------------------------------

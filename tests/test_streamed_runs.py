@@ -20,10 +20,10 @@ from chainrule.runs import (
     RunInterrupted,
     TrainOptions,
     code_for_training,
-    evaluate_source,
+    evaluate,
     load_run,
+    predict,
     predict_chunks,
-    predict_source,
     prepare_data,
     resume_run,
     train_run,
@@ -59,7 +59,7 @@ def test_several_files_are_streamed_and_leave_an_ordinary_run(folder: Path, tmp_
     assert f"{files[0]} and 2 more" in report
     model = load_run(tmp_path / "run")
     assert (model.predict(FRAME) == FRAME["bought"]).mean() > 0.7  # one half by chance
-    np.testing.assert_allclose(model.evaluate(result.data.test)["accuracy"], result.measured["accuracy"])
+    np.testing.assert_allclose(model.evaluate(result.data.test)["accuracy"], result.metrics["accuracy"])
 
 
 @pytest.mark.parametrize("given", ["folder", "pattern", "files"])
@@ -80,7 +80,7 @@ def test_numbers_are_learnt_standardised_and_measured_in_their_units(folder: Pat
     result = train_run(options)
     assert result.model.scaling is not None
     np.testing.assert_allclose(result.model.scaling.center, FRAME["spent"].mean(), rtol=0.1)
-    assert result.measured["r2"] > 0.8
+    assert result.metrics["r2"] > 0.8
     assert {one.name for one in result.baselines} == {"mean", "ridge regression"}
     assert result.history["loss"][-1] < 1, "of standardised targets"
 
@@ -217,7 +217,7 @@ def test_predictions_come_in_pieces_that_are_those_of_the_whole(
     model = load_run(run)
     pieces = list(predict_chunks(model, path))
     assert max(map(len, pieces)) <= 40
-    whole = predict_source(model, path)
+    whole = predict(model, path)
     joined = pd.concat(pieces, ignore_index=True)
     assert (joined["prediction"] == whole["prediction"]).all()
     np.testing.assert_allclose(joined.iloc[:, 1:], whole.iloc[:, 1:], rtol=1e-5)
@@ -247,8 +247,8 @@ def test_predictions_of_several_files_are_those_of_one_after_another(run: Path, 
     result = chainrule("predict", run, *files, "-o", tmp_path / "p.csv")
     assert result.exit_code == 0, result.output
     model = load_run(run)
-    whole = predict_source(model, folder)
-    assert whole.equals(pd.concat([predict_source(model, file) for file in files], ignore_index=True))
+    whole = predict(model, folder)
+    assert whole.equals(pd.concat([predict(model, file) for file in files], ignore_index=True))
     assert pd.read_csv(tmp_path / "p.csv")["prediction"].tolist() == whole["prediction"].tolist()
     assert str(files[1]) in chainrule("predict", run, *files, "--show-code").stdout
 
@@ -266,7 +266,7 @@ def test_metrics_of_several_files_are_those_of_the_rows_as_one(
     monkeypatch.setattr(parquet_files, "PIECE_ROWS", 30)
     monkeypatch.setattr(model.network, "predict", lambda X: sizes.append(len(X)) or predict(X))  # type: ignore[func-returns-value]
     files = sorted(folder.glob("*.parquet"))
-    metrics = evaluate_source(model, {"folder": folder, "pattern": f"{folder}/*.parquet", "files": files}[given])
+    metrics = evaluate(model, {"folder": folder, "pattern": f"{folder}/*.parquet", "files": files}[given])
     assert metrics == pytest.approx(whole, rel=1e-6)
     assert (sum(sizes), max(sizes)) == (700, 30), "in pieces"
 
@@ -302,7 +302,7 @@ def test_evaluate_takes_what_train_takes(run: Path, folder: Path, tmp_path: Path
         [sys.executable, "-c", chainrule("evaluate", run, *files, "--show-code").stdout],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.strip() == str(evaluate_source(load_run(run), files))
+    assert done.stdout.strip() == str(evaluate(load_run(run), files))
 
 
 @pytest.mark.parametrize(
@@ -333,9 +333,9 @@ def test_files_that_cannot_be_measured_are_one_sentence(run: Path, folder: Path,
     FRAME[:0].to_parquet(empty)
     model = load_run(run)
     with pytest.raises(DataError, match=r"lacking.parquet has no column 'bought' with .* Did you mean 'boughts'\?"):
-        evaluate_source(model, [part, lacking])
+        evaluate(model, [part, lacking])
     with pytest.raises(DataError, match="holds a table without rows"):
-        evaluate_source(model, [empty])
+        evaluate(model, [empty])
     with pytest.raises(DataError, match=r"rows.csv is no Parquet file"):
-        evaluate_source(model, [part, tmp_path / "rows.csv"])
-    assert evaluate_source(model, [part, empty]) == evaluate_source(model, part)
+        evaluate(model, [part, tmp_path / "rows.csv"])
+    assert evaluate(model, [part, empty]) == evaluate(model, part)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chainrule.data import read_table as read_table
     from chainrule.engines import TorchEngine as TorchEngine
     from chainrule.errors import ChainruleError as ChainruleError
+    from chainrule.errors import ChainruleWarning as ChainruleWarning
     from chainrule.errors import DataError as DataError
     from chainrule.errors import DivergenceError as DivergenceError
     from chainrule.errors import InvalidInputError as InvalidInputError
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from chainrule.model import Model as Model
     from chainrule.neuralnet import NeuralNetwork as NeuralNetwork
     from chainrule.rate_finder import find_learning_rate as find_learning_rate
+    from chainrule.runs import evaluate as evaluate
+    from chainrule.runs import predict as predict
+    from chainrule.runs import train as train
 
 __version__ = "0.1.0"
 
@@ -60,6 +64,7 @@ _HOMES = {
     "engines": ("TorchEngine",),
     "errors": (
         "ChainruleError",
+        "ChainruleWarning",
         "DataError",
         "DivergenceError",
         "InvalidInputError",
@@ -73,10 +78,11 @@ _HOMES = {
     "model": ("Model",),
     "neuralnet": ("NeuralNetwork",),
     "rate_finder": ("find_learning_rate",),
+    "runs": ("evaluate", "predict", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = {*_HOMES, "activations", "initializers", "layers", "losses", "metrics", "optimizer", "penalties", "plots"}
-_MODULES |= {"runs", "schedules", "zoo"}
+_MODULES |= {"schedules", "zoo"}
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604  (names, all of them strings)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 __all__ = [
     "ChainruleError",
+    "ChainruleWarning",
     "DataError",
     "DivergenceError",
     "InvalidInputError",
@@ -46,6 +47,10 @@ class NotBuiltError(ChainruleError, RuntimeError):
 
 class DivergenceError(ChainruleError, ArithmeticError):
     """Training met a number that is not finite; the network holds the weights of its last whole epoch."""
+
+
+class ChainruleWarning(UserWarning):
+    """Something in the data or in a run that works, and may not be what was meant."""
 
 
 def check_one_of(what: str, given: object, known: Collection[str]) -> None:

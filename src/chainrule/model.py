@@ -20,7 +20,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
 
-__all__ = ["Model", "TargetScaling", "measure"]
+__all__ = ["Model", "TargetScaling", "class_probabilities", "measure"]
 
 # What is said of a model; the first is the one that people quote.
 _REPORTED: dict[Task, tuple[str, ...]] = {
@@ -33,6 +33,11 @@ _REPORTED: dict[Task, tuple[str, ...]] = {
 def measure(task: Task, y: Array, outputs: Array, sample_weight: Array | None = None) -> dict[str, float]:
     """Return the metrics that belong to the task, for class codes or numbers ``y`` and a model's outputs."""
     return {name: METRICS[name](y, outputs, sample_weight) for name in _REPORTED[task]}
+
+
+def class_probabilities(outputs: Array) -> Array:
+    """Return one column of probabilities for each class; a network with one output gives that of the second class."""
+    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class TargetScaling:
         return np.asarray(outputs, np.float64) * self.scale + self.center
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Model:
     """A trained network with its preprocessing and the meaning of its outputs; what a model file holds.
 
@@ -107,6 +112,16 @@ class Model:
     def predict(self, data: Any) -> Array:
         """Return a label, or a number, for each row."""
         return self.target.decode(self.outputs(data))
+
+    def predict_proba(self, data: Any) -> Array:
+        """Return the probability of each class, one column for each, in the order of ``target.classes``."""
+        if not self.target.classes:
+            raise InvalidInputError("This model predicts a number; it has no class probabilities.")
+        return class_probabilities(self.outputs(data))
+
+    def __repr__(self) -> str:
+        named = f"{self.target_name!r}, " if self.target_name else ""
+        return f"Model({named}task={self.target.task}, {self.network!r})"
 
     def evaluate(self, data: Any, y: Any = None, sample_weight: Array | None = None) -> dict[str, float]:
         """Return the task's metrics for a dataset, or for rows with their true targets ``y``, in the target's units."""

@@ -36,7 +36,7 @@ from chainrule.types import Array, Task
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ReportData", "render_report", "write_report"]
+__all__ = ["Report", "ReportData", "render_report"]
 
 NETWORK = "this network"
 INK = "#1b1c1e"  # what the pictures' axes and letters are drawn in; on the page it becomes the colour of the text
@@ -69,9 +69,23 @@ class ReportData:
     target: str = "value"
 
 
-def write_report(path: str | Path, data: ReportData) -> None:
-    """Write the page to ``path``, whole or not at all; raises InvalidInputError when it cannot be written."""
-    write_atomically(path, render_report(data))
+@dataclass(frozen=True, repr=False)
+class Report:
+    """A finished page; a notebook shows it below the cell that returns it."""
+
+    html: str
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to ``path``, whole or not at all; raises InvalidInputError when it cannot be written."""
+        write_atomically(path, self.html)
+
+    def __repr__(self) -> str:
+        return f"Report({len(self.html) / 1000:,.0f} kB of HTML; write it to a file with .save(path))"
+
+    def _repr_html_(self) -> str:
+        # A frame of its own, so that the page's style sheet does not touch the notebook.
+        page = html.escape(self.html, quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
 
 def render_report(data: ReportData) -> str:

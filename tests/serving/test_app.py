@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from chainrule.data import Target
 from chainrule.data.text_table import parse_text_table
 from chainrule.model import Model
-from chainrule.runs.using import prediction_frame
+from chainrule.runs.predictions import prediction_frame
 from chainrule.serving import Limits, build_app, service
 from chainrule.types import Array
 from support.served import JSON, as_rows, ask, digit_model, price_model, sale_table, sold_model

@@ -46,6 +46,9 @@ def train(
     missing: Annotated[
         str, _option(_DATA, "--missing", help="What stands in for missing numbers: median, mean, or zero.")
     ] = "median",
+    drop_missing_target: Annotated[
+        bool, _option(_DATA, "--drop-missing-target", help="Leave out rows whose target is missing.")
+    ] = False,
     test_size: Annotated[
         float | None,
         _option(_DATA, "--test-size", help="Share (or number) of rows to test with: 0.2 if not said, 0 for none."),
@@ -160,7 +163,8 @@ def train(
         class_weight=class_weight, loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta,
         min_epochs=min_epochs, monitor=monitor, test_size=test_size, validation_size=validation_size,
         split=cast("Any", split), categorical=tuple(categorical or ()), drop=tuple(drop or ()),
-        missing=cast("Any", missing), checkpoint_every=checkpoint_every, dtype=cast("Any", dtype), seed=seed, out=out,
+        missing=cast("Any", missing), drop_missing_target=drop_missing_target,
+        checkpoint_every=checkpoint_every, dtype=cast("Any", dtype), seed=seed, out=out,
         engine=cast("Any", engine), device=device, precision=cast("Any", precision), compile=compile,
     )  # fmt: skip
     if show_code:
@@ -219,15 +223,15 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
         result = go([ProgressBar()], announce)
     if result.rank > 0:  # of several processes the first tells it all
         return
-    rows = "test rows" if result.data.has_test_part else "training rows, for want of others"
-    columns = {"this network": result.measured, **{one.name: one.metrics for one in reversed(result.baselines)}}
+    columns = {"this network": result.metrics, **{one.name: one.metrics for one in reversed(result.baselines)}}
     print()
-    metrics_table(f"Measured on {result.data.test.n_rows:,} {rows}", columns)
+    metrics_table(result.title, columns)
     for baseline in result.baselines:
         if baseline.note:
             say(f"Note: {baseline.note}.")
     epochs = "1 epoch" if result.history.n_epochs == 1 else f"{result.history.n_epochs} epochs"
     say(f"Trained for {epochs} in {result.seconds:.1f} s: {result.stop_reason}.")
+    assert result.folder is not None
     say(f"The run is in {result.folder}; look at {result.folder / 'report.html'}")
     say(f"Use it: {shell_command('predict', result.folder)} NEW_ROWS.csv -o predictions.csv")
 

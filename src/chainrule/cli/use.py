@@ -33,16 +33,22 @@ def predict(
     run: Annotated[Path, _RUN],
     file: Annotated[list[str], _FILES],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The CSV file to write.")] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", help="A column of the file, such as an id, to write before the predictions; may be repeated."
+        ),
+    ] = None,
     engine: Annotated[str, _ENGINE] = "numpy",
     device: Annotated[str, _DEVICE] = "auto",
     show_code: Annotated[bool, _SHOW_CODE] = False,
 ) -> None:
     """Predict the target of each row of a file; for classes with their probabilities.
 
-    The file may lack the target column. Categories that training never saw and missing numbers are fine. Without
-    --out the predictions are printed as CSV. Parquet files may be of any size and number.
+    The file may lack the target column. Unknown categories and missing numbers are fine. Without --out the predictions
+    are printed as CSV. Parquet files may be of any size and number.
 
-    Example: chainrule predict runs/houses new-houses.csv -o prices.csv
+    Example: chainrule predict runs/houses new-houses.csv -o prices.csv --keep id
     """
     if not is_first_process():
         return
@@ -51,9 +57,9 @@ def predict(
     from chainrule.runs import load_run, predict_chunks
     from chainrule.runs.code import code_for_prediction
 
-    chosen, source = choose_engine(engine, device), _source(file)
+    chosen, source, kept = choose_engine(engine, device), _source(file), keep or []
     if show_code:
-        print(code_for_prediction(run, source, out, chosen), end="")
+        print(code_for_prediction(run, source, out, kept, chosen), end="")
         return
     is_read = out is not None and out.exists() and any(Path(one).exists() and out.samefile(one) for one in file)
     if out is not None and (out.is_dir() or is_read):
@@ -64,7 +70,7 @@ def predict(
         raise InvalidInputError(f"Predictions are written as CSV; give '{out}' a name that ends in .csv.")
     model = load_run(run)
     model.network.engine = chosen
-    text = _Csv(model, predict_chunks(model, source))
+    text = _Csv(model, predict_chunks(model, source, keep=kept), n_kept=len(kept))
     if out is not None:
         from chainrule.files.atomic import write_atomically
 
@@ -82,23 +88,26 @@ def predict(
 class _Csv:
     """Predictions as CSV text, a piece at a time; ``n_rows`` counts them, also those beyond the ``n_wanted`` first."""
 
-    def __init__(self, model: Model, chunks: Iterable[pd.DataFrame]) -> None:
-        self.model, self.chunks, self.n_rows = model, chunks, 0
+    def __init__(self, model: Model, chunks: Iterable[pd.DataFrame], n_kept: int) -> None:
+        self.model, self.chunks, self.n_kept, self.n_rows = model, chunks, n_kept, 0
         self.n_wanted: int | None = None
 
     def __iter__(self) -> Iterator[str]:
-        from chainrule.runs.using import prediction_csv
+        from chainrule.runs.predictions import prediction_csv
 
         for chunk in self.chunks:
             wanted = chunk if self.n_wanted is None else chunk[: max(self.n_wanted - self.n_rows, 0)]
             if len(wanted) or self.n_rows == 0:
-                yield prediction_csv(self.model, wanted, header=self.n_rows == 0)
+                yield prediction_csv(self.model, wanted, header=self.n_rows == 0, n_kept=self.n_kept)
             self.n_rows += len(chunk)
 
 
 def evaluate(
     run: Annotated[Path, _RUN],
     file: Annotated[list[str], _FILES],
+    drop_missing_target: Annotated[
+        bool, typer.Option("--drop-missing-target", help="Leave out rows whose target is missing.")
+    ] = False,
     engine: Annotated[str, _ENGINE] = "numpy",
     device: Annotated[str, _DEVICE] = "auto",
     show_code: Annotated[bool, _SHOW_CODE] = False,
@@ -112,18 +121,19 @@ def evaluate(
     if not is_first_process():
         return
     from chainrule.engines import choose_engine
-    from chainrule.runs import evaluate_source, load_run
+    from chainrule.runs import evaluate, load_run
     from chainrule.runs.code import code_for_evaluation
+    from chainrule.runs.predictions import is_named_like_training_data
     from chainrule.runs.source import shown_source
-    from chainrule.runs.using import is_named_like_training_data
 
     chosen, source = choose_engine(engine, device), _source(file)
     if show_code:
-        print(code_for_evaluation(run, source, chosen), end="")
+        print(code_for_evaluation(run, source, chosen, drop_missing_target), end="")
         return
     model = load_run(run)
     model.network.engine = chosen
-    metrics_table(f"Measured on {shown_source(source)}", {str(run): evaluate_source(model, source)})
+    metrics = evaluate(model, source, drop_missing_target=drop_missing_target)
+    metrics_table(f"Measured on {shown_source(source)}", {str(run): metrics})
     if is_named_like_training_data(model, source):
         print("Note: the model was trained on data of this name; on rows that it has seen, the figures flatter it.")
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from chainrule.data.cells import UNNAMED, Origin
 from chainrule.data.dataset import Dataset
 from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Part", "Source", "Table", "listing"]
+__all__ = ["Part", "Source", "Table", "is_missing_target", "listing", "refuse_missing_target"]
 
 
 @dataclass(eq=False)
@@ -41,18 +43,19 @@ class Table:
         Raises ``DataError`` naming the rows where the target is missing.
         """
         y = self.frame[self.target]
-        missing = np.flatnonzero(y.isna().to_numpy(dtype=bool)) + 1
-        if len(missing):
-            rows = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-            raise DataError(
-                f"The target {self.target!r} is missing in {len(missing)} of {len(y)} rows (row {rows}); "
-                "fill them in or remove those rows."
-            )
+        refuse_missing_target(is_missing_target(y), self.target)
         if self.frame.shape[1] == 1:
             raise DataError(
                 f"The table has no column besides the target {self.target!r}; there is nothing to learn from."
             )
         return self.frame.drop(columns=self.target), y
+
+    def rows_with_target(self) -> IntArray:
+        """Return the numbers of the rows whose target is there; raises ``DataError`` if there are none."""
+        rows = np.flatnonzero(~is_missing_target(self.frame[self.target]))
+        if len(rows) == 0:
+            raise DataError(f"The target {self.target!r} is missing in every row.")
+        return rows
 
     def take(self, rows: Any) -> Table:
         """Return the given rows (numbers or a slice) as a table with the same target."""
@@ -77,6 +80,29 @@ class Source:
             raise InvalidInputError(f"{self.name} has its own target; leave target out.")
         test = None if self.test is None else replace(self.test, target=target)
         return replace(self, train=replace(self.train, target=target), test=test)
+
+
+def is_missing_target(labels: Any) -> Array:
+    """Return a mask of the rows whose label or number to predict is missing."""
+    import pandas as pd
+
+    is_missing: Array = np.asarray(pd.isna(labels)).reshape(len(labels), -1)
+    return np.asarray(is_missing.any(axis=1))
+
+
+def refuse_missing_target(is_missing: Array, name: str, origin: Origin = UNNAMED) -> None:
+    """Raise ``DataError``, naming file and rows, if the target of some rows is missing."""
+    rows = np.flatnonzero(is_missing)
+    if len(rows) == 0:
+        return
+    where = f"row {origin.row(rows[0])}"
+    if len(rows) > 1:
+        numbers = ", ".join(f"{origin.row(row)}" for row in rows[:5]) + (", ..." if len(rows) > 5 else "")
+        where = f"{len(rows):,} of {len(is_missing):,} rows (rows {numbers})"
+    raise DataError(
+        f"{origin}The target{f' {name!r}' if name else ''} is missing in {where}; fill it in, or leave such rows out "
+        "with --drop-missing-target (in Python drop_missing_target=True)."
+    )
 
 
 def listing(columns: list[str]) -> str:

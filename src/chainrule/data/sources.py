@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from chainrule.data import catalog
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import is_frame
 from chainrule.data.parts import Source, Table, listing
 from chainrule.data.reader import read_parts
-from chainrule.data.table import TablePreprocessor
+from chainrule.data.table import TablePreprocessor, as_frame
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 
 __all__ = ["datasets_of", "load_dataset", "open_source"]
 
 
-def open_source(source: str | Path, target: str | None = None) -> Source:
-    """Return the rows behind a file path or a data set's name, with ``target`` as the column to predict.
+def open_source(source: Any, target: str | None = None) -> Source:
+    """Return the rows of a data frame, a file or a named data set, with ``target`` as the column to predict.
 
     A name in the catalogue (``chainrule.data.names()``) means that data set, unless it is given as a ``Path``.
     Raises ``DataError`` for a name that is neither, with the nearest of both kinds, and for a file without ``target``.
     """
+    if is_frame(source):
+        frame = as_frame(source)
+        if target is None:
+            raise DataError(f"Say which column of the data frame to predict: {listing(list(frame.columns))}.")
+        return Source("data frame", Table(frame, target, "The data frame"))
     if isinstance(source, str) and source in catalog.names():
         opened = catalog.get(source).load()
         return opened if target is None else opened.with_target(target)

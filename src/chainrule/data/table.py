@@ -18,7 +18,7 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Scaling", "TablePreprocessor"]
+__all__ = ["Scaling", "TablePreprocessor", "as_frame"]
 
 Scaling: TypeAlias = Literal["standard", "range", "none"]
 
@@ -69,7 +69,7 @@ class TablePreprocessor:
 
     def fit(self, frame: Any) -> TablePreprocessor:
         """Learn from the training rows, and only from them; returns itself."""
-        table = _as_frame(frame)
+        table = as_frame(frame)
         if len(table) == 0:
             raise DataError("The table has no rows to learn from.")
         self.check_names(list(table.columns))
@@ -104,7 +104,7 @@ class TablePreprocessor:
         ``origin`` says for messages which file the rows come from, and where they stand there.
         """
         self._check_fitted()
-        table = _as_frame(frame)
+        table = as_frame(frame)
         used = [plan for plan in self.columns if plan.kind != "dropped"]
         for plan in used:
             if plan.name not in table.columns:
@@ -256,7 +256,7 @@ class TablePreprocessor:
         )
 
 
-def _as_frame(table: Any) -> pd.DataFrame:
+def as_frame(table: Any) -> pd.DataFrame:
     """Return a pandas frame with text for column names, from a pandas or polars frame or a 2-D array."""
     import pandas as pd
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.cells import UNNAMED, Origin
+from chainrule.data.parts import is_missing_target, refuse_missing_target
 from chainrule.data.summaries import NumberSummary
 from chainrule.data.target import MOST_INTEGER_CLASSES, ClassLabel, Target, TaskRequest, label_array
 from chainrule.errors import DataError
@@ -107,16 +108,13 @@ class TargetSummary:
 
 def refuse_missing_labels(labels: Any, name: str, origin: Origin) -> None:
     """Raise ``DataError``, naming file and row, for a label or number to predict that is missing or infinite."""
-    import pandas as pd
-
-    is_bad = np.asarray(pd.isna(labels)).reshape(len(labels), -1).any(axis=1)
-    what, remedy = "is missing", "fill it in, or leave the row out"
-    if not is_bad.any() and getattr(labels.dtype, "kind", "O") == "f":
-        is_bad = ~np.isfinite(np.asarray(labels).reshape(len(labels), -1)).all(axis=1)
-        what, remedy = "is infinite", "give finite numbers"
-    if is_bad.any():
-        row = origin.row(int(is_bad.argmax()))
-        raise DataError(f"{origin}The target{f' {name!r}' if name else ''} {what} in row {row}; {remedy}.")
+    refuse_missing_target(is_missing_target(labels), name, origin)
+    if getattr(labels.dtype, "kind", "O") == "f":
+        is_infinite = ~np.isfinite(np.asarray(labels).reshape(len(labels), -1)).all(axis=1)
+        if is_infinite.any():
+            row = origin.row(int(is_infinite.argmax()))
+            named = f" {name!r}" if name else ""
+            raise DataError(f"{origin}The target{named} is infinite in row {row}; give finite numbers.")
 
 
 def encode_labels(target: Target, labels: Any, origin: Origin = UNNAMED) -> Array:

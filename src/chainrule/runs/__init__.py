@@ -1,8 +1,12 @@
-"""Runs: from a file or a data set's name to a trained model in a folder of its own, as ``chainrule train`` does it.
+"""Train, evaluate and predict on data frames, files and named data sets, as the commands do.
 
->>> from chainrule.runs import TrainOptions, train_run
->>> result = train_run(TrainOptions("iris", hidden=(8,), epochs=2, out="runs/iris"))      # doctest: +SKIP
->>> result.measured["accuracy"], result.folder                                           # doctest: +SKIP
+>>> import chainrule
+>>> result = chainrule.train("iris", hidden=(8,), epochs=2, verbose=False)
+>>> len(chainrule.predict(result, "iris"))
+150
+
+:func:`train` keeps everything in memory unless it is given ``out=``. :func:`train_run` writes a run folder, which
+:func:`load_run` and :func:`resume_run` read.
 """
 
 from __future__ import annotations
@@ -11,11 +15,11 @@ from chainrule.runs.checking import Check
 from chainrule.runs.code import code_for_training
 from chainrule.runs.folder import RunFolder, load_run
 from chainrule.runs.options import TrainOptions
+from chainrule.runs.predictions import evaluate, predict, predict_chunks
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
 from chainrule.runs.results import RunResult
-from chainrule.runs.running import RunInterrupted, resume_run, train_run
-from chainrule.runs.using import evaluate_source, predict_chunks, predict_source
+from chainrule.runs.running import RunInterrupted, resume_run, train, train_run
 
 __all__ = [
     "Check",
@@ -25,11 +29,12 @@ __all__ = [
     "RunResult",
     "TrainOptions",
     "code_for_training",
-    "evaluate_source",
+    "evaluate",
     "load_run",
+    "predict",
     "predict_chunks",
-    "predict_source",
     "prepare_data",
     "resume_run",
+    "train",
     "train_run",
 ]

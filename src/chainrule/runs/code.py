@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from chainrule.runs.checking import Check
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
-from chainrule.runs.source import RunSource
+from chainrule.runs.source import Frame, RunSource
 
 __all__ = [
     "code_for_check",
@@ -56,23 +57,27 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     return "\n".join(lines) + "\n"
 
 
-def code_for_prediction(run: str | Path, source: RunSource, out: str | Path | None, engine: Engine) -> str:
+def code_for_prediction(
+    run: str | Path, source: RunSource, out: str | Path | None, keep: Sequence[str], engine: Engine
+) -> str:
     """Return a program that writes (or prints) the predictions for the rows of a file."""
+    kept = f", keep={list(keep)}" if keep else ""
     end = "print(predictions)" if out is None else f"predictions.to_csv({_shown(out)}, index=False)"
     return (
-        "from chainrule.runs import load_run, predict_source\n"
+        "from chainrule.runs import load_run, predict\n"
         f"{_loading(run, engine)}"
-        f"predictions = predict_source(model, {_shown(source)})\n"
+        f"predictions = predict(model, {_shown(source)}{kept})\n"
         f"{end}\n"
     )
 
 
-def code_for_evaluation(run: str | Path, source: RunSource, engine: Engine) -> str:
+def code_for_evaluation(run: str | Path, source: RunSource, engine: Engine, drop_missing_target: bool) -> str:
     """Return a program that prints the metrics of a model on a file with targets."""
+    drops = ", drop_missing_target=True" if drop_missing_target else ""
     return (
-        "from chainrule.runs import evaluate_source, load_run\n"
+        "from chainrule.runs import evaluate, load_run\n"
         f"{_loading(run, engine)}"
-        f"print(evaluate_source(model, {_shown(source)}))\n"
+        f"print(evaluate(model, {_shown(source)}{drops}))\n"
     )
 
 
@@ -133,7 +138,9 @@ def _given(settings: dict[str, Any]) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as Python: paths as text, text in double quotes, several files as a list."""
+    """Return a value as Python: paths as text, text in double quotes, several files as a list, a frame by a name."""
+    if isinstance(value, Frame):
+        return "frame"
     if isinstance(value, tuple) and any(isinstance(part, Path) for part in value):
         return f"[{', '.join(_shown(part) for part in value)}]"
     return json.dumps(str(value), ensure_ascii=False) if isinstance(value, str | Path) else repr(value)

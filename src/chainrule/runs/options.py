@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from chainrule.data.columns import MissingRule
 from chainrule.data.target import Target, TaskRequest
 from chainrule.engines import Engine, TorchEngine, choose_engine
 from chainrule.engines.torch_engine import Precision
-from chainrule.errors import InvalidInputError, ModelFileError, check_one_of
+from chainrule.errors import InvalidInputError, ModelFileError, check_one_of, nearest_name
 from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
@@ -38,8 +39,8 @@ class TrainOptions:
     Parameters
     ----------
     source, target, task
-        A file, the name of a data set, or Parquet files to be streamed (several, a folder or a pattern); the column to
-        predict; and what kind of prediction that is if the values of the column would suggest another.
+        A data frame, a file, the name of a data set, or Parquet files to be streamed (several, a folder or a pattern);
+        the column to predict; and what kind of prediction that is if the values of the column would suggest another.
     hidden, activation, dropout, batch_normalization
         The hidden layers. The output layer follows from the target.
     output_activation
@@ -69,6 +70,8 @@ class TrainOptions:
         Columns of numbers that are codes, and columns to leave out.
     missing
         What stands in for missing numbers: the column's ``"median"`` or ``"mean"``, or ``"zero"`` after scaling.
+    drop_missing_target
+        Leave out rows whose target is missing; otherwise they are an error.
     checkpoint_every
         Epochs between checkpoints.
     dtype, seed
@@ -111,6 +114,7 @@ class TrainOptions:
     categorical: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     missing: MissingRule = "median"
+    drop_missing_target: bool = False
     checkpoint_every: int = 5
     dtype: DTypeName = "float32"
     seed: int | None = 0
@@ -141,14 +145,33 @@ class TrainOptions:
         """Return the batch size for so many training rows."""
         return default_batch_size(n_rows) if self.batch_size is None else max(self.batch_size, 1)
 
+    @classmethod
+    def of(cls, source: RunSource, **options: Any) -> Self:
+        """Return the options that a call gives; where a field is a tuple, a list or a single value will do as well."""
+        hints = typing.get_type_hints(cls)
+        given: dict[str, Any] = {}
+        for name, value in options.items():
+            if name not in hints:
+                raise TypeError(f"There is no option {name!r}.{nearest_name(name, hints)}")
+            is_tuple = typing.get_origin(hints[name]) is tuple
+            given[name] = value if not is_tuple else (value,) if isinstance(value, str | int) else tuple(value)
+        if isinstance(given.get("target"), int):
+            given["target"] = str(given["target"])  # as the columns of a frame are named
+        return cls(source, **given)
+
     def resolved(self) -> TrainOptions:
         """Return the options with the seed drawn and the file's full path, so that they mean the same tomorrow."""
         return dataclasses.replace(self, seed=resolve_seed(self.seed), source=with_full_paths(self.source))
 
     def check(self) -> None:
         """Raise InvalidInputError for what is wrong whatever the data are, before they are read."""
-        if self.source == ():
+        if isinstance(self.source, tuple) and not self.source:
             raise InvalidInputError("There is no file to train on.")
+        if not isinstance(self.target, str | None):
+            raise InvalidInputError(
+                f"target is the name of a column, not a {type(self.target).__name__}; put the values to predict into a "
+                "column of the data frame, and give its name."
+            )
         for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("dtype", DTypeName)):
             check_one_of(name, getattr(self, name), get_args(choices))
         self.make_engine()
@@ -184,6 +207,7 @@ class TrainOptions:
             "categorical": self.categorical or None,
             "drop": self.drop or None,
             "missing": None if self.missing == "median" else self.missing,
+            "drop_missing_target": self.drop_missing_target or None,
             "seed": self.seed,
             "standardize_target": None if takes_standardized and self.output_activation is None else False,
         }
@@ -266,7 +290,7 @@ class TrainOptions:
         return shortest(given)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the options as values that JSON can hold."""
+        """Return the options as values that JSON can hold; a data frame is not one of them, and becomes None."""
         return json_values(self)
 
     @classmethod

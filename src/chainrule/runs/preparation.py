@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.data.cells import is_number
+from chainrule.data.cells import UNNAMED, Origin, is_number
 from chainrule.data.columns import MissingRule
 from chainrule.data.dataset import Dataset
 from chainrule.data.parquet_files import ParquetFile
@@ -19,7 +20,7 @@ from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.runs.division import Division
 from chainrule.runs.prepared import PreparedData
-from chainrule.runs.source import files_to_stream
+from chainrule.runs.source import RunSource, files_to_stream
 from chainrule.types import Seed
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ __all__ = ["PreparedData", "prepare_data"]
 
 
 def prepare_data(
-    source: str | Path | Sequence[str | Path],
+    source: RunSource | Sequence[str | Path],
     *,
     target: str | None = None,
     task: TaskRequest | None = None,
@@ -39,6 +40,7 @@ def prepare_data(
     categorical: Sequence[str] = (),
     drop: Sequence[str] = (),
     missing: MissingRule = "median",
+    drop_missing_target: bool = False,
     seed: Seed = 0,
     standardize_target: bool = True,
 ) -> PreparedData:
@@ -53,6 +55,8 @@ def prepare_data(
     """
     division = Division(test_size, validation_size, split, seed)
     files = files_to_stream(source)
+    if files is not None and drop_missing_target:
+        raise InvalidInputError("drop_missing_target is for tables in memory; remove such rows from the Parquet files.")
     if files is not None:
         if target is None:
             names = list(ParquetFile.open(files[0]).kinds)
@@ -60,15 +64,14 @@ def prepare_data(
         options = TablePreprocessor(categorical, missing=missing)
         data = _prepare_stream(ParquetStream(files, target, drop=drop, task=task, preprocessor=options), division)
     else:
-        assert isinstance(source, str | Path)
         opened = open_source(source, target)
         if isinstance(opened.train, Table):
             options = TablePreprocessor(categorical, drop, missing=missing)
-            data = _prepare_table(opened, opened.train, task, options, division)
+            data = _prepare_table(opened, opened.train, task, options, division, drop_missing_target)
         else:
-            if categorical or drop or missing != "median":
+            if categorical or drop or missing != "median" or drop_missing_target:
                 raise InvalidInputError(
-                    f"{opened.name} has no table of columns; leave categorical, drop and missing out."
+                    f"{opened.name} has no table of columns; leave out categorical, drop, missing, drop_missing_target."
                 )
             data = _prepare_arrays(opened, opened.train, task, division)
     return data.standardized() if standardize_target else data
@@ -99,9 +102,14 @@ def _prepare_arrays(source: Source, whole: Dataset, task: TaskRequest | None, di
 
 
 def _prepare_table(
-    source: Source, whole: Table, task: TaskRequest | None, preprocessor: TablePreprocessor, division: Division
+    source: Source,
+    whole: Table,
+    task: TaskRequest | None,
+    preprocessor: TablePreprocessor,
+    division: Division,
+    drop_missing_target: bool,
 ) -> PreparedData:
-    frame, labels = whole.split_target()
+    (frame, labels), origin = _with_target(whole, drop_missing_target)
     target = Target.detect(labels, task)
     if 2 * len(target.classes) > len(labels):
         raise DataError(
@@ -109,7 +117,7 @@ def _prepare_table(
             "a class; choose another column to predict, or the task 'regression' if it is a number."
             f"{_no_number(labels)}"
         )
-    _check_cells(frame, {*preprocessor.categorical, *preprocessor.drop})
+    _check_cells(frame, {*preprocessor.categorical, *preprocessor.drop}, origin)
     rows = division.of_rows(target, target.encode(labels), None, has_test_part=source.test is not None)
     preprocessor.fit(frame.iloc[rows[0]])
 
@@ -121,10 +129,20 @@ def _prepare_table(
     validation, test = (None if part is None else numbers(frame.iloc[part], labels.iloc[part]) for part in rows[1:])
     if source.test is not None:
         assert isinstance(source.test, Table)
-        test = numbers(*source.test.split_target())
-    return PreparedData.of_parts(
+        (test_frame, test_labels), _ = _with_target(source.test, drop_missing_target)
+        test = numbers(test_frame, test_labels)
+    data = PreparedData.of_parts(
         (training, validation, test), source.name, target, preprocessor, whole.target, frame.shape[1]
     )
+    return dataclasses.replace(data, n_without_target=len(whole) - len(frame))
+
+
+def _with_target(table: Table, drop_missing: bool) -> tuple[tuple[pd.DataFrame, pd.Series[Any]], Origin]:
+    """Return the inputs and the targets of the rows that are used, and where these stand in the table."""
+    if not drop_missing:
+        return table.split_target(), UNNAMED
+    rows = table.rows_with_target()
+    return table.take(rows).split_target(), UNNAMED.take(rows)
 
 
 def _no_number(labels: Any) -> str:
@@ -136,10 +154,10 @@ def _no_number(labels: Any) -> str:
     return f" Row {row} has {label!r}, which is none."
 
 
-def _check_cells(frame: pd.DataFrame, exempt: set[str]) -> None:
+def _check_cells(frame: pd.DataFrame, exempt: set[str], origin: Origin) -> None:
     """Refuse cells that cannot be read while rows still have the numbers that they have in the file."""
     for label in frame.columns:
         if str(label) not in exempt:
             summary = ColumnSummary(str(label))
-            summary.add(frame[label])
+            summary.add(frame[label], origin=origin)
             summary.kind()

@@ -40,6 +40,8 @@ class PreparedData:
         Whether ``test`` holds rows that were not trained on.
     n_columns
         Columns of the source, without the target.
+    n_without_target
+        Rows that were left out because their target is missing.
     """
 
     name: str
@@ -52,6 +54,7 @@ class PreparedData:
     target_name: str
     has_test_part: bool
     n_columns: int
+    n_without_target: int = 0
 
     @classmethod
     def of_parts(
@@ -101,6 +104,7 @@ class PreparedData:
             "name": self.name,
             "task": self.target.task,
             "classes": list(self.training.label_names),
+            "rows_without_target": self.n_without_target,
             "rows": self.training.n_rows + n_validation + n_test,
             "columns": self.n_columns,
             "inputs": self.training.n_features,
@@ -122,7 +126,12 @@ class PreparedData:
         if self.validation is not None:
             parts.append(f"{facts['validation_rows']:,} to validate")
         parts.append(f"{facts['test_rows']:,} to test" if self.has_test_part else "none kept aside to test")
-        return f"{self.name}: {facts['rows']:,} rows, {columns}; {task}; {', '.join(parts)}"
+        left_out = ""
+        if self.n_without_target:
+            is_one = self.n_without_target == 1
+            rows = "1 row without a target is" if is_one else f"{self.n_without_target:,} rows without a target are"
+            left_out = f"; {rows} left out"
+        return f"{self.name}: {facts['rows']:,} rows, {columns}; {task}; {', '.join(parts)}{left_out}"
 
 
 def _sample_of(training: Dataset | RowStream) -> Dataset:

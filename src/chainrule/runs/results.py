@@ -1,12 +1,13 @@
-"""What a trained network is worth, and what a run leaves in its folder: the model, its history, a report, a record."""
+"""The result of a run, and the files that it leaves in a run folder: model, history, report, record."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from chainrule.history import History
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
-from chainrule.report import ReportData, write_report
+from chainrule.report import NETWORK, Report, ReportData, render_report
 from chainrule.runs.code import code_for_training
 from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions
@@ -25,53 +26,107 @@ from chainrule.runs.prepared import PreparedData
 from chainrule.runs.source import shown_source
 from chainrule.summary import summarize
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["RunResult", "add_baselines", "describe_network", "describe_result", "measure_network", "write_results"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunResult:
-    """A run that is done: where it is, what it made, and what that is worth.
+    """A finished run: the trained model and how good it is.
 
-    ``measured`` and the metrics of the ``baselines`` are those of the test rows, in the units of the target.
-    ``seconds`` are those spent in training. ``rank`` says which of several processes this is: process 0 alone writes
-    the files and fits the baselines.
+    Attributes
+    ----------
+    model
+        The trained model, which takes rows as the training data had them.
+    history
+        Loss and metrics of every epoch.
+    metrics
+        The metrics on the test rows, in the units of the target; on the training rows if no test rows were kept aside.
+    baselines
+        Simple models on the same rows, with their metrics.
+    data
+        The rows, split and turned into numbers.
+    stop_reason, seconds
+        Why training ended, and how long it took.
+    folder
+        The run folder; None for a run that was kept in memory.
+    options, record
+        The options of the run, and the record that ``run.json`` holds.
+    rank
+        Which of several processes this is; process 0 alone writes files and fits the baselines.
     """
 
-    folder: Path
     model: Model
-    data: PreparedData
     history: History
-    measured: dict[str, float]
+    metrics: dict[str, float]
     baselines: tuple[Baseline, ...]
+    data: PreparedData
     stop_reason: str
     seconds: float
+    folder: Path | None
+    options: TrainOptions
+    record: dict[str, Any]
     rank: int = 0
+
+    @cached_property
+    def report(self) -> Report:
+        """The report: a page for a notebook, or for a file (``result.report.save("report.html")``)."""
+        return Report(render_report(_report(self)))
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the metrics as a pandas frame: one row for each metric, one column for each model."""
+        import pandas as pd
+
+        return pd.DataFrame({NETWORK: self.metrics, **{one.name: one.metrics for one in reversed(self.baselines)}})
+
+    @property
+    def title(self) -> str:
+        """Which rows the metrics come from."""
+        rows = "test rows" if self.data.has_test_part else "training rows, because no test rows were kept aside"
+        return f"Measured on {self.data.test.n_rows:,} {rows}"
+
+    def __repr__(self) -> str:
+        epochs = "1 epoch" if self.history.n_epochs == 1 else f"{self.history.n_epochs} epochs"
+        table = self.to_frame().to_string(float_format=lambda value: f"{value:.4g}")
+        place = "" if self.folder is None else f"\nThe run is in {self.folder}."
+        return f"{self.title}\n{table}\nTrained for {epochs} in {self.seconds:.1f} s: {self.stop_reason}.{place}"
 
 
 def measure_network(
-    network: NeuralNetwork, data: PreparedData, stopper: EarlyStopping | None, folder: Path, rank: int
+    network: NeuralNetwork,
+    data: PreparedData,
+    stopper: EarlyStopping | None,
+    *,
+    folder: Path | None,
+    options: TrainOptions,
+    record: dict[str, Any],
+    rank: int,
 ) -> RunResult:
-    """Return what a run has come to, without baselines to compare with."""
+    """Return the result of a run, without baselines to compare with."""
     model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())
     history, reason = network.history, _stop_reason(network, stopper)
     seconds = sum(history["seconds"])
-    return RunResult(folder, model, data, history, model.evaluate(data.test), (), reason, seconds, rank)
+    metrics = model.evaluate(data.test)
+    return RunResult(model, history, metrics, (), data, reason, seconds, folder, options, record, rank)
 
 
-def add_baselines(result: RunResult, seed: int) -> RunResult:
-    """Return the result beside what simple models make of the same rows."""
-    data = result.data
+def add_baselines(result: RunResult) -> RunResult:
+    """Return the result with the baselines fitted on the same rows."""
+    data, seed = result.data, result.options.seed
+    assert seed is not None
     baselines = measure_baselines(
         data.training_sample, data.test, scaling=data.scaling, seed=seed, n_rows=data.training.n_rows
     )
     return dataclasses.replace(result, baselines=baselines)
 
 
-def write_results(result: RunResult, folder: RunFolder, options: TrainOptions, record: dict[str, Any]) -> None:
-    """Write the model, its history and the report, which shows when and by what the run of ``record`` was begun."""
+def write_results(result: RunResult, folder: RunFolder) -> None:
+    """Write the model, its history and the report."""
     result.model.save(folder.model)
     write_atomically(folder.history, result.history.to_csv())
-    write_report(folder.report, _report(result, options, record))
+    result.report.save(folder.report)
 
 
 def describe_result(result: RunResult) -> dict[str, Any]:
@@ -83,7 +138,7 @@ def describe_result(result: RunResult) -> dict[str, Any]:
         "training_seconds": round(result.seconds, 3),
         "stop_reason": result.stop_reason,
         "measured_on": "test rows" if result.data.has_test_part else "training rows",
-        "metrics": _finite(result.measured),
+        "metrics": _finite(result.metrics),
         "baselines": {one.name: _finite(one.metrics) for one in result.baselines},
         "notes": [one.note for one in result.baselines if one.note],
     }
@@ -101,15 +156,16 @@ def describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
     )
 
 
-def _report(result: RunResult, options: TrainOptions, record: dict[str, Any]) -> ReportData:
+def _report(result: RunResult) -> ReportData:
     data, network, sizes = result.data, result.model.network, result.data.describe()
+    options, record = result.options, result.record
     assert data.test.y is not None
     return ReportData(
         title=f"{data.name}: {data.target_name}" if data.target_name else data.name,
         task=data.target.task,
         class_names=data.training.label_names,
         history=result.history,
-        measured=result.measured,
+        measured=result.metrics,
         baselines={one.name: one.metrics for one in result.baselines},
         y_true=data.test.y,
         outputs=result.model.outputs(data.test),
@@ -118,7 +174,7 @@ def _report(result: RunResult, options: TrainOptions, record: dict[str, Any]) ->
             "source": shown_source(options.source),
             "rows": f"{sizes['rows']:,}: {sizes['training_rows']:,} to train on, {sizes['validation_rows']:,} to "
             f"validate, {sizes['test_rows']:,} to test",
-            "measured on": "the test rows" if data.has_test_part else "the training rows, for want of others",
+            "measured on": result.title.removeprefix("Measured on "),
             "network": describe_network(network, options),
             "stopped": result.stop_reason,
             "training time": f"{result.seconds:.1f} s",

@@ -1,9 +1,10 @@
-"""Training a run from beginning to end, and going on with one that was cut off."""
+"""Train from the data to the measured model, in memory or in a run folder, and resume a run that was cut off."""
 
 from __future__ import annotations
 
 import platform
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +13,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from chainrule.callbacks import Callback, EarlyStopping, StopOnInterrupt, TrainingRun
+from chainrule.callbacks import Callback, EarlyStopping, ProgressBar, StopOnInterrupt, TrainingRun
 from chainrule.data.dataset import Dataset
 from chainrule.engines import Group
-from chainrule.errors import ChainruleError, DivergenceError, ModelFileError, shell_command
+from chainrule.errors import (
+    ChainruleError,
+    ChainruleWarning,
+    DivergenceError,
+    InvalidInputError,
+    ModelFileError,
+    shell_command,
+)
 from chainrule.files import Checkpoint
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.runs.claim import Claim
@@ -32,9 +40,9 @@ from chainrule.runs.results import (
     measure_network,
     write_results,
 )
-from chainrule.runs.source import shown_source, source_checksum, source_name
+from chainrule.runs.source import Frame, RunSource, shown_source, source_checksum, source_name
 
-__all__ = ["RunInterrupted", "resume_run", "train_run"]
+__all__ = ["RunInterrupted", "resume_run", "train", "train_run"]
 
 Announce = Callable[[str], None]
 
@@ -51,6 +59,60 @@ class RunInterrupted(KeyboardInterrupt):
         self.folder = folder
 
 
+def train(
+    source: RunSource,
+    target: str | None = None,
+    *,
+    verbose: bool = True,
+    callbacks: Sequence[Callback] = (),
+    force: bool = False,
+    **options: Any,
+) -> RunResult:
+    """Train a network on a data frame, a file or a named data set, and measure it, as ``chainrule train`` does.
+
+    The rows are split into a training, a validation and a test part. The training part teaches how the columns become
+    numbers, and the metrics are those of the test part, beside simple models.
+
+    Parameters
+    ----------
+    source
+        A pandas or polars data frame, the path of a file, the name of a data set, or Parquet files to stream.
+    target
+        The column to predict.
+    verbose
+        Whether to print what was found in the data and how the training goes.
+    callbacks
+        Callbacks for the training, beside the early stopping that the options ask for.
+    force
+        Whether a run that is in the folder ``out`` is replaced.
+    **options
+        The other fields of :class:`TrainOptions`. With ``out="runs/houses"`` everything is also written to that
+        folder, as the command does; without it, nothing is written.
+
+    Returns
+    -------
+    RunResult
+        Its ``model`` predicts; ``metrics``, ``baselines``, ``history`` and ``report`` say how good it is.
+
+    Notes
+    -----
+    Ctrl-C ends the training after the current epoch, and the model so far is returned with a warning. With ``out=`` a
+    checkpoint is saved at once, and :class:`RunInterrupted` is raised; :func:`resume_run` goes on from there.
+
+    Examples
+    --------
+    >>> result = train("iris", hidden=(16,), epochs=5, verbose=False)
+    >>> sorted(result.metrics)
+    ['accuracy', 'balanced_accuracy', 'log_loss']
+    """
+    wanted = TrainOptions.of(source, target=target, **options)
+    callbacks = [*([ProgressBar()] if verbose else []), *callbacks]
+    say = print if verbose else _say_nothing
+    if wanted.out is None:
+        return _train_in_memory(wanted, callbacks, say)
+    return train_run(wanted, callbacks, say, force=force)
+
+
 def train_run(
     options: TrainOptions,
     callbacks: Sequence[Callback] = (),
@@ -58,7 +120,7 @@ def train_run(
     *,
     force: bool = False,
 ) -> RunResult:
-    """Prepare the data, train, measure, and leave everything in a run folder.
+    """Prepare the data, train, measure, and write everything to a run folder.
 
     ``announce`` gets a sentence at each stage. With ``force`` the run replaces one that is in its folder. Ctrl-C saves
     a checkpoint and raises :class:`RunInterrupted`, which is a KeyboardInterrupt; :func:`resume_run` goes on from
@@ -75,7 +137,8 @@ def train_run(
     draws_seed, options = options.seed is None, group.broadcast(options.resolved())
     out = None if options.out is None else Path(options.out)
     if out is not None and group.broadcast(restarts and is_same_run(RunFolder(out), options, any_seed=draws_seed)):
-        return resume_run(out, callbacks, announce)
+        frame = options.source if isinstance(options.source, Frame) else None
+        return resume_run(out, callbacks, announce, source=frame)
     say = announce if announce is not None and group.rank == 0 else _say_nothing
 
     def claim() -> Claim:
@@ -89,18 +152,54 @@ def train_run(
             say(f"Replacing the run in {path}")
         data = _prepare(options, say)
         network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
-        record = {
-            "status": "running",
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "options": options.to_dict(),
-            "source_sha256": source_checksum(options.source),
-            "versions": _versions(),
-            "computed_by": [_computer(options, group)],
-            "data": data.describe(),
-        }
+        record = _begin(options, data, group)
         if held is not None:
             folder.begin(record)
         return _Run(folder, options, data, record, say, group, held).go(network, callbacks)
+
+
+def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], say: Announce) -> RunResult:
+    """Prepare the data, train and measure, without a folder."""
+    options.check()
+    group = options.make_engine().join()
+    options = group.broadcast(options.resolved())
+    writes = group.rank == 0
+    say = say if writes else _say_nothing
+    data = _prepare(options, say)
+    network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
+    record = _begin(options, data, group)
+    say(data.summary())
+    say(describe_network(network, options))
+    stopper, interrupt = _early_stopping(options, data), StopOnInterrupt(resumable=False)
+    own: list[Callback] = [*([] if stopper is None else [stopper]), interrupt]
+    own += [callback for callback in callbacks if writes or callback.steers]
+    network.fit(data.training, validation=data.validation, callbacks=own)
+    if interrupt.has_stopped:
+        warnings.warn(
+            f"Training was interrupted in epoch {network.history.n_epochs}; the model so far is returned.",
+            ChainruleWarning,
+            stacklevel=3,
+        )
+    result = measure_network(network, data, stopper, folder=None, options=options, record=record, rank=group.rank)
+    return add_baselines(result) if writes else result
+
+
+def _begin(options: TrainOptions, data: PreparedData, group: Group) -> dict[str, Any]:
+    """Return the record of a run that begins."""
+    return {
+        "status": "running",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "options": options.to_dict(),
+        "source_sha256": source_checksum(options.source),
+        "versions": _versions(),
+        "computed_by": [_computer(options, group)],
+        "data": data.describe(),
+    }
+
+
+def _early_stopping(options: TrainOptions, data: PreparedData) -> EarlyStopping | None:
+    settings = options.early_stopping_settings(data.training.n_rows)
+    return None if settings is None else EarlyStopping(**settings)
 
 
 def resume_run(
@@ -108,20 +207,23 @@ def resume_run(
     callbacks: Sequence[Callback] = (),
     announce: Announce | None = None,
     *,
+    source: Frame | None = None,
     engine: str | None = None,
     device: str = "auto",
 ) -> RunResult:
     """Go on with a run that was interrupted or killed, to the same bits as if it had not been.
 
-    The data are read and prepared again. ``engine`` and ``device`` take it to another engine. Raises ModelFileError for
-    a run that is finished, or whose file has changed, and InvalidInputError for one that is still going on.
+    The data are read and prepared again; a run on a data frame needs the same frame again as ``source``. ``engine`` and
+    ``device`` take it to another engine. Raises ModelFileError for a run that is finished, or whose data have changed,
+    and InvalidInputError for one that is still going on.
     """
     folder = RunFolder(Path(path))
-    _, options = _resumable(folder, engine, device)
+    _, options = _resumable(folder, source, engine, device)
     group = options.make_engine().join()
     say = announce if announce is not None and group.rank == 0 else _say_nothing
     with first_claims(group, lambda: Claim.of(folder.path)) as (_, held):
-        record, options = _resumable(folder, engine, device)  # another process may have finished it in the meantime
+        # Another process may have finished the run in the meantime.
+        record, options = _resumable(folder, source, engine, device)
         if record.get("source_sha256") != source_checksum(options.source):
             raise ModelFileError(
                 f"'{shown_source(options.source)}' has changed since the run in '{path}' began; train anew."
@@ -135,7 +237,9 @@ def resume_run(
         return run.go(options.build_network(data.training.n_features, data.training.n_rows, data.target), callbacks)
 
 
-def _resumable(folder: RunFolder, engine: str | None, device: str) -> tuple[dict[str, Any], TrainOptions]:
+def _resumable(
+    folder: RunFolder, source: Frame | None, engine: str | None, device: str
+) -> tuple[dict[str, Any], TrainOptions]:
     """Return the record and the options of a run that can be resumed, on this engine; else raise ModelFileError."""
     record = folder.read_record()
     if record.get("status") == "finished":
@@ -144,11 +248,25 @@ def _resumable(folder: RunFolder, engine: str | None, device: str) -> tuple[dict
         raise ModelFileError(f"The run in '{folder.path}' diverged, and would again; train anew with other settings.")
     if not isinstance(record.get("versions"), dict) or "started" not in record:
         raise ModelFileError(f"'{folder.record}' is damaged: it does not say when and by what the run was begun.")
-    options = TrainOptions.from_dict(record.get("options"))
+    options = _recorded_options(folder, record, source)
     if engine is not None or device != "auto":
         options = options.with_engine(engine or options.engine, device)
         record["options"] = options.to_dict()
     return record, options
+
+
+def _recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame | None) -> TrainOptions:
+    """Return the options of a run, with the data frame that it was trained on, which no file holds."""
+    options: Any = record.get("options")
+    was_frame = isinstance(options, dict) and "source" in options and options["source"] is None
+    if was_frame and source is None:
+        raise ModelFileError(
+            f"The run in '{folder.path}' was trained on a data frame in memory, which is not in its folder; give the "
+            "same frame again in Python: resume_run(folder, source=frame)."
+        )
+    if source is not None and not was_frame:
+        raise InvalidInputError(f"The run in '{folder.path}' knows its source; leave source out.")
+    return TrainOptions.from_dict({**options, "source": source} if was_frame else options)
 
 
 @dataclass
@@ -166,8 +284,7 @@ class _Run:
     def go(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
         """Train ``network``, or the one in the checkpoint, and conclude the run."""
         self.say(self.data.summary())
-        settings = self.options.early_stopping_settings(self.data.training.n_rows)
-        stopper, end = None if settings is None else EarlyStopping(**settings), _End(self._go_on)
+        stopper, end = _early_stopping(self.options, self.data), _End(self._go_on)
         own: list[Callback] = [*([] if stopper is None else [stopper]), StopOnInterrupt()]
         if self.claim is not None:
             every, seconds = self.options.checkpoint_every, self._seconds_at_risk()
@@ -223,14 +340,21 @@ class _Run:
 
     def _conclude(self, network: NeuralNetwork, stopper: EarlyStopping | None) -> RunResult:
         """Measure the model and write what the run leaves behind; the record comes last and says that all is there."""
-        result = measure_network(network, self.data, stopper, self.folder.path, self.group.rank)
+        result = measure_network(
+            network,
+            self.data,
+            stopper,
+            folder=self.folder.path,
+            options=self.options,
+            record=self.record,
+            rank=self.group.rank,
+        )
         if self.claim is None:
             return result
         self.say("Fitting the baselines")
-        assert self.options.seed is not None
-        result = add_baselines(result, self.options.seed)
+        result = add_baselines(result)
         self.claim.check()
-        write_results(result, self.folder, self.options, self.record)
+        write_results(result, self.folder)
         self._write_end(describe_result(result))
         return result
 

@@ -1,4 +1,4 @@
-"""What a run trains on, as it was given: a name, a file, or Parquet files to be streamed."""
+"""What a run trains on, as it was given: a data frame, a file, the name of a data set, or Parquet files to stream."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 from chainrule.data import catalog
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files, first_and_more
 from chainrule.data.reader import TEXT_SUFFIXES
+from chainrule.data.table import as_frame
 from chainrule.errors import DataError, ModelFileError
 
 __all__ = [
+    "Frame",
     "RunSource",
     "files_to_stream",
     "machine_memory",
@@ -24,7 +26,18 @@ __all__ = [
     "with_full_paths",
 ]
 
-RunSource: TypeAlias = str | Path | tuple[str | Path, ...]
+
+@runtime_checkable
+class Frame(Protocol):
+    """A pandas or polars data frame."""
+
+    columns: Any
+
+    def to_numpy(self) -> Any:
+        """Return the cells."""
+
+
+RunSource: TypeAlias = str | Path | tuple[str | Path, ...] | Frame
 
 # A table that would take more than this share of the machine's memory is streamed.
 SHARE_OF_MEMORY = 0.25
@@ -35,13 +48,13 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def files_to_stream(source: str | Path | Sequence[str | Path]) -> tuple[Path, ...] | None:
+def files_to_stream(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...] | None:
     """Return the files of a source that is streamed; None for one that is read into memory.
 
     Several files are streamed, and so are those of a folder or a pattern. One file is if it would take more than a
     quarter of the machine's memory. A name in the catalogue is that data set, unless it is given as a ``Path``.
     """
-    if _is_name(source):
+    if isinstance(source, Frame) or _is_name(source):
         return None
     if not isinstance(source, str | Path):
         for path in source:
@@ -66,7 +79,7 @@ def with_full_paths(source: RunSource) -> RunSource:
     files = files_to_stream(source)
     if files is not None:
         return tuple(path.resolve() for path in files)
-    if isinstance(source, tuple) or _is_name(source):
+    if isinstance(source, (Frame, tuple)) or _is_name(source):
         return source
     path = Path(source).expanduser()
     return path.resolve() if path.is_file() else source
@@ -74,20 +87,27 @@ def with_full_paths(source: RunSource) -> RunSource:
 
 def source_name(source: RunSource) -> str:
     """Return a short name, for a folder: that of the file, or of the folder that the files are in."""
+    if isinstance(source, Frame):
+        return "frame"
     paths = [Path(path) for path in source] if isinstance(source, tuple) else [Path(source)]
     return paths[0].resolve().parent.name if len(paths) > 1 else paths[0].name.split(".")[0]
 
 
 def shown_source(source: RunSource) -> str:
     """Return a source in words."""
+    if isinstance(source, Frame):
+        return "data frame"
     return first_and_more(source) if isinstance(source, tuple) else str(source)
 
 
 def source_checksum(source: RunSource) -> str | None:
     """Return the SHA-256 of the source file; None for a data set of the catalogue, whose files have their own.
 
-    Of files that are streamed it is that of their descriptions, which say how many rows of which ranges they hold.
+    Of files that are streamed it is that of their descriptions, which say how many rows of which ranges they hold. Of a
+    data frame it is that of its columns: their names, types and cells.
     """
+    if isinstance(source, Frame):
+        return _frame_checksum(source)
     if isinstance(source, tuple):
         try:
             files = [ParquetFile.open(Path(path)) for path in source]
@@ -106,5 +126,16 @@ def source_checksum(source: RunSource) -> str | None:
         raise ModelFileError(f"The data file {str(path)!r} cannot be read: {error}.") from error
 
 
-def _is_name(source: str | Path | Sequence[str | Path]) -> bool:
+def _frame_checksum(frame: Frame) -> str:
+    import pandas as pd
+
+    table = as_frame(frame)
+    checksum = hashlib.sha256()
+    for name in table.columns:
+        checksum.update(f"{name}\0{table[name].dtype}\0".encode())
+        checksum.update(pd.util.hash_pandas_object(table[name], index=False).to_numpy().tobytes())
+    return checksum.hexdigest()
+
+
+def _is_name(source: RunSource | Sequence[str | Path]) -> TypeGuard[str]:
     return isinstance(source, str) and source in catalog.names()

@@ -13,8 +13,8 @@ __all__ = ["check_types", "json_values"]
 
 
 def json_values(given: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass as values that JSON can hold: tuples as lists, paths as text."""
-    return {name: _as_json(value) for name, value in dataclasses.asdict(given).items()}
+    """Return the fields of a dataclass as values that JSON can hold: paths as text, objects of other kinds as None."""
+    return {field.name: _as_json(getattr(given, field.name)) for field in dataclasses.fields(given)}
 
 
 def check_types(given: Any) -> None:
@@ -28,7 +28,9 @@ def check_types(given: Any) -> None:
 def _as_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_as_json(part) for part in value]
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, Path):
+        return str(value)
+    return value if isinstance(value, str | int | float) else None
 
 
 def _is_of(value: Any, hint: Any) -> bool:

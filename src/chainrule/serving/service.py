@@ -12,8 +12,8 @@ import numpy as np
 
 from chainrule.data.text_table import parse_text_table
 from chainrule.errors import InvalidInputError
-from chainrule.model import Model
-from chainrule.runs.using import class_probabilities, prediction_csv, prediction_frame
+from chainrule.model import Model, class_probabilities
+from chainrule.runs.predictions import prediction_csv, prediction_frame
 from chainrule.serving.array_rows import ArrayRows
 from chainrule.serving.base import CSV, JSON, Limits, RequestError, RowError, to_json
 from chainrule.serving.batching import Batcher

@@ -1,0 +1,239 @@
+"""Predict and evaluate with a trained model on a data frame, a file, or a data set that has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from chainrule.data import catalog
+from chainrule.data.cells import UNNAMED, Origin
+from chainrule.data.dataset import Dataset
+from chainrule.data.parquet_files import ParquetFile, name_of_files, read_frames
+from chainrule.data.parts import Table, is_missing_target
+from chainrule.data.reader import read_table
+from chainrule.data.table import as_frame
+from chainrule.data.target_summary import encode_labels, refuse_missing_labels
+from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.model import Model, class_probabilities, measure
+from chainrule.runs.folder import load_run
+from chainrule.runs.results import RunResult
+from chainrule.runs.source import Frame, RunSource, files_to_stream
+from chainrule.types import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Trained",
+    "evaluate",
+    "is_named_like_training_data",
+    "predict",
+    "predict_chunks",
+    "prediction_csv",
+    "prediction_frame",
+]
+
+# A trained model, as it was returned or as a run folder or model file holds it.
+Trained: TypeAlias = Model | RunResult | str | Path
+
+
+def predict(model: Trained, source: RunSource | Sequence[str | Path], *, keep: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a frame with a ``prediction`` for each row, and a column ``probability_<class>`` for each class.
+
+    Parameters
+    ----------
+    model
+        A model, the result of :func:`train`, or the path of a run folder or model file.
+    source
+        A pandas or polars data frame or the path of a file, with or without the column to predict; several Parquet
+        files, a folder or a pattern of them; or the name of a data set, whose test part is taken if it has one.
+    keep
+        Columns of the source, such as an id, to put before the predictions.
+
+    The predictions for a pandas frame have its index.
+    """
+    import pandas as pd
+
+    predictions = pd.concat(predict_chunks(model, source, keep=keep), ignore_index=True)
+    return predictions.set_index(source.index) if isinstance(source, pd.DataFrame) else predictions
+
+
+def predict_chunks(
+    model: Trained, source: RunSource | Sequence[str | Path], *, keep: Sequence[str] = ()
+) -> Iterator[pd.DataFrame]:
+    """Yield what :func:`predict` returns in pieces: for Parquet files as they are read, for any other source at once.
+
+    The memory needed does not grow with the rows of Parquet files.
+    """
+    import pandas as pd
+
+    model = _open(model)
+    if isinstance(keep, str):
+        raise InvalidInputError(f"keep is a list of column names, not one text; write keep=[{keep!r}].")
+    rows = _open_rows(source)
+    if isinstance(rows, Dataset):
+        if keep:
+            raise InvalidInputError(f"{rows.name} has no named columns to keep; leave keep out.")
+        yield prediction_frame(model, model.outputs_of(_inputs_of_dataset(model, rows)))
+        return
+    for name, frame, origin in rows:
+        for column in keep:
+            if column not in frame.columns:
+                raise DataError(f"{name} has no column {column!r} to keep.{nearest_name(column, frame.columns)}")
+        predictions = prediction_frame(model, model.outputs_of(_inputs_of_frame(model, frame, name, origin)))
+        for column in keep:
+            if column in predictions.columns:
+                raise DataError(f"The predictions have a column {column!r} of their own; rename the one to keep.")
+        yield pd.concat([frame[list(keep)].reset_index(drop=True), predictions], axis=1) if keep else predictions
+
+
+def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
+    """Return the frame of :func:`predict` for what ``model.outputs`` gave."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {"prediction": model.target.decode(outputs)}
+    if model.target.classes:
+        names = model.notes.get("label_names") or [str(label) for label in model.target.classes]
+        probabilities = class_probabilities(outputs)
+        columns |= {f"probability_{name}": probabilities[:, place] for place, name in enumerate(names)}
+    elif outputs.shape[1] > 1:
+        columns = {f"prediction_{place + 1}": outputs[:, place] for place in range(outputs.shape[1])}
+    return pd.DataFrame(columns)
+
+
+def prediction_csv(model: Model, frame: pd.DataFrame, header: bool = True, n_kept: int = 0) -> str:
+    """Return a frame of :func:`predict` as CSV.
+
+    Predicted numbers and probabilities have seven digits; labels and the first ``n_kept`` columns are as they were.
+    """
+    as_given = list(frame.columns[:n_kept])
+    if model.target.classes:  # a label that is a number is a name, and no measurement
+        as_given.append("prediction")
+    text: str = frame.astype(dict.fromkeys(as_given, object)).to_csv(index=False, header=header, float_format="%.7g")
+    return text
+
+
+def evaluate(
+    model: Trained, source: RunSource | Sequence[str | Path] | Dataset, *, drop_missing_target: bool = False
+) -> dict[str, float]:
+    """Return the metrics of a model on rows that have the column to predict.
+
+    Parameters
+    ----------
+    model, source
+        As for :func:`predict`; the source may also be a :class:`Dataset` with targets.
+    drop_missing_target
+        Leave out rows whose target is missing; otherwise they are an error.
+
+    Parquet files are read in pieces. What is kept of a row are its target and the model's outputs, since metrics such
+    as the area under the ROC curve need those of all rows at once.
+    """
+    model = _open(model)
+    rows = source if isinstance(source, Dataset) else _open_rows(source)
+    if isinstance(rows, Dataset):
+        _inputs_of_dataset(model, rows)  # refuses another number of columns
+        return model.evaluate(rows)
+    assert not isinstance(source, Dataset)
+    target = model.target_name or "y"
+    for file in _files_in_pieces(source) or ():  # before any of them is read
+        _check_has_target(target, file.name, ParquetFile.open(file).kinds)
+    codes, outputs = [], []
+    for name, frame, origin in rows:
+        _check_has_target(target, name, frame.columns)
+        used, where = frame, origin
+        if drop_missing_target:
+            places = np.flatnonzero(~is_missing_target(frame[target]))
+            used, where = frame.iloc[places], origin.take(places)
+        if len(used):
+            refuse_missing_labels(used[target], target, where)
+            codes.append(encode_labels(model.target, used[target], where))
+            outputs.append(model.outputs_of(_inputs_of_frame(model, used, name, where)))
+    if not codes:
+        raise DataError(f"The target {target!r} is missing in every row.")
+    return measure(model.target.task, np.concatenate(codes), np.concatenate(outputs))
+
+
+def is_named_like_training_data(model: Model, source: RunSource | Sequence[str | Path]) -> bool:
+    """Whether the model was trained on data of this name, so that its metrics on them may flatter it."""
+    if isinstance(source, Frame):
+        return False
+    files = _files_in_pieces(source)
+    if files is not None:
+        return name_of_files(files) == model.notes.get("data")
+    assert isinstance(source, str | Path)
+    return Path(source).name == model.notes.get("data")
+
+
+def _open(model: Trained) -> Model:
+    if isinstance(model, RunResult):
+        return model.model
+    return load_run(model) if isinstance(model, str | Path) else model
+
+
+def _files_in_pieces(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...] | None:
+    """Return the files of a source that is Parquet, which is read in pieces; None for any other."""
+    files = files_to_stream(source)
+    if files is None and isinstance(source, str | Path):
+        path = Path(source).expanduser()
+        return (path,) if path.suffix.lower() == ".parquet" and path.is_file() else None
+    return files
+
+
+def _open_rows(source: RunSource | Sequence[str | Path]) -> Dataset | Iterable[tuple[str, pd.DataFrame, Origin]]:
+    """Return the rows of a source as frames, each with its name and where its rows stand, or as a dataset.
+
+    Of a data set that has a name they are those of its test part, if it has one.
+    """
+    files = _files_in_pieces(source)
+    if files is not None:
+        return _pieces(files)
+    if isinstance(source, Frame):
+        return [("The data frame", as_frame(source), UNNAMED)]
+    if isinstance(source, str) and source in catalog.names():
+        opened = catalog.get(source).load()
+        part = opened.train if opened.test is None else opened.test
+        return [(source, part.frame, UNNAMED)] if isinstance(part, Table) else part
+    assert isinstance(source, str | Path)
+    return [(Path(source).name, read_table(source), UNNAMED)]
+
+
+def _pieces(files: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame, Origin]]:
+    n_rows = 0
+    for file in files:
+        for frame, origin in read_frames(file):
+            n_rows += len(frame)
+            yield file.name, frame, origin
+    if n_rows == 0:
+        raise DataError(f"{name_of_files(files)} holds a table without rows or columns.")
+
+
+def _check_has_target(target: str, name: str, columns: Iterable[Any]) -> None:
+    names = list(map(str, columns))
+    if target not in names:
+        raise DataError(
+            f"{name} has no column {target!r} with the true values to compare with.{nearest_name(target, names)}"
+        )
+
+
+def _inputs_of_frame(model: Model, frame: pd.DataFrame, name: str, origin: Origin) -> Any:
+    inputs = frame.drop(columns=model.target_name or "y", errors="ignore")
+    if model.table is not None:
+        return model.table.transform(inputs, origin)
+    return _checked_width(model, Dataset(inputs).X, name)
+
+
+def _inputs_of_dataset(model: Model, dataset: Dataset) -> Any:
+    if model.table is not None and dataset.feature_names != model.table.feature_names:
+        raise DataError(f"{dataset.name} is no table, and this model takes one with its columns by name.")
+    return _checked_width(model, dataset.X, dataset.name)
+
+
+def _checked_width(model: Model, X: Any, name: str) -> Any:
+    """Return the inputs of a model that takes arrays; refuse another number of columns."""
+    wanted = model.network.stack.input_shape()[0]
+    if X.shape[1] != wanted:
+        raise DataError(f"{name or 'The data set'} has {X.shape[1]} columns of inputs, and this model takes {wanted}.")
+    return X

@@ -88,7 +88,7 @@ def test_columns_are_chosen(tmp_path):
         ("a.csv", b"a,a\n1,2\n", "more than one column called 'a' .columns 1 and 2"),
         ("a.csv", b'a,b\n1,2\n3,"4\n5,6\n', "line 3"),
         ("a.csv", b"a,b\n\x00\x01\x02", "binary"),
-        ("a.csv", b"PK\x03\x04\x00\x00", "binary"),
+        ("a.csv", b"PK\x03\x04\x00\x00", "damaged zip"),
         ("a.csv", b"\xff\xfe\x00", "UTF-16 text by its first bytes, but line 1"),
         ("a.csv.gz", b"\x1f\x8b\x08garbage", "damaged gzip"),
         ("a.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "damaged gzip"),
@@ -98,8 +98,11 @@ def test_columns_are_chosen(tmp_path):
         ("a.npy", b"\x93NUMPY\x01\x00", "damaged or not a NumPy"),
         ("a.npz", b"PK\x03\x04", "damaged or not a NumPy"),
         ("a.npz", b"", "damaged or not a NumPy"),
-        ("a.xlsx", b"PK", "not a kind of file"),
-        ("a", b"1,2", "not a kind of file"),
+        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel workbook"),
+        ("a.json", b'[{"a": 1}]', "is JSON, not a text table"),
+        ("a.csv", b"<!DOCTYPE html>\n<html>", "HTML page"),
+        ("a.arff", b"@RELATION iris\n", "ARFF"),
+        ("a.csv.zst", b"\x28\xb5\x2f\xfd\x00", "Zstandard"),
     ],
 )
 def test_broken_files_are_named(tmp_path, name, content, message):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import glob
-import gzip
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chainrule.data.array_files import read_npy, read_npz
+from chainrule.data.file_content import (
+    STANDARD_INPUT,
+    check_can_be_read,
+    is_pipe,
+    name_of_content,
+    opened,
+    read_content,
+)
 from chainrule.data.parquet_files import parquet_errors
 from chainrule.data.text_encoding import decode_text
 from chainrule.data.text_table import parse_text_table
+from chainrule.data.unpacking import unpack
 from chainrule.errors import DataError, nearest_name
 
 if TYPE_CHECKING:
@@ -20,16 +26,36 @@ if TYPE_CHECKING:
 
 __all__ = ["read_parts", "read_table"]
 
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data")
+# How files begin that people have and that are no text tables.
+_OTHER_KINDS = {
+    b"PAR1": "a Parquet file",
+    b"\x93NUMPY": "a NumPy array",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook or another old Office document",
+    b"\x28\xb5\x2f\xfd": "packed by Zstandard",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"SQLite format 3": "an SQLite database",
+    b"\x89HDF": "an HDF5 file",
+    b"ARROW1": "an Arrow file",
+    b"%PDF": "a PDF document",
+    b"@relation": "an ARFF file",
+    b"<!doctype": "an HTML page",
+    b"<html": "an HTML page",
+    b"<?xml": "an XML document",
+    b'{"': "JSON",
+    b'[{"': "JSON",
+}
 
 
 def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the table in a file, or those of its ``columns``.
 
-    Text (.csv, .tsv, .txt, .data, also with .gz): the separator, decimal comma, header, quotes and encoding are found
-    by looking; an empty cell, ``?`` and ``NA`` are missing. A first line with a number in it is data, and the columns
-    are then called column_1, column_2, ... Also .parquet, .npy, and .npz with X and y or x_train, y_train, ...
-    (the training rows come first, then the test rows).
+    The file holds text, Parquet, or NumPy arrays: .npy, or .npz with X and y or x_train, y_train, ... (the training
+    rows come first, then the test rows). ``"-"`` is the standard input.
+
+    Text may be packed (gzip, bzip2, xz, or zip with one file in it), and its file may have any name. The encoding, the
+    separator, the decimal comma and the quotes are found by looking; an empty cell, ``?`` and ``NA`` are missing. If
+    the rows below tell that the first line holds values, the columns are called column_1, column_2, ...
 
     Raises ``DataError`` in one sentence naming the file and, where there is one, the line.
     """
@@ -42,52 +68,43 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.
     for column in columns:
         if column not in frame.columns:
             raise DataError(
-                f"{Path(path).name} has no column {column!r}.{nearest_name(column, map(str, frame.columns))}"
+                f"{name_of_content(path)} has no column {column!r}.{nearest_name(column, map(str, frame.columns))}"
             )
     return frame[list(columns)]
 
 
 def read_parts(path: str | Path) -> dict[str, pd.DataFrame]:
     """Return the tables in a file by part: ``{"train": frame}``, and ``"test"`` where the file has one (.npz only)."""
+    check_can_be_read(path)
+    kind = _kind_of_file(path)
+    if kind == "text":
+        return {"train": _read_text(path)}
     path = Path(path)
-    _check_exists(path)
-    suffix = (
-        path.suffixes[-2].lower() if path.suffix.lower() == ".gz" and len(path.suffixes) > 1 else path.suffix.lower()
-    )
-    if suffix == ".parquet":
-        return {"train": _not_empty(_read_parquet(path), path)}
-    if suffix == ".npy":
-        return {"train": _not_empty(read_npy(path), path)}
-    if suffix == ".npz":
+    if kind == "npz":
         return {part: _not_empty(frame, path) for part, frame in read_npz(path).items()}
-    if suffix not in TEXT_SUFFIXES:
-        raise DataError(
-            f"{path.name} is not a kind of file that can be read as a table; "
-            f"give one of {', '.join(TEXT_SUFFIXES)} (also .gz), .parquet, .npz or .npy."
-        )
-    return {"train": parse_text_table(_read_text(path), path.name)}
+    return {"train": _not_empty(_read_parquet(path) if kind == "parquet" else read_npy(path), path)}
 
 
-def _check_exists(path: Path) -> None:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; give the path of a file in it.")
-    if glob.has_magic(str(path)) and not path.exists():
-        raise DataError(f"{path} is a pattern; give the path of one file.")
-    if not path.exists():
-        neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"There is no file {path}.{nearest_name(path.name, neighbours)}")
+def _kind_of_file(path: str | Path) -> str:
+    """Return "parquet", "npy", "npz" or "text", by the file's name or its first bytes."""
+    if str(path) == STANDARD_INPUT or is_pipe(path):
+        return "text"
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix in ("parquet", "npy", "npz"):
+        return suffix
+    with opened(path) as file:
+        first = file.read(6)
+    return "parquet" if first.startswith(b"PAR1") else "npy" if first == b"\x93NUMPY" else "text"
 
 
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    except PermissionError:
-        raise DataError(f"{path.name} cannot be read: permission denied.") from None
-    except (OSError, EOFError, zlib.error) as problem:
-        raise DataError(f"{path.name} is a damaged gzip file ({problem}); download or write it again.") from None
-    return decode_text(content, path.name)
+def _read_text(source: str | Path) -> pd.DataFrame:
+    name = name_of_content(source)
+    content = unpack(read_content(source), name)
+    start = content[:100].lower()
+    for first, kind in _OTHER_KINDS.items():
+        if start.startswith(first.lower()):
+            raise DataError(f"{name} is {kind}, not a text table; save the table as CSV or Parquet, and give its path.")
+    return parse_text_table(decode_text(content, name), name)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from chainrule.data import catalog
 from chainrule.data.dataset import Dataset
+from chainrule.data.file_content import STANDARD_INPUT, exists, name_of_content, refuse_url
 from chainrule.data.inputs import is_frame
 from chainrule.data.parts import Source, Table, listing
 from chainrule.data.reader import read_parts
@@ -31,8 +32,9 @@ def open_source(source: Any, target: str | None = None) -> Source:
     if isinstance(source, str) and source in catalog.names():
         opened = catalog.get(source).load()
         return opened if target is None else opened.with_target(target)
+    refuse_url(source)
     path = Path(source).expanduser()
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if str(source) == STANDARD_INPUT or exists(path) or path.suffix or len(path.parts) > 1:
         return _source_of_file(path, target)
     neighbours = [entry.name for entry in Path().iterdir() if entry.is_file()]
     hint = nearest_name(str(source), [*catalog.names(), *neighbours])
@@ -59,12 +61,13 @@ def _source_of_file(path: Path, target: str | None) -> Source:
     """Read a file into a source; a ``DataError`` lists the columns when the target is not named."""
     parts = read_parts(path)
     train = parts["train"]
+    name = name_of_content(path)
     if target is None and path.suffix.lower() == ".npz" and "y" in train.columns:
         target = "y"
     if target is None:
-        raise DataError(f"Say which column of {path.name} to predict: {listing([str(c) for c in train.columns])}.")
-    test = Table(parts["test"], target, path.name) if "test" in parts else None
-    return Source(path.name, Table(train, target, path.name), test)
+        raise DataError(f"Say which column of {name} to predict: {listing([str(c) for c in train.columns])}.")
+    test = Table(parts["test"], target, name) if "test" in parts else None
+    return Source(name, Table(train, target, name), test)
 
 
 def datasets_of(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 from chainrule.data import catalog
+from chainrule.data.memory import machine_memory
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files, first_and_more
-from chainrule.data.reader import TEXT_SUFFIXES
 from chainrule.data.table import as_frame
 from chainrule.errors import DataError, ModelFileError
 
@@ -19,7 +18,6 @@ __all__ = [
     "Frame",
     "RunSource",
     "files_to_stream",
-    "machine_memory",
     "shown_source",
     "source_checksum",
     "source_name",
@@ -39,13 +37,9 @@ class Frame(Protocol):
 
 RunSource: TypeAlias = str | Path | tuple[str | Path, ...] | Frame
 
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".gz", ".bz2", ".xz", ".zip")
 # A table that would take more than this share of the machine's memory is streamed.
 SHARE_OF_MEMORY = 0.25
-
-
-def machine_memory() -> int:
-    """Return the bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def files_to_stream(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...] | None:
@@ -58,7 +52,7 @@ def files_to_stream(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...
         return None
     if not isinstance(source, str | Path):
         for path in source:
-            if Path(path).suffix.lower() in (*TEXT_SUFFIXES, ".gz", ".npz", ".npy"):
+            if Path(path).suffix.lower() in (*_TEXT_SUFFIXES, ".npz", ".npy"):
                 raise DataError(
                     f"{Path(path).name} is no Parquet file, and only Parquet can be given as several files; write the "
                     "table as Parquet, or as one file."

@@ -1,0 +1,118 @@
+"""The bytes of a file, of a pipe or of the standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from chainrule.data.memory import largest_text, read_at_most
+from chainrule.errors import DataError, nearest_name
+
+__all__ = [
+    "STANDARD_INPUT",
+    "check_can_be_read",
+    "exists",
+    "is_pipe",
+    "name_of_content",
+    "opened",
+    "read_content",
+    "refuse_url",
+]
+
+STANDARD_INPUT = "-"
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+
+
+def refuse_url(source: str | Path) -> None:
+    """Raise ``DataError`` for an address of the web or of a cloud: nothing is fetched from an address."""
+    if _URL.match(str(source)):
+        raise DataError(f"'{source}' is an address, and only files are read; download it first, and give its path.")
+
+
+def exists(path: Path) -> bool:
+    """Tell whether something is at a path; also where that cannot be told, and reading will say why."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return True
+
+
+def is_pipe(source: str | Path) -> bool:
+    """Tell whether a source is the standard input or a pipe, and can be read only once."""
+    if str(source) == STANDARD_INPUT:
+        return True
+    try:
+        mode = Path(source).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def name_of_content(source: str | Path) -> str:
+    """Return what messages call a source: the name of a file, and a pipe by its path."""
+    if str(source) == STANDARD_INPUT:
+        return "The standard input"
+    return str(source) if is_pipe(source) else Path(source).name
+
+
+def check_can_be_read(source: str | Path) -> None:
+    """Raise ``DataError`` unless a source is the standard input, or a path that leads to a file or a pipe."""
+    if str(source) == STANDARD_INPUT:
+        return
+    refuse_url(source)
+    path = Path(source)
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if glob.has_magic(str(path)):
+            raise DataError(f"{path} is a pattern; give the path of one file.") from None
+        neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"There is no file {path}.{nearest_name(path.name, neighbours)}") from None
+    except (OSError, ValueError) as problem:
+        raise DataError(_unreadable(path, problem)) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(f"{path} is a folder; give the path of a file in it.")
+    is_device = not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode)
+    if is_device and not os.path.samestat(status, os.fstat(0)):  # the standard input may be a terminal
+        raise DataError(f"{path} is a device; give the path of a file.")
+
+
+def read_content(source: str | Path) -> bytes:
+    """Return the bytes of a file, a pipe or the standard input.
+
+    Raises ``DataError`` for what cannot be read, and for more than a tenth of the machine's memory.
+    """
+    check_can_be_read(source)
+    most = largest_text()
+    too_long = (
+        f"{name_of_content(source)} holds more than {most:,} bytes, too many for a text table in this memory; write "
+        "the table as Parquet, which is streamed."
+    )
+    with opened(source) as file:
+        return read_at_most(file, most, too_long)
+
+
+@contextlib.contextmanager
+def opened(source: str | Path) -> Iterator[IO[bytes]]:
+    """Open a source to read its bytes; raises ``DataError`` where that fails."""
+    try:
+        if str(source) == STANDARD_INPUT:
+            yield sys.stdin.buffer
+        else:
+            with Path(source).open("rb") as file:
+                yield file
+    except OSError as problem:
+        raise DataError(_unreadable(source, problem)) from None
+
+
+def _unreadable(source: str | Path, problem: Exception) -> str:
+    reason = (problem.strerror or str(problem)).lower() if isinstance(problem, OSError) else str(problem)
+    return f"{source} cannot be read: {reason}."

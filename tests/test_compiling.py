@@ -1,4 +1,4 @@
-"""The first fit of an installation waits for the compiler: the commands say so, once, and a library keeps silent."""
+"""The first fit of an installation waits for the compiler: this is said once, and it does not count as training."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numba
 import pytest
 
 from chainrule import kernels
-from chainrule.kernels.compiling import told_of_compiling
+from chainrule.activations import CustomActivation
+from chainrule.data import Dataset
+from chainrule.kernels import compiling
+from chainrule.kernels.compiling import quiet_about_compiling, training_clock
+from chainrule.layers import DenseLayer
+from chainrule.neuralnet import NeuralNetwork
 from support.commands import chainrule
 
 LINE = "Compiling for this processor: about 10 s, and kept for the next time\n"
@@ -39,19 +45,62 @@ def train_steps() -> None:
     """Another's function of the same name."""
 
 
-def test_who_wants_to_know_is_told_once_and_only_within_the_block() -> None:
-    said: list[str] = []
-    with told_of_compiling(lambda: said.append("compiling")):
-        for other in (kernels.adam, LiftedLoop(), numba.njit(train_steps)):
-            compile_again(other)
-        assert said == [], "one kernel alone takes less than a second, and what others compile is not ours to tell"
+@pytest.fixture(autouse=True)
+def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_announces", True)
+
+
+def test_it_is_said_once_in_a_process_and_of_the_loop_of_steps_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for other in (kernels.adam, LiftedLoop(), numba.njit(train_steps)):
+        compile_again(other)
+    assert capsys.readouterr() == ("", ""), "one kernel takes less than a second, and what others compile is not ours"
+    with quiet_about_compiling():
         compile_again()
-        compile_again()
-        assert said == ["compiling"]
-    with told_of_compiling(lambda: said.append("again")):
-        pass
+    assert capsys.readouterr() == ("", "")
     compile_again()
-    assert said == ["compiling"]
+    compile_again()
+    assert capsys.readouterr() == ("", LINE)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A clock that the test sets: ``clock.now``."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(compiling.time, "perf_counter", lambda: clock.now)
+    return clock
+
+
+def test_the_training_clock_stands_still_while_anything_compiles(clock: Any) -> None:
+    from numba.core import event
+
+    start = training_clock()
+    for _ in range(2):
+        clock.now += 1
+        with event.trigger_event("numba:compiler_lock"):
+            clock.now += 10
+            with event.trigger_event("numba:compiler_lock"):
+                clock.now += 10
+                inside = training_clock()
+            clock.now += 10
+            assert training_clock() == inside
+        clock.now += 1
+    assert training_clock() - start == 4
+
+
+def test_the_seconds_of_an_epoch_are_those_of_training(clock: Any) -> None:
+    from numba.core import event
+
+    def slow(z: Any) -> Any:
+        with event.trigger_event("numba:compiler_lock"):
+            clock.now += 100
+        clock.now += 1
+        return z
+
+    network = NeuralNetwork(epochs=2, batch_size=2, seed=0)
+    for layer in (DenseLayer(1, (1,)), CustomActivation(slow, lambda z: z * 0 + 1)):
+        network.add(layer)
+    network.fit(Dataset([[1.0], [2.0], [3.0], [4.0]], [0.5, 1.5, 2.5, 3.7], task="regression"))
+    assert network.history["seconds"] == [2, 2]
 
 
 @pytest.mark.parametrize(("settings", "rank", "said"), [((), "0", LINE), ((), "1", ""), (("--quiet",), "0", "")])
@@ -80,10 +129,11 @@ def test_a_cold_cache_is_told_and_a_warm_one_is_not(tmp_path: Path) -> None:
         )
         return done.stderr
 
-    train = ("-m", "chainrule", "train", "iris", "--epochs", "1", "--hidden", "4", "--out", str(tmp_path / "run"))
-    assert errors_of(*train).count(LINE) == 1
-    assert LINE not in errors_of(*train), "what was compiled is kept"
+    train = ("-m", "chainrule", "train", "iris", "--epochs", "1", "--hidden", "4", "--out")
+    assert errors_of(*train, str(tmp_path / "cold")).count(LINE) == 1
+    assert LINE not in errors_of(*train, str(tmp_path / "warm")), "what was compiled is kept"
     environment["NUMBA_CACHE_DIR"] = str(tmp_path / "another")
     program = "from chainrule import build_network, load_dataset; iris = load_dataset('iris')\n"
     program += "build_network(iris.n_features, iris.target, hidden=(4,), epochs=1).fit(iris)"
-    assert errors_of("-c", program) == "", "it is the command's business"
+    assert errors_of("-c", program) == LINE
+    assert errors_of("-c", program) == ""

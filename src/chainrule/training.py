@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.data.batches import Batch, Batches
 from chainrule.errors import DivergenceError, InvalidInputError, ModelFileError
 from chainrule.history import History
+from chainrule.kernels.compiling import training_clock
 from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.threads import limited_threads
@@ -95,10 +95,10 @@ def _train(run: TrainingRun, batches: Batches, validation: Batch | None, record:
             if run.batch == 0:
                 for callback in callbacks:
                     callback.on_epoch_start(run)
-            start = time.perf_counter()
+            start = training_clock()
             if not _train_epoch(run, batches, record, pace):
                 break
-            _close_epoch(run, validation, record, time.perf_counter() - start)
+            _close_epoch(run, validation, record, training_clock() - start)
             finite_weights = _copy_weights(run)
             if watches_network:
                 run.session.update_stack()
@@ -157,7 +157,7 @@ def _train_epoch(run: TrainingRun, batches: Batches, record: EpochRecord, pace: 
         record.add(targets, weights, run.plan.loss.point_predictions(outputs))
 
     while True:
-        start, left = time.perf_counter(), run.n_batches - run.batch
+        start, left = training_clock(), run.n_batches - run.batch
         n_steps = run.session.agree(0 if run.is_interrupted else max(min(pace.n_steps, left), 1))
         if not n_steps:
             run.interrupt(_ELSEWHERE)
@@ -168,7 +168,7 @@ def _train_epoch(run: TrainingRun, batches: Batches, record: EpochRecord, pace: 
         run.learning_rate = float(rates[-1])
         run.session.train_batches(batches, run.epoch, run.batch, rates, note if run.metrics else None)
         run.batch += len(rates)
-        pace.note(time.perf_counter() - start)
+        pace.note(training_clock() - start)
         if pace.watches_network:
             run.session.update_stack()
         for callback in pace.watchers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from chainrule.data import Dataset
 from chainrule.data.augment import NoiseAugmentation
 from chainrule.engines import NumpyEngine
 from chainrule.errors import DataError, DivergenceError, InvalidInputError
+from chainrule.kernels.compiling import training_clock
 from chainrule.layers import (
     BatchNormalizationLayer,
     DenseLayer,
@@ -363,6 +365,7 @@ def test_a_loss_too_large_for_float16_halves_its_scale_and_goes_on() -> None:
 def test_torch_compile_gives_the_same_training() -> None:
     data = class_rows(200)
     networks = []
+    start, training_start = time.perf_counter(), training_clock()
     for compiled in (False, True):
         network = network_of(
             BatchNormalizationLayer(), DenseLayer(16), ReLUActivation(), DropoutLayer(0.2), DenseLayer(3),
@@ -372,6 +375,8 @@ def test_torch_compile_gives_the_same_training() -> None:
         networks.append(network.fit(data))
     np.testing.assert_allclose(networks[0].history["loss"], networks[1].history["loss"], rtol=1e-4)
     np.testing.assert_allclose(networks[0].predict(data), networks[1].predict(data), rtol=1e-3, atol=1e-4)
+    trained, passed = training_clock() - training_start, time.perf_counter() - start
+    assert 0 < trained < passed, "compiling does not count as training, and what comes after it does"
 
 
 # What is refused ---------------------------------------------------------------------------------

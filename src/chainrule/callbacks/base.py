@@ -34,6 +34,8 @@ class TrainingRun:
         The value of ``epoch`` at which this fit will end.
     n_batches
         Batches an epoch.
+    seconds
+        Seconds spent in training so far, without those in which anything was compiled.
     rate_factor
         Multiplies the learning rate, besides the schedule; callbacks may change it.
     stop_reason

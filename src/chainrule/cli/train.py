@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from chainrule.cli.show import is_first_process, metrics_table, say
+from chainrule.cli.show import metrics_table, say
 
 if TYPE_CHECKING:
     from chainrule.callbacks import Callback
@@ -208,14 +207,15 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     """Run, and print what came of it."""
     from chainrule.callbacks import ProgressBar
     from chainrule.errors import shell_command
-    from chainrule.kernels.compiling import told_of_compiling
+    from chainrule.kernels.compiling import quiet_about_compiling
 
     if quiet:
-        result = go([], lambda sentence: None)
+        with quiet_about_compiling():
+            result = go([], lambda sentence: None)
         if result.rank == 0:
             print(result.folder)
         return
-    with _waiting() as wait, told_of_compiling(_say_compiling):
+    with _waiting() as wait:
 
         def announce(sentence: str) -> None:
             (wait if sentence.startswith("Fitting") else say)(sentence)
@@ -234,11 +234,6 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     assert result.folder is not None
     say(f"The run is in {result.folder}; look at {result.folder / 'report.html'}")
     say(f"Use it: {shell_command('predict', result.folder)} NEW_ROWS.csv -o predictions.csv")
-
-
-def _say_compiling() -> None:
-    if is_first_process():
-        print("Compiling for this processor: about 10 s, and kept for the next time", file=sys.stderr)
 
 
 @contextlib.contextmanager

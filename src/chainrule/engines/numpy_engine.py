@@ -64,6 +64,7 @@ class NumpySession:
     """One stack being trained. After its first step a step allocates nothing that grows with the data."""
 
     def __init__(self, stack: LayerStack, plan: TrainingPlan) -> None:
+        kernels.load()
         self.stack, self.plan = stack, plan
         self.head = stack.split_head(plan.loss)
         plan.optimizer.set_layout(stack.vector.blocks)

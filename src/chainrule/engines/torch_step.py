@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from contextlib import nullcontext
 
@@ -16,6 +17,7 @@ from chainrule.engines.torch_rows import TensorBatch
 from chainrule.engines.torch_translation import build_module
 from chainrule.engines.torch_workers import BatchShare, Workers
 from chainrule.errors import InvalidInputError
+from chainrule.kernels.compiling import start_compiling, stop_compiling
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.penalties import L1, L1L2, L2, Penalty
 from chainrule.stack import LayerStack
@@ -78,6 +80,7 @@ class TrainingStep:
         self.body = self.module[: self.head.n_body_layers]
         self._trained = workers.train_together(self.body)
         if compiled:
+            _watch_compiler()
             self._trained = torch.compile(self._trained)  # type: ignore[assignment]
         self._loss = batch_loss(self.head)
         self._narrow = None if precision == "float32" else getattr(torch, precision)
@@ -163,6 +166,15 @@ class TrainingStep:
             if slot.block.penalized and len(slot.block.shape) == 2:
                 norms = slot.parameter.norm(dim=1 if slot.name.transposed else 0, keepdim=True)
                 slot.parameter.mul_((limit / norms).clamp_max(1.0))
+
+
+@functools.cache
+def _watch_compiler() -> None:
+    """Have the training clock stand still while ``torch.compile`` compiles; once in a process."""
+    from torch._dynamo.callback import on_compile_end, on_compile_start
+
+    on_compile_start(lambda *_: start_compiling())
+    on_compile_end(lambda *_: stop_compiling())
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from typing import Any
 
 from chainrule.errors import InvalidInputError
 
-__all__ = ["active_set"]
+__all__ = ["active_set", "load"]
 
 _SETS = ("numpy", "numba")
 _FAMILIES = ("activations", "linear", "losses", "normalization", "updates")
@@ -36,14 +36,19 @@ def active_set() -> str:
     return wanted
 
 
+def load() -> None:
+    """Load the active set now, and not in the middle of what somebody measures: importing Numba takes half a second."""
+    package = f"chainrule.kernels.{active_set()}_kernels"
+    for family in _FAMILIES:
+        module = importlib.import_module(f"{package}.{family}")
+        globals().update({name: getattr(module, name) for name in module.__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Load the active set on the first use of any kernel and keep its functions as attributes of this module."""
     if name.startswith("_"):
         raise AttributeError(name)
-    package = f"chainrule.kernels.{active_set()}_kernels"
-    modules = [importlib.import_module(f"{package}.{family}") for family in _FAMILIES]
-    functions = {key: getattr(module, key) for module in modules for key in module.__all__}
-    if name not in functions:
+    load()
+    if name not in globals():
         raise AttributeError(f"there is no kernel '{name}'")
-    globals().update(functions)
-    return functions[name]
+    return globals()[name]

@@ -1,32 +1,65 @@
-"""Who wants to know that kernels are being compiled: the commands say so, a library keeps silent."""
+"""What compiling means for whoever waits: it is announced once in a process, and it does not count as training.
+
+Machine code is kept on disk, so compiling happens at the first fit of an installation, and seldom later.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["compiling_begins", "told_of_compiling"]
+__all__ = ["announce_compiling", "quiet_about_compiling", "start_compiling", "stop_compiling", "training_clock"]
 
-_tell: Callable[[], None] | None = None
+_lock = threading.Lock()
+_depth = 0  # a compiler may call itself, and threads may compile at the same time
+_started = 0.0
+_seconds = 0.0
+_announces = True
+
+
+def training_clock() -> float:
+    """Return the seconds of a clock that stands still while this process compiles or loads machine code."""
+    with _lock:
+        return (time.perf_counter() if _depth == 0 else _started) - _seconds
+
+
+def start_compiling() -> None:
+    """Stop the training clock until :func:`stop_compiling` has been called as often."""
+    global _depth, _started  # noqa: PLW0603  # compilers call from anywhere
+    with _lock:
+        if _depth == 0:
+            _started = time.perf_counter()
+        _depth += 1
+
+
+def stop_compiling() -> None:
+    """Let the training clock go on."""
+    global _depth, _seconds  # noqa: PLW0603
+    with _lock:
+        _depth -= 1
+        if _depth == 0:
+            _seconds += time.perf_counter() - _started
+
+
+def announce_compiling() -> None:
+    """Print once in a process, on the standard error, that compiling takes a while; of several processes the first."""
+    global _announces  # noqa: PLW0603
+    is_first = "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+    if _announces and is_first:
+        print("Compiling for this processor: about 10 s, and kept for the next time", file=sys.stderr)
+    _announces = False
 
 
 @contextmanager
-def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
-    """Within the block, have ``tell`` called, at most once, when kernels have to be compiled, which takes seconds.
-
-    Machine code is kept on disk, so this is at the first fit of an installation, and seldom later.
-    """
-    global _tell  # noqa: PLW0603  # the compiler calls from anywhere
-    _tell = tell
+def quiet_about_compiling() -> Iterator[None]:
+    """Announce nothing within the block."""
+    global _announces  # noqa: PLW0603
+    before, _announces = _announces, False
     try:
         yield
     finally:
-        _tell = None
-
-
-def compiling_begins() -> None:
-    """Call who wants to know, the first time."""
-    global _tell
-    tell, _tell = _tell, None
-    if tell is not None:
-        tell()
+        _announces = before

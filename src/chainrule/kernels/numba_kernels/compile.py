@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numba
 from numba.core import event
 
-from chainrule.kernels.compiling import compiling_begins
+from chainrule.kernels.compiling import announce_compiling, start_compiling, stop_compiling
 
 __all__ = ["compiled", "inlined"]
 
@@ -61,17 +61,30 @@ def _stamped(function: Any) -> FunctionType:
     return stamped
 
 
-class _Watcher(event.Listener):
-    """Sees what Numba compiles, ours and others', because it has no machine code of it on disk."""
+class _Compiling(event.Listener):
+    """Sees what Numba compiles because it has no machine code of it on disk, ours and others'."""
 
     def on_start(self, event: Any) -> None:
-        """Tell who wants to know, if this is going to be noticed."""
+        """Say so if somebody is going to wait for it."""
         dispatcher = event.data["dispatcher"]
         if (getattr(dispatcher, "__module__", ""), getattr(dispatcher, "__name__", "")) == LONGEST:
-            compiling_begins()
+            announce_compiling()
 
     def on_end(self, event: Any) -> None:
         """Nobody waits for the end."""
 
 
-event.register("numba:compile", _Watcher())  # type: ignore[no-untyped-call]
+class _CompilerLock(event.Listener):
+    """Sees when a thread holds Numba's compiler, or waits for it: to compile, or to load machine code from disk."""
+
+    def on_start(self, event: Any) -> None:
+        """Stop the training clock."""
+        start_compiling()
+
+    def on_end(self, event: Any) -> None:
+        """Let it go on."""
+        stop_compiling()
+
+
+event.register("numba:compile", _Compiling())  # type: ignore[no-untyped-call]
+event.register("numba:compiler_lock", _CompilerLock())  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chainrule.data.file_content import read_content
 from chainrule.errors import InvalidInputError, ModelFileError, nearest_name, shell_command
 from chainrule.export import FORMATS
 from chainrule.files.atomic import remove_leftovers, write_atomically
@@ -28,6 +29,7 @@ class RunFolder:
     history.csv             loss and metrics of every epoch
     report.html             the same in pictures, for people
     checkpoint.safetensors  where training stands, for ``chainrule resume``
+    piped-data              the data of a run that came through a pipe, for ``chainrule resume``
     run.lock                which process trains; only there while one does
     ======================  =========================================================================
     """
@@ -58,6 +60,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The checkpoint of a run that is not done."""
         return self.path / "checkpoint.safetensors"
+
+    @property
+    def piped_data(self) -> Path:
+        """The data, if they came through a pipe."""
+        return self.path.resolve() / "piped-data"
 
     def check_free(self, *, replace: bool = False) -> None:
         """Raise InvalidInputError if a new run must not write in this claimed folder.
@@ -91,11 +98,31 @@ class RunFolder:
         record = self._parse_record()
         return record is not None and record.get("status") in ("running", "interrupted")
 
+    def receive(self, source: str | Path) -> None:
+        """Keep what comes through a pipe; the data of a run that is to be replaced are put aside."""
+        content = read_content(source)
+        if self.piped_data.exists():
+            self.piped_data.replace(self._earlier_data)
+        write_atomically(self.piped_data, content)
+
+    def give_back(self) -> None:
+        """Take :meth:`receive` back."""
+        if self._earlier_data.exists():
+            self._earlier_data.replace(self.piped_data)
+        else:
+            self.piped_data.unlink(missing_ok=True)
+
+    @property
+    def _earlier_data(self) -> Path:
+        return self.piped_data.with_suffix(".earlier")
+
     def begin(self, record: dict[str, Any]) -> None:
         """Make this claimed folder that of a new run: the files of an earlier one go, and the record is written."""
+        is_piped = record["options"]["source"] == str(self.piped_data)
         try:
             exports = [self.model.with_suffix(suffix) for suffix in FORMATS.values()]  # of the model that goes
-            for old in (self.checkpoint, self.model, self.report, self.history, *exports):
+            earlier_data = self._earlier_data if is_piped else self.piped_data
+            for old in (self.checkpoint, self.model, self.report, self.history, earlier_data, *exports):
                 old.unlink(missing_ok=True)
             self.write_record(record)
         except OSError as error:

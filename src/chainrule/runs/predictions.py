@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.data import catalog
 from chainrule.data.cells import UNNAMED, Origin
 from chainrule.data.dataset import Dataset
+from chainrule.data.file_content import name_of_content
 from chainrule.data.parquet_files import ParquetFile, name_of_files, read_frames
 from chainrule.data.parts import Table, is_missing_target
 from chainrule.data.reader import read_table
@@ -197,7 +198,7 @@ def _open_rows(source: RunSource | Sequence[str | Path]) -> Dataset | Iterable[t
         part = opened.train if opened.test is None else opened.test
         return [(source, part.frame, UNNAMED)] if isinstance(part, Table) else part
     assert isinstance(source, str | Path)
-    return [(Path(source).name, read_table(source), UNNAMED)]
+    return [(name_of_content(source), read_table(source), UNNAMED)]
 
 
 def _pieces(files: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame, Origin]]:

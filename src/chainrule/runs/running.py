@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ import numpy as np
 
 from chainrule.callbacks import Callback, EarlyStopping, ProgressBar, StopOnInterrupt, TrainingRun
 from chainrule.data.dataset import Dataset
+from chainrule.data.file_content import is_pipe
 from chainrule.engines import Group
 from chainrule.errors import (
     ChainruleError,
@@ -150,12 +152,35 @@ def train_run(
         folder = RunFolder(path)
         if folder.is_run():
             say(f"Replacing the run in {path}")
-        data = _prepare(options, say)
-        network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
-        record = _begin(options, data, group)
-        if held is not None:
-            folder.begin(record)
+        with _readable_again(options, folder, group) as options:
+            data = _prepare(options, say)
+            network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
+            record = _begin(options, data, group)
+            if held is not None:
+                folder.begin(record)
         return _Run(folder, options, data, record, say, group, held).go(network, callbacks)
+
+
+@contextmanager
+def _readable_again(options: TrainOptions, folder: RunFolder, group: Group) -> Iterator[TrainOptions]:
+    """Yield options whose source can be read again: what comes through a pipe is kept in the folder of the run.
+
+    It is not kept if the run does not begin.
+    """
+    source = options.source
+    if not group.broadcast(isinstance(source, str | Path) and is_pipe(source)):
+        yield options
+        return
+    assert isinstance(source, str | Path)
+    if group.rank == 0:
+        folder.receive(source)
+    group.broadcast(None)  # the others wait for the file
+    try:
+        yield replace(options, source=folder.piped_data)
+    except BaseException:
+        if group.rank == 0:
+            folder.give_back()
+        raise
 
 
 def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], say: Announce) -> RunResult:
@@ -264,6 +289,9 @@ def _recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame |
             f"The run in '{folder.path}' was trained on a data frame in memory, which is not in its folder; give the "
             "same frame again in Python: resume_run(folder, source=frame)."
         )
+    was_piped = isinstance(options, dict) and Path(str(options.get("source"))).name == folder.piped_data.name
+    if was_piped and folder.piped_data.exists():
+        options = {**options, "source": str(folder.piped_data)}  # the folder may have been moved
     if source is not None and not was_frame:
         raise InvalidInputError(f"The run in '{folder.path}' knows its source; leave source out.")
     return TrainOptions.from_dict({**options, "source": source} if was_frame else options)

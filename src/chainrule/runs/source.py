@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 from chainrule.data import catalog
+from chainrule.data.file_content import is_pipe
 from chainrule.data.memory import machine_memory
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files, first_and_more
 from chainrule.data.table import as_frame
@@ -73,7 +74,7 @@ def with_full_paths(source: RunSource) -> RunSource:
     files = files_to_stream(source)
     if files is not None:
         return tuple(path.resolve() for path in files)
-    if isinstance(source, (Frame, tuple)) or _is_name(source):
+    if isinstance(source, (Frame, tuple)) or _is_name(source) or is_pipe(source):
         return source
     path = Path(source).expanduser()
     return path.resolve() if path.is_file() else source
@@ -83,6 +84,8 @@ def source_name(source: RunSource) -> str:
     """Return a short name, for a folder: that of the file, or of the folder that the files are in."""
     if isinstance(source, Frame):
         return "frame"
+    if not isinstance(source, tuple) and is_pipe(source):
+        return "piped"
     paths = [Path(path) for path in source] if isinstance(source, tuple) else [Path(source)]
     return paths[0].resolve().parent.name if len(paths) > 1 else paths[0].name.split(".")[0]
 
@@ -95,7 +98,7 @@ def shown_source(source: RunSource) -> str:
 
 
 def source_checksum(source: RunSource) -> str | None:
-    """Return the SHA-256 of the source file; None for a data set of the catalogue, whose files have their own.
+    """Return the SHA-256 of the source file; None for a pipe, and for a data set, whose files have their own.
 
     Of files that are streamed it is that of their descriptions, which say how many rows of which ranges they hold. Of a
     data frame it is that of its columns: their names, types and cells.
@@ -109,7 +112,7 @@ def source_checksum(source: RunSource) -> str | None:
             raise ModelFileError(f"A data file of this run cannot be read: {error}") from error
         return hashlib.sha256(repr([(file.n_rows, file.checksum) for file in files]).encode()).hexdigest()
     path = Path(source)
-    if not path.is_absolute():
+    if not path.is_absolute() or is_pipe(path):
         return None
     try:
         with path.open("rb") as file:

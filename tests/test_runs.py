@@ -443,7 +443,7 @@ def test_one_cell_that_is_no_number_in_a_numeric_target_is_named(houses: Path, t
     rows.to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(DataError, match=r"or the task 'regression' if it is a number. Row 4 has 'n/k', which is none."):
         prepare_data(tmp_path / "rows.csv", target="price")
-    with pytest.raises(DataError, match="needs numbers, and the target has 'n/k' in row 4; mend that row"):
+    with pytest.raises(DataError, match="needs numbers, and the target has 'n/k' in row 4; correct that cell"):
         prepare_data(tmp_path / "rows.csv", target="price", task="regression")
 
 

@@ -29,7 +29,7 @@ FRAME = table_of_visits(N_ROWS)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_parquet(tmp_path_factory.mktemp("stream") / "big", FRAME.drop(columns="row"), group_rows=50)
+    return write_parquet(tmp_path_factory.mktemp("stream") / "big", FRAME.drop(columns="place"), group_rows=50)
 
 
 def stream_of(folder: Path, target: str = "bought", buffer_rows: int = 128) -> ParquetStream:
@@ -49,7 +49,7 @@ def network_for(data: Any, **settings: Any) -> NeuralNetwork:
 def test_a_stream_of_one_block_trains_as_the_rows_in_memory_do(folder: Path, settings: dict[str, Any]) -> None:
     """Bit for bit, of one group; and up to the rounding of means, if the statistics come in pieces."""
     table = TablePreprocessor(drop=["spent"])
-    inputs = FRAME.drop(columns=["row", "bought"])
+    inputs = FRAME.drop(columns=["place", "bought"])
     dataset = Dataset(table.fit_transform(inputs), FRAME["bought"])
     stream = ParquetStream(folder, "bought", preprocessor=table)  # what was learnt of the table in memory
     in_memory = network_for(dataset, **settings).fit(dataset)
@@ -198,7 +198,7 @@ def test_the_memory_of_a_fit_does_not_grow_with_the_rows(tmp_path: Path, monkeyp
 
 
 def test_statistics_and_training_take_the_same_rows_for_any_number_of_pieces(tmp_path: Path) -> None:
-    frame = FRAME.drop(columns=["row", "spent"])
+    frame = FRAME.drop(columns=["place", "spent"])
     one = ParquetStream(write_parquet(tmp_path / "one", frame, 1, 50), "bought")
     many = ParquetStream(write_parquet(tmp_path / "many", frame, 4, 50), "bought")
     assert isinstance(frame, pd.DataFrame)

@@ -32,7 +32,7 @@ from chainrule.runs import source as source_module
 from support.commands import chainrule
 from support.streams import table_of_visits, write_parquet
 
-FRAME = table_of_visits(700).drop(columns="row")
+FRAME = table_of_visits(700).drop(columns="place")
 OPTIONS: dict[str, Any] = {"target": "bought", "drop": ("spent",), "hidden": (8,), "epochs": 3, "batch_size": 32}
 
 

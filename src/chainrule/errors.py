@@ -7,11 +7,13 @@ and the commands can print the sentence without a traceback.
 from __future__ import annotations
 
 import difflib
+import functools
 import shlex
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 __all__ = [
+    "CellError",
     "ChainruleError",
     "ChainruleWarning",
     "DataError",
@@ -35,6 +37,27 @@ class InvalidInputError(ChainruleError, ValueError):
 
 class DataError(InvalidInputError):
     """The data cannot be used as they are; the sentence names the file, column, row or value."""
+
+
+class CellError(DataError):
+    """A cell of a table cannot be read as its column is read.
+
+    Attributes
+    ----------
+    row
+        The number of its row, counted from 1.
+    column
+        The name of its column.
+    value
+        The cell.
+    """
+
+    def __init__(self, message: str, *, row: int, column: str, value: object) -> None:
+        super().__init__(message)
+        self.row, self.column, self.value = row, column, value
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return functools.partial(type(self), row=self.row, column=self.column, value=self.value), self.args
 
 
 class ModelFileError(ChainruleError, ValueError):

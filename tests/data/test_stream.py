@@ -35,8 +35,8 @@ def piece_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 def rows_of(stream: ParquetStream, *parts: Any) -> Any:
     """The numbers of the rows in datasets, from the column that holds them."""
-    plan = next(plan for plan in stream.table.columns if plan.name == "row").numbers[0]
-    column = stream.feature_names.index("row")
+    plan = next(plan for plan in stream.table.columns if plan.name == "place").numbers[0]
+    column = stream.feature_names.index("place")
     values = np.concatenate([part.X[:, column] for part in parts]).astype(np.float64)
     return np.rint(values * plan.scale + plan.center).astype(int)
 
@@ -64,7 +64,7 @@ def test_a_stream_learns_what_a_table_in_memory_teaches(folder: Path) -> None:
     inputs, labels = FRAME.drop(columns="bought"), FRAME["bought"]
     table = TablePreprocessor(**options, drop=["spent"]).fit(inputs)
     assert_alike(stream.table, table)
-    assert stream.target == Target.detect(labels)
+    assert stream.target == Target.learn(labels)
     assert (stream.n_rows, stream.n_features, stream.n_columns) == (N_ROWS, len(table.feature_names), 7)
     assert stream.class_counts.tolist() == [(labels == "no").sum(), (labels == "yes").sum()]
     chunks = list(stream.chunks())
@@ -83,7 +83,7 @@ def test_a_stream_learns_what_a_table_in_memory_teaches(folder: Path) -> None:
 def test_the_target_is_the_one_that_is_found_in_memory(tmp_path: Path, column: str, task: Any) -> None:
     frame = FRAME.assign(rooms=np.arange(N_ROWS) % 5, flat=np.arange(N_ROWS) % 5 / 2)
     stream = ParquetStream(write_parquet(tmp_path, frame), column, task=task)
-    assert stream.target == Target.detect(frame[column], task)
+    assert stream.target == Target.learn(frame[column], task)
     if stream.task == "regression":
         np.testing.assert_allclose(stream.target_center, frame[column].mean(), rtol=1e-9)
         np.testing.assert_allclose(stream.target_deviation, frame[column].std(ddof=0), rtol=1e-9)
@@ -191,13 +191,16 @@ def test_what_the_path_means(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "bougt"}, "part0.parquet has no column 'bougt' to predict; it has row, .* Did you mean 'bought'?"),
+        (
+            {"target": "bougt"},
+            "part0.parquet has no column 'bougt' to predict; it has place, .* mean 'bought'?",
+        ),
         ({"columns": ["pagess"]}, "part0.parquet has no column 'pagess'. Did you mean 'pages'?"),
         ({"columns": "pages"}, "columns is a list of column names, not one text"),
-        ({"columns": ["pages", "row", "pages"]}, "columns names the column 'pages' twice; name it once"),
+        ({"columns": ["pages", "place", "pages"]}, "columns names the column 'pages' twice; name it once"),
         ({"columns": ["bought"]}, "has no column besides the target 'bought'"),
         ({"drop": ["pagess"]}, "drop names the column 'pagess', which the table does not have. Did you mean 'pages'?"),
-        ({"drop": "pages"}, "drop are lists of column names, not one text|are lists of column names, not one text"),
+        ({"drop": "pages"}, "drop is a list of column names, not one text"),
         ({"buffer_rows": 0}, "buffer_rows is 0; it must be a whole number >= 1"),
         ({"columns": ["pages"], "task": "multi"}, "The task is one of .* not 'multi'"),
     ],
@@ -255,7 +258,7 @@ def test_files_that_do_not_fit_together_are_named(tmp_path: Path, change: Any, m
 
 
 def test_files_may_differ_in_order_gaps_and_width_of_numbers(tmp_path: Path) -> None:
-    other = FRAME.assign(town=None, member=FRAME["member"].astype(object).where(FRAME.index > 9), row=FRAME.index)
+    other = FRAME.assign(town=None, member=FRAME["member"].astype(object).where(FRAME.index > 9), place=FRAME.index)
     write_parquet(tmp_path / "a", FRAME[FRAME.columns[::-1]], n_files=1)
     write_parquet(tmp_path / "b", other, n_files=1)
     stream = ParquetStream([tmp_path / "b", tmp_path / "a"], "bought")
@@ -306,8 +309,8 @@ def test_labels_that_are_no_single_values_are_one_sentence(
 
 
 def test_the_index_of_a_frame_is_no_column(tmp_path: Path) -> None:
-    FRAME.set_index("row").to_parquet(tmp_path / "a.parquet")
-    assert "row" not in ParquetStream(tmp_path, "bought").feature_names
+    FRAME.set_index("place").to_parquet(tmp_path / "a.parquet")
+    assert "place" not in ParquetStream(tmp_path, "bought").feature_names
 
 
 def test_a_learnt_preprocessor_is_used_as_it_is(folder: Path) -> None:

@@ -74,7 +74,7 @@ def rare(n_rows: int = 1000) -> pd.DataFrame:
     """One row of fifty is a fraud; the fraudulent ones lie together."""
     rng = np.random.default_rng(1)
     kind = np.where(np.arange(n_rows) % 500 < 10, "fraud", "fine")
-    return pd.DataFrame({"row": np.arange(n_rows, dtype=float), "amount": rng.normal(size=n_rows), "kind": kind})
+    return pd.DataFrame({"place": np.arange(n_rows, dtype=float), "amount": rng.normal(size=n_rows), "kind": kind})
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_parts_of_a_stream_are_those_of_a_table(folder: Path) -> None:
         for part, n_frauds in ((validation, 4), (test, 2)):
             assert np.bincount(part.y).tolist() == [part.n_rows - n_frauds, n_frauds]
         assert (labels[of_table] == "fraud").sum() == 2
-        place = training.feature_names.index("row")
+        place = training.feature_names.index("place")
         rows = np.concatenate([part.X[:, place] for part in (*training.chunks(), validation, test)])
         assert len(np.unique(rows)) == 1000
         seen.add(tuple(np.sort(test.X[:, place]).tolist()))
@@ -128,7 +128,7 @@ def test_arrays_are_stratified_and_only_the_labels_are_read_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = rare(10_000)
-    np.save(tmp_path / "X.npy", frame[["row", "amount"]].to_numpy())
+    np.save(tmp_path / "X.npy", frame[["place", "amount"]].to_numpy())
     np.save(tmp_path / "y.npy", (frame["kind"] == "fraud").to_numpy())
     stream, read = NpyStream(tmp_path / "X.npy", tmp_path / "y.npy"), []
     of_group = stream._read

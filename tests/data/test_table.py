@@ -27,7 +27,7 @@ FRAME = pd.DataFrame(
 def test_every_kind_of_column_becomes_numbers():
     table = TablePreprocessor().fit(FRAME)
     assert table.feature_names == (
-        "age", "age (missing)", "town=Faro", "town=Porto", "town (missing)", "smokes=yes", "member",
+        "age", "age (missing)", "town=Faro", "town=Porto", "town (missing)", "smokes=yes", "member=True",
         "since month", "since weekday", "since days", "since (missing)", "text_number", "text_number (missing)",
     )  # fmt: skip
     matrix = table.transform(FRAME)
@@ -186,8 +186,13 @@ def test_dates_of_every_form_agree():
 @pytest.mark.parametrize(
     ("frame", "options", "message"),
     [
-        ({"a": [str(i) for i in range(20)] + ["oops"]}, {}, r"'a' holds numbers, but row 21 has 'oops'.*categorical"),
-        ({"a": ["2024-01-01"] * 20 + ["soon"]}, {}, "holds dates, but row 21 has 'soon'"),
+        (
+            {"a": [*map(str, range(20)), "oops", "ouch"]},
+            {},
+            r"'a' holds numbers, but row 21 has 'oops' .*categorical",
+        ),
+        ({"a": [*map(str, range(20)), "12x"]}, {}, "'a' holds numbers, but row 21 has '12x'; correct that cell"),
+        ({"a": ["2024-01-01"] * 20 + ["soon", "later"]}, {}, "holds dates, but row 21 has 'soon'"),
         ({"a": ["2024-02-28", "2024-02-30"]}, {}, "holds dates, but row 2 has '2024-02-30'"),
         ({"a": [1.0, np.inf]}, {}, "'a' has an infinite number in row 2"),
         ({"a": ["1", "inf"]}, {}, "'a' has an infinite number in row 2"),
@@ -196,7 +201,7 @@ def test_dates_of_every_form_agree():
         ({"a": []}, {}, "no rows"),
         ({"price": [1, 2]}, {"drop": ["prise"]}, "Did you mean 'price'"),
         ({"price": [1, 2]}, {"categorical": ["prise"]}, "Did you mean 'price'"),
-        ({"price": [1, 2]}, {"categorical": "price"}, "lists of column names"),
+        ({"price": [1, 2]}, {"categorical": "price"}, "is a list of column names"),
         ({"price": [1, 2]}, {"scaling": "standart"}, "Did you mean 'standard'"),
         (
             {"price": [1, 2]},

@@ -98,7 +98,7 @@ def refusal(rows: list[Any], encoder: TableRows | ArrayRows = ROWS) -> RowError:
         ({"built": "2001-02-30"}, 'Row 2 has "2001-02-30" in the column "built"; a date is expected, as'),
         ({"built": "yesterday"}, 'Row 2 has "yesterday" in the column "built"; a date is expected, as'),
         ({"built": "0001-01-01T00:00+05:00"}, "a date is expected, as"),
-        ({"built": 20010203}, 'Row 2 has 20010203 in the column "built"; a date is expected, as'),
+        ({"built": 2001}, 'Row 2 has 2001 in the column "built"; a date is expected, as'),
         ({"colour": "red"}, 'Row 2 has the column "colour", which the model does not know; it takes "area", '),
         ({"areas": 5}, "Did you mean 'area'?"),
         ({"x" * 5000: 5}, "xxx..., which the model does not know"),

@@ -19,7 +19,7 @@ def table_of_visits(n_rows: int, seed: int = 5) -> pd.DataFrame:
     minutes, pages = rng.normal(10, 3, n_rows), rng.normal(size=n_rows)
     return pd.DataFrame(
         {
-            "row": np.arange(n_rows, dtype=np.float64),
+            "place": np.arange(n_rows, dtype=np.float64),
             "minutes": pd.Series(minutes).where(rng.random(n_rows) > 0.1),
             "pages": pages.astype(np.float32),
             "town": rng.choice(["Porto", "Faro", "Braga", None], n_rows),

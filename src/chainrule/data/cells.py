@@ -1,13 +1,13 @@
-"""The cells of one column of a table: as text, as numbers, as dates."""
+"""The cells of one column of a table: their types, their distinct values, and where they stand."""
 
 from __future__ import annotations
 
-import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from chainrule.data.text_table import MISSING_WORDS
+from chainrule.data.texts import normal_text
 from chainrule.errors import DataError
 from chainrule.types import Array, IntArray
 
@@ -20,24 +20,17 @@ __all__ = [
     "CellType",
     "Origin",
     "cell_text",
-    "cell_texts",
     "cell_type",
     "date_parts",
+    "distinct_cells",
     "distinct_texts",
-    "is_date",
-    "is_number",
-    "parse_dates",
-    "parse_numbers",
-    "read_dates",
-    "read_numbers",
+    "typed_dates",
+    "typed_numbers",
 ]
 
 CellType: TypeAlias = Literal["number", "date", "category", "text"]
 
 DATE_PARTS = ("year", "month", "weekday", "days")
-
-_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?")
-_BELOW_A_MICROSECOND = re.compile(r"(?<=\.\d{6})\d+")
 
 
 class Origin(NamedTuple):
@@ -57,6 +50,10 @@ class Origin(NamedTuple):
         """Return the number of a row, counted from 1 in its file."""
         return self.first_row + int(place if self.rows is None else self.rows[place]) + 1
 
+    def rows_at(self, places: IntArray) -> IntArray:
+        """Return the numbers of some rows, counted from 1 in their file."""
+        return self.first_row + (places if self.rows is None else self.rows[places]) + 1
+
     def take(self, rows: IntArray) -> Origin:
         """Return where some of these rows come from."""
         return self._replace(rows=rows if self.rows is None else self.rows[rows])
@@ -69,148 +66,96 @@ def cell_type(column: pd.Series[Any], name: str) -> CellType:
     """Tell what the type of a column says that it holds; text may turn out to be numbers or dates."""
     import pandas as pd
 
-    if isinstance(column.dtype, pd.CategoricalDtype):
+    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind == "b":
         return "category"
-    if column.dtype.kind in "biufm":
+    if column.dtype.kind in "iufm":
         return "number"
     if column.dtype.kind == "M":
         return "date"
     if column.dtype.kind == "c":
         raise DataError(f"The column {name!r} holds complex numbers; give their real and imaginary parts as columns.")
+    if column.dtype == object:
+        kind = pd.api.types.infer_dtype(column, skipna=True)
+        if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
+            return "number"
+        if kind == "boolean":
+            return "category"
     return "text"
 
 
-def read_numbers(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) -> Array:
-    """Return a column of numbers as (rows, 1) float64 with NaN where missing; refuse words and infinities by row."""
+def typed_numbers(column: pd.Series[Any]) -> Array | None:
+    """Return a column of numbers, durations (in seconds) or booleans as float64, NaN where missing; else None."""
     if column.dtype.kind == "m":
-        seconds: Array = column.dt.total_seconds().to_numpy(dtype=np.float64)
-        return seconds.reshape(-1, 1)
+        return np.asarray(column.dt.total_seconds().to_numpy(dtype=np.float64))
     if column.dtype.kind in "biuf":
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        _refuse_infinities(values, name, origin)
-        return values.reshape(-1, 1)
-    texts, codes = distinct_texts(column)
-    strangers = [place for place, text in enumerate(texts) if text is not None and not is_number(text)]
-    if strangers:
-        found = _first_of(strangers, texts, codes, origin)
-        raise DataError(
-            f"{origin}The column {name!r} holds numbers, but {found}; give a number, or leave the cell empty."
-        )
-    return parse_numbers(texts, codes, name, origin)
+        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    return None
 
 
-def parse_numbers(texts: list[str | None], codes: IntArray, name: str, origin: Origin = UNNAMED) -> Array:
-    """Return what :func:`read_numbers` does, of a column that is given by its distinct texts, all of them numbers."""
-    numbers = [
-        np.nan if text is None else text == "True" if text in ("True", "False") else float(text) for text in texts
-    ]
-    values = np.array(numbers, np.float64)[codes]
-    _refuse_infinities(values, name, origin)
-    return values.reshape(-1, 1)
-
-
-def _refuse_infinities(values: Array, name: str, origin: Origin) -> None:
-    if np.isinf(values).any():
-        row = origin.row(int(np.flatnonzero(np.isinf(values))[0]))
-        raise DataError(f"{origin}The column {name!r} has an infinite number in row {row}; give a finite one or none.")
-
-
-def read_dates(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) -> pd.Series[Any]:
-    """Return a column of dates as datetime64 in UTC, NaT where missing; refuse other text by row."""
+def typed_dates(column: pd.Series[Any]) -> Array | None:
+    """Return a column of dates as datetime64 in UTC, NaT where missing; None for a column of another type."""
     if column.dtype.kind != "M":
-        return parse_dates(*distinct_texts(column), name, origin)
-    return column if getattr(column.dtype, "tz", None) is None else _naive(column)
+        return None
+    if getattr(column.dtype, "tz", None) is not None:
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    return np.asarray(column.to_numpy())
 
 
-def parse_dates(texts: list[str | None], codes: IntArray, name: str, origin: Origin = UNNAMED) -> pd.Series[Any]:
-    """Return what :func:`read_dates` does, of a column that is given by its distinct texts."""
-    import pandas as pd
-
-    # pandas would count all of them in nanoseconds if one had any, and these reach from 1677 to 2262 only.
-    known = [_BELOW_A_MICROSECOND.sub("", text) if text is not None and is_date(text) else None for text in texts]
-    dates = pd.Series(pd.to_datetime(pd.Series(known, dtype=object), utc=True, format="ISO8601", errors="coerce"))
-    # What is left unread is other text, or a day like February 30.
-    strangers = [place for place, text in enumerate(texts) if text is not None and pd.isna(dates[place])]
-    if strangers:
-        found = _first_of(strangers, texts, codes, origin)
-        raise DataError(f"{origin}The column {name!r} holds dates, but {found}; write dates as 2024-12-31.")
-    return _naive(dates.take(codes).reset_index(drop=True))
-
-
-def _first_of(strangers: list[int], texts: list[str | None], codes: IntArray, origin: Origin) -> str:
-    """Return the first row that has one of these texts, in words."""
-    row = int(np.flatnonzero(np.isin(codes, strangers))[0])
-    return f"row {origin.row(row)} has {texts[codes[row]]!r}"
-
-
-def _naive(dates: pd.Series[Any]) -> pd.Series[Any]:
-    naive: pd.Series[Any] = dates.dt.tz_convert("UTC").dt.tz_localize(None)
-    return naive
-
-
-def date_parts(dates: pd.Series[Any]) -> Array:
+def date_parts(moments: Array) -> Array:
     """Return (rows, 4) float64: year, month, weekday (Monday is 0), and days since 1970 with the time as a fraction."""
-    moments = dates.to_numpy()
-    # NumPy's arithmetic in the column's own unit: pandas' would not go beyond the years that nanoseconds can count.
-    days = (moments - np.array(0, moments.dtype)) / np.timedelta64(1, "D")
-    return np.column_stack(
-        [np.asarray(part, dtype=np.float64) for part in (dates.dt.year, dates.dt.month, dates.dt.day_of_week, days)]
-    )
+    missing = np.isnat(moments)
+    whole = np.where(missing, np.array(0, moments.dtype), moments)
+    years = whole.astype("M8[Y]").astype(np.int64) + 1970
+    months = whole.astype("M8[M]").astype(np.int64) % 12 + 1
+    weekdays = (whole.astype("M8[D]").astype(np.int64) + 3) % 7
+    days = (whole - np.array(0, whole.dtype)) / np.timedelta64(1, "D")
+    parts = np.column_stack([years, months, weekdays, days]).astype(np.float64)
+    parts[missing] = np.nan
+    return parts
 
 
-def distinct_texts(column: pd.Series[Any]) -> tuple[list[str | None], IntArray]:
-    """Return the distinct cells as text, None for a missing one, and for each row the place of its text.
+def distinct_cells(column: pd.Series[Any]) -> tuple[list[Any], IntArray]:
+    """Return the different cells of a column, None for missing ones, and for each row the place of its cell.
 
-    3.0 and 3 are the same text. But for a column of categories, the texts are in the order of their first rows.
+    Some cells may stand there more than once: those of a column of mixed types, in which 1, True and "1" differ.
     """
     import pandas as pd
 
-    cells: list[Any]
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
         cells, codes = column.cat.categories.tolist(), column.cat.codes.to_numpy()
     elif column.dtype != object or pd.api.types.infer_dtype(column, skipna=True) == "string":
         codes, uniques = pd.factorize(column)
         cells = uniques.astype(object).tolist()
-    else:  # of all kinds: 1, True and "1" are different texts, and the first two equal
+    else:
         present = column.notna().to_numpy(dtype=bool)
         cells = column[present].tolist()
         codes = np.where(present, np.cumsum(present) - 1, -1)
-    texts: dict[str | None, int] = {}
-    places = [texts.setdefault(cell_text(cell), len(texts)) for cell in cells]
     if len(codes) and codes.min() < 0:
-        places.append(texts.setdefault(None, len(texts)))  # which -1 leads to
+        cells = [*cells, None]  # which -1 leads to
+    return cells, np.asarray(codes, np.intp)
+
+
+def distinct_texts(column: pd.Series[Any]) -> tuple[list[str], IntArray]:
+    """Return the different texts, in normal form, of the cells that are there, and for each of these its text's place.
+
+    But for a column of categories, the texts are in the order of their first rows.
+    """
+    cells, codes = distinct_cells(column)
+    if cells and cells[-1] is None:
+        codes = codes[(codes >= 0) & (codes < len(cells) - 1)]
+    texts: dict[str, int] = {}
+    places = [texts.setdefault(cell_text(cell), len(texts)) for cell in cells if cell is not None]
     return list(texts), np.array(places, np.intp)[codes]
 
 
-def cell_texts(column: pd.Series[Any]) -> list[str | None]:
-    """Return each cell as text, ``None`` where it is missing; 3.0 and 3 are the same text."""
-    texts, codes = distinct_texts(column)
-    return [texts[code] for code in codes.tolist()]
-
-
-def cell_text(cell: Any) -> str | None:
-    """Return a cell that is there as text, ``None`` where that text is a word for a missing value."""
-    if isinstance(cell, float) and cell.is_integer():
+def cell_text(cell: Any) -> str:
+    """Return a cell that is there as text in normal form; 3.0 and 3 are the same text."""
+    if type(cell) is str:
+        return normal_text(cell)
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
         # Missing cells turn whole numbers into floats; the category must not change with them.
         return str(int(cell))
-    text = str(cell).strip()
-    return None if text in MISSING_WORDS else text
-
-
-def is_number(text: str) -> bool:
-    """Tell whether a text is a number, or True or False."""
-    return text in ("True", "False") or _can_be_float(text)
-
-
-def _can_be_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text  # Python reads 1_000, no spreadsheet does
-
-
-def is_date(text: str) -> bool:
-    """Tell whether a text looks like a date as ISO 8601 writes it."""
-    return _ISO_DATE.fullmatch(text) is not None
+    if isinstance(cell, Decimal):
+        return f"{cell.normalize():f}" if cell == cell.to_integral_value() else str(cell)
+    return normal_text(str(cell))

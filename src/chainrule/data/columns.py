@@ -1,16 +1,37 @@
-"""What one column of a table holds, and how it becomes numbers: learnt once on the training rows, then applied."""
+"""What one column of a table holds, and how its cells become numbers: learnt once on the training rows, then applied.
+
+A :class:`ColumnPlan` reads one cell at a time, wherever it comes from: a text file, a data frame, JSON. What a cell
+means never depends on other cells.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from decimal import Decimal
+from functools import cached_property
+from numbers import Number
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 import numpy as np
 
-from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin, date_parts, distinct_texts, read_dates, read_numbers
-from chainrule.errors import DataError, InvalidInputError
+from chainrule.data.cells import (
+    DATE_PARTS,
+    UNNAMED,
+    Origin,
+    cell_text,
+    date_parts,
+    distinct_cells,
+    typed_dates,
+    typed_numbers,
+)
+from chainrule.data.date_format import DateFormat
+from chainrule.data.number_format import NumberFormat
+from chainrule.data.texts import MISSING_WORDS, normal_text, yes_no_spellings
+from chainrule.errors import CellError, InvalidInputError
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -20,6 +41,10 @@ __all__ = ["CategoryPlaces", "ColumnKind", "ColumnPlan", "MissingRule", "NumberP
 
 ColumnKind: TypeAlias = Literal["number", "category", "date", "dropped"]
 MissingRule: TypeAlias = Literal["median", "mean", "zero"]
+
+MOST_SHOWN = 6  # categories in a line about a column
+_NUMBER = re.compile(r"[-+]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?")
+_NAN = re.compile(r"[-+]?nan", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +77,23 @@ class ColumnPlan:
     A number or date has ``numbers`` (a date several: year, month, ...) and ``missing_indicator`` where training rows
     lacked it. A category has its ``categories`` in the order of their outputs; ``missing_category`` and ``other`` say
     whether missing cells and rare or unknown values have an output of their own. A dropped column has a ``reason``.
+
+    Attributes
+    ----------
+    format
+        How the numbers or dates of the column are written; None in a model of version 0.1, which read numbers as
+        Python writes them and dates of ISO 8601.
+    missing_words
+        The texts, in normal form, that stand for a missing value. One that is a number, such as -999, stands for it in
+        every spelling.
+    coerce
+        Whether a cell that cannot be read counts as missing, rather than as an error.
+    from_numbers
+        Whether the categories were numbers in the training data: ``"1234.0"`` then is the category ``"1234"``.
+    note
+        What the column's texts left open, and how it was decided.
+    sample
+        A cell of the training rows.
     """
 
     name: str
@@ -63,6 +105,12 @@ class ColumnPlan:
     categories: tuple[str, ...] = ()
     missing_category: bool = False
     other: bool = False
+    format: NumberFormat | DateFormat | None = None
+    missing_words: tuple[str, ...] = tuple(sorted(MISSING_WORDS))
+    coerce: bool = False
+    from_numbers: bool = False
+    note: str = ""
+    sample: str = ""
 
     @property
     def is_two_valued(self) -> bool:
@@ -79,7 +127,7 @@ class ColumnPlan:
 
     @property
     def parts(self) -> tuple[int, ...]:
-        """Which of year, month, weekday and days (0 to 3) the numbers of a date are; of a number, 0."""
+        """Which of :data:`DATE_PARTS` the numbers of a date are; of a number, 0."""
         if self.kind != "date":
             return tuple(range(len(self.numbers)))
         names = {plan.name for plan in self.numbers}
@@ -95,56 +143,242 @@ class ColumnPlan:
             return (*names, *[f"{self.name} (missing)"] * self.missing_category, *[f"{self.name} (other)"] * self.other)
         return (*(plan.name for plan in self.numbers), *[f"{self.name} (missing)"] * self.missing_indicator)
 
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def read(self, cells: Sequence[Any], origin: Origin = UNNAMED) -> Array:
+        """Return what some cells mean: text, numbers, booleans, dates, or None where they are missing.
+
+        Numbers come as float64 with NaN for missing ones, dates as datetime64 in UTC with NaT, categories as their
+        places (:attr:`places`), -1 where a value has none. Raises ``CellError`` for the first cell that cannot be read.
+        """
+        values, bad = self._read(cells)
+        if bad:
+            self._refuse(bad[0], cells[bad[0]], origin)
+        return values
+
+    def read_column(self, column: pd.Series[Any], origin: Origin = UNNAMED) -> Array:
+        """Return what :meth:`read` does for a column of a frame."""
+        typed = {"number": typed_numbers, "date": typed_dates}.get(self.kind, lambda _: None)(column)
+        if typed is not None:
+            return self._without_missing_numbers(typed, origin) if self.kind == "number" else typed
+        cells, codes = distinct_cells(column)
+        values, bad = self._read(cells)
+        if bad:
+            row = int(np.flatnonzero(np.isin(codes, bad))[0])
+            self._refuse(row, cells[codes[row]], origin)
+        return values[codes]
+
+    def shown(self, column: pd.Series[Any]) -> Array:
+        """Return a column's texts: categories as the plan spells them, others as they are, None where missing."""
+        cells, codes = distinct_cells(column)
+        texts = np.empty(len(cells), dtype=object)
+        for k, cell in enumerate(cells):
+            place, text = self._place(cell), None if _is_missing(cell) else cell_text(cell)
+            if 0 <= place < len(self.categories):
+                texts[k] = self.categories[place]
+            else:
+                texts[k] = None if text in self._missing else text
+        return texts[codes]
+
+    def explain(self) -> str:
+        """Return one line: what the column was taken for, how it is read, with a sample, and what was left open."""
+        facts = [*self._facts()]
+        if self.n_missing:
+            facts.append(f"{self.n_missing:,} missing")
+        return f"{self.name}: {'; '.join(filter(None, [*facts, self.note]))}"
+
+    def _facts(self) -> Iterator[str]:
+        sample = f"{self.sample!r}" if self.sample else ""
+        if self.kind == "dropped":
+            yield f"dropped, {self.reason}" + (f" (such as {sample})" if sample else "")
+        elif self.kind == "category":
+            shown = ", ".join(self.categories[:MOST_SHOWN])
+            more = f", ... ({len(self.categories)} in all)" if len(self.categories) > MOST_SHOWN else ""
+            yield f"category, {shown}{more}" + (" and others" if self.other else "")
+        else:
+            yield self.kind + (f", {sample} is {self._shown_sample()}" if sample else "")
+
+    def _shown_sample(self) -> str:
+        value = self.read([self.sample])[0]
+        return f"{value:.10g}" if self.kind == "number" else str(value.astype("M8[s]")).replace("T00:00:00", "")
+
+    @cached_property
+    def spellings(self) -> dict[str, int]:
+        """The places of the categories that are words for yes and no, by the word in lower case.
+
+        A text whose lower case is one of them is that category, unless it is a category itself.
+        """
+        words = yes_no_spellings(self.categories)
+        return {
+            word: self.categories.index(text) for text, word in words.items() if list(words.values()).count(word) == 1
+        }
+
+    def _read(self, cells: Sequence[Any]) -> tuple[Array, list[int]]:
+        """Return what cells mean, and the places of those that cannot be read."""
+        if self.kind == "category":
+            return np.array([self._place(cell) for cell in cells], np.intp), []
+        texts: dict[int, str] = {}
+        others: list[Any] = [None] * len(cells)
+        missing = self._missing
+        for place, cell in enumerate(cells):
+            if type(cell) is str:
+                if cell not in missing and (text := normal_text(cell)) not in missing:
+                    texts[place] = text
+            elif cell is not None:
+                others[place] = cell
+        values, bad = (self._read_dates if self.kind == "date" else self._read_numbers)(texts, others)
+        if not self.coerce:
+            return values, sorted(bad)
+        values[bad] = np.nan if self.kind == "number" else np.datetime64("NaT")
+        return values, []
+
+    def _read_numbers(self, texts: Mapping[int, str], others: Sequence[Any]) -> tuple[Array, list[int]]:
+        bad: list[int] = []
+        try:
+            values = np.array(others, np.float64)  # None becomes NaN
+        except (TypeError, ValueError, OverflowError):
+            values = np.array([_as_number(cell) for cell in others])
+            bad += [place for place in np.flatnonzero(np.isnan(values)).tolist() if not _is_missing(others[place])]
+        if texts:
+            if isinstance(self.format, NumberFormat):
+                read = self.format.read(list(texts.values()))
+            else:
+                read = np.array([_python_number(text) for text in texts.values()])
+            values[list(texts)] = read
+            for place, is_unread in zip(texts, np.isnan(read).tolist(), strict=True):
+                if is_unread and not (self.format is None and _NAN.fullmatch(texts[place])):
+                    bad.append(place)
+        if len(self._missing_numbers):
+            values[np.isin(values, self._missing_numbers)] = np.nan
+        return values, [*bad, *np.flatnonzero(np.isinf(values)).tolist()]
+
+    def _read_dates(self, texts: Mapping[int, str], others: Sequence[Any]) -> tuple[Array, list[int]]:
+        date_format = self.format if isinstance(self.format, DateFormat) else None
+        read = DateFormat.read_iso if date_format is None else date_format.read
+        moments = np.full(len(others), "NaT", "M8[us]")
+        present = [place for place, cell in enumerate(others) if not _is_missing(cell)]
+        moments[list(texts)] = read(list(texts.values()))
+        moments[present] = read([cell_text(others[place]) for place in present])
+        return moments, [place for place in (*texts, *present) if np.isnat(moments[place])]
+
+    def _without_missing_numbers(self, values: Array, origin: Origin) -> Array:
+        """Return typed numbers with NaN for those that stand for a missing value; refuse infinite ones."""
+        if len(self._missing_numbers):
+            values = np.where(np.isin(values, self._missing_numbers), np.nan, values)
+        if np.isinf(values).any():
+            if not self.coerce:
+                place = int(np.isinf(values).argmax())
+                self._refuse(place, float(values[place]), origin)
+            values = np.where(np.isinf(values), np.nan, values)
+        return values
+
+    def _place(self, cell: Any) -> int:
+        if type(cell) is str and cell in self._place_of:
+            return self._place_of[cell]
+        if _is_missing(cell):
+            return self.places.missing
+        text = cell_text(cell)
+        place = self._place_of.get(text)
+        if place is None and text in self._missing:
+            return self.places.missing
+        if place is None:
+            place = self.spellings.get(text.lower())
+        if place is None and (self.from_numbers or isinstance(cell, Number)):
+            place = self._place_of_number.get(_exact(text))
+        return self.places.other if place is None else place
+
+    @cached_property
+    def _missing(self) -> frozenset[str]:
+        return frozenset(self.missing_words)
+
+    @cached_property
+    def _missing_numbers(self) -> Array:
+        read = NumberFormat().read(self.missing_words)
+        return read[np.isfinite(read)]
+
+    @cached_property
+    def _place_of(self) -> dict[str, int]:
+        return {text: place for place, text in enumerate(self.categories)}
+
+    @cached_property
+    def _place_of_number(self) -> dict[Decimal | None, int]:
+        """The places of the categories that are numbers, those left out that are the same number as another."""
+        numbers = [_exact(text) for text in self.categories]
+        return {
+            number: numbers.index(number) for number, n in Counter(numbers).items() if n == 1 and number is not None
+        }
+
+    def _refuse(self, place: int, cell: Any, origin: Origin) -> NoReturn:
+        row = origin.row(place)
+        if self.kind == "number" and np.isinf(NumberFormat().read([str(cell)])[0]):
+            message = f"has an infinite number in row {row}; give a finite one or none"
+        else:
+            example = "2024-12-31" if self.kind == "date" else "1234.5"
+            if self.format is not None:
+                example = self.format.example()
+            message = f"holds {self.kind}s, but row {row} has {cell!r}; write it as {example}, or leave the cell empty"
+        raise CellError(f"{origin}The column {self.name!r} {message}.", row=row, column=self.name, value=cell)
+
+    # Encoding --------------------------------------------------------------------------------------------------------
+
     def encode(self, column: pd.Series[Any], origin: Origin = UNNAMED) -> Array:
         """Return the (rows, outputs) float32 numbers of a column; ``origin`` says where its rows come from."""
+        return self._encode(self.read_column(column, origin), origin)
+
+    def encode_cells(self, cells: Sequence[Any], origin: Origin = UNNAMED) -> Array:
+        """Return the (cells, outputs) float32 numbers of some cells; see :meth:`read`."""
+        return self._encode(self.read(cells, origin), origin)
+
+    def _encode(self, values: Array, origin: Origin) -> Array:
+        encoded = np.zeros((len(values), len(self.output_names)), dtype=np.float32)
         if self.kind == "category":
-            return self._encode_categories(column)
-        if self.kind == "date":
-            values = date_parts(read_dates(column, self.name, origin))
-        else:
-            values = read_numbers(column, self.name, origin)
-        missing = np.isnan(values).any(axis=1)
-        encoded = np.empty((len(values), len(self.output_names)), dtype=np.float32)
+            first = self.places.first
+            known = np.flatnonzero(values >= first)
+            encoded[known, values[known] - first] = 1
+            return encoded
+        parts = date_parts(values) if self.kind == "date" else values.reshape(-1, 1)
+        missing = np.isnan(parts[:, 0])
         for place, (part, plan) in enumerate(zip(self.parts, self.numbers, strict=True)):
-            filled = np.where(missing, plan.fill, values[:, part])
+            filled = np.where(missing, plan.fill, parts[:, part])
             with np.errstate(over="ignore"):
                 encoded[:, place] = (filled - plan.center) / plan.scale
         if self.missing_indicator:
             encoded[:, -1] = missing
-        self._refuse_overflow(encoded, values, origin)
-        return encoded
-
-    def _refuse_overflow(self, encoded: Array, values: Array, origin: Origin) -> None:
         if not np.isfinite(encoded).all():
-            row = int(np.flatnonzero(~np.isfinite(encoded).all(axis=1))[0])
-            raise DataError(
-                f"{origin}The column {self.name!r} has {values[row, 0]:g} in row {origin.row(row)}, too far from the "
-                "training data."
-            )
-
-    def _encode_categories(self, column: pd.Series[Any]) -> Array:
-        texts, codes = distinct_texts(column)
-        missing, other, first, end = self.places
-        place_of = {text: place for place, text in enumerate(self.categories)}
-        places = np.array([missing if text is None else place_of.get(text, other) for text in texts], np.intp)[codes]
-        encoded = np.zeros((len(places), end - first), dtype=np.float32)
-        known = np.flatnonzero(places >= first)
-        encoded[known, places[known] - first] = 1
+            place = int(np.flatnonzero(~np.isfinite(encoded).all(axis=1))[0])
+            row, value = origin.row(place), float(parts[place, 0])
+            raise CellError(
+                f"{origin}The column {self.name!r} has {value:g} in row {row}, too far from the training data.",
+                row=row, column=self.name, value=value,
+            )  # fmt: skip
         return encoded
+
+    # Files -----------------------------------------------------------------------------------------------------------
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ColumnPlan:
         """Read what ``dataclasses.asdict`` and JSON made of a plan; raises ``InvalidInputError`` for anything else."""
+        given = dict(values)
         try:
-            numbers = tuple(NumberPlan(**plan) for plan in values.get("numbers", ()))
-            plan = cls(**{**values, "numbers": numbers, "categories": tuple(values.get("categories", ()))})
-        except TypeError:
+            given["numbers"] = tuple(NumberPlan(**plan) for plan in values.get("numbers", ()))
+            for name in ("categories", "missing_words"):
+                if name in given:
+                    given[name] = tuple(given[name])
+            if given.get("format") is not None:
+                formats: dict[Any, Any] = {"number": NumberFormat, "date": DateFormat}
+                given["format"] = formats[given.get("kind")].from_dict(given["format"])
+            plan = cls(**given)
+        except (TypeError, KeyError, AttributeError):
             raise InvalidInputError("The description of a table column has fields that are not known.") from None
+        texts = (plan.name, plan.reason, plan.note, plan.sample, *plan.categories, *plan.missing_words)
+        flags = (plan.missing_indicator, plan.missing_category, plan.other, plan.coerce, plan.from_numbers)
+        numbers = plan.numbers
         sound = (
-            isinstance(plan.name, str)
+            all(isinstance(text, str) for text in texts)
             and plan.kind in get_args(ColumnKind)
-            and all(isinstance(category, str) for category in plan.categories)
-            and all(type(flag) is bool for flag in (plan.missing_indicator, plan.missing_category, plan.other))
+            and all(type(flag) is bool for flag in flags)
+            and type(plan.n_missing) is int
+            and len(set(plan.categories)) == len(plan.categories)
             and all(
                 isinstance(number.name, str)
                 and number.fill_rule in get_args(MissingRule)
@@ -163,3 +397,36 @@ class ColumnPlan:
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values that JSON can hold."""
         return asdict(self)
+
+
+def _is_missing(cell: Any) -> bool:
+    """Tell whether a cell of any type is None, NaN, NaT or pandas.NA: none of them equals itself, or says so."""
+    if cell is None:
+        return True
+    try:
+        return bool(cell != cell)  # noqa: PLR0124  # this is what NaN does
+    except (TypeError, ValueError):
+        return type(cell).__name__ == "NAType"
+
+
+def _as_number(cell: Any) -> float:
+    """Return a number of any type as float, NaN for everything else."""
+    try:
+        return float(cell) if isinstance(cell, Number) and not isinstance(cell, complex) else np.nan  # type: ignore[arg-type]
+    except OverflowError:
+        return np.inf
+
+
+def _python_number(text: str) -> float:
+    """Return a number as Python writes it, True and False among them; NaN for any other text."""
+    if text in ("True", "False"):
+        return float(text == "True")
+    try:
+        return float(text) if "_" not in text else np.nan  # Python reads 1_000, no spreadsheet does
+    except ValueError:
+        return np.nan
+
+
+def _exact(text: str) -> Decimal | None:
+    """Return the number that a text is, to its last digit."""
+    return Decimal(text) if _NUMBER.fullmatch(text) else None

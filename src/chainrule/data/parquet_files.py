@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chainrule.data.cells import Origin
+from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ TEXT_BYTES = 64
 class ParquetFile(NamedTuple):
     """What the end of a file says of it.
 
-    ``kinds`` says of each column, by name, whether it holds numbers, dates, text, ... or nothing; ``checksum`` is that
-    of the end of the file, where all columns and groups are described.
+    ``kinds`` says of each column, by its name in normal form, whether it holds numbers, dates, text, ... or nothing,
+    and ``names`` has the names as they are in the file; ``checksum`` is that of the end of the file, where all columns
+    and groups are described.
     """
 
     path: Path
     kinds: dict[str, str]
+    names: dict[str, str]
     group_rows: tuple[int, ...]
     checksum: int
 
@@ -41,14 +44,17 @@ class ParquetFile(NamedTuple):
         with _opened(path) as file:
             metadata, schema = file.metadata, file.schema_arrow
             index = (schema.pandas_metadata or {}).get("index_columns", [])
-            kinds = {field.name: _kind(field.type) for field in schema if field.name not in index}
-            if len(kinds) < len(schema.names) - sum(name in index for name in schema.names):
-                repeated = next(name for name in schema.names if schema.names.count(name) > 1)
+            fields = [(normal_text(field.name), field) for field in schema if field.name not in index]
+            kinds = {name: _kind(field.type) for name, field in fields}
+            if len(kinds) < len(fields):
+                found = [name for name, _ in fields]
+                repeated = next(name for name in found if found.count(name) > 1)
                 raise DataError(f"{path.name} has more than one column called {repeated!r}; rename one.")
             group_rows = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
         with path.open("rb") as raw:
             raw.seek(-metadata.serialized_size - 8, 2)  # the description, its length, and four letters
-            return cls(path, kinds, group_rows, zlib.crc32(raw.read()))
+            names = {name: field.name for name, field in fields}
+            return cls(path, kinds, names, group_rows, zlib.crc32(raw.read()))
 
     @property
     def n_rows(self) -> int:
@@ -69,13 +75,14 @@ class ParquetFile(NamedTuple):
         with _opened(self.path) as file:
             if file.metadata.num_row_groups <= group:
                 raise DataError(f"{self.path.name} has changed since it was opened; open it again.")
-            for batch in file.iter_batches(PIECE_ROWS, row_groups=[group], columns=list(columns), use_threads=False):
+            read = [self.names[name] for name in columns]
+            for batch in file.iter_batches(PIECE_ROWS, row_groups=[group], columns=read, use_threads=False):
                 skipped, done = max(first - done, 0), done + len(batch)
                 if skipped < len(batch):
                     # What pandas has noted in the file is about the frame as a whole, its index above all.
                     table = pa.Table.from_batches([batch.slice(skipped)]).replace_schema_metadata(None)
                     yield (
-                        _frame_of(table.select(list(columns))),
+                        _frame_of(table.select(read)).set_axis(list(columns), axis=1),
                         Origin(self.path.name, start + done - len(batch) + skipped),
                     )
         if done != self.group_rows[group]:

@@ -14,6 +14,7 @@ from chainrule.data.stream_rows import Features, RawRows
 from chainrule.data.summaries import ColumnSummary
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import TaskRequest
+from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.types import Array
 
@@ -64,7 +65,7 @@ class ParquetStream(RowStream):
         buffer_rows: int = 131_072,
     ) -> None:
         files = [ParquetFile.open(path) for path in find_parquet_files(paths)]
-        self.target_name = target
+        target = self.target_name = normal_text(target)
         self._options = _with_drop(preprocessor or TablePreprocessor(), drop, files)
         self._columns = _used_columns(files[0], target, columns, self._options)
         _compare(files, [target, *self._columns], drop=[*self._options.drop, *drop], takes_all=columns is None)
@@ -157,11 +158,11 @@ def _used_columns(
     if isinstance(columns, str):
         raise InvalidInputError(f"columns is a list of column names, not one text; write columns=[{columns!r}].")
     for place, name in enumerate(columns or ()):
-        if name not in names:
+        if normal_text(name) not in names:
             raise DataError(f"{file.path.name} has no column {name!r}.{nearest_name(name, names)}")
         if name in list(columns or ())[:place]:
             raise InvalidInputError(f"columns names the column {name!r} twice; name it once.")
-    used = [name for name in (names if columns is None else columns) if name != target]
+    used = [normal_text(name) for name in (names if columns is None else columns) if normal_text(name) != target]
     if not used:
         raise DataError(
             f"{file.path.name} has no column besides the target {target!r}; there is nothing to learn from."

@@ -9,6 +9,8 @@ import numpy as np
 
 from chainrule.data.cells import UNNAMED, Origin
 from chainrule.data.dataset import Dataset
+from chainrule.data.target import Target, missing_labels
+from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.types import Array, IntArray
 
@@ -27,6 +29,10 @@ class Table:
     name: str = ""
 
     def __post_init__(self) -> None:
+        self.target = normal_text(str(self.target))
+        names = [normal_text(str(name)) for name in self.frame.columns]
+        if len(set(names)) == len(names):
+            self.frame = self.frame.set_axis(names, axis=1)
         if self.target not in self.frame.columns:
             columns = [str(column) for column in self.frame.columns]
             raise DataError(
@@ -37,22 +43,23 @@ class Table:
     def __len__(self) -> int:
         return len(self.frame)
 
-    def split_target(self) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    def split_target(self, target: Target | None = None) -> tuple[pd.DataFrame, pd.Series[Any]]:
         """Return the columns to predict from, and the column to predict.
 
-        Raises ``DataError`` naming the rows where the target is missing.
+        Raises ``DataError`` naming the rows where the target is missing; ``target`` says which texts mean that, if it
+        has been learnt.
         """
         y = self.frame[self.target]
-        refuse_missing_target(is_missing_target(y), self.target)
+        refuse_missing_target(is_missing_target(y, target), self.target)
         if self.frame.shape[1] == 1:
             raise DataError(
                 f"The table has no column besides the target {self.target!r}; there is nothing to learn from."
             )
         return self.frame.drop(columns=self.target), y
 
-    def rows_with_target(self) -> IntArray:
+    def rows_with_target(self, target: Target | None = None) -> IntArray:
         """Return the numbers of the rows whose target is there; raises ``DataError`` if there are none."""
-        rows = np.flatnonzero(~is_missing_target(self.frame[self.target]))
+        rows = np.flatnonzero(~is_missing_target(self.frame[self.target], target))
         if len(rows) == 0:
             raise DataError(f"The target {self.target!r} is missing in every row.")
         return rows
@@ -82,12 +89,12 @@ class Source:
         return replace(self, train=replace(self.train, target=target), test=test)
 
 
-def is_missing_target(labels: Any) -> Array:
-    """Return a mask of the rows whose label or number to predict is missing."""
-    import pandas as pd
+def is_missing_target(labels: Any, target: Target | None = None) -> Array:
+    """Return a mask of the rows whose label or number to predict is missing.
 
-    is_missing: Array = np.asarray(pd.isna(labels)).reshape(len(labels), -1)
-    return np.asarray(is_missing.any(axis=1))
+    ``target`` says which texts mean that; if it has not been learnt yet, the labels do.
+    """
+    return missing_labels(labels) if target is None else target.is_missing(labels)
 
 
 def refuse_missing_target(is_missing: Array, name: str, origin: Origin = UNNAMED) -> None:

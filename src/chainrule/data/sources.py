@@ -81,10 +81,10 @@ def datasets_of(
     preprocessor = preprocessor or TablePreprocessor()
     frame, y = source.train.split_target()
     X = preprocessor.fit_transform(frame)
-    target = Target.detect(y, task)
+    target = Target.learn(y, task, name=source.train.target, others=frame)
     names = preprocessor.feature_names
     train = Dataset(X, y, names, name=source.name, target=target)
     if source.test is None or isinstance(source.test, Dataset):
         return train, source.test
-    test_frame, test_y = source.test.split_target()
+    test_frame, test_y = source.test.split_target(target)
     return train, Dataset(preprocessor.transform(test_frame), test_y, names, name=source.name, target=target)

@@ -10,26 +10,34 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from chainrule.data.cells import (
-    DATE_PARTS,
     UNNAMED,
     CellType,
     Origin,
     cell_type,
     date_parts,
     distinct_texts,
-    is_date,
-    is_number,
-    parse_dates,
-    parse_numbers,
-    read_dates,
-    read_numbers,
+    typed_dates,
+    typed_numbers,
 )
+from chainrule.data.date_format import DateFormat
+from chainrule.data.number_format import NumberFormat
+from chainrule.data.text_columns import (
+    BY_ITSELF,
+    NOTHING_ELSE,
+    ColumnOptions,
+    Decision,
+    Elsewhere,
+    TextColumn,
+    category_counts,
+    taken_for_missing,
+)
+from chainrule.data.texts import MISSING_NUMBER_WORDS
 from chainrule.errors import DataError
 from chainrule.rounding import is_constant
 from chainrule.types import Array, IntArray
@@ -39,12 +47,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnSummary", "NumberSummary", "Reading"]
 
-ReadAs: TypeAlias = Literal["number", "date"]
-
-# From this share of numbers on, a word among them is more likely a mistake than a category.
-MOSTLY = 0.9
 # The unit of nothing but zeros, which gives way to that of any other numbers.
 SMALLEST_UNIT = sys.float_info.min
+# Numbers that often stand for a missing value.
+SENTINELS = np.array([-9.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0])
 
 
 class NumberSummary:
@@ -58,16 +64,25 @@ class NumberSummary:
         self._unit, self._mean, self._deviation = 1.0, 0.0, 0.0
         self._sample: list[Array] = []
 
-    def add(self, values: Array, sampled: Array | None = None) -> None:
-        """Take in some numbers; ``sampled`` says which of them the median may be taken from: all, if not given."""
+    def add(self, values: Array, sampled: Array | None = None, counts: IntArray | None = None) -> None:
+        """Take in some numbers, each ``counts`` times, or once if not given.
+
+        ``sampled`` says how often a number is among those that the median is taken from: always, if not given.
+        """
         if len(values) == 0:
             return
         piece = NumberSummary()
-        piece.n, piece.low, piece.high = len(values), float(values.min()), float(values.max())
+        piece.low, piece.high = float(values.min()), float(values.max())
         piece._unit = max(abs(piece.low), abs(piece.high)) or SMALLEST_UNIT
         scaled = values / piece._unit
-        piece._mean, piece._deviation = float(scaled.mean()), float(scaled.std())
-        piece._sample = [values if sampled is None else values[sampled]]
+        if counts is None:
+            piece.n, piece._mean, piece._deviation = len(values), float(scaled.mean()), float(scaled.std())
+        else:
+            piece.n = int(counts.sum())
+            piece._mean = float(scaled @ counts / piece.n)
+            piece._deviation = float(np.sqrt((scaled - piece._mean) ** 2 @ counts / piece.n))
+        among = counts if sampled is None else sampled
+        piece._sample = [values if among is None else np.repeat(values, among)]
         self.merge(piece)
 
     def merge(self, other: NumberSummary) -> None:
@@ -115,52 +130,72 @@ class NumberSummary:
         return float(np.median(sample)) if len(sample) else self.mean
 
 
+class _Gathered:
+    """The numbers of a column, or one part of its dates; those that may stand for a missing value are kept apart.
+
+    ``all_different`` tells whether they are whole numbers of which no two are the same. In pieces that is seen only
+    where each begins above the one before, as the numbers of rows do.
+    """
+
+    def __init__(self) -> None:
+        self.summary = NumberSummary()
+        self.all_different, self._last = True, -np.inf
+        self._apart: dict[float, tuple[int, int]] = {}  # how often, and how often among the sampled rows
+
+    def add(self, values: Array, sampled: Array | None = None, counts: IntArray | None = None) -> None:
+        """Take in some numbers; see :meth:`NumberSummary.add`."""
+        if len(values) == 0:
+            return
+        if self.all_different:
+            self.all_different = bool((values == np.floor(values)).all()) and (counts is None or counts.max() == 1)
+            ordered = np.sort(values) if self.all_different else values
+            self.all_different &= bool(ordered[0] > self._last and (np.diff(ordered) > 0).all())
+            self._last = ordered[-1]
+        if values.min() <= SENTINELS[0] and (is_apart := np.isin(values, SENTINELS)).any():
+            counts = np.ones(len(values), np.int64) if counts is None else counts
+            sampled = counts if sampled is None else sampled
+            for value in np.unique(values[is_apart]).tolist():
+                n, n_sampled = self._apart.get(value, (0, 0))
+                same = values == value
+                self._apart[value] = (n + int(counts[same].sum()), n_sampled + int(sampled[same].sum()))
+            values, sampled, counts = values[~is_apart], sampled[~is_apart], counts[~is_apart]
+        self.summary.add(values, sampled, counts)
+
+    def finish(self, *, keep_all: bool) -> dict[str, int]:
+        """Return the numbers that stand for a missing value, with their counts; the others join the rest.
+
+        Such a number stands there at least twice, and all others are positive or 0, or far above it.
+        """
+        rest = self.summary
+        far = min(0.0, rest.low) - (rest.high - rest.low) / 2 if rest.low < 0 else 0.0
+        is_missing = {
+            value: rest.n > 0 and not keep_all and n > 1 and value < far for value, (n, _) in self._apart.items()
+        }
+        for value, (n, n_sampled) in self._apart.items():
+            if not is_missing[value]:
+                rest.add(np.array([value]), np.array([n_sampled]), np.array([n]))
+        return {f"{value:.0f}": n for value, (n, _) in sorted(self._apart.items()) if is_missing[value]}
+
+
+@dataclass
 class Reading:
-    """A column taken for numbers or dates: the numbers that it gives, and the texts that are neither."""
+    """What a column holds and how it is read.
 
-    def __init__(self, kind: ReadAs) -> None:
-        self.kind = kind
-        self.numbers = tuple(NumberSummary() for _ in (DATE_PARTS if kind == "date" else [""]))
-        self.n_missing = self.n_strangers = 0
-        self.stranger: tuple[Origin, int, str] | None = None  # the first: where it stands, and what it is
-        self.problem: DataError | None = None  # with a text that only looked like one of the kind
+    ``numbers`` summarise a column of numbers, or each part of its dates; ``counts`` are the categories, the most
+    frequent first. ``all_different`` says of numbers that they are whole and that no two rows have the same.
+    """
 
-    @property
-    def n_present(self) -> int:
-        """The number of cells that hold something."""
-        return self.numbers[0].n
-
-    def add(self, values: Array, sampled: Array | None) -> None:
-        """Take in the numbers of some rows, NaN where they are missing."""
-        missing = np.isnan(values).any(axis=1)
-        self.n_missing += int(missing.sum())
-        present = ~missing
-        among = None if sampled is None else sampled[present]
-        for summary, numbers in zip(self.numbers, values[present].T, strict=True):
-            summary.add(numbers, among)
-
-    def add_texts(
-        self, texts: list[str | None], codes: IntArray, name: str, sampled: Array | None, origin: Origin
-    ) -> None:
-        """Take in some rows of text, given by the distinct ones."""
-        is_of_kind: Callable[[str], bool] = is_number if self.kind == "number" else is_date
-        strangers = [place for place, text in enumerate(texts) if text is not None and not is_of_kind(text)]
-        if strangers:
-            rows = np.flatnonzero(np.isin(codes, strangers))
-            if self.stranger is None:
-                text = texts[codes[rows[0]]]
-                assert text is not None
-                self.stranger = (origin, int(rows[0]), text)
-            self.n_strangers += len(rows)
-        if self.stranger is not None or self.problem is not None:
-            return  # the column is no column of this kind
-        try:
-            if self.kind == "number":
-                self.add(parse_numbers(texts, codes, name, origin), sampled)
-            else:
-                self.add(date_parts(parse_dates(texts, codes, name, origin)), sampled)
-        except DataError as problem:
-            self.problem = problem
+    kind: Literal["number", "date", "category"]
+    n_rows: int
+    n_missing: int
+    missing_words: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    numbers: tuple[NumberSummary, ...] = ()
+    all_different: bool = False
+    format: NumberFormat | DateFormat | None = None
+    counts: tuple[tuple[str, int], ...] = ()
+    has_forgotten: bool = False
+    from_numbers: bool = False
 
 
 class ColumnSummary:
@@ -170,22 +205,24 @@ class ColumnSummary:
     ----------
     name
         The column's, for messages.
-    as_category
-        Take the cells for words, whatever they look like.
+    options
+        What the user says of the column.
     most_texts
-        Keep the counts of so many different words; if there are more, the rarest are forgotten, and a count may then
-        be too low by the share 1 / ``most_texts`` of the rows (Misra and Gries 1982, "Finding repeated elements").
-        ``has_forgotten`` says whether there were more words than those in ``counts``.
+        Keep twice so many different texts at most. If a column has more, these decide what it holds: numbers and dates
+        are then summarised as they come, and of categories the rarest are forgotten, so that a count may be too low by
+        the share 1 / ``most_texts`` of the rows (Misra and Gries 1982, "Finding repeated elements").
     """
 
-    def __init__(self, name: str, *, as_category: bool = False, most_texts: int | None = None) -> None:
-        self.name, self.as_category, self.most_texts = name, as_category, most_texts
-        self.n_rows = self.n_missing_texts = 0
-        self.first: Any = None  # the first cell that is not missing, as it stands in the table
-        self.counts: Counter[str] = Counter()
-        self.has_forgotten = False
-        self.readings: dict[ReadAs, Reading] = {}
+    def __init__(self, name: str, options: ColumnOptions = BY_ITSELF, *, most_texts: int | None = None) -> None:
+        self.name, self.options, self.most_texts = name, options, most_texts
+        self.n_rows = self.n_gaps = 0
+        self.sample = ""  # the first cell that is not missing
         self._type: CellType | None = None  # of the rows that hold something
+        self._texts = TextColumn(name, options)
+        self._standard: Counter[str] = Counter()  # words that usually stand for a missing value
+        self._decision: Decision | None = None  # once there were too many different texts
+        self._gathered: tuple[_Gathered, ...] = ()
+        self._from_numbers = False
 
     def add(self, column: pd.Series[Any], sampled: Array | None = None, origin: Origin = UNNAMED) -> None:
         """Take in some rows; ``sampled`` is a mask of those that a median may be taken from, all if not given.
@@ -193,65 +230,129 @@ class ColumnSummary:
         Raises ``DataError`` for an infinite number, and for rows of another kind than those before.
         """
         self.n_rows += len(column)
-        is_present = column.notna().to_numpy(dtype=bool)
-        if not is_present.any():
-            found: CellType = "text"  # nothing but gaps, of whatever type they may be
+        present = column.notna().to_numpy(dtype=bool)
+        self.n_gaps += int((~present).sum())
+        if not present.any():
+            return  # nothing but gaps, of whatever type they may be
+        if not present.all():
+            rows = np.flatnonzero(present)
+            column, origin = column.iloc[rows], origin.take(rows)
+            sampled = None if sampled is None else sampled[rows]
+        if not self.sample:
+            self.sample = str(column.iloc[0])
+        found = cell_type(column, self.name)
+        self._refuse_another_type(found, origin)
+        read_as = self.options.read_as
+        if read_as == "number" and found == "category" and column.dtype.kind == "b":
+            found = "number"
+        if read_as in ("number", "date") and found not in (read_as, "text", "number"):
+            raise DataError(
+                f"{origin}The column {self.name!r} was said to hold {read_as}s, and its type says that it holds "
+                f"{'dates' if found == 'date' else 'categories'}."
+            )
+        if found == "number" and read_as in ("auto", "number"):
+            self._add_numbers(column, sampled, origin)
+        elif found == "date" and read_as in ("auto", "date"):
+            moments = typed_dates(column)
+            assert moments is not None
+            self._gather(moments, sampled)
         else:
-            if self.first is None:
-                self.first = column.iloc[int(is_present.argmax())]
-            found = "category" if self.as_category else cell_type(column, self.name)
-            self._refuse_another_type(found, origin)
-        if found == "number":
-            self._reading("number").add(read_numbers(column, self.name, origin), sampled)
-        elif found == "date":
-            self._reading("date").add(date_parts(read_dates(column, self.name, origin)), sampled)
-        else:
-            self._add_texts(column, found, sampled, origin)
+            self._from_numbers |= found == "number"
+            self._add_texts(column, sampled, origin)
 
-    def kind(self) -> Literal["number", "date", "category"]:
-        """Tell whether the column holds numbers, dates or categories.
+    def evidence(self) -> Elsewhere:
+        """Return what the column decides about marks and orders, for the other columns of the table."""
+        return self._texts.evidence() if self._decision is None else NOTHING_ELSE
+
+    def read(self, elsewhere: Elsewhere = NOTHING_ELSE) -> Reading:
+        """Return what the column holds; ``elsewhere`` is what the other columns decide.
 
         Raises ``DataError`` where nearly all cells are numbers (or dates) and one is not: most likely a typing mistake.
         """
-        if self._type is not None and self._type != "text":
-            return self._type
-        for reading in self.readings.values():
-            if reading.stranger is None:
-                if reading.problem is not None:
-                    raise reading.problem
-                return reading.kind
-            if reading.n_strangers <= (1 - MOSTLY) * (self.n_rows - self.n_missing_texts):
-                origin, row, text = reading.stranger
-                raise DataError(
-                    f"{origin}The column {self.name!r} holds {reading.kind}s, but row {origin.row(row)} has {text!r}; "
-                    f"correct that cell, or say categorical=[{self.name!r}] if the column is a category."
-                )
-        return "category"
+        decision = self._decision
+        if decision is None and self._gathered:
+            decision = Decision("number" if len(self._gathered) == 1 else "date")
+        elif decision is None:
+            decision = self._texts.decide(elsewhere)
+            self._take_over(decision)
+        if decision.kind == "category":
+            return self._category(decision)
+        words, notes = self._texts.left_over(decision.kind)
+        n_missing = self.n_gaps + self._standard.total() + int(self._texts.counts.sum())
+        if decision.kind == "number":
+            sentinels = self._gathered[0].finish(keep_all=self.options.read_as == "number")
+            notes += [taken_for_missing([number], count) for number, count in sentinels.items()]
+            n_missing += sum(sentinels.values())
+            words += sentinels
+        return Reading(
+            decision.kind,
+            self.n_rows,
+            n_missing,
+            tuple(sorted(MISSING_NUMBER_WORDS.union(self.options.missing_words, words))),
+            (*decision.notes, *notes),
+            tuple(part.summary for part in self._gathered),
+            self._gathered[0].all_different,
+            decision.format,
+        )
 
-    def most_common(self) -> list[tuple[str, int]]:
-        """Return the words with their counts, the most frequent first and equal ones by name."""
-        return sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+    def _category(self, decision: Decision) -> Reading:
+        counts, n_missing, words, notes = category_counts(
+            self._texts.texts, self._texts.counts.tolist(), self._standard, self.options.missing_words
+        )
+        return Reading(
+            "category", self.n_rows, self.n_gaps + n_missing, words, (*decision.notes, *notes), counts=counts,
+            has_forgotten=self._texts.has_forgotten, from_numbers=self._from_numbers,
+        )  # fmt: skip
 
-    def _add_texts(self, column: pd.Series[Any], found: CellType, sampled: Array | None, origin: Origin) -> None:
-        texts, codes = distinct_texts(column)
-        for text, count in zip(texts, np.bincount(codes, minlength=len(texts)).tolist(), strict=True):
-            if text is None:
-                self.n_missing_texts += count
-            elif count:
-                self.counts[text] += count
-        if self.most_texts is not None and len(self.counts) > 2 * self.most_texts:
-            self._forget_the_rarest(self.most_texts)
-        if found == "text":
-            for reading in (self._reading("number"), self._reading("date")):
-                reading.add_texts(texts, codes, self.name, sampled, origin)
+    def _add_numbers(self, column: pd.Series[Any], sampled: Array | None, origin: Origin) -> None:
+        values = typed_numbers(column)
+        if values is None:  # of objects
+            values = np.array([float(number) for number in column], np.float64)
+        if np.isinf(values).any():
+            row = origin.row(int(np.isinf(values).argmax()))
+            raise DataError(
+                f"{origin}The column {self.name!r} has an infinite number in row {row}; give a finite one or none."
+            )
+        self._gather(values, sampled)
 
-    def _forget_the_rarest(self, n_kept: int) -> None:
-        self.has_forgotten = True
-        taken_off = sorted(self.counts.values(), reverse=True)[n_kept]
-        self.counts = Counter({text: count - taken_off for text, count in self.counts.items() if count > taken_off})
+    def _add_texts(self, column: pd.Series[Any], sampled: Array | None, origin: Origin) -> None:
+        piece = TextColumn(self.name)
+        piece.add_rows(*distinct_texts(column), sampled, origin)
+        standard = MISSING_NUMBER_WORDS.union(self.options.missing_words)
+        self._standard += piece.only(standard)
+        piece = piece.without(standard)
+        if self._decision is not None and self._decision.format is not None:
+            values = self._decision.format.read(piece.texts)
+            is_read = ~np.isnan(values)
+            self._gather(values[is_read], piece.sampled[is_read], piece.counts[is_read])
+            piece.keep(np.flatnonzero(~is_read))
+        self._texts.add(piece.texts, piece.counts, piece.sampled, piece.rows, origin.file)
+        if self.most_texts is not None and len(self._texts.texts) > 2 * self.most_texts:
+            self._bound(self.most_texts)
 
-    def _reading(self, kind: ReadAs) -> Reading:
-        return self.readings.setdefault(kind, Reading(kind))
+    def _bound(self, most_texts: int) -> None:
+        """Decide what the column holds from the texts so far, and keep few of them."""
+        if self._decision is None:
+            self._decision = self._texts.decide(NOTHING_ELSE)
+            self._take_over(self._decision)
+        if self._decision.kind == "category":
+            self._texts.forget_the_rarest(most_texts)
+        elif len(self._texts.texts) > 2 * most_texts:
+            self._texts.left_over(self._decision.kind)  # refuses them, or counts them as missing
+
+    def _take_over(self, decision: Decision) -> None:
+        """Summarise the texts that are numbers or dates, and keep the others."""
+        if decision.values is not None:
+            is_read = ~np.isnan(decision.values)
+            self._gather(decision.values[is_read], self._texts.sampled[is_read], self._texts.counts[is_read])
+            self._texts.keep(np.flatnonzero(~is_read))
+
+    def _gather(self, values: Array, sampled: Array | None, counts: IntArray | None = None) -> None:
+        """Take in numbers or moments, all of which are there."""
+        columns = date_parts(values) if values.dtype.kind == "M" else values.reshape(-1, 1)
+        self._gathered = self._gathered or tuple(_Gathered() for _ in range(columns.shape[1]))
+        for gathered, numbers in zip(self._gathered, columns.T, strict=True):
+            gathered.add(numbers, sampled, counts)
 
     def _refuse_another_type(self, found: CellType, origin: Origin) -> None:
         self._type = self._type or found

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
 from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin
 from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan
+from chainrule.data.date_format import DateOrder
 from chainrule.data.inputs import is_frame
-from chainrule.data.summaries import ColumnSummary, NumberSummary
+from chainrule.data.summaries import ColumnSummary, NumberSummary, Reading
+from chainrule.data.text_columns import ColumnOptions, Elsewhere, ReadAs
+from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, check_one_of, nearest_name
 from chainrule.types import Array
 
@@ -26,6 +31,13 @@ Scaling: TypeAlias = Literal["standard", "range", "none"]
 FEWEST_ROWS_FOR_AN_ID = 50
 # A category in fewer rows than this share is pooled with the other rare ones.
 SMALLEST_CATEGORY = 0.001
+MOST_SAMPLE = 60
+# The names of columns that number the rows, and of those that hold an id.
+_ROW_NUMBER = re.compile(
+    r"(column_\d+|unnamed:? ?\d+|index|idx|level_0|row(_?(names?|number|num|no|nr|id))?|nr\.?|no\.?|num|#|)",
+    re.IGNORECASE,
+)
+_ID = re.compile(r"(?i:(?:^|[_\W])(?:id|uuid|guid)(?:$|[_\W]))|(?<=[a-z])(?:Id|ID)$")
 
 
 class TablePreprocessor:
@@ -39,11 +51,29 @@ class TablePreprocessor:
       frequent, and below one row in a thousand, they share a column "other"; values never seen go there, or are all 0.
       A missing category is a category.
     - Dates become year, month, weekday and days since 1970, scaled like numbers.
-    - Columns that cannot help are dropped, and :attr:`columns` says why: those that never change, hold nothing, or are
-      text with a different value in every row.
+    - Columns that cannot help are dropped, and :attr:`columns` says why: those that never change, hold nothing, are
+      text with a different value in every row, or number the rows.
 
-    ``categorical`` names columns of numbers that are codes; ``drop`` names columns to leave out. At transform the order
-    of the columns does not matter, more columns are ignored, and a missing one is a ``DataError``.
+    What a column of text holds, and how its numbers and dates are written, is learnt from the training rows as a
+    :class:`ColumnPlan`; :meth:`explain` says it in a line for each column. At transform the order of the columns does
+    not matter, more columns are ignored, and a missing one is a ``DataError``. White space around a name or a cell, and
+    the form of Unicode in which it is written, never matter.
+
+    Parameters
+    ----------
+    categorical, numeric, dates
+        Columns to take for categories, for numbers and for dates, whatever they look like. In columns of numbers and
+        dates that are named here, a cell that cannot be read is missing. A date may be given as ``"name=dmy"`` or
+        ``"name=mdy"``, which says what 01/02/2023 means.
+    drop
+        Columns to leave out.
+    missing_words
+        Texts that stand for a missing value, besides those that usually do. One that is a number, such as ``"-1"``,
+        stands for it in every spelling.
+    max_categories
+        The most categories of a column that have an output of their own.
+    scaling, missing
+        How numbers are scaled, and what a missing one becomes.
     """
 
     def __init__(
@@ -53,49 +83,68 @@ class TablePreprocessor:
         max_categories: int = 64,
         scaling: Scaling = "standard",
         missing: MissingRule = "median",
+        *,
+        numeric: Sequence[str] = (),
+        dates: Sequence[str] = (),
+        missing_words: Sequence[str] = (),
     ) -> None:
         for option, given, known in (("scaling", scaling, Scaling), ("missing", missing, MissingRule)):
             check_one_of(option, given, get_args(known))
-        if isinstance(categorical, str) or isinstance(drop, str):
-            raise InvalidInputError("categorical and drop are lists of column names, not one text.")
         if type(max_categories) is not int or max_categories < 1:
             raise InvalidInputError(f"max_categories is a whole number from 1 up, not {max_categories!r}.")
-        self.categorical = tuple(str(name) for name in categorical)
-        self.drop = tuple(str(name) for name in drop)
+        self.categorical = _texts("categorical", categorical)
+        self.drop = _texts("drop", drop)
+        self.numeric = _texts("numeric", numeric)
+        self.dates = _texts("dates", dates)
+        self.missing_words = _texts("missing_words", missing_words)
+        self._date_orders = dict(map(_date_order, self.dates))
+        self._check_disjoint()
         self.max_categories = max_categories
         self.scaling: Scaling = scaling
         self.missing: MissingRule = missing
         self.columns: tuple[ColumnPlan, ...] = ()
 
-    def fit(self, frame: Any) -> TablePreprocessor:
-        """Learn from the training rows, and only from them; returns itself."""
+    def fit(self, frame: Any, origin: Origin = UNNAMED) -> TablePreprocessor:
+        """Learn from the training rows, and only from them; returns itself.
+
+        ``origin`` says for messages which file the rows come from, and where they stand there.
+        """
         table = as_frame(frame)
         if len(table) == 0:
             raise DataError("The table has no rows to learn from.")
-        self.check_names(list(table.columns))
-        self._set(self._learn(table[name], name) for name in table.columns)
-        return self
+        summaries = self.new_summaries(list(table.columns))
+        for name, summary in summaries.items():
+            if summary is not None:
+                summary.add(table[name], origin=origin)
+        return self.fit_summaries(summaries)
 
     def fit_summaries(self, summaries: Mapping[str, ColumnSummary | None]) -> TablePreprocessor:
         """Learn from summaries of the training rows, None for a column to leave out; returns itself.
 
         They are those of :meth:`new_summaries`, which have taken in all rows, piece by piece.
         """
-        self._set(self._plan(name, summary) for name, summary in summaries.items())
+        evidence = [summary.evidence() for summary in summaries.values() if summary is not None]
+        elsewhere = Elsewhere.of(evidence)
+        self._set(self._plan(name, summary, elsewhere) for name, summary in summaries.items())
         return self
 
-    def new_summaries(self, names: Sequence[str], most_texts: int) -> dict[str, ColumnSummary | None]:
+    def new_summaries(self, names: Sequence[str], most_texts: int | None = None) -> dict[str, ColumnSummary | None]:
         """Return an empty summary for each column of a table, None for a column to leave out."""
         self.check_names(names)
-        return {name: None if name in self.drop else self._summary(name, most_texts) for name in names}
+        return {
+            name: None if name in self.drop else ColumnSummary(name, self._options_of(name), most_texts=most_texts)
+            for name in map(normal_text, names)
+        }
 
     def check_names(self, names: Sequence[str]) -> None:
         """Raise ``DataError`` if an option names a column that is not among these."""
-        for option, given in (("categorical", self.categorical), ("drop", self.drop)):
+        known = [normal_text(name) for name in names]
+        options = {"categorical": self.categorical, "drop": self.drop, "numeric": self.numeric}
+        for option, given in (*options.items(), ("dates", self._date_orders)):
             for name in given:
-                if name not in names:
+                if name not in known:
                     raise DataError(
-                        f"{option} names the column {name!r}, which the table does not have.{nearest_name(name, names)}"
+                        f"{option} names the column {name!r}, which the table does not have.{nearest_name(name, known)}"
                     )
 
     def transform(self, frame: Any, origin: Origin = UNNAMED) -> Array:
@@ -106,16 +155,26 @@ class TablePreprocessor:
         self._check_fitted()
         table = as_frame(frame)
         used = [plan for plan in self.columns if plan.kind != "dropped"]
-        for plan in used:
-            if plan.name not in table.columns:
-                strangers = set(map(str, table.columns)) - {one.name for one in self.columns}
-                raise DataError(
-                    f"{origin}The table has no column {plan.name!r}, which the training data had."
-                    f"{nearest_name(plan.name, sorted(strangers))}"
-                )
         if len(table) == 0:
             raise DataError("The table has no rows.")
-        return np.hstack([plan.encode(table[plan.name], origin) for plan in used])
+        return np.hstack([plan.encode(self._column(table, plan, origin), origin) for plan in used])
+
+    def read(self, frame: Any, origin: Origin = UNNAMED) -> pd.DataFrame:
+        """Return the used columns of a frame as their plans read them.
+
+        Numbers are float64, dates are datetime64 in UTC, and categories are the texts of the plan; a missing cell is
+        NaN, NaT or None.
+        """
+        import pandas as pd
+
+        self._check_fitted()
+        table = as_frame(frame)
+        columns: dict[str, Any] = {}
+        for plan in self.columns:
+            if plan.kind != "dropped":
+                column = self._column(table, plan, origin)
+                columns[plan.name] = plan.read_column(column, origin) if plan.kind != "category" else plan.shown(column)
+        return pd.DataFrame(columns, index=table.index)
 
     def fit_transform(self, frame: Any) -> Array:
         """Learn from the training rows and return their matrix."""
@@ -134,6 +193,7 @@ class TablePreprocessor:
         for plan in self.columns:
             row: dict[str, Any] = {"name": plan.name, "kind": plan.kind, "missing": plan.n_missing}
             row["outputs"] = list(plan.output_names)
+            row["explanation"] = plan.explain()
             if plan.kind == "dropped":
                 row["reason"] = plan.reason
             if plan.kind == "category":
@@ -144,11 +204,19 @@ class TablePreprocessor:
             rows.append(row)
         return rows
 
+    def explain(self) -> list[str]:
+        """Return a line for each column: what it was taken for, how it is read, and why it was dropped."""
+        self._check_fitted()
+        return [plan.explain() for plan in self.columns]
+
     def to_dict(self) -> dict[str, Any]:
         """Return options and columns as plain values that JSON can hold."""
         return {
             "categorical": list(self.categorical),
             "drop": list(self.drop),
+            "numeric": list(self.numeric),
+            "dates": list(self.dates),
+            "missing_words": list(self.missing_words),
             "max_categories": self.max_categories,
             "scaling": self.scaling,
             "missing": self.missing,
@@ -158,9 +226,11 @@ class TablePreprocessor:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TablePreprocessor:
         """Read what :meth:`to_dict` wrote, to transform alike; raises ``InvalidInputError`` for anything else."""
-        lists = [values.get(key) for key in ("categorical", "drop", "columns")]
+        new = {key: values.get(key, []) for key in ("numeric", "dates", "missing_words")}  # since version 0.2
+        columns = values.get("columns")
+        lists = [columns, values.get("categorical"), values.get("drop"), *new.values()]
         if not all(isinstance(entry, list) for entry in lists) or not all(
-            isinstance(e, Mapping) for e in lists[2] or ()
+            isinstance(e, Mapping) for e in columns or ()
         ):
             raise InvalidInputError(
                 "The description of a table preprocessor needs lists categorical, drop and columns."
@@ -171,6 +241,7 @@ class TablePreprocessor:
             values.get("max_categories", None),  # checked on construction
             values.get("scaling", None),  # checked on construction
             values.get("missing", "median"),  # which was the only rule once, and had no name
+            **new,
         )
         preprocessor.columns = tuple(ColumnPlan.from_dict(plan) for plan in values["columns"])
         return preprocessor
@@ -186,36 +257,66 @@ class TablePreprocessor:
             raise DataError(f"No column of the table can be learnt from ({reasons or 'it has none'}).")
         self.columns = columns
 
-    def _learn(self, column: pd.Series[Any], name: str) -> ColumnPlan:
-        """Return the plan of a column of which all rows are here."""
-        if name in self.drop:
-            return self._plan(name, None)
-        summary = self._summary(name)
-        summary.add(column)
-        return self._plan(name, summary)
+    def _check_disjoint(self) -> None:
+        options = {"categorical": self.categorical, "numeric": self.numeric, "dates": self._date_orders}
+        owners: dict[str, str] = {}
+        for option, names in options.items():
+            for name in names:
+                other = owners.setdefault(name, option)
+                if other != option:
+                    raise InvalidInputError(f"{other} and {option} both name the column {name!r}; name it once.")
 
-    def _summary(self, name: str, most_texts: int | None = None) -> ColumnSummary:
-        return ColumnSummary(name, as_category=name in self.categorical, most_texts=most_texts)
+    def _options_of(self, name: str) -> ColumnOptions:
+        read_as: ReadAs = "auto"
+        if name in self.categorical:
+            read_as = "category"
+        elif name in self.numeric:
+            read_as = "number"
+        elif name in self._date_orders:
+            read_as = "date"
+        return ColumnOptions(read_as, self._date_orders.get(name), self.missing_words)
 
-    def _plan(self, name: str, summary: ColumnSummary | None) -> ColumnPlan:
+    def _column(self, table: pd.DataFrame, plan: ColumnPlan, origin: Origin) -> pd.Series[Any]:
+        name = normal_text(plan.name)
+        if name not in table.columns:
+            strangers = set(table.columns) - {normal_text(one.name) for one in self.columns}
+            raise DataError(
+                f"{origin}The table has no column {plan.name!r}, which the training data had."
+                f"{nearest_name(plan.name, sorted(strangers))}"
+            )
+        return table[name]
+
+    def _plan(self, name: str, summary: ColumnSummary | None, elsewhere: Elsewhere) -> ColumnPlan:
         if summary is None:
-            return ColumnPlan(name, "dropped", "left out on request")
-        kind = summary.kind()
-        if kind == "category":
-            return self._category_plan(name, summary)
-        reading = summary.readings[kind]
-        n_missing = reading.n_missing
-        if reading.n_present == 0:
-            return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
-        outputs = [f"{name} {part}" for part in DATE_PARTS] if kind == "date" else [name]
+            return ColumnPlan(name, "dropped", "it was asked for")
+        reading = summary.read(elsewhere)
+        make = self._category_plan if reading.kind == "category" else self._number_plan
+        plan = make(name, summary, reading)
+        return replace(
+            plan,
+            format=None if plan.kind == "dropped" else reading.format,
+            missing_words=reading.missing_words,
+            coerce=plan.kind in ("number", "date") and summary.options.read_as != "auto",
+            from_numbers=reading.from_numbers,
+            note="; ".join(reading.notes),
+            sample=summary.sample[:MOST_SAMPLE],
+        )
+
+    def _number_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:
+        n_missing, kind = reading.n_missing, reading.kind
+        parts = DATE_PARTS if kind == "date" else ("",)
+        if reading.all_different and reading.n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.numeric:
+            is_dense = reading.numbers[0].width < 2 * reading.n_rows
+            if _ID.search(name) or (_ROW_NUMBER.fullmatch(name) and is_dense):
+                return ColumnPlan(name, "dropped", "it numbers the rows: every row has another whole number", n_missing)
         numbers = tuple(
             plan
-            for output, number in zip(outputs, reading.numbers, strict=True)
-            for plan in self._scale(output, number)
+            for part, number in zip(parts, reading.numbers, strict=True)
+            for plan in self._scale(f"{name} {part}" if part else name, number)
         )
         if not numbers:
             if n_missing == 0 or kind == "date":
-                return ColumnPlan(name, "dropped", f"it is {summary.first} in every row", n_missing)
+                return ColumnPlan(name, "dropped", f"it is {summary.sample} in every row", n_missing)
             # A constant with gaps tells something by its gaps alone.
             constant = reading.numbers[0].low
             numbers = (NumberPlan(name, constant, constant, 1.0, self.missing),)
@@ -233,9 +334,9 @@ class TablePreprocessor:
         fill = {"median": present.median, "mean": present.mean, "zero": center}[self.missing]
         return [NumberPlan(output, fill, center, scale, self.missing)]
 
-    def _category_plan(self, name: str, summary: ColumnSummary) -> ColumnPlan:
-        counts, n_missing, n_rows = summary.most_common(), summary.n_missing_texts, summary.n_rows
-        has_more = summary.has_forgotten  # words than these
+    def _category_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:
+        counts, n_missing, n_rows = reading.counts, reading.n_missing, reading.n_rows
+        has_more = reading.has_forgotten  # words than these
         if not counts and not has_more:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
         if len(counts) == n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.categorical:
@@ -256,6 +357,23 @@ class TablePreprocessor:
         )
 
 
+def _texts(option: str, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts of an option in normal form."""
+    if isinstance(given, str):
+        what = "texts" if option == "missing_words" else "column names"
+        raise InvalidInputError(f"{option} is a list of {what}, not one text; write {option}=[{given!r}].")
+    return tuple(normal_text(str(text)) for text in given)
+
+
+def _date_order(given: str) -> tuple[str, DateOrder | None]:
+    """Return the name and the order of ``name`` or ``name=dmy``."""
+    name, _, order = given.rpartition("=")
+    if not name or not re.fullmatch("[dmy]+", order):
+        return given, None
+    check_one_of(f"The order of the dates of {name!r}", order, get_args(DateOrder))
+    return normal_text(name), cast("DateOrder", order)
+
+
 def as_frame(table: Any) -> pd.DataFrame:
     """Return a pandas frame with text for column names, from a pandas or polars frame or a 2-D array."""
     import pandas as pd
@@ -268,7 +386,7 @@ def as_frame(table: Any) -> pd.DataFrame:
         frame = pd.DataFrame(table, columns=[f"x{column + 1}" for column in range(table.shape[1])])
     else:
         raise InvalidInputError(f"A table is a pandas or polars frame or a 2-D array, not {type(table).__name__}.")
-    names = [str(name) for name in frame.columns]
+    names = [normal_text(str(name)) for name in frame.columns]
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
         raise DataError(f"The table has more than one column called {repeated!r}; give them different names.")

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 
 from chainrule.arrays import refuse_masked
-from chainrule.data.cells import UNNAMED, Origin, is_number
+from chainrule.data.cells import UNNAMED, Origin, cell_text, distinct_texts
+from chainrule.data.columns import ColumnPlan
+from chainrule.data.number_format import NumberFormat
+from chainrule.data.text_columns import NOTHING_ELSE, Elsewhere, TextColumn, category_counts, table_evidence
+from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text
 from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
 from chainrule.types import Array, Task
 
-__all__ = ["ClassLabel", "Target", "TaskRequest", "are_numbers", "label_array"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "ClassLabel",
+    "Labels",
+    "Target",
+    "TaskRequest",
+    "are_numbers",
+    "is_text",
+    "label_array",
+    "missing_labels",
+    "read_labels",
+]
 
 ClassLabel: TypeAlias = str | int | float | bool
 # "classification" leaves the choice between two classes and more of them to the data.
@@ -28,7 +47,8 @@ class Target:
     """The task and, for classes, their values in the order of the network's outputs.
 
     ``classes`` are plain Python values (empty for regression) and ``n_columns`` is the number of numbers that a
-    regression predicts for a row.
+    regression predicts for a row. ``format`` is how the numbers of a column of text are written, and ``missing_words``
+    are the texts that stand for a missing label there.
 
     >>> target = Target.detect(["no", "yes", "no"])
     >>> target.task, target.classes
@@ -40,6 +60,8 @@ class Target:
     task: Task
     classes: tuple[ClassLabel, ...] = ()
     n_columns: int = 1
+    format: NumberFormat | None = None
+    missing_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_one_of("The task", self.task, get_args(Task))
@@ -90,6 +112,38 @@ class Target:
             )
         return cls("binary" if len(classes) == 2 and task != "multiclass" else "multiclass", classes)
 
+    @classmethod
+    def learn(
+        cls, column: Any, task: TaskRequest | None = None, *, name: str = "", others: pd.DataFrame | None = None
+    ) -> Target:
+        """Find the task and the classes of a column of a table, and how its texts are read.
+
+        Texts that all are numbers, in one format, count as these numbers; else they are labels in their normal form,
+        of which yes/no words in any case are the same. Missing cells are left out. ``name`` is the column's, for
+        messages, and ``others`` are the columns beside it: their marks help where its own may be read in two ways.
+        """
+        if not is_text(column):
+            return cls.detect(column, task)
+        texts, codes = distinct_texts(column)
+        seen = TextColumn(name)
+        seen.add_rows(texts, codes)
+        elsewhere = NOTHING_ELSE if others is None or seen.number_scan.decided else table_evidence(others)
+        found = read_labels(seen, elsewhere, as_numbers=task == "regression")
+        labels = [found.values[texts[code]] for code in codes.tolist() if texts[code] in found.values]
+        target = cls.detect(labels, task)
+        return replace(target, format=found.format, missing_words=found.missing_words)
+
+    def is_missing(self, labels: Any) -> Array:
+        """Return a mask of the rows of a column in which the label is missing."""
+        import pandas as pd
+
+        is_missing: Array = np.asarray(pd.isna(labels)).reshape(len(labels), -1)
+        missing = np.asarray(is_missing.any(axis=1))
+        if self.missing_words and is_text(labels):
+            texts, codes = distinct_texts(labels)
+            missing[~missing] = np.array([text in self.missing_words for text in texts], bool)[codes]
+        return missing
+
     @property
     def n_outputs(self) -> int:
         """The number of output units that suits the task: 1 for two classes, one a class, or one a column."""
@@ -105,7 +159,7 @@ class Target:
         """
         values = label_array(y, origin)
         if not self.classes:
-            numbers = _numbers(values, origin)
+            numbers = _numbers(values, origin, self.format)
             columns = numbers.shape[1] if numbers.ndim == 2 else 1
             if columns != self.n_columns:
                 raise DataError(f"The target has {columns} columns, and the training data had {self.n_columns}.")
@@ -113,16 +167,37 @@ class Target:
         if values.ndim == 2:
             raise DataError(f"A target of classes has one column, and this one has {values.shape[1]}.")
         code_of = {label: code for code, label in enumerate(self.classes)}
-        codes = np.array([code_of.get(label, -1) for label in values.tolist()], dtype=np.int64)
+        codes = np.array(
+            [code_of[label] if label in code_of else self._code(label) for label in values.tolist()], dtype=np.int64
+        )
         if codes.min() < 0:
             row = int(np.argmin(codes))
             value = values.tolist()[row]
+            if isinstance(value, str) and normal_text(value) in self.missing_words:
+                raise DataError(
+                    f"{origin}The target is missing in row {origin.row(row)}; fill it in, or leave the row out."
+                )
             hint = nearest_name(str(value), map(str, self.classes))
             raise DataError(
                 f"{origin}The target has the value {value!r} in row {origin.row(row)}, which is not one of the classes "
                 f"({_listing(self.classes)}).{hint}"
             )
         return codes
+
+    def _code(self, label: ClassLabel) -> int:
+        """Return the code of a label that is written in another way than the class is; -1 for one that is no class."""
+        if isinstance(label, str) and self.format is not None:
+            number = float(self.format.read([normal_text(label)])[0])
+            return self.classes.index(number) if number in self.classes else -1
+        return int(self._plan.read([label])[0])
+
+    @cached_property
+    def _plan(self) -> ColumnPlan:
+        """The classes as a category, which finds a label by its normal form, a word for yes or no, or a number."""
+        is_numeric = not any(isinstance(label, str | bool) for label in self.classes)
+        return ColumnPlan(
+            "", "category", categories=tuple(map(cell_text, self.classes)), missing_words=(), from_numbers=is_numeric
+        )
 
     def as_outputs(self, codes: Array, n_outputs: int, dtype: Any = "float32") -> Array:
         """Return the (n, n_outputs) matrix that a network trains on, from what :meth:`encode` returned.
@@ -191,22 +266,81 @@ class Target:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the target as plain values that JSON can hold."""
-        return {"task": self.task, "classes": list(self.classes), "n_columns": self.n_columns}
+        return {
+            "task": self.task,
+            "classes": list(self.classes),
+            "n_columns": self.n_columns,
+            "format": None if self.format is None else self.format.to_dict(),
+            "missing_words": list(self.missing_words),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Target:
         """Read what :meth:`to_dict` wrote; raises ``InvalidInputError`` for anything else."""
         classes, n_columns = values.get("classes"), values.get("n_columns")
+        number_format, words = values.get("format"), values.get("missing_words", [])  # since version 0.2
         if (
             not isinstance(classes, list)
             or not all(isinstance(label, str | int | float) for label in classes)
             or len(set(classes)) != len(classes)
             or type(n_columns) is not int
+            or not isinstance(words, list)
+            or not all(isinstance(word, str) for word in words)
+            or not isinstance(number_format, Mapping | None)
         ):
             raise InvalidInputError(
                 "The description of a target needs a list of distinct 'classes' and a whole 'n_columns'."
             )
-        return cls(values.get("task"), tuple(classes), n_columns)  # type: ignore[arg-type]  # checked on construction
+        read = None if number_format is None else NumberFormat.from_dict(number_format)
+        return cls(values.get("task"), tuple(classes), n_columns, read, tuple(words))  # type: ignore[arg-type]  # checked
+
+
+class Labels(NamedTuple):
+    """What the texts of a column are as a target: the label or number of each that is not missing, and their format."""
+
+    values: dict[str, ClassLabel]
+    format: NumberFormat | None
+    missing_words: tuple[str, ...]
+
+
+def read_labels(column: TextColumn, elsewhere: Elsewhere, *, as_numbers: bool) -> Labels:
+    """Return the labels or numbers that the texts of a column are; ``as_numbers`` refuses any that is no number."""
+    numbers = column.without(MISSING_NUMBER_WORDS)
+    scan = numbers.number_scan
+    number_format, _ = scan.choose(elsewhere.decimals)
+    values = number_format.read(numbers.texts)
+    if as_numbers and np.isnan(values).any():
+        first, file, row = numbers.first_of(np.flatnonzero(np.isnan(values)))
+        raise _no_number(numbers.texts[first], file, row)
+    if as_numbers or (len(values) and not (np.isnan(values).any() or scan.code or scan.looks_like_lists)):
+        is_whole = not any(number_format.decimal in text for text in numbers.texts)
+        if is_whole and (values == np.floor(values)).all() and np.abs(values).max(initial=0) < 2.0**53:
+            values = values.astype(np.int64)
+        words = tuple(sorted(MISSING_NUMBER_WORDS))
+        return Labels(dict(zip(numbers.texts, values.tolist(), strict=True)), number_format, words)
+    standard = column.only(MISSING_NUMBER_WORDS)
+    labels = column.without(standard)
+    counts, _, words, _ = category_counts(labels.texts, labels.counts.tolist(), standard, ())
+    plan = ColumnPlan("", "category", categories=tuple(text for text, _ in counts), missing_words=words)
+    places = zip(column.texts, plan.read(column.texts).tolist(), strict=True)
+    return Labels({text: plan.categories[place] for text, place in places if place >= 0}, None, words)
+
+
+def missing_labels(column: Any) -> Array:
+    """Return a mask of the rows of a column in which a target that is learnt from it has no value."""
+    words: tuple[str, ...] = ()
+    if is_text(column):
+        seen = TextColumn("")
+        seen.add_rows(*distinct_texts(column))
+        words = read_labels(seen, NOTHING_ELSE, as_numbers=False).missing_words
+    return Target("regression", missing_words=words).is_missing(column)
+
+
+def is_text(y: Any) -> bool:
+    """Whether a column is a pandas column of text."""
+    import pandas as pd
+
+    return isinstance(y, pd.Series) and pd.api.types.is_string_dtype(y.dropna())
 
 
 def label_array(y: Any, origin: Origin = UNNAMED) -> Array:
@@ -261,7 +395,7 @@ def _differs_from_itself(value: Any) -> bool:
 
 def _plain_objects(values: Array, origin: Origin) -> Array:
     """Return an array of numbers, booleans or text where all objects are of that kind; refuse other objects."""
-    plain = [value.item() if isinstance(value, np.generic) else value for value in values.flat]
+    plain = [_plain_number(value) for value in values.flat]
     for place, value in enumerate(plain):
         if isinstance(value, complex):
             raise DataError("The target holds complex numbers; give real numbers or class labels.")
@@ -290,6 +424,13 @@ def _plain_objects(values: Array, origin: Origin) -> Array:
     return mixed
 
 
+def _plain_number(value: Any) -> Any:
+    """Return a number of NumPy, or a decimal number of Parquet, as one of Python's; other objects as they are."""
+    if isinstance(value, Decimal) and value.is_finite():
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _refuse_rows(is_bad: Array, origin: Origin, what: str, remedy: str) -> None:
     if is_bad.any():
         rows = np.flatnonzero(is_bad.reshape(len(is_bad), -1).any(axis=1))
@@ -302,8 +443,8 @@ def are_numbers(values: Array) -> bool:
     return values.dtype.kind in "iuf" or (values.dtype.kind == "O" and all(type(v) is int for v in values.flat))
 
 
-def _numbers(values: Array, origin: Origin = UNNAMED) -> Array:
-    """Return float64 numbers; refuse text, naming the row, and whole numbers that would all become the same float."""
+def _numbers(values: Array, origin: Origin = UNNAMED, number_format: NumberFormat | None = None) -> Array:
+    """Return float64 numbers, of text those in the format; refuse other text, and whole numbers of the same float."""
     if values.dtype.kind in "biuf" or are_numbers(values):
         numbers = values.astype(np.float64)
         columns, whole = (part.reshape(len(values), -1) for part in (numbers, values))
@@ -314,11 +455,22 @@ def _numbers(values: Array, origin: Origin = UNNAMED) -> Array:
                     "apart; subtract the smallest of them first, or give them as text if they are names."
                 )
         return numbers
-    texts = [(row, value) for row, value in enumerate(values.tolist()) if isinstance(value, str)]
-    row, text = next((one for one in texts if not is_number(one[1])), texts[0])  # one cell makes a column of texts
-    raise DataError(
-        f"{origin}Regression needs numbers, and the target has {text!r} in row {origin.row(row)}; mend that row, or "
-        "choose a classification task or another target."
+    cells = values.reshape(-1).tolist()
+    read = number_format or NumberFormat()
+    numbers = np.array([read.read([normal_text(cell)])[0] if isinstance(cell, str) else float(cell) for cell in cells])
+    unread = np.flatnonzero(~np.isfinite(numbers))
+    # In memory, a column of texts is one of labels.
+    if number_format is None or len(unread):
+        place = int(unread[0]) if len(unread) else next(k for k, cell in enumerate(cells) if isinstance(cell, str))
+        row = origin.row(place * len(values) // values.size)
+        raise _no_number(cells[place], str(origin), row)
+    return numbers.reshape(values.shape)
+
+
+def _no_number(cell: object, file: str, row: int) -> DataError:
+    return DataError(
+        f"{file}Regression needs numbers, and the target has {cell!r} in row {row}; correct that cell, or choose a "
+        "classification task or another target."
     )
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from chainrule.data.cells import UNNAMED, Origin
+from chainrule.data.cells import UNNAMED, Origin, distinct_texts
+from chainrule.data.number_format import NumberFormat
 from chainrule.data.parts import is_missing_target, refuse_missing_target
 from chainrule.data.summaries import NumberSummary
-from chainrule.data.target import MOST_INTEGER_CLASSES, ClassLabel, Target, TaskRequest, label_array
+from chainrule.data.target import (
+    MOST_INTEGER_CLASSES,
+    ClassLabel,
+    Target,
+    TaskRequest,
+    is_text,
+    label_array,
+    read_labels,
+)
+from chainrule.data.text_columns import NOTHING_ELSE, TextColumn
+from chainrule.data.texts import MISSING_NUMBER_WORDS
 from chainrule.errors import DataError
 from chainrule.types import Array, IntArray
 
@@ -17,6 +29,7 @@ __all__ = ["TargetSummary", "encode_labels", "refuse_missing_labels"]
 
 # More different labels than these are no classes to learn.
 MOST_LABELS = 2**16
+NOT_LEARNT = Target("regression", missing_words=("",))
 
 
 class TargetSummary:
@@ -31,10 +44,15 @@ class TargetSummary:
         self.numbers: list[NumberSummary] = []
         self._counts: dict[ClassLabel, int] | None = {}  # None where numbers are too many to be classes
         self._has_text = False
+        self._texts = TextColumn(name)  # of a column of text
+        self._format: NumberFormat | None = None  # once these were too many to be kept, and are numbers
 
     def add(self, labels: Any, is_training: Array, origin: Origin) -> None:
         """Take in the labels of some rows; ``is_training`` is a mask of those to learn from."""
         refuse_missing_labels(labels, self.name, origin)
+        if is_text(labels):
+            self._add_texts(labels, is_training, origin)
+            return
         if np.ndim(labels) == 2 or self.task == "regression":
             self._counts = None
         if self._counts is not None:
@@ -51,10 +69,16 @@ class TargetSummary:
     @property
     def has_classes(self) -> bool:
         """Whether the labels so far may be classes; once they are not, they never will be."""
-        return self._counts is not None
+        if not self._texts.texts:
+            return self._counts is not None
+        found = read_labels(self._texts, NOTHING_ELSE, as_numbers=self.task == "regression")
+        few = found.format is None or len(found.values) <= MOST_INTEGER_CLASSES
+        return self.task != "regression" and self._format is None and (few or self.task is not None)
 
     def target(self) -> Target:
         """Return the target that these labels call for; ``DataError`` says where they call for none."""
+        if self._texts.texts or self._format is not None:
+            return self._target_of_texts()
         if self._counts is None:
             return Target("regression", n_columns=self.n_columns)
         labels = np.empty(len(self._counts), dtype=object)
@@ -64,6 +88,55 @@ class TargetSummary:
     def class_counts(self, target: Target) -> IntArray:
         """Return the number of training rows of each class."""
         return np.array([(self._counts or {}).get(label, 0) for label in target.classes], np.int64)
+
+    def _add_texts(self, labels: Any, is_training: Array, origin: Origin) -> None:
+        piece = TextColumn(self.name)
+        piece.add_rows(*distinct_texts(labels), is_training, origin)
+        if self._format is not None:
+            self._gather_texts(piece)
+            return
+        self._texts.add(piece.texts, piece.counts, piece.sampled, piece.rows, origin.file)
+        if len(self._texts.texts) > 2 * MOST_LABELS:
+            found = read_labels(self._texts, NOTHING_ELSE, as_numbers=self.task == "regression")
+            if found.format is None or self.task not in (None, "regression"):
+                raise self._too_many()
+            self._format = found.format
+            self._gather_texts(self._texts)
+            self._texts = TextColumn(self.name)
+
+    def _gather_texts(self, column: TextColumn) -> None:
+        """Take in texts that are numbers; refuse any other."""
+        assert self._format is not None
+        values = self._format.read(column.texts)
+        if np.isnan(values).any():
+            first, file, row = column.first_of(np.flatnonzero(np.isnan(values)))
+            raise DataError(
+                f"{file}The target{self._named()} is a number, and row {row} has {column.texts[first]!r}; correct that "
+                "cell."
+            )
+        self.numbers = self.numbers or [NumberSummary()]
+        used = column.sampled > 0
+        self.numbers[0].add(values[used], np.zeros(int(used.sum()), np.int64), column.sampled[used])
+
+    def _target_of_texts(self) -> Target:
+        if self._format is not None:
+            return Target("regression", format=self._format, missing_words=tuple(sorted(MISSING_NUMBER_WORDS)))
+        column = self._texts
+        found = read_labels(column, NOTHING_ELSE, as_numbers=self.task == "regression")
+        missing = [place for place, text in enumerate(column.texts) if text not in found.values]
+        if missing:
+            column.refuse_missing(missing[0])
+        target = Target.detect(list(found.values.values()), self.task)
+        target = replace(target, format=found.format, missing_words=found.missing_words)
+        self._counts = {}
+        for text, count in zip(column.texts, column.sampled.tolist(), strict=True):
+            label = found.values[text]
+            self._counts[label] = self._counts.get(label, 0) + count
+        if not target.classes:
+            assert found.format is not None
+            self._format = found.format
+            self._gather_texts(column)
+        return target
 
     def _count(self, labels: Any, is_training: Array) -> None:
         import pandas as pd
@@ -90,10 +163,13 @@ class TargetSummary:
                 "'regression'."
             )
         if self._counts is not None and len(self._counts) > MOST_LABELS:
-            raise DataError(
-                f"The target{self._named()} has more than {MOST_LABELS:,} different values; choose another column to "
-                "predict, or the task 'regression' if it is a number."
-            )
+            raise self._too_many()
+
+    def _too_many(self) -> DataError:
+        return DataError(
+            f"The target{self._named()} has more than {MOST_LABELS:,} different values; choose another column to "
+            "predict, or the task 'regression' if it is a number."
+        )
 
     def _add_numbers(self, values: Array) -> None:
         if not self.numbers:
@@ -106,9 +182,12 @@ class TargetSummary:
         return f" {self.name!r}" if self.name else ""
 
 
-def refuse_missing_labels(labels: Any, name: str, origin: Origin) -> None:
-    """Raise ``DataError``, naming file and row, for a label or number to predict that is missing or infinite."""
-    refuse_missing_target(is_missing_target(labels), name, origin)
+def refuse_missing_labels(labels: Any, name: str, origin: Origin, target: Target = NOT_LEARNT) -> None:
+    """Raise ``DataError``, naming file and row, for a label or number to predict that is missing or infinite.
+
+    ``target`` says which texts are missing; before it is learnt, only an empty one is.
+    """
+    refuse_missing_target(is_missing_target(labels, target), name, origin)
     if getattr(labels.dtype, "kind", "O") == "f":
         is_infinite = ~np.isfinite(np.asarray(labels).reshape(len(labels), -1)).all(axis=1)
         if is_infinite.any():

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from chainrule.data.cells import date_parts, read_dates, read_numbers
+from chainrule.data.cells import DATE_PARTS, date_parts
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError, NotBuiltError
@@ -92,5 +92,5 @@ def frame_of(model: Model, data: Any) -> Any:
 
 def read_column(plan: ColumnPlan, column: Any) -> Array:
     """Return a column of numbers, or of dates as days since 1970, as float64 with NaN where it is missing."""
-    values = date_parts(read_dates(column, plan.name))[:, 3] if plan.kind == "date" else read_numbers(column, plan.name)
-    return values.reshape(-1)
+    values = plan.read_column(column)
+    return date_parts(values)[:, DATE_PARTS.index("days")] if plan.kind == "date" else values

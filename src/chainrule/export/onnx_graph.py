@@ -35,7 +35,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.data.cells import cell_texts
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
@@ -113,7 +112,7 @@ def onnx_inputs(model: Model | NeuralNetwork, data: Any) -> dict[str, Array]:
 
 def _column_input(plan: ColumnPlan, column: Any) -> Array:
     if plan.kind == "category":
-        return np.array([text or "" for text in cell_texts(column)], dtype=object).reshape(-1, 1)
+        return np.array([text or "" for text in plan.shown(column)], dtype=object).reshape(-1, 1)
     return read_column(plan, column).reshape(-1, 1)
 
 

@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.data.cells import cell_texts
 from chainrule.data.columns import ColumnPlan
 from chainrule.engines.torch_engine import check_installed
 from chainrule.export.feature_plan import FeaturePlan, used_columns
@@ -105,4 +104,4 @@ def _column_input(plan: ColumnPlan, column: Any) -> Array:
         return read_column(plan, column)
     codes: dict[str | None, float] = {text: code for code, text in enumerate(plan.categories)}
     codes[None] = np.nan
-    return np.array([codes.get(text, -1) for text in cell_texts(column)], np.float64)
+    return np.array([codes.get(text, -1) for text in plan.shown(column)], np.float64)

@@ -17,6 +17,7 @@ from chainrule.data.parts import Table, is_missing_target
 from chainrule.data.reader import read_table
 from chainrule.data.table import as_frame
 from chainrule.data.target_summary import encode_labels, refuse_missing_labels
+from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.model import Model, class_probabilities, measure
 from chainrule.runs.folder import load_run
@@ -138,7 +139,7 @@ def evaluate(
         _inputs_of_dataset(model, rows)  # refuses another number of columns
         return model.evaluate(rows)
     assert not isinstance(source, Dataset)
-    target = model.target_name or "y"
+    target = _target_of(model)
     for file in _files_in_pieces(source) or ():  # before any of them is read
         _check_has_target(target, file.name, ParquetFile.open(file).kinds)
     codes, outputs = [], []
@@ -146,10 +147,10 @@ def evaluate(
         _check_has_target(target, name, frame.columns)
         used, where = frame, origin
         if drop_missing_target:
-            places = np.flatnonzero(~is_missing_target(frame[target]))
+            places = np.flatnonzero(~is_missing_target(frame[target], model.target))
             used, where = frame.iloc[places], origin.take(places)
         if len(used):
-            refuse_missing_labels(used[target], target, where)
+            refuse_missing_labels(used[target], target, where, model.target)
             codes.append(encode_labels(model.target, used[target], where))
             outputs.append(model.outputs_of(_inputs_of_frame(model, used, name, where)))
     if not codes:
@@ -198,7 +199,7 @@ def _open_rows(source: RunSource | Sequence[str | Path]) -> Dataset | Iterable[t
         part = opened.train if opened.test is None else opened.test
         return [(source, part.frame, UNNAMED)] if isinstance(part, Table) else part
     assert isinstance(source, str | Path)
-    return [(name_of_content(source), read_table(source), UNNAMED)]
+    return [(name_of_content(source), as_frame(read_table(source)), UNNAMED)]
 
 
 def _pieces(files: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame, Origin]]:
@@ -211,6 +212,10 @@ def _pieces(files: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame, Origin]]
         raise DataError(f"{name_of_files(files)} holds a table without rows or columns.")
 
 
+def _target_of(model: Model) -> str:
+    return normal_text(model.target_name) or "y"
+
+
 def _check_has_target(target: str, name: str, columns: Iterable[Any]) -> None:
     names = list(map(str, columns))
     if target not in names:
@@ -220,7 +225,7 @@ def _check_has_target(target: str, name: str, columns: Iterable[Any]) -> None:
 
 
 def _inputs_of_frame(model: Model, frame: pd.DataFrame, name: str, origin: Origin) -> Any:
-    inputs = frame.drop(columns=model.target_name or "y", errors="ignore")
+    inputs = frame.drop(columns=_target_of(model), errors="ignore")
     if model.table is not None:
         return model.table.transform(inputs, origin)
     return _checked_width(model, Dataset(inputs).X, name)

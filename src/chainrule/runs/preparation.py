@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chainrule.data.cells import UNNAMED, Origin, is_number
+import numpy as np
+
+from chainrule.data.cells import UNNAMED, Origin
 from chainrule.data.columns import MissingRule
 from chainrule.data.dataset import Dataset
+from chainrule.data.number_format import NumberFormat
 from chainrule.data.parquet_files import ParquetFile
 from chainrule.data.parquet_stream import ParquetStream
 from chainrule.data.parts import Source, Table, listing
 from chainrule.data.sources import open_source
-from chainrule.data.summaries import ColumnSummary
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
+from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.runs.division import Division
 from chainrule.runs.prepared import PreparedData
@@ -110,54 +113,49 @@ def _prepare_table(
     drop_missing_target: bool,
 ) -> PreparedData:
     (frame, labels), origin = _with_target(whole, drop_missing_target)
-    target = Target.detect(labels, task)
+    target = Target.learn(labels, task, name=whole.target, others=frame)
     if 2 * len(target.classes) > len(labels):
         raise DataError(
             f"The target {whole.target!r} has {len(target.classes)} classes in {len(labels)} rows, fewer than two rows "
             "a class; choose another column to predict, or the task 'regression' if it is a number."
             f"{_no_number(labels)}"
         )
-    _check_cells(frame, {*preprocessor.categorical, *preprocessor.drop}, origin)
     rows = division.of_rows(target, target.encode(labels), None, has_test_part=source.test is not None)
-    preprocessor.fit(frame.iloc[rows[0]])
+    preprocessor.fit(frame.iloc[rows[0]], origin.take(rows[0]))
 
-    def numbers(frame: pd.DataFrame, labels: pd.Series[Any]) -> Dataset:
-        X = preprocessor.transform(frame)
+    def numbers(frame: pd.DataFrame, labels: pd.Series[Any], origin: Origin) -> Dataset:
+        X = preprocessor.transform(frame, origin)
         return Dataset(X, labels, preprocessor.feature_names, name=source.name, target=target)
 
-    training = numbers(frame.iloc[rows[0]], labels.iloc[rows[0]])
-    validation, test = (None if part is None else numbers(frame.iloc[part], labels.iloc[part]) for part in rows[1:])
+    training, validation, test = (
+        None if part is None else numbers(frame.iloc[part], labels.iloc[part], origin.take(part)) for part in rows
+    )
+    assert training is not None
     if source.test is not None:
         assert isinstance(source.test, Table)
-        (test_frame, test_labels), _ = _with_target(source.test, drop_missing_target)
-        test = numbers(test_frame, test_labels)
+        (test_frame, test_labels), test_origin = _with_target(source.test, drop_missing_target, target)
+        test = numbers(test_frame, test_labels, test_origin)
     data = PreparedData.of_parts(
         (training, validation, test), source.name, target, preprocessor, whole.target, frame.shape[1]
     )
     return dataclasses.replace(data, n_without_target=len(whole) - len(frame))
 
 
-def _with_target(table: Table, drop_missing: bool) -> tuple[tuple[pd.DataFrame, pd.Series[Any]], Origin]:
+def _with_target(
+    table: Table, drop_missing: bool, target: Target | None = None
+) -> tuple[tuple[pd.DataFrame, pd.Series[Any]], Origin]:
     """Return the inputs and the targets of the rows that are used, and where these stand in the table."""
     if not drop_missing:
-        return table.split_target(), UNNAMED
-    rows = table.rows_with_target()
-    return table.take(rows).split_target(), UNNAMED.take(rows)
+        return table.split_target(target), UNNAMED
+    rows = table.rows_with_target(target)
+    return table.take(rows).split_target(target), UNNAMED.take(rows)
 
 
 def _no_number(labels: Any) -> str:
     """Return a sentence about the first label that is no number, where most of them are."""
-    strangers = [(row, label) for row, label in enumerate(labels, 1) if not is_number(str(label))]
+    read = NumberFormat().read([normal_text(str(label)) for label in labels])
+    strangers = [(row, label) for row, label in enumerate(labels, 1) if np.isnan(read[row - 1])]
     if not 0 < 2 * len(strangers) < len(labels):
         return ""
     row, label = strangers[0]
     return f" Row {row} has {label!r}, which is none."
-
-
-def _check_cells(frame: pd.DataFrame, exempt: set[str], origin: Origin) -> None:
-    """Refuse cells that cannot be read while rows still have the numbers that they have in the file."""
-    for label in frame.columns:
-        if str(label) not in exempt:
-            summary = ColumnSummary(str(label))
-            summary.add(frame[label], origin=origin)
-            summary.kind()

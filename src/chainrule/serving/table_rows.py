@@ -7,20 +7,17 @@ once, and then turns any number of rows into a matrix with a handful of array op
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from chainrule.data.cells import DATE_PARTS, cell_text, is_date
 from chainrule.data.columns import ColumnPlan, NumberPlan
 from chainrule.data.table import TablePreprocessor
-from chainrule.errors import nearest_name
+from chainrule.errors import CellError, nearest_name
 from chainrule.serving.base import RequestError, RowError, shown
 from chainrule.types import Array, IntArray
 
@@ -29,7 +26,7 @@ __all__ = ["TableRows"]
 Cells = Sequence[Any]
 
 _NUMBER_TYPES = frozenset({int, float, bool, type(None)})
-_EPOCH, _DAY = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
+_CELL_TYPES = _NUMBER_TYPES | {str}
 
 
 class TableRows:
@@ -47,17 +44,14 @@ class TableRows:
         self._table = table
         self._pick = _picker(self.names)
         self._column_of_feature = tuple(index for index, plan in enumerate(used) for _ in plan.output_names)
-        self._dates: list[tuple[int, _Dates]] = []
-        self._categories: list[tuple[int, _Categories]] = []
+        self._texts: list[tuple[int, _Texts]] = []
         plans: list[tuple[int, int, ColumnPlan]] = []  # of the numbers: column, first feature
         feature = 0
         for index, plan in enumerate(used):
             if plan.kind == "number":
                 plans.append((index, feature, plan))
-            elif plan.kind == "date":
-                self._dates.append((index, _Dates(plan, feature)))
             else:
-                self._categories.append((index, _Categories(plan, feature)))
+                self._texts.append((index, _Texts(plan, feature)))
             feature += len(plan.output_names)
         self.n_features = feature
         self._numbers = _Numbers(plans) if plans else None
@@ -69,13 +63,8 @@ class TableRows:
         with np.errstate(over="ignore"):  # what is too large is refused by name below
             if self._numbers is not None:
                 self._numbers.write(features, cells, self.names)
-            for index, dates in self._dates:
-                dates.write(features, [row[index] for row in cells])
-            if self._categories:
-                ones: list[int] = []
-                for index, categories in self._categories:
-                    categories.find(ones, [row[index] for row in cells], self.n_features)
-                features.reshape(-1)[ones] = 1
+            for index, column in self._texts:
+                column.write(features, [row[index] for row in cells])
         if not np.isfinite(features).all():
             self._refuse_overflow(features, cells)
         return features
@@ -207,75 +196,31 @@ class _Numbers:
         )
 
 
-class _Dates:
-    """A column of dates: year, month, weekday and days since 1970, those of them that the model uses."""
+class _Texts:
+    """A column of dates or categories, which its plan reads cell by cell."""
 
     def __init__(self, plan: ColumnPlan, place: int) -> None:
-        self._name = plan.name
-        names = [number.name for number in plan.numbers]
-        self._parts = [part for part, suffix in enumerate(DATE_PARTS) if f"{plan.name} {suffix}" in names]
-        self._scaling = _Scaling.of(range(place, place + len(names)), plan.numbers)
-        self._mark = place + len(names) if plan.missing_indicator else None
+        self._plan = plan
+        self._places = slice(place, place + len(plan.output_names))
 
     def write(self, features: Array, cells: list[Any]) -> None:
-        parts = np.array([self._read(number, cell) for number, cell in enumerate(cells, 1)], dtype=np.float64)
-        missing = np.isnan(parts[:, :1])
-        if self._mark is not None:
-            features[:, self._mark] = missing[:, 0]
-        self._scaling.write(features, parts[:, self._parts], missing)
+        """Write the features of some cells."""
+        for number, cell in enumerate(cells, 1):
+            if type(cell) not in _CELL_TYPES or (
+                type(cell) in _NUMBER_TYPES and cell is not None and not _is_finite(cell)
+            ):
+                raise self._refused(number, cell)
+        try:
+            features[:, self._places] = self._plan.encode_cells(cells)
+        except CellError as error:
+            raise self._refused(error.row, error.value) from None
 
-    def _read(self, number: int, cell: Any) -> tuple[float, float, float, float]:
-        text = cell_text(cell) if type(cell) is str else cell
-        if text is None:
-            return (math.nan,) * 4
-        if type(text) is str and is_date(text):
-            try:
-                date = datetime.fromisoformat(text)
-                date = date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
-                return (date.year, date.month, date.weekday(), (date - _EPOCH) / _DAY)
-            except (ValueError, OverflowError):  # a day like February 30, a time before the year 1
-                pass
-        raise RowError(
-            number,
-            f'has {shown(cell)} in the column {shown(self._name)}; a date is expected, as "2024-12-31", or null.',
-            self._name,
-        )
-
-
-class _Categories:
-    """A column of categories: which of its features, if any, is 1."""
-
-    def __init__(self, plan: ColumnPlan, place: int) -> None:
-        self._name = plan.name
-        n = len(plan.categories)
-        self._missing: int | None = None
-        self._unknown: int | None = None
-        if plan.is_two_valued:
-            self._places = {plan.categories[0]: None, plan.categories[1]: place}
-        else:
-            self._places = {category: place + code for code, category in enumerate(plan.categories)}
-            self._missing = place + n if plan.missing_category else None
-            self._unknown = place + n + plan.missing_category if plan.other else None
-
-    def find(self, ones: list[int], cells: list[Any], n_features: int) -> None:
-        """Append the places of the ones in the matrix, counted row after row."""
-        places = self._places
-        for row, cell in enumerate(cells):
-            # A category is never a word for a missing value, and has no space around it: what is found is it.
-            place = places[cell] if type(cell) is str and cell in places else self._place(row + 1, cell)
-            if place is not None:
-                ones.append(row * n_features + place)
-
-    def _place(self, number: int, cell: Any) -> int | None:
-        if type(cell) is not str and cell is not None and not _is_finite(cell):
-            raise RowError(
-                number,
-                f"has {shown(cell)} in the column {shown(self._name)}; a category is expected (text, a number, true or "
-                "false), or null.",
-                self._name,
-            )
-        text = None if cell is None else cell_text(cell)
-        return self._missing if text is None else self._places.get(text, self._unknown)
+    def _refused(self, number: int, cell: Any) -> RowError:
+        wanted = "a category is expected (text, a number, true or false), or null"
+        if self._plan.kind == "date":
+            example = "2024-12-31" if self._plan.format is None else self._plan.format.example()
+            wanted = f'a date is expected, as "{example}", or null'
+        return RowError(number, f"has {shown(cell)} in the column {shown(self._plan.name)}; {wanted}.", self._plan.name)
 
 
 def _picker(keys: Sequence[Any]) -> Callable[[Any], Cells]:

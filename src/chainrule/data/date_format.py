@@ -1,0 +1,270 @@
+"""How the dates and times of a column are written: year, month or day first, numbers or names, a time of day.
+
+``01/02/2023`` is the first of February or the second of January. A :class:`DateFormat` is chosen once, from the
+training rows (:class:`DateScan`), and reads every later cell of that column alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Literal, Self, TypeAlias, cast, get_args
+
+import numpy as np
+
+from chainrule.data.texts import normal_text
+from chainrule.errors import InvalidInputError
+from chainrule.types import Array, IntArray
+
+__all__ = ["DateFormat", "DateOrder", "DateScan"]
+
+DateOrder: TypeAlias = Literal["ymd", "dmy", "mdy"]
+
+# What dates are taken for that can be read in several ways.
+PREFERENCE: tuple[DateOrder, ...] = ("dmy", "mdy", "ymd")
+
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+_BELOW_A_MICROSECOND = re.compile(r"(?<=\.[0-9]{6})[0-9]+")
+
+_TIME = (
+    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?"
+    r"(?:\s?(?P<half>[AaPp])\.?\s?[Mm]\.?)?(?:\s?(?P<zone>Z|UTC|GMT|[-+][0-9]{2}:?[0-9]{2}))?"
+)
+_DAY, _NAME, _YEAR = r"(?P<day>[0-9]{1,2})", r"(?P<name>[^\W\d_]{3,}\.?)", r"(?P<year>[0-9]{4})"
+_ANY_YEAR = r"(?P<year>[0-9]{4}|'?[0-9]{2})"
+_WEEKDAY = r"(?:(?P<weekday>[^\W\d_]{2,})\.?,?\s+)?"
+_DATES = (
+    rf"{_YEAR}(?P<mark>[-/.])(?P<month>[0-9]{{1,2}})(?P=mark){_DAY}",
+    r"(?P<first>[0-9]{1,2})(?P<mark>[-/.])\s?(?P<middle>[0-9]{1,2})(?P=mark)\s?(?P<last>[0-9]{4}|[0-9]{2})",
+    r"(?P<year>(?:19|20)[0-9]{2})(?P<month>[0-9]{2})(?P<day>[0-9]{2})",
+    rf"{_YEAR}[-/](?P<month>[0-9]{{2}})",
+    rf"(?P<month>[0-9]{{1,2}})[-/]{_YEAR}",
+    rf"{_WEEKDAY}{_DAY}(?:st|nd|rd|th|\.|\u00ba)?[\s/.-]*(?:de\s|of\s)?\s*{_NAME}[\s/.,-]*(?:de\s|del\s)?\s*{_ANY_YEAR}",
+    rf"{_WEEKDAY}{_NAME}[\s/.-]*{_DAY}(?:st|nd|rd|th)?(?:,\s*|[\s/.-]+){_YEAR}",
+    rf"{_YEAR}[\s/.-]*{_NAME}[\s/.-]*{_DAY}",
+    rf"{_NAME}[\s/.-]+(?:de\s|del\s)?\s*{_YEAR}",
+)
+_PATTERNS = tuple(re.compile(rf"{date}(?:(?:[T:]|,?\s+|,){_TIME})?") for date in _DATES)
+_TIME_ONLY = re.compile(_TIME)
+
+_MONTH_WORDS = """
+    jan january januar j\u00e4nner janvier janv enero ene janeiro gennaio gen
+    feb february februar f\u00e9vrier f\u00e9vr fevr febrero fevereiro fev febbraio
+    mar march m\u00e4rz maerz m\u00e4r mrz mars marzo mar\u00e7o
+    apr april avril avr abril abr aprile
+    may mai mayo maio maggio mag
+    jun june juni juin junio junho giugno giu
+    jul july juli juillet juil julio julho luglio lug
+    aug august ao\u00fbt aout agosto ago
+    sep sept september septembre septiembre setembro set settembre
+    oct october okt oktober octobre octubre outubro out ottobre ott
+    nov november novembre noviembre novembro
+    dec december dez dezember d\u00e9cembre d\u00e9c diciembre dic dezembro dicembre
+"""
+_MONTHS = {word: number for number, line in enumerate(_MONTH_WORDS.strip().splitlines(), 1) for word in line.split()}
+_WEEKDAY_WORDS = """
+    mon monday tue tues tuesday wed wednesday thu thur thurs thursday fri friday sat saturday sun sunday
+    mo montag di dienstag mi mittwoch do donnerstag fr freitag sa samstag sonnabend so sonntag
+    lun lundi mar mardi mer mercredi jeu jeudi ven vendredi sam samedi dim dimanche
+    lunes martes mié miércoles jue jueves vie viernes sáb sábado dom domingo
+    seg segunda ter terça qua quarta qui quinta sex sexta
+    lunedì martedì mercoledì gio giovedì venerdì sabato domenica
+"""
+_WEEKDAYS = frozenset(_WEEKDAY_WORDS.split())
+
+
+@dataclass(frozen=True)
+class DateFormat:
+    """How a column writes its dates.
+
+    Attributes
+    ----------
+    order
+        What 01/02/2023 means: ``"dmy"``, ``"mdy"``, or ``"ymd"`` for a column that has no such dates. A date that
+        begins with its year of four digits, or names its month, is read alike under all three.
+    time_only
+        Whether the column holds times of day without dates.
+
+    >>> DateFormat("dmy").read(["01/02/2023", "3 Mar 2023 14:30", "Monday"]).astype(str).tolist()
+    ['2023-02-01T00:00:00.000000', '2023-03-03T14:30:00.000000', 'NaT']
+    """
+
+    order: DateOrder = "ymd"
+    time_only: bool = False
+
+    def read(self, texts: Sequence[str]) -> Array:
+        """Return the moments, datetime64 in UTC, that some texts in normal form mean; NaT for a text that is none."""
+        return np.array([self._read_one(text) for text in texts], "M8[us]")
+
+    def _read_one(self, text: str) -> datetime | None:
+        if not self.time_only and _ISO.fullmatch(text):
+            return _iso_moment(text)
+        found = _TIME_ONLY.fullmatch(text) if self.time_only else _match(text)
+        return None if found is None else _moment(found, self.order)
+
+    @staticmethod
+    def read_iso(texts: Sequence[str]) -> Array:
+        """Return the moments that texts of ISO 8601 mean; NaT for any other text."""
+        return np.array([_iso_moment(text) if _ISO.fullmatch(text) else None for text in texts], "M8[us]")
+
+    def example(self) -> str:
+        """Return a date as this column writes it, for messages."""
+        if self.time_only:
+            return "18:30"
+        return {"ymd": "2024-12-31", "dmy": "31/12/2024", "mdy": "12/31/2024"}[self.order]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the format as plain values that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote; raises ``InvalidInputError`` for anything else."""
+        order, time_only = values.get("order"), values.get("time_only", False)
+        if not set(values) <= {"order", "time_only"} or order not in get_args(DateOrder) or type(time_only) is not bool:
+            raise InvalidInputError("The date format of a table column is damaged.")
+        return cls(cast("DateOrder", order), time_only)
+
+
+def _iso_moment(text: str) -> datetime | None:
+    try:
+        return _in_utc(datetime.fromisoformat(_BELOW_A_MICROSECOND.sub("", text)))
+    except (ValueError, OverflowError):  # February 30, a time before the year 1
+        return None
+
+
+def _match(text: str) -> re.Match[str] | None:
+    return next((found for pattern in _PATTERNS if (found := pattern.fullmatch(text))), None)
+
+
+def _moment(found: re.Match[str], order: DateOrder) -> datetime | None:
+    """Return what the parts of a date or time mean; None if there is no such day or time."""
+    parts = found.groupdict()
+    zone = parts["zone"]
+    try:
+        moment = datetime(*_day(parts, order)) + _time_of_day(parts)
+        return moment if zone is None else _in_utc(moment.replace(tzinfo=_zone(zone)))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _day(parts: Mapping[str, str | None], order: DateOrder) -> tuple[int, int, int]:
+    """Return year, month and day; 1970-01-01 of a time without a date. Raises ``ValueError`` where one is unknown."""
+    if first := parts.get("first"):
+        middle, last = parts["middle"], parts["last"]
+        assert middle is not None
+        assert last is not None
+        if (order == "ymd" and len(last) == 4) or (len(last) == 2 and parts["mark"] == "." and len(middle) < 2):
+            raise ValueError  # the second is a version or a section, such as 1.2.13
+        in_order = {"dmy": (last, middle, first), "mdy": (last, first, middle), "ymd": (first, middle, last)}
+        full_year, month, day = in_order[order]
+        return _full_year(full_year), int(month), int(day)
+    if "year" not in parts:
+        return 1970, 1, 1
+    weekday, year = parts.get("weekday"), parts["year"]
+    assert year is not None
+    if weekday and normal_text(weekday).lower() not in _WEEKDAYS:
+        raise ValueError
+    name = parts.get("name")
+    number = parts.get("month") if name is None else _MONTHS.get(normal_text(name).lower().removesuffix("."))
+    if number is None:
+        raise ValueError
+    return _full_year(year), int(number), int(parts.get("day") or 1)
+
+
+def _full_year(text: str) -> int:
+    """Return a year; one of two digits is between 1969 and 2068, as POSIX has it."""
+    digits = text.removeprefix("'")
+    return int(digits) if len(digits) == 4 else int(digits) + (2000 if int(digits) < 69 else 1900)
+
+
+def _time_of_day(parts: Mapping[str, str | None]) -> timedelta:
+    if parts["hour"] is None:
+        return timedelta(0)
+    hour, minute, second = int(parts["hour"]), int(parts["minute"] or 0), int(parts["second"] or 0)
+    if half := parts["half"]:
+        if not 1 <= hour <= 12:
+            raise ValueError
+        hour = hour % 12 + 12 * (half in "pP")
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError
+    microseconds = int((parts["fraction"] or "0")[:6].ljust(6, "0"))
+    return timedelta(hours=hour, minutes=minute, seconds=second, microseconds=microseconds)
+
+
+def _zone(text: str) -> timezone:
+    if text in ("Z", "UTC", "GMT"):
+        return UTC
+    digits = text[1:].replace(":", "")
+    if int(digits[2:]) > 59:
+        raise ValueError
+    return timezone((-1 if text[0] == "-" else 1) * timedelta(hours=int(digits[:2]), minutes=int(digits[2:])))
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+class DateScan:
+    """What the distinct texts of a column show about the way its dates are written.
+
+    Parameters
+    ----------
+    texts, counts
+        The texts in normal form, missing values left out, and how often each stands there.
+
+    Attributes
+    ----------
+    n_dates, n_times
+        The number of cells that are written as dates and as times of day, whether or not there is such a day.
+    decided
+        ``"dmy"`` or ``"mdy"`` where some text decides it and none contradicts; None otherwise.
+    """
+
+    def __init__(self, texts: Sequence[str], counts: IntArray) -> None:
+        self.n_dates = self.n_times = 0
+        self._reads: dict[DateOrder, int] = dict.fromkeys(get_args(DateOrder), 0)
+        self._n_ordered = 0
+        self._unclear = self._two_digits = ""
+        for text, count in zip(texts, counts.tolist(), strict=True):
+            if _ISO.fullmatch(text):
+                self.n_dates += count
+            elif found := _match(text):
+                parts = found.groupdict()
+                self.n_dates += count * bool(parts.get("day") or parts.get("first") or _moment(found, "ymd"))
+                if first := parts.get("first"):
+                    self._see(text, int(first), int(found["middle"]), found["last"], found["mark"], count)
+            elif _TIME_ONLY.fullmatch(text):
+                self.n_times += count
+        best = [order for order in PREFERENCE if self._reads[order] == max(self._reads.values())]
+        self._orders: list[DateOrder] = best if self._n_ordered else ["ymd"]
+        self.decided = self._orders[0] if len(self._orders) == 1 and self._n_ordered else None
+
+    def _see(self, text: str, first: int, middle: int, last: str, mark: str, count: int) -> None:
+        self._n_ordered += count
+        year_last = len(last) == 4
+        self._reads["dmy"] += count * (first <= 31 and middle <= 12)
+        self._reads["mdy"] += count * (first <= 12 and middle <= 31)
+        self._reads["ymd"] += count * (not year_last and middle <= 12 and int(last) <= 31)
+        if mark != "." and first <= 12 and middle <= 12 and first != middle:
+            self._unclear = self._unclear or text
+        if not year_last:
+            self._two_digits = self._two_digits or text
+
+    def choose(self, elsewhere: Collection[DateOrder] = ()) -> tuple[DateFormat, str]:
+        """Return the format of the column, and a remark on what its texts leave open.
+
+        ``elsewhere`` are the orders that other columns of the table decide.
+        """
+        if self.n_times > self.n_dates:
+            return DateFormat("ymd", time_only=True), ""
+        if len(self._orders) == 1 or not self._unclear:
+            return DateFormat(self._orders[0]), ""
+        known = {one for one in elsewhere if one in self._orders}
+        order: DateOrder = "mdy" if known == {"mdy"} else "dmy"
+        first = "month" if order == "mdy" else "day"
+        return DateFormat(order), f"{self._unclear!r} can be read in two ways; the {first} is taken to come first"

@@ -1,0 +1,415 @@
+"""What a column of text holds: numbers, dates or categories, decided once from its different texts.
+
+The rules, in this order:
+
+1. What the user says (:class:`ColumnOptions`) holds.
+2. Whole numbers that begin with 0 or have 16 digits or more are codes: categories.
+3. A column is one of numbers (or dates) if all its texts are, but for words that stand for a missing value. A single
+   word without digits is such a word as well, however often it stands there.
+4. If nine texts of ten are numbers (or dates), the others are mistakes, which are refused by row and column.
+5. All else is a category.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
+
+import numpy as np
+
+from chainrule.data.cells import UNNAMED, Origin, cell_type, distinct_texts
+from chainrule.data.date_format import DateFormat, DateOrder, DateScan
+from chainrule.data.number_format import NumberFormat, NumberScan
+from chainrule.data.texts import (
+    MISSING_CATEGORY_WORDS,
+    MISSING_NUMBER_WORDS,
+    MISSING_WORDS,
+    YES_NO_WORDS,
+    yes_no_spellings,
+)
+from chainrule.errors import DataError
+from chainrule.types import Array, IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "BY_ITSELF",
+    "NOTHING_ELSE",
+    "ColumnOptions",
+    "Decision",
+    "Elsewhere",
+    "ReadAs",
+    "TextColumn",
+    "category_counts",
+    "table_evidence",
+    "taken_for_missing",
+]
+
+ReadAs: TypeAlias = Literal["auto", "number", "date", "category"]
+
+# From this share of numbers on, a word among them is more likely a mistake than a category.
+MOSTLY = 0.9
+_PUNCTUATION = MISSING_CATEGORY_WORDS - MISSING_WORDS
+
+
+class ColumnOptions(NamedTuple):
+    """What a user says of a column: how to read it, in which order its dates are, which words are missing values."""
+
+    read_as: ReadAs = "auto"
+    order: DateOrder | None = None
+    missing_words: tuple[str, ...] = ()
+
+
+class Elsewhere(NamedTuple):
+    """What the other columns of a table decide: their decimal marks, and the orders of their dates."""
+
+    decimals: frozenset[str] = frozenset()
+    orders: frozenset[DateOrder] = frozenset()
+
+    @classmethod
+    def of(cls, columns: Iterable[Elsewhere]) -> Elsewhere:
+        """Return what some columns decide together."""
+        decimals, orders = (frozenset[Any]().union(*parts) for parts in zip(cls(), *columns, strict=True))
+        return cls(decimals, orders)
+
+
+BY_ITSELF, NOTHING_ELSE = ColumnOptions(), Elsewhere()
+
+
+@dataclass
+class Decision:
+    """What a column of text holds.
+
+    ``values`` has, for each text, its number or moment, NaN or NaT where it is none; a category has no values.
+    """
+
+    kind: Literal["number", "date", "category"]
+    format: NumberFormat | DateFormat | None = None
+    values: Array | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Attempt:
+    """The texts of a column read as numbers or dates."""
+
+    kind: Literal["number", "date"]
+    format: NumberFormat | DateFormat
+    values: Array
+    remark: str
+
+    @cached_property
+    def is_read(self) -> Array:
+        return ~np.isnan(self.values)
+
+
+class TextColumn:
+    """The different texts of a column, in normal form, with their counts; words for a missing value are left out.
+
+    ``sampled`` are the counts among the rows that a median may be taken from, ``rows`` the numbers of the first rows
+    that have the texts, and ``files`` the names of their files.
+    """
+
+    def __init__(self, name: str, options: ColumnOptions = BY_ITSELF) -> None:
+        self.name, self.options = name, options
+        self.texts: list[str] = []
+        self.counts: IntArray = np.zeros(0, np.int64)
+        self.sampled: IntArray = np.zeros(0, np.int64)
+        self.rows: IntArray = np.zeros(0, np.int64)
+        self.files: list[str] = []
+        self.has_forgotten = False
+        self._places: dict[str, int] = {}
+
+    def add_rows(
+        self, texts: list[str], codes: IntArray, sampled: Array | None = None, origin: Origin = UNNAMED
+    ) -> None:
+        """Take in rows, given by their different texts and the place of each row's; see :func:`distinct_texts`."""
+        counts = np.bincount(codes, minlength=len(texts))
+        among = counts if sampled is None else np.bincount(codes[sampled], minlength=len(texts))
+        first = np.zeros(len(texts), np.intp)
+        first[codes[::-1]] = np.arange(len(codes))[::-1]
+        self.add(texts, counts, among.copy(), origin.rows_at(first), origin.file)
+
+    def without(self, words: Collection[str]) -> TextColumn:
+        """Return a column of the other texts."""
+        kept = np.array([place for place, text in enumerate(self.texts) if text not in words], np.intp)
+        others = TextColumn(self.name, self.options)
+        others.add([self.texts[place] for place in kept], self.counts[kept], self.sampled[kept], self.rows[kept], "")
+        others.files = [self.files[place] for place in kept]
+        return others
+
+    def only(self, words: Collection[str]) -> Counter[str]:
+        """Return the counts of those texts that are among these."""
+        counts = zip(self.texts, self.counts.tolist(), strict=True)
+        return Counter({text: count for text, count in counts if text in words})
+
+    def add(self, texts: list[str], counts: IntArray, sampled: IntArray, rows: IntArray, file: str) -> None:
+        """Take in the different texts of some rows."""
+        if not texts:
+            return
+        if not self.texts:
+            self._set(texts, counts, sampled, rows, [file] * len(texts))
+            return
+        known = self._places or {text: place for place, text in enumerate(self.texts)}
+        n_before = len(known)
+        places = np.array([known.setdefault(text, len(known)) for text in texts], np.intp)
+        is_new = places >= n_before
+        for mine, more in ((self.counts, counts), (self.sampled, sampled)):
+            mine[places[~is_new]] += more[~is_new]
+        self._set(
+            list(known),
+            np.append(self.counts, counts[is_new]),
+            np.append(self.sampled, sampled[is_new]),
+            np.append(self.rows, rows[is_new]),
+            [*self.files, *[file] * int(is_new.sum())],
+            known,
+        )
+
+    def keep(self, places: IntArray) -> None:
+        """Forget all texts but these."""
+        texts, files = ([values[place] for place in places] for values in (self.texts, self.files))
+        self._set(texts, self.counts[places], self.sampled[places], self.rows[places], files)
+
+    def forget_the_rarest(self, most: int) -> None:
+        """Keep so many texts, the most frequent, and take as much off each count as the most frequent one lost has."""
+        taken_off = np.sort(self.counts)[-most - 1]
+        self.counts = self.counts - taken_off
+        self.keep(np.flatnonzero(self.counts > 0))
+        self.has_forgotten = True
+
+    def _set(
+        self,
+        texts: list[str],
+        counts: IntArray,
+        sampled: IntArray,
+        rows: IntArray,
+        files: list[str],
+        places: dict[str, int] | None = None,
+    ) -> None:
+        self.texts, self.counts, self.sampled, self.rows, self.files = texts, counts, sampled, rows, files
+        self._places = places or {}
+        for scan in ("number_scan", "date_scan"):
+            self.__dict__.pop(scan, None)
+
+    @cached_property
+    def number_scan(self) -> NumberScan:
+        """How the numbers among the texts are written."""
+        return NumberScan(self.texts, self.counts)
+
+    @cached_property
+    def date_scan(self) -> DateScan:
+        """How the dates among the texts are written."""
+        return DateScan(self.texts, self.counts)
+
+    def evidence(self) -> Elsewhere:
+        """Return the decimal mark, or the order of dates, that this column decides for itself."""
+        if self.options.read_as in ("auto", "number") and self.number_scan.decided is not None:
+            attempt = self._as_numbers(NOTHING_ELSE)
+            if self._share(attempt) >= MOSTLY and not self.number_scan.looks_like_lists:
+                return Elsewhere(frozenset({self.number_scan.decided}))
+        if self.options.read_as == "auto" and self._share(self._as_numbers(NOTHING_ELSE)) >= MOSTLY:
+            return NOTHING_ELSE
+        order = self.options.order or self.date_scan.decided
+        if self.options.read_as in ("auto", "date") and order is not None:
+            return Elsewhere(orders=frozenset({order}))
+        return NOTHING_ELSE
+
+    def decide(self, elsewhere: Elsewhere) -> Decision:
+        """Return what the column holds; raises ``DataError`` for a few cells among numbers or dates that are none."""
+        match self.options.read_as:
+            case "category":
+                return Decision("category")
+            case "number":
+                return self._forced(self._as_numbers(elsewhere))
+            case "date":
+                return self._forced(self._as_dates(elsewhere))
+        if not self.texts:
+            return Decision("category")
+        numbers = self._as_numbers(elsewhere)
+        if self._are_compact_dates():
+            return self._accepted(self._as_dates(elsewhere))
+        why = self._why_no_numbers(numbers, elsewhere)
+        if why is None and self._suits(numbers):
+            return self._accepted(numbers)
+        attempts = [] if numbers.is_read.any() and why is not None else [numbers]
+        if not numbers.is_read.all():
+            dates = self._as_dates(elsewhere)
+            if self._suits(dates):
+                return self._accepted(dates)
+            attempts.append(dates)
+        for attempt in attempts:
+            if self._share(attempt) >= MOSTLY:
+                self.refuse(np.flatnonzero(~attempt.is_read), attempt.kind)
+        return Decision("category", notes=() if why is None else (why,))
+
+    def _as_numbers(self, elsewhere: Elsewhere) -> _Attempt:
+        number_format, remark = self.number_scan.choose(elsewhere.decimals)
+        return _Attempt("number", number_format, number_format.read(self.texts), remark)
+
+    def _as_dates(self, elsewhere: Elsewhere) -> _Attempt:
+        date_format, remark = self.date_scan.choose(elsewhere.orders)
+        if self.options.order is not None and not date_format.time_only:
+            date_format, remark = DateFormat(self.options.order), ""
+        return _Attempt("date", date_format, date_format.read(self.texts), remark)
+
+    def _share(self, attempt: _Attempt) -> float:
+        """Return the share of the cells that are numbers or dates, or are written as dates."""
+        n_cells = int(self.counts[attempt.is_read].sum())
+        if attempt.kind == "date" and attempt.is_read.any():
+            n_cells = max(n_cells, self.date_scan.n_dates)
+        return n_cells / max(int(self.counts.sum()), 1)
+
+    def _are_compact_dates(self) -> bool:
+        """Whether all texts are like 20230131."""
+        if not all(len(text) == 8 and text.isdigit() and text[:2] in ("19", "20") for text in self.texts):
+            return False
+        return bool(self._as_dates(NOTHING_ELSE).is_read.all())
+
+    def _why_no_numbers(self, numbers: _Attempt, elsewhere: Elsewhere) -> str | None:
+        """Return why a column is none of numbers although its texts can be read as such."""
+        scan = self.number_scan
+        if 2 * self._share(numbers) < 1:
+            return None
+        if scan.code:
+            return f"{scan.code} is a code rather than a number"
+        if scan.list and scan.looks_like_lists:
+            return f"{scan.list} is a list rather than a number"
+        if scan.looks_like_lists and "." in elsewhere.decimals:
+            return "its commas separate lists, since other columns have decimal points"
+        return None
+
+    def _suits(self, attempt: _Attempt) -> bool:
+        """Whether all texts are read, or all but one word."""
+        n_read = int(attempt.is_read.sum())
+        return n_read == len(self.texts) > 0 or (n_read > 1 and self._are_one_word(np.flatnonzero(~attempt.is_read)))
+
+    def _are_one_word(self, places: IntArray) -> bool:
+        """Whether some texts are one word, which can stand for a missing value, in any case."""
+        words = {self.texts[place].casefold() for place in places[:20]}
+        word = min(words)
+        return (
+            len(words) == 1
+            and len(places) <= 20
+            and word not in YES_NO_WORDS
+            and not any(character.isdigit() for character in word)
+        )
+
+    def left_over(self, kind: str) -> tuple[list[str], list[str]]:
+        """Return what is left of a column once its numbers or dates are taken: words for missing values, and remarks.
+
+        Raises ``DataError`` for cells that are mistakes.
+        """
+        if not self.texts:
+            return [], []
+        n_cells = int(self.counts.sum())
+        if self.options.read_as != "auto":
+            return [], [f"{_cells(n_cells)} such as {self.texts[0]!r} cannot be read and are missing"]
+        if not self._are_one_word(np.arange(len(self.texts))):
+            self.refuse(np.arange(len(self.texts)), kind)
+        return [*self.texts], [taken_for_missing(self.texts, n_cells)]
+
+    def _accepted(self, attempt: _Attempt) -> Decision:
+        """Return the decision for an attempt; what it does not read is one word."""
+        if attempt.kind == "number" and np.isinf(attempt.values).any():
+            file, row = self._where(int(np.isinf(attempt.values).argmax()))
+            raise DataError(
+                f"{file}The column {self.name!r} has an infinite number in row {row}; give a finite one or none."
+            )
+        return Decision(attempt.kind, attempt.format, attempt.values, (attempt.remark,) if attempt.remark else ())
+
+    def _forced(self, attempt: _Attempt) -> Decision:
+        """Return the decision for a column of which the user says what it holds."""
+        values = attempt.values
+        if attempt.kind == "number":
+            values = np.where(np.isinf(values), np.nan, values)
+        if self.texts and np.isnan(values).all():
+            file, row = self._where(0)
+            raise DataError(
+                f"{file}The column {self.name!r} was said to hold {attempt.kind}s, and no cell of it is one; row {row} "
+                f"has {self.texts[0]!r}."
+            )
+        return Decision(attempt.kind, attempt.format, values, (attempt.remark,) if attempt.remark else ())
+
+    def _where(self, place: int) -> tuple[str, int]:
+        """Return the beginning of a message about a text, which names its file, and its first row."""
+        file = self.files[place]
+        return f"{file}: " if file else "", int(self.rows[place])
+
+    def refuse_missing(self, place: int) -> NoReturn:
+        """Raise ``DataError`` for a text that stands for a missing value in the column to predict."""
+        file, row = self._where(place)
+        named = f" {self.name!r}" if self.name else ""
+        raise DataError(f"{file}The target{named} is missing in row {row}; fill it in, or leave the row out.")
+
+    def first_of(self, places: IntArray) -> tuple[int, str, int]:
+        """Return the text that comes first of some, the beginning of a message, which names its file, and its row."""
+        first = min(places.tolist(), key=lambda place: (self.files.index(self.files[place]), self.rows[place]))
+        return first, *self._where(first)
+
+    def refuse(self, places: IntArray, kind: str) -> NoReturn:
+        """Raise ``DataError`` for the first of some texts that are no numbers, or no dates, in a column of them."""
+        first, file, row = self.first_of(places)
+        n_more = int(self.counts[places].sum()) - 1
+        raise DataError(
+            f"{file}The column {self.name!r} holds {kind}s, but row {row} has {self.texts[first]!r}"
+            f"{f' (and {_cells(n_more)} more are none)' if n_more else ''}; correct that cell, or list the column "
+            f"under {'numeric' if kind == 'number' else 'dates'} (such cells are then missing) or categorical."
+        )
+
+
+def table_evidence(frame: pd.DataFrame) -> Elsewhere:
+    """Return what the columns of text of a table decide about decimal marks and the order of dates."""
+    columns = []
+    for name in frame.columns:
+        if cell_type(frame[name], str(name)) == "text":
+            column = TextColumn(str(name))
+            column.add_rows(*distinct_texts(frame[name]))
+            columns.append(column.without(MISSING_NUMBER_WORDS).evidence())
+    return Elsewhere.of(columns)
+
+
+def category_counts(
+    texts: Sequence[str], counts: Sequence[int], standard: Counter[str], missing_words: Sequence[str]
+) -> tuple[tuple[tuple[str, int], ...], int, tuple[str, ...], tuple[str, ...]]:
+    """Return the categories with their counts, the number of missing cells, the words for missing, and remarks.
+
+    The spellings of a word for yes or no count together, under the most frequent of them. ``standard`` has the counts
+    of the words that usually stand for a missing value; some of them are categories: NA among the codes of countries,
+    + and - where nothing else is left.
+    """
+    missing = MISSING_CATEGORY_WORDS | set(missing_words)
+    found = Counter(dict(zip(texts, counts, strict=True)))
+    found.update({word: count for word, count in standard.items() if word not in missing})
+    codes = [text for text in found if text.isalpha() and text.isupper() and len(text) in (2, 3)]
+    kept = {"NA"} if len(codes) > 1 and len(codes) >= MOSTLY * len(found) else set()
+    if len(found) < 2:
+        kept |= _PUNCTUATION
+    kept = kept.intersection(standard) - set(missing_words)
+    found.update({word: standard[word] for word in kept})
+    notes = [f"{word!r} ({_cells(standard[word])}) is taken for a category" for word in sorted(kept)]
+    spellings: dict[str, Counter[str]] = {}
+    for text, word in yes_no_spellings(found).items():
+        spellings.setdefault(word, Counter())[text] = found.pop(text)
+    for group in spellings.values():
+        found[min(group, key=lambda text: (-group[text], text))] = group.total()
+    by_lower_case: dict[str, list[str]] = {}
+    for text in found:
+        by_lower_case.setdefault(text.casefold(), []).append(text)
+    if apart := [sorted(group) for group in by_lower_case.values() if len(group) > 1]:
+        notes.append(f"{' and '.join(map(repr, apart[0]))} differ in case only and are different categories")
+    n_missing = sum(count for word, count in standard.items() if word in missing - kept)
+    ordered = tuple(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+    return ordered, n_missing, tuple(sorted(missing - kept)), tuple(notes)
+
+
+def taken_for_missing(words: Sequence[str], n_cells: int) -> str:
+    """Return a remark about words that one column alone takes for missing values."""
+    return f"{' and '.join(map(repr, words))} ({_cells(n_cells)}) is taken for a missing value"
+
+
+def _cells(count: int) -> str:
+    return f"{count:,} cell{'s' if count != 1 else ''}"

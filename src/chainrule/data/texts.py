@@ -1,0 +1,64 @@
+"""The normal form of a text cell, and the words with a meaning of their own: missing values, yes and no."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+__all__ = [
+    "MISSING_CATEGORY_WORDS",
+    "MISSING_NUMBER_WORDS",
+    "MISSING_WORDS",
+    "YES_NO_WORDS",
+    "normal_text",
+    "yes_no_spellings",
+]
+
+# White space as Unicode has it, and characters without width that spreadsheets and web pages leave around a text.
+_OUTER = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\u180e\u200b\u200e\u200f\u2060\ufeff"
+)
+
+# The missing values of models of version 0.1.
+MISSING_WORDS = frozenset({"", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "<NA>"})
+# A missing value in a column of categories. "None" and "none" are not among them: in many tables they are a category.
+MISSING_CATEGORY_WORDS = MISSING_WORDS | {
+    "na", "N/a", "#N/A", "#NA", "#N/D", "#NV", "N.A.", "n.a.", "n. a.", "N/D", "n/d", "n.d.", "S/D", "s/d", "k.A.",
+    "k. A.", "NAN", "-nan", "NaT", "Null", "(null)", "\\N", ".", "..", "...", "-", "--", "---", "\u2013", "\u2014",
+    "??", "???",
+}  # fmt: skip
+# A missing value in a column of numbers or dates: the same, and what cannot be a number.
+MISSING_NUMBER_WORDS = MISSING_CATEGORY_WORDS | {
+    "None", "none", "NONE", "nil", "NIL", "nd", "ND", "sd", "-NaN", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND",
+    "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "missing", "Missing", "MISSING",
+}  # fmt: skip
+
+# Words for yes and no, in lower case; they mean the same however they are written.
+YES_NO_WORDS = frozenset(
+    {"yes", "no", "y", "n", "true", "false", "t", "f", "on", "off", "sim", "n\u00e3o", "nao", "s\u00ed", "si", "ja",
+     "nein", "oui", "non"}
+)  # fmt: skip
+
+
+def normal_text(text: str) -> str:
+    """Return a text in Unicode's composed form (NFC), without the white space around it.
+
+    >>> normal_text(" Sa\u0303o Joa\u0303o\u00a0") == "S\u00e3o Jo\u00e3o"
+    True
+    """
+    return text.strip() if text.isascii() else unicodedata.normalize("NFC", text).strip(_OUTER)
+
+
+def yes_no_spellings(texts: Iterable[str]) -> dict[str, str]:
+    """Return those texts of a column that mean yes or no, each with the word in lower case that it stands for.
+
+    A single letter counts as such a word only where the column has nothing else, since ``N`` and ``n`` may well be
+    different codes among others.
+
+    >>> yes_no_spellings(["Yes", "YES", "unknown", "N"])
+    {'Yes': 'yes', 'YES': 'yes'}
+    """
+    words = {text: text.lower() for text in texts}
+    shortest = 1 if YES_NO_WORDS.issuperset(words.values()) else 2
+    return {text: word for text, word in words.items() if word in YES_NO_WORDS and len(word) >= shortest}

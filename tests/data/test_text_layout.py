@@ -138,6 +138,7 @@ def test_a_count_above_ratings_is_names_and_ratings_alone_are_values() -> None:
         (lines("#name,town", "Anna,Porto", "Bea,Faro"), ["#name", "town"]),
         (lines("##x=1", "##contig=<ID=1,length=5>", "#CHROM\tPOS", "1\t5", "2\t7"), ["#CHROM", "POS"]),
         (lines("# x y z", "1.0 2.0 3.0", "4 5 6"), ["x", "y", "z"]),  # as numpy.savetxt writes names
+        (lines("# x y", "1.0 2.0"), ["x", "y"]),
         (lines("# x,y,z", "1.0,2.0,3.0", "4,5,6"), ["x", "y", "z"]),
         (lines("% note", "", "# another", "a|b", "1|2"), ["a", "b"]),
         (lines("#ff0000,red", "#00ff00,green", "#0000ff,blue"), ["#ff0000", "red"]),

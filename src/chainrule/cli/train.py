@@ -30,7 +30,8 @@ def train(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="A file (CSV, TSV, Parquet, NPZ), a name from 'chainrule data list', or any number of Parquet files."
+            help="A file (CSV, TSV, Parquet, NPZ; - for the standard input), a name from 'chainrule data list', or any "
+            "number of Parquet files."
         ),
     ],
     target: Annotated[str | None, _option(_DATA, "--target", "-t", help="The column to predict.")] = None,

@@ -22,7 +22,8 @@ ROWS_ON_A_TERMINAL = 20
 
 _RUN = typer.Argument(help="The run folder, or a model file.")
 _FILES = typer.Argument(
-    help="A file with the columns trained on; any number of Parquet files, a folder or a pattern; or a data set's name."
+    help="A file with the columns trained on (- for the standard input); any number of Parquet files, a folder or a "
+    "pattern; or a data set's name."
 )
 _ENGINE = typer.Option("--engine", help="What computes: numpy or torch.")
 _DEVICE = typer.Option("--device", help="For torch: auto (a GPU where there is one), cpu, cuda, cuda:1, mps, ...")

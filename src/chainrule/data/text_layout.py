@@ -208,7 +208,7 @@ def _find_header(
         if begin < first:  # a row such as #id,age
             first, rows = begin, _first_rows(text, separator, begin)
             evidence = header_evidence(rows[0], rows[1:])
-        elif names and evidence < 0:  # names as numpy.savetxt writes them
+        elif names and _holds_values(rows[0], evidence):  # names as numpy.savetxt writes them
             return first, names
     header = rows[0]
     if len(header) != width and 2 * sum(len(row) == width for row in rows) > len(rows):
@@ -220,12 +220,17 @@ def _find_header(
                 "lines above the column names, or correct that line."
             )
         header, evidence = ["", *header], 1
-    if evidence < 0 or (evidence == 0 and any(map(is_number, header))):
+    if _holds_values(header, evidence):
         return first, [""] * len(header)
     _, begin, end = next(rows_of(text, separator, first))
     if end == len(text) and any("\n" in cell or "\r" in cell for cell in header):
         raise DataError(f"{name} has a quotation mark in line {count_lines(text, begin) + 1} that is never closed.")
     return end, header
+
+
+def _holds_values(row: list[str], evidence: float) -> bool:
+    """Tell whether a first row is no header; where the rows below do not tell, a number makes it one of values."""
+    return evidence < 0 or (evidence == 0 and any(map(is_number, row)))
 
 
 def _header_in_comments(text: str, separator: str, start: int, end: int, width: int) -> tuple[int, list[str]]:

@@ -70,6 +70,19 @@ def test_a_loss_that_forgets_the_sample_weights_is_found() -> None:
     assert all(part.relative_error < 1e-6 for part in check.parts if "weighted" not in part.name)
 
 
+def test_a_loss_of_two_arguments_is_checked_without_weights() -> None:
+    class Square(LossFunction):
+        def loss(self, y_true: Array, y_pred: Array) -> float:  # type: ignore[override]
+            return float(np.mean((y_pred - y_true) ** 2))
+
+        def derivative(self, y_true: Array, y_pred: Array) -> Array:  # type: ignore[override]
+            return np.asarray(2 * (y_pred - y_true) / y_pred.size)
+
+    check = check_gradients(Square())
+    assert check
+    assert [part.name for part in check.parts] == ["1 outputs", "3 outputs"]
+
+
 def test_a_network_is_checked_with_the_class_weights_that_it_trains_with() -> None:
     data = class_rows(40, n_classes=2)
     for class_weight, is_right in ((None, True), ({0: 5.0}, False)):

@@ -262,6 +262,25 @@ def test_a_users_own_class_needs_only_two_methods(own: type[LossFunction]) -> No
     assert isinstance(LOSSES.create(own), own)
 
 
+def test_a_users_own_class_computes_in_float64() -> None:
+    """As in the lecture, which clips at 1e-15: in float32 that would be no bound, and the loss not a number."""
+
+    class Clipped(LossFunction):
+        def loss(self, y_true: Array, y_pred: Array) -> float:  # type: ignore[override]
+            p = np.clip(y_pred, 1e-15, 1 - 1e-15)
+            return float(-np.mean(y_true * np.log(p) + (1 - y_true) * np.log(1 - p)))
+
+        def derivative(self, y_true: Array, y_pred: Array) -> Array:  # type: ignore[override]
+            p = np.clip(y_pred, 1e-15, 1 - 1e-15)
+            return np.asarray((p - y_true) / (p * (1 - p)) / y_true.size)
+
+    y, p = (np.array([[0], [1]], np.float32) for _ in range(2))
+    derivative = np.empty_like(p)
+    assert Clipped().evaluate(y, p, np.full(2, 0.5, np.float32), derivative) == pytest.approx(0, abs=1e-14)
+    assert derivative.dtype == np.float32
+    assert np.isfinite(derivative).all()
+
+
 def test_a_users_own_class_is_weighted_as_the_built_in_losses_are() -> None:
     y, p, _ = batch("values", 3, np.float64)
     weights = np.random.default_rng(0).uniform(0, 1, 16)

@@ -151,14 +151,15 @@ def _layer_parts(layer: Layer, rng: np.random.Generator) -> list[GradientPart]:
 def _loss_parts(loss: LossFunction, rng: np.random.Generator) -> list[GradientPart]:
     parts = []
     for n_outputs in (1, 3):
-        for weights in (None, rng.uniform(0.5, 2.0, 10)):
+        for weights in (None, rng.uniform(0.5, 2.0, 10))[: 1 + loss.takes_weights]:
             targets = rng.integers(0, 2, (10, n_outputs)).astype(np.float64)
             predictions = rng.uniform(0.1, 0.9, (10, loss.n_outputs(n_outputs)))
-            derivative = loss.derivative(targets, predictions, weights)
+            given = () if weights is None else (weights,)
+            derivative = loss.derivative(targets, predictions, *given)
             name = f"{n_outputs} outputs" + (", weighted" if weights is not None else "")
 
-            def value(p: Array, targets: Array = targets, weights: Array | None = weights) -> float:
-                return loss.loss(targets, p, weights)
+            def value(p: Array, targets: Array = targets, given: tuple[Array, ...] = given) -> float:
+                return loss.loss(targets, p, *given)
 
             parts += _compare(name, value, predictions, derivative, rng)
     return parts

@@ -135,6 +135,8 @@ class Registry(Generic[Piece]):
 def settings_of(piece: Any) -> dict[str, Any]:
     """Return the settings of a piece by name: what its constructor takes, kept in attributes of the same names.
 
+    An argument with the name of a method, such as the ``input_shape`` of a layer, is left out.
+
     Raises InvalidInputError for a class of a user's own whose constructor takes something that it does not keep so:
     made again from a file, it would not be the same.
     """
@@ -144,6 +146,8 @@ def settings_of(piece: Any) -> dict[str, Any]:
     for name, parameter in inspect.signature(type(piece).__init__).parameters.items():
         if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
+        if inspect.ismethod(getattr(piece, name, None)):
+            continue  # a layer's input_shape is the network's matter
         if not hasattr(piece, name):
             raise InvalidInputError(
                 f"{type(piece).__name__} takes '{name}' and does not keep it as self.{name}, so no file can hold it; "

@@ -7,17 +7,20 @@ trainable number in one flat vector of which the layers hold views.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from chainrule.activations import ACTIVATIONS
 from chainrule.arrays import all_finite, refuse_not_finite
 from chainrule.data.inputs import as_numbers
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError
 from chainrule.head import Head
 from chainrule.layer_table import FewRows
-from chainrule.layers.base import Layer
+from chainrule.layers import LAYERS, Layer
+from chainrule.layers.own import adopt
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
 from chainrule.randomness import Stream, random_stream, resolve_seed
@@ -72,9 +75,7 @@ class LayerStack:
     def add(self, layer: Layer) -> None:
         """Append a layer; as soon as its input shape is known, its parameters are drawn."""
         if not isinstance(layer, Layer):
-            raise InvalidInputError(
-                f"Only layers can be added to a network; {layer!r} is none. Did you forget to call it?"
-            )
+            raise InvalidInputError(f"Only layers can be added to a network, and {layer!r} is none.{_hint(layer)}")
         if any(layer is present for present in self.layers):
             raise InvalidInputError(
                 f"This {layer.layer_name()} is in the network already; make a new one to add another."
@@ -106,7 +107,7 @@ class LayerStack:
         for index, layer in enumerate(self.layers):
             layer.rng = random_stream(self.seed, Stream.LAYERS, index)
             if layer.is_bound:
-                layer.initialize(random_stream(self.seed, Stream.WEIGHTS, index))
+                layer.initialize(rng=random_stream(self.seed, Stream.WEIGHTS, index))
 
     def forward(self, inputs: Inputs, *, training: bool = False, n_layers: int | None = None) -> Array:
         """Go through the first ``n_layers`` layers (all of them by default)."""
@@ -233,11 +234,11 @@ class LayerStack:
         """Lay out one vector for all built layers, keep the values they have, and draw those that have none."""
         built = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
         for index, layer in built:
+            adopt(layer)
             layer.dtype = self.dtype
-            if layer.parameter_views.keys() != layer.parameter_shapes().keys() or (
-                layer.state.keys() != layer.state_shapes().keys()
-            ):
-                layer.initialize(random_stream(self.seed, Stream.WEIGHTS, index))
+            if not layer.has_arrays:
+                layer.initialize(rng=random_stream(self.seed, Stream.WEIGHTS, index))
+            _check_count(layer)
         self._bind_vector()
 
     def _bind_vector(self) -> None:
@@ -267,6 +268,30 @@ class LayerStack:
         for layer in self.layers:  # joblib hands read-only arrays to its workers
             layer.state = {name: array.copy() for name, array in layer.state.items()}
         self._bind_vector()
+
+
+def _check_count(layer: Layer) -> None:
+    """Refuse a user's layer that counts other parameters than the network can train."""
+    said, found = int(layer.parameters()), {name: array.shape for name, array in layer.parameter_views.items()}
+    n_found = sum(math.prod(shape) for shape in found.values())
+    if said != n_found:
+        arrays = f" ({', '.join(f'{name} {shape}' for name, shape in found.items())})" if found else ""
+        raise InvalidInputError(
+            f"{layer.layer_name()}.parameters() returns {said}, and the network finds {n_found} numbers to train in it"
+            f"{arrays}; assign the arrays to train, and no others, in its initialize(self, optimizer)."
+        )
+
+
+def _hint(given: object) -> str:
+    """Return what to do with something that was meant to be a layer."""
+    if isinstance(given, str):
+        found = ACTIVATIONS.classes.get(given) or LAYERS.classes.get(given)
+        return "" if found is None else f" Did you mean {found.__name__}()?"
+    if isinstance(given, type):
+        return f" Did you forget to call it, {given.__name__}()?"
+    if hasattr(given, "forward_propagation"):
+        return " Derive its class from chainrule.layers.Layer."
+    return ""
 
 
 def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape, *, finite: bool = True) -> Inputs:

@@ -42,7 +42,7 @@ def build(cls: type, shape: tuple[int, ...] = (3,), dtype: Any = np.float64) -> 
     layer = cls(cube, cube_derivative) if cls is CustomActivation else cls()
     layer.dtype = np.dtype(dtype)
     layer.set_input_shape(shape)
-    layer.initialize(np.random.default_rng(0))
+    layer.initialize(rng=np.random.default_rng(0))
     return layer
 
 

@@ -22,6 +22,7 @@ from chainrule.activations import ActivationLayer
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.layers import LAYERS, Layer
 from chainrule.named import settings_of
+from chainrule.optimizer import SGD
 from chainrule.parameters import ParameterBlock, ParameterVector
 
 # How to make a layer whose constructor needs arguments, or for which other settings than the defaults tell more.
@@ -55,7 +56,10 @@ def find_layers() -> dict[str, type[Layer]]:
     return {
         cls.__name__: cls
         for cls in sorted(set(walk_subclasses(Layer)), key=lambda cls: cls.__name__)
-        if cls.__module__.startswith("chainrule.") and not inspect.isabstract(cls) and not cls.__subclasses__()
+        if cls.__module__.startswith("chainrule.")
+        and not inspect.isabstract(cls)
+        and not cls.__subclasses__()
+        and cls.__module__ != "chainrule.layers.own"  # those stand in front of a user's class
     }
 
 
@@ -67,7 +71,7 @@ def make(name: str, shape: tuple[int, ...] = (4,), dtype: Any = np.float64) -> L
     layer = CONSTRUCTORS[name]() if name in CONSTRUCTORS else find_layer(name)()
     layer.dtype = np.dtype(dtype)
     layer.set_input_shape(shape)
-    layer.initialize(np.random.default_rng(1))
+    layer.initialize(rng=np.random.default_rng(1))
     rng = np.random.default_rng(2)
     for values in layer.parameter_views.values():  # away from 0 and 1, where a wrong formula may be right
         values[...] += rng.uniform(0.2, 0.8, values.shape)
@@ -192,7 +196,7 @@ def test_parameters_counts_what_is_bound(name: str) -> None:
     train_forward(layer, x := make_batch(6))
     layer.backward_propagation(np.ones((len(x), *layer.output_shape())))
     vector_gradients = vector.gradients.copy()
-    layer.initialize(np.random.default_rng(4))  # as a network's reset does
+    layer.initialize(rng=np.random.default_rng(4))  # as a network's reset does
     for key in before:
         assert np.shares_memory(layer.parameter_views[key], vector.values), "initialize must keep the network's views"
         assert np.shares_memory(layer.gradient_views[key], vector.gradients)
@@ -265,6 +269,21 @@ def test_needs_input_error_off_changes_no_gradient(name: str, shape: tuple[int, 
     assert returned is None or (isinstance(layer, ActivationLayer) and not layer.parameters())
     for key, values in layer.gradient_views.items():
         np.testing.assert_array_equal(values, expected[key])
+
+
+@every_layer
+def test_alone_a_layer_updates_its_parameters_with_the_optimizer_that_it_is_given(name: str) -> None:
+    layer, rng = make(name), np.random.default_rng(3)
+    layer.initialize(SGD(learning_rate=0.1, momentum=0.9), rng=np.random.default_rng(1))
+    retained = {key: np.zeros_like(values) for key, values in layer.parameter_views.items()}
+    for _ in range(2):
+        before = {key: values.copy() for key, values in layer.parameter_views.items()}
+        layer.forward_propagation(rng.normal(size=(6, 4)), training=True)
+        layer.backward_propagation(rng.normal(size=(6, *layer.output_shape())))
+        for key, values in layer.parameter_views.items():
+            retained[key] = 0.9 * retained[key] + layer.gradient_views[key]
+            np.testing.assert_allclose(values, before[key] - 0.1 * retained[key])
+            assert retained[key].any()
 
 
 @every_layer

@@ -17,7 +17,7 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 def built(layer: Layer, shape: tuple[int, ...]) -> Any:
     layer.dtype = np.dtype(np.float64)
     layer.set_input_shape(shape)
-    layer.initialize(np.random.default_rng(0))
+    layer.initialize(rng=np.random.default_rng(0))
     rng = np.random.default_rng(1)
     for values in layer.parameter_views.values():
         values[...] = rng.normal(size=values.shape)

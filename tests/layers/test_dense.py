@@ -79,7 +79,7 @@ def test_a_sparse_batch_trains_as_the_dense_one(rows: int, columns: int, seed: i
         layer = DenseLayer(3)
         layer.dtype = np.dtype(np.float64)
         layer.set_input_shape((columns,))
-        layer.initialize(np.random.default_rng(1))
+        layer.initialize(rng=np.random.default_rng(1))
         jacobian = {"weights": np.empty((rows, columns, 3)), "biases": np.empty((rows, 3))}
         output = layer.forward_propagation(batch, training=True)
         input_error = layer.backward_propagation(error)

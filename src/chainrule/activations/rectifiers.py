@@ -118,7 +118,9 @@ class PReLUActivation(KernelActivation):
         """Write ``dL/dslope`` and return ``output_error * f'(input)``."""
         error = self._accept_error(output_error)
         kernels.leaky_relu_slope_gradient(self.input, error, self.gradient_views["slope"])
-        return super().backward_propagation(error)
+        input_error = super().backward_propagation(error)
+        self._update_alone()
+        return input_error
 
     def _settings(self) -> tuple[float, ...]:
         return (float(self.slope[0]),)

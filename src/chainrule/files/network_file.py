@@ -8,6 +8,7 @@ from typing import Any
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.config import build_piece, describe_piece, describe_value
 from chainrule.layers import Layer
+from chainrule.layers.own import adopt
 from chainrule.metrics import METRICS, Metric
 from chainrule.stack import LayerStack
 from chainrule.types import Array
@@ -74,6 +75,7 @@ def build_layers(
     n_elements, row_shape = 0, tuple(shape)
     try:
         for index, layer in enumerate(layers):
+            adopt(layer)
             layer.set_input_shape(row_shape)
             for name, wanted in (*layer.parameter_shapes().items(), *layer.state_shapes().items()):
                 found = arrays.get(f"{index}.{name}")

@@ -9,6 +9,8 @@ dL/d(parameter) into its gradient arrays, and hands dL/d(input) back: the chain 
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
 import operator
 from abc import ABC, abstractmethod
@@ -67,6 +69,7 @@ class Layer(ABC):
     dtype: np.dtype[Any]
     _input_shape: Shape | None
     _buffers: dict[str, Array]
+    _optimizers: dict[str, Any]
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         # The runtime attributes are set here, so that a subclass may write any __init__ and need not call ours.
@@ -75,6 +78,7 @@ class Layer(ABC):
         self.parameter_views, self.state = {}, {}
         self.rng = np.random.default_rng(0)
         self.is_bound, self.needs_input_error = False, True
+        self._optimizers = {}
         self.dtype = np.dtype(np.float32)
         self._forget_training()
         return self
@@ -164,6 +168,12 @@ class Layer(ABC):
         """Whether the input shape is known."""
         return self._input_shape is not None
 
+    @property
+    def has_arrays(self) -> bool:
+        """Whether the layer has its parameters and its state; both may have been set before it joins a network."""
+        missing = self.parameter_views.keys() ^ self.parameter_shapes().keys()
+        return not missing and not self.state.keys() ^ self.state_shapes().keys()
+
     def parameters(self) -> int:
         """Return the number of trainable parameters."""
         return sum(math.prod(shape) for shape in self.parameter_shapes().values())
@@ -172,21 +182,31 @@ class Layer(ABC):
         """Return the name of the layer's class."""
         return type(self).__name__
 
-    def initialize(self, rng: np.random.Generator | None = None) -> None:
-        """Draw fresh parameters and reset the state; without ``rng`` they differ at every call."""
+    def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
+        """Draw fresh parameters and reset the state; without ``rng`` they differ at every call.
+
+        With an ``optimizer``, :meth:`backward_propagation` also updates the parameters, each by a copy of it, as in the
+        lecture. A layer of a network takes none, because the network's optimizer updates all parameters at once.
+        """
+        if optimizer is not None:
+            self._check_optimizer(optimizer)
         if not self._fit(self.parameter_views, self.parameter_shapes()):
             self.parameter_views = {n: np.zeros(shape, self.dtype) for n, shape in self.parameter_shapes().items()}
             self.gradient_views = {name: np.zeros_like(values) for name, values in self.parameter_views.items()}
         if not self._fit(self.state, self.state_shapes()):
             self.state = {name: np.zeros(shape, self.dtype) for name, shape in self.state_shapes().items()}
         self.draw_parameters(rng if rng is not None else np.random.default_rng())
+        self._optimizers = {}
+        if optimizer is not None:
+            fresh = getattr(optimizer, "fresh", functools.partial(copy.deepcopy, optimizer))
+            self._optimizers = {name: fresh() for name in self.parameter_views}
 
     def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Move the parameters into these views of a network's vector, keeping their values."""
         for name, values in self.parameter_views.items():
             parameters[name][...] = values
         self.parameter_views, self.gradient_views = parameters, gradients
-        self.is_bound = True
+        self.is_bound, self._optimizers = True, {}
         self.state = {name: values.astype(self.dtype, copy=False) for name, values in self.state.items()}
 
     def set_parameter(self, name: str, values: Any) -> None:
@@ -210,6 +230,23 @@ class Layer(ABC):
         if name not in self.state:
             self.initialize()
         return self.state[name]
+
+    def _check_optimizer(self, optimizer: Any) -> None:
+        if self.is_bound:
+            raise InvalidInputError(
+                f"This {self.layer_name()} belongs to a network, whose optimizer updates it; call initialize() without "
+                "an optimizer."
+            )
+        if not hasattr(optimizer, "update") or isinstance(optimizer, type):
+            raise InvalidInputError(
+                f"initialize takes an optimizer, such as SGD(learning_rate=0.1), not {optimizer!r}; give a random "
+                "generator as rng=..."
+            )
+
+    def _update_alone(self) -> None:
+        """Update the parameters where the layer stands alone and has optimizers; backward propagation ends with it."""
+        for name, optimizer in self._optimizers.items():
+            self.set_parameter(name, optimizer.update(self.parameter_views[name], self.gradient_views[name]))
 
     def _copy_into(self, target: Array, name: str, values: Any) -> None:
         given = np.asarray(values, dtype=self.dtype)

@@ -113,9 +113,12 @@ class DenseLayer(Layer):
         else:
             np.matmul(self.input.T, error, out=self.gradient_views["weights"])
         kernels.sum_rows(error, self.gradient_views["biases"])
-        if not self.needs_input_error:
-            return None
-        return np.matmul(error, self.weights.T, out=self._buffer("input_error", (len(error), self.input_shape()[0])))
+        input_error = None
+        if self.needs_input_error:
+            input_error = self._buffer("input_error", (len(error), self.input_shape()[0]))
+            np.matmul(error, self.weights.T, out=input_error)
+        self._update_alone()
+        return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/dW = a_i e_i^T`` (an outer product) and ``dL_i/db = e_i``."""

@@ -141,16 +141,17 @@ class BatchNormalizationLayer(Layer):
         scale_gradient, shift_gradient = self.gradient_views["scale"], self.gradient_views["shift"]
         kernels.sum_row_products(error, normalized, scale_gradient)
         kernels.sum_rows(error, shift_gradient)
-        if not self.needs_input_error:
-            return None
-        inverse_deviation = self._buffer("inverse_deviation", self.input_shape())
-        input_error = self._buffer("input_error", error.shape)
-        if len(error) > 1:
-            kernels.batch_normalization_error(
-                normalized, inverse_deviation, self.scale, scale_gradient, shift_gradient, error, input_error
-            )
-        else:  # the statistics were constants
-            np.multiply(error, self.scale * inverse_deviation, out=input_error)
+        input_error = None
+        if self.needs_input_error:
+            inverse_deviation = self._buffer("inverse_deviation", self.input_shape())
+            input_error = self._buffer("input_error", error.shape)
+            if len(error) > 1:
+                kernels.batch_normalization_error(
+                    normalized, inverse_deviation, self.scale, scale_gradient, shift_gradient, error, input_error
+                )
+            else:  # the statistics were constants
+                np.multiply(error, self.scale * inverse_deviation, out=input_error)
+        self._update_alone()
         return input_error
 
     def _follow(self, mean: Array, variance: Array, rows: int) -> None:
@@ -241,13 +242,14 @@ class LayerNormalizationLayer(Layer):
         error, normalized = whole.reshape(rows), self._buffer("normalized", whole.shape).reshape(rows)
         kernels.sum_row_products(error, normalized, self.gradient_views["scale"].reshape(-1))
         kernels.sum_rows(error, self.gradient_views["shift"].reshape(-1))
-        if not self.needs_input_error:
-            return None
-        inverse_deviation = self._buffer("inverse_deviation", whole.shape[:1])
-        input_error = self._buffer("input_error", whole.shape)
-        kernels.layer_normalization_error(
-            normalized, inverse_deviation, self.scale.reshape(-1), error, input_error.reshape(rows)
-        )
+        input_error = None
+        if self.needs_input_error:
+            inverse_deviation = self._buffer("inverse_deviation", whole.shape[:1])
+            input_error = self._buffer("input_error", whole.shape)
+            kernels.layer_normalization_error(
+                normalized, inverse_deviation, self.scale.reshape(-1), error, input_error.reshape(rows)
+            )
+        self._update_alone()
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:

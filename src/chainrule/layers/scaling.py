@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -67,10 +67,11 @@ class InputScalingLayer(Layer):
         error = self._accept_error(output_error)
         gradient, rows = self.gradient_views["scale"], (len(error), self.scale.size)
         kernels.sum_row_products(error.reshape(rows), self.input.reshape(rows), gradient.reshape(-1))
-        if not self.needs_input_error:
-            return None
-        input_error = self._buffer("input_error", error.shape)
-        kernels.scale_columns(error.reshape(rows), self.scale.reshape(-1), input_error.reshape(rows))
+        input_error = None
+        if self.needs_input_error:
+            input_error = self._buffer("input_error", error.shape)
+            kernels.scale_columns(error.reshape(rows), self.scale.reshape(-1), input_error.reshape(rows))
+        self._update_alone()
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
@@ -154,10 +155,10 @@ class StandardizationLayer(Layer):
         """Return the shapes of mean and scale."""
         return {"mean": self.input_shape(), "scale": self.input_shape()}
 
-    def initialize(self, rng: np.random.Generator | None = None) -> None:
+    def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
         """Become the identity, unless there are a mean and a scale already."""
         if not self.state:
-            super().initialize(rng)
+            super().initialize(optimizer, rng=rng)
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Start as the identity."""

@@ -47,6 +47,11 @@ class LossFunction(ABC):
     def derivative(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
         """Return the derivative of :meth:`loss` with respect to ``y_pred``, in its shape."""
 
+    @property
+    def takes_weights(self) -> bool:
+        """Whether :meth:`loss` and :meth:`derivative` take sample weights; a user's own need not."""
+        return len(inspect.signature(self.loss).parameters) > 2
+
     def n_outputs(self, n_targets: int) -> int:
         """Return how many outputs the network must have for ``n_targets`` target columns: as many, most often."""
         return n_targets
@@ -60,18 +65,20 @@ class LossFunction(ABC):
 
         The result is ``sum row_weights_i l_i``; the weights sum to 1, or, in a mini-batch of weighted rows, nearly so.
         This is what training calls; the built-in losses do it in one pass. A user's own loss is asked for the mean,
-        without weights where all are equal, so that one written as ``loss(y_true, y_pred)`` will do.
+        without weights where all are equal, so that one written as ``loss(y_true, y_pred)`` will do. It gets float64,
+        in which ``np.clip(y_pred, 1e-15, 1 - 1e-15)`` keeps a logarithm finite, as it does not in float32.
         """
         total = float(row_weights.sum())
         if total == 0:
             derivative.fill(0)
             return 0.0
         weights = () if row_weights.min() == row_weights.max() else (row_weights / total,)
-        if weights and len(inspect.signature(self.loss).parameters) < 3:
+        if weights and not self.takes_weights:
             raise InvalidInputError(
                 f"{type(self).__name__} takes no sample weights, and these rows have some; write its loss and "
                 "derivative with a third argument, sample_weight=None."
             )
+        y_true, y_pred = y_true.astype(np.float64, copy=False), y_pred.astype(np.float64, copy=False)
         derivative[...] = self.derivative(y_true, y_pred, *weights)
         derivative *= derivative.dtype.type(total)
         return total * self.loss(y_true, y_pred, *weights)

@@ -1,0 +1,206 @@
+"""A user's own layers, written as the lecture writes them, made to fit into a network.
+
+The lecture's layer draws its arrays in ``initialize(optimizer)`` and updates them in its backward propagation, each
+with a copy of that optimizer. In a network here one optimizer updates one vector of all parameters. So such a layer is
+handed a :class:`GradientTaker` in place of an optimizer: it takes the gradients, and the network makes the step. The
+layer's parameters are then like any others: schedules, penalties, clipping, checkpoints and files know them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError
+from chainrule.layers.base import Layer
+from chainrule.types import Array, Inputs, Shape
+
+__all__ = ["GradientTaker", "adopt"]
+
+
+def adopt(layer: Layer) -> None:
+    """Let a layer that is written as the lecture writes it keep the contract of :class:`Layer`; leave others alone.
+
+    Its class becomes one of the same name that is derived from its own.
+    """
+    if not isinstance(layer, _UsersLayer):
+        adopting = _adopting_class(type(layer))
+        if adopting is not None:
+            layer.__class__ = adopting
+
+
+@functools.cache
+def _adopting_class(cls: type[Layer]) -> type[Layer] | None:
+    """Return the class that stands for a user's class in networks; None where that keeps the contract itself."""
+    mixins: list[type[Any]] = []
+    if cls.parameter_shapes is Layer.parameter_shapes and "rng" not in inspect.signature(cls.initialize).parameters:
+        mixins.append(_OwnParameters)
+    if not _takes(cls.forward_propagation, 3):
+        mixins.append(_OneInput)
+    if not mixins:
+        return None
+    namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    penalized = cls.penalized_parameters or ("weights",)
+    return type(cls.__name__, (*mixins, cls), {**namespace, "users_class": cls, "penalized_parameters": penalized})
+
+
+def _takes(function: Any, n_arguments: int) -> bool:
+    """Tell whether a function can be called with so many positional arguments."""
+    try:
+        inspect.signature(function).bind(*range(n_arguments))
+    except TypeError:
+        return False
+    return True
+
+
+class GradientTaker:
+    """What a layer gets as its optimizer in a network: it keeps the gradients, and the network makes the step."""
+
+    def __init__(self, layer: _OwnParameters) -> None:
+        self.layer = layer
+
+    def update(self, weights: Array, gradient: Any) -> Array:
+        """Keep the gradient of one of the layer's parameters, and return the parameter as it is."""
+        name = next((name for name, view in self.layer.parameter_views.items() if view is weights), None)
+        if name is None:
+            raise InvalidInputError(
+                f"{self.layer.layer_name()} updates an array that its initialize has not assigned to the layer; update "
+                f"its parameters, such as self.weights = optimizer.update(self.weights, gradient)."
+            )
+        if np.size(gradient) != weights.size:
+            raise InvalidInputError(
+                f"{self.layer.layer_name()} updates its {name} of shape {weights.shape} with a gradient of shape "
+                f"{np.shape(gradient)}; both need the same."
+            )
+        self.layer.gradient_views[name] += np.reshape(gradient, weights.shape)
+        self.layer.has_updated = True
+        return weights
+
+    def fresh(self) -> GradientTaker:
+        """Return itself: it has no memory of its own."""
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"The optimizer of a layer in a network has no '{name}'; hand it the gradient, and the network makes the "
+            "step: self.weights = optimizer.update(self.weights, gradient)."
+        )
+
+    def __copy__(self) -> GradientTaker:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GradientTaker:
+        return GradientTaker(memo.get(id(self.layer), self.layer))  # where the layer is copied, the copy's
+
+
+class _UsersLayer(Layer):
+    """What all classes have that stand for a user's; copies and pickles name the user's own."""
+
+    users_class: type[Layer]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _new, (self.users_class,), self.__getstate__()
+
+
+def _new(users_class: type[Layer]) -> Layer:
+    layer = users_class.__new__(users_class)
+    adopt(layer)
+    return layer
+
+
+class _OneInput(_UsersLayer):
+    """For ``forward_propagation(self, input)``, which is the same in training and in inference."""
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        output: Array = super().forward_propagation(inputs)  # type: ignore[safe-super]
+        return output
+
+
+class _OwnParameters(_UsersLayer):
+    """For ``initialize(self, optimizer)``: the arrays that it assigns to the layer are the layer's parameters.
+
+    They stay attributes of the layer, and are views of the network's vector: an array that is assigned to one later is
+    copied into it.
+    """
+
+    has_updated = False  # whether a backward propagation has handed a gradient to its optimizer
+
+    def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
+        if optimizer is not None:
+            self._check_optimizer(optimizer)
+        before = dict(self.__dict__)
+        seed = (np.random.default_rng() if rng is None else rng).integers(2**32)
+        state = np.random.get_state()  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002  (the lecture draws from NumPy's global generator)
+        try:
+            users_initialize: Any = super().initialize
+            users_initialize(*([GradientTaker(self)] if _takes(users_initialize, 1) else ()))
+        finally:
+            np.random.set_state(state)  # noqa: NPY002
+        if not self.parameter_views:
+            drawn = {name: value for name, value in self.__dict__.items() if before.get(name) is not value}
+            self._take_in({name: v for name, v in drawn.items() if isinstance(v, np.ndarray)}, before)
+
+    def _take_in(self, drawn: dict[str, Array], before: dict[str, Any]) -> None:
+        """Make parameters of the arrays; those that the layer had already, in these shapes, keep their values."""
+        for name, array in drawn.items():
+            kept = before.get(name)
+            values = kept if isinstance(kept, np.ndarray) and kept.shape == array.shape else array
+            self.parameter_views[name] = np.array(values, self.dtype)
+            self.gradient_views[name] = np.zeros(array.shape, self.dtype)
+        self.__dict__.update(self.parameter_views)
+
+    def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
+        super().bind(parameters, gradients)
+        self.__dict__.update(parameters)
+
+    @property
+    def has_arrays(self) -> bool:
+        return bool(self.parameter_views)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        if not self.parameter_views and self.is_built:
+            self.initialize()
+        return {name: view.shape for name, view in self.parameter_views.items()}
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        x: Array = self._accept(inputs)
+        returned = super().forward_propagation(x, training)  # type: ignore[safe-super]
+        output = np.ascontiguousarray(returned, dtype=self.dtype)
+        if output.shape != (len(x), *self.output_shape()):
+            raise InvalidInputError(
+                f"{self.layer_name()}.forward_propagation returns an array of shape {output.shape} for an input of "
+                f"shape {x.shape}; its output_shape() promises {(len(x), *self.output_shape())}."
+            )
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        for gradient in self.gradient_views.values():
+            gradient.fill(0)
+        values = {} if self.has_updated else {name: view.copy() for name, view in self.parameter_views.items()}
+        error: Array | None = super().backward_propagation(output_error)  # type: ignore[safe-super]
+        if not self.has_updated and all(np.array_equal(self.parameter_views[name], v) for name, v in values.items()):
+            raise InvalidInputError(
+                f"{self.layer_name()}.backward_propagation leaves {', '.join(values)} as they are; update each with "
+                "the optimizer that initialize has got: self.weights = optimizer.update(self.weights, gradient)."
+            )
+        if error is None and self.needs_input_error:
+            raise InvalidInputError(
+                f"{self.layer_name()}.backward_propagation returns None, and the layer before it needs dL/d(input)."
+            )
+        return error
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        view = self.__dict__.get("parameter_views", {}).get(name)
+        if view is None:
+            super().__setattr__(name, value)
+        elif value is not view:
+            if np.size(value) != view.size:
+                raise InvalidInputError(
+                    f"The {name} of {self.layer_name()} has shape {view.shape}; the values given have shape "
+                    f"{np.shape(value)}."
+                )
+            view[...] = np.reshape(value, view.shape)

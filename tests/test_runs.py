@@ -312,7 +312,7 @@ def test_a_regression_beats_its_baselines_in_its_own_units(houses: Path, tmp_pat
         str(houses), target="price", epochs=300, hidden=(32,), out=str(tmp_path / "run")
     )
     files = {path.name for path in (tmp_path / "run").iterdir()}
-    assert files == {"model.safetensors", "run.json", "history.csv", "report.html"}
+    assert files == {"model.safetensors", "run.json", "history.csv", "report.html", "checkpoint.safetensors"}
     history = pd.read_csv(tmp_path / "run" / "history.csv")
     assert len(history) == 300
     assert {"loss", "r2", "seconds"} <= set(history)
@@ -387,7 +387,6 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(visits: Path, tmp_path: Pa
     assert other.read_bytes() == one.read_bytes()
     assert result.metrics == whole.metrics
     assert result.stop_reason == whole.stop_reason
-    assert not RunFolder(tmp_path / "cut").checkpoint.exists()
     with pytest.raises(ModelFileError, match="finished"):
         resume_run(tmp_path / "cut")
 
@@ -490,6 +489,130 @@ def test_a_file_that_has_changed_is_not_gone_on_with(visits: Path, tmp_path: Pat
     visits.unlink()
     with pytest.raises(ModelFileError, match="cannot be read"):
         resume_run(tmp_path / "run")
+
+
+# Training further, and ending early ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_more_epochs_for_a_finished_run_are_those_of_a_longer_run(visits: Path, tmp_path: Path, engine: Any) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch")
+    settings: dict[str, Any] = {"target": "bought", "dropout": 0.2, "batch_normalization": True, "engine": engine}
+    train_run(TrainOptions(visits, epochs=6, out=tmp_path / "whole", **settings))
+    train_run(TrainOptions(visits, epochs=3, out=tmp_path / "run", **settings))
+    with pytest.raises(ModelFileError, match=r"is finished; to train it further.*chainrule resume .*run --epochs 6"):
+        resume_run(tmp_path / "run")
+    result = resume_run(tmp_path / "run", epochs=6)
+    assert result.history.n_epochs == 6
+    assert RunFolder(tmp_path / "run").model.read_bytes() == RunFolder(tmp_path / "whole").model.read_bytes()
+    record = RunFolder(tmp_path / "run").read_record()
+    assert (record["status"], record["epochs"], record["options"]["epochs"]) == ("finished", 6, 6)
+    for epochs in (5, 6):
+        with pytest.raises(InvalidInputError, match=f"epochs is {epochs}, and the fit has done 6 already"):
+            resume_run(tmp_path / "run", epochs=epochs)
+    assert RunFolder(tmp_path / "run").read_record() == record
+
+
+def test_more_epochs_for_a_run_that_stopped_early_are_all_trained(visits: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"target": "bought", "patience": 2, "learning_rate": 0.02}
+    stopped = train_run(TrainOptions(visits, out=tmp_path / "run", **settings))
+    epochs = stopped.history.n_epochs + 7
+    whole = train_run(TrainOptions(visits, epochs=epochs, min_epochs=epochs, out=tmp_path / "whole", **settings))
+    result = resume_run(tmp_path / "run", epochs=epochs)
+    assert result.history.n_epochs == epochs
+    assert result.stop_reason == whole.stop_reason
+    assert RunFolder(tmp_path / "run").model.read_bytes() == RunFolder(tmp_path / "whole").model.read_bytes()
+
+
+def test_a_schedule_is_stretched_over_more_epochs(visits: Path, tmp_path: Path) -> None:
+    options = TrainOptions(visits, target="bought", epochs=4, schedule="cosine", out=tmp_path / "run")
+    assert train_run(options).history["learning_rate"][-1] < 1e-4
+    rates = resume_run(tmp_path / "run", epochs=8).history["learning_rate"][4:]
+    schedule, rows = CosineDecay(8), 320
+    last_steps = [epoch + 1 - 1 / -(-rows // 32) for epoch in range(4, 8)]
+    np.testing.assert_allclose(rates, [1e-3 * schedule(epoch) for epoch in last_steps], rtol=1e-6)
+
+
+@pytest.mark.parametrize("end", ["interrupt", "diverge"])
+def test_until_the_end_of_more_epochs_the_model_is_that_of_the_finished_run(
+    visits: Path, tmp_path: Path, end: str
+) -> None:
+    train_run(TrainOptions(visits, target="bought", epochs=6, out=tmp_path / "whole"))
+    options = TrainOptions(visits, target="bought", epochs=3, checkpoint_every=1, out=tmp_path / "run")
+    train_run(options)
+    model = RunFolder(tmp_path / "run").model.read_bytes()
+    with pytest.raises(RunInterrupted if end == "interrupt" else DivergenceError):
+        resume_run(tmp_path / "run", [StopAt(4) if end == "interrupt" else FailAt(4, DivergenceError("x"))], epochs=6)
+    assert RunFolder(tmp_path / "run").model.read_bytes() == model
+    assert load_run(tmp_path / "run").network.history.n_epochs == 3
+    record = RunFolder(tmp_path / "run").read_record()
+    assert record["epochs"] == 3, "the record describes the model that is there"
+    with pytest.raises(InvalidInputError, match="--force"):
+        train_run(options)
+    if end == "interrupt":
+        assert resume_run(tmp_path / "run").history.n_epochs == 6
+        assert load_run(tmp_path / "run").network.history.n_epochs == 6
+        weights = [bits_of(load_run(tmp_path / name).network) for name in ("run", "whole")]
+        assert weights[0] == weights[1]
+
+
+def test_the_best_of_an_interrupted_run_can_be_kept_without_finishing_it(visits: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"target": "bought", "patience": 1000, "learning_rate": 0.05}
+    with pytest.raises(RunInterrupted, match="add --keep-best to end the run with its best weights so far"):
+        train_run(TrainOptions(visits, out=tmp_path / "run", **settings), [StopAt(12)])
+    with pytest.raises(InvalidInputError, match="give one of them"):
+        resume_run(tmp_path / "run", keep_best=True, epochs=20)
+    result = resume_run(tmp_path / "run", keep_best=True)
+    losses = result.history["validation_loss"]
+    best = int(np.argmin(losses)) + 1
+    assert len(losses) == 12 > best
+    assert result.stop_reason == f"ended on request after 12 epochs; the weights of epoch {best} are kept"
+    record = RunFolder(tmp_path / "run").read_record()
+    assert (record["status"], record["stop_reason"]) == ("finished", result.stop_reason)
+    best_alone = train_run(TrainOptions(visits, epochs=best, out=tmp_path / "best", **settings))
+    assert bits_of(load_run(tmp_path / "run").network) == bits_of(best_alone.model.network)
+    with pytest.raises(ModelFileError, match="is finished: its best weights are in"):
+        resume_run(tmp_path / "run", keep_best=True)
+    further = resume_run(tmp_path / "run", epochs=20)
+    whole = train_run(TrainOptions(visits, epochs=20, min_epochs=20, out=tmp_path / "whole", **settings))
+    assert bits_of(further.model.network) == bits_of(whole.model.network)
+
+
+def test_without_early_stopping_the_last_weights_are_kept(visits: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunInterrupted):
+        train_run(
+            TrainOptions(visits, target="bought", epochs=9, out=tmp_path / "run"), [FailAt(6, KeyboardInterrupt())]
+        )
+    result = resume_run(tmp_path / "run", keep_best=True)
+    assert (result.history.n_epochs, result.stop_reason) == (5, "ended on request after 5 epochs")
+    whole = train_run(TrainOptions(visits, target="bought", epochs=5, out=tmp_path / "whole"))
+    assert bits_of(result.model.network) == bits_of(whole.model.network)
+
+
+def test_what_has_no_weights_is_not_kept(visits: Path, tmp_path: Path) -> None:
+    options = TrainOptions(visits, target="bought", epochs=9, checkpoint_every=5, out=tmp_path / "run")
+    with pytest.raises(RunInterrupted):
+        train_run(options, [StopAt(0)])
+    with pytest.raises(InvalidInputError, match="has not completed an epoch"):
+        resume_run(tmp_path / "run", keep_best=True)
+    assert RunFolder(tmp_path / "run").read_record()["status"] == "interrupted"
+    RunFolder(tmp_path / "run").checkpoint.unlink()
+    with pytest.raises(ModelFileError, match="has no checkpoint yet; begin again with: chainrule resume"):
+        resume_run(tmp_path / "run", keep_best=True)
+    assert resume_run(tmp_path / "run").history.n_epochs == 9
+    RunFolder(tmp_path / "run").checkpoint.unlink()
+    with pytest.raises(ModelFileError, match=r"has lost its file checkpoint\.safetensors"):
+        resume_run(tmp_path / "run", epochs=20)
+
+
+def test_a_run_that_cannot_be_resumed_keeps_its_record(visits: Path, tmp_path: Path) -> None:
+    options = TrainOptions(visits, target="bought", epochs=9, checkpoint_every=10, out=tmp_path / "run")
+    with pytest.raises(SystemExit):
+        train_run(options, [FailAt(1, SystemExit())])
+    with pytest.raises(InvalidInputError, match="full"):
+        resume_run(tmp_path / "run", [FailAt(1, InvalidInputError("the disk is full"))])
+    assert resume_run(tmp_path / "run").history.n_epochs == 9
 
 
 # The folder ----------------------------------------------------------------------------------------------------------

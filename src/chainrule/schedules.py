@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import final
 
 from chainrule.errors import InvalidInputError
-from chainrule.named import Registry, also_called
+from chainrule.named import Registry, also_called, settings_of
 
 __all__ = [
     "SCHEDULES",
@@ -25,6 +25,7 @@ __all__ = [
     "Schedule",
     "StepDecay",
     "WarmUp",
+    "stretched",
 ]
 
 _PLATEAU = "it follows the loss and not the epoch: give fit the callback ReduceOnPlateau()."
@@ -269,3 +270,16 @@ SCHEDULES: Registry[Schedule] = Registry(
         "one_cycle": OneCycle,
     },
 )
+
+
+def stretched(schedule: Schedule | None, epochs: int, new_epochs: int) -> Schedule | None:
+    """Return the schedule of a fit of ``epochs`` epochs for one of ``new_epochs``: over all of them if it was so.
+
+    >>> stretched(CosineDecay(epochs=10), 10, 20)
+    CosineDecay(epochs=20, final=0.0)
+    >>> stretched(CosineDecay(epochs=5), 10, 20)
+    CosineDecay(epochs=5, final=0.0)
+    """
+    if schedule is None or getattr(schedule, "epochs", None) != epochs:
+        return schedule
+    return type(schedule)(**{**settings_of(schedule), "epochs": new_epochs})

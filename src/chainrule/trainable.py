@@ -21,6 +21,7 @@ from chainrule.fitting import Fit, FitSettings, as_dataset, predicts_numbers
 from chainrule.losses import LossFunction
 from chainrule.optimizer import Optimizer
 from chainrule.persistence import SavedNetwork, engine_of_checkpoint, weights_of_checkpoint
+from chainrule.schedules import Schedule, stretched
 from chainrule.types import Array, Inputs
 
 __all__ = ["TrainableNetwork"]
@@ -34,6 +35,8 @@ class TrainableNetwork(SavedNetwork):
     engine: Engine
     loss: LossFunction
     optimizer: Optimizer
+    epochs: int
+    schedule: Schedule | None
     class_weight: ClassWeight | None
     verbose: bool
     stop_reason: str | None
@@ -91,12 +94,16 @@ class TrainableNetwork(SavedNetwork):
         custom_objects: Mapping[str, Any] | None = None,
         engine: EngineLike | None = None,
         device: str = "auto",
+        epochs: int | None = None,
     ) -> Self:
         """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
 
         The other arguments are those of the first call again; early stopping and the like take up their counts. The
         engine is the one that the run had, if no other is given. Temporary files that a killed run left beside the
         checkpoint are removed.
+
+        ``epochs`` is the number of epochs of the fit in all, if it is not to be the number that the fit began with, and
+        takes a fit that had ended further. A schedule over all epochs of the fit then goes over the new number.
         """
         remove_leftovers(path)
         metadata, arrays = read_model_file(path, "checkpoint")
@@ -105,8 +112,13 @@ class TrainableNetwork(SavedNetwork):
             raise ModelFileError(f"'{path}' is damaged: it does not say where its run stood.")
         network = cls.from_description(metadata.get("network"), weights_of_checkpoint(arrays), custom_objects)
         network.engine = engine_of_checkpoint(training, device) if engine is None else choose_engine(engine, device)
+        if epochs is not None:
+            network.schedule = stretched(network.schedule, network.epochs, epochs)
+            network.epochs = epochs
         fit = network._open_fit(dataset, y, sample_weight, validation, callbacks, augmentation)
         fit.restore(training, arrays)
+        if epochs is not None:
+            fit.run.train_to(epochs)
         network.history = fit.run.history
         return network._train(fit)
 

@@ -30,7 +30,9 @@ def test_two_processes_write_one_folder_and_speak_once(tmp_path: Path) -> None:
     assert run.stdout.count("Measured on 360 test rows") == 1
     assert run.stdout.count("1,437 to train on") == 1
     (folder,) = (tmp_path / "runs").iterdir()
-    assert files_of(folder) == {"model.safetensors", "run.json", "history.csv", "report.html"}
+    assert files_of(folder) == {
+        "model.safetensors", "run.json", "history.csv", "report.html", "checkpoint.safetensors"
+    }  # fmt: skip
     assert json.loads((folder / "run.json").read_text())["status"] == "finished"
 
 

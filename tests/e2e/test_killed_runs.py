@@ -66,7 +66,6 @@ def test_a_run_killed_twice_ends_with_the_same_bytes(
     result = chainrule("resume", folder)
     assert result.exit_code == 0 or "is finished" in result.stderr, result.output
     assert (folder / "model.safetensors").read_bytes() == model
-    assert not list(folder.glob("checkpoint*"))
 
 
 @pytest.mark.slow

@@ -81,6 +81,15 @@ class TrainingRun:
         self.is_interrupted = True
         self.stop(reason)
 
+    def train_to(self, epochs: int) -> None:
+        """Have this fit take ``epochs`` epochs in all, whatever it began with and whatever has stopped it before.
+
+        Raises InvalidInputError if it has done as many already.
+        """
+        if epochs <= (done := self.epoch - self.first_epoch):
+            raise InvalidInputError(f"epochs is {epochs}, and the fit has done {done} already; give a larger number.")
+        self.last_epoch, self.stop_reason = self.first_epoch + epochs, None
+
     @property
     def is_fresh(self) -> bool:
         """Whether this fit has completed no epoch yet, so that callbacks start afresh."""

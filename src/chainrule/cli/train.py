@@ -179,15 +179,26 @@ def resume(
         str | None, typer.Option("--engine", help="numpy or torch, where it is not to be the one that began.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="With --engine torch: auto, cpu, cuda, mps, ...")] = "auto",
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", "-e", min=1, help="Train for so many epochs in all, also a run that is finished."),
+    ] = None,
+    keep_best: Annotated[
+        bool,
+        typer.Option("--keep-best", help="Train no further: make a model of the best weights so far."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
     """Go on with a run that was interrupted or killed, as if it had never stopped.
+
+    With --epochs, also train a finished run further. With --keep-best, end an interrupted run as it is.
 
     Example: chainrule resume runs/houses-20261121-101500
     """
     from chainrule.runs import resume_run
 
-    _show_run(quiet, lambda callbacks, announce: resume_run(run, callbacks, announce, engine=engine, device=device))
+    settings: dict[str, Any] = {"engine": engine, "device": device, "epochs": epochs, "keep_best": keep_best}
+    _show_run(quiet, lambda callbacks, announce: resume_run(run, callbacks, announce, **settings))
 
 
 def read_hidden(text: str) -> tuple[int, ...]:

@@ -74,7 +74,7 @@ class RunFolder:
         """
         remove_leftovers(self.record)
         if not self.is_run():
-            if {entry.name for entry in self.path.iterdir()} - {LOCK_NAME}:
+            if {entry.name for entry in self.path.iterdir()} - {LOCK_NAME, self.piped_data.name}:
                 raise InvalidInputError(
                     f"The folder '{self.path}' holds files that are no chainrule run; choose another folder, so that "
                     "nothing of yours is overwritten."
@@ -132,8 +132,9 @@ class RunFolder:
             raise
 
     def abandon(self) -> None:
-        """Take back the beginning of a run: remove its record."""
+        """Take back the beginning of a run: remove its record, and its data if they came through a pipe."""
         self.record.unlink(missing_ok=True)
+        self.piped_data.unlink(missing_ok=True)
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Write the record, whole or not at all."""
@@ -192,5 +193,8 @@ def load_run(path: str | Path) -> Model:
         holder = find_holder(path)
         if holder is not None:
             raise ModelFileError(f"The run in '{path}' is still going on ({holder}) and has no model yet; wait for it.")
-        raise ModelFileError(f"The run in '{path}' has no model yet; finish it with: {shell_command('resume', path)}")
+        raise ModelFileError(
+            f"The run in '{path}' has no model yet; finish it with: {shell_command('resume', path)} (or add "
+            "--keep-best to end it with its best weights so far)"
+        )
     return Model.load(folder.model)

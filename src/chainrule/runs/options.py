@@ -264,6 +264,14 @@ class TrainOptions:
         changed.make_engine()
         return changed
 
+    def with_epochs(self, epochs: int) -> Self:
+        """Return the options for exactly so many epochs; early stopping still keeps the best weights, if it is on."""
+        changed = dataclasses.replace(self, epochs=epochs)
+        if self.stops_early:
+            changed = dataclasses.replace(changed, early_stopping=True, min_epochs=epochs)
+        changed.check()
+        return changed
+
     def _engine_settings(self) -> dict[str, Any]:
         """Return the engine as arguments of a network."""
         if self.precision != "float32" or self.compile:

@@ -53,11 +53,15 @@ SECONDS_AT_RISK = 60.0
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A run was interrupted, and waits in ``folder`` to be resumed; ``what`` says from where it will go on."""
+    """A run was interrupted, and waits in ``folder`` to be resumed.
 
-    def __init__(self, folder: Path, what: str, n_processes: int = 1) -> None:
+    ``what`` says from where it will go on, ``has_weights`` whether it can also be ended as it is.
+    """
+
+    def __init__(self, folder: Path, what: str, n_processes: int = 1, *, has_weights: bool = False) -> None:
         several = "" if n_processes == 1 else f"torchrun --standalone --nproc-per-node {n_processes} -m "
-        super().__init__(f"{what} with: {several}{shell_command('resume', folder)}")
+        ending = "; add --keep-best to end the run with its best weights so far" if has_weights else ""
+        super().__init__(f"{what} with: {several}{shell_command('resume', folder)}{ending}")
         self.folder = folder
 
 
@@ -158,7 +162,14 @@ def train_run(
             record = _begin(options, data, group)
             if held is not None:
                 folder.begin(record)
-        return _Run(folder, options, data, record, say, group, held).go(network, callbacks)
+        try:
+            return _Run(folder, options, data, record, say, group, held).go(network, callbacks)
+        except DivergenceError:
+            raise
+        except ChainruleError:
+            if held is not None and held.is_held() and not folder.checkpoint.is_file():
+                folder.abandon()
+            raise
 
 
 @contextmanager
@@ -235,49 +246,81 @@ def resume_run(
     source: Frame | None = None,
     engine: str | None = None,
     device: str = "auto",
+    epochs: int | None = None,
+    keep_best: bool = False,
 ) -> RunResult:
     """Go on with a run that was interrupted or killed, to the same bits as if it had not been.
 
-    The data are read and prepared again; a run on a data frame needs the same frame again as ``source``. ``engine`` and
-    ``device`` take it to another engine. Raises ModelFileError for a run that is finished, or whose data have changed,
+    The data are read and prepared again. Raises ModelFileError for a run that is finished, or whose data have changed,
     and InvalidInputError for one that is still going on.
+
+    Parameters
+    ----------
+    source
+        The data frame, the same again, of a run on a data frame.
+    engine, device
+        Take the run to another engine.
+    epochs
+        Train for so many epochs in all, also a run that is finished. Nothing stops it earlier, and early stopping, if
+        it was on, still keeps the best weights. A schedule is stretched over the new number of epochs. Until the end
+        the folder keeps the model of the finished run.
+    keep_best
+        End the run without more training: with the best weights so far if early stopping was on, else with the last
+        ones that were saved.
     """
     folder = RunFolder(Path(path))
-    _, options = _resumable(folder, source, engine, device)
+    if epochs is not None and keep_best:
+        raise InvalidInputError("epochs asks for more training and keep_best for none; give one of them.")
+
+    def read() -> tuple[dict[str, Any], TrainOptions]:
+        record = _resumable(folder, is_extended=epochs is not None, keep_best=keep_best)
+        options = _recorded_options(folder, record, source)
+        if epochs is not None:
+            options = options.with_epochs(epochs)
+        if engine is not None or device != "auto":
+            options = options.with_engine(engine or options.engine, device)
+        return record | {"options": options.to_dict()}, options
+
+    options = read()[1]
     group = options.make_engine().join()
     say = announce if announce is not None and group.rank == 0 else _say_nothing
     with first_claims(group, lambda: Claim.of(folder.path)) as (_, held):
-        # Another process may have finished the run in the meantime.
-        record, options = _resumable(folder, source, engine, device)
+        record, options = read()  # another process may have finished the run in the meantime
         if record.get("source_sha256") != source_checksum(options.source):
             raise ModelFileError(
                 f"'{shown_source(options.source)}' has changed since the run in '{path}' began; train anew."
             )
         check_same_checkpoint(group, folder)
         data = _prepare(options, say)
-        run = _Run(folder, options, data, record, say, group, held)
+        run = _Run(folder, options, data, record, say, group, held, epochs, keep_best)
         if folder.checkpoint.is_file():
             return run.go(None, callbacks)
         say("There is no checkpoint yet: starting from the beginning")
         return run.go(options.build_network(data.training.n_features, data.training.n_rows, data.target), callbacks)
 
 
-def _resumable(
-    folder: RunFolder, source: Frame | None, engine: str | None, device: str
-) -> tuple[dict[str, Any], TrainOptions]:
-    """Return the record and the options of a run that can be resumed, on this engine; else raise ModelFileError."""
+def _resumable(folder: RunFolder, *, is_extended: bool, keep_best: bool) -> dict[str, Any]:
+    """Return the record of a run that can be resumed like this; else raise ModelFileError."""
     record = folder.read_record()
-    if record.get("status") == "finished":
-        raise ModelFileError(f"The run in '{folder.path}' is finished; there is nothing to go on with.")
-    if record.get("status") == "diverged":
+    status, again = record.get("status"), shell_command("resume", folder.path)
+    if status == "diverged":
         raise ModelFileError(f"The run in '{folder.path}' diverged, and would again; train anew with other settings.")
+    if status == "finished" and keep_best:
+        raise ModelFileError(f"The run in '{folder.path}' is finished: its best weights are in {folder.model.name}.")
+    if status == "finished" and not is_extended:
+        n_epochs = record.get("epochs")
+        further = 2 * n_epochs if isinstance(n_epochs, int) else "N"
+        raise ModelFileError(
+            f"The run in '{folder.path}' is finished; to train it further, say for how many epochs in all: {again} "
+            f"--epochs {further}"
+        )
+    if status == "finished" and not folder.checkpoint.is_file():
+        raise ModelFileError(f"The run in '{folder.path}' has lost its file {folder.checkpoint.name}; train anew.")
+    if keep_best and not folder.checkpoint.is_file():
+        raise ModelFileError(f"The run in '{folder.path}' has no checkpoint yet; begin again with: {again}")
     if not isinstance(record.get("versions"), dict) or "started" not in record:
         raise ModelFileError(f"'{folder.record}' is damaged: it does not say when and by what the run was begun.")
-    options = _recorded_options(folder, record, source)
-    if engine is not None or device != "auto":
-        options = options.with_engine(engine or options.engine, device)
-        record["options"] = options.to_dict()
-    return record, options
+    return record
 
 
 def _recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame | None) -> TrainOptions:
@@ -308,11 +351,13 @@ class _Run:
     say: Announce
     group: Group
     claim: Claim | None  # of the process that writes files and says what happens
+    epochs: int | None = None  # in all, if not as many as the run began with
+    keeps_best: bool = False
 
     def go(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
         """Train ``network``, or the one in the checkpoint, and conclude the run."""
         self.say(self.data.summary())
-        stopper, end = _early_stopping(self.options, self.data), _End(self._go_on)
+        stopper, end = _early_stopping(self.options, self.data), _End(self._go_on, self.keeps_best)
         own: list[Callback] = [*([] if stopper is None else [stopper]), StopOnInterrupt()]
         if self.claim is not None:
             every, seconds = self.options.checkpoint_every, self._seconds_at_risk()
@@ -326,10 +371,6 @@ class _Run:
         except DivergenceError as error:
             self._write_end({"status": "diverged", "stop_reason": str(error)})
             raise
-        except ChainruleError:
-            if self.claim is not None and self.claim.is_held() and not self.folder.checkpoint.is_file():
-                self.folder.abandon()
-            raise
         except KeyboardInterrupt:
             pass
         self._write_end({"status": "interrupted"})
@@ -339,13 +380,16 @@ class _Run:
             what = f"Interrupted in epoch {end.epoch}, and only the last checkpoint is left; go on"
         else:
             what = "Interrupted before anything was saved; begin again"
-        raise RunInterrupted(self.folder.path, what, self.group.size)
+        has_weights = end.epoch > 1 and self.folder.checkpoint.is_file()
+        raise RunInterrupted(self.folder.path, what, self.group.size, has_weights=has_weights)
 
     def _go_on(self, epoch: int, last_epoch: int) -> None:
         """Say where a resumed run goes on, and note what it is computed by from there on."""
-        self.say(f"Going on in epoch {epoch} of {last_epoch}")
-        computers = [*self.record.get("computed_by", []), _computer(self.options, self.group, epoch)]
-        self.record["computed_by"] = computers
+        self.record["status"] = "running"
+        if not self.keeps_best:
+            self.say(f"Going on in epoch {epoch} of {last_epoch}")
+            computers = [*self.record.get("computed_by", []), _computer(self.options, self.group, epoch)]
+            self.record["computed_by"] = computers
         if self.claim is not None:
             self.folder.write_record(self.record)
 
@@ -362,6 +406,7 @@ class _Run:
                 validation=validation,
                 callbacks=callbacks,
                 engine=self.options.make_engine(),
+                epochs=self.epochs,
             )
         self.say(describe_network(network, self.options))
         return network.fit(training, validation=validation, callbacks=callbacks)
@@ -387,11 +432,11 @@ class _Run:
         return result
 
     def _write_end(self, end: dict[str, Any]) -> None:
-        """Write how the run ended into its record; only one that was interrupted keeps its checkpoint."""
+        """Write how the run ended into its record; one that diverged loses its checkpoint."""
         if self.claim is not None and self.claim.is_held():
             self.record |= end
             self.folder.write_record(self.record)
-            if end["status"] != "interrupted":
+            if end["status"] == "diverged":
                 self.folder.checkpoint.unlink(missing_ok=True)
 
 
@@ -415,17 +460,22 @@ class _Watch(Callback):
 
 
 class _End(Callback):
-    """Tells of a training that goes on, and remembers how it ended: in which epoch, counted from 1."""
+    """Tells of a training that goes on or ends it at once, and remembers in which epoch, counted from 1, it ended."""
 
     order: ClassVar[int] = 1000
     watches_network: ClassVar[bool] = False
 
-    def __init__(self, go_on: Callable[[int, int], None]) -> None:
-        self._go_on = go_on
+    def __init__(self, go_on: Callable[[int, int], None], ends_at_once: bool) -> None:
+        self._go_on, self._ends_at_once = go_on, ends_at_once
         self.is_interrupted, self.epoch = False, 1
 
     def on_fit_start(self, run: TrainingRun) -> None:
-        """Tell where a resumed run begins."""
+        """Tell where a resumed run begins; end one that is to keep what it has."""
+        if self._ends_at_once:
+            if not run.epoch:
+                raise InvalidInputError("The run has not completed an epoch, so there is no model to keep.")
+            run.last_epoch = run.epoch
+            run.stop("ended on request after " + ("1 epoch" if run.epoch == 1 else f"{run.epoch} epochs"))
         if run.epoch or run.batch:
             self._go_on(min(run.epoch + 1, run.last_epoch), run.last_epoch)
 

@@ -41,6 +41,7 @@ class Workload:
     optimizer: str = "adam"  # or rmsprop; both with PyTorch's default settings
     learning_rate: float = 0.001
     dropout: float = 0.0
+    l2: float = 0.0  # the rate of the penalty rate / 2 * sum w^2
     batch_norm: bool = False
     sparse: bool = False  # the inputs are CSR rows
     engine: str = "numpy"  # what chainrule computes with, or "torch"; then on this device and in this precision:

@@ -39,6 +39,7 @@ THIRD_PARTIES = {
     "numpy": "everywhere",
     "scipy": "everywhere",
     "numba": "kernels",
+    "llvmlite": "kernels",
     "pandas": "data metrics history plots report baselines runs cli",
     "sklearn": "data metrics plots report baselines runs cli",
     "torch": "engines export persistence",

@@ -22,6 +22,7 @@ def build(workload: Workload, **settings: object) -> NeuralNetwork:
         learning_rate=workload.learning_rate,
         loss=workload.loss,
         seed=workload.seed,
+        l2=workload.l2,
         engine=TorchEngine(workload.device, workload.precision) if workload.engine == "torch" else workload.engine,
         **settings,  # type: ignore[arg-type]
     )

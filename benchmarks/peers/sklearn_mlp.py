@@ -41,7 +41,7 @@ class SklearnMLP(Peer):
         self.model = (MLPClassifier if workload.n_classes else MLPRegressor)(
             hidden_layer_sizes=workload.widths[1:-1],
             activation=activation,
-            alpha=0.0,
+            alpha=workload.l2 * min(workload.batch, workload.n_rows),  # it divides by the rows of the batch
             batch_size=min(workload.batch, workload.n_rows),
             learning_rate_init=workload.learning_rate,
             max_iter=workload.epochs_a_round,

@@ -67,6 +67,13 @@ def as_outputs(workload: Workload, logits: Tensor) -> Array:
     return logits.numpy()
 
 
+def parameters(workload: Workload, model: nn.Module) -> list[dict[str, Any]]:
+    """Return the parameters in two groups: the weights with the penalty, and the biases."""
+    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    rest = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    return [{"params": weights, "weight_decay": workload.l2}, {"params": rest}]
+
+
 def fastest_optimizer(workload: Workload, step_with: Callable[[nn.Module, Any], Callable[[int], None]]) -> Any:
     """Time every form of the optimizer on a network of its own; return ``make(model)`` of the fastest, and its name.
 
@@ -76,7 +83,7 @@ def fastest_optimizer(workload: Workload, step_with: Callable[[nn.Module, Any], 
     seconds = []
     for form in forms:
         model = build(workload)
-        take = step_with(model, create(model.parameters(), lr=workload.learning_rate, **form))
+        take = step_with(model, create(parameters(workload, model), lr=workload.learning_rate, **form))
         n_steps = min(50, workload.n_steps)
         take(5)
         start = time.perf_counter()
@@ -85,7 +92,7 @@ def fastest_optimizer(workload: Workload, step_with: Callable[[nn.Module, Any], 
     best = forms[seconds.index(min(seconds))]
 
     def make(model: nn.Module) -> torch.optim.Optimizer:
-        return create(model.parameters(), lr=workload.learning_rate, **best)
+        return create(parameters(workload, model), lr=workload.learning_rate, **best)
 
     name = ", ".join(f"{key}={value}" for key, value in best.items())
     return make, f"{workload.optimizer} with {name} was the fastest of {len(forms)} forms"

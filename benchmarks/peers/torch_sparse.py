@@ -69,7 +69,8 @@ class TorchEmbeddingBag(TorchEager):
         self.workload = workload
         self.lay_out()
         self.model = _Bag(workload)
-        self.optimizer = torch.optim.RMSprop(self.model.parameters(), lr=workload.learning_rate, foreach=True)
+        groups = torch_model.parameters(workload, self.model)
+        self.optimizer = torch.optim.RMSprop(groups, lr=workload.learning_rate, foreach=True)
         self.loss_of = self.loss_function(self.model)
 
     @staticmethod

@@ -1,4 +1,7 @@
-"""What an optimizer keeps never sinks below the normal range, where processors are about a hundred times slower."""
+"""What an optimizer keeps never sinks below the normal range, where processors are about a hundred times slower.
+
+And nothing above it is taken for 0, however small the squares of gradients are.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,7 @@ def step_on_zeros(name: str, settings: dict[str, Any], dtype: Any, columns: slic
         optimizer.loss = 1.0
         optimizer.update(weights, gradient)
     assert np.isfinite(weights).all()
+    assert not is_subnormal(weights).any()
     state: dict[str, Array] = optimizer.state
     return state
 
@@ -99,3 +103,35 @@ def test_a_retained_move_that_is_not_a_number_stays_so(dtype: Any) -> None:
     square_move = np.array([np.nan] * 4 + [0.0] * 4, dtype)
     compiled.adadelta(weights, gradient, square, square_move, 0.1, 0.9, 1e-6)
     np.testing.assert_array_equal(np.isnan(square_move), [True] * 4 + [False] * 4)
+
+
+@pytest.mark.parametrize("size", [1e-10, 9e-16, 1e-30, 1e-120])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("adam", {}),
+        ("adamw", {"weight_decay": 0.0}),
+        ("nadam", {}),
+        ("radam", {}),
+        ("rmsprop", {}),
+        ("rmsprop", {"momentum": 0.9, "centered": True}),
+        ("adagrad", {}),
+        ("adadelta", {}),
+    ],
+)
+def test_with_an_epsilon_that_is_smaller_still_small_gradients_give_the_steps_of_large_ones(
+    name: str, settings: dict[str, Any], size: float
+) -> None:
+    """The steps do not depend on the size of the gradients, but for epsilon and the first five of RAdam.
+
+    Those of Adadelta are proportional to it.
+    """
+    gradients = np.random.default_rng(0).normal(size=(20, 5))
+    epsilon = {"adadelta": 1e-6}.get(name, 1e-8)
+    expected, found = np.zeros(5), np.zeros(5)
+    large = GRADIENT_CLASSES[name](**settings, epsilon=epsilon)
+    small = GRADIENT_CLASSES[name](**settings, epsilon=epsilon * size ** (2 if name == "adadelta" else 1))
+    for step, gradient in enumerate(gradients):
+        large.update(expected, gradient, float(step > 5))
+        small.update(found, size * gradient, float(step > 5))
+    np.testing.assert_allclose(found, expected * (size if name == "adadelta" else 1), rtol=1e-9)

@@ -17,6 +17,7 @@ from chainrule.engines.objective import BatchObjective
 from chainrule.engines.session_state import RunningLoss, collect_state, restore_optimizer
 from chainrule.engines.step_program import StepProgram
 from chainrule.errors import InvalidInputError
+from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
@@ -83,6 +84,7 @@ class NumpySession:
         self._program_for: ArrayBatches | None = None
 
     @_QUIET
+    @subnormals_are_zero()
     def train_batch(self, batch: Batch, learning_rate: float) -> None:
         """Take one step; the loss is added to the running mean."""
         optimizer, vector, penalty = self.plan.optimizer, self.stack.vector, self.plan.penalty
@@ -116,6 +118,7 @@ class NumpySession:
             done += portion.n_batches
 
     @_QUIET
+    @subnormals_are_zero()
     def _train_portion(self, portion: Portion, rates: Array, record: Recorder | None) -> None:
         batches, epoch, first_batch, _ = portion
         parts = (self.stack, self.head, self.plan, batches)

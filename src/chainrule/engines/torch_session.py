@@ -23,6 +23,7 @@ from chainrule.engines.torch_step import TrainingStep
 from chainrule.engines.torch_translation import export_arrays, import_arrays
 from chainrule.engines.torch_workers import Workers
 from chainrule.errors import InvalidInputError
+from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.randomness import Stream, random_stream
 from chainrule.stack import LayerStack
@@ -272,17 +273,13 @@ class TorchSession:
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[None]:
-        """Let products on the CPU use as many threads as a fit may.
-
-        Subnormal numbers, which are slow, count as 0, but for methods on the host: some go by the signs of gradients.
-        """
+        """Let products on the CPU use as many threads as a fit may, and count subnormal numbers as 0."""
         before = torch.get_num_threads()
         torch.set_num_threads(wanted_threads())
-        torch.set_flush_denormal(isinstance(self.step.steps, TorchSteps))
         try:
-            yield
+            with subnormals_are_zero():
+                yield
         finally:
-            torch.set_flush_denormal(False)
             torch.set_num_threads(before)
 
 

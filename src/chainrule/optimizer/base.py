@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from chainrule.errors import InvalidInputError
+from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
 
@@ -87,7 +88,8 @@ class Optimizer(ABC):
             return weights
         self.prepare(weights)
         rate = float(self.learning_rate if learning_rate is None else learning_rate)
-        self.step(weights.reshape(-1), gradient.reshape(-1), rate)
+        with subnormals_are_zero():
+            self.step(weights.reshape(-1), gradient.reshape(-1), rate)
         return weights
 
     def set_layout(self, blocks: Sequence[ParameterBlock]) -> None:

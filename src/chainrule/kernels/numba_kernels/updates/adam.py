@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.kernels.numba_kernels.compile import compiled
-from chainrule.kernels.numba_kernels.updates.small_numbers import NO_GRADIENT, NO_MEAN, NO_SQUARE, flushed
 from chainrule.types import Array
 
 __all__ = ["adam", "adamw", "nadam", "radam"]
@@ -24,16 +23,14 @@ def adam(
     epsilon: float,
 ) -> None:
     kind = weights.dtype.type
-    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, inverse_root, eps = kind(step_size), kind(1 / root_correction), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
-        h = flushed(g, no_gradient, zero)
-        v = b2 * square[i] + c2 * h * h
-        mean[i] = flushed(m, no_mean, zero)
-        square[i] = flushed(v, no_square, zero)
+        v = b2 * square[i] + c2 * g * g
+        mean[i] = m
+        square[i] = v
         weights[i] -= step * (m / (np.sqrt(v) * inverse_root + eps))
 
 
@@ -51,16 +48,14 @@ def _adamw_slice(
     decay: float,
 ) -> None:
     kind = weights.dtype.type
-    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, inverse_root, eps, keep = kind(step_size), kind(1 / root_correction), kind(epsilon), kind(1 - decay)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
-        h = flushed(g, no_gradient, zero)
-        v = b2 * square[i] + c2 * h * h
-        mean[i] = flushed(m, no_mean, zero)
-        square[i] = flushed(v, no_square, zero)
+        v = b2 * square[i] + c2 * g * g
+        mean[i] = m
+        square[i] = v
         weights[i] = keep * weights[i] - step * (m / (np.sqrt(v) * inverse_root + eps))
 
 
@@ -98,16 +93,14 @@ def nadam(
     epsilon: float,
 ) -> None:
     kind = weights.dtype.type
-    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     of_g, of_m, inverse_root, eps = kind(gradient_step), kind(mean_step), kind(1 / root_correction), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
-        h = flushed(g, no_gradient, zero)
-        v = b2 * square[i] + c2 * h * h
-        mean[i] = flushed(m, no_mean, zero)
-        square[i] = flushed(v, no_square, zero)
+        v = b2 * square[i] + c2 * g * g
+        mean[i] = m
+        square[i] = v
         weights[i] -= (of_g * g + of_m * m) / (np.sqrt(v) * inverse_root + eps)
 
 
@@ -124,14 +117,12 @@ def radam(
     rectified: bool,
 ) -> None:
     kind = weights.dtype.type
-    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     step, eps = kind(step_size), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
         m = b1 * mean[i] + c1 * g
-        h = flushed(g, no_gradient, zero)
-        v = b2 * square[i] + c2 * h * h
-        mean[i] = flushed(m, no_mean, zero)
-        square[i] = flushed(v, no_square, zero)
+        v = b2 * square[i] + c2 * g * g
+        mean[i] = m
+        square[i] = v
         weights[i] -= step * (m / (np.sqrt(v) + eps)) if rectified else step * m

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.kernels.numba_kernels.compile import compiled
-from chainrule.kernels.numba_kernels.updates.small_numbers import NO_GRADIENT, NO_MEAN, NO_SQUARE, flushed
 from chainrule.types import Array
 
 __all__ = ["adadelta", "adagrad", "lion", "rmsprop"]
@@ -36,22 +35,21 @@ def rmsprop(
     centered: bool,
 ) -> None:
     kind = weights.dtype.type
-    no_square, no_gradient, no_mean, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(NO_MEAN), kind(0)
+    zero = kind(0)
     rate, a, c, epsilon, momentum = kind(rate), kind(alpha), kind(1 - alpha), kind(epsilon), kind(momentum)
     for i in range(weights.size):
         g = gradient[i]
-        h = flushed(g, no_gradient, zero)
-        v = a * square[i] + c * h * h
-        square[i] = flushed(v, no_square, zero)
+        v = a * square[i] + c * g * g
+        square[i] = v
         if centered:
             m = a * mean[i] + c * g
-            mean[i] = flushed(m, no_mean, zero)
+            mean[i] = m
             v -= m * m
             v = zero if v < zero else v
         move = g / (np.sqrt(v) + epsilon)
         if momentum > zero:
             move += momentum * retained[i]
-            retained[i] = flushed(move, no_mean, zero)
+            retained[i] = move
         weights[i] -= rate * move
 
 
@@ -60,16 +58,14 @@ def adadelta(
     weights: Array, gradient: Array, square: Array, square_move: Array, rate: float, rho: float, epsilon: float
 ) -> None:
     kind = weights.dtype.type
-    no_square, no_gradient, zero = kind(NO_SQUARE), kind(NO_GRADIENT), kind(0)
     rate, r, c, epsilon = kind(rate), kind(rho), kind(1 - rho), kind(epsilon)
     for i in range(weights.size):
         g = gradient[i]
-        h = flushed(g, no_gradient, zero)
-        v = r * square[i] + c * h * h
+        v = r * square[i] + c * g * g
         u = square_move[i]
         move = g * np.sqrt(u + epsilon) / np.sqrt(v + epsilon)
-        square[i] = flushed(v, no_square, zero)
-        square_move[i] = flushed(r * u + c * move * move, no_square, zero)
+        square[i] = v
+        square_move[i] = r * u + c * move * move
         weights[i] -= rate * move
 
 
@@ -78,14 +74,13 @@ def _lion_slice(
     weights: Array, gradient: Array, mean: Array, rate: float, beta1: float, beta2: float, decay: float
 ) -> None:
     kind = weights.dtype.type
-    no_mean, zero = kind(NO_MEAN), kind(0)
     b1, b2, c1, c2 = kind(beta1), kind(beta2), kind(1 - beta1), kind(1 - beta2)
     rate, keep = kind(rate), kind(1 - decay)
     for i in range(weights.size):
         g = gradient[i]
         m = mean[i]
         weights[i] = keep * weights[i] - rate * np.sign(b1 * m + c1 * g)
-        mean[i] = flushed(b2 * m + c2 * g, no_mean, zero)
+        mean[i] = b2 * m + c2 * g
 
 
 @compiled

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.kernels.numba_kernels.compile import compiled
-from chainrule.kernels.numba_kernels.updates.small_numbers import NO_MEAN, flushed
 from chainrule.types import Array
 
 __all__ = ["add_scaled", "add_signs", "averaged_momentum", "decayed_descent", "momentum_descent"]
@@ -30,24 +29,22 @@ def momentum_descent(
     weights: Array, gradient: Array, retained: Array, rate: float, momentum: float, nesterov: bool
 ) -> None:
     kind = weights.dtype.type
-    no_mean, zero = kind(NO_MEAN), kind(0)
     rate, momentum = kind(rate), kind(momentum)
     for i in range(weights.size):
         g = gradient[i]
         r = momentum * retained[i] + g
-        retained[i] = flushed(r, no_mean, zero)
+        retained[i] = r
         weights[i] -= rate * (g + momentum * r if nesterov else r)
 
 
 @compiled
 def averaged_momentum(gradient: Array, mean: Array, out: Array, momentum: float, nesterov: bool) -> None:
     kind = mean.dtype.type
-    no_mean, zero = kind(NO_MEAN), kind(0)
     a, c = kind(momentum), kind(1 - momentum)
     for i in range(mean.size):
         g = gradient[i]
         m = a * mean[i] + c * g
-        mean[i] = flushed(m, no_mean, zero)
+        mean[i] = m
         out[i] = c * g + a * m if nesterov else m
 
 

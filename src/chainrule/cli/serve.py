@@ -19,6 +19,13 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
     max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="The most rows in one request.")] = 10_000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            help="One more name by which clients may address the server, such as a proxy's; * allows any. Repeatable.",
+        ),
+    ] = None,
     show_code: Annotated[
         bool, typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
     ] = False,
@@ -32,7 +39,7 @@ def serve(
     if show_code:
         from chainrule.runs.code import code_for_serving
 
-        print(code_for_serving(run, host, port, max_rows), end="")
+        print(code_for_serving(run, host, port, max_rows, allow_host or ()), end="")
         return
     from chainrule.serving.port import check_installed, claim_port
 
@@ -54,6 +61,6 @@ def serve(
             )
 
         limits = Limits(rows=max_rows, waiting_rows=max(max_rows, Limits.waiting_rows))
-        number = serve_model(model, limits=limits, listener=listener, on_start=tell)
+        number = serve_model(model, host, limits=limits, allow_hosts=allow_host or (), listener=listener, on_start=tell)
     if number:
         raise typer.Exit(SIGNALLED + number)

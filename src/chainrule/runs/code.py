@@ -90,13 +90,14 @@ def code_for_export(run: str | Path, path: str | Path, to: str) -> str:
     )
 
 
-def code_for_serving(run: str | Path, host: str, port: int, max_rows: int) -> str:
+def code_for_serving(run: str | Path, host: str, port: int, max_rows: int, allow_hosts: Sequence[str] = ()) -> str:
     """Return a program that serves a model over HTTP."""
+    allowed = f", allow_hosts={list(allow_hosts)}" if allow_hosts else ""
     return (
         "from chainrule.runs import load_run\n"
         "from chainrule.serving import Limits, serve\n\n"
         f"model = load_run({_shown(run)})\n"
-        f"serve(model, {_shown(host)}, {port}, limits=Limits(rows={max_rows}), on_start=print)\n"
+        f"serve(model, {_shown(host)}, {port}, limits=Limits(rows={max_rows}){allowed}, on_start=print)\n"
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,8 +29,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chainrule.model import Model
-from chainrule.serving.base import JSON, Limits, RequestError, to_json
+from chainrule.serving.base import JSON, Limits, RequestError, tell, to_json
 from chainrule.serving.bodies import BodyReader, ClientGone, Hold, answer_type, body_type
+from chainrule.serving.heads import CheckHead, Hosts
 from chainrule.serving.metrics import CountRequests, Metrics
 from chainrule.serving.page import page_html
 from chainrule.serving.schema import describe_model, example_row, openapi_document
@@ -44,10 +45,19 @@ BYTES_AT_A_TIME = 2**16  # of an answer
 PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
-def build_app(model: Model, limits: Limits | None = None, version: str = "1") -> Starlette:
+def build_app(model: Model, limits: Limits | None = None, version: str = "1", hosts: Hosts | None = None) -> Starlette:
     """Return the application that serves a model; any ASGI server can run it.
 
-    ``version`` is that of the interface, for ``/openapi.json``.
+    Parameters
+    ----------
+    model
+        The model.
+    limits
+        Bounds on requests, memory and time.
+    version
+        The version of the interface, for ``/openapi.json``.
+    hosts
+        The names under which the server may be asked; any name where none are given.
     """
     limits, metrics = limits or Limits(), Metrics()
     service = PredictionService(model, limits, metrics)
@@ -83,7 +93,10 @@ def build_app(model: Model, limits: Limits | None = None, version: str = "1") ->
     routes += [Route(path, page) for path, page in zip(PAGES, pages, strict=True)]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(CountRequests, metrics=metrics, paths=frozenset({"/predict", *PAGES}))],
+        middleware=[
+            Middleware(CountRequests, metrics=metrics, paths=frozenset({"/predict", *PAGES})),
+            Middleware(CheckHead, limits=limits, hosts=hosts),
+        ],
         exception_handlers={HTTPException: _tell_status, Exception: _tell_failure},
         lifespan=lifespan,
     )
@@ -115,19 +128,44 @@ class _Predict:
             kind, wanted = body_type(headers), answer_type(headers)
             body = await self._reader.read(headers, receive, hold)
             is_read = True
-            inputs = await self._service.read_rows(body, kind)
-            del body
-            hold(min(inputs.nbytes, self._most_of_inputs))
-            outputs = await self._service.predict(inputs)
-            del inputs
-            hold(outputs.nbytes)
-            answer = await self._service.write_answer(outputs, wanted)
-            hold(len(answer))
+            answer = await _unless_gone(self._work(body, kind, wanted, hold), receive)
             return functools.partial(_send_in_pieces, answer, wanted)
         except RequestError as error:
             hold(0)
             # A body that nobody will read must not be sent to the end.
-            return _tell(error, close=not is_read)
+            return tell(error, close=not is_read)
+
+    async def _work(self, body: bytes, kind: str, wanted: str, hold: Hold) -> bytes:
+        """Return the body of the answer."""
+        inputs = await self._service.read_rows(body, kind)
+        del body
+        hold(min(inputs.nbytes, self._most_of_inputs))
+        outputs = await self._service.predict(inputs)
+        del inputs
+        hold(outputs.nbytes)
+        answer = await self._service.write_answer(outputs, wanted)
+        hold(len(answer))
+        return answer
+
+
+async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Receive) -> bytes:
+    """Return the result of the work, or give it up and raise ``ClientGone`` when the client closes the connection."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_until_gone(receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGone
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Wait for the message that follows on a whole body: that the client has gone."""
+    if (await receive())["type"] != "http.disconnect":
+        await asyncio.Event().wait()
 
 
 async def _send_in_pieces(answer: bytes, media_type: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,13 +176,6 @@ async def _send_in_pieces(answer: bytes, media_type: str, scope: Scope, receive:
         end = start + BYTES_AT_A_TIME
         await send({"type": "http.response.body", "body": answer[start:end], "more_body": end < len(answer)})
         await asyncio.sleep(0)  # or a client that has gone would not be noticed before the end
-
-
-def _tell(error: RequestError, close: bool = False) -> Response:
-    headers = {"retry-after": "1"} if error.status == 503 else {}
-    if close:
-        headers["connection"] = "close"
-    return Response(to_json({"error": str(error), **error.details}), error.status, headers, JSON)
 
 
 async def _tell_status(request: Request, error: Exception) -> Response:

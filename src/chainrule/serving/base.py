@@ -6,9 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.responses import Response
+
 from chainrule.errors import ChainruleError, InvalidInputError
 
-__all__ = ["CSV", "JSON", "Limits", "RequestError", "RowError", "shown", "to_json"]
+__all__ = ["CSV", "JSON", "Limits", "RequestError", "RowError", "shown", "tell", "to_json"]
 
 JSON, CSV = "application/json", "text/csv"
 
@@ -31,6 +33,8 @@ class Limits:
         The bodies, the network's inputs made of them, the predictions and the answers of all requests under way
         together (else 503). The inputs of one request count for half of this at most, so that no model's are too
         large for it. Not counted are some 128 KiB a connection, on their way to a slow client.
+    value_bytes
+        About the memory that the values of one body may take while it is read (else 413).
     answer_numbers
         The most numbers in an answer: rows times classes, or times what is predicted of each (else 413).
     batch_rows
@@ -50,6 +54,7 @@ class Limits:
     body_bytes: int = 8 * 2**20
     rows: int = 10_000
     all_body_bytes: int = 64 * 2**20
+    value_bytes: int = 64 * 2**20
     answer_numbers: int = 1_000_000
     batch_rows: int = 256
     waiting_rows: int = 40_000
@@ -97,3 +102,11 @@ def shown(value: Any) -> str:
 def to_json(value: Any) -> bytes:
     """Return a value as compact JSON, in ASCII."""
     return _JSON.encode(value).encode("ascii")
+
+
+def tell(error: RequestError, close: bool = False) -> Response:
+    """Return the answer that tells of an error; ``close`` ends the connection after it."""
+    headers = {"retry-after": "1"} if error.status == 503 else {}
+    if close:
+        headers["connection"] = "close"
+    return Response(to_json({"error": str(error), **error.details}), error.status, headers, JSON)

@@ -8,7 +8,7 @@ import functools
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import cast
 
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chainrule.model import Model
 from chainrule.serving.app import build_app
 from chainrule.serving.base import Limits
+from chainrule.serving.heads import Hosts
 from chainrule.serving.port import claim_port
 from chainrule.serving.protocol import GuardedProtocol
 from chainrule.threads import limited_threads
@@ -34,6 +35,7 @@ def serve(
     port: int = 8000,
     *,
     limits: Limits | None = None,
+    allow_hosts: Sequence[str] = (),
     listener: socket.socket | None = None,
     on_start: Callable[[str], None] | None = None,
 ) -> int:
@@ -43,12 +45,15 @@ def serve(
     place of host and port. ``on_start`` is given the server's address as soon as it answers. Where the model cannot
     predict, the program ends with 3.
 
+    Requests for another host than this one are refused; ``allow_hosts`` are more names under which the server may be
+    asked, such as that of a proxy (``"*"``: any).
+
     It has to be called in the main thread, where Python has its signals.
     """
     limits = limits or Limits()
     sock = claim_port(host, port) if listener is None else listener
     config = uvicorn.Config(
-        _quiet_when_cancelled(build_app(model, limits)),
+        _quiet_when_cancelled(build_app(model, limits, hosts=Hosts(sock.getsockname()[0], [host, *allow_hosts]))),
         http=cast("type[GuardedProtocol]", functools.partial(GuardedProtocol, limits)),
         ws="none",
         lifespan="on",

@@ -17,7 +17,7 @@ from chainrule.runs.predictions import prediction_csv, prediction_frame
 from chainrule.serving.array_rows import ArrayRows
 from chainrule.serving.base import CSV, JSON, Limits, RequestError, RowError, to_json
 from chainrule.serving.batching import Batcher
-from chainrule.serving.bodies import check_number_of_rows, decode, parse_json_rows
+from chainrule.serving.bodies import bytes_of_json, check_number_of_rows, decode, parse_json_rows
 from chainrule.serving.metrics import Metrics
 from chainrule.serving.table_rows import TableRows
 from chainrule.types import Array
@@ -31,11 +31,8 @@ Ts = TypeVarTuple("Ts")
 INLINE_BYTES = 32 * 2**10
 INLINE_NUMBERS = 1_000
 INLINE_PRODUCTS = 10_000_000
-# A row of JSON may have so many characters, so many more for each of its values, and six for each of a
-# column's name, since JSON may write one as \u00e9.
-ROW_LENGTH = 2**16
-VALUE_LENGTH = 32
 SURPLUS_COLUMNS = 100  # so many are still refused by name, which helps those who send a wrong file
+BYTES_OF_CELL = 64  # of CSV, as text
 NUMBERS_AT_A_TIME = 10_000  # of an answer
 
 
@@ -51,8 +48,6 @@ class PredictionService:
             if model.table is None
             else TableRows(model.table, ignored)
         )
-        names = self._rows.known
-        self._row_length = ROW_LENGTH + VALUE_LENGTH * self._rows.n_values + 6 * sum(map(len, names))
         self._numbers_a_row = max(len(model.target.classes), model.target.n_columns)
         self._most_columns = self._rows.n_values + SURPLUS_COLUMNS
         self.open()
@@ -70,7 +65,13 @@ class PredictionService:
         )
 
     async def read_rows(self, body: bytes, body_type: str) -> Array:
-        """Return the network's inputs for a body; raises ``RequestError`` for one that does not fit the model."""
+        """Return the network's inputs for a body; raises ``RequestError`` for one that does not fit the model.
+
+        At most two long bodies are read at a time, so that the memory for their values is bounded.
+        """
+        n_bytes = bytes_of_json(body) if body_type == JSON else BYTES_OF_CELL * (body.count(b",") + body.count(b"\n"))
+        if n_bytes > self.limits.value_bytes:
+            raise RequestError(413, "The body has too many values; send fewer rows in one request.")
         if body_type == CSV:
             return await self._in_thread(self._read_csv, body)
         if len(body) > INLINE_BYTES:
@@ -110,7 +111,7 @@ class PredictionService:
             return self.model.outputs_of(inputs)
 
     def _read_json(self, body: bytes) -> Array:
-        return self._rows.encode(parse_json_rows(body, self.limits, self._row_length))
+        return self._rows.encode(parse_json_rows(body, self.limits))
 
     def _read_csv(self, body: bytes) -> Array:
         text = decode(body)

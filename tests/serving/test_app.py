@@ -557,6 +557,8 @@ def test_a_slow_client_keeps_nothing_of_its_body(
     monkeypatch.setattr(service, "render", noting_render)
 
     async def receive() -> Any:
+        if not starts:
+            await asyncio.Event().wait()  # the client stays
         start = starts.pop(0)
         return {"type": "http.request", "body": NotedPiece(body[start : start + size]), "more_body": bool(starts)}
 

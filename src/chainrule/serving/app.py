@@ -128,7 +128,9 @@ class _Predict:
             kind, wanted = body_type(headers), answer_type(headers)
             body = await self._reader.read(headers, receive, hold)
             is_read = True
-            answer = await _unless_gone(self._work(body, kind, wanted, hold), receive)
+            work = self._work(body, kind, wanted, hold)
+            del body
+            answer = await _unless_gone(work, receive)
             return functools.partial(_send_in_pieces, answer, wanted)
         except RequestError as error:
             hold(0)
@@ -160,6 +162,7 @@ async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Receive) -> by
     finally:
         gone.cancel()
         task.cancel()
+        del task, work  # an error would hold its task, and the task the error, and both the body
 
 
 async def _until_gone(receive: Receive) -> None:

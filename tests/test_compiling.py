@@ -119,6 +119,48 @@ def test_the_command_says_it_once_on_the_standard_error(
     assert result.stderr.count("Compiling") == bool(said)
 
 
+# No folder for machine code can be written, and there is no home folder.
+READ_ONLY = """
+import sys
+from numba.core.caching import _CacheLocator
+def refuse(self):
+    raise OSError(30, "Read-only file system")
+_CacheLocator.ensure_cache_path = refuse
+"""
+NOT_KEPT = (
+    "Compiling for this processor: some seconds in every process, because neither the installation nor the user's "
+)
+NOT_KEPT += "cache folder can be written; set NUMBA_CACHE_DIR to a folder that can\n"
+
+
+def read_only(program: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", READ_ONLY + program, *map(str, arguments)]
+    environment = {**os.environ, "HOME": "/proc/nowhere"}
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "MPLCONFIGDIR"):
+        environment.pop(name, None)
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_where_no_machine_code_can_be_kept_every_process_compiles_and_says_so(tmp_path: Path) -> None:
+    program = "import numpy as np; from chainrule import kernels\nx = np.array([[-1.0, 2.0]])\n"
+    program += "kernels.relu(x, x); kernels.sigmoid(x, x); print(x.tolist())"
+    ended = read_only(program, folder=tmp_path)
+    assert (ended.stdout, ended.stderr) == ("[[0.5, 0.8807970779778823]]\n", NOT_KEPT)
+
+
+@pytest.mark.slow
+def test_a_read_only_installation_without_a_home_folder_trains_and_predicts(tmp_path: Path) -> None:
+    command = "from chainrule.cli import main; main()"
+    trained = read_only(command, "train", "xnor", "-e", 1, "-o", "run", folder=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert [line for line in trained.stderr.splitlines() if not line.startswith("epoch ")] == [NOT_KEPT.strip()]
+    assert (tmp_path / "run" / "report.html").exists()
+    (tmp_path / "new.csv").write_text("x1,x2\n0,1\n")
+    predicted = read_only(command, "predict", "run", "new.csv", folder=tmp_path)
+    assert (predicted.returncode, predicted.stderr) == (0, NOT_KEPT)
+    assert len(predicted.stdout.splitlines()) == 2
+
+
 @pytest.mark.slow
 def test_a_cold_cache_is_told_and_a_warm_one_is_not(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import inspect
+import logging
 import os
 import signal
 import sys
@@ -90,6 +91,9 @@ def _help_of(command: Callable[..., None]) -> str:
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs).replace("[", "\\[")
 
+
+# Where matplotlib finds no folder for its cache it takes a temporary one, and says so in two lines of its own.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 app = typer.Typer(
     cls=_Commands,

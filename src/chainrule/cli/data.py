@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -93,10 +93,13 @@ def _place(one: NamedSet) -> str:
     from pathlib import Path
 
     from chainrule.data.catalog import cache_folder
+    from chainrule.errors import DataError
 
     if not one.files:
         return "built in"
-    folders = [cache_folder(), *([Path(os.environ["CHAINRULE_DATA"])] if os.environ.get("CHAINRULE_DATA") else [])]
+    folders = [Path(os.environ["CHAINRULE_DATA"])] if os.environ.get("CHAINRULE_DATA") else []
+    with suppress(DataError):  # no home folder
+        folders.append(cache_folder())
     here = all(
         any((folder / file.folder / name).exists() for folder in folders for name in _names(file)) for file in one.files
     )

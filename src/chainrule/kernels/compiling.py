@@ -1,6 +1,7 @@
 """What compiling means for whoever waits: it is announced once in a process, and it does not count as training.
 
-Machine code is kept on disk, so compiling happens at the first fit of an installation, and seldom later.
+Machine code is kept on disk, so compiling happens at the first fit of an installation, and seldom later. Where no
+folder for it can be written, it happens in every process.
 """
 
 from __future__ import annotations
@@ -45,12 +46,17 @@ def stop_compiling() -> None:
             _seconds += time.perf_counter() - _started
 
 
-def announce_compiling() -> None:
+def announce_compiling(is_kept: bool) -> None:
     """Print once in a process, on the standard error, that compiling takes a while; of several processes the first."""
     global _announces  # noqa: PLW0603
     is_first = "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
     if _announces and is_first:
-        print("Compiling for this processor: about 10 s, and kept for the next time", file=sys.stderr)
+        kept = "about 10 s, and kept for the next time"
+        again = (
+            "some seconds in every process, because neither the installation nor the user's cache folder can be "
+            "written; set NUMBA_CACHE_DIR to a folder that can"
+        )
+        print(f"Compiling for this processor: {kept if is_kept else again}", file=sys.stderr)
     _announces = False
 
 

@@ -2,11 +2,13 @@ import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from chainrule.data.catalog.download import RemoteFile, StandIn, fetch_file
 from chainrule.errors import DataError
+from support.commands import chainrule
 
 CONTENT = bytes(range(256)) * 4000
 SIZE = len(CONTENT)
@@ -145,3 +147,29 @@ def test_the_data_folder_is_read_and_never_written(server, tmp_path, monkeypatch
     monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="no folder"):
         fetch_file(file)
+
+
+def test_a_cache_that_can_only_be_read_is_read(server, tmp_path, monkeypatch):
+    fetch_file(remote(server, "/good"))
+    monkeypatch.setattr(
+        "chainrule.data.catalog.download._alone_with", lambda _: pytest.fail("nothing is to be written")
+    )
+    assert fetch_file(remote(server, "/good")).read_bytes() == CONTENT
+
+
+def test_a_cache_that_cannot_be_written_is_named(server, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"file.bin' could not be written: not a directory; set XDG_CACHE_HOME"):
+        fetch_file(remote(server, "/good"))
+
+
+def test_without_a_home_folder_the_other_places_are_named(server, monkeypatch):
+    def refuse():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", refuse)
+    with pytest.raises(DataError, match=r"There is no home folder .* set XDG_CACHE_HOME .* or CHAINRULE_DATA"):
+        fetch_file(remote(server, "/good"))
+    assert "mnist" in chainrule("data", "list").stdout

@@ -47,10 +47,19 @@ class RemoteFile:
     stand_ins: tuple[StandIn, ...] = ()
 
 
+_OTHER_PLACES = "set XDG_CACHE_HOME to a folder that can be written, or CHAINRULE_DATA to a folder that holds the files"
+
+
 def cache_folder() -> Path:
-    """Return the user's cache folder for chainrule: ``$XDG_CACHE_HOME/chainrule`` or ``~/.cache/chainrule``."""
+    """Return the user's cache folder for chainrule: ``$XDG_CACHE_HOME/chainrule`` or ``~/.cache/chainrule``.
+
+    Raises ``DataError`` where the user has no home folder.
+    """
     configured = os.environ.get("XDG_CACHE_HOME")
-    return (Path(configured) if configured else Path.home() / ".cache") / "chainrule"
+    try:
+        return (Path(configured) if configured else Path.home() / ".cache") / "chainrule"
+    except RuntimeError:
+        raise DataError(f"There is no home folder to keep downloaded files in; {_OTHER_PLACES}.") from None
 
 
 def fetch_file(file: RemoteFile, progress: Progress | None = None) -> Path:
@@ -63,9 +72,16 @@ def fetch_file(file: RemoteFile, progress: Progress | None = None) -> Path:
     if local is not None:
         return local
     path = cache_folder() / file.folder / file.name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_with(path):
-        return _fetch_into_cache(file, path, progress)
+    if path.exists() and _sha256(path) == file.sha256:  # also where the cache can only be read
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone_with(path):
+            return _fetch_into_cache(file, path, progress)
+    except OSError as error:
+        raise DataError(
+            f"'{path}' could not be written: {(error.strerror or str(error)).lower()}; {_OTHER_PLACES}."
+        ) from error
 
 
 @contextmanager

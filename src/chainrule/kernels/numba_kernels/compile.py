@@ -2,7 +2,8 @@
 
 ``error_model="numpy"`` removes the check for division by zero that stops vectorisation. The ``fastmath`` flags allow
 reordering sums and fusing multiply-add, but keep NaN and infinity honest, so that divergence is still detected.
-``cache=True`` keeps the machine code on disk: only the first fit on a machine ever waits for the compiler.
+``cache=True`` keeps the machine code on disk: only the first fit on a machine ever waits for the compiler. Where no
+folder can be written, as in many containers, every process compiles for itself.
 
 Numba's cache looks at the file of a function alone, but the machine code of one holds that of others. So every kernel
 carries a checksum of all kernel files as a closure variable, which is a part of the cache's key.
@@ -23,13 +24,13 @@ from chainrule.kernels.compiling import announce_compiling, start_compiling, sto
 
 __all__ = ["compiled", "inlined"]
 
+OURS = "chainrule.kernels.numba_kernels."
 # The loop of whole steps takes most of the compiler's time.
 LONGEST = ("chainrule.kernels.numba_kernels.steps", "train_steps")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, Any] = {
-    "cache": True,
     "nogil": True,
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
@@ -37,20 +38,32 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
+# Whether machine code is kept on disk.
+_is_kept = True
+
 _SOURCES = sorted(Path(__file__).parents[1].rglob("*.py"))
 _CHECKSUM = zlib.crc32(b"".join(path.read_bytes() for path in _SOURCES))
 
 
 def compiled(function: Function) -> Function:
     """Compile a kernel, when it is first called."""
-    kernel: Function = numba.njit(**_OPTIONS)(_stamped(function))
-    return kernel
+    return _compile(function)
 
 
 def inlined(function: Function) -> Function:
     """Compile a part of a kernel that takes many arrays: to hand them over would cost a tenth of a microsecond."""
-    part: Function = numba.njit(inline="always", **_OPTIONS)(_stamped(function))
-    return part
+    return _compile(function, inline="always")
+
+
+def _compile(function: Function, **options: Any) -> Function:
+    global _is_kept  # noqa: PLW0603  # the same for all kernels of a process
+    stamped = _stamped(function)
+    try:
+        kernel: Function = numba.njit(cache=True, **options, **_OPTIONS)(stamped)
+    except RuntimeError:  # Numba has found no folder that it can write to
+        kernel = numba.njit(**options, **_OPTIONS)(stamped)
+        _is_kept = False
+    return kernel
 
 
 def _stamped(function: Any) -> FunctionType:
@@ -67,8 +80,9 @@ class _Compiling(event.Listener):
     def on_start(self, event: Any) -> None:
         """Say so if somebody is going to wait for it."""
         dispatcher = event.data["dispatcher"]
-        if (getattr(dispatcher, "__module__", ""), getattr(dispatcher, "__name__", "")) == LONGEST:
-            announce_compiling()
+        module, name = getattr(dispatcher, "__module__", ""), getattr(dispatcher, "__name__", "")
+        if (module, name) == LONGEST or (not _is_kept and module.startswith(OURS)):
+            announce_compiling(_is_kept)
 
     def on_end(self, event: Any) -> None:
         """Nobody waits for the end."""

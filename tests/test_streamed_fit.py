@@ -15,7 +15,7 @@ from chainrule.architecture import build_network
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data import Dataset, ImageAugmentation, NpyStream, ParquetStream, TablePreprocessor
 from chainrule.data import stream as stream_module
-from chainrule.errors import InvalidInputError
+from chainrule.errors import DataError, InvalidInputError
 from chainrule.files import Checkpoint
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
@@ -203,3 +203,49 @@ def test_statistics_and_training_take_the_same_rows_for_any_number_of_pieces(tmp
     many = ParquetStream(write_parquet(tmp_path / "many", frame, 4, 50), "bought")
     assert isinstance(frame, pd.DataFrame)
     assert one.table.to_dict() == many.table.to_dict()
+
+
+# Files that change while they are read ------------------------------------------------------------
+
+
+class Replace(Callback):
+    """Puts another file in the place of one, by a rename, after the first epoch."""
+
+    def __init__(self, path: Path, by: Path) -> None:
+        self.path, self.by = path, by
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        if run.epoch == 1:
+            self.by.replace(self.path)
+
+
+@pytest.mark.parametrize("change", ["other rows", "the same rows in another order"])
+def test_a_parquet_file_that_is_replaced_while_it_is_trained_on_is_found(change: str, tmp_path: Path) -> None:
+    numbers = FRAME[["minutes", "pages", "spent"]].dropna()
+    write_parquet(tmp_path / "data", numbers)
+    other = numbers * 2 if change == "other rows" else numbers.iloc[::-1]
+    write_parquet(tmp_path / "other", other)
+    stream = ParquetStream(tmp_path / "data", "spent", buffer_rows=64)
+    replace = Replace(tmp_path / "data" / "part1.parquet", tmp_path / "other" / "part1.parquet")
+    with pytest.raises(DataError, match=r"part1\.parquet has changed since it was opened; open it again"):
+        network_for(stream).fit(stream, callbacks=[replace])
+
+
+def test_an_array_file_that_is_written_again_while_it_is_trained_on_is_found(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    for name, array in (("X", X), ("y", X[:, 0]), ("Z", X[::-1]), ("z", X[::-1, 0])):
+        np.save(tmp_path / f"{name}.npy", array)
+    for old, new in (("X", "Z"), ("y", "z")):
+        stream = NpyStream(tmp_path / "X.npy", tmp_path / "y.npy", buffer_rows=1000)
+        replace = Replace(tmp_path / f"{old}.npy", tmp_path / f"{new}.npy")
+        with pytest.raises(DataError, match=rf"{old}\.npy has changed since it was opened; open it again"):
+            network_for(stream).fit(stream, callbacks=[replace])
+
+
+def test_a_file_that_is_only_read_by_others_has_not_changed(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "data", FRAME[["minutes", "spent"]])
+    stream = ParquetStream(tmp_path / "data", "spent", buffer_rows=64).learn()
+    for path in (tmp_path / "data").iterdir():
+        path.read_bytes()
+        path.chmod(0o600)
+    assert sum(map(len, stream.chunks())) == N_ROWS

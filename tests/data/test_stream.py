@@ -350,7 +350,7 @@ def test_arrays_in_files_are_the_rows_that_they_hold(
         (np.zeros(5), np.zeros(5), "X.npy holds an array of shape (5,); it needs rows and columns"),
         (np.zeros((5, 2)), np.zeros(4), "X.npy has 5 rows and y.npy has 4; they need the same number"),
         (np.zeros((0, 2)), np.zeros(0), "X.npy has the shape (0, 2)"),
-        (np.array([["a", {}]], object), np.zeros(1), "X.npy is not a .npy file that can be read"),
+        (np.array([["a", {}]], object), np.zeros(1), "X.npy holds Python objects"),
         (
             np.where(np.arange(12).reshape(6, 2) == 8, np.nan, 1),
             np.arange(6) % 2,

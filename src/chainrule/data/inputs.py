@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.arrays import all_finite, as_csr, refuse_masked
-from chainrule.errors import DataError
+from chainrule.errors import ChainruleError, DataError
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
 __all__ = ["as_inputs", "as_numbers", "is_frame"]
@@ -66,6 +66,8 @@ def _numeric_array(X: Any) -> Array:
     refuse_masked(X, "X")
     try:
         array = np.asarray(X)
+    except ChainruleError:  # of a stream, which is no array
+        raise
     except ValueError:
         raise DataError("The rows of X have different lengths; every row needs the same number of columns.") from None
     except (TypeError, RuntimeError) as problem:  # tensors on a GPU, or with a gradient

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data.array_files import ARRAY_FILE_PROBLEMS
+from chainrule.data.array_files import MOST_COLUMNS, map_npy
 from chainrule.data.cells import Origin
+from chainrule.data.file_stamp import FileStamp
 from chainrule.data.inputs import as_inputs
 from chainrule.data.stream import RowStream
 from chainrule.data.stream_rows import Features, RawRows
@@ -42,6 +43,7 @@ class NpyStream(RowStream):
     ) -> None:
         self._paths = (Path(X), Path(y))
         inputs, labels = (_open(path) for path in self._paths)
+        self._stamps = tuple(map(FileStamp.of, self._paths))
         if inputs.ndim < 2:
             raise DataError(f"{self._paths[0].name} holds an array of shape {inputs.shape}; it needs rows and columns.")
         if len(inputs) != len(labels):
@@ -51,6 +53,11 @@ class NpyStream(RowStream):
             )
         if 0 in inputs.shape:
             raise DataError(f"{self._paths[0].name} has the shape {inputs.shape}; it needs a row and a column.")
+        if inputs.size // len(inputs) > MOST_COLUMNS:
+            raise DataError(
+                f"{self._paths[0].name} has rows of {inputs.size // len(inputs):,} numbers; a stream takes "
+                f"{MOST_COLUMNS:,} at most."
+            )
         n_rows = len(inputs)
         sizes = [min(GROUP_ROWS, n_rows - start) for start in range(0, n_rows, GROUP_ROWS)]
         super().__init__(self._paths[0].name, sizes, task, buffer_rows)
@@ -60,16 +67,21 @@ class NpyStream(RowStream):
         start, stop = group * GROUP_ROWS + first, min((group + 1) * GROUP_ROWS, self._shape[0])
         # Mapped anew for each group: the pages that were read would else count as memory of this process.
         inputs, labels = (np.array(_open(path)[start:stop]) for path in self._paths)
-        if inputs.shape != (stop - start, *self._shape[1:]) or len(labels) != len(inputs):
-            raise DataError(f"{self.name} has changed since it was opened; open it again.")
+        self._check_unchanged()
         yield RawRows(inputs.reshape(len(inputs), -1), _as_column(labels), Origin(self.name, start))
 
     def _read_labels(self, group: int) -> Iterator[tuple[Any, Origin]]:
         start = group * GROUP_ROWS
-        yield _as_column(np.array(_open(self._paths[1])[start : start + GROUP_ROWS])), Origin(self.name, start)
+        labels = np.array(_open(self._paths[1])[start : start + GROUP_ROWS])
+        self._check_unchanged()
+        yield _as_column(labels), Origin(self.name, start)
 
     def _new_features(self) -> Features:
         return _Numbers(int(np.prod(self._shape[1:])))
+
+    def _check_unchanged(self) -> None:
+        for path, stamp in zip(self._paths, self._stamps, strict=True):
+            stamp.check(path)
 
     def _identity(self) -> str:
         return repr([(array.shape, array.dtype.str) for array in map(_open, self._paths)])
@@ -109,12 +121,7 @@ def _as_column(labels: Array) -> Array:
 
 def _open(path: Path) -> Array:
     """Return a file's array without reading it."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"There is no file {path}.") from None
-    except ARRAY_FILE_PROBLEMS as problem:
-        raise DataError(f"{path.name} is not a .npy file that can be read ({str(problem).splitlines()[0]}).") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufUS" or array.ndim == 0:
+    array = map_npy(path)
+    if array.dtype.kind not in "biufUS" or array.ndim == 0:
         raise DataError(f"{path.name} holds no array of numbers or labels with a row for each example.")
     return array

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chainrule.data.cells import Origin
+from chainrule.data.file_stamp import FileStamp
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.json_text import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ParquetFile", "find_parquet_files", "first_and_more", "name_of_files", "parquet_errors", "read_frames"]
+__all__ = ["ParquetFile", "find_parquet_files", "first_and_more", "name_of_files", "read_frames", "read_whole_parquet"]
 
 # Rows that are read at a time. A group may have a million.
 PIECE_ROWS = 2**15
@@ -29,7 +31,7 @@ class ParquetFile(NamedTuple):
 
     ``kinds`` says of each column, by its name in normal form, whether it holds numbers, dates, text, ... or nothing,
     and ``names`` has the names as they are in the file; ``checksum`` is that of the end of the file, where all columns
-    and groups are described.
+    and groups are described, and ``stamp`` says when it was written.
     """
 
     path: Path
@@ -37,24 +39,23 @@ class ParquetFile(NamedTuple):
     names: dict[str, str]
     group_rows: tuple[int, ...]
     checksum: int
+    stamp: FileStamp
 
     @classmethod
     def open(cls, path: Path) -> ParquetFile:
         """Read the end of a file; raises ``DataError`` for a file that is not Parquet, or is damaged."""
         with _opened(path) as file:
             metadata, schema = file.metadata, file.schema_arrow
-            index = (schema.pandas_metadata or {}).get("index_columns", [])
+            index = _index_columns(schema, path)
             fields = [(normal_text(field.name), field) for field in schema if field.name not in index]
             kinds = {name: _kind(field.type) for name, field in fields}
             if len(kinds) < len(fields):
                 found = [name for name, _ in fields]
                 repeated = next(name for name in found if found.count(name) > 1)
                 raise DataError(f"{path.name} has more than one column called {repeated!r}; rename one.")
-            group_rows = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
-        with path.open("rb") as raw:
-            raw.seek(-metadata.serialized_size - 8, 2)  # the description, its length, and four letters
             names = {name: field.name for name, field in fields}
-            return cls(path, kinds, names, group_rows, zlib.crc32(raw.read()))
+            group_rows = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+            return cls(path, kinds, names, group_rows, _checksum_of_end(path, metadata), FileStamp.of(path))
 
     @property
     def n_rows(self) -> int:
@@ -67,13 +68,17 @@ class ParquetFile(NamedTuple):
         return self.n_rows * sum(TEXT_BYTES if kind == "text" else 8 for kind in self.kinds.values())
 
     def read(self, group: int, columns: Sequence[str], first: int = 0) -> Iterator[tuple[pd.DataFrame, Origin]]:
-        """Yield the rows of a group from ``first`` on, in pieces, and where each comes from."""
+        """Yield the rows of a group from ``first`` on, in pieces, and where each comes from.
+
+        Raises ``DataError`` if the file is not the one that was opened.
+        """
         import pyarrow as pa
 
         start = sum(self.group_rows[:group])
         done = 0
         with _opened(self.path) as file:
-            if file.metadata.num_row_groups <= group:
+            self.stamp.check(self.path)
+            if _checksum_of_end(self.path, file.metadata) != self.checksum:
                 raise DataError(f"{self.path.name} has changed since it was opened; open it again.")
             read = [self.names[name] for name in columns]
             for batch in file.iter_batches(PIECE_ROWS, row_groups=[group], columns=read, use_threads=False):
@@ -85,8 +90,7 @@ class ParquetFile(NamedTuple):
                         _frame_of(table.select(read)).set_axis(list(columns), axis=1),
                         Origin(self.path.name, start + done - len(batch) + skipped),
                     )
-        if done != self.group_rows[group]:
-            raise DataError(f"{self.path.name} has changed since it was opened; open it again.")
+            self.stamp.check(self.path)
 
 
 def find_parquet_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -144,9 +148,41 @@ def read_frames(path: Path) -> Iterator[tuple[pd.DataFrame, Origin]]:
         yield from file.read(group, list(file.kinds))
 
 
+def read_whole_parquet(path: Path) -> pd.DataFrame:
+    """Return all rows of a file; the types of the columns are those that :meth:`ParquetFile.read` gives them."""
+    file = ParquetFile.open(path)
+    with _opened(path) as opened:
+        read = list(file.names.values())
+        table = opened.read(columns=read, use_threads=False).replace_schema_metadata(None)
+        return _frame_of(table.select(read)).set_axis(list(file.names), axis=1)
+
+
+def _index_columns(schema: Any, path: Path) -> list[str]:
+    """Return the columns that hold no data but the index of the frame, by what pandas has noted in the file."""
+    notes = (schema.metadata or {}).get(b"pandas")
+    if notes is None:
+        return []
+    try:
+        noted = parse_json(notes)
+        index = noted.get("index_columns", []) if isinstance(noted, dict) else None
+        if not isinstance(index, list):
+            raise ValueError("its list of index columns is none")
+    except ValueError as problem:
+        raise DataError(
+            f"{path.name} has damaged notes of pandas ({problem}); write the file again, or remove its metadata."
+        ) from None
+    return [name for name in index if isinstance(name, str)]  # an index that only counts has no column
+
+
+def _checksum_of_end(path: Path, metadata: Any) -> int:
+    with path.open("rb") as raw:
+        raw.seek(-metadata.serialized_size - 8, 2)  # the description, its length, and four letters
+        return zlib.crc32(raw.read())
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    with parquet_errors(path):
+    with _parquet_errors(path):
         from pyarrow import parquet
 
         # Buffered: a column's part of a group is read piece by piece, not as a whole.
@@ -155,15 +191,17 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def parquet_errors(path: Path, *more: type[Exception]) -> Iterator[None]:
-    """Say in one sentence that pyarrow is missing, or what goes wrong while a file is read: its errors, and more."""
+def _parquet_errors(path: Path) -> Iterator[None]:
+    """Say in one sentence that pyarrow is missing, or what goes wrong while a file is read."""
     try:
         import pyarrow as pa
     except ImportError:
         raise InvalidInputError("Reading Parquet needs pyarrow: pip install 'chainrule[parquet]'.") from None
     try:
         yield
-    except (pa.ArrowException, OSError, *more) as problem:
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        if isinstance(problem, DataError):
+            raise
         first_line = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise DataError(f"{path.name} is not a Parquet file that can be read ({first_line}).") from None
 

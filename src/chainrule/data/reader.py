@@ -15,7 +15,7 @@ from chainrule.data.file_content import (
     opened,
     read_content,
 )
-from chainrule.data.parquet_files import parquet_errors
+from chainrule.data.parquet_files import read_whole_parquet
 from chainrule.data.text_encoding import decode_text
 from chainrule.data.text_table import parse_text_table
 from chainrule.data.unpacking import unpack
@@ -80,9 +80,9 @@ def read_parts(path: str | Path) -> dict[str, pd.DataFrame]:
     if kind == "text":
         return {"train": _read_text(path)}
     path = Path(path)
-    if kind == "npz":
-        return {part: _not_empty(frame, path) for part, frame in read_npz(path).items()}
-    return {"train": _not_empty(_read_parquet(path) if kind == "parquet" else read_npy(path), path)}
+    if kind == "parquet":
+        return {"train": _not_empty(read_whole_parquet(path), path)}
+    return read_npz(path) if kind == "npz" else {"train": read_npy(path)}
 
 
 def _kind_of_file(path: str | Path) -> str:
@@ -105,13 +105,6 @@ def _read_text(source: str | Path) -> pd.DataFrame:
         if start.startswith(first.lower()):
             raise DataError(f"{name} is {kind}, not a text table; save the table as CSV or Parquet, and give its path.")
     return parse_text_table(decode_text(content, name), name)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    with parquet_errors(path, ValueError), path.open("rb") as file:  # pandas leaves a damaged file open
-        return pd.read_parquet(file, engine="pyarrow")
 
 
 def _not_empty(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

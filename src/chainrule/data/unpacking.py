@@ -9,12 +9,14 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, cast
 
+from chainrule.data.file_content import read_content
 from chainrule.data.memory import largest_text, read_at_most
 from chainrule.errors import DataError
 
-__all__ = ["largest_unpacked", "unpack"]
+__all__ = ["UNPACKING_PROBLEMS", "check_zip_member", "largest_unpacked", "read_unpacked", "unpack"]
 
 # What is unpacked may be so many bytes, or so many times larger than the file. Tables pack to a tenth, and files that
 # are made to fill a memory to a thousandth.
@@ -22,14 +24,28 @@ _ALWAYS_ALLOWED = 2**28
 _MOST_RATIO = 200
 _MOST_LAYERS = 3
 
-_PROBLEMS = (
+UNPACKING_PROBLEMS = (
     OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile
 )  # fmt: skip
 
 
 def largest_unpacked(packed: int) -> int:
-    """Return how many bytes may come out of a file of ``packed`` bytes."""
-    return min(max(_ALWAYS_ALLOWED, _MOST_RATIO * packed), largest_text())
+    """Return how many bytes of text may come out of a file of ``packed`` bytes."""
+    return min(_most_allowed(packed), largest_text())
+
+
+def check_zip_member(member: zipfile.ZipInfo, path: Path) -> None:
+    """Raise ``DataError`` for a member of the zip file at ``path`` that is much larger than the whole file."""
+    most = _most_allowed(path.stat().st_size)
+    if member.file_size > most:
+        raise DataError(
+            f"{member.filename} in {path.name} has more than {most:,} bytes when it is unpacked; save the file without "
+            "compression if that is meant."
+        )
+
+
+def _most_allowed(packed: int) -> int:
+    return max(_ALWAYS_ALLOWED, _MOST_RATIO * packed)
 
 
 def unpack(content: bytes, name: str) -> bytes:
@@ -52,9 +68,14 @@ def unpack(content: bytes, name: str) -> bytes:
                 content = read_at_most(file, most, too_long)
         except DataError:
             raise
-        except _PROBLEMS as problem:
+        except UNPACKING_PROBLEMS as problem:
             raise DataError(f"{name} is a damaged {kind} file ({problem}); download or write it again.") from None
     raise DataError(f"{name} is packed {_MOST_LAYERS} times or more; unpack it first.")
+
+
+def read_unpacked(path: Path) -> bytes:
+    """Return the content of a file, unpacked."""
+    return unpack(read_content(path), path.name)
 
 
 def _open_gzip(file: IO[bytes], _: str) -> IO[bytes]:

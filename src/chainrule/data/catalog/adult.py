@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from chainrule.data.catalog.download import RemoteFile, StandIn
 from chainrule.data.catalog.named_set import NamedSet
 from chainrule.data.parts import Source, Table
 from chainrule.data.text_table import parse_text_table
+from chainrule.data.unpacking import read_unpacked
+from chainrule.errors import DataError
 
 __all__ = ["SETS", "read_people"]
 
@@ -22,10 +23,12 @@ _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult"
 
 def read_people(path: Path) -> Table:
     """Return one part: ``?`` is missing, and the comment line and the full stops of the test part are left out."""
-    content = path.read_bytes()
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("ascii")
+    try:
+        text = read_unpacked(path).decode("ascii")
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{path.name} is not the text that was published ({problem}); download it again.") from None
     frame = parse_text_table(text, path.name, column_names=_COLUMNS)
-    frame["income"] = frame["income"].str.rstrip(".")
+    frame["income"] = frame["income"].astype("string").str.rstrip(".")
     return Table(frame, "income", "adult")
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from chainrule.data.catalog.download import RemoteFile
 from chainrule.data.catalog.named_set import NamedSet
+from chainrule.data.catalog.plain_numbers import read_plain_numbers
 from chainrule.data.parts import Source, Table
+from chainrule.data.unpacking import read_unpacked
 
 __all__ = ["SETS"]
 
@@ -20,9 +22,8 @@ NOTES = (
 
 
 def _read(paths: Mapping[str, Path]) -> Source:
-    import pandas as pd
-
-    frame = pd.read_csv(paths["housing.data"], sep=r"\s+", names=_COLUMNS)
+    path = paths["housing.data"]
+    frame = read_plain_numbers(read_unpacked(path), path.name, sep=r"\s+", names=_COLUMNS)
     return Source("boston", Table(frame, "medv", "boston"), notes=NOTES)
 
 

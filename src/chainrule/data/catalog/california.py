@@ -9,7 +9,9 @@ from pathlib import Path
 
 from chainrule.data.catalog.download import RemoteFile, StandIn
 from chainrule.data.catalog.named_set import NamedSet
+from chainrule.data.catalog.plain_numbers import read_plain_numbers
 from chainrule.data.parts import Source, Table
+from chainrule.data.unpacking import read_unpacked
 from chainrule.errors import DataError
 
 __all__ = ["SETS", "read_blocks"]
@@ -22,17 +24,16 @@ _COLUMNS = [
 
 def read_blocks(path: Path) -> Table:
     """Return the table in cal_housing.tgz, or in its cal_housing.data (.gz)."""
-    import pandas as pd
-
-    if path.suffix != ".tgz":
-        return Table(pd.read_csv(path, names=_COLUMNS), "median_house_value", "california")
-    try:
-        with tarfile.open(path) as archive:
-            member = archive.extractfile("CaliforniaHousing/cal_housing.data")
-            content = member.read() if member is not None else b""
-    except (tarfile.TarError, KeyError, OSError, EOFError) as problem:
-        raise DataError(f"{path.name} is not the archive with cal_housing.data ({problem}).") from None
-    return Table(pd.read_csv(io.BytesIO(content), names=_COLUMNS), "median_house_value", "california")
+    content = read_unpacked(path)
+    if path.suffix == ".tgz":
+        try:
+            with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+                member = archive.extractfile("CaliforniaHousing/cal_housing.data")
+                content = member.read() if member is not None else b""
+        except (tarfile.TarError, KeyError, ValueError, OSError, EOFError) as problem:
+            raise DataError(f"{path.name} is not the archive with cal_housing.data ({problem}).") from None
+    frame = read_plain_numbers(content, path.name, names=_COLUMNS)
+    return Table(frame, "median_house_value", "california")
 
 
 def _read(paths: Mapping[str, Path]) -> Source:

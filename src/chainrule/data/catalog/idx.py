@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import math
 import struct
-import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
+from chainrule.data.unpacking import read_unpacked
 from chainrule.errors import DataError
 from chainrule.types import Array
 
@@ -26,16 +26,7 @@ def read_idx(path: Path, n_dimensions: int) -> Array:
 
     Raises ``DataError`` if the header is not that of such an array, or the file is shorter or longer than it says.
     """
-    try:
-        with path.open("rb") as raw:
-            is_gzip = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            if is_gzip:
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    return _read(cast("BinaryIO", unpacked), n_dimensions, path.name)
-            return _read(raw, n_dimensions, path.name)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
-        raise DataError(f"{path.name} is a damaged gzip file ({problem}); download it again.") from None
+    return _read(io.BytesIO(read_unpacked(path)), n_dimensions, path.name)
 
 
 def _read(file: BinaryIO, n_dimensions: int, name: str) -> Array:

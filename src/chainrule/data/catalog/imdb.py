@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from chainrule.data.catalog.named_set import NamedSet
 from chainrule.data.catalog.safe_unpickle import read_member
 from chainrule.data.dataset import Dataset
 from chainrule.data.parts import Source
+from chainrule.data.unpacking import read_unpacked
 from chainrule.errors import DataError
+from chainrule.json_text import parse_json
 from chainrule.types import Array, IntArray
 
 __all__ = ["SETS", "multi_hot", "read_reviews_of_ranks"]
@@ -76,12 +77,19 @@ def read_reviews_of_ranks(path: Path, part: str, order: IntArray, words: tuple[s
     return Dataset(X[order], labels[order], words, label_names=("negative", "positive"), name="imdb")
 
 
+def read_words(path: Path) -> tuple[str, ...]:
+    """Return the word behind each column, from the ranks in imdb_word_index.json."""
+    try:
+        rank_of = parse_json(read_unpacked(path))
+        word_at = {rank: word for word, rank in rank_of.items()}
+        words = [word_at[index - FIRST_RANK] for index in range(FIRST_RANK + 1, NUM_WORDS)]
+    except (ValueError, AttributeError, TypeError, KeyError) as problem:
+        raise DataError(f"{path.name} is not the list of words that was published ({problem}).") from None
+    return (*_RESERVED, "(unused)", *words)  # rank 1 has the index 4, so the index 3 belongs to no word
+
+
 def _read(paths: Mapping[str, Path]) -> Source:
-    rank_of = json.loads(paths["imdb_word_index.json"].read_text(encoding="utf-8"))
-    word_at = {rank: word for word, rank in rank_of.items()}
-    words = (*_RESERVED, *(word_at[index - FIRST_RANK] for index in range(FIRST_RANK + 1, NUM_WORDS)))
-    # Rank 1 has the index 4, so the index 3 belongs to no word.
-    words = (*words[:FIRST_RANK], "(unused)", *words[FIRST_RANK:])
+    words = read_words(paths["imdb_word_index.json"])
     # The stored rows are sorted by label. Keras shuffles them so, and its published first reviews are then the first.
     shuffler = np.random.RandomState(113)
     orders = []

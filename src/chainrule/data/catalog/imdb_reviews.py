@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
 import tarfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from chainrule.data.catalog.named_set import NamedSet
 from chainrule.data.dataset import Dataset
 from chainrule.data.parts import Source
 from chainrule.data.target import Target
+from chainrule.data.unpacking import UNPACKING_PROBLEMS, largest_unpacked
 from chainrule.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ def read_reviews(archive: Path) -> pd.DataFrame:
 
     rows = []
     try:
+        left = largest_unpacked(archive.stat().st_size)
         with tarfile.open(archive) as opened:
             for member in opened:
                 place = Path(member.name).parts[-3:]
@@ -45,9 +45,14 @@ def read_reviews(archive: Path) -> pd.DataFrame:
                 content = opened.extractfile(member)
                 if content is None:
                     continue
+                left -= member.size
+                if left < 0:
+                    raise DataError(f"{archive.name} holds more text than its size allows; download it again.")
                 rating = file.removesuffix(".txt").rpartition("_")[2]
                 rows.append((part, file, content.read().decode("utf-8"), int(rating), _LABELS[label]))
-    except (tarfile.TarError, OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as problem:
+    except DataError:
+        raise
+    except (tarfile.TarError, *UNPACKING_PROBLEMS) as problem:
         raise DataError(f"{archive.name} is not the archive of reviews, or is damaged ({problem}).") from None
     if not rows:
         raise DataError(f"{archive.name} holds no reviews in the layout aclImdb/train/pos/0_9.txt.")

@@ -88,4 +88,6 @@ def _array_of(content: bytes, where: str) -> Array:
         raise DataError(f"{where} is not the one-dimensional array of lists that its header promises.")
     if not all(type(entry) is list for entry in array):
         raise DataError(f"{where} holds something else than lists.")
+    if sum(map(len, array)) > len(content):  # a pickle may name the same long list many times
+        raise DataError(f"{where} holds longer lists than its size allows.")
     return array

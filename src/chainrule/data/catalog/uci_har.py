@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.data.array_files import ARRAY_FILE_PROBLEMS
+from chainrule.data.array_files import ARRAY_FILE_PROBLEMS, read_array
 from chainrule.data.catalog.download import RemoteFile
 from chainrule.data.catalog.named_set import NamedSet
+from chainrule.data.catalog.plain_numbers import read_plain_numbers
 from chainrule.data.dataset import Dataset
 from chainrule.data.parts import Source
 from chainrule.data.target import Target
+from chainrule.data.unpacking import check_zip_member
 from chainrule.errors import DataError
 from chainrule.types import Array
 
@@ -29,38 +31,40 @@ def read_official(path: Path) -> Source:
     try:
         with zipfile.ZipFile(path) as outer:
             if _INNER not in outer.namelist():
-                return _read_inner(outer)
-            with zipfile.ZipFile(io.BytesIO(outer.read(_INNER))) as inner:
-                return _read_inner(inner)
-    except (zipfile.BadZipFile, KeyError, OSError, EOFError, ValueError) as problem:
-        if isinstance(problem, DataError):
-            raise
+                return _read_inner(outer, path)
+            with zipfile.ZipFile(io.BytesIO(_read_member(outer, _INNER, path))) as inner:
+                return _read_inner(inner, path)
+    except DataError:
+        raise
+    except (KeyError, IndexError, *ARRAY_FILE_PROBLEMS) as problem:
         raise DataError(f"{path.name} is not the UCI HAR archive, or is damaged ({problem}).") from None
 
 
 def read_derived(path: Path) -> Source:
     """Return both parts of har_derived_561.npz."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names = [str(name) for name in arrays["feature_names"]]
-            labels = [str(label) for label in arrays["activity_labels"]]
+        with zipfile.ZipFile(path) as archive:
+
+            def array(name: str) -> Array:
+                return read_array(archive, archive.getinfo(f"{name}.npy"), path)
+
+            names = [str(name) for name in array("feature_names")]
+            labels = [str(label) for label in array("activity_labels")]
             parts = [
-                _part(arrays[f"X_{part}"], arrays[f"y_{part}"], arrays[f"subject_{part}"], names, labels, "har-derived")
+                _part(array(f"X_{part}"), array(f"y_{part}"), array(f"subject_{part}"), names, labels, "har-derived")
                 for part in ("train", "test")
             ]
     except DataError:
         raise
-    except (KeyError, *ARRAY_FILE_PROBLEMS) as problem:
+    except (KeyError, IndexError, *ARRAY_FILE_PROBLEMS) as problem:
         raise DataError(f"{path.name} is not the derived HAR file, or is damaged ({problem}).") from None
     return Source("har-derived", parts[0], parts[1])
 
 
-def _read_inner(archive: zipfile.ZipFile) -> Source:
-    import pandas as pd
-
+def _read_inner(archive: zipfile.ZipFile, path: Path) -> Source:
     def table(name: str, **options: object) -> Array:
-        with archive.open(f"{_FOLDER}/{name}") as file:
-            return np.asarray(pd.read_csv(file, sep=r"\s+", header=None, **options))  # type: ignore[call-overload]
+        content = _read_member(archive, f"{_FOLDER}/{name}", path)
+        return np.asarray(read_plain_numbers(content, name, sep=r"\s+", header=None, **options))
 
     names = [str(name) for name in table("features.txt")[:, 1]]
     labels = [str(label) for label in table("activity_labels.txt")[:, 1]]
@@ -70,6 +74,12 @@ def _read_inner(archive: zipfile.ZipFile) -> Source:
         y, people = (table(f"{part}/{what}_{part}.txt")[:, 0] for what in ("y", "subject"))
         parts.append(_part(X, y, people, names, labels, "uci-har"))
     return Source("uci-har", parts[0], parts[1])
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    member = archive.getinfo(name)
+    check_zip_member(member, path)
+    return archive.read(member)
 
 
 def _part(X: Array, y: Array, people: Array, names: list[str], labels: list[str], name: str) -> Dataset:

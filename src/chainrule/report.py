@@ -263,7 +263,7 @@ def _treatment(column: Mapping[str, Any]) -> str:
         left = len(categories) - MOST_CATEGORIES_LISTED
         steps.append(f"0/1 inputs for {listed}{f' and {left:,} more' if left > 0 else ''}")
     elif column.get("kind") == "date":
-        steps.append("year, month, weekday and days since 1970, as far as they vary, each scaled")
+        steps.append("year, month, weekday, days since 1970 and hour, those of them that vary, each scaled")
     elif "center" in column:
         if n_missing:
             steps.append(f"missing values became {_number(column['fill'])}, and an input says where")

@@ -13,7 +13,7 @@ from chainrule.data.date_format import DateFormat
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_dates_of_every_unit_have_the_same_parts(unit: str) -> None:
     column = pd.Series(np.array(["1969-12-31T12:00", "2024-02-29T06:00", "NaT"], f"datetime64[{unit}]"))
-    expected = [[1969, 12, 2, -0.5], [2024, 2, 3, 19782.25], [np.nan] * 4]
+    expected = [[1969, 12, 2, -0.5, 12], [2024, 2, 3, 19782.25, 6], [np.nan] * 5]
     np.testing.assert_array_equal(date_parts(column.to_numpy()), expected)
 
 

@@ -174,6 +174,13 @@ def test_ids_are_dropped_and_gaps_at_predict_are_filled():
     np.testing.assert_allclose(table.transform(pd.DataFrame({"x": [np.nan, 29.5]})), 0, atol=1e-6)
 
 
+def test_the_hour_of_the_day_is_a_part_of_dates_that_have_one_and_all_that_is_of_times():
+    frame = pd.DataFrame({"at": ["2024-01-01 06:00", "2024-01-01 18:30"], "time": ["6:15 PM", "00:45"]})
+    table = TablePreprocessor(scaling="none").fit(frame)
+    assert table.feature_names == ("at days", "at hour", "time hour")
+    np.testing.assert_allclose(table.transform(frame)[:, 1:], [[6, 18.25], [18.5, 0.75]], rtol=1e-6)
+
+
 def test_dates_of_every_form_agree():
     texts = ["2024-01-01T06:00:00Z", "2024-06-30T00:00:00Z", "2025-01-01T12:00:00+06:00"]
     stamps = pd.to_datetime(pd.Series(texts), utc=True, format="ISO8601")

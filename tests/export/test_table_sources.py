@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chainrule.data.cells import DATE_PARTS
 from chainrule.data.columns import ColumnPlan, NumberPlan
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
@@ -145,7 +146,7 @@ def test_what_is_refused_here_is_refused_there(kind: Any, wrong: tuple[str, ...]
 
 @pytest.mark.parametrize("to", SOURCES)
 def test_a_zone_moves_a_date_over_the_end_of_a_month(to: str, tmp_path: Path) -> None:
-    numbers = tuple(NumberPlan(f"x {part}", 0.0, 0.0, 1.0) for part in ("year", "month", "weekday", "days"))
+    numbers = tuple(NumberPlan(f"x {part}", 0.0, 0.0, 1.0) for part in DATE_PARTS)
     days = (
         "2024-02-28",
         "2024-02-29",

@@ -30,7 +30,7 @@ __all__ = [
 
 CellType: TypeAlias = Literal["number", "date", "category", "text"]
 
-DATE_PARTS = ("year", "month", "weekday", "days")
+DATE_PARTS = ("year", "month", "weekday", "days", "hour")
 
 
 class Origin(NamedTuple):
@@ -102,14 +102,19 @@ def typed_dates(column: pd.Series[Any]) -> Array | None:
 
 
 def date_parts(moments: Array) -> Array:
-    """Return (rows, 4) float64: year, month, weekday (Monday is 0), and days since 1970 with the time as a fraction."""
+    """Return the :data:`DATE_PARTS` of some moments as (rows, 5) float64, NaN where they are missing.
+
+    Monday is the weekday 0; days are counted from 1970-01-01, with the time as a fraction; hours have their minutes as
+    a fraction.
+    """
     missing = np.isnat(moments)
     whole = np.where(missing, np.array(0, moments.dtype), moments)
     years = whole.astype("M8[Y]").astype(np.int64) + 1970
     months = whole.astype("M8[M]").astype(np.int64) % 12 + 1
     weekdays = (whole.astype("M8[D]").astype(np.int64) + 3) % 7
     days = (whole - np.array(0, whole.dtype)) / np.timedelta64(1, "D")
-    parts = np.column_stack([years, months, weekdays, days]).astype(np.float64)
+    hours = (days - np.floor(days)) * 24
+    parts = np.column_stack([years, months, weekdays, days, hours]).astype(np.float64)
     parts[missing] = np.nan
     return parts
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin
 from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan
-from chainrule.data.date_format import DateOrder
+from chainrule.data.date_format import DateFormat, DateOrder
 from chainrule.data.inputs import is_frame
 from chainrule.data.summaries import ColumnSummary, NumberSummary, Reading
 from chainrule.data.text_columns import ColumnOptions, Elsewhere, ReadAs
@@ -50,7 +50,8 @@ class TablePreprocessor:
     - Categories become one 0/1 column a value, or one in all for two values. Beyond the ``max_categories`` most
       frequent, and below one row in a thousand, they share a column "other"; values never seen go there, or are all 0.
       A missing category is a category.
-    - Dates become year, month, weekday and days since 1970, scaled like numbers.
+    - Dates become year, month, weekday, days since 1970 and hour of the day, those of them that vary, scaled like
+      numbers; times without a date become the hour.
     - Columns that cannot help are dropped, and :attr:`columns` says why: those that never change, hold nothing, are
       text with a different value in every row, or number the rows.
 
@@ -305,6 +306,7 @@ class TablePreprocessor:
     def _number_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:
         n_missing, kind = reading.n_missing, reading.kind
         parts = DATE_PARTS if kind == "date" else ("",)
+        time_only = isinstance(reading.format, DateFormat) and reading.format.time_only
         if reading.all_different and reading.n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.numeric:
             is_dense = reading.numbers[0].width < 2 * reading.n_rows
             if _ID.search(name) or (_ROW_NUMBER.fullmatch(name) and is_dense):
@@ -312,6 +314,7 @@ class TablePreprocessor:
         numbers = tuple(
             plan
             for part, number in zip(parts, reading.numbers, strict=True)
+            if part == "hour" or not time_only
             for plan in self._scale(f"{name} {part}" if part else name, number)
         )
         if not numbers:

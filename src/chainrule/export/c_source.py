@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chainrule.data.cells import DATE_PARTS
 from chainrule.data.columns import ColumnPlan
 from chainrule.export.c_main import csv_program
 from chainrule.export.c_text import array_of_numbers, array_of_texts, comment, identifiers, number, stem_identifier
@@ -248,7 +249,7 @@ def _encoding(program: Program, fields: list[str], own: Callable[[str], str]) ->
                 value = "date[0]" if plan.kind == "date" else f"row->{field}"
                 lines.append(f"    x[{at + len(plan.numbers)}] = isnan({value}) ? 1 : 0;")
         at += len(plan.output_names)
-    dates = ["    double date[4];"] if "read_date" in pieces else []
+    dates = [f"    double date[{len(DATE_PARTS)}];"] if "read_date" in pieces else []
     head = ["/* The numbers that the network takes; 0, or the column that it cannot use. */",
             own("static int encode(const model_row *row, double *x)"), "{"]  # fmt: skip
     return "\n".join([*head, *dates, *lines, "    return 0;", "}"]), pieces, arrays

@@ -1,7 +1,7 @@
 """A table's preprocessing as arrays, for runtimes that work on whole matrices rather than cell by cell.
 
 All numbers of a row are treated alike: filled, centred, scaled. So they are brought together in one matrix of *raw*
-columns (the number columns, then year, month, weekday and days of the dates), NaN where the cell is missing. What
+columns (the number columns, then year, month, weekday, days and hour of the dates), NaN where the cell is missing. What
 comes of them, what says where they were missing, and the 0/1 columns of the categories, group beside group, are then
 put into the order that the network learnt.
 """
@@ -59,7 +59,7 @@ class FeaturePlan:
         Those of categories.
     chosen
         Which raw columns are used: of a date, only the parts that vary. Raw column ``len(numbers) + p * len(dates) +
-        j`` is part p (year, month, weekday, days) of date j.
+        j`` is part p (year, month, weekday, days, hour) of date j.
     fill
         What a missing number becomes. Each chosen one is ``((NaN -> fill) - center) / scale``, in float64, then rounded
         to float32.

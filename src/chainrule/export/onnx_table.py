@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chainrule.data.cells import DATE_PARTS
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.text_table import MISSING_WORDS
 from chainrule.errors import InvalidInputError
@@ -53,7 +54,7 @@ def _append_numbers(graph: GraphBuilder, plan: FeaturePlan) -> list[str]:
     groups = []
     if plan.chosen.size:
         chosen = raw
-        if not np.array_equal(plan.chosen, np.arange(len(plan.numbers) + 4 * len(plan.dates))):
+        if not np.array_equal(plan.chosen, np.arange(len(plan.numbers) + len(DATE_PARTS) * len(plan.dates))):
             columns = graph.constant("used_numbers", plan.chosen, np.int64)
             chosen = graph.call("Gather", raw, columns, axis=1, name="chosen_numbers")
         fill = graph.constant("fill", plan.fill)
@@ -70,7 +71,7 @@ def _append_numbers(graph: GraphBuilder, plan: FeaturePlan) -> list[str]:
 
 
 def _append_date_parts(graph: GraphBuilder, days: str) -> list[str]:
-    """Return year, month, weekday (Monday is 0) and days of a matrix of days since 1970; NaN stays NaN.
+    """Return year, month, weekday (Monday is 0), days and hour of a matrix of days since 1970; NaN stays NaN.
 
     The year begins with March, so that a leap day is its last: Howard Hinnant's ``civil_from_days``, in whole float64
     numbers. An era is 400 years of 146,097 days.
@@ -98,7 +99,8 @@ def _append_date_parts(graph: GraphBuilder, days: str) -> list[str]:
     civil = graph.call("Where", january_on, call("Add", civil, 1.0), civil, name="date_year")
     since_monday = call("Add", whole, 3.0)
     weekday = graph.call("Sub", since_monday, call("Mul", quotient(since_monday, 7.0), 7.0), name="date_weekday")
-    return [civil, month, weekday, days]
+    hour = graph.call("Mul", call("Sub", days, whole), 24.0, name="date_hour")
+    return [civil, month, weekday, days, hour]
 
 
 def _append_category(graph: GraphBuilder, category: CategoryCodes) -> str:

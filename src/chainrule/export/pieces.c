@@ -226,16 +226,16 @@ static int skip(const char **at, const char *end, char character)
 }
 
 // [read_date: trim is_missing digits skip]
-/* Write year, month, weekday (Monday is 0) and days since 1970, in UTC, of a date such as 2024-12-31 or
+/* Write year, month, weekday (Monday is 0), days since 1970 and hour, in UTC, of a date such as 2024-12-31 or
    2024-12-31T23:59:59.5+01:00; NAN for a missing one. 1 for any other text. */
-static int read_date(const char *text, double parts[4])
+static int read_date(const char *text, double parts[5])
 {
     static const int before_month[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
     int year, month, day, hour = 0, minute = 0, second = 0, zone = 0, zone_hour = 0, zone_minute = 0, n_days, leap, sound;
     double days, past, fraction = 0, unit = 0.1;
     const char *at, *end;
     size_t length = 0;
-    parts[0] = parts[1] = parts[2] = parts[3] = NAN;
+    parts[0] = parts[1] = parts[2] = parts[3] = parts[4] = NAN;
     if (text != NULL)
         text = trim(text, &length);
     if (text == NULL || is_missing(text, length))
@@ -294,6 +294,7 @@ static int read_date(const char *text, double parts[4])
     parts[1] = month;
     parts[2] = fmod(fmod(days + 3, 7) + 7, 7);
     parts[3] = days + past / 86400;
+    parts[4] = 24 * (parts[3] - floor(parts[3]));
     return 0;
 }
 

@@ -172,10 +172,10 @@ function readNumber(cell, name) {
   return Number(text);
 }
 
-/** Year, month, weekday (Monday is 0) and days since 1970, in UTC; NaN where the date is missing. */
+/** Year, month, weekday (Monday is 0), days since 1970 and hour of the day, in UTC; NaN where the date is missing. */
 function readDate(cell, name) {
   const text = cell instanceof Date ? cell.toISOString() : cellText(cell);
-  if (text === null) return [NaN, NaN, NaN, NaN];
+  if (text === null) return [NaN, NaN, NaN, NaN, NaN];
   const found = DATE.exec(text);
   if (found === null) refuse(name, cell, "dates such as 2024-12-31");
   const [year, month, day, hour, minute, second, fraction] = found.slice(1, 8).map((part) => Number(part || 0));
@@ -188,7 +188,7 @@ function readDate(cell, name) {
   const past = (hour - zoneHour) * 3600 + (minute - zoneMinute) * 60 + second + fraction;
   const days = midnight.getTime() / 1000 / DAY + past / DAY;
   const date = new Date(Math.floor(days) * DAY * 1000);
-  return [date.getUTCFullYear(), date.getUTCMonth() + 1, (date.getUTCDay() + 6) % 7, days];
+  return [date.getUTCFullYear(), date.getUTCMonth() + 1, (date.getUTCDay() + 6) % 7, days, 24 * (days - Math.floor(days))];
 }
 
 /** (value - center) / scale for each number of a column, and 1 or 0 for whether they are missing. */

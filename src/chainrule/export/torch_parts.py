@@ -106,8 +106,8 @@ def _keep(module: nn.Module, **arrays: Array | list[int]) -> None:
         module.register_buffer(name, torch.from_numpy(np.array(values)))
 
 
-def _date_parts(days: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return year, month, weekday (Monday is 0) and days of a matrix of days since 1970; NaN stays NaN.
+def _date_parts(days: Tensor) -> tuple[Tensor, ...]:
+    """Return year, month, weekday (Monday is 0), days and hour of a matrix of days since 1970; NaN stays NaN.
 
     The year begins with March, so that a leap day is its last: Howard Hinnant's ``civil_from_days``, in whole float64
     numbers. An era is 400 years of 146,097 days.
@@ -127,7 +127,7 @@ def _date_parts(days: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     month = torch.where(january_on, march_based - 9, march_based + 3)
     civil = year + era * 400 + january_on
     weekday = whole + 3 - quotient(whole + 3, 7) * 7
-    return civil, month, weekday, days
+    return civil, month, weekday, days, (days - whole) * 24
 
 
 def exact_module(module: nn.Module) -> nn.Module:

@@ -14,8 +14,9 @@ import pytest
 
 from chainrule.architecture import build_network
 from chainrule.data import Dataset, TablePreprocessor, Target
-from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.errors import InvalidInputError, ModelFileError, NotBuiltError
 from chainrule.files import read_model_file, write_model_file
+from chainrule.layers import DenseLayer
 from chainrule.model import Model, TargetScaling
 from chainrule.neuralnet import NeuralNetwork
 from support.networks import bits_of, class_rows
@@ -72,6 +73,44 @@ def test_predictions_are_labels_and_outputs_probabilities(n_classes: int) -> Non
     outputs = model.outputs(data)
     assert outputs.shape == (90, 1 if n_classes == 2 else 3)
     assert np.all((outputs >= 0) & (outputs <= 1))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_networks_and_models_give_labels_and_the_probability_of_every_class(n_classes: int, tmp_path: Path) -> None:
+    model, data = classified(n_classes)
+    network, outputs = model.network, model.network.predict(data)
+    network.save(tmp_path / "network")
+    for one in (network, NeuralNetwork.load(tmp_path / "network"), model):
+        probabilities, labels = one.predict_proba(data), one.predict_labels(data.X)
+        assert probabilities.shape == (90, n_classes)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_array_equal(probabilities[:, 1 - n_classes :][:, -1], outputs[:, -1])
+        np.testing.assert_array_equal(labels, np.array(data.target.classes)[probabilities.argmax(axis=1)])
+    np.testing.assert_array_equal(model.predict_labels(data), model.predict(data))
+
+
+def test_what_predicts_numbers_or_scores_has_no_probabilities() -> None:
+    model = priced(frame())
+    for wrong in (model.predict_labels, model.predict_proba):
+        with pytest.raises(InvalidInputError, match="predicts numbers"):
+            wrong(frame())
+    inputs = model.inputs(frame())
+    for wrong in (model.network.predict_labels, model.network.predict_proba):
+        with pytest.raises(InvalidInputError, match="predicts numbers"):
+            wrong(inputs)
+        with pytest.raises(NotBuiltError, match="does not know the labels"):
+            wrong.__func__(NeuralNetwork(), inputs)
+    data = class_rows(60, n_classes=2)
+    scores = build_network(5, data.target, hidden=(), loss="hinge", epochs=5, seed=0).fit(data)
+    numbers = NeuralNetwork(epochs=5, seed=0)
+    numbers.add(DenseLayer(1, (5,)))
+    numbers.fit(Dataset(data.X, data.y, task="binary"))
+    for network in (scores, numbers):
+        with pytest.raises(InvalidInputError, match="not probabilities"):
+            network.predict_proba(data)
+        with pytest.raises(InvalidInputError, match="not probabilities"):
+            Model(network, data.target).predict_proba(data)
+    np.testing.assert_array_equal(scores.predict_labels(data), (scores.predict(data)[:, 0] >= 0).astype(int))
 
 
 def test_evaluation_takes_sample_weights() -> None:

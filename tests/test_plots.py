@@ -1,22 +1,31 @@
-"""The pictures: what they draw is what they were given, with no display, no warning and nothing left behind."""
+"""The pictures: what they draw is what they were given, in pyplot's figures, and their legends cover nothing of it."""
 
 from __future__ import annotations
 
 import gc
 import io
+import itertools
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
+from chainrule import Dataset, Model, NeuralNetwork, TablePreprocessor, Target, build_network
 from chainrule.activations import ACTIVATIONS
 from chainrule.errors import InvalidInputError
 from chainrule.history import History
 from chainrule.plots import (
+    apart_from_pyplot,
     figure_as_inline_svg,
     figure_as_png,
     figure_as_svg,
@@ -50,6 +59,12 @@ def history() -> History:
             "seconds": [0.1, 0.1, 0.1, 0.1],
         }
     )
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
 
 
 def legend_texts(ax) -> list[str]:
@@ -112,6 +127,16 @@ def test_a_history_is_drawn_on_linear_and_log_axes_with_every_metric(history: Hi
         ("log", "loss (log axis)"),
         ("linear", "accuracy"),
     ]
+
+
+def test_a_history_of_the_course_or_of_keras_is_drawn_as_one_of_ours() -> None:
+    theirs = {"train_loss": [1.0, 0.5], "val_loss": [1.1, 0.4], "acc": [0.5, 0.9], "val_acc": [0.4, 0.8]}
+    assert [line.get_ydata().tolist() for line in plot_loss(theirs).get_lines()[:2]] == [[1.0, 0.5], [1.1, 0.4]]
+    assert [ax.get_ylabel() for ax in plot_history(theirs).axes] == ["loss", "loss (log axis)", "accuracy"]
+    assert plot_metric(theirs, "val_acc").get_lines()[1].get_ydata().tolist() == [0.4, 0.8]
+    ax = plot_comparison({"one": theirs, "two": History({"validation_loss": [0.3, 0.2]})}, "val_loss")
+    assert ax.get_lines()[0].get_ydata().tolist() == [1.1, 0.4]
+    assert theirs == {"train_loss": [1.0, 0.5], "val_loss": [1.1, 0.4], "acc": [0.5, 0.9], "val_acc": [0.4, 0.8]}
 
 
 def test_a_comparison_has_a_line_a_run_whatever_their_names(history: History) -> None:
@@ -196,7 +221,7 @@ def test_predictions_of_another_shape_are_refused() -> None:
 def test_a_decision_boundary_lies_where_two_classes_are_even() -> None:
     X = np.array([[-1.0, 0.0], [1.0, 1.0], [-0.5, -1.0], [0.5, 0.0]])
     ax = plot_decision_boundary(lambda p: 1 / (1 + np.exp(-5 * p[:, :1])), X, [0, 1, 0, 1], names=["left", "_right"])
-    line = np.concatenate([path.vertices for path in ax.collections[0].get_paths()])
+    line = np.concatenate([path.vertices for path in ax.collections[-1].get_paths()])
     np.testing.assert_allclose(line[:, 0], 0, atol=0.01)
     assert legend_texts(ax) == ["left", " _right"]
     blue, red = ax.images[0].get_array()[0, [0, -1]]
@@ -230,6 +255,80 @@ def test_a_decision_boundary_needs_two_inputs_and_one_code_a_row() -> None:
         plot_decision_boundary(lambda p: np.full(len(p), NAN), np.zeros((2, 2)), [0, 1])
 
 
+BITS = Dataset([[0, 0], [0, 1], [1, 0], [1, 1]], ["same", "other", "other", "same"], feature_names=["left", "right"])
+
+
+@pytest.fixture(scope="module")
+def xnor() -> NeuralNetwork:
+    network = build_network(2, BITS.target, hidden=(8,), epochs=200, batch_size=4, learning_rate=0.05, seed=0)
+    return network.fit(BITS)
+
+
+def regions(ax: Axes) -> list[str]:
+    """The colour of the picture at the four corners of the unit square: blue is the first class, red the second."""
+    picture, (left, right, bottom, top) = ax.images[0].get_array(), ax.images[0].get_extent()
+    places = [
+        (int((y - bottom) / (top - bottom) * (len(picture) - 1)), int((x - left) / (right - left) * (len(picture) - 1)))
+        for x, y in BITS.X
+    ]
+    return ["blue" if picture[place][2] > picture[place][0] else "red" for place in places]
+
+
+def test_a_decision_boundary_takes_a_network_a_model_or_a_function_and_labels_or_codes(xnor: NeuralNetwork) -> None:
+    y = ["same", "other", "other", "same"]  # in the order of the alphabet: other is class 0, blue
+    model = Model(xnor, BITS.target)
+    for arguments in (
+        (xnor, BITS),
+        (xnor, BITS.X, BITS.y),
+        (xnor, BITS.X.astype(int), y),
+        (model, BITS),
+        (model, BITS.X, y),
+        (xnor.predict, BITS.X, BITS.y),
+        (xnor.predict, BITS),
+        (xnor.predict_labels, BITS.X, y),
+        (xnor.predict_proba, BITS.X.tolist(), y),
+    ):
+        ax = plot_decision_boundary(*arguments)
+        assert regions(ax) == ["red", "blue", "blue", "red"]
+        counts = [len(points.get_offsets()) for points in ax.collections[:2]]
+        assert counts == [2, 2]
+    ax = plot_decision_boundary(xnor, BITS)
+    assert legend_texts(ax) == ["other", "same"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("left", "right")
+
+
+def test_a_decision_boundary_of_a_table_is_asked_for_points_with_its_columns(xnor: NeuralNetwork) -> None:
+    frame = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1]})
+    table = TablePreprocessor()
+    inputs = table.fit_transform(frame)
+    network = build_network(inputs.shape[1], BITS.target, hidden=(8,), epochs=300, learning_rate=0.05, seed=0)
+    network.fit(Dataset(inputs, BITS.target.labels_of(BITS.y)))
+    ax = plot_decision_boundary(Model(network, BITS.target, table), frame, ["same", "other", "other", "same"])
+    assert regions(ax) == ["red", "blue", "blue", "red"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("a", "b")
+
+
+def test_a_decision_boundary_takes_a_classifier_of_scikit_learn() -> None:
+    from sklearn.tree import DecisionTreeClassifier
+
+    y = ["b", "a", "a", "b"]
+    ax = plot_decision_boundary(DecisionTreeClassifier(random_state=0).fit(BITS.X, y), BITS.X, y)
+    assert regions(ax) == ["red", "blue", "blue", "red"]
+    assert legend_texts(ax) == ["a", "b"]
+
+
+def test_a_decision_boundary_lies_between_classes(xnor: NeuralNetwork) -> None:
+    numbers = Target("regression")
+    with pytest.raises(InvalidInputError, match="predicts numbers"):
+        plot_decision_boundary(Model(xnor, numbers), BITS.X, [0, 1, 1, 0])
+    with pytest.raises(InvalidInputError, match="dataset has none"):
+        plot_decision_boundary(xnor, Dataset(BITS.X, [0.1, 0.2, 0.3, 0.4], task="regression"))
+    with pytest.raises(InvalidInputError, match="one of other, same"):
+        plot_decision_boundary(xnor, BITS.X, ["same", "other", "neither", "same"])
+    with pytest.raises(InvalidInputError, match="does not predict anything"):
+        plot_decision_boundary("xnor", BITS.X, [0, 1, 1, 0])
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS.names())
 def test_every_activation_can_be_drawn(name: str) -> None:
     ax = plot_activation(name)
@@ -244,14 +343,9 @@ def test_a_rate_search_shows_its_suggestion() -> None:
     ax = plot_rate_search(search)
     assert ax.get_lines()[0].get_ydata().tolist() == list(search.losses)
     assert ax.get_lines()[1].get_xdata() == [0.01, 0.01]
+    assert not covered_by_legends(ax.figure)
     assert ax.get_xscale() == "log"
     figure_as_png(ax.figure)
-
-
-def test_pictures_go_into_the_axes_that_are_given(history: History) -> None:
-    ax = new_figure(4, 3).add_subplot()
-    assert plot_loss(history, ax=ax) is ax
-    assert plot_confusion_matrix([0], [0], ["a"], ax=ax) is ax
 
 
 def test_svg_is_the_same_every_time_and_names_no_other_place(history: History) -> None:
@@ -273,21 +367,150 @@ def test_letters_that_the_font_lacks_are_no_warning(history: History) -> None:
     assert "日本語" in figure_as_svg(plot_comparison({"日本語": history}).figure)
 
 
-def test_figures_go_when_they_are_let_go(history: History) -> None:
+# Where they are drawn ------------------------------------------------------------------------------------------------
+
+
+def test_pyplot_shows_and_saves_what_was_drawn_last(history: History, tmp_path: Path) -> None:
     ax = plot_loss(history)
-    figure_as_svg(ax.figure)
+    assert plt.gcf() is ax.figure
+    assert plt.gca() is ax
+    plt.title("my title")
+    plt.savefig(tmp_path / "loss.png")
+    with Image.open(tmp_path / "loss.png") as image:
+        assert image.size == tuple(ax.figure.get_size_inches() * ax.figure.dpi)
+        assert image.convert("L").getextrema()[0] < 50, "an empty picture"
+    figure = plot_history(history)
+    assert plt.gcf() is figure is not ax.figure
+
+
+def test_empty_axes_that_pyplot_stands_at_are_drawn_into(history: History) -> None:
+    figure = plt.figure(figsize=(9, 3))
+    left = plt.subplot(1, 2, 1)
+    assert plot_loss(history) is left
+    right = plt.subplot(1, 2, 2)
+    assert plot_metric(history, "accuracy") is right
+    assert plot_loss(history).figure is not figure, "both have something in them"
+    empty = plt.figure(figsize=(9, 9))
+    assert plot_history(history) is empty
+
+
+def test_pictures_go_into_the_axes_that_are_given(history: History) -> None:
+    ax = plt.figure().add_subplot()
+    assert plot_loss(history, ax=ax) is ax
+    assert plot_confusion_matrix([0], [0], ["a"], ax=ax) is ax
+    assert len(plt.get_fignums()) == 1
+
+
+def test_figures_that_are_drawn_apart_from_pyplot_are_unknown_to_it_and_go_when_they_are_let_go(
+    history: History,
+) -> None:
+    plt.figure()  # empty, and not theirs
+    with apart_from_pyplot():
+        ax = plot_loss(history)
+        figure_as_svg(ax.figure)
+        assert plot_history(history) is not ax.figure
+    assert len(plt.get_fignums()) == 1
     figure = weakref.ref(ax.figure)
     del ax
     gc.collect()
     assert figure() is None
 
 
-def test_pyplot_is_never_loaded_and_matplotlib_only_when_drawing() -> None:
+def test_a_notebook_shows_a_figure_once(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython asks what it shows how to show it; what pyplot still holds at the end of a cell it shows as well."""
+    figure = plot_history(history)
+    with pytest.raises(NotImplementedError):
+        figure._ipython_display_()
+    assert plt.get_fignums(), "where pyplot has windows, they stay"
+    monkeypatch.setattr("matplotlib.get_backend", lambda: "module://matplotlib_inline.backend_inline")
+    with pytest.raises(NotImplementedError):
+        figure._ipython_display_()
+    assert not plt.get_fignums()
+
+
+def test_a_report_needs_no_pyplot_and_matplotlib_is_loaded_only_when_drawing(tmp_path: Path) -> None:
     program = (
         "import sys, chainrule.plots, chainrule.report\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "from chainrule.history import History\n"
-        "chainrule.plots.figure_as_svg(chainrule.plots.plot_history(History({'loss': [2.0, 1.0]})))\n"
+        "from chainrule.runs import TrainOptions, train_run\n"
+        "train_run(TrainOptions('xnor', hidden=(2,), epochs=1, out=sys.argv[1]))\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], check=True)
+
+
+# Legends -------------------------------------------------------------------------------------------------------------
+
+
+def curve(kind: str, n: int) -> list[float]:
+    """Curves that leave no corner of the axes free."""
+    x = np.linspace(0, 1, n)
+    noise = np.random.default_rng(n).uniform(size=n)
+    return {
+        "falling": np.exp(-5 * x),
+        "rising": 2 - np.exp(-5 * x),
+        "flat": np.full(n, 0.3),
+        "noisy": 0.1 + noise,
+        "hill": 1.1 + np.sin(np.pi * x),
+        "valley": 1.1 - np.sin(np.pi * x),
+    }[kind].tolist()
+
+
+def covered_by_legends(figure: Figure) -> list[str]:
+    """The axes with curves or points below their own legend or that of others."""
+    figure.draw_without_rendering()
+    boxes = [ax.get_legend().get_window_extent() for ax in figure.axes if ax.get_legend() is not None]
+    assert boxes
+
+    def is_covered(points: np.ndarray) -> bool:
+        return any(((box.min <= points) & (points <= box.max)).all(axis=1).any() for box in boxes)
+
+    covered = []
+    for ax in figure.axes:
+        curves = [line.get_transform().transform(line.get_xydata()) for line in ax.get_lines()]
+        steps = [np.linspace(start, end, 50) for path in curves for start, end in itertools.pairwise(path)]
+        scatters = [collection for collection in ax.collections if len(collection.get_offsets()) > 1]
+        points = [scatter.get_offset_transform().transform(scatter.get_offsets()) for scatter in scatters]
+        covered += [str(ax) for part in (*curves, *steps, *points) if is_covered(part)]
+    return covered
+
+
+@pytest.mark.parametrize("n", [1, 30])
+@pytest.mark.parametrize("kind", ["falling", "rising", "flat", "noisy", "hill", "valley"])
+def test_legends_cover_no_curve(kind: str, n: int) -> None:
+    history = History({name: curve(kind, n) for name in ("loss", "validation_loss", "accuracy", "validation_accuracy")})
+    assert not covered_by_legends(plot_history(history))
+    assert not covered_by_legends(plot_loss(history, log=True).figure)
+    figure, panels = plt.subplots(2, 2, figsize=(7, 5))
+    plot_loss(history, ax=panels[0, 0])
+    plot_metric(history, "accuracy", ax=panels[0, 1])
+    plot_comparison({"first": history, "second": history}, ax=panels[1, 0], log=False)
+    plt.suptitle("a title")
+    assert not covered_by_legends(figure)
+
+
+@pytest.mark.parametrize("n_runs", [1, 3, 9])
+@pytest.mark.parametrize("name", ["a", "a name that says what was tried in it"])
+def test_legends_of_many_runs_cover_no_curve(n_runs: int, name: str) -> None:
+    kinds = ["falling", "rising", "hill"]
+    runs = {f"{name} {place}": History({"loss": curve(kinds[place % 3], 20)}) for place in range(n_runs)}
+    for log in (False, True):
+        assert not covered_by_legends(plot_comparison(runs, log=log).figure)
+
+
+def test_legends_of_other_pictures_cover_nothing() -> None:
+    assert not covered_by_legends(plot_activation("gelu").figure)
+    assert not covered_by_legends(plot_predicted_against_true(*random_points(500, 3)).figure)
+    X = np.random.default_rng(0).uniform(size=(300, 2))
+    y = (4 * X[:, 0]).astype(int)
+    for names in (None, ["a", "b", "c with a longer name", "d"]):
+        ax = plot_decision_boundary(lambda p: (4 * p[:, 0]).clip(0, 3).astype(int), X, y, names=names)
+        assert not covered_by_legends(ax.figure)
+
+
+def test_limits_follow_what_is_drawn_later_into_the_same_axes() -> None:
+    ax = plot_loss({"loss": [1.0, 0.5]})
+    plot_loss({"loss": [100.0, 50.0]}, ax=ax)
+    assert ax.get_ylim()[1] > 100
+    ax.plot([1, 2], [1000, 1000])
+    assert ax.get_ylim()[1] > 1000

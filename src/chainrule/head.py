@@ -14,6 +14,7 @@ from chainrule.activations import ACTIVATIONS
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers import Layer
 from chainrule.losses import LossFunction
+from chainrule.losses.classification import FROM_0_TO_1
 from chainrule.ranges import Range
 from chainrule.types import Array
 
@@ -63,7 +64,7 @@ def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
     Minimised over such outputs a loss becomes 0, negative or infinite without any row being predicted better. Layers
     and losses that declare nothing, such as a user's own, are taken at their word.
     """
-    last = next((layer for layer in reversed(layers) if not layer.keeps_range), layers[-1])
+    last = _last_to_set_range(layers)
     name, outputs, domain = type(loss).__name__, last.output_range, loss.domain
     if domain is not None and domain.sums_to_one and layers[-1].output_shape()[-1] == 1:
         raise InvalidInputError(
@@ -90,6 +91,12 @@ def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
         )
 
 
+def gives_probabilities(layers: Sequence[Layer], loss: LossFunction) -> bool:
+    """Tell whether the outputs lie between 0 and 1, by what the last layer declares, and are no scores."""
+    outputs = _last_to_set_range(layers).output_range
+    return not loss.takes_scores and (outputs is None or FROM_0_TO_1.contains(outputs))
+
+
 def check_targets(targets: Array, loss: LossFunction) -> None:
     """Refuse numbers to predict for which the loss is not defined."""
     for extreme in (targets.min(), targets.max()):
@@ -98,6 +105,10 @@ def check_targets(targets: Array, loss: LossFunction) -> None:
                 f"The targets of {type(loss).__name__} are {loss.targets}, and among these is {extreme:g}: take a loss "
                 "for any number, such as mean_squared_error."
             )
+
+
+def _last_to_set_range(layers: Sequence[Layer]) -> Layer:
+    return next((layer for layer in reversed(layers) if not layer.keeps_range), layers[-1])
 
 
 def _activations_within(domain: Range) -> list[type[Layer]]:

@@ -16,11 +16,12 @@ from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.model_file import read_model_file, write_model_file
 from chainrule.history import History
 from chainrule.metrics import METRICS
+from chainrule.metrics.inputs import class_probabilities
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
 
-__all__ = ["Model", "TargetScaling", "class_probabilities", "measure"]
+__all__ = ["Model", "TargetScaling", "measure"]
 
 # What is said of a model; the first is the one that people quote.
 _REPORTED: dict[Task, tuple[str, ...]] = {
@@ -33,11 +34,6 @@ _REPORTED: dict[Task, tuple[str, ...]] = {
 def measure(task: Task, y: Array, outputs: Array, sample_weight: Array | None = None) -> dict[str, float]:
     """Return the metrics that belong to the task, for class codes or numbers ``y`` and a model's outputs."""
     return {name: METRICS[name](y, outputs, sample_weight) for name in _REPORTED[task]}
-
-
-def class_probabilities(outputs: Array) -> Array:
-    """Return one column of probabilities for each class; a network with one output gives that of the second class."""
-    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
 
 @dataclass(frozen=True)
@@ -113,10 +109,17 @@ class Model:
         """Return a label, or a number, for each row."""
         return self.target.decode(self.outputs(data))
 
+    def predict_labels(self, data: Any) -> Array:
+        """Return the label of the class for each row, as :meth:`predict` does; refuse a model that predicts numbers."""
+        if not self.target.classes:
+            raise InvalidInputError("This model predicts numbers, not classes; use predict.")
+        return self.predict(data)
+
     def predict_proba(self, data: Any) -> Array:
         """Return the probability of each class, one column for each, in the order of ``target.classes``."""
         if not self.target.classes:
-            raise InvalidInputError("This model predicts a number; it has no class probabilities.")
+            raise InvalidInputError("This model predicts numbers, and there are no class probabilities; use predict.")
+        self.network.check_gives_probabilities()
         return class_probabilities(self.outputs(data))
 
     def __repr__(self) -> str:

@@ -16,12 +16,14 @@ from chainrule.data.class_weights import ClassWeight
 from chainrule.data.dataset import Dataset
 from chainrule.data.target import Target
 from chainrule.engines import EngineLike, TrainingPlan, check_bound, choose_engine, evaluate_outputs
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.fitting import FitSettings, as_rows
+from chainrule.head import gives_probabilities
 from chainrule.history import History
 from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric
+from chainrule.metrics.inputs import class_probabilities
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.randomness import Stream, random_stream
@@ -206,6 +208,31 @@ class NeuralNetwork(TrainableNetwork):
     def predict(self, dataset: Dataset | Inputs) -> Array:
         """Return the network's outputs, one row for each row of the data; safe from many threads at once."""
         return self.engine.predict(self.stack, dataset.X if isinstance(dataset, Dataset) else dataset)
+
+    def predict_labels(self, dataset: Dataset | Inputs) -> Array:
+        """Return the label of the predicted class for each row, one of those that the network was fitted with."""
+        return self._known_classes().decode(self.loss.point_predictions(self.predict(dataset)))
+
+    def predict_proba(self, dataset: Dataset | Inputs) -> Array:
+        """Return the probability of each class, one column for each, in the order of ``target.classes``."""
+        self._known_classes()
+        self.check_gives_probabilities()
+        return class_probabilities(self.predict(dataset))
+
+    def check_gives_probabilities(self) -> None:
+        """Raise InvalidInputError for a network whose outputs are scores or any numbers."""
+        if not gives_probabilities(self.layers, self.loss):
+            raise InvalidInputError(
+                "The outputs of this network are not probabilities; use predict, or train a network that ends in a "
+                "sigmoid or a softmax with a cross-entropy."
+            )
+
+    def _known_classes(self) -> Target:
+        if self.target is None:
+            raise NotBuiltError("The network does not know the labels of its classes yet; fit it, or use predict.")
+        if not self.target.classes:
+            raise InvalidInputError("This network predicts numbers, not classes; use predict.")
+        return self.target
 
     def score(self, dataset: Dataset | Inputs, y: Any = None) -> float:
         """Return the (first) metric on the data, or the loss of a network that has no metric."""

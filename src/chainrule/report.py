@@ -21,6 +21,7 @@ from chainrule.history import History
 from chainrule.metrics import METRICS, default_metrics
 from chainrule.metrics.inputs import labels_of
 from chainrule.plots import (
+    apart_from_pyplot,
     can_be_log,
     figure_as_inline_svg,
     metric_names,
@@ -117,7 +118,7 @@ class Pictures:
         import matplotlib.style
 
         colors = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-        with matplotlib.style.context(["default", dict.fromkeys(colors, INK)]):
+        with matplotlib.style.context(["default", dict.fromkeys(colors, INK)]), apart_from_pyplot():
             figure = plot().get_figure(root=True)
             assert figure is not None
             self.n_drawn += 1

@@ -7,8 +7,10 @@ import os
 import pty
 import re
 import signal
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TextIO
 
 import pytest
@@ -26,6 +28,7 @@ from chainrule.callbacks import (
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.files import Checkpoint
 from chainrule.layers import DenseLayer
+from chainrule.metrics import Metric
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD
 from support.networks import bits_of, network_of, regression_rows
@@ -128,6 +131,65 @@ def test_the_bar_is_taken_away_when_training_fails(monkeypatch: pytest.MonkeyPat
     shown = on_a_terminal(monkeypatch, train)
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") > 0
     assert threading.active_count() == before, "a live bar still refreshes itself"
+
+
+class Output:
+    """What IPython's display returns: one output of a cell, which can be replaced."""
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, str]] = []
+
+    def __call__(self, content: dict[str, str], *, raw: bool, display_id: bool) -> Output:
+        assert raw
+        assert display_id
+        self.shown.append(content)
+        return self
+
+    def update(self, content: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.shown.append(content)
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Output:
+    """Have modules that look like IPython in a notebook's kernel."""
+    output, shell = Output(), SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=output))
+    return output
+
+
+def test_in_a_notebook_the_bar_is_one_output_that_stays_full(
+    notebook: Output, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = trained(ProgressBar(), epochs=5)
+    assert '<progress value="0" max="20"></progress> epoch 0/5' in notebook.shown[0]["text/html"]
+    last = notebook.shown[-1]
+    assert last["text/plain"].startswith(f"epoch 5/5; loss {network.history.last('loss'):.4g}, r2 ")
+    assert last["text/html"] == f'<progress value="20" max="20"></progress> {last["text/plain"]}'
+    assert len(notebook.shown) < 10, "it is replaced now and then, not at every batch"
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_UPDATES", 0)
+    notebook.shown.clear()
+    trained(ProgressBar(), EarlyStopping(patience=None, delta=1e9), epochs=9)
+    places = [int(re.findall('value="(.*?)"', content["text/html"])[0]) for content in notebook.shown]
+    assert places == sorted(places)
+    assert "s left" in notebook.shown[-2]["text/plain"]
+    assert "; stopped: validation_loss changed by less than 1e+09" in notebook.shown[-1]["text/plain"]
+    assert "left" not in notebook.shown[-1]["text/plain"]
+
+
+def test_in_a_notebook_a_stream_that_is_given_is_still_written_to(notebook: Output) -> None:
+    stream = io.StringIO()
+    trained(ProgressBar(stream))
+    assert stream.getvalue().startswith("epoch 3/3: loss ")
+    assert not notebook.shown
+
+
+def test_names_of_metrics_are_no_html(notebook: Output) -> None:
+    network = network_of(DenseLayer(1, (5,)), metric=Metric("<b>", lambda y, p: 0.5), epochs=1)
+    network.fit(DATA, callbacks=[ProgressBar()])
+    assert "&lt;b&gt; 0.5" in notebook.shown[-1]["text/html"]
 
 
 # Ctrl-C -------------------------------------------------------------------------------------------

@@ -1,20 +1,20 @@
-"""Showing how training goes: a live bar on a terminal, plain lines elsewhere."""
+"""Showing how training goes: a live bar on a terminal and in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import html
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO, final
+from collections.abc import Callable
+from typing import Any, Protocol, TextIO, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 __all__ = ["EpochPrinter", "ProgressBar", "describe_epoch"]
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_PARTS = 30.0  # of an epoch that takes longer
+SECONDS_BETWEEN_UPDATES = 0.2  # of the bar in a notebook
 NARROW = 130  # columns of a terminal
 
 
@@ -41,6 +41,10 @@ def _batches_done(run: TrainingRun) -> int:
     return (run.epoch - run.first_epoch) * run.n_batches + run.batch
 
 
+def _batches_in_all(run: TrainingRun) -> int:
+    return (run.last_epoch - run.first_epoch) * run.n_batches
+
+
 @final
 class EpochPrinter(Callback):
     """Print one line an epoch, as the course's ``verbose`` does."""
@@ -62,9 +66,10 @@ class EpochPrinter(Callback):
 
 @final
 class ProgressBar(Callback):
-    """A live bar with the epoch's numbers and the time left; where there is no terminal, a line every few seconds.
+    """A live bar with the epoch's numbers and the time left, on a terminal or in a notebook.
 
-    Of an epoch that takes long, such a line says every half a minute how many batches are done.
+    Elsewhere it is a line every few seconds. Of an epoch that takes long, such a line says every half a minute how many
+    batches are done.
     """
 
     watches_every_batch = False
@@ -72,22 +77,70 @@ class ProgressBar(Callback):
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-        self._last_line = 0.0
-        self._is_narrow = False
+        self._view: _View = _Lines(sys.stderr)
 
     def on_fit_start(self, run: TrainingRun) -> None:
         """Show the bar."""
-        stream = self._stream or sys.stderr
+        stream, display = self._stream or sys.stderr, _notebook_display()
+        if self._stream is None and display is not None:
+            self._view = _NotebookBar(run, display)
+        else:
+            self._view = _TerminalBar(run, stream) if stream.isatty() else _Lines(stream)
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        """Move the bar."""
+        self._view.show_batch(run)
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Show the epoch's numbers."""
+        self._view.show_epoch(run)
+
+    def on_fit_end(self, run: TrainingRun) -> None:
+        """Take the bar away, or leave it as it stands, and say why the run stopped early, if it did."""
+        self._view.close(run)
+
+
+class _View(Protocol):
+    def show_batch(self, run: TrainingRun) -> None: ...
+
+    def show_epoch(self, run: TrainingRun) -> None: ...
+
+    def close(self, run: TrainingRun) -> None: ...
+
+
+class _Lines:
+    """Plain lines, not too many."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._last_line = stream, time.monotonic()
+
+    def show_batch(self, run: TrainingRun) -> None:
+        if time.monotonic() - self._last_line >= SECONDS_BETWEEN_PARTS and run.batch < run.n_batches:
+            self._print(run, run.epoch + 1, f"{run.batch:,} of {run.n_batches:,} batches")
+
+    def show_epoch(self, run: TrainingRun) -> None:
+        if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES or run.epoch == run.last_epoch:
+            self._print(run, run.epoch, describe_epoch(run))
+
+    def close(self, run: TrainingRun) -> None:
+        if run.stop_reason and run.history.n_epochs:
+            self._print(run, run.epoch, describe_epoch(run))
+
+    def _print(self, run: TrainingRun, epoch: int, words: str) -> None:
         self._last_line = time.monotonic()
-        if not stream.isatty():
-            return
+        print(f"epoch {epoch}/{run.last_epoch}: {words}", file=self._stream)
+
+
+class _TerminalBar:
+    """A bar that rich draws, and redraws in its place."""
+
+    def __init__(self, run: TrainingRun, stream: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Column
 
         console = Console(file=stream)
+        self._lines = _Lines(stream)
         self._is_narrow = console.width < NARROW
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[last]}", table_column=Column(no_wrap=True)),
@@ -97,38 +150,62 @@ class ProgressBar(Callback):
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
         )
-        total = (run.last_epoch - run.first_epoch) * run.n_batches
         self._task = self._progress.add_task(
-            "training", total=total, completed=_batches_done(run), epoch=run.epoch, last=run.last_epoch, numbers="",
-            batch=_place(run),
+            "training", total=_batches_in_all(run), completed=_batches_done(run), epoch=run.epoch, last=run.last_epoch,
+            numbers="", batch=_place(run),
         )  # fmt: skip
         self._progress.start()
 
-    def on_batch_end(self, run: TrainingRun) -> None:
-        """Move the bar."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=_batches_done(run), batch=_place(run))
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_PARTS and run.batch < run.n_batches:
-            self._print(run, run.epoch + 1, f"{run.batch:,} of {run.n_batches:,} batches")
+    def show_batch(self, run: TrainingRun) -> None:
+        self._progress.update(self._task, completed=_batches_done(run), batch=_place(run))
 
-    def on_epoch_end(self, run: TrainingRun) -> None:
-        """Show the epoch's numbers."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, epoch=run.epoch, numbers=describe_epoch(run, brief=self._is_narrow))
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES or run.epoch == run.last_epoch:
-            self._print_line(run)
+    def show_epoch(self, run: TrainingRun) -> None:
+        self._progress.update(self._task, epoch=run.epoch, numbers=describe_epoch(run, brief=self._is_narrow))
 
-    def on_fit_end(self, run: TrainingRun) -> None:
-        """Take the bar away and leave a line."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-        if run.stop_reason and run.history.n_epochs:
-            self._print_line(run)
+    def close(self, run: TrainingRun) -> None:
+        self._progress.stop()
+        self._lines.close(run)
 
-    def _print_line(self, run: TrainingRun) -> None:
-        self._print(run, run.epoch, describe_epoch(run))
 
-    def _print(self, run: TrainingRun, epoch: int, words: str) -> None:
-        self._last_line = time.monotonic()
-        print(f"epoch {epoch}/{run.last_epoch}: {words}", file=self._stream or sys.stderr)
+class _NotebookBar:
+    """One output of the cell, which is replaced as training goes on and stays when it ends."""
+
+    def __init__(self, run: TrainingRun, display: Callable[..., Any]) -> None:
+        self._started, self._done_before = time.monotonic(), _batches_done(run)
+        self._last_update = self._started
+        self._output = display(self._content(run), raw=True, display_id=True)
+
+    def show_batch(self, run: TrainingRun) -> None:
+        if time.monotonic() - self._last_update >= SECONDS_BETWEEN_UPDATES:
+            self._update(run)
+
+    def show_epoch(self, run: TrainingRun) -> None:
+        self.show_batch(run)
+
+    def close(self, run: TrainingRun) -> None:
+        self._update(run, run.stop_reason or "")
+
+    def _update(self, run: TrainingRun, reason: str = "") -> None:
+        self._last_update = time.monotonic()
+        self._output.update(self._content(run, reason), raw=True)
+
+    def _content(self, run: TrainingRun, reason: str = "") -> dict[str, str]:
+        """Return the bar as HTML, and as text for a notebook that is read elsewhere."""
+        done, in_all = _batches_done(run), _batches_in_all(run)
+        parts = [f"epoch {run.epoch}/{run.last_epoch}", describe_epoch(run) if run.history.n_epochs else ""]
+        if done > self._done_before and done < in_all and not reason:
+            left = (time.monotonic() - self._started) / (done - self._done_before) * (in_all - done)
+            parts.append(f"{left / 60:.0f} min left" if left >= 100 else f"{left:.0f} s left")
+        words = "; ".join(part for part in [*parts, f"stopped: {reason}" if reason else ""] if part)
+        bar = f'<progress value="{done}" max="{max(in_all, 1)}"></progress>'
+        return {"text/plain": words, "text/html": f"{bar} {html.escape(words)}"}
+
+
+def _notebook_display() -> Callable[..., Any] | None:
+    """Return IPython's ``display`` in a notebook, where one output can be replaced again and again."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if getattr(shell, "kernel", None) is None:
+        return None
+    display: Callable[..., Any] = sys.modules["IPython.display"].display
+    return display

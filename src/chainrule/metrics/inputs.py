@@ -10,6 +10,7 @@ from chainrule.types import Array, IntArray
 
 __all__ = [
     "as_columns",
+    "class_probabilities",
     "count_classes",
     "errors_of",
     "has_nan",
@@ -25,6 +26,11 @@ def as_columns(values: Array) -> Array:
     refuse_masked(values, "An array to measure")
     array = np.asarray(values, dtype=np.float64)
     return array.reshape(-1, 1) if array.ndim < 2 else array
+
+
+def class_probabilities(outputs: Array) -> Array:
+    """Return one column of probabilities for each class; a network with one output gives that of the second class."""
+    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
 
 def errors_of(y_true: Array, y_pred: Array) -> Array:
@@ -85,9 +91,7 @@ def scores_and_weights(y_true: Array, y_pred: Array, sample_weight: Array | None
     refuse_masked(y_pred, "An array to measure")
     truth, scores = labels_of(y_true), np.asarray(y_pred)
     scores = np.asarray(scores, np.result_type(scores, np.float32))
-    if scores.ndim < 2 or scores.shape[1] == 1:
-        scores = scores.reshape(-1, 1)
-        scores = np.hstack([1 - scores, scores])
+    scores = class_probabilities(scores.reshape(-1, 1) if scores.ndim < 2 else scores)
     if truth.dtype.kind != "i" or truth.max(initial=0) >= scores.shape[1]:
         raise InvalidInputError(
             f"This metric needs class codes from 0 and one column of scores a class (or one column for two classes); "

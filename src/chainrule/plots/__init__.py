@@ -1,14 +1,21 @@
 """Pictures of training and of predictions.
 
-Every function draws into the ``ax`` it is given, or into a figure of its own, and returns the axes; ``.figure`` shows
-it in a notebook, ``.figure.savefig(path)`` writes it. No window opens and nothing of pyplot is touched, so a program
-without a display can draw, and a figure goes when its last reference does. The colours are those of Okabe and Ito
-(2008), which colour-blind readers can tell apart.
+Every function draws into the ``ax`` it is given, or into the current axes of pyplot if they are still empty, or into
+a new figure, and returns the axes. The figures belong to pyplot: a notebook shows them below the cell, ``plt.show()``
+opens them in a program, and ``plt.savefig(path)`` or ``.figure.savefig(path)`` writes them. A program that draws many
+figures closes them with ``plt.close()``. The colours are those of Okabe and Ito (2008), which colour-blind readers
+can tell apart.
 """
 
 from __future__ import annotations
 
-from chainrule.plots.canvas import figure_as_inline_svg, figure_as_png, figure_as_svg, readable_metric
+from chainrule.plots.canvas import (
+    apart_from_pyplot,
+    figure_as_inline_svg,
+    figure_as_png,
+    figure_as_svg,
+    readable_metric,
+)
 from chainrule.plots.functions import RateSearchLike, plot_activation, plot_rate_search
 from chainrule.plots.predictions import (
     plot_confusion_matrix,
@@ -20,6 +27,7 @@ from chainrule.plots.training import can_be_log, metric_names, plot_comparison, 
 
 __all__ = [
     "RateSearchLike",
+    "apart_from_pyplot",
     "can_be_log",
     "figure_as_inline_svg",
     "figure_as_png",

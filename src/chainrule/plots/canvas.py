@@ -1,4 +1,4 @@
-"""What all pictures share: a figure without pyplot, colours, labels, axes, and the way to SVG and PNG."""
+"""What all pictures share: figures, colours, labels, axes, legends, and the way to SVG and PNG."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,12 +17,14 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 __all__ = [
     "LINE_STYLES",
     "MARKERS",
     "PALETTE",
     "add_legend",
+    "apart_from_pyplot",
     "figure_as_inline_svg",
     "figure_as_png",
     "figure_as_svg",
@@ -42,22 +45,66 @@ LINE_STYLES = ("-", "--", ":", "-.")
 
 IMAGE_DPI = 150
 
+LEGEND_MARGIN = 1.15  # a legend's strip is so many times as high as it, for the layout may change the axes a little
+LEGEND_PADDING = 8  # points above and below it, in all
+HIGHEST_STRIP = 0.35  # of the axes' height
+
+
+# Whether figures are made without pyplot, see apart_from_pyplot.
+_apart: ContextVar[bool] = ContextVar("apart", default=False)
+
+
+@contextmanager
+def apart_from_pyplot() -> Iterator[None]:
+    """Within the block, make figures that pyplot knows nothing of: no notebook and no window shows them.
+
+    Without a display, and in any thread, they can be drawn and written to a file.
+    """
+    token = _apart.set(True)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of ``width`` by ``height`` inches that pyplot knows nothing of."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    """Return an empty figure: pyplot's current one if it is empty, or a new one of ``width`` by ``height`` inches."""
+    if _apart.get():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+        figure = Figure(figsize=(width, height), layout="tight")
+        FigureCanvasAgg(figure)
+        return figure
+    import matplotlib.pyplot as plt
+
+    if plt.get_fignums() and not plt.gcf().axes:
+        plt.gcf().set_layout_engine("tight")
+        return plt.gcf()
+    from chainrule.plots.picture import Picture
+
+    return plt.figure(figsize=(width, height), layout="tight", FigureClass=Picture)
 
 
 def use_axes(ax: Axes | None, width: float = 5.0, height: float = 3.4) -> Axes:
-    """Return ``ax``, or the axes of a new figure, without the upper and right edges, which say nothing."""
-    axes = new_figure(width, height).add_subplot() if ax is None else ax
+    """Return ``ax``, or pyplot's current axes if they are empty, or those of a new figure.
+
+    The upper and right edges, which say nothing, are taken away.
+    """
+    axes = ax or _empty_axes() or new_figure(width, height).add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def _empty_axes() -> Axes | None:
+    """Return the current axes of pyplot, if there are any and nothing has been drawn into them."""
+    if _apart.get():
+        return None
+    import matplotlib.pyplot as plt
+
+    if not plt.get_fignums() or not plt.gcf().axes:
+        return None
+    return None if plt.gca().has_data() else plt.gca()
 
 
 def label_axes(ax: Axes, x: str, y: str) -> None:
@@ -72,10 +119,38 @@ def legend_label(name: str) -> str:
     return f" {label}" if label.startswith("_") else label
 
 
-def add_legend(ax: Axes, **options: Any) -> None:
-    """Add a legend of all that has a label, written as it is: a dollar sign begins no formula."""
-    for text in ax.legend(frameon=False, **options).get_texts():
+def add_legend(ax: Axes) -> float:
+    """Add a legend of all that has a label where it covers nothing, and return the share of the axes' height it takes.
+
+    It has a strip of its own at the top of the axes. One that is too large for that stands beside them, if the figure's
+    layout makes room there. Labels are written as they are: a dollar sign begins no formula.
+    """
+    n_labels = len(ax.get_legend_handles_labels()[0])
+    for n_columns in range(max(n_labels, 1), 0, -1):
+        box = _legend(ax, loc="upper center", ncols=n_columns)
+        if box.width <= ax.bbox.width:
+            break
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    strip = float((LEGEND_MARGIN * box.height + LEGEND_PADDING * figure.dpi / 72) / ax.bbox.height)
+    if strip > HIGHEST_STRIP and figure.get_layout_engine() is not None:
+        _legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
+        return 0.0
+    strip = min(strip, 0.8)  # of axes that are too small for their legend
+    scale = ax.yaxis.get_transform()
+    low, high = scale.transform(np.array(ax.get_ylim()))
+    top = scale.inverted().transform(low + (high - low) / (1 - strip))
+    ax.set_ylim(top=float(top), auto=True)  # the limits still follow what is drawn later
+    return strip
+
+
+def _legend(ax: Axes, **place: Any) -> Bbox:
+    """Add a legend and return its box, in pixels."""
+    legend = ax.legend(frameon=False, fontsize="small", columnspacing=1.2, handlelength=1.6, **place)
+    for text in legend.get_texts():
         text.set_parse_math(False)
+    with _any_letters():
+        return legend.get_window_extent()
 
 
 def ink_of(ax: Axes) -> str:

@@ -45,10 +45,10 @@ def plot_activation(activation: ActivationLayer | type[ActivationLayer] | str, a
     columns = np.stack([z, np.zeros_like(z)], axis=1)
     slopes = layer.derivative(columns)  # one a number, or (softmax) a matrix a row
     ax.axhline(0, color=ink_of(ax), linewidth=0.6)
-    ax.axvline(0, color=ink_of(ax), linewidth=0.6)
+    upright = ax.axvline(0, color=ink_of(ax), linewidth=0.6)
     ax.plot(z, layer.activation_function(columns)[:, 0], color=PALETTE[0], linewidth=2, label="f(z)")
     ax.plot(z, slopes.reshape(len(z), -1)[:, 0], "--", color=PALETTE[1], linewidth=1.6, label="derivative f'(z)")
-    add_legend(ax)
+    upright.set_ydata([0, 1 - add_legend(ax)])
     ax.set_title(type(layer).__name__, fontsize="medium", parse_math=False)
     label_axes(ax, "z", "f(z), f'(z)")
     return ax
@@ -59,8 +59,9 @@ def plot_rate_search(search: RateSearchLike, ax: Axes | None = None) -> Axes:
     ax = use_axes(ax)
     rates, losses = np.array(search.rates), np.array(search.losses)
     ax.plot(rates, losses, color=PALETTE[0], linewidth=1.6, label="loss")
-    ax.axvline(search.suggestion, color=PALETTE[1], linestyle="--", label=f"suggestion: {search.suggestion:.2g}")
-    add_legend(ax)
+    words = f"suggestion: {search.suggestion:.2g}"
+    suggestion = ax.axvline(search.suggestion, color=PALETTE[1], linestyle="--", label=words)
     use_log_scale(ax, "x", rates)
+    suggestion.set_ydata([0, 1 - add_legend(ax)])
     label_axes(ax, "learning rate (log axis)", "loss, smoothed")
     return ax

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError
-from chainrule.metrics.inputs import as_columns, errors_of, has_nan, labels_of
+from chainrule.metrics.inputs import as_columns, class_probabilities, errors_of, has_nan, labels_of
+from chainrule.model import Model
+from chainrule.neuralnet import NeuralNetwork
 from chainrule.plots.canvas import MARKERS, PALETTE, add_legend, ink_of, label_axes, legend_label, one_line, use_axes
 from chainrule.types import Array
 
@@ -83,55 +86,111 @@ def plot_residuals(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axe
 
 
 def plot_decision_boundary(
-    predict: Callable[[Array], Array],
-    X: Array,
-    y: Array,
+    model: Any,
+    X: Any,
+    y: Any = None,
     *,
     names: Sequence[str] | None = None,
-    input_names: tuple[str, str] = ("x1", "x2"),
+    input_names: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw where a network of two inputs gives which class: paler where it is less sure, a line where it changes over.
+    """Draw which class a model predicts at each point of the plane, paler where it is less sure, and the boundaries.
 
-    ``predict`` turns inputs of shape (points, 2) into probabilities, of shape (points, 1) or (points, classes), or into
-    class codes. ``X`` and ``y`` are the rows to draw on it, ``y`` as class codes; ``names`` names the classes.
+    ``model`` is a :class:`NeuralNetwork` or a :class:`Model` with two inputs, a classifier of scikit-learn, or a
+    function that turns points of shape (points, 2) into probabilities, of shape (points, 1) or (points, classes),
+    or into class codes or labels. ``X`` and ``y`` are the rows to draw on it, ``y`` as labels or as class codes; a
+    :class:`Dataset` has both, and the names. ``names`` are those of the classes, in the order of their codes.
     """
-    X, truth = np.asarray(X), labels_of(y)
-    if X.ndim != 2 or X.shape[1] != 2:
-        raise InvalidInputError(f"A decision boundary is drawn for 2 inputs; X has the shape {X.shape}.")
-    if truth.shape != (len(X),) or truth.dtype.kind != "i" or truth.min(initial=0) < 0:
-        raise InvalidInputError("y is one class code, a whole number from 0 up, for every row of X.")
-    margin = 0.08 * np.ptp(X, axis=0) + 1e-9
-    low, high = X.min(axis=0) - margin, X.max(axis=0) + margin
-    xs, ys = np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
-    points = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(X.dtype)
-    probabilities = _as_probabilities(np.asarray(predict(points)), int(truth.max(initial=0)) + 1)
-    n = probabilities.shape[1]
-    colors = np.array([[int(PALETTE[c % len(PALETTE)][i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in range(n)])
-    picture = (1 - 0.45 * (1 - probabilities @ colors)).reshape(GRID, GRID, 3)
+    predict, classes = _predictor(model)
+    if isinstance(X, Dataset):
+        if X.y is None or X.target is None or not X.target.classes:
+            raise InvalidInputError("A decision boundary is drawn between classes, and this dataset has none.")
+        if classes in ((), X.target.classes):
+            classes = X.target.classes
+            names = names or (X.label_names if X.label_names != tuple(map(str, classes)) else None)
+        X, y, input_names = X.X, X.target.labels_of(X.y), input_names or X.feature_names
+    columns = getattr(X, "columns", None)
+    input_names = input_names or (("x1", "x2") if columns is None else [str(name) for name in columns])
+    rows = np.asarray(X)
+    if rows.ndim != 2 or rows.shape[1] != 2:
+        raise InvalidInputError(f"A decision boundary is drawn for 2 inputs; X has the shape {np.shape(X)}.")
+    rows = rows.astype(np.result_type(rows.dtype, np.float32) if rows.dtype.kind in "biuf" else np.float64)
+    codes, classes = _class_codes(y, classes, len(rows))
     ax = use_axes(ax, 5.2, 4.2)
-    ax.imshow(
-        picture, origin="lower", extent=(low[0], high[0], low[1], high[1]), aspect="auto", interpolation="nearest"
-    )
-    for code in range(n if n > 2 else 1):
-        lead = probabilities[:, code] - np.delete(probabilities, code, axis=1).max(axis=1)
-        if lead.min() < 0 < lead.max():
-            ax.contour(xs, ys, lead.reshape(GRID, GRID), levels=[0.0], colors="black", linewidths=0.9)
-    for code in np.unique(truth).tolist():
+    margin = 0.08 * np.ptp(rows, axis=0) + 1e-9
+    for which, low, high in zip("xy", rows.min(axis=0) - margin, rows.max(axis=0) + margin, strict=True):
+        ax.set(**{f"{which}lim": (low, high)})
+    for code in np.unique(codes).tolist():
         ax.scatter(
-            X[truth == code, 0],
-            X[truth == code, 1],
+            rows[codes == code, 0],
+            rows[codes == code, 1],
             marker=MARKERS[code % len(MARKERS)],
             color=PALETTE[code % len(PALETTE)],
             s=20,
             edgecolors="white",
             linewidths=0.5,
-            rasterized=len(X) > MANY_POINTS,
-            label=legend_label(names[code] if names else f"class {code}"),
+            rasterized=len(rows) > MANY_POINTS,
+            label=legend_label(_class_name(code, names, classes)),
         )
-    add_legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
+    add_legend(ax)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    xs, ys = np.linspace(left, right, GRID), np.linspace(bottom, top, GRID)
+    points = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(rows.dtype)
+    outputs = predict(points if columns is None else type(X)(points, columns=columns))
+    probabilities = _as_probabilities(np.asarray(outputs), classes, max(len(classes), int(codes.max()) + 1))
+    n = probabilities.shape[1]
+    colors = np.array([[int(PALETTE[c % len(PALETTE)][i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in range(n)])
+    picture = (1 - 0.45 * (1 - probabilities @ colors)).reshape(GRID, GRID, 3)
+    ax.imshow(picture, origin="lower", extent=(left, right, bottom, top), aspect="auto", interpolation="nearest")
+    for code in range(n if n > 2 else 1):
+        lead = probabilities[:, code] - np.delete(probabilities, code, axis=1).max(axis=1)
+        if lead.min() < 0 < lead.max():
+            ax.contour(xs, ys, lead.reshape(GRID, GRID), levels=[0.0], colors="black", linewidths=0.9)
     label_axes(ax, one_line(input_names[0]), one_line(input_names[1]))
     return ax
+
+
+def _predictor(model: Any) -> tuple[Callable[[Any], Any], tuple[Any, ...]]:
+    """Return what predicts points, and the labels of its classes in the order of their codes, if they are known."""
+    if isinstance(model, Model):
+        if not model.target.classes:
+            raise InvalidInputError("A decision boundary is drawn between classes, and this model predicts numbers.")
+        return model.outputs, model.target.classes
+    if isinstance(model, NeuralNetwork):
+        network = model
+        classes = () if network.target is None else network.target.classes
+        return lambda points: network.loss.point_predictions(network.predict(points)), classes
+    if hasattr(model, "predict"):  # scikit-learn
+        predict = getattr(model, "predict_proba", model.predict)
+        return predict, tuple(getattr(model, "classes_", ()))
+    if not callable(model):
+        raise InvalidInputError(f"{model!r} does not predict anything; give a network, a Model or a function.")
+    return model, ()
+
+
+def _class_codes(y: Any, classes: tuple[Any, ...], n_rows: int) -> tuple[Array, tuple[Any, ...]]:
+    """Return a class code for every row, and the labels of the classes as far as they are known."""
+    values = np.asarray(y)
+    if not classes and values.dtype.kind in "OUS":
+        classes = tuple(sorted(set(values.tolist()), key=str))
+    labels = values.reshape(-1).tolist()
+    if classes and set(labels) <= set(classes):
+        code_of = {label: code for code, label in enumerate(classes)}
+        codes = np.array([code_of[label] for label in labels], dtype=np.int64)
+    else:
+        codes = labels_of(values)
+    is_code = codes.dtype.kind == "i" and 0 <= codes.min(initial=0) <= codes.max(initial=0) < (len(classes) or np.inf)
+    if codes.shape != (n_rows,) or not is_code:
+        known = f", one of {', '.join(map(str, classes))}" if classes else ""
+        raise InvalidInputError(f"y is one label{known}, or one class code (0, 1, ...), for every row of X.")
+    return codes, classes
+
+
+def _class_name(code: int, names: Sequence[str] | None, classes: tuple[Any, ...]) -> str:
+    if names:
+        return names[code]
+    label = classes[code] if classes else code
+    return label if isinstance(label, str) else f"class {label}"
 
 
 def _count(y_true: Array, y_pred: Array, n: int) -> Array:
@@ -150,17 +209,19 @@ def _count(y_true: Array, y_pred: Array, n: int) -> Array:
     return counts
 
 
-def _as_probabilities(outputs: Array, n_seen: int) -> Array:
-    """Return one column a class, each row with the sum 1, whatever ``predict`` gave."""
+def _as_probabilities(outputs: Array, classes: tuple[Any, ...], n_classes: int) -> Array:
+    """Return one column for each class, each row with the sum 1, whatever the model gave."""
+    if outputs.dtype.kind in "OUS":
+        outputs = _class_codes(outputs, classes, len(outputs))[0]
     columns = as_columns(outputs)
     if not np.isfinite(columns).all():
         raise InvalidInputError("The network gives numbers that are not finite for some points of the picture.")
-    if columns.shape[1] == 1 and n_seen <= 2 and 0 <= columns.min() <= columns.max() <= 1:
-        return np.hstack([1 - columns, columns])
+    if columns.shape[1] == 1 and n_classes <= 2 and 0 <= columns.min() <= columns.max() <= 1:
+        return class_probabilities(columns)
     if columns.shape[1] > 1 and columns.min() >= 0 and np.allclose(columns.sum(axis=1), 1, atol=1e-3):
         return columns
     labels = labels_of(outputs)
-    return np.eye(max(columns.shape[1], n_seen, int(labels.max()) + 1, 2))[labels]
+    return np.eye(max(columns.shape[1], n_classes, int(labels.max()) + 1, 2))[labels]
 
 
 def _plot_points(ax: Axes, x: Array, y: Array) -> None:

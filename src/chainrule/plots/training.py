@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError, nearest_name
-from chainrule.history import History
+from chainrule.history import History, quantity_name
 from chainrule.plots.canvas import (
     LINE_STYLES,
     PALETTE,
@@ -33,6 +33,13 @@ NOT_METRICS = frozenset({"epoch", "loss", "penalty", "learning_rate", "gradient_
 FEW_EPOCHS = 20  # up to here every epoch gets a dot: a line through a single one would not be seen
 
 
+def as_history(given: Mapping[str, Sequence[float]]) -> History:
+    """Return a history as it is; make one of another mapping, its quantities called as they are here."""
+    if isinstance(given, History):
+        return given
+    return History({quantity_name(name): list(values) for name, values in given.items()})
+
+
 def metric_names(history: History) -> tuple[str, ...]:
     """Return the metrics that were followed, but for those that never had a value.
 
@@ -49,12 +56,13 @@ def can_be_log(history: History, quantity: str = "loss") -> bool:
     return bool((values > 0).any() and not (values < 0).any())
 
 
-def plot_loss(history: History, *, log: bool = False, ax: Axes | None = None) -> Axes:
+def plot_loss(history: Mapping[str, Sequence[float]], *, log: bool = False, ax: Axes | None = None) -> Axes:
     """Draw the loss of the training and the validation rows; a ring marks the lowest, of the validation rows if any.
 
+    ``history`` is a :class:`History`, or any mapping of names to lists, such as those of Keras and of the course.
     Raises ``InvalidInputError`` when ``log`` is asked for and a loss is negative.
     """
-    ax = use_axes(ax)
+    ax, history = use_axes(ax), as_history(history)
     if log and not can_be_log(history):
         raise InvalidInputError("A log axis needs a loss above 0; draw this one with log=False.")
     names = _plot_quantity(ax, history, "loss")
@@ -64,16 +72,16 @@ def plot_loss(history: History, *, log: bool = False, ax: Axes | None = None) ->
     epochs = _epochs(history)
     words = f"lowest: {losses[best]:.4g} in epoch {epochs[best]:g}"
     ax.plot(epochs[best], losses[best], "o", color=ink_of(ax), markerfacecolor="none", markersize=9, label=words)
-    add_legend(ax)
     if log:
         use_log_scale(ax, "y", np.concatenate([history[name] for name in names]))
+    add_legend(ax)
     label_axes(ax, "epoch", "loss (log axis)" if log else "loss")
     return ax
 
 
-def plot_metric(history: History, name: str, ax: Axes | None = None) -> Axes:
+def plot_metric(history: Mapping[str, Sequence[float]], name: str, ax: Axes | None = None) -> Axes:
     """Draw one metric, or any other quantity of the history, of the training and the validation rows."""
-    ax = use_axes(ax)
+    ax, history, name = use_axes(ax), as_history(history), quantity_name(name).removeprefix("validation_")
     names = _plot_quantity(ax, history, name)
     if len(names) > 1:
         add_legend(ax)
@@ -81,8 +89,9 @@ def plot_metric(history: History, name: str, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_history(history: History) -> Figure:
+def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     """Draw a whole history: the loss on linear and log axes side by side, and every metric."""
+    history = as_history(history)
     scales = [False, True] if can_be_log(history) else [False]
     metrics = metric_names(history)
     n_panels = len(scales) + len(metrics)
@@ -98,7 +107,10 @@ def plot_history(history: History) -> Figure:
 
 
 def plot_comparison(
-    histories: Mapping[str, History], quantity: str = "loss", log: bool = True, ax: Axes | None = None
+    histories: Mapping[str, Mapping[str, Sequence[float]]],
+    quantity: str = "loss",
+    log: bool = True,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw one quantity of several runs, a line a run; a log axis only where it can be.
 
@@ -108,15 +120,16 @@ def plot_comparison(
     """
     if not histories:
         raise InvalidInputError("There is no history to compare.")
-    ax = use_axes(ax, 6.0, 3.8)
-    for place, (name, history) in enumerate(histories.items()):
+    ax, quantity = use_axes(ax, 6.0, 3.8), quantity_name(quantity)
+    runs = {name: as_history(history) for name, history in histories.items()}
+    for place, (name, history) in enumerate(runs.items()):
         style = LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)]
         _check_quantity(history, quantity, f"The history '{name}'")
         _plot_line(ax, history, quantity, name, place, style)
-    add_legend(ax)
-    log = log and all(can_be_log(history, quantity) for history in histories.values())
+    log = log and all(can_be_log(history, quantity) for history in runs.values())
     if log:
-        use_log_scale(ax, "y", np.concatenate([history[quantity] for history in histories.values()]))
+        use_log_scale(ax, "y", np.concatenate([history[quantity] for history in runs.values()]))
+    add_legend(ax)
     label_axes(ax, "epoch", readable_metric(quantity) + (" (log axis)" if log else ""))
     return ax
 

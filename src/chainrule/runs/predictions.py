@@ -19,7 +19,8 @@ from chainrule.data.table import as_frame
 from chainrule.data.target_summary import encode_labels, refuse_missing_labels
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
-from chainrule.model import Model, class_probabilities, measure
+from chainrule.metrics.inputs import class_probabilities
+from chainrule.model import Model, measure
 from chainrule.runs.folder import load_run
 from chainrule.runs.results import RunResult
 from chainrule.runs.source import Frame, RunSource, files_to_stream

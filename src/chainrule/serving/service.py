@@ -12,7 +12,8 @@ import numpy as np
 
 from chainrule.data.text_table import parse_text_table
 from chainrule.errors import InvalidInputError
-from chainrule.model import Model, class_probabilities
+from chainrule.metrics.inputs import class_probabilities
+from chainrule.model import Model
 from chainrule.runs.predictions import prediction_csv, prediction_frame
 from chainrule.serving.array_rows import ArrayRows
 from chainrule.serving.base import CSV, JSON, Limits, RequestError, RowError, to_json

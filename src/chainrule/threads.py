@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import functools
 import os
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from chainrule.errors import InvalidInputError
 
 __all__ = ["limited_threads", "wanted_threads"]
+
+_lock = threading.Lock()
+_blocks: list[Any] = []  # the limit, as often as there are blocks under way
 
 
 def wanted_threads() -> int:
@@ -25,10 +30,38 @@ def wanted_threads() -> int:
     return int(given)
 
 
-def limited_threads() -> AbstractContextManager[Any]:
-    """Return a context in which BLAS uses so many threads; the old number comes back at its end."""
-    limit: AbstractContextManager[Any] = _controller().limit(limits=wanted_threads(), user_api="blas")
-    return limit
+@contextmanager
+def limited_threads() -> Iterator[None]:
+    """Within the block, let BLAS use as many threads as a fit may.
+
+    The limit belongs to the whole process. With fits in several threads, the first block to begin imposes it and the
+    last to end lifts it, so that it holds in all of them and the old number comes back.
+    """
+    n_threads = wanted_threads()
+    with _lock:
+        if not _blocks:
+            _let_this_thread_decide()
+            _blocks.append(_controller().limit(limits=n_threads, user_api="blas"))
+        else:
+            _blocks.append(_blocks[0])
+    try:
+        yield
+    finally:
+        with _lock:
+            limit = _blocks.pop()
+            if not _blocks:
+                _let_this_thread_decide()
+                limit.restore_original_limits()
+                _let_this_thread_decide()
+
+
+def _let_this_thread_decide() -> None:
+    """Let threadpoolctl obey this thread: since 3.8 it obeys only the first that has set a limit, while that lives."""
+    from threadpoolctl import OpenBLASController
+
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 @functools.cache

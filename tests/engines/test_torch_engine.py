@@ -178,6 +178,28 @@ def test_standardization_comes_back_from_pytorch_in_front_of_a_layer_that_knows_
 # Training ----------------------------------------------------------------------------------------
 
 
+def test_the_random_numbers_of_pytorch_itself_are_left_alone() -> None:
+    data = class_rows(40)
+    sparse_rows = Dataset(sparse.csr_matrix(data.X), data.y)
+    network = noisy_network(loss="mse")
+    network.stack.build((5,))
+    pairs: list[tuple[Any, Any]] = [
+        (network.fit, regression_rows(40)),
+        (network.predict, regression_rows(40)),
+        (network.evaluate, regression_rows(40)),
+        (NeuralNetwork.from_torch, network.to_torch()),
+        (network_of(DenseLayer(1), engine="torch", optimizer="lbfgs").fit, regression_rows(40)),
+        (network_of(DenseLayer(3), SoftmaxActivation(), engine="torch", loss="cross_entropy").fit, sparse_rows),
+    ]
+    for function, argument in pairs:
+        before = torch.get_rng_state()
+        function(argument)
+        assert torch.equal(torch.get_rng_state(), before)
+    before = torch.get_rng_state()
+    network.to_torch()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def noisy_network(seed: int = 0, **settings: Any) -> NeuralNetwork:
     return network_of(
         GaussianNoiseLayer(0.3), DenseLayer(16), ReLUActivation(), DropoutLayer(0.4), DenseLayer(1),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from chainrule.engines.torch_rows import as_array, as_tensor
+from chainrule.engines.torch_threads import limited_torch_threads
 from chainrule.engines.torch_translation import build_module
 from chainrule.engines.torch_workers import choose_device
 from chainrule.stack import LayerStack, check_inputs
@@ -22,7 +23,9 @@ def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str
     """Return the outputs of the stack, or of its first layers, worked out on the device."""
     rows = check_inputs(inputs, stack.dtype, stack.input_shape())
     chosen = choose_device(device)
-    return as_array(infer(build_module(stack)[:n_layers].to(chosen), rows, chosen))
+    # Without a limit the first predictions would start threads that a forked child does not have, and would wait for.
+    with limited_torch_threads():
+        return as_array(infer(build_module(stack)[:n_layers].to(chosen), rows, chosen))
 
 
 @torch.inference_mode()

@@ -64,6 +64,7 @@ class DeviceRows:
             batch_size=None,
             sampler=range(first, first + n_batches),
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # it draws a seed for its workers, though there are none
         )
         for batch in places:
             yield TensorBatch(*(part.to(self.device, non_blocking=True) for part in batch))

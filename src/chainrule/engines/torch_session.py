@@ -20,6 +20,7 @@ from chainrule.engines.torch_objective import TorchObjective
 from chainrule.engines.torch_optimizers import TorchSteps
 from chainrule.engines.torch_rows import DeviceRows, TensorBatch, as_array
 from chainrule.engines.torch_step import TrainingStep
+from chainrule.engines.torch_threads import limited_torch_threads
 from chainrule.engines.torch_translation import export_arrays, import_arrays
 from chainrule.engines.torch_workers import Workers
 from chainrule.errors import InvalidInputError
@@ -27,7 +28,6 @@ from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.randomness import Stream, random_stream
 from chainrule.stack import LayerStack
-from chainrule.threads import wanted_threads
 from chainrule.types import Array, Inputs
 
 __all__ = ["TorchSession"]
@@ -274,13 +274,8 @@ class TorchSession:
     @contextlib.contextmanager
     def _threads(self) -> Iterator[None]:
         """Let products on the CPU use as many threads as a fit may, and count subnormal numbers as 0."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(wanted_threads())
-        try:
-            with subnormals_are_zero():
-                yield
-        finally:
-            torch.set_num_threads(before)
+        with limited_torch_threads(), subnormals_are_zero():
+            yield
 
 
 def _all_finite(*groups: list[Tensor]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from chainrule import activations, layers
 from chainrule.engines import torch_modules as modules
@@ -61,11 +62,13 @@ class _Translation:
     arrays: dict[str, TensorName] = field(default_factory=dict)
 
 
+_skip_init: Any = skip_init  # it has no types
 _SCALE_AND_SHIFT = {"scale": TensorName("weight"), "shift": TensorName("bias")}
 
 _TRANSLATIONS: dict[type[Layer], _Translation] = {
     layers.DenseLayer: _Translation(
-        lambda layer: nn.Linear(layer.input_shape()[0], layer.n_units),
+        # Drawing its weights, which are overwritten, would change the state of PyTorch's own random numbers.
+        lambda layer: _skip_init(nn.Linear, layer.input_shape()[0], layer.n_units),
         {"weights": TensorName("weight", transposed=True), "biases": TensorName("bias")},
     ),
     layers.DropoutLayer: _Translation(lambda layer: nn.Dropout(layer.rate)),

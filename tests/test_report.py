@@ -44,7 +44,8 @@ def classes() -> ReportData:
             | {"fill": 1.0, "center": 0.0, "scale": 1.0},
             {"name": "town", "kind": "category", "missing": 0, "outputs": list("abc"), "categories": ["x", "y", "z"]},
             {"name": "born", "kind": "date", "missing": 0, "outputs": ["born year", "born days"]},
-            {"name": "id", "kind": "dropped", "missing": 0, "outputs": [], "reason": "every row has a different value"},
+            {"name": "id", "kind": "dropped", "missing": 0, "outputs": []}
+            | {"explanation": "id: dropped, every row has a different value (such as 'x7')"},
         ],
         facts={"training rows": "1,078", "seed": "0"},
         code='network.fit(dataset, "a<b")',
@@ -130,7 +131,7 @@ def test_the_best_of_every_metric_is_marked(classes: ReportData) -> None:
 def test_every_column_says_what_was_done_to_it(classes: ReportData) -> None:
     text, _ = read(render_report(classes))
     assert "missing values became 3.5, and an input says where; (x − 4) / 2" in text
-    for part in ("kept as it is", "0/1 inputs for x, y, z", "days since 1970", "left out: every row has a different"):
+    for part in ("kept as it is", "0/1 inputs for x, y, z", "days since 1970", "dropped, every row has a different"):
         assert part in text
 
 

@@ -52,7 +52,7 @@ class ReportData:
     ``measured`` are the network's metrics on the test rows, ``baselines`` those of each simple model. ``y_true`` are
     the test rows' class codes or numbers, ``outputs`` what the network gave for them, in the target's units.
     ``columns`` is what :meth:`chainrule.data.TablePreprocessor.describe` returns, or empty. ``facts`` are shown as they
-    are: rows, seconds, seed, ... ``target`` names what a regression predicts, for the axes.
+    are: rows, seconds, seed, ... ``target`` names what a regression predicts, for the axes. ``warnings`` are sentences.
     """
 
     title: str
@@ -68,6 +68,7 @@ class ReportData:
     code: str
     summary: str
     target: str = "value"
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,6 +96,7 @@ def render_report(data: ReportData) -> str:
     parts = [
         f"<h1>{_escape(data.title)}</h1>",
         _headline(data),
+        *(f"<p><strong>Warning:</strong> {_escape(sentence)}</p>" for sentence in data.warnings),
         _section("Compared with simple models", _comparison(data)),
         _section("Facts", _facts(data.facts)),
         _section("How training went", _curves(data.history, pictures)),
@@ -237,8 +239,8 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [
             _cell(column["name"], "th"),
+            _cell(_explanation(column), css="wide"),
             _cell(_treatment(column), css="wide"),
-            _cell(column.get("kind", "")),
             _cell(f"{column.get('missing', 0):,}", css="number"),
             _cell(f"{len(column.get('outputs', ())):,}", css="number"),
         ]
@@ -246,16 +248,19 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
     ]
     if not rows:
         return ""
-    header = [("column", ""), ("what was done", ""), ("kind", ""), ("missing", "number"), ("inputs", "number")]
+    header = [("column", ""), ("taken for", ""), ("what was done", ""), ("missing", "number"), ("inputs", "number")]
     left = len(columns) - len(rows)
     more = f"<p>And {left:,} more columns.</p>" if left else ""
     return f"<p>All of it was learnt from the training rows only.</p>{_table(header, rows)}{more}"
 
 
+def _explanation(column: Mapping[str, Any]) -> str:
+    """Return what a column was taken for, without its name."""
+    return str(column.get("explanation", "")).removeprefix(f"{column['name']}: ")
+
+
 def _treatment(column: Mapping[str, Any]) -> str:
     """Say in words what :class:`chainrule.data.TablePreprocessor` did to a column."""
-    if "reason" in column:
-        return f"left out: {column['reason']}"
     steps = []
     n_missing = column.get("missing", 0)
     if "categories" in column:

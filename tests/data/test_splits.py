@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from chainrule.data import split_rows, train_validation_test
-from chainrule.errors import InvalidInputError
+from chainrule.errors import DataError, InvalidInputError
 
 ROWS = st.integers(2, 200)
 SHARE = st.floats(0.01, 0.99)
@@ -49,7 +49,19 @@ def test_groups_never_straddle(groups, share, seed):
 def test_time_goes_forward(times, share):
     train, test = split_rows(len(times), share, strategy="time", times=times)
     assert covers(len(times), train, test)
-    assert max(np.array(times)[train]) <= min(np.array(times)[test])
+    moments = np.array(times)
+    assert max(moments[train]) <= min(moments[test])
+    if len(set(times)) > 1:
+        assert max(moments[train]) < min(moments[test]), "rows of the same time stay on one side"
+        backwards = split_rows(len(times), share, strategy="time", times=times[::-1])
+        later = np.sort(len(times) - 1 - backwards[1])
+        assert np.array_equal(later, np.sort(test)), "the order of the rows does not matter"
+
+
+def test_a_time_that_is_missing_is_named():
+    for times in ([1.0, np.nan, 3.0], np.array(["2024-01-01", "NaT", "2024-01-03"], "M8[D]")):
+        with pytest.raises(DataError, match="times is missing in row 2"):
+            split_rows(3, 1, strategy="time", times=times)
 
 
 @settings(deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule.data import NpyStream, ParquetStream, split_rows, stream_split
-from chainrule.data.stream_split import ClassDraw
+from chainrule.data.cells import UNNAMED
+from chainrule.data.stream_split import ClassDraw, draw_latest
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.types import Array, IntArray
 from support.streams import write_parquet
@@ -145,3 +147,116 @@ def test_a_label_that_is_missing_is_named(tmp_path: Path) -> None:
     write_parquet(tmp_path, frame, n_files=2)
     with pytest.raises(DataError, match=r"part1.parquet: The target 'kind' is missing in row 278; fill it in"):
         ParquetStream(tmp_path, "kind").split(0.2)
+
+
+# By group and by time ------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=3, max_size=200), st.integers(1, 40), st.integers(0, 40), st.integers(1, 9)
+)
+def test_the_latest_rows_are_kept_aside_however_they_come(
+    given_times: list[int], n_test: int, n_validation: int, pieces: int
+) -> None:
+    times = np.array(given_times)
+    sizes = (n_validation, n_test)
+
+    def draw_from(values: Array) -> tuple[IntArray, IntArray]:
+        read = ((pd.Series(piece), UNNAMED) for piece in np.array_split(values, pieces))
+        return draw_latest(read, sizes, "t")
+
+    n_distinct = len(set(given_times))
+    if sum(sizes) >= len(times) or n_distinct < 3:
+        return
+    try:
+        validation, test = draw_from(times)
+    except DataError:
+        assert n_distinct < 13
+        return
+    training = np.setdiff1d(np.arange(len(times)), np.concatenate([validation, test]))
+    order = [times[part] for part in (training, validation, test) if len(part)]
+    assert all(earlier.max() < later.min() for earlier, later in pairwise(order))
+    assert len(validation) + len(test) <= sum(sizes)
+    backwards = draw_from(times[::-1])
+    np.testing.assert_array_equal(np.sort(len(times) - 1 - backwards[1]), np.sort(test))
+
+
+def test_pieces_do_not_matter_to_the_latest_rows_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_split, "FEWEST_TO_SORT", 100)
+    times = np.random.default_rng(3).permutation(20_000)
+    for pieces in (1, 7, 400):
+        latest, start = stream_split._Latest(500), 0
+        for piece in np.array_split(times, pieces):
+            latest.add(piece, start + np.arange(len(piece)))
+            start += len(piece)
+            if pieces == 400:
+                assert sum(map(len, latest._moments)) < 700
+        np.testing.assert_array_equal(times[latest.finish()[1]], np.arange(19_500, 20_000))
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 machines with 50 hours each; the rows are shuffled."""
+    frame = pd.DataFrame({"machine": np.repeat([f"M{k}" for k in range(12)], 50), "x": np.arange(600.0)})
+    frame["hour"] = pd.date_range("2024-01-01", periods=50, freq="h").to_numpy()[np.arange(600) % 50]
+    frame["number"] = np.repeat(np.arange(12.0), 50)
+    frame["y"] = frame["x"] ** 2 + 0.5
+    frame = frame.sample(frac=1, random_state=1)
+    return write_parquet(tmp_path_factory.mktemp("series") / "parts", frame)
+
+
+def test_a_stream_is_split_by_the_groups_of_a_column(series: Path) -> None:
+    stream = ParquetStream(series, "y", columns=["number"])
+    training, validation, test = stream.train_validation_test(0.2, 0.25, group="machine", seed=2)
+    assert validation is not None
+    assert test is not None
+    parts = [np.concatenate([chunk.X for chunk in training.chunks()]), validation.X, test.X]
+    machines = [set(part[:, 0].tolist()) for part in parts]
+    assert [len(group) for group in machines] == [7, 2, 3]
+    assert not machines[0] & machines[1] | machines[1] & machines[2] | machines[0] & machines[2]
+    again = stream.train_validation_test(0.2, 0.25, group="machine", seed=2)
+    assert again[2] is not None
+    np.testing.assert_array_equal(again[2].X, test.X)
+    other = stream.train_validation_test(0.2, 0.25, group="machine", seed=3)
+    assert other[2] is not None
+    assert not np.array_equal(other[2].X, test.X)
+
+
+def test_a_stream_is_split_by_the_times_of_a_column(series: Path) -> None:
+    training, validation, test = ParquetStream(series, "y", columns=["hour"]).train_validation_test(
+        0.2, 0.2, time="hour"
+    )
+    assert validation is not None
+    assert test is not None
+    days = training.feature_names.index("hour days")
+    earlier = np.concatenate([chunk.X for chunk in training.chunks()])[:, days]
+    assert earlier.max() < validation.X[:, days].min()
+    assert validation.X[:, days].max() < test.X[:, days].min()
+    assert (len(earlier), validation.n_rows, test.n_rows) == (360, 120, 120)
+
+
+@pytest.mark.parametrize(
+    ("by", "sentence"),
+    [
+        ({"group": "machin"}, r"part0.parquet has no column 'machin'\. Did you mean 'machine'"),
+        ({"time": "machine"}, r"part0.parquet: The column 'machine' holds no dates or numbers to sort by"),
+        ({"group": "constant"}, "a group for each part, and there are 1 in all"),
+        ({"time": "constant"}, "'constant' has too few different times"),
+        ({"time": "gaps"}, r"part0.parquet: The column 'gaps', which rows are sorted by, is missing in row 3"),
+    ],
+)
+def test_columns_that_do_not_split_a_stream_are_named(by: dict[str, str], sentence: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"machine": list("abcd") * 10, "constant": 1.0, "gaps": [1.0, 2.0, np.nan, 4.0] * 10, "y": 1.5}
+    )
+    folder = write_parquet(tmp_path / "parts", frame)
+    with pytest.raises(DataError, match=sentence):
+        ParquetStream(folder, "y").train_validation_test(0.2, 0.2, **by)  # type: ignore[arg-type]
+
+
+def test_a_stream_of_arrays_has_no_columns_to_split_by(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", np.arange(40.0).reshape(20, 2))
+    np.save(tmp_path / "y.npy", np.arange(20) % 2)
+    stream = NpyStream(tmp_path / "X.npy", tmp_path / "y.npy")
+    with pytest.raises(InvalidInputError, match="no named columns, so there is no column 'a'"):
+        stream.split(0.2, group="a")

@@ -39,7 +39,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train one.csv -t b", "one class only, 'yes'"),
         ("train text.csv -t b", "row 37 has 'oops'"),
         ("train empty.csv -t b", "empty.csv is empty"),
-        ("train nan.csv -t b", "missing in 1 of 40 rows (row 8)"),
+        (
+            "train nan.csv -t b",
+            "'b' is missing in row 8; fill it in, or leave such rows out with --drop-missing-target",
+        ),
         ("train many.csv -t b", "40 classes in 40 rows"),
         ("train mnits", "Did you mean 'mnist'?"),
         ("train house.csv -t price", "Did you mean 'houses.csv'?"),

@@ -20,6 +20,7 @@ from chainrule.cli.check import check
 from chainrule.cli.data import data_app
 from chainrule.cli.export import export
 from chainrule.cli.serve import SIGNALLED, serve
+from chainrule.cli.show import warnings_as_sentences
 from chainrule.cli.train import resume, train
 from chainrule.cli.use import evaluate, predict
 from chainrule.errors import ChainruleError, DivergenceError
@@ -58,7 +59,8 @@ class _Commands(TyperGroup):
         """Read the command line and run; bring out all that was printed while it can still be told that it fails."""
         try:
             try:
-                return super().main(*args, **settings)
+                with warnings_as_sentences():
+                    return super().main(*args, **settings)
             finally:
                 _flush()
         except OSError as error:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "is_first_process", "metrics_table", "say", "shown_number"]
+__all__ = ["console", "is_first_process", "metrics_table", "say", "shown_number", "warnings_as_sentences"]
 
 WIDTH_ELSEWHERE = 200
 
@@ -27,6 +29,32 @@ def console() -> Console:
 def is_first_process() -> bool:
     """Whether this process says what happens: the first of those that torchrun has started, or the only one."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def warnings_as_sentences() -> Iterator[None]:
+    """Print the warnings of chainrule, once each and without the line of code that they come from."""
+    from chainrule.errors import ChainruleWarning
+
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def print_or_show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, ChainruleWarning):
+                show(message, category, filename, lineno, file, line)
+            elif is_first_process():
+                print(f"Warning: {message}", file=sys.stderr)
+
+        warnings.simplefilter("always", ChainruleWarning)
+        warnings.showwarning = print_or_show
+        yield
 
 
 def say(sentence: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -40,9 +41,28 @@ def train(
     ] = None,
     categorical: Annotated[
         list[str] | None,
-        _option(_DATA, "--categorical", help="A column of numbers that are codes; may be repeated."),
+        _option(_DATA, "--categorical", metavar="COLUMN", help="A column to take for a category; may be repeated."),
     ] = None,
-    drop: Annotated[list[str] | None, _option(_DATA, "--drop", help="A column to leave out; may be repeated.")] = None,
+    numeric: Annotated[
+        list[str] | None,
+        _option(_DATA, "--numeric", metavar="COLUMN", help="A column to take for numbers; may be repeated."),
+    ] = None,
+    date: Annotated[
+        list[str] | None,
+        _option(
+            _DATA,
+            "--date",
+            metavar="COLUMN[=ORDER]",
+            help="A column to take for dates; day=dmy or day=mdy says what 01/02/2023 means; may be repeated.",
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None, _option(_DATA, "--drop", metavar="COLUMN", help="A column to leave out; may be repeated.")
+    ] = None,
+    missing_word: Annotated[
+        list[str] | None,
+        _option(_DATA, "--missing-word", metavar="TEXT", help="A text that means a missing value; may be repeated."),
+    ] = None,
     missing: Annotated[
         str, _option(_DATA, "--missing", help="What stands in for missing numbers: median, mean, or zero.")
     ] = "median",
@@ -57,7 +77,17 @@ def train(
         float | None,
         _option(_DATA, "--validation-size", help="Share of the other rows to validate with: 0.2 if it stops early."),
     ] = None,
-    split: Annotated[str, _option(_DATA, "--split", help="auto (by class or group), random, or time.")] = "auto",
+    split: Annotated[
+        str, _option(_DATA, "--split", help="auto (keeps the shares of classes), random, or time (tests the latest).")
+    ] = "auto",
+    group: Annotated[
+        str | None,
+        _option(_DATA, "--group", metavar="COLUMN", help="Keep rows with the same value in one part; no input."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        _option(_DATA, "--time", metavar="COLUMN", help="Sort by this column and test the latest rows; no input."),
+    ] = None,
     hidden: Annotated[
         str, _option(_NETWORK, "--hidden", metavar="UNITS", help="Units of the hidden layers; 'none' for none.")
     ] = "64,32",
@@ -162,7 +192,9 @@ def train(
         l1=l1, l2=l2, label_smoothing=label_smoothing, clip_norm=clip_norm, max_norm=max_norm,
         class_weight=class_weight, loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta,
         min_epochs=min_epochs, monitor=monitor, test_size=test_size, validation_size=validation_size,
-        split=cast("Any", split), categorical=tuple(categorical or ()), drop=tuple(drop or ()),
+        split=cast("Any", split), group=group, time=time, categorical=tuple(categorical or ()),
+        numeric=tuple(numeric or ()), dates=tuple(date or ()), drop=tuple(drop or ()),
+        missing_words=tuple(missing_word or ()),
         missing=cast("Any", missing), drop_missing_target=drop_missing_target,
         checkpoint_every=checkpoint_every, dtype=cast("Any", dtype), seed=seed, out=out,
         engine=cast("Any", engine), device=device, precision=cast("Any", precision), compile=compile,
@@ -218,10 +250,11 @@ def read_hidden(text: str) -> tuple[int, ...]:
 def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]], RunResult]) -> None:
     """Run, and print what came of it."""
     from chainrule.callbacks import ProgressBar
-    from chainrule.errors import shell_command
+    from chainrule.errors import ChainruleWarning, shell_command
     from chainrule.kernels.compiling import quiet_about_compiling
 
     if quiet:
+        warnings.simplefilter("ignore", ChainruleWarning)
         with quiet_about_compiling():
             result = go([], lambda sentence: None)
         if result.rank == 0:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from chainrule.data.cells import Origin
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files, name_of_files
-from chainrule.data.parts import listing
+from chainrule.data.parts import is_missing_target, listing
 from chainrule.data.stream import RowStream
-from chainrule.data.stream_rows import Features, RawRows
+from chainrule.data.stream_rows import Features, RawRows, past, within
 from chainrule.data.summaries import ColumnSummary
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import TaskRequest
+from chainrule.data.target_summary import NOT_LEARNT
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
-from chainrule.types import Array
+from chainrule.types import Array, IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["ParquetStream"]
 
+NO_ROWS: IntArray = np.empty(0, np.int64)
 # Counts of so many different words of a column are kept in the pass over the rows.
 MOST_WORDS = 2**16
 
@@ -46,6 +53,8 @@ class ParquetStream(RowStream):
         A :class:`TablePreprocessor` with options for the columns. One that has learnt already is used as it is.
     buffer_rows
         Rows that are in memory at a time, and shuffled; a whole number of batches of them.
+    drop_missing_target
+        Leave out rows whose target is missing; otherwise they are an error. The column is read once to find them.
 
     Raises
     ------
@@ -63,6 +72,7 @@ class ParquetStream(RowStream):
         task: TaskRequest | None = None,
         preprocessor: TablePreprocessor | None = None,
         buffer_rows: int = 131_072,
+        drop_missing_target: bool = False,
     ) -> None:
         files = [ParquetFile.open(path) for path in find_parquet_files(paths)]
         target = self.target_name = normal_text(target)
@@ -72,7 +82,11 @@ class ParquetStream(RowStream):
         self._files = files
         self._groups = [(file, group) for file in files for group in range(len(file.group_rows))]
         name = name_of_files([file.path for file in files])
-        super().__init__(name, [file.group_rows[group] for file, group in self._groups], task, buffer_rows)
+        self._missing = self._find_missing() if drop_missing_target else {}
+        sizes = [file.group_rows[number] for file, number in self._groups]
+        for group, places in self._missing.items():
+            sizes[group] -= len(places)
+        super().__init__(name, sizes, task, buffer_rows)
         if self.n_rows == 0:
             raise DataError(f"{name} holds a table without rows.")
 
@@ -88,16 +102,49 @@ class ParquetStream(RowStream):
         """The number of columns to learn from, those that are left out among them."""
         return len(self._columns)
 
+    def _find_missing(self) -> dict[int, IntArray]:
+        """Return the places of the rows without a target in each group that has some."""
+        found: dict[int, IntArray] = {}
+        for group, (file, number) in enumerate(self._groups):
+            labels = (frame[self.target_name] for frame, _ in file.read(number, [self.target_name]))
+            masks = [is_missing_target(piece, NOT_LEARNT) for piece in labels]
+            places = np.flatnonzero(np.concatenate(masks)) if masks else NO_ROWS
+            if len(places):
+                found[group] = places
+        return found
+
+    @property
+    def n_without_target(self) -> int:
+        """The number of rows that are left out because their target is missing."""
+        return sum(map(len, self._missing.values()))
+
     def _read(self, group: int, first: int) -> Iterator[RawRows]:
-        file, number = self._groups[group]
         read = [name for name in self._columns if name not in self._options.drop]
-        for frame, origin in file.read(number, [*read, self.target_name], first):
+        for frame, origin in self._read_rows(group, [*read, self.target_name], first):
             yield RawRows(frame.drop(columns=self.target_name), frame[self.target_name], origin)
 
     def _read_labels(self, group: int) -> Iterator[tuple[Any, Origin]]:
+        return self._read_column(group, self.target_name)
+
+    def _read_column(self, group: int, name: str) -> Iterator[tuple[Any, Origin]]:
+        file, _ = self._groups[group]
+        if name not in file.kinds:
+            raise DataError(f"{file.path.name} has no column {name!r}.{nearest_name(name, file.kinds)}")
+        for frame, origin in self._read_rows(group, [name]):
+            yield frame[name], origin
+
+    def _read_rows(self, group: int, columns: Sequence[str], first: int = 0) -> Iterator[tuple[pd.DataFrame, Origin]]:
+        """Yield the rows of a group from ``first`` on, without those whose target is missing."""
         file, number = self._groups[group]
-        for frame, origin in file.read(number, [self.target_name]):
-            yield frame[self.target_name], origin
+        missing = self._missing.get(group, NO_ROWS)
+        start = int(past(np.array([first]), missing)[0])
+        for frame, origin in file.read(number, columns, start):
+            places = np.setdiff1d(np.arange(len(frame)), within(missing, start, len(frame)), assume_unique=True)
+            start += len(frame)
+            if len(places) == len(frame):
+                yield frame, origin
+            elif len(places):
+                yield frame.iloc[places], origin.take(places)
 
     def _new_features(self) -> Features:
         return _Columns(self._options, self._columns)

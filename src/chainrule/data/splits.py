@@ -35,6 +35,7 @@ def split_rows(
     - ``"group"``: rows with the same value in ``groups`` (a person, a machine) stay on one side; ``test_size`` then
       counts groups, because groups are what is drawn;
     - ``"time"``: the latest rows by ``times`` (or by position) are the test part, so that the past predicts the future.
+      Rows of the same time stay on one side, so the part may be a few rows smaller or larger than asked for.
 
     The order within each part is shuffled (by time for ``"time"``), and the same seed gives the same rows.
     The draws are scikit-learn's: its ``train_test_split`` with the same seed gives the same rows.
@@ -46,9 +47,13 @@ def split_rows(
     n_test = count_of(test_size, n_rows, "test_size", "rows")
     sizes = {"test_size": n_test, "train_size": n_rows - n_test}
     placeholder = np.empty((n_rows, 0))
+    if strategy == "time" and times is None:
+        return np.arange(n_rows - n_test), np.arange(n_rows - n_test, n_rows)
     if strategy == "time":
-        order = np.argsort(_column(times, n_rows, "times"), kind="stable") if times is not None else np.arange(n_rows)
-        return order[: n_rows - n_test], order[n_rows - n_test :]
+        moments = _column(times, n_rows, "times")
+        order = np.argsort(moments, kind="stable")
+        n_train = _end_of_past(moments[order], n_rows - n_test)
+        return order[:n_train], order[n_train:]
     if strategy == "group":
         group_codes = np.unique(_column(groups, n_rows, "groups"), return_inverse=True)[1]
         n_groups = int(group_codes.max()) + 1
@@ -97,6 +102,14 @@ def train_validation_test(
     return rest[train], rest[validation], test
 
 
+def _end_of_past(moments: Array, n_train: int) -> int:
+    """Return the number of rows nearest to ``n_train`` that ends between two different moments, of sorted ones."""
+    moment = moments[n_train]
+    ends = [int(np.searchsorted(moments, moment, side)) for side in ("left", "right")]
+    ends = [end for end in ends if 0 < end < len(moments)]
+    return min(ends, key=lambda end: abs(end - n_train), default=n_train)
+
+
 def _check_seed(seed: Seed) -> None:
     if seed is not None and (not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32):
         raise InvalidInputError(f"The seed is a whole number from 0 to 4294967295, or None, not {seed!r}.")
@@ -130,6 +143,8 @@ def _column(values: Any, n_rows: int, name: str) -> Array:
     column = np.asarray(values)
     if column.ndim != 1 or len(column) != n_rows:
         raise DataError(f"{name} needs one value a row: {n_rows} values, not an array of shape {column.shape}.")
+    if column.dtype.kind in "fmM" and (column != column).any():  # noqa: PLR0124  # NaN and NaT do not equal themselves
+        raise DataError(f"{name} is missing in row {int((column != column).argmax()) + 1}.")  # noqa: PLR0124
     return column
 
 

@@ -11,7 +11,7 @@ import copy
 import zlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from chainrule.data.cells import Origin
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream_learnt import Learnt
 from chainrule.data.stream_rows import Features, RawRows, past, size_of, spread, within
-from chainrule.data.stream_split import StreamSplit, draw_rows
+from chainrule.data.stream_split import StreamSplit, draw_groups, draw_latest, draw_rows
 from chainrule.data.target import Target, TaskRequest
 from chainrule.data.target_summary import TargetSummary
 from chainrule.errors import InvalidInputError
@@ -154,10 +154,18 @@ class RowStream(ABC):
             yield from self.rows_of_group(group)
 
     def split(
-        self, test_size: float = 0.2, *, strategy: StreamSplit = "auto", seed: Seed = None
+        self,
+        test_size: float = 0.2,
+        *,
+        strategy: StreamSplit = "auto",
+        seed: Seed = None,
+        group: str | None = None,
+        time: str | None = None,
     ) -> tuple[Self, Dataset]:
         """Return a stream of the rows to train on, and the test rows in memory; see :meth:`train_validation_test`."""
-        training, _, test = self.train_validation_test(0, test_size, strategy=strategy, seed=seed)
+        training, _, test = self.train_validation_test(
+            0, test_size, strategy=strategy, seed=seed, group=group, time=time
+        )
         assert test is not None
         return training, test
 
@@ -168,6 +176,8 @@ class RowStream(ABC):
         *,
         strategy: StreamSplit = "auto",
         seed: Seed = None,
+        group: str | None = None,
+        time: str | None = None,
     ) -> tuple[Self, Dataset | None, Dataset | None]:
         """Return a stream of the rows to train on, and the other two parts in memory, None for a size of 0.
 
@@ -176,6 +186,10 @@ class RowStream(ABC):
         reading the labels once before; ``"auto"`` is that for classes, and ``"random"`` for numbers. ``"time"`` takes
         the last rows, the test rows after the validation rows. Columns are learnt on the training rows only, in the
         same pass, unless they have been learnt before.
+
+        ``group`` and ``time`` name a column, which takes the place of the strategy: rows with the same value in the
+        column ``group`` are all in one part, and those with the latest dates or numbers in the column ``time`` are kept
+        aside. The column is read once or twice before.
         """
         sizes = {
             "validation": size_of("validation_size", validation_size, self.n_rows),
@@ -186,14 +200,15 @@ class RowStream(ABC):
                 f"The validation part ({sizes['validation']} rows) and the test part ({sizes['test']} rows) leave "
                 f"nothing of {self.n_rows} rows to train on; make them smaller."
             )
-        places = draw_rows(
-            self._training_labels(),
-            TargetSummary(self._task, self.target_name),
-            self.n_rows,
-            (sizes["validation"], sizes["test"]),
-            strategy,
-            resolve_seed(seed),
-        )
+        wanted, drawn_by = (sizes["validation"], sizes["test"]), resolve_seed(seed)
+        if group is not None and any(wanted):
+            places = draw_groups(lambda: self._of_training_rows(self._read_column, group), wanted, drawn_by)
+        elif time is not None and any(wanted):
+            places = draw_latest(self._of_training_rows(self._read_column, time), wanted, time)
+        else:
+            labels = self._of_training_rows(self._read_labels)
+            summary = TargetSummary(self._task, self.target_name)
+            places = draw_rows(labels, summary, self.n_rows, wanted, strategy, drawn_by)
         numbers = [past(chosen, self._aside) for chosen in places]
         parts = dict(zip(sizes, map(np.sort, numbers), strict=True))
         training = copy.copy(self)
@@ -276,11 +291,17 @@ class RowStream(ABC):
         self._learnt = learnt
         return found
 
-    def _training_labels(self) -> Iterator[tuple[Any, Origin]]:
-        """Yield the labels of all rows to train on, in their order."""
+    def _read_column(self, group: int, name: str) -> Iterator[tuple[Any, Origin]]:
+        """Yield a column of a group as :meth:`_read_labels` does the labels."""
+        raise InvalidInputError(f"{self.name} has no named columns, so there is no column {name!r}.")
+
+    def _of_training_rows(
+        self, read: Callable[..., Iterator[tuple[Any, Origin]]], *arguments: str
+    ) -> Iterator[tuple[Any, Origin]]:
+        """Yield what ``read`` yields for each group, for the rows to train on, in their order."""
         start = 0
         for group in range(len(self._ends)):
-            for labels, origin in self._read_labels(group):
+            for labels, origin in read(group, *arguments):
                 aside = within(self._aside, start, len(labels))
                 start += len(labels)
                 kept = np.setdiff1d(np.arange(len(labels)), aside, assume_unique=True)

@@ -23,7 +23,7 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Scaling", "TablePreprocessor", "as_frame"]
+__all__ = ["Scaling", "TablePreprocessor", "as_frame", "date_order"]
 
 Scaling: TypeAlias = Literal["standard", "range", "none"]
 
@@ -98,7 +98,7 @@ class TablePreprocessor:
         self.numeric = _texts("numeric", numeric)
         self.dates = _texts("dates", dates)
         self.missing_words = _texts("missing_words", missing_words)
-        self._date_orders = dict(map(_date_order, self.dates))
+        self._date_orders = dict(map(date_order, self.dates))
         self._check_disjoint()
         self.max_categories = max_categories
         self.scaling: Scaling = scaling
@@ -368,7 +368,7 @@ def _texts(option: str, given: Sequence[str]) -> tuple[str, ...]:
     return tuple(normal_text(str(text)) for text in given)
 
 
-def _date_order(given: str) -> tuple[str, DateOrder | None]:
+def date_order(given: str) -> tuple[str, DateOrder | None]:
     """Return the name and the order of ``name`` or ``name=dmy``."""
     name, _, order = given.rpartition("=")
     if not name or not re.fullmatch("[dmy]+", order):

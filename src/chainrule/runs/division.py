@@ -11,6 +11,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.parquet_stream import ParquetStream
 from chainrule.data.splits import split_rows
 from chainrule.data.stream_rows import size_of
+from chainrule.data.table import TablePreprocessor, date_order
 from chainrule.data.target import Target
 from chainrule.errors import DataError, InvalidInputError, check_one_of
 from chainrule.types import Array, IntArray, Seed
@@ -29,38 +30,73 @@ class Division:
     """How rows are divided: the test part first, the validation part from what is left.
 
     The sizes are shares, or numbers of rows from 1 up; None means 0.2, or nothing of fewer than 10 rows. The split
-    ``"auto"`` keeps the shares of the classes and keeps groups together; ``"random"`` does not look at them; ``"time"``
-    keeps the last rows aside.
+    ``"auto"`` keeps groups together, and without groups the shares of the classes; ``"random"`` does not look at them;
+    ``"time"`` keeps the last rows aside. ``group`` and ``time`` name the column that says which rows belong together,
+    or which are the last.
     """
 
     test_size: float | None = None
     validation_size: float | None = None
     split: str = "auto"
     seed: Seed = 0
+    group: str | None = None
+    time: str | None = None
 
     def __post_init__(self) -> None:
         check_one_of("split", self.split, get_args(SplitChoice))
+        if self.group is not None and self.time is not None:
+            raise InvalidInputError("group and time are two ways to split the rows; give one of them.")
+        if self.group is not None and self.split != "auto":
+            raise InvalidInputError(f"group is a split of its own; leave split={self.split!r} out.")
+        if self.time is not None and self.split == "random":
+            raise InvalidInputError("time sorts the rows, and split='random' does not; give one of them.")
+
+    @property
+    def shown(self) -> str:
+        """What the rows are split by, in words; empty for a random split."""
+        if self.group is not None:
+            return f"by group ({self.group})"
+        if not self.is_by_time:
+            return ""
+        return "by time, in the order of the rows" if self.time is None else f"by time ({self.time})"
+
+    def columns_without_inputs(self, options: TablePreprocessor) -> list[str]:
+        """Return the columns that the rows are split by and that are no inputs: those that the options do not name."""
+        asked = {*options.categorical, *options.numeric, *(date_order(name)[0] for name in options.dates)}
+        return [name for name in (self.group, self.time) if name is not None and name not in asked]
+
+    @property
+    def is_by_time(self) -> bool:
+        """Whether the last rows are kept aside."""
+        return self.split == "time" or self.time is not None
 
     def of_rows(
-        self, target: Target, codes: Array, groups: Array | None, *, has_test_part: bool
+        self,
+        target: Target,
+        codes: Array,
+        groups: Array | None,
+        *,
+        times: Array | None = None,
+        has_test_part: bool,
     ) -> tuple[IntArray, IntArray | None, IntArray | None]:
         """Return the row numbers to train, validate and test with; None for a part that is not wanted.
 
-        ``codes`` are the rows' targets, ``groups`` what rows must stay together by. A source that has a test part of
-        its own is not asked for another.
+        ``codes`` are the rows' targets, ``groups`` what rows must stay together by, and ``times`` what says which rows
+        are the last: their place, if it is not given. A source that has a test part of its own is not asked for
+        another.
         """
         n_rows = len(codes)
         test_size = 0.0 if has_test_part else _wanted(self.test_size, n_rows)
         validation_size = _wanted(self.validation_size, n_rows)
-        if self.split == "auto" and target.classes and groups is None:
+        if self.split == "auto" and target.classes and groups is None and not self.is_by_time:
             _check_classes(target, codes, 1 + (test_size > 0) + (validation_size > 0))
 
         def divide(rows: IntArray, size: float, name: str) -> tuple[IntArray, IntArray | None]:
             if size == 0:
                 return rows, None
             keys: dict[str, Any] = {}
-            if self.split == "time":
-                keys = {"strategy": "time"}
+            if self.is_by_time:
+                keys = {"strategy": "time", "times": None if times is None else times[rows]}
             elif self.split == "auto" and groups is not None:
                 keys = {"strategy": "group", "groups": groups[rows]}
             elif self.split == "auto" and target.classes:
@@ -81,7 +117,12 @@ class Division:
         n_left = stream.n_rows - n_test
         n_validation = size_of("validation_size", _wanted(self.validation_size, n_left), n_left)
         return stream.train_validation_test(
-            n_validation, n_test, strategy=cast("SplitChoice", self.split), seed=self.seed
+            n_validation,
+            n_test,
+            strategy=cast("SplitChoice", self.split),
+            seed=self.seed,
+            group=self.group,
+            time=self.time,
         )
 
 

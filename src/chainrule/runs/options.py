@@ -12,6 +12,7 @@ from typing import Any, Literal, Self, cast, get_args
 from chainrule.architecture import build_network
 from chainrule.callbacks import EarlyStopping
 from chainrule.data.columns import MissingRule
+from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
 from chainrule.engines import Engine, TorchEngine, choose_engine
 from chainrule.engines.torch_engine import Precision
@@ -21,7 +22,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.randomness import resolve_seed
 from chainrule.runs.defaults import FEWEST_EPOCHS, SHORTEST_PATIENCE, default_batch_size, default_patience, most_epochs
-from chainrule.runs.division import SplitChoice
+from chainrule.runs.division import Division, SplitChoice
 from chainrule.runs.settings import engine_settings, shortest
 from chainrule.runs.source import RunSource, with_full_paths
 from chainrule.runs.suited import check_fits_memory, check_suits_target
@@ -30,6 +31,9 @@ from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.types import DTypeName
 
 __all__ = ["SplitChoice", "TrainOptions"]
+
+# What the options of a run of version 0.1 lack.
+_NEW_OPTIONS = {"group", "time", "numeric", "dates", "missing_words", "drop_missing_target"}
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,21 @@ class TrainOptions:
         with; a number from 1 up counts rows. 0.2 each. Validation rows are held out for early stopping only, or when
         their share is given.
     split
-        ``"auto"`` keeps the shares of the classes and keeps groups together; ``"random"``; ``"time"`` tests with the
-        last rows.
-    categorical, drop
-        Columns of numbers that are codes, and columns to leave out.
+        ``"auto"`` keeps the shares of the classes; ``"random"``; ``"time"`` tests with the latest rows by the column
+        ``time``, or by the only column of dates, or else with the last rows of the source.
+    group
+        A column, such as a person or a machine: rows with the same value are all in the same part. Rows without a value
+        are groups of their own.
+    time
+        A column of dates or numbers by which the rows are sorted, so that the latest are tested with.
+        The columns ``group`` and ``time`` are no inputs, unless ``categorical``, ``numeric`` or ``dates`` names them.
+    categorical, numeric, dates
+        Columns to take for categories, numbers or dates, whatever they look like; ``"day=dmy"`` and ``"day=mdy"`` say
+        what 01/02/2023 means in the column ``day``.
+    drop
+        Columns to leave out.
+    missing_words
+        Texts that stand for a missing value, besides those that usually do.
     missing
         What stands in for missing numbers: the column's ``"median"`` or ``"mean"``, or ``"zero"`` after scaling.
     drop_missing_target
@@ -111,8 +126,13 @@ class TrainOptions:
     test_size: float | None = None
     validation_size: float | None = None
     split: SplitChoice = "auto"
+    group: str | None = None
+    time: str | None = None
     categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    missing_words: tuple[str, ...] = ()
     missing: MissingRule = "median"
     drop_missing_target: bool = False
     checkpoint_every: int = 5
@@ -174,6 +194,10 @@ class TrainOptions:
             )
         for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("dtype", DTypeName)):
             check_one_of(name, getattr(self, name), get_args(choices))
+        Division(split=self.split, group=self.group, time=self.time)  # refuses those that exclude one another
+        TablePreprocessor(
+            self.categorical, numeric=self.numeric, dates=self.dates, drop=self.drop, missing_words=self.missing_words
+        )
         self.make_engine()
         if self.class_weight not in (None, "balanced"):
             raise InvalidInputError(f"class_weight is 'balanced' or left out, not {self.class_weight!r}.")
@@ -204,8 +228,13 @@ class TrainOptions:
             "test_size": self.test_size,
             "validation_size": validation_size,
             "split": None if self.split == "auto" else self.split,
+            "group": self.group,
+            "time": self.time,
             "categorical": self.categorical or None,
+            "numeric": self.numeric or None,
+            "dates": self.dates or None,
             "drop": self.drop or None,
+            "missing_words": self.missing_words or None,
             "missing": None if self.missing == "median" else self.missing,
             "drop_missing_target": self.drop_missing_target or None,
             "seed": self.seed,
@@ -307,10 +336,11 @@ class TrainOptions:
         try:
             if not isinstance(values, Mapping):
                 raise TypeError("they are no JSON object")
-            tuples = {name: tuple(values[name]) for name in ("hidden", "categorical", "drop")}
-            if isinstance(values["source"], list):
-                tuples["source"] = tuple(values["source"])
-            options = cls(**{**values, **tuples})
+            absent = {field.name for field in dataclasses.fields(cls)} - _NEW_OPTIONS - set(values)
+            if absent:
+                raise KeyError(f"{min(absent)} is missing")
+            lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+            options = cls(**{**values, **lists})
             check_types(options)
             options.check()
         except (TypeError, ValueError, KeyError, OverflowError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,17 @@ from chainrule.data.sources import open_source
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
 from chainrule.data.texts import normal_text
-from chainrule.errors import DataError, InvalidInputError
+from chainrule.errors import ChainruleWarning, DataError, InvalidInputError
 from chainrule.runs.division import Division
 from chainrule.runs.prepared import PreparedData
+from chainrule.runs.related_rows import (
+    find_time,
+    only_date,
+    read_groups,
+    read_times,
+    warnings_of_related_rows,
+    with_options,
+)
 from chainrule.runs.source import RunSource, files_to_stream
 from chainrule.types import Seed
 
@@ -30,6 +39,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["PreparedData", "prepare_data"]
+
+MOST_CLASSES_SHOWN = 6
 
 
 def prepare_data(
@@ -40,8 +51,13 @@ def prepare_data(
     test_size: float | None = None,
     validation_size: float | None = None,
     split: str = "auto",
+    group: str | None = None,
+    time: str | None = None,
     categorical: Sequence[str] = (),
+    numeric: Sequence[str] = (),
+    dates: Sequence[str] = (),
     drop: Sequence[str] = (),
+    missing_words: Sequence[str] = (),
     missing: MissingRule = "median",
     drop_missing_target: bool = False,
     seed: Seed = 0,
@@ -56,37 +72,63 @@ def prepare_data(
     Several Parquet files, and one that would take more than a quarter of the machine's memory, are streamed: the part
     to train on is then a :class:`ParquetStream`, and the others have at most 100,000 rows each.
     """
-    division = Division(test_size, validation_size, split, seed)
+    group, time = (None if name is None else normal_text(name) for name in (group, time))
+    division = Division(test_size, validation_size, split, seed, group, time)
+    options = TablePreprocessor(
+        categorical, drop, missing=missing, numeric=numeric, dates=dates, missing_words=missing_words
+    )
     files = files_to_stream(source)
-    if files is not None and drop_missing_target:
-        raise InvalidInputError("drop_missing_target is for tables in memory; remove such rows from the Parquet files.")
     if files is not None:
-        if target is None:
-            names = list(ParquetFile.open(files[0]).kinds)
-            raise DataError(f"Say which column of {files[0].name} to predict: {listing(names)}.")
-        options = TablePreprocessor(categorical, missing=missing)
-        data = _prepare_stream(ParquetStream(files, target, drop=drop, task=task, preprocessor=options), division)
+        data = _prepare_stream(files, target, task, options, division, drop_missing_target)
     else:
         opened = open_source(source, target)
         if isinstance(opened.train, Table):
-            options = TablePreprocessor(categorical, drop, missing=missing)
             data = _prepare_table(opened, opened.train, task, options, division, drop_missing_target)
         else:
-            if categorical or drop or missing != "median" or drop_missing_target:
-                raise InvalidInputError(
-                    f"{opened.name} has no table of columns; leave out categorical, drop, missing, drop_missing_target."
-                )
+            for_tables: dict[str, Any] = {"group": group, "time": time, "categorical": categorical}
+            for_tables |= {"numeric": numeric, "dates": dates}
+            for_tables |= {"drop": drop, "missing_words": missing_words, "drop_missing_target": drop_missing_target}
+            given = [name for name, value in for_tables.items() if value]
+            given += ["missing"] if missing != "median" else []
+            if given:
+                raise InvalidInputError(f"{opened.name} has no table of columns; leave out {', '.join(given)}.")
             data = _prepare_arrays(opened, opened.train, task, division)
+    for sentence in data.warnings:
+        warnings.warn(sentence, ChainruleWarning, stacklevel=2)
     return data.standardized() if standardize_target else data
 
 
-def _prepare_stream(stream: ParquetStream, division: Division) -> PreparedData:
+def _prepare_stream(
+    files: Sequence[Path],
+    target: str | None,
+    task: TaskRequest | None,
+    options: TablePreprocessor,
+    division: Division,
+    drop_missing_target: bool,
+) -> PreparedData:
     """Split a stream; its columns are learnt from the training rows in one pass over the files."""
+    kinds = ParquetFile.open(files[0]).kinds
+    if target is None:
+        raise DataError(f"Say which column of {files[0].name} to predict: {listing(list(kinds))}.")
+    if division.split == "time" and division.time is None:
+        time = only_date([name for name, kind in kinds.items() if kind == "date"])
+        division = dataclasses.replace(division, time=time)
+    no_inputs = division.columns_without_inputs(options)
+    stream = ParquetStream(
+        files,
+        target,
+        columns=[name for name in kinds if name not in (*no_inputs, target)] if no_inputs else None,
+        drop=[name for name in options.drop if name not in no_inputs],
+        task=task,
+        preprocessor=with_options(options, drop=[]),
+        drop_missing_target=drop_missing_target,
+    )
     parts = division.of_stream(stream)
     training = parts[0]
-    return PreparedData.of_parts(
+    data = PreparedData.of_parts(
         parts, training.name, training.target, training.table, training.target_name, training.n_columns
     )
+    return dataclasses.replace(data, split_by=division.shown, n_without_target=stream.n_without_target)
 
 
 def _prepare_arrays(source: Source, whole: Dataset, task: TaskRequest | None, division: Division) -> PreparedData:
@@ -108,7 +150,7 @@ def _prepare_table(
     source: Source,
     whole: Table,
     task: TaskRequest | None,
-    preprocessor: TablePreprocessor,
+    options: TablePreprocessor,
     division: Division,
     drop_missing_target: bool,
 ) -> PreparedData:
@@ -120,25 +162,39 @@ def _prepare_table(
             "a class; choose another column to predict, or the task 'regression' if it is a number."
             f"{_no_number(labels)}"
         )
-    rows = division.of_rows(target, target.encode(labels), None, has_test_part=source.test is not None)
-    preprocessor.fit(frame.iloc[rows[0]], origin.take(rows[0]))
+    if division.split == "time" and division.time is None:
+        division = dataclasses.replace(division, time=find_time(frame, options, origin))
+    groups = None if division.group is None else read_groups(frame, division.group)
+    times = None if division.time is None else read_times(frame, division.time, options, origin)
+    codes = target.encode(labels)
+    rows = division.of_rows(target, codes, groups, times=times, has_test_part=source.test is not None)
+    no_inputs = division.columns_without_inputs(options)
+    table = with_options(options, drop=[name for name in options.drop if name not in no_inputs])
+    inputs = frame.drop(columns=no_inputs)
+    table.fit(inputs.iloc[rows[0]], origin.take(rows[0]))
 
     def numbers(frame: pd.DataFrame, labels: pd.Series[Any], origin: Origin) -> Dataset:
-        X = preprocessor.transform(frame, origin)
-        return Dataset(X, labels, preprocessor.feature_names, name=source.name, target=target)
+        return Dataset(table.transform(frame, origin), labels, table.feature_names, name=source.name, target=target)
 
     training, validation, test = (
-        None if part is None else numbers(frame.iloc[part], labels.iloc[part], origin.take(part)) for part in rows
+        None if part is None else numbers(inputs.iloc[part], labels.iloc[part], origin.take(part)) for part in rows
     )
     assert training is not None
+    is_random = groups is None and not division.is_by_time and (validation is not None or test is not None)
     if source.test is not None:
         assert isinstance(source.test, Table)
         (test_frame, test_labels), test_origin = _with_target(source.test, drop_missing_target, target)
         test = numbers(test_frame, test_labels, test_origin)
     data = PreparedData.of_parts(
-        (training, validation, test), source.name, target, preprocessor, whole.target, frame.shape[1]
+        (training, validation, test), source.name, target, table, whole.target, inputs.shape[1]
     )
-    return dataclasses.replace(data, n_without_target=len(whole) - len(frame))
+    return dataclasses.replace(
+        data,
+        target_line=_explain(target, whole.target, labels),
+        split_by=division.shown,
+        n_without_target=len(whole) - len(frame),
+        warnings=tuple(warnings_of_related_rows(inputs, table)) if is_random else (),
+    )
 
 
 def _with_target(
@@ -149,6 +205,17 @@ def _with_target(
         return table.split_target(target), UNNAMED
     rows = table.rows_with_target(target)
     return table.take(rows).split_target(target), UNNAMED.take(rows)
+
+
+def _explain(target: Target, name: str, labels: pd.Series[Any]) -> str:
+    """Return a line on what the column to predict was taken for, with a sample."""
+    if target.classes:
+        shown = ", ".join(map(str, target.classes[:MOST_CLASSES_SHOWN]))
+        more = ", ..." if len(target.classes) > MOST_CLASSES_SHOWN else ""
+        return f"{name}: the target, {len(target.classes)} classes, {shown}{more}"
+    sample = labels.iloc[0]
+    is_read = f", {sample!r} is {target.encode(labels[:1])[0]:.10g}" if isinstance(sample, str) else ""
+    return f"{name}: the target, a number{is_read}"
 
 
 def _no_number(labels: Any) -> str:

@@ -14,6 +14,9 @@ from chainrule.model import TargetScaling
 
 __all__ = ["PreparedData"]
 
+# Lines about columns that fit on a screen.
+MOST_LINES = 40
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedData:
@@ -40,6 +43,12 @@ class PreparedData:
         Whether ``test`` holds rows that were not trained on.
     n_columns
         Columns of the source, without the target.
+    target_line
+        What the column to predict was taken for, with a sample; empty where the data were no table.
+    split_by
+        What the rows are split by, in words; empty for a random split.
+    warnings
+        What may make the metrics better than they are on new rows, a sentence each.
     n_without_target
         Rows that were left out because their target is missing.
     """
@@ -54,6 +63,9 @@ class PreparedData:
     target_name: str
     has_test_part: bool
     n_columns: int
+    target_line: str = ""
+    split_by: str = ""
+    warnings: tuple[str, ...] = ()
     n_without_target: int = 0
 
     @classmethod
@@ -105,6 +117,8 @@ class PreparedData:
             "task": self.target.task,
             "classes": list(self.training.label_names),
             "rows_without_target": self.n_without_target,
+            "split_by": self.split_by,
+            "warnings": list(self.warnings),
             "rows": self.training.n_rows + n_validation + n_test,
             "columns": self.n_columns,
             "inputs": self.training.n_features,
@@ -112,6 +126,33 @@ class PreparedData:
             "validation_rows": n_validation,
             "test_rows": n_test,
         }
+
+    def column_lines(self) -> list[str]:
+        """Return a line for each column: what it was taken for and why it was dropped, with a sample.
+
+        Of many columns, these are the first ones and those of which something is to be said.
+        """
+        if self.table is None:
+            return []
+        plans = self.table.columns
+        first = [f"  {self.target_line}"] if self.target_line else []
+        told = [place for place, plan in enumerate(plans) if plan.kind == "dropped" or plan.note]
+        shown = set(range(len(plans)))
+        if len(plans) > MOST_LINES:
+            shown = {*told[:MOST_LINES], *range(MOST_LINES // 2)}
+        lines = first + [f"  {plan.explain()}" for place, plan in enumerate(plans) if place in shown]
+        if len(plans) > len(shown):
+            n_told = sum(place not in shown for place in told)
+            rest = f", {n_told:,} of them dropped or with a note" if n_told else ""
+            lines.append(f"  ... and {len(plans) - len(shown):,} more columns{rest}")
+        return lines
+
+    def describe_columns(self) -> list[dict[str, Any]]:
+        """Return a dictionary for the column to predict and each of the others, for a report."""
+        if self.table is None:
+            return []
+        target = {"name": self.target_name, "explanation": self.target_line, "missing": self.n_without_target}
+        return [target, *self.table.describe()]
 
     def summary(self) -> str:
         """Return one line on rows, columns, task and split."""
@@ -126,6 +167,8 @@ class PreparedData:
         if self.validation is not None:
             parts.append(f"{facts['validation_rows']:,} to validate")
         parts.append(f"{facts['test_rows']:,} to test" if self.has_test_part else "none kept aside to test")
+        if self.split_by:
+            parts.append(f"split {self.split_by}")
         left_out = ""
         if self.n_without_target:
             is_one = self.n_without_target == 1

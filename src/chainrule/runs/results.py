@@ -169,11 +169,12 @@ def _report(result: RunResult) -> ReportData:
         baselines={one.name: one.metrics for one in result.baselines},
         y_true=data.test.y,
         outputs=result.model.outputs(data.test),
-        columns=[] if data.table is None else data.table.describe(),
+        columns=data.describe_columns(),
         facts={
             "source": shown_source(options.source),
             "rows": f"{sizes['rows']:,}: {sizes['training_rows']:,} to train on, {sizes['validation_rows']:,} to "
-            f"validate, {sizes['test_rows']:,} to test",
+            f"validate, {sizes['test_rows']:,} to test{f'; split {data.split_by}' if data.split_by else ''}"
+            f"{f'; {data.n_without_target:,} without a target left out' if data.n_without_target else ''}",
             "measured on": result.title.removeprefix("Measured on "),
             "network": describe_network(network, options),
             "stopped": result.stop_reason,
@@ -187,6 +188,7 @@ def _report(result: RunResult) -> ReportData:
         code=code_for_training(options, data),
         summary=summarize(network.stack, network.optimizer, network.batch_size),
         target=data.target_name or "value",
+        warnings=data.warnings,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
 import warnings
@@ -27,6 +28,7 @@ from chainrule.errors import (
     shell_command,
 )
 from chainrule.files import Checkpoint
+from chainrule.kernels.compiling import quiet_about_compiling
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.runs.claim import Claim
 from chainrule.runs.folder import RunFolder, claim_free
@@ -114,9 +116,10 @@ def train(
     wanted = TrainOptions.of(source, target=target, **options)
     callbacks = [*([ProgressBar()] if verbose else []), *callbacks]
     say = print if verbose else _say_nothing
-    if wanted.out is None:
-        return _train_in_memory(wanted, callbacks, say)
-    return train_run(wanted, callbacks, say, force=force)
+    with contextlib.nullcontext() if verbose else quiet_about_compiling():
+        if wanted.out is None:
+            return _train_in_memory(wanted, callbacks, say)
+        return train_run(wanted, callbacks, say, force=force)
 
 
 def train_run(
@@ -205,6 +208,8 @@ def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], say: 
     network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
     record = _begin(options, data, group)
     say(data.summary())
+    for line in data.column_lines():
+        say(line)
     say(describe_network(network, options))
     stopper, interrupt = _early_stopping(options, data), StopOnInterrupt(resumable=False)
     own: list[Callback] = [*([] if stopper is None else [stopper]), interrupt]
@@ -408,6 +413,8 @@ class _Run:
                 engine=self.options.make_engine(),
                 epochs=self.epochs,
             )
+        for line in self.data.column_lines():
+            self.say(line)
         self.say(describe_network(network, self.options))
         return network.fit(training, validation=validation, callbacks=callbacks)
 

@@ -20,26 +20,25 @@ from chainrule.data.text_table import MISSING_WORDS
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.export import export_model
 from chainrule.export.c_text import identifiers
-from chainrule.layers import DenseLayer, InputScalingLayer
+from chainrule.layers import DenseLayer
 from chainrule.model import Model
-from support.exported import COMPILE, ask_c, ask_js, compile_c, expected_of, numbers_of, run, run_c, run_js
+from support.exported import (
+    COMPILE,
+    ask_c,
+    ask_js,
+    compile_c,
+    expected_of,
+    fitted,
+    numbers_of,
+    reading_of,
+    run,
+    run_c,
+    run_js,
+)
 from support.networks import network_of
 
 SOURCES = ("c", "js")
 SPACES = ["", " ", "\t", "\u00a0", "\u2003", "\u3000 ", "\x1f", "\x85"]
-
-
-def reading_of(table: TablePreprocessor) -> Model:
-    """A model whose outputs are the very numbers that the table becomes."""
-    layer = InputScalingLayer()
-    layer.set_input_shape((len(table.feature_names),))
-    return Model(network_of(layer), Target("regression", n_columns=len(table.feature_names)), table)
-
-
-def fitted(*plans: ColumnPlan) -> TablePreprocessor:
-    table = TablePreprocessor()
-    table.columns = plans
-    return table
 
 
 def learnt_table() -> tuple[TablePreprocessor, pd.DataFrame]:

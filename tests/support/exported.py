@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chainrule.data.columns import ColumnPlan
+from chainrule.data.table import TablePreprocessor
+from chainrule.data.target import Target
 from chainrule.export import export_model
+from chainrule.layers import InputScalingLayer
 from chainrule.model import Model
 from chainrule.types import Array
+from support.networks import network_of
 
 __all__ = [
     "COMPILE",
@@ -25,7 +30,9 @@ __all__ = [
     "check_numbers",
     "compile_c",
     "expected_of",
+    "fitted",
     "numbers_of",
+    "reading_of",
     "run",
     "run_c",
     "run_js",
@@ -100,6 +107,19 @@ def expected_of(model: Any, data: Any) -> Array:
         return np.asarray(model.predict(data)).reshape(len(data), -1)
     outputs = model.outputs(data)
     return np.hstack([1 - outputs, outputs]) if model.target.classes and outputs.shape[1] == 1 else outputs
+
+
+def reading_of(table: TablePreprocessor) -> Model:
+    """A model whose outputs are the very numbers that the table becomes."""
+    layer = InputScalingLayer()
+    layer.set_input_shape((len(table.feature_names),))
+    return Model(network_of(layer), Target("regression", n_columns=len(table.feature_names)), table)
+
+
+def fitted(*plans: ColumnPlan) -> TablePreprocessor:
+    table = TablePreprocessor()
+    table.columns = plans
+    return table
 
 
 def check_numbers(to: str, model: Any, X: Array, folder: Path, tolerance: float = 1e-6) -> None:

@@ -213,6 +213,17 @@ class ColumnPlan:
             word: self.categories.index(text) for text, word in words.items() if list(words.values()).count(word) == 1
         }
 
+    @property
+    def number_places(self) -> dict[float, int]:
+        """The places of the categories that are numbers which a double holds exactly."""
+        places = {float(number): place for number, place in self._place_of_number.items() if number is not None}
+        return {number: place for number, place in places.items() if abs(number) < 2**53}
+
+    @property
+    def missing_numbers(self) -> Array:
+        """The numbers that stand for a missing value, such as -999."""
+        return self._missing_numbers
+
     def _read(self, cells: Sequence[Any]) -> tuple[Array, list[int]]:
         """Return what cells mean, and the places of those that cannot be read."""
         if self.kind == "category":

@@ -18,19 +18,21 @@ from chainrule.data.texts import normal_text
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array, IntArray
 
-__all__ = ["DateFormat", "DateOrder", "DateScan"]
+__all__ = ["ISO_PATTERN", "MONTHS", "PATTERNS", "TIME_PATTERN", "WEEKDAYS", "DateFormat", "DateOrder", "DateScan"]
 
 DateOrder: TypeAlias = Literal["ymd", "dmy", "mdy"]
 
 # What dates are taken for that can be read in several ways.
 PREFERENCE: tuple[DateOrder, ...] = ("dmy", "mdy", "ymd")
 
-_ISO = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+ISO_PATTERN = (
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})(?:[T ](?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})"
+    r"(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]+))?)?(?P<zone>Z|[-+][0-9]{2}:?[0-9]{2})?)?"
 )
+_ISO = re.compile(ISO_PATTERN)
 _BELOW_A_MICROSECOND = re.compile(r"(?<=\.[0-9]{6})[0-9]+")
 
-_TIME = (
+TIME_PATTERN = (
     r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]+))?)?"
     r"(?:\s?(?P<half>[AaPp])\.?\s?[Mm]\.?)?(?:\s?(?P<zone>Z|UTC|GMT|[-+][0-9]{2}:?[0-9]{2}))?"
 )
@@ -48,8 +50,10 @@ _DATES = (
     rf"{_YEAR}[\s/.-]*{_NAME}[\s/.-]*{_DAY}",
     rf"{_NAME}[\s/.-]+(?:de\s|del\s)?\s*{_YEAR}",
 )
-_PATTERNS = tuple(re.compile(rf"{date}(?:(?:[T:]|,?\s+|,){_TIME})?") for date in _DATES)
-_TIME_ONLY = re.compile(_TIME)
+# A date with or without a time, and a time alone.
+PATTERNS = tuple(rf"{date}(?:(?:[T:]|,?\s+|,){TIME_PATTERN})?" for date in _DATES)
+_COMPILED = tuple(map(re.compile, PATTERNS))
+_TIME_ONLY = re.compile(TIME_PATTERN)
 
 _MONTH_WORDS = """
     jan january januar j\u00e4nner janvier janv enero ene janeiro gennaio gen
@@ -65,7 +69,7 @@ _MONTH_WORDS = """
     nov november novembre noviembre novembro
     dec december dez dezember d\u00e9cembre d\u00e9c diciembre dic dezembro dicembre
 """
-_MONTHS = {word: number for number, line in enumerate(_MONTH_WORDS.strip().splitlines(), 1) for word in line.split()}
+MONTHS = {word: number for number, line in enumerate(_MONTH_WORDS.strip().splitlines(), 1) for word in line.split()}
 _WEEKDAY_WORDS = """
     mon monday tue tues tuesday wed wednesday thu thur thurs thursday fri friday sat saturday sun sunday
     mo montag di dienstag mi mittwoch do donnerstag fr freitag sa samstag sonnabend so sonntag
@@ -74,7 +78,7 @@ _WEEKDAY_WORDS = """
     seg segunda ter terça qua quarta qui quinta sex sexta
     lunedì martedì mercoledì gio giovedì venerdì sabato domenica
 """
-_WEEKDAYS = frozenset(_WEEKDAY_WORDS.split())
+WEEKDAYS = frozenset(_WEEKDAY_WORDS.split())
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def _iso_moment(text: str) -> datetime | None:
 
 
 def _match(text: str) -> re.Match[str] | None:
-    return next((found for pattern in _PATTERNS if (found := pattern.fullmatch(text))), None)
+    return next((found for pattern in _COMPILED if (found := pattern.fullmatch(text))), None)
 
 
 def _moment(found: re.Match[str], order: DateOrder) -> datetime | None:
@@ -167,10 +171,10 @@ def _day(parts: Mapping[str, str | None], order: DateOrder) -> tuple[int, int, i
         return 1970, 1, 1
     weekday, year = parts.get("weekday"), parts["year"]
     assert year is not None
-    if weekday and normal_text(weekday).lower() not in _WEEKDAYS:
+    if weekday and normal_text(weekday).lower() not in WEEKDAYS:
         raise ValueError
     name = parts.get("name")
-    number = parts.get("month") if name is None else _MONTHS.get(normal_text(name).lower().removesuffix("."))
+    number = parts.get("month") if name is None else MONTHS.get(normal_text(name).lower().removesuffix("."))
     if number is None:
         raise ValueError
     return _full_year(year), int(number), int(parts.get("day") or 1)

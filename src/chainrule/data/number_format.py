@@ -19,7 +19,7 @@ from chainrule.data.texts import normal_text
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array, IntArray
 
-__all__ = ["NumberFormat", "NumberScan"]
+__all__ = ["PYTHON_PATTERN", "NumberFormat", "NumberScan"]
 
 _CURRENCY_WORDS = """
     $ € £ ¥ ₹ ₩ ₽ ₺ ₴ ₪ ฿ ₫ ₱ ₦ R$ US$ A$ AU$ C$ CA$ NZ$ HK$ S$ NT$ MX$ kr kr. Kr Kr. zł Kč Ft lei Fr. SFr. Rs Rs. Rp RM
@@ -47,6 +47,8 @@ _GROUPS = {
     "'": r"(?:[1-9][0-9]{0,2}(?:['\u2019][0-9]{3})+|[0-9]+)",
 }
 _THOUSANDS = {"": "", ",": ",", ".": ".", " ": _SPACES, "'": "'\u2019"}
+# Numbers as Python and most programs write them.
+PYTHON_PATTERN = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _INFINITY = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
 
 
@@ -103,7 +105,8 @@ class NumberFormat:
         return marks | {ord("("): "-", ord("\u2212"): "-", ord("\u2013"): "-", ord(self.decimal): "."}
 
     @cached_property
-    def _cell(self) -> str:
+    def pattern(self) -> str:
+        """The regular expression of a number in this format."""
         number = _digits(self.decimal, self.thousands) + "(?:[eE][-+]?[0-9]+)?"
         if self.suffix:
             number += f"(?:{_SPACE}{re.escape(self.suffix)})?"
@@ -117,11 +120,11 @@ class NumberFormat:
 
     @cached_property
     def _one(self) -> re.Pattern[str]:
-        return re.compile(self._cell)
+        return re.compile(self.pattern)
 
     @cached_property
     def _all(self) -> re.Pattern[str]:
-        return re.compile(rf"(?>{self._cell}\n)*+")
+        return re.compile(rf"(?>{self.pattern}\n)*+")
 
     def example(self) -> str:
         """Return a number as this column writes it, for messages."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from chainrule.export.c_columns import CDefinitions, decomposed, number_type
 from chainrule.export.c_text import array_of_texts
 from chainrule.export.pieces import pieces_needed
 from chainrule.export.program import Program
@@ -13,7 +14,6 @@ __all__ = ["csv_program"]
 _PROGRAM = """\
 #ifdef CHAINRULE_MAIN
 #include <stdio.h>
-#include <stdlib.h>
 
 {names}
 
@@ -29,7 +29,7 @@ _READ_NUMBERS = """\
     static double row[MODEL_INPUTS];
     int i;
     for (i = 0; i < MODEL_INPUTS; i++)
-        if (read_number(cells[places[i]], &row[i]))
+        if (read_number(cells[places[i]], &bare_number, &row[i]))
             return i + 1;
     return model_predict(row, outputs);"""
 
@@ -40,11 +40,17 @@ def csv_program(program: Program, fields: Iterable[str], written: Iterable[str],
     ``fields`` are the names of the columns in the struct of a row, ``written`` the pieces that stand before this part,
     and ``own`` puts the model's name into what is not yet named.
     """
+    definitions = CDefinitions("cell_")  # apart from those in front of this part
     if program.columns:
-        names = array_of_texts("column_names", [plan.name for plan in program.columns])
-        reading = _read_columns(program, fields, own)
+        columns = [plan.name for plan in program.columns]
+        names = [array_of_texts("column_names", columns)]
+        names.append(array_of_texts("decomposed_names", [decomposed(name) for name in columns]))
+        types = [definitions.number_type(plan) for plan in program.columns if plan.kind == "number"]
+        reading = _read_columns(program, fields, types, own)
     else:
-        names = array_of_texts("target_name", [program.target_name or "y"])
+        names = [array_of_texts("target_name", [program.target_name or "y"])]
+        bare = number_type(definitions, None)
+        definitions.texts.append(f"static const number_type bare_number = {{{bare}}};")
         reading = own(_READ_NUMBERS)
     finding = "find_columns" if program.columns else "take_columns"
     putting = "put_classes" if program.classes else "put_numbers"
@@ -52,14 +58,15 @@ def csv_program(program: Program, fields: Iterable[str], written: Iterable[str],
     wanted = [*(["read_number"] if has_numbers else []), "read_record", finding, putting]
     first = own(pieces_needed("pieces.c", wanted, beside=written))
     last = own(pieces_needed("pieces.c", ["main"]))
-    return _PROGRAM.format(names=f"{names}\n\n{first}", reading=reading, pieces=last)
+    return _PROGRAM.format(names="\n\n".join([*names, first, *definitions.texts]), reading=reading, pieces=last)
 
 
-def _read_columns(program: Program, fields: Iterable[str], own: Callable[[str], str]) -> str:
-    lines = [own("    static model_row row;")]
+def _read_columns(program: Program, fields: Iterable[str], types: Iterable[str], own: Callable[[str], str]) -> str:
+    lines, each_type = [own("    static model_row row;")], iter(types)
     for place, (plan, field) in enumerate(zip(program.columns, fields, strict=True)):
         if plan.kind == "number":
-            lines += [f"    if (read_number(cells[places[{place}]], &row.{field}))", f"        return {place + 1};"]
+            cell = f"cells[places[{place}]], &{next(each_type)}, &row.{field}"
+            lines += [f"    if (read_number({cell}))", f"        return {place + 1};"]
         else:
             lines.append(f"    row.{field} = cells[places[{place}]];")
     return "\n".join([*lines, own("    return model_predict(&row, outputs);")])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from chainrule.data.cells import DATE_PARTS
 from chainrule.data.columns import ColumnPlan
+from chainrule.export.c_columns import CDefinitions, months
 from chainrule.export.c_main import csv_program
 from chainrule.export.c_text import array_of_numbers, array_of_texts, comment, identifiers, number, stem_identifier
 from chainrule.export.pieces import pieces_needed
@@ -66,6 +66,7 @@ extern "C" {{
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifndef CHAINRULE_BUFFER
@@ -113,7 +114,7 @@ def c_source(program: Program, name: str) -> str:
         return re.sub("model_|MODEL_", lambda found: f"{prefix if found[0].islower() else prefix.upper()}_", text)
 
     fields = identifiers(plan.name for plan in program.columns)
-    encoding, pieces, arrays = _encoding(program, fields, own)
+    encoding, pieces, arrays, before = _encoding(program, fields, own)
     steps = _Steps(program)
     if program.classes:
         arrays += [
@@ -130,8 +131,8 @@ def c_source(program: Program, name: str) -> str:
         last=steps.buffers[-1] if steps.n_dense % 2 else "a",
     )
     main = csv_program(program, fields, pieces, own)
-    parts = [_heading(program, own), _interface(program, fields, own), own(pieces_needed("pieces.c", pieces)),
-             *arrays, *steps.arrays, encoding, predict, main]  # fmt: skip
+    parts = [_heading(program, own), _interface(program, fields, own), own(before),
+             own(pieces_needed("pieces.c", pieces)), *arrays, *steps.arrays, encoding, predict, main]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n#endif\n"
 
 
@@ -224,32 +225,39 @@ def _member(plan: ColumnPlan, field: str) -> str:
     return f"    const char *{field}; /* {name}: a category, NULL where it is missing */"
 
 
-def _encoding(program: Program, fields: list[str], own: Callable[[str], str]) -> tuple[str, list[str], list[str]]:
-    """Return the function that turns a row into numbers, the pieces and the arrays that it needs."""
+def _encoding(program: Program, fields: list[str], own: Callable[[str], str]) -> tuple[str, list[str], list[str], str]:
+    """Return the function that turns a row into numbers, the pieces and arrays that it needs, and what pieces need."""
     if not program.columns:
-        return "", ["encode_numbers"], []
-    lines, pieces, arrays, at = [], [], [], 0
+        return "", ["encode_numbers"], [], ""
+    lines, pieces, at = [], ["put_number"] if any(plan.numbers for plan in program.columns) else [], 0
+    definitions = CDefinitions()
     for place, (plan, field) in enumerate(zip(program.columns, fields, strict=True), 1):
         refuse = f"        return {place};"
         if plan.kind == "category":
             pieces += ["category", "one_hot"]
-            arrays.append(array_of_texts(f"categories_{place}", plan.categories))
-            missing, other, first, end = plan.places
-            found = f"category(row->{field}, categories_{place}, {len(plan.categories)}, {missing}, {other})"
+            _, _, first, end = plan.places
+            found = f"category(row->{field}, &{definitions.category_type(plan)})"
             lines.append(f"    one_hot({found} - {first}, {end - first}, x + {at});")
         else:
-            pieces += ["put_number", *(["read_date"] if plan.kind == "date" else [])]
             if plan.kind == "date":
-                lines += [f"    if (read_date(row->{field}, date))", refuse]
+                pieces.append("read_date")
+                lines += [f"    if (read_date(row->{field}, &{definitions.date_type(plan)}, date))", refuse]
+            value = f"row->{field}"
+            if plan.kind == "number" and plan.missing_numbers.size:
+                pieces.append("without")
+                missing = definitions.doubles_named(plan.missing_numbers)
+                value = f"without({value}, {missing}, {plan.missing_numbers.size})"
             for offset, (part, learnt) in enumerate(zip(plan.parts, plan.numbers, strict=True)):
-                value = f"date[{part}]" if plan.kind == "date" else f"row->{field}"
+                source = f"date[{part}]" if plan.kind == "date" else value
                 numbers = ", ".join(number(setting) for setting in (learnt.fill, learnt.center, learnt.scale))
-                lines += [f"    if (put_number({value}, {numbers}, x + {at + offset}))", refuse]
+                lines += [f"    if (put_number({source}, {numbers}, x + {at + offset}))", refuse]
             if plan.missing_indicator:
-                value = "date[0]" if plan.kind == "date" else f"row->{field}"
-                lines.append(f"    x[{at + len(plan.numbers)}] = isnan({value}) ? 1 : 0;")
+                source = "date[0]" if plan.kind == "date" else value
+                lines.append(f"    x[{at + len(plan.numbers)}] = isnan({source}) ? 1 : 0;")
         at += len(plan.output_names)
-    dates = [f"    double date[{len(DATE_PARTS)}];"] if "read_date" in pieces else []
+    has_dates = "read_date" in pieces
+    dates = ["    double date[5];"] if has_dates else []
     head = ["/* The numbers that the network takes; 0, or the column that it cannot use. */",
             own("static int encode(const model_row *row, double *x)"), "{"]  # fmt: skip
-    return "\n".join([*head, *dates, *lines, "    return 0;", "}"]), pieces, arrays
+    encoding = "\n".join([*head, *dates, *lines, "    return 0;", "}"])
+    return encoding, pieces, definitions.texts, months() if has_dates else ""

@@ -15,7 +15,6 @@ import numpy as np
 
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.table import TablePreprocessor
-from chainrule.data.text_table import MISSING_WORDS
 from chainrule.types import Array, IntArray
 
 __all__ = ["CategoryCodes", "FeaturePlan", "used_columns"]
@@ -24,6 +23,8 @@ __all__ = ["CategoryCodes", "FeaturePlan", "used_columns"]
 @dataclass(frozen=True)
 class CategoryCodes:
     """A category as codes: which text has which, and which codes have a 0/1 column of their own, in their order.
+
+    The texts are those of the categories, the column's words for a missing value, and words for yes and no in lower case.
 
     A code without a column is all 0: an unknown text, say, where training rows had none that was rare.
     """
@@ -41,7 +42,9 @@ class CategoryCodes:
         missing, unknown = n, n + 1
         kept = np.arange(1 if plan.is_two_valued else 0, n)
         extra = [missing] * plan.missing_category + [unknown] * plan.other
-        codes = {text: code for code, text in enumerate(plan.categories) if text not in MISSING_WORDS}
+        codes = {text: code for code, text in enumerate(plan.categories)}
+        codes |= {word: missing for word in plan.missing_words if word not in codes}
+        codes |= {word: code for word, code in plan.spellings.items() if word not in codes}
         return cls(plan.name, codes, missing, unknown, np.array([*kept, *extra], np.int64))
 
 

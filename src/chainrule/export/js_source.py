@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.columns import ColumnPlan
-from chainrule.data.text_table import MISSING_WORDS
+from chainrule.data.date_format import ISO_PATTERN, MONTHS, PATTERNS, TIME_PATTERN, WEEKDAYS, DateFormat
+from chainrule.data.number_format import PYTHON_PATTERN, NumberFormat
+from chainrule.export.patterns import javascript_pattern
 from chainrule.export.pieces import pieces_needed
 from chainrule.export.program import (
     Dense,
@@ -126,9 +128,12 @@ def _constants(program: Program) -> list[str]:
         rounding = "Math.fround" if program.dtype == np.float32 else "Number"
         lines = [f"const N_INPUTS = {program.n_inputs};", f"const round = {rounding};"]
     else:
-        plans = ",\n".join(f"  {_value(_plan(plan))}" for plan in program.columns)
+        plans = ",\n".join(f"  {_plan(plan)}" for plan in program.columns)
+        patterns = ", ".join(_value(javascript_pattern(pattern)) for pattern in PATTERNS)
         lines = [
-            f"const MISSING = new Set({_value(sorted(MISSING_WORDS))});",
+            f"const MONTHS = new Map(Object.entries({_value(MONTHS)}));",
+            f"const WEEKDAYS = new Set({_value(sorted(WEEKDAYS))});",
+            f"const DATE_PATTERNS = [{patterns}];",
             f"const PLANS = [\n{plans},\n];",
             "/** The names of the columns. */",
             "export const columns = PLANS.map((plan) => plan.name);",
@@ -140,14 +145,40 @@ def _constants(program: Program) -> list[str]:
     return lines
 
 
-def _plan(plan: ColumnPlan) -> dict[str, Any]:
+def _plan(plan: ColumnPlan) -> str:
+    """Return what is known of a column as an object of JavaScript."""
+    values: dict[str, Any] = {"name": plan.name, "kind": plan.kind, "missing": plan.missing_words}
+    raw: dict[str, str] = {}
     if plan.kind == "category":
-        return {"name": plan.name, "kind": plan.kind, "categories": plan.categories, **plan.places._asdict()}
-    numbers = [
+        missing, other, first, end = plan.places
+        values |= {"categories": plan.categories, "noPlace": missing, "other": other, "first": first, "end": end}
+        values["fromNumbers"] = plan.from_numbers
+        raw["words"] = f"new Map({_value(list(plan.spellings.items()))})"
+        raw["numbers"] = f"new Map({_value(list(plan.number_places.items()))})"
+        return _object(values, raw)
+    values["numbers"] = [
         {"part": part, "fill": number.fill, "center": number.center, "scale": number.scale}
         for part, number in zip(plan.parts, plan.numbers, strict=True)
     ]
-    return {"name": plan.name, "kind": plan.kind, "numbers": numbers, "indicator": plan.missing_indicator}
+    values |= {"indicator": plan.missing_indicator, "coerce": plan.coerce}
+    if plan.kind == "number":
+        known = plan.format if isinstance(plan.format, NumberFormat) else None
+        pattern = PYTHON_PATTERN if known is None else known.pattern
+        written = known or NumberFormat()
+        values |= {"pattern": javascript_pattern(pattern), "prefix": written.prefix, "suffix": written.suffix}
+        values |= {"decimal": written.decimal, "takesTrue": known is None}
+        values["missingNumbers"] = plan.missing_numbers.tolist()
+    elif isinstance(plan.format, DateFormat):
+        values |= {"order": plan.format.order, "example": plan.format.example()}
+        raw["patterns"] = f"[{_value(javascript_pattern(TIME_PATTERN))}]" if plan.format.time_only else "DATE_PATTERNS"
+    else:
+        values |= {"order": "ymd", "example": "2024-12-31", "patterns": [javascript_pattern(ISO_PATTERN)]}
+    return _object(values, raw)
+
+
+def _object(values: dict[str, Any], raw: dict[str, str]) -> str:
+    members = [f"{name}: {_value(value)}" for name, value in values.items()]
+    return f"{{{', '.join([*members, *(f'{name}: {text}' for name, text in raw.items())])}}}"
 
 
 def _outputs(steps: list[str]) -> str:

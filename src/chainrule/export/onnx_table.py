@@ -8,7 +8,6 @@ import numpy as np
 
 from chainrule.data.cells import DATE_PARTS
 from chainrule.data.table import TablePreprocessor
-from chainrule.data.text_table import MISSING_WORDS
 from chainrule.errors import InvalidInputError
 from chainrule.export.feature_plan import CategoryCodes, FeaturePlan, used_columns
 
@@ -105,14 +104,13 @@ def _append_date_parts(graph: GraphBuilder, days: str) -> list[str]:
 
 def _append_category(graph: GraphBuilder, category: CategoryCodes) -> str:
     """Return the 0/1 columns of a category: texts to codes, and each code compared with those that have a column."""
-    codes = {**category.codes, **dict.fromkeys(sorted(MISSING_WORDS), category.missing)}
     code = graph.call(
         "LabelEncoder",
         category.name,
         name=f"{category.name} code",
         domain="ai.onnx.ml",
-        keys_strings=[*codes],
-        values_int64s=[*codes.values()],
+        keys_strings=[*category.codes],
+        values_int64s=[*category.codes.values()],
         default_int64=category.unknown,
     )
     outputs = graph.constant(f"{category.name} codes", category.outputs, np.int64)

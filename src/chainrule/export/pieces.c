@@ -139,7 +139,8 @@ static const char *trim(const char *text, size_t *length)
         "\t", "\n", "\v", "\f", "\r", " ", "\034", "\035", "\036", "\037", "\302\205", "\302\240", "\341\232\200",
         "\342\200\200", "\342\200\201", "\342\200\202", "\342\200\203", "\342\200\204", "\342\200\205",
         "\342\200\206", "\342\200\207", "\342\200\210", "\342\200\211", "\342\200\212", "\342\200\250",
-        "\342\200\251", "\342\200\257", "\342\201\237", "\343\200\200"};
+        "\342\200\251", "\342\200\257", "\342\201\237", "\343\200\200", "\341\240\216", "\342\200\213",
+        "\342\200\216", "\342\200\217", "\342\201\240", "\357\273\277"};
     const size_t n_spaces = sizeof spaces / sizeof *spaces;
     size_t i, n = strlen(text);
     for (i = 0; i < n_spaces; i++) {
@@ -168,30 +169,78 @@ static int same(const char *text, size_t length, const char *word)
 }
 
 // [is_missing: same]
-static int is_missing(const char *text, size_t length)
+static int is_missing(const char *text, size_t length, const char *const *words, int n_words)
 {
-    static const char *const words[] = {"", "\?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "<NA>"};
-    size_t i;
-    for (i = 0; i < sizeof words / sizeof *words; i++)
+    int i;
+    for (i = 0; i < n_words; i++)
         if (same(text, length, words[i]))
             return 1;
     return 0;
 }
 
-// [category: trim same is_missing]
-/* Return the place of a text among the categories, `missing` for none at all, `other` for one that is not there. */
-static int category(const char *text, const char *const *categories, int n, int missing, int other)
+// [same_letters]
+/* Tell whether a text is a word, but for the case of its ASCII letters; the word is in small letters. */
+static int same_letters(const char *text, size_t length, const char *word)
+{
+    size_t i;
+    if (strlen(word) != length)
+        return 0;
+    for (i = 0; i < length; i++)
+        if ((text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]) != word[i])
+            return 0;
+    return 1;
+}
+
+// [plain_number]
+/* Read a number as C writes it, without white space; 1 for any other text. */
+static int plain_number(const char *text, size_t length, double *value)
+{
+    char *end;
+    if (length == 0 || strspn(text, "+-.0123456789eE") < length)
+        return 1;
+    *value = strtod(text, &end);
+    return end != text + length;
+}
+
+// [category_type]
+/* What a column of categories knows: spellings with their places; words for yes and no, in any case; numbers. */
+typedef struct {
+    const char *const *spellings;
+    const int *places;
+    int n_spellings;
+    const char *const *words;
+    const int *word_places;
+    int n_words;
+    const double *numbers;
+    const int *number_places;
+    int n_numbers;
+    const char *const *missing_words;
+    int n_missing_words, missing, other;
+} category_type;
+
+// [category: category_type trim same is_missing same_letters plain_number]
+/* Return the place of a text among the categories. */
+static int category(const char *text, const category_type *type)
 {
     size_t length = 0;
+    double value;
     int i;
-    if (text != NULL)
-        text = trim(text, &length);
-    if (text == NULL || is_missing(text, length))
-        return missing;
-    for (i = 0; i < n; i++)
-        if (same(text, length, categories[i]))
-            return i;
-    return other;
+    if (text == NULL)
+        return type->missing;
+    text = trim(text, &length);
+    for (i = 0; i < type->n_spellings; i++)
+        if (same(text, length, type->spellings[i]))
+            return type->places[i];
+    if (is_missing(text, length, type->missing_words, type->n_missing_words))
+        return type->missing;
+    for (i = 0; i < type->n_words; i++)
+        if (same_letters(text, length, type->words[i]))
+            return type->word_places[i];
+    if (type->n_numbers > 0 && plain_number(text, length, &value) == 0)
+        for (i = 0; i < type->n_numbers; i++)
+            if (value == type->numbers[i])
+                return type->number_places[i];
+    return type->other;
 }
 
 // [one_hot]
@@ -203,82 +252,290 @@ static void one_hot(int place, int n, double *out)
         out[i] = i == place;
 }
 
-// [digits]
-/* Read n digits; -1 if there are not so many. */
-static int digits(const char **at, const char *end, int n)
+// [without]
+/* Return NAN for a number that stands for a missing value, and any other number as it is. */
+static double without(double value, const double *missing, int n)
 {
-    int value = 0;
-    for (; n > 0; n--, (*at)++) {
-        if (*at == end || **at < '0' || **at > '9')
-            return -1;
-        value = 10 * value + (**at - '0');
-    }
+    int i;
+    for (i = 0; i < n; i++)
+        if (value == missing[i])
+            return NAN;
     return value;
 }
 
-// [skip]
-/* Go over one character, if it is the one that comes next. */
-static int skip(const char **at, const char *end, char character)
+// [code_points]
+#define MODEL_LONGEST 128 /* characters of a number or a date */
+
+/* Decode UTF-8; return the number of characters, or -1 where they are too many. */
+static int code_points(const char *text, size_t length, int *characters)
 {
-    int found = *at < end && **at == character;
-    *at += found;
-    return found;
+    const unsigned char *at = (const unsigned char *)text, *end = at + length;
+    int n = 0;
+    while (at < end) {
+        int c = *at++, more = c < 0xC0 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+        if (more)
+            c &= 0x3F >> more;
+        for (; more > 0 && at < end; more--)
+            c = (c << 6) | (*at++ & 0x3F);
+        if (n == MODEL_LONGEST)
+            return -1;
+        characters[n++] = c;
+    }
+    return n;
 }
 
-// [read_date: trim is_missing digits skip]
-/* Write year, month, weekday (Monday is 0), days since 1970 and hour, in UTC, of a date such as 2024-12-31 or
-   2024-12-31T23:59:59.5+01:00; NAN for a missing one. 1 for any other text. */
-static int read_date(const char *text, double parts[5])
+// [match: code_points]
+/* Tell whether a program of the matcher takes all n characters from `at` on; groups begin and end at saved places.
+   Instructions: 0 character, 1 set, 2 letter, 3 split, 4 jump, 5 save, 6 the same as a group, 7 end. */
+static int match(const int *program, int pc, const int *text, int at, int n, int *saved)
 {
-    static const int before_month[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
-    int year, month, day, hour = 0, minute = 0, second = 0, zone = 0, zone_hour = 0, zone_minute = 0, n_days, leap, sound;
-    double days, past, fraction = 0, unit = 0.1;
-    const char *at, *end;
-    size_t length = 0;
-    parts[0] = parts[1] = parts[2] = parts[3] = parts[4] = NAN;
-    if (text != NULL)
-        text = trim(text, &length);
-    if (text == NULL || is_missing(text, length))
-        return 0;
-    at = text;
-    end = text + length;
-    year = digits(&at, end, 4);
-    sound = skip(&at, end, '-');
-    month = digits(&at, end, 2);
-    sound = skip(&at, end, '-') && sound;
-    day = digits(&at, end, 2);
-    if (at < end) {
-        sound = (skip(&at, end, 'T') || skip(&at, end, ' ')) && sound;
-        hour = digits(&at, end, 2);
-        sound = skip(&at, end, ':') && sound;
-        minute = digits(&at, end, 2);
-        if (skip(&at, end, ':')) {
-            second = digits(&at, end, 2);
-            if (skip(&at, end, '.')) {
-                sound = at < end && *at >= '0' && *at <= '9' && sound;
-                for (; at < end && *at >= '0' && *at <= '9'; at++, unit /= 10)
-                    fraction += unit * (*at - '0');
-            }
-        }
-        if (!skip(&at, end, 'Z') && at < end) {
-            zone = skip(&at, end, '+') ? 1 : -1;
-            sound = (zone > 0 || skip(&at, end, '-')) && sound;
-            zone_hour = digits(&at, end, 2);
-            skip(&at, end, ':');
-            zone_minute = digits(&at, end, 2);
+    for (;;) {
+        const int *op = program + pc;
+        int i, found = 0, kept;
+        switch (op[0]) {
+        case 0:
+            if (at == n || text[at] != op[1])
+                return 0;
+            at++;
+            pc += 2;
+            break;
+        case 1:
+            if (at == n)
+                return 0;
+            for (i = 0; i < op[2]; i++)
+                found |= op[3 + 2 * i] <= text[at] && text[at] <= op[4 + 2 * i];
+            if (found == op[1])
+                return 0;
+            at++;
+            pc += 3 + 2 * op[2];
+            break;
+        case 2:
+            if (at == n || !((text[at] | 32) >= 'a' && (text[at] | 32) <= 'z') || text[at] >= 0x80)
+                if (at == n || text[at] < 0xAA || (text[at] >= 0x2000 && text[at] <= 0x206F))
+                    return 0;
+            at++;
+            pc++;
+            break;
+        case 3:
+            if (match(program, op[1], text, at, n, saved))
+                return 1;
+            pc = op[2];
+            break;
+        case 4:
+            pc = op[1];
+            break;
+        case 5:
+            kept = saved[op[1]];
+            saved[op[1]] = at;
+            if (match(program, pc + 2, text, at, n, saved))
+                return 1;
+            saved[op[1]] = kept;
+            return 0;
+        case 6:
+            for (i = saved[2 * op[1]]; i < saved[2 * op[1] + 1]; i++, at++)
+                if (at == n || text[at] != text[i])
+                    return 0;
+            pc += 2;
+            break;
+        default:
+            return at == n;
         }
     }
-    if (!sound || at < end || year < 1 || month < 1 || month > 12 || day < 1 || hour < 0 || hour > 23 || minute < 0
-        || minute > 59 || second < 0 || second > 59 || zone_hour < 0 || zone_hour > 23 || zone_minute < 0
-        || zone_minute > 59)
-        return 1;
+}
+
+// [number_type]
+/* How a column writes its numbers. */
+typedef struct {
+    const int *pattern, *prefix, *suffix;
+    int decimal;
+    const char *const *missing_words;
+    int n_missing_words, takes_true, coerce;
+} number_type;
+
+// [read_number: number_type trim same is_missing match]
+/* Read a cell: NAN for a missing one; 1 for one that is no number of this type. */
+static int read_number(const char *text, const number_type *type, double *value)
+{
+    int characters[MODEL_LONGEST] = {0}, at = 0, n, i, used = 0;
+    char plain[MODEL_LONGEST + 2];
+    size_t length;
+    text = trim(text, &length);
+    *value = NAN;
+    if (is_missing(text, length, type->missing_words, type->n_missing_words))
+        return 0;
+    if (type->takes_true) {
+        size_t sign = *text == '+' || *text == '-';
+        if (same(text, length, "True") || same(text, length, "False")) {
+            *value = *text == 'T';
+            return 0;
+        }
+        if (length == 3 + sign && (text[sign] | 32) == 'n' && (text[sign + 1] | 32) == 'a' && (text[sign + 2] | 32) == 'n')
+            return 0;
+    }
+    n = code_points(text, length, characters);
+    if (n < 0 || !match(type->pattern, 0, characters, 0, n, NULL))
+        return type->coerce ? 0 : 1;
+    while (at < n) {
+        const int *affix = type->prefix, c = characters[at];
+        int width = 0;
+        for (i = 0; i < 2 && width == 0; i++, affix = type->suffix) {
+            while (affix[width] && at + width < n && characters[at + width] == affix[width])
+                width++;
+            if (affix[width])
+                width = 0;
+        }
+        if (width > 0) {
+            at += width;
+            continue;
+        }
+        if (c == type->decimal)
+            plain[used++] = '.';
+        else if (c == '(' || c == '-' || c == 0x2212 || c == 0x2013)
+            plain[used++] = '-';
+        else if ((c >= '0' && c <= '9') || c == 'e' || c == 'E' || c == '+')
+            plain[used++] = (char)c;
+        at++; /* all else are marks between groups of digits, and white space */
+    }
+    plain[used] = '\0';
+    *value = strtod(plain, NULL);
+    if (fabs(*value) <= DBL_MAX)
+        return 0;
+    *value = NAN;
+    return type->coerce ? 0 : 1;
+}
+
+// [date_type]
+/* How a column writes its dates: 'y' for year, month, day, 'd' for day, month, year, and 'm' for month, day, year. */
+typedef struct {
+    const int *const *patterns;
+    int n_patterns;
+    char order;
+    const char *const *missing_words;
+    int n_missing_words, coerce;
+} date_type;
+
+// [find_word: same_letters]
+/* Return the place of some characters among words in small letters, -1 where they are none of them. */
+static int find_word(const int *characters, int n, const char *const *words, int n_words)
+{
+    char word[4 * MODEL_LONGEST + 1];
+    int i, used = 0;
+    for (i = 0; i < n; i++) {
+        int c = characters[i];
+        if (c < 0x80) {
+            word[used++] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+        } else {
+            c = c >= 0xC0 && c <= 0xDE ? c + 32 : c;
+            word[used++] = (char)(c < 0x800 ? 0xC0 | (c >> 6) : 0xE0 | (c >> 12));
+            if (c >= 0x800)
+                word[used++] = (char)(0x80 | ((c >> 6) & 0x3F));
+            word[used++] = (char)(0x80 | (c & 0x3F));
+        }
+    }
+    for (i = 0; i < n_words; i++)
+        if (same_letters(word, (size_t)used, words[i]))
+            return i;
+    return -1;
+}
+
+// [month_number: find_word]
+/* Return the month of a name, 0 for another word. */
+static int month_number(const int *characters, int n)
+{
+    int place = find_word(characters, n - (n > 0 && characters[n - 1] == '.'), month_words, MODEL_MONTH_WORDS);
+    return place < 0 ? 0 : month_numbers[place];
+}
+
+// [group_number]
+/* Return the digits of a group as a number, or another number where it has taken part in nothing. */
+static int group_number(const int *characters, const int *saved, int group, int otherwise)
+{
+    int i, value = 0;
+    if (saved[2 * group] < 0)
+        return otherwise;
+    for (i = saved[2 * group]; i < saved[2 * group + 1]; i++)
+        if (characters[i] >= '0' && characters[i] <= '9')
+            value = 10 * value + characters[i] - '0';
+    return value;
+}
+
+// [read_date: date_type trim is_missing match month_number group_number]
+/* Write year, month, weekday (Monday is 0), days since 1970 and hour, in UTC; NAN for a missing date. 1 for a text that
+   is none. Groups of the patterns: year, month, day, first, middle, last, mark, name, hour, minute, second, fraction,
+   half, zone, weekday. */
+static int read_date(const char *text, const date_type *type, double parts[5])
+{
+    static const int before_month[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+    int c[MODEL_LONGEST] = {0}, saved[30], i, n, year, month, day, year_digits, hour, minute, second, zone = 0, leap, n_days;
+    double days, past, fraction = 0, unit = 0.1;
+    size_t length = 0;
+    for (i = 0; i < 5; i++)
+        parts[i] = NAN;
+    if (text != NULL)
+        text = trim(text, &length);
+    if (text == NULL || is_missing(text, length, type->missing_words, type->n_missing_words))
+        return 0;
+    n = code_points(text, length, c);
+    if (n < 0)
+        return type->coerce ? 0 : 1;
+    for (i = 0; i < type->n_patterns; i++) {
+        int group;
+        for (group = 0; group < 30; group++)
+            saved[group] = -1;
+        if (match(type->patterns[i], 0, c, 0, n, saved))
+            break;
+    }
+    if (i == type->n_patterns)
+        return type->coerce ? 0 : 1;
+    if (saved[6] >= 0) { /* three numbers, of which the column's order says what they are */
+        int year_group = type->order == 'y' ? 3 : 5;
+        int is_short = saved[11] - saved[10] == 2;
+        if ((type->order == 'y' && !is_short) || (is_short && c[saved[12]] == '.' && saved[9] - saved[8] < 2))
+            return type->coerce ? 0 : 1;
+        month = group_number(c, saved, type->order == 'm' ? 3 : 4, 0);
+        day = group_number(c, saved, type->order == 'y' ? 5 : type->order == 'd' ? 3 : 4, 0);
+        year = group_number(c, saved, year_group, 0);
+        year_digits = saved[2 * year_group + 1] - saved[2 * year_group];
+    } else if (saved[0] >= 0) {
+        if (saved[28] >= 0 && find_word(c + saved[28], saved[29] - saved[28], weekday_words, MODEL_WEEKDAY_WORDS) < 0)
+            return type->coerce ? 0 : 1;
+        month = saved[14] >= 0 ? month_number(c + saved[14], saved[15] - saved[14]) : group_number(c, saved, 1, 0);
+        day = group_number(c, saved, 2, 1);
+        year = group_number(c, saved, 0, 0);
+        year_digits = saved[1] - saved[0] - (c[saved[0]] == '\'');
+    } else { /* a time of day */
+        year = 1970;
+        month = day = 1;
+        year_digits = 4;
+    }
+    if (year_digits < 4)
+        year += year < 69 ? 2000 : 1900;
+    hour = group_number(c, saved, 8, 0);
+    minute = group_number(c, saved, 9, 0);
+    second = group_number(c, saved, 10, 0);
+    if (saved[22] >= 0)
+        for (i = saved[22]; i < saved[23] && i < saved[22] + 6; i++, unit /= 10)
+            fraction += unit * (c[i] - '0');
+    if (saved[24] >= 0) {
+        if (hour < 1 || hour > 12)
+            return type->coerce ? 0 : 1;
+        hour = hour % 12 + ((c[saved[24]] | 32) == 'p' ? 12 : 0);
+    }
+    if (saved[26] >= 0 && (c[saved[26]] == '+' || c[saved[26]] == '-')) {
+        int digits = group_number(c, saved, 13, 0);
+        zone = (digits / 100 * 60 + digits % 100) * (c[saved[26]] == '-' ? -1 : 1);
+        if (digits / 100 > 23 || digits % 100 > 59)
+            return type->coerce ? 0 : 1;
+    }
+    if (year < 1 || year > 9999 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59)
+        return type->coerce ? 0 : 1;
     leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     n_days = before_month[month] - before_month[month - 1] + (leap && month == 2);
     if (day > n_days)
-        return 1;
+        return type->coerce ? 0 : 1;
     days = 365.0 * (year - 1970) + (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400 - 477;
     days += before_month[month - 1] + (leap && month > 2) + day - 1;
-    past = 3600.0 * (hour - zone * zone_hour) + 60.0 * (minute - zone * zone_minute) + second + fraction;
+    past = 3600.0 * hour + 60.0 * (minute - zone) + second + fraction;
     if (past < 0 || past >= 86400) { /* in UTC it is the day before, or the day after */
         int step = past < 0 ? -1 : 1;
         past -= 86400.0 * step;
@@ -294,67 +551,79 @@ static int read_date(const char *text, double parts[5])
     parts[1] = month;
     parts[2] = fmod(fmod(days + 3, 7) + 7, 7);
     parts[3] = days + past / 86400;
-    parts[4] = 24 * (parts[3] - floor(parts[3]));
+    parts[4] = past / 3600;
     return 0;
 }
 
-// [read_number: trim same is_missing]
-/* Read a cell: NAN for a missing one, also for "nan" in any letters and with a sign; 1 for another word. */
-static int read_number(const char *text, double *value)
+// [next_character]
+static char first_line[1 << 20]; /* read ahead, to find the separator */
+static size_t n_ahead, at_ahead;
+static int separator = ',', put_back = -2; /* a character that comes once more, or -2 */
+
+static int next_character(void)
 {
-    size_t length;
-    char *end;
-    text = trim(text, &length);
-    *value = NAN;
-    if (is_missing(text, length))
-        return 0;
-    if (same(text, length, "True") || same(text, length, "False")) {
-        *value = *text == 'T';
-        return 0;
-    }
-    if (strspn(text, "+-.0123456789eE") >= length) {
-        *value = strtod(text, &end);
-        return end != text + length;
-    }
-    if (*text == '+' || *text == '-') {
-        text++;
-        length--;
-    }
-    return length != 3 || (text[0] | 32) != 'n' || (text[1] | 32) != 'a' || (text[2] | 32) != 'n';
+    int c = put_back;
+    put_back = -2;
+    if (c != -2)
+        return c;
+    return at_ahead < n_ahead ? (unsigned char)first_line[at_ahead++] : getchar();
 }
 
-// [read_record]
+/* Choose the separator that the first line has most of: a comma, a semicolon, a tab or a bar. */
+static void find_separator(void)
+{
+    static const char marks[] = ",;\t|";
+    int counts[4] = {0, 0, 0, 0}, quoted = 0, c = 0, i, best = 0;
+    while (n_ahead < sizeof first_line && c != '\n' && (c = getchar()) != EOF) {
+        first_line[n_ahead++] = (char)c;
+        quoted ^= c == '"';
+        for (i = 0; i < 4; i++)
+            counts[i] += c == marks[i] && !quoted;
+    }
+    for (i = 1; i < 4; i++)
+        if (counts[i] > counts[best])
+            best = i;
+    separator = marks[best];
+    if (n_ahead >= 3 && memcmp(first_line, "\357\273\277", 3) == 0) /* the mark of UTF-8 */
+        at_ahead = 3;
+}
+
+// [read_record: next_character]
 /* Read one record of a CSV file into cells; return their number, 0 at the end of the file. */
 static int read_record(char **cells, int most)
 {
     static char record[1 << 24];
     size_t used = 0;
-    int n = 1, quoted = 0, c = getchar();
+    int n = 1, quoted = 0, is_blank = 1, c = next_character();
     while (c == '\n' || c == '\r') /* empty lines */
-        c = getchar();
+        c = next_character();
     if (c == EOF)
         return 0;
     cells[0] = record;
-    for (; c != EOF && (quoted || (c != '\n' && c != '\r')); c = getchar()) {
+    for (; c != EOF && (quoted || (c != '\n' && c != '\r')); c = next_character()) {
         if (used + 2 > sizeof record || n == most) {
             fprintf(stderr, "Error: a line is too long.\n");
             exit(2);
         }
-        if (c == '"' && !quoted && record + used == cells[n - 1]) {
+        if (c == '"' && !quoted && is_blank) {
+            used = (size_t)(cells[n - 1] - record); /* spaces before the mark do not count */
             quoted = 1;
+            is_blank = 0;
         } else if (c == '"' && quoted) {
-            c = getchar();
+            c = next_character();
             if (c == '"') {
                 record[used++] = '"';
             } else {
                 quoted = 0;
-                ungetc(c, stdin);
+                put_back = c;
             }
-        } else if (c == ',' && !quoted) {
+        } else if (c == separator && !quoted) {
             record[used++] = '\0';
             cells[n++] = record + used;
+            is_blank = 1;
         } else {
             record[used++] = (char)c;
+            is_blank = is_blank && c == ' ';
         }
     }
     record[used] = '\0';
@@ -416,16 +685,19 @@ static void put_prediction(const double *outputs)
         printf(",%.*g", MODEL_DIGITS, outputs[i]);
 }
 
-// [find_columns]
+// [find_columns: trim same]
 /* Find the model's columns in the first line of the file; all others are left aside. */
 static void find_columns(char **cells, int n, int *places)
 {
     int i, j;
     for (i = 0; i < MODEL_INPUTS; i++) {
         places[i] = -1;
-        for (j = 0; j < n; j++)
-            if (strcmp(cells[j], column_names[i]) == 0)
+        for (j = 0; j < n; j++) {
+            size_t length;
+            const char *name = trim(cells[j], &length);
+            if (same(name, length, column_names[i]) || same(name, length, decomposed_names[i]))
                 places[i] = j;
+        }
         if (places[i] < 0) {
             fprintf(stderr, "Error: the first line has no column '%s'.\n", column_names[i]);
             exit(2);
@@ -433,13 +705,15 @@ static void find_columns(char **cells, int n, int *places)
     }
 }
 
-// [take_columns]
+// [take_columns: trim same]
 /* Take all columns in the order of the file, but for that of the target. */
 static void find_columns(char **cells, int n, int *places)
 {
     int j, found = 0;
     for (j = 0; j < n; j++) {
-        if (strcmp(cells[j], target_name[0]) == 0)
+        size_t length;
+        const char *name = trim(cells[j], &length);
+        if (same(name, length, target_name[0]))
             continue;
         if (found < MODEL_INPUTS)
             places[found] = j;
@@ -457,9 +731,8 @@ int main(void)
     static char *cells[1 << 20];
     static int places[MODEL_INPUTS];
     double outputs[MODEL_OUTPUTS];
-    int bad, n, n_columns, line = 1, first = getchar();
-    if (first != 0xEF || getchar() != 0xBB || getchar() != 0xBF) /* the mark of UTF-8 */
-        ungetc(first, stdin);
+    int bad, n, n_columns, line = 1;
+    find_separator();
     n_columns = read_record(cells, 1 << 20);
     find_columns(cells, n_columns, places);
     put_header();

@@ -139,16 +139,22 @@ function encodeRow(row) {
 }
 
 // [table]
-const WHITE = "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+";
-const AROUND = new RegExp(`^${WHITE}|${WHITE}$`, "g");
-const DATE = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(\.\d+)?)?(?:Z|([+-]\d\d):?(\d\d))?)?$/;
+const OUTER = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u180e\\u2000-\\u200b\\u200e\\u200f\\u2028\\u2029\\u202f\\u205f\\u2060\\u3000\\ufeff";
+const AROUND = new RegExp(`^[${OUTER}]+|[${OUTER}]+$`, "gu");
 const DAY = 86400;
+const PATTERNS = new Map();
 
 function refuse(name, cell, what) {
   throw new TypeError(`The column ${JSON.stringify(name)} holds ${what}, and not ${String(cell)}.`);
 }
 
-/** A cell as the text that training knew it by; null where it is missing. */
+/** What a pattern finds in a whole text. */
+function match(pattern, text) {
+  if (!PATTERNS.has(pattern)) PATTERNS.set(pattern, new RegExp(`^(?:${pattern})$`, "su"));
+  return PATTERNS.get(pattern).exec(text);
+}
+
+/** A cell as the text that training knew it by; null where there is none. */
 function cellText(cell) {
   if (cell === null || cell === undefined || Number.isNaN(cell)) return null;
   let text = String(cell);
@@ -158,37 +164,92 @@ function cellText(cell) {
   else if (typeof cell === "number" && Math.abs(cell) < 1e-4) {
     text = cell.toExponential().replace(/e-(\d)$/, "e-0$1"); // as Python writes it
   }
-  text = text.replace(AROUND, "");
-  return MISSING.has(text) ? null : text;
+  return text.normalize("NFC").replace(AROUND, "");
 }
 
 /** A number, or NaN where it is missing. */
-function readNumber(cell, name) {
-  if (typeof cell === "number") return cell;
-  const text = cellText(cell);
-  if (text === null || /^[+-]?nan$/i.test(text)) return NaN;
-  if (text === "True" || text === "False") return text === "True" ? 1 : 0;
-  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) refuse(name, cell, "numbers");
-  return Number(text);
+function readNumber(cell, plan) {
+  const { name, missing, missingNumbers, pattern, prefix, suffix, decimal, takesTrue, coerce } = plan;
+  let value = NaN;
+  if (typeof cell === "number") {
+    value = cell;
+  } else if (typeof cell === "boolean") {
+    value = Number(cell);
+  } else {
+    const text = cellText(cell);
+    if (text === null || missing.includes(text)) return NaN;
+    if (takesTrue && /^[+-]?nan$/i.test(text)) return NaN;
+    if (takesTrue && (text === "True" || text === "False")) return Number(text === "True");
+    if (match(pattern, text) === null) {
+      if (coerce) return NaN;
+      refuse(name, cell, "numbers");
+    }
+    const bare = text.replaceAll(prefix, "").replaceAll(suffix, "");
+    const plain = Array.from(bare, (mark) => {
+      if (mark === decimal) return ".";
+      if ("(-\u2212\u2013".includes(mark)) return "-";
+      return "0123456789eE+".includes(mark) ? mark : ""; // the rest are marks between digits, and white space
+    });
+    value = Number(plain.join(""));
+  }
+  return missingNumbers.includes(value) || (coerce && !Number.isFinite(value)) ? NaN : value;
 }
 
-/** Year, month, weekday (Monday is 0), days since 1970 and hour of the day, in UTC; NaN where the date is missing. */
-function readDate(cell, name) {
+/** Year, month and day that the groups of a date mean, by the order of the column. */
+function readDay(groups, order) {
+  if (groups.first !== undefined) {
+    const { first, middle, last, mark } = groups;
+    const isShort = last.length === 2;
+    if ((order === "ymd" && !isShort) || (isShort && mark === "." && middle.length < 2)) return null;
+    const inOrder = { dmy: [last, middle, first], mdy: [last, first, middle], ymd: [first, middle, last] };
+    return inOrder[order];
+  }
+  if (groups.year === undefined) return ["1970", "1", "1"];
+  if (groups.weekday && !WEEKDAYS.has(groups.weekday.toLowerCase())) return null;
+  const named = groups.name && MONTHS.get(groups.name.toLowerCase().replace(/\.$/, ""));
+  return [groups.year.replace("'", ""), groups.name ? named : groups.month, groups.day ?? "1"];
+}
+
+/** Seconds that the groups of a time of day mean, and those that its zone is ahead; NaN if there is no such time. */
+function readTime({ hour, minute = 0, second = 0, fraction = "", half, zone }) {
+  if (hour === undefined) return 0;
+  let hours = Number(hour);
+  if (half) {
+    if (hours < 1 || hours > 12) return NaN;
+    hours = (hours % 12) + (/p/i.test(half) ? 12 : 0);
+  }
+  if (hours > 23 || minute > 59 || second > 59) return NaN;
+  let ahead = 0;
+  if (zone && /^[+-]/.test(zone)) {
+    const digits = zone.slice(1).replace(":", "");
+    if (digits.slice(0, 2) > 23 || digits.slice(2) > 59) return NaN;
+    ahead = (Number(digits.slice(0, 2)) * 60 + Number(digits.slice(2))) * (zone[0] === "-" ? -60 : 60);
+  }
+  return hours * 3600 + minute * 60 + Number(second) + Number(`0.${fraction.slice(0, 6)}`) - ahead;
+}
+
+/** Year, month, weekday (Monday is 0), days since 1970 and hour, in UTC; NaN where the date is missing. */
+function readDate(cell, plan) {
   const text = cell instanceof Date ? cell.toISOString() : cellText(cell);
-  if (text === null) return [NaN, NaN, NaN, NaN, NaN];
-  const found = DATE.exec(text);
-  if (found === null) refuse(name, cell, "dates such as 2024-12-31");
-  const [year, month, day, hour, minute, second, fraction] = found.slice(1, 8).map((part) => Number(part || 0));
-  const [zoneHour, zoneMinute] = found[8] ? [Number(found[8]), Number(found[8][0] + found[9])] : [0, 0];
-  const midnight = new Date(0);
-  midnight.setUTCFullYear(year, month - 1, day);
-  const isDay = year > 0 && midnight.getUTCMonth() === month - 1 && midnight.getUTCDate() === day;
-  const isTime = hour < 24 && minute < 60 && second < 60 && Math.abs(zoneHour) < 24 && Math.abs(zoneMinute) < 60;
-  if (!isDay || !isTime) refuse(name, cell, "dates such as 2024-12-31");
-  const past = (hour - zoneHour) * 3600 + (minute - zoneMinute) * 60 + second + fraction;
-  const days = midnight.getTime() / 1000 / DAY + past / DAY;
-  const date = new Date(Math.floor(days) * DAY * 1000);
-  return [date.getUTCFullYear(), date.getUTCMonth() + 1, (date.getUTCDay() + 6) % 7, days, 24 * (days - Math.floor(days))];
+  const nothing = [NaN, NaN, NaN, NaN, NaN];
+  if (text === null || plan.missing.includes(text)) return nothing;
+  const found = plan.patterns.reduce((before, pattern) => before ?? match(pattern, text), null);
+  const day = found && readDay(found.groups, plan.order);
+  const past = found ? readTime(found.groups) : NaN;
+  if (day) {
+    const [digits, month, date] = day;
+    const year = Number(digits) + (digits.length > 2 ? 0 : digits < 69 ? 2000 : 1900);
+    const midnight = new Date(0);
+    midnight.setUTCFullYear(year, month - 1, date);
+    const isDay = year > 0 && midnight.getUTCMonth() === month - 1 && midnight.getUTCDate() === Number(date);
+    if (isDay && !Number.isNaN(past)) {
+      const days = midnight.getTime() / 1000 / DAY + past / DAY;
+      const utc = new Date(Math.floor(days) * DAY * 1000);
+      const hours = (days - Math.floor(days)) * 24;
+      return [utc.getUTCFullYear(), utc.getUTCMonth() + 1, (utc.getUTCDay() + 6) % 7, days, hours];
+    }
+  }
+  return plan.coerce ? nothing : refuse(plan.name, cell, `dates such as ${plan.example}`);
 }
 
 /** (value - center) / scale for each number of a column, and 1 or 0 for whether they are missing. */
@@ -202,11 +263,16 @@ function encodeNumbers(values, cell, plan) {
   return plan.indicator ? [...encoded, Number(missing)] : encoded;
 }
 
-/** Zeros, and a 1 at the place of the category; of `other` for one that is not known, of `missing` for none. */
-function encodeCategory(cell, { categories, missing, other, first, end }) {
+/** Zeros, and a 1 at the place of the category; of `other` for one that is not known, of `noPlace` for none. */
+function encodeCategory(cell, plan) {
+  const { categories, words, numbers, fromNumbers, missing, noPlace, other, first, end } = plan;
   const text = cellText(cell);
-  const known = categories.indexOf(text);
-  const place = text === null ? missing : known < 0 ? other : known;
+  let place = text === null ? noPlace : categories.indexOf(text);
+  if (place < 0 && text !== null) {
+    const number = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && (fromNumbers || typeof cell === "number");
+    if (missing.includes(text)) place = noPlace;
+    else place = words.get(text.toLowerCase()) ?? (number ? numbers.get(Number(text)) : undefined) ?? other;
+  }
   return Array.from({ length: end - first }, (_, i) => Number(first + i === place));
 }
 
@@ -223,7 +289,7 @@ function encodeRow(row) {
       }
       const cell = row[key];
       if (plan.kind === "category") return encodeCategory(cell, plan);
-      return encodeNumbers(plan.kind === "date" ? readDate(cell, plan.name) : [readNumber(cell, plan.name)], cell, plan);
+      return encodeNumbers(plan.kind === "date" ? readDate(cell, plan) : [readNumber(cell, plan)], cell, plan);
     })
   );
 }

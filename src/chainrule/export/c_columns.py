@@ -49,17 +49,17 @@ class CDefinitions:
         """Return the name of the structure that says how a column writes its dates."""
         date_format = plan.format if isinstance(plan.format, DateFormat) else None
         if date_format is None:
-            order, patterns = "y", (ISO_PATTERN,)
+            date_format, patterns = DateFormat("ymd"), [ISO_PATTERN]
         else:
-            order, patterns = date_format.order[0], (TIME_PATTERN,) if date_format.time_only else PATTERNS
+            patterns = [TIME_PATTERN] if date_format.time_only else list(PATTERNS)
         programs = [self.integers_named(compile_pattern(pattern, _GROUPS).code) for pattern in patterns]
         listed = self._named(
             "programs",
             lambda name: f"static const int *const {name}[] = {{{', '.join(programs)}}};",
             repr(("programs", programs)),
         )
-        words = self.texts_named(plan.missing_words)
-        text = f"{listed}, {len(programs)}, '{order}', {words}, {len(plan.missing_words)}, {int(plan.coerce)}"
+        words = f"{self.texts_named(plan.missing_words)}, {len(plan.missing_words)}"
+        text = f"{listed}, {len(programs)}, '{date_format.order[0]}', {words}, {int(plan.coerce)}"
         return self._named("date", lambda name: f"static const date_type {name} = {{{text}}};", text)
 
     def category_type(self, plan: ColumnPlan) -> str:

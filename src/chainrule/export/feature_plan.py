@@ -24,7 +24,8 @@ __all__ = ["CategoryCodes", "FeaturePlan", "used_columns"]
 class CategoryCodes:
     """A category as codes: which text has which, and which codes have a 0/1 column of their own, in their order.
 
-    The texts are those of the categories, the column's words for a missing value, and words for yes and no in lower case.
+    The texts are those of the categories, the column's words for a missing value, and those for yes and no, in lower
+    case.
 
     A code without a column is all 0: an unknown text, say, where training rows had none that was rare.
     """

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.architecture import build_network, default_loss
+from chainrule.architecture import build_network, default_loss, select_architecture
 from chainrule.data import Dataset, Target
 from chainrule.errors import InvalidInputError
+from chainrule.layers import DenseLayer
 from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
 from support.networks import class_rows, regression_rows
@@ -97,3 +98,22 @@ def test_mistakes_are_told(settings: dict[str, Any], words: str) -> None:
 def test_labels_are_no_target() -> None:
     with pytest.raises(InvalidInputError, match=r"give Target\.detect\(y\)"):
         build_network(3, np.array([0, 1]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("task", "n_outputs", "units"),
+    [
+        ("binary", 1, [64, 1]),
+        ("binary", 2, [64, 1]),
+        ("multiclass", 10, [128, 64, 10]),
+        ("regression", 2, [64, 32, 2]),
+        ("classification", 1, [64, 1]),
+        ("classification", 2, [64, 1]),
+        ("classification", 10, [128, 64, 10]),
+    ],
+)
+def test_a_starting_architecture_for_a_kind_of_problem(task: Any, n_outputs: int, units: list[int]) -> None:
+    network = select_architecture(13, n_outputs, task)
+    assert [layer.n_units for layer in network.layers if isinstance(layer, DenseLayer)] == units
+    with pytest.raises(InvalidInputError, match="one of binary, multiclass, regression, classification, not 'sorting'"):
+        select_architecture(13, n_outputs, "sorting")

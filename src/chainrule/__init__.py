@@ -38,7 +38,13 @@ if TYPE_CHECKING:
     from chainrule.history import History as History
     from chainrule.inspection import check_gradients as check_gradients
     from chainrule.model import Model as Model
+    from chainrule.model import evaluate_model as evaluate_model
     from chainrule.neuralnet import NeuralNetwork as NeuralNetwork
+    from chainrule.plots import plot_decision_boundary as plot_decision_boundary
+    from chainrule.plots import plot_history as plot_history
+    from chainrule.plots import plot_training_history as plot_training_history
+    from chainrule.plots import show_losses_over_training as show_losses_over_training
+    from chainrule.plots import visualize_decision_boundary as visualize_decision_boundary
     from chainrule.rate_finder import find_learning_rate as find_learning_rate
     from chainrule.runs import evaluate as evaluate
     from chainrule.runs import predict as predict
@@ -75,28 +81,69 @@ _HOMES = {
     "files": ("Checkpoint",),
     "history": ("History",),
     "inspection": ("check_gradients",),
-    "model": ("Model",),
+    "model": ("Model", "evaluate_model"),
     "neuralnet": ("NeuralNetwork",),
+    "plots": (
+        "plot_decision_boundary",
+        "plot_history",
+        "plot_training_history",
+        "show_losses_over_training",
+        "visualize_decision_boundary",
+    ),
     "rate_finder": ("find_learning_rate",),
     "runs": ("evaluate", "predict", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = {*_HOMES, "activations", "initializers", "layers", "losses", "metrics", "optimizer", "penalties", "plots"}
+_MODULES = {*_HOMES, "activations", "initializers", "layers", "losses", "metrics", "optimizer", "penalties"}
 _MODULES |= {"schedules", "zoo"}
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604  (names, all of them strings)
+
+
+# What stands here for names of the lecture notes and of other libraries.
+_INSTEAD = {
+    "compute_loss": "NeuralNetwork(loss=...) and network.evaluate(dataset)['loss']",
+    "train_step": "NeuralNetwork.fit",
+    "train_model": "NeuralNetwork.fit",
+    "add_regularization": "NeuralNetwork(l1=..., l2=...)",
+    "initialize_weights": "DenseLayer(n_units, weights_initializer='xavier_uniform')",
+    "create_lr_scheduler": "NeuralNetwork(schedule='step') or another of chainrule.schedules",
+    "prepare_data_for_nn": "Dataset(X, y).standardize()",
+    "tune_hyperparameters": "a loop over build_network(...), compared by network.evaluate(validation)",
+    "MLPClassifier": "build_network(n_inputs, Target.detect(y)), or chainrule.train(frame, target=...)",
+    "MLPRegressor": "build_network(n_inputs, Target.detect(y)), or chainrule.train(frame, target=...)",
+    "NeuralNetworkClassifier": "build_network(n_inputs, Target.detect(y))",
+    "NeuralNetworkRegressor": "build_network(n_inputs, Target.detect(y))",
+    "Sequential": "NeuralNetwork, and its method add",
+    "Dense": "chainrule.layers.DenseLayer",
+    "Linear": "chainrule.layers.DenseLayer",
+    "Dropout": "chainrule.layers.DropoutLayer",
+    "DataLoader": "Dataset, and NeuralNetwork(batch_size=...)",
+    "ModelCheckpoint": "Checkpoint",
+    "ReduceLROnPlateau": "ReduceOnPlateau",
+}
+_INSTEAD |= dict.fromkeys(("tune", "grid_search", "GridSearch", "GridSearchCV"), _INSTEAD["tune_hyperparameters"])
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"chainrule.{name}")
     if name not in _MODULE_OF:
-        from chainrule.errors import nearest_name
-
-        hint = "" if name.startswith("_") else nearest_name(name, {*_MODULE_OF, *_MODULES})
-        raise AttributeError(f"module 'chainrule' has no attribute '{name}'.{hint}")
+        raise AttributeError(f"module 'chainrule' has no attribute '{name}'.{_hint(name)}")
     value = globals()[name] = getattr(importlib.import_module(f"chainrule.{_MODULE_OF[name]}"), name)
     return value
+
+
+def _hint(name: str) -> str:
+    """Return what stands here for a name of another library, a name that may be meant, or where most names are."""
+    if name.startswith("_"):
+        return ""
+    if name in _INSTEAD:
+        return f" Use {_INSTEAD[name]}."
+    from chainrule.errors import nearest_name
+
+    near = nearest_name(name, {*_MODULE_OF, *_MODULES}, 0.8)
+    return near or " Layers, activations, losses, optimizers, metrics, ... are in the modules of those names."
 
 
 def __dir__() -> list[str]:

@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainrule.activations import ACTIVATIONS, SigmoidActivation, SoftmaxActivation
-from chainrule.data.target import Target
+from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import InvalidInputError, check_one_of
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
 from chainrule.losses import LossFunction
 from chainrule.metrics import default_metrics
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.types import Task
 
 __all__ = ["build_network", "default_loss", "output_layers", "select_architecture"]
 
@@ -106,18 +105,20 @@ def build_network(
     return network
 
 
-def select_architecture(n_inputs: int, n_outputs: int, task: Task, **settings: Any) -> NeuralNetwork:
+def select_architecture(n_inputs: int, n_outputs: int, task: TaskRequest, **settings: Any) -> NeuralNetwork:
     """Return a starting network for a kind of problem, with the hidden layers of the lecture notes.
 
     Binary classification: one of 64. More classes: 128 and 64. Regression: 64 and 32. ``n_outputs`` counts classes or
-    numbers; ``settings`` go to :func:`build_network`.
+    numbers, and says which of the first two ``"classification"`` is; ``settings`` go to :func:`build_network`.
 
     >>> network = select_architecture(13, 1, "regression")
     >>> [layer.output_shape()[0] for layer in network.layers]
     [64, 64, 32, 32, 1]
     """
     hidden = {"binary": (64,), "multiclass": (128, 64), "regression": (64, 32)}
-    check_one_of("The task", task, hidden)
+    check_one_of("The task", task, (*hidden, "classification"))
+    if task == "classification":
+        task = "binary" if n_outputs <= 2 else "multiclass"
     if task == "regression":
         target = Target(task, n_columns=n_outputs)
     else:

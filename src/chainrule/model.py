@@ -21,7 +21,9 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
 
-__all__ = ["Model", "TargetScaling", "measure"]
+__all__ = ["Model", "TargetScaling", "evaluate_model", "measure"]
+
+_NO_TARGETS = "This dataset has no targets y to compare the predictions with."
 
 # What is said of a model; the first is the one that people quote.
 _REPORTED: dict[Task, tuple[str, ...]] = {
@@ -129,17 +131,17 @@ class Model:
     def evaluate(self, data: Any, y: Any = None, sample_weight: Array | None = None) -> dict[str, float]:
         """Return the task's metrics for a dataset, or for rows with their true targets ``y``, in the target's units."""
         if isinstance(data, Dataset):
-            codes, sample_weight = self._codes(data), data.sample_weight
+            codes, sample_weight = self.codes_of(data), data.sample_weight
         elif y is None:
             raise InvalidInputError("To measure a model on rows, give their true targets as well: evaluate(rows, y).")
         else:
             codes = self.target.encode(y)
         return measure(self.target.task, codes, self.outputs(data), sample_weight)
 
-    def _codes(self, data: Dataset) -> Array:
+    def codes_of(self, data: Dataset) -> Array:
         """Return the dataset's targets with the model's own codes for its classes."""
         if data.y is None or data.target is None:
-            raise InvalidInputError("This dataset has no targets y to compare the predictions with.")
+            raise InvalidInputError(_NO_TARGETS)
         if data.target.classes and data.target.classes != self.target.classes:
             return self.target.encode(data.target.labels_of(data.y))
         return data.y
@@ -184,3 +186,17 @@ class Model:
             )
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise ModelFileError(f"'{path}' is damaged: {error}") from error
+
+
+def evaluate_model(model: NeuralNetwork | Model, dataset: Dataset) -> tuple[Array, Array]:
+    """Return the predictions for a dataset and its true targets, as the lecture notes do.
+
+    Both are as the metrics take them: ``accuracy(actual, predictions)``. ``model.evaluate(dataset)`` returns the loss
+    and the metrics themselves.
+    """
+    if isinstance(model, NeuralNetwork):
+        target = model.target or dataset.target
+        if target is None:
+            raise InvalidInputError(_NO_TARGETS)
+        model = Model(model, target)
+    return model.outputs(dataset), model.codes_of(dataset)

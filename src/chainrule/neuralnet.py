@@ -7,7 +7,7 @@ Here stand the settings, and the network as a function: forward, backward, measu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -290,9 +290,40 @@ class NeuralNetwork(TrainableNetwork):
         self.optimizer.set_layout(blocks)
         return TrainingPlan(self.loss, self.optimizer, self.penalty, self.clip_norm, self.max_norm)
 
+    if not TYPE_CHECKING:  # a type checker must not take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            instead = _INSTEAD.get(name)
+            hint = "" if instead is None else f": use {instead}"
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'{hint}", name=name, obj=self)
+
     def __repr__(self) -> str:
         layers = ", ".join(layer.layer_name() for layer in self.layers)
         return f"NeuralNetwork([{layers}], {self.loss}, {self.optimizer})"
+
+
+# What stands here for attributes of the networks of the lecture notes, of PyTorch and of Keras.
+_INSTEAD = {
+    "show_losses_over_training": "chainrule.plots.plot_history(network.history)",
+    "losses_list": "history['loss']",
+    "accuracies_list": "history['accuracy'] of a network with metric='accuracy'",
+    "MSE_loss": "evaluate(dataset)['loss'] of a network with loss='mse'",
+    "CE_loss": "evaluate(dataset)['loss'] of a network with loss='binary_cross_entropy'",
+    "accuracy": "evaluate(dataset)['accuracy'] of a network with metric='accuracy'",
+    "forward": "predict(X), or forward_propagation(X)",
+    "backward": "backward_propagation(error), or fit",
+    "train": "fit",
+    "eval": "predict, which is never in training mode",
+    "compile": "the arguments optimizer, loss and metric of NeuralNetwork",
+    "parameters": "layers[i].weights and layers[i].biases, or stack.parameters() for their number",
+    "get_weights": "layers[i].weights and layers[i].biases",
+    "set_weights": "layers[i].weights = ... and layers[i].biases = ...",
+    "state_dict": "save(path)",
+    "load_state_dict": "NeuralNetwork.load(path)",
+    "load_weights": "NeuralNetwork.load(path)",
+    "save_weights": "save(path)",
+    "to": "the arguments engine='torch' and device of NeuralNetwork",
+}
 
 
 def _check_class_weight(given: Any) -> None:

@@ -28,7 +28,7 @@ __all__ = [
     "stretched",
 ]
 
-_PLATEAU = "it follows the loss and not the epoch: give fit the callback ReduceOnPlateau()."
+_PLATEAU = "it follows the loss and not the epoch; give fit (or chainrule.train) the callback ReduceOnPlateau()."
 _RESTARTS = "begins again and again; 'cosine_decay' goes down once."
 
 

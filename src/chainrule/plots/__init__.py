@@ -43,5 +43,12 @@ __all__ = [
     "plot_predicted_against_true",
     "plot_rate_search",
     "plot_residuals",
+    "plot_training_history",
     "readable_metric",
+    "show_losses_over_training",
+    "visualize_decision_boundary",
 ]
+
+# What the lecture notes call them.
+plot_training_history, show_losses_over_training = plot_history, plot_history
+visualize_decision_boundary = plot_decision_boundary

@@ -169,6 +169,49 @@ def test_what_cannot_be_trained_is_named(
         quick(pd.read_csv(visits), **{"target": "bought", **given})
 
 
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ({"a": [1, 2]}, "The data are a pandas or polars data frame, .* not a dict"),
+        ([1, 2], "not a list"),
+        (None, "not a NoneType"),
+        (pd.DataFrame({"bought": []}), "The data frame has no rows"),
+        (pd.DataFrame({"bought": [1, 0]}), "no column besides the target"),
+        (pd.DataFrame([[1, 0]], columns=["bought", "bought"]), "more than one column called 'bought'"),
+    ],
+    ids=str,
+)
+def test_what_is_no_table_is_refused_in_a_sentence(source: Any, sentence: str, visits: Path) -> None:
+    with pytest.raises(InvalidInputError, match=sentence):
+        quick(source)
+    if not isinstance(source, pd.DataFrame):
+        model = quick(visits).model
+        for use in (chainrule.predict, chainrule.evaluate):
+            with pytest.raises(InvalidInputError, match=sentence):
+                use(model, source)
+
+
+@pytest.mark.filterwarnings("ignore:Determining the column names of a LazyFrame")
+def test_a_lazy_frame_is_to_be_collected(visits: Path) -> None:
+    lazy = pytest.importorskip("polars").scan_csv(visits)
+    with pytest.raises(InvalidInputError, match=r"call its collect\(\) first"):
+        quick(lazy)
+
+
+def test_models_of_arrays_take_arrays_and_others_do_not(visits: Path) -> None:
+    digits = chainrule.train("digits", epochs=1, hidden=[8], verbose=False)
+    test = digits.data.test
+    assert chainrule.predict(digits, test.X).equals(chainrule.predict(digits, test))
+    assert chainrule.evaluate(digits, test) == digits.metrics
+    with pytest.raises(DataError, match="5 columns of inputs, and this model takes 64"):
+        chainrule.predict(digits, test.X[:, :5])
+    with pytest.raises(InvalidInputError, match="takes a table with named columns"):
+        chainrule.predict(quick(visits), test.X)
+    network: Any = digits.model.network
+    with pytest.raises(InvalidInputError, match="path of a run folder, not a NeuralNetwork"):
+        chainrule.predict(network, test.X)
+
+
 def test_columns_that_are_called_by_numbers_are_found() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(60, 3)))

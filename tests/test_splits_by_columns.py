@@ -194,6 +194,13 @@ def test_a_random_split_of_related_rows_is_warned_of_with_the_flag() -> None:
     assert warned(machines().drop(columns="hour"), drop=["machine"]) == [about_group]
 
 
+def test_a_warning_comes_from_the_line_of_the_user() -> None:
+    for call in (lambda: chainrule.train(machines(), "wear", epochs=1, verbose=False), lambda: prepared(machines())):
+        with pytest.warns(ChainruleWarning) as caught:
+            call()
+        assert {one.filename for one in caught} == {__file__}
+
+
 def test_customers_are_not_warned_of() -> None:
     rng = np.random.default_rng(0)
     day = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, 800), "D")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import functools
 import shlex
+import sys
+import warnings
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -24,6 +26,7 @@ __all__ = [
     "check_one_of",
     "nearest_name",
     "shell_command",
+    "warn",
 ]
 
 
@@ -74,6 +77,14 @@ class DivergenceError(ChainruleError, ArithmeticError):
 
 class ChainruleWarning(UserWarning):
     """Something in the data or in a run that works, and may not be what was meant."""
+
+
+def warn(sentence: str) -> None:
+    """Warn in the name of the line, outside this package, that called into it."""
+    level, frame = 2, sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "chainrule":
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    warnings.warn(sentence, ChainruleWarning, stacklevel=level)
 
 
 def check_one_of(what: str, given: object, known: Collection[str]) -> None:

@@ -26,6 +26,8 @@ def open_source(source: Any, target: str | None = None) -> Source:
     """
     if is_frame(source):
         frame = as_frame(source)
+        if len(frame) == 0:
+            raise DataError("The data frame has no rows.")
         if target is None:
             raise DataError(f"Say which column of the data frame to predict: {listing(list(frame.columns))}.")
         return Source("data frame", Table(frame, target, "The data frame"))

@@ -24,7 +24,7 @@ from chainrule.model import Model, measure
 from chainrule.runs.folder import load_run
 from chainrule.runs.results import RunResult
 from chainrule.runs.source import Frame, RunSource, files_to_stream
-from chainrule.types import Array
+from chainrule.types import Array, is_sparse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,11 +39,13 @@ __all__ = [
     "prediction_frame",
 ]
 
+# What to predict: rows in memory, or where they are.
+Rows: TypeAlias = RunSource | Sequence[str | Path] | Array | Dataset
 # A trained model, as it was returned or as a run folder or model file holds it.
 Trained: TypeAlias = Model | RunResult | str | Path
 
 
-def predict(model: Trained, source: RunSource | Sequence[str | Path], *, keep: Sequence[str] = ()) -> pd.DataFrame:
+def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.DataFrame:
     """Return a frame with a ``prediction`` for each row, and a column ``probability_<class>`` for each class.
 
     Parameters
@@ -52,7 +54,8 @@ def predict(model: Trained, source: RunSource | Sequence[str | Path], *, keep: S
         A model, the result of :func:`train`, or the path of a run folder or model file.
     source
         A pandas or polars data frame or the path of a file, with or without the column to predict; several Parquet
-        files, a folder or a pattern of them; or the name of a data set, whose test part is taken if it has one.
+        files, a folder or a pattern of them; or the name of a data set, whose test part is taken if it has one. A model
+        of arrays also takes an array or a :class:`Dataset`.
     keep
         Columns of the source, such as an id, to put before the predictions.
 
@@ -64,9 +67,7 @@ def predict(model: Trained, source: RunSource | Sequence[str | Path], *, keep: S
     return predictions.set_index(source.index) if isinstance(source, pd.DataFrame) else predictions
 
 
-def predict_chunks(
-    model: Trained, source: RunSource | Sequence[str | Path], *, keep: Sequence[str] = ()
-) -> Iterator[pd.DataFrame]:
+def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
     """Yield what :func:`predict` returns in pieces: for Parquet files as they are read, for any other source at once.
 
     The memory needed does not grow with the rows of Parquet files.
@@ -76,7 +77,7 @@ def predict_chunks(
     model = _open(model)
     if isinstance(keep, str):
         raise InvalidInputError(f"keep is a list of column names, not one text; write keep=[{keep!r}].")
-    rows = _open_rows(source)
+    rows = _open_rows(model, source)
     if isinstance(rows, Dataset):
         if keep:
             raise InvalidInputError(f"{rows.name} has no named columns to keep; leave keep out.")
@@ -119,15 +120,13 @@ def prediction_csv(model: Model, frame: pd.DataFrame, header: bool = True, n_kep
     return text
 
 
-def evaluate(
-    model: Trained, source: RunSource | Sequence[str | Path] | Dataset, *, drop_missing_target: bool = False
-) -> dict[str, float]:
+def evaluate(model: Trained, source: Rows, *, drop_missing_target: bool = False) -> dict[str, float]:
     """Return the metrics of a model on rows that have the column to predict.
 
     Parameters
     ----------
     model, source
-        As for :func:`predict`; the source may also be a :class:`Dataset` with targets.
+        As for :func:`predict`; an array needs its targets, so that it comes as a :class:`Dataset`.
     drop_missing_target
         Leave out rows whose target is missing; otherwise they are an error.
 
@@ -135,11 +134,10 @@ def evaluate(
     as the area under the ROC curve need those of all rows at once.
     """
     model = _open(model)
-    rows = source if isinstance(source, Dataset) else _open_rows(source)
+    rows = _open_rows(model, source)
     if isinstance(rows, Dataset):
         _inputs_of_dataset(model, rows)  # refuses another number of columns
         return model.evaluate(rows)
-    assert not isinstance(source, Dataset)
     target = _target_of(model)
     for file in _files_in_pieces(source) or ():  # before any of them is read
         _check_has_target(target, file.name, ParquetFile.open(file).kinds)
@@ -159,10 +157,8 @@ def evaluate(
     return measure(model.target.task, np.concatenate(codes), np.concatenate(outputs))
 
 
-def is_named_like_training_data(model: Model, source: RunSource | Sequence[str | Path]) -> bool:
+def is_named_like_training_data(model: Model, source: str | Path | Sequence[str | Path]) -> bool:
     """Whether the model was trained on data of this name, so that its metrics on them may flatter it."""
-    if isinstance(source, Frame):
-        return False
     files = _files_in_pieces(source)
     if files is not None:
         return name_of_files(files) == model.notes.get("data")
@@ -173,11 +169,19 @@ def is_named_like_training_data(model: Model, source: RunSource | Sequence[str |
 def _open(model: Trained) -> Model:
     if isinstance(model, RunResult):
         return model.model
-    return load_run(model) if isinstance(model, str | Path) else model
+    if isinstance(model, str | Path):
+        return load_run(model)
+    if not isinstance(model, Model):
+        raise InvalidInputError(
+            f"A model is a Model, the result of train, or the path of a run folder, not a {type(model).__name__}."
+        )
+    return model
 
 
-def _files_in_pieces(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...] | None:
+def _files_in_pieces(source: Rows) -> tuple[Path, ...] | None:
     """Return the files of a source that is Parquet, which is read in pieces; None for any other."""
+    if isinstance(source, Dataset) or is_sparse(source) or isinstance(source, np.ndarray):
+        return None
     files = files_to_stream(source)
     if files is None and isinstance(source, str | Path):
         path = Path(source).expanduser()
@@ -185,7 +189,7 @@ def _files_in_pieces(source: RunSource | Sequence[str | Path]) -> tuple[Path, ..
     return files
 
 
-def _open_rows(source: RunSource | Sequence[str | Path]) -> Dataset | Iterable[tuple[str, pd.DataFrame, Origin]]:
+def _open_rows(model: Model, source: Rows) -> Dataset | Iterable[tuple[str, pd.DataFrame, Origin]]:
     """Return the rows of a source as frames, each with its name and where its rows stand, or as a dataset.
 
     Of a data set that has a name they are those of its test part, if it has one.
@@ -193,6 +197,10 @@ def _open_rows(source: RunSource | Sequence[str | Path]) -> Dataset | Iterable[t
     files = _files_in_pieces(source)
     if files is not None:
         return _pieces(files)
+    if isinstance(source, Dataset):
+        return source
+    if is_sparse(source) or isinstance(source, np.ndarray):
+        return Dataset(model.inputs(source), name="The array")
     if isinstance(source, Frame):
         return [("The data frame", as_frame(source), UNNAMED)]
     if isinstance(source, str) and source in catalog.names():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from chainrule.data.sources import open_source
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
 from chainrule.data.texts import normal_text
-from chainrule.errors import ChainruleWarning, DataError, InvalidInputError
+from chainrule.errors import DataError, InvalidInputError, warn
 from chainrule.runs.division import Division
 from chainrule.runs.prepared import PreparedData
 from chainrule.runs.related_rows import (
@@ -94,7 +93,7 @@ def prepare_data(
                 raise InvalidInputError(f"{opened.name} has no table of columns; leave out {', '.join(given)}.")
             data = _prepare_arrays(opened, opened.train, task, division)
     for sentence in data.warnings:
-        warnings.warn(sentence, ChainruleWarning, stacklevel=2)
+        warn(sentence)
     return data.standardized() if standardize_target else data
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,11 +20,11 @@ from chainrule.data.file_content import is_pipe
 from chainrule.engines import Group
 from chainrule.errors import (
     ChainruleError,
-    ChainruleWarning,
     DivergenceError,
     InvalidInputError,
     ModelFileError,
     shell_command,
+    warn,
 )
 from chainrule.files import Checkpoint
 from chainrule.kernels.compiling import quiet_about_compiling
@@ -216,11 +215,7 @@ def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], say: 
     own += [callback for callback in callbacks if writes or callback.steers]
     network.fit(data.training, validation=data.validation, callbacks=own)
     if interrupt.has_stopped:
-        warnings.warn(
-            f"Training was interrupted in epoch {network.history.n_epochs}; the model so far is returned.",
-            ChainruleWarning,
-            stacklevel=3,
-        )
+        warn(f"Training was interrupted in epoch {network.history.n_epochs}; the model so far is returned.")
     result = measure_network(network, data, stopper, folder=None, options=options, record=record, rank=group.rank)
     return add_baselines(result) if writes else result
 

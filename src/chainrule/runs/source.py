@@ -13,7 +13,7 @@ from chainrule.data.file_content import is_pipe
 from chainrule.data.memory import machine_memory
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files, first_and_more
 from chainrule.data.table import as_frame
-from chainrule.errors import DataError, ModelFileError
+from chainrule.errors import DataError, InvalidInputError, ModelFileError
 
 __all__ = [
     "Frame",
@@ -52,6 +52,12 @@ def files_to_stream(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...
     if isinstance(source, Frame) or _is_name(source):
         return None
     if not isinstance(source, str | Path):
+        if not isinstance(source, Sequence) or not all(isinstance(path, str | Path) for path in source):
+            hint = "; call its collect() first" if hasattr(source, "collect") else ""
+            raise InvalidInputError(
+                "The data are a pandas or polars data frame, the path of a file, the name of a data set, or a list of "
+                f"Parquet files, not a {type(source).__name__}{hint}."
+            )
         for path in source:
             if Path(path).suffix.lower() in (*_TEXT_SUFFIXES, ".npz", ".npy"):
                 raise DataError(

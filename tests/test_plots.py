@@ -500,7 +500,10 @@ def test_legends_of_many_runs_cover_no_curve(n_runs: int, name: str) -> None:
 
 def test_legends_of_other_pictures_cover_nothing() -> None:
     assert not covered_by_legends(plot_activation("gelu").figure)
-    assert not covered_by_legends(plot_predicted_against_true(*random_points(500, 3)).figure)
+    truth, guess = np.random.default_rng(1).uniform(size=(2, 500, 3))
+    assert not covered_by_legends(plot_predicted_against_true(truth, guess).figure)
+    assert not covered_by_legends(plot_residuals(truth, guess).figure)
+    assert plot_residuals(*random_points(6_000, 2)).get_legend() is None
     X = np.random.default_rng(0).uniform(size=(300, 2))
     y = (4 * X[:, 0]).astype(int)
     for names in (None, ["a", "b", "c with a longer name", "d"]):

@@ -71,6 +71,7 @@ def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "va
         limits = (finite.min() - margin, finite.max() + margin)
         ax.set(xlim=limits, ylim=limits, aspect="equal")
     ax.axline((0, 0), slope=1, color=ink_of(ax), linewidth=0.9, linestyle="--")
+    _name_outputs(ax, truth.shape[1])
     label_axes(ax, f"true {one_line(name, 40)}", f"predicted {one_line(name, 40)}")
     return ax
 
@@ -81,6 +82,7 @@ def plot_residuals(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axe
     ax = use_axes(ax, 4.8, 4.2)
     _plot_points(ax, truth + errors, -errors)
     ax.axhline(0, color=ink_of(ax), linewidth=0.9, linestyle="--")
+    _name_outputs(ax, truth.shape[1])
     label_axes(ax, f"predicted {one_line(name, 40)}", "residual: true − predicted")
     return ax
 
@@ -251,5 +253,9 @@ def _plot_points(ax: Axes, x: Array, y: Array) -> None:
             rasterized=n_points > MANY_POINTS,
             label=f"output {output + 1}",
         )
-    if x.shape[1] > 1:
+
+
+def _name_outputs(ax: Axes, n_outputs: int) -> None:
+    """Add a legend where there are points of several outputs; a density has none."""
+    if n_outputs > 1 and ax.get_legend_handles_labels()[0]:
         add_legend(ax)

@@ -44,14 +44,16 @@ def open_source(source: Any, target: str | None = None) -> Source:
 
 
 def load_dataset(name: str, part: Literal["train", "test"] = "train") -> Dataset:
-    """Return a data set of the catalogue as numbers, ready for ``fit``; ``part="test"`` is its official test part.
+    """Return a data set of the catalogue as numbers; ``part="test"`` is its official test part.
 
-    A table goes through :class:`TablePreprocessor`, which learns from the training part. Where a set has no test part
-    that is the whole set, so for an honest score split the table first: ``open_source(name).train``.
+    The numbers are those of the published file. Split and standardise them yourself, in this order, so that nothing is
+    learnt from the test part: ``train, test = dataset.split()``, then ``train.standardize()`` and
+    ``test.standardize(like=train)``. Pixels lie between 0 and 1. Of a table, categories are columns of 0 and 1, and a
+    missing number is the median of the training part; ``open_source(name)`` gives the table itself.
     """
     if part not in ("train", "test"):
         raise InvalidInputError(f"The part is 'train' or 'test', not {part!r}.")
-    train, test = datasets_of(catalog.get(name).load())
+    train, test = datasets_of(catalog.get(name).load(), preprocessor=TablePreprocessor(scaling="none"))
     if part == "train":
         return train
     if test is None:

@@ -31,6 +31,29 @@ def test_sets_without_files(name):
     np.testing.assert_array_equal(dataset.y, again.y)
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "values"),
+    [
+        ("iris", 0, [5.1, 4.9]),
+        ("wine", 12, [1065, 1050]),
+        ("breast-cancer", 0, [17.99, 20.57]),
+        ("diabetes", 2, [32.1, 21.6]),
+    ],
+)
+def test_tables_are_given_as_they_were_published(name, column, values):
+    dataset = load_dataset(name)
+    np.testing.assert_allclose(dataset.X[:2, column], values, rtol=1e-6)
+    train, test = dataset.split(test_size=0.3, seed=0)
+    scaled = test.standardize(like=train.standardize())
+    np.testing.assert_allclose(
+        scaled.X,
+        (test.X - train.X.mean(axis=0)) / train.X.std(axis=0),
+        rtol=1e-3,
+        atol=1e-4,
+        err_msg="of the training rows",
+    )
+
+
 def test_the_gates_are_the_truth_tables():
     found = {name: load_dataset(name).y.tolist() for name in ("xnor", "gates-and", "gates-or", "gates-nor")}
     assert found == {

@@ -12,11 +12,11 @@ from chainrule.data.parts import Source, Table
 __all__ = ["SETS"]
 
 
-def _reader(name: str, loader_name: str, target: str) -> Callable[[Mapping[str, Path]], Source]:
+def _reader(name: str, loader_name: str, target: str, **options: Any) -> Callable[[Mapping[str, Path]], Source]:
     def read(_: Mapping[str, Path]) -> Source:
         from sklearn import datasets
 
-        bunch: Any = getattr(datasets, loader_name)(as_frame=True)
+        bunch: Any = getattr(datasets, loader_name)(as_frame=True, **options)
         frame = bunch.data.copy()
         names = getattr(bunch, "target_names", None)
         frame[target] = bunch.target if names is None else [str(names[code]) for code in bunch.target]
@@ -68,6 +68,6 @@ SETS = (
         summary="The progression of diabetes after a year, from ten measurements at its start.",
         licence="free to use with citation",
         citation="Efron, Hastie, Johnstone and Tibshirani 2004, Least Angle Regression",
-        read=_reader("diabetes", "load_diabetes", "progression"),
+        read=_reader("diabetes", "load_diabetes", "progression", scaled=False),  # scikit-learn scales it otherwise
     ),
 )

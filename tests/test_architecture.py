@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chainrule.activations import ELUActivation, LeakyReLUActivation, ReLUActivation
 from chainrule.architecture import build_network, default_loss, select_architecture
 from chainrule.data import Dataset, Target
 from chainrule.errors import InvalidInputError
 from chainrule.layers import DenseLayer
 from chainrule.losses import LOSSES
+from chainrule.named import settings_of
 from chainrule.neuralnet import NeuralNetwork
-from support.networks import class_rows, regression_rows
+from support.networks import bits_of, class_rows, network_of, regression_rows
 
 BINARY, CLASSES = Target.detect(["no", "yes"]), Target.detect([0, 1, 2])
 NUMBER, NUMBERS = Target.detect([0.5, 1.5, 2.7]), Target.detect(np.eye(3) + 0.5)
@@ -56,6 +58,47 @@ def test_settings_go_to_the_network_and_overrule() -> None:
     network = build_network(4, NUMBER, loss="gaussian_nll", optimizer="sgd", metric="mae", epochs=3, learning_rate=0.5)
     assert network.stack.output_shape() == (2,)
     assert (network.epochs, network.learning_rate, network.metrics[0].name) == (3, 0.5, "mean_absolute_error")
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "selu", LeakyReLUActivation(0.3), ELUActivation])
+@pytest.mark.parametrize("more", [{}, {"dropout": 0.5}, {"batch_normalization": True}])
+@pytest.mark.parametrize("shape", [(4,), None])
+def test_the_same_layers_added_by_hand_have_the_same_first_weights(activation: Any, more: Any, shape: Any) -> None:
+    """Whether they know the shape of their inputs when they are added, or only later."""
+    built = build_network(4, CLASSES, hidden=(8, 6), activation=activation, seed=3, **more)
+    by_hand = NeuralNetwork(seed=3)
+    for layer in built.layers:
+        is_first = isinstance(layer, DenseLayer) and not by_hand.layers
+        new = DenseLayer(layer.n_units, shape if is_first else None) if isinstance(layer, DenseLayer) else None
+        by_hand.add(type(layer)(**settings_of(layer)) if new is None else new)
+    by_hand.stack.build((4,))
+    assert bits_of(by_hand) == bits_of(built)
+    by_hand.reset()
+    assert bits_of(by_hand) == bits_of(built)
+
+
+def test_weights_that_somebody_has_set_stay_when_an_activation_is_added() -> None:
+    layers = DenseLayer(3, (2,)), DenseLayer(2)
+    network = network_of(layers[0])
+    layers[0].weights[1, 2] = 7
+    network.add(ReLUActivation())
+    assert layers[0].weights[1, 2] == 7
+    before = layers[0].weights.copy()
+    network.add(layers[1])
+    drawn = layers[1].weights.copy()
+    network.add(ReLUActivation())
+    np.testing.assert_array_equal(layers[0].weights, before)
+    assert not np.array_equal(layers[1].weights, drawn), "He's, in place of Glorot's"
+
+
+def test_an_initializer_that_is_given_is_kept() -> None:
+    layer = DenseLayer(3, (2,), weights_initializer="glorot_uniform")
+    network = network_of(layer)
+    before = layer.weights.copy()
+    network.add(ReLUActivation())
+    np.testing.assert_array_equal(layer.weights, before)
+    network.reset()
+    np.testing.assert_array_equal(layer.weights, before)
 
 
 @pytest.mark.parametrize(("activation", "spread"), [("relu", np.sqrt(6 / 400)), ("tanh", np.sqrt(6 / 800))])

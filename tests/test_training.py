@@ -73,7 +73,7 @@ class KeepEveryCheckpoint(Callback):
 
 def companions(path: Path, **checkpoint: Any) -> list[Callback]:
     return [
-        EarlyStopping(patience=3, min_epochs=2),
+        EarlyStopping(patience=2, min_epochs=2),
         ReduceOnPlateau(monitor="loss", patience=1, factor=0.5, min_delta=0.05),
         Checkpoint(path, **checkpoint),
     ]

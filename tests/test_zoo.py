@@ -12,9 +12,11 @@ import scipy.sparse
 import torch
 
 from chainrule import zoo
+from chainrule.activations import LeakyReLUActivation, ReLUActivation, TanhActivation
 from chainrule.callbacks import EarlyStopping
 from chainrule.data import Dataset, load_dataset
 from chainrule.errors import ChainruleError
+from chainrule.initializers import Uniform
 from chainrule.layers import DenseLayer, DropoutLayer
 from chainrule.losses import LOSSES
 from chainrule.neuralnet import NeuralNetwork
@@ -142,6 +144,51 @@ def test_dropout_has_the_rate_that_was_given() -> None:
     for network, rate in ((zoo.DropoutMLP([3, 4, 1]), 0.5), (zoo.DropoutMLP([3, 4, 1], dropout_rate=0.2), 0.2),
                           (zoo.IMDBNet(4, dropout=0.3, max_words=5), 0.3)):  # fmt: skip
         assert {layer.rate for layer in network.layers if isinstance(layer, DropoutLayer)} == {rate}
+
+
+def test_hidden_layers_and_activations_can_be_others() -> None:
+    regression = zoo.RegressionNN(3, hidden=(8, 4, 2), activation=LeakyReLUActivation(0.2))
+    assert names(regression) == "Dense LeakyReLU Dense LeakyReLU Dense LeakyReLU Dense"
+    assert shapes(regression) == [(3, 8), (8, 4), (4, 2), (2, 1)]
+    slopes = [layer.negative_slope for layer in regression.layers if isinstance(layer, LeakyReLUActivation)]
+    assert slopes == [0.2, 0.2, 0.2]
+    assert names(zoo.RegressionNN(3, hidden=16, activation="tanh")) == "Dense Tanh Dense"
+    assert names(zoo.XNORNet((3, 2), activation=TanhActivation)) == "Dense Tanh Dense Tanh Dense Sigmoid"
+    assert shapes(zoo.SimpleMLP(hidden=32)) == [(784, 32), (32, 10)]
+    assert shapes(zoo.HousingNet(13, hidden=(5,))) == [(13, 5), (5, 1)]
+    assert shapes(zoo.IMDBNet(max_words=20, hidden=(4, 2))) == [(20, 4), (4, 2), (2, 1)]
+    for network in (
+        zoo.DeepNeuralNet(4, [3, 2], 2, activation="gelu"),
+        zoo.MLP([4, 3, 2], activation="gelu"),
+        zoo.SimpleNN(4, 3, 2, activation="gelu"),
+        zoo.DropoutMLP([4, 3, 2], activation="gelu"),
+        zoo.IMDBNet(4, max_words=20, activation="gelu"),
+    ):
+        assert "GELU" in names(network)
+        assert "ReLU" not in names(network).replace("GELU", "")
+
+
+def test_the_same_network_built_two_ways_has_the_same_first_weights() -> None:
+    by_name = zoo.RegressionNN(3, hidden=(8, 4), seed=5)
+    assert bits_of(by_name) == bits_of(zoo.RegressionNN(3, 8, 4, seed=5)) == bits_of(zoo.MLP([3, 8, 4, 1], seed=5))
+    by_hand = NeuralNetwork(seed=5)
+    for n_inputs, n_units in ((3, 8), (8, 4), (4, 1)):
+        start = Uniform(1 / np.sqrt(n_inputs))
+        by_hand.add(DenseLayer(n_units, weights_initializer=start, biases_initializer=start))
+        if n_units > 1:
+            by_hand.add(ReLUActivation())
+    by_hand.stack.build((3,))
+    assert bits_of(by_hand) == bits_of(by_name)
+
+
+def test_with_and_without_dropout_the_first_weights_are_the_same() -> None:
+    with_dropout, without = (zoo.DropoutMLP([4, 8, 8, 2], rate, seed=3) for rate in (0.5, 0.0))
+    for one, other in zip(weights_of(with_dropout), weights_of(without), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def weights_of(network: NeuralNetwork) -> list[Array]:
+    return [layer.weights for layer in network.layers if isinstance(layer, DenseLayer)]
 
 
 def test_pytorchs_networks_start_as_its_linear_layers_do() -> None:
@@ -396,7 +443,10 @@ def test_words_may_stay_sparse() -> None:
         (lambda: zoo.DeepNeuralNet(784, 80, 10), "80 is no list of layer sizes"),
         (lambda: zoo.DropoutMLP([5, 3, 1], 1.0), "rate of a DropoutLayer is 1.0"),
         (lambda: zoo.DropoutMLP([5, 3, 1], -0.5), "rate of a DropoutLayer is -0.5"),
-        (lambda: zoo.XNORNet(-1), r"layer sizes are \(2, -1, 1\)"),
+        (lambda: zoo.XNORNet(-1), "hidden layers are -1; give whole numbers of units >= 1"),
+        (lambda: zoo.SimpleMLP(hidden=(64, 0)), r"hidden layers are \(64, 0\); give whole numbers of units >= 1"),
+        (lambda: zoo.HousingNet(13, hidden="big"), "hidden layers are 'big'; give whole numbers of units >= 1"),
+        (lambda: zoo.MLP([5, 3, 1], activation=7), "7 is no activation"),
         (lambda: zoo.HousingNet(None), r"layer sizes are \(None, 64, 32, 1\)"),
         (lambda: zoo.ShallowNeuralNet(3, 3, 1, activation="sigmod"), "Did you mean 'sigmoid'"),
         (lambda: zoo.SimpleNeuralNet(np.ones((2, 2)), [1, 2, 3]), "W has 2 columns and b 3 numbers"),
@@ -407,7 +457,8 @@ def test_words_may_stay_sparse() -> None:
     ],
     ids=[
         "one size", "a number", "no unit", "half a unit", "text", "no inputs", "one number as layers", "all out",
-        "negative rate", "minus one unit", "no number", "no such activation", "too many biases", "three dimensions",
+        "negative rate", "minus one unit", "no hidden unit", "hidden words", "a number as activation",
+        "no number", "no such activation", "too many biases", "three dimensions",
         "no weights", "not finite", "a word",
     ],
 )  # fmt: skip

@@ -11,10 +11,12 @@ numbers       one unit a number       none        mean squared error
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from chainrule.activations import ACTIVATIONS, SigmoidActivation, SoftmaxActivation
+from chainrule.activations import ACTIVATIONS, ActivationLayer, SigmoidActivation, SoftmaxActivation
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import InvalidInputError, check_one_of
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
@@ -22,11 +24,7 @@ from chainrule.losses import LossFunction
 from chainrule.metrics import default_metrics
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["build_network", "default_loss", "output_layers", "select_architecture"]
-
-# The initialiser that keeps the variance of the signal through each kind of activation.
-_INITIALIZERS = {"relu": "he_uniform", "leaky_relu": "he_uniform", "prelu": "he_uniform", "elu": "he_uniform"}
-_INITIALIZERS |= {"gelu": "he_uniform", "silu": "he_uniform", "mish": "he_uniform", "selu": "lecun_normal"}
+__all__ = ["build_network", "default_loss", "hidden_sizes", "output_layers", "select_architecture"]
 
 
 def default_loss(target: Target) -> str:
@@ -58,8 +56,8 @@ def build_network(
     n_inputs: int,
     target: Target,
     *,
-    hidden: Sequence[int] = (64, 32),
-    activation: str = "relu",
+    hidden: int | Sequence[int] = (64, 32),
+    activation: str | type[ActivationLayer] | ActivationLayer = "relu",
     dropout: float = 0.0,
     batch_normalization: bool = False,
     loss: str | LossFunction | None = None,
@@ -68,32 +66,31 @@ def build_network(
 ) -> NeuralNetwork:
     """Return a network for the task that ``target`` describes, ready to fit.
 
-    Each hidden layer is dense, then batch normalisation if asked for, the activation, and dropout. ``settings`` go to
-    :class:`NeuralNetwork`; loss, metrics and Adam are filled in where they do not say otherwise. A regression ends in
-    linear units, or in ``output_activation``.
+    Each hidden layer is dense, then batch normalisation if asked for, the activation, and dropout; ``hidden`` has their
+    numbers of units. ``settings`` go to :class:`NeuralNetwork`; loss, metrics and Adam are filled in where they do not
+    say otherwise. A regression ends in linear units, or in ``output_activation``. The same layers, added to a network
+    one by one, have the same first weights for a seed.
 
     >>> network = build_network(4, Target.detect(["yes", "no"]), hidden=(8,))
     >>> [layer.layer_name() for layer in network.layers]
     ['DenseLayer', 'ReLUActivation', 'DenseLayer', 'SigmoidActivation']
     """
-    if any(units < 1 or units != int(units) for units in hidden):
-        raise InvalidInputError(f"The hidden layers are {tuple(hidden)}; each needs a whole number of units >= 1.")
+    sizes = hidden_sizes(hidden)
     given: Any = target  # a user may give anything
     if not isinstance(given, Target):
         raise InvalidInputError(
             "The second argument of build_network says what is to be predicted: give Target.detect(y), or the target "
             "of a Dataset."
         )
-    cls = ACTIVATIONS.find(activation)
-    name = ACTIVATIONS.name_of(cls)
+    behind_each: ActivationLayer = ACTIVATIONS.create(activation)
     settings = {"optimizer": "adam", "metric": default_metrics(target.task), **settings}
     network = NeuralNetwork(loss=loss or default_loss(target), **settings)
     shape: tuple[int, ...] | None = (n_inputs,)
-    for units in hidden:
-        network.add(DenseLayer(units, shape, weights_initializer=_INITIALIZERS.get(name, "glorot_uniform")))
+    for units in sizes:
+        network.add(DenseLayer(units, shape))
         if batch_normalization:
             network.add(BatchNormalizationLayer())
-        network.add(cls())
+        network.add(copy.deepcopy(behind_each))
         if dropout:
             network.add(DropoutLayer(dropout))
         shape = None
@@ -103,6 +100,21 @@ def build_network(
             shape = None
         network.add(layer)
     return network
+
+
+def hidden_sizes(given: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers of units of the hidden layers, given as one number or several.
+
+    >>> hidden_sizes(64), hidden_sizes([64, 32])
+    ((64,), (64, 32))
+    """
+    try:
+        sizes = tuple(operator.index(size) for size in (given if isinstance(given, Iterable) else (given,)))
+    except TypeError:
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
+        raise InvalidInputError(f"The hidden layers are {given!r}; give whole numbers of units >= 1, such as (64, 32).")
+    return sizes
 
 
 def select_architecture(n_inputs: int, n_outputs: int, task: TaskRequest, **settings: Any) -> NeuralNetwork:

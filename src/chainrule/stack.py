@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.activations import ACTIVATIONS
+from chainrule.activations import ACTIVATIONS, ActivationLayer
 from chainrule.arrays import all_finite, refuse_not_finite
 from chainrule.data.inputs import as_numbers
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError
 from chainrule.head import Head
 from chainrule.layer_table import FewRows
-from chainrule.layers import LAYERS, Layer
+from chainrule.layers import LAYERS, DenseLayer, Layer
 from chainrule.layers.own import adopt
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
@@ -86,10 +86,13 @@ class LayerStack:
             )
         if self.layers and self.layers[-1].is_built:
             self._connect(layer, self.layers[-1].output_shape(), f"after {self.layers[-1].layer_name()}")
+        adopt(layer)
         layer.rng = random_stream(self.seed, Stream.LAYERS, len(self.layers))
         self.layers.append(layer)
         if layer.is_built:
             self._rebuild_vector()
+        if isinstance(layer, ActivationLayer):
+            self._suit_weights_to(layer)
 
     def build(self, input_shape: Shape) -> None:
         """Tell the first layer the shape of an input row; layers that were waiting for it draw their parameters."""
@@ -107,7 +110,7 @@ class LayerStack:
         for index, layer in enumerate(self.layers):
             layer.rng = random_stream(self.seed, Stream.LAYERS, index)
             if layer.is_bound:
-                layer.initialize(rng=random_stream(self.seed, Stream.WEIGHTS, index))
+                layer.initialize(rng=self._weights_stream(index))
 
     def forward(self, inputs: Inputs, *, training: bool = False, n_layers: int | None = None) -> Array:
         """Go through the first ``n_layers`` layers (all of them by default)."""
@@ -221,6 +224,37 @@ class LayerStack:
             self._rebuild_vector()  # a layer in the list was exchanged, or was told its shape after it had been added
         return self.layers
 
+    def _weights_stream(self, index: int) -> np.random.Generator:
+        """Return what a layer's first parameters are drawn from.
+
+        Layers in front that neither have parameters nor are activations do not count: with and without dropout, a
+        network has the same first weights.
+        """
+        in_front = self.layers[:index]
+        place = sum(isinstance(layer, ActivationLayer) or _declares_parameters(layer) for layer in in_front)
+        return random_stream(self.seed, Stream.WEIGHTS, place)
+
+    def _suit_weights_to(self, activation: ActivationLayer) -> None:
+        """Draw the weights of the dense layer in front as the last layer, an activation, needs them.
+
+        Not where the layer has an initializer of its own, or other weights than those drawn when it was added.
+        """
+        in_front = range(len(self.layers) - 2, -1, -1)
+        index = next((i for i in in_front if isinstance(self.layers[i], DenseLayer | ActivationLayer)), None)
+        layer = None if index is None else self.layers[index]
+        if index is None or not isinstance(layer, DenseLayer) or layer.weights_initializer is not None:
+            return
+        is_as_drawn = layer.is_bound and self._is_as_drawn(index)
+        layer.suited_initializer = activation.suited_initializer
+        if is_as_drawn:
+            layer.initialize(rng=self._weights_stream(index))
+
+    def _is_as_drawn(self, index: int) -> bool:
+        """Tell whether a layer has still the parameters that the seed gave it."""
+        layer, twin = self.layers[index], copy.deepcopy(self.layers[index])
+        twin.initialize(rng=self._weights_stream(index))
+        return all(np.array_equal(twin.parameter_views[name], own) for name, own in layer.parameter_views.items())
+
     def _connect(self, layer: Layer, shape: Shape, place: str) -> None:
         if not layer.is_built:
             layer.set_input_shape(shape)
@@ -237,7 +271,7 @@ class LayerStack:
             adopt(layer)
             layer.dtype = self.dtype
             if not layer.has_arrays:
-                layer.initialize(rng=random_stream(self.seed, Stream.WEIGHTS, index))
+                layer.initialize(rng=self._weights_stream(index))
             _check_count(layer)
         self._bind_vector()
 
@@ -268,6 +302,10 @@ class LayerStack:
         for layer in self.layers:  # joblib hands read-only arrays to its workers
             layer.state = {name: array.copy() for name, array in layer.state.items()}
         self._bind_vector()
+
+
+def _declares_parameters(layer: Layer) -> bool:
+    return type(layer).parameter_shapes is not Layer.parameter_shapes
 
 
 def _check_count(layer: Layer) -> None:

@@ -20,6 +20,8 @@ Four things hold for all of them.
 
 - They return a :class:`chainrule.neuralnet.NeuralNetwork`; names and arguments are spelled as in the course.
   ``settings`` are that class's own, and overrule the table: ``MLP([4, 8, 1], optimizer="sgd", engine="torch")``.
+  ``activation`` puts another function between the layers, by its name, its class or an instance, and ``hidden`` other
+  hidden layers, as in ``HousingNet(13, hidden=(32, 16, 8), activation="tanh")``.
 - First weights and biases are those of PyTorch's ``Linear``, U(-r, r) with r = 1 / sqrt(inputs of the layer), because
   the course builds them there. ShallowNeuralNet, which it builds in NumPy, draws both from N(0, 0.1^2).
 - The last layer is linear, and the loss decides what comes behind it: with cross-entropy a softmax, with binary
@@ -30,15 +32,17 @@ Four things hold for all of them.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from chainrule.activations import ACTIVATIONS, SigmoidActivation
+from chainrule.activations import ACTIVATIONS, ActivationLayer, SigmoidActivation
+from chainrule.architecture import hidden_sizes
 from chainrule.errors import InvalidInputError
 from chainrule.initializers import Initializer, Normal, Uniform
 from chainrule.layers import DenseLayer, DropoutLayer, Layer
@@ -59,6 +63,9 @@ __all__ = [
     "SimpleNeuralNet",
     "XNORNet",
 ]
+
+Activation: TypeAlias = str | type[ActivationLayer] | ActivationLayer
+Hidden: TypeAlias = int | Sequence[int]
 
 # Built in NumPy -----------------------------------------------------------------------------------------------------
 
@@ -89,7 +96,9 @@ def SimpleNeuralNet(W: Array, b: Array | float, **settings: Any) -> NeuralNetwor
     return network
 
 
-def ShallowNeuralNet(n_x: int, n_h: int, n_y: int, *, activation: str | None = None, **settings: Any) -> NeuralNetwork:
+def ShallowNeuralNet(
+    n_x: int, n_h: int, n_y: int, *, activation: Activation | None = None, **settings: Any
+) -> NeuralNetwork:
     """Return a network with one hidden layer, its weights and biases drawn from N(0, 0.1^2).
 
     The course gives it twice. First as two linear layers with the mean squared error, which together are only one
@@ -111,7 +120,9 @@ def ShallowNeuralNet(n_x: int, n_h: int, n_y: int, *, activation: str | None = N
 # Built in PyTorch ---------------------------------------------------------------------------------------------------
 
 
-def DeepNeuralNet(n_x: int, n_h: Sequence[int], n_y: int, **settings: Any) -> NeuralNetwork:
+def DeepNeuralNet(
+    n_x: int, n_h: Sequence[int], n_y: int, *, activation: Activation = "relu", **settings: Any
+) -> NeuralNetwork:
     """Return a classifier of ``n_y`` classes with hidden ReLU layers of ``n_h`` units; the course has three of them.
 
     The optimizer is Adam at 1e-3; the loss is categorical cross-entropy, which the notes leave unsaid.
@@ -120,20 +131,22 @@ def DeepNeuralNet(n_x: int, n_h: Sequence[int], n_y: int, **settings: Any) -> Ne
     >>> net.predict(np.zeros((2, 28, 28))).shape
     (2, 10)
     """
-    layers = _layers(_check_sizes((n_x, *_as_sequence(n_h), n_y)))
+    layers = _layers(_check_sizes((n_x, *_as_sequence(n_h), n_y)), activation)
     return _network(layers, settings, **_CLASSIFIER, optimizer=Adam(learning_rate=1e-3))
 
 
-def SimpleNN(input_size: int, hidden_size: int, output_size: int, **settings: Any) -> NeuralNetwork:
+def SimpleNN(
+    input_size: int, hidden_size: int, output_size: int, *, activation: Activation = "relu", **settings: Any
+) -> NeuralNetwork:
     """Return a network with one hidden ReLU layer and a linear output: :func:`MLP` with three sizes.
 
     >>> SimpleNN(4, 8, 3, loss="categorical_cross_entropy").layers[-1].layer_name()
     'SoftmaxActivation'
     """
-    return MLP((input_size, hidden_size, output_size), **settings)
+    return MLP((input_size, hidden_size, output_size), activation=activation, **settings)
 
 
-def MLP(layer_sizes: Sequence[int], **settings: Any) -> NeuralNetwork:
+def MLP(layer_sizes: Sequence[int], *, activation: Activation = "relu", **settings: Any) -> NeuralNetwork:
     """Return a multi-layer perceptron: ReLU behind every dense layer but the last.
 
     ``layer_sizes`` are the inputs, the hidden layers and the outputs. The course's training loop runs for 100 epochs
@@ -142,35 +155,47 @@ def MLP(layer_sizes: Sequence[int], **settings: Any) -> NeuralNetwork:
     >>> [layer.layer_name() for layer in MLP([4, 8, 1]).layers]
     ['DenseLayer', 'ReLUActivation', 'DenseLayer']
     """
-    layers = _layers(_check_sizes(_as_sequence(layer_sizes)))
+    layers = _layers(_check_sizes(_as_sequence(layer_sizes)), activation)
     return _network(layers, settings, optimizer=Adam(learning_rate=1e-3), epochs=100)
 
 
-def DropoutMLP(layer_sizes: Sequence[int], dropout_rate: float = 0.5, **settings: Any) -> NeuralNetwork:
-    """Return an :func:`MLP` with dropout behind every hidden ReLU.
+def DropoutMLP(
+    layer_sizes: Sequence[int], dropout_rate: float = 0.5, *, activation: Activation = "relu", **settings: Any
+) -> NeuralNetwork:
+    """Return an :func:`MLP` with dropout behind every hidden layer; for a seed it has the first weights of that.
 
     >>> [layer.layer_name() for layer in DropoutMLP([4, 8, 1], 0.2).layers]
     ['DenseLayer', 'ReLUActivation', 'DropoutLayer', 'DenseLayer']
     """
-    layers = _layers(_check_sizes(_as_sequence(layer_sizes)), dropout=dropout_rate)
+    layers = _layers(_check_sizes(_as_sequence(layer_sizes)), activation, dropout=dropout_rate)
     return _network(layers, settings, optimizer=Adam(learning_rate=1e-3), epochs=100)
 
 
-def RegressionNN(input_size: int, hidden_size1: int = 64, hidden_size2: int = 32, **settings: Any) -> NeuralNetwork:
+def RegressionNN(
+    input_size: int,
+    hidden_size1: int = 64,
+    hidden_size2: int = 32,
+    *,
+    hidden: Hidden | None = None,
+    activation: Activation = "relu",
+    **settings: Any,
+) -> NeuralNetwork:
     """Return the network of the regression lab: two hidden ReLU layers and one linear output.
 
     Adam at 0.01, mean squared error, 100 epochs. The lab takes one step an epoch over its 100 instances; so does this,
-    with batches of 100. Its task 8, two classes instead of a number, is ``loss="binary_cross_entropy"`` and
-    ``metric="accuracy"``.
+    with batches of 100. Its task 3, other activations, is ``activation="tanh"``; its task 6, one hidden layer less or
+    more, is ``hidden=(64,)`` or ``hidden=(64, 32, 16)``, in place of the two sizes; and its task 8, two classes instead
+    of a number, is ``loss="binary_cross_entropy"`` and ``metric="accuracy"``.
 
     >>> RegressionNN(3).stack.parameters()
     2369
     """
-    layers = _layers(_check_sizes((input_size, hidden_size1, hidden_size2, 1)))
+    sizes = (hidden_size1, hidden_size2) if hidden is None else hidden_sizes(hidden)
+    layers = _layers(_check_sizes((input_size, *sizes, 1)), activation)
     return _network(layers, settings, metric="r2", optimizer=Adam(learning_rate=0.01), epochs=100, batch_size=100)
 
 
-def XNORNet(hidden: int = 2, **settings: Any) -> NeuralNetwork:
+def XNORNet(hidden: Hidden = 2, *, activation: Activation = "sigmoid", **settings: Any) -> NeuralNetwork:
     """Return the network that learns XNOR: one hidden layer, a sigmoid behind both layers.
 
     Adam at 0.05, binary cross-entropy, 100 epochs over the four rows at once. With four hidden units, 17 of the seeds 0
@@ -179,12 +204,12 @@ def XNORNet(hidden: int = 2, **settings: Any) -> NeuralNetwork:
     >>> [layer.layer_name() for layer in XNORNet(4).layers]
     ['DenseLayer', 'SigmoidActivation', 'DenseLayer', 'SigmoidActivation']
     """
-    layers = _layers(_check_sizes((2, hidden, 1)), "sigmoid")
+    layers = _layers((2, *hidden_sizes(hidden), 1), activation)
     layers.append(SigmoidActivation())
     return _network(layers, settings, **_YES_OR_NO, optimizer=Adam(learning_rate=0.05), epochs=100, batch_size=4)
 
 
-def SimpleMLP(**settings: Any) -> NeuralNetwork:
+def SimpleMLP(*, hidden: Hidden = (128, 64), activation: Activation = "relu", **settings: Any) -> NeuralNetwork:
     """Return the network for MNIST: 784 pixels, 128 and 64 ReLU units, 10 digits.
 
     Adam at 1e-3, categorical cross-entropy, 10 epochs in batches of 64. The course's pixels lie between 0 and 1.
@@ -192,11 +217,13 @@ def SimpleMLP(**settings: Any) -> NeuralNetwork:
     >>> SimpleMLP().stack.parameters()
     109386
     """
-    layers = _layers((784, 128, 64, 10))
+    layers = _layers((784, *hidden_sizes(hidden), 10), activation)
     return _network(layers, settings, **_CLASSIFIER, optimizer=Adam(learning_rate=1e-3), epochs=10, batch_size=64)
 
 
-def HousingNet(in_features: int, **settings: Any) -> NeuralNetwork:
+def HousingNet(
+    in_features: int, *, hidden: Hidden = (64, 32), activation: Activation = "relu", **settings: Any
+) -> NeuralNetwork:
     """Return the network for house prices: two hidden ReLU layers of 64 and 32 units and one linear output.
 
     Mean squared error; Adam at 1e-3, its usual rate, since the notes leave the rate out.
@@ -204,20 +231,30 @@ def HousingNet(in_features: int, **settings: Any) -> NeuralNetwork:
     >>> HousingNet(13).stack.parameters()
     3009
     """
-    layers = _layers(_check_sizes((in_features, 64, 32, 1)))
+    layers = _layers(_check_sizes((in_features, *hidden_sizes(hidden), 1)), activation)
     return _network(layers, settings, metric="r2", optimizer=Adam(learning_rate=1e-3))
 
 
-def IMDBNet(hidden_nodes: int = 64, dropout: float = 0.0, *, max_words: int = 10_000, **settings: Any) -> NeuralNetwork:
+def IMDBNet(
+    hidden_nodes: int = 64,
+    dropout: float = 0.0,
+    *,
+    max_words: int = 10_000,
+    hidden: Hidden | None = None,
+    activation: Activation = "relu",
+    **settings: Any,
+) -> NeuralNetwork:
     """Return the network for film reviews: a word is there or not, two hidden ReLU layers, one sigmoid output.
 
-    RMSprop at 0.01, binary cross-entropy, 20 epochs in batches of 512. ``dropout`` acts behind both hidden layers. The
-    course's ``l1_lambda`` and ``l2_lambda`` are the settings ``l1`` and ``l2``. A CSR matrix of words stays one.
+    RMSprop at 0.01, binary cross-entropy, 20 epochs in batches of 512. ``dropout`` acts behind both hidden layers of
+    ``hidden_nodes`` units; ``hidden`` gives other layers in their place. The course's ``l1_lambda`` and ``l2_lambda``
+    are the settings ``l1`` and ``l2``. A CSR matrix of words stays one.
 
     >>> IMDBNet(16).stack.parameters()
     160305
     """
-    layers = _layers(_check_sizes((max_words, hidden_nodes, hidden_nodes, 1)), dropout=dropout)
+    sizes = (hidden_nodes, hidden_nodes) if hidden is None else hidden_sizes(hidden)
+    layers = _layers(_check_sizes((max_words, *sizes, 1)), activation, dropout=dropout)
     optimizer = RMSprop(learning_rate=0.01)
     return _network(layers, settings, **_YES_OR_NO, optimizer=optimizer, epochs=20, batch_size=512)
 
@@ -241,7 +278,7 @@ def _network(layers: Iterable[Layer], settings: dict[str, Any], **defaults: Any)
 
 def _layers(
     sizes: Sequence[int],
-    activation: str | None = "relu",
+    activation: Activation | None,
     *,
     dropout: float = 0.0,
     initializer: Initializer | None = None,
@@ -250,7 +287,7 @@ def _layers(
     layers: list[Layer] = []
     for n_inputs, n_units in itertools.pairwise(sizes):
         if layers and activation is not None:
-            layers.append(ACTIVATIONS.find(activation)())
+            layers.append(copy.deepcopy(ACTIVATIONS.create(activation)))
         if layers and dropout:
             layers.append(DropoutLayer(dropout))
         layers.append(_linear(n_inputs, n_units, initializer))

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from chainrule import kernels
+from chainrule.initializers import GlorotUniform, Initializer
 from chainrule.layers.base import Layer
 from chainrule.types import Array, Inputs
 
@@ -17,8 +18,11 @@ __all__ = ["ActivationLayer", "KernelActivation"]
 class ActivationLayer(Layer):
     """Base class of the activations: no parameters (but for PReLU), output shape = input shape.
 
-    Subclasses give :meth:`activation_function` and :meth:`derivative` on arrays of any shape.
+    Subclasses give :meth:`activation_function` and :meth:`derivative` on arrays of any shape. ``suited_initializer``
+    declares the first weights of a dense layer in front that keep the size of the signal through the activation.
     """
+
+    suited_initializer: ClassVar[Initializer] = GlorotUniform()
 
     @abstractmethod
     def activation_function(self, x: Array) -> Array:

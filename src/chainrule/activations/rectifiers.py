@@ -11,6 +11,7 @@ import numpy as np
 from chainrule import kernels
 from chainrule.activations.base import KernelActivation
 from chainrule.errors import InvalidInputError
+from chainrule.initializers import HeUniform, Initializer, LeCunNormal
 from chainrule.named import also_called
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Shape
@@ -48,6 +49,7 @@ class ReLUActivation(KernelActivation):
     """f(z) = max(0, z); f'(z) = 1 where z > 0, else 0."""
 
     kernel: ClassVar[str] = "relu"
+    suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
 
 
@@ -61,6 +63,7 @@ class LeakyReLUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "leaky_relu"
+    suited_initializer: ClassVar[Initializer] = HeUniform()
 
     negative_slope: float = 0.01
 
@@ -88,6 +91,7 @@ class PReLUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "leaky_relu"
+    suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     initial_slope: float = 0.25
@@ -136,6 +140,7 @@ class ELUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "elu"
+    suited_initializer: ClassVar[Initializer] = HeUniform()
 
     alpha: float = 1.0
 
@@ -161,6 +166,7 @@ class SELUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "selu"
+    suited_initializer: ClassVar[Initializer] = LeCunNormal()
     output_range: ClassVar[Range | None] = Range(-1.7580993408473766, math.inf)
 
 
@@ -179,6 +185,7 @@ class GELUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "gelu"
+    suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(-0.16997120747990371, math.inf, includes_low=True)
 
 
@@ -199,6 +206,7 @@ class SiLUActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "silu"
+    suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(-0.2784645427610738, math.inf, includes_low=True)
 
 
@@ -211,6 +219,7 @@ class MishActivation(KernelActivation):
     """
 
     kernel: ClassVar[str] = "mish"
+    suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(-0.30884341301725043, math.inf, includes_low=True)
 
 

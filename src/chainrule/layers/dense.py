@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.errors import InvalidInputError
-from chainrule.initializers import INITIALIZERS, Initializer
+from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
 from chainrule.layers.base import Layer
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, Shape, is_sparse
@@ -29,6 +29,9 @@ class DenseLayer(Layer):
 
     A SciPy CSR matrix as input is multiplied as it is; it is never made dense.
 
+    Without a ``weights_initializer``, a network draws the first weights as the activation behind the layer needs them:
+    He's for ReLU and its kin, LeCun's for SELU, Glorot's for the others and where there is none.
+
     >>> layer = DenseLayer(1, (2,))
     >>> layer.weights, layer.biases = [[20], [20]], [-30]
     >>> layer.forward_propagation([[0, 1], [1, 1]]).tolist()
@@ -41,7 +44,7 @@ class DenseLayer(Layer):
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     n_units: int
-    weights_initializer: Initializer
+    weights_initializer: Initializer | None
     biases_initializer: Initializer
 
     def __init__(
@@ -49,13 +52,14 @@ class DenseLayer(Layer):
         n_units: int,
         input_shape: Shape | None = None,
         *,
-        weights_initializer: str | Initializer = "glorot_uniform",
+        weights_initializer: str | Initializer | None = None,
         biases_initializer: str | Initializer = "zeros",
     ) -> None:
         if not isinstance(n_units, (int, float, np.number)) or n_units < 1 or n_units % 1 != 0:
             raise InvalidInputError(f"A DenseLayer cannot have {n_units!r} units; give a whole number >= 1.")
         self.n_units = int(n_units)
-        self.weights_initializer = INITIALIZERS.create(weights_initializer)
+        self.weights_initializer = None if weights_initializer is None else INITIALIZERS.create(weights_initializer)
+        self.suited_initializer: Initializer = GlorotUniform()  # a network says which, where none is given
         self.biases_initializer = INITIALIZERS.create(biases_initializer)
         if input_shape is not None:
             self.set_input_shape(input_shape)
@@ -88,7 +92,8 @@ class DenseLayer(Layer):
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Draw W and b from their initialisers."""
-        for name, initializer in (("weights", self.weights_initializer), ("biases", self.biases_initializer)):
+        weights_initializer = self.weights_initializer or self.suited_initializer
+        for name, initializer in (("weights", weights_initializer), ("biases", self.biases_initializer)):
             self.parameter_views[name][...] = initializer(self.parameter_shapes()[name], rng)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:

@@ -239,6 +239,20 @@ def test_the_command_tells_what_it_takes_columns_for(tmp_path: Path) -> None:
     assert (quiet.stdout, quiet.stderr) == (f"{run}\n", "")
 
 
+def test_how_the_target_is_read_is_told_with_what_it_leaves_open(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"wear": [f"{k}.{k} \u20ac" for k in rng.integers(100, 999, 60)], "x": rng.normal(size=60)})
+    line = prepared(frame).target_line
+    assert line.startswith(f"wear: the target, a number, {frame['wear'][0]!r} is {frame['wear'][0][:7]}; the mark in ")
+    assert line.endswith("can be read in two ways; it is taken for a decimal mark")
+    path, run = written(frame, tmp_path / "t.csv"), tmp_path / "run"
+    assert f"  {line}\n" in command("train", path, "-t", "wear", "-e", 1, "-o", run).stdout
+    assert "can be read in two ways" in RunFolder(run).report.read_text()
+    assert prepared(frame.assign(wear=rng.choice(["Yes", "No"], 60))).target_line == (
+        "wear: the target, 2 classes, No, Yes"
+    )
+
+
 def test_options_overrule_what_columns_are_taken_for(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     n = 200

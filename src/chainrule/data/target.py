@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
@@ -48,7 +48,8 @@ class Target:
 
     ``classes`` are plain Python values (empty for regression) and ``n_columns`` is the number of numbers that a
     regression predicts for a row. ``format`` is how the numbers of a column of text are written, and ``missing_words``
-    are the texts that stand for a missing label there.
+    are the texts that stand for a missing label there. ``note`` says what these texts leave open, where the target has
+    just been learnt.
 
     >>> target = Target.detect(["no", "yes", "no"])
     >>> target.task, target.classes
@@ -62,6 +63,7 @@ class Target:
     n_columns: int = 1
     format: NumberFormat | None = None
     missing_words: tuple[str, ...] = ()
+    note: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_one_of("The task", self.task, get_args(Task))
@@ -131,7 +133,7 @@ class Target:
         found = read_labels(seen, elsewhere, as_numbers=task == "regression")
         labels = [found.values[texts[code]] for code in codes.tolist() if texts[code] in found.values]
         target = cls.detect(labels, task)
-        return replace(target, format=found.format, missing_words=found.missing_words)
+        return replace(target, format=found.format, missing_words=found.missing_words, note=found.note)
 
     def is_missing(self, labels: Any) -> Array:
         """Return a mask of the rows of a column in which the label is missing."""
@@ -301,13 +303,14 @@ class Labels(NamedTuple):
     values: dict[str, ClassLabel]
     format: NumberFormat | None
     missing_words: tuple[str, ...]
+    note: str = ""
 
 
 def read_labels(column: TextColumn, elsewhere: Elsewhere, *, as_numbers: bool) -> Labels:
     """Return the labels or numbers that the texts of a column are; ``as_numbers`` refuses any that is no number."""
     numbers = column.without(MISSING_NUMBER_WORDS)
     scan = numbers.number_scan
-    number_format, _ = scan.choose(elsewhere.decimals)
+    number_format, remark = scan.choose(elsewhere.decimals)
     values = number_format.read(numbers.texts)
     if as_numbers and np.isnan(values).any():
         first, file, row = numbers.first_of(np.flatnonzero(np.isnan(values)))
@@ -317,7 +320,7 @@ def read_labels(column: TextColumn, elsewhere: Elsewhere, *, as_numbers: bool) -
         if is_whole and (values == np.floor(values)).all() and np.abs(values).max(initial=0) < 2.0**53:
             values = values.astype(np.int64)
         words = tuple(sorted(MISSING_NUMBER_WORDS))
-        return Labels(dict(zip(numbers.texts, values.tolist(), strict=True)), number_format, words)
+        return Labels(dict(zip(numbers.texts, values.tolist(), strict=True)), number_format, words, remark)
     standard = column.only(MISSING_NUMBER_WORDS)
     labels = column.without(standard)
     counts, _, words, _ = category_counts(labels.texts, labels.counts.tolist(), standard, ())

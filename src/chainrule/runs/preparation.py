@@ -214,7 +214,8 @@ def _explain(target: Target, name: str, labels: pd.Series[Any]) -> str:
         return f"{name}: the target, {len(target.classes)} classes, {shown}{more}"
     sample = labels.iloc[0]
     is_read = f", {sample!r} is {target.encode(labels[:1])[0]:.10g}" if isinstance(sample, str) else ""
-    return f"{name}: the target, a number{is_read}"
+    note = f"; {target.note}" if target.note else ""
+    return f"{name}: the target, a number{is_read}{note}"
 
 
 def _no_number(labels: Any) -> str:

@@ -253,6 +253,15 @@ def test_how_the_target_is_read_is_told_with_what_it_leaves_open(tmp_path: Path)
     )
 
 
+def test_a_sample_is_a_value_and_row_numbers_are_no_input() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"n\u00ba": range(1, 81), "size": rng.choice(["1.5", "2"], 80), "wear": rng.normal(size=80)})
+    frame.loc[:60, "size"] = "-"
+    lines = prepared(frame).column_lines()
+    assert lines[1].startswith("  n\u00ba: dropped, it numbers the rows")
+    assert "'-' is nan" not in lines[2]
+
+
 def test_options_overrule_what_columns_are_taken_for(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     n = 200

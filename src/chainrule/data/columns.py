@@ -188,7 +188,8 @@ class ColumnPlan:
         return f"{self.name}: {'; '.join(filter(None, [*facts, self.note]))}"
 
     def _facts(self) -> Iterator[str]:
-        sample = f"{self.sample!r}" if self.sample else ""
+        is_value = self.sample and normal_text(self.sample) not in self._missing
+        sample = f"{self.sample!r}" if is_value else ""
         if self.kind == "dropped":
             yield f"dropped, {self.reason}" + (f" (such as {sample})" if sample else "")
         elif self.kind == "category":

@@ -34,7 +34,7 @@ SMALLEST_CATEGORY = 0.001
 MOST_SAMPLE = 60
 # The names of columns that number the rows, and of those that hold an id.
 _ROW_NUMBER = re.compile(
-    r"(column_\d+|unnamed:? ?\d+|index|idx|level_0|row(_?(names?|number|num|no|nr|id))?|nr\.?|no\.?|num|#|)",
+    r"(column_\d+|unnamed:? ?\d+|index|idx|level_0|row(_?(names?|number|num|no|nr|id))?|nr\.?|no\.?|n[º°]\.?|num|#|)",
     re.IGNORECASE,
 )
 _ID = re.compile(r"(?i:(?:^|[_\W])(?:id|uuid|guid)(?:$|[_\W]))|(?<=[a-z])(?:Id|ID)$")

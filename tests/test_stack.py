@@ -367,3 +367,36 @@ def test_a_layer_whose_shape_comes_after_it_was_added_gets_its_parameters_in_the
     np.testing.assert_array_equal(first, other.predict(X))
     np.testing.assert_array_equal(network.fit(X, y).stack.vector.values, other.fit(X, y).stack.vector.values)
     assert_one_vector(network.stack)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_biases_that_batch_normalisation_cancels_have_a_gradient_of_exactly_zero(engine: str) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch")
+    settings: dict[str, Any] = {"engine": engine, "optimizer": "adam", "epochs": 3, "loss": CategoricalCrossEntropy}
+    layers = [DenseLayer(8), BatchNormalizationLayer(), ReLUActivation(), DenseLayer(3), SoftmaxActivation()]
+    network = network_of(*layers, **settings)
+    network.stack.build((6,))
+    first = network.stack.read_arrays()
+    network.fit(DATA)
+    learnt = network.stack.read_arrays()
+    np.testing.assert_array_equal(learnt["0.biases"], first["0.biases"])
+    for name in ("0.weights", "1.shift", "3.biases"):
+        assert (learnt[name] != first[name]).all()
+    alone = network_of(*map(copy.deepcopy, layers), **settings, batch_size=1)
+    alone.stack.build((6,))
+    first = alone.stack.read_arrays()
+    alone.fit(DATA)
+    assert (alone.stack.read_arrays()["0.biases"] != first["0.biases"]).all(), "a single row has no mean to cancel it"
+
+
+def test_batch_normalisation_behind_a_dense_layer_does_not_make_steps_of_rounding() -> None:
+    """In another order the rows of a batch give the same steps but for rounding, also with Adam."""
+    predictions = []
+    for rows in (np.arange(96), np.concatenate([start + np.arange(32)[::-1] for start in (0, 32, 64)])):
+        network = network_of(
+            DenseLayer(32), BatchNormalizationLayer(), TanhActivation(), DenseLayer(3), SoftmaxActivation(),
+            optimizer="adam", loss=CategoricalCrossEntropy, epochs=20, batch_size=32, shuffle=False, learning_rate=0.01,
+        )  # fmt: skip
+        predictions.append(network.fit(DATA.take(rows)).predict(DATA))
+    np.testing.assert_allclose(*predictions, atol=1e-5)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from chainrule.parameters import ParameterBlock, ParameterVector
 from chainrule.randomness import Stream, random_stream, resolve_seed
 from chainrule.types import Array, Inputs, Seed, Shape, is_sparse
 
-__all__ = ["Head", "LayerStack", "check_inputs"]
+__all__ = ["Head", "LayerStack", "cancelled_offset", "check_inputs"]
 
 FEW_ROWS = 4  # so few are predicted without going back to Python between the layers
 ROWS_A_CHUNK = 2048  # inference goes through the layers in chunks of this many rows, which stay in the cache
@@ -131,7 +131,11 @@ class LayerStack:
         for index in range(len(layers) - 1, first - 1, -1):
             layers[index].needs_input_error = to_input or index > first
             assert error is not None  # only the last layer visited may keep it back
+            n_rows = len(error)
             error = layers[index].backward_propagation(error)
+            offset = cancelled_offset(layers, index)
+            if offset is not None and n_rows > 1:
+                layers[index].gradient_views[offset].fill(0)
         return error if to_input else None
 
     def predict(self, inputs: Inputs, *, n_layers: int | None = None) -> Array:
@@ -330,6 +334,16 @@ def _hint(given: object) -> str:
     if hasattr(given, "forward_propagation"):
         return " Derive its class from chainrule.layers.Layer."
     return ""
+
+
+def cancelled_offset(layers: Sequence[Layer], index: int) -> str | None:
+    """Return the parameter of a layer that the next layer cancels out in training batches of several rows, if any.
+
+    Its gradient is 0. Rounding would make it something else, which optimizers that divide by the size of a gradient
+    turn into steps of full length: two engines, or two numbers of processes, would soon be far apart.
+    """
+    is_cancelled = index + 1 < len(layers) and layers[index + 1].cancels_offsets
+    return layers[index].offset_parameter if is_cancelled else None
 
 
 def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape, *, finite: bool = True) -> Inputs:

@@ -76,6 +76,9 @@ CASES: dict[str, Callable[[], NeuralNetwork]] = {
     "adam": lambda: _classes(optimizer="adam"),
     "clipped": lambda: _classes(optimizer="adam", clip_norm=0.1, max_norm=1.0),
     "batch normalisation": lambda: _classes(BatchNormalizationLayer(), optimizer="adam"),
+    "dense, batch normalisation": lambda: _classes(
+        DenseLayer(9), BatchNormalizationLayer(), ReLUActivation(), optimizer="adam"
+    ),
     "dropout": lambda: _classes(DropoutLayer(0.4), optimizer="adam"),
     "noise": lambda: _classes(GaussianNoiseLayer(0.3), optimizer="adam"),
     "fewer rows than processes": lambda: _classes(batch_size=2, n_rows=13),

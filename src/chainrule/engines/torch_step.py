@@ -20,7 +20,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.kernels.compiling import start_compiling, stop_compiling
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.penalties import L1, L1L2, L2, Penalty
-from chainrule.stack import LayerStack
+from chainrule.stack import LayerStack, cancelled_offset
 
 __all__ = ["LossScale", "TrainingStep"]
 
@@ -77,6 +77,12 @@ class TrainingStep:
         if not self.slots:
             raise InvalidInputError("This network has no parameters to train; add a DenseLayer.")
         self.parameters = [slot.parameter for slot in self.slots]
+        body = stack.layers[: self.head.n_body_layers]
+        self._cancelled = [
+            slot.parameter
+            for slot in self.slots
+            if slot.block.layer < len(body) and cancelled_offset(body, slot.block.layer) == slot.block.name
+        ]
         self.body = self.module[: self.head.n_body_layers]
         self._trained = workers.train_together(self.body)
         if compiled:
@@ -135,6 +141,9 @@ class TrainingStep:
         factor = self.workers.size * (1.0 if self.scale is None else self.scale.factor)
         whole = loss if factor == 1 else loss * factor
         whole.backward()  # type: ignore[no-untyped-call]
+        if self.share.n_rows > 1:
+            for parameter in self._cancelled:
+                _gradient(parameter).zero_()
         self.outputs = outputs.detach()
         return loss.detach()
 

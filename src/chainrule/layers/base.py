@@ -51,8 +51,11 @@ class Layer(ABC):
     """
 
     # What a subclass may declare: the parameters that penalties act on, the inputs that it takes, and which numbers its
-    # outputs are (None: not declared), or that they are those of its inputs.
+    # outputs are (None: not declared), or that they are those of its inputs; which parameter is added to every row of
+    # its outputs, and whether what is added to every row of its inputs changes nothing in training.
     penalized_parameters: ClassVar[tuple[str, ...]] = ()
+    offset_parameter: ClassVar[str | None] = None
+    cancels_offsets: ClassVar[bool] = False
     accepts_sparse: ClassVar[bool] = False
     takes_vectors_only: ClassVar[bool] = False
     output_range: ClassVar[Range | None] = None

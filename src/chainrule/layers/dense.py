@@ -39,6 +39,7 @@ class DenseLayer(Layer):
     """
 
     penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
+    offset_parameter: ClassVar[str | None] = "biases"
     accepts_sparse: ClassVar[bool] = True
     takes_vectors_only: ClassVar[bool] = True
     output_range: ClassVar[Range | None] = ANY_NUMBER

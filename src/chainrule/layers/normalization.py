@@ -34,6 +34,9 @@ class BatchNormalizationLayer(Layer):
     Backward, with ``e = dL/dy``: ``dL/d(scale) = sum of e * h``, ``dL/d(shift) = sum of e``, and, since the mean and
     the variance depend on every row, ``dL/dx = scale / sqrt(variance + epsilon) * (e - mean(e) - h * mean(e * h))``.
 
+    Numbers that are the same in every row, such as the biases of a dense layer before this one, cancel out in training:
+    a network takes their gradient for the 0 that it is, and not for its rounding, of which Adam would make full steps.
+
     A training batch of one row has no variance (PyTorch stops there). Such a batch, often the last of an epoch, is
     normalised by the running statistics as constants, and leaves them as they are.
 
@@ -49,6 +52,8 @@ class BatchNormalizationLayer(Layer):
     """
 
     takes_vectors_only: ClassVar[bool] = True
+    offset_parameter: ClassVar[str | None] = "shift"
+    cancels_offsets: ClassVar[bool] = True
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     momentum: float = 0.1
@@ -182,6 +187,8 @@ class LayerNormalizationLayer(Layer):
     """
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    offset_parameter: ClassVar[str | None] = "shift"
 
     epsilon: float = 1e-5
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from chainrule.data.texts import normal_text
+from chainrule.data.texts import are_normal, normal_text
 from chainrule.errors import DataError
 from chainrule.types import Array, IntArray
 
@@ -148,9 +148,12 @@ def distinct_texts(column: pd.Series[Any]) -> tuple[list[str], IntArray]:
     """
     cells, codes = distinct_cells(column)
     if cells and cells[-1] is None:
-        codes = codes[(codes >= 0) & (codes < len(cells) - 1)]
+        cells = cells[:-1]
+        codes = codes[(codes >= 0) & (codes < len(cells))]
+    if are_normal(cells):
+        return cells, codes
     texts: dict[str, int] = {}
-    places = [texts.setdefault(cell_text(cell), len(texts)) for cell in cells if cell is not None]
+    places = [texts.setdefault(cell_text(cell), len(texts)) for cell in cells]
     return list(texts), np.array(places, np.intp)[codes]
 
 

@@ -19,7 +19,7 @@ from chainrule.data.texts import normal_text
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array, IntArray
 
-__all__ = ["PYTHON_PATTERN", "NumberFormat", "NumberScan"]
+__all__ = ["PYTHON_PATTERN", "NumberFormat", "NumberScan", "sample_places"]
 
 _CURRENCY_WORDS = """
     $ € £ ¥ ₹ ₩ ₽ ₺ ₴ ₪ ฿ ₫ ₱ ₦ R$ US$ A$ AU$ C$ CA$ NZ$ HK$ S$ NT$ MX$ kr kr. Kr Kr. zł Kč Ft lei Fr. SFr. Rs Rs. Rp RM
@@ -32,6 +32,8 @@ _UNIT_WORDS = """
     KB MB GB TB kcal kJ Nm mAh kmpl mpg min hrs pts
 """
 CURRENCIES, UNITS = frozenset(_CURRENCY_WORDS.split()), frozenset(_UNIT_WORDS.split())
+# So many texts tell whether a column is one of numbers or dates at all.
+MOST_LOOKED_AT = 500
 # Of one letter, as a unit after a space only: 2A, 5C and 3D are codes.
 SHORT_UNITS = frozenset({"m", "g", "h", "l", "L", "s"})
 _RATES = SHORT_UNITS | UNITS | {"h", "hr", "hour", "d", "day", "week", "month", "mo", "year", "yr", "unit"}
@@ -62,6 +64,9 @@ def _digits(decimal: str, thousands: str) -> str:
 class NumberFormat:
     """How a column writes its numbers.
 
+    >>> NumberFormat(decimal=",", thousands=".", suffix="€").read(["1.234,50 €", "-3,5", "1,2,3"]).tolist()
+    [1234.5, -3.5, nan]
+
     Attributes
     ----------
     decimal
@@ -70,9 +75,6 @@ class NumberFormat:
         The mark between groups of three digits: ``","``, ``"."``, ``" "`` or ``"'"``; empty where there is none.
     prefix, suffix
         What may stand before a number (a currency) and behind it (a currency, a percent sign or a unit).
-
-    >>> NumberFormat(decimal=",", thousands=".", suffix="€").read(["1.234,50 €", "-3,5", "1,2,3"]).tolist()
-    [1234.5, -3.5, nan]
     """
 
     decimal: str = "."
@@ -188,6 +190,8 @@ class NumberScan:
     ----------
     decided
         The decimal mark that some text decides and none contradicts; None where all texts allow both or need both.
+    is_hopeless
+        Whether there are many texts, and none of those that were looked at is a number.
     code
         A whole number that is a code rather than a quantity: it begins with 0 or has 16 digits or more.
     """
@@ -204,6 +208,9 @@ class NumberScan:
         self._may_be_lists = True
         self.list = ""
         self.n_bare = self.n_affixed = 0
+        self._texts = texts
+        self._read: dict[NumberFormat, Array] = {}
+        self.is_hopeless = False
         joined = "\n".join(texts)
         code = _CODE.search(joined)
         self.code = code.group() if code else ""
@@ -211,10 +218,37 @@ class NumberScan:
             self.decided = "." if "." in joined else None
             self._needs["."] = int("." in joined)
             return
-        for text, count in zip(texts, counts.tolist(), strict=True):
-            self._see(text, count)
+        self._look(counts)
+
+    def _look(self, counts: IntArray) -> None:
+        """Look at some of the texts, and at the others as far as these leave something open."""
+        some = sample_places(counts)
+        self._see_all(some, counts)
+        if len(some) == len(counts):
+            return
+        if not (self.n_bare or self.n_affixed):
+            self.is_hopeless = True
+            return
+        others = np.setdiff1d(np.arange(len(counts)), some, assume_unique=True)
+        if self.decided is not None and not self.looks_like_lists:
+            others = others[np.isnan(self.read(self.choose()[0])[others])]
+        self._see_all(others, counts)
+
+    def _see_all(self, places: IntArray, counts: IntArray) -> None:
+        for place, count in zip(places.tolist(), counts[places].tolist(), strict=True):
+            self._see(self._texts[place], count)
         if (self._needs["."] > 0) != (self._needs[","] > 0):
             self.decided = "." if self._needs["."] else ","
+        else:
+            self.decided = None
+
+    def read(self, number_format: NumberFormat) -> Array:
+        """Return the numbers that the texts are in a format, NaN for those that are none."""
+        if self.is_hopeless:
+            return np.full(len(self._texts), np.nan)
+        if number_format not in self._read:
+            self._read[number_format] = number_format.read(self._texts)
+        return self._read[number_format]
 
     def _see(self, text: str, count: int) -> None:
         parts = _PARTS.fullmatch(text)
@@ -278,7 +312,7 @@ class NumberScan:
             thousands = "," if decimal == "." else "."
         prefix, suffix = (_most_frequent(affixes) for affixes in (self._prefixes, self._suffixes))
         if suffix in ("%", "\u2030") and self.n_bare:
-            remark = "; ".join(filter(None, [remark, f"{self.n_bare} cells have no {suffix} and are read alike"]))
+            remark = "; ".join(filter(None, [remark, f"cells without {suffix} are read alike"]))
         return NumberFormat(decimal, thousands, prefix, suffix), remark
 
     def _decimal(self, elsewhere: Collection[str]) -> tuple[str, str]:
@@ -298,6 +332,15 @@ class NumberScan:
         mark, shown = (".", point) if point else (",", comma)
         meaning = "decimal" if mark == decimal else "thousands"
         return decimal, f"the mark in {shown!r} can be read in two ways; it is taken for a {meaning} mark"
+
+
+def sample_places(counts: IntArray) -> IntArray:
+    """Return the places of the most frequent texts and of as many others, evenly spaced; all of a few thousand."""
+    n = len(counts)
+    if n <= 4 * MOST_LOOKED_AT:
+        return np.arange(n)
+    frequent = np.argpartition(counts, n - MOST_LOOKED_AT)[n - MOST_LOOKED_AT :]
+    return np.unique(np.append(frequent, np.linspace(0, n - 1, MOST_LOOKED_AT).astype(np.intp)))
 
 
 def _most_frequent(affixes: Counter[str]) -> str:

@@ -181,8 +181,9 @@ class _Gathered:
 class Reading:
     """What a column holds and how it is read.
 
-    ``numbers`` summarise a column of numbers, or each part of its dates; ``counts`` are the categories, the most
-    frequent first. ``all_different`` says of numbers that they are whole and that no two rows have the same.
+    ``numbers`` summarise a column of numbers, or each part of its dates. ``all_different`` says of numbers that they
+    are whole and that no two rows have the same. ``counts`` are the categories, the most frequent first, and
+    ``n_categories`` is their number, those included that are not listed.
     """
 
     kind: Literal["number", "date", "category"]
@@ -194,6 +195,7 @@ class Reading:
     all_different: bool = False
     format: NumberFormat | DateFormat | None = None
     counts: tuple[tuple[str, int], ...] = ()
+    n_categories: int = 0
     has_forgotten: bool = False
     from_numbers: bool = False
 
@@ -296,13 +298,20 @@ class ColumnSummary:
         )
 
     def _category(self, decision: Decision) -> Reading:
-        counts, n_missing, words, notes = category_counts(
+        found = category_counts(
             self._texts.texts, self._texts.counts.tolist(), self._standard, self.options.missing_words
         )
         return Reading(
-            "category", self.n_rows, self.n_gaps + n_missing, words, (*decision.notes, *notes), counts=counts,
-            has_forgotten=self._texts.has_forgotten, from_numbers=self._from_numbers,
-        )  # fmt: skip
+            "category",
+            self.n_rows,
+            self.n_gaps + found.n_missing,
+            found.missing_words,
+            (*decision.notes, *found.notes),
+            counts=found.counts,
+            n_categories=found.number,
+            has_forgotten=self._texts.has_forgotten,
+            from_numbers=self._from_numbers,
+        )
 
     def _add_numbers(self, column: pd.Series[Any], sampled: Array | None, origin: Origin) -> None:
         values = typed_numbers(column)

@@ -340,11 +340,12 @@ class TablePreprocessor:
     def _category_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:
         counts, n_missing, n_rows = reading.counts, reading.n_missing, reading.n_rows
         has_more = reading.has_forgotten  # words than these
-        if not counts and not has_more:
+        n_categories = reading.n_categories
+        if not n_categories and not has_more:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
-        if len(counts) == n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.categorical:
+        if n_categories == n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.categorical:
             return ColumnPlan(name, "dropped", "every row has a different value, as a name or an id has", n_missing)
-        if len(counts) == 1 and n_missing == 0 and not has_more:
+        if n_categories == 1 and n_missing == 0 and not has_more:
             return ColumnPlan(name, "dropped", f"it is {counts[0][0]} in every row")
         floor = math.ceil(n_rows * SMALLEST_CATEGORY)
         kept = [text for text, count in counts[: self.max_categories] if count >= floor]
@@ -356,7 +357,7 @@ class TablePreprocessor:
             n_missing=n_missing,
             categories=tuple(sorted(kept)),
             missing_category=n_missing > 0,
-            other=has_more or len(kept) < len(counts),
+            other=has_more or len(kept) < n_categories,
         )
 
 

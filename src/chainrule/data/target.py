@@ -15,7 +15,7 @@ from chainrule.data.cells import UNNAMED, Origin, cell_text, distinct_texts
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.number_format import NumberFormat
 from chainrule.data.text_columns import NOTHING_ELSE, Elsewhere, TextColumn, category_counts, table_evidence
-from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text
+from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text, yes_no_spellings
 from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
 from chainrule.types import Array, Task
 
@@ -323,10 +323,12 @@ def read_labels(column: TextColumn, elsewhere: Elsewhere, *, as_numbers: bool) -
         return Labels(dict(zip(numbers.texts, values.tolist(), strict=True)), number_format, words, remark)
     standard = column.only(MISSING_NUMBER_WORDS)
     labels = column.without(standard)
-    counts, _, words, _ = category_counts(labels.texts, labels.counts.tolist(), standard, ())
-    plan = ColumnPlan("", "category", categories=tuple(text for text, _ in counts), missing_words=words)
-    places = zip(column.texts, plan.read(column.texts).tolist(), strict=True)
-    return Labels({text: plan.categories[place] for text, place in places if place >= 0}, None, words)
+    found = category_counts(labels.texts, labels.counts.tolist(), standard, ())
+    shown = dict.fromkeys([*labels.texts, *standard.keys() - set(found.missing_words)])
+    spellings = yes_no_spellings(shown)
+    by_word = {spellings[text]: text for text, _ in found.counts if text in spellings}
+    label_of: dict[str, ClassLabel] = {text: by_word.get(spellings.get(text, ""), text) for text in shown}
+    return Labels(label_of, None, found.missing_words)
 
 
 def missing_labels(column: Any) -> Array:

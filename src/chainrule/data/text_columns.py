@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BY_ITSELF",
     "NOTHING_ELSE",
+    "Categories",
     "ColumnOptions",
     "Decision",
     "Elsewhere",
@@ -53,6 +54,8 @@ ReadAs: TypeAlias = Literal["auto", "number", "date", "category"]
 
 # From this share of numbers on, a word among them is more likely a mistake than a category.
 MOSTLY = 0.9
+# So many categories are not compared for their case, and not all listed.
+MANY = 10_000
 _PUNCTUATION = MISSING_CATEGORY_WORDS - MISSING_WORDS
 
 
@@ -136,6 +139,8 @@ class TextColumn:
 
     def without(self, words: Collection[str]) -> TextColumn:
         """Return a column of the other texts."""
+        if not words or not set(self.texts).intersection(words):
+            return self
         kept = np.array([place for place, text in enumerate(self.texts) if text not in words], np.intp)
         others = TextColumn(self.name, self.options)
         others.add([self.texts[place] for place in kept], self.counts[kept], self.sampled[kept], self.rows[kept], "")
@@ -144,6 +149,8 @@ class TextColumn:
 
     def only(self, words: Collection[str]) -> Counter[str]:
         """Return the counts of those texts that are among these."""
+        if not set(self.texts).intersection(words):
+            return Counter()
         counts = zip(self.texts, self.counts.tolist(), strict=True)
         return Counter({text: count for text, count in counts if text in words})
 
@@ -248,13 +255,13 @@ class TextColumn:
 
     def _as_numbers(self, elsewhere: Elsewhere) -> _Attempt:
         number_format, remark = self.number_scan.choose(elsewhere.decimals)
-        return _Attempt("number", number_format, number_format.read(self.texts), remark)
+        return _Attempt("number", number_format, self.number_scan.read(number_format), remark)
 
     def _as_dates(self, elsewhere: Elsewhere) -> _Attempt:
         date_format, remark = self.date_scan.choose(elsewhere.orders)
         if self.options.order is not None and not date_format.time_only:
             date_format, remark = DateFormat(self.options.order), ""
-        return _Attempt("date", date_format, date_format.read(self.texts), remark)
+        return _Attempt("date", date_format, self.date_scan.read(date_format), remark)
 
     def _share(self, attempt: _Attempt) -> float:
         """Return the share of the cells that are numbers or dates, or are written as dates."""
@@ -372,10 +379,24 @@ def table_evidence(frame: pd.DataFrame) -> Elsewhere:
     return Elsewhere.of(columns)
 
 
+class Categories(NamedTuple):
+    """The categories of a column.
+
+    ``counts`` has them with their counts, the most frequent first; of many, those that stand in one row are left out.
+    ``number`` counts them all.
+    """
+
+    counts: tuple[tuple[str, int], ...]
+    number: int
+    n_missing: int
+    missing_words: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 def category_counts(
     texts: Sequence[str], counts: Sequence[int], standard: Counter[str], missing_words: Sequence[str]
-) -> tuple[tuple[tuple[str, int], ...], int, tuple[str, ...], tuple[str, ...]]:
-    """Return the categories with their counts, the number of missing cells, the words for missing, and remarks.
+) -> Categories:
+    """Return the categories of a column, given by its texts and their counts.
 
     The spellings of a word for yes or no count together, under the most frequent of them. ``standard`` has the counts
     of the words that usually stand for a missing value; some of them are categories: NA among the codes of countries,
@@ -384,8 +405,10 @@ def category_counts(
     missing = MISSING_CATEGORY_WORDS | set(missing_words)
     found = Counter(dict(zip(texts, counts, strict=True)))
     found.update({word: count for word, count in standard.items() if word not in missing})
-    codes = [text for text in found if text.isalpha() and text.isupper() and len(text) in (2, 3)]
-    kept = {"NA"} if len(codes) > 1 and len(codes) >= MOSTLY * len(found) else set()
+    kept: set[str] = set()
+    if "NA" in standard:
+        codes = [text for text in found if text.isalpha() and text.isupper() and len(text) in (2, 3)]
+        kept |= {"NA"} if len(codes) > 1 and len(codes) >= MOSTLY * len(found) else set()
     if len(found) < 2:
         kept |= _PUNCTUATION
     kept = kept.intersection(standard) - set(missing_words)
@@ -395,15 +418,16 @@ def category_counts(
     for text, word in yes_no_spellings(found).items():
         spellings.setdefault(word, Counter())[text] = found.pop(text)
     for group in spellings.values():
-        found[min(group, key=lambda text: (-group[text], text))] = group.total()
+        found[group.most_common(1)[0][0]] = group.total()
     by_lower_case: dict[str, list[str]] = {}
-    for text in found:
+    for text in found if len(found) <= MANY else ():
         by_lower_case.setdefault(text.casefold(), []).append(text)
     if apart := [sorted(group) for group in by_lower_case.values() if len(group) > 1]:
         notes.append(f"{' and '.join(map(repr, apart[0]))} differ in case only and are different categories")
     n_missing = sum(count for word, count in standard.items() if word in missing - kept)
-    ordered = tuple(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-    return ordered, n_missing, tuple(sorted(missing - kept)), tuple(notes)
+    listed = found if len(found) <= MANY else {text: count for text, count in found.items() if count > 1}
+    ordered = tuple(sorted(listed.items(), key=lambda item: (-item[1], item[0])))
+    return Categories(ordered, len(found), n_missing, tuple(sorted(missing - kept)), tuple(notes))
 
 
 def taken_for_missing(words: Sequence[str], n_cells: int) -> str:

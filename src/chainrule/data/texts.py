@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection
+from typing import Any
 
 __all__ = [
     "MISSING_CATEGORY_WORDS",
     "MISSING_NUMBER_WORDS",
     "MISSING_WORDS",
     "YES_NO_WORDS",
+    "are_normal",
     "normal_text",
     "yes_no_spellings",
 ]
@@ -19,6 +22,8 @@ _OUTER = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\u180e\u200b\u200e\u200f\u2060\ufeff"
 )
+
+_SPACE_OUTSIDE = re.compile(r"^[\s\x1c-\x1f]|[\s\x1c-\x1f]$", re.MULTILINE)
 
 # The missing values of models of version 0.1.
 MISSING_WORDS = frozenset({"", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "<NA>"})
@@ -39,6 +44,7 @@ YES_NO_WORDS = frozenset(
     {"yes", "no", "y", "n", "true", "false", "t", "f", "on", "off", "sim", "n\u00e3o", "nao", "s\u00ed", "si", "ja",
      "nein", "oui", "non"}
 )  # fmt: skip
+_LONGEST_YES_NO = max(map(len, YES_NO_WORDS))
 
 
 def normal_text(text: str) -> str:
@@ -50,7 +56,15 @@ def normal_text(text: str) -> str:
     return text.strip() if text.isascii() else unicodedata.normalize("NFC", text).strip(_OUTER)
 
 
-def yes_no_spellings(texts: Iterable[str]) -> dict[str, str]:
+def are_normal(texts: list[Any]) -> bool:
+    """Whether these are texts, all of them ASCII and in normal form, as is quick to tell."""
+    if not all(type(text) is str for text in texts):
+        return False
+    joined = "\n".join(texts)
+    return joined.isascii() and joined.count("\n") < max(len(texts), 1) and not _SPACE_OUTSIDE.search(joined)
+
+
+def yes_no_spellings(texts: Collection[str]) -> dict[str, str]:
     """Return those texts of a column that mean yes or no, each with the word in lower case that it stands for.
 
     A single letter counts as such a word only where the column has nothing else, since ``N`` and ``n`` may well be
@@ -59,6 +73,6 @@ def yes_no_spellings(texts: Iterable[str]) -> dict[str, str]:
     >>> yes_no_spellings(["Yes", "YES", "unknown", "N"])
     {'Yes': 'yes', 'YES': 'yes'}
     """
-    words = {text: text.lower() for text in texts}
-    shortest = 1 if YES_NO_WORDS.issuperset(words.values()) else 2
-    return {text: word for text, word in words.items() if word in YES_NO_WORDS and len(word) >= shortest}
+    words = {text: word for text in texts if len(text) <= _LONGEST_YES_NO and (word := text.lower()) in YES_NO_WORDS}
+    shortest = 1 if len(words) == len(texts) else 2
+    return {text: word for text, word in words.items() if len(word) >= shortest}

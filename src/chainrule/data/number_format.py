@@ -73,8 +73,10 @@ class NumberFormat:
         The decimal mark, ``"."`` or ``","``.
     thousands
         The mark between groups of three digits: ``","``, ``"."``, ``" "`` or ``"'"``; empty where there is none.
-    prefix, suffix
-        What may stand before a number (a currency) and behind it (a currency, a percent sign or a unit).
+    prefix
+        The currency that may stand before a number.
+    suffix
+        The currency, percent sign or unit that may stand behind a number.
     """
 
     decimal: str = "."

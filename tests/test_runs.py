@@ -741,3 +741,27 @@ def test_a_new_run_in_a_folder_takes_the_exports_of_the_old_model_away(tmp_path:
     assert f"Replacing the run in {tmp_path / 'run'}" in said
     assert not old.exists()
     assert own.read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["numbers", "codes", "labels"])
+def test_text_is_read_as_the_types_that_a_model_was_trained_on(kind: str, tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = {"numbers": X @ [1, 2, 3], "codes": (X[:, 0] > 0) * 1, "labels": np.where(X[:, 0] > 0, "a", "b")}[kind]
+    np.savez(tmp_path / "rows.npz", X=X, y=y)
+    pd.DataFrame(X, columns=["x1", "x2", "x3"]).assign(y=y).to_csv(tmp_path / "rows.csv", index=False)
+    result = train_run(TrainOptions(tmp_path / "rows.npz", epochs=2, out=tmp_path / "run"))
+    assert predict(result, tmp_path / "rows.csv").equals(predict(result, tmp_path / "rows.npz"))
+    assert evaluate(result, tmp_path / "rows.csv") == evaluate(result, tmp_path / "rows.npz")
+
+
+def test_a_model_of_bare_numbers_reads_them_from_text(tmp_path: Path) -> None:
+    result = train_run(TrainOptions("digits", epochs=1, out=tmp_path / "run"))
+    frame = pd.DataFrame(np.random.default_rng(0).integers(0, 17, (20, 64))).rename(columns=str).assign(y=3)
+    frame.to_csv(tmp_path / "digits.csv", index=False)
+    assert predict(result, tmp_path / "digits.csv").equals(predict(result, frame))
+    assert evaluate(result, tmp_path / "digits.csv") == evaluate(result, frame)
+    rows = (tmp_path / "digits.csv").read_text().splitlines()
+    rows[5] = "," + rows[5].partition(",")[2]
+    (tmp_path / "gap.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match=r"gap\.csv: The column '0' has '' in row 5, and the model takes numbers there"):
+        predict(result, tmp_path / "gap.csv")

@@ -61,6 +61,7 @@ def lines(*rows: str) -> str:
         (lines("a b c", "1 ? 3", "2 NA 5"), ["a", "b", "c"], "1"),
         (lines('"a" "b"', '"r1" 0.5 2', '"r2" 0.6 3'), ["column_1", "a", "b"], "r1"),  # as R writes them
         (lines('"a"\t"b"', '"r1"\t0.5\t2', '"r2"\t0.6\t3'), ["column_1", "a", "b"], "r1"),
+        (lines("text", "Hello, world", "Foo", "Bar, baz, qux"), ["text"], "Hello, world"),
         (lines("text", "Hello world", "Foo bar", "baz qux"), ["text"], "Hello world"),
         (lines("good movie", "bad movie", "old movie"), ["good movie"], "bad movie"),
         # A first line that says what the separator is.
@@ -140,6 +141,7 @@ def test_a_count_above_ratings_is_names_and_ratings_alone_are_values() -> None:
         (lines("# x y z", "1.0 2.0 3.0", "4 5 6"), ["x", "y", "z"]),  # as numpy.savetxt writes names
         (lines("# x y", "1.0 2.0"), ["x", "y"]),
         (lines("# x,y,z", "1.0,2.0,3.0", "4,5,6"), ["x", "y", "z"]),
+        (lines("# a", "#b", "text", "x"), ["text"]),
         (lines("% note", "", "# another", "a|b", "1|2"), ["a", "b"]),
         (lines("#ff0000,red", "#00ff00,green", "#0000ff,blue"), ["#ff0000", "red"]),
     ],
@@ -156,6 +158,8 @@ def test_comments_above_the_table_are_left_out(text: str, names: list[str]) -> N
             "1 values in line 1, and most lines below it have 2; remove the lines",
         ),
         (lines("# x", "My table", "", "a,b,c", "1,2,3", "4,5,6"), "1 values in line 2, and most lines below it have 3"),
+        (lines("a,b,c", "1,2", "1,2,3", "4", "5,6", "7,8,9,0"), "2 values in line 2, and the table has 3"),
+        (lines("# note", "#code\tplace\tzone\tnote", "x\t1\ty", "x\t2\ty\tz", "u\t1\ty"), "4 values in line 4"),
         (lines('a,"b', "1,2", "3,4"), "quotation mark in line 1 that is never closed"),
         (lines("sep=;", "a;b", "1;2", "1;2;3"), "3 values in line 4"),
         (lines("# note", "a b", "1 2", "1 2", "1 2 3"), "3 values in line 5"),

@@ -16,7 +16,7 @@ from chainrule.data.cells import DATE_PARTS
 from chainrule.data.columns import ColumnPlan, NumberPlan
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
-from chainrule.data.text_table import MISSING_WORDS
+from chainrule.data.texts import MISSING_WORDS
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.export import export_model
 from chainrule.export.c_text import identifiers

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.arrays import all_finite, as_csr, refuse_masked
-from chainrule.errors import ChainruleError, DataError
+from chainrule.data.cells import UNNAMED, Origin, cell_type, distinct_texts
+from chainrule.data.number_format import NumberFormat
+from chainrule.errors import CellError, ChainruleError, DataError
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
-__all__ = ["as_inputs", "as_numbers", "is_frame"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_inputs", "as_numbers", "is_frame", "numbers_of_texts"]
 
 # Above 2**24 float32 no longer holds every whole number, and above 2**53 float64.
 LARGEST_WHOLE_FLOAT32 = 2**24
@@ -60,6 +65,29 @@ def as_numbers(X: Inputs, *, finite: bool = True) -> tuple[Inputs, tuple[str, ..
         row, *place = np.argwhere(~np.isfinite(array))[0].tolist()
         _raise_not_finite(array[row, *place], row, place, names)
     return array, names
+
+
+def numbers_of_texts(frame: pd.DataFrame, origin: Origin = UNNAMED) -> pd.DataFrame:
+    """Return a frame with its columns of text read as numbers with a decimal point, for networks that take numbers.
+
+    Raises ``CellError`` for the first cell that is no number.
+    """
+    read = {}
+    for name in frame.columns:
+        if cell_type(frame[name], str(name)) != "text":
+            continue
+        texts, codes = distinct_texts(frame[name])
+        values = NumberFormat().read(texts)[codes]
+        if len(values) < len(frame) or np.isnan(values).any():
+            present = frame[name].notna().to_numpy(dtype=bool)
+            place = int(np.argmin(present)) if not present.all() else int(np.argmax(np.isnan(values)))
+            row, cell = origin.row(place), frame[name].iloc[place]
+            raise CellError(
+                f"{origin}The column {str(name)!r} has {cell!r} in row {row}, and the model takes numbers there.",
+                row=row, column=str(name), value=cell,
+            )  # fmt: skip
+        read[name] = values
+    return frame.assign(**read) if read else frame
 
 
 def _numeric_array(X: Any) -> Array:

@@ -161,7 +161,7 @@ class Target:
         """
         values = label_array(y, origin)
         if not self.classes:
-            numbers = _numbers(values, origin, self.format)
+            numbers = _numbers(values, origin, self.format or NumberFormat())
             columns = numbers.shape[1] if numbers.ndim == 2 else 1
             if columns != self.n_columns:
                 raise DataError(f"The target has {columns} columns, and the training data had {self.n_columns}.")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from chainrule.data.texts import MISSING_NUMBER_WORDS
+
 __all__ = ["DATE", "DIGITS", "NO_VALUE", "header_evidence", "is_number"]
 
 # Digits as spreadsheets write them, with either decimal mark.
@@ -14,7 +16,7 @@ DIGITS = r"(?:\d{1,3}(?:([.,'\u00a0\u202f])\d{3})(?:\1\d{3})*(?:[.,]\d+)?|\d+(?:
 DATE = re.compile(
     r"\d{1,4}([-/.])\d{1,2}(?:\1\d{1,4})?(?:[T ]\s?\d{1,2}:\d{2}[^,;|]{0,20})?|\d{1,2}:\d{2}(?::\d{2})?[^,;|]{0,6}"
 )
-NO_VALUE = frozenset({"", "?", "-", ".", "na", "n/a", "#n/a", "nan", "null", "<na>", "none"})
+NO_VALUE = frozenset(word.lower() for word in MISSING_NUMBER_WORDS)
 
 _NUMBER = re.compile(rf"[(+\u2212-]?\s?[$€£¥]?\s?[+\u2212-]?(?:{DIGITS}|[.,]\d+(?:[eE][+-]?\d+)?)\s?[%‰$€£¥]?\)?")
 _PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?")

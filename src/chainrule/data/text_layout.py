@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from chainrule.data.text_encoding import count_lines
 from chainrule.data.text_header import DATE, DIGITS, NO_VALUE, header_evidence, is_number
+from chainrule.data.texts import normal_text
 from chainrule.errors import DataError
 
 __all__ = ["TextLayout", "find_layout", "rows_of"]
@@ -134,15 +135,26 @@ def _first_rows(text: str, separator: str, start: int) -> list[list[str]]:
 
 def _find_separator(sample: str) -> str:
     """Return the separator that cuts the first rows into equally many cells that look like values; " " is any space."""
-    best = next((separator for separator in _SEPARATORS if separator not in sample), _SEPARATORS[0])
-    best_score = 0.9 if _is_column_of_numbers(sample) else 0.3  # for a table of one column
-    for separator in _SEPARATORS:
-        score = _score(_first_rows(sample, separator, 0), of_text=0.7)
+    best, best_score = None, 0.9 if _is_column_of_numbers(sample) else 0.3  # for a table of one column
+    rows_by = {separator: _first_rows(sample, separator, 0) for separator in _SEPARATORS if separator in sample}
+    for separator, rows in rows_by.items():
+        score = _score(rows, of_text=0.7)
         if score > best_score:
             best, best_score = separator, score
     # Words with spaces between them are rather a text than a row of a table.
     lines = "".join(match[0] for match in itertools.islice(_LINE.finditer(sample), SAMPLE_ROWS))
-    return " " if 0.99 * _score(_first_rows(_separate_by_tabs(lines), "\t", 0), of_text=0.3) > best_score else best
+    if 0.99 * _score(_first_rows(_separate_by_tabs(lines), "\t", 0), of_text=0.3) > best_score:
+        return " "
+    if best is None:  # one column, unless the first row and half of the others have several cells, if not equally many
+        shares = {
+            separator: sum(len(row) > 1 for row in rows) / len(rows)
+            for separator, rows in rows_by.items()
+            if len(rows[0]) > 1
+        }
+        best = max(shares, key=shares.__getitem__, default=None)
+        if best is None or shares[best] < 0.5:
+            best = next((separator for separator in _SEPARATORS if separator not in rows_by), _SEPARATORS[0])
+    return best
 
 
 def _is_column_of_numbers(sample: str) -> bool:
@@ -247,7 +259,7 @@ def _header_in_comments(text: str, separator: str, start: int, end: int, width: 
         spaced = bool(comment[1])
         row = match[0][comment.end() :] if spaced else match[0]
         cells = next(csv.reader([row], delimiter=separator, skipinitialspace=True), [])
-        if len(cells) != width:
+        if len(cells) != width or width == 1:
             begin, names = end, []
         elif spaced:
             begin, names = end, cells
@@ -257,7 +269,7 @@ def _header_in_comments(text: str, separator: str, start: int, end: int, width: 
 
 
 def _unique_names(header: list[str], name: str) -> list[str]:
-    names = [cell.strip() or f"column_{number + 1}" for number, cell in enumerate(header)]
+    names = [normal_text(cell) or f"column_{number + 1}" for number, cell in enumerate(header)]
     repeated = [label for label, count in Counter(names).items() if count > 1]
     if repeated:
         places = [str(number + 1) for number, label in enumerate(names) if label == repeated[0]][:3]

@@ -1,9 +1,8 @@
-"""Read a table that is written as text."""
+"""Read a table that is written as text: its cells as they stand there, without a guess at what they mean."""
 
 from __future__ import annotations
 
 import io
-import re
 from typing import TYPE_CHECKING
 
 from chainrule.data.text_encoding import count_lines
@@ -13,13 +12,12 @@ from chainrule.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MISSING_WORDS", "parse_text_table"]
-
-# Cells that mean "no value". "None" is not one of them: in many tables it is a category.
-MISSING_WORDS = frozenset({"", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "<NA>"})
+__all__ = ["parse_text_table"]
 
 # A text table of more columns is refused: every column costs time and memory, whatever is in it.
 MOST_COLUMNS = 100_000
+# Cells that pandas cuts at a time. It needs some 40 bytes for each, beside those of the text that it makes of it.
+CELLS_AT_A_TIME = 3_000_000
 
 
 def parse_text_table(
@@ -32,14 +30,29 @@ def parse_text_table(
 ) -> pd.DataFrame:
     """Return the frame that ``text`` describes; ``name`` is the file's name for messages.
 
-    ``column_names`` says what the columns are called, and that the first line is data. A table of more than
-    ``most_columns`` is refused before its rows are read. Of the rows, the first ``most_rows`` are read.
+    Every cell is text (of dtype object), as it stands in the file but for its quotes and the spaces before it; an empty
+    cell is ``""``. ``column_names`` says what the columns are called, and that the first line is data. A table of more
+    than ``most_columns`` is refused before its rows are read. Of the rows, the first ``most_rows`` are read.
     """
     layout = find_layout(text, name, column_names, most_columns)
     frame = _parse(layout, name, most_rows)
     if frame.empty:
         raise DataError(f"{name} has a line of column names and no rows.")
     return frame
+
+
+class _Pieces(io.TextIOBase):
+    """The rows of a text, for pandas to read piece by piece; ``io.StringIO`` would copy all of it."""
+
+    def __init__(self, layout: TextLayout) -> None:
+        self._text, self._place = layout.text, layout.start
+
+    def read(self, size: int | None = -1) -> str:
+        """Return the next ``size`` characters."""
+        end = None if size is None or size < 0 else self._place + size
+        piece = self._text[self._place : end]
+        self._place += len(piece)
+        return piece
 
 
 def _parse(layout: TextLayout, name: str, most_rows: int | None) -> pd.DataFrame:
@@ -52,21 +65,20 @@ def _parse(layout: TextLayout, name: str, most_rows: int | None) -> pd.DataFrame
             _refuse_ragged(layout, name)
         if any(map(str.strip, row)):
             break
-    text = io.StringIO(layout.text)
-    text.seek(layout.start)
     try:
-        frame = pd.read_csv(
-            text,
+        with pd.read_csv(
+            _Pieces(layout),
             sep=layout.separator,
             names=layout.names,
             header=None,
-            decimal=_decimal_mark(layout),
-            na_values=sorted(MISSING_WORDS),
-            keep_default_na=False,
+            dtype=object,
+            na_filter=False,
             skipinitialspace=True,
             low_memory=False,
             nrows=most_rows,
-        )
+            chunksize=max(1, CELLS_AT_A_TIME // width),
+        ) as frames:
+            frame = pd.concat(list(frames), ignore_index=True)
     except pd.errors.EmptyDataError:
         _refuse_ragged(layout, name)
         return pd.DataFrame(columns=layout.names)
@@ -77,21 +89,10 @@ def _parse(layout: TextLayout, name: str, most_rows: int | None) -> pd.DataFrame
         if "EOF inside string" in str(problem):
             raise DataError(f"{name} has a quotation mark in line {last_line} that is never closed.") from None
         raise DataError(f"{name} cannot be read as a table separated by {layout.separator!r}.") from None
-    # pandas takes surplus cells for an index and fills short rows with missing values. Neither is meant.
-    if not isinstance(frame.index, pd.RangeIndex) or frame.iloc[:, -1].isna().any():
+    # pandas fills short rows with empty cells.
+    if (frame.iloc[:, -1] == "").any():
         _refuse_ragged(layout, name)
     return frame
-
-
-def _decimal_mark(layout: TextLayout) -> str:
-    """Return "," where some cell is a number like 3,14 and none is like 3.14."""
-    if layout.separator == ",":
-        return "."
-    edge = re.escape(layout.separator)
-    cell = rf'(?:^|{edge})[ ]*"?[+-]?\d*{{mark}}\d+(?:[eE][+-]?\d+)?"?[ ]*(?=$|\r|{edge})'
-    has_comma = re.compile(cell.format(mark=","), re.MULTILINE).search(layout.text, layout.start)
-    has_point = re.compile(cell.format(mark=r"\."), re.MULTILINE).search(layout.text, layout.start)
-    return "," if has_comma and not has_point else "."
 
 
 def _refuse_ragged(layout: TextLayout, name: str) -> int:

@@ -12,6 +12,7 @@ from chainrule.data import catalog
 from chainrule.data.cells import UNNAMED, Origin
 from chainrule.data.dataset import Dataset
 from chainrule.data.file_content import name_of_content
+from chainrule.data.inputs import numbers_of_texts
 from chainrule.data.parquet_files import ParquetFile, name_of_files, read_frames
 from chainrule.data.parts import Table, is_missing_target
 from chainrule.data.reader import read_table
@@ -208,7 +209,8 @@ def _open_rows(model: Model, source: Rows) -> Dataset | Iterable[tuple[str, pd.D
         part = opened.train if opened.test is None else opened.test
         return [(source, part.frame, UNNAMED)] if isinstance(part, Table) else part
     assert isinstance(source, str | Path)
-    return [(name_of_content(source), as_frame(read_table(source)), UNNAMED)]
+    name = name_of_content(source)
+    return [(name, as_frame(read_table(source)), Origin(name))]
 
 
 def _pieces(files: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame, Origin]]:
@@ -237,7 +239,7 @@ def _inputs_of_frame(model: Model, frame: pd.DataFrame, name: str, origin: Origi
     inputs = frame.drop(columns=_target_of(model), errors="ignore")
     if model.table is not None:
         return model.table.transform(inputs, origin)
-    return _checked_width(model, Dataset(inputs).X, name)
+    return _checked_width(model, Dataset(numbers_of_texts(inputs, origin)).X, name)
 
 
 def _inputs_of_dataset(model: Model, dataset: Dataset) -> Any:

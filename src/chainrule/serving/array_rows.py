@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import numbers_of_texts
 from chainrule.serving.base import RequestError, RowError, shown
 from chainrule.types import Array, Shape
 
@@ -53,7 +54,8 @@ class ArrayRows:
 
     def encode_frame(self, frame: Any) -> Array:
         """Return the inputs of a table of numbers; raises ``RequestError`` 422 for one that does not fit."""
-        matrix = Dataset(frame.drop(columns=[name for name in frame.columns if name in self.known])).X
+        numbers = numbers_of_texts(frame.drop(columns=[name for name in frame.columns if name in self.known]))
+        matrix = Dataset(numbers).X
         if matrix.shape[1] != self.n_values:
             raise RequestError(
                 422, f"The body has {matrix.shape[1]} columns, and the model takes {self.n_values} numbers a row."

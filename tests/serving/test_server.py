@@ -29,9 +29,12 @@ from support.served import JSON, as_rows, price_model, sale_table
 MODEL = price_model()
 ROW = as_rows(sale_table(1, seed=1))[0]
 BODY = json.dumps(ROW).encode()
-REQUEST = b"POST /predict HTTP/1.1\r\nhost: model\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
-    len(BODY),
-    BODY,
+REQUEST = (
+    b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+    % (
+        len(BODY),
+        BODY,
+    )
 )
 # A server whose patience is short, so that the tests' need not be long.
 IMPATIENT = """
@@ -338,7 +341,7 @@ def test_what_is_no_request_is_refused_and_the_server_goes_on(impatient: Server,
 
 def test_pipelined_requests_are_answered_in_order(impatient: Server) -> None:
     with impatient.connect() as connection:
-        connection.sendall(REQUEST + b"GET /health HTTP/1.1\r\nhost: model\r\n\r\n" + REQUEST)
+        connection.sendall(REQUEST + b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n" + REQUEST)
         bodies = re.findall(rb"\r\n\r\n(\{[^}]*\})", everything(connection))
     assert [sorted(json.loads(body)) for body in bodies] == [["predictions"], ["status"], ["predictions"]]
 
@@ -382,7 +385,7 @@ def test_an_offer_in_the_last_request_of_a_connection_is_answered(impatient: Ser
 
 
 def test_a_body_is_never_taken_for_a_request(impatient: Server) -> None:
-    hidden = b"GET /metrics HTTP/1.1\r\nhost: model\r\n\r\n"
+    hidden = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n"
     head = REQUEST[: REQUEST.index(b"content-length")] + OFFERS["curl"] + b"content-length: %d\r\n\r\n" % len(hidden)
     chunked = head.replace(b"content-length: %d" % len(hidden), b"transfer-encoding: chunked")
     for first, rest in ((head, hidden), (chunked, b"%x\r\n%s\r\n0\r\n\r\n" % (len(hidden), hidden))):
@@ -397,7 +400,9 @@ def test_a_body_is_never_taken_for_a_request(impatient: Server) -> None:
 
 def test_a_tunnel_is_refused(impatient: Server) -> None:
     with impatient.connect() as connection:
-        connection.sendall(b"CONNECT model:80 HTTP/1.1\r\nhost: model\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        connection.sendall(
+            b"CONNECT model:80 HTTP/1.1\r\nhost: localhost\r\n\r\nGET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        )
         received = everything(connection)
     assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"400"]
 
@@ -457,7 +462,8 @@ def test_a_huge_body_is_refused_and_not_kept(impatient: Server) -> None:
     piece = b"10000\r\n" + b"[" * 2**16 + b"\r\n"
     with impatient.connect() as connection:
         connection.sendall(
-            b"POST /predict HTTP/1.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+            b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n"
         )
         with contextlib.suppress(ConnectionError):
             for _ in range(800):  # 50 MB
@@ -465,13 +471,21 @@ def test_a_huge_body_is_refused_and_not_kept(impatient: Server) -> None:
         everything(connection)
     with impatient.connect() as connection:  # a client that stops at the limit, and so can read what it is told
         connection.sendall(
-            b"POST /predict HTTP/1.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+            b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"transfer-encoding: chunked\r\n\r\n"
         )
         connection.sendall(piece * 7 + b"a23f\r\n" + b"[" * (LIMITS["body_bytes"] + 1 - 7 * 2**16))
         received = everything(connection)
     assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"413"]
     assert b"connection: close" in received
     assert impatient.memory() - before < 20 * 2**20
+    assert impatient.is_well()
+
+
+def test_a_request_for_another_host_is_refused(impatient: Server) -> None:
+    with impatient.connect() as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nhost: evil.example\r\n\r\n")
+        assert everything(connection).startswith(b"HTTP/1.1 421 ")
     assert impatient.is_well()
 
 

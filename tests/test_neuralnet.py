@@ -221,6 +221,34 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "half an epoch": (lambda: linear(epochs=2.5), "epochs is 2.5"),
     "epochs in words": (lambda: linear(epochs="ten"), "epochs is 'ten'"),
     "true epochs": (lambda: linear(epochs=True), "epochs is True"),
+    "layers in the constructor": (
+        lambda: NeuralNetwork([DenseLayer(3)]),  # type: ignore[arg-type]
+        r"add each of them with network\.add\(layer\)",
+    ),
+    "layers by name": (lambda: linear(layers=[]), r"no argument 'layers'\. Add each layer with network\.add"),
+    "the rate of PyTorch": (lambda: linear(lr=0.1), "no argument 'lr'. Did you mean 'learning_rate'"),
+    "a misspelling": (lambda: linear(epoch=3), "no argument 'epoch'. Did you mean 'epochs'"),
+    "Keras' share": (
+        lambda: linear().fit(DATA, validation_split=0.2),  # type: ignore[arg-type]
+        "fit has no argument 'validation_split'. Did you mean 'validation'",
+    ),
+    "epochs of fit": (
+        lambda: linear().fit(DATA, epochs=3),  # type: ignore[arg-type]
+        "fit has no argument 'epochs'. It is a setting of the network",
+    ),
+    "an activation in a layer": (
+        lambda: DenseLayer(10, activation="relu"),  # type: ignore[call-arg]
+        r"DenseLayer has no argument 'activation'\. Add the activation as the next layer, such as ReLUActivation\(\)",
+    ),
+    "the rate of an optimizer": (
+        lambda: SGD(lr=0.1),  # type: ignore[call-arg]
+        "SGD has no argument 'lr'. Did you mean 'learning_rate'",
+    ),
+    "a layer by name": (
+        lambda: linear().add("softmax"),  # type: ignore[arg-type]
+        r"Did you mean SoftmaxActivation\(\)",
+    ),
+    "accuracy of numbers": (lambda: linear(metric="accuracy").fit(DATA), "metric accuracy is for classes.*take r2"),
     "no batch": (lambda: linear(batch_size=0), "batch_size is 0"),
     "batch in words": (lambda: linear(batch_size=None), "batch_size is None"),
     "a bad seed": (lambda: linear(seed=-1), "seed is -1"),

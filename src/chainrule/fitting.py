@@ -78,6 +78,7 @@ class Fit:
     ) -> Self:
         """Check the data against the network and set the run at its start."""
         _check_callbacks(callbacks)
+        _check_metrics(settings.metrics, training)
         given: Any = augmentation  # a user may give anything
         if given is not None and not isinstance(given, Augmentation):
             hint = " Did you forget to call it?" if isinstance(given, type) else ""
@@ -221,6 +222,18 @@ def _training_rows(stack: LayerStack, loss: LossFunction, label_smoothing: float
     return rows._replace(targets=smooth_labels(rows.targets, label_smoothing))
 
 
+def _check_metrics(metrics: Sequence[Metric], training: Dataset | RowStream) -> None:
+    """Refuse a metric of classes where numbers other than 0 and 1 are predicted."""
+    if not isinstance(training, Dataset) or training.task != "regression" or training.y is None:
+        return
+    for metric in metrics:
+        if "regression" not in metric.tasks and not np.isin(training.y, (0, 1)).all():
+            raise InvalidInputError(
+                f"The metric {metric.name} is for classes, and the targets are numbers: take r2, mean_absolute_error "
+                "or root_mean_squared_error."
+            )
+
+
 def _check_callbacks(callbacks: Sequence[Callback]) -> None:
     given: Sequence[Any] = callbacks  # a user may give anything
     for callback in given:
@@ -292,8 +305,9 @@ def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset, target: Tar
     except InvalidInputError as error:
         if known.classes and predicts_numbers(loss, stack.layers):
             raise InvalidInputError(
-                f"The {len(known.classes)} distinct targets were taken for classes; to predict them as numbers, make "
-                "the Dataset with task='regression'."
+                f"The {len(known.classes)} distinct targets were taken for classes. To predict classes, give the "
+                "network one unit for each, a softmax and a cross-entropy; to predict numbers, make the Dataset with "
+                "task='regression'."
             ) from error
         raise
     if not known.classes:

@@ -13,13 +13,13 @@ import dataclasses
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from chainrule.errors import InvalidInputError, nearest_name
 
-__all__ = ["OtherNames", "Registry", "also_called", "find_name", "other_names", "settings_of"]
+__all__ = ["OtherNames", "Registry", "also_called", "check_arguments", "find_name", "other_names", "settings_of"]
 
 Piece = TypeVar("Piece")
 Named = TypeVar("Named", bound=Callable[..., Any])
@@ -82,6 +82,35 @@ def find_name(kind: str, name: str, pieces: Mapping[str, Any]) -> str:
 def _spelling(name: str) -> str:
     """Return what two spellings of one name share; the underscore at the end of ``normal_`` counts."""
     return re.sub(r"[-_ ]+(?=.)", "", name.strip().lower())
+
+
+# What other libraries call an argument, and what it is called here.
+_ARGUMENTS_ELSEWHERE = {
+    "lr": "learning_rate", "learning_rate_init": "learning_rate", "n_epochs": "epochs", "num_epochs": "epochs",
+    "max_iter": "epochs", "random_state": "seed", "criterion": "loss", "metrics": "metric", "solver": "optimizer",
+    "hidden_layer_sizes": "hidden", "validation_split": "validation", "validation_data": "validation",
+    "units": "n_units", "out_features": "n_units", "input_dim": "input_shape", "in_features": "input_shape",
+    "kernel_initializer": "weights_initializer", "bias_initializer": "biases_initializer", "p": "rate",
+    "stddev": "standard_deviation", "eps": "epsilon", "beta_1": "beta1", "beta_2": "beta2", "weight_decay": "l2",
+    "clipnorm": "clip_norm",
+}  # fmt: skip
+
+
+def check_arguments(name: str, function: Callable[..., Any], given: Iterable[str], **hints: str) -> None:
+    """Raise InvalidInputError for a keyword argument that a function does not have, with the one that is meant.
+
+    ``hints`` say what to do in place of an argument that there is nowhere.
+    """
+    known = inspect.signature(function).parameters
+    if any(parameter.kind == parameter.VAR_KEYWORD and key != "unknown" for key, parameter in known.items()):
+        return
+    arguments = [key for key in known if key not in ("self", "unknown")]
+    for argument in given:
+        if argument not in arguments:
+            meant = _ARGUMENTS_ELSEWHERE.get(argument)
+            hint = nearest_name(argument, arguments, 0.8) if meant not in arguments else f" Did you mean '{meant}'?"
+            hint = f" {hints[argument]}" if argument in hints else hint
+            raise InvalidInputError(f"{name} has no argument '{argument}'.{hint} It has: {', '.join(arguments)}.")
 
 
 class Registry(Generic[Piece]):

@@ -7,7 +7,7 @@ Here stand the settings, and the network as a function: forward, backward, measu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric
 from chainrule.metrics.inputs import class_probabilities
+from chainrule.named import check_arguments
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.randomness import Stream, random_stream
@@ -96,6 +97,10 @@ class NeuralNetwork(TrainableNetwork):
     1.0
     """
 
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        check_arguments(cls.__name__, cls.__init__, kwargs, layers="Add each layer with network.add(layer).")
+        return super().__new__(cls)
+
     def __init__(
         self,
         epochs: int = 100,
@@ -121,9 +126,13 @@ class NeuralNetwork(TrainableNetwork):
         engine: EngineLike = "numpy",
         device: str = "auto",
     ) -> None:
+        given: Any = epochs  # a user may give anything
+        if isinstance(given, Layer | list | tuple):
+            raise InvalidInputError("NeuralNetwork takes no layers; add each of them with network.add(layer).")
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value < 1 or value % 1:
-                raise InvalidInputError(f"{name} is {value!r}; it must be a whole number >= 1.")
+                hint = " For all rows in one batch, give their number." if value is None else ""
+                raise InvalidInputError(f"{name} is {value!r}; it must be a whole number >= 1.{hint}")
         if not 0 <= label_smoothing < 1:
             raise InvalidInputError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1.")
         self.epochs, self.batch_size, self.verbose = int(epochs), int(batch_size), verbose

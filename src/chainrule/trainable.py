@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from chainrule.callbacks import Callback, EpochPrinter
 from chainrule.data.augment import Augmentation
@@ -19,6 +19,7 @@ from chainrule.files.atomic import remove_leftovers
 from chainrule.files.model_file import read_model_file
 from chainrule.fitting import Fit, FitSettings, as_dataset, predicts_numbers
 from chainrule.losses import LossFunction
+from chainrule.named import check_arguments
 from chainrule.optimizer import Optimizer
 from chainrule.persistence import SavedNetwork, engine_of_checkpoint, weights_of_checkpoint
 from chainrule.schedules import Schedule, stretched
@@ -58,6 +59,7 @@ class TrainableNetwork(SavedNetwork):
         validation: Validation = None,
         callbacks: Sequence[Callback] = (),
         augmentation: Augmentation | None = None,
+        **unknown: Never,
     ) -> Self:
         """Train for ``epochs`` epochs from the present weights, and return the network.
 
@@ -78,6 +80,9 @@ class TrainableNetwork(SavedNetwork):
         DivergenceError
             When the loss is no longer a finite number; the network then holds the weights of its last whole epoch.
         """
+        if unknown:
+            settings = dict.fromkeys(self.settings(), "It is a setting of the network, given to NeuralNetwork.")
+            check_arguments("fit", self.fit, unknown, **settings)
         return self._train(self._open_fit(dataset, y, sample_weight, validation, callbacks, augmentation))
 
     @classmethod

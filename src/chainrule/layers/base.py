@@ -20,6 +20,7 @@ import numpy as np
 
 from chainrule.arrays import as_csr, refuse_masked
 from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.named import check_arguments
 from chainrule.ranges import Range
 from chainrule.types import Array, Inputs, Shape
 
@@ -75,6 +76,12 @@ class Layer(ABC):
     _optimizers: dict[str, Any]
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
+        check_arguments(
+            cls.__name__,
+            cls.__init__,
+            kwargs,
+            activation="Add the activation as the next layer, such as ReLUActivation().",
+        )
         # The runtime attributes are set here, so that a subclass may write any __init__ and need not call ours.
         self = super().__new__(cls)
         self._input_shape = None

@@ -20,6 +20,7 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.kernels.subnormals import subnormals_are_zero
+from chainrule.named import check_arguments
 from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
 
@@ -54,6 +55,7 @@ class Optimizer(ABC):
     loss: float | None
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
+        check_arguments(cls.__name__, cls.__init__, kwargs)
         self = super().__new__(cls)
         self._forget()
         return self

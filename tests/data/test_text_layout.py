@@ -38,6 +38,7 @@ def lines(*rows: str) -> str:
         (lines("a\tb", "1,234.50\t2", "2,500\t3"), ["a", "b"], "1,234.50"),
         (lines("price", "3,50", "4,20"), ["price"], "3,50"),
         # Lists and texts with separators in them.
+        (lines("who, short;where", "Ann, A;Porto", "Bob, B;Faro"), ["who, short", "where"], "Ann, A"),
         (lines("id;tags;y", "1;a,b;0", "2;c,d;1"), ["id", "tags", "y"], "1"),
         (lines("id,tags,y", "1,a;b,0", "2,c;d,1"), ["id", "tags", "y"], "1"),
         (lines("id;where;y", "1;41.1,-8.6;0", "2;41.2,-8.5;1"), ["id", "where", "y"], "1"),

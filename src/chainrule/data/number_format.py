@@ -329,8 +329,9 @@ class NumberScan:
         known = next(iter(elsewhere)) if len(set(elsewhere)) == 1 else None
         if known == "." or (comma and not point and known is None):
             return ".", ""
-        # Where points mark thousands, all whole numbers without one are below 1,000.
-        decimal = known or ("," if not comma and self._digits_of_whole == (3, 3) else ".")
+        # Where points mark thousands, all whole numbers without one are below 1,000. Money has two decimals.
+        is_money = CURRENCIES.intersection(self._prefixes) or CURRENCIES.intersection(self._suffixes)
+        decimal = known or ("," if not comma and (self._digits_of_whole == (3, 3) or is_money) else ".")
         mark, shown = (".", point) if point else (",", comma)
         meaning = "decimal" if mark == decimal else "thousands"
         return decimal, f"the mark in {shown!r} can be read in two ways; it is taken for a {meaning} mark"

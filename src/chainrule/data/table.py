@@ -15,7 +15,7 @@ from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan
 from chainrule.data.date_format import DateFormat, DateOrder
 from chainrule.data.inputs import is_frame
 from chainrule.data.summaries import ColumnSummary, NumberSummary, Reading
-from chainrule.data.text_columns import ColumnOptions, Elsewhere, ReadAs
+from chainrule.data.text_columns import NOTHING_ELSE, ColumnOptions, Elsewhere, ReadAs
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, check_one_of, nearest_name
 from chainrule.types import Array
@@ -105,10 +105,11 @@ class TablePreprocessor:
         self.missing: MissingRule = missing
         self.columns: tuple[ColumnPlan, ...] = ()
 
-    def fit(self, frame: Any, origin: Origin = UNNAMED) -> TablePreprocessor:
+    def fit(self, frame: Any, origin: Origin = UNNAMED, beside: Elsewhere = NOTHING_ELSE) -> TablePreprocessor:
         """Learn from the training rows, and only from them; returns itself.
 
-        ``origin`` says for messages which file the rows come from, and where they stand there.
+        ``origin`` says for messages which file the rows come from, and where they stand there; ``beside`` is what the
+        column to predict decides about decimal marks and the order of dates.
         """
         table = as_frame(frame)
         if len(table) == 0:
@@ -117,15 +118,18 @@ class TablePreprocessor:
         for name, summary in summaries.items():
             if summary is not None:
                 summary.add(table[name], origin=origin)
-        return self.fit_summaries(summaries)
+        return self.fit_summaries(summaries, beside)
 
-    def fit_summaries(self, summaries: Mapping[str, ColumnSummary | None]) -> TablePreprocessor:
+    def fit_summaries(
+        self, summaries: Mapping[str, ColumnSummary | None], beside: Elsewhere = NOTHING_ELSE
+    ) -> TablePreprocessor:
         """Learn from summaries of the training rows, None for a column to leave out; returns itself.
 
         They are those of :meth:`new_summaries`, which have taken in all rows, piece by piece.
         """
-        evidence = [summary.evidence() for summary in summaries.values() if summary is not None]
-        elsewhere = Elsewhere.of(evidence)
+        elsewhere = Elsewhere.of(
+            [beside, *(summary.evidence() for summary in summaries.values() if summary is not None)]
+        )
         self._set(self._plan(name, summary, elsewhere) for name, summary in summaries.items())
         return self
 

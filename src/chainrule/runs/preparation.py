@@ -12,13 +12,14 @@ import numpy as np
 from chainrule.data.cells import UNNAMED, Origin
 from chainrule.data.columns import MissingRule
 from chainrule.data.dataset import Dataset
-from chainrule.data.number_format import NumberFormat
+from chainrule.data.number_format import NumberScan
 from chainrule.data.parquet_files import ParquetFile
 from chainrule.data.parquet_stream import ParquetStream
 from chainrule.data.parts import Source, Table, listing
 from chainrule.data.sources import open_source
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
+from chainrule.data.text_columns import table_evidence
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, warn
 from chainrule.runs.division import Division
@@ -170,7 +171,7 @@ def _prepare_table(
     no_inputs = division.columns_without_inputs(options)
     table = with_options(options, drop=[name for name in options.drop if name not in no_inputs])
     inputs = frame.drop(columns=no_inputs)
-    table.fit(inputs.iloc[rows[0]], origin.take(rows[0]))
+    table.fit(inputs.iloc[rows[0]], origin.take(rows[0]), table_evidence(labels.to_frame()))
 
     def numbers(frame: pd.DataFrame, labels: pd.Series[Any], origin: Origin) -> Dataset:
         return Dataset(table.transform(frame, origin), labels, table.feature_names, name=source.name, target=target)
@@ -220,9 +221,9 @@ def _explain(target: Target, name: str, labels: pd.Series[Any]) -> str:
 
 def _no_number(labels: Any) -> str:
     """Return a sentence about the first label that is no number, where most of them are."""
-    read = NumberFormat().read([normal_text(str(label)) for label in labels])
-    strangers = [(row, label) for row, label in enumerate(labels, 1) if np.isnan(read[row - 1])]
+    texts = [normal_text(str(label)) for label in labels]
+    scan = NumberScan(texts, np.ones(len(texts), np.int64))
+    strangers = np.flatnonzero(np.isnan(scan.read(scan.choose()[0])))
     if not 0 < 2 * len(strangers) < len(labels):
         return ""
-    row, label = strangers[0]
-    return f" Row {row} has {label!r}, which is none."
+    return f" Row {strangers[0] + 1} has {texts[strangers[0]]!r}, which is none."

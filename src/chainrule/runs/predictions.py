@@ -60,7 +60,10 @@ def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.Dat
     keep
         Columns of the source, such as an id, to put before the predictions.
 
-    The predictions for a pandas frame have its index.
+    Returns
+    -------
+    DataFrame
+        The predictions; those for a pandas frame have its index.
     """
     import pandas as pd
 
@@ -124,15 +127,15 @@ def prediction_csv(model: Model, frame: pd.DataFrame, header: bool = True, n_kep
 def evaluate(model: Trained, source: Rows, *, drop_missing_target: bool = False) -> dict[str, float]:
     """Return the metrics of a model on rows that have the column to predict.
 
+    Parquet files are read in pieces. The target and the model's outputs are kept for all rows, because metrics such as
+    the area under the ROC curve need them all at once.
+
     Parameters
     ----------
     model, source
         As for :func:`predict`; an array needs its targets, so that it comes as a :class:`Dataset`.
     drop_missing_target
         Leave out rows whose target is missing; otherwise they are an error.
-
-    Parquet files are read in pieces. What is kept of a row are its target and the model's outputs, since metrics such
-    as the area under the ROC curve need those of all rows at once.
     """
     model = _open(model)
     rows = _open_rows(model, source)

@@ -7,7 +7,7 @@ Here stand the settings, and the network as a function: forward, backward, measu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric
 from chainrule.metrics.inputs import class_probabilities
-from chainrule.named import check_arguments
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.randomness import Stream, random_stream
@@ -96,10 +95,6 @@ class NeuralNetwork(TrainableNetwork):
     >>> net.fit(xnor).score(xnor)
     1.0
     """
-
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
-        check_arguments(cls.__name__, cls.__init__, kwargs, layers="Add each layer with network.add(layer).")
-        return super().__new__(cls)
 
     def __init__(
         self,

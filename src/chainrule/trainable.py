@@ -42,6 +42,10 @@ class TrainableNetwork(SavedNetwork):
     verbose: bool
     stop_reason: str | None
 
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        check_arguments(cls.__name__, cls.__init__, kwargs, layers="Add each layer with network.add(layer).")
+        return super().__new__(cls)
+
     @abstractmethod
     def _fit_settings(self) -> FitSettings:
         """Return what a fit needs to know beside the plan of its steps."""

@@ -48,12 +48,16 @@ class RunResult:
         Simple models on the same rows, with their metrics.
     data
         The rows, split and turned into numbers.
-    stop_reason, seconds
-        Why training ended, and how long it took.
+    stop_reason
+        Why training ended.
+    seconds
+        How long training took.
     folder
         The run folder; None for a run that was kept in memory.
-    options, record
-        The options of the run, and the record that ``run.json`` holds.
+    options
+        The options of the run.
+    record
+        The record that ``run.json`` holds.
     rank
         Which of several processes this is; process 0 alone writes files and fits the baselines.
     """

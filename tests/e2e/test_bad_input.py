@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import chainrule
+from support.commands import chainrule, run_without_privileges
+from support.served import price_model
 from support.tables import write_houses, write_lines, write_visits
 
 
@@ -85,6 +86,102 @@ def test_bad_input_is_one_sentence(folder: Path, command: str, sentence: str) ->
     assert len(result.stderr.splitlines()) == 1
     assert sentence in result.stderr
     assert sorted(folder.rglob("*")) == before
+
+
+LONG = "x" * 300
+LOOP = "cannot be read: too many levels of symbolic links"
+NO_USER = "begins with the home folder of a user, and there is no such user"
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (f"train {LONG} -t b", "cannot be read: file name too long"),
+        (f"train {LONG}.csv -t b", "cannot be read: file name too long"),
+        (f"train {'deep/' * 1000}t.csv -t b", "cannot be read: file name too long"),
+        (f"train {'deep/' * 1000}t.parquet -t b", "cannot be read: file name too long"),
+        (f"train {'deep/' * 1000}*.parquet -t b", "cannot be read: file name too long"),
+        (f"train one.csv -t a --out {LONG}", "Could not use the folder"),
+        (f"resume {LONG}", "cannot be read: file name too long"),
+        (f"predict {LONG} one.csv", "cannot be read: file name too long"),
+        (f"predict run {LONG}.csv", "cannot be read: file name too long"),
+        (f"predict run one.csv -o {LONG}.csv", "File name too long"),
+        (f"evaluate run {LONG}.parquet", "cannot be read: file name too long"),
+        (f"export run --to c -o {LONG}.c", "File name too long"),
+        ("train loop -t b", LOOP),
+        ("train loop.csv -t b", LOOP),
+        ("train loop/t.csv -t b", LOOP),
+        ("train one.csv -t a --out loop", "'loop' is a link that leads nowhere; choose a folder for the run"),
+        ("resume loop", LOOP),
+        ("predict loop one.csv", LOOP),
+        ("predict run loop.csv", LOOP),
+        ("predict run one.csv -o loop.csv", "Too many levels of symbolic links"),
+        ("train ~no-such-user/t.csv -t b", NO_USER),
+        ("train ~no-such-user/t.parquet -t b", NO_USER),
+        ("train ~no-such-user/*.parquet -t b", NO_USER),
+        ("train ~no-such-user/1.parquet ~no-such-user/2.parquet -t b", NO_USER),
+        ("train visits.csv -t bought --out ~no-such-user/run", NO_USER),
+        ("resume ~no-such-user/run", NO_USER),
+        ("predict ~no-such-user/run one.csv", NO_USER),
+        ("predict run ~no-such-user/t.csv", NO_USER),
+        ("predict run one.csv -o ~no-such-user/p.csv", NO_USER),
+        ("export ~no-such-user/run --to c", NO_USER),
+        ("resume pipe", "is no run folder"),
+        ("predict pipe one.csv", "is no run folder"),
+        ("resume piped-record", "no run.json that chainrule train wrote"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_one_sentence(folder: Path, command: str, sentence: str) -> None:
+    for name in ("loop", "loop.csv"):
+        (folder / name).symlink_to(name)
+    os.mkfifo(folder / "pipe")
+    (folder / "piped-record").mkdir()
+    os.mkfifo(folder / "piped-record" / "run.json")
+    price_model().save(folder / "run")
+    before = sorted(folder.rglob("*"))
+    result = chainrule(*command.split())
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert sentence in result.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("train closed.csv -t b", "closed.csv cannot be read: permission denied"),
+        ("train closed/t.csv -t b", "closed/t.csv cannot be read: permission denied"),
+        ("train closed/t.parquet -t b", "closed/t.parquet cannot be read: permission denied"),
+        ("train closed -t b", "closed cannot be read: permission denied"),
+        ("train one.csv -t a --out closed/run", "Could not use the folder 'closed/run': Permission denied"),
+        ("resume closed/run", "closed/run/run.json cannot be read: permission denied"),
+        ("resume record", "record/run.json cannot be read: permission denied"),
+        ("predict closed/run one.csv", "closed/run/run.json cannot be read: permission denied"),
+        ("predict closed.csv one.csv", "closed.csv cannot be read: permission denied"),
+        ("predict run closed.csv", "closed.csv cannot be read: permission denied"),
+        ("predict run one.csv -o closed/p.csv", "Could not write 'closed/p.csv': Permission denied"),
+        ("export run --to c -o closed/m.c", "Could not write 'closed/m.c': Permission denied"),
+    ],
+)
+def test_a_path_without_permission_is_one_sentence(folder: Path, command: str, sentence: str) -> None:
+    price_model().save(folder / "run")
+    (folder / "record").mkdir()
+    (folder / "closed").mkdir()
+    closed = [folder / "closed.csv", folder / "record" / "run.json", folder / "closed"]
+    for path in closed[:2]:
+        path.write_text("a,b\n1,2\n")
+    for path in closed:
+        path.chmod(0)
+    try:
+        result = run_without_privileges(*command.split())
+    finally:
+        for path in closed:
+            path.chmod(0o700)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert sentence in result.stderr
 
 
 @pytest.mark.parametrize("command", ["train", "train visits.csv --lr abc", "train visits.csv --no-such-option", "fly"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from chainrule.cli.app import app
 
-__all__ = ["chainrule", "start", "wait_for"]
+__all__ = ["chainrule", "run_without_privileges", "start", "wait_for"]
 
 
 def chainrule(*arguments: object) -> Result:
@@ -26,6 +27,19 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
     command = [sys.executable, "-m", "chainrule", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run_without_privileges(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, which must respect permissions even if the tests are run by root."""
+    command = [sys.executable, "-m", "chainrule", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_drop_privileges)
+
+
+def _drop_privileges() -> None:
+    """Give up, for the program that is run next, root's right to read, write and search everywhere."""
+    bounding_set_drop, dac_override, dac_read_search = 24, 1, 2
+    for capability in (dac_override, dac_read_search):
+        ctypes.CDLL(None).prctl(bounding_set_drop, capability, 0, 0, 0)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str], seconds: float = 60) -> None:

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +19,7 @@ from chainrule import __version__
 from chainrule.cli.check import check
 from chainrule.cli.data import data_app
 from chainrule.cli.export import export
+from chainrule.cli.printing import on_one_line, printable_output
 from chainrule.cli.serve import SIGNALLED, serve
 from chainrule.cli.show import warnings_as_sentences
 from chainrule.cli.train import resume, train
@@ -32,6 +33,9 @@ __all__ = ["app"]
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 
 
+_UsageError: Any = typer.BadParameter.__base__  # Typer has a click of its own, or the one that is installed
+
+
 class _Commands(TyperGroup):
     """Turns the errors of every command into a sentence and an exit code.
 
@@ -41,7 +45,8 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with _printable_errors():
+                return super().invoke(ctx)
         except DivergenceError as error:
             _fail(str(error), 1, is_of_all=True)
         except ChainruleError as error:
@@ -52,26 +57,51 @@ class _Commands(TyperGroup):
             if type(error).__name__ != "OutOfMemoryError":  # PyTorch's, which is not loaded for its name
                 raise
             _fail("The device has not enough memory; try smaller batches, fewer units, or --device cpu.", 2)
+        except OSError as error:
+            if _is_of_output(error):
+                raise
+            place = "" if error.filename is None else f"{error.filename}: "
+            _fail(f"The system reports a problem: {place}{error.strerror or error}.", 2)
         except KeyboardInterrupt as interrupt:
             _fail(str(interrupt) or "Interrupted.", SIGNALLED + signal.SIGINT, "", is_of_all=True)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Read the command line and run; bring out all that was printed while it can still be told that it fails."""
-        try:
+        with printable_output():
             try:
-                with warnings_as_sentences():
-                    return super().main(*args, **settings)
-            finally:
-                _flush()
-        except OSError as error:
-            if error.errno not in _OUTPUT_ERRORS or error.filename is not None:
-                raise
-            with contextlib.suppress(OSError):
-                sys.stdout.close()  # or Python would try again at its end
-            if error.errno == errno.EPIPE:
-                sys.exit(1)
-            print(f"Error: Could not write the output: {error.strerror}.", file=sys.stderr)
-            sys.exit(2)
+                try:
+                    with warnings_as_sentences():
+                        return super().main(*args, **settings)
+                finally:
+                    _flush()
+            except OSError as error:
+                if not _is_of_output(error):
+                    raise
+                with contextlib.suppress(OSError):
+                    sys.stdout.close()  # or Python would try again at its end
+                if error.errno == errno.EPIPE:
+                    sys.exit(1)
+                print(f"Error: Could not write the output: {error.strerror}.", file=sys.stderr)
+                sys.exit(2)
+
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """Read the arguments before the command."""
+        with _printable_errors():
+            return super().make_context(*args, **settings)
+
+
+def _is_of_output(error: OSError) -> bool:
+    return error.errno in _OUTPUT_ERRORS and error.filename is None
+
+
+@contextlib.contextmanager
+def _printable_errors() -> Iterator[None]:
+    """Make the message of an argument that cannot be read printable: Typer shows it in a box of its own."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = on_one_line(error.message)
+        raise
 
 
 def _flush() -> None:
@@ -82,6 +112,7 @@ def _flush() -> None:
 def _fail(sentence: str, code: int, prefix: str = "Error: ", *, is_of_all: bool = False) -> None:
     """End with this sentence; of several processes to which the same has happened, only the first says it."""
     _flush()
+    sentence = on_one_line(sentence)
     rank = os.environ.get("RANK", "0")
     if rank == "0" or not is_of_all:
         print(f"{prefix}{sentence}" if rank == "0" else f"Process {rank}: {prefix}{sentence}", file=sys.stderr)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from chainrule.cli.printing import printable_console
+
 if TYPE_CHECKING:
     from chainrule.data import NamedSet
     from chainrule.data.catalog import Progress
@@ -126,11 +128,10 @@ def _download_bar(name: str) -> Iterator[Progress | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=printable_console(stderr=True)) as bar:
         task = bar.add_task(name, total=None)
 
         def report(done: int, total: int | None) -> None:

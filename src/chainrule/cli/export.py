@@ -19,10 +19,11 @@ _USES = {
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The run folder, or a model file.")],
+    run: Annotated[Path, typer.Argument(help="The run folder, or a model file.", readable=False)],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, torch, c or js.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file to write; beside the model if not said.")
+        Path | None,
+        typer.Option("--out", "-o", help="The file to write; beside the model if not said.", readable=False),
     ] = None,
     show_code: Annotated[
         bool, typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
@@ -39,18 +40,19 @@ def export(
 
     from chainrule.errors import InvalidInputError
     from chainrule.export import FORMATS, export_model, find_format
+    from chainrule.paths import expand_user, is_folder, is_same_file
     from chainrule.runs import RunFolder, load_run
     from chainrule.runs.code import code_for_export
 
-    wanted = find_format(to)
-    source = RunFolder(run).model if run.is_dir() else run
-    path = source.with_suffix(FORMATS[wanted]) if out is None else out
+    wanted, run = find_format(to), expand_user(run)
+    source = RunFolder(run).model if is_folder(run) else run
+    path = source.with_suffix(FORMATS[wanted]) if out is None else expand_user(out)
     if show_code:
         print(code_for_export(run, path, wanted), end="")
         return
-    if path.is_dir() or (path.exists() and source.exists() and path.samefile(source)):
+    if is_folder(path) or is_same_file(path, source):
         raise InvalidInputError(
-            f"'{path}' is {'a folder' if path.is_dir() else 'the model itself'}; choose another --out."
+            f"'{path}' is {'a folder' if is_folder(path) else 'the model itself'}; choose another --out."
         )
     export_model(load_run(run), path, wanted)
     size = path.stat().st_size

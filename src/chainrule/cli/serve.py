@@ -13,7 +13,7 @@ SIGNALLED = 128  # a shell's exit code for a program that a signal has ended is 
 
 
 def serve(
-    run: Annotated[Path, typer.Argument(help="The run folder, or a model file.")],
+    run: Annotated[Path, typer.Argument(help="The run folder, or a model file.", readable=False)],
     host: Annotated[
         str, typer.Option("--host", help="The address to listen at; 0.0.0.0 lets every machine in, without a password.")
     ] = "127.0.0.1",

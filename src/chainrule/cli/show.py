@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from chainrule.cli.printing import on_one_line, printable_console
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,10 +22,8 @@ WIDTH_ELSEWHERE = 200
 
 def console() -> Console:
     """Return a console on the standard output; where that is no terminal, lines are as long as they are."""
-    from rich.console import Console
-
     width = None if sys.stdout.isatty() else WIDTH_ELSEWHERE
-    return Console(file=sys.stdout, highlight=False, width=width, soft_wrap=width is not None)
+    return printable_console(file=sys.stdout, width=width, soft_wrap=width is not None)
 
 
 def is_first_process() -> bool:
@@ -50,7 +50,7 @@ def warnings_as_sentences() -> Iterator[None]:
             if not issubclass(category, ChainruleWarning):
                 show(message, category, filename, lineno, file, line)
             elif is_first_process():
-                print(f"Warning: {message}", file=sys.stderr)
+                print(f"Warning: {on_one_line(str(message))}", file=sys.stderr)
 
         warnings.simplefilter("always", ChainruleWarning)
         warnings.showwarning = print_or_show
@@ -59,7 +59,7 @@ def warnings_as_sentences() -> Iterator[None]:
 
 def say(sentence: str) -> None:
     """Print a sentence about what is going on."""
-    console().print(sentence, style="dim" if sentence.startswith("network") else "", markup=False)
+    console().print(on_one_line(sentence), style="dim" if sentence.startswith("network") else "", markup=False)
 
 
 def shown_number(value: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from chainrule.cli.printing import printable_console, write_data
 from chainrule.cli.show import metrics_table, say
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _STOPPING, _MACHINE, _RESULT = "Early stopping", "The machine", "The result"
 
 def _option(panel: str, *names: str, help: str, metavar: str | None = None) -> Any:
     """Describe an option; defaults that say something are shown, switches and absent numbers are not."""
-    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar)
+    return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, readable=False)
 
 
 def train(
@@ -206,7 +207,7 @@ def train(
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: Annotated[Path, typer.Argument(help="The run folder.", readable=False)],
     engine: Annotated[
         str | None, typer.Option("--engine", help="numpy or torch, where it is not to be the one that began.")
     ] = None,
@@ -258,7 +259,7 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
         with quiet_about_compiling():
             result = go([], lambda sentence: None)
         if result.rank == 0:
-            print(result.folder)
+            write_data(f"{result.folder}\n")
         return
     with _waiting() as wait:
 
@@ -284,9 +285,7 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
 @contextlib.contextmanager
 def _waiting() -> Iterator[Callable[[str], None]]:
     """Give a function that shows a sentence with a spinner, on a terminal, until the end of the block."""
-    from rich.console import Console
-
-    stderr = Console(stderr=True)
+    stderr = printable_console(stderr=True)
     with contextlib.ExitStack() as stack:
 
         def wait(sentence: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chainrule.cli.printing import write_data
 from chainrule.cli.show import is_first_process, metrics_table
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ __all__ = ["evaluate", "predict"]
 
 ROWS_ON_A_TERMINAL = 20
 
-_RUN = typer.Argument(help="The run folder, or a model file.")
+# Typer would tell in a box that a path may not be read.
+_RUN = typer.Argument(help="The run folder, or a model file.", readable=False)
 _FILES = typer.Argument(
     help="A file with the columns trained on (- for the standard input); any number of Parquet files, a folder or a "
     "pattern; or a data set's name."
@@ -33,7 +35,7 @@ _SHOW_CODE = typer.Option("--show-code", help="Print the Python that does the sa
 def predict(
     run: Annotated[Path, _RUN],
     file: Annotated[list[str], _FILES],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The CSV file to write.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The CSV file to write.", readable=False)] = None,
     keep: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,6 +57,7 @@ def predict(
         return
     from chainrule.engines import choose_engine
     from chainrule.errors import InvalidInputError
+    from chainrule.paths import expand_user, is_folder, is_same_file
     from chainrule.runs import load_run, predict_chunks
     from chainrule.runs.code import code_for_prediction
 
@@ -62,10 +65,10 @@ def predict(
     if show_code:
         print(code_for_prediction(run, source, out, kept, chosen), end="")
         return
-    is_read = out is not None and out.exists() and any(Path(one).exists() and out.samefile(one) for one in file)
-    if out is not None and (out.is_dir() or is_read):
+    out = None if out is None else expand_user(out)
+    if out is not None and (is_folder(out) or any(is_same_file(out, Path(one)) for one in file)):
         raise InvalidInputError(
-            f"'{out}' is {'a folder' if out.is_dir() else 'the file to read'}; choose another --out."
+            f"'{out}' is {'a folder' if is_folder(out) else 'the file to read'}; choose another --out."
         )
     if out is not None and out.suffix.lower() == ".parquet":
         raise InvalidInputError(f"Predictions are written as CSV; give '{out}' a name that ends in .csv.")
@@ -81,7 +84,7 @@ def predict(
     if sys.stdout.isatty():
         text.n_wanted = ROWS_ON_A_TERMINAL
     for piece in text:
-        print(piece, end="")
+        write_data(piece)
     if text.n_wanted is not None and text.n_rows > text.n_wanted:
         print(f"... and {text.n_rows - text.n_wanted:,} more; write all of them with -o FILE", file=sys.stderr)
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import IO
 
 from chainrule.data.memory import largest_text, read_at_most
-from chainrule.errors import DataError, nearest_name
+from chainrule.errors import DataError
+from chainrule.paths import cannot_be_read, nearest_path
 
 __all__ = [
     "STANDARD_INPUT",
     "check_can_be_read",
-    "exists",
     "is_pipe",
     "name_of_content",
     "opened",
@@ -35,14 +35,6 @@ def refuse_url(source: str | Path) -> None:
     """Raise ``DataError`` for an address of the web or of a cloud: nothing is fetched from an address."""
     if _URL.match(str(source)):
         raise DataError(f"'{source}' is an address, and only files are read; download it first, and give its path.")
-
-
-def exists(path: Path) -> bool:
-    """Tell whether something is at a path; also where that cannot be told, and reading will say why."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return True
 
 
 def is_pipe(source: str | Path) -> bool:
@@ -74,10 +66,9 @@ def check_can_be_read(source: str | Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         if glob.has_magic(str(path)):
             raise DataError(f"{path} is a pattern; give the path of one file.") from None
-        neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"There is no file {path}.{nearest_name(path.name, neighbours)}") from None
+        raise DataError(f"There is no file {path}.{nearest_path(path)}") from None
     except (OSError, ValueError) as problem:
-        raise DataError(_unreadable(path, problem)) from None
+        raise DataError(cannot_be_read(path, problem)) from None
     if stat.S_ISDIR(status.st_mode):
         raise DataError(f"{path} is a folder; give the path of a file in it.")
     is_device = not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode)
@@ -110,9 +101,4 @@ def opened(source: str | Path) -> Iterator[IO[bytes]]:
             with Path(source).open("rb") as file:
                 yield file
     except OSError as problem:
-        raise DataError(_unreadable(source, problem)) from None
-
-
-def _unreadable(source: str | Path, problem: Exception) -> str:
-    reason = (problem.strerror or str(problem)).lower() if isinstance(problem, OSError) else str(problem)
-    return f"{source} cannot be read: {reason}."
+        raise DataError(cannot_be_read(source, problem)) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chainrule.data.cells import Origin
 from chainrule.data.file_stamp import FileStamp
 from chainrule.data.texts import normal_text
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.errors import DataError, InvalidInputError
 from chainrule.json_text import parse_json
+from chainrule.paths import cannot_be_read, exists, expand_user, is_folder, nearest_path
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_ERRORS_OF_PATHS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 __all__ = ["ParquetFile", "find_parquet_files", "first_and_more", "name_of_files", "read_frames", "read_whole_parquet"]
 
@@ -101,7 +106,7 @@ def find_parquet_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise InvalidInputError("No Parquet file was given.")
-    files = [file for path in given for file in _files_at(Path(path).expanduser())]
+    files = [file for path in given for file in _files_at(expand_user(path))]
     seen = set[Path]()
     for file in files:
         if file.resolve() in seen:
@@ -111,19 +116,21 @@ def find_parquet_files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _files_at(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = sorted(path.glob("*.parquet"))
+    if is_folder(path):
+        try:
+            files = sorted(entry for entry in path.iterdir() if entry.suffix == ".parquet")
+        except OSError as problem:
+            raise DataError(cannot_be_read(path, problem)) from None
         if not files:
             raise DataError(f"The folder {path} holds no .parquet file.")
         return files
-    if not path.exists() and glob.has_magic(str(path)):
+    if not exists(path) and glob.has_magic(str(path)):
         files = [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207  # an absolute pattern, too
         if not files:
             raise DataError(f"There is no file like {path}.")
         return files
-    if not path.exists():
-        neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"There is no file {path}.{nearest_name(path.name, neighbours)}")
+    if not exists(path):
+        raise DataError(f"There is no file {path}.{nearest_path(path)}")
     return [path]
 
 
@@ -202,6 +209,8 @@ def _parquet_errors(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, ValueError) as problem:
         if isinstance(problem, DataError):
             raise
+        if isinstance(problem, OSError) and problem.errno in _ERRORS_OF_PATHS:  # and not of what is in the file
+            raise DataError(cannot_be_read(path, OSError(problem.errno, os.strerror(problem.errno)))) from None
         first_line = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise DataError(f"{path.name} is not a Parquet file that can be read ({first_line}).") from None
 

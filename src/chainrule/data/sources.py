@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from chainrule.data import catalog
 from chainrule.data.dataset import Dataset
-from chainrule.data.file_content import STANDARD_INPUT, exists, name_of_content, refuse_url
+from chainrule.data.file_content import STANDARD_INPUT, name_of_content, refuse_url
 from chainrule.data.inputs import is_frame
 from chainrule.data.parts import Source, Table, listing
 from chainrule.data.reader import read_parts
 from chainrule.data.table import TablePreprocessor, as_frame
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.paths import exists, expand_user
 
 __all__ = ["datasets_of", "load_dataset", "open_source"]
 
@@ -35,7 +36,7 @@ def open_source(source: Any, target: str | None = None) -> Source:
         opened = catalog.get(source).load()
         return opened if target is None else opened.with_target(target)
     refuse_url(source)
-    path = Path(source).expanduser()
+    path = expand_user(source)
     if str(source) == STANDARD_INPUT or exists(path) or path.suffix or len(path.parts) > 1:
         return _source_of_file(path, target)
     neighbours = [entry.name for entry in Path().iterdir() if entry.is_file()]

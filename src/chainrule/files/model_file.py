@@ -15,6 +15,7 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.atomic import write_atomically
+from chainrule.paths import cannot_be_read, is_file
 from chainrule.types import Array
 
 __all__ = ["FORMAT_VERSION", "read_model_file", "write_model_file"]
@@ -60,8 +61,12 @@ def read_model_file(path: str | Path, *kinds: str) -> tuple[dict[str, Any], dict
     from safetensors import SafetensorError, safe_open
 
     path, kind = Path(path), kinds[0]
-    if not path.is_file():
-        raise ModelFileError(f"There is no {kind} file at '{path}'.")
+    try:
+        if not is_file(path, strict=True):
+            raise ModelFileError(f"There is no {kind} file at '{path}'.")
+        path.open("rb").close()  # safetensors would say of a file that may not be read that there is none
+    except OSError as error:
+        raise ModelFileError(cannot_be_read(path, error)) from error
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_KEY)

@@ -132,9 +132,8 @@ def _make_folders(path: Path, created: list[Path]) -> None:
             except FileExistsError:
                 if folder.is_dir():  # somebody else was faster
                     continue
-                if not folder.exists():  # a link that leads nowhere
-                    raise
-                raise InvalidInputError(f"'{folder}' is a file; choose a folder for the run.") from None
+                what = "a file" if folder.exists() else "a link that leads nowhere"
+                raise InvalidInputError(f"'{folder}' is {what}; choose a folder for the run.") from None
 
 
 def _remove_empty(created: list[Path]) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.data.file_content import read_content
-from chainrule.errors import InvalidInputError, ModelFileError, nearest_name, shell_command
+from chainrule.errors import InvalidInputError, ModelFileError, shell_command
 from chainrule.export import FORMATS
 from chainrule.files.atomic import remove_leftovers, write_atomically
 from chainrule.model import Model
+from chainrule.paths import cannot_be_read, exists, expand_user, is_file, is_folder, nearest_path
 from chainrule.runs.claim import LOCK_NAME, Claim, find_holder
 
 __all__ = ["RunFolder", "claim_free", "load_run"]
@@ -142,9 +143,8 @@ class RunFolder:
 
     def read_record(self) -> dict[str, Any]:
         """Return the record; raises ModelFileError where there is none."""
-        if not self.path.is_dir():
-            neighbours = [entry.name for entry in self.path.parent.iterdir()] if self.path.parent.is_dir() else []
-            raise ModelFileError(f"There is no run folder '{self.path}'.{nearest_name(self.path.name, neighbours)}")
+        if not is_folder(self.path) and (not exists(self.path) or is_file(self.path)):
+            raise ModelFileError(f"There is no run folder '{self.path}'.{nearest_path(self.path)}")
         record = self._parse_record()
         if record is None:
             raise ModelFileError(f"'{self.path}' is no run folder: it has no run.json that chainrule train wrote.")
@@ -158,8 +158,12 @@ class RunFolder:
 
     def _parse_record(self) -> dict[str, Any] | None:
         try:
+            if not is_file(self.record, strict=True):
+                return None
             record = json.loads(self.record.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except OSError as error:
+            raise ModelFileError(cannot_be_read(self.record, error)) from error
+        except ValueError:
             return None
         return record if isinstance(record, dict) and "chainrule_run" in record else None
 
@@ -180,12 +184,12 @@ def load_run(path: str | Path) -> Model:
 
     Raises ModelFileError, saying what to do, for a folder without a model.
     """
-    path = Path(path)
-    if path.is_file():
+    path = expand_user(path)
+    if is_file(path):
         return Model.load(path)
     folder = RunFolder(path)
     record = folder.read_record()
-    if not folder.model.is_file():
+    if not exists(folder.model):
         if record.get("status") == "diverged":
             raise ModelFileError(f"The run in '{path}' has no model, because it diverged; train again, more gently.")
         if record.get("status") == "finished":

@@ -22,6 +22,7 @@ from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.model import Model, measure
+from chainrule.paths import expand_user, is_file
 from chainrule.runs.folder import load_run
 from chainrule.runs.results import RunResult
 from chainrule.runs.source import Frame, RunSource, files_to_stream
@@ -188,8 +189,8 @@ def _files_in_pieces(source: Rows) -> tuple[Path, ...] | None:
         return None
     files = files_to_stream(source)
     if files is None and isinstance(source, str | Path):
-        path = Path(source).expanduser()
-        return (path,) if path.suffix.lower() == ".parquet" and path.is_file() else None
+        path = expand_user(source)
+        return (path,) if path.suffix.lower() == ".parquet" and is_file(path) else None
     return files
 
 

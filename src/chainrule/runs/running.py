@@ -29,6 +29,7 @@ from chainrule.errors import (
 from chainrule.files import Checkpoint
 from chainrule.kernels.compiling import quiet_about_compiling
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.paths import expand_user
 from chainrule.runs.claim import Claim
 from chainrule.runs.folder import RunFolder, claim_free
 from chainrule.runs.options import TrainOptions
@@ -49,6 +50,8 @@ __all__ = ["RunInterrupted", "resume_run", "train", "train_run"]
 
 Announce = Callable[[str], None]
 
+# The bytes of a source's name in that of its folder; with the time behind it, the name may have 255.
+LONGEST_NAME = 200
 # What a kill may cost of an epoch that streams its rows, and may take minutes or hours.
 SECONDS_AT_RISK = 60.0
 
@@ -143,7 +146,7 @@ def train_run(
     group = options.make_engine().join()
     restarts = check_restarts(options)
     draws_seed, options = options.seed is None, group.broadcast(options.resolved())
-    out = None if options.out is None else Path(options.out)
+    out = None if options.out is None else expand_user(options.out)
     if out is not None and group.broadcast(restarts and is_same_run(RunFolder(out), options, any_seed=draws_seed)):
         frame = options.source if isinstance(options.source, Frame) else None
         return resume_run(out, callbacks, announce, source=frame)
@@ -268,7 +271,7 @@ def resume_run(
         End the run without more training: with the best weights so far if early stopping was on, else with the last
         ones that were saved.
     """
-    folder = RunFolder(Path(path))
+    folder = RunFolder(expand_user(path))
     if epochs is not None and keep_best:
         raise InvalidInputError("epochs asks for more training and keep_best for none; give one of them.")
 
@@ -487,7 +490,8 @@ class _End(Callback):
 
 
 def _default_folder(options: TrainOptions) -> Path:
-    name = source_name(options.source) or "run"
+    name = "".join(character if character.isprintable() else "_" for character in source_name(options.source))
+    name = name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore") or "run"
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 

@@ -14,6 +14,7 @@ from chainrule.data.memory import machine_memory
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files, first_and_more
 from chainrule.data.table import as_frame
 from chainrule.errors import DataError, InvalidInputError, ModelFileError
+from chainrule.paths import expand_user, is_file, is_folder
 
 __all__ = [
     "Frame",
@@ -65,10 +66,10 @@ def files_to_stream(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...
                     "table as Parquet, or as one file."
                 )
         return tuple(find_parquet_files(source))
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = expand_user(source)
+    if is_folder(path):
         return tuple(find_parquet_files(path))
-    if path.is_file():
+    if is_file(path):
         is_parquet = path.suffix.lower() == ".parquet"
         is_large = is_parquet and ParquetFile.open(path).bytes_in_memory > SHARE_OF_MEMORY * machine_memory()
         return (path,) if is_large else None
@@ -82,8 +83,8 @@ def with_full_paths(source: RunSource) -> RunSource:
         return tuple(path.resolve() for path in files)
     if isinstance(source, (Frame, tuple)) or _is_name(source) or is_pipe(source):
         return source
-    path = Path(source).expanduser()
-    return path.resolve() if path.is_file() else source
+    path = expand_user(source)
+    return path.resolve() if is_file(path) else source
 
 
 def source_name(source: RunSource) -> str:

@@ -209,7 +209,7 @@ def test_a_folder_that_was_there_is_kept_and_others_are_removed(visits: Path, tm
 @pytest.mark.parametrize("out", ["visits.csv/run", "x" * 300, "new/" + "x" * 300, "link"])
 def test_a_folder_that_cannot_be_created_is_named(visits: Path, tmp_path: Path, out: str) -> None:
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(InvalidInputError, match=r"Could not use the folder '.*': |is a file"):
+    with pytest.raises(InvalidInputError, match=r"Could not use the folder|is a file|is a link that leads nowhere"):
         train_run(TrainOptions(visits, target="bought", out=tmp_path / out))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "visits.csv"]
 

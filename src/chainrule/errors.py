@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 __all__ = [
+    "EXTRAS",
     "CellError",
     "ChainruleError",
     "ChainruleWarning",
@@ -24,6 +25,7 @@ __all__ = [
     "ModelFileError",
     "NotBuiltError",
     "check_one_of",
+    "missing_packages",
     "nearest_name",
     "shell_command",
     "warn",
@@ -96,6 +98,28 @@ def check_one_of(what: str, given: object, known: Collection[str]) -> None:
     """
     if given not in known:
         raise InvalidInputError(f"{what} is one of {', '.join(known)}, not {given!r}.{nearest_name(str(given), known)}")
+
+
+# What each extra of this project installs. chainrule itself is installed from its source, so a message that asked for
+# chainrule[torch] would send people to a package index that does not have it.
+EXTRAS = {
+    "app": ("httptools", "starlette", "uvicorn"),
+    "onnx": ("onnx", "onnxruntime"),
+    "parquet": ("pyarrow",),
+    "torch": ("torch",),
+}
+
+
+def missing_packages(what: str, extra: str) -> InvalidInputError:
+    """Return the error to raise where something needs the packages of an extra, and they are not installed.
+
+    >>> print(missing_packages("Reading Parquet", "parquet"))
+    Reading Parquet needs packages that are not installed; install them with: python -m pip install pyarrow
+    """
+    return InvalidInputError(
+        f"{what} needs packages that are not installed; install them with: python -m pip install "
+        f"{' '.join(EXTRAS[extra])}"
+    )
 
 
 def nearest_name(name: str, known: Iterable[str], likeness: float = 0.6) -> str:

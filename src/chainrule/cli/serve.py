@@ -32,7 +32,7 @@ def serve(
 ) -> None:
     """Answer requests for predictions over HTTP, until Ctrl-C.
 
-    POST /predict takes rows as JSON or CSV, / shows what the model takes. Needs: pip install 'chainrule[app]'.
+    POST /predict takes rows as JSON or CSV, / shows what the model takes. Needs the packages of the extra 'app'.
 
     Example: chainrule serve runs/houses --port 8000
     """

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chainrule.data.cells import Origin
 from chainrule.data.file_stamp import FileStamp
 from chainrule.data.texts import normal_text
-from chainrule.errors import DataError, InvalidInputError
+from chainrule.errors import DataError, InvalidInputError, missing_packages
 from chainrule.json_text import parse_json
 from chainrule.paths import cannot_be_read, exists, expand_user, is_folder, nearest_path
 
@@ -203,7 +203,7 @@ def _parquet_errors(path: Path) -> Iterator[None]:
     try:
         import pyarrow as pa
     except ImportError:
-        raise InvalidInputError("Reading Parquet needs pyarrow: pip install 'chainrule[parquet]'.") from None
+        raise missing_packages("Reading Parquet", "parquet") from None
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as problem:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from chainrule.engines.base import Session, TrainingPlan
-from chainrule.errors import InvalidInputError, check_one_of
+from chainrule.errors import InvalidInputError, check_one_of, missing_packages
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
@@ -74,4 +74,4 @@ class TorchEngine:
 def check_installed() -> None:
     """Raise InvalidInputError where PyTorch is not installed."""
     if importlib.util.find_spec("torch") is None:
-        raise InvalidInputError("This needs PyTorch: pip install 'chainrule[torch]'.")
+        raise missing_packages("Working with PyTorch", "torch")

@@ -37,7 +37,7 @@ import numpy as np
 
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, missing_packages
 from chainrule.export.feature_plan import used_columns
 from chainrule.export.meaning import describe_model, frame_of, network_of, prediction_rule, read_column
 from chainrule.export.onnx_layers import append_layer
@@ -155,7 +155,7 @@ def _require_builder() -> type[GraphBuilder]:
     try:
         import onnx  # noqa: F401  (what the builder needs)
     except ImportError:
-        raise InvalidInputError("Exporting to ONNX needs the package onnx: pip install 'chainrule[onnx]'.") from None
+        raise missing_packages("Exporting to ONNX", "onnx") from None
     from chainrule.export.onnx_builder import GraphBuilder
 
     return GraphBuilder

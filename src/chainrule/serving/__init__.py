@@ -5,7 +5,7 @@
 >>> app = build_app(load_run("runs/houses"))      # doctest: +SKIP
 >>> serve(load_run("runs/houses"), port=8000)     # doctest: +SKIP
 
-Needs Starlette, uvicorn and httptools: ``pip install 'chainrule[app]'``. They load with the names that need them.
+Needs Starlette, uvicorn and httptools, which the extra ``app`` installs. They load with the names that need them.
 """
 
 from __future__ import annotations

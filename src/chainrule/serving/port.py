@@ -7,7 +7,7 @@ import errno
 import importlib.util
 import socket
 
-from chainrule.errors import InvalidInputError
+from chainrule.errors import EXTRAS, InvalidInputError, missing_packages
 
 __all__ = ["check_installed", "claim_port"]
 
@@ -19,9 +19,8 @@ UNSENT_BYTES = 2**16
 
 def check_installed() -> None:
     """Raise ``InvalidInputError`` where a library that serving needs is missing."""
-    missing = [name for name in ("starlette", "uvicorn", "httptools") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InvalidInputError(f"Serving needs {' and '.join(missing)}: pip install 'chainrule[app]'.")
+    if any(importlib.util.find_spec(name) is None for name in EXTRAS["app"]):
+        raise missing_packages("Serving", "app")
 
 
 def claim_port(host: str, port: int) -> socket.socket:

@@ -48,7 +48,7 @@ def ask(client: Callable[[socket.socket, GuardedProtocol], R], app: ASGIApp = an
         def use() -> R:
             with socket.socket() as mine:
                 mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-                mine.settimeout(20)
+                mine.settimeout(120)
                 mine.connect(("127.0.0.1", port))
                 while not connections or connections[0].transport is None:
                     time.sleep(0.001)
@@ -64,24 +64,27 @@ def ask(client: Callable[[socket.socket, GuardedProtocol], R], app: ASGIApp = an
     return asyncio.run(main())
 
 
-def everything(client: socket.socket, pause: float = 0.0) -> bytes:
-    received = b""
+def pieces(client: socket.socket, pause: float = 0.0) -> list[bytes]:
+    received = []
     with contextlib.suppress(ConnectionError):
         while piece := client.recv(2**16):
-            received += piece
+            received.append(piece)
             time.sleep(pause)
     return received
 
 
-def test_a_client_that_takes_its_answer_slowly_gets_all_of_it() -> None:
-    def take_slowly(client: socket.socket, _: GuardedProtocol) -> bytes:
-        client.sendall(LAST_REQUEST)
-        return everything(client, pause=0.02)
+def everything(client: socket.socket) -> bytes:
+    return b"".join(pieces(client))
 
-    began = time.monotonic()
+
+def test_a_client_that_takes_its_answer_slowly_gets_all_of_it() -> None:
+    def take_slowly(client: socket.socket, _: GuardedProtocol) -> list[bytes]:
+        client.sendall(LAST_REQUEST)
+        return pieces(client, pause=0.02)
+
     received = ask(take_slowly, head_seconds=0.5)
-    assert time.monotonic() - began > 1.5, "many times as long as a client may take nothing"
-    assert received.endswith(ANSWER)
+    assert len(received) * 0.02 > 3 * 0.5, "many times as long as a client may take nothing"
+    assert b"".join(received).endswith(ANSWER)
 
 
 def test_a_client_may_take_nothing_for_as_long_as_a_head_may_take() -> None:
@@ -95,15 +98,15 @@ def test_a_client_may_take_nothing_for_as_long_as_a_head_may_take() -> None:
 
 
 def test_a_client_that_takes_nothing_for_longer_is_cut_off() -> None:
-    def take_nothing(client: socket.socket, server: GuardedProtocol) -> float:
+    def take_nothing(client: socket.socket, server: GuardedProtocol) -> bool:
         client.sendall(LAST_REQUEST)
-        began = time.monotonic()
-        while not server.transport.is_closing():
+        for _ in range(10_000):
+            if server.transport.is_closing():
+                return True
             time.sleep(0.01)
-            assert time.monotonic() - began < 10
-        return time.monotonic() - began
+        return False
 
-    assert ask(take_nothing, head_seconds=0.3) > 0.3
+    assert ask(take_nothing, head_seconds=0.3)
 
 
 @pytest.mark.parametrize("n_requests", [1, 3])
@@ -112,7 +115,7 @@ def test_a_request_that_is_cut_off_is_silent(n_requests: int, is_begun: bool, ca
     async def patient(scope: Scope, receive: Receive, send: Send) -> None:
         if is_begun:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1000")]})
-        await asyncio.wait_for(gone.wait(), 10)
+        await asyncio.wait_for(gone.wait(), 120)
         for _ in range(10 * is_begun):
             await send({"type": "http.response.body", "body": b"x" * 10, "more_body": True})
 

@@ -36,6 +36,8 @@ REQUEST = (
         BODY,
     )
 )
+# Seconds after which a test gives up on what does not come, on however busy a machine.
+LONGEST = 120
 # A server whose patience is short, so that the tests' need not be long.
 IMPATIENT = """
 import json, sys
@@ -53,10 +55,10 @@ class Server(NamedTuple):
     line: str
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=LONGEST)
 
     def ask(self, body: bytes = BODY) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONGEST)
         with contextlib.closing(connection):
             connection.request("POST", "/predict", body, JSON)
             response = connection.getresponse()
@@ -99,7 +101,7 @@ def impatient(model_file: Path) -> Iterator[Server]:
         assert server.is_well()
         assert process.poll() is None, "it is the same after all this"
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=LONGEST)
         assert errors == "", "nothing that a client does is worth a traceback"
 
 
@@ -127,9 +129,7 @@ def test_the_command_serves_until_a_signal(model_file: Path, number: signal.Sign
             sending.sendall(REQUEST[:-5])
             time.sleep(0.1)
             server.process.send_signal(number)
-            began = time.monotonic()
-            rest, errors = server.process.communicate(timeout=20)
-            assert time.monotonic() - began < 4, "neither an idle nor a half-sent request keeps it"
+            rest, errors = server.process.communicate(timeout=LONGEST)
             assert everything(idle) == everything(sending) == b""
         assert (server.process.returncode, rest, errors) == (code, "", "")
 
@@ -160,6 +160,16 @@ def running_slowly(model_file: Path, takes: float, patience: float = 5) -> Itera
         yield server
 
 
+def test_neither_an_idle_nor_a_half_sent_request_keeps_the_server(model_file: Path) -> None:
+    """A request under way would keep it for hours."""
+    with running_slowly(model_file, 0, 10_000) as server, server.connect() as idle, server.connect() as sending:
+        sending.sendall(REQUEST[:-5])
+        time.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=LONGEST) == signal.SIGTERM
+        assert everything(idle) == everything(sending) == b""
+
+
 def send_when_it_predicts(process: subprocess.Popen[str], *signals: signal.Signals) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "It predicts.\n"
@@ -173,9 +183,9 @@ def test_a_request_under_way_is_answered_before_the_end(model_file: Path) -> Non
     with running_slowly(model_file, 0.5) as server, ThreadPoolExecutor(1) as client:
         answer = client.submit(server.ask, many)
         send_when_it_predicts(server.process, signal.SIGTERM)
-        status, answered = answer.result(timeout=20)
+        status, answered = answer.result(timeout=LONGEST)
         assert (status, len(answered.get("predictions", ()))) == (200, 9000)
-        assert server.process.wait(timeout=20) == signal.SIGTERM
+        assert server.process.wait(timeout=LONGEST) == signal.SIGTERM
 
 
 def test_the_start_of_another_request_costs_no_answer(model_file: Path) -> None:
@@ -187,7 +197,7 @@ def test_the_start_of_another_request_costs_no_answer(model_file: Path) -> None:
         received = everything(connection)
         assert re.findall(rb"HTTP/1\.1 (\d+)", received)[0] == b"200"
         assert received.count(b",") > 8990
-        assert server.process.wait(timeout=20) == signal.SIGTERM
+        assert server.process.wait(timeout=LONGEST) == signal.SIGTERM
 
 
 def stop_slow_server(
@@ -197,10 +207,10 @@ def stop_slow_server(
     with running_slowly(model_file, takes, patience) as server, ThreadPoolExecutor(1) as client:
         request = client.submit(server.ask)
         send_when_it_predicts(server.process, *signals)
-        _, errors = server.process.communicate(timeout=30)
+        _, errors = server.process.communicate(timeout=LONGEST)
         assert server.process.returncode == signals[0]
         try:
-            return request.result(timeout=20)[0], errors
+            return request.result(timeout=LONGEST)[0], errors
         except (http.client.HTTPException, ConnectionError):
             return None, errors
 
@@ -222,7 +232,7 @@ def test_requests_cut_off_in_a_row_are_no_traceback(model_file: Path) -> None:
     with running_slowly(model_file, 1, 0.3) as server, server.connect() as connection:
         connection.sendall(REQUEST * 3)
         send_when_it_predicts(server.process, signal.SIGTERM)
-        _, errors = server.process.communicate(timeout=30)
+        _, errors = server.process.communicate(timeout=LONGEST)
         assert (server.process.returncode, errors) == (signal.SIGTERM, "")
 
 
@@ -426,35 +436,30 @@ def test_what_is_no_request_does_not_overtake_an_answer(impatient: Server, last:
 def test_a_connection_that_sends_no_more_is_closed(impatient: Server, sent: bytes) -> None:
     with impatient.connect() as connection:
         connection.sendall(sent)
-        began = time.monotonic()
         everything(connection)
-        assert time.monotonic() - began < 5
     assert impatient.is_well()
 
 
 def test_a_head_that_drips_is_given_up(impatient: Server) -> None:
     with impatient.connect() as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\n")
-        began = time.monotonic()
         with contextlib.suppress(ConnectionError):
-            while time.monotonic() - began < 10:
+            for _ in range(20 * LONGEST):
                 connection.sendall(b"x: y\r\n")
                 time.sleep(0.05)
-        assert time.monotonic() - began < 5
+            pytest.fail("the server has not given up")
     assert impatient.is_well()
 
 
 def test_a_body_that_drips_is_given_up(impatient: Server) -> None:
     with impatient.connect() as connection:
         connection.sendall(REQUEST[: -len(BODY)])
-        began = time.monotonic()
         with contextlib.suppress(ConnectionError):
             for byte in BODY[:12]:
                 connection.sendall(bytes([byte]))
                 time.sleep(0.05)  # 0.6 seconds in all; the answer comes after 0.8
         received = everything(connection)
         assert received.startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - began < 5
     assert impatient.is_well()
 
 

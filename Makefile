@@ -51,6 +51,7 @@ bench: $(BENCH_VENV)/.installed  ## measure speed against other programs, and th
 	@$(BENCH_VENV)/bin/python benchmarks/serve.py
 	@$(BENCH_VENV)/bin/python benchmarks/export_latency.py
 	@$(BENCH_VENV)/bin/python benchmarks/optimizers.py
+	@$(BENCH_VENV)/bin/python benchmarks/levenberg_marquardt_damping.py
 	@$(BENCH_VENV)/bin/python benchmarks/report.py
 
 $(BENCH_VENV)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,13 @@ import pytest
 from scipy import sparse
 
 from chainrule import kernels
-from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
+from chainrule.activations import (
+    PReLUActivation,
+    ReLUActivation,
+    SigmoidActivation,
+    SoftmaxActivation,
+    TanhActivation,
+)
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data import Dataset
 from chainrule.data.batches import ArrayBatches, Batch
@@ -214,10 +221,11 @@ def test_csr_rows_train_like_dense_ones(layers: tuple[Layer, ...]) -> None:
 # Methods that ask for the objective ---------------------------------------------------------------
 
 
-def test_residuals_and_jacobian_are_those_of_the_loss() -> None:
+@pytest.mark.parametrize("middle", [TanhActivation, PReLUActivation])
+def test_residuals_and_jacobian_are_those_of_the_loss(middle: Callable[[], Layer]) -> None:
     """r.r is the loss, 2 J'r its gradient, and J the derivative of r, with sample weights and two outputs."""
     rng = np.random.default_rng(0)
-    stack = LayerStack([DenseLayer(4, (3,)), TanhActivation(), DenseLayer(2)], dtype=np.float64, seed=0)
+    stack = LayerStack([DenseLayer(4, (3,)), middle(), DenseLayer(2)], dtype=np.float64, seed=0)
     batch = Batch(rng.normal(size=(9, 3)), rng.normal(size=(9, 2)), rng.uniform(0.5, 2, 9))
     batch = batch._replace(weights=batch.weights / batch.weights.mean())  # type: ignore[operator,union-attr]
     plan = TrainingPlan(MeanSquaredError(), LevenbergMarquardt())

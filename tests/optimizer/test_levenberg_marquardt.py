@@ -127,10 +127,24 @@ def test_the_penalty_is_part_of_the_system() -> None:
     assert value == pytest.approx(problem.value_and_gradient(ridge)[0], rel=1e-12)
 
 
-def test_damping_falls_with_success_and_rises_with_failure() -> None:
-    optimizer = LevenbergMarquardt(damping=1.0)
-    optimizer.minimize(np.array([1.0, 0.3, 0.0]), LeastSquares(CURVES["decay"][0], 60))
-    assert optimizer.state["damping"][0] == pytest.approx(0.1)
+@pytest.mark.parametrize(("name", "damping", "least", "most"), [("decay", 1.0, 0, 0.34), ("wave", 1e-3, 0.34, 2)])
+def test_damping_follows_from_how_well_the_quadratic_model_foretold_the_gain(
+    name: str, damping: float, least: float, most: float
+) -> None:
+    problem, start = LeastSquares(CURVES[name][0], 60), np.array(CURVES[name][1])
+    r, J = problem.residuals_and_jacobian(start)
+    move = -np.linalg.solve(J.T @ J + damping * np.eye(3), J.T @ r)
+    before, after = problem.value_and_gradient(start)[0], problem.value_and_gradient(start + move)[0]
+    assert after < before
+    gain = (before - after) / (before - float(np.sum((r + J @ move) ** 2)))
+    expected = max(1 / 3, 1 - (2 * gain - 1) ** 3)
+    assert least < expected < most
+    optimizer = LevenbergMarquardt(damping=damping)
+    optimizer.minimize(start, problem)
+    assert optimizer.state["damping"][0] == pytest.approx(damping * expected)
+
+
+def test_damping_rises_faster_and_faster_with_failures() -> None:
 
     class Worse(LeastSquares):
         def value_and_gradient(self, weights: Array) -> tuple[float, Array]:
@@ -139,10 +153,10 @@ def test_damping_falls_with_success_and_rises_with_failure() -> None:
     weights = np.array([1.0, 0.3, 0.0])
     optimizer = LevenbergMarquardt(max_tries=3)
     optimizer.minimize(weights, Worse(CURVES["decay"][0], 60))
-    assert optimizer.state["damping"][0] == pytest.approx(1.0)
+    assert optimizer.state["damping"][0] == pytest.approx(1e-3 * 2 * 4 * 8)
     assert not optimizer.converged
     np.testing.assert_array_equal(weights, [1.0, 0.3, 0.0])
-    for _ in range(5):
+    for _ in range(7):
         optimizer.minimize(weights, Worse(CURVES["decay"][0], 60))
     assert optimizer.converged
     assert optimizer.state["damping"][0] == 1e10

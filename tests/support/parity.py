@@ -129,7 +129,11 @@ def compare(
     optimizer: Any = "sgd",
     **settings: Any,
 ) -> Distances:
-    """Train on both engines; every weight, the predictions and every line of the history count."""
+    """Train on both engines; every weight, the predictions and every line of the history count.
+
+    A method that finds nothing left to gain stops, by rounding at another epoch on one engine than on the other: of the
+    history the epochs count that both have, and the predictions are those of the end.
+    """
     networks = []
     for engine in ("numpy", "torch"):
         chosen = LOSSES.create(loss)
@@ -141,12 +145,19 @@ def compare(
     for network in networks:
         network.fit(rows)
     ours, theirs = networks
+    if ours.history.n_epochs != theirs.history.n_epochs:
+        assert min(networks, key=lambda network: network.history.n_epochs).stop_reason is not None
     return Distances(
         relative(*before),
         relative(*(network.stack.vector.values for network in networks)),
         relative(ours.predict(rows), theirs.predict(rows)),
-        max(relative(values, theirs.history[name]) for name, values in history_without_seconds(ours).items()),
+        max(_of_history(values, theirs.history[name]) for name, values in history_without_seconds(ours).items()),
     )
+
+
+def _of_history(ours: list[float], theirs: list[float]) -> float:
+    n_epochs = min(len(ours), len(theirs))
+    return relative(ours[:n_epochs], theirs[:n_epochs])
 
 
 def relative(ours: Any, theirs: Any) -> float:
@@ -211,7 +222,7 @@ def can_minimize(optimizer: str, loss: LossFunction) -> bool:
 
 def can_train(optimizer: str, layer: str) -> bool:
     """Whether the optimizer takes this layer on both engines: Levenberg-Marquardt wants the gradient of each row."""
-    without = ("batch_normalization", "prelu", "dropout", "gaussian_noise")
+    without = ("batch_normalization", "dropout", "gaussian_noise")
     return optimizer != "levenberg_marquardt" or layer not in without
 
 

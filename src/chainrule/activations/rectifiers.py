@@ -126,6 +126,12 @@ class PReLUActivation(KernelActivation):
         self._update_alone()
         return input_error
 
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Row i: ``dL_i/dslope = sum of e_i min(z_i, 0)``."""
+        error = self._accept_error(output_error)
+        products = error * np.minimum(self.input, 0)
+        products.reshape(len(error), -1).sum(axis=1, keepdims=True, out=jacobian["slope"])
+
     def _settings(self) -> tuple[float, ...]:
         return (float(self.slope[0]),)
 

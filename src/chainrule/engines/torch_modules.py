@@ -17,6 +17,7 @@ __all__ = [
     "GaussianNoise",
     "HardSigmoid",
     "InputScale",
+    "LearntSlope",
     "Noise",
     "SharedDropout",
     "SharedGaussianNoise",
@@ -165,9 +166,22 @@ class BatchNormalization(nn.BatchNorm1d):
         return self.weight * centered * torch.rsqrt(variance + self.eps) + self.bias
 
 
+class LearntSlope(nn.PReLU):
+    """PReLU as a formula: PyTorch cannot take the derivative of its own for many rows at a time (``torch.vmap``)."""
+
+    def __init__(self, like: nn.PReLU) -> None:
+        super().__init__(like.num_parameters)
+        self.weight = like.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, self.weight * x)
+
+
 def shared_module(part: nn.Module, noise: Noise) -> nn.Module:
-    """Return the form of a module that trains alike in any number of processes."""
+    """Return the form of a module that trains alike in any number of processes, and by every optimizer."""
     match part:
+        case nn.PReLU():
+            return LearntSlope(part)
         case nn.Dropout():
             return SharedDropout(part.p, noise)
         case GaussianNoise():

@@ -26,15 +26,18 @@ _LEAST_DAMPING, _MOST_DAMPING = 1e-20, 1e10
 class LevenbergMarquardt(ObjectiveOptimizer):
     """Damped Gauss-Newton for the mean squared error (Levenberg 1944, Marquardt 1963; Hagan and Menhaj 1994).
 
-    For the objective r.r + l2 / 2 * w.w, with J = dr/dw and d the damping:
+    For the objective r.r + l2 / 2 * w.w, with J = dr/dw and d the damping, which begins at ``damping``:
     (J^T J + l2 / 2 I + d I) move = -(J^T r + l2 / 2 w);  w += rate * move.
 
-    The move is kept if the objective falls, and d shrinks by ``damping_decrease``, unless the objective fell by less
-    than a quarter of what the quadratic model foretold, when d stays. Else d grows by ``damping_increase`` and the
-    system is solved again, ``max_tries`` times at most; then the weights stay for this iteration. Marquardt scales d by
-    the diagonal of J^T J; like Hagan and Menhaj we do not, for a saturated unit has columns of J that are almost 0
-    and would be sent anywhere. The method has converged where no element of the gradient is above ``tolerance``, the
-    foretold gain is below rounding, or d has passed 1e10.
+    The move is kept if the objective falls. With g, what it fell by over what the quadratic model foretold,
+    d *= max(``damping_decrease``, 1 - (2 g - 1)^3). Else d *= ``damping_increase``, a factor that doubles with every
+    further failure of the iteration, and the system is solved again, ``max_tries`` times at most; then the weights stay
+    for this iteration. This is the rule of Nielsen (1999), "Damping parameter in Marquardt's method", equation 2.4.
+    ``benchmarks/levenberg_marquardt_damping.py`` compares it with others on 150 small problems.
+
+    Marquardt scales d by the diagonal of J^T J; like Hagan and Menhaj we do not, for a saturated unit has columns of J
+    that are almost 0 and would be sent anywhere. The method has converged where no element of the gradient is above
+    ``tolerance``, the foretold gain is below rounding, or d has passed 1e10.
 
     Everything here is float64, and costs p^2 memory and m p^2 time for p parameters and m residuals (rows x outputs):
     for small networks, on which nothing is faster. Networks that would need more than ``max_bytes`` are refused.
@@ -42,8 +45,8 @@ class LevenbergMarquardt(ObjectiveOptimizer):
 
     learning_rate: float = 1.0
     damping: float = 1e-3
-    damping_increase: float = 10.0
-    damping_decrease: float = 0.1
+    damping_increase: float = 2.0
+    damping_decrease: float = 1 / 3
     max_tries: int = 10
     tolerance: float = 1e-10
     max_bytes: int = 2**31
@@ -87,14 +90,14 @@ class LevenbergMarquardt(ObjectiveOptimizer):
             return start, value
 
         end, damping = start, float(state["damping"][0])
-        factor = np.empty_like(normal)
+        factor, increase = np.empty_like(normal), self.damping_increase
         for _ in range(self.max_tries):
             np.copyto(factor, normal)
             np.einsum("ii->i", factor)[:] += damping
             try:
                 move = -cho_solve(cho_factor(factor, lower=True, overwrite_a=True, check_finite=False), half_gradient)
             except LinAlgError:  # too little damping for a system that is singular to working precision
-                damping *= self.damping_increase
+                damping, increase = damping * increase, 2 * increase
                 continue
             along = -float(np.dot(half_gradient, move))
             curvature = along - damping * float(np.dot(move, move))
@@ -105,11 +108,11 @@ class LevenbergMarquardt(ObjectiveOptimizer):
             trial = (start + learning_rate * move).astype(start.dtype, copy=False)
             trial_value = objective.value_and_gradient(trial)[0]
             if trial_value < value:
-                if value - trial_value > 0.25 * foretold:
-                    damping *= self.damping_decrease
+                gain = (value - trial_value) / foretold
+                damping *= max(self.damping_decrease, 1 - (2 * gain - 1) ** 3)
                 end, value = trial, trial_value
                 break
-            damping *= self.damping_increase
+            damping, increase = damping * increase, 2 * increase
         if damping > _MOST_DAMPING:
             state["converged"][0] = 1
         state["damping"][0] = min(max(damping, _LEAST_DAMPING), _MOST_DAMPING)

@@ -88,8 +88,8 @@ def network_with(
     layer: Layer, loss: LossFunction, engine: str, *, in_front: bool = False, **settings: Any
 ) -> NeuralNetwork:
     """A dense layer, this layer (or it first), and a dense layer with the head that the loss wants."""
-    first = DenseLayer(N_UNITS, biases_initializer="normal")
-    last = DenseLayer(loss.n_outputs(3), biases_initializer="normal")
+    first = DenseLayer(N_UNITS, weights_initializer="glorot_uniform", biases_initializer="normal")
+    last = DenseLayer(loss.n_outputs(3), weights_initializer="glorot_uniform", biases_initializer="normal")
     middle = [layer, first] if in_front else [first, layer]
     network = network_of(*middle, last, *head_of(loss), loss=loss, engine=engine, **settings)
     network.stack.build((N_FEATURES,))

@@ -21,7 +21,7 @@ def rows_below(heading: str) -> list[tuple[list[str], str]]:
     return [(re.findall(r"`([^`]*)`", first), second) for first, second in cells]
 
 
-LAYOUTS = rows_below("The file begins")
+LAYOUTS = rows_below("Start of the file")
 ENCODINGS = [(codec, second) for codecs, second in rows_below("Encoding") for codec in codecs]
 # What some encodings cannot write; all have other letters than ASCII's.
 TEXTS = {

@@ -414,7 +414,7 @@ def test_the_record_says_what_computed_which_epochs(visits: Path, tmp_path: Path
         train_run(TrainOptions(visits, target="bought", epochs=5, engine="torch", out=tmp_path / "run"), [StopAt(2)])
     said: list[str] = []
     resume_run(tmp_path / "run", announce=said.append, engine="numpy")
-    assert "Going on in epoch 3 of 5" in said
+    assert "Continuing with epoch 3 of 5" in said
     first, second = RunFolder(tmp_path / "run").read_record()["computed_by"]
     assert (first["engine"], first["device"], first["processes"], first["first_epoch"]) == ("torch", "cpu", 1, 1)
     assert (second["engine"], second["version"], second["first_epoch"]) == ("numpy", np.__version__, 3)
@@ -440,7 +440,9 @@ def test_one_cell_that_is_no_number_in_a_numeric_target_is_named(houses: Path, t
     rows = pd.read_csv(houses).astype({"price": object})
     rows.loc[3, "price"] = "n/k"
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    with pytest.raises(DataError, match=r"or the task 'regression' if it is a number. Row 4 has 'n/k', which is none."):
+    with pytest.raises(
+        DataError, match=r"or the task 'regression' if it is a number. Row 4 has 'n/k', which is not a number."
+    ):
         prepare_data(tmp_path / "rows.csv", target="price")
     with pytest.raises(DataError, match="needs numbers, and the target has 'n/k' in row 4; correct that cell"):
         prepare_data(tmp_path / "rows.csv", target="price", task="regression")
@@ -509,7 +511,7 @@ def test_more_epochs_for_a_finished_run_are_those_of_a_longer_run(visits: Path, 
     record = RunFolder(tmp_path / "run").read_record()
     assert (record["status"], record["epochs"], record["options"]["epochs"]) == ("finished", 6, 6)
     for epochs in (5, 6):
-        with pytest.raises(InvalidInputError, match=f"epochs is {epochs}, and the fit has done 6 already"):
+        with pytest.raises(InvalidInputError, match=f"epochs is {epochs}, but the fit has already done 6"):
             resume_run(tmp_path / "run", epochs=epochs)
     assert RunFolder(tmp_path / "run").read_record() == record
 

@@ -120,7 +120,7 @@ class Model:
     def predict_proba(self, data: Any) -> Array:
         """Return the probability of each class, one column for each, in the order of ``target.classes``."""
         if not self.target.classes:
-            raise InvalidInputError("This model predicts numbers, and there are no class probabilities; use predict.")
+            raise InvalidInputError("This model predicts numbers and has no class probabilities; use predict.")
         self.network.check_gives_probabilities()
         return class_probabilities(self.outputs(data))
 

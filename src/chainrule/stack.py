@@ -75,7 +75,9 @@ class LayerStack:
     def add(self, layer: Layer) -> None:
         """Append a layer; as soon as its input shape is known, its parameters are drawn."""
         if not isinstance(layer, Layer):
-            raise InvalidInputError(f"Only layers can be added to a network, and {layer!r} is none.{_hint(layer)}")
+            raise InvalidInputError(
+                f"Only layers can be added to a network, but {layer!r} is not a layer.{_hint(layer)}"
+            )
         if any(layer is present for present in self.layers):
             raise InvalidInputError(
                 f"This {layer.layer_name()} is in the network already; make a new one to add another."

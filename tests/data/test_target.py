@@ -159,7 +159,7 @@ def test_bytes_are_text_in_utf_8():
     target = Target.detect(["é".encode(), b"b", b"b"])
     assert target.classes == ("b", "é")
     for labels in ([b"\xe9", b"b"], np.array([b"b", b"\xff\xfe"])):
-        with pytest.raises(DataError, match="bytes that are no text in UTF-8"):
+        with pytest.raises(DataError, match="bytes that are not UTF-8 text"):
             Target.detect(labels)
 
 

@@ -84,10 +84,10 @@ class TrainingRun:
     def train_to(self, epochs: int) -> None:
         """Have this fit take ``epochs`` epochs in all, whatever it began with and whatever has stopped it before.
 
-        Raises InvalidInputError if it has done as many already.
+        Raises InvalidInputError if the fit has already done as many.
         """
         if epochs <= (done := self.epoch - self.first_epoch):
-            raise InvalidInputError(f"epochs is {epochs}, and the fit has done {done} already; give a larger number.")
+            raise InvalidInputError(f"epochs is {epochs}, but the fit has already done {done}; give a larger number.")
         self.last_epoch, self.stop_reason = self.first_epoch + epochs, None
 
     @property

@@ -23,7 +23,7 @@ def export(
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, torch, c or js.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The file to write; beside the model if not said.", readable=False),
+        typer.Option("--out", "-o", help="The file to write; by default beside the model.", readable=False),
     ] = None,
     show_code: Annotated[
         bool, typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")

@@ -23,7 +23,7 @@ def serve(
         list[str] | None,
         typer.Option(
             "--allow-host",
-            help="One more name by which clients may address the server, such as a proxy's; * allows any. Repeatable.",
+            help="An additional host name that clients may use, such as a proxy's; * allows any; may be repeated.",
         ),
     ] = None,
     show_code: Annotated[

@@ -42,11 +42,11 @@ def train(
     ] = None,
     categorical: Annotated[
         list[str] | None,
-        _option(_DATA, "--categorical", metavar="COLUMN", help="A column to take for a category; may be repeated."),
+        _option(_DATA, "--categorical", metavar="COLUMN", help="A column to read as categories; may be repeated."),
     ] = None,
     numeric: Annotated[
         list[str] | None,
-        _option(_DATA, "--numeric", metavar="COLUMN", help="A column to take for numbers; may be repeated."),
+        _option(_DATA, "--numeric", metavar="COLUMN", help="A column to read as numbers; may be repeated."),
     ] = None,
     date: Annotated[
         list[str] | None,
@@ -54,11 +54,11 @@ def train(
             _DATA,
             "--date",
             metavar="COLUMN[=ORDER]",
-            help="A column to take for dates; day=dmy or day=mdy says what 01/02/2023 means; may be repeated.",
+            help="A column to read as dates; day=dmy or day=mdy sets the order of 01/02/2023; may be repeated.",
         ),
     ] = None,
     drop: Annotated[
-        list[str] | None, _option(_DATA, "--drop", metavar="COLUMN", help="A column to leave out; may be repeated.")
+        list[str] | None, _option(_DATA, "--drop", metavar="COLUMN", help="A column to drop; may be repeated.")
     ] = None,
     missing_word: Annotated[
         list[str] | None,
@@ -68,7 +68,7 @@ def train(
         str, _option(_DATA, "--missing", help="What stands in for missing numbers: median, mean, or zero.")
     ] = "median",
     drop_missing_target: Annotated[
-        bool, _option(_DATA, "--drop-missing-target", help="Leave out rows whose target is missing.")
+        bool, _option(_DATA, "--drop-missing-target", help="Drop rows whose target is missing.")
     ] = False,
     test_size: Annotated[
         float | None,
@@ -79,15 +79,17 @@ def train(
         _option(_DATA, "--validation-size", help="Share of the other rows to validate with: 0.2 if it stops early."),
     ] = None,
     split: Annotated[
-        str, _option(_DATA, "--split", help="auto (keeps the shares of classes), random, or time (tests the latest).")
+        str, _option(_DATA, "--split", help="auto (stratified by class), random, or time (test the latest rows).")
     ] = "auto",
     group: Annotated[
         str | None,
-        _option(_DATA, "--group", metavar="COLUMN", help="Keep rows with the same value in one part; no input."),
+        _option(
+            _DATA, "--group", metavar="COLUMN", help="Keep rows with the same value in the same part; not an input."
+        ),
     ] = None,
     time: Annotated[
         str | None,
-        _option(_DATA, "--time", metavar="COLUMN", help="Sort by this column and test the latest rows; no input."),
+        _option(_DATA, "--time", metavar="COLUMN", help="Sort by this column and test the latest rows; not an input."),
     ] = None,
     hidden: Annotated[
         str, _option(_NETWORK, "--hidden", metavar="UNITS", help="Units of the hidden layers; 'none' for none.")
@@ -214,17 +216,17 @@ def resume(
     device: Annotated[str, typer.Option("--device", help="With --engine torch: auto, cpu, cuda, mps, ...")] = "auto",
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", "-e", min=1, help="Train for so many epochs in all, also a run that is finished."),
+        typer.Option("--epochs", "-e", min=1, help="The total number of epochs; also continues a finished run."),
     ] = None,
     keep_best: Annotated[
         bool,
-        typer.Option("--keep-best", help="Train no further: make a model of the best weights so far."),
+        typer.Option("--keep-best", help="Save the best weights so far as the model, without training."),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
     """Go on with a run that was interrupted or killed, as if it had never stopped.
 
-    With --epochs, also train a finished run further. With --keep-best, end an interrupted run as it is.
+    With --epochs, continue a finished run too. With --keep-best, finish an interrupted run without further training.
 
     Example: chainrule resume runs/houses-20261121-101500
     """

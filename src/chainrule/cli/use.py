@@ -24,8 +24,8 @@ ROWS_ON_A_TERMINAL = 20
 # Typer would tell in a box that a path may not be read.
 _RUN = typer.Argument(help="The run folder, or a model file.", readable=False)
 _FILES = typer.Argument(
-    help="A file with the columns trained on (- for the standard input); any number of Parquet files, a folder or a "
-    "pattern; or a data set's name."
+    help="A file with the columns of the training data (- for the standard input); any number of Parquet files, "
+    "a folder or a pattern; or a data set's name."
 )
 _ENGINE = typer.Option("--engine", help="What computes: numpy or torch.")
 _DEVICE = typer.Option("--device", help="For torch: auto (a GPU where there is one), cpu, cuda, cuda:1, mps, ...")
@@ -110,7 +110,7 @@ def evaluate(
     run: Annotated[Path, _RUN],
     file: Annotated[list[str], _FILES],
     drop_missing_target: Annotated[
-        bool, typer.Option("--drop-missing-target", help="Leave out rows whose target is missing.")
+        bool, typer.Option("--drop-missing-target", help="Drop rows whose target is missing.")
     ] = False,
     engine: Annotated[str, _ENGINE] = "numpy",
     device: Annotated[str, _DEVICE] = "auto",

@@ -140,7 +140,7 @@ def _columns(array: Array, prefix: str, path: Path) -> pd.DataFrame:
         try:
             array = np.char.decode(array, "utf-8")
         except UnicodeDecodeError as problem:
-            raise DataError(f"{path.name} holds bytes that are no text in UTF-8 ({problem.object!r:.40}).") from None
+            raise DataError(f"{path.name} holds bytes that are not UTF-8 text ({problem.object!r:.40}).") from None
     matrix = np.array(array).reshape(len(array), -1)  # no longer a part of the file
     return pd.DataFrame(matrix, columns=[f"{prefix}{number + 1}" for number in range(matrix.shape[1])])
 

@@ -323,7 +323,7 @@ class ColumnPlan:
     def _refuse(self, place: int, cell: Any, origin: Origin) -> NoReturn:
         row = origin.row(place)
         if self.kind == "number" and np.isinf(NumberFormat().read([str(cell)])[0]):
-            message = f"has an infinite number in row {row}; give a finite one or none"
+            message = f"has an infinite number in row {row}; use a finite number or leave it empty"
         else:
             example = "2024-12-31" if self.kind == "date" else "1234.5"
             if self.format is not None:

@@ -54,7 +54,8 @@ class ParquetStream(RowStream):
     buffer_rows
         Rows that are in memory at a time, and shuffled; a whole number of batches of them.
     drop_missing_target
-        Leave out rows whose target is missing; otherwise they are an error. The column is read once to find them.
+        Whether to drop rows whose target is missing. Otherwise such rows are an error. The column is read
+        once to find them.
 
     Raises
     ------

@@ -249,8 +249,8 @@ class ColumnSummary:
             found = "number"
         if read_as in ("number", "date") and found not in (read_as, "text", "number"):
             raise DataError(
-                f"{origin}The column {self.name!r} was said to hold {read_as}s, and its type says that it holds "
-                f"{'dates' if found == 'date' else 'categories'}."
+                f"{origin}The column {self.name!r} is listed as a column of {read_as}s, but its type says that it "
+                f"holds {'dates' if found == 'date' else 'categories'}."
             )
         if found == "number" and read_as in ("auto", "number"):
             self._add_numbers(column, sampled, origin)
@@ -320,7 +320,8 @@ class ColumnSummary:
         if np.isinf(values).any():
             row = origin.row(int(np.isinf(values).argmax()))
             raise DataError(
-                f"{origin}The column {self.name!r} has an infinite number in row {row}; give a finite one or none."
+                f"{origin}The column {self.name!r} has an infinite number in row {row}; use a finite "
+                "number or leave it empty."
             )
         self._gather(values, sampled)
 

@@ -264,7 +264,7 @@ class Target:
     def _check_codes(self, codes: Array) -> None:
         n = len(self.classes)
         if codes.ndim != 1 or codes.dtype.kind not in "biu" or not ((codes >= 0) & (codes < n)).all():
-            raise DataError(f"The class codes of {n} classes are whole numbers from 0 to {n - 1}, one a row.")
+            raise DataError(f"The class codes of {n} classes are whole numbers from 0 to {n - 1}, one per row.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the target as plain values that JSON can hold."""
@@ -366,7 +366,7 @@ def label_array(y: Any, origin: Origin = UNNAMED) -> Array:
             values = np.char.decode(values, "utf-8")
         except UnicodeDecodeError as problem:
             raise DataError(
-                f"{origin}The target holds bytes that are no text in UTF-8 ({problem.object!r:.40}); decode them first."
+                f"{origin}The target holds bytes that are not UTF-8 text ({problem.object!r:.40}); decode them first."
             ) from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]

@@ -324,7 +324,8 @@ class TextColumn:
         if attempt.kind == "number" and np.isinf(attempt.values).any():
             file, row = self._where(int(np.isinf(attempt.values).argmax()))
             raise DataError(
-                f"{file}The column {self.name!r} has an infinite number in row {row}; give a finite one or none."
+                f"{file}The column {self.name!r} has an infinite number in row {row}; use a finite number or "
+                "leave it empty."
             )
         return Decision(attempt.kind, attempt.format, attempt.values, (attempt.remark,) if attempt.remark else ())
 
@@ -336,8 +337,8 @@ class TextColumn:
         if self.texts and np.isnan(values).all():
             file, row = self._where(0)
             raise DataError(
-                f"{file}The column {self.name!r} was said to hold {attempt.kind}s, and no cell of it is one; row {row} "
-                f"has {self.texts[0]!r}."
+                f"{file}The column {self.name!r} is listed as a column of {attempt.kind}s, but no cell is a "
+                f"{attempt.kind}; row {row} has {self.texts[0]!r}."
             )
         return Decision(attempt.kind, attempt.format, values, (attempt.remark,) if attempt.remark else ())
 
@@ -363,7 +364,7 @@ class TextColumn:
         n_more = int(self.counts[places].sum()) - 1
         raise DataError(
             f"{file}The column {self.name!r} holds {kind}s, but row {row} has {self.texts[first]!r}"
-            f"{f' (and {_cells(n_more)} more are none)' if n_more else ''}; correct that cell, or list the column "
+            f"{f' (and {_cells(n_more)} more)' if n_more else ''}; correct that cell, or list the column "
             f"under {'numeric' if kind == 'number' else 'dates'} (such cells are then missing) or categorical."
         )
 

@@ -99,7 +99,7 @@ def _windows_text(content: bytes, name: str) -> str:
     line = count_lines(text, first.start()) + 1
     if n_bad <= n_good:
         raise DataError(
-            f"{name} is UTF-8 text, but line {line} has the byte 0x{ord(first[0]) - 0xDC00:02X}, which is no UTF-8; "
+            f"{name} is UTF-8 text, but line {line} has the byte 0x{ord(first[0]) - 0xDC00:02X}, which is not UTF-8; "
             "correct that line, or save the whole file as UTF-8."
         )
     foreign = _NOT_WESTERN.search(content)

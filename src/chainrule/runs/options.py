@@ -54,11 +54,11 @@ class TrainOptions:
         How the weights move; a rate of None is the optimizer's own. A schedule goes by its name and stretches over all
         epochs.
     epochs
-        How often to go through the rows; if not said 100, and up to 1,000 of small data.
+        Number of passes over the training rows. By default 100, and up to 1,000 for small data.
     batch_size
-        Rows a step; if not said, from 32 for small data to 256 for large.
+        Rows per step. By default from 32 for small data to 256 for large data.
     l1, l2, label_smoothing, clip_norm, max_norm, class_weight, loss
-        As in :class:`NeuralNetwork`; the loss follows from the target if not said.
+        As in :class:`NeuralNetwork`; by default, the target determines the loss.
     early_stopping, patience, min_delta, min_epochs, monitor
         Stop when the validation loss is no longer getting better, and keep the best weights. If ``early_stopping`` does
         not say, it is on when one of the others is given, or when ``epochs`` is not: who says how many epochs, and no
@@ -68,25 +68,25 @@ class TrainOptions:
         with; a number from 1 up counts rows. 0.2 each. Validation rows are held out for early stopping only, or when
         their share is given.
     split
-        ``"auto"`` keeps the shares of the classes; ``"random"``; ``"time"`` tests with the latest rows by the column
-        ``time``, or by the only column of dates, or else with the last rows of the source.
+        ``"auto"`` is stratified by class; ``"random"`` is not. ``"time"`` tests on the latest rows by the column
+        ``time``, or by the only column of dates, or else on the last rows of the source.
     group
-        A column, such as a person or a machine: rows with the same value are all in the same part. Rows without a value
-        are groups of their own.
+        A column, such as a person or a machine. Rows with the same value are kept in the same part. Each row without a
+        value is a separate group.
     time
-        A column of dates or numbers by which the rows are sorted, so that the latest are tested with.
-        The columns ``group`` and ``time`` are no inputs, unless ``categorical``, ``numeric`` or ``dates`` names them.
+        A column of dates or numbers by which the rows are sorted. The latest rows are the test rows.
+        The columns ``group`` and ``time`` are not inputs, unless ``categorical``, ``numeric`` or ``dates`` names them.
     categorical, numeric, dates
-        Columns to take for categories, numbers or dates, whatever they look like; ``"day=dmy"`` and ``"day=mdy"`` say
-        what 01/02/2023 means in the column ``day``.
+        Columns to read as categories, numbers or dates, instead of the detected type. ``"day=dmy"`` and ``"day=mdy"``
+        set the order of 01/02/2023 in the column ``day``.
     drop
-        Columns to leave out.
+        Columns to drop.
     missing_words
-        Texts that stand for a missing value, besides those that usually do.
+        Texts that mean a missing value, in addition to the standard ones.
     missing
-        What stands in for missing numbers: the column's ``"median"`` or ``"mean"``, or ``"zero"`` after scaling.
+        The replacement for missing numbers: the column's ``"median"`` or ``"mean"``, or ``"zero"`` after scaling.
     drop_missing_target
-        Leave out rows whose target is missing; otherwise they are an error.
+        Whether to drop rows whose target is missing. Otherwise such rows are an error.
     checkpoint_every
         Epochs between checkpoints.
     dtype, seed
@@ -94,7 +94,7 @@ class TrainOptions:
     engine, device, precision, compile
         ``"numpy"``, or ``"torch"``; the others are the settings of :class:`TorchEngine`.
     out
-        The run folder; ``runs/<source>-<time>`` if not said.
+        The run folder. By default ``runs/<source>-<time>``.
     """
 
     source: RunSource

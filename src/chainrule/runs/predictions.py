@@ -134,9 +134,9 @@ def evaluate(model: Trained, source: Rows, *, drop_missing_target: bool = False)
     Parameters
     ----------
     model, source
-        As for :func:`predict`; an array needs its targets, so that it comes as a :class:`Dataset`.
+        As for :func:`predict`. Pass an array with its targets as a :class:`Dataset`.
     drop_missing_target
-        Leave out rows whose target is missing; otherwise they are an error.
+        Whether to drop rows whose target is missing. Otherwise such rows are an error.
     """
     model = _open(model)
     rows = _open_rows(model, source)
@@ -248,7 +248,7 @@ def _inputs_of_frame(model: Model, frame: pd.DataFrame, name: str, origin: Origi
 
 def _inputs_of_dataset(model: Model, dataset: Dataset) -> Any:
     if model.table is not None and dataset.feature_names != model.table.feature_names:
-        raise DataError(f"{dataset.name} is no table, and this model takes one with its columns by name.")
+        raise DataError(f"{dataset.name} is not a table; this model needs a table with named columns.")
     return _checked_width(model, dataset.X, dataset.name)
 
 

@@ -226,4 +226,4 @@ def _no_number(labels: Any) -> str:
     strangers = np.flatnonzero(np.isnan(scan.read(scan.choose()[0])))
     if not 0 < 2 * len(strangers) < len(labels):
         return ""
-    return f" Row {strangers[0] + 1} has {texts[strangers[0]]!r}, which is none."
+    return f" Row {strangers[0] + 1} has {texts[strangers[0]]!r}, which is not a number."

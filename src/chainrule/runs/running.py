@@ -80,8 +80,8 @@ def train(
 ) -> RunResult:
     """Train a network on a data frame, a file or a named data set, and measure it, as ``chainrule train`` does.
 
-    The rows are split into a training, a validation and a test part. The training part teaches how the columns become
-    numbers, and the metrics are those of the test part, beside simple models.
+    The rows are split into a training, a validation and a test part. The conversion of the columns to numbers is
+    learned from the training part. The metrics of the network and of baseline models are measured on the test part.
 
     Parameters
     ----------
@@ -90,19 +90,19 @@ def train(
     target
         The column to predict.
     verbose
-        Whether to print what was found in the data and how the training goes.
+        Whether to print the detected columns and the progress of the training.
     callbacks
-        Callbacks for the training, beside the early stopping that the options ask for.
+        Callbacks for the training, in addition to the early stopping of the options.
     force
-        Whether a run that is in the folder ``out`` is replaced.
+        Whether to replace an existing run in the folder ``out``.
     **options
-        The other fields of :class:`TrainOptions`. With ``out="runs/houses"`` everything is also written to that
-        folder, as the command does; without it, nothing is written.
+        The other fields of :class:`TrainOptions`. With ``out="runs/houses"``, the run folder of the command is written.
+        Without ``out``, no files are written.
 
     Returns
     -------
     RunResult
-        Its ``model`` predicts; ``metrics``, ``baselines``, ``history`` and ``report`` say how good it is.
+        The trained ``model``, and its ``metrics``, ``baselines``, ``history`` and ``report``.
 
     Notes
     -----
@@ -307,18 +307,18 @@ def _resumable(folder: RunFolder, *, is_extended: bool, keep_best: bool) -> dict
     record = folder.read_record()
     status, again = record.get("status"), shell_command("resume", folder.path)
     if status == "diverged":
-        raise ModelFileError(f"The run in '{folder.path}' diverged, and would again; train anew with other settings.")
+        raise ModelFileError(f"The run in '{folder.path}' diverged; start a new run with other settings.")
     if status == "finished" and keep_best:
         raise ModelFileError(f"The run in '{folder.path}' is finished: its best weights are in {folder.model.name}.")
     if status == "finished" and not is_extended:
         n_epochs = record.get("epochs")
         further = 2 * n_epochs if isinstance(n_epochs, int) else "N"
         raise ModelFileError(
-            f"The run in '{folder.path}' is finished; to train it further, say for how many epochs in all: {again} "
+            f"The run in '{folder.path}' is finished; to continue it, give the total number of epochs: {again} "
             f"--epochs {further}"
         )
     if status == "finished" and not folder.checkpoint.is_file():
-        raise ModelFileError(f"The run in '{folder.path}' has lost its file {folder.checkpoint.name}; train anew.")
+        raise ModelFileError(f"The run in '{folder.path}' has lost its file {folder.checkpoint.name}; start a new run.")
     if keep_best and not folder.checkpoint.is_file():
         raise ModelFileError(f"The run in '{folder.path}' has no checkpoint yet; begin again with: {again}")
     if not isinstance(record.get("versions"), dict) or "started" not in record:
@@ -339,7 +339,7 @@ def _recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame |
     if was_piped and folder.piped_data.exists():
         options = {**options, "source": str(folder.piped_data)}  # the folder may have been moved
     if source is not None and not was_frame:
-        raise InvalidInputError(f"The run in '{folder.path}' knows its source; leave source out.")
+        raise InvalidInputError(f"The run in '{folder.path}' has a recorded source; omit source.")
     return TrainOptions.from_dict({**options, "source": source} if was_frame else options)
 
 
@@ -390,7 +390,7 @@ class _Run:
         """Say where a resumed run goes on, and note what it is computed by from there on."""
         self.record["status"] = "running"
         if not self.keeps_best:
-            self.say(f"Going on in epoch {epoch} of {last_epoch}")
+            self.say(f"Continuing with epoch {epoch} of {last_epoch}")
             computers = [*self.record.get("computed_by", []), _computer(self.options, self.group, epoch)]
             self.record["computed_by"] = computers
         if self.claim is not None:

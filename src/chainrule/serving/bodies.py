@@ -164,7 +164,7 @@ def parse_json_rows(body: bytes, limits: Limits) -> list[Any]:
         raise RequestError(400, "The body has a whole number with thousands of digits; no model takes one.") from None
     if type(value) is dict and type(value.get("rows")) is list:
         if len(value) > 1:
-            raise RequestError(422, 'The body has something beside its "rows"; send {"rows": [...]} alone.')
+            raise RequestError(422, 'The body has fields besides "rows"; send {"rows": [...]} only.')
         value = value["rows"]
     rows = [value] if type(value) is dict else value
     if type(rows) is not list:

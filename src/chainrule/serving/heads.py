@@ -74,9 +74,7 @@ class CheckHead:
             raise RequestError(400, f"The request has {len(named) or 'no'} Host headers; a request has one.")
         if named[0] not in hosts:
             name = _without_port(named[0])[:80]
-            raise RequestError(
-                421, f"This server is not {name!r}; start it with --allow-host to let it be asked by that name."
-            )
+            raise RequestError(421, f"This server is not {name!r}; start it with --allow-host to accept this name.")
 
 
 def _without_port(host: str) -> str:

@@ -503,7 +503,7 @@ def test_more_epochs_for_a_finished_run_are_those_of_a_longer_run(visits: Path, 
     settings: dict[str, Any] = {"target": "bought", "dropout": 0.2, "batch_normalization": True, "engine": engine}
     train_run(TrainOptions(visits, epochs=6, out=tmp_path / "whole", **settings))
     train_run(TrainOptions(visits, epochs=3, out=tmp_path / "run", **settings))
-    with pytest.raises(ModelFileError, match=r"is finished; to train it further.*chainrule resume .*run --epochs 6"):
+    with pytest.raises(ModelFileError, match=r"is finished; to continue it.*chainrule resume .*run --epochs 6"):
         resume_run(tmp_path / "run")
     result = resume_run(tmp_path / "run", epochs=6)
     assert result.history.n_epochs == 6

@@ -45,7 +45,7 @@ class DataError(InvalidInputError):
 
 
 class CellError(DataError):
-    """A cell of a table cannot be read as its column is read.
+    """A cell of a table does not have the format of its column.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class DivergenceError(ChainruleError, ArithmeticError):
 
 
 class ChainruleWarning(UserWarning):
-    """Something in the data or in a run that works, and may not be what was meant."""
+    """Warning about data or settings that are valid but probably unintended."""
 
 
 def warn(sentence: str) -> None:

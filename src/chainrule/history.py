@@ -41,7 +41,7 @@ def quantity_name(name: str) -> str:
 
 
 class History(dict[str, list[float]]):
-    """One list for each recorded quantity, one element an epoch.
+    """One list per recorded quantity, with one element per epoch.
 
     The names that other libraries use work as well: ``history["val_loss"]`` is ``history["validation_loss"]``.
 
@@ -114,14 +114,14 @@ class History(dict[str, list[float]]):
         return values[-1] if values else math.nan
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a pandas data frame with a row for each epoch and a column for each quantity."""
+        """Return a pandas data frame with one row per epoch and one column per quantity."""
         import pandas as pd
 
         frame = pd.DataFrame(self)
         return frame.astype({"epoch": int}) if "epoch" in frame and frame["epoch"].notna().all() else frame
 
     def to_csv(self) -> str:
-        """Return the table as CSV text, one line an epoch; every number reads back to the same float."""
+        """Return the table as CSV text, one line per epoch; every number reads back to the same float."""
         lines = [",".join(self)]
         lines += [",".join("" if math.isnan(v) else repr(v) for v in row) for row in zip(*self.values(), strict=True)]
         return "\n".join(lines) + "\n"

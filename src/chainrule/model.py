@@ -40,7 +40,7 @@ def measure(task: Task, y: Array, outputs: Array, sample_weight: Array | None = 
 
 @dataclass(frozen=True)
 class TargetScaling:
-    """How numbers to predict are standardised for training: ``(y - center) / scale``, one of each a column."""
+    """Standardisation of numeric targets for training: ``(y - center) / scale``, one center and scale per column."""
 
     center: tuple[float, ...]
     scale: tuple[float, ...]
@@ -112,13 +112,13 @@ class Model:
         return self.target.decode(self.outputs(data))
 
     def predict_labels(self, data: Any) -> Array:
-        """Return the label of the class for each row, as :meth:`predict` does; refuse a model that predicts numbers."""
+        """Return the predicted label of each row; raises InvalidInputError for a model that predicts numbers."""
         if not self.target.classes:
             raise InvalidInputError("This model predicts numbers, not classes; use predict.")
         return self.predict(data)
 
     def predict_proba(self, data: Any) -> Array:
-        """Return the probability of each class, one column for each, in the order of ``target.classes``."""
+        """Return the class probabilities, one column per class, in the order of ``target.classes``."""
         if not self.target.classes:
             raise InvalidInputError("This model predicts numbers and has no class probabilities; use predict.")
         self.network.check_gives_probabilities()

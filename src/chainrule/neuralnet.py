@@ -44,10 +44,10 @@ class NeuralNetwork(TrainableNetwork):
     Parameters
     ----------
     epochs, batch_size
-        How often ``fit`` goes through the data, and how many rows a step sees. Methods made for the gradient of all
-        rows (L-BFGS, Rprop, ...) always see all of them.
+        Number of passes over the data in ``fit``, and number of rows per step. Full-batch methods (L-BFGS, Rprop, ...)
+        always use all rows.
     optimizer, learning_rate, momentum
-        A class, an instance or a name (``"adam"``); the two numbers go to it when given.
+        A class, an instance or a name (``"adam"``); the two numbers are passed to the optimizer when given.
     verbose
         Print loss and metrics after every epoch.
     loss, metric
@@ -57,20 +57,20 @@ class NeuralNetwork(TrainableNetwork):
     dtype
         ``"float32"`` or ``"float64"``.
     penalty, l1, l2
-        A :class:`Penalty` on the weights, or the rates of the usual two.
+        A :class:`Penalty` on the weights, or the rates of the L1 and L2 penalties.
     clip_norm, max_norm
         Bounds for the global norm of a gradient, and for the norm of the weights into any one unit.
     label_smoothing
         Share of each class target that is spread over all classes, in training only.
     schedule
-        How the learning rate changes with the epochs.
+        The schedule of the learning rate.
     class_weight
         ``"balanced"`` or a weight for each label.
     shuffle
-        Whether each epoch sees the rows in a new order.
+        Whether to reorder the rows in every epoch.
     engine, device
-        What computes: ``"numpy"``, or ``"torch"`` for PyTorch on the device, ``"auto"`` being a GPU where there is one;
-        or a :class:`TorchEngine` with more to say. No file keeps it: each opens with either engine.
+        The engine: ``"numpy"``, or ``"torch"`` for PyTorch on the device; ``"auto"`` is a GPU if there is one.
+        A :class:`TorchEngine` has more settings. Files do not store the engine, and open with either one.
 
     Attributes
     ----------
@@ -218,7 +218,7 @@ class NeuralNetwork(TrainableNetwork):
         return self._known_classes().decode(self.loss.point_predictions(self.predict(dataset)))
 
     def predict_proba(self, dataset: Dataset | Inputs) -> Array:
-        """Return the probability of each class, one column for each, in the order of ``target.classes``."""
+        """Return the class probabilities, one column per class, in the order of ``target.classes``."""
         self._known_classes()
         self.check_gives_probabilities()
         return class_probabilities(self.predict(dataset))

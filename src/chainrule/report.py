@@ -73,7 +73,7 @@ class ReportData:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """A finished page; a notebook shows it below the cell that returns it."""
+    """A report as an HTML page; a notebook displays it below the cell."""
 
     html: str
 

@@ -141,7 +141,7 @@ def test_rows_of_json_may_be_written_in_several_ways(written: str) -> None:
 
 
 def test_rows_beside_something_else_are_refused() -> None:
-    assert "something beside" in error_of(ask(price_app(), {"rows": ROWS, "x": 1}), 422)
+    assert "fields besides" in error_of(ask(price_app(), {"rows": ROWS, "x": 1}), 422)
 
 
 @pytest.mark.parametrize("value", ["[]", "{}", "[1.5]", "0"])

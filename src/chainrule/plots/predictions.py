@@ -56,7 +56,7 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
 
 
 def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axes | None = None) -> Axes:
-    """Draw predictions against the truth; on the diagonal they are right.
+    """Draw predictions against true values; correct predictions lie on the diagonal.
 
     ``name`` says what is predicted, and its unit. Several outputs have a colour each. Above 5,000 points the colour is
     their density.
@@ -96,7 +96,7 @@ def plot_decision_boundary(
     input_names: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw which class a model predicts at each point of the plane, paler where it is less sure, and the boundaries.
+    """Draw the predicted class at each point of the plane, paler for lower probabilities, and the class boundaries.
 
     ``model`` is a :class:`NeuralNetwork` or a :class:`Model` with two inputs, a classifier of scikit-learn, or a
     function that turns points of shape (points, 2) into probabilities, of shape (points, 1) or (points, classes),

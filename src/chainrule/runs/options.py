@@ -71,8 +71,8 @@ class TrainOptions:
         ``"auto"`` is stratified by class; ``"random"`` is not. ``"time"`` tests on the latest rows by the column
         ``time``, or by the only column of dates, or else on the last rows of the source.
     group
-        A column, such as a person or a machine. Rows with the same value are kept in the same part. Each row without a
-        value is a separate group.
+        A column, such as a person or a machine. Rows with the same value are kept in the same part. Rows without a
+        value form one group.
     time
         A column of dates or numbers by which the rows are sorted. The latest rows are the test rows.
         The columns ``group`` and ``time`` are not inputs, unless ``categorical``, ``numeric`` or ``dates`` names them.

@@ -102,6 +102,14 @@ def test_the_separator_and_the_names_are_found(text: str, names: list[str] | str
         (lines("age,town", "31,Porto", "?,", "NA,Faro"), ["age", "town"]),
         (lines("town,plan", "Porto,Basic"), ["town", "plan"]),
         (lines("a,b", "1,2", "a,b", "3,4"), ["a", "b"]),
+        # A name that is also one of the values below it.
+        (lines("sex,other", "male,yes", "female,other", "male,no"), ["sex", "other"]),
+        (lines("name,red,size", "ann,red,s", "bob,blue,m"), ["name", "red", "size"]),
+        (
+            lines("sex,other,none,plan,age", "m,yes,none,b,31", "f,other,one,c,45"),
+            ["sex", "other", "none", "plan", "age"],
+        ),
+        (lines("2019,2020", "1,²²²²", *["1,2"] * 9), ["2019", "2020"]),  # digits that are no number
         # Values.
         (lines("1,2", "3,4"), UNNAMED),
         (lines("1,2"), UNNAMED),
@@ -115,6 +123,7 @@ def test_the_separator_and_the_names_are_found(text: str, names: list[str] | str
         (lines("39, State-gov, 77516", "50, Private, 83311"), UNNAMED),
         (lines("2020-01-01,5", "2020-01-02,6"), UNNAMED),
         (lines("p,x,s", "e,x,y", "e,b,s", "p,x,y"), UNNAMED),  # words that are values further below
+        (lines("ann,red,s", "bob,red,m", "cy,blue,s"), UNNAMED),
         (lines("John Smith,34", "Mary Jones,20"), UNNAMED),
     ],
 )
@@ -171,6 +180,14 @@ def test_comments_above_the_table_are_left_out(text: str, names: list[str]) -> N
 )
 def test_the_line_is_named(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
+        parse_text_table(text, "rows.csv")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "\x0c\n", "\u3000\n", "sep=;\n", "sep=;", "\ufeffsep=;\r\n\x1a", "\xa0\n" * 2000]
+)
+def test_a_text_of_blank_lines_is_empty(text: str) -> None:
+    with pytest.raises(DataError, match="is empty; a table needs a line of column names and rows"):
         parse_text_table(text, "rows.csv")
 
 

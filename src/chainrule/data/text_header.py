@@ -36,13 +36,14 @@ def header_evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> flo
     """Return a positive number if the row ``first`` holds names, a negative one if it holds values like those below.
 
     Each column has a vote. A cell of another kind than those below is a name, and one of the same kind a value. Words
-    above words are values if they stand in rows below as well. Numbers above numbers are names if they make a sequence
+    above words are values if most of them stand in rows below as well: a single name, such as ``other``, may also be
+    one of the values of its column. Numbers above numbers are names if they make a sequence
     such as 2019, 2020, 2021 that the numbers below do not suit.
     """
     cells = [cell.strip() for cell in first[:_MOST_COLUMNS]]
     rows = [row for row in below if len(row) == len(first) and [*row] != [*first]]
     votes = 0.0
-    numbers: list[tuple[str, list[str]]] = []
+    numbers, words = list[tuple[str, list[str]]](), list[tuple[str, list[str]]]()
     for place, cell in enumerate(cells):
         column = [text for row in rows if (text := row[place].strip()).lower() not in NO_VALUE]
         if cell.lower() in NO_VALUE or not column:
@@ -51,10 +52,10 @@ def header_evidence(first: Sequence[str], below: Sequence[Sequence[str]]) -> flo
         if kind == _kind_of([cell]) == "number":
             numbers.append((cell, column))
         elif kind == _kind_of([cell]) == "word":
-            votes += _vote_of_words(cell, column)
+            words.append((cell, column))
         elif kind is not None:
             votes += -1 if kind == _kind_of([cell]) else 1
-    return votes + _votes_of_numbers(numbers)
+    return votes + _votes_of_words(words) + _votes_of_numbers(numbers)
 
 
 def _kind_of(column: Sequence[str]) -> Literal["number", "date", "word"] | None:
@@ -66,11 +67,12 @@ def _kind_of(column: Sequence[str]) -> Literal["number", "date", "word"] | None:
     return None if any(map(is_number, column)) else "word"
 
 
-def _vote_of_words(cell: str, column: Sequence[str]) -> float:
-    if cell in column:
-        return -1
-    shapes = {_shape(text) for text in column}
-    return 0.5 if len(shapes) == 1 and _shape(cell) not in shapes else 0
+def _votes_of_words(words: list[tuple[str, list[str]]]) -> float:
+    """Return the votes of the words that stand above words; each comes with its column."""
+    n_repeated = sum(cell in column for cell, column in words)
+    shapes = [(_shape(cell), set(map(_shape, column))) for cell, column in words]
+    n_different = sum(len(below) == 1 and shape not in below for shape, below in shapes)
+    return 0.5 * n_different - (n_repeated if 2 * n_repeated > len(words) else 0)
 
 
 def _shape(text: str) -> str:
@@ -99,11 +101,11 @@ def _votes_of_numbers(numbers: list[tuple[str, list[str]]]) -> float:
 
 
 def _is_whole(cell: str) -> bool:
-    return cell.lstrip("+-").isdigit()
+    return cell.lstrip("+-").isdecimal()
 
 
 def _is_year(cell: str) -> bool:
-    return cell.isdigit() and len(cell) == 4 and 1800 <= int(cell) <= 2200
+    return cell.isdecimal() and len(cell) == 4 and 1800 <= int(cell) <= 2200
 
 
 def _is_strange_year(cell: str, column: Sequence[str]) -> bool:

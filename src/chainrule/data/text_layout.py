@@ -26,6 +26,7 @@ SAMPLE_CELLS = 50
 
 _SEPARATORS = (",", ";", "\t", "|")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_SOMETHING = re.compile(r"[^\s\ufeff\x1a]")
 _COMMENT = re.compile(r"\s*[#|%](\s*)")
 _SEPARATOR_LINE = re.compile(r"\s*\"?sep=([\t !#-/:-@\[-`{-~])\"?[ \t,;]*(?:\r\n|\r|\n|\Z)", re.IGNORECASE)
 _QUOTED_OR_SPACES = re.compile(r'(?<!\S)"[^"]*(?:""[^"]*)*+"(?!\S)|[ \t]+')
@@ -59,13 +60,13 @@ def find_layout(text: str, name: str, column_names: Sequence[str] | None, most_c
 
     Raises ``DataError`` naming the line, also for a table of more than ``most_columns``.
     """
-    if not text.strip("\ufeff \t\r\n\x1a"):
-        raise DataError(f"{name} is empty; a table needs a line of column names and rows.")
     text = text.rstrip("\x1a")  # the end of a file in DOS
     _refuse_long_lines(text, name)
     start = len(text) - len(text.lstrip("\ufeff"))
     given = _SEPARATOR_LINE.match(text, start)
     start = given.end() if given else start
+    if not _SOMETHING.search(text, start):
+        raise DataError(f"{name} is empty; a table needs a line of column names and rows.")
     separator = given[1] if given else _find_separator(_sample(text, _end_of_comments(text, start)))
     lines_before = 0
     if separator == " ":

@@ -16,7 +16,7 @@ from chainrule.errors import DataError, InvalidInputError
 
 MARKS = [(".", ""), (".", ","), (".", " "), (".", "'"), (",", ""), (",", "."), (",", " "), (",", "'")]
 AFFIXES = [("", ""), ("$", ""), ("R$", ""), ("CHF", ""), ("Rs.", ""), ("", "%"), ("", "€"), ("", "kr"), ("", "kg"),
-           ("", "m²"), ("", "km/h")]  # fmt: skip
+           ("", "m²"), ("", "km/h"), ("$", "US$"), ("US$", "$"), ("€", "€/m2"), ("kr", "kr")]  # fmt: skip
 formats = st.builds(
     lambda marks, affixes: NumberFormat(*marks, *affixes), st.sampled_from(MARKS), st.sampled_from(AFFIXES)
 )
@@ -114,6 +114,28 @@ def test_what_marks_leave_open_is_decided_by_the_table_and_said(
     assert table.read(frame)["x"][0] == value
     assert note in table.columns[0].note
     assert bool(note) == bool(table.columns[0].note)
+
+
+def test_a_column_of_whole_numbers_has_the_marks_of_its_table() -> None:
+    frame = pd.DataFrame({"a": ["5", "7", "900"], "b": ["0,25", "2,5", "1.003,75"]})
+    table = TablePreprocessor().fit(frame)
+    assert table.read(frame.assign(a=["1.500", "2.000.000", "7"]))["a"].tolist() == [1500, 2_000_000, 7]
+    alone = TablePreprocessor().fit(frame[["a"]])
+    assert alone.read(pd.DataFrame({"a": ["1.500"]}))["a"].tolist() == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["$5", "7 US$", "$9"], [5, 7, 9]),
+        (["5 $", "US$ 7", "9 $"], [5, 7, 9]),
+        (["€ 5", "7 €/m2", "€ 9"], [5, 7, 9]),
+        (["Rs 5", "7 Rs.", "Rs 9,500.5"], [5, 7, 9500.5]),
+    ],
+)
+def test_of_a_currency_and_a_unit_one_may_contain_the_other(cells: list[str], expected: list[float]) -> None:
+    table = learn(cells)
+    assert table.read(pd.DataFrame({"x": cells, "y": 0.0}))["x"].tolist() == expected
 
 
 def test_lists_are_no_decimal_numbers_where_other_columns_have_decimal_points() -> None:

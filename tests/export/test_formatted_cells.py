@@ -26,11 +26,14 @@ NUMBERS = (
     "1,234.5", "-3", "1.234,50 €", "$1,234", "($5)", "($ 1,234.50)", "12 km/h", "1'000.5", "1’000", "R$ 5", "1e5",
     "-1E-3", "(1.5)", "12,34,567", "1 234,5", "1\u00a0234", "\u22125", "+7", ".5", "5.", "1.234",
     "1,234", "47%", "47.8 %", "0,5",
+    "7 US$", "$7 US$", "$7", "€7 €/m2",
     "-999", "-999.0", "n/a", "1.2.3", "1,2,3", "12,3456", "abc", "1 2", "--5", "",
 )  # fmt: skip
 NUMBER_FORMATS = (
     NumberFormat(), NumberFormat(",", ".", suffix="€"), NumberFormat(".", ",", prefix="$"), NumberFormat(".", "'"),
     NumberFormat(",", " ", suffix="km/h"), NumberFormat(".", ",", prefix="R$", suffix="%"),
+    NumberFormat(prefix="$", suffix="US$"), NumberFormat(prefix="US$", suffix="$"),
+    NumberFormat(prefix="€", suffix="€/m2"),
 )  # fmt: skip
 DATES = (
     "2024-12-31", "2024/2/29", "31.12.2024", "1/2/23 5:06 PM", "12/13/2024", "13/12/2024", "3 Mar 2023 14:30",

@@ -101,7 +101,14 @@ class NumberFormat:
 
     def _plain(self, text: str) -> str:
         """Return numbers of this format as Python writes them."""
-        return text.replace(self.prefix, "").replace(self.suffix, "").translate(self._marks)
+        for affix in self.affixes:
+            text = text.replace(affix, "")
+        return text.translate(self._marks)
+
+    @property
+    def affixes(self) -> tuple[str, str]:
+        """The prefix and the suffix in the order in which they are removed: ``US$`` before ``$``, which it contains."""
+        return max(self.prefix, self.suffix, key=len), min(self.suffix, self.prefix, key=len)
 
     @cached_property
     def _marks(self) -> dict[int, str]:
@@ -310,7 +317,7 @@ class NumberScan:
         decimal, remark = self._decimal(elsewhere)
         seen = self._thousands[decimal].most_common(1)
         thousands = seen[0][0] if seen else ""
-        if not thousands and (self.decided or self._unclear[decimal]):
+        if not thousands and (self.decided or self._unclear[decimal] or decimal == ","):
             thousands = "," if decimal == "." else "."
         prefix, suffix = (_most_frequent(affixes) for affixes in (self._prefixes, self._suffixes))
         if suffix in ("%", "\u2030") and self.n_bare:
@@ -324,9 +331,9 @@ class NumberScan:
             more = "." if self._needs["."] >= self._needs[","] else ","
             return more, f"it has decimal points and decimal commas ({self._shown['.']!r}, {self._shown[',']!r})"
         point, comma = self._unclear["."], self._unclear[","]
-        if not point and not comma:
-            return ".", ""
         known = next(iter(elsewhere)) if len(set(elsewhere)) == 1 else None
+        if not point and not comma:
+            return known or ".", ""
         if known == "." or (comma and not point and known is None):
             return ".", ""
         # Where points mark thousands, all whole numbers without one are below 1,000. Money has two decimals.

@@ -107,11 +107,11 @@ def number_type(definitions: CDefinitions, number_format: NumberFormat | None, p
     """Return the values of a structure that says how numbers are written: as Python writes them, if by no format."""
     pattern = PYTHON_PATTERN if number_format is None else number_format.pattern
     known = number_format or NumberFormat()
-    affixes = [definitions.integers_named([*map(ord, affix), 0]) for affix in (known.prefix, known.suffix)]
+    affixes = [definitions.integers_named([*map(ord, affix), 0]) for affix in known.affixes]
     words = ("",) if plan is None else plan.missing_words
     parts = [
         definitions.integers_named(compile_pattern(pattern).code),
-        *affixes,
+        f"{{{', '.join(affixes)}}}",
         f"'{known.decimal}'",
         definitions.texts_named(words),
         str(len(words)),

@@ -165,7 +165,7 @@ def _plan(plan: ColumnPlan) -> str:
         known = plan.format if isinstance(plan.format, NumberFormat) else None
         pattern = PYTHON_PATTERN if known is None else known.pattern
         written = known or NumberFormat()
-        values |= {"pattern": javascript_pattern(pattern), "prefix": written.prefix, "suffix": written.suffix}
+        values |= {"pattern": javascript_pattern(pattern), "affixes": written.affixes}
         values |= {"decimal": written.decimal, "takesTrue": known is None}
         values["missingNumbers"] = plan.missing_numbers.tolist()
     elif isinstance(plan.format, DateFormat):

@@ -346,7 +346,7 @@ static int match(const int *program, int pc, const int *text, int at, int n, int
 // [number_type]
 /* How a column writes its numbers. */
 typedef struct {
-    const int *pattern, *prefix, *suffix;
+    const int *pattern, *affixes[2];
     int decimal;
     const char *const *missing_words;
     int n_missing_words, takes_true, coerce;
@@ -376,9 +376,10 @@ static int read_number(const char *text, const number_type *type, double *value)
     if (n < 0 || !match(type->pattern, 0, characters, 0, n, NULL))
         return type->coerce ? 0 : 1;
     while (at < n) {
-        const int *affix = type->prefix, c = characters[at];
+        const int c = characters[at];
         int width = 0;
-        for (i = 0; i < 2 && width == 0; i++, affix = type->suffix) {
+        for (i = 0; i < 2 && width == 0; i++) {
+            const int *affix = type->affixes[i];
             while (affix[width] && at + width < n && characters[at + width] == affix[width])
                 width++;
             if (affix[width])

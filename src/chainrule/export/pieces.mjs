@@ -169,7 +169,7 @@ function cellText(cell) {
 
 /** A number, or NaN where it is missing. */
 function readNumber(cell, plan) {
-  const { name, missing, missingNumbers, pattern, prefix, suffix, decimal, takesTrue, coerce } = plan;
+  const { name, missing, missingNumbers, pattern, affixes, decimal, takesTrue, coerce } = plan;
   let value = NaN;
   if (typeof cell === "number") {
     value = cell;
@@ -184,7 +184,7 @@ function readNumber(cell, plan) {
       if (coerce) return NaN;
       refuse(name, cell, "numbers");
     }
-    const bare = text.replaceAll(prefix, "").replaceAll(suffix, "");
+    const bare = affixes.reduce((rest, affix) => rest.replaceAll(affix, ""), text);
     const plain = Array.from(bare, (mark) => {
       if (mark === decimal) return ".";
       if ("(-\u2212\u2013".includes(mark)) return "-";

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,3 +30,24 @@ def test_cells_without_a_frame_become_the_same_bits(size: int) -> None:
         if plan.kind != "dropped":
             cells = [row[plan.name] for row in GOLDEN["rows"][:size]]
             np.testing.assert_array_equal(plan.encode_cells(cells), plan.encode(frame[plan.name]))
+
+
+@pytest.mark.parametrize(
+    ("cells", "line"),
+    [
+        (pd.to_timedelta([1, 2, 5], "D"), "a: number"),
+        (np.array(["12024-01-01", "12025-03-01", "12026-01-05"], "M8[s]"), "a: date"),
+        (["1" * 61, "2" * 61, "3" * 61], "a: number"),
+        ([-999, -999, 5, 7], "a: number, '5' is 5; 2 missing"),
+        (["-999.0", "-999.0", "5", "7"], "a: number; 2 missing"),
+        (["?", "5", "7"], "a: number, '5' is 5; 1 missing"),
+        (["n/a", "1.250,50 €", "3,5"], "a: number, '1.250,50 €' is 1250.5; 1 missing"),
+        (np.array(["2024-01-31T12:00", "2024-02-01", "2024-03-01"], "M8[s]"),
+         "a: date, '2024-01-31 12:00:00' is 2024-01-31T12:00:00"),
+    ],
+    ids=["durations", "far dates", "long numbers", "-999", "-999.0", "a word", "money", "dates"],
+)  # fmt: skip
+def test_the_sample_of_a_column_is_a_value_or_left_out(cells: Any, line: str) -> None:
+    table = TablePreprocessor(numeric=["a"] if len(str(cells[0])) > 60 else []).fit(pd.DataFrame({"a": cells}))
+    assert table.columns[0].explain().split("; '-999'")[0].split("; '?'")[0] == line
+    assert TablePreprocessor.from_dict(table.to_dict()).columns[0].explain() == table.columns[0].explain()

@@ -201,6 +201,23 @@ def test_a_bad_cell_is_named_with_its_file_and_row(pieces: list[list[Any]], mess
         learn()
 
 
+def test_an_infinite_number_is_refused_in_a_stream_as_in_memory() -> None:
+    pieces = [["0.5"] * 4, [f"{number}.5" for number in range(40)], ["1", "inf"], ["1e400"]]
+
+    def learn(**options: Any) -> ColumnSummary:
+        table = TablePreprocessor(**options)
+        summary = table.new_summaries(["a"], most_texts=5)["a"]
+        assert summary is not None
+        for number, piece in enumerate(pieces):
+            summary.add(pd.Series(piece), origin=Origin("f.csv", 100 * number))
+        return summary
+
+    with pytest.raises(DataError, match=re.escape("f.csv: The column 'a' has an infinite number in row 202;")):
+        learn()
+    reading = learn(numeric=["a"]).read()
+    assert (reading.numbers[0].high, reading.n_missing) == (39.5, 2)
+
+
 def test_text_that_looks_like_dates_in_some_pieces_only_is_a_category() -> None:
     summary = ColumnSummary("a")
     for piece in (["2024-01-01", "2024-02-30"], ["soon", "later"], ["2024-01-01"]):

@@ -197,10 +197,14 @@ class ColumnPlan:
             more = f", ... ({len(self.categories)} in all)" if len(self.categories) > MOST_SHOWN else ""
             yield f"category, {shown}{more}" + (" and others" if self.other else "")
         else:
-            yield self.kind + (f", {sample} is {self._shown_sample()}" if sample else "")
+            shown = self._shown_sample()
+            yield self.kind + (f", {sample} is {shown}" if sample and shown else "")
 
     def _shown_sample(self) -> str:
-        value = self.read([self.sample])[0]
+        """Return what the sample is read as, empty for a missing value and for a typed cell that has no such text."""
+        (value,), bad = self._read([self.sample])
+        if bad or np.isnan(value):
+            return ""
         return f"{value:.10g}" if self.kind == "number" else str(value.astype("M8[s]")).replace("T00:00:00", "")
 
     @cached_property

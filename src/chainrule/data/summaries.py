@@ -19,6 +19,7 @@ from chainrule.data.cells import (
     UNNAMED,
     CellType,
     Origin,
+    cell_text,
     cell_type,
     date_parts,
     distinct_texts,
@@ -51,6 +52,8 @@ __all__ = ["ColumnSummary", "NumberSummary", "Reading"]
 SMALLEST_UNIT = sys.float_info.min
 # Numbers that often stand for a missing value.
 SENTINELS = np.array([-9.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0])
+# Cells of which the first that surely is no missing value is the sample.
+MOST_SAMPLES_TRIED = 100
 
 
 class NumberSummary:
@@ -218,7 +221,8 @@ class ColumnSummary:
     def __init__(self, name: str, options: ColumnOptions = BY_ITSELF, *, most_texts: int | None = None) -> None:
         self.name, self.options, self.most_texts = name, options, most_texts
         self.n_rows = self.n_gaps = 0
-        self.sample = ""  # the first cell that is not missing
+        self.sample = ""  # the first cell that is not missing, as text
+        self._n_samples_to_try = MOST_SAMPLES_TRIED
         self._type: CellType | None = None  # of the rows that hold something
         self._texts = TextColumn(name, options)
         self._standard: Counter[str] = Counter()  # words that usually stand for a missing value
@@ -240,8 +244,7 @@ class ColumnSummary:
             rows = np.flatnonzero(present)
             column, origin = column.iloc[rows], origin.take(rows)
             sampled = None if sampled is None else sampled[rows]
-        if not self.sample:
-            self.sample = str(column.iloc[0])
+        self._find_sample(column)
         found = cell_type(column, self.name)
         self._refuse_another_type(found, origin)
         read_as = self.options.read_as
@@ -313,6 +316,18 @@ class ColumnSummary:
             from_numbers=self._from_numbers,
         )
 
+    def _find_sample(self, column: pd.Series[Any]) -> None:
+        """Keep a cell as the sample, if none has been found yet: one that may be a missing value is a makeshift."""
+        doubtful = MISSING_NUMBER_WORDS.union(self.options.missing_words, map(cell_text, SENTINELS))
+        for place in range(min(len(column), self._n_samples_to_try)):
+            cell = column.iloc[place]
+            is_found = cell_text(cell) not in doubtful
+            if is_found or not self.sample:
+                self.sample = str(cell)
+            self._n_samples_to_try = 0 if is_found else self._n_samples_to_try - 1
+            if is_found:
+                return
+
     def _add_numbers(self, column: pd.Series[Any], sampled: Array | None, origin: Origin) -> None:
         values = typed_numbers(column)
         if values is None:  # of objects
@@ -326,13 +341,13 @@ class ColumnSummary:
         self._gather(values, sampled)
 
     def _add_texts(self, column: pd.Series[Any], sampled: Array | None, origin: Origin) -> None:
-        piece = TextColumn(self.name)
+        piece = TextColumn(self.name, self.options)
         piece.add_rows(*distinct_texts(column), sampled, origin)
         standard = MISSING_NUMBER_WORDS.union(self.options.missing_words)
         self._standard += piece.only(standard)
         piece = piece.without(standard)
         if self._decision is not None and self._decision.format is not None:
-            values = self._decision.format.read(piece.texts)
+            values = piece.finite(self._decision.format.read(piece.texts))
             is_read = ~np.isnan(values)
             self._gather(values[is_read], piece.sampled[is_read], piece.counts[is_read])
             piece.keep(np.flatnonzero(~is_read))

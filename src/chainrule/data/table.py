@@ -297,6 +297,7 @@ class TablePreprocessor:
         reading = summary.read(elsewhere)
         make = self._category_plan if reading.kind == "category" else self._number_plan
         plan = make(name, summary, reading)
+        is_cut = len(summary.sample) > MOST_SAMPLE  # to what may be another number
         return replace(
             plan,
             format=None if plan.kind == "dropped" else reading.format,
@@ -304,7 +305,7 @@ class TablePreprocessor:
             coerce=plan.kind in ("number", "date") and summary.options.read_as != "auto",
             from_numbers=reading.from_numbers,
             note="; ".join(reading.notes),
-            sample=summary.sample[:MOST_SAMPLE],
+            sample="" if is_cut and plan.kind in ("number", "date") else summary.sample[:MOST_SAMPLE],
         )
 
     def _number_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:

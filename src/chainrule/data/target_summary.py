@@ -108,11 +108,11 @@ class TargetSummary:
         """Take in texts that are numbers; refuse any other."""
         assert self._format is not None
         values = self._format.read(column.texts)
-        if np.isnan(values).any():
-            first, file, row = column.first_of(np.flatnonzero(np.isnan(values)))
+        if not np.isfinite(values).all():
+            first, file, row = column.first_of(np.flatnonzero(~np.isfinite(values)))
             raise DataError(
-                f"{file}The target{self._named()} is a number, and row {row} has {column.texts[first]!r}; correct that "
-                "cell."
+                f"{file}The target{self._named()} is a number, and row {row} has {column.texts[first]!r}; give a "
+                "finite number there."
             )
         self.numbers = self.numbers or [NumberSummary()]
         used = column.sampled > 0

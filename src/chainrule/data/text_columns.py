@@ -321,19 +321,27 @@ class TextColumn:
 
     def _accepted(self, attempt: _Attempt) -> Decision:
         """Return the decision for an attempt; what it does not read is one word."""
-        if attempt.kind == "number" and np.isinf(attempt.values).any():
-            file, row = self._where(int(np.isinf(attempt.values).argmax()))
-            raise DataError(
-                f"{file}The column {self.name!r} has an infinite number in row {row}; use a finite number or "
-                "leave it empty."
-            )
-        return Decision(attempt.kind, attempt.format, attempt.values, (attempt.remark,) if attempt.remark else ())
+        values = self.finite(attempt.values)
+        return Decision(attempt.kind, attempt.format, values, (attempt.remark,) if attempt.remark else ())
+
+    def finite(self, values: Array) -> Array:
+        """Return what the texts are read as, NaN for an infinite number where the user says that these are numbers.
+
+        Raises ``DataError`` for one elsewhere.
+        """
+        if values.dtype.kind != "f" or not (is_infinite := np.isinf(values)).any():
+            return values
+        if self.options.read_as == "number":
+            return np.where(is_infinite, np.nan, values)
+        file, row = self._where(int(is_infinite.argmax()))
+        raise DataError(
+            f"{file}The column {self.name!r} has an infinite number in row {row}; use a finite number or "
+            "leave it empty."
+        )
 
     def _forced(self, attempt: _Attempt) -> Decision:
         """Return the decision for a column of which the user says what it holds."""
-        values = attempt.values
-        if attempt.kind == "number":
-            values = np.where(np.isinf(values), np.nan, values)
+        values = self.finite(attempt.values)
         if self.texts and np.isnan(values).all():
             file, row = self._where(0)
             raise DataError(

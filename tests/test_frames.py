@@ -72,6 +72,14 @@ def test_a_result_shows_what_it_is_worth(visits: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
 
 
+def test_a_column_of_lists_is_named_unless_it_is_left_out(visits: Path) -> None:
+    frame = pd.read_csv(visits)
+    frame["tags"] = [[place % 3] for place in range(len(frame))]
+    with pytest.raises(DataError, match=r"column 'tags' has \[\d\] in row \d+, and a cell holds one value"):
+        quick(frame)
+    assert "tags" not in " ".join(quick(frame, drop=["tags"]).data.table.feature_names)
+
+
 def test_predictions_keep_the_index_and_the_columns_asked_for(visits: Path) -> None:
     frame = pd.read_csv(visits).set_index(pd.Index([f"row {i}" for i in range(400)]))
     frame["id"] = [f"{i:05d}" for i in range(400)]

@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule.data import TablePreprocessor
-from chainrule.errors import ChainruleError, DataError, InvalidInputError
+from chainrule.errors import CellError, ChainruleError, DataError, InvalidInputError
 
 FRAME = pd.DataFrame(
     {
@@ -268,6 +269,10 @@ def test_missing_and_repeated_columns_are_named():
         lambda d: d["columns"][0]["numbers"][0].update(fill="x"),
         lambda d: d["columns"][0].update(numbers=[]),
         lambda d: d["columns"][1].update(categories=[1]),
+        lambda d: d["columns"][1].update(categories="abc"),
+        lambda d: d["columns"][0].update(missing_words="abc"),
+        lambda d: d["columns"][0]["numbers"][0].update(fill=10**400),
+        lambda d: d["columns"][0]["numbers"][0].update(center=float("nan")),
     ],
 )
 def test_a_damaged_description_is_refused(damage):
@@ -275,3 +280,85 @@ def test_a_damaged_description_is_refused(damage):
     damage(values)
     with pytest.raises(InvalidInputError):
         TablePreprocessor.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        np.complex128(3 + 1j),
+        3 + 1j,
+        np.datetime64("2020-01-01"),
+        np.timedelta64(3, "s"),
+        b"3",
+        object(),
+    ],
+    ids=repr,
+)
+def test_a_cell_of_another_type_is_no_number(cell):
+    table = TablePreprocessor().fit(FRAME)
+    for column in ("age", "text_number"):
+        frame = FRAME.astype(object)
+        frame.at[2, column] = cell
+        with pytest.raises(CellError, match=f"column '{column}' holds numbers, but row 3 has"):
+            table.transform(frame)
+
+
+@pytest.mark.parametrize("cell", [30, 30.0, np.int8(30), np.float32(30), Decimal(30), np.str_("30")], ids=repr)
+def test_a_number_of_any_real_type_is_read(cell):
+    table = TablePreprocessor().fit(FRAME)
+    frame = FRAME.astype(object)
+    frame.at[0, "age"] = cell
+    np.testing.assert_array_equal(table.transform(frame)[0], table.transform(FRAME.assign(age=30.0))[0])
+
+
+@pytest.mark.parametrize("cell", [[3.0], [3.0, 4.0], (3,), {"a": 1}, {3}, np.array([3.0])], ids=repr)
+@pytest.mark.parametrize("column", ["age", "town", "since"])
+def test_a_cell_with_several_values_is_named(cell, column):
+    frame = FRAME.astype(object)
+    frame.at[2, column] = cell
+    message = rf"column '{column}' has .* in row 3, and a cell holds one value"
+    with pytest.raises(CellError, match=message):
+        TablePreprocessor().fit(frame)
+    with pytest.raises(CellError, match=message):
+        TablePreprocessor().fit(FRAME).transform(frame)
+    assert TablePreprocessor(drop=[column]).fit(frame).transform(frame).shape[0] == len(frame)
+
+
+LARGE = 2**53 + 2  # beside it a double cannot hold every whole number
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda ids: pd.Series(ids, dtype=np.int64),
+        lambda ids: pd.Series(ids, dtype=np.uint64),
+        lambda ids: pd.Series(ids, dtype="Int64"),
+        lambda ids: pd.Series(ids, dtype=object),
+        lambda ids: pd.Series([10**30 + number for number in ids], dtype=object),
+        lambda ids: pd.Series([Decimal(10**30 + number) for number in ids], dtype=object),
+        lambda ids: pd.Series([10**400 + number for number in ids], dtype=object),
+    ],
+    ids=["int64", "uint64", "Int64", "object", "30 digits", "Decimal", "400 digits"],
+)
+def test_whole_numbers_of_16_digits_are_the_codes_that_they_are_as_text(convert):
+    few = convert([LARGE + place % 3 for place in range(60)])
+    typed = TablePreprocessor().fit(pd.DataFrame({"card": few}))
+    as_text = TablePreprocessor().fit(pd.DataFrame({"card": [str(number) for number in few]}))
+    assert typed.feature_names == as_text.feature_names
+    assert len(typed.feature_names) == 3
+    matrix = typed.transform(pd.DataFrame({"card": few}))
+    np.testing.assert_array_equal(matrix, np.tile(np.eye(3, dtype=np.float32), (20, 1)))
+    np.testing.assert_array_equal(matrix, typed.transform(pd.DataFrame({"card": list(map(str, few))})))
+    every = pd.DataFrame({"card": convert([LARGE + place for place in range(60)]), "n": np.arange(60) % 7})
+    (dropped, _) = TablePreprocessor().fit(every).columns
+    assert (dropped.kind, dropped.reason) == ("dropped", "every row has a different value, as a name or an id has")
+
+
+def test_large_numbers_are_numbers_where_they_are_said_to_be_or_have_decimals():
+    whole = pd.DataFrame({"size": [10**15 + place % 5 for place in range(60)]})
+    assert TablePreprocessor(numeric=["size"]).fit(whole).columns[0].kind == "number"
+    assert TablePreprocessor().fit(whole.astype(float)).columns[0].kind == "number"
+    assert TablePreprocessor().fit(-whole).columns[0].kind == "number"
+    huge = pd.DataFrame({"size": pd.Series([1, 2, -(10**400)], dtype=object)})
+    with pytest.raises(DataError, match="column 'size' has an infinite number in row 3"):
+        TablePreprocessor().fit(huge)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from chainrule.data.texts import are_normal, normal_text
-from chainrule.errors import DataError
+from chainrule.errors import CellError, DataError
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -24,11 +25,17 @@ __all__ = [
     "date_parts",
     "distinct_cells",
     "distinct_texts",
+    "has_codes",
+    "number_of_cell",
+    "refuse_collections",
     "typed_dates",
     "typed_numbers",
 ]
 
 CellType: TypeAlias = Literal["number", "date", "category", "text"]
+
+# A whole number of 16 digits or more is a code, as it is where it stands in a text.
+SMALLEST_CODE = 10**15
 
 DATE_PARTS = ("year", "month", "weekday", "days", "hour")
 
@@ -90,6 +97,46 @@ def typed_numbers(column: pd.Series[Any]) -> Array | None:
     if column.dtype.kind in "biuf":
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     return None
+
+
+def has_codes(column: pd.Series[Any]) -> bool:
+    """Tell whether a column of numbers has a whole one of so many digits that it is a code rather than a quantity."""
+    if column.dtype.kind in "iu":
+        return bool(column.max() >= SMALLEST_CODE)
+    return column.dtype == object and any(
+        isinstance(cell, int | np.integer | Decimal) and cell >= SMALLEST_CODE and cell_text(cell).isdecimal()
+        for cell in column
+    )
+
+
+def number_of_cell(cell: Any) -> float:
+    """Return a number of any real type as float, infinity where it is too large, NaN for everything else."""
+    if isinstance(cell, np.timedelta64):  # for NumPy a whole number
+        return np.nan
+    if not isinstance(cell, int | float | np.bool_ | np.integer | np.floating | Decimal):
+        return np.nan
+    try:
+        return float(cell)
+    except OverflowError:
+        return np.inf if cell > 0 else -np.inf
+
+
+def refuse_collections(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) -> None:
+    """Raise ``CellError`` for the first cell that holds several values, such as a list or an array."""
+    if column.dtype != object:
+        return
+    cells = column.tolist()
+    kinds = tuple(
+        kind for kind in set(map(type, cells)) if issubclass(kind, Collection) and not issubclass(kind, str | bytes)
+    )
+    if kinds:
+        place = next(place for place, cell in enumerate(cells) if isinstance(cell, kinds))
+        row, cell = origin.row(place), cells[place]
+        raise CellError(
+            f"{origin}The column {name!r} has {cell!r} in row {row}, and a cell holds one value; give each value a "
+            "column of its own, or leave the column out.",
+            row=row, column=name, value=cell,
+        )  # fmt: skip
 
 
 def typed_dates(column: pd.Series[Any]) -> Array | None:
@@ -165,5 +212,6 @@ def cell_text(cell: Any) -> str:
         # Missing cells turn whole numbers into floats; the category must not change with them.
         return str(int(cell))
     if isinstance(cell, Decimal):
-        return f"{cell.normalize():f}" if cell == cell.to_integral_value() else str(cell)
+        # Not by normalize(), which rounds to the digits of the context.
+        return f"{cell:f}".partition(".")[0] if cell == cell.to_integral_value() else str(cell)
     return normal_text(str(cell))

@@ -6,8 +6,8 @@ means never depends on other cells.
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +25,8 @@ from chainrule.data.cells import (
     cell_text,
     date_parts,
     distinct_cells,
+    number_of_cell,
+    refuse_collections,
     typed_dates,
     typed_numbers,
 )
@@ -161,6 +163,7 @@ class ColumnPlan:
         typed = {"number": typed_numbers, "date": typed_dates}.get(self.kind, lambda _: None)(column)
         if typed is not None:
             return self._without_missing_numbers(typed, origin) if self.kind == "number" else typed
+        refuse_collections(column, self.name, origin)
         cells, codes = distinct_cells(column)
         values, bad = self._read(cells)
         if bad:
@@ -237,7 +240,7 @@ class ColumnPlan:
         others: list[Any] = [None] * len(cells)
         missing = self._missing
         for place, cell in enumerate(cells):
-            if type(cell) is str:
+            if isinstance(cell, str):
                 if cell not in missing and (text := normal_text(cell)) not in missing:
                     texts[place] = text
             elif cell is not None:
@@ -249,12 +252,8 @@ class ColumnPlan:
         return values, []
 
     def _read_numbers(self, texts: Mapping[int, str], others: Sequence[Any]) -> tuple[Array, list[int]]:
-        bad: list[int] = []
-        try:
-            values = np.array(others, np.float64)  # None becomes NaN
-        except (TypeError, ValueError, OverflowError):
-            values = np.array([_as_number(cell) for cell in others])
-            bad += [place for place in np.flatnonzero(np.isnan(values)).tolist() if not _is_missing(others[place])]
+        values = np.array([np.nan if cell is None else number_of_cell(cell) for cell in others])
+        bad = [place for place in np.flatnonzero(np.isnan(values)).tolist() if not _is_missing(others[place])]
         if texts:
             if isinstance(self.format, NumberFormat):
                 read = self.format.read(list(texts.values()))
@@ -374,10 +373,10 @@ class ColumnPlan:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ColumnPlan:
         """Read what ``dataclasses.asdict`` and JSON made of a plan; raises ``InvalidInputError`` for anything else."""
-        given = dict(values)
+        given, lists = dict(values), ("categories", "missing_words")
         try:
             given["numbers"] = tuple(NumberPlan(**plan) for plan in values.get("numbers", ()))
-            for name in ("categories", "missing_words"):
+            for name in lists:
                 if name in given:
                     given[name] = tuple(given[name])
             if given.get("format") is not None:
@@ -391,6 +390,7 @@ class ColumnPlan:
         numbers = plan.numbers
         sound = (
             all(isinstance(text, str) for text in texts)
+            and all(isinstance(values.get(name, ()), list | tuple) for name in ("numbers", *lists))
             and plan.kind in get_args(ColumnKind)
             and all(type(flag) is bool for flag in flags)
             and type(plan.n_missing) is int
@@ -399,7 +399,7 @@ class ColumnPlan:
                 isinstance(number.name, str)
                 and number.fill_rule in get_args(MissingRule)
                 and all(isinstance(part, int | float) for part in (number.fill, number.center, number.scale))
-                and all(map(math.isfinite, (number.fill, number.center, number.scale)))
+                and all(abs(part) <= sys.float_info.max for part in (number.fill, number.center, number.scale))
                 and number.scale > 0
                 for number in numbers
             )
@@ -423,14 +423,6 @@ def _is_missing(cell: Any) -> bool:
         return bool(cell != cell)  # noqa: PLR0124  # this is what NaN does
     except (TypeError, ValueError):
         return type(cell).__name__ == "NAType"
-
-
-def _as_number(cell: Any) -> float:
-    """Return a number of any type as float, NaN for everything else."""
-    try:
-        return float(cell) if isinstance(cell, Number) and not isinstance(cell, complex) else np.nan  # type: ignore[arg-type]
-    except OverflowError:
-        return np.inf
 
 
 def _python_number(text: str) -> float:

@@ -23,6 +23,9 @@ from chainrule.data.cells import (
     cell_type,
     date_parts,
     distinct_texts,
+    has_codes,
+    number_of_cell,
+    refuse_collections,
     typed_dates,
     typed_numbers,
 )
@@ -235,6 +238,7 @@ class ColumnSummary:
 
         Raises ``DataError`` for an infinite number, and for rows of another kind than those before.
         """
+        refuse_collections(column, self.name, origin)
         self.n_rows += len(column)
         present = column.notna().to_numpy(dtype=bool)
         self.n_gaps += int((~present).sum())
@@ -255,7 +259,10 @@ class ColumnSummary:
                 f"{origin}The column {self.name!r} is listed as a column of {read_as}s, but its type says that it "
                 f"holds {'dates' if found == 'date' else 'categories'}."
             )
-        if found == "number" and read_as in ("auto", "number"):
+        # Codes are texts to the last digit. What began as numbers goes on as numbers.
+        are_codes = read_as == "auto" and found == "number" and not self._gathered
+        are_codes = are_codes and (self._from_numbers or has_codes(column))
+        if found == "number" and read_as in ("auto", "number") and not are_codes:
             self._add_numbers(column, sampled, origin)
         elif found == "date" and read_as in ("auto", "date"):
             moments = typed_dates(column)
@@ -331,7 +338,7 @@ class ColumnSummary:
     def _add_numbers(self, column: pd.Series[Any], sampled: Array | None, origin: Origin) -> None:
         values = typed_numbers(column)
         if values is None:  # of objects
-            values = np.array([float(number) for number in column], np.float64)
+            values = np.array([number_of_cell(number) for number in column], np.float64)
         if np.isinf(values).any():
             row = origin.row(int(np.isinf(values).argmax()))
             raise DataError(

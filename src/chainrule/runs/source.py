@@ -137,7 +137,12 @@ def _frame_checksum(frame: Frame) -> str:
     checksum = hashlib.sha256()
     for name in table.columns:
         checksum.update(f"{name}\0{table[name].dtype}\0".encode())
-        checksum.update(pd.util.hash_pandas_object(table[name], index=False).to_numpy().tobytes())
+        column = table[name]
+        try:
+            hashes = pd.util.hash_pandas_object(column, index=False)
+        except TypeError:  # lists and the like, which only a column that is left out can hold
+            hashes = pd.util.hash_pandas_object(column.map(repr), index=False)
+        checksum.update(hashes.to_numpy().tobytes())
     return checksum.hexdigest()
 
 

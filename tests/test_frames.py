@@ -88,6 +88,7 @@ def test_predictions_keep_the_index_and_the_columns_asked_for(visits: Path) -> N
     assert list(predictions)[:3] == ["id", "bought", "prediction"]
     assert predictions.index.equals(frame.index[::-1])
     assert predictions["id"].tolist() == frame["id"].tolist()[::-1]
+    assert "id" in chainrule.predict(model, frame.rename(columns={"id": "id "}), keep=["id "])
     with pytest.raises(DataError, match=r"no column 'idd' to keep\. Did you mean 'id'"):
         chainrule.predict(model, frame, keep=["idd"])
     with pytest.raises(InvalidInputError, match=r"keep=\['id'\]"):

@@ -225,3 +225,13 @@ def test_a_lock_file_that_is_none_is_named_or_ignored(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="Could not use the folder"):
         Claim.of(tmp_path / "link")
     assert (tmp_path / "target").read_text() == "mine"
+
+
+def test_a_look_at_the_holder_does_not_refuse_a_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / LOCK_NAME).touch()
+    looking = os.open(tmp_path / LOCK_NAME, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr("chainrule.runs.claim.time.sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+    with Claim.of(tmp_path) as claim:
+        assert claim.is_held()
+    os.close(looking)

@@ -163,6 +163,23 @@ def test_columns_that_cannot_split_are_named(options: dict[str, Any], sentence: 
         prepared(frame, **{"drop": ["one"], **options})
 
 
+@pytest.mark.parametrize("kind", ["frame", "file"])
+def test_the_numbers_of_rows_are_an_order(kind: str, tmp_path: Path) -> None:
+    frame = machines().sort_values("number", ascending=False)
+    frame.insert(0, "index", np.arange(len(frame))[::-1])
+    source: Any = frame if kind == "frame" else written(frame, tmp_path / "t.csv")
+    training, validation, test = values_of(prepared(source, time="index"), "number")
+    assert max(training) <= min(validation)
+    assert max(validation) <= min(test)
+
+
+@pytest.mark.parametrize("words", [[f"part {k}" for k in range(360)], ["same"] * 360, [*map(str, range(359)), "last"]])
+def test_a_column_that_is_dropped_and_holds_words_is_no_order(words: list[str], tmp_path: Path) -> None:
+    source = written(machines().assign(index=words), tmp_path / "t.csv")
+    with pytest.raises(DataError, match="'index'"):
+        prepared(source, time="index")
+
+
 def test_a_missing_time_is_named_by_its_row() -> None:
     frame = machines()
     frame.loc[7, "hour"] = pd.NaT

@@ -159,6 +159,14 @@ def test_the_values_of_a_body_are_bounded_before_they_are_made(value: str) -> No
     assert peak < 6 * 2**20
 
 
+@pytest.mark.parametrize("between", [",", ";", "\t", "|", "\n", "\r", "\r\n"])
+def test_the_cells_of_a_csv_are_bounded_whatever_separates_them(between: str) -> None:
+    body = between.join(["1"] * 1000)
+    for most, status in ((500, 413), (1500, 422)):
+        app = build_app(PRICE, Limits(value_bytes=service.BYTES_OF_CELL * most))
+        assert ("too many values" in error_of(ask(app, body, headers=CSV), status)) == (status == 413)
+
+
 def test_rows_beyond_the_limit_are_refused() -> None:
     text = "[" + "{}," * 20_000 + "{}]"
     assert error_of(ask(price_app(), text), 413) == "The body has more than 10,000 rows, the most in one request."

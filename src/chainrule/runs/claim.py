@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +26,8 @@ __all__ = ["LOCK_NAME", "Claim", "find_holder"]
 LOCK_NAME = "run.lock"
 # How often a folder is created again that somebody else removes in the same moment.
 MOST_TRIES = 10
+# Whoever asks for the holder of a folder locks it for a moment: how often a claim is tried, and the seconds in between.
+LOCK_TRIES, LOCK_PAUSE = 6, 0.01
 
 
 class _TakenError(InvalidInputError):
@@ -148,10 +151,7 @@ def _lock(folder: Path) -> int:
     while True:
         handle, is_new = _open(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = True
-        except BlockingIOError:
-            is_ours = False
+            is_ours = _try_lock(handle)
         except OSError:  # no locks here: whoever creates the file has claimed the folder
             is_ours = is_new
             if not is_new and _has_ended(handle):
@@ -171,6 +171,16 @@ def _lock(folder: Path) -> int:
                 os.write(handle, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
             return handle
         os.close(handle)  # its last holder has just removed the file
+
+
+def _try_lock(handle: int) -> bool:
+    for number in range(LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if number + 1 < LOCK_TRIES:
+            time.sleep(LOCK_PAUSE)
+    return False
 
 
 def _open(path: Path) -> tuple[int, bool]:

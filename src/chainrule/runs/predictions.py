@@ -82,6 +82,7 @@ def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) ->
     model = _open(model)
     if isinstance(keep, str):
         raise InvalidInputError(f"keep is a list of column names, not one text; write keep=[{keep!r}].")
+    keep = [normal_text(str(name)) for name in keep]
     rows = _open_rows(model, source)
     if isinstance(rows, Dataset):
         if keep:

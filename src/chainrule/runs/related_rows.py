@@ -5,8 +5,10 @@ A random split puts related rows into the training and the test part, and the me
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +69,15 @@ def read_times(frame: pd.DataFrame, name: str, options: TablePreprocessor, origi
         moments = typed_numbers(column)
     if moments is None:
         plan = next(plan for plan in _reader(frame, name, options, origin).columns if plan.name == name)
-        if plan.kind not in ("date", "number"):
+        if plan.kind == "dropped":
+            moments = _read_row_numbers(column, name, options, origin)
+        elif plan.kind in ("date", "number"):
+            moments = plan.read_column(column, origin)
+        if moments is None:
             raise DataError(
                 f"{origin}The rows cannot be sorted by the column {name!r}, which holds neither dates nor numbers "
                 f"({plan.explain()})."
             )
-        moments = plan.read_column(column, origin)
     missing = np.isnat(moments) if moments.dtype.kind == "M" else np.isnan(moments)
     if missing.any():
         row = origin.row(int(missing.argmax()))
@@ -167,6 +172,15 @@ def _reader(frame: pd.DataFrame, name: str, options: TablePreprocessor, origin: 
     without = {"drop": options.drop, "categorical": options.categorical}
     changes = {option: [one for one in names if one != name] for option, names in without.items()}
     return with_options(options, **changes).fit(frame, origin)
+
+
+def _read_row_numbers(column: pd.Series[Any], name: str, options: TablePreprocessor, origin: Origin) -> Array | None:
+    """Return a column, of which nothing can be learnt, as numbers: those of rows have an order. None for any other."""
+    reader = with_options(options, categorical=[], drop=[], dates=[], numeric=[name])
+    with contextlib.suppress(DataError):
+        (plan,) = reader.fit(column.to_frame(name), origin).columns
+        return replace(plan, coerce=False).read_column(column, origin)
+    return None
 
 
 def _is_monotonic(moments: Array) -> bool:

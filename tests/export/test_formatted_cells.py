@@ -11,14 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
 
 from chainrule.data.columns import ColumnPlan, NumberPlan
 from chainrule.data.date_format import PATTERNS, DateFormat
 from chainrule.data.number_format import NumberFormat
+from chainrule.data.table import TablePreprocessor
 from chainrule.data.texts import MISSING_CATEGORY_WORDS, MISSING_NUMBER_WORDS
 from chainrule.errors import DataError
 from chainrule.export import export_model
+from chainrule.export.onnx_graph import build_onnx
 from chainrule.export.patterns import compile_pattern
+from chainrule.export.torch_program import build_torch_program
+from chainrule.serving.table_rows import TableRows
 from support.exported import ask_c, ask_js, compile_c, fitted, reading_of, run
 
 WORDS = tuple(sorted(MISSING_NUMBER_WORDS))
@@ -109,6 +115,33 @@ def test_what_is_no_number_or_date_is_refused(plan: ColumnPlan, wrong: str, to: 
     program = compile_c(model, tmp_path) if to == "c" else export_model(model, tmp_path / "model.mjs", "js")
     with pytest.raises(AssertionError, match=r"cannot use|holds"):
         ask_c(program, ["x"], [[wrong]], tmp_path) if to == "c" else ask_js([[wrong]], tmp_path)
+
+
+def test_numbers_that_stand_for_missing_ones_are_known_in_every_format(tmp_path: Path) -> None:
+    model = reading_of(fitted(number_column(NumberFormat(), coerce=False)))
+    cells = np.array([[-999.0], [5.0], [np.nan]])
+    expected = model.outputs(pd.DataFrame(cells, columns=["x"]))
+    np.testing.assert_array_equal(expected, [[-1, 1], [5, 0], [-1, 1]])
+    graph = build_onnx(model)
+    (outputs,) = ReferenceEvaluator(graph).run(None, {"x": cells})
+    np.testing.assert_array_equal(outputs, expected)
+    program = build_torch_program(model).module()
+    (found,) = program(torch.from_numpy(cells)).values()
+    np.testing.assert_array_equal(found, expected)
+    export_model(model, tmp_path / "model.mjs", "js")
+    np.testing.assert_array_equal(ask_js([[-999.0], [5], [None]], tmp_path), expected)
+    rows = TableRows(model.table)
+    for cell in (-999.0, -999, "-999", "-999.0"):
+        np.testing.assert_array_equal(rows.encode([{"x": cell}, {"x": 5}]), expected[:2])
+
+
+def test_texts_too_long_for_a_value_are_not_looked_at() -> None:
+    """Patterns and composing take a time that grows with the square of some texts."""
+    plan = date_column(DateFormat("dmy"), coerce=True)
+    long = ["1 mar" + " " * 100_000 + "!", "1" * 100_000 + "x", "a" + "\u0301\u0316" * 100_000]
+    assert np.isnat(plan.read(long)).all()
+    assert np.isnan(number_column(NumberFormat(), coerce=True).read(long)).all()
+    assert TablePreprocessor().fit(pd.DataFrame({"x": [*long, "b"] * 20})).columns[0].kind == "category"
 
 
 CATEGORIES = (

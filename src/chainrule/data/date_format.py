@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, TypeAlias, cast, get_args
 import numpy as np
 
 from chainrule.data.number_format import sample_places
-from chainrule.data.texts import normal_text
+from chainrule.data.texts import LONGEST_VALUE, normal_text
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array, IntArray
 
@@ -125,6 +125,8 @@ class DateFormat:
         return np.array([self._read_one(text) for text in texts], "M8[us]")
 
     def _read_one(self, text: str) -> datetime | None:
+        if len(text) > LONGEST_VALUE:
+            return None
         if not self.time_only and _ISO.fullmatch(text):
             return _iso_moment(text)
         found = _TIME_ONLY.fullmatch(text) if self.time_only else _match(text)
@@ -133,7 +135,10 @@ class DateFormat:
     @staticmethod
     def read_iso(texts: Sequence[str]) -> Array:
         """Return the moments that texts of ISO 8601 mean; NaT for any other text."""
-        return np.array([_iso_moment(text) if _ISO.fullmatch(text) else None for text in texts], "M8[us]")
+        return np.array(
+            [_iso_moment(text) if len(text) <= LONGEST_VALUE and _ISO.fullmatch(text) else None for text in texts],
+            "M8[us]",
+        )
 
     def example(self) -> str:
         """Return a date as this column writes it, for messages."""

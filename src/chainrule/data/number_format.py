@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
+from itertools import compress
 from typing import Any, Self
 
 import numpy as np
 
-from chainrule.data.texts import normal_text
+from chainrule.data.texts import LONGEST_VALUE, normal_text
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array, IntArray
 
@@ -90,11 +91,14 @@ class NumberFormat:
             return np.zeros(0)
         joined = "\n".join(texts) + "\n"
         # One match over all texts costs a fraction of a match for each.
-        if joined.count("\n") == len(texts) and self._all.fullmatch(joined):
+        is_short = max(map(len, texts)) <= LONGEST_VALUE
+        if is_short and joined.count("\n") == len(texts) and self._all.fullmatch(joined):
             return np.fromiter(map(float, self._plain(joined).split("\n")[:-1]), np.float64, len(texts))
         return np.array([self._read_one(text) for text in texts], np.float64)
 
     def _read_one(self, text: str) -> float:
+        if len(text) > LONGEST_VALUE:
+            return np.nan
         if self._one.fullmatch(text):
             return float(self._plain(text))
         return float(text) if _INFINITY.fullmatch(text) else np.nan
@@ -220,6 +224,9 @@ class NumberScan:
         self._texts = texts
         self._read: dict[NumberFormat, Array] = {}
         self.is_hopeless = False
+        is_short = [len(text) <= LONGEST_VALUE for text in texts]
+        if not all(is_short):
+            texts, counts = [*compress(texts, is_short)], counts[np.array(is_short)]
         joined = "\n".join(texts)
         code = _CODE.search(joined)
         self.code = code.group() if code else ""

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 __all__ = [
+    "LONGEST_VALUE",
     "MISSING_CATEGORY_WORDS",
     "MISSING_NUMBER_WORDS",
     "MISSING_WORDS",
@@ -16,6 +17,9 @@ __all__ = [
     "normal_text",
     "yes_no_spellings",
 ]
+
+# Texts of more characters are not composed, and not read as numbers or dates.
+LONGEST_COMPOSED, LONGEST_VALUE = 1000, 128
 
 # White space as Unicode has it, and characters without width that spreadsheets and web pages leave around a text.
 _OUTER = (
@@ -50,10 +54,15 @@ _LONGEST_YES_NO = max(map(len, YES_NO_WORDS))
 def normal_text(text: str) -> str:
     """Return a text in Unicode's composed form (NFC), without the white space around it.
 
+    A text of more than 1,000 characters is not composed.
+
     >>> normal_text(" Sa\u0303o Joa\u0303o\u00a0") == "S\u00e3o Jo\u00e3o"
     True
     """
-    return text.strip() if text.isascii() else unicodedata.normalize("NFC", text).strip(_OUTER)
+    if text.isascii():
+        return text.strip()
+    # The time for composing grows with the square of a run of combining marks.
+    return (text if len(text) > LONGEST_COMPOSED else unicodedata.normalize("NFC", text)).strip(_OUTER)
 
 
 def are_normal(texts: list[Any]) -> bool:

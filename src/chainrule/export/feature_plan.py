@@ -57,6 +57,8 @@ class FeaturePlan:
     ----------
     numbers
         The columns of numbers, in the order of the table.
+    missing_numbers
+        For each of them, the numbers that stand for a missing value, such as -999.
     dates
         Those of dates.
     categories
@@ -78,6 +80,7 @@ class FeaturePlan:
     """
 
     numbers: tuple[str, ...]
+    missing_numbers: tuple[Array, ...]
     dates: tuple[str, ...]
     categories: tuple[CategoryCodes, ...]
     chosen: IntArray
@@ -112,6 +115,7 @@ class FeaturePlan:
             grouped += range(feature, feature + len(plan.output_names))
         return cls(
             tuple(plan.name for plan, _ in numbers),
+            tuple(plan.missing_numbers for plan, _ in numbers),
             tuple(plan.name for plan, _ in dates),
             tuple(CategoryCodes.of(plan) for plan, _ in categories),
             np.array([raw for raw, *_ in scaled], np.int64),

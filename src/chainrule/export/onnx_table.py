@@ -10,6 +10,7 @@ from chainrule.data.cells import DATE_PARTS
 from chainrule.data.table import TablePreprocessor
 from chainrule.errors import InvalidInputError
 from chainrule.export.feature_plan import CategoryCodes, FeaturePlan, used_columns
+from chainrule.types import Array
 
 if TYPE_CHECKING:
     from chainrule.export.onnx_builder import GraphBuilder
@@ -46,7 +47,8 @@ def append_table(graph: GraphBuilder, table: TablePreprocessor) -> str:
 def _append_numbers(graph: GraphBuilder, plan: FeaturePlan) -> list[str]:
     """Return the scaled numbers, and where they were missing, as float32 matrices."""
     network_dtype, graph.dtype = graph.dtype, np.dtype(np.float64)
-    parts = [graph.concat(plan.numbers, "numbers")] if plan.numbers else []
+    numbers = [_without(graph, name, missing) for name, missing in zip(plan.numbers, plan.missing_numbers, strict=True)]
+    parts = [graph.concat(numbers, "numbers")] if numbers else []
     if plan.dates:
         parts += _append_date_parts(graph, graph.concat(plan.dates, "dates"))
     raw = graph.concat(parts, "raw_numbers")
@@ -67,6 +69,13 @@ def _append_numbers(graph: GraphBuilder, plan: FeaturePlan) -> list[str]:
         groups.append(graph.cast(gaps, np.float32))
     graph.dtype = network_dtype
     return groups
+
+
+def _without(graph: GraphBuilder, value: str, missing: Array) -> str:
+    """Return the numbers with NaN for those that stand for a missing value."""
+    for number in missing.tolist():
+        value = graph.call("Where", graph.call("Equal", value, number), graph.constant("nan", np.nan), value)
+    return value
 
 
 def _append_date_parts(graph: GraphBuilder, days: str) -> list[str]:

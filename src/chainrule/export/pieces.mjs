@@ -150,6 +150,7 @@ function refuse(name, cell, what) {
 
 /** What a pattern finds in a whole text. */
 function match(pattern, text) {
+  if (text.length > 128) return null; // as no number or date is
   if (!PATTERNS.has(pattern)) PATTERNS.set(pattern, new RegExp(`^(?:${pattern})$`, "su"));
   return PATTERNS.get(pattern).exec(text);
 }

@@ -5,6 +5,8 @@ And the two of a network that PyTorch's own would not compute as the network doe
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,6 @@ from torch import Tensor, nn
 from chainrule.export.feature_plan import FeaturePlan
 from chainrule.export.meaning import PredictionRule
 from chainrule.model import TargetScaling
-from chainrule.types import Array
 
 __all__ = ["Classes", "PointPredictions", "TableFeatures", "TargetUnits", "exact_module"]
 
@@ -41,6 +42,7 @@ class _Numbers(nn.Module):
     """Numbers and parts of dates, filled, centred and scaled, and then 1 where one was missing."""
 
     numbers: Tensor
+    missing: Tensor
     dates: Tensor
     chosen: Tensor
     fill: Tensor
@@ -53,8 +55,14 @@ class _Numbers(nn.Module):
         _keep(self, chosen=plan.chosen, fill=plan.fill, center=plan.center, scale=plan.scale)
         # A program cannot be written with empty tensors in it.
         self.has_numbers, self.has_dates, self.has_gaps = bool(plan.numbers), bool(plan.dates), plan.indicators.size > 0
+        self.n_missing = max(map(len, plan.missing_numbers), default=0)
         if self.has_numbers:
             _keep(self, numbers=[columns.index(name) for name in plan.numbers])
+        if self.n_missing:
+            missing = np.full((len(plan.numbers), self.n_missing), np.nan)  # which equals nothing
+            for row, numbers in zip(missing, plan.missing_numbers, strict=True):
+                row[: len(numbers)] = numbers
+            _keep(self, missing=missing)
         if self.has_dates:
             _keep(self, dates=[columns.index(name) for name in plan.dates])
         if self.has_gaps:
@@ -62,6 +70,9 @@ class _Numbers(nn.Module):
 
     def forward(self, columns: Tensor) -> Tensor:
         parts = [columns[:, self.numbers]] if self.has_numbers else []
+        if self.n_missing:
+            is_missing = (parts[0][:, :, None] == self.missing).any(dim=2)
+            parts = [torch.where(is_missing, torch.nan, parts[0])]
         if self.has_dates:
             parts += _date_parts(columns[:, self.dates])
         raw = torch.cat(parts, dim=1)
@@ -100,7 +111,7 @@ class _Categories(nn.Module):
         return (codes == self.code).to(torch.float32)
 
 
-def _keep(module: nn.Module, **arrays: Array | list[int]) -> None:
+def _keep(module: nn.Module, **arrays: Any) -> None:
     """Give the module these arrays as buffers, which are written with it and are not trained."""
     for name, values in arrays.items():
         module.register_buffer(name, torch.from_numpy(np.array(values)))

@@ -166,6 +166,10 @@ class _Numbers:
         self._columns = [index for index, _, _ in plans]
         self._pick = _picker(self._columns)
         self._scaling = _Scaling.of([place for _, place, _ in plans], [plan.numbers[0] for _, _, plan in plans])
+        # Cells that are text are read one column after another, by its plan.
+        self._each = [(index, _Texts(plan, place)) for index, place, plan in plans]
+        self._missing = [(column, plan.missing_numbers) for column, (*_, plan) in enumerate(plans)]
+        self._missing = [(column, numbers) for column, numbers in self._missing if numbers.size]
         marked = [(column, place) for column, (_, place, plan) in enumerate(plans) if plan.missing_indicator]
         self._marked = [column for column, _ in marked]
         self._marks = [place + 1 for _, place in marked]
@@ -173,7 +177,9 @@ class _Numbers:
     def write(self, features: Array, cells: list[Cells], names: Sequence[str]) -> None:
         flat = list(chain.from_iterable(map(self._pick, cells)))
         if not _NUMBER_TYPES.issuperset(map(type, flat)):
-            self._refuse(flat, names)
+            for index, column in self._each:
+                column.write(features, [row[index] for row in cells])
+            return
         try:
             values = np.array(flat, dtype=np.float64).reshape(len(cells), -1)  # None becomes NaN
         except OverflowError:
@@ -183,6 +189,11 @@ class _Numbers:
             missing = np.isnan(values)
             if np.isinf(values).any() or np.count_nonzero(missing) != flat.count(None):
                 self._refuse(flat, names)
+        if self._missing:
+            missing = np.isnan(values)
+            for column, numbers in self._missing:
+                missing[:, column] |= np.isin(values[:, column], numbers)
+        if missing is not None:
             features[:, self._marks] = missing[:, self._marked]
         self._scaling.write(features, values, missing)
 
@@ -197,7 +208,7 @@ class _Numbers:
 
 
 class _Texts:
-    """A column of dates or categories, which its plan reads cell by cell."""
+    """A column whose plan reads it cell by cell."""
 
     def __init__(self, plan: ColumnPlan, place: int) -> None:
         self._plan = plan
@@ -217,6 +228,8 @@ class _Texts:
 
     def _refused(self, number: int, cell: Any) -> RowError:
         wanted = "a category is expected (text, a number, true or false), or null"
+        if self._plan.kind == "number":
+            wanted = "a number is expected, or null"
         if self._plan.kind == "date":
             example = "2024-12-31" if self._plan.format is None else self._plan.format.example()
             wanted = f'a date is expected, as "{example}", or null'

@@ -167,6 +167,8 @@ def _iso_moment(text: str) -> datetime | None:
 
 
 def _match(text: str) -> re.Match[str] | None:
+    if len(text) > LONGEST_VALUE:  # the time that the patterns take grows with its square
+        return None
     return next((found for pattern in _COMPILED if (found := pattern.fullmatch(text))), None)
 
 

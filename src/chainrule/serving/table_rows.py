@@ -177,8 +177,8 @@ class _Numbers:
     def write(self, features: Array, cells: list[Cells], names: Sequence[str]) -> None:
         flat = list(chain.from_iterable(map(self._pick, cells)))
         if not _NUMBER_TYPES.issuperset(map(type, flat)):
-            for index, column in self._each:
-                column.write(features, [row[index] for row in cells])
+            for index, texts in self._each:
+                texts.write(features, [row[index] for row in cells])
             return
         try:
             values = np.array(flat, dtype=np.float64).reshape(len(cells), -1)  # None becomes NaN

@@ -767,3 +767,19 @@ def test_a_model_of_bare_numbers_reads_them_from_text(tmp_path: Path) -> None:
     (tmp_path / "gap.csv").write_text("\n".join(rows))
     with pytest.raises(DataError, match=r"gap\.csv: The column '0' has '' in row 5, and the model takes numbers there"):
         predict(result, tmp_path / "gap.csv")
+
+
+@pytest.mark.parametrize("word", ["-999", -999.0, "keine"], ids=["text", "number", "a word"])
+def test_words_for_a_missing_value_hold_for_the_target(word: Any) -> None:
+    x = np.random.default_rng(0).normal(size=60)
+    labels: list[Any] = [*x] if isinstance(word, float) else [f"{value:.4f}" for value in x]
+    labels[3] = labels[9] = word
+    frame = pd.DataFrame({"a": x, "b": x**2, "y": labels})
+    words = ("-999", "keine")
+    with pytest.raises(DataError, match=re.escape("missing in 2 of 60 rows (rows 4, 10)")):
+        train_run(TrainOptions(frame, "y", epochs=1, missing_words=words))
+    result = train_run(TrainOptions(frame, "y", epochs=1, missing_words=words, drop_missing_target=True))
+    assert (result.model.target.task, result.data.n_without_target) == ("regression", 2)
+    with pytest.raises(DataError, match="missing in 2 of 60 rows"):
+        evaluate(result, frame)
+    assert evaluate(result, frame, drop_missing_target=True)["root_mean_squared_error"] < 2

@@ -92,6 +92,20 @@ def test_the_target_is_the_one_that_is_found_in_memory(tmp_path: Path, column: s
 
 
 @pytest.mark.usefixtures("piece_rows")
+@pytest.mark.parametrize("labels", [["-999", "1.5"], [-999.0, 1.5], ["keine", "1.5"]], ids=["text", "typed", "a word"])
+def test_words_for_a_missing_value_hold_for_the_target(tmp_path: Path, labels: list[Any]) -> None:
+    frame = FRAME.assign(rooms=[*labels, *[type(labels[1])(k % 40 / 4) for k in range(N_ROWS - 2)]])
+    options = TablePreprocessor(missing_words=["-999", "keine"])
+    stream = ParquetStream(write_parquet(tmp_path, frame), "rooms", preprocessor=options, drop_missing_target=True)
+    assert (stream.n_rows, stream.n_without_target, stream.task) == (N_ROWS - 1, 1, "regression")
+    assert stream.target == Target.learn(frame["rooms"].iloc[1:], missing_words=options.missing_words)
+    assert stream.target_center[0] > 0
+    whole = ParquetStream(tmp_path, "rooms", preprocessor=options)
+    with pytest.raises(DataError, match="'rooms' is missing in row 1"):
+        whole.learn()
+
+
+@pytest.mark.usefixtures("piece_rows")
 @pytest.mark.parametrize("strategy", ["random", "stratified", "time"])
 def test_the_three_parts_hold_every_row_once(folder: Path, strategy: Any) -> None:
     whole = ParquetStream(folder, "bought")

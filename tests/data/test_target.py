@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from chainrule.data import Target
+from chainrule.data.target import missing_labels
 from chainrule.errors import DataError, InvalidInputError
 
 
@@ -66,6 +67,28 @@ def test_bad_targets_are_refused_in_one_sentence(y, task, message):
 def test_an_unknown_class_is_named_with_its_row():
     with pytest.raises(DataError, match=r"'yess' in row 2.*Did you mean 'yes'"):
         Target.detect(["yes", "no"]).encode(["no", "yess"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words", "missing"),
+    [
+        (pd.Series(["1.5", "-999", "2.5", "-999.0", "n/a"]), ["-999"], [1, 3, 4]),
+        (pd.Series([1.5, -999.0, 2.5, 3.5, np.nan]), ["-999"], [1, 4]),
+        (pd.Series([1, -999, 0, 1, -999]), ["-999"], [1, 4]),
+        (pd.Series(["0,255", "-999,0", "2,5", "3,5", "4,5"]), ["-999"], [1]),
+        (pd.Series(["ja", "keine", "nein", None, "ja"]), ["keine"], [1, 3]),
+        (pd.Series(["ja", "keine", "nein", None, "ja"], dtype="category"), ["keine"], [1, 3]),
+        (pd.Series(["NA", "PT", "DE", "FR", "PT"]), ["NA"], [0]),
+        (pd.Series(["NA", "PT", "DE", "FR", "PT"]), [], []),
+    ],
+    ids=["text", "floats", "integers", "decimal comma", "words", "a category", "NA", "no words"],
+)
+def test_words_for_a_missing_value_hold_for_the_target(labels, words, missing):
+    assert np.flatnonzero(missing_labels(labels, words)).tolist() == missing
+    present = labels.drop(missing)
+    target = Target.learn(present, missing_words=words)
+    assert np.flatnonzero(Target.from_dict(target.to_dict()).is_missing(labels)).tolist() == missing
+    assert target.task == Target.learn(present).task
 
 
 def test_outputs_and_labels():

@@ -16,7 +16,7 @@ from chainrule.data.stream_rows import Features, RawRows, past, within
 from chainrule.data.summaries import ColumnSummary
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import TaskRequest
-from chainrule.data.target_summary import NOT_LEARNT
+from chainrule.data.target_summary import not_learnt
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.types import Array, IntArray
@@ -79,6 +79,7 @@ class ParquetStream(RowStream):
         target = self.target_name = normal_text(target)
         self._options = _with_drop(preprocessor or TablePreprocessor(), drop, files)
         self._columns = _used_columns(files[0], target, columns, self._options)
+        self._missing_words = self._options.missing_words
         _compare(files, [target, *self._columns], drop=[*self._options.drop, *drop], takes_all=columns is None)
         self._files = files
         self._groups = [(file, group) for file in files for group in range(len(file.group_rows))]
@@ -108,7 +109,7 @@ class ParquetStream(RowStream):
         found: dict[int, IntArray] = {}
         for group, (file, number) in enumerate(self._groups):
             labels = (frame[self.target_name] for frame, _ in file.read(number, [self.target_name]))
-            masks = [is_missing_target(piece, NOT_LEARNT) for piece in labels]
+            masks = [is_missing_target(piece, not_learnt(self._missing_words)) for piece in labels]
             places = np.flatnonzero(np.concatenate(masks)) if masks else NO_ROWS
             if len(places):
                 found[group] = places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -43,23 +44,25 @@ class Table:
     def __len__(self) -> int:
         return len(self.frame)
 
-    def split_target(self, target: Target | None = None) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    def split_target(
+        self, target: Target | None = None, missing_words: Collection[str] = ()
+    ) -> tuple[pd.DataFrame, pd.Series[Any]]:
         """Return the columns to predict from, and the column to predict.
 
         Raises ``DataError`` naming the rows where the target is missing; ``target`` says which texts mean that, if it
-        has been learnt.
+        has been learnt. If not, they are ``missing_words`` and those that usually do.
         """
         y = self.frame[self.target]
-        refuse_missing_target(is_missing_target(y, target), self.target)
+        refuse_missing_target(is_missing_target(y, target, missing_words), self.target)
         if self.frame.shape[1] == 1:
             raise DataError(
                 f"The table has no column besides the target {self.target!r}; there is nothing to learn from."
             )
         return self.frame.drop(columns=self.target), y
 
-    def rows_with_target(self, target: Target | None = None) -> IntArray:
+    def rows_with_target(self, target: Target | None = None, missing_words: Collection[str] = ()) -> IntArray:
         """Return the numbers of the rows whose target is there; raises ``DataError`` if there are none."""
-        rows = np.flatnonzero(~is_missing_target(self.frame[self.target], target))
+        rows = np.flatnonzero(~is_missing_target(self.frame[self.target], target, missing_words))
         if len(rows) == 0:
             raise DataError(f"The target {self.target!r} is missing in every row.")
         return rows
@@ -89,12 +92,12 @@ class Source:
         return replace(self, train=replace(self.train, target=target), test=test)
 
 
-def is_missing_target(labels: Any, target: Target | None = None) -> Array:
+def is_missing_target(labels: Any, target: Target | None = None, missing_words: Collection[str] = ()) -> Array:
     """Return a mask of the rows whose label or number to predict is missing.
 
-    ``target`` says which texts mean that; if it has not been learnt yet, the labels do.
+    ``target`` says which texts mean that; if it has not been learnt yet, the labels and ``missing_words`` do.
     """
-    return missing_labels(labels) if target is None else target.is_missing(labels)
+    return missing_labels(labels, missing_words) if target is None else target.is_missing(labels)
 
 
 def refuse_missing_target(is_missing: Array, name: str, origin: Origin = UNNAMED) -> None:

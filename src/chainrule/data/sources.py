@@ -84,9 +84,9 @@ def datasets_of(
             raise InvalidInputError(f"{source.name} mixes a dataset and a table.")
         return source.train, source.test
     preprocessor = preprocessor or TablePreprocessor()
-    frame, y = source.train.split_target()
+    frame, y = source.train.split_target(missing_words=preprocessor.missing_words)
     X = preprocessor.fit_transform(frame)
-    target = Target.learn(y, task, name=source.train.target, others=frame)
+    target = Target.learn(y, task, name=source.train.target, others=frame, missing_words=preprocessor.missing_words)
     names = preprocessor.feature_names
     train = Dataset(X, y, names, name=source.name, target=target)
     if source.test is None or isinstance(source.test, Dataset):

@@ -51,6 +51,7 @@ class RowStream(ABC):
     """
 
     target_name = ""
+    _missing_words: tuple[str, ...] = ()  # that stand for a missing label, besides those that usually do
 
     def __init__(self, name: str, sizes: Sequence[int], task: TaskRequest | None, buffer_rows: int) -> None:
         if isinstance(buffer_rows, bool) or not isinstance(buffer_rows, int) or buffer_rows < 1:
@@ -207,7 +208,7 @@ class RowStream(ABC):
             places = draw_latest(self._of_training_rows(self._read_column, time), wanted, time)
         else:
             labels = self._of_training_rows(self._read_labels)
-            summary = TargetSummary(self._task, self.target_name)
+            summary = TargetSummary(self._task, self.target_name, self._missing_words)
             places = draw_rows(labels, summary, self.n_rows, wanted, strategy, drawn_by)
         numbers = [past(chosen, self._aside) for chosen in places]
         parts = dict(zip(sizes, map(np.sort, numbers), strict=True))
@@ -259,7 +260,7 @@ class RowStream(ABC):
     def _learn(self, parts: Mapping[str, IntArray]) -> dict[str, Dataset]:
         """Go through all rows once, and return some parts of them, given by their numbers, as datasets."""
         features = self._new_features() if self._learnt is None else None
-        labels = TargetSummary(self._task, self.target_name)
+        labels = TargetSummary(self._task, self.target_name, self._missing_words)
         medians = spread(int(self._ends[-1]), MOST_FOR_MEDIANS)
         wanted = {**parts, "sample": past(spread(self.n_rows, MOST_SAMPLED), self._aside)}
         kept: dict[str, list[RawRows]] = defaultdict(list)

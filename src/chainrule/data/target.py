@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -116,21 +116,28 @@ class Target:
 
     @classmethod
     def learn(
-        cls, column: Any, task: TaskRequest | None = None, *, name: str = "", others: pd.DataFrame | None = None
+        cls,
+        column: Any,
+        task: TaskRequest | None = None,
+        *,
+        name: str = "",
+        others: pd.DataFrame | None = None,
+        missing_words: Collection[str] = (),
     ) -> Target:
         """Find the task and the classes of a column of a table, and how its texts are read.
 
         Texts that all are numbers, in one format, count as these numbers; else they are labels in their normal form,
         of which yes/no words in any case are the same. Missing cells are left out. ``name`` is the column's, for
         messages, and ``others`` are the columns beside it: their marks help where its own may be read in two ways.
+        ``missing_words`` stand for a missing label, besides those that usually do; a column that is no text has none.
         """
         if not is_text(column):
-            return cls.detect(column, task)
+            return replace(cls.detect(column, task), missing_words=tuple(sorted(missing_words)))
         texts, codes = distinct_texts(column)
         seen = TextColumn(name)
         seen.add_rows(texts, codes)
         elsewhere = NOTHING_ELSE if others is None or seen.number_scan.decided else table_evidence(others)
-        found = read_labels(seen, elsewhere, as_numbers=task == "regression")
+        found = read_labels(seen, elsewhere, as_numbers=task == "regression", missing_words=missing_words)
         labels = [found.values[texts[code]] for code in codes.tolist() if texts[code] in found.values]
         target = cls.detect(labels, task)
         return replace(target, format=found.format, missing_words=found.missing_words, note=found.note)
@@ -141,9 +148,17 @@ class Target:
 
         is_missing: Array = np.asarray(pd.isna(labels)).reshape(len(labels), -1)
         missing = np.asarray(is_missing.any(axis=1))
-        if self.missing_words and is_text(labels):
+        numbers = _numbers_among(self.missing_words)
+        if len(numbers) and getattr(getattr(labels, "dtype", None), "kind", "O") in "iuf" and np.ndim(labels) == 1:
+            missing[~missing] = np.isin(np.asarray(labels[~missing], np.float64), numbers)
+        elif self.missing_words and (
+            is_text(labels) or isinstance(getattr(labels, "dtype", None), pd.CategoricalDtype)
+        ):
             texts, codes = distinct_texts(labels)
-            missing[~missing] = np.array([text in self.missing_words for text in texts], bool)[codes]
+            is_word = np.array([text in self.missing_words for text in texts], bool)
+            if len(numbers):
+                is_word |= np.isin((self.format or NumberFormat()).read(texts), numbers)
+            missing[~missing] = is_word[codes]
         return missing
 
     @property
@@ -306,11 +321,20 @@ class Labels(NamedTuple):
     note: str = ""
 
 
-def read_labels(column: TextColumn, elsewhere: Elsewhere, *, as_numbers: bool) -> Labels:
-    """Return the labels or numbers that the texts of a column are; ``as_numbers`` refuses any that is no number."""
-    numbers = column.without(MISSING_NUMBER_WORDS)
+def read_labels(
+    column: TextColumn, elsewhere: Elsewhere, *, as_numbers: bool, missing_words: Collection[str] = ()
+) -> Labels:
+    """Return the labels or numbers that the texts of a column are; ``as_numbers`` refuses any that is no number.
+
+    ``missing_words`` stand for a missing label, besides those that usually do: a number among them in every spelling.
+    """
+    all_words = MISSING_NUMBER_WORDS.union(missing_words)
+    numbers = column.without(all_words)
+    number_format, remark = numbers.number_scan.choose(elsewhere.decimals)
+    is_word = np.isin(number_format.read(numbers.texts), _numbers_among(missing_words))
+    spelt_otherwise = [numbers.texts[place] for place in np.flatnonzero(is_word)]
+    numbers = numbers.without(spelt_otherwise)
     scan = numbers.number_scan
-    number_format, remark = scan.choose(elsewhere.decimals)
     values = number_format.read(numbers.texts)
     if as_numbers and np.isnan(values).any():
         first, file, row = numbers.first_of(np.flatnonzero(np.isnan(values)))
@@ -319,26 +343,36 @@ def read_labels(column: TextColumn, elsewhere: Elsewhere, *, as_numbers: bool) -
         is_whole = not any(number_format.decimal in text for text in numbers.texts)
         if is_whole and (values == np.floor(values)).all() and np.abs(values).max(initial=0) < 2.0**53:
             values = values.astype(np.int64)
-        words = tuple(sorted(MISSING_NUMBER_WORDS))
+        words = tuple(sorted(all_words))
         return Labels(dict(zip(numbers.texts, values.tolist(), strict=True)), number_format, words, remark)
-    standard = column.only(MISSING_NUMBER_WORDS)
-    labels = column.without(standard)
-    found = category_counts(labels.texts, labels.counts.tolist(), standard, ())
+    standard = column.only(all_words)
+    labels = column.without([*standard, *spelt_otherwise])
+    found = category_counts(labels.texts, labels.counts.tolist(), standard, tuple(missing_words))
     shown = dict.fromkeys([*labels.texts, *standard.keys() - set(found.missing_words)])
     spellings = yes_no_spellings(shown)
     by_word = {spellings[text]: text for text, _ in found.counts if text in spellings}
     label_of: dict[str, ClassLabel] = {text: by_word.get(spellings.get(text, ""), text) for text in shown}
-    return Labels(label_of, None, found.missing_words)
+    return Labels(label_of, None, (*found.missing_words, *spelt_otherwise))
 
 
-def missing_labels(column: Any) -> Array:
-    """Return a mask of the rows of a column in which a target that is learnt from it has no value."""
-    words: tuple[str, ...] = ()
+def missing_labels(column: Any, missing_words: Collection[str] = ()) -> Array:
+    """Return a mask of the rows of a column in which a target that is learnt from it has no value.
+
+    ``missing_words`` stand for a missing label, besides those that usually do.
+    """
+    target = Target("regression", missing_words=tuple(missing_words))
     if is_text(column):
         seen = TextColumn("")
         seen.add_rows(*distinct_texts(column))
-        words = read_labels(seen, NOTHING_ELSE, as_numbers=False).missing_words
-    return Target("regression", missing_words=words).is_missing(column)
+        found = read_labels(seen, NOTHING_ELSE, as_numbers=False, missing_words=missing_words)
+        target = replace(target, format=found.format, missing_words=found.missing_words)
+    return target.is_missing(column)
+
+
+def _numbers_among(words: Collection[str]) -> Array:
+    """Return the numbers among words for a missing value, such as -999."""
+    values = NumberFormat().read([*words])
+    return values[np.isfinite(values)]
 
 
 def is_text(y: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from chainrule.data.summaries import NumberSummary
 from chainrule.data.target import (
     MOST_INTEGER_CLASSES,
     ClassLabel,
+    Labels,
     Target,
     TaskRequest,
     is_text,
@@ -25,11 +27,11 @@ from chainrule.data.texts import MISSING_NUMBER_WORDS
 from chainrule.errors import DataError
 from chainrule.types import Array, IntArray
 
-__all__ = ["TargetSummary", "encode_labels", "refuse_missing_labels"]
+__all__ = ["TargetSummary", "encode_labels", "not_learnt", "refuse_missing_labels"]
 
 # More different labels than these are no classes to learn.
 MOST_LABELS = 2**16
-NOT_LEARNT = Target("regression", missing_words=("",))
+NOT_LEARNT = Target("regression", missing_words=("",))  # before the words of the column are known
 
 
 class TargetSummary:
@@ -38,8 +40,8 @@ class TargetSummary:
     Classes are those of all rows; their counts, and the mean and deviation of numbers, are those of the training rows.
     """
 
-    def __init__(self, task: TaskRequest | None = None, name: str = "") -> None:
-        self.task, self.name = task, name
+    def __init__(self, task: TaskRequest | None = None, name: str = "", missing_words: Collection[str] = ()) -> None:
+        self.task, self.name, self.missing_words = task, name, tuple(sorted(missing_words))
         self.n_columns = 1
         self.numbers: list[NumberSummary] = []
         self._counts: dict[ClassLabel, int] | None = {}  # None where numbers are too many to be classes
@@ -49,7 +51,7 @@ class TargetSummary:
 
     def add(self, labels: Any, is_training: Array, origin: Origin) -> None:
         """Take in the labels of some rows; ``is_training`` is a mask of those to learn from."""
-        refuse_missing_labels(labels, self.name, origin)
+        refuse_missing_labels(labels, self.name, origin, not_learnt(self.missing_words))
         if is_text(labels):
             self._add_texts(labels, is_training, origin)
             return
@@ -71,7 +73,7 @@ class TargetSummary:
         """Whether the labels so far may be classes; once they are not, they never will be."""
         if not self._texts.texts:
             return self._counts is not None
-        found = read_labels(self._texts, NOTHING_ELSE, as_numbers=self.task == "regression")
+        found = self._found()
         few = found.format is None or len(found.values) <= MOST_INTEGER_CLASSES
         return self.task != "regression" and self._format is None and (few or self.task is not None)
 
@@ -80,10 +82,10 @@ class TargetSummary:
         if self._texts.texts or self._format is not None:
             return self._target_of_texts()
         if self._counts is None:
-            return Target("regression", n_columns=self.n_columns)
+            return Target("regression", n_columns=self.n_columns, missing_words=self.missing_words)
         labels = np.empty(len(self._counts), dtype=object)
         labels[:] = list(self._counts)
-        return Target.detect(labels, self.task)
+        return replace(Target.detect(labels, self.task), missing_words=self.missing_words)
 
     def class_counts(self, target: Target) -> IntArray:
         """Return the number of training rows of each class."""
@@ -97,7 +99,7 @@ class TargetSummary:
             return
         self._texts.add(piece.texts, piece.counts, piece.sampled, piece.rows, origin.file)
         if len(self._texts.texts) > 2 * MOST_LABELS:
-            found = read_labels(self._texts, NOTHING_ELSE, as_numbers=self.task == "regression")
+            found = self._found()
             if found.format is None or self.task not in (None, "regression"):
                 raise self._too_many()
             self._format = found.format
@@ -120,9 +122,9 @@ class TargetSummary:
 
     def _target_of_texts(self) -> Target:
         if self._format is not None:
-            return Target("regression", format=self._format, missing_words=tuple(sorted(MISSING_NUMBER_WORDS)))
-        column = self._texts
-        found = read_labels(column, NOTHING_ELSE, as_numbers=self.task == "regression")
+            words = tuple(sorted(MISSING_NUMBER_WORDS.union(self.missing_words)))
+            return Target("regression", format=self._format, missing_words=words)
+        column, found = self._texts, self._found()
         missing = [place for place, text in enumerate(column.texts) if text not in found.values]
         if missing:
             column.refuse_missing(missing[0])
@@ -137,6 +139,12 @@ class TargetSummary:
             self._format = found.format
             self._gather_texts(column)
         return target
+
+    def _found(self) -> Labels:
+        """Return what the texts so far are."""
+        return read_labels(
+            self._texts, NOTHING_ELSE, as_numbers=self.task == "regression", missing_words=self.missing_words
+        )
 
     def _count(self, labels: Any, is_training: Array) -> None:
         import pandas as pd
@@ -180,6 +188,11 @@ class TargetSummary:
 
     def _named(self) -> str:
         return f" {self.name!r}" if self.name else ""
+
+
+def not_learnt(missing_words: Collection[str]) -> Target:
+    """Return a target that knows of no missing label but an empty one and these words."""
+    return replace(NOT_LEARNT, missing_words=("", *missing_words))
 
 
 def refuse_missing_labels(labels: Any, name: str, origin: Origin, target: Target = NOT_LEARNT) -> None:

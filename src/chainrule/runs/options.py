@@ -82,7 +82,7 @@ class TrainOptions:
     drop
         Columns to drop.
     missing_words
-        Texts that mean a missing value, in addition to the standard ones.
+        Texts that mean a missing value, also in the target, in addition to the standard ones.
     missing
         The replacement for missing numbers: the column's ``"median"`` or ``"mean"``, or ``"zero"`` after scaling.
     drop_missing_target

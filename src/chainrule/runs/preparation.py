@@ -154,8 +154,8 @@ def _prepare_table(
     division: Division,
     drop_missing_target: bool,
 ) -> PreparedData:
-    (frame, labels), origin = _with_target(whole, drop_missing_target)
-    target = Target.learn(labels, task, name=whole.target, others=frame)
+    (frame, labels), origin = _with_target(whole, drop_missing_target, missing_words=options.missing_words)
+    target = Target.learn(labels, task, name=whole.target, others=frame, missing_words=options.missing_words)
     if 2 * len(target.classes) > len(labels):
         raise DataError(
             f"The target {whole.target!r} has {len(target.classes)} classes in {len(labels)} rows, fewer than two rows "
@@ -198,13 +198,13 @@ def _prepare_table(
 
 
 def _with_target(
-    table: Table, drop_missing: bool, target: Target | None = None
+    table: Table, drop_missing: bool, target: Target | None = None, missing_words: Sequence[str] = ()
 ) -> tuple[tuple[pd.DataFrame, pd.Series[Any]], Origin]:
     """Return the inputs and the targets of the rows that are used, and where these stand in the table."""
     if not drop_missing:
-        return table.split_target(target), UNNAMED
-    rows = table.rows_with_target(target)
-    return table.take(rows).split_target(target), UNNAMED.take(rows)
+        return table.split_target(target, missing_words), UNNAMED
+    rows = table.rows_with_target(target, missing_words)
+    return table.take(rows).split_target(target, missing_words), UNNAMED.take(rows)
 
 
 def _explain(target: Target, name: str, labels: pd.Series[Any]) -> str:

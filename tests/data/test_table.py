@@ -362,3 +362,12 @@ def test_large_numbers_are_numbers_where_they_are_said_to_be_or_have_decimals():
     huge = pd.DataFrame({"size": pd.Series([1, 2, -(10**400)], dtype=object)})
     with pytest.raises(DataError, match="column 'size' has an infinite number in row 3"):
         TablePreprocessor().fit(huge)
+
+
+@pytest.mark.parametrize("column", ["age", "town"])
+def test_a_number_too_long_to_be_written_is_named(column):
+    frame = FRAME.astype(object)
+    frame.at[2, column] = 10**5000
+    for action in (TablePreprocessor().fit, TablePreprocessor().fit(FRAME).transform):
+        with pytest.raises(CellError, match=f"column '{column}' has a whole number of more than 4,000 digits in row 3"):
+            action(frame)

@@ -27,7 +27,7 @@ __all__ = [
     "distinct_texts",
     "has_codes",
     "number_of_cell",
-    "refuse_collections",
+    "refuse_unusable",
     "typed_dates",
     "typed_numbers",
 ]
@@ -36,6 +36,8 @@ CellType: TypeAlias = Literal["number", "date", "category", "text"]
 
 # A whole number of 16 digits or more is a code, as it is where it stands in a text.
 SMALLEST_CODE = 10**15
+# Python writes whole numbers of 4,300 digits at most.
+MOST_BITS = (10**4000).bit_length()
 
 DATE_PARTS = ("year", "month", "weekday", "days", "hour")
 
@@ -121,22 +123,30 @@ def number_of_cell(cell: Any) -> float:
         return np.inf if cell > 0 else -np.inf
 
 
-def refuse_collections(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) -> None:
-    """Raise ``CellError`` for the first cell that holds several values, such as a list or an array."""
+def refuse_unusable(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) -> None:
+    """Raise ``CellError`` for the first cell that has several values, such as a list, or too many digits."""
     if column.dtype != object:
         return
     cells = column.tolist()
-    kinds = tuple(
-        kind for kind in set(map(type, cells)) if issubclass(kind, Collection) and not issubclass(kind, str | bytes)
-    )
-    if kinds:
-        place = next(place for place, cell in enumerate(cells) if isinstance(cell, kinds))
-        row, cell = origin.row(place), cells[place]
-        raise CellError(
-            f"{origin}The column {name!r} has {cell!r} in row {row}, and a cell holds one value; give each value a "
-            "column of its own, or leave the column out.",
-            row=row, column=name, value=cell,
-        )  # fmt: skip
+    kinds = set(map(type, cells))
+    collections = tuple(kind for kind in kinds if issubclass(kind, Collection) and not issubclass(kind, str | bytes))
+    if not collections and int not in kinds:
+        return
+    for place, cell in enumerate(cells):
+        if isinstance(cell, collections):
+            row = origin.row(place)
+            raise CellError(
+                f"{origin}The column {name!r} has {cell!r} in row {row}, and a cell holds one value; give each value a "
+                "column of its own, or leave the column out.",
+                row=row, column=name, value=cell,
+            )  # fmt: skip
+        if type(cell) is int and cell.bit_length() > MOST_BITS:
+            row = origin.row(place)
+            raise CellError(
+                f"{origin}The column {name!r} has a whole number of more than 4,000 digits in row {row}; give a "
+                "smaller one, or leave the cell empty.",
+                row=row, column=name, value=cell,
+            )  # fmt: skip
 
 
 def typed_dates(column: pd.Series[Any]) -> Array | None:

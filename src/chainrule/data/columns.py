@@ -26,7 +26,7 @@ from chainrule.data.cells import (
     date_parts,
     distinct_cells,
     number_of_cell,
-    refuse_collections,
+    refuse_unusable,
     typed_dates,
     typed_numbers,
 )
@@ -163,7 +163,7 @@ class ColumnPlan:
         typed = {"number": typed_numbers, "date": typed_dates}.get(self.kind, lambda _: None)(column)
         if typed is not None:
             return self._without_missing_numbers(typed, origin) if self.kind == "number" else typed
-        refuse_collections(column, self.name, origin)
+        refuse_unusable(column, self.name, origin)
         cells, codes = distinct_cells(column)
         values, bad = self._read(cells)
         if bad:

@@ -25,7 +25,7 @@ from chainrule.data.cells import (
     distinct_texts,
     has_codes,
     number_of_cell,
-    refuse_collections,
+    refuse_unusable,
     typed_dates,
     typed_numbers,
 )
@@ -238,7 +238,7 @@ class ColumnSummary:
 
         Raises ``DataError`` for an infinite number, and for rows of another kind than those before.
         """
-        refuse_collections(column, self.name, origin)
+        refuse_unusable(column, self.name, origin)
         self.n_rows += len(column)
         present = column.notna().to_numpy(dtype=bool)
         self.n_gaps += int((~present).sum())

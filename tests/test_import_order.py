@@ -26,7 +26,7 @@ HOUSE = {
     4: "history threads data layer_table head stack",
     5: "engines",
     6: "callbacks",
-    7: "training files summary",
+    7: "training run_state files summary",
     8: "fitting persistence trainable neuralnet architecture model",
     9: "plots report inspection rate_finder baselines zoo textbook export",
     10: "runs serving",

@@ -27,9 +27,10 @@ from chainrule.layers import DenseLayer, Layer
 from chainrule.losses import LossFunction, smooth_labels
 from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer
+from chainrule.run_state import capture, restore
 from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack, check_inputs
-from chainrule.training import EpochRecord, capture, restore, train
+from chainrule.training import EpochRecord, train
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["Fit", "FitSettings", "array_batches", "as_dataset", "as_rows", "predicts_numbers"]
@@ -134,7 +135,7 @@ class Fit:
                 "weights and augmentation again."
             )
         try:
-            restore(self.run, self.record, values, arrays)
+            restore(self.run, self.batches, self.record, values, arrays)
         except ModelFileError:
             raise
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:

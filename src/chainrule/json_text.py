@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -15,8 +15,8 @@ MOST_LEVELS = 50
 def parse_json(text: str | bytes) -> Any:
     """Return what a JSON text says; raise ValueError, in words, for what no file of ours holds.
 
-    That is, besides text that is no JSON: NaN and infinite numbers, text that cannot be written in UTF-8 (lone
-    surrogates), and values inside values more than 50 levels deep.
+    That is, besides text that is no JSON: numbers that are not finite, or too large for a float; text that cannot be
+    written in UTF-8 (lone surrogates); and values inside values more than 50 levels deep.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -27,8 +27,8 @@ def parse_json(text: str | bytes) -> Any:
         for one in level:
             if isinstance(one, str):
                 _check_text(one)
-            elif isinstance(one, float) and not math.isfinite(one):
-                raise ValueError("it holds a number that is not finite")
+            elif isinstance(one, int | float) and not abs(one) <= sys.float_info.max:
+                raise ValueError("it holds a number that is not finite, or too large for a float")
         level = [inner for one in level for inner in _inner_values(one)]
         if not level:
             return value

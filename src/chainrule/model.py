@@ -13,11 +13,11 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError, ModelFileError
-from chainrule.files.model_file import read_model_file, write_model_file
-from chainrule.history import History
+from chainrule.files.model_file import check_keys, read_model_file, write_model_file
 from chainrule.metrics import METRICS
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.persistence import read_history
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
 
@@ -38,12 +38,23 @@ def measure(task: Task, y: Array, outputs: Array, sample_weight: Array | None = 
     return {name: METRICS[name](y, outputs, sample_weight) for name in _REPORTED[task]}
 
 
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(value, str) for value in values)
+
+
 @dataclass(frozen=True)
 class TargetScaling:
     """Standardisation of numeric targets for training: ``(y - center) / scale``, one center and scale per column."""
 
     center: tuple[float, ...]
     scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        numbers = [*self.center, *self.scale]
+        if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < np.inf for n in numbers):
+            raise InvalidInputError("The scaling of the target holds something that is no finite number.")
+        if len(self.center) != len(self.scale) or not self.center or min(self.scale) <= 0:
+            raise InvalidInputError("The scaling of the target needs a center and a scale above 0 for each column.")
 
     @classmethod
     def learn(cls, y: Array) -> Self:
@@ -85,6 +96,33 @@ class Model:
     scaling: TargetScaling | None = None
     target_name: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise InvalidInputError unless the parts belong together; those of a file may come from anywhere."""
+        target, scaling, table = self.target, self.scaling, self.table
+        if self.network.stack.is_built and not self.network.suits(target):
+            raise InvalidInputError(
+                f"The network has outputs of shape {self.network.stack.output_shape()}, and the target needs "
+                f"{target.n_outputs * self.network.loss.n_outputs(1)} output units."
+            )
+        if scaling is not None and (target.classes or len(scaling.center) != target.n_columns):
+            raise InvalidInputError("The scaling of the target is that of another number of columns to predict.")
+        if not isinstance(self.target_name, str) or not isinstance(self.notes, dict):
+            raise InvalidInputError("target_name is a text, and notes is a dictionary.")
+        names = self.notes.get("label_names", [str(label) for label in target.classes])
+        if not _are_texts(names) or len(names) != len(target.classes):
+            raise InvalidInputError(f"The notes name {names!r:.80} as the labels of {len(target.classes)} classes.")
+        if table is not None:
+            if not table.columns:
+                raise InvalidInputError("The table preprocessor of the model has learnt no columns.")
+            width = (len(table.feature_names),)
+            if self.network.stack.is_built and self.network.stack.input_shape() != width:
+                raise InvalidInputError(
+                    f"The table gives {width[0]} numbers a row, and the network takes rows of shape "
+                    f"{self.network.stack.input_shape()}."
+                )
+            if any(plan.name == self.target_name and plan.kind != "dropped" for plan in table.columns):
+                raise InvalidInputError(f"The column {self.target_name!r} is both an input and what is predicted.")
 
     def inputs(self, data: Any) -> Any:
         """Return the network's inputs for a frame (with or without the target column), a dataset, or an array."""
@@ -168,21 +206,20 @@ class Model:
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
         """Read a file that :meth:`save` wrote."""
         metadata, arrays = read_model_file(path, "model")
-        if not isinstance(metadata.get("target"), dict):
+        if "target" not in metadata:
             raise ModelFileError(f"'{path}' holds a bare network; read it with NeuralNetwork.load.")
-        network = NeuralNetwork.from_description(metadata.get("network"), arrays, custom_objects)
-        table, scaling = metadata.get("table"), metadata.get("scaling")
+        check_keys(metadata, ("network", "history", "table", "scaling", "target_name", "notes"), "a model")
+        network = NeuralNetwork.from_description(metadata["network"], arrays, custom_objects)
+        network.history = read_history(metadata["history"])
+        table, scaling = metadata["table"], metadata["scaling"]
         try:
-            network.history = History.from_dict(metadata.get("history"))
             return cls(
                 network,
                 Target.from_dict(metadata["target"]),
                 None if table is None else TablePreprocessor.from_dict(table),
-                None
-                if scaling is None
-                else TargetScaling(tuple(map(float, scaling[0])), tuple(map(float, scaling[1]))),
-                str(metadata.get("target_name", "")),
-                dict(metadata.get("notes") or {}),
+                None if scaling is None else TargetScaling(*map(tuple, scaling)),
+                metadata["target_name"],
+                metadata["notes"],
             )
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise ModelFileError(f"'{path}' is damaged: {error}") from error

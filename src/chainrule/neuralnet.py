@@ -6,6 +6,7 @@ Here stand the settings, and the network as a function: forward, backward, measu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -333,9 +334,11 @@ _INSTEAD = {
 def _check_class_weight(given: Any) -> None:
     if given is None or (isinstance(given, str) and given == "balanced"):
         return
-    if not isinstance(given, Mapping) or not all(isinstance(w, int | float | np.number) for w in given.values()):
+    weights = given.values() if isinstance(given, Mapping) else [None]
+    if not all(isinstance(w, int | float | np.number) and 0 <= w < math.inf for w in weights):
         raise InvalidInputError(
-            f"class_weight is {given!r}; give 'balanced', a mapping from labels to numbers, or None."
+            f"class_weight is {str(given)[:200]}; give 'balanced', a mapping from labels to finite numbers >= 0, or "
+            "None."
         )
 
 

@@ -13,9 +13,10 @@ from chainrule.engines import Engine, read_engine
 from chainrule.engines.torch_engine import check_installed
 from chainrule.errors import InvalidInputError, ModelFileError, nearest_name
 from chainrule.files.checkpoint import files_by_epoch
-from chainrule.files.model_file import read_model_file, write_model_file
+from chainrule.files.model_file import check_keys, read_model_file, write_model_file
 from chainrule.files.network_file import build_layers, build_settings, describe_network
 from chainrule.history import History
+from chainrule.losses import LossFunction
 from chainrule.metrics import Metric, lower_is_better
 from chainrule.named import settings_of
 from chainrule.stack import LayerStack
@@ -24,7 +25,7 @@ from chainrule.types import Array, Shape
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["SavedNetwork", "engine_of_checkpoint", "weights_of_checkpoint"]
+__all__ = ["SavedNetwork", "engine_of_checkpoint", "read_history", "weights_of_checkpoint"]
 
 WEIGHTS_PREFIX = "weights/"  # of the arrays in a checkpoint that a model file would hold
 
@@ -39,6 +40,7 @@ class SavedNetwork(ABC):
     history: History
     target: Target | None
     metrics: tuple[Metric, ...]
+    loss: LossFunction
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -61,18 +63,14 @@ class SavedNetwork(ABC):
     def _load(cls, path: str | Path, custom_objects: Mapping[str, Any] | None) -> tuple[Self, bool]:
         """Return the network, and whether it stands at the end of an epoch, as only a checkpoint may not."""
         metadata, arrays = read_model_file(path, "model", "checkpoint")
-        history, is_whole = metadata.get("history"), True
-        if metadata["kind"] == "checkpoint":
-            given = metadata.get("training")
-            training = given if isinstance(given, dict) else {}
-            history, is_whole = training.get("history"), training.get("batch") == 0
+        is_checkpoint = metadata["kind"] == "checkpoint"
+        check_keys(metadata, ("network", "training" if is_checkpoint else "history"), "a network")
+        training = check_keys(metadata["training"], ("history", "batch"), "a run") if is_checkpoint else metadata
+        if is_checkpoint:
             arrays = weights_of_checkpoint(arrays)
-        network = cls.from_description(metadata.get("network"), arrays, custom_objects)
-        try:
-            network.history = History.from_dict(history)
-        except (InvalidInputError, OverflowError) as error:
-            raise ModelFileError(f"'{path}' is damaged: {error}") from error
-        return network, is_whole
+        network = cls.from_description(metadata["network"], arrays, custom_objects)
+        network.history = read_history(training["history"])
+        return network, not is_checkpoint or training["batch"] == 0
 
     @classmethod
     def load_best(
@@ -138,20 +136,27 @@ class SavedNetwork(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Return settings, layers and the meaning of the outputs as JSON values."""
-        target = None if self.target is None else self.target.to_dict()
-        return {**describe_network(self.settings(), self.stack), "target": target}
+        target = self.target
+        if target is not None and not self.suits(target):  # layers were added since the fit that learnt it
+            target = None
+        described = describe_network(self.settings(), self.stack)
+        return {**described, "target": None if target is None else target.to_dict()}
+
+    def suits(self, target: Target) -> bool:
+        """Tell whether the network has as many output units as this target and the loss need."""
+        n_targets, rest = divmod(math.prod(self.stack.output_shape()), self.loss.n_outputs(1))
+        return not rest and len(self.stack.output_shape()) == 1 and target.takes_outputs(n_targets)
 
     @classmethod
     def from_description(
         cls, description: Any, arrays: Mapping[str, Array], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
         """Return the network that :meth:`describe` described, with its parameters and layer states."""
-        if not isinstance(description, dict):
-            raise ModelFileError("The file is damaged: it describes no network.")
+        check_keys(description, ("settings", "input_shape", "layers", "target"), "a network")
         layers, input_shape = build_layers(description, arrays, custom_objects)
         try:
-            network = cls(**build_settings(description.get("settings"), custom_objects))
-            target = description.get("target")
+            network = cls(**build_settings(description["settings"], custom_objects))
+            target = description["target"]
             network.target = None if target is None else Target.from_dict(target)
         except ModelFileError:
             raise
@@ -160,11 +165,21 @@ class SavedNetwork(ABC):
         for name, array in arrays.items():
             if array.dtype != network.stack.dtype:
                 raise ModelFileError(f"The file is damaged: '{name}' is {array.dtype}, not {network.stack.dtype}.")
-        for layer in layers:
-            network.stack.add(layer)
-        network.stack.build(input_shape)
+        network.stack.take(layers, input_shape)
         network.stack.write_arrays(arrays)
+        if network.target is not None and not network.suits(network.target):
+            raise ModelFileError("The file is damaged: the network's outputs are not those of its target.")
         return network
+
+
+def read_history(description: Any) -> History:
+    """Return the history in a file."""
+    try:
+        if description is None:
+            raise InvalidInputError("A history is a list of numbers for each quantity.")
+        return History.from_dict(description)
+    except (InvalidInputError, OverflowError) as error:
+        raise ModelFileError(f"The file is damaged: {error}") from error
 
 
 def weights_of_checkpoint(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.errors import InvalidInputError
 from chainrule.types import Seed
 
-__all__ = ["Stream", "random_stream", "resolve_seed"]
+__all__ = ["Stream", "check_generator_state", "random_stream", "resolve_seed"]
 
 
 class Stream(IntEnum):
@@ -41,3 +41,21 @@ def resolve_seed(seed: Seed) -> int:
 def random_stream(seed: int, purpose: Stream, index: int = 0) -> np.random.Generator:
     """Return the generator number ``index`` of those for ``purpose``; the same arguments give the same numbers."""
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(int(purpose), index)))
+
+
+def check_generator_state(state: Any) -> None:
+    """Raise InvalidInputError unless ``state``, from a file, is one of the generators of :func:`random_stream`."""
+    inner = state.get("state") if isinstance(state, dict) else None
+    sizes = {"has_uint32": 1, "uinteger": 32}
+    if (
+        not isinstance(inner, dict)
+        or state.get("bit_generator") != "PCG64"
+        or not all(_is_word(state.get(name), n_bits) for name, n_bits in sizes.items())
+        or not all(_is_word(inner.get(name), 128) for name in ("state", "inc"))
+        or inner["inc"] % 2 == 0
+    ):
+        raise InvalidInputError("The state of a random generator is damaged.")
+
+
+def _is_word(value: Any, n_bits: int) -> bool:
+    return type(value) is int and 0 <= value < 2**n_bits

@@ -99,7 +99,7 @@ class StepDecay(Schedule):
         _check(self, "factor", 0, 1, open_low=True)
 
     def __call__(self, epoch: float) -> float:
-        return float(self.factor ** math.floor(epoch / self.every))
+        return float(self.factor ** math.floor(min(epoch / self.every, 1e9)))
 
 
 @also_called("exponential", "ExponentialLR")

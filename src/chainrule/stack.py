@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -106,6 +107,16 @@ class LayerStack:
             shape, place = layer.output_shape(), f"after {layer.layer_name()}"
         if not self.is_built:
             self._rebuild_vector()
+
+    def take(self, layers: Sequence[Layer], input_shape: Shape) -> None:
+        """Take in all layers at once, with the parameters that they have, as those from a file do."""
+        self.layers = list(layers)
+        for index, layer in enumerate(self.layers):
+            layer.rng = random_stream(self.seed, Stream.LAYERS, index)
+            if isinstance(layer, ActivationLayer):
+                for _, dense in self._suited(index):
+                    dense.suited_initializer = layer.suited_initializer
+        self.build(input_shape)
 
     def reset(self) -> None:
         """Draw every parameter again from the seed, and all noise in the layers from its beginning."""
@@ -245,15 +256,19 @@ class LayerStack:
 
         Not where the layer has an initializer of its own, or other weights than those drawn when it was added.
         """
-        in_front = range(len(self.layers) - 2, -1, -1)
-        index = next((i for i in in_front if isinstance(self.layers[i], DenseLayer | ActivationLayer)), None)
-        layer = None if index is None else self.layers[index]
-        if index is None or not isinstance(layer, DenseLayer) or layer.weights_initializer is not None:
-            return
-        is_as_drawn = layer.is_bound and self._is_as_drawn(index)
-        layer.suited_initializer = activation.suited_initializer
-        if is_as_drawn:
-            layer.initialize(rng=self._weights_stream(index))
+        for index, layer in self._suited(len(self.layers) - 1):
+            is_as_drawn = layer.is_bound and self._is_as_drawn(index)
+            layer.suited_initializer = activation.suited_initializer
+            if is_as_drawn:
+                layer.initialize(rng=self._weights_stream(index))
+
+    def _suited(self, activation: int) -> list[tuple[int, DenseLayer]]:
+        """Return the dense layer, with its number, whose weights are drawn as this activation needs them, if any."""
+        for index in range(activation - 1, -1, -1):
+            layer = self.layers[index]
+            if isinstance(layer, DenseLayer | ActivationLayer):
+                return [(index, layer)] if isinstance(layer, DenseLayer) and layer.weights_initializer is None else []
+        return []
 
     def _is_as_drawn(self, index: int) -> bool:
         """Tell whether a layer has still the parameters that the seed gave it."""
@@ -289,14 +304,15 @@ class LayerStack:
             for name, shape in layer.parameter_shapes().items()
         ]
         vector = ParameterVector(blocks, self.dtype)
+        blocks_of: dict[int, list[ParameterBlock]] = defaultdict(list)
+        for block in vector.blocks:
+            blocks_of[block.layer].append(block)
         for index, layer in enumerate(self.layers):
-            if not layer.is_built:
-                continue
-            own = [block for block in vector.blocks if block.layer == index]
-            layer.bind(
-                {block.name: block.view(vector.values) for block in own},
-                {block.name: block.view(vector.gradients) for block in own},
-            )
+            if layer.is_built:
+                layer.bind(
+                    {block.name: block.view(vector.values) for block in blocks_of[index]},
+                    {block.name: block.view(vector.gradients) for block in blocks_of[index]},
+                )
         self.vector, self._few = vector, None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
 from chainrule.engines import Engine, EngineLike, TrainingPlan, choose_engine
-from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
+from chainrule.errors import DataError, DivergenceError, InvalidInputError
 from chainrule.files.atomic import remove_leftovers
-from chainrule.files.model_file import read_model_file
+from chainrule.files.model_file import check_keys, read_model_file
 from chainrule.fitting import Fit, FitSettings, as_dataset, predicts_numbers
 from chainrule.losses import LossFunction
 from chainrule.named import check_arguments
@@ -116,10 +116,9 @@ class TrainableNetwork(SavedNetwork):
         """
         remove_leftovers(path)
         metadata, arrays = read_model_file(path, "checkpoint")
-        training = metadata.get("training")
-        if not isinstance(training, dict):
-            raise ModelFileError(f"'{path}' is damaged: it does not say where its run stood.")
-        network = cls.from_description(metadata.get("network"), weights_of_checkpoint(arrays), custom_objects)
+        check_keys(metadata, ("network", "training"), "a checkpoint")
+        training = check_keys(metadata["training"], (), "a run")
+        network = cls.from_description(metadata["network"], weights_of_checkpoint(arrays), custom_objects)
         network.engine = engine_of_checkpoint(training, device) if engine is None else choose_engine(engine, device)
         if epochs is not None:
             network.schedule = stretched(network.schedule, network.epochs, epochs)

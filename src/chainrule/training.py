@@ -6,14 +6,12 @@
         callbacks
 
 The loss and the metrics of the training rows are those of the batches as they were trained on, each before its update;
-validation is measured after the epoch. Everything that the next step depends on can be captured between any two
-batches (:func:`capture`) and put back (:func:`restore`), so a resumed run makes the same steps, bit for bit.
+validation is measured after the epoch. :mod:`chainrule.run_state` takes up a run between any two batches.
 """
 
 from __future__ import annotations
 
 import contextlib
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,15 +19,14 @@ import numpy as np
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.data.batches import Batch, Batches
-from chainrule.errors import DivergenceError, InvalidInputError, ModelFileError
-from chainrule.history import History
+from chainrule.errors import DivergenceError
 from chainrule.kernels.compiling import training_clock
 from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.threads import limited_threads
 from chainrule.types import Array
 
-__all__ = ["EpochRecord", "capture", "restore", "train"]
+__all__ = ["EpochRecord", "train"]
 
 # How long callbacks that do not watch every batch may wait for a call, and how many rows may be trained on meanwhile.
 SECONDS_A_CALL = 0.1
@@ -219,72 +216,3 @@ def _copy_weights(run: TrainingRun) -> Any:
             "epoch before."
         )
     return run.session.keep_weights()
-
-
-def capture(run: TrainingRun, record: EpochRecord) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return everything the next step depends on: JSON values, and arrays by name."""
-    values: dict[str, Any] = {
-        "epoch": run.epoch,
-        "batch": run.batch,
-        "first_epoch": run.first_epoch,
-        "last_epoch": run.last_epoch,
-        "rate_factor": run.rate_factor,
-        "learning_rate": run.learning_rate,
-        "seconds": run.seconds,
-        "stop_reason": None if run.is_interrupted else run.stop_reason,
-        "n_recorded": record.n_recorded,
-        "history": run.history.to_dict(),
-        "layer_random_states": [layer.rng.bit_generator.state for layer in run.stack.layers],
-        "callbacks": [],
-    }
-    arrays = {f"weights/{name}": array for name, array in run.session.read_weights().items()}
-    arrays |= {f"session/{name}": array for name, array in run.session.read_state().items()}
-    if record.n_recorded:
-        arrays |= {f"record/{name}": array for name, array in record.arrays.items()}
-    for index, callback in enumerate(run.callbacks):
-        state = callback.read_state()
-        arrays |= {f"callback{index}/{name}": v for name, v in state.items() if isinstance(v, np.ndarray)}
-        values["callbacks"].append(
-            {
-                "type": type(callback).__name__,
-                "steers": callback.steers,
-                "state": {name: v for name, v in state.items() if not isinstance(v, np.ndarray)},
-            }
-        )
-    return values, arrays
-
-
-def restore(run: TrainingRun, record: EpochRecord, values: dict[str, Any], arrays: dict[str, Array]) -> None:
-    """Put back what :func:`capture` returned; ``run`` has the same stack, plan and callbacks."""
-
-    def part(prefix: str) -> dict[str, Array]:
-        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-    for name in ("epoch", "batch", "first_epoch", "last_epoch"):
-        setattr(run, name, operator.index(values[name]))
-    for name in ("rate_factor", "learning_rate", "seconds"):
-        setattr(run, name, float(values[name]))
-    run.stop_reason = None if values["stop_reason"] is None else str(values["stop_reason"])
-    run.history = History.from_dict(values["history"])
-    run.session.write_weights(part("weights/"))
-    run.session.write_state(part("session/"))
-    record.n_recorded = operator.index(values["n_recorded"])
-    record.arrays = {name: array.copy() for name, array in part("record/").items()}
-    if record.n_recorded and not (
-        record.n_recorded > 0
-        and {"predictions", "targets"} <= record.arrays.keys()
-        and all(len(array) == record.n_rows for array in record.arrays.values())
-    ):
-        raise InvalidInputError("the record of the epoch under way is not of these data")
-    for layer, state in zip(run.stack.layers, values["layer_random_states"], strict=True):
-        layer.rng.bit_generator.state = state
-    run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
-    waiting = list(enumerate(values["callbacks"]))
-    for callback in run.callbacks:
-        match = next((item for item in waiting if item[1]["type"] == type(callback).__name__), None)
-        if match is not None:
-            waiting.remove(match)
-            callback.write_state(match[1]["state"] | part(f"callback{match[0]}/"))
-    left = [saved["type"] for _, saved in waiting if saved["steers"]]
-    if left:
-        raise ModelFileError(f"The run was steered by the callback {left[0]}; give it again to resume.")

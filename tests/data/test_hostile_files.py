@@ -285,6 +285,7 @@ def test_an_index_is_no_column(tmp_path: Path) -> None:
         ("[NaN]", "NaN"),
         ('{"a": [-Infinity]}', "Infinity"),
         ("[1e999]", "not finite"),
+        ("[" + "1" * 400 + "]", "too large for a float"),
         ('["\\ud800"]', "no valid Unicode"),
         ('{"\\udfff": 1}', "no valid Unicode"),
         ("", "Expecting value"),

@@ -76,7 +76,7 @@ def test_retained_gradient_is_the_documents_recursion() -> None:
         (lambda: SGD(nesterov=True), "give it one, such as 0.9"),
         (lambda: SGD(momentum=1), "momentum of SGD is 1; it must be a finite number at least 0 and below 1"),
         (lambda: RMSprop(centered=1), "centered of RMSprop is 1"),
-        (lambda: Muon(newton_schulz_steps=2.5), "whole number of at least 1"),
+        (lambda: Muon(newton_schulz_steps=2.5), "whole number from 1 to 100"),
         (lambda: Muon(adjust="best"), "one of 'match_rms_adamw', 'original'"),
         (lambda: Rprop(variant="star"), "variant of Rprop is 'star'"),
         (lambda: Rprop(largest_step=1e-7), "largest_step of Rprop"),

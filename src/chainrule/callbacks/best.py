@@ -6,6 +6,7 @@ import math
 from typing import Any, final
 
 from chainrule.callbacks.base import TrainingRun
+from chainrule.errors import InvalidInputError
 
 __all__ = ["BestValue"]
 
@@ -50,4 +51,6 @@ class BestValue:
 
     def restore(self, value: Any) -> None:
         """Take back a ``value`` that was kept in a file."""
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InvalidInputError(f"The best value so far is {str(value)[:40]!r}, which is no number.")
         self.value = None if value is None else float(value)

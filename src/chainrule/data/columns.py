@@ -10,7 +10,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from functools import cached_property
 from numbers import Number
@@ -373,9 +373,13 @@ class ColumnPlan:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ColumnPlan:
         """Read what ``dataclasses.asdict`` and JSON made of a plan; raises ``InvalidInputError`` for anything else."""
-        given, lists = dict(values), ("categories", "missing_words")
+        given, names = dict(values), [field.name for field in fields(cls)]
+        lists = ("categories", "missing_words")
+        first = names.index("format")  # version 0.1 wrote those in front; later ones write the others as well
+        if set(given) not in (set(names[:first]), set(names)):
+            raise InvalidInputError("The description of a table column has other fields than those that are written.")
         try:
-            given["numbers"] = tuple(NumberPlan(**plan) for plan in values.get("numbers", ()))
+            given["numbers"] = tuple(NumberPlan(**plan) for plan in values["numbers"])
             for name in lists:
                 if name in given:
                     given[name] = tuple(given[name])
@@ -394,25 +398,41 @@ class ColumnPlan:
             and plan.kind in get_args(ColumnKind)
             and all(type(flag) is bool for flag in flags)
             and type(plan.n_missing) is int
+            and plan.n_missing >= 0
+            and bool(plan.reason) == (plan.kind == "dropped")
             and len(set(plan.categories)) == len(plan.categories)
             and all(
                 isinstance(number.name, str)
                 and number.fill_rule in get_args(MissingRule)
-                and all(isinstance(part, int | float) for part in (number.fill, number.center, number.scale))
-                and all(abs(part) <= sys.float_info.max for part in (number.fill, number.center, number.scale))
+                and all(map(_is_finite, (number.fill, number.center, number.scale)))
                 and number.scale > 0
                 for number in numbers
             )
-            and (len(numbers) == 1 if plan.kind == "number" else plan.kind == "date" or not numbers)
-            and (plan.kind != "date" or {number.name for number in numbers} <= {f"{plan.name} {p}" for p in DATE_PARTS})
+            and plan._has_parts_of_its_kind()
         )
         if not sound:
             raise InvalidInputError(f"The description of the table column {values.get('name')!r} is damaged.")
         return plan
 
+    def _has_parts_of_its_kind(self) -> bool:
+        """Tell whether a plan from a file has what its kind has, and nothing of another kind."""
+        has_words = bool(self.categories) or self.missing_category or self.other
+        has_numbers = bool(self.numbers) or self.missing_indicator
+        if self.kind == "category":
+            return bool(self.categories) and not has_numbers
+        if self.kind == "dropped":
+            return not has_words and not has_numbers
+        outputs = [number.name for number in self.numbers]
+        expected = [self.name] if self.kind == "number" else [f"{self.name} {DATE_PARTS[part]}" for part in self.parts]
+        return bool(outputs) and outputs == expected and not has_words
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values that JSON can hold."""
         return asdict(self)
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _is_missing(cell: Any) -> bool:

@@ -231,14 +231,16 @@ class TablePreprocessor:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TablePreprocessor:
         """Read what :meth:`to_dict` wrote, to transform alike; raises ``InvalidInputError`` for anything else."""
-        new = {key: values.get(key, []) for key in ("numeric", "dates", "missing_words")}  # since version 0.2
-        columns = values.get("columns")
-        lists = [columns, values.get("categorical"), values.get("drop"), *new.values()]
-        if not all(isinstance(entry, list) for entry in lists) or not all(
-            isinstance(e, Mapping) for e in columns or ()
+        new = {key: values[key] for key in ("numeric", "dates", "missing_words") if key in values}  # since version 0.2
+        columns, texts = values.get("columns"), [values.get("categorical"), values.get("drop"), *new.values()]
+        if (
+            len(new) not in (0, 3)
+            or not all(isinstance(entry, list) and all(isinstance(text, str) for text in entry) for entry in texts)
+            or not isinstance(columns, list)
+            or not all(isinstance(plan, Mapping) for plan in columns)
         ):
             raise InvalidInputError(
-                "The description of a table preprocessor needs lists categorical, drop and columns."
+                "The description of a table preprocessor needs its columns and its lists of column names."
             )
         preprocessor = cls(
             values["categorical"],
@@ -248,7 +250,9 @@ class TablePreprocessor:
             values.get("missing", "median"),  # which was the only rule once, and had no name
             **new,
         )
-        preprocessor.columns = tuple(ColumnPlan.from_dict(plan) for plan in values["columns"])
+        preprocessor.columns = tuple(ColumnPlan.from_dict(plan) for plan in columns)
+        if len({plan.name for plan in preprocessor.columns}) < len(columns):
+            raise InvalidInputError("The description of a table preprocessor has a column twice.")
         return preprocessor
 
     def _check_fitted(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -168,6 +169,12 @@ class Target:
             return 1
         return len(self.classes) if self.classes else self.n_columns
 
+    def takes_outputs(self, n_outputs: int) -> bool:
+        """Tell whether a network with so many output units can learn this target."""
+        if self.task == "binary":
+            return n_outputs in (1, 2)
+        return n_outputs == self.n_outputs
+
     def encode(self, y: Any, origin: Origin = UNNAMED) -> Array:
         """Turn labels into class codes, int64 (n,), or numbers into float64 of shape (n,) or (n, k).
 
@@ -298,7 +305,7 @@ class Target:
         number_format, words = values.get("format"), values.get("missing_words", [])  # since version 0.2
         if (
             not isinstance(classes, list)
-            or not all(isinstance(label, str | int | float) for label in classes)
+            or not all(_is_label(label) for label in classes)
             or len(set(classes)) != len(classes)
             or type(n_columns) is not int
             or not isinstance(words, list)
@@ -380,6 +387,13 @@ def is_text(y: Any) -> bool:
     import pandas as pd
 
     return isinstance(y, pd.Series) and pd.api.types.is_string_dtype(y.dropna())
+
+
+def _is_label(value: Any) -> bool:
+    """Tell whether a value from a file can be the label of a class."""
+    if isinstance(value, int):
+        return abs(value) < LARGEST_LABEL
+    return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def label_array(y: Any, origin: Origin = UNNAMED) -> Array:

@@ -7,6 +7,7 @@ nothing in a file can name anything else.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,6 +92,10 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[A
         )
     if not issubclass(cls, registry.base):
         raise ModelFileError(f"custom_objects gives a class for '{name}' that is no {kind}.")
+    if name in registry.classes:
+        for setting in inspect.signature(cls).parameters:
+            if setting not in settings and setting != "input_shape":  # which a network keeps for its first layer
+                raise ModelFileError(f"The file is damaged: '{setting}' is missing in its {kind} '{name[:60]}'.")
     try:
         return cls(**{key: _build_value(value, custom_objects) for key, value in settings.items()})
     except (TypeError, ValueError, OverflowError) as error:

@@ -8,6 +8,7 @@ no memory is reserved on its word alone.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.atomic import write_atomically
+from chainrule.json_text import parse_json
 from chainrule.paths import cannot_be_read, is_file
 from chainrule.types import Array
 
-__all__ = ["FORMAT_VERSION", "read_model_file", "write_model_file"]
+__all__ = ["FORMAT_VERSION", "check_keys", "read_model_file", "write_model_file"]
 
 FORMAT_VERSION = 1
-MOST_LEVELS = 50
 _KEY = "chainrule"
 
 
@@ -31,6 +32,7 @@ def write_model_file(path: str | Path, kind: str, metadata: dict[str, Any], arra
 
     try:
         text = json.dumps({"version": FORMAT_VERSION, "kind": kind, **metadata}, allow_nan=False)
+        parse_json(text)  # what is written can be read
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"The settings of this network cannot be kept in a file: {error}.") from error
     # safetensors writes an array that is not contiguous in the wrong order, silently.
@@ -38,19 +40,17 @@ def write_model_file(path: str | Path, kind: str, metadata: dict[str, Any], arra
     write_atomically(path, save(contiguous, {_KEY: text}))
 
 
-def _check_depth(tree: Any) -> None:
-    """Raise ModelFileError for values inside values inside values ..., which no network needs."""
-    level = [tree]
-    for _ in range(MOST_LEVELS):
-        level = [
-            inner
-            for value in level
-            if isinstance(value, dict | list)
-            for inner in (value.values() if isinstance(value, dict) else value)
-        ]
-        if not level:
-            return
-    raise ModelFileError(f"its metadata is nested more than {MOST_LEVELS} levels deep")
+def check_keys(values: Any, keys: Iterable[str], what: str) -> dict[str, Any]:
+    """Return ``values``, a JSON object that has all of these keys; raise ModelFileError for anything else.
+
+    A key that is missing never means what null means: without its scaling, a model would predict other numbers.
+    """
+    if not isinstance(values, dict):
+        raise ModelFileError(f"The file is damaged: it holds no description of {what}.")
+    for key in keys:
+        if key not in values:
+            raise ModelFileError(f"The file is damaged: '{key}' is missing in the description of {what}.")
+    return values
 
 
 def read_model_file(path: str | Path, *kinds: str) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -72,16 +72,16 @@ def read_model_file(path: str | Path, *kinds: str) -> tuple[dict[str, Any], dict
             text = (file.metadata() or {}).get(_KEY)
             if text is None:
                 raise ModelFileError("it is a safetensors file, but chainrule did not write it")
-            metadata = json.loads(text)
-            _check_depth(metadata)
+            metadata = parse_json(text)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise ModelFileError(f"'{path}' is damaged or no {kind} file: {str(error)[:200]}") from error
     if not isinstance(metadata, dict):
         raise ModelFileError(f"'{path}' is damaged: its metadata is no JSON object.")
-    if metadata.get("version") != FORMAT_VERSION:
+    version = metadata.get("version")
+    if isinstance(version, bool) or version != FORMAT_VERSION:
         raise ModelFileError(
-            f"'{path}' has format version {str(metadata.get('version'))[:20]}; this chainrule reads version "
+            f"'{path}' has format version {str(version)[:20]}; this chainrule reads version "
             f"{FORMAT_VERSION}. Use the version of chainrule that wrote it."
         )
     if metadata.get("kind") not in kinds:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chainrule.activations import ACTIVATIONS
+from chainrule.arrays import all_finite
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.config import build_piece, describe_piece, describe_value
-from chainrule.layers import Layer
+from chainrule.files.model_file import check_keys
+from chainrule.layers import LAYERS, Layer, StandardizationLayer
 from chainrule.layers.own import adopt
 from chainrule.metrics import METRICS, Metric
 from chainrule.stack import LayerStack
@@ -15,6 +18,11 @@ from chainrule.types import Array
 
 __all__ = ["build_layers", "build_settings", "describe_network", "describe_settings"]
 
+# What a file of format version 1 says of a network.
+_SETTINGS = (
+    "epochs", "batch_size", "optimizer", "verbose", "loss", "metric", "seed", "dtype", "penalty", "clip_norm",
+    "max_norm", "label_smoothing", "schedule", "class_weight", "shuffle",
+)  # fmt: skip
 _PIECES = {"optimizer": "optimizer", "loss": "loss", "penalty": "penalty", "schedule": "schedule"}
 
 CustomObjects = Mapping[str, Any] | None
@@ -48,14 +56,15 @@ def describe_network(settings: Mapping[str, Any], stack: LayerStack) -> dict[str
 
 def build_settings(description: Any, custom_objects: CustomObjects) -> dict[str, Any]:
     """Return the constructor arguments that :func:`describe_settings` described."""
-    if not isinstance(description, dict):
-        raise ModelFileError("The file is damaged: it has no settings of a network.")
-    settings = dict(description)
+    settings = dict(check_keys(description, _SETTINGS, "the settings of a network"))
     for name, kind in _PIECES.items():
-        if settings.get(name) is not None:
+        if settings[name] is not None:
             settings[name] = build_piece(settings[name], kind, custom_objects)
-    settings["metric"] = [_metric(name, custom_objects) for name in settings.get("metric") or ()]
-    if isinstance(settings.get("class_weight"), list):
+    for name, type_ in (("metric", list), ("verbose", bool), ("shuffle", bool), ("seed", int)):
+        if type(settings[name]) is not type_:
+            raise ModelFileError(f"The file is damaged: its settings have {str(settings[name])[:40]!r} for '{name}'.")
+    settings["metric"] = [_metric(name, custom_objects) for name in settings["metric"]]
+    if isinstance(settings["class_weight"], list):
         settings["class_weight"] = dict(settings["class_weight"])
     return settings
 
@@ -63,16 +72,17 @@ def build_settings(description: Any, custom_objects: CustomObjects) -> dict[str,
 def build_layers(
     description: Mapping[str, Any], arrays: Mapping[str, Array], custom_objects: CustomObjects
 ) -> tuple[list[Layer], tuple[int, ...]]:
-    """Return the layers and the shape of an input row.
+    """Return the layers, with their parameters and states from the arrays, and the shape of an input row.
 
-    The sizes in the description are held against the arrays first: a file cannot make us reserve more memory than it
+    The sizes in the description are compared with the arrays first: a file cannot make us reserve more memory than it
     has itself.
     """
-    given, shape = description.get("layers"), description.get("input_shape")
+    given, shape = description["layers"], description["input_shape"]
     if not isinstance(given, list) or not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
         raise ModelFileError("The file is damaged: it has no layers or no input shape.")
     layers: list[Layer] = [build_piece(layer, "layer", custom_objects) for layer in given]
     n_elements, row_shape = 0, tuple(shape)
+    known = {*LAYERS.classes.values(), *ACTIVATIONS.classes.values()}
     try:
         for index, layer in enumerate(layers):
             adopt(layer)
@@ -85,12 +95,25 @@ def build_layers(
                         f"{wanted}, " + ("which is missing." if found is None else f"but it has shape {found.shape}.")
                     )
                 n_elements += found.size
+                _check_values(found, f"'{name}' of layer {index + 1} ({layer.layer_name()})", layer, name)
+            if type(layer) in known and not layer.has_arrays:  # without a first draw, which nobody would see
+                layer.parameter_views = {name: arrays[f"{index}.{name}"] for name in layer.parameter_shapes()}
+                layer.state = {name: arrays[f"{index}.{name}"].copy() for name in layer.state_shapes()}
             row_shape = layer.output_shape()
     except InvalidInputError as error:
         raise ModelFileError(f"The file is damaged: {error}") from error
     if n_elements != sum(array.size for array in arrays.values()):
         raise ModelFileError("The file is damaged: it holds arrays that belong to no layer.")
     return layers, tuple(shape)
+
+
+def _check_values(values: Array, what: str, layer: Layer, name: str) -> None:
+    """Refuse numbers that no trained layer has."""
+    if not all_finite(values):
+        raise ModelFileError(f"The file is damaged: {what} holds a number that is not finite.")
+    too_low = name == "running_variance" and values.min() < 0
+    if too_low or (isinstance(layer, StandardizationLayer) and name == "scale" and values.min() <= 0):
+        raise ModelFileError(f"The file is damaged: {what} holds {values.min():g}, which is too small.")
 
 
 def _metric(name: Any, custom_objects: CustomObjects) -> Any:

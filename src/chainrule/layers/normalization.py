@@ -16,9 +16,15 @@ from chainrule.types import Array, Inputs, Shape
 __all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
 
 
+# Below, epsilon is 0 in float32; above, nothing of the inputs is left.
+SMALLEST_EPSILON, LARGEST_EPSILON = 1e-30, 1e6
+
+
 def _check_epsilon(layer_name: str, epsilon: float) -> None:
-    if not 0 < epsilon < np.inf:
-        raise InvalidInputError(f"The epsilon of a {layer_name} is {epsilon}; it must be finite and > 0.")
+    if isinstance(epsilon, bool) or not SMALLEST_EPSILON <= epsilon <= LARGEST_EPSILON:
+        raise InvalidInputError(
+            f"The epsilon of a {layer_name} is {epsilon}; it must be from {SMALLEST_EPSILON:g} to {LARGEST_EPSILON:g}."
+        )
 
 
 @final

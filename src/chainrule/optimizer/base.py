@@ -109,6 +109,13 @@ class Optimizer(ABC):
     def restore_state(self, state: Mapping[str, Array], size: int, dtype: np.dtype[Any]) -> None:
         """Take copies of ``state``, read from a file, for a vector of ``size`` parameters; refuse what does not fit."""
         self._check_state(state, size, dtype)
+        for name, array in state.items():
+            too_low = array.dtype.kind == "i" and array.min() < 0  # steps taken, pairs kept
+            infinite = array.size > 1 and np.isinf(array).any()  # a loss is, before the first step
+            if too_low or infinite or np.isnan(array).any():
+                raise InvalidInputError(
+                    f"The array '{name}' in the state of {type(self).__name__} holds numbers that cannot be."
+                )
         self.state = {name: np.array(array, order="C") for name, array in state.items()}
 
     def fresh(self) -> Self:
@@ -250,12 +257,13 @@ def check_setting(
     setattr(optimizer, name, float(value))
 
 
-def check_count(optimizer: Optimizer, name: str, low: int = 1) -> None:
-    """Raise InvalidInputError unless a setting is a whole number of at least ``low``."""
+def check_count(optimizer: Optimizer, name: str, high: int) -> None:
+    """Raise InvalidInputError unless a setting is a whole number from 1 to ``high``."""
     value: Any = getattr(optimizer, name)
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or int(value) < low:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 1 <= int(value) <= high:
         raise InvalidInputError(
-            f"The {name} of {type(optimizer).__name__} is {value!r}; it must be a whole number of at least {low}."
+            f"The {name} of {type(optimizer).__name__} is {str(value)[:40]}; it must be a whole number from 1 to "
+            f"{high}."
         )
     setattr(optimizer, name, int(value))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -47,8 +48,8 @@ class LBFGS(ObjectiveOptimizer):
 
     def __post_init__(self) -> None:
         check_setting(self, "learning_rate", 0, open_low=True)
-        check_count(self, "memory")
-        check_count(self, "max_evaluations")
+        check_count(self, "memory", 1000)
+        check_count(self, "max_evaluations", 10_000)
         check_setting(self, "c1", 0, 1, open_low=True)
         check_setting(self, "c2", 0, 1, open_low=True)
         check_setting(self, "tolerance", 0)
@@ -63,6 +64,16 @@ class LBFGS(ObjectiveOptimizer):
             "pairs": np.zeros(1, np.int64),
             "converged": np.zeros(1, np.int64),
         }
+
+    def restore_state(self, state: Mapping[str, Array], size: int, dtype: np.dtype[Any]) -> None:
+        """Take copies of ``state``; refuse pairs that this method would not have kept."""
+        super().restore_state(state, size, dtype)
+        n_kept = min(int(self.state["pairs"][0]), self.memory)
+        moves, changes = (self.state[name][:n_kept].astype(np.float64) for name in ("moves", "changes"))
+        with np.errstate(over="ignore", invalid="ignore"):
+            curvatures = np.einsum("ij,ij->i", moves, changes)
+        if not (curvatures > 0).all():
+            raise InvalidInputError("The moves and gradient changes in the state of LBFGS do not belong together.")
 
     def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
         """Do one iteration; return where it ends, and the objective there."""

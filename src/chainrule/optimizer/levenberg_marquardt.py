@@ -56,9 +56,9 @@ class LevenbergMarquardt(ObjectiveOptimizer):
         check_setting(self, "damping", 0, open_low=True)
         check_setting(self, "damping_increase", 1, open_low=True)
         check_setting(self, "damping_decrease", 0, 1, open_low=True)
-        check_count(self, "max_tries")
+        check_count(self, "max_tries", 1000)
         check_setting(self, "tolerance", 0)
-        check_count(self, "max_bytes")
+        check_count(self, "max_bytes", 2**50)
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return the damping, float64, and ``converged``."""

@@ -51,7 +51,7 @@ class Muon(Optimizer):
         check_setting(self, "weight_decay", 0)
         check_setting(self, "momentum", 0, 1)
         check_choice(self, "nesterov", (False, True))
-        check_count(self, "newton_schulz_steps")
+        check_count(self, "newton_schulz_steps", 100)
         check_choice(self, "adjust", ("match_rms_adamw", "original"))
         check_setting(self, "beta1", 0, 1)
         check_setting(self, "beta2", 0, 1)

@@ -1,0 +1,229 @@
+"""Everything that the next step of a training run depends on, as JSON values and arrays, and back.
+
+:func:`capture` takes it between any two batches. A run into which :func:`restore` puts it back makes the same steps,
+bit for bit. What comes back may have been in anybody's hands: every number is compared with the network, the data and
+the other numbers before it is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.callbacks import CALLBACKS, Callback, TrainingRun
+from chainrule.data.batches import ArrayBatches, Batches
+from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.history import History
+from chainrule.randomness import check_generator_state
+from chainrule.training import EpochRecord
+from chainrule.types import Array
+
+__all__ = ["capture", "restore"]
+
+# In training steps or epochs: more than any run has taken, and far from where counters overflow.
+MOST_COUNTED = 2**53
+
+
+def capture(run: TrainingRun, record: EpochRecord) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return everything the next step depends on: JSON values, and arrays by name."""
+    values: dict[str, Any] = {
+        "epoch": run.epoch,
+        "batch": run.batch,
+        "first_epoch": run.first_epoch,
+        "last_epoch": run.last_epoch,
+        "rate_factor": run.rate_factor,
+        "learning_rate": run.learning_rate,
+        "seconds": run.seconds,
+        "stop_reason": None if run.is_interrupted else run.stop_reason,
+        "n_recorded": record.n_recorded,
+        "history": run.history.to_dict(),
+        "layer_random_states": [layer.rng.bit_generator.state for layer in run.stack.layers],
+        "callbacks": [],
+    }
+    arrays = {f"weights/{name}": array for name, array in run.session.read_weights().items()}
+    arrays |= {f"session/{name}": array for name, array in run.session.read_state().items()}
+    if record.n_recorded:
+        arrays |= {f"record/{name}": array for name, array in record.arrays.items()}
+    for index, callback in enumerate(run.callbacks):
+        state = callback.read_state()
+        arrays |= {f"callback{index}/{name}": v for name, v in state.items() if isinstance(v, np.ndarray)}
+        values["callbacks"].append(
+            {
+                "type": type(callback).__name__,
+                "steers": callback.steers,
+                "state": {name: v for name, v in state.items() if not isinstance(v, np.ndarray)},
+            }
+        )
+    return values, arrays
+
+
+def restore(
+    run: TrainingRun, batches: Batches, record: EpochRecord, values: dict[str, Any], arrays: dict[str, Array]
+) -> None:
+    """Put back what :func:`capture` returned; ``run`` has the same stack, plan and callbacks, and the same data.
+
+    Raises InvalidInputError for values and arrays that no such run can have had.
+    """
+    saved = _Saved(values, arrays)
+    run.history = History.from_dict(saved.of_type("history", dict))
+    _restore_place(run, batches, saved)
+    run.session.write_weights(saved.part("weights/"))
+    _check_session(run, batches, saved.part("session/"))
+    run.session.write_state(saved.part("session/"))
+    _restore_record(run, batches, record, saved)
+    states = saved.of_type("layer_random_states", list)
+    if len(states) != len(run.stack.layers):
+        raise InvalidInputError(f"there are {len(states)} random states for {len(run.stack.layers)} layers")
+    for layer, state in zip(run.stack.layers, states, strict=True):
+        check_generator_state(state)
+        layer.rng.bit_generator.state = state
+    _restore_callbacks(run, saved)
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """What a checkpoint holds of a run."""
+
+    values: dict[str, Any]
+    arrays: dict[str, Array]
+
+    def part(self, prefix: str) -> dict[str, Array]:
+        """Return the arrays whose names begin so, without that beginning."""
+        return {name.removeprefix(prefix): array for name, array in self.arrays.items() if name.startswith(prefix)}
+
+    def of_type(self, name: str, kind: type[Any]) -> Any:
+        """Return a value of the given type."""
+        if name not in self.values:
+            raise InvalidInputError(f"'{name}' is missing")
+        if not isinstance(self.values[name], kind):
+            raise InvalidInputError(f"'{name}' is {str(self.values[name])[:40]!r}, and not of the type {kind.__name__}")
+        return self.values[name]
+
+    def whole_number(self, name: str, low: int, high: int) -> int:
+        """Return a whole number within bounds."""
+        number = self.of_type(name, int)
+        if isinstance(number, bool) or not low <= number <= high:
+            raise InvalidInputError(f"'{name}' is {str(number)[:40]}; it must be a whole number from {low} to {high}")
+        return int(number)
+
+    def amount(self, name: str) -> float:
+        """Return a finite number that is not negative."""
+        number = self.values.get(name)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < np.inf:
+            raise InvalidInputError(f"'{name}' is {str(number)[:40]}; it must be a finite number >= 0")
+        return float(number)
+
+
+def _restore_place(run: TrainingRun, batches: Batches, saved: _Saved) -> None:
+    """Put the run back to where it stood, a place that it can have reached."""
+    n_epochs = run.history.n_epochs
+    run.epoch = saved.whole_number("epoch", n_epochs, n_epochs)
+    if n_epochs and run.history.get("epoch") != [*range(1, n_epochs + 1)]:
+        raise InvalidInputError("the history does not number its epochs from 1")
+    run.first_epoch = saved.whole_number("first_epoch", 0, run.epoch)
+    run.last_epoch = saved.whole_number("last_epoch", max(run.epoch, 1), MOST_COUNTED)
+    run.batch = saved.whole_number("batch", 0, batches.n_batches if run.epoch < run.last_epoch else 0)
+    for name in ("rate_factor", "learning_rate", "seconds"):
+        setattr(run, name, saved.amount(name))
+    reason = saved.values.get("stop_reason", 0)
+    if reason is not None and not isinstance(reason, str):
+        raise InvalidInputError("'stop_reason' is no text")
+    run.stop_reason = reason
+
+
+def _n_rows_done(run: TrainingRun, batches: Batches) -> int:
+    """Return how many rows of the epoch under way have been trained on."""
+    return min(run.batch * batches.batch_size, batches.n_rows)
+
+
+def _check_session(run: TrainingRun, batches: Batches, arrays: dict[str, Array]) -> None:
+    """Refuse a running mean, a gradient norm and counters that cannot be."""
+    kinds = {"loss_sum": "f", "rows": "i", "gradient_norm": "f", "loss_scale": "f", "n_good": "i"}
+    for name, kind in kinds.items():
+        array = arrays.get(name)
+        if array is None:
+            if name in ("loss_sum", "rows", "gradient_norm"):  # the others are those of half precision
+                raise InvalidInputError(f"the array 'session/{name}' is missing")
+            continue
+        if array.shape != (1,) or array.dtype.kind != kind:
+            raise InvalidInputError(f"the array 'session/{name}' is no single number")
+        too_low = name != "loss_sum" and array[0] < 0
+        if too_low or np.isnan(array[0]) or (np.isinf(array[0]) and name != "gradient_norm"):
+            raise InvalidInputError(f"the array 'session/{name}' is {array[0]}, which cannot be")
+    n_done = _n_rows_done(run, batches)
+    if arrays["rows"][0] > n_done or bool(arrays["rows"][0]) != bool(n_done):
+        raise InvalidInputError(
+            f"the array 'session/rows' is {arrays['rows'][0]}, and {n_done} rows had been trained on"
+        )
+
+
+def _restore_record(run: TrainingRun, batches: Batches, record: EpochRecord, saved: _Saved) -> None:
+    """Put back the outputs and targets of the epoch under way."""
+    n_done = _n_rows_done(run, batches) if run.metrics else 0
+    record.n_recorded = saved.whole_number("n_recorded", n_done, n_done)
+    record.arrays = {}
+    if not n_done:
+        return
+    outputs = np.zeros((1, *run.stack.output_shape()), run.stack.dtype)
+    shapes: dict[str, tuple[int, ...]] = {
+        "predictions": np.shape(run.plan.loss.point_predictions(outputs))[1:],
+        "targets": (outputs.shape[1] // run.plan.loss.n_outputs(1),),
+        "weights": (),
+    }
+    found = saved.part("record/")
+    if found.keys() - shapes.keys() or not {"predictions", "targets"} <= found.keys():
+        raise InvalidInputError(
+            "the record of the epoch under way has other arrays than predictions, targets and weights"
+        )
+    for name, array in found.items():
+        if array.shape != (record.n_rows, *shapes[name]) or array.dtype.kind != "f":
+            raise InvalidInputError(f"the array 'record/{name}' is {array.dtype} {array.shape}, and not of these data")
+        if not np.isfinite(array[:n_done]).all():
+            raise InvalidInputError(f"the array 'record/{name}' holds a number that is not finite")
+        record.arrays[name] = array.copy()
+    if isinstance(batches, ArrayBatches):
+        rows = batches.order(run.epoch)[:n_done]
+        trained_on = {"targets": batches.targets[rows]}
+        if batches.weights is not None:
+            trained_on["weights"] = batches.weights[rows]
+        for name in found.keys() - {"predictions"} | trained_on.keys():
+            if not np.array_equal(found.get(name, [])[:n_done], trained_on.get(name, [])):
+                raise InvalidInputError(f"the array 'record/{name}' is not that of the rows trained on")
+
+
+def _restore_callbacks(run: TrainingRun, saved: _Saved) -> None:
+    run.callbacks = sorted(run.callbacks, key=lambda callback: callback.order)
+    waiting = []
+    for index, one in enumerate(saved.of_type("callbacks", list)):
+        kinds = {"type": str, "steers": bool, "state": dict}
+        if not isinstance(one, dict) or not all(isinstance(one.get(name), kind) for name, kind in kinds.items()):
+            raise InvalidInputError("a callback has no type, no state, or does not say whether it steers")
+        waiting.append((one, one["state"] | saved.part(f"callback{index}/")))
+    for callback in run.callbacks:
+        match = next((item for item in waiting if item[0]["type"] == type(callback).__name__), None)
+        if match is not None:
+            waiting.remove(match)
+            _restore_callback(run, callback, match[1])
+    left = [one["type"] for one, _ in waiting if one["steers"]]
+    if left:
+        raise ModelFileError(f"The run was steered by the callback {left[0]}; give it again to resume.")
+
+
+def _restore_callback(run: TrainingRun, callback: Callback, state: dict[str, Any]) -> None:
+    """Put back the state of a callback; one of ours counts epochs of the run, and keeps weights of the network."""
+    if type(callback) in CALLBACKS.classes.values():
+        name = type(callback).__name__
+        for key, value in state.items():
+            if isinstance(value, int) and not 0 <= value <= run.epoch:
+                raise InvalidInputError(f"the '{key}' of {name} is {str(value)[:40]} after {run.epoch} epochs")
+        kept = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+        own = run.stack.read_arrays()
+        if kept and (
+            kept.keys() != own.keys()
+            or any((kept[key].shape, kept[key].dtype) != (own[key].shape, own[key].dtype) for key in own)
+            or not all(np.isfinite(array).all() for array in kept.values())
+        ):
+            raise InvalidInputError(f"the weights that {name} keeps are not those of this network")
+    callback.write_state(state)

@@ -260,8 +260,9 @@ def test_how_the_target_is_read_is_told_with_what_it_leaves_open(tmp_path: Path)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"wear": [f"{k}.{k} \u20ac" for k in rng.integers(100, 999, 60)], "x": rng.normal(size=60)})
     line = prepared(frame).target_line
-    assert line.startswith(f"wear: the target, a number, {frame['wear'][0]!r} is {frame['wear'][0][:7]}; the mark in ")
-    assert line.endswith("can be read in two ways; it is taken for a decimal mark")
+    first = frame["wear"][0]  # of money with three digits behind a point, the point marks thousands
+    assert line.startswith(f"wear: the target, a number, {first!r} is {first[:3]}{first[4:7]}; the mark in ")
+    assert line.endswith("can be read in two ways; it is taken for a thousands mark")
     path, run = written(frame, tmp_path / "t.csv"), tmp_path / "run"
     assert f"  {line}\n" in command("train", path, "-t", "wear", "-e", 1, "-o", run).stdout
     assert "can be read in two ways" in RunFolder(run).report.read_text()

@@ -59,7 +59,7 @@ NO_TABLE: dict[str, tuple[bytes, str]] = {
     "bytes of no length": (npy((10**9, 2), descr="|S0"), "which is no table|damaged"),
     "negative": (npy((-1, 2), bytes(8)), "damaged or not a NumPy file"),
     "very many columns": (npy((1, 200_000), bytes(800_000)), "200,000 columns, and a table 131,072 at most"),
-    "bytes that are no text": (npy((2, 1), b"\xe9\xe8", "|S1"), "no text in UTF-8"),
+    "bytes that are no text": (npy((2, 1), b"\xe9\xe8", "|S1"), "not UTF-8 text"),
     "objects": (npy((2, 1), b"12345678", "|O"), "holds Python objects"),
 }
 

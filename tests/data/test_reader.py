@@ -133,7 +133,7 @@ def test_parquet(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="not a Parquet"):
         read_table(tmp_path / "half.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InvalidInputError, match="needs pyarrow"):
+    with pytest.raises(InvalidInputError, match="pyarrow"):
         read_table(tmp_path / "a.parquet")
 
 

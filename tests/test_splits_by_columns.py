@@ -258,7 +258,7 @@ def test_the_command_tells_what_it_takes_columns_for(tmp_path: Path) -> None:
 
 def test_how_the_target_is_read_is_told_with_what_it_leaves_open(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"wear": [f"{k}.{k} \u20ac" for k in rng.integers(100, 999, 60)], "x": rng.normal(size=60)})
+    frame = pd.DataFrame({"wear": [f"{k}.{k} \u20ac" for k in rng.integers(100, 999, 60)], "x": rng.integers(0, 9, 60)})
     line = prepared(frame).target_line
     first = frame["wear"][0]  # of money with three digits behind a point, the point marks thousands
     assert line.startswith(f"wear: the target, a number, {first!r} is {first[:3]}{first[4:7]}; the mark in ")

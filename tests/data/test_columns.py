@@ -51,3 +51,13 @@ def test_the_sample_of_a_column_is_a_value_or_left_out(cells: Any, line: str) ->
     table = TablePreprocessor(numeric=["a"] if len(str(cells[0])) > 60 else []).fit(pd.DataFrame({"a": cells}))
     assert table.columns[0].explain().split("; '-999'")[0].split("; '?'")[0] == line
     assert TablePreprocessor.from_dict(table.to_dict()).columns[0].explain() == table.columns[0].explain()
+
+
+def test_a_category_most_of_whose_cells_are_numbers_is_said_to_be_one() -> None:
+    ages = [str(18 + k % 60) for k in range(200)]
+    ages[::8], ages[1::8] = ["unknown"] * 25, ["not given"] * 25
+    (plan, _) = TablePreprocessor().fit(pd.DataFrame({"age": ages, "x": ["a", "b"] * 100})).columns
+    assert plan.kind == "category"
+    assert "list it under numeric if 'unknown', 'not given' stand for missing values" in plan.explain()
+    codes = TablePreprocessor().fit(pd.DataFrame({"code": ["01", "02", "2A"] * 50})).columns[0]
+    assert "under numeric" not in codes.explain()

@@ -251,7 +251,17 @@ class TextColumn:
         for attempt in attempts:
             if self._share(attempt) >= MOSTLY:
                 self.refuse(np.flatnonzero(~attempt.is_read), attempt.kind)
-        return Decision("category", notes=() if why is None else (why,))
+        notes = [] if why is None else [why]
+        notes += [
+            self._mostly(attempt) for attempt in attempts if attempt.kind == "number" and 2 * self._share(attempt) > 1
+        ]
+        return Decision("category", notes=tuple(notes))
+
+    def _mostly(self, attempt: _Attempt) -> str:
+        """Return a remark on a category most of whose cells are numbers."""
+        strangers = [self.texts[place] for place in np.flatnonzero(~attempt.is_read)[:3]]
+        shown = ", ".join(repr(text[:20]) for text in strangers)
+        return f"most of its cells are numbers; list it under numeric if {shown} stand for missing values"
 
     def _as_numbers(self, elsewhere: Elsewhere) -> _Attempt:
         number_format, remark = self.number_scan.choose(elsewhere.decimals)

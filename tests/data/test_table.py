@@ -292,7 +292,7 @@ def test_a_damaged_description_is_refused(damage):
         b"3",
         object(),
     ],
-    ids=repr,
+    ids=lambda cell: type(cell).__name__,
 )
 def test_a_cell_of_another_type_is_no_number(cell):
     table = TablePreprocessor().fit(FRAME)

@@ -209,3 +209,9 @@ def test_columns_of_whole_numbers_that_floats_cannot_tell_apart_are_refused():
         Dataset(np.column_stack([np.zeros(10, np.int64), column]))
     stamps = np.arange(10) * 10**9 + 1_700_000_000 * 10**9  # nanoseconds: rounded, and as good as before
     assert len(np.unique(Dataset(stamps.reshape(-1, 1)).X)) == 10
+
+
+def test_a_class_too_small_to_be_split_is_named_by_its_label() -> None:
+    dataset = Dataset(np.random.default_rng(0).normal(size=(60, 3)), ["common"] * 30 + ["usual"] * 29 + ["rare"])
+    with pytest.raises(DataError, match="The class rare has one row only"):
+        dataset.split(0.2)

@@ -128,7 +128,14 @@ class Dataset:
         if self.groups is not None:
             train, test = split_rows(self.n_rows, test_size, strategy="group", groups=self.groups, seed=seed)
         elif stratify and self.target is not None and self.target.classes:
-            train, test = split_rows(self.n_rows, test_size, strategy="stratified", labels=self.y, seed=seed)
+            train, test = split_rows(
+                self.n_rows,
+                test_size,
+                strategy="stratified",
+                labels=self.y,
+                seed=seed,
+                class_names=self.label_names,
+            )
         else:
             train, test = split_rows(self.n_rows, test_size, seed=seed)
         return self.take(train), self.take(test)

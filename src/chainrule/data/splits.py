@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -25,6 +26,7 @@ def split_rows(
     groups: Any = None,
     times: Any = None,
     seed: Seed = None,
+    class_names: Sequence[str] = (),
 ) -> tuple[IntArray, IntArray]:
     """Return the row numbers of the training part and of the test part; together they hold every row once.
 
@@ -36,6 +38,8 @@ def split_rows(
       counts groups, because groups are what is drawn;
     - ``"time"``: the latest rows by ``times`` (or by position) are the test part, so that the past predicts the future.
       Rows of the same time stay on one side, so the part may be a few rows smaller or larger than asked for.
+
+    ``class_names`` are the names of the classes for messages, where ``labels`` are their codes.
 
     The order within each part is shuffled (by time for ``"time"``), and the same seed gives the same rows.
     The draws are scikit-learn's: its ``train_test_split`` with the same seed gives the same rows.
@@ -64,7 +68,7 @@ def split_rows(
         train, test = next(splitter.split(placeholder, groups=group_codes))
         return train, test
     if strategy == "stratified":
-        codes = _class_codes(_column(labels, n_rows, "labels"), n_test, n_rows)
+        codes = _class_codes(_column(labels, n_rows, "labels"), n_test, n_rows, class_names)
         train, test = next(StratifiedShuffleSplit(1, **sizes, random_state=seed).split(placeholder, codes))
         return train, test
     train, test = next(ShuffleSplit(1, **sizes, random_state=seed).split(placeholder))
@@ -93,9 +97,11 @@ def train_validation_test(
             f"The validation part ({n_validation} rows) and the test part ({n_test} rows) leave nothing of "
             f"{n_rows} rows to train on; make them smaller."
         )
-    keys = {"labels": labels, "groups": groups, "times": times}
+    keys: dict[str, Any] = {"labels": labels, "groups": groups, "times": times}
     rest, test = split_rows(n_rows, n_test, strategy=strategy, seed=seed, **keys)
-    within = {name: None if key is None else _column(key, n_rows, name)[rest] for name, key in keys.items()}
+    within: dict[str, Any] = {
+        name: None if key is None else _column(key, n_rows, name)[rest] for name, key in keys.items()
+    }
     # By group the test part seldom has the exact share, so validation is counted in what is left.
     n_left = max(1, round(n_validation * len(rest) / (n_rows - n_test)))
     train, validation = split_rows(len(rest), n_left, strategy=strategy, seed=seed, **within)
@@ -148,13 +154,14 @@ def _column(values: Any, n_rows: int, name: str) -> Array:
     return column
 
 
-def _class_codes(labels: Array, n_test: int, n_rows: int) -> IntArray:
+def _class_codes(labels: Array, n_test: int, n_rows: int, names: Sequence[str]) -> IntArray:
     """Return class codes for the stratified split; refuse classes too small to stand on both sides."""
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     smallest = int(counts.argmin())
     if counts[smallest] < 2:
+        name = names[classes[smallest]] if names else classes[smallest]
         raise DataError(
-            f"The class {classes[smallest]!s} has one row only, and a stratified split needs two of every class; "
+            f"The class {name!s} has one row only, and a stratified split needs two of every class; "
             "add rows of that class or split at random."
         )
     if min(n_test, n_rows - n_test) < len(classes):

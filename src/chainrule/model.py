@@ -121,7 +121,9 @@ class Model:
                     f"The table gives {width[0]} numbers a row, and the network takes rows of shape "
                     f"{self.network.stack.input_shape()}."
                 )
-            if any(plan.name == self.target_name and plan.kind != "dropped" for plan in table.columns):
+            if self.target_name and any(
+                plan.name == self.target_name and plan.kind != "dropped" for plan in table.columns
+            ):
                 raise InvalidInputError(f"The column {self.target_name!r} is both an input and what is predicted.")
 
     def inputs(self, data: Any) -> Any:

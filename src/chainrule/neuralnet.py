@@ -337,7 +337,7 @@ def _check_class_weight(given: Any) -> None:
     weights = given.values() if isinstance(given, Mapping) else [None]
     if not all(isinstance(w, int | float | np.number) and 0 <= w < math.inf for w in weights):
         raise InvalidInputError(
-            f"class_weight is {str(given)[:200]}; give 'balanced', a mapping from labels to finite numbers >= 0, or "
+            f"class_weight is {repr(given)[:200]}; give 'balanced', a mapping from labels to finite numbers >= 0, or "
             "None."
         )
 

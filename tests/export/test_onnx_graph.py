@@ -172,7 +172,9 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"'0.weights' hold a number that is not finite"):
         build_onnx(broken)
     other = TablePreprocessor().fit(pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
-    with pytest.raises(InvalidInputError, match=r"The table gives 2 numbers a row, and the network takes \(5,\)"):
+    with pytest.raises(
+        InvalidInputError, match=r"The table gives 2 numbers a row, and the network takes rows of shape \(5,\)"
+    ):
         build_onnx(Model(model_of(target).network, target, other))
     network = network_of(DenseLayer(3, (5,)), *output_layers(target, OwnLoss()), loss=OwnLoss())
     with pytest.raises(InvalidInputError, match=r"The loss OwnLoss turns outputs .* in a way of its own"):
@@ -182,6 +184,6 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="GiB of parameters"):
         build_onnx(network)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(InvalidInputError, match=r"pip install 'chainrule\[onnx\]'"):
+    with pytest.raises(InvalidInputError, match="pip install onnx"):
         write_onnx(network, tmp_path / "a.onnx")
     assert not list(tmp_path.iterdir())

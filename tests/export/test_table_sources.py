@@ -221,7 +221,9 @@ def hostile_model(names: list[str], labels: list[str]) -> tuple[Model, list[list
     network = network_of(DenseLayer(len(labels), (len(table.feature_names),)))
     target, notes = Target("multiclass", tuple(labels)), {"label_names": labels}
     rows = [[str(place) if plan.kind == "number" else text for place, plan in enumerate(plans)] for text in kept]
-    return Model(network, target, table, target_name=names[0], notes=notes), rows or [["1"] * len(names)]
+    return Model(network, target, table, target_name=f"{names[0]}{names[1]}?", notes=notes), rows or [
+        ["1"] * len(names)
+    ]
 
 
 @pytest.mark.parametrize("to", SOURCES)

@@ -221,7 +221,7 @@ def test_options_survive_json() -> None:
         {"source": [1]}, {"source": []}, {"epochs": True}, {"epochs": 0}, {"optimizer": 5}, {"optimizer": "adamm"},
         {"seed": "x"}, {"drop": [1]}, {"test_size": "a"}, {"learning_rate": {}}, {"task": "guess"},
         {"dtype": ["float32"]},
-        {"learning_rate": 10**400}, {"activation": None}, {"schedule": "zigzag"}, {"missing": "max"}, {"patience": -1},
+        {"learning_rate": -1}, {"activation": None}, {"schedule": "zigzag"}, {"missing": "max"}, {"patience": -1},
     ],
     ids=str,
 )  # fmt: skip
@@ -237,13 +237,40 @@ def test_options_that_were_tampered_with_are_refused(change: dict[str, Any], vis
 def test_other_parts_of_a_record_that_were_tampered_with_are_refused(visits: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     options = TrainOptions(visits, target="bought").to_dict()
-    for part, words in (({"versions": 3}, "is damaged"), ({"started": None}, "has changed"), ({}, "has changed")):
+    computer = {"engine": "numpy", "version": "2", "device": "cpu", "processes": 1, "first_epoch": 1}
+    damaged: list[dict[str, Any]] = [
+        {"versions": 3}, {"versions": {"numpy": 2}}, {"started": None}, {"status": "asleep"}, {"status": None},
+        {"computed_by": None}, {"computed_by": "numpy"}, {"computed_by": [5]}, {"computed_by": [{}]}, {"epochs": -1},
+        {"computed_by": [computer | {"processes": 0}]}, {"computed_by": [computer | {"first_epoch": True}]},
+        {"computed_by": [computer | {"device": None}]}, {"source_sha256": 5}, {"epochs": "3"},
+    ]  # fmt: skip
+    known = [({}, "has changed"), ({"computed_by": [computer]}, "has changed")]
+    for part, words in [*((part, "run.json' is damaged: it") for part in damaged), *known]:
         folder.write_record({"status": "interrupted", "started": "", "versions": {}, "options": options, **part})
         with pytest.raises(ModelFileError, match=words):
             resume_run(tmp_path)
     options["source"] = "/a\0b"
     folder.write_record({"status": "interrupted", "started": "", "versions": {}, "options": options})
     with pytest.raises(ModelFileError, match="cannot be read"):
+        resume_run(tmp_path)
+
+
+NO_RECORDS = ["[" * 100_000, '{"chainrule_run": 1, "x": NaN}', '{"chainrule_run": "\\ud800"}', '{"chainrule_run"']
+NO_RECORDS += ['{"chainrule_run": 1, "options": {"learning_rate": ' + "1" * 400 + "}}"]
+
+
+@pytest.mark.parametrize("content", NO_RECORDS, ids=range(5))
+def test_a_record_that_is_no_json_of_ours_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    for use in (resume_run, load_run):
+        with pytest.raises(ModelFileError, match=r"its run\.json is not one that chainrule train wrote \("):
+            use(tmp_path)
+
+
+@pytest.mark.parametrize("version", [2, "1", True, None, [1]])
+def test_a_record_of_another_version_is_said_to_be(version: Any, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"chainrule_run": version}))
+    with pytest.raises(ModelFileError, match=r"another version of chainrule \(its form is .*, and this .* reads 1"):
         resume_run(tmp_path)
 
 
@@ -406,6 +433,18 @@ def test_what_an_interrupt_that_does_not_wait_leaves_is_said(
     )
     with pytest.raises(RunInterrupted, match=sentence):
         train_run(options, [FailAt(2, KeyboardInterrupt())])
+
+
+def test_a_resume_with_other_versions_says_so(visits: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunInterrupted):
+        train_run(TrainOptions(visits, target="bought", epochs=3, out=tmp_path / "run"), [StopAt(1)])
+    folder, said = RunFolder(tmp_path / "run"), list[str]()
+    record = folder.read_record()
+    record["versions"] |= {"chainrule": "0.0.1", "scipy": "1"}
+    folder.write_record(record)
+    resume_run(folder.path, announce=said.append)
+    assert any(sentence.startswith("Begun with chainrule 0.0.1, now ") for sentence in said)
+    assert folder.read_record()["versions"]["chainrule"] == "0.0.1"
 
 
 def test_the_record_says_what_computed_which_epochs(visits: Path, tmp_path: Path) -> None:
@@ -661,7 +700,7 @@ def test_a_new_run_that_cannot_start_leaves_the_old_one(visits: Path, tmp_path: 
 def test_a_folder_that_is_no_run_is_refused_in_a_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     for use in (load_run, resume_run):
-        with pytest.raises(ModelFileError, match=r"no run\.json that|another version"):
+        with pytest.raises(ModelFileError, match=r"run\.json is not one that chainrule train wrote|another version"):
             use(tmp_path)
     (tmp_path / "run_1").mkdir()
     with pytest.raises(ModelFileError, match=r"There is no run folder.*Did you mean 'run_1'"):

@@ -14,10 +14,9 @@ from chainrule.files.atomic import remove_leftovers, write_atomically
 from chainrule.model import Model
 from chainrule.paths import cannot_be_read, exists, expand_user, is_file, is_folder, nearest_path
 from chainrule.runs.claim import LOCK_NAME, Claim, find_holder
+from chainrule.runs.record import RECORD_VERSION, check_record, parse_record
 
 __all__ = ["RunFolder", "claim_free", "load_run"]
-
-RECORD_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -145,11 +144,25 @@ class RunFolder:
         """Return the record; raises ModelFileError where there is none."""
         if not is_folder(self.path) and (not exists(self.path) or is_file(self.path)):
             raise ModelFileError(f"There is no run folder '{self.path}'.{nearest_path(self.path)}")
-        record = self._parse_record()
-        if record is None:
+        content = self._read_record()
+        if content is None:
             raise ModelFileError(f"'{self.path}' is no run folder: it has no run.json that chainrule train wrote.")
-        if record["chainrule_run"] != RECORD_VERSION:
-            raise ModelFileError(f"'{self.record}' was written by another version of chainrule; use that one.")
+        try:
+            record = parse_record(content)
+        except ValueError as error:
+            raise ModelFileError(
+                f"'{self.path}' is no run folder: its run.json is not one that chainrule train wrote ({error})."
+            ) from error
+        if record["chainrule_run"] is True or record["chainrule_run"] != RECORD_VERSION:
+            version = str(record["chainrule_run"])[:20]
+            raise ModelFileError(
+                f"'{self.record}' was written by another version of chainrule (its form is {version}, and this version "
+                f"reads {RECORD_VERSION}); use that one."
+            )
+        try:
+            check_record(record)
+        except ValueError as error:
+            raise ModelFileError(f"'{self.record}' is damaged: {error}.") from error
         return record
 
     def is_run(self) -> bool:
@@ -158,14 +171,15 @@ class RunFolder:
 
     def _parse_record(self) -> dict[str, Any] | None:
         try:
-            if not is_file(self.record, strict=True):
-                return None
-            record = json.loads(self.record.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ModelFileError(cannot_be_read(self.record, error)) from error
+            return parse_record(self._read_record() or b"")
         except ValueError:
             return None
-        return record if isinstance(record, dict) and "chainrule_run" in record else None
+
+    def _read_record(self) -> bytes | None:
+        try:
+            return self.record.read_bytes() if is_file(self.record, strict=True) else None
+        except OSError as error:
+            raise ModelFileError(cannot_be_read(self.record, error)) from error
 
 
 def claim_free(folder: RunFolder, *, replace: bool = False) -> Claim:

@@ -294,6 +294,7 @@ def resume_run(
                 f"'{shown_source(options.source)}' has changed since the run in '{path}' began; train anew."
             )
         check_same_checkpoint(group, folder)
+        _say_other_versions(record, say)
         data = _prepare(options, say)
         run = _Run(folder, options, data, record, say, group, held, epochs, keep_best)
         if folder.checkpoint.is_file():
@@ -321,8 +322,6 @@ def _resumable(folder: RunFolder, *, is_extended: bool, keep_best: bool) -> dict
         raise ModelFileError(f"The run in '{folder.path}' has lost its file {folder.checkpoint.name}; start a new run.")
     if keep_best and not folder.checkpoint.is_file():
         raise ModelFileError(f"The run in '{folder.path}' has no checkpoint yet; begin again with: {again}")
-    if not isinstance(record.get("versions"), dict) or "started" not in record:
-        raise ModelFileError(f"'{folder.record}' is damaged: it does not say when and by what the run was begun.")
     return record
 
 
@@ -493,6 +492,15 @@ def _default_folder(options: TrainOptions) -> Path:
     name = "".join(character if character.isprintable() else "_" for character in source_name(options.source))
     name = name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore") or "run"
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _say_other_versions(record: dict[str, Any], say: Announce) -> None:
+    """Say which versions are not those that the run was begun with."""
+    now = _versions()
+    begun_with = record["versions"].items()
+    others = [f"{name} {then}, now {now[name]}" for name, then in begun_with if now.get(name, then) != then]
+    if others:
+        say(f"Begun with {'; '.join(others)}: the last digits may differ from those of a run that was never stopped")
 
 
 def _versions() -> dict[str, str]:

@@ -563,6 +563,7 @@ def test_more_epochs_for_a_run_that_stopped_early_are_all_trained(visits: Path, 
     result = resume_run(tmp_path / "run", epochs=epochs)
     assert result.history.n_epochs == epochs
     assert result.stop_reason == whole.stop_reason
+    assert result.stop_reason.startswith(f"all {epochs} epochs are done")
     assert RunFolder(tmp_path / "run").model.read_bytes() == RunFolder(tmp_path / "whole").model.read_bytes()
 
 

@@ -20,7 +20,7 @@ NAN = math.nan
 # The settings, the loss of each epoch, and the epoch after which the run stops (None: it goes to its end).
 CASES: dict[str, tuple[dict[str, Any], list[float], int | None]] = {
     "patience": ({"patience": 2}, [5, 4, 4, 5, 3, 2], 4),
-    "patience is counted anew after a best": ({"patience": 2}, [5, 6, 4, 5, 3, 3, 3], 7),
+    "patience is counted anew after a best": ({"patience": 2}, [5, 6, 4, 5, 3, 3, 3, 1], 7),
     "patience not used up": ({"patience": 3}, [5, 4, 5, 5, 3, 4], None),
     "an equal value is no new best": ({"patience": 2}, [5, 5, 5, 1], 3),
     "too small a gain is none": ({"patience": 2, "min_delta": 1}, [5, 4.5, 4.2, 1], 3),
@@ -58,7 +58,7 @@ def test_when_it_stops(name: str, first_epoch: int) -> None:
 
 def test_reasons_in_words() -> None:
     def reason(values: list[float], **settings: Any) -> str | None:
-        return play({"loss": values}, EarlyStopping(monitor="loss", **settings)).stop_reason
+        return play({"loss": [*values, 0]}, EarlyStopping(monitor="loss", **settings)).stop_reason
 
     assert reason([3, 2.5, 3, 3], patience=2) == "loss has not improved for 2 epochs; its best was 2.5 in epoch 2"
     assert (
@@ -66,6 +66,13 @@ def test_reasons_in_words() -> None:
     )
     assert reason([NAN, NAN], patience=2) == "loss has not improved for 2 epochs; it was never a finite number"
     assert reason([1, 1], patience=None, delta=1e-5) == "loss changed by less than 1e-05 from one epoch to the next"
+
+
+def test_after_the_last_epoch_there_is_nothing_to_stop() -> None:
+    stopping = EarlyStopping(monitor="loss", patience=2)
+    run = play({"loss": [3, 2.5, 3, 3]}, stopping)
+    assert run.stop_reason is None
+    assert (stopping.best_epoch, run.session.read_weights()["w"]) == (2, [2.0]), "the best weights are restored"
 
 
 def test_a_gap_between_training_and_validation_stops_too() -> None:

@@ -84,6 +84,17 @@ def test_without_a_terminal_the_bar_is_plain_lines(monkeypatch: pytest.MonkeyPat
     assert "\x1b" not in stream.getvalue()
 
 
+def test_the_line_of_the_epoch_that_stopped_the_run_is_printed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lines(seconds: float) -> list[str]:
+        monkeypatch.setattr(progress_module, "SECONDS_BETWEEN_LINES", seconds)
+        stream = io.StringIO()
+        trained(ProgressBar(stream), EarlyStopping(patience=None, delta=1e9), epochs=9)
+        return [line.split(":")[0] for line in stream.getvalue().splitlines()]
+
+    assert lines(1e9) == ["epoch 2/9"]
+    assert lines(0) == ["epoch 1/9", "epoch 2/9"]
+
+
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch, train: object) -> str:
     """Run ``train(stream)`` with a pseudo-terminal for its stream, and return what it showed."""
     monkeypatch.setenv("TERM", "xterm-256color")

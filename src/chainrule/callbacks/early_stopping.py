@@ -92,13 +92,13 @@ class EarlyStopping(Callback):
             self.best_epoch, self._best_weights = 0, {}
 
     def on_epoch_end(self, run: TrainingRun) -> None:
-        """Look at the new value and stop the run if a criterion holds."""
+        """Look at the new value and stop the run if a criterion holds; after the last epoch it has ended anyway."""
         values = run.history[self._best.name][run.first_epoch - run.epoch :]
         if self._best.is_new(values[-1], self.min_delta, relative=self.relative):
             self.best_epoch = run.epoch
             if self.restore_best:
                 self._best_weights = run.session.read_weights()
-        if run.epoch - run.first_epoch >= self.min_epochs:
+        if run.epoch < run.last_epoch and run.epoch - run.first_epoch >= self.min_epochs:
             reason = self._reason_to_stop(run, values)
             if reason:
                 run.stop(reason)

@@ -113,6 +113,7 @@ class _Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._last_line = stream, time.monotonic()
+        self._last_epoch = 0  # whose numbers were printed
 
     def show_batch(self, run: TrainingRun) -> None:
         if time.monotonic() - self._last_line >= SECONDS_BETWEEN_PARTS and run.batch < run.n_batches:
@@ -120,11 +121,15 @@ class _Lines:
 
     def show_epoch(self, run: TrainingRun) -> None:
         if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES or run.epoch == run.last_epoch:
-            self._print(run, run.epoch, describe_epoch(run))
+            self._print_epoch(run)
 
     def close(self, run: TrainingRun) -> None:
-        if run.stop_reason and run.history.n_epochs:
-            self._print(run, run.epoch, describe_epoch(run))
+        if run.stop_reason and run.history.n_epochs and run.epoch != self._last_epoch:
+            self._print_epoch(run)
+
+    def _print_epoch(self, run: TrainingRun) -> None:
+        self._last_epoch = run.epoch
+        self._print(run, run.epoch, describe_epoch(run))
 
     def _print(self, run: TrainingRun, epoch: int, words: str) -> None:
         self._last_line = time.monotonic()

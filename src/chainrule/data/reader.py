@@ -53,8 +53,8 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.
     The file holds text, Parquet, or NumPy arrays: .npy, or .npz with X and y or x_train, y_train, ... (the training
     rows come first, then the test rows). ``"-"`` is the standard input.
 
-    Text may be packed (gzip, bzip2, xz, or zip with one file in it), and its file may have any name. The encoding and
-    the separator are found by looking. If the rows below tell that the first line holds values, the columns are called
+    Text may be packed (gzip, bzip2, xz, or zip with one table in it), and its file may have any name. The encoding
+    and the separator are found by looking. If the rows below tell that the first line holds values, the columns are called
     column_1, column_2, ... Every cell is text (in a column of dtype object), as it stands in the file; an empty cell is
     ``""``. :class:`TablePreprocessor` learns what the columns mean, and its ``read`` returns them as numbers, dates and
     categories. Parquet and NumPy keep their types.

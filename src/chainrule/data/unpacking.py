@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -23,6 +24,10 @@ __all__ = ["UNPACKING_PROBLEMS", "check_zip_member", "largest_unpacked", "read_u
 _ALWAYS_ALLOWED = 2**28
 _MOST_RATIO = 200
 _MOST_LAYERS = 3
+
+# The names of tables in an archive. A .txt file may be a description instead, and counts if there is no other table.
+_TABLE_NAME = re.compile(r"\.(csv|tsv|tab|psv|dat|data)(\.(gz|bz2|xz|zip))?$", re.IGNORECASE)
+_TEXT_NAME = re.compile(r"\.txt(\.(gz|bz2|xz|zip))?$", re.IGNORECASE)
 
 UNPACKING_PROBLEMS = (
     OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError, zipfile.BadZipFile
@@ -51,8 +56,8 @@ def _most_allowed(packed: int) -> int:
 def unpack(content: bytes, name: str) -> bytes:
     """Return what a packed file holds, and any other content as it is; ``name`` is the file's name for messages.
 
-    A zip file holds one file, apart from what macOS adds. What was packed twice, such as ``rows.csv.gz`` in a zip file,
-    is unpacked twice.
+    A zip file holds one file, or one whose name ends as a table's does (.csv, .tsv, ...) beside others such as a
+    README. What was packed twice, such as ``rows.csv.gz`` in a zip file, is unpacked twice.
 
     Raises ``DataError`` for a damaged file, and for one that holds too much.
     """
@@ -90,8 +95,8 @@ def _open_xz(file: IO[bytes], _: str) -> IO[bytes]:
     return lzma.open(file)
 
 
-def _open_only_member(archive: IO[bytes], name: str) -> IO[bytes]:
-    """Open the one file in a zip archive that is not one of macOS's notes."""
+def _open_table(archive: IO[bytes], name: str) -> IO[bytes]:
+    """Open the one file in a zip archive, or the one table in it; files that macOS adds do not count."""
     packed = zipfile.ZipFile(archive)
     members = [member for member in packed.infolist() if not member.is_dir() and not _is_hidden(member.filename)]
     names = [member.filename for member in members]
@@ -99,15 +104,24 @@ def _open_only_member(archive: IO[bytes], name: str) -> IO[bytes]:
         raise DataError(f"{name} is a workbook or another document; save the table as CSV.")
     if names and all(member.endswith(".npy") for member in names):
         raise DataError(f"{name} is an archive of NumPy arrays; give it by its path, with a name that ends in .npz.")
-    if len(members) != 1:
+    tables = _tables_of(members)
+    if len(tables) != 1:
         listed = f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
         raise DataError(
-            f"{name} holds {len(names)} files{listed}, and a zip file is read if it holds one table; unpack it, and "
-            "give the file that you mean."
+            f"{name} holds {len(names)} files{listed}, and a zip file is read if it holds one table (one file, or one "
+            "whose name ends in .csv, .tsv, .data or the like); unpack it, and give the file that you mean."
         )
-    if members[0].flag_bits & 1:
+    if tables[0].flag_bits & 1:
         raise DataError(f"{name} is encrypted; unpack it first.")
-    return packed.open(members[0])
+    return packed.open(tables[0])
+
+
+def _tables_of(members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """Return the members that are tables: the only one, or those with a table's name, or else those called .txt."""
+    if len(members) == 1:
+        return members
+    named = [member for member in members if _TABLE_NAME.search(member.filename)]
+    return named or [member for member in members if _TEXT_NAME.search(member.filename)]
 
 
 def _is_hidden(member: str) -> bool:
@@ -118,6 +132,6 @@ _KINDS: tuple[tuple[bytes, str, Callable[[IO[bytes], str], IO[bytes]]], ...] = (
     (b"\x1f\x8b", "gzip", _open_gzip),
     (b"BZh", "bzip2", _open_bzip2),
     (b"\xfd7zXZ\x00", "xz", _open_xz),
-    (b"PK\x03\x04", "zip", _open_only_member),
-    (b"PK\x05\x06", "zip", _open_only_member),  # an empty one
+    (b"PK\x03\x04", "zip", _open_table),
+    (b"PK\x05\x06", "zip", _open_table),  # an empty one
 )

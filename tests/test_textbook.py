@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import runpy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from chainrule import activations, layers, losses, neuralnet, optimizer, textbook
+from chainrule import activations, data, layers, losses, neuralnet, optimizer, textbook
 from chainrule.data import Dataset, load_dataset
+from chainrule.errors import DataError
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
 
@@ -162,6 +164,25 @@ def test_it_learns_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     train, test = load_dataset("mnist").take(slice(10_000)), load_dataset("mnist", "test")
     network = mnist_network(epochs=4).fit(textbook.Dataset(train.X, train.one_hot()))
     assert network.score(textbook.Dataset(test.X, test.one_hot())) > 0.92
+
+
+def test_without_a_network_connection_it_trains_on_digits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(name: str, part: Literal["train", "test"] = "train") -> Dataset:
+        if name == "mnist":
+            raise DataError("mnist could not be downloaded.")
+        return load_dataset(name, part)
+
+    monkeypatch.setattr(data, "load_dataset", load)
+    runpy.run_path(str(PAGE), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4:6] == [
+        "mnist could not be downloaded.",
+        "Training on the digits of scikit-learn, 8 x 8 pixels, instead of MNIST:",
+    ]
+    assert lines[-2].startswith("epoch 10: loss ")
+    assert float(lines[-1]) > 0.9
 
 
 def test_it_is_one_page_of_plain_numpy() -> None:

@@ -63,7 +63,6 @@ class ActivationLayer(Layer):
     def activation_function(self, input: Array) -> Array: ...
     @abstractmethod
     def derivative(self, input: Array) -> Array: ...
-
     def forward_propagation(self, input: Array) -> Array:
         self.input, self.output = input, self.activation_function(input)
         return self.output
@@ -87,11 +86,9 @@ class SoftmaxActivation(ActivationLayer):
     def activation_function(self, input: Array) -> Array:
         e = np.exp(input - input.max(axis=1, keepdims=True))  # the shift cancels out, and exp cannot overflow
         return e / e.sum(axis=1, keepdims=True)
-
     def derivative(self, input: Array) -> Array:  # every f_j depends on every z_k: a matrix for each example
         f = self.activation_function(input)
         return f[:, :, None] * (np.eye(f.shape[1]) - f[:, None, :])  # df_j/dz_k = f_j (1[j = k] - f_k)
-
     def backward_propagation(self, output_error: Array) -> Array:  # dL/dz_k = sum_j dL/df_j df_j/dz_k
         return np.einsum("nj,njk->nk", output_error, self.derivative(self.input))
 
@@ -129,7 +126,6 @@ class SGD:
     learning_rate: float = 0.01
     momentum: float = 0.0
     retained_gradient: Any = 0.0
-
     def update(self, w: Array, gradient: Array) -> Array:
         self.retained_gradient = self.momentum * self.retained_gradient + gradient
         return w - self.learning_rate * self.retained_gradient
@@ -192,9 +188,13 @@ if __name__ == "__main__":
     for layer in (DenseLayer(4, (2,)), SigmoidActivation(), DenseLayer(1), SigmoidActivation()):
         net.add(layer)
     print(net.fit(xnor).predict(xnor).round(2))
-    train, test = (Dataset(part.X, part.one_hot()) for part in (load_dataset("mnist"), load_dataset("mnist", "test")))
+    try:
+        train, test = load_dataset("mnist"), load_dataset("mnist", "test")
+    except ValueError as problem:  # there is no network connection
+        print(f"{problem}\nTraining on the digits of scikit-learn, 8 x 8 pixels, instead of MNIST:")
+        train, test = load_dataset("digits").split(test_size=0.2, seed=0)
     net = NeuralNetwork(epochs=10, batch_size=64, learning_rate=0.1, verbose=True, loss=CategoricalCrossEntropy)
-    net.add(DenseLayer(128, (784,)))
+    net.add(DenseLayer(128, (train.n_features,)))
     for next_layer in (ReLUActivation(), DenseLayer(64), ReLUActivation(), DenseLayer(10), SoftmaxActivation()):
         net.add(next_layer)
-    print(net.fit(train).score(test))
+    print(net.fit(Dataset(train.X, train.one_hot())).score(Dataset(test.X, test.one_hot())))

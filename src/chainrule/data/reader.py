@@ -54,7 +54,7 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.
     rows come first, then the test rows). ``"-"`` is the standard input.
 
     Text may be packed (gzip, bzip2, xz, or zip with one table in it), and its file may have any name. The encoding
-    and the separator are found by looking. If the rows below tell that the first line holds values, the columns are called
+    and the separator are detected. If the rows below show that the first line holds values, the columns are called
     column_1, column_2, ... Every cell is text (in a column of dtype object), as it stands in the file; an empty cell is
     ``""``. :class:`TablePreprocessor` learns what the columns mean, and its ``read`` returns them as numbers, dates and
     categories. Parquet and NumPy keep their types.

@@ -121,7 +121,7 @@ def test_a_whole_part_file_is_only_checked(server, tmp_path, size):
 
 
 def test_offline_is_one_clear_sentence(server):
-    with pytest.raises(DataError, match=r"404.*cannot be reached.*check the connection") as caught:
+    with pytest.raises(DataError, match=r"404.*cannot be reached.*check the connection, or set CHAINRULE") as caught:
         fetch_file(RemoteFile("set", "f", (*remote(server, "/missing").urls, "http://127.0.0.1:9/f"), CHECKSUM))
     assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match="set CHAINRULE_DATA"):

@@ -99,10 +99,9 @@ def _fetch_into_cache(file: RemoteFile, path: Path, progress: Progress | None) -
         if _sha256(path) == file.sha256:
             return path
         path.unlink()  # damaged on disk: it is a cache, so get it again
+    place = f"{file.folder}/{file.name}"
     if not file.urls:
-        raise DataError(
-            f"{file.name} is not published for download; set CHAINRULE_DATA to a folder with {file.folder}/{file.name}."
-        )
+        raise DataError(f"{file.name} is not published for download; set CHAINRULE_DATA to a folder with {place}.")
     part = path.with_name(path.name + ".part")
     problems = []
     for url in file.urls:
@@ -117,7 +116,10 @@ def _fetch_into_cache(file: RemoteFile, path: Path, progress: Progress | None) -
         part.unlink()
         problems.append(f"{url}: the bytes are not those that were published (wrong SHA-256)")
     kept = f" {part.stat().st_size} bytes are kept, and the next try goes on from there." if part.exists() else ""
-    raise DataError(f"{file.name} could not be downloaded ({'; '.join(problems)}); check the connection.{kept}")
+    raise DataError(
+        f"{file.name} could not be downloaded ({'; '.join(problems)}); check the connection, or set CHAINRULE_DATA to "
+        f"a folder with {place}.{kept}"
+    )
 
 
 def _in_data_folder(file: RemoteFile) -> Path | None:

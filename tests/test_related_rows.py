@@ -47,7 +47,10 @@ def some(values: list[object], n_rows: int = 200) -> pd.Series:
     [
         ("machine", [f"M{n:02d}" for n in range(20)], True),
         ("what", [f"P-{n:03d}" for n in range(40)], True),
-        ("patient", ["Ann", "Bob", "Cid", "Dan", "Eve", None], True),
+        ("patient", ["Ann", "Bob", "Cid", "Dan", "Eve", "Fay", "Gil", "Hal", "Ida", "Jon", None], True),
+        ("patient", ["Ann", "Bob", "Cid", "Dan", "Eve", None], False),
+        ("member", ["basic", "silver", "gold", "platinum", "staff"], False),
+        ("household", [1, 2, 3, 4, 5, 6], False),
         ("patient_id", list(range(30)), True),
         ("storeId", list(range(30)), True),
         ("Customer No", list(range(30)), True),

@@ -146,8 +146,8 @@ def test_without_a_column_of_dates_the_last_rows_are_the_latest() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"group": "machin"}, "group names the column 'machin', which .* Did you mean 'machine'"),
-        ({"time": "our"}, "time names the column 'our', which .* Did you mean 'hour'"),
+        ({"group": "machin"}, r"group \(--group\) names the column 'machin', which .* Did you mean 'machine'"),
+        ({"time": "our"}, r"time \(--time\) names the column 'our', which .* Did you mean 'hour'"),
         ({"time": "machine"}, r"cannot be sorted by the column 'machine', .* \(machine: category"),
         ({"group": "machine", "time": "hour"}, "two ways to split the rows; give one"),
         ({"group": "machine", "split": "random"}, "leave split='random' out"),
@@ -201,14 +201,27 @@ def warned(source: Any, **options: Any) -> list[str]:
 
 
 def test_a_random_split_of_related_rows_is_warned_of_with_the_flag() -> None:
-    about_time, about_group = sorted(warned(machines()), key=lambda sentence: "--group" in sentence)
+    (about_time,) = warned(machines().drop(columns="machine").sample(frac=1, random_state=0))
+    (about_group,) = warned(machines().drop(columns="hour"))
     assert "--time hour " in about_time
+    assert "--group" not in about_time
     assert "--group machine " in about_group
-    assert len(warned(machines(), split="random")) == 2
+    assert "--time" not in about_group
     for options in ({"group": "machine"}, {"time": "hour"}, {"split": "time"}, {"test_size": 0, "validation_size": 0}):
         assert warned(machines(), **options) == []
-    assert warned(machines().drop(columns="machine").sample(frac=1, random_state=0)) == [about_time]
-    assert warned(machines().drop(columns="hour"), drop=["machine"]) == [about_group]
+
+
+def test_flags_that_exclude_one_another_are_offered_as_a_choice() -> None:
+    frame = machines().assign(patient=np.resize(np.repeat(np.arange(40), 3), 360))
+    (both,) = warned(frame[["hour", "machine", "heat", "wear"]])
+    assert both.startswith("The rows look like a series in time (hour) and several rows have the same machine. ")
+    assert "choose one of --time hour and --group machine (" in both
+    (three,) = warned(frame)
+    assert "choose one of --time hour, --group machine and --group patient (" in three
+    assert len(warned(frame, split="random")) == 1
+    (groups,) = warned(frame.drop(columns="hour"))
+    assert "choose one of --group machine and --group patient (" in groups
+    assert warned(frame.drop(columns="hour"), drop=["machine", "patient"]) == [groups]
 
 
 def test_a_warning_comes_from_the_line_of_the_user() -> None:
@@ -246,12 +259,12 @@ def test_the_command_tells_what_it_takes_columns_for(tmp_path: Path) -> None:
     assert any(line.startswith("  hour: date, '2024-") for line in lines)
     assert any(line.startswith("  code: dropped, every row has a different value") for line in lines)
     assert any(line.startswith("  heat: number, ") for line in lines)
-    assert done.stderr.count("Warning: ") == 2
-    assert "--group machine" in done.stderr
+    assert done.stderr.count("Warning: ") == 1
+    assert "--time hour and --group machine" in done.stderr
     page, record = RunFolder(run).report.read_text(), RunFolder(run).read_record()
     assert "every row has a different value" in page
     assert "Warning:" in page
-    assert len(record["data"]["warnings"]) == 2
+    assert len(record["data"]["warnings"]) == 1
     quiet = command("train", path, "-t", "wear", "-e", 1, "-o", run, "-q", "--force")
     assert (quiet.stdout, quiet.stderr) == (f"{run}\n", "")
 

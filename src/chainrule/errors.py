@@ -11,7 +11,7 @@ import functools
 import shlex
 import sys
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 __all__ = [
@@ -25,10 +25,12 @@ __all__ = [
     "ModelFileError",
     "NotBuiltError",
     "check_one_of",
+    "listed",
     "missing_packages",
     "nearest_name",
     "shell_command",
     "warn",
+    "with_option",
 ]
 
 
@@ -108,6 +110,28 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "torch": ("torch",),
 }
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a sentence.
+
+    >>> listed(["age", "town", "price"])
+    'age, town and price'
+    """
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+# Where the option of a command is not called like the argument.
+_OPTIONS = {"dates": "date", "missing_words": "missing-word"}
+
+
+def with_option(argument: str) -> str:
+    """Return the name of an argument and that of the option of ``chainrule train`` that does the same.
+
+    >>> with_option("dates")
+    'dates (--date)'
+    """
+    return f"{argument} (--{_OPTIONS.get(argument, argument)})"
 
 
 def missing_packages(what: str, extra: str) -> InvalidInputError:

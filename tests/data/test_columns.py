@@ -58,6 +58,6 @@ def test_a_category_most_of_whose_cells_are_numbers_is_said_to_be_one() -> None:
     ages[::8], ages[1::8] = ["unknown"] * 25, ["not given"] * 25
     (plan, _) = TablePreprocessor().fit(pd.DataFrame({"age": ages, "x": ["a", "b"] * 100})).columns
     assert plan.kind == "category"
-    assert "list it under numeric if 'unknown', 'not given' stand for missing values" in plan.explain()
+    assert "list it under numeric (--numeric) if 'unknown', 'not given' stand for missing values" in plan.explain()
     codes = TablePreprocessor().fit(pd.DataFrame({"code": ["01", "02", "2A"] * 50})).columns[0]
     assert "under numeric" not in codes.explain()

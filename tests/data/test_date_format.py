@@ -127,7 +127,7 @@ def test_a_word_among_dates_is_missing_and_other_texts_are_mistakes() -> None:
     assert table.columns[0].note == "'never' (1 cell) is taken for a missing value"
     assert read(table, ["never", None, ""]) == ["NaT"] * 3
     days = [f"2023-01-{day:02d}" for day in range(1, 31)]
-    with pytest.raises(DataError, match=r"holds dates, but row 31 has 'soon' .*list the column under dates"):
+    with pytest.raises(DataError, match=r"holds dates, but row 31 has 'soon' .*list the column under dates .--date"):
         learn([*days, "soon", "later"])
     coerced = learn([*days, "soon", "later"], dates=["x"])
     assert "2 cells such as 'soon' cannot be read and are missing" in coerced.columns[0].note

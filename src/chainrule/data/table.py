@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
@@ -14,10 +15,20 @@ from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin
 from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan
 from chainrule.data.date_format import DateFormat, DateOrder
 from chainrule.data.inputs import is_frame
+from chainrule.data.parts import listing
 from chainrule.data.summaries import ColumnSummary, NumberSummary, Reading
 from chainrule.data.text_columns import NOTHING_ELSE, ColumnOptions, Elsewhere, ReadAs
 from chainrule.data.texts import normal_text
-from chainrule.errors import DataError, InvalidInputError, NotBuiltError, check_one_of, nearest_name
+from chainrule.errors import (
+    CellError,
+    DataError,
+    InvalidInputError,
+    NotBuiltError,
+    check_one_of,
+    listed,
+    nearest_name,
+    with_option,
+)
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -32,6 +43,8 @@ FEWEST_ROWS_FOR_AN_ID = 50
 # A category in fewer rows than this share is pooled with the other rare ones.
 SMALLEST_CATEGORY = 0.001
 MOST_SAMPLE = 60
+# Columns with mistakes that are named in one message, besides the first.
+MOST_MISTAKES = 5
 # The names of columns that number the rows, and of those that hold an id.
 _ROW_NUMBER = re.compile(
     r"(column_\d+|unnamed:? ?\d+|index|idx|level_0|row(_?(names?|number|num|no|nr|id))?|nr\.?|no\.?|n[º°]\.?|num|#|)",
@@ -130,7 +143,15 @@ class TablePreprocessor:
         elsewhere = Elsewhere.of(
             [beside, *(summary.evidence() for summary in summaries.values() if summary is not None)]
         )
-        self._set(self._plan(name, summary, elsewhere) for name, summary in summaries.items())
+        plans, mistakes = [], []
+        for name, summary in summaries.items():
+            try:
+                plans.append(self._plan(name, summary, elsewhere))
+            except CellError as mistake:
+                mistakes.append(mistake)
+        if mistakes:
+            raise _of_several_columns(mistakes)
+        self._set(plans)
         return self
 
     def new_summaries(self, names: Sequence[str], most_texts: int | None = None) -> dict[str, ColumnSummary | None]:
@@ -141,16 +162,32 @@ class TablePreprocessor:
             for name in map(normal_text, names)
         }
 
-    def check_names(self, names: Sequence[str]) -> None:
-        """Raise ``DataError`` if an option names a column that is not among these."""
-        known = [normal_text(name) for name in names]
-        options = {"categorical": self.categorical, "drop": self.drop, "numeric": self.numeric}
-        for option, given in (*options.items(), ("dates", self._date_orders)):
-            for name in given:
-                if name not in known:
-                    raise DataError(
-                        f"{option} names the column {name!r}, which the table does not have.{nearest_name(name, known)}"
-                    )
+    def check_names(
+        self, names: Iterable[str], *, target: str = "", beside: Mapping[str, str | None] = MappingProxyType({})
+    ) -> None:
+        """Raise ``DataError`` if an option names columns that are not among these, or the target.
+
+        ``beside`` has the columns that other options name.
+        """
+        known = [name for name in map(normal_text, names) if name != target]
+        options: dict[str, Iterable[str]] = {option: [name] for option, name in beside.items() if name is not None}
+        options |= {"categorical": self.categorical, "drop": self.drop, "numeric": self.numeric}
+        options["dates"] = self._date_orders
+        wrong = [(name, option) for option, given in options.items() for name in given if name not in known]
+        it_has = f" It has {listing(known)}."
+        for name, option in wrong:
+            if name == target:
+                raise DataError(f"{with_option(option)} names the column {name!r}, which is the target.")
+        if len(wrong) == 1:
+            name, option = wrong[0]
+            raise DataError(
+                f"{with_option(option)} names the column {name!r}, which the table does not have."
+                f"{nearest_name(name, known) or it_has}"
+            )
+        if wrong:
+            shown = listed([f"{name!r} for {with_option(option)}" for name, option in wrong])
+            hints = dict.fromkeys(nearest_name(name, known) for name, _ in wrong)
+            raise DataError(f"The table does not have the columns {shown}.{''.join(hints) or it_has}")
 
     def transform(self, frame: Any, origin: Origin = UNNAMED) -> Array:
         """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns that were learnt.
@@ -259,12 +296,11 @@ class TablePreprocessor:
         if not self.columns:
             raise NotBuiltError("The table preprocessor has learnt nothing yet; call fit with the training rows.")
 
-    def _set(self, plans: Iterable[ColumnPlan]) -> None:
-        columns = tuple(plans)
-        if all(plan.kind == "dropped" for plan in columns):
-            reasons = "; ".join(f"{plan.name}: {plan.reason}" for plan in columns[:4])
+    def _set(self, plans: Sequence[ColumnPlan]) -> None:
+        if all(plan.kind == "dropped" for plan in plans):
+            reasons = "; ".join(f"{plan.name}: {plan.reason}" for plan in plans[:4])
             raise DataError(f"No column of the table can be learnt from ({reasons or 'it has none'}).")
-        self.columns = columns
+        self.columns = tuple(plans)
 
     def _check_disjoint(self) -> None:
         options = {"categorical": self.categorical, "numeric": self.numeric, "dates": self._date_orders}
@@ -273,7 +309,9 @@ class TablePreprocessor:
             for name in names:
                 other = owners.setdefault(name, option)
                 if other != option:
-                    raise InvalidInputError(f"{other} and {option} both name the column {name!r}; name it once.")
+                    raise InvalidInputError(
+                        f"{with_option(other)} and {with_option(option)} both name the column {name!r}; name it once."
+                    )
 
     def _options_of(self, name: str) -> ColumnOptions:
         read_as: ReadAs = "auto"
@@ -368,6 +406,21 @@ class TablePreprocessor:
             missing_category=n_missing > 0,
             other=has_more or len(kept) < n_categories,
         )
+
+
+def _of_several_columns(mistakes: Sequence[CellError]) -> CellError:
+    """Return the error of the first column that holds mistakes, which names the other columns as well."""
+    first, *others = mistakes
+    if not others:
+        return first
+    n_more = len(others) - MOST_MISTAKES
+    shown = [f"{one.column!r} (row {one.row} has {one.value!r})" for one in others[:MOST_MISTAKES]]
+    shown += [f"{n_more} more"] if n_more > 0 else []
+    columns = "column" if len(others) == 1 else "columns"
+    return CellError(
+        f"{first} The same holds for the {columns} {listed(shown)}.",
+        row=first.row, column=first.column, value=first.value,
+    )  # fmt: skip
 
 
 def _texts(option: str, given: Sequence[str]) -> tuple[str, ...]:

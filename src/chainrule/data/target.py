@@ -105,13 +105,13 @@ class Target:
         if task == "binary" and len(classes) > 2:
             raise DataError(
                 f"The target has {len(classes)} distinct values ({_listing(classes)}), and a binary task has two; "
-                "choose the task 'multiclass'."
+                "choose the task 'multiclass' (--task multiclass)."
             )
         if numeric and not is_whole and len(classes) > 2:
             row = int(np.flatnonzero(values != np.floor(values))[0])
             raise DataError(
                 f"Unknown label type: continuous values such as {values[row]!s} in row {row + 1} cannot be classes; "
-                "choose the task 'regression'."
+                "choose the task 'regression' (--task regression)."
             )
         return cls("binary" if len(classes) == 2 and task != "multiclass" else "multiclass", classes)
 
@@ -161,6 +161,13 @@ class Target:
                 is_word |= np.isin((self.format or NumberFormat()).read(texts), numbers)
             missing[~missing] = is_word[codes]
         return missing
+
+    @property
+    def remedy_for_quantities(self) -> str:
+        """The end of a message about several classes that are numbers, as counts are; empty for any other target."""
+        if len(self.classes) < 3 or not all(type(label) in (int, float) for label in self.classes):
+            return ""
+        return "; choose the task 'regression' (--task regression) if the target is a quantity"
 
     @property
     def n_outputs(self) -> int:

@@ -168,7 +168,7 @@ class TargetSummary:
             value = distinct[distinct != np.floor(distinct)][0]
             raise DataError(
                 f"Unknown label type: continuous values such as {value!s} cannot be classes; choose the task "
-                "'regression'."
+                "'regression' (--task regression)."
             )
         if self._counts is not None and len(self._counts) > MOST_LABELS:
             raise self._too_many()
@@ -176,7 +176,7 @@ class TargetSummary:
     def _too_many(self) -> DataError:
         return DataError(
             f"The target{self._named()} has more than {MOST_LABELS:,} different values; choose another column to "
-            "predict, or the task 'regression' if it is a number."
+            "predict, or the task 'regression' (--task regression) if it is a number."
         )
 
     def _add_numbers(self, values: Array) -> None:

@@ -30,7 +30,7 @@ from chainrule.data.texts import (
     YES_NO_WORDS,
     yes_no_spellings,
 )
-from chainrule.errors import DataError
+from chainrule.errors import CellError, DataError, with_option
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -260,8 +260,8 @@ class TextColumn:
     def _mostly(self, attempt: _Attempt) -> str:
         """Return a remark on a category most of whose cells are numbers."""
         strangers = [self.texts[place] for place in np.flatnonzero(~attempt.is_read)[:3]]
-        shown = ", ".join(repr(text[:20]) for text in strangers)
-        return f"most of its cells are numbers; list it under numeric if {shown} stand for missing values"
+        shown, option = ", ".join(repr(text[:20]) for text in strangers), with_option("numeric")
+        return f"most of its cells are numbers; list it under {option} if {shown} stand for missing values"
 
     def _as_numbers(self, elsewhere: Elsewhere) -> _Attempt:
         number_format, remark = self.number_scan.choose(elsewhere.decimals)
@@ -377,14 +377,16 @@ class TextColumn:
         return first, *self._where(first)
 
     def refuse(self, places: IntArray, kind: str) -> NoReturn:
-        """Raise ``DataError`` for the first of some texts that are no numbers, or no dates, in a column of them."""
+        """Raise ``CellError`` for the first of some texts that are no numbers, or no dates, in a column of them."""
         first, file, row = self.first_of(places)
         n_more = int(self.counts[places].sum()) - 1
-        raise DataError(
+        option = with_option("numeric" if kind == "number" else "dates")
+        raise CellError(
             f"{file}The column {self.name!r} holds {kind}s, but row {row} has {self.texts[first]!r}"
-            f"{f' (and {_cells(n_more)} more)' if n_more else ''}; correct that cell, or list the column "
-            f"under {'numeric' if kind == 'number' else 'dates'} (such cells are then missing) or categorical."
-        )
+            f"{f' (and {_cells(n_more)} more)' if n_more else ''}; correct that cell, or list the column under "
+            f"{option}, such cells being missing then, or under {with_option('categorical')}.",
+            row=row, column=self.name, value=self.texts[first],
+        )  # fmt: skip
 
 
 def table_evidence(frame: pd.DataFrame) -> Elsewhere:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -13,7 +14,7 @@ from chainrule.data.splits import split_rows
 from chainrule.data.stream_rows import size_of
 from chainrule.data.table import TablePreprocessor, date_order
 from chainrule.data.target import Target
-from chainrule.errors import DataError, InvalidInputError, check_one_of
+from chainrule.errors import DataError, InvalidInputError, check_one_of, listed
 from chainrule.types import Array, IntArray, Seed
 
 __all__ = ["Division", "SplitChoice"]
@@ -89,7 +90,8 @@ class Division:
         test_size = 0.0 if has_test_part else _wanted(self.test_size, n_rows)
         validation_size = _wanted(self.validation_size, n_rows)
         if self.split == "auto" and target.classes and groups is None and not self.is_by_time:
-            _check_classes(target, codes, 1 + (test_size > 0) + (validation_size > 0))
+            aside = [name for name, size in (("validation", validation_size), ("test", test_size)) if size]
+            _check_classes(target, codes, ["training", *aside])
 
         def divide(rows: IntArray, size: float, name: str) -> tuple[IntArray, IntArray | None]:
             if size == 0:
@@ -104,7 +106,9 @@ class Division:
             try:
                 kept, aside = split_rows(len(rows), size, seed=self.seed, **keys)
             except InvalidInputError as error:
-                raise type(error)(str(error).replace("test_size", name)) from None
+                remedy = target.remedy_for_quantities if keys.get("strategy") == "stratified" else ""
+                message = str(error).replace("test_size", name)
+                raise type(error)(f"{message.rstrip('.')}{remedy}.") from None
             return rows[kept], rows[aside]
 
         rest, test = divide(np.arange(n_rows), test_size, "test_size")
@@ -133,13 +137,14 @@ def _wanted(size: float | None, n_rows: int) -> float:
     return int(size) if size >= 1 and float(size).is_integer() else size
 
 
-def _check_classes(target: Target, codes: Array, n_parts: int) -> None:
+def _check_classes(target: Target, codes: Array, parts: Sequence[str]) -> None:
     """Refuse a class that is too rare to stand in every part."""
     counts = np.bincount(codes, minlength=len(target.classes))
-    rare = np.flatnonzero((counts > 0) & (counts < n_parts))
+    rare = np.flatnonzero((counts > 0) & (counts < len(parts)))
     if len(rare):
         n_rows = f"{counts[rare[0]]} row{'s' if counts[rare[0]] > 1 else ''}"
         raise DataError(
-            f"The class {target.classes[rare[0]]!r} has {n_rows} only, and each of the {n_parts} parts (training, "
-            "validation, test) needs one; add rows of it, leave it out, or choose the split 'random'."
+            f"The class {target.classes[rare[0]]!r} has {n_rows} only, and the {listed(parts)} parts need one each; "
+            "add rows of it, leave it out, or choose the split 'random' (--split random)"
+            f"{target.remedy_for_quantities}."
         )

@@ -154,13 +154,15 @@ def _prepare_table(
     division: Division,
     drop_missing_target: bool,
 ) -> PreparedData:
+    asked = {"group": division.group, "time": division.time}
+    options.check_names(whole.frame.columns, target=whole.target, beside=asked)
     (frame, labels), origin = _with_target(whole, drop_missing_target, missing_words=options.missing_words)
     target = Target.learn(labels, task, name=whole.target, others=frame, missing_words=options.missing_words)
     if 2 * len(target.classes) > len(labels):
         raise DataError(
             f"The target {whole.target!r} has {len(target.classes)} classes in {len(labels)} rows, fewer than two rows "
-            "a class; choose another column to predict, or the task 'regression' if it is a number."
-            f"{_no_number(labels)}"
+            "a class; choose another column to predict, or the task 'regression' (--task regression) if it is a "
+            f"number.{_no_number(labels)}"
         )
     if division.split == "time" and division.time is None:
         division = dataclasses.replace(division, time=find_time(frame, options, origin))
@@ -190,7 +192,7 @@ def _prepare_table(
     )
     return dataclasses.replace(
         data,
-        target_line=_explain(target, whole.target, labels),
+        target_line=_explain(target, whole.target, labels) + (target.remedy_for_quantities if task is None else ""),
         split_by=division.shown,
         n_without_target=len(whole) - len(frame),
         warnings=tuple(warnings_of_related_rows(inputs, table)) if is_random else (),

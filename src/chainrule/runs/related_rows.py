@@ -17,7 +17,7 @@ import numpy as np
 from chainrule.data.cells import UNNAMED, Origin, cell_text, distinct_cells, typed_dates, typed_numbers
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.texts import MISSING_WORDS
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.errors import DataError, InvalidInputError, listed
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 # A few different values may look regular by chance.
-FEWEST_MOMENTS, FEWEST_GROUPS, FEWEST_CODES = 10, 5, 10
+FEWEST_MOMENTS, FEWEST_GROUPS = 10, 10
 FEWEST_ROWS_PER_GROUP = 2
 # In a series, nearly all steps in time are equal, and nearly all moments have the same number of rows.
 MOSTLY = 0.9
@@ -52,7 +52,7 @@ _CODE = re.compile(r"([^\W\d]+[-_. ]?)\d{2,}")
 
 def read_groups(frame: pd.DataFrame, name: str) -> IntArray:
     """Return a number for each row, the same for rows with the same text in a column; missing cells are one group."""
-    cells, codes = distinct_cells(_column(frame, name, "group"))
+    cells, codes = distinct_cells(frame[name])
     numbers: dict[str, int] = {}
     of_cells = [numbers.setdefault("" if cell is None else cell_text(cell), len(numbers)) for cell in cells]
     return np.array(of_cells, np.intp)[codes]
@@ -63,7 +63,7 @@ def read_times(frame: pd.DataFrame, name: str, options: TablePreprocessor, origi
 
     ``options`` say how the columns of the table are read.
     """
-    column = _column(frame, name, "time")
+    column = frame[name]
     moments = typed_dates(column)
     if moments is None:
         moments = typed_numbers(column)
@@ -110,20 +110,35 @@ def with_options(options: TablePreprocessor, **changes: Sequence[str]) -> TableP
 
 
 def warnings_of_related_rows(frame: pd.DataFrame, table: TablePreprocessor) -> Iterator[str]:
-    """Yield a sentence for each column that looks as if rows that are split at random were related by it."""
+    """Yield a sentence on the columns that look as if rows that are split at random were related by them."""
+    times, groups = [], []
     for plan in table.columns:
         column = frame[plan.name]
         if plan.kind == "date":
             if is_time_column(plan.read_column(column)):
-                yield (
-                    f"The rows look like a series in time ({plan.name}). A random split tests the model on times "
-                    f"between those that it was trained on; --time {quote(plan.name)} tests it on the latest rows."
-                )
+                times.append(plan.name)
         elif is_group_column(plan.name, column):
-            yield (
-                f"Several rows have the same {plan.name}. A random split puts some of them into the training part and "
-                f"others into the test part; --group {quote(plan.name)} keeps them together."
-            )
+            groups.append(plan.name)
+    signs = [f"The rows look like a series in time ({listed(times)})"] if times else []
+    signs += [f"Several rows have the same {name}" for name in groups]
+    options = [f"--time {quote(name)}" for name in times] + [f"--group {quote(name)}" for name in groups]
+    if len(options) > 1:
+        signs = [signs[0], *(sign[0].lower() + sign[1:] for sign in signs[1:])]
+        yield (
+            f"{listed(signs)}. A random split puts related rows into the training part and the test part; choose one "
+            f"of {listed(options)} (--time tests the model on the latest rows, --group keeps rows with the same value "
+            "together)."
+        )
+    elif times:
+        yield (
+            f"{signs[0]}. A random split tests the model on times between those that it was trained on; {options[0]} "
+            "tests it on the latest rows."
+        )
+    elif groups:
+        yield (
+            f"{signs[0]}. A random split puts some of them into the training part and others into the test part; "
+            f"{options[0]} keeps them together."
+        )
 
 
 def is_time_column(moments: Array) -> bool:
@@ -153,18 +168,8 @@ def is_group_column(name: str, column: pd.Series[Any]) -> bool:
             groups.add(text)
     if len(groups) * FEWEST_ROWS_PER_GROUP > n_rows:
         return False
-    if is_named:
-        return len(groups) >= FEWEST_GROUPS
     prefixes = {code and code[1] for code in map(_CODE.fullmatch, groups)}
-    return len(groups) >= FEWEST_CODES and len(prefixes) == 1 and None not in prefixes
-
-
-def _column(frame: pd.DataFrame, name: str, option: str) -> pd.Series[Any]:
-    if name not in frame.columns:
-        raise DataError(
-            f"{option} names the column {name!r}, which the table does not have.{nearest_name(name, frame.columns)}"
-        )
-    return frame[name]
+    return len(groups) >= FEWEST_GROUPS and (is_named or (len(prefixes) == 1 and None not in prefixes))
 
 
 def _reader(frame: pd.DataFrame, name: str, options: TablePreprocessor, origin: Origin) -> TablePreprocessor:

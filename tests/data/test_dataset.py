@@ -215,3 +215,10 @@ def test_a_class_too_small_to_be_split_is_named_by_its_label() -> None:
     dataset = Dataset(np.random.default_rng(0).normal(size=(60, 3)), ["common"] * 30 + ["usual"] * 29 + ["rare"])
     with pytest.raises(DataError, match="The class rare has one row only"):
         dataset.split(0.2)
+
+
+@pytest.mark.parametrize("weight", [-1, np.inf, np.nan, "2", None, [1], 2j, 10**400])
+def test_a_class_weight_that_is_no_weight_is_named(weight):
+    data = Dataset([[0.0], [1.0]], ["a", "b"])
+    with pytest.raises(InvalidInputError, match=r"The weight of class 'a' is .*; it must be a finite number"):
+        class_weight_rows(data, {"a": weight})

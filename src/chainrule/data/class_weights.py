@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -40,14 +41,17 @@ def class_weights(
     weights = np.ones(len(target.classes))
     code_of: dict[Any, int] = {label: code for code, label in enumerate(label_names)}
     code_of |= {label: code for code, label in enumerate(target.classes)}
+    weight: Any
     for label, weight in class_weight.items():
         if label not in code_of:
             raise InvalidInputError(
                 f"class_weight names the class {label!r}, which the target does not have."
                 f"{nearest_name(str(label), label_names)}"
             )
-        if not (np.isfinite(weight) and weight >= 0):
-            raise InvalidInputError(f"The weight of class {label!r} is {weight}; it must be 0 or more, and finite.")
+        if not isinstance(weight, int | float | np.integer | np.floating) or not 0 <= weight <= sys.float_info.max:
+            raise InvalidInputError(
+                f"The weight of class {label!r} is {weight!r}; it must be a finite number of 0 or more."
+            )
         weights[code_of[label]] = weight
     if not (weights * totals).any():
         raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from chainrule.data import TablePreprocessor
-from chainrule.errors import CellError, DataError
-from chainrule.runs import PreparedData, prepare_data
+from chainrule.errors import CellError, ChainruleWarning, DataError
+from chainrule.runs import PreparedData, RunFolder, RunResult, evaluate, predict, prepare_data, train_run
+from chainrule.runs.options import TrainOptions
 from support.commands import chainrule as command
+from support.streams import write_parquet
 
 N = 60
 
@@ -130,3 +132,125 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
         "Error: The table does not have the columns 'nope' for drop (--drop) and 'day' for dates (--date). "
         "It has age, town.\n"
     )
+
+
+# Lines about columns -------------------------------------------------------------------------------------------------
+
+
+def lines(frame: pd.DataFrame, **options: Any) -> dict[str, str]:
+    """The lines about columns, without indent, by column."""
+    return {line.split(": ")[0]: line for line in map(str.strip, prepared(frame, **options).column_lines())}
+
+
+def test_a_constant_column_is_shown_once() -> None:
+    found = lines(
+        table(const="a", five="5", day="2023-01-01", number=2.5, gaps=["2023-01-01", ""] * (N // 2)), test_size=0
+    )
+    assert found["const"] == "const: dropped, every row holds 'a'"
+    assert found["five"] == "five: dropped, every row holds '5'"
+    assert found["day"] == "day: dropped, every row holds '2023-01-01'"
+    assert found["number"] == "number: dropped, every row holds '2.5'"
+    assert found["gaps"] == "gaps: dropped, every row that is not empty holds '2023-01-01'; 30 missing"
+
+
+@pytest.mark.parametrize(
+    ("times", "line"),
+    [
+        (["15:08", "06:15"], "t: date, '15:08' is 15:08"),
+        (["3:08 PM", "06:15 AM"], "t: date, '3:08 PM' is 15:08"),
+        (["15:08:30", "06:15:00"], "t: date, '15:08:30' is 15:08:30"),
+        (["15:00:00", "06:15:00"], "t: date, '15:00:00' is 15:00"),
+        (["2023-01-31 15:08", "2023-02-01 00:00"], "t: date, '2023-01-31 15:08' is 2023-01-31T15:08:00"),
+    ],
+)
+def test_a_time_of_day_is_shown_without_a_date(times: list[str], line: str) -> None:
+    plan, _ = TablePreprocessor().fit(pd.DataFrame({"t": times * 9, "x": np.arange(18) / 2})).columns
+    assert plan.explain() == line
+
+
+def test_the_column_that_rows_are_split_by_has_a_line(tmp_path: Path) -> None:
+    frame = table(store=np.repeat(np.arange(20), 3), day=pd.date_range("2024-01-01", periods=N))
+    assert "store" in lines(frame.drop(columns="day"), test_size=0)
+    grouped, timed = prepared(frame, group="store"), prepared(frame, split="time")
+    assert lines(frame, group="store")["store"] == "store: the group that the rows are split by, not an input"
+    assert lines(frame, split="time")["day"] == "day: the time that the rows are split by, not an input"
+    assert [row["name"] for row in grouped.describe_columns()] == ["y", "store", "age", "town", "day"]
+    assert [row["name"] for row in timed.describe_columns()] == ["y", "day", "age", "town", "store"]
+    as_input = prepared(frame, group="store", categorical=["store"])
+    assert [row["name"] for row in as_input.describe_columns()] == ["y", "age", "town", "store", "day"]
+    streamed = prepare_data(write_parquet(tmp_path / "files", frame), target="y", group="store")
+    assert "  store: the group that the rows are split by, not an input" in streamed.column_lines()
+    result = train_run(TrainOptions.of(frame, target="y", group="store", epochs=1, out=tmp_path / "run"))
+    assert result.folder is not None
+    assert "the group that the rows are split by" in RunFolder(result.folder).report.read_text()
+
+
+# The result beside the baselines -------------------------------------------------------------------------------------
+
+
+def trained(tmp_path: Path, frame: pd.DataFrame, **options: Any) -> RunResult:
+    return train_run(
+        TrainOptions.of(frame, target="y", **{"epochs": 1, "out": tmp_path / "run", **options}), force=True
+    )
+
+
+def test_a_network_that_is_worse_than_a_baseline_is_said_to_be(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=200)
+    line = pd.DataFrame({"x": x, "y": 100 * x + rng.normal(size=200)})
+    path = tmp_path / "line.csv"
+    line.to_csv(path, index=False)
+    done = command("train", path, "-t", "y", "-e", 1, "-o", tmp_path / "run")
+    (sentence,) = [one for one in done.stdout.splitlines() if "does not beat" in one]
+    result = trained(tmp_path, line)
+    ridge = next(one for one in result.baselines if one.name == "ridge regression")
+    assert result.verdict == sentence
+    assert sentence == (
+        f"The network does not beat the baseline 'ridge regression': r2 {result.metrics['r2']:.4g} against "
+        f"{ridge.metrics['r2']:.4g}."
+    )
+    assert sentence in repr(result)
+    curve = line.assign(y=np.where(np.abs(x) < 0.7, "in", "out"))  # which no line separates
+    good = trained(tmp_path, curve, epochs=60)
+    assert good.verdict == ""
+    assert "does not beat" not in repr(good)
+
+
+# Categories that training did not have -------------------------------------------------------------------------------
+
+
+def test_unknown_categories_are_counted_once(tmp_path: Path) -> None:
+    result = trained(tmp_path, table(kind=["u", "v"] * (N // 2)), test_size=0)
+    new = table(kind=["u", "w", "", "v"] * (N // 4), other="x").astype({"kind": "object"})
+    new["town"] = ["Porto", "Aveiro", "Faro", None] * (N // 4)
+    said = (
+        f"The training data did not have some categories of 'town' ({N // 4} rows, such as 'Aveiro') and 'kind' "
+        f"({N // 4} rows, such as 'w'); predictions for such rows may be wrong."
+    )
+    path = tmp_path / "new.csv"
+    new.to_csv(path, index=False)
+    for source in (new, path, new.astype({"town": "category"})):
+        for use in (predict, evaluate):
+            with pytest.warns(ChainruleWarning) as caught:
+                use(result, source)
+            assert [str(one.message) for one in caught] == [said]
+            assert caught[0].filename == __file__
+    for done in (command("predict", tmp_path / "run", path), command("evaluate", tmp_path / "run", path)):
+        assert done.stderr == f"Warning: {said}\n"
+        assert "Warning" not in done.stdout
+
+
+def test_unknown_categories_of_pieces_are_counted_together(tmp_path: Path) -> None:
+    result = trained(tmp_path, table(), test_size=0)
+    for name in ("a", "b"):
+        write_parquet(tmp_path / name, table(town=["Aveiro", *["Faro"] * (N - 1)]))
+    with pytest.warns(ChainruleWarning, match=r"'town' \(2 rows, such as 'Aveiro'\)") as caught:
+        predict(result, [*(tmp_path / "a").iterdir(), *(tmp_path / "b").iterdir()])
+    assert len(caught) == 1
+
+
+def test_known_and_missing_categories_are_no_news(tmp_path: Path) -> None:
+    rare = [f"t{k}" for k in range(70)] * 3  # more than have an input of their own
+    result = trained(tmp_path, pd.DataFrame({"x": rare, "z": ["a", "b"] * 105, "y": np.arange(210) / 2}), test_size=0)
+    new = pd.DataFrame({"x": ["t1", "unknown", "t69", None], "z": ["a", "", None, "n/a"]})
+    assert len(predict(result, new)) == 4

@@ -14,7 +14,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chainrule.files.atomic import write_atomically
 from chainrule.history import History
@@ -37,7 +37,7 @@ from chainrule.types import Array, Task
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Report", "ReportData", "render_report"]
+__all__ = ["Comparison", "Report", "ReportData", "compare", "render_report"]
 
 NETWORK = "this network"
 INK = "#1b1c1e"  # what the pictures' axes and letters are drawn in; on the page it becomes the colour of the text
@@ -129,20 +129,44 @@ class Pictures:
         return f'<figure role="img" aria-label="{words}">{svg}<figcaption>{words}</figcaption></figure>'
 
 
+class Comparison(NamedTuple):
+    """The metric that matters most, the network's value, the best baseline, and whether it is better."""
+
+    metric: str
+    value: float
+    rival: str  # empty if there is none
+    rival_value: float
+    is_beaten: bool
+
+
+def compare(
+    task: Task, measured: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]
+) -> Comparison | None:
+    """Compare the metrics of a network with those of simple models; None if there are no metrics."""
+    usual = default_metrics(task)[0].name
+    name = usual if usual in measured else next(iter(measured), "")
+    if not name:
+        return None
+    value = measured[name]
+    rivals = {model: metrics[name] for model, metrics in baselines.items() if name in metrics}
+    best = _find_best(name, rivals)
+    rival = next((model for model in rivals if model in best), "")
+    if not rival:
+        return Comparison(name, value, "", math.nan, is_beaten=False)
+    is_beaten = NETWORK not in _find_best(name, {NETWORK: value, rival: rivals[rival]})
+    return Comparison(name, value, rival, rivals[rival], is_beaten)
+
+
 def _headline(data: ReportData) -> str:
     """Return the one number that matters most, and what a simple model reaches."""
-    usual = default_metrics(data.task)[0].name
-    name = usual if usual in data.measured else next(iter(data.measured), "")
-    if not name:
+    found = compare(data.task, data.measured, data.baselines)
+    if found is None:
         return ""
-    value = data.measured[name]
-    sentences = [f"{_escape(readable_metric(name))} on rows that took no part in the training."]
-    rivals = {model: metrics[name] for model, metrics in data.baselines.items() if name in metrics}
-    best = _find_best(name, rivals)
-    if best:
-        rival = next(model for model in rivals if model in best)
-        sentences.append(f"The best simple model, {_escape(rival)}, has {_number(rivals[rival])}.")
-        if NETWORK not in _find_best(name, {NETWORK: value, rival: rivals[rival]}):
+    value = found.value
+    sentences = [f"{_escape(readable_metric(found.metric))} on rows that took no part in the training."]
+    if found.rival:
+        sentences.append(f"The best simple model, {_escape(found.rival)}, has {_number(found.rival_value)}.")
+        if found.is_beaten:
             sentences.append("The network does not beat it.")
     return f'<div class="headline"><strong>{_number(value)}</strong>{" ".join(sentences)}</div>'
 

@@ -43,7 +43,7 @@ def test_every_kind_of_column_becomes_numbers():
     assert named["town (missing)"].tolist() == [0, 0, 1, 0]
     assert named["smokes=yes"].tolist() == [0, 1, 1, 0]
     reasons = {plan.name: plan.reason for plan in table.columns if plan.kind == "dropped"}
-    assert reasons == {"same": "it is 7 in every row", "empty": "it has no value in any row"}
+    assert reasons == {"same": "every row holds '7'", "empty": "it has no value in any row"}
     assert [row["name"] for row in table.describe()] == list(FRAME.columns)
 
 
@@ -205,7 +205,7 @@ def test_dates_of_every_form_agree():
         ({"a": [1.0, np.inf]}, {}, "'a' has an infinite number in row 2"),
         ({"a": ["1", "inf"]}, {}, "'a' has an infinite number in row 2"),
         ({"a": [1j, 2j]}, {}, "complex"),
-        ({"a": [1, 1]}, {}, "No column .* it is 1 in every row"),
+        ({"a": [1, 1]}, {}, "No column .* every row holds '1'"),
         ({"a": []}, {}, "no rows"),
         ({"price": [1, 2]}, {"drop": ["prise"]}, "Did you mean 'price'"),
         ({"price": [1, 2]}, {"categorical": ["prise"]}, "Did you mean 'price'"),

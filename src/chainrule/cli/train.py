@@ -274,6 +274,8 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     columns = {"this network": result.metrics, **{one.name: one.metrics for one in reversed(result.baselines)}}
     print()
     metrics_table(result.title, columns)
+    if result.verdict:
+        say(result.verdict)
     for baseline in result.baselines:
         if baseline.note:
             say(f"Note: {baseline.note}.")

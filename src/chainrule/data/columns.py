@@ -39,8 +39,10 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CategoryPlaces", "ColumnKind", "ColumnPlan", "MissingRule", "NumberPlan"]
+__all__ = ["CategoryPlaces", "ColumnKind", "ColumnPlan", "MissingRule", "NumberPlan", "UnknownCategories"]
 
+# Of columns with categories that the training rows did not have: the number of rows, and one such category.
+UnknownCategories: TypeAlias = dict[str, tuple[int, str]]
 ColumnKind: TypeAlias = Literal["number", "category", "date", "dropped"]
 MissingRule: TypeAlias = Literal["median", "mean", "zero"]
 
@@ -158,8 +160,14 @@ class ColumnPlan:
             self._refuse(bad[0], cells[bad[0]], origin)
         return values
 
-    def read_column(self, column: pd.Series[Any], origin: Origin = UNNAMED) -> Array:
-        """Return what :meth:`read` does for a column of a frame."""
+    def read_column(
+        self, column: pd.Series[Any], origin: Origin = UNNAMED, unknown: UnknownCategories | None = None
+    ) -> Array:
+        """Return what :meth:`read` does for a column of a frame.
+
+        ``unknown`` counts the rows with a category that the training rows did not have. Where rare categories share an
+        output with unknown ones, the plan cannot tell them apart, and counts none.
+        """
         typed = {"number": typed_numbers, "date": typed_dates}.get(self.kind, lambda _: None)(column)
         if typed is not None:
             return self._without_missing_numbers(typed, origin) if self.kind == "number" else typed
@@ -169,7 +177,17 @@ class ColumnPlan:
         if bad:
             row = int(np.flatnonzero(np.isin(codes, bad))[0])
             self._refuse(row, cells[codes[row]], origin)
+        if unknown is not None and self.kind == "category" and not self.other:
+            self._count_unknown(cells, codes, values, unknown)
         return values[codes]
+
+    def _count_unknown(self, cells: Sequence[Any], codes: Array, places: Array, unknown: UnknownCategories) -> None:
+        is_unknown = places < 0
+        for k in np.flatnonzero(is_unknown).tolist():
+            is_unknown[k] = not (_is_missing(cells[k]) or cell_text(cells[k]) in self._missing)
+        if is_unknown.any():
+            n_before, shown = unknown.get(self.name, (0, cell_text(cells[int(is_unknown.argmax())])))
+            unknown[self.name] = (n_before + int(is_unknown[codes].sum()), shown)
 
     def shown(self, column: pd.Series[Any]) -> Array:
         """Return a column's texts: categories as the plan spells them, others as they are, None where missing."""
@@ -194,7 +212,7 @@ class ColumnPlan:
         is_value = self.sample and normal_text(self.sample) not in self._missing
         sample = f"{self.sample!r}" if is_value else ""
         if self.kind == "dropped":
-            yield f"dropped, {self.reason}" + (f" (such as {sample})" if sample else "")
+            yield f"dropped, {self.reason}" + (f" (such as {sample})" if sample and sample not in self.reason else "")
         elif self.kind == "category":
             shown = ", ".join(self.categories[:MOST_SHOWN])
             more = f", ... ({len(self.categories)} in all)" if len(self.categories) > MOST_SHOWN else ""
@@ -208,7 +226,12 @@ class ColumnPlan:
         (value,), bad = self._read([self.sample])
         if bad or np.isnan(value):
             return ""
-        return f"{value:.10g}" if self.kind == "number" else str(value.astype("M8[s]")).replace("T00:00:00", "")
+        if self.kind == "number":
+            return f"{value:.10g}"
+        day, _, time = str(value.astype("M8[s]")).partition("T")
+        if isinstance(self.format, DateFormat) and self.format.time_only:
+            return time.removesuffix(":00")
+        return day if time == "00:00:00" else f"{day}T{time}"
 
     @cached_property
     def spellings(self) -> dict[str, int]:
@@ -336,9 +359,14 @@ class ColumnPlan:
 
     # Encoding --------------------------------------------------------------------------------------------------------
 
-    def encode(self, column: pd.Series[Any], origin: Origin = UNNAMED) -> Array:
-        """Return the (rows, outputs) float32 numbers of a column; ``origin`` says where its rows come from."""
-        return self._encode(self.read_column(column, origin), origin)
+    def encode(
+        self, column: pd.Series[Any], origin: Origin = UNNAMED, unknown: UnknownCategories | None = None
+    ) -> Array:
+        """Return the (rows, outputs) float32 numbers of a column; ``origin`` says where its rows come from.
+
+        ``unknown`` is that of :meth:`read_column`.
+        """
+        return self._encode(self.read_column(column, origin, unknown), origin)
 
     def encode_cells(self, cells: Sequence[Any], origin: Origin = UNNAMED) -> Array:
         """Return the (cells, outputs) float32 numbers of some cells; see :meth:`read`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
 import numpy as np
 
 from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin
-from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan
+from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan, UnknownCategories
 from chainrule.data.date_format import DateFormat, DateOrder
 from chainrule.data.inputs import is_frame
 from chainrule.data.parts import listing
@@ -189,17 +189,18 @@ class TablePreprocessor:
             hints = dict.fromkeys(nearest_name(name, known) for name, _ in wrong)
             raise DataError(f"The table does not have the columns {shown}.{''.join(hints) or it_has}")
 
-    def transform(self, frame: Any, origin: Origin = UNNAMED) -> Array:
+    def transform(self, frame: Any, origin: Origin = UNNAMED, unknown: UnknownCategories | None = None) -> Array:
         """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns that were learnt.
 
-        ``origin`` says for messages which file the rows come from, and where they stand there.
+        ``origin`` says for messages which file the rows come from, and where they stand there. ``unknown`` counts, for
+        each column, the rows with a category that the training rows did not have.
         """
         self._check_fitted()
         table = as_frame(frame)
         used = [plan for plan in self.columns if plan.kind != "dropped"]
         if len(table) == 0:
             raise DataError("The table has no rows.")
-        return np.hstack([plan.encode(self._column(table, plan, origin), origin) for plan in used])
+        return np.hstack([plan.encode(self._column(table, plan, origin), origin, unknown) for plan in used])
 
     def read(self, frame: Any, origin: Origin = UNNAMED) -> pd.DataFrame:
         """Return the used columns of a frame as their plans read them.
@@ -366,7 +367,8 @@ class TablePreprocessor:
         )
         if not numbers:
             if n_missing == 0 or kind == "date":
-                return ColumnPlan(name, "dropped", f"it is {summary.sample} in every row", n_missing)
+                rows = "every row" if n_missing == 0 else "every row that is not empty"
+                return ColumnPlan(name, "dropped", f"{rows} holds {summary.sample[:MOST_SAMPLE]!r}", n_missing)
             # A constant with gaps tells something by its gaps alone.
             constant = reading.numbers[0].low
             numbers = (NumberPlan(name, constant, constant, 1.0, self.missing),)
@@ -393,7 +395,7 @@ class TablePreprocessor:
         if n_categories == n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.categorical:
             return ColumnPlan(name, "dropped", "every row has a different value, as a name or an id has", n_missing)
         if n_categories == 1 and n_missing == 0 and not has_more:
-            return ColumnPlan(name, "dropped", f"it is {counts[0][0]} in every row")
+            return ColumnPlan(name, "dropped", f"every row holds {counts[0][0][:MOST_SAMPLE]!r}")
         floor = math.ceil(n_rows * SMALLEST_CATEGORY)
         kept = [text for text, count in counts[: self.max_categories] if count >= floor]
         if not kept:

@@ -66,6 +66,14 @@ class Division:
         asked = {*options.categorical, *options.numeric, *(date_order(name)[0] for name in options.dates)}
         return [name for name in (self.group, self.time) if name is not None and name not in asked]
 
+    def column_line(self, options: TablePreprocessor) -> str:
+        """Return a line on the column that the rows are split by; empty if there is none, or if it is an input."""
+        what = "group" if self.group is not None else "time"
+        return "".join(
+            f"{name}: the {what} that the rows are split by, not an input"
+            for name in self.columns_without_inputs(options)
+        )
+
     @property
     def is_by_time(self) -> bool:
         """Whether the last rows are kept aside."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.data import catalog
 from chainrule.data.cells import UNNAMED, Origin
+from chainrule.data.columns import UnknownCategories
 from chainrule.data.dataset import Dataset
 from chainrule.data.file_content import name_of_content
 from chainrule.data.inputs import numbers_of_texts
@@ -19,7 +20,7 @@ from chainrule.data.reader import read_table
 from chainrule.data.table import as_frame
 from chainrule.data.target_summary import encode_labels, refuse_missing_labels
 from chainrule.data.texts import normal_text
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.errors import DataError, InvalidInputError, listed, nearest_name, warn
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.model import Model, measure
 from chainrule.paths import expand_user, is_file
@@ -68,7 +69,7 @@ def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.Dat
     """
     import pandas as pd
 
-    predictions = pd.concat(predict_chunks(model, source, keep=keep), ignore_index=True)
+    predictions = pd.concat([*predict_chunks(model, source, keep=keep)], ignore_index=True)
     return predictions.set_index(source.index) if isinstance(source, pd.DataFrame) else predictions
 
 
@@ -83,7 +84,7 @@ def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) ->
     if isinstance(keep, str):
         raise InvalidInputError(f"keep is a list of column names, not one text; write keep=[{keep!r}].")
     keep = [normal_text(str(name)) for name in keep]
-    rows = _open_rows(model, source)
+    rows, unknown = _open_rows(model, source), UnknownCategories()
     if isinstance(rows, Dataset):
         if keep:
             raise InvalidInputError(f"{rows.name} has no named columns to keep; leave keep out.")
@@ -93,11 +94,12 @@ def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) ->
         for column in keep:
             if column not in frame.columns:
                 raise DataError(f"{name} has no column {column!r} to keep.{nearest_name(column, frame.columns)}")
-        predictions = prediction_frame(model, model.outputs_of(_inputs_of_frame(model, frame, name, origin)))
+        predictions = prediction_frame(model, model.outputs_of(_inputs_of_frame(model, frame, name, origin, unknown)))
         for column in keep:
             if column in predictions.columns:
                 raise DataError(f"The predictions have a column {column!r} of their own; rename the one to keep.")
         yield pd.concat([frame[list(keep)].reset_index(drop=True), predictions], axis=1) if keep else predictions
+    _warn_of_unknown(unknown)
 
 
 def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
@@ -140,7 +142,7 @@ def evaluate(model: Trained, source: Rows, *, drop_missing_target: bool = False)
         Whether to drop rows whose target is missing. Otherwise such rows are an error.
     """
     model = _open(model)
-    rows = _open_rows(model, source)
+    rows, unknown = _open_rows(model, source), UnknownCategories()
     if isinstance(rows, Dataset):
         _inputs_of_dataset(model, rows)  # refuses another number of columns
         return model.evaluate(rows)
@@ -157,9 +159,10 @@ def evaluate(model: Trained, source: Rows, *, drop_missing_target: bool = False)
         if len(used):
             refuse_missing_labels(used[target], target, where, model.target)
             codes.append(encode_labels(model.target, used[target], where))
-            outputs.append(model.outputs_of(_inputs_of_frame(model, used, name, where)))
+            outputs.append(model.outputs_of(_inputs_of_frame(model, used, name, where, unknown)))
     if not codes:
         raise DataError(f"The target {target!r} is missing in every row.")
+    _warn_of_unknown(unknown)
     return measure(model.target.task, np.concatenate(codes), np.concatenate(outputs))
 
 
@@ -240,10 +243,18 @@ def _check_has_target(target: str, name: str, columns: Iterable[Any]) -> None:
         )
 
 
-def _inputs_of_frame(model: Model, frame: pd.DataFrame, name: str, origin: Origin) -> Any:
+def _warn_of_unknown(unknown: UnknownCategories) -> None:
+    """Warn of categories that the training rows did not have, in all rows together."""
+    if unknown:
+        counted = {name: f"{n:,} row{'s' if n > 1 else ''}" for name, (n, _) in unknown.items()}
+        columns = listed([f"{name!r} ({counted[name]}, such as {text!r})" for name, (_, text) in unknown.items()])
+        warn(f"The training data did not have some categories of {columns}; predictions for such rows may be wrong.")
+
+
+def _inputs_of_frame(model: Model, frame: pd.DataFrame, name: str, origin: Origin, unknown: UnknownCategories) -> Any:
     inputs = frame.drop(columns=_target_of(model), errors="ignore")
     if model.table is not None:
-        return model.table.transform(inputs, origin)
+        return model.table.transform(inputs, origin, unknown)
     return _checked_width(model, Dataset(numbers_of_texts(inputs, origin)).X, name)
 
 

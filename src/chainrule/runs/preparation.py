@@ -128,7 +128,12 @@ def _prepare_stream(
     data = PreparedData.of_parts(
         parts, training.name, training.target, training.table, training.target_name, training.n_columns
     )
-    return dataclasses.replace(data, split_by=division.shown, n_without_target=stream.n_without_target)
+    return dataclasses.replace(
+        data,
+        split_by=division.shown,
+        split_line=division.column_line(options),
+        n_without_target=stream.n_without_target,
+    )
 
 
 def _prepare_arrays(source: Source, whole: Dataset, task: TaskRequest | None, division: Division) -> PreparedData:
@@ -194,6 +199,7 @@ def _prepare_table(
         data,
         target_line=_explain(target, whole.target, labels) + (target.remedy_for_quantities if task is None else ""),
         split_by=division.shown,
+        split_line=division.column_line(options),
         n_without_target=len(whole) - len(frame),
         warnings=tuple(warnings_of_related_rows(inputs, table)) if is_random else (),
     )

@@ -47,6 +47,8 @@ class PreparedData:
         What the column to predict was taken for, with a sample; empty where the data were no table.
     split_by
         What the rows are split by, in words; empty for a random split.
+    split_line
+        What the column is that the rows are split by; empty if there is none, or if it is an input.
     warnings
         What may make the metrics better than they are on new rows, a sentence each.
     n_without_target
@@ -65,6 +67,7 @@ class PreparedData:
     n_columns: int
     target_line: str = ""
     split_by: str = ""
+    split_line: str = ""
     warnings: tuple[str, ...] = ()
     n_without_target: int = 0
 
@@ -135,7 +138,7 @@ class PreparedData:
         if self.table is None:
             return []
         plans = self.table.columns
-        first = [f"  {self.target_line}"] if self.target_line else []
+        first = [f"  {line}" for line in (self.target_line, self.split_line) if line]
         told = [place for place, plan in enumerate(plans) if plan.kind == "dropped" or plan.note]
         shown = set(range(len(plans)))
         if len(plans) > MOST_LINES:
@@ -152,7 +155,9 @@ class PreparedData:
         if self.table is None:
             return []
         target = {"name": self.target_name, "explanation": self.target_line, "missing": self.n_without_target}
-        return [target, *self.table.describe()]
+        split_name, _, _ = self.split_line.rpartition(": ")
+        split = [{"name": split_name, "explanation": self.split_line}] if self.split_line else []
+        return [target, *split, *self.table.describe()]
 
     def summary(self) -> str:
         """Return one line on rows, columns, task and split."""

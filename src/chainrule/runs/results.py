@@ -18,7 +18,7 @@ from chainrule.history import History
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
-from chainrule.report import NETWORK, Report, ReportData, render_report
+from chainrule.report import NETWORK, Report, ReportData, compare, render_report
 from chainrule.runs.code import code_for_training
 from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions
@@ -91,11 +91,23 @@ class RunResult:
         rows = "test rows" if self.data.has_test_part else "training rows, because no test rows were kept aside"
         return f"Measured on {self.data.test.n_rows:,} {rows}"
 
+    @property
+    def verdict(self) -> str:
+        """A sentence that says where a baseline is better than the network; empty where none is."""
+        found = compare(self.data.target.task, self.metrics, {one.name: one.metrics for one in self.baselines})
+        if found is None or not found.is_beaten:
+            return ""
+        values = f"{found.metric} {found.value:.4g} against {found.rival_value:.4g}"
+        return f"The network does not beat the baseline {found.rival!r}: {values}."
+
     def __repr__(self) -> str:
         epochs = "1 epoch" if self.history.n_epochs == 1 else f"{self.history.n_epochs} epochs"
         table = self.to_frame().to_string(float_format=lambda value: f"{value:.4g}")
         place = "" if self.folder is None else f"\nThe run is in {self.folder}."
-        return f"{self.title}\n{table}\nTrained for {epochs} in {self.seconds:.1f} s: {self.stop_reason}.{place}"
+        verdict = f"\n{self.verdict}" if self.verdict else ""
+        return (
+            f"{self.title}\n{table}{verdict}\nTrained for {epochs} in {self.seconds:.1f} s: {self.stop_reason}.{place}"
+        )
 
 
 def measure_network(

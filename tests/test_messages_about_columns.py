@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from chainrule.data import TablePreprocessor
-from chainrule.errors import CellError, ChainruleWarning, DataError
+from chainrule.errors import CellError, ChainruleWarning, DataError, InvalidInputError
 from chainrule.runs import PreparedData, RunFolder, RunResult, evaluate, predict, prepare_data, train_run
 from chainrule.runs.options import TrainOptions
 from support.commands import chainrule as command
@@ -254,3 +255,91 @@ def test_known_and_missing_categories_are_no_news(tmp_path: Path) -> None:
     result = trained(tmp_path, pd.DataFrame({"x": rare, "z": ["a", "b"] * 105, "y": np.arange(210) / 2}), test_size=0)
     new = pd.DataFrame({"x": ["t1", "unknown", "t69", None], "z": ["a", "", None, "n/a"]})
     assert len(predict(result, new)) == 4
+
+
+# Notes with their remedy ---------------------------------------------------------------------------------------------
+
+
+def note(cells: Any, **options: Any) -> str:
+    return TablePreprocessor(**options).fit(pd.DataFrame({"x": cells, "z": [*range(len(cells))]})).columns[0].note
+
+
+UNCLEAR = ["3.283", "5.251", "1.099"] * 20
+
+
+def test_a_mark_that_can_be_read_in_two_ways_can_be_told() -> None:
+    said = "the mark in '3.283' can be read in two ways; it is taken for a decimal mark"
+    assert note(UNCLEAR) == f"{said} (--numeric x=1.234,5 reads it in the other way)"
+    money = note([f"{text} €" for text in UNCLEAR])
+    assert money.endswith("it is taken for a thousands mark (--numeric x=1,234.5 reads it in the other way)")
+    frame = pd.DataFrame({"a b": UNCLEAR, "z": range(60)})
+    plan = TablePreprocessor().fit(frame).columns[0]
+    assert "(--numeric 'a b=1.234,5' reads" in plan.note
+    for example, value in (("1.234,5", 3283), ("1234,5", 3283), ("1,234.5", 3.283), ("1 234,56", None)):
+        told = TablePreprocessor(numeric=[f"a b={example}"])
+        if value is None:
+            with pytest.raises(DataError, match=r"no cell is a number; row 1 has '3\.283'"):
+                told.fit(frame)
+            continue
+        told = TablePreprocessor.from_dict(told.fit(frame).to_dict())
+        assert told.read(frame)["a b"][0] == value
+        assert told.columns[0].note == ""
+
+
+def test_the_marks_of_a_column_decide_those_of_others() -> None:
+    frame = pd.DataFrame({"x": UNCLEAR, "z": UNCLEAR[::-1]})
+    assert TablePreprocessor(numeric=["x=1.234,5"]).fit(frame).read(frame)["z"][0] == 1099
+
+
+@pytest.mark.parametrize("example", ["1,2", "1.234.5", "12,34.5.", "1,234,5"])
+def test_an_example_that_shows_no_marks_is_refused(example: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"marks of 'x' is like 1234,5, 1\.234,5 or 1,234\.5, not"):
+        TablePreprocessor(numeric=[f"x={example}"])
+
+
+def test_a_column_with_an_equals_sign_is_a_column() -> None:
+    frame = pd.DataFrame({"a=b": ["1", "x", "2"] * 20, "a=1": ["1", "y", "2"] * 20})
+    plans = TablePreprocessor(numeric=["a=b", "a=1"]).fit(frame).columns
+    assert [plan.kind for plan in plans] == ["number", "number"]
+
+
+def test_the_marks_of_the_target_and_of_an_input_can_be_told(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": np.arange(N), "y": [f"3.{k}" for k in range(283, 283 + N)]})
+    read, told = prepared(frame), prepared(frame, numeric=["y=1.234,5"])
+    assert "(--numeric y=1.234,5 reads it in the other way)" in read.target_line
+    assert told.target_line == "y: the target, a number, '3.283' is 3283"
+    path, run = tmp_path / "t.csv", tmp_path / "run"
+    frame.assign(x=UNCLEAR[::-1]).to_csv(path, index=False)
+    done = command("train", path, "-t", "y", "-e", 1, "-o", run, "--numeric", "y=1.234,5", "--numeric", "x=1,234.5")
+    assert "  y: the target, a number, '3.283' is 3283\n" in done.stdout
+    assert re.search(r"  x: number, '(\d\.\d+)' is \1\n", done.stdout)
+    assert (predict(run, path)["prediction"] > 3000).all()
+    assert (RunFolder(run).read_record()["options"]["numeric"]) == ["y=1.234,5", "x=1,234.5"]
+
+
+def test_spellings_that_are_one_category_are_named() -> None:
+    assert (
+        note(["Yes", "no", "yes", "Yes", "NO", "no"])
+        == "'Yes' and 'yes' are one category; 'no' and 'NO' are one category"
+    )
+    assert note(["Yes", "no", "Yes"]) == ""
+    assert note(["Basic", "basic", "Pro"]) == (
+        "'Basic' and 'basic' differ in case only and are different categories; write them alike if they mean the same"
+    )
+    labels = ["Spam", "spam", "ham"] * (N // 3)
+    assert prepared(table(y=labels)).target_line.endswith("; write them alike if they mean the same")
+    assert prepared(table(y=["Yes", "yes", "no"] * (N // 3))).target_line == (
+        "y: the target, 2 classes, Yes, no; 'Yes' and 'yes' are one category"
+    )
+
+
+def test_the_words_for_missing_values_are_named() -> None:
+    assert note(["1.5", "n/a", "2.5", "s/d", "", "n/a"]) == "'n/a' (2 cells) and 's/d' (1 cell) are missing values"
+    assert note(["red", "green", "-", "red", ""]) == "'-' (1 cell) is a missing value"
+    assert note(["2023-01-31", "2023-02-01", "None"]) == "'None' (1 cell) is a missing value"
+    assert note(["1.5", "", "2.5", " "]) == ""
+    assert note(["1.5", "oops", "2.5", "oops"], missing_words=["oops"]) == ""
+    many = note(["1.5", "2.5", *["?", "NA", "na", "N/A", "n/a", "NaN", "-"]])
+    assert many == (
+        "'-' (1 cell), '?' (1 cell), 'N/A' (1 cell), 'NA' (1 cell), 'NaN' (1 cell) and 2 more words are missing values"
+    )

@@ -275,7 +275,9 @@ def test_how_the_target_is_read_is_told_with_what_it_leaves_open(tmp_path: Path)
     line = prepared(frame).target_line
     first = frame["wear"][0]  # of money with three digits behind a point, the point marks thousands
     assert line.startswith(f"wear: the target, a number, {first!r} is {first[:3]}{first[4:7]}; the mark in ")
-    assert line.endswith("can be read in two ways; it is taken for a thousands mark")
+    assert line.endswith(
+        "can be read in two ways; it is taken for a thousands mark (--numeric wear=1,234.5 reads it in the other way)"
+    )
     path, run = written(frame, tmp_path / "t.csv"), tmp_path / "run"
     assert f"  {line}\n" in command("train", path, "-t", "wear", "-e", 1, "-o", run).stdout
     assert "can be read in two ways" in RunFolder(run).report.read_text()
@@ -351,7 +353,7 @@ def test_of_many_columns_the_first_and_the_dropped_are_told() -> None:
     frame["x250"] = 7.0
     lines = prepared(frame.assign(wear=rng.normal(size=80))).column_lines()
     assert len(lines) < 45
-    assert any(line.startswith("  x250: dropped, it is 7") for line in lines)
+    assert any(line.startswith("  x250: dropped, every row holds '7") for line in lines)
     assert any(line.startswith("  x0: number") for line in lines)
     assert lines[-1].startswith("  ... and 279 more columns")
 

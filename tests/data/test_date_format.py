@@ -80,7 +80,9 @@ def test_an_order_that_no_cell_decides_is_said_and_can_be_told() -> None:
     cells = ["01/02/2023", "03/04/2023", "05/06/2023"]
     table = learn(cells)
     assert read(table, [cells[0]]) == ["2023-02-01 00:00"]
-    assert table.columns[0].note == "'01/02/2023' can be read in two ways; the day is taken to come first"
+    assert table.columns[0].note == (
+        "'01/02/2023' can be read in two ways; the day is taken to come first (--date x=mdy reads it in the other way)"
+    )
     told = learn(cells, dates=["x=mdy"])
     assert read(told, [cells[0]]) == ["2023-01-02 00:00"]
     assert told.columns[0].note == ""

@@ -86,7 +86,8 @@ def test_the_words_for_a_missing_value_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("word", ["", " ", *sorted(EVERYWHERE | NUMBERS_ONLY)])
 def test_a_missing_number_or_date_is_read_as_missing(word: str, kind: str) -> None:
     plan, values = learn([*SAMPLES[kind], f" {word}\u00a0"])
-    assert (plan.kind, plan.n_missing, plan.note) == (kind, 1, "")
+    note = f"{word!r} (1 cell) is a missing value" if word.strip() else ""
+    assert (plan.kind, plan.n_missing, plan.note) == (kind, 1, note)
     assert values.isna().tolist() == [False, False, False, True]
 
 

@@ -46,7 +46,12 @@ def train(
     ] = None,
     numeric: Annotated[
         list[str] | None,
-        _option(_DATA, "--numeric", metavar="COLUMN", help="A column to read as numbers; may be repeated."),
+        _option(
+            _DATA,
+            "--numeric",
+            metavar="COLUMN[=NUMBER]",
+            help="A column to read as numbers; price=1.234,5 or price=1,234.5 sets the marks; may be repeated.",
+        ),
     ] = None,
     date: Annotated[
         list[str] | None,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from shlex import quote
 from typing import Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
@@ -321,10 +322,11 @@ class DateScan:
         if not year_last:
             self._two_digits = self._two_digits or text
 
-    def choose(self, elsewhere: Collection[DateOrder] = ()) -> tuple[DateFormat, str]:
+    def choose(self, elsewhere: Collection[DateOrder] = (), name: str = "") -> tuple[DateFormat, str]:
         """Return the format of the column, and a remark on what its texts leave open.
 
-        ``elsewhere`` are the orders that other columns of the table decide.
+        ``elsewhere`` are the orders that other columns of the table decide. With the ``name`` of the column, the remark
+        says how to give the order.
         """
         if self.n_times > self.n_dates:
             return DateFormat("ymd", time_only=True), ""
@@ -333,6 +335,8 @@ class DateScan:
             return DateFormat(self._orders[0]), years
         known = {one for one in elsewhere if one in self._orders}
         order: DateOrder = "mdy" if known == {"mdy"} else "dmy"
-        first = "month" if order == "mdy" else "day"
+        first, other = ("month", "dmy") if order == "mdy" else ("day", "mdy")
         remark = f"{self._unclear!r} can be read in two ways; the {first} is taken to come first"
+        if name:
+            remark += f" (--date {quote(f'{name}={other}')} reads it in the other way)"
         return DateFormat(order), "; ".join(filter(None, [remark, years]))

@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import compress
-from typing import Any, Self
+from shlex import quote
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from chainrule.data.texts import LONGEST_VALUE, normal_text
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array, IntArray
 
-__all__ = ["PYTHON_PATTERN", "NumberFormat", "NumberScan", "sample_places"]
+__all__ = ["PYTHON_PATTERN", "NumberFormat", "NumberMarks", "NumberScan", "number_marks", "sample_places"]
 
 _CURRENCY_WORDS = """
     $ € £ ¥ ₹ ₩ ₽ ₺ ₴ ₪ ฿ ₫ ₱ ₦ R$ US$ A$ AU$ C$ CA$ NZ$ HK$ S$ NT$ MX$ kr kr. Kr Kr. zł Kč Ft lei Fr. SFr. Rs Rs. Rp RM
@@ -52,6 +53,7 @@ _GROUPS = {
 _THOUSANDS = {"": "", ",": ",", ".": ".", " ": _SPACES, "'": "'\u2019"}
 # Numbers as Python and most programs write them.
 PYTHON_PATTERN = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_EXAMPLE = re.compile(rf"[0-9]{{1,3}}(?P<thousands>[.,'\u2019{_SPACES}]?)[0-9]{{3}}(?P<decimal>[.,])[0-9]+")
 _INFINITY = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
 
 
@@ -59,6 +61,31 @@ def _digits(decimal: str, thousands: str) -> str:
     """Return the pattern of a number without sign, exponent and affixes."""
     mark = re.escape(decimal)
     return rf"(?:{_GROUPS[thousands]}(?:{mark}[0-9]*)?|{mark}[0-9]+)"
+
+
+class NumberMarks(NamedTuple):
+    """The decimal mark of a column and the mark between thousands, empty if the user gives none."""
+
+    decimal: str
+    thousands: str = ""
+
+
+def number_marks(given: str) -> tuple[str, NumberMarks | None]:
+    """Return the name and the marks of ``name`` or ``name=1.234,5``.
+
+    >>> number_marks("price=1.234,5")
+    ('price', NumberMarks(decimal=',', thousands='.'))
+    """
+    name, _, example = given.rpartition("=")
+    if not name or not re.fullmatch(rf"[0-9{_SPACES}'\u2019]*[.,][0-9.,]*", example):
+        return given, None
+    found = _EXAMPLE.fullmatch(example)
+    if found is None or found["thousands"] == found["decimal"]:
+        raise InvalidInputError(
+            f"The number that shows the marks of {name!r} is like 1234,5, 1.234,5 or 1,234.5, not {example!r}."
+        )
+    thousands = next(mark for mark, characters in _THOUSANDS.items() if found["thousands"] in characters)
+    return normal_text(name), NumberMarks(found["decimal"], thousands)
 
 
 @dataclass(frozen=True)
@@ -316,22 +343,27 @@ class NumberScan:
         """Whether the decimal commas may as well separate the whole numbers of a list, such as 1,2."""
         return self.decided == "," and self._may_be_lists
 
-    def choose(self, elsewhere: Collection[str] = ()) -> tuple[NumberFormat, str]:
+    def choose(
+        self, elsewhere: Collection[str] = (), marks: NumberMarks | None = None, name: str = ""
+    ) -> tuple[NumberFormat, str]:
         """Return the format of the column, and a remark on what its texts leave open.
 
-        ``elsewhere`` are the decimal marks that other columns of the table decide.
+        ``elsewhere`` are the decimal marks that other columns of the table decide. ``marks`` are those of the column,
+        where the user gives them. With the ``name`` of the column, the remark says how to give them.
         """
-        decimal, remark = self._decimal(elsewhere)
+        decimal, remark = self._decimal(elsewhere, name) if marks is None else (marks.decimal, "")
         seen = self._thousands[decimal].most_common(1)
         thousands = seen[0][0] if seen else ""
         if not thousands and (self.decided or self._unclear[decimal] or decimal == ","):
             thousands = "," if decimal == "." else "."
+        if marks is not None and marks.thousands:
+            thousands = marks.thousands
         prefix, suffix = (_most_frequent(affixes) for affixes in (self._prefixes, self._suffixes))
         if suffix in ("%", "\u2030") and self.n_bare:
             remark = "; ".join(filter(None, [remark, f"cells without {suffix} are read alike"]))
         return NumberFormat(decimal, thousands, prefix, suffix), remark
 
-    def _decimal(self, elsewhere: Collection[str]) -> tuple[str, str]:
+    def _decimal(self, elsewhere: Collection[str], name: str) -> tuple[str, str]:
         if self.decided is not None:
             return self.decided, ""
         if self._needs["."] and self._needs[","]:
@@ -348,7 +380,11 @@ class NumberScan:
         decimal = known or ("," if not comma and (self._digits_of_whole == (3, 3) or is_money) else ".")
         mark, shown = (".", point) if point else (",", comma)
         meaning = "decimal" if mark == decimal else "thousands"
-        return decimal, f"the mark in {shown!r} can be read in two ways; it is taken for a {meaning} mark"
+        remark = f"the mark in {shown!r} can be read in two ways; it is taken for a {meaning} mark"
+        if name:
+            other = "1.234,5" if decimal == "." else "1,234.5"
+            remark += f" (--numeric {quote(f'{name}={other}')} reads it in the other way)"
+        return decimal, remark
 
 
 def sample_places(counts: IntArray) -> IntArray:

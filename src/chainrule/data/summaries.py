@@ -39,6 +39,7 @@ from chainrule.data.text_columns import (
     Elsewhere,
     TextColumn,
     category_counts,
+    named_missing,
     taken_for_missing,
 )
 from chainrule.data.texts import MISSING_NUMBER_WORDS
@@ -301,7 +302,7 @@ class ColumnSummary:
             self.n_rows,
             n_missing,
             tuple(sorted(MISSING_NUMBER_WORDS.union(self.options.missing_words, words))),
-            (*decision.notes, *notes),
+            (*decision.notes, *notes, *named_missing(self._standard, self.options.missing_words)),
             tuple(part.summary for part in self._gathered),
             self._gathered[0].all_different,
             decision.format,

@@ -15,6 +15,7 @@ from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin
 from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan, UnknownCategories
 from chainrule.data.date_format import DateFormat, DateOrder
 from chainrule.data.inputs import is_frame
+from chainrule.data.number_format import NumberMarks, number_marks
 from chainrule.data.parts import listing
 from chainrule.data.summaries import ColumnSummary, NumberSummary, Reading
 from chainrule.data.text_columns import NOTHING_ELSE, ColumnOptions, Elsewhere, ReadAs
@@ -34,7 +35,7 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Scaling", "TablePreprocessor", "as_frame", "date_order"]
+__all__ = ["Scaling", "TablePreprocessor", "as_frame"]
 
 Scaling: TypeAlias = Literal["standard", "range", "none"]
 
@@ -78,7 +79,8 @@ class TablePreprocessor:
     categorical, numeric, dates
         Columns to take for categories, for numbers and for dates, whatever they look like. In columns of numbers and
         dates that are named here, a cell that cannot be read is missing. A date may be given as ``"name=dmy"`` or
-        ``"name=mdy"``, which says what 01/02/2023 means.
+        ``"name=mdy"``, which says what 01/02/2023 means, and a number as ``"name=1.234,5"`` or ``"name=1,234.5"``,
+        which shows its marks.
     drop
         Columns to leave out.
     missing_words
@@ -111,7 +113,8 @@ class TablePreprocessor:
         self.numeric = _texts("numeric", numeric)
         self.dates = _texts("dates", dates)
         self.missing_words = _texts("missing_words", missing_words)
-        self._date_orders = dict(map(date_order, self.dates))
+        self._number_marks = dict(map(number_marks, self.numeric))
+        self._date_orders = dict(map(_date_order, self.dates))
         self._check_disjoint()
         self.max_categories = max_categories
         self.scaling: Scaling = scaling
@@ -171,8 +174,8 @@ class TablePreprocessor:
         """
         known = [name for name in map(normal_text, names) if name != target]
         options: dict[str, Iterable[str]] = {option: [name] for option, name in beside.items() if name is not None}
-        options |= {"categorical": self.categorical, "drop": self.drop, "numeric": self.numeric}
-        options["dates"] = self._date_orders
+        options |= {"categorical": self.categorical, "drop": self.drop}
+        options |= {"numeric": self._number_marks, "dates": self._date_orders}
         wrong = [(name, option) for option, given in options.items() for name in given if name not in known]
         it_has = f" It has {listing(known)}."
         for name, option in wrong:
@@ -188,6 +191,21 @@ class TablePreprocessor:
             shown = listed([f"{name!r} for {with_option(option)}" for name, option in wrong])
             hints = dict.fromkeys(nearest_name(name, known) for name, _ in wrong)
             raise DataError(f"The table does not have the columns {shown}.{''.join(hints) or it_has}")
+
+    def named_columns(self) -> set[str]:
+        """Return the columns that the options say how to read."""
+        return {*self.categorical, *self._number_marks, *self._date_orders}
+
+    def for_inputs(self, target: str) -> tuple[TablePreprocessor, NumberMarks | None]:
+        """Return a preprocessor with these options for the other columns, and the marks of the numbers of the target.
+
+        Only an entry of ``numeric`` that gives the marks of the target is taken out.
+        """
+        marks = self._number_marks.get(target)
+        if marks is None:
+            return self, None
+        numeric = [given for given in self.numeric if number_marks(given)[0] != target]
+        return TablePreprocessor.from_dict({**self.to_dict(), "numeric": numeric}), marks
 
     def transform(self, frame: Any, origin: Origin = UNNAMED, unknown: UnknownCategories | None = None) -> Array:
         """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns that were learnt.
@@ -304,7 +322,7 @@ class TablePreprocessor:
         self.columns = tuple(plans)
 
     def _check_disjoint(self) -> None:
-        options = {"categorical": self.categorical, "numeric": self.numeric, "dates": self._date_orders}
+        options = {"categorical": self.categorical, "numeric": self._number_marks, "dates": self._date_orders}
         owners: dict[str, str] = {}
         for option, names in options.items():
             for name in names:
@@ -318,11 +336,11 @@ class TablePreprocessor:
         read_as: ReadAs = "auto"
         if name in self.categorical:
             read_as = "category"
-        elif name in self.numeric:
+        elif name in self._number_marks:
             read_as = "number"
         elif name in self._date_orders:
             read_as = "date"
-        return ColumnOptions(read_as, self._date_orders.get(name), self.missing_words)
+        return ColumnOptions(read_as, self._number_marks.get(name), self._date_orders.get(name), self.missing_words)
 
     def _column(self, table: pd.DataFrame, plan: ColumnPlan, origin: Origin) -> pd.Series[Any]:
         name = normal_text(plan.name)
@@ -355,7 +373,7 @@ class TablePreprocessor:
         n_missing, kind = reading.n_missing, reading.kind
         parts = DATE_PARTS if kind == "date" else ("",)
         time_only = isinstance(reading.format, DateFormat) and reading.format.time_only
-        if reading.all_different and reading.n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.numeric:
+        if reading.all_different and reading.n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self._number_marks:
             is_dense = reading.numbers[0].width < 2 * reading.n_rows
             if _ID.search(name) or (_ROW_NUMBER.fullmatch(name) and is_dense):
                 return ColumnPlan(name, "dropped", "it numbers the rows: every row has another whole number", n_missing)
@@ -433,7 +451,7 @@ def _texts(option: str, given: Sequence[str]) -> tuple[str, ...]:
     return tuple(normal_text(str(text)) for text in given)
 
 
-def date_order(given: str) -> tuple[str, DateOrder | None]:
+def _date_order(given: str) -> tuple[str, DateOrder | None]:
     """Return the name and the order of ``name`` or ``name=dmy``."""
     name, _, order = given.rpartition("=")
     if not name or not re.fullmatch("[dmy]+", order):

@@ -14,8 +14,15 @@ import numpy as np
 from chainrule.arrays import refuse_masked
 from chainrule.data.cells import UNNAMED, Origin, cell_text, distinct_texts
 from chainrule.data.columns import ColumnPlan
-from chainrule.data.number_format import NumberFormat
-from chainrule.data.text_columns import NOTHING_ELSE, Elsewhere, TextColumn, category_counts, table_evidence
+from chainrule.data.number_format import NumberFormat, NumberMarks
+from chainrule.data.text_columns import (
+    NOTHING_ELSE,
+    ColumnOptions,
+    Elsewhere,
+    TextColumn,
+    category_counts,
+    table_evidence,
+)
 from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text, yes_no_spellings
 from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
 from chainrule.types import Array, Task
@@ -124,6 +131,7 @@ class Target:
         name: str = "",
         others: pd.DataFrame | None = None,
         missing_words: Collection[str] = (),
+        marks: NumberMarks | None = None,
     ) -> Target:
         """Find the task and the classes of a column of a table, and how its texts are read.
 
@@ -131,11 +139,12 @@ class Target:
         of which yes/no words in any case are the same. Missing cells are left out. ``name`` is the column's, for
         messages, and ``others`` are the columns beside it: their marks help where its own may be read in two ways.
         ``missing_words`` stand for a missing label, besides those that usually do; a column that is no text has none.
+        ``marks`` are those of its numbers, where the user gives them.
         """
         if not is_text(column):
             return replace(cls.detect(column, task), missing_words=tuple(sorted(missing_words)))
         texts, codes = distinct_texts(column)
-        seen = TextColumn(name)
+        seen = TextColumn(name, ColumnOptions(marks=marks))
         seen.add_rows(texts, codes)
         elsewhere = NOTHING_ELSE if others is None or seen.number_scan.decided else table_evidence(others)
         found = read_labels(seen, elsewhere, as_numbers=task == "regression", missing_words=missing_words)
@@ -344,7 +353,7 @@ def read_labels(
     """
     all_words = MISSING_NUMBER_WORDS.union(missing_words)
     numbers = column.without(all_words)
-    number_format, remark = numbers.number_scan.choose(elsewhere.decimals)
+    number_format, remark = numbers.choose_number_format(elsewhere)
     is_word = np.isin(number_format.read(numbers.texts), _numbers_among(missing_words))
     spelt_otherwise = [numbers.texts[place] for place in np.flatnonzero(is_word)]
     numbers = numbers.without(spelt_otherwise)
@@ -366,7 +375,7 @@ def read_labels(
     spellings = yes_no_spellings(shown)
     by_word = {spellings[text]: text for text, _ in found.counts if text in spellings}
     label_of: dict[str, ClassLabel] = {text: by_word.get(spellings.get(text, ""), text) for text in shown}
-    return Labels(label_of, None, (*found.missing_words, *spelt_otherwise))
+    return Labels(label_of, None, (*found.missing_words, *spelt_otherwise), "; ".join(found.notes))
 
 
 def missing_labels(column: Any, missing_words: Collection[str] = ()) -> Array:

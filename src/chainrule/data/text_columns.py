@@ -22,7 +22,7 @@ import numpy as np
 
 from chainrule.data.cells import UNNAMED, Origin, cell_type, distinct_texts
 from chainrule.data.date_format import DateFormat, DateOrder, DateScan
-from chainrule.data.number_format import NumberFormat, NumberScan
+from chainrule.data.number_format import NumberFormat, NumberMarks, NumberScan
 from chainrule.data.texts import (
     MISSING_CATEGORY_WORDS,
     MISSING_NUMBER_WORDS,
@@ -30,7 +30,7 @@ from chainrule.data.texts import (
     YES_NO_WORDS,
     yes_no_spellings,
 )
-from chainrule.errors import CellError, DataError, with_option
+from chainrule.errors import CellError, DataError, listed, with_option
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ __all__ = [
     "ReadAs",
     "TextColumn",
     "category_counts",
+    "named_missing",
     "table_evidence",
     "taken_for_missing",
 ]
@@ -56,13 +57,16 @@ ReadAs: TypeAlias = Literal["auto", "number", "date", "category"]
 MOSTLY = 0.9
 # So many categories are not compared for their case, and not all listed.
 MANY = 10_000
+# Words for a missing value in a remark on a column.
+MOST_WORDS_SHOWN = 5
 _PUNCTUATION = MISSING_CATEGORY_WORDS - MISSING_WORDS
 
 
 class ColumnOptions(NamedTuple):
-    """What a user says of a column: how to read it, in which order its dates are, which words are missing values."""
+    """What a user says of a column: how to read it, its marks, the order of its dates, the words for missing values."""
 
     read_as: ReadAs = "auto"
+    marks: NumberMarks | None = None
     order: DateOrder | None = None
     missing_words: tuple[str, ...] = ()
 
@@ -214,6 +218,8 @@ class TextColumn:
 
     def evidence(self) -> Elsewhere:
         """Return the decimal mark, or the order of dates, that this column decides for itself."""
+        if self.options.marks is not None:
+            return Elsewhere(frozenset({self.options.marks.decimal}))
         if self.options.read_as in ("auto", "number") and self.number_scan.decided is not None:
             attempt = self._as_numbers(NOTHING_ELSE)
             if self._share(attempt) >= MOSTLY and not self.number_scan.looks_like_lists:
@@ -263,12 +269,16 @@ class TextColumn:
         shown, option = ", ".join(repr(text[:20]) for text in strangers), with_option("numeric")
         return f"most of its cells are numbers; list it under {option} if {shown} stand for missing values"
 
+    def choose_number_format(self, elsewhere: Elsewhere) -> tuple[NumberFormat, str]:
+        """Return how the numbers of the column are written, and a remark on what its texts leave open."""
+        return self.number_scan.choose(elsewhere.decimals, self.options.marks, self.name)
+
     def _as_numbers(self, elsewhere: Elsewhere) -> _Attempt:
-        number_format, remark = self.number_scan.choose(elsewhere.decimals)
+        number_format, remark = self.choose_number_format(elsewhere)
         return _Attempt("number", number_format, self.number_scan.read(number_format), remark)
 
     def _as_dates(self, elsewhere: Elsewhere) -> _Attempt:
-        date_format, remark = self.date_scan.choose(elsewhere.orders)
+        date_format, remark = self.date_scan.choose(elsewhere.orders, self.name)
         if self.options.order is not None and not date_format.time_only:
             date_format, remark = DateFormat(self.options.order), ""
         return _Attempt("date", date_format, self.date_scan.read(date_format), remark)
@@ -440,20 +450,35 @@ def category_counts(
         spellings.setdefault(word, Counter())[text] = found.pop(text)
     for group in spellings.values():
         found[group.most_common(1)[0][0]] = group.total()
+        if len(group) > 1:
+            notes.append(f"{listed([repr(text) for text, _ in group.most_common()])} are one category")
     by_lower_case: dict[str, list[str]] = {}
     for text in found if len(found) <= MANY else ():
         by_lower_case.setdefault(text.casefold(), []).append(text)
     if apart := [sorted(group) for group in by_lower_case.values() if len(group) > 1]:
-        notes.append(f"{' and '.join(map(repr, apart[0]))} differ in case only and are different categories")
-    n_missing = sum(count for word, count in standard.items() if word in missing - kept)
-    listed = found if len(found) <= MANY else {text: count for text, count in found.items() if count > 1}
-    ordered = tuple(sorted(listed.items(), key=lambda item: (-item[1], item[0])))
-    return Categories(ordered, len(found), n_missing, tuple(sorted(missing - kept)), tuple(notes))
+        notes.append(
+            f"{listed([*map(repr, apart[0])])} differ in case only and are different categories; write them alike "
+            "if they mean the same"
+        )
+    gaps = Counter({word: count for word, count in standard.items() if word in missing - kept})
+    notes += named_missing(gaps, missing_words)
+    frequent = found if len(found) <= MANY else {text: count for text, count in found.items() if count > 1}
+    ordered = tuple(sorted(frequent.items(), key=lambda item: (-item[1], item[0])))
+    return Categories(ordered, len(found), gaps.total(), tuple(sorted(missing - kept)), tuple(notes))
 
 
 def taken_for_missing(words: Sequence[str], n_cells: int) -> str:
     """Return a remark about words that one column alone takes for missing values."""
     return f"{' and '.join(map(repr, words))} ({_cells(n_cells)}) is taken for a missing value"
+
+
+def named_missing(words: Counter[str], asked: Collection[str]) -> list[str]:
+    """Return a remark on the words for a missing value that a column has, if any, besides those that were asked for."""
+    found = [(word, count) for word, count in words.items() if word and word not in asked]
+    shown = [f"{word!r} ({_cells(count)})" for word, count in sorted(found, key=lambda item: (-item[1], item[0]))]
+    if len(shown) > MOST_WORDS_SHOWN:
+        shown[MOST_WORDS_SHOWN:] = [f"{len(shown) - MOST_WORDS_SHOWN} more words"]
+    return [f"{listed(shown)} {'are missing values' if len(shown) > 1 else 'is a missing value'}"] if shown else []
 
 
 def _cells(count: int) -> str:

@@ -12,7 +12,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.parquet_stream import ParquetStream
 from chainrule.data.splits import split_rows
 from chainrule.data.stream_rows import size_of
-from chainrule.data.table import TablePreprocessor, date_order
+from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
 from chainrule.errors import DataError, InvalidInputError, check_one_of, listed
 from chainrule.types import Array, IntArray, Seed
@@ -63,7 +63,7 @@ class Division:
 
     def columns_without_inputs(self, options: TablePreprocessor) -> list[str]:
         """Return the columns that the rows are split by and that are no inputs: those that the options do not name."""
-        asked = {*options.categorical, *options.numeric, *(date_order(name)[0] for name in options.dates)}
+        asked = options.named_columns()
         return [name for name in (self.group, self.time) if name is not None and name not in asked]
 
     def column_line(self, options: TablePreprocessor) -> str:

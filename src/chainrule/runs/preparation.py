@@ -160,9 +160,12 @@ def _prepare_table(
     drop_missing_target: bool,
 ) -> PreparedData:
     asked = {"group": division.group, "time": division.time}
+    options, marks = options.for_inputs(whole.target)
     options.check_names(whole.frame.columns, target=whole.target, beside=asked)
     (frame, labels), origin = _with_target(whole, drop_missing_target, missing_words=options.missing_words)
-    target = Target.learn(labels, task, name=whole.target, others=frame, missing_words=options.missing_words)
+    target = Target.learn(
+        labels, task, name=whole.target, others=frame, missing_words=options.missing_words, marks=marks
+    )
     if 2 * len(target.classes) > len(labels):
         raise DataError(
             f"The target {whole.target!r} has {len(target.classes)} classes in {len(labels)} rows, fewer than two rows "
@@ -217,13 +220,13 @@ def _with_target(
 
 def _explain(target: Target, name: str, labels: pd.Series[Any]) -> str:
     """Return a line on what the column to predict was taken for, with a sample."""
+    note = f"; {target.note}" if target.note else ""
     if target.classes:
         shown = ", ".join(map(str, target.classes[:MOST_CLASSES_SHOWN]))
         more = ", ..." if len(target.classes) > MOST_CLASSES_SHOWN else ""
-        return f"{name}: the target, {len(target.classes)} classes, {shown}{more}"
+        return f"{name}: the target, {len(target.classes)} classes, {shown}{more}{note}"
     sample = labels.iloc[0]
     is_read = f", {sample!r} is {target.encode(labels[:1])[0]:.10g}" if isinstance(sample, str) else ""
-    note = f"; {target.note}" if target.note else ""
     return f"{name}: the target, a number{is_read}{note}"
 
 

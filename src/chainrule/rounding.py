@@ -1,4 +1,4 @@
-"""Whether numbers differ by more than rounding, and the spread that they are scaled by."""
+"""Whether numbers differ by more than rounding, the spread that they are scaled by, and the digits to write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from chainrule.types import Array
 
-__all__ = ["is_constant", "safe_deviation"]
+__all__ = ["is_constant", "n_digits", "safe_deviation"]
 
 # A sum taken in another order, or another formula for the same number, seldom differs by more units in the last place.
 ROUNDING_UNITS = 16
@@ -41,3 +41,12 @@ def safe_deviation(rows: Array) -> Array:
     """
     deviation = rows.std(axis=0, dtype=np.float64)
     return np.where(is_constant(rows.min(axis=0), rows.max(axis=0), rows.dtype) | (deviation == 0), 1.0, deviation)
+
+
+def n_digits(dtype: Any) -> int:
+    """Return the number of significant digits of predictions in CSV, by the type of the network's numbers.
+
+    They are seven for float32, because the next would be rounding errors, and seventeen for float64, which give the
+    same number when they are read back.
+    """
+    return 7 if dtype == np.float32 else 17

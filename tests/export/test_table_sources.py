@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from chainrule.data.texts import MISSING_WORDS
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.export import export_model
 from chainrule.export.c_text import identifiers
-from chainrule.layers import DenseLayer
+from chainrule.layers import DenseLayer, InputScalingLayer
 from chainrule.model import Model
+from chainrule.runs.predictions import prediction_csv, prediction_frame
 from support.exported import (
     COMPILE,
     ask_c,
@@ -139,7 +141,9 @@ def test_what_is_refused_here_is_refused_there(kind: Any, wrong: tuple[str, ...]
     for cell in wrong:
         with pytest.raises(DataError):
             model.outputs(pd.DataFrame({"x": [cell]}, dtype=object))
-        with pytest.raises(AssertionError, match=r"has '.*', which the model cannot use|The column \"x\" holds"):
+        with pytest.raises(
+            AssertionError, match=r"row 1 has '.*' in the column 'x', which holds|The column \"x\" holds"
+        ):
             ask_c(program, ["x"], [[cell]], tmp_path) if to == "c" else ask_js([[cell]], tmp_path)
 
 
@@ -188,8 +192,58 @@ def test_the_c_program_refuses_a_file_that_lacks_a_column(tmp_path: Path) -> Non
     table = fitted(ColumnPlan("x", "number", numbers=(NumberPlan("x", 0.0, 0.0, 1.0),)))
     with pytest.raises(AssertionError, match="the first line has no column 'x'"):
         run_c(reading_of(table), ["y"], [["1"]], tmp_path)
-    with pytest.raises(AssertionError, match="record 2 has 2 cells; the first has 1"):
+    with pytest.raises(AssertionError, match="line 2 has 2 values, and the table has 1 column"):
         run_c(reading_of(table), ["x"], [["1", "2"]], tmp_path)
+
+
+ERRORS = [
+    (b"x,day\n1,2024-05-06\n\nabc\x1b[1m,\n", "Error: row 2 has 'abc?[1m' in the column 'x', which holds numbers; the"),
+    (b"x;day\n1;2024-05-06\n2;soon\n", "Error: row 2 has 'soon' in the column 'day', which holds dates; the model"),
+    (b'x,day\r\n"1","2024-05-06"\r\n2\r\n', "Error: line 3 has 1 value, and the table has 2 columns."),
+    (b'x,day,note\n1,,"a\nb\n"\n\n2,\n', "Error: line 6 has 2 values, and the table has 3 columns."),
+    (b"x,day\r1,2024-05-06\r2\r", "Error: line 3 has 1 value, and the table has 2 columns."),
+    (b"x,day,x\n1,,2\n", "Error: the file has more than one column called 'x'; rename one."),
+    (b"", "Error: there is no input; a table needs a line of column names and rows."),
+    ("x,day,Größe\n1,,2\n".encode("cp1252"), "Error: line 1 is not UTF-8; save the file as UTF-8."),
+    ("x,day,Größe\n1,,2\n".encode("utf-16"), "Error: line 1 is not UTF-8; save the file as UTF-8."),
+    ("x,day,note\n1,,K\n2,,€".encode("cp1252"), "Error: line 3 is not UTF-8; save the file as UTF-8."),
+    (b"x,day,note\n1,,\xc0\xaf\n", "Error: line 2 is not UTF-8"),  # too long for its character
+    (b"x,day,note\n1,,\xed\xa0\x80\n", "Error: line 2 is not UTF-8"),  # half a character of UTF-16
+    (b"x,day,note\n1,,\xf4\x90\x80\x80\n", "Error: line 2 is not UTF-8"),  # beyond Unicode
+    (b"x,day,note\n1,,\xe2\x82\n", "Error: line 2 is not UTF-8"),  # cut off
+]
+
+
+def number_and_date() -> Model:
+    number, date = NumberPlan("x", 0.0, 0.0, 1.0), NumberPlan("day days", 0.0, 0.0, 1.0)
+    return reading_of(fitted(ColumnPlan("x", "number", numbers=(number,)), ColumnPlan("day", "date", numbers=(date,))))
+
+
+def test_the_errors_of_the_c_program_name_the_place(tmp_path: Path) -> None:
+    program = compile_c(number_and_date(), tmp_path)
+    for content, message in ERRORS:
+        done = subprocess.run([program], input=content, capture_output=True, check=False)
+        assert done.stderr.decode().startswith(message)
+        assert done.returncode == 2
+    text = "x;day;note\n1;2024-05-06;aé€🦊\u0800\uffff\U0010ffff\n"
+    assert subprocess.run([program], input=text.encode(), capture_output=True, check=False).returncode == 0
+
+
+def test_the_c_program_of_arrays_names_the_place_of_a_number(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="row 2 has 'abc' where the model takes number 3; the model cannot use it"):
+        run_c(network_of(DenseLayer(1, (3,))), ["a", "b", "c"], [["1", "2", "3"], ["1", "2", "abc"]], tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_c_program_writes_the_digits_that_predict_writes(dtype: Any, tmp_path: Path) -> None:
+    network = network_of(InputScalingLayer(), dtype=dtype)
+    network.stack.build((3,))
+    model = Model(network, Target("regression", n_columns=3))
+    rows = [[0.1, 1e21, -2.0], [1 / 3, 1e-7, 123456789.0], [2 / 3, 1e5, 16777216.0]]
+    inputs = np.array(rows, dtype)
+    expected = prediction_csv(model, prediction_frame(model, inputs))
+    text = [[repr(float(cell)) for cell in row] for row in inputs]
+    assert [",".join(record) for record in run_c(model, ["a", "b", "c"], text, tmp_path)] == expected.splitlines()
 
 
 @pytest.mark.parametrize("to", SOURCES)

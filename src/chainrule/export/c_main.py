@@ -34,6 +34,9 @@ _READ_NUMBERS = """\
     return model_predict(row, outputs);"""
 
 
+_KINDS = {"number": "numbers", "date": "dates", "category": "categories"}
+
+
 def csv_program(program: Program, fields: Iterable[str], written: Iterable[str], own: Callable[[str], str]) -> str:
     """Return the part between ``#ifdef CHAINRULE_MAIN`` and its ``#endif``.
 
@@ -45,6 +48,7 @@ def csv_program(program: Program, fields: Iterable[str], written: Iterable[str],
         columns = [plan.name for plan in program.columns]
         names = [array_of_texts("column_names", columns)]
         names.append(array_of_texts("decomposed_names", [decomposed(name) for name in columns]))
+        names.append(array_of_texts("column_kinds", [_KINDS[plan.kind] for plan in program.columns]))
         types = [definitions.number_type(plan) for plan in program.columns if plan.kind == "number"]
         reading = _read_columns(program, fields, types, own)
     else:

@@ -25,6 +25,7 @@ from chainrule.export.program import (
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.rounding import n_digits
 from chainrule.types import Array
 
 __all__ = ["c_source", "write_c"]
@@ -211,7 +212,7 @@ def _interface(program: Program, fields: list[str], own: Callable[[str], str]) -
         declarations="\n".join(declarations),
         kind="float" if single else "double",
         largest="FLT_MAX" if single else "DBL_MAX",
-        digits=9 if single else 17,  # as many as it takes to read the same number back
+        digits=n_digits(program.dtype),
     )
 
 

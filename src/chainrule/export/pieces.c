@@ -560,14 +560,18 @@ static int read_date(const char *text, const date_type *type, double parts[5])
 static char first_line[1 << 20]; /* read ahead, to find the separator */
 static size_t n_ahead, at_ahead;
 static int separator = ',', put_back = -2; /* a character that comes once more, or -2 */
+static long line = 1;                      /* the one that the next character is in */
 
 static int next_character(void)
 {
+    static int last;
     int c = put_back;
     put_back = -2;
     if (c != -2)
         return c;
-    return at_ahead < n_ahead ? (unsigned char)first_line[at_ahead++] : getchar();
+    c = at_ahead < n_ahead ? (unsigned char)first_line[at_ahead++] : getchar();
+    line += last == '\n' || (last == '\r' && c != '\n');
+    return last = c;
 }
 
 /* Choose the separator that the first line has most of: a comma, a semicolon, a tab or a bar. */
@@ -589,7 +593,32 @@ static void find_separator(void)
         at_ahead = 3;
 }
 
-// [read_record: next_character]
+// [is_utf8]
+/* Tell whether bytes are text in UTF-8. */
+static int is_utf8(const char *text, size_t length)
+{
+    const unsigned char *at = (const unsigned char *)text, *end = at + length;
+    while (at < end) {
+        long c = *at++, smallest = c < 0xE0 ? 0x80 : c < 0xF0 ? 0x800 : 0x10000;
+        int more = c < 0x80 ? 0 : c < 0xC0 ? 4 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : c < 0xF8 ? 3 : 4;
+        if (more == 4 || end - at < more)
+            return 0;
+        if (!more)
+            continue;
+        for (c &= 0x3F >> more; more > 0; more--, at++) {
+            if ((*at & 0xC0) != 0x80)
+                return 0;
+            c = c * 64 + (*at & 0x3F);
+        }
+        if (c < smallest || c > 0x10FFFF || (c >= 0xD800 && c < 0xE000))
+            return 0;
+    }
+    return 1;
+}
+
+// [read_record: next_character is_utf8]
+static long record_line; /* where the last record begins */
+
 /* Read one record of a CSV file into cells; return their number, 0 at the end of the file. */
 static int read_record(char **cells, int most)
 {
@@ -600,10 +629,11 @@ static int read_record(char **cells, int most)
         c = next_character();
     if (c == EOF)
         return 0;
+    record_line = line;
     cells[0] = record;
     for (; c != EOF && (quoted || (c != '\n' && c != '\r')); c = next_character()) {
         if (used + 2 > sizeof record || n == most) {
-            fprintf(stderr, "Error: a line is too long.\n");
+            fprintf(stderr, "Error: line %ld is too long.\n", record_line);
             exit(2);
         }
         if (c == '"' && !quoted && is_blank) {
@@ -628,6 +658,10 @@ static int read_record(char **cells, int most)
         }
     }
     record[used] = '\0';
+    if (!is_utf8(record, used)) {
+        fprintf(stderr, "Error: line %ld is not UTF-8; save the file as UTF-8.\n", record_line);
+        exit(2);
+    }
     return n;
 }
 
@@ -696,14 +730,24 @@ static void find_columns(char **cells, int n, int *places)
         for (j = 0; j < n; j++) {
             size_t length;
             const char *name = trim(cells[j], &length);
-            if (same(name, length, column_names[i]) || same(name, length, decomposed_names[i]))
-                places[i] = j;
+            if (!same(name, length, column_names[i]) && !same(name, length, decomposed_names[i]))
+                continue;
+            if (places[i] >= 0) {
+                fprintf(stderr, "Error: the file has more than one column called '%s'; rename one.\n", column_names[i]);
+                exit(2);
+            }
+            places[i] = j;
         }
         if (places[i] < 0) {
             fprintf(stderr, "Error: the first line has no column '%s'.\n", column_names[i]);
             exit(2);
         }
     }
+}
+
+static void put_column(int i)
+{
+    fprintf(stderr, "in the column '%s', which holds %s", column_names[i], column_kinds[i]);
 }
 
 // [take_columns: trim same]
@@ -726,27 +770,44 @@ static void find_columns(char **cells, int n, int *places)
     }
 }
 
+static void put_column(int i)
+{
+    fprintf(stderr, "where the model takes number %d", i + 1);
+}
+
 // [main]
 int main(void)
 {
     static char *cells[1 << 20];
     static int places[MODEL_INPUTS];
     double outputs[MODEL_OUTPUTS];
-    int bad, n, n_columns, line = 1;
+    const char *cell;
+    int bad, n, n_columns;
+    long row = 0;
     find_separator();
     n_columns = read_record(cells, 1 << 20);
+    if (n_columns == 0) {
+        fprintf(stderr, "Error: there is no input; a table needs a line of column names and rows.\n");
+        return 2;
+    }
     find_columns(cells, n_columns, places);
     put_header();
     putchar('\n');
     while ((n = read_record(cells, 1 << 20)) > 0) {
-        line++;
+        row++; /* counted without the header and empty lines */
         if (n != n_columns) {
-            fprintf(stderr, "Error: record %d has %d cells; the first has %d.\n", line, n, n_columns);
+            fprintf(stderr, "Error: line %ld has %d value%s, and the table has %d column%s.\n", record_line, n,
+                    n == 1 ? "" : "s", n_columns, n_columns == 1 ? "" : "s");
             return 2;
         }
         bad = predict_cells(cells, places, outputs);
         if (bad) {
-            fprintf(stderr, "Error: record %d has '%s', which the model cannot use.\n", line, cells[places[bad - 1]]);
+            fprintf(stderr, "Error: row %ld has '", row);
+            for (cell = cells[places[bad - 1]]; *cell; cell++) /* no control character reaches a terminal */
+                fputc((unsigned char)*cell < 32 || *cell == 127 ? '?' : *cell, stderr);
+            fprintf(stderr, "' ");
+            put_column(bad - 1);
+            fprintf(stderr, "; the model cannot use it.\n");
             return 2;
         }
         put_prediction(outputs);

@@ -24,6 +24,7 @@ from chainrule.errors import DataError, InvalidInputError, listed, nearest_name,
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.model import Model, measure
 from chainrule.paths import expand_user, is_file
+from chainrule.rounding import n_digits
 from chainrule.runs.folder import load_run
 from chainrule.runs.results import RunResult
 from chainrule.runs.source import Frame, RunSource, files_to_stream
@@ -119,12 +120,14 @@ def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
 def prediction_csv(model: Model, frame: pd.DataFrame, header: bool = True, n_kept: int = 0) -> str:
     """Return a frame of :func:`predict` as CSV.
 
-    Predicted numbers and probabilities have seven digits; labels and the first ``n_kept`` columns are as they were.
+    Predicted numbers and probabilities have seven significant digits (seventeen of a network in float64). Labels and
+    the first ``n_kept`` columns are as they were.
     """
     as_given = list(frame.columns[:n_kept])
     if model.target.classes:  # a label that is a number is a name, and no measurement
         as_given.append("prediction")
-    text: str = frame.astype(dict.fromkeys(as_given, object)).to_csv(index=False, header=header, float_format="%.7g")
+    form = f"%.{n_digits(model.network.stack.dtype)}g"
+    text: str = frame.astype(dict.fromkeys(as_given, object)).to_csv(index=False, header=header, float_format=form)
     return text
 
 

@@ -29,9 +29,13 @@ __all__ = [
     "missing_packages",
     "nearest_name",
     "shell_command",
+    "shown",
     "warn",
     "with_option",
 ]
+
+
+LONGEST_SHOWN = 40  # characters of a value in a message
 
 
 class ChainruleError(Exception):
@@ -158,6 +162,19 @@ def nearest_name(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
     by_lower_case = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=likeness)
     return f" Did you mean '{by_lower_case[matches[0]]}'?" if matches else ""
+
+
+def shown(value: object) -> str:
+    """Return a value that somebody gave as messages show it: as Python writes it, and not too long.
+
+    >>> shown("5"), shown(10**400)
+    ("'5'", '1000000000000000000000000000000000000...')
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write integers of so many digits
+        return "an integer of thousands of digits"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def shell_command(*words: str | Path) -> str:

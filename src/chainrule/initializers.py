@@ -14,7 +14,9 @@ from typing import final
 
 import numpy as np
 
+from chainrule.errors import InvalidInputError, shown
 from chainrule.named import Registry, also_called
+from chainrule.ranges import is_finite
 from chainrule.types import Array, Shape
 
 __all__ = [
@@ -40,6 +42,15 @@ class Initializer(ABC):
     @abstractmethod
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         """Return a float64 array of ``shape``."""
+
+
+def _check(initializer: Initializer, name: str, low: float = -math.inf) -> None:
+    value = getattr(initializer, name)
+    if not (is_finite(value) and value >= low):
+        bound = f" >= {low}" if low > -math.inf else ""
+        raise InvalidInputError(
+            f"The {name} of {type(initializer).__name__} is {shown(value)}; it must be a finite number{bound}."
+        )
 
 
 def _choice(family: str) -> str:
@@ -75,6 +86,9 @@ class Constant(Initializer):
 
     value: float = 0.5
 
+    def __post_init__(self) -> None:
+        _check(self, "value")
+
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return np.full(shape, self.value)
 
@@ -94,6 +108,9 @@ class Normal(Initializer):
 
     scale: float = 0.1
 
+    def __post_init__(self) -> None:
+        _check(self, "scale", 0)
+
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return rng.normal(0.0, self.scale, shape)
 
@@ -108,6 +125,9 @@ class Uniform(Initializer):
     """U(-limit, limit)."""
 
     limit: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check(self, "limit", 0)
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return rng.uniform(-self.limit, self.limit, shape)
@@ -193,6 +213,9 @@ class Orthogonal(Initializer):
     """A random matrix with orthonormal rows or columns, times ``gain`` (Saxe et al. 2014)."""
 
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(self, "gain")
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         rows, columns = fans(shape)

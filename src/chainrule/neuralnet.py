@@ -17,7 +17,7 @@ from chainrule.data.class_weights import ClassWeight
 from chainrule.data.dataset import Dataset
 from chainrule.data.target import Target
 from chainrule.engines import EngineLike, TrainingPlan, check_bound, choose_engine, evaluate_outputs
-from chainrule.errors import InvalidInputError, NotBuiltError
+from chainrule.errors import InvalidInputError, NotBuiltError, shown
 from chainrule.fitting import FitSettings, as_rows
 from chainrule.head import gives_probabilities
 from chainrule.history import History
@@ -28,6 +28,7 @@ from chainrule.metrics.inputs import class_probabilities
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.randomness import Stream, random_stream
+from chainrule.ranges import is_finite
 from chainrule.schedules import SCHEDULES, Schedule
 from chainrule.stack import LayerStack, check_inputs
 from chainrule.summary import summarize
@@ -126,11 +127,11 @@ class NeuralNetwork(TrainableNetwork):
         if isinstance(given, Layer | list | tuple):
             raise InvalidInputError("NeuralNetwork takes no layers; add each of them with network.add(layer).")
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value < 1 or value % 1:
+            if not is_finite(value) or value < 1 or value % 1:
                 hint = " For all rows in one batch, give their number." if value is None else ""
-                raise InvalidInputError(f"{name} is {value!r}; it must be a whole number >= 1.{hint}")
-        if not 0 <= label_smoothing < 1:
-            raise InvalidInputError(f"label_smoothing is {label_smoothing}; it must be at least 0 and below 1.")
+                raise InvalidInputError(f"{name} is {shown(value)}; it must be a whole number >= 1.{hint}")
+        if not (is_finite(label_smoothing) and 0 <= label_smoothing < 1):
+            raise InvalidInputError(f"label_smoothing is {shown(label_smoothing)}; it must be at least 0 and below 1.")
         self.epochs, self.batch_size, self.verbose = int(epochs), int(batch_size), verbose
         _check_class_weight(class_weight)
         for name, bound in (("clip_norm", clip_norm), ("max_norm", max_norm)):

@@ -12,8 +12,9 @@ from typing import final
 import numpy as np
 
 from chainrule import kernels
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.named import Registry, also_called
+from chainrule.ranges import is_finite
 from chainrule.types import Array
 
 __all__ = ["L1", "L1L2", "L2", "PENALTIES", "Penalty", "choose_penalty"]
@@ -32,8 +33,8 @@ class Penalty(ABC):
 
 
 def _check_rate(name: str, rate: float) -> None:
-    if not (np.isfinite(rate) and rate >= 0):
-        raise InvalidInputError(f"The rate of the {name} penalty is {rate}; it must be a finite number >= 0.")
+    if not (is_finite(rate) and rate >= 0):
+        raise InvalidInputError(f"The rate of the {name} penalty is {shown(rate)}; it must be a finite number >= 0.")
 
 
 @final

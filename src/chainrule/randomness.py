@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.types import Seed
 
 __all__ = ["Stream", "check_generator_state", "random_stream", "resolve_seed"]
@@ -34,7 +34,7 @@ def resolve_seed(seed: Seed) -> int:
     given: Any = seed  # a file may give anything
     is_number = isinstance(given, int | float | np.number) and not isinstance(given, bool)
     if not is_number or not 0 <= given < np.inf or given % 1:
-        raise InvalidInputError(f"The seed is {seed!r}; it must be a whole number >= 0, or None.")
+        raise InvalidInputError(f"The seed is {shown(seed)}; it must be a whole number >= 0, or None.")
     return int(seed)
 
 

@@ -1,11 +1,12 @@
-"""Ranges of numbers: what a layer's outputs may be, and what predictions a loss is defined for."""
+"""Ranges of numbers: what a layer's outputs may be, what predictions a loss is defined for, and what a setting is."""
 
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 
-__all__ = ["ANY_NUMBER", "Range"]
+__all__ = ["ANY_NUMBER", "Range", "is_finite"]
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,17 @@ class Range:
 
 
 ANY_NUMBER = Range(-math.inf, math.inf)
+
+
+def is_finite(value: object) -> bool:
+    """Tell whether a setting is a finite number that a float can hold, and no text, truth value or huge integer.
+
+    >>> [is_finite(value) for value in (1, 0.5, True, "1", float("inf"), 10**400)]
+    [True, True, False, False, False, False]
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

@@ -11,8 +11,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.named import Registry, also_called, settings_of
+from chainrule.ranges import is_finite
 
 __all__ = [
     "SCHEDULES",
@@ -42,13 +43,12 @@ class Schedule(ABC):
 
 def _check(schedule: Schedule, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
     value = getattr(schedule, name)
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not known or value < low or (open_low and value == low) or value > high:
+    if not is_finite(value) or value < low or (open_low and value == low) or value > high:
         bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
             f" and at most {high:g}" if high < math.inf else ""
         )
         raise InvalidInputError(
-            f"The {name} of {type(schedule).__name__} is {value!r}; it must be a finite number {bounds}."
+            f"The {name} of {type(schedule).__name__} is {shown(value)}; it must be a finite number {bounds}."
         )
 
 

@@ -14,7 +14,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
 from chainrule.engines import Engine, EngineLike, TrainingPlan, choose_engine
-from chainrule.errors import DataError, DivergenceError, InvalidInputError
+from chainrule.errors import DataError, DivergenceError, InvalidInputError, shown
 from chainrule.files.atomic import remove_leftovers
 from chainrule.files.model_file import check_keys, read_model_file
 from chainrule.fitting import Fit, FitSettings, as_dataset, predicts_numbers
@@ -144,8 +144,8 @@ class TrainableNetwork(SavedNetwork):
         if isinstance(validation, int | float):
             if not 0 < validation < 1:
                 raise InvalidInputError(
-                    f"validation is {validation!r}; give a dataset, a pair (X, y), or a share of the rows between 0 "
-                    "and 1."
+                    f"validation is {shown(validation)}; give a dataset, a pair (X, y), or a share of the rows between "
+                    "0 and 1."
                 )
             training, held_out = training.split(test_size=validation, seed=self.stack.seed)
         elif validation is not None:

@@ -251,6 +251,7 @@ def test_absurd_epsilons_are_refused(make: Any, epsilon: float) -> None:
         lambda: LBFGS(max_evaluations=10**18),
         lambda: Muon(newton_schulz_steps=10**18),
         lambda: LevenbergMarquardt(max_tries=10**18),
+        lambda: LevenbergMarquardt(max_bytes=10**18),
     ],
 )
 def test_counts_that_would_never_end_are_refused(make: Callable[[], Any]) -> None:

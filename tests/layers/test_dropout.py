@@ -140,5 +140,5 @@ def test_noise_has_mean_0_and_the_deviation_asked_for() -> None:
 
 @pytest.mark.parametrize("standard_deviation", [-1, float("inf"), float("nan")])
 def test_an_impossible_deviation_is_refused(standard_deviation: float) -> None:
-    with pytest.raises(InvalidInputError, match="must be finite"):
+    with pytest.raises(InvalidInputError, match="must be a finite number"):
         GaussianNoiseLayer(standard_deviation)

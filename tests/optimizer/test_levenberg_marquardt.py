@@ -182,6 +182,8 @@ def test_too_large_a_network_is_refused_in_one_sentence() -> None:
     )
     with pytest.raises(InvalidInputError, match="MiB"):
         LevenbergMarquardt(max_bytes=1000).check_size(200, 50)
+    with pytest.raises(InvalidInputError, match=r"above the memory of this machine \(.* GiB\); use L-BFGS"):
+        LevenbergMarquardt(max_bytes=2**50).check_size(5_000_000, 50)
 
 
 def test_blocks_have_at_most_64_mib() -> None:

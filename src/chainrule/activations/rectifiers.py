@@ -10,10 +10,10 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.activations.base import KernelActivation
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.initializers import HeUniform, Initializer, LeCunNormal
 from chainrule.named import also_called
-from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.ranges import ANY_NUMBER, Range, is_finite
 from chainrule.types import Array, Shape
 
 __all__ = [
@@ -30,10 +30,10 @@ __all__ = [
 
 
 def _check(activation: object, setting: str, value: float, lowest: float = -np.inf) -> None:
-    if not (np.isfinite(value) and value >= lowest):
+    if not (is_finite(value) and value >= lowest):
         bound = f" >= {lowest:g}" if np.isfinite(lowest) else ""
         raise InvalidInputError(
-            f"The {setting} of {type(activation).__name__} is {value}; it must be a finite number{bound}."
+            f"The {setting} of {type(activation).__name__} is {shown(value)}; it must be a finite number{bound}."
         )
 
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.best import BestValue
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
+from chainrule.ranges import is_finite
 from chainrule.types import Array
 
 __all__ = ["EarlyStopping"]
@@ -70,8 +71,8 @@ class EarlyStopping(Callback):
         bounds = {"patience": 1, "min_delta": 0, "tolerance": 0, "window": 2, "delta": 0, "max_gap": 0, "min_epochs": 0}
         for name, low in bounds.items():
             value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise InvalidInputError(f"The {name} of EarlyStopping is {value}; it must be at least {low}.")
+            if value is not None and not (is_finite(value) and value >= low):
+                raise InvalidInputError(f"The {name} of EarlyStopping is {shown(value)}; it must be at least {low}.")
         if self.patience is None and self.tolerance is None and self.delta is None and self.max_gap is None:
             raise InvalidInputError("This EarlyStopping has no criterion; give patience, tolerance, delta or max_gap.")
         self._best = BestValue()

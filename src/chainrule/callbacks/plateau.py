@@ -8,7 +8,8 @@ from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.best import BestValue
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
+from chainrule.ranges import is_finite
 
 __all__ = ["ReduceOnPlateau"]
 
@@ -32,10 +33,14 @@ class ReduceOnPlateau(Callback):
     min_factor: float = 1e-4
 
     def __post_init__(self) -> None:
-        if not 0 < self.factor < 1:
-            raise InvalidInputError(f"The factor of ReduceOnPlateau is {self.factor}; it must lie between 0 and 1.")
-        if self.patience < 1:
-            raise InvalidInputError(f"The patience of ReduceOnPlateau is {self.patience}; it must be at least 1.")
+        if not (is_finite(self.factor) and 0 < self.factor < 1):
+            raise InvalidInputError(
+                f"The factor of ReduceOnPlateau is {shown(self.factor)}; it must lie between 0 and 1."
+            )
+        for name, low in {"patience": 1, "min_delta": 0, "min_factor": 0}.items():
+            value = getattr(self, name)
+            if not (is_finite(value) and value >= low):
+                raise InvalidInputError(f"The {name} of ReduceOnPlateau is {shown(value)}; it must be at least {low}.")
         self._best = BestValue()
         self._waited = 0
 

@@ -15,8 +15,9 @@ from typing import final
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.named import Registry
+from chainrule.ranges import is_finite
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "ImageAugmentation", "NoiseAugmentation"]
@@ -257,6 +258,6 @@ def _blocks(n_rows: int, numbers_a_row: int) -> Iterator[slice]:
 
 
 def _not_negative(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value >= 0):
-        raise InvalidInputError(f"{name} is {value}; it must be a finite number >= 0.")
+    if not (is_finite(value) and value >= 0):
+        raise InvalidInputError(f"{name} is {shown(value)}; it must be a finite number >= 0.")
     return float(value)

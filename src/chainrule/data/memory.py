@@ -1,22 +1,17 @@
-"""How much memory there is, and how much of it a table may take."""
+"""How much of the machine's memory a table may take."""
 
 from __future__ import annotations
 
-import os
 from typing import IO
 
 from chainrule.errors import DataError
+from chainrule.machine import machine_memory
 
-__all__ = ["largest_text", "machine_memory", "read_at_most"]
+__all__ = ["largest_text", "read_at_most"]
 
 # A table of text takes about ten times as much memory as its file.
 _SHARE_OF_TEXT = 0.1
 _PIECE = 2**20
-
-
-def machine_memory() -> int:
-    """Return the bytes of memory that this machine has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def largest_text() -> int:

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from chainrule.arrays import refuse_masked
-from chainrule.errors import DataError, InvalidInputError, check_one_of
+from chainrule.errors import DataError, InvalidInputError, check_one_of, shown
+from chainrule.ranges import is_finite
 from chainrule.types import Array, IntArray, Seed
 
 __all__ = ["SplitStrategy", "count_of", "split_rows", "train_validation_test"]
@@ -125,12 +126,8 @@ def count_of(size: float, n_rows: int, name: str, unit: str) -> int:
     """Return how many rows a share or a count means; refuse those that leave a part empty."""
     if n_rows < 2:
         raise DataError(f"A split needs at least 2 rows, and there are {n_rows}.")
-    if (
-        isinstance(size, bool)
-        or not isinstance(size, int | float | np.integer | np.floating)
-        or not math.isfinite(size)
-    ):
-        raise InvalidInputError(f"{name} is a fraction between 0 and 1 or a number of {unit}, not {size!r}.")
+    if not is_finite(size):
+        raise InvalidInputError(f"{name} is a fraction between 0 and 1 or a number of {unit}, not {shown(size)}.")
     if isinstance(size, int | np.integer):
         count = int(size)
         if not 0 < count < n_rows:

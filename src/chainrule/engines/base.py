@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from chainrule.data.batches import Batch, Batches
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.losses import LossFunction
 from chainrule.optimizer import ObjectiveOptimizer, Optimizer
 from chainrule.penalties import Penalty
+from chainrule.ranges import is_finite
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
@@ -46,9 +47,8 @@ class TrainingPlan:
 def check_bound(name: str, value: float | None) -> None:
     """Raise InvalidInputError unless a bound on a norm is a number above 0, or None."""
     given: Any = value  # a file may give anything
-    known = isinstance(given, int | float | np.number) and not isinstance(given, bool)
-    if given is not None and not (known and given > 0):
-        raise InvalidInputError(f"{name} is {value!r}; it must be a number above 0, or None.")
+    if given is not None and not ((is_finite(given) or given == np.inf) and given > 0):
+        raise InvalidInputError(f"{name} is {shown(value)}; it must be a number above 0, or None.")
 
 
 class Evaluation(NamedTuple):

@@ -77,13 +77,13 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[A
     ``custom_objects`` are the reader's own classes by name, for pieces that are not chainrule's.
     """
     if not isinstance(description, dict) or not isinstance(description.get("type"), str):
-        raise ModelFileError(f"The file describes a {kind} by {str(description)[:60]!r}, which is no description.")
+        raise ModelFileError(f"The file describes the {kind} by {str(description)[:60]!r}, which is no description.")
     settings = dict(description)
     found, name = settings.pop("kind", kind), settings.pop("type")
     allowed = [r for r in _REGISTRIES if r.kind == kind or (kind == "layer" and r is ACTIVATIONS)]
     registry = next((r for r in allowed if r.kind == found), None)
     if registry is None:
-        raise ModelFileError(f"The file has a piece of kind '{str(found)[:60]}' where a {kind} belongs.")
+        raise ModelFileError(f"The file has a piece of kind '{str(found)[:60]}' where the {kind} belongs.")
     cls = registry.classes.get(name) or (custom_objects or {}).get(name)
     if cls is None:
         raise ModelFileError(
@@ -99,7 +99,9 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[A
     try:
         return cls(**{key: _build_value(value, custom_objects) for key, value in settings.items()})
     except (TypeError, ValueError, OverflowError) as error:
-        raise ModelFileError(f"The file describes a {kind} '{name}' that cannot be made: {str(error)[:200]}") from error
+        raise ModelFileError(
+            f"The file describes the {kind} '{name}', which cannot be made: {str(error)[:200]}"
+        ) from error
 
 
 def _build_value(value: Any, custom_objects: Mapping[str, type[Any]] | None) -> Any:

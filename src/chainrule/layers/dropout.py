@@ -8,9 +8,9 @@ from typing import ClassVar, final
 import numpy as np
 
 from chainrule import kernels
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import Layer
-from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.ranges import ANY_NUMBER, Range, is_finite
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["DropoutLayer", "GaussianNoiseLayer"]
@@ -43,8 +43,8 @@ class DropoutLayer(Layer):
     rate: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
-            raise InvalidInputError(f"The rate of a DropoutLayer is {self.rate}; it must be >= 0 and < 1.")
+        if not (is_finite(self.rate) and 0 <= self.rate < 1):
+            raise InvalidInputError(f"The rate of a DropoutLayer is {shown(self.rate)}; it must be >= 0 and < 1.")
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``inputs * m`` in training, and the inputs themselves otherwise."""
@@ -85,10 +85,10 @@ class GaussianNoiseLayer(Layer):
     standard_deviation: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.standard_deviation < np.inf:
+        if not (is_finite(self.standard_deviation) and self.standard_deviation >= 0):
             raise InvalidInputError(
-                f"The standard deviation of a GaussianNoiseLayer is {self.standard_deviation}; it must be finite and "
-                ">= 0."
+                f"The standard deviation of a GaussianNoiseLayer is {shown(self.standard_deviation)}; it must be a "
+                "finite number >= 0."
             )
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from chainrule import kernels
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import Layer
-from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.ranges import ANY_NUMBER, Range, is_finite
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
@@ -21,9 +21,10 @@ SMALLEST_EPSILON, LARGEST_EPSILON = 1e-30, 1e6
 
 
 def _check_epsilon(layer_name: str, epsilon: float) -> None:
-    if isinstance(epsilon, bool) or not SMALLEST_EPSILON <= epsilon <= LARGEST_EPSILON:
+    if not is_finite(epsilon) or not SMALLEST_EPSILON <= epsilon <= LARGEST_EPSILON:
         raise InvalidInputError(
-            f"The epsilon of a {layer_name} is {epsilon}; it must be from {SMALLEST_EPSILON:g} to {LARGEST_EPSILON:g}."
+            f"The epsilon of a {layer_name} is {shown(epsilon)}; it must be from {SMALLEST_EPSILON:g} to "
+            f"{LARGEST_EPSILON:g}."
         )
 
 
@@ -68,9 +69,9 @@ class BatchNormalizationLayer(Layer):
     def __post_init__(self) -> None:
         _check_epsilon("BatchNormalizationLayer", self.epsilon)
         given: Any = self.momentum  # None in a BatchNorm1d that averages over all batches
-        if not isinstance(given, int | float | np.number) or not 0 <= given <= 1:
+        if not is_finite(given) or not 0 <= given <= 1:
             raise InvalidInputError(
-                f"The momentum of a BatchNormalizationLayer is {self.momentum}; it is the weight of the newest batch, "
+                f"The momentum of a BatchNormalizationLayer is {shown(given)}; it is the weight of the newest batch, "
                 "between 0 and 1."
             )
 

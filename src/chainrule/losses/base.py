@@ -11,8 +11,8 @@ import numpy as np
 from chainrule import kernels
 from chainrule.activations import ActivationLayer
 from chainrule.arrays import refuse_masked
-from chainrule.errors import InvalidInputError
-from chainrule.ranges import Range
+from chainrule.errors import InvalidInputError, shown
+from chainrule.ranges import Range, is_finite
 from chainrule.types import Array
 
 __all__ = ["KernelLoss", "LossFunction", "OnePassLoss", "row_weights_of"]
@@ -165,12 +165,16 @@ class KernelLoss(OnePassLoss):
 
     def _check(self, setting: str, value: float, low: float, high: float, ends: str) -> None:
         """Refuse a setting outside the interval; ``ends`` is "[]", "[)", "(]" or "()", its brackets."""
-        inside = (low <= value if ends[0] == "[" else low < value) and (
-            value <= high if ends[1] == "]" else value < high
+        inside = (
+            is_finite(value)
+            and (low <= value if ends[0] == "[" else low < value)
+            and (value <= high if ends[1] == "]" else value < high)
         )
         if not inside:
             bounds = f"{ends[0]}{low:g}, {high:g}{ends[1]}"
-            raise InvalidInputError(f"The {setting} of {type(self).__name__} is {value}; it must lie in {bounds}.")
+            raise InvalidInputError(
+                f"The {setting} of {type(self).__name__} is {shown(value)}; it must lie in {bounds}."
+            )
 
 
 def _as_matrix(values: Array, dtype: np.dtype[Any]) -> Array:

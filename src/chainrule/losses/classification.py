@@ -8,10 +8,10 @@ from typing import ClassVar, final
 import numpy as np
 
 from chainrule.activations import ActivationLayer, SigmoidActivation, SoftmaxActivation
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.losses.base import KernelLoss
 from chainrule.named import also_called
-from chainrule.ranges import Range
+from chainrule.ranges import Range, is_finite
 from chainrule.types import Array
 
 __all__ = [
@@ -225,8 +225,8 @@ def smooth_labels(targets: Array, amount: float) -> Array:
     >>> smooth_labels(np.array([[0.0, 1.0]]), 0.1).tolist()
     [[0.05, 0.9500000000000001]]
     """
-    if not 0 <= amount < 1:
-        raise InvalidInputError(f"The label smoothing is {amount}; it must lie in [0, 1).")
+    if not (is_finite(amount) and 0 <= amount < 1):
+        raise InvalidInputError(f"The label smoothing is {shown(amount)}; it must lie in [0, 1).")
     labels = np.asarray(targets)
     labels = np.asarray(labels, np.result_type(labels, np.float32))
     n_classes = labels.shape[1] if labels.ndim > 1 and labels.shape[1] > 1 else 2

@@ -18,10 +18,11 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.named import check_arguments
 from chainrule.parameters import ParameterBlock
+from chainrule.ranges import is_finite
 from chainrule.types import Array
 
 __all__ = ["Objective", "ObjectiveOptimizer", "Optimizer", "check_choice", "check_count", "check_setting"]
@@ -245,13 +246,12 @@ def check_setting(
     The bounds are ``low <= value < high``, or ``low < value < high`` with ``open_low``.
     """
     value = getattr(optimizer, name)
-    known = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not known or not (value > low if open_low else value >= low) or not value < high:
+    if not is_finite(value) or not (value > low if open_low else value >= low) or not value < high:
         bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
             f" and below {high:g}" if high < float("inf") else ""
         )
         raise InvalidInputError(
-            f"The {name} of {type(optimizer).__name__} is {value!r}; it must be a finite number {bounds}."
+            f"The {name} of {type(optimizer).__name__} is {shown(value)}; it must be a finite number {bounds}."
         )
     # One type for every number: a kernel is compiled once, not again for momentum=0 or a NumPy scalar.
     setattr(optimizer, name, float(value))
@@ -262,8 +262,7 @@ def check_count(optimizer: Optimizer, name: str, high: int) -> None:
     value: Any = getattr(optimizer, name)
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 1 <= int(value) <= high:
         raise InvalidInputError(
-            f"The {name} of {type(optimizer).__name__} is {str(value)[:40]}; it must be a whole number from 1 to "
-            f"{high}."
+            f"The {name} of {type(optimizer).__name__} is {shown(value)}; it must be a whole number from 1 to {high}."
         )
     setattr(optimizer, name, int(value))
 
@@ -273,6 +272,6 @@ def check_choice(optimizer: Optimizer, name: str, choices: Sequence[Any]) -> Non
     value = getattr(optimizer, name)
     if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
         raise InvalidInputError(
-            f"The {name} of {type(optimizer).__name__} is {value!r}; it must be one of "
+            f"The {name} of {type(optimizer).__name__} is {shown(value)}; it must be one of "
             f"{', '.join(repr(choice) for choice in choices)}."
         )

@@ -10,6 +10,7 @@ from typing import Any, cast, final
 import numpy as np
 
 from chainrule.errors import InvalidInputError
+from chainrule.machine import machine_memory
 from chainrule.named import also_called
 from chainrule.optimizer.base import Objective, ObjectiveOptimizer, check_count, check_setting
 from chainrule.types import Array
@@ -40,7 +41,8 @@ class LevenbergMarquardt(ObjectiveOptimizer):
     ``tolerance``, the foretold gain is below rounding, or d has passed 1e10.
 
     Everything here is float64, and costs p^2 memory and m p^2 time for p parameters and m residuals (rows x outputs):
-    for small networks, on which nothing is faster. Networks that would need more than ``max_bytes`` are refused.
+    for small networks, on which nothing is faster. Networks that would need more than ``max_bytes``, or than
+    the machine has, are refused.
     """
 
     learning_rate: float = 1.0
@@ -73,10 +75,12 @@ class LevenbergMarquardt(ObjectiveOptimizer):
         """Raise InvalidInputError, before training, if a network is too large for this method."""
         rows = min(n_residuals, self.rows_per_block(n_parameters))
         needed = 8 * n_parameters * (2 * n_parameters + rows)
-        if needed > self.max_bytes:
+        memory = machine_memory()  # a file of a stranger may ask for more than there is
+        if needed > min(self.max_bytes, memory):
+            bound = "max_bytes" if self.max_bytes <= memory else "the memory of this machine"
             raise InvalidInputError(
                 f"Levenberg-Marquardt would need {_in_units(needed)} for the {n_parameters:,} parameters of this "
-                f"network, above max_bytes ({_in_units(self.max_bytes)}); use L-BFGS or Adam instead."
+                f"network, above {bound} ({_in_units(min(self.max_bytes, memory))}); use L-BFGS or Adam instead."
             )
 
     def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:

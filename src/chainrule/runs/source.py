@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 from chainrule.data import catalog
 from chainrule.data.file_content import is_pipe
-from chainrule.data.memory import machine_memory
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files, first_and_more
 from chainrule.data.table import as_frame
 from chainrule.errors import DataError, InvalidInputError, ModelFileError
+from chainrule.machine import machine_memory
 from chainrule.paths import expand_user, is_file, is_folder
 
 __all__ = [

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Sequence
 
 from chainrule.architecture import default_loss
-from chainrule.data.memory import machine_memory
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
 from chainrule.losses import LOSSES
+from chainrule.machine import machine_memory
 
 __all__ = ["check_fits_memory", "check_suits_target"]
 

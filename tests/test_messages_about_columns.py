@@ -343,3 +343,52 @@ def test_the_words_for_missing_values_are_named() -> None:
     assert many == (
         "'-' (1 cell), '?' (1 cell), 'N/A' (1 cell), 'NA' (1 cell), 'NaN' (1 cell) and 2 more words are missing values"
     )
+
+
+# Cells that no column can hold ---------------------------------------------------------------------------------------
+
+BYTES = r"column 'c' has the bytes b'\w+' in row \d+; if it is text, decode it with Series\.str\.decode"
+COMPLEX = r"column 'c' has the complex number .* in row \d+; give the real and the imaginary part as columns"
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([b"a", b"b"] * 30, BYTES),
+        (["a", b"b"] * 30, BYTES),
+        ([bytearray(b"a"), "b"] * 30, BYTES),
+        (pd.Categorical([b"a", b"b"] * 30), BYTES),
+        ([1 + 2j, "b"] * 30, COMPLEX),
+        ([np.complex64(1), None] * 30, COMPLEX),
+        (np.array([1 + 2j, 3] * 30), COMPLEX),
+        (pd.Categorical([1j, 2] * 30), COMPLEX),
+    ],
+    ids=[
+        "bytes",
+        "some bytes",
+        "bytearray",
+        "categories of bytes",
+        "some complex",
+        "complex64",
+        "complex",
+        "complex categories",
+    ],
+)
+def test_bytes_and_complex_numbers_are_refused_by_row(cells: Any, message: str) -> None:
+    new = table(c=cells)
+    with pytest.raises(CellError, match=message) as caught:
+        TablePreprocessor().fit(new)
+    assert (caught.value.column, new["c"][caught.value.row - 1]) == ("c", caught.value.value)
+    for known in (["a", "b"] * 30, np.arange(N)):
+        with pytest.raises(CellError, match=message):
+            TablePreprocessor().fit(table(c=known)).transform(new)
+    assert [plan.name for plan in TablePreprocessor(drop=["c"]).fit(new).columns if plan.kind != "dropped"] == [
+        "age",
+        "town",
+        "y",
+    ]
+
+
+def test_categories_of_bytes_that_no_row_has_are_no_matter() -> None:
+    column = pd.Categorical(["a", "b"] * 30, categories=["a", "b", b"c"])
+    assert TablePreprocessor().fit(table(c=column)).columns[2].categories == ("a", "b")

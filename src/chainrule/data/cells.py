@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from chainrule.data.texts import are_normal, normal_text
-from chainrule.errors import CellError, DataError
+from chainrule.errors import CellError
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Origin(NamedTuple):
 UNNAMED = Origin()
 
 
-def cell_type(column: pd.Series[Any], name: str) -> CellType:
+def cell_type(column: pd.Series[Any]) -> CellType:
     """Tell what the type of a column says that it holds; text may turn out to be numbers or dates."""
     import pandas as pd
 
@@ -81,8 +81,6 @@ def cell_type(column: pd.Series[Any], name: str) -> CellType:
         return "number"
     if column.dtype.kind == "M":
         return "date"
-    if column.dtype.kind == "c":
-        raise DataError(f"The column {name!r} holds complex numbers; give their real and imaginary parts as columns.")
     if column.dtype == object:
         kind = pd.api.types.infer_dtype(column, skipna=True)
         if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
@@ -124,29 +122,46 @@ def number_of_cell(cell: Any) -> float:
 
 
 def refuse_unusable(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) -> None:
-    """Raise ``CellError`` for the first cell that has several values, such as a list, or too many digits."""
-    if column.dtype != object:
+    """Raise ``CellError`` for the first cell that no column can hold.
+
+    Such a cell has several values, as a list has, or is a complex number, bytes, or a number of too many digits.
+    """
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        kinds = set(map(type, column.cat.categories.tolist()))
+    elif column.dtype == object or column.dtype.kind == "c":
+        kinds = set(map(type, column.tolist()))
+    else:
         return
-    cells = column.tolist()
-    kinds = set(map(type, cells))
-    collections = tuple(kind for kind in kinds if issubclass(kind, Collection) and not issubclass(kind, str | bytes))
-    if not collections and int not in kinds:
+    if int not in kinds and not any(issubclass(kind, _UNUSABLE) and not issubclass(kind, str) for kind in kinds):
         return
-    for place, cell in enumerate(cells):
-        if isinstance(cell, collections):
-            row = origin.row(place)
+    for place, cell in enumerate(column.tolist()):
+        if problem := _problem_of(cell):
+            row, (what, remedy) = origin.row(place), problem
             raise CellError(
-                f"{origin}The column {name!r} has {cell!r} in row {row}, and a cell holds one value; give each value a "
-                "column of its own, or leave the column out.",
-                row=row, column=name, value=cell,
-            )  # fmt: skip
-        if type(cell) is int and cell.bit_length() > MOST_BITS:
-            row = origin.row(place)
-            raise CellError(
-                f"{origin}The column {name!r} has a whole number of more than 4,000 digits in row {row}; give a "
-                "smaller one, or leave the cell empty.",
-                row=row, column=name, value=cell,
-            )  # fmt: skip
+                f"{origin}The column {name!r} has {what} in row {row}{remedy}.", row=row, column=name, value=cell
+            )
+
+
+_UNUSABLE = (Collection, complex, np.complexfloating)
+
+
+def _problem_of(cell: Any) -> tuple[str, str] | None:
+    """Return why a cell cannot be used, and what to do about it; None for a cell that can."""
+    if isinstance(cell, bytes | bytearray):
+        decode = "; if it is text, decode it with Series.str.decode('utf-8')"
+        return f"the bytes {bytes(cell[:20])!r}", f"{decode}, else leave the column out with drop (--drop)"
+    if isinstance(cell, Collection) and not isinstance(cell, str):
+        remedy = "give each value a column of its own, or leave the column out"
+        return f"{cell!r}", f", and a cell holds one value; {remedy}"
+    if isinstance(cell, complex | np.complexfloating):
+        if cell != cell:  # noqa: PLR0124  # NaN is a missing value
+            return None
+        return f"the complex number {cell}", "; give the real and the imaginary part as columns"
+    if type(cell) is int and cell.bit_length() > MOST_BITS:
+        return "a whole number of more than 4,000 digits", "; give a smaller one, or leave the cell empty"
+    return None
 
 
 def typed_dates(column: pd.Series[Any]) -> Array | None:

@@ -74,7 +74,7 @@ def numbers_of_texts(frame: pd.DataFrame, origin: Origin = UNNAMED) -> pd.DataFr
     """
     read = {}
     for name in frame.columns:
-        if cell_type(frame[name], str(name)) != "text":
+        if cell_type(frame[name]) != "text":
             continue
         texts, codes = distinct_texts(frame[name])
         values = NumberFormat().read(texts)[codes]

@@ -250,7 +250,7 @@ class ColumnSummary:
             column, origin = column.iloc[rows], origin.take(rows)
             sampled = None if sampled is None else sampled[rows]
         self._find_sample(column)
-        found = cell_type(column, self.name)
+        found = cell_type(column)
         self._refuse_another_type(found, origin)
         read_as = self.options.read_as
         if read_as == "number" and found == "category" and column.dtype.kind == "b":

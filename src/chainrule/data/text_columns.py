@@ -403,7 +403,7 @@ def table_evidence(frame: pd.DataFrame) -> Elsewhere:
     """Return what the columns of text of a table decide about decimal marks and the order of dates."""
     columns = []
     for name in frame.columns:
-        if cell_type(frame[name], str(name)) == "text":
+        if cell_type(frame[name]) == "text":
             column = TextColumn(str(name))
             column.add_rows(*distinct_texts(frame[name]))
             columns.append(column.without(MISSING_NUMBER_WORDS).evidence())

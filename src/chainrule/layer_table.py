@@ -58,7 +58,7 @@ def tabulate_layers(layers: Sequence[Layer], blocks: Sequence[ParameterBlock], n
 
 
 def as_read_only(array: Array) -> Array:
-    """Return a contiguous view that cannot be written to: a loop is compiled anew for each kind of array."""
+    """Return a contiguous view that cannot be written to: a loop is compiled again for each kind of array."""
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view

@@ -65,7 +65,7 @@ class NpyStream(RowStream):
 
     def _read(self, group: int, first: int) -> Iterator[RawRows]:
         start, stop = group * GROUP_ROWS + first, min((group + 1) * GROUP_ROWS, self._shape[0])
-        # Mapped anew for each group: the pages that were read would else count as memory of this process.
+        # Mapped again for each group; otherwise the pages that were read would count as memory of this process.
         inputs, labels = (np.array(_open(path)[start:stop]) for path in self._paths)
         self._check_unchanged()
         yield RawRows(inputs.reshape(len(inputs), -1), _as_column(labels), Origin(self.name, start))

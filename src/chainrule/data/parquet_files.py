@@ -173,7 +173,7 @@ def _index_columns(schema: Any, path: Path) -> list[str]:
         noted = parse_json(notes)
         index = noted.get("index_columns", []) if isinstance(noted, dict) else None
         if not isinstance(index, list):
-            raise ValueError("its list of index columns is none")
+            raise ValueError("its list of index columns is not a list of names")
     except ValueError as problem:
         raise DataError(
             f"{path.name} has damaged notes of pandas ({problem}); write the file again, or remove its metadata."

@@ -21,7 +21,7 @@ __all__ = ["DropoutLayer", "GaussianNoiseLayer"]
 class DropoutLayer(Layer):
     """Sets a random share ``rate`` of its inputs to 0 in training; does nothing at all in inference.
 
-    Training: ``output = input * m``, with m = 0 with probability ``rate`` and 1 / (1 - rate) otherwise, drawn anew for
+    Training: ``output = input * m``, with m = 0 with probability ``rate`` and 1 / (1 - rate) otherwise, drawn again for
     every element of every batch. The factor keeps the expectation, so that inference needs no scaling ("inverted"
     dropout). Backward: ``dL/d(input) = dL/d(output) * m``. Shapes stay as they are.
 
@@ -73,7 +73,7 @@ class DropoutLayer(Layer):
 class GaussianNoiseLayer(Layer):
     """Adds noise to its inputs in training; does nothing at all in inference.
 
-    Training: ``output = input + standard_deviation * n``, n drawn from N(0, 1) anew for every element of every batch.
+    Training: ``output = input + standard_deviation * n``, n drawn from N(0, 1) for every element of every batch.
     Backward: the error passes unchanged. Shapes stay as they are. As the first layer on standardised data it makes new
     examples out of known ones, much like a penalty on steep functions.
 

@@ -34,10 +34,10 @@ def check_record(record: dict[str, Any]) -> None:
     if not isinstance(computers, list) or not all(map(_is_computer, computers)):
         raise ValueError("it does not say what computed the run")
     if not isinstance(record.get("source_sha256"), str | None):
-        raise ValueError("its checksum of the data is none")
+        raise ValueError("its checksum of the data is not a text")
     n_epochs = record.get("epochs", 0)
     if type(n_epochs) is not int or n_epochs < 0:
-        raise ValueError("its number of epochs is none")
+        raise ValueError("its number of epochs is not a whole number")
 
 
 def _is_of_texts(values: Any) -> bool:

@@ -291,7 +291,8 @@ def resume_run(
         record, options = read()  # another process may have finished the run in the meantime
         if record.get("source_sha256") != source_checksum(options.source):
             raise ModelFileError(
-                f"'{shown_source(options.source)}' has changed since the run in '{path}' began; train anew."
+                f"'{shown_source(options.source)}' has changed since the run in '{path}' began; start a new "
+                "run, or restore the file."
             )
         check_same_checkpoint(group, folder)
         _say_other_versions(record, say)

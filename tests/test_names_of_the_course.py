@@ -80,7 +80,8 @@ def look_up(path: str) -> object:
         ("evaluate_modle", "evaluate_model"),
         ("plot_histroy", "plot_history"),
         ("plot_history_of_training", None),
-        ("DenseLayer", None),
+        ("DenseLayr", "chainrule.layers.DenseLayer"),
+        ("ReduceOnPlateu", "ReduceOnPlateau"),
         ("nothing", None),
     ],
 )
@@ -88,7 +89,31 @@ def test_other_names_get_a_name_that_is_misspelt_so_or_the_place_to_look(name: s
     words = f"Did you mean '{meant}'" if meant else "are in the modules of those names"
     with pytest.raises(AttributeError, match=words):
         getattr(chainrule, name)
+    with pytest.raises(ImportError, match=f"cannot import name '{name}' from 'chainrule'.*{words}"):
+        exec(f"from chainrule import {name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("Adam", "optimizer.Adam"), ("ReLU", "activations.ReLUActivation"), ("Flatten", "layers.FlattenLayer")],
+)
+def test_a_piece_is_found_in_its_module(name: str, place: str) -> None:
+    with pytest.raises(ImportError, match=f"cannot import name '{name}' from 'chainrule'. Use chainrule.{place}."):
+        exec(f"from chainrule import {name}")
     assert not hasattr(chainrule, name)
+
+
+def test_a_module_without_a_public_name_is_still_imported() -> None:
+    script = "from chainrule import textbook, head; assert textbook.SGD and head.Head; import chainrule.rounding"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with pytest.raises(AttributeError, match=r"no attribute '_nothing'$"):
+        chainrule._nothing  # noqa: B018
+
+
+def test_python_adds_no_suggestion_of_its_own() -> None:
+    script = "import chainrule; chainrule.NeuralNetwrk"
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].endswith("has no attribute 'NeuralNetwrk'. Did you mean 'NeuralNetwork'?")
 
 
 def test_every_public_name_is_there_and_star_imports_it() -> None:

@@ -7,6 +7,8 @@ names. Everything loads when it is first used, so ``import chainrule`` itself co
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -94,8 +96,10 @@ _HOMES = {
     "runs": ("evaluate", "predict", "train"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = {*_HOMES, "activations", "initializers", "layers", "losses", "metrics", "optimizer", "penalties"}
-_MODULES |= {"schedules", "zoo"}
+_MODULES_OF_PIECES = (
+    "activations", "callbacks", "initializers", "layers", "losses", "metrics", "optimizer", "penalties", "schedules"
+)  # fmt: skip
+_MODULES = {*_HOMES, *_MODULES_OF_PIECES, "zoo"}
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604  (names, all of them strings)
 
@@ -129,20 +133,32 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"chainrule.{name}")
     if name not in _MODULE_OF:
-        raise AttributeError(f"module 'chainrule' has no attribute '{name}'.{_hint(name)}")
+        if name.startswith("_") or importlib.util.find_spec(f"chainrule.{name}"):
+            raise AttributeError(f"module 'chainrule' has no attribute '{name}'")
+        # Of an AttributeError, ``from chainrule import name`` would keep no word.
+        if sys._getframe(1).f_code.co_name == "_handle_fromlist":
+            raise ImportError(f"cannot import name '{name}' from 'chainrule'.{_hint(name)}", name="chainrule")
+        # With a name and an object, Python does not add a suggestion of its own.
+        raise AttributeError(f"module 'chainrule' has no attribute '{name}'.{_hint(name)}", name=name, obj=None)
     value = globals()[name] = getattr(importlib.import_module(f"chainrule.{_MODULE_OF[name]}"), name)
     return value
 
 
 def _hint(name: str) -> str:
     """Return what stands here for a name of another library, a name that may be meant, or where most names are."""
-    if name.startswith("_"):
-        return ""
     if name in _INSTEAD:
         return f" Use {_INSTEAD[name]}."
     from chainrule.errors import nearest_name
 
-    near = nearest_name(name, {*_MODULE_OF, *_MODULES}, 0.8)
+    pieces: dict[str, str] = {}  # the module of every layer, activation, ...
+    for module in _MODULES_OF_PIECES:
+        pieces |= dict.fromkeys(importlib.import_module(f"chainrule.{module}").__all__, module)
+    for meant in (name, f"{name}Activation", f"{name}Layer"):
+        if meant in pieces:
+            return f" Use chainrule.{pieces[meant]}.{meant}."
+    near = nearest_name(name, {*_MODULE_OF, *_MODULES, *pieces}, 0.8)
+    for piece, module in pieces.items():
+        near = near if piece in _MODULE_OF else near.replace(f"'{piece}'", f"'chainrule.{module}.{piece}'")
     return near or " Layers, activations, losses, optimizers, metrics, ... are in the modules of those names."
 
 

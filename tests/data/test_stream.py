@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from chainrule.data import NpyStream, ParquetStream, TablePreprocessor, Target, parquet_files, stream_rows
+from chainrule.data import (
+    NpyStream,
+    ParquetStream,
+    TablePreprocessor,
+    Target,
+    parquet_files,
+    parquet_stream,
+    stream_rows,
+    target_summary,
+)
 from chainrule.data import stream as stream_module
 from chainrule.errors import ChainruleError, DataError, InvalidInputError
 from support.streams import table_of_visits, write_parquet
@@ -294,6 +303,53 @@ def test_codes_do_not_depend_on_the_gaps_beside_them(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"code": code, "y": [0, 1] * 40}), tmp_path / "a.parquet", row_group_size=40)
     table = ParquetStream(tmp_path, "y", preprocessor=TablePreprocessor(["code"])).table
     assert table.columns[0].categories == ("7", str(2**53 + 1))
+
+
+LATE_CODES = ["01", "2A", "1234567890123456"]
+
+
+def late_code(folder: Path, code: Any, first: list[Any], column: str) -> Path:
+    """Two files with more numbers as text than are kept, and a code in row 5 of the second."""
+    numbers = [*first, *first]
+    numbers[len(first) + 4] = code
+    frame = pd.DataFrame({column: numbers, "a": range(len(numbers)), "b": np.arange(len(numbers)) % 7})
+    return write_parquet(folder, frame, n_files=2, group_rows=20)
+
+
+@pytest.mark.parametrize("code", LATE_CODES)
+def test_a_code_after_many_numbers_is_refused_by_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(parquet_stream, "MOST_WORDS", 10)
+    folder = late_code(tmp_path / "f", code, [str(number) for number in range(40)], "id")
+    with pytest.raises(DataError, match=r"part1.parquet: The column 'id' .*row 5.*--categorical"):
+        _ = ParquetStream(folder, "a").n_features
+    for options, kind in (({"categorical": ["id"]}, "dropped"), ({"numeric": ["id"]}, "number")):
+        stream = ParquetStream(folder, "a", preprocessor=TablePreprocessor(**options))
+        assert stream.n_features
+        assert stream.table.columns[0].kind == kind
+
+
+def test_a_code_of_64_bits_after_numbers_is_refused_by_its_row(tmp_path: Path) -> None:
+    folder = late_code(tmp_path, 2**60 + 1, [*range(40)], "id")
+    message = "part1.parquet: The column 'id' has '1152921504606846977' in row 5, which is a code rather than a number"
+    with pytest.raises(DataError, match=message):
+        _ = ParquetStream(folder, "a").n_features
+    stream = ParquetStream(folder, "a", preprocessor=TablePreprocessor(categorical=["id"]))
+    assert stream.n_features
+    assert stream.table.columns[0].kind == "category"
+
+
+@pytest.mark.parametrize("code", LATE_CODES)
+def test_a_code_among_many_numbers_to_predict_is_refused_by_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    monkeypatch.setattr(target_summary, "MOST_LABELS", 10)
+    folder = late_code(tmp_path, code, [f"{number}.5" for number in range(40)], "y")
+    with pytest.raises(DataError, match=r"part1.parquet: The target 'y' .*row 5"):
+        _ = ParquetStream(folder, "y").target
+    if code != "2A":
+        assert ParquetStream(folder, "y", task="regression").target.task == "regression"
 
 
 @pytest.mark.parametrize("labels", [(1, 2**63 + 1), (2**63, 2**63 + 1), (-(2**62) - 1, 2**62 + 1)])

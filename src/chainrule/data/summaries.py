@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -43,7 +43,7 @@ from chainrule.data.text_columns import (
     taken_for_missing,
 )
 from chainrule.data.texts import MISSING_NUMBER_WORDS
-from chainrule.errors import DataError
+from chainrule.errors import CellError, DataError, with_option
 from chainrule.rounding import is_constant
 from chainrule.types import Array, IntArray
 
@@ -260,9 +260,11 @@ class ColumnSummary:
                 f"{origin}The column {self.name!r} is listed as a column of {read_as}s, but its type says that it "
                 f"holds {'dates' if found == 'date' else 'categories'}."
             )
-        # Codes are texts to the last digit. What began as numbers goes on as numbers.
-        are_codes = read_as == "auto" and found == "number" and not self._gathered
-        are_codes = are_codes and (self._from_numbers or has_codes(column))
+        # Codes are texts to the last digit. After numbers they come too late.
+        are_codes = read_as == "auto" and found == "number" and (self._from_numbers or has_codes(column))
+        if are_codes and self._gathered:
+            place = next(place for place in range(len(column)) if has_codes(column.iloc[place : place + 1]))
+            self._refuse_code(str(column.iloc[place]), str(origin), origin.row(place))
         if found == "number" and read_as in ("auto", "number") and not are_codes:
             self._add_numbers(column, sampled, origin)
         elif found == "date" and read_as in ("auto", "date"):
@@ -355,6 +357,9 @@ class ColumnSummary:
         self._standard += piece.only(standard)
         piece = piece.without(standard)
         if self._decision is not None and self._decision.format is not None:
+            if self._decision.kind == "number" and self.options.read_as == "auto" and piece.number_scan.code:
+                first, file, row = piece.first_of(piece.code_places())
+                self._refuse_code(piece.texts[first], file, row)
             values = piece.finite(self._decision.format.read(piece.texts))
             is_read = ~np.isnan(values)
             self._gather(values[is_read], piece.sampled[is_read], piece.counts[is_read])
@@ -362,6 +367,17 @@ class ColumnSummary:
         self._texts.add(piece.texts, piece.counts, piece.sampled, piece.rows, origin.file)
         if self.most_texts is not None and len(self._texts.texts) > 2 * self.most_texts:
             self._bound(self.most_texts)
+
+    def _refuse_code(self, cell: str, file: str, row: int) -> NoReturn:
+        """Raise ``CellError`` for a code in a column that was read as numbers in the pieces before."""
+        raise CellError(
+            f"{file}The column {self.name!r} has {cell!r} in row {row}, which is a code rather than a number, but the "
+            f"rows before were read as numbers; list the column under {with_option('categorical')}, or under "
+            f"{with_option('numeric')} if it is a quantity.",
+            row=row,
+            column=self.name,
+            value=cell,
+        )
 
     def _bound(self, most_texts: int) -> None:
         """Decide what the column holds from the texts so far, and keep few of them."""

@@ -109,6 +109,13 @@ class TargetSummary:
     def _gather_texts(self, column: TextColumn) -> None:
         """Take in texts that are numbers; refuse any other."""
         assert self._format is not None
+        if self.task is None and column.number_scan.code:
+            first, file, row = column.first_of(column.code_places())
+            raise DataError(
+                f"{file}The target{self._named()} has {column.texts[first]!r} in row {row}, which is a code rather "
+                "than a number, but the rows before were read as numbers; choose the task 'regression' (--task "
+                "regression) if it is a number, or another column to predict."
+            )
         values = self._format.read(column.texts)
         if not np.isfinite(values).all():
             first, file, row = column.first_of(np.flatnonzero(~np.isfinite(values)))

@@ -386,6 +386,11 @@ class TextColumn:
         first = min(places.tolist(), key=lambda place: (self.files.index(self.files[place]), self.rows[place]))
         return first, *self._where(first)
 
+    def code_places(self) -> IntArray:
+        """Return the places of the texts that are codes rather than numbers, such as 01."""
+        codes = [place for place, text in enumerate(self.texts) if NumberScan([text], np.ones(1, np.int64)).code]
+        return np.array(codes, np.intp)
+
     def refuse(self, places: IntArray, kind: str) -> NoReturn:
         """Raise ``CellError`` for the first of some texts that are no numbers, or no dates, in a column of them."""
         first, file, row = self.first_of(places)

@@ -179,6 +179,8 @@ def test_the_column_that_rows_are_split_by_has_a_line(tmp_path: Path) -> None:
     assert [row["name"] for row in timed.describe_columns()] == ["y", "day", "age", "town", "store"]
     as_input = prepared(frame, group="store", categorical=["store"])
     assert [row["name"] for row in as_input.describe_columns()] == ["y", "age", "town", "store", "day"]
+    with pytest.raises(DataError, match=r"numeric \(--numeric\) names the column 'y', which is the target"):
+        prepare_data(write_parquet(tmp_path / "files", frame), target="y", numeric=["y=1.234,5"])
     streamed = prepare_data(write_parquet(tmp_path / "files", frame), target="y", group="store")
     assert "  store: the group that the rows are split by, not an input" in streamed.column_lines()
     result = train_run(TrainOptions.of(frame, target="y", group="store", epochs=1, out=tmp_path / "run"))

@@ -220,8 +220,10 @@ def test_flags_that_exclude_one_another_are_offered_as_a_choice() -> None:
     assert "choose one of --time hour, --group machine and --group patient (" in three
     assert len(warned(frame, split="random")) == 1
     (groups,) = warned(frame.drop(columns="hour"))
-    assert "choose one of --group machine and --group patient (" in groups
+    assert "choose one of --group machine and --group patient (--group keeps" in groups
     assert warned(frame.drop(columns="hour"), drop=["machine", "patient"]) == [groups]
+    (times,) = warned(machines().drop(columns="machine").assign(later=machines()["hour"] + pd.Timedelta("1D")))
+    assert "choose one of --time hour and --time later (--time tests the model on the latest rows)" in times
 
 
 def test_a_warning_comes_from_the_line_of_the_user() -> None:

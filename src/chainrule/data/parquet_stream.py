@@ -216,7 +216,7 @@ def _used_columns(
         raise DataError(
             f"{file.path.name} has no column besides the target {target!r}; there is nothing to learn from."
         )
-    options.check_names(used)
+    options.check_names(used, target=target)
     return used
 
 

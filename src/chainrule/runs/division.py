@@ -14,7 +14,7 @@ from chainrule.data.splits import split_rows
 from chainrule.data.stream_rows import size_of
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
-from chainrule.errors import DataError, InvalidInputError, check_one_of, listed
+from chainrule.errors import DataError, InvalidInputError, check_one_of, listed, with_option
 from chainrule.types import Array, IntArray, Seed
 
 __all__ = ["Division", "SplitChoice"]
@@ -46,7 +46,9 @@ class Division:
     def __post_init__(self) -> None:
         check_one_of("split", self.split, get_args(SplitChoice))
         if self.group is not None and self.time is not None:
-            raise InvalidInputError("group and time are two ways to split the rows; give one of them.")
+            raise InvalidInputError(
+                f"{with_option('group')} and {with_option('time')} are two ways to split the rows; give one of them."
+            )
         if self.group is not None and self.split != "auto":
             raise InvalidInputError(f"group is a split of its own; leave split={self.split!r} out.")
         if self.time is not None and self.split == "random":

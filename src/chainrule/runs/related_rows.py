@@ -124,10 +124,11 @@ def warnings_of_related_rows(frame: pd.DataFrame, table: TablePreprocessor) -> I
     options = [f"--time {quote(name)}" for name in times] + [f"--group {quote(name)}" for name in groups]
     if len(options) > 1:
         signs = [signs[0], *(sign[0].lower() + sign[1:] for sign in signs[1:])]
+        effects = ["--time tests the model on the latest rows"] if times else []
+        effects += ["--group keeps rows with the same value together"] if groups else []
         yield (
             f"{listed(signs)}. A random split puts related rows into the training part and the test part; choose one "
-            f"of {listed(options)} (--time tests the model on the latest rows, --group keeps rows with the same value "
-            "together)."
+            f"of {listed(options)} ({', '.join(effects)})."
         )
     elif times:
         yield (

@@ -13,8 +13,10 @@ __all__ = ["check"]
 
 def check(
     hidden: Annotated[str, typer.Option("--hidden", metavar="UNITS", help="Units of the hidden layers.")] = "8,4",
-    activation: Annotated[str, typer.Option("--activation", "-a", help="Of the hidden layers.")] = "tanh",
-    loss: Annotated[str, typer.Option("--loss", help="The loss; it says what the outputs are.")] = "mean_squared_error",
+    activation: Annotated[str, typer.Option("--activation", "-a", help="Activation of the hidden layers.")] = "tanh",
+    loss: Annotated[
+        str, typer.Option("--loss", help="The loss; it also determines the outputs.")
+    ] = "mean_squared_error",
     inputs: Annotated[int, typer.Option("--inputs", help="Columns of inputs.")] = 5,
     outputs: Annotated[int, typer.Option("--outputs", help="Numbers to predict, or classes.")] = 1,
     rows: Annotated[int, typer.Option("--rows", help="Random rows to check with.")] = 30,
@@ -22,10 +24,12 @@ def check(
     batch_norm: Annotated[bool, typer.Option("--batch-norm", help="Normalise every hidden layer.")] = False,
     l1: Annotated[float, typer.Option("--l1", help="Penalty on the sum of |weights|.")] = 0.0,
     l2: Annotated[float, typer.Option("--l2", help="Penalty on half the sum of squared weights.")] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", "-s", help="The source of the random numbers.")] = 0,
-    engine: Annotated[str, typer.Option("--engine", help="What gives the gradient: numpy or torch.")] = "numpy",
+    seed: Annotated[int, typer.Option("--seed", "-s", help="The seed of the random numbers.")] = 0,
+    engine: Annotated[
+        str, typer.Option("--engine", help="The engine that computes the gradient: numpy or torch.")
+    ] = "numpy",
     device: Annotated[str, typer.Option("--device", help="For torch: auto, cpu, cuda, ...")] = "auto",
-    show_code: Annotated[bool, typer.Option("--show-code", help="Print the Python that does the same.")] = False,
+    show_code: Annotated[bool, typer.Option("--show-code", help="Print the equivalent Python code.")] = False,
 ) -> None:
     """Check that backward propagation gives the derivative of the loss, part by part, in float64.
 

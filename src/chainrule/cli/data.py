@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["data_app"]
 
-data_app = typer.Typer(no_args_is_help=True, help="The data sets that have a name: list, show, fetch.")
+data_app = typer.Typer(no_args_is_help=True, help="Named data sets: list, show, fetch.")
 
 _NAME = typer.Argument(help="The name of a data set.")
 

@@ -23,11 +23,9 @@ def export(
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, torch, c or js.")],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The file to write; by default beside the model.", readable=False),
+        typer.Option("--out", "-o", help="The file to write; by default in the folder of the model.", readable=False),
     ] = None,
-    show_code: Annotated[
-        bool, typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
-    ] = False,
+    show_code: Annotated[bool, typer.Option("--show-code", help="Print the equivalent Python code and exit.")] = False,
 ) -> None:
     """Write a model with its preprocessing as one file that needs no chainrule.
 

@@ -15,10 +15,15 @@ SIGNALLED = 128  # a shell's exit code for a program that a signal has ended is 
 def serve(
     run: Annotated[Path, typer.Argument(help="The run folder, or a model file.", readable=False)],
     host: Annotated[
-        str, typer.Option("--host", help="The address to listen at; 0.0.0.0 lets every machine in, without a password.")
+        str,
+        typer.Option(
+            "--host", help="The address to listen on; 0.0.0.0 accepts requests from all machines, without a password."
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
-    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="The most rows in one request.")] = 10_000,
+    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65535, help="The port; 0 chooses a free one.")] = 8000,
+    max_rows: Annotated[
+        int, typer.Option("--max-rows", min=1, help="The maximum number of rows in one request.")
+    ] = 10_000,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -26,9 +31,7 @@ def serve(
             help="An additional host name that clients may use, such as a proxy's; * allows any; may be repeated.",
         ),
     ] = None,
-    show_code: Annotated[
-        bool, typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
-    ] = False,
+    show_code: Annotated[bool, typer.Option("--show-code", help="Print the equivalent Python code and exit.")] = False,
 ) -> None:
     """Answer requests for predictions over HTTP, until Ctrl-C.
 

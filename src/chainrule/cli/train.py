@@ -38,7 +38,8 @@ def train(
     ],
     target: Annotated[str | None, _option(_DATA, "--target", "-t", help="The column to predict.")] = None,
     task: Annotated[
-        str | None, _option(_DATA, "--task", help="binary, multiclass or regression; found from the target.")
+        str | None,
+        _option(_DATA, "--task", help="binary, multiclass or regression; by default inferred from the target."),
     ] = None,
     categorical: Annotated[
         list[str] | None,
@@ -70,18 +71,22 @@ def train(
         _option(_DATA, "--missing-word", metavar="TEXT", help="A text that means a missing value; may be repeated."),
     ] = None,
     missing: Annotated[
-        str, _option(_DATA, "--missing", help="What stands in for missing numbers: median, mean, or zero.")
+        str, _option(_DATA, "--missing", help="The replacement of missing numbers: median, mean, or zero.")
     ] = "median",
     drop_missing_target: Annotated[
         bool, _option(_DATA, "--drop-missing-target", help="Drop rows whose target is missing.")
     ] = False,
     test_size: Annotated[
         float | None,
-        _option(_DATA, "--test-size", help="Share (or number) of rows to test with: 0.2 if not said, 0 for none."),
+        _option(_DATA, "--test-size", help="Share (or number) of test rows: 0.2 by default, 0 for none."),
     ] = None,
     validation_size: Annotated[
         float | None,
-        _option(_DATA, "--validation-size", help="Share of the other rows to validate with: 0.2 if it stops early."),
+        _option(
+            _DATA,
+            "--validation-size",
+            help="Share of the other rows for validation: 0.2 by default with early stopping.",
+        ),
     ] = None,
     split: Annotated[
         str, _option(_DATA, "--split", help="auto (stratified by class), random, or time (test the latest rows).")
@@ -97,63 +102,93 @@ def train(
         _option(_DATA, "--time", metavar="COLUMN", help="Sort by this column and test the latest rows; not an input."),
     ] = None,
     hidden: Annotated[
-        str, _option(_NETWORK, "--hidden", metavar="UNITS", help="Units of the hidden layers; 'none' for none.")
+        str,
+        _option(
+            _NETWORK, "--hidden", metavar="UNITS", help="Units of the hidden layers, or 'none' for no hidden layer."
+        ),
     ] = "64,32",
     activation: Annotated[
-        str, _option(_NETWORK, "--activation", "-a", help="Of the hidden layers: relu, tanh, gelu, ...")
+        str, _option(_NETWORK, "--activation", "-a", help="Activation of the hidden layers: relu, tanh, gelu, ...")
     ] = "relu",
     dropout: Annotated[float, _option(_NETWORK, "--dropout", help="Share of units to drop.")] = 0.0,
     batch_norm: Annotated[bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer.")] = False,
     output_activation: Annotated[
         str | None,
-        _option(_NETWORK, "--output-activation", help="Behind the numbers of a regression: relu if none is negative."),
+        _option(
+            _NETWORK,
+            "--output-activation",
+            help="Output activation of a regression, such as relu for targets that are never negative.",
+        ),
     ] = None,
     loss: Annotated[str | None, _option(_NETWORK, "--loss", help="mean_squared_error, huber, ...")] = None,
     dtype: Annotated[str, _option(_NETWORK, "--dtype", help="float32 or float64.")] = "float32",
     epochs: Annotated[
         int | None,
-        _option(_TRAINING, "--epochs", "-e", help="Times to go through the rows: 100 or more, until it stops early."),
+        _option(
+            _TRAINING,
+            "--epochs",
+            "-e",
+            help="Passes over the training rows; by default 100 or more, with early stopping.",
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, _option(_TRAINING, "--batch-size", "-b", help="Rows a step: 32 to 256, by the number of rows.")
+        int | None,
+        _option(
+            _TRAINING,
+            "--batch-size",
+            "-b",
+            help="Rows per step; by default 32 to 256, depending on the number of rows.",
+        ),
     ] = None,
     optimizer: Annotated[str, _option(_TRAINING, "--optimizer", help="adam, sgd, lbfgs, rprop, ...")] = "adam",
     learning_rate: Annotated[
         float | None,
-        _option(_TRAINING, "--lr", "--learning-rate", help="The learning rate; each optimizer has its own."),
+        _option(_TRAINING, "--lr", "--learning-rate", help="The learning rate; the default depends on the optimizer."),
     ] = None,
-    momentum: Annotated[float | None, _option(_TRAINING, "--momentum", help="Momentum, where there is any.")] = None,
+    momentum: Annotated[
+        float | None, _option(_TRAINING, "--momentum", help="Momentum, for optimizers that have it.")
+    ] = None,
     schedule: Annotated[
         str | None,
-        _option(_TRAINING, "--schedule", help="Of the rate: cosine, step, exponential, one_cycle, ..."),
+        _option(_TRAINING, "--schedule", help="Learning-rate schedule: cosine, step, exponential, one_cycle, ..."),
     ] = None,
     l1: Annotated[float, _option(_TRAINING, "--l1", help="Penalty on the sum of |weights|.")] = 0.0,
     l2: Annotated[float, _option(_TRAINING, "--l2", help="Penalty on half the sum of squared weights.")] = 0.0,
     label_smoothing: Annotated[
         float, _option(_TRAINING, "--label-smoothing", help="Share of each label spread over all classes.")
     ] = 0.0,
-    clip_norm: Annotated[float | None, _option(_TRAINING, "--clip-norm", help="Bound for a gradient's norm.")] = None,
+    clip_norm: Annotated[
+        float | None, _option(_TRAINING, "--clip-norm", help="Upper bound of the gradient's norm.")
+    ] = None,
     max_norm: Annotated[
-        float | None, _option(_TRAINING, "--max-norm", help="Bound for the norm of the weights into a unit.")
+        float | None, _option(_TRAINING, "--max-norm", help="Upper bound of the norm of each unit's weights.")
     ] = None,
     class_weight: Annotated[
         str | None, _option(_TRAINING, "--class-weight", help="'balanced': rare classes count as much as others.")
     ] = None,
-    seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The source of all randomness.")] = 0,
+    seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The seed of all random numbers.")] = 0,
     early_stopping: Annotated[
         bool | None,
         _option(
             _STOPPING,
             "--early-stopping/--no-early-stopping",
-            help="Stop when validation no longer gets better (on, unless --epochs is given and none of those below).",
+            help="Stop when the validation loss stops improving; on by default, unless --epochs is given without the "
+            "options below.",
         ),
     ] = None,
     patience: Annotated[
-        int | None, _option(_STOPPING, "--patience", help="Epochs to wait for a new best: 10, up to 50 for small data.")
+        int | None,
+        _option(
+            _STOPPING,
+            "--patience",
+            help="Epochs without improvement before stopping; by default 10, and up to 50 for small data.",
+        ),
     ] = None,
-    min_delta: Annotated[float, _option(_STOPPING, "--min-delta", help="How much better a new best must be.")] = 0.0,
-    min_epochs: Annotated[int, _option(_STOPPING, "--min-epochs", help="Never stop before so many epochs.")] = 0,
-    monitor: Annotated[str | None, _option(_STOPPING, "--monitor", help="What to watch; the validation loss.")] = None,
+    min_delta: Annotated[float, _option(_STOPPING, "--min-delta", help="The smallest improvement that counts.")] = 0.0,
+    min_epochs: Annotated[int, _option(_STOPPING, "--min-epochs", help="The minimum number of epochs.")] = 0,
+    monitor: Annotated[
+        str | None, _option(_STOPPING, "--monitor", help="The quantity to monitor; by default the validation loss.")
+    ] = None,
     engine: Annotated[
         str,
         _option(_MACHINE, "--engine", help="numpy, or torch: for GPUs, and for many machines by torchrun."),
@@ -165,13 +200,15 @@ def train(
         str, _option(_MACHINE, "--precision", help="For torch: bfloat16 or float16 for mixed precision.")
     ] = "float32",
     compile: Annotated[bool, _option(_MACHINE, "--compile", help="For torch: torch.compile the network.")] = False,
-    out: Annotated[Path | None, _option(_RESULT, "--out", "-o", help="The run folder; runs/SOURCE-TIME.")] = None,
+    out: Annotated[
+        Path | None, _option(_RESULT, "--out", "-o", help="The run folder; by default runs/SOURCE-TIME.")
+    ] = None,
     force: Annotated[
         bool, _option(_RESULT, "--force", help="Replace the finished or interrupted run that is in the run folder.")
     ] = False,
     checkpoint_every: Annotated[int, _option(_RESULT, "--checkpoint-every", help="Epochs between checkpoints.")] = 5,
     show_code: Annotated[
-        bool, _option(_RESULT, "--show-code", help="Print the Python that does the same, and train nothing.")
+        bool, _option(_RESULT, "--show-code", help="Print the equivalent Python code and exit.")
     ] = False,
     quiet: Annotated[bool, _option(_RESULT, "--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
@@ -216,7 +253,7 @@ def train(
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder.", readable=False)],
     engine: Annotated[
-        str | None, typer.Option("--engine", help="numpy or torch, where it is not to be the one that began.")
+        str | None, typer.Option("--engine", help="The engine, if not that of the run so far: numpy or torch.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="With --engine torch: auto, cpu, cuda, mps, ...")] = "auto",
     epochs: Annotated[

@@ -27,9 +27,9 @@ _FILES = typer.Argument(
     help="A file with the columns of the training data (- for the standard input); any number of Parquet files, "
     "a folder or a pattern; or a data set's name."
 )
-_ENGINE = typer.Option("--engine", help="What computes: numpy or torch.")
+_ENGINE = typer.Option("--engine", help="The engine: numpy or torch.")
 _DEVICE = typer.Option("--device", help="For torch: auto (a GPU where there is one), cpu, cuda, cuda:1, mps, ...")
-_SHOW_CODE = typer.Option("--show-code", help="Print the Python that does the same, and do nothing.")
+_SHOW_CODE = typer.Option("--show-code", help="Print the equivalent Python code and exit.")
 
 
 def predict(

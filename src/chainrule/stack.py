@@ -17,7 +17,7 @@ import numpy as np
 from chainrule.activations import ACTIVATIONS, ActivationLayer
 from chainrule.arrays import all_finite, refuse_not_finite
 from chainrule.data.inputs import as_numbers
-from chainrule.errors import DataError, InvalidInputError, NotBuiltError
+from chainrule.errors import DataError, InvalidInputError, NotBuiltError, shown
 from chainrule.head import Head
 from chainrule.layer_table import FewRows
 from chainrule.layers import LAYERS, DenseLayer, Layer
@@ -52,9 +52,7 @@ class LayerStack:
     """
 
     def __init__(self, layers: Iterable[Layer] = (), *, dtype: Any = np.float32, seed: Seed = None) -> None:
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise InvalidInputError(f"A network computes in float32 or float64, not in {self.dtype}.")
+        self.dtype = _float_type(dtype)
         self.seed = resolve_seed(seed)
         self.layers: list[Layer] = []
         self.vector = ParameterVector((), self.dtype)
@@ -400,3 +398,14 @@ def _refuse_overflow(numbers: Inputs, rounded: Inputs) -> None:
             f"X has the number {number:g}, which is too large for {rounded.dtype}; standardise the inputs, or make the "
             "network with dtype='float64'."
         )
+
+
+def _float_type(dtype: Any) -> np.dtype[Any]:
+    """Return the type of a network's numbers; NumPy raises errors of many kinds for text that names no type."""
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError):
+        raise InvalidInputError(f"A network computes in float32 or float64, not in {shown(dtype)}.") from None
+    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InvalidInputError(f"A network computes in float32 or float64, not in {found}.")
+    return found

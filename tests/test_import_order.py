@@ -20,7 +20,7 @@ SRC = Path(__file__).parents[1] / "src"
 # A package stands here by its name: inside it, modules may import one another, with `base` first and without cycles.
 HOUSE = {
     0: "errors paths types named ranges randomness rounding machine arrays json_text",
-    1: "kernels",
+    1: "formulas kernels",
     2: "parameters initializers schedules penalties",
     3: "layers activations losses metrics optimizer",
     4: "history threads data layer_table head stack",
@@ -38,11 +38,11 @@ PLACE = {room: (floor, i) for floor, rooms in HOUSE.items() for i, room in enume
 THIRD_PARTIES = {
     "numpy": "everywhere",
     "scipy": "everywhere",
-    "numba": "kernels",
-    "llvmlite": "kernels",
+    "numba": "formulas kernels",
+    "llvmlite": "formulas kernels",
     "pandas": "data metrics history plots report baselines runs cli",
     "sklearn": "data metrics plots report baselines runs cli",
-    "torch": "engines export persistence",
+    "torch": "formulas engines export persistence",
     "onnx": "export",
     "onnxruntime": "export",
     "starlette": "serving",
@@ -145,8 +145,8 @@ def test_every_module_imports_only_what_stands_below_it() -> None:
         ({"attic.py": ""}, "chainrule.attic has no place in the house"),
         ({"losses.py": "import chainrule.attic"}, "imports chainrule.attic, which has no place"),
         ({"stack.py": "def f():\n    import pandas as pd"}, "pandas may be imported in: data metrics"),
-        ({"layers/dense.py": "from numba import njit"}, "numba may be imported in: kernels."),
-        ({"cli/main.py": "import torch.nn"}, "torch may be imported in: engines export persistence."),
+        ({"layers/dense.py": "from numba import njit"}, "numba may be imported in: formulas kernels."),
+        ({"cli/main.py": "import torch.nn"}, "torch may be imported in: formulas engines export persistence."),
     ],
 )
 def test_an_import_that_breaks_the_order_is_named(tmp_path: Path, files: dict[str, str], complaint: str) -> None:

@@ -12,49 +12,52 @@ from typing import NamedTuple
 import numpy as np
 
 from chainrule import kernels
-from chainrule.activations import (
-    LeakyReLUActivation,
-    LinearActivation,
-    ReLUActivation,
-    SigmoidActivation,
-    TanhActivation,
-)
+from chainrule.activations import ActivationLayer, TracedActivation
 from chainrule.arrays import refuse_not_finite
-from chainrule.kernels.codes import DENSE, IDENTITY, LEAKY_RELU, RELU, SIGMOID, TANH
+from chainrule.formulas import values_of
 from chainrule.layers import DenseLayer, Layer
-from chainrule.parameters import ParameterBlock, ParameterVector
+from chainrule.parameters import ParameterVector
 from chainrule.types import Array, IntArray
 
-__all__ = ["FewRows", "as_read_only", "tabulate_layers"]
-
-# By their very types: a subclass may do something else.
-_KINDS: dict[type[Layer], int] = {
-    DenseLayer: DENSE,
-    LinearActivation: IDENTITY,
-    ReLUActivation: RELU,
-    LeakyReLUActivation: LEAKY_RELU,
-    SigmoidActivation: SIGMOID,
-    TanhActivation: TANH,
-}
+__all__ = ["FewRows", "as_read_only", "settings_table", "tabulate_layers"]
 
 
-def tabulate_layers(layers: Sequence[Layer], blocks: Sequence[ParameterBlock], n_rows: int) -> IntArray:
+def tabulate_layers(layers: Sequence[Layer], vector: ParameterVector, n_rows: int) -> IntArray:
     """Return a row for each layer up to the first one that the loops do not know; none without a dense one in front.
 
-    The outputs of the layers, for ``n_rows`` rows, lie one after another; a row of the table ends with where its own
-    begin.
+    They know dense layers, and activations without parameters whose formulas can be traced. The outputs of the layers,
+    for ``n_rows`` rows, lie one after another; a row of the table ends with where its own begin.
     """
-    starts = {(block.layer, block.name): block.start for block in blocks}
+    starts = {(block.layer, block.name): block.start for block in vector.blocks}
     table: list[tuple[int, ...]] = []
     size = 0
     for index, layer in enumerate(layers):
-        if type(layer) not in _KINDS or (index == 0 and type(layer) is not DenseLayer):
+        loops = (0, 0)
+        if isinstance(layer, ActivationLayer):
+            traced = _traced(layer)
+            if traced is None or traced.terms or index == 0:
+                break
+            loops = traced.forward.address(vector.values.dtype), traced.backward.address(vector.values.dtype)
+        elif type(layer) is not DenseLayer:  # a subclass may do something else
             break
         n_in, n_out = layer.input_shape()[0], layer.output_shape()[0]
         weights, biases = (starts.get((index, name), 0) for name in ("weights", "biases"))
-        table.append((_KINDS[type(layer)], n_in, n_out, weights, biases, size))
+        table.append((*loops, n_in, n_out, weights, biases, size))
         size += n_rows * n_out
-    return np.array(table, np.int64).reshape(-1, 6)
+    return np.array(table, np.int64).reshape(-1, 7)
+
+
+def settings_table(layers: Sequence[Layer]) -> Array:
+    """Return the present settings of the activations among these layers, a row for each layer."""
+    rows = [values_of(layer, traced.settings) if (traced := _traced(layer)) is not None else () for layer in layers]
+    table = np.zeros((len(rows), max(map(len, rows), default=0)))
+    for row, values in zip(table, rows, strict=True):
+        row[: len(values)] = values
+    return table
+
+
+def _traced(layer: Layer) -> TracedActivation | None:
+    return layer.traced() if isinstance(layer, ActivationLayer) else None
 
 
 def as_read_only(array: Array) -> Array:
@@ -73,13 +76,15 @@ class FewRows(NamedTuple):
 
     @classmethod
     def of(cls, layers: list[Layer], vector: ParameterVector) -> FewRows:
-        """Look at these layers; with the reference kernels, and behind a slope that may still be set, none is known."""
+        """Look at these layers; none is known with the reference kernels, or behind a setting that may change."""
         if kernels.active_set() != "numba":
-            return cls(layers.copy(), tabulate_layers([], vector.blocks, 1), None)
+            return cls(layers.copy(), tabulate_layers([], vector, 1), None)
         from chainrule.kernels.numba_kernels.few_rows import predict_rows
 
-        known = list(itertools.takewhile(lambda layer: not isinstance(layer, LeakyReLUActivation), layers))
-        return cls(layers.copy(), tabulate_layers(known, vector.blocks, 1), predict_rows)
+        known = list(
+            itertools.takewhile(lambda layer: not isinstance(layer, ActivationLayer) or layer.is_fixed, layers)
+        )
+        return cls(layers.copy(), tabulate_layers(known, vector, 1), predict_rows)
 
     def predict(self, rows: Array, n_layers: int, values: Array) -> tuple[Array, int]:
         """Go through as many of the first ``n_layers`` as the loop knows; return their outputs and how many they are.

@@ -1,4 +1,4 @@
-"""The compiled optimizer steps compute what the readable reference computes, found by introspection."""
+"""The compiled kernels of penalties and Muon compute what the readable reference computes, found by introspection."""
 
 from __future__ import annotations
 
@@ -15,31 +15,11 @@ from chainrule.kernels.numpy_kernels import updates as readable
 
 NAMES = readable.__all__
 FLAGS = (False, True)
-# Numbers that make sense, for every scalar that a kernel takes; below 0.9 all of them are one fraction.
-SCALARS = {
-    "rate": 0.1,
-    "momentum": 0.9,
-    "epsilon": 1e-3,
-    "alpha": 0.9,
-    "rho": 0.8,
-    "beta1": 0.9,
-    "beta2": 0.99,
-    "step_size": 0.1,
-    "root_correction": 0.3,
-    "decay": 0.01,
-    "gradient_step": 0.02,
-    "mean_step": 0.05,
-    "increase": 1.2,
-    "decrease": 0.5,
-    "smallest": 1e-3,
-    "largest": 0.5,
-    "growth": 1.75,
-    "factor": 0.3,
-}
+# Numbers that make sense, for every scalar that a kernel takes.
+SCALARS = {"rate": 0.1, "momentum": 0.9, "decay": 0.01, "factor": 0.3}
 # The argument that a step goes along, and the one that it changes, where they have other names than usual.
 SOURCES = {"decayed_descent": "direction", "add_scaled": "source", "add_signs": "source"}
 TARGETS = {"averaged_momentum": "out", "add_scaled": "target", "add_signs": "target"}
-POSITIVE_ARRAYS = {"square", "square_move", "total", "step_size"}
 
 
 def make_arguments(name: str, size: int, dtype: Any, seed: int, flags: dict[str, bool]) -> dict[str, Any]:
@@ -50,17 +30,10 @@ def make_arguments(name: str, size: int, dtype: Any, seed: int, flags: dict[str,
             arguments[parameter.name] = flags.get(parameter.name, True)
         elif parameter.annotation == "float":
             arguments[parameter.name] = SCALARS[parameter.name]
-        elif parameter.annotation == "int":
-            assert parameter.name == "n_decayed"
-            arguments[parameter.name] = int(rng.integers(0, size + 1))
         else:
-            # Means within +-1 keep v - m^2 of centred RMSprop away from 0, where float32 has no digits left to compare.
-            draw = rng.uniform(-1, 1, size) if parameter.name == "mean" else rng.normal(size=size)
+            draw = rng.normal(size=size)
             draw[rng.random(size) < 0.1] = 0
-            # Squares that could be the mean squares of these gradients: v >= m^2.
-            arguments[parameter.name] = (draw**2 + 4 if parameter.name in POSITIVE_ARRAYS else draw).astype(dtype)
-    if name == "quickprop":  # the last move went against the gradient before it
-        arguments["previous"] = -np.sign(arguments["move"]) * (np.abs(arguments["previous"]) + dtype(0.1))
+            arguments[parameter.name] = draw.astype(dtype)
     return arguments
 
 
@@ -122,33 +95,8 @@ def test_what_is_not_state_is_left_alone(name: str, flags: dict[str, bool], modu
 
 
 @pytest.mark.parametrize("module", [readable, compiled])
-def test_a_centred_variance_that_rounds_below_zero_counts_as_zero(module: Any) -> None:
-    """After many equal gradients v - m^2 is rounding noise; its square root must not be NaN."""
-    gradient = np.random.default_rng(0).normal(size=100).astype(np.float32)
-    mean, square = gradient.copy(), gradient**2 * np.float32(1 - 1e-6)
-    weights, retained = np.zeros_like(gradient), np.zeros_like(gradient)
-    module.rmsprop(weights, gradient, square, mean, retained, 0.01, 0.9, 1e-3, 0.0, True)
-    assert ((square - mean**2) < 0).any(), "the case that this test is about did not occur"
-    assert np.isfinite(weights).all()
-
-
-@pytest.mark.parametrize("module", [readable, compiled])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_signs_are_zero_at_zero_and_nan_where_there_is_none(module: Any, dtype: Any) -> None:
     target = np.ones(6, dtype)
     module.add_signs(target, np.array([0.0, -0.0, np.nan, np.inf, -np.inf, -1e-30], dtype), 0.5)
     np.testing.assert_array_equal(target, np.array([1, 1, np.nan, 1.5, 0.5, 0.5], dtype))
-
-
-@pytest.mark.parametrize("module", [readable, compiled])
-@pytest.mark.parametrize("name", ["adamw", "lion"])
-@pytest.mark.parametrize("n_decayed", [0, 1, 25, 40])
-def test_decay_ends_where_it_is_told_to(name: str, n_decayed: int, module: Any) -> None:
-    arguments = make_arguments(name, 40, np.float64, 0, {})
-    start = arguments["weights"] = np.full(40, 2.0)
-    for moving in ("gradient", "mean"):
-        arguments[moving][:] = 0
-    arguments["n_decayed"] = n_decayed
-    getattr(module, name)(*arguments.values())
-    np.testing.assert_allclose(start[:n_decayed], 2 * (1 - SCALARS["decay"]), rtol=1e-15)
-    np.testing.assert_array_equal(start[n_decayed:], 2.0)

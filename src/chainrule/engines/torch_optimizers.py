@@ -1,8 +1,8 @@
 """The optimizers as PyTorch's, and their states in our arrays, so that a run can go on with either engine.
 
 PyTorch keeps the state of every parameter by itself; ours are vectors over all parameters. A table says what each of
-our vectors is called there. Lion and Muon are written here: PyTorch has no Lion, and does Muon's iterations in
-bfloat16. What has no form on tensors (Rprop's variants, Quickprop, a user's own) takes its steps on the host.
+our vectors is called there. Optimizers that PyTorch has not, such as a user's own, take their steps by their traced
+rule, and on the host where it cannot be traced. Muon is written here: PyTorch does its iterations in bfloat16.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from chainrule import optimizer as ours
 from chainrule.engines.torch_translation import TensorName, tensor_of
+from chainrule.formulas.translate import evaluate_torch
 from chainrule.optimizer import Optimizer
+from chainrule.optimizer.base import TracedRule
 from chainrule.optimizer.muon import COEFFICIENTS, SMALLEST_NORM
 from chainrule.parameters import ParameterBlock, ParameterVector
 from chainrule.stack import LayerStack
@@ -83,8 +85,10 @@ class Steps(ABC):
 
 def steps_of(optimizer: Optimizer, slots: Sequence[Slot], vector: ParameterVector) -> Steps:
     """Return the steps of this optimizer on the parameters; its state is taken up."""
-    build = _TRANSLATIONS.get(type(optimizer))
-    return HostSteps(optimizer, slots, vector) if build is None else TorchSteps(optimizer, slots, vector, build)
+    build, rule = _TRANSLATIONS.get(type(optimizer)), optimizer.traced()
+    if build is not None:
+        return TorchSteps(optimizer, slots, vector, build)
+    return HostSteps(optimizer, slots, vector) if rule is None else RuleSteps(optimizer, slots, vector, rule)
 
 
 class HostSteps(Steps):
@@ -106,6 +110,45 @@ class HostSteps(Steps):
 
     def write_state(self) -> None:
         """The state is the optimizer's own."""
+
+
+class RuleSteps(Steps):
+    """Steps by our own optimizer's rule, on tensors."""
+
+    def __init__(self, optimizer: Optimizer, slots: Sequence[Slot], vector: ParameterVector, rule: TracedRule) -> None:
+        super().__init__(optimizer, slots, vector)
+        self.rule, self.states = rule, [dict[str, Tensor]() for _ in slots]
+        self.write_state()
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Take a step."""
+        rule, optimizer = self.rule, self.optimizer
+        step = optimizer.begin_step(learning_rate)
+        for slot, state in zip(self.slots, self.states, strict=True):
+            numbers = rule.numbers(optimizer, learning_rate, step, decays=slot.block.penalized)
+            symbols: dict[str, Tensor | float] = dict(zip(rule.loop.settings, numbers, strict=True))
+            assert slot.parameter.grad is not None  # every parameter has a part in the loss
+            symbols |= {"weights": slot.parameter, "gradient": slot.parameter.grad, **state}
+            weights, *others = evaluate_torch(list(rule.results.values()), symbols)
+            slot.parameter.copy_(weights)
+            for name, tensor in zip(rule.state, others, strict=True):
+                state[name].copy_(tensor)
+
+    def tensors(self) -> list[Tensor]:
+        """Return the parts of the state that lie beside the parameters."""
+        return [tensor for state in self.states for tensor in state.values()]
+
+    def read_state(self) -> None:
+        """Copy the tensors into our arrays."""
+        for slot, state in zip(self.slots, self.states, strict=True):
+            for name, tensor in state.items():
+                slot.read(tensor, self.optimizer.state[name])
+
+    def write_state(self) -> None:
+        """Copy our arrays into the tensors."""
+        for slot, state in zip(self.slots, self.states, strict=True):
+            state.update({name: slot.written(self.optimizer.state[name]) for name in self.rule.state})
 
 
 @dataclass(frozen=True)
@@ -170,29 +213,6 @@ class TorchSteps(Steps):
             theirs["step"] = steps.to(slot.parameter.device) if fused else steps
             if "momentum_product" in state:
                 theirs["mu_product"] = torch.tensor(float(state["momentum_product"][0]), dtype=torch.float64)
-
-
-class Lion(torch.optim.Optimizer):
-    """The steps of :class:`chainrule.optimizer.Lion`."""
-
-    def __init__(
-        self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float], weight_decay: float
-    ) -> None:
-        super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take a step: c = b1 m + (1 - b1) g; w -= rate (sign(c) + decay w); m = b2 m + (1 - b2) g."""
-        for group in self.param_groups:
-            rate, (beta1, beta2) = group["lr"], group["betas"]
-            weights = [w for w in group["params"] if w.grad is not None]
-            gradients = [w.grad for w in weights]
-            means = [self.state[w]["mean"] for w in weights]
-            directions = torch._foreach_lerp(means, gradients, 1 - beta1)
-            torch._foreach_sign_(directions)
-            torch._foreach_mul_(weights, 1 - rate * group["weight_decay"])
-            torch._foreach_add_(weights, directions, alpha=-rate)
-            torch._foreach_lerp_(means, gradients, 1 - beta2)
 
 
 class Muon(torch.optim.Optimizer):
@@ -281,9 +301,6 @@ _TRANSLATIONS: dict[type[Optimizer], _Translation] = {
     ours.Adadelta: _Translation(
         lambda o, groups: torch.optim.Adadelta(groups, o.learning_rate, o.rho, o.epsilon),
         {"square": "square_avg", "square_move": "acc_delta"},
-    ),
-    ours.Lion: _Translation(
-        lambda o, groups: Lion(groups, o.learning_rate, (o.beta1, o.beta2), o.weight_decay), {"mean": "mean"}
     ),
     ours.Muon: _Translation(lambda o, groups: Muon(groups, o), {"mean": "mean", "square": "square"}),
 }

@@ -96,9 +96,7 @@ _TRANSLATIONS: dict[type[Layer], _Translation] = {
     activations.SigmoidActivation: _Translation(lambda layer: nn.Sigmoid()),
     activations.TanhActivation: _Translation(lambda layer: nn.Tanh()),
     activations.SoftmaxActivation: _Translation(lambda layer: nn.Softmax(dim=-1)),
-    activations.GaussianActivation: _Translation(lambda layer: modules.Gaussian()),
     activations.SoftsignActivation: _Translation(lambda layer: nn.Softsign()),
-    activations.HardSigmoidActivation: _Translation(lambda layer: modules.HardSigmoid()),
     activations.ReLUActivation: _Translation(lambda layer: nn.ReLU()),
     activations.LeakyReLUActivation: _Translation(lambda layer: nn.LeakyReLU(layer.negative_slope)),
     activations.PReLUActivation: _Translation(
@@ -163,7 +161,10 @@ def tensor_of(block: ParameterBlock, stack: LayerStack, module: nn.Sequential) -
 
 
 def _translation(layer: Layer) -> _Translation:
+    """Return the module that PyTorch has for a layer, or that of an activation's formulas."""
     translation = _TRANSLATIONS.get(type(layer))
+    if translation is None and isinstance(layer, activations.ActivationLayer):
+        return _Translation(modules.Formula, {name: TensorName(name) for name in layer.parameter_shapes()})
     if translation is None:
         raise InvalidInputError(
             f"PyTorch has no counterpart of the layer {layer.layer_name()}; only engine='numpy' computes it."
@@ -201,8 +202,7 @@ _READERS: dict[type[nn.Module], Callable[[Any], Layer]] = {
     nn.SiLU: lambda module: activations.SiLUActivation(),
     nn.Mish: lambda module: activations.MishActivation(),
     nn.Softplus: lambda module: activations.SoftplusActivation(),
-    modules.Gaussian: lambda module: activations.GaussianActivation(),
-    modules.HardSigmoid: lambda module: activations.HardSigmoidActivation(),
+    modules.Formula: lambda module: module.layer,
     modules.GaussianNoise: lambda module: layers.GaussianNoiseLayer(module.standard_deviation),
     modules.InputScale: lambda module: layers.InputScalingLayer(),
     modules.Standardize: lambda module: layers.StandardizationLayer(),

@@ -12,25 +12,24 @@ from chainrule.data.columns import ColumnPlan
 from chainrule.export.c_columns import CDefinitions, months
 from chainrule.export.c_main import csv_program
 from chainrule.export.c_text import array_of_numbers, array_of_texts, comment, identifiers, number, stem_identifier
+from chainrule.export.functions import write_functions
 from chainrule.export.pieces import pieces_needed
 from chainrule.export.program import (
     Dense,
-    Elementwise,
     First,
+    Function,
     LayerNormalization,
     Program,
     Scaling,
-    Softmax,
 )
 from chainrule.files.atomic import write_atomically
+from chainrule.formulas.translate import C
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.rounding import n_digits
 from chainrule.types import Array
 
 __all__ = ["c_source", "write_c"]
-
-_BUILT_IN = ("tanh", "exp")  # the C library has them
 
 _HEADING = """\
 /*
@@ -133,17 +132,21 @@ def c_source(program: Program, name: str) -> str:
     )
     main = csv_program(program, fields, pieces, own)
     parts = [_heading(program, own), _interface(program, fields, own), own(before),
-             own(pieces_needed("pieces.c", pieces)), *arrays, *steps.arrays, encoding, predict, main]  # fmt: skip
+             own(pieces_needed("pieces.c", pieces)), *steps.functions, *arrays, *steps.arrays, encoding, predict,
+             main]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n#endif\n"
 
 
 class _Steps:
-    """The operations as lines of C, with the arrays and the pieces that these need; vectors go from a to b and back."""
+    """The operations as lines of C, with what these need; vectors go from a to b and back."""
 
     def __init__(self, program: Program) -> None:
         self.lines: list[str] = []
         self.arrays: list[str] = []
         self.pieces: list[str] = []
+        functions = [op for op in program.operations if isinstance(op, Function)]
+        names, self.functions = write_functions(functions, C, number)
+        waiting = iter(names)
         self.n_dense = 0
         size = program.n_inputs
         for op in program.operations:
@@ -158,14 +161,14 @@ class _Steps:
                 case LayerNormalization(scale, shift, epsilon):
                     arguments = f"{x}, {self._named(scale, shift)}, {number(epsilon)}, {size}"
                     self._call("layer_normalization", arguments)
-                case Softmax(width):
-                    self._call("softmax", f"{x}, {width}, {size}")
                 case First(n):
                     size = n
-                case Elementwise(function, settings):
-                    self.pieces += [] if function in _BUILT_IN else [function]
-                    numbers = "".join(f", {number(setting)}" for setting in settings)
-                    self.lines += [f"for (i = 0; i < {size}; i++)", f"    {x}[i] = {function}({x}[i]{numbers});"]
+                case Function(width=width):
+                    name = next(waiting)
+                    if op.is_of_rows:
+                        self.lines.append(f"{name}({x}, {width}, {size});")
+                    else:
+                        self.lines += [f"for (i = 0; i < {size}; i++)", f"    {x}[i] = {name}({x}[i]);"]
 
     @property
     def buffers(self) -> str:

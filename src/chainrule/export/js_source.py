@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,20 @@ import numpy as np
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.date_format import ISO_PATTERN, MONTHS, PATTERNS, TIME_PATTERN, WEEKDAYS, DateFormat
 from chainrule.data.number_format import PYTHON_PATTERN, NumberFormat
+from chainrule.export.functions import write_functions
 from chainrule.export.patterns import javascript_pattern
 from chainrule.export.pieces import pieces_needed
 from chainrule.export.program import (
     Dense,
-    Elementwise,
     First,
+    Function,
     LayerNormalization,
     Operation,
     Program,
     Scaling,
-    Softmax,
 )
 from chainrule.files.atomic import write_atomically
+from chainrule.formulas.translate import JAVASCRIPT
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
@@ -33,9 +35,6 @@ __all__ = ["js_source", "write_js"]
 
 COLUMNS_LISTED = 20
 LARGEST_WHOLE_DOUBLE = 2**53
-
-# What JavaScript has by another name than the kernels.
-_BUILT_IN = {"tanh": "Math.tanh", "exp": "Math.exp"}
 
 
 def write_js(model: Model | NeuralNetwork, path: Path) -> None:
@@ -50,10 +49,14 @@ def js_source(program: Program, file_name: str) -> str:
     ``classNames``. Weights keep their bits; the arithmetic is double.
     """
     arrays: list[str] = []
-    steps = [step for op in program.operations for step in [_step(op, arrays)] if step]
+    functions = [op for op in program.operations if isinstance(op, Function)]
+    names, texts = write_functions(functions, JAVASCRIPT, _number, _camel)
+    waiting = iter(names)
+    steps = [_step(op, arrays, waiting) for op in program.operations]
     parts = [
         _heading(program, file_name),
         pieces_needed("pieces.mjs", _pieces_of(program)),
+        *texts,
         "\n".join([*_constants(program), *arrays]),
         _outputs(steps),
         _predict(program),
@@ -71,15 +74,14 @@ def _pieces_of(program: Program) -> set[str]:
                 names |= {"scaling", "doubles"}
             case LayerNormalization():
                 names.add("layerNormalization")
-            case Softmax():
-                names.add("softmax")
-            case Elementwise(function) if function not in _BUILT_IN:
-                names.add(_camel(function))
+            case Function(expression=expression):
+                used = {node.operation for node in expression.visit()}
+                names |= used & {"erf", "erfc"}
     return names
 
 
-def _step(op: Operation, arrays: list[str]) -> str:
-    """Return the line for an operation, and add the arrays that it names."""
+def _step(op: Operation, arrays: list[str], functions: Iterator[str]) -> str:
+    """Return the line for an operation, which is the next of the ``functions`` or adds the arrays that it names."""
 
     def named(*values: Array) -> str:
         for value in values:
@@ -93,13 +95,15 @@ def _step(op: Operation, arrays: list[str]) -> str:
             return f"x = scaling(x, {named(center, factor, offset)});"
         case LayerNormalization(scale, shift, epsilon):
             return f"x = layerNormalization(x, {named(scale, shift)}, {epsilon!r});"
-        case Softmax(width):
-            return f"x = softmax(x, {width});"
         case First(n):
             return f"x = x.slice(0, {n});"
-        case Elementwise(function, settings):
-            numbers = "".join(f", {setting!r}" for setting in settings)
-            return f"x = x.map((z) => {_BUILT_IN.get(function) or _camel(function)}(z{numbers}));"
+        case Function(width=width):
+            name = next(functions)
+            return f"x = {name}(x, {width});" if op.is_of_rows else f"x = x.map((value) => {name}(value));"
+
+
+def _number(value: float) -> str:
+    return str(value).replace("inf", "Infinity").replace("nan", "NaN")
 
 
 def _heading(program: Program, file_name: str) -> str:

@@ -61,7 +61,7 @@ class GraphBuilder:
 
     def call(self, op: str, *operands: Operand, name: str = "", domain: str = "", **attributes: Any) -> str:
         """Append a node with one output and return the output's name."""
-        inputs = [operand if isinstance(operand, str) else self._number(operand) for operand in operands]
+        inputs = [operand if isinstance(operand, str) else self.number(operand) for operand in operands]
         return self._append(op, inputs, name or op.lower(), domain, attributes)
 
     def cast(self, value: str, dtype: Any) -> str:
@@ -92,7 +92,7 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes))
         return output
 
-    def _number(self, value: float) -> str:
+    def number(self, value: float) -> str:
         """Return the constant for a number; equal ones are one."""
         key = (value, self.dtype)
         if key not in self._numbers:

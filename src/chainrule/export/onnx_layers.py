@@ -1,20 +1,16 @@
-"""The layers as ONNX operators: a table with one line for each kind, and the equations of those that are no operator.
-
-ONNX has operators for most activations, but runtimes have several of them in float32 only, or let them overflow on the
-way. These are written out in operators that every runtime has in both types.
-"""
+"""The layers as ONNX operators: activations from their formulas, and the equations of the others."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from chainrule import activations, layers
+from chainrule import layers
+from chainrule.activations import ActivationLayer
 from chainrule.errors import InvalidInputError
-from chainrule.kernels.numpy_kernels.activations.rectifiers import SELU_ALPHA, SELU_SCALE
+from chainrule.formulas.translate import as_onnx
 from chainrule.layers import Layer
 
 if TYPE_CHECKING:
@@ -28,6 +24,8 @@ Translation: TypeAlias = "Callable[[GraphBuilder, Any, str, str], str]"
 
 def append_layer(graph: GraphBuilder, layer: Layer, value: str, name: str) -> str:
     """Append what a layer does in inference to the graph and return the name of its output."""
+    if isinstance(layer, ActivationLayer):
+        return _activation(graph, layer, value, name)
     translation = _TRANSLATIONS.get(type(layer))
     if translation is None:
         raise InvalidInputError(
@@ -82,65 +80,22 @@ def _standardization(graph: GraphBuilder, layer: layers.StandardizationLayer, x:
     return graph.call("Div", centered, graph.constant(f"{name}.scale", layer.scale), name=name)
 
 
-def _gaussian(graph: GraphBuilder, layer: Layer, z: str, name: str) -> str:
-    return graph.call("Exp", graph.call("Neg", graph.call("Mul", z, z)), name=name)
+def _activation(graph: GraphBuilder, layer: ActivationLayer, z: str, name: str) -> str:
+    """The formula of the activation; runtimes have erf in float32 only, which is as exact as 1 + erf in it."""
 
+    def call(op: str, *operands: str, **attributes: Any) -> str:
+        if op == "Erf":
+            return graph.cast(graph.call(op, graph.cast(operands[0], np.float32)), graph.dtype)
+        return graph.call(op, *operands, **attributes)
 
-def _softsign(graph: GraphBuilder, layer: Layer, z: str, name: str) -> str:
-    return graph.call("Div", z, graph.call("Add", 1.0, graph.call("Abs", z)), name=name)
-
-
-def _hard_sigmoid(graph: GraphBuilder, layer: Layer, z: str, name: str) -> str:
-    return graph.call("Clip", graph.call("Add", graph.call("Div", z, 6.0), 0.5), 0.0, 1.0, name=name)
-
-
-def _leaky_relu(graph: GraphBuilder, layer: activations.LeakyReLUActivation, z: str, name: str) -> str:
-    return _two_slopes(graph, layer.negative_slope, z, name)
-
-
-def _prelu(graph: GraphBuilder, layer: activations.PReLUActivation, z: str, name: str) -> str:
-    return _two_slopes(graph, graph.constant(f"{name}.slope", layer.slope), z, name)
-
-
-def _two_slopes(graph: GraphBuilder, slope: str | float, z: str, name: str) -> str:
-    """max(z, 0) + slope min(z, 0)."""
-    below = graph.call("Mul", slope, graph.call("Min", z, 0.0))
-    return graph.call("Add", graph.call("Max", z, 0.0), below, name=name)
-
-
-def _elu(graph: GraphBuilder, layer: activations.ELUActivation, z: str, name: str) -> str:
-    return _scaled_elu(graph, layer.alpha, z, name)
-
-
-def _selu(graph: GraphBuilder, layer: Layer, z: str, name: str) -> str:
-    return graph.call("Mul", SELU_SCALE, _scaled_elu(graph, SELU_ALPHA, z, f"{name}.elu"), name=name)
-
-
-def _scaled_elu(graph: GraphBuilder, alpha: float, z: str, name: str) -> str:
-    """max(z, 0) + alpha (exp(min(z, 0)) - 1)."""
-    below = graph.call("Sub", graph.call("Exp", graph.call("Min", z, 0.0)), 1.0)
-    return graph.call("Add", graph.call("Max", z, 0.0), graph.call("Mul", alpha, below), name=name)
-
-
-def _gelu(graph: GraphBuilder, layer: Layer, z: str, name: str) -> str:
-    """z (1 + erf(z / sqrt 2)) / 2; runtimes have erf in float32 only, which is as exact as 1 + erf in it."""
-    argument = graph.call("Mul", z, math.sqrt(0.5))
-    erf = graph.cast(graph.call("Erf", graph.cast(argument, np.float32)), graph.dtype)
-    return graph.call("Mul", z, graph.call("Mul", 0.5, graph.call("Add", 1.0, erf)), name=name)
-
-
-def _silu(graph: GraphBuilder, layer: Layer, z: str, name: str) -> str:
-    return graph.call("Mul", z, graph.call("Sigmoid", z), name=name)
-
-
-def _mish(graph: GraphBuilder, layer: Layer, z: str, name: str) -> str:
-    return graph.call("Mul", z, graph.call("Tanh", _softplus(graph, layer, z, f"{name}.softplus")), name=name)
-
-
-def _softplus(graph: GraphBuilder, layer: Layer, z: str, name: str) -> str:
-    """max(z, 0) + log(1 + exp(-|z|)), which overflows nowhere."""
-    rest = graph.call("Log", graph.call("Add", 1.0, graph.call("Exp", graph.call("Neg", graph.call("Abs", z)))))
-    return graph.call("Add", graph.call("Max", z, 0.0), rest, name=name)
+    (value,) = as_onnx(
+        [layer.formulas().applied(layer)],
+        {"x": z},
+        call,
+        graph.number,
+        lambda axes: graph.constant("axes", axes, np.int64),
+    )
+    return str(value)
 
 
 _TRANSLATIONS: dict[type[Layer], Translation] = {
@@ -152,20 +107,4 @@ _TRANSLATIONS: dict[type[Layer], Translation] = {
     layers.InputScalingLayer: _input_scaling,
     layers.StandardizationLayer: _standardization,
     layers.FlattenLayer: _operator("Flatten", axis=1),
-    activations.LinearActivation: _pass_on,
-    activations.SigmoidActivation: _operator("Sigmoid"),
-    activations.TanhActivation: _operator("Tanh"),
-    activations.SoftmaxActivation: _operator("Softmax", axis=-1),
-    activations.GaussianActivation: _gaussian,
-    activations.SoftsignActivation: _softsign,
-    activations.HardSigmoidActivation: _hard_sigmoid,
-    activations.ReLUActivation: _operator("Relu"),
-    activations.LeakyReLUActivation: _leaky_relu,
-    activations.PReLUActivation: _prelu,
-    activations.ELUActivation: _elu,
-    activations.SELUActivation: _selu,
-    activations.GELUActivation: _gelu,
-    activations.SiLUActivation: _silu,
-    activations.MishActivation: _mish,
-    activations.SoftplusActivation: _softplus,
 }

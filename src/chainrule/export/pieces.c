@@ -37,63 +37,6 @@ static void layer_normalization(double *x, const MODEL_NUMBER *scale, const MODE
         x[i] = scale[i] * ((x[i] - mean) / sqrt(variance + epsilon)) + shift[i];
 }
 
-// [softmax]
-/* exp(x_j) / sum of exp(x_k) over every `width` elements, shifted by the largest so that nothing overflows. */
-static void softmax(double *x, size_t width, size_t n)
-{
-    size_t start, i;
-    for (start = 0; start < n; start += width) {
-        double *part = x + start, largest = part[0], sum = 0;
-        for (i = 1; i < width; i++)
-            if (part[i] > largest)
-                largest = part[i];
-        for (i = 0; i < width; i++)
-            sum += part[i] = exp(part[i] - largest);
-        for (i = 0; i < width; i++)
-            part[i] /= sum;
-    }
-}
-
-// [sigmoid]
-static double sigmoid(double z)
-{
-    double e = exp(-fabs(z));
-    return (z >= 0 ? 1 : e) / (1 + e);
-}
-
-// [gaussian]
-static double gaussian(double z) { return exp(-z * z); }
-
-// [softsign]
-static double softsign(double z) { return z / (1 + fabs(z)); }
-
-// [hard_sigmoid]
-static double hard_sigmoid(double z) { return z >= 3 ? 1 : z <= -3 ? 0 : z / 6 + 0.5; }
-
-// [relu]
-static double relu(double z) { return z < 0 ? 0 : z; }
-
-// [leaky_relu]
-static double leaky_relu(double z, double slope) { return z > 0 ? z : slope * z; }
-
-// [elu]
-static double elu(double z, double alpha) { return z > 0 ? z : alpha * expm1(z); }
-
-// [selu: elu]
-static double selu(double z) { return 1.0507009873554804934 * elu(z, 1.6732632423543772848); }
-
-// [gelu]
-static double gelu(double z) { return z * 0.5 * erfc(-z * 0.70710678118654752440); }
-
-// [silu: sigmoid]
-static double silu(double z) { return z * sigmoid(z); }
-
-// [softplus]
-static double softplus(double z) { return (z > 0 ? z : 0) + log1p(exp(-fabs(z))); }
-
-// [mish: softplus]
-static double mish(double z) { return z * tanh(softplus(z)); }
-
 // [class_of_one]
 int model_class(const double *outputs) { return outputs[0] >= 0.5; }
 

@@ -54,76 +54,23 @@ function layerNormalization(x, scale, shift, epsilon) {
   return x.map((value, i) => (scale[i] * (value - mean)) / Math.sqrt(variance + epsilon) + shift[i]);
 }
 
-// [softmax]
-/** exp(x_j) / sum of exp(x_k) over every `width` elements, shifted by the largest so that nothing overflows. */
-function softmax(x, width) {
-  const out = new Float64Array(x.length);
-  for (let start = 0; start < x.length; start += width) {
-    const part = x.subarray(start, start + width);
-    const largest = part.reduce((a, b) => Math.max(a, b));
-    const powers = part.map((value) => Math.exp(value - largest));
-    const sum = powers.reduce((a, b) => a + b);
-    out.set(powers.map((value) => value / sum), start);
-  }
-  return out;
+// [erf]
+/** The error function: near 0 by the series of Abramowitz & Stegun 7.1.6, all of whose terms have one sign. */
+function erf(x) {
+  if (!(Math.abs(x) < 2.8)) return x > 0 ? 1 - erfc(x) : x < 0 ? erfc(-x) - 1 : x;
+  let sum = 0;
+  for (let n = 1, term = x; Math.abs(term) > 1e-17 * Math.abs(sum); n += 2, term *= (2 * x * x) / n) sum += term;
+  return (2 * Math.exp(-x * x) * sum) / Math.sqrt(Math.PI);
 }
 
-// [sigmoid]
-function sigmoid(z) {
-  const e = Math.exp(-Math.abs(z));
-  return (z >= 0 ? 1 : e) / (1 + e);
+// [erfc: erf]
+/** 1 - erf(x): in the tail by the continued fraction of Abramowitz & Stegun 7.1.14. */
+function erfc(x) {
+  if (!(x >= 2.8)) return 1 - erf(x);
+  let fraction = x;
+  for (let n = 40; n > 0; n--) fraction = x + n / 2 / fraction;
+  return Math.exp(-x * x) / (fraction * Math.sqrt(Math.PI));
 }
-
-// [gaussian]
-const gaussian = (z) => Math.exp(-z * z);
-
-// [softsign]
-const softsign = (z) => z / (1 + Math.abs(z));
-
-// [hardSigmoid]
-const hardSigmoid = (z) => Math.min(Math.max(z / 6 + 0.5, 0), 1);
-
-// [relu]
-const relu = (z) => Math.max(z, 0);
-
-// [leakyRelu]
-const leakyRelu = (z, slope) => (z > 0 ? z : slope * z);
-
-// [elu]
-const elu = (z, alpha) => (z > 0 ? z : alpha * Math.expm1(z));
-
-// [selu: elu]
-const selu = (z) => 1.0507009873554804934 * elu(z, 1.6732632423543772848);
-
-// [gelu]
-/**
- * z times the normal distribution Phi(z). Near 0 by the series of Abramowitz & Stegun 26.2.11, all of whose terms have
- * one sign; in the tails by the continued fraction 26.2.14.
- */
-function gelu(z) {
-  const x = Math.abs(z);
-  const density = Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
-  let tail = 0;
-  if (x < 4) {
-    let sum = 0;
-    for (let n = 1, term = x; term > 1e-17 * sum; n += 2, term *= (x * x) / n) sum += term;
-    tail = 0.5 - density * sum;
-  } else {
-    let fraction = x;
-    for (let n = 40; n > 0; n--) fraction = x + n / fraction;
-    tail = density / fraction;
-  }
-  return z * (z > 0 ? 1 - tail : tail);
-}
-
-// [silu: sigmoid]
-const silu = (z) => z * sigmoid(z);
-
-// [softplus]
-const softplus = (z) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
-
-// [mish: softplus]
-const mish = (z) => z * Math.tanh(softplus(z));
 
 // [vector]
 /** The numbers that the network takes, rounded as it was trained on them. */

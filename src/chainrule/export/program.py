@@ -15,19 +15,13 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from chainrule.activations import (
-    ACTIVATIONS,
-    ELUActivation,
-    KernelActivation,
-    LeakyReLUActivation,
-    PReLUActivation,
-    SoftmaxActivation,
-)
+from chainrule.activations import ACTIVATIONS, ActivationLayer, SigmoidActivation, SoftmaxActivation
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
 from chainrule.export.feature_plan import used_columns
 from chainrule.export.meaning import network_of, prediction_rule
+from chainrule.formulas import Expression, Formula
 from chainrule.layers import (
     BatchNormalizationLayer,
     DenseLayer,
@@ -45,13 +39,12 @@ from chainrule.types import Array
 
 __all__ = [
     "Dense",
-    "Elementwise",
     "First",
+    "Function",
     "LayerNormalization",
     "Operation",
     "Program",
     "Scaling",
-    "Softmax",
 ]
 
 
@@ -81,19 +74,21 @@ class LayerNormalization:
     epsilon: float
 
 
-@dataclass(frozen=True)
-class Elementwise:
-    """``y = f(x)`` for every element; ``function`` is named as the kernel is, or ``"exp"``, with its settings."""
+@dataclass(frozen=True, eq=False)
+class Function:
+    """``y = f(x)`` for every element, or, where the expression has reductions, for every ``width`` that follow another.
 
-    function: str
-    settings: tuple[float, ...] = ()
+    ``name`` is what the function is called, and ``expression`` is f of the symbol ``x``.
+    """
 
-
-@dataclass(frozen=True)
-class Softmax:
-    """``exp(x_j) / sum_k exp(x_k)`` over every ``width`` elements that follow one another."""
-
+    name: str
+    expression: Expression
     width: int
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether an element depends on others of its row."""
+        return any(node.is_reduction for node in self.expression.visit())
 
 
 @dataclass(frozen=True)
@@ -103,7 +98,7 @@ class First:
     n: int
 
 
-Operation: TypeAlias = Dense | Scaling | LayerNormalization | Elementwise | Softmax | First
+Operation: TypeAlias = Dense | Scaling | LayerNormalization | Function | First
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +173,7 @@ class Program:
 
 def _operations_of(layer: Layer, place: int) -> Iterable[Operation]:
     """Return what a layer does in inference. By its very type: a subclass may do something else."""
-    if isinstance(layer, KernelActivation) and type(layer) in ACTIVATIONS.classes.values():
+    if isinstance(layer, ActivationLayer):
         return _activation(layer)
     if type(layer) not in _LAYERS:
         raise InvalidInputError(
@@ -188,17 +183,11 @@ def _operations_of(layer: Layer, place: int) -> Iterable[Operation]:
     return _LAYERS[type(layer)](layer)
 
 
-def _activation(layer: KernelActivation) -> Iterable[Operation]:
-    if isinstance(layer, SoftmaxActivation):
-        return [Softmax(layer.input_shape()[-1])]
-    settings: tuple[float, ...] = ()
-    if isinstance(layer, LeakyReLUActivation):
-        settings = (layer.negative_slope,)
-    elif isinstance(layer, PReLUActivation):
-        settings = (float(layer.slope[0]),)
-    elif isinstance(layer, ELUActivation):
-        settings = (layer.alpha,)
-    return [] if layer.kernel == "identity" else [Elementwise(layer.kernel, settings)]
+def _activation(layer: ActivationLayer) -> Iterable[Operation]:
+    is_ours = type(layer) in ACTIVATIONS.classes.values()
+    expression = layer.formulas().applied(layer)
+    name = ACTIVATIONS.name_of(type(layer)) if is_ours else layer.layer_name()
+    return [Function(name, expression, layer.input_shape()[-1])] if expression.operands else []
 
 
 def _nothing(layer: Any) -> Iterable[Operation]:
@@ -248,11 +237,11 @@ def _point_predictions(network: NeuralNetwork, n_outputs: int) -> Iterable[Opera
     """Return what turns the network's outputs into predictions, as its loss has it."""
     match prediction_rule(network):
         case "sigmoid":
-            return [Elementwise("sigmoid")]
+            return [Function("sigmoid", SigmoidActivation().formulas().output, 1)]
         case "softmax":
-            return [Softmax(n_outputs)]
+            return [Function("softmax", SoftmaxActivation().formulas().output, n_outputs)]
         case "exp":
-            return [Elementwise("exp")]
+            return [Function("exponential", Formula.trace(lambda _, x: np.exp(x), None, ["x"]).expression, 1)]
         case "first_half":
             return [First(n_outputs // 2)]
         case "outputs":

@@ -7,6 +7,7 @@ nothing in a file can name anything else.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -42,12 +43,15 @@ _REGISTRIES: tuple[Registry[Any], ...] = (
 def describe_piece(piece: Any) -> dict[str, Any]:
     """Return a piece as JSON values.
 
-    Raises InvalidInputError for a piece that holds something no file can, such as a function.
+    A piece made of functions is described by the name that it was given. Raises InvalidInputError for a piece that
+    holds something no file can, such as a function in a piece without a name.
     """
     registry = next((r for r in _REGISTRIES if isinstance(piece, r.base)), None)
     if registry is None:
         raise InvalidInputError(f"{piece!r} cannot be kept in a file; it is no piece of a network.")
     settings = settings_of(piece)
+    if _has_functions(settings) and settings.get("name", type(piece).__name__) != type(piece).__name__:
+        return {"kind": registry.kind, "type": settings["name"]}  # the reader hands in the piece of this name
     described = {name: describe_value(value, type(piece).__name__) for name, value in settings.items()}
     return {"kind": registry.kind, "type": registry.name_of(piece), **described}
 
@@ -71,10 +75,15 @@ def describe_value(value: Any, owner: str) -> Any:
     )
 
 
-def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[Any]] | None = None) -> Any:
+def _has_functions(settings: Mapping[str, Any]) -> bool:
+    return any(inspect.isroutine(value) or isinstance(value, np.ufunc) for value in settings.values())
+
+
+def build_piece(description: Any, kind: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Return the piece that ``description`` describes; ``kind`` is what is expected here.
 
-    ``custom_objects`` are the reader's own classes by name, for pieces that are not chainrule's.
+    ``custom_objects`` are the reader's own classes by name, and the pieces made of functions by the names that these
+    were given, for pieces that are not chainrule's.
     """
     if not isinstance(description, dict) or not isinstance(description.get("type"), str):
         raise ModelFileError(f"The file describes the {kind} by {str(description)[:60]!r}, which is no description.")
@@ -90,7 +99,9 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[A
             f"The file uses the {kind} '{name[:60]}', which chainrule does not know; if it is a class of yours, pass "
             f"custom_objects={{'{name[:60]}': {name[:60]}}}."
         )
-    if not issubclass(cls, registry.base):
+    if isinstance(cls, registry.base) and not settings:
+        return copy.deepcopy(cls)
+    if not isinstance(cls, type) or not issubclass(cls, registry.base):
         raise ModelFileError(f"custom_objects gives a class for '{name}' that is no {kind}.")
     if name in registry.classes:
         for setting in inspect.signature(cls).parameters:
@@ -104,7 +115,7 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, type[A
         ) from error
 
 
-def _build_value(value: Any, custom_objects: Mapping[str, type[Any]] | None) -> Any:
+def _build_value(value: Any, custom_objects: Mapping[str, Any] | None) -> Any:
     if isinstance(value, list):
         return tuple(_build_value(item, custom_objects) for item in value)
     if isinstance(value, dict):

@@ -4,7 +4,7 @@
 compiled, fused loops. One set is picked for the whole process when the first kernel is used, never on import:
 Numba where it can be imported, unless the environment variable ``CHAINRULE_KERNELS`` says ``numpy`` or ``numba``.
 
-The rest of the library writes ``from chainrule import kernels`` and calls ``kernels.relu(z, out)``.
+The rest of the library writes ``from chainrule import kernels`` and calls ``kernels.add_bias(z, biases)``.
 
 Conventions that every kernel keeps:
 
@@ -25,7 +25,7 @@ from chainrule.errors import InvalidInputError
 __all__ = ["active_set", "load"]
 
 _SETS = ("numpy", "numba")
-_FAMILIES = ("activations", "linear", "losses", "normalization", "updates")
+_FAMILIES = ("linear", "losses", "normalization", "updates")
 
 
 def active_set() -> str:

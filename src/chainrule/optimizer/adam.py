@@ -1,19 +1,18 @@
 """Adam and its kin: steps from running averages of the gradient and of its square.
 
-All share m = b1 m + (1 - b1) g and v = b2 v + (1 - b2) g^2, both zero at first, and t, the number of steps. What
-corrects the averages for that start depends on t alone: it is worked out here, in float64, once a step.
+All share m = b1 m + (1 - b1) g and v = b2 v + (1 - b2) g^2, both zero at first, and t, the number of steps, which
+corrects the averages for that start. What depends on t and the settings alone is computed in float64, once a step.
 """
 
 from __future__ import annotations
 
-import math
 import sys
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_setting
 from chainrule.types import Array
@@ -34,13 +33,25 @@ class _MomentOptimizer(Optimizer):
         check_setting(self, "beta2", 0, 1)
         check_setting(self, "epsilon", 0, open_low=True)
 
-    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return both moments, zero, and the number of steps taken."""
-        return {"mean": np.zeros(size, dtype), "square": np.zeros(size, dtype), "steps": np.zeros(1, np.int64)}
+    @abstractmethod
+    def rule(self, weights: Any, gradient: Any, *arguments: Any) -> Any:
+        """Return the weights and both moments after a step."""
 
-    def _count_step(self) -> int:
-        self.state["steps"] += 1
-        return int(self.state["steps"][0])
+    def adam_step(
+        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the weights and both moments after a step of Adam."""
+        mean, square = self.update_moments(gradient, mean, square)
+        corrected_mean = mean / (1 - self.beta1**step)
+        corrected_square = square / (1 - self.beta2**step)
+        return weights - rate * corrected_mean / (np.sqrt(corrected_square) + self.epsilon), mean, square
+
+    def update_moments(self, gradient: Array, mean: Array, square: Array) -> tuple[Array, Array]:
+        """Return b1 m + (1 - b1) g and b2 v + (1 - b2) g^2."""
+        return (
+            self.beta1 * mean + (1 - self.beta1) * gradient,
+            self.beta2 * square + (1 - self.beta2) * gradient**2,
+        )
 
 
 @also_called(
@@ -63,20 +74,11 @@ class Adam(_MomentOptimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        t = self._count_step()
-        kernels.adam(
-            weights,
-            gradient,
-            self.state["mean"],
-            self.state["square"],
-            self.beta1,
-            self.beta2,
-            learning_rate / (1 - self.beta1**t),
-            math.sqrt(1 - self.beta2**t),
-            self.epsilon,
-        )
+    def rule(
+        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the weights and both moments after a step."""
+        return self.adam_step(weights, gradient, rate, step, mean, square)
 
 
 @final
@@ -100,22 +102,12 @@ class AdamW(_MomentOptimizer):
         super().__post_init__()
         check_setting(self, "weight_decay", 0)
 
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        t = self._count_step()
-        kernels.adamw(
-            weights,
-            gradient,
-            self.state["mean"],
-            self.state["square"],
-            self.beta1,
-            self.beta2,
-            learning_rate / (1 - self.beta1**t),
-            math.sqrt(1 - self.beta2**t),
-            self.epsilon,
-            learning_rate * self.weight_decay,
-            self.n_penalized,
-        )
+    def rule(
+        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the weights and both moments after a step."""
+        weights = weights - rate * self.weight_decay * weights
+        return self.adam_step(weights, gradient, rate, step, mean, square)
 
 
 @final
@@ -133,6 +125,8 @@ class NAdam(_MomentOptimizer):
     epsilon: float = 1e-8
     momentum_decay: float = 0.004
 
+    scalar_state: ClassVar[tuple[str, ...]] = ("momentum_product",)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_setting(self, "momentum_decay", 0)
@@ -141,28 +135,32 @@ class NAdam(_MomentOptimizer):
         """Return Adam's state and the product of all momenta so far, 1."""
         return {**super().allocate_state(size, dtype), "momentum_product": np.ones(1)}
 
-    def _momentum(self, t: int) -> float:
-        return self.beta1 * (1 - 0.5 * math.pow(0.96, t * self.momentum_decay))
+    def advance(self, learning_rate: float, step: int) -> None:
+        """Multiply the product of the momenta by that of this step."""
+        product = float(self.state["momentum_product"][0]) * self._momentum(step)
+        # It would stay the smallest number above 0.
+        self.state["momentum_product"][0] = 0.0 if product < sys.float_info.min else product
 
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        t = self._count_step()
-        momentum, next_momentum = self._momentum(t), self._momentum(t + 1)
-        product = float(self.state["momentum_product"][0]) * momentum
-        product = 0.0 if product < sys.float_info.min else product  # it would stay the smallest number above 0
-        self.state["momentum_product"][0] = product
-        kernels.nadam(
-            weights,
-            gradient,
-            self.state["mean"],
-            self.state["square"],
-            self.beta1,
-            self.beta2,
-            learning_rate * (1 - momentum) / (1 - product),
-            learning_rate * next_momentum / (1 - product * next_momentum),
-            math.sqrt(1 - self.beta2**t),
-            self.epsilon,
-        )
+    def rule(
+        self,
+        weights: Array,
+        gradient: Array,
+        rate: float,
+        step: int,
+        mean: Array,
+        square: Array,
+        momentum_product: float,
+    ) -> tuple[Array, Array, Array]:
+        """Return the weights and both moments after a step."""
+        mean, square = self.update_moments(gradient, mean, square)
+        momentum, next_momentum = self._momentum(step), self._momentum(step + 1)
+        ahead = (1 - momentum) / (1 - momentum_product) * gradient
+        ahead = ahead + next_momentum / (1 - momentum_product * next_momentum) * mean
+        return weights - rate * ahead / (np.sqrt(square / (1 - self.beta2**step)) + self.epsilon), mean, square
+
+    def _momentum(self, step: int) -> float:
+        momentum: float = self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay))
+        return momentum
 
 
 @final
@@ -180,25 +178,15 @@ class RAdam(_MomentOptimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        t = self._count_step()
-        step_size = learning_rate / (1 - self.beta1**t)
-        correction = 1 - self.beta2**t
+    def rule(
+        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the weights and both moments after a step."""
+        mean, square = self.update_moments(gradient, mean, square)
+        corrected_mean = mean / (1 - self.beta1**step)
+        correction = 1 - self.beta2**step
         longest = 2 / (1 - self.beta2) - 1
-        length = longest - 2 * t * self.beta2**t / correction
-        rectified = length > 5
-        if rectified:
-            ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-            step_size *= math.sqrt(ratio * correction)
-        kernels.radam(
-            weights,
-            gradient,
-            self.state["mean"],
-            self.state["square"],
-            self.beta1,
-            self.beta2,
-            step_size,
-            self.epsilon,
-            rectified,
-        )
+        length = longest - 2 * step * self.beta2**step / correction
+        ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        scale = np.sqrt(np.maximum(ratio, 0) * correction) / (np.sqrt(square) + self.epsilon)
+        return weights - rate * corrected_mean * np.where(length > 5, scale, 1), mean, square

@@ -7,7 +7,6 @@ from typing import Any, final
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
 from chainrule.types import Array
 
@@ -37,9 +36,10 @@ class AdaGrad(Optimizer):
         """Return the totals of the squared gradients."""
         return {"total": np.full(size, self.initial_total, dtype)}
 
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        kernels.adagrad(weights, gradient, self.state["total"], learning_rate, self.epsilon)
+    def rule(self, weights: Array, gradient: Array, rate: float, total: Array) -> tuple[Array, Array]:
+        """Return the weights and the totals of the squared gradients after a step."""
+        total = total + gradient**2
+        return weights - rate * gradient / (np.sqrt(total) + self.epsilon), total
 
 
 @final
@@ -67,24 +67,22 @@ class RMSprop(Optimizer):
         check_setting(self, "momentum", 0, 1)
         check_choice(self, "centered", (False, True))
 
-    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the running averages and the retained moves, zero; those that the settings leave out stay zero."""
-        return {name: np.zeros(size, dtype) for name in ("square", "mean", "retained")}
+    def rule(
+        self, weights: Array, gradient: Array, rate: float, square: Array, mean: Array, retained: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return the weights, the running averages and the retained moves after a step.
 
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        kernels.rmsprop(
-            weights,
-            gradient,
-            self.state["square"],
-            self.state["mean"],
-            self.state["retained"],
-            learning_rate,
-            self.alpha,
-            self.epsilon,
-            self.momentum,
-            self.centered,
-        )
+        Those that the settings leave out stay zero. Rounding can take v - m^2 below 0, where it counts as 0.
+        """
+        square = self.alpha * square + (1 - self.alpha) * gradient**2
+        variance = square
+        if self.centered:
+            mean = self.alpha * mean + (1 - self.alpha) * gradient
+            variance = np.maximum(square - mean**2, 0)
+        move = gradient / (np.sqrt(variance) + self.epsilon)
+        if self.momentum > 0:
+            move = retained = self.momentum * retained + move
+        return weights - rate * move, square, mean, retained
 
 
 @final
@@ -105,14 +103,14 @@ class Adadelta(Optimizer):
         check_setting(self, "rho", 0, 1)
         check_setting(self, "epsilon", 0, open_low=True)
 
-    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the running mean squares of the gradients and of the moves, zero."""
-        return {"square": np.zeros(size, dtype), "square_move": np.zeros(size, dtype)}
-
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        square, square_move = self.state["square"], self.state["square_move"]
-        kernels.adadelta(weights, gradient, square, square_move, learning_rate, self.rho, self.epsilon)
+    def rule(
+        self, weights: Array, gradient: Array, rate: float, square: Array, square_move: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the weights and the mean squares of the gradients and of the moves after a step."""
+        square = self.rho * square + (1 - self.rho) * gradient**2
+        move = gradient * np.sqrt(square_move + self.epsilon) / np.sqrt(square + self.epsilon)
+        square_move = self.rho * square_move + (1 - self.rho) * move**2
+        return weights - rate * move, square, square_move
 
 
 @final
@@ -136,11 +134,8 @@ class Lion(Optimizer):
         check_setting(self, "beta2", 0, 1)
         check_setting(self, "weight_decay", 0)
 
-    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the momentum, zero."""
-        return {"mean": np.zeros(size, dtype)}
-
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        decay, mean = learning_rate * self.weight_decay, self.state["mean"]
-        kernels.lion(weights, gradient, mean, learning_rate, self.beta1, self.beta2, decay, self.n_penalized)
+    def rule(self, weights: Array, gradient: Array, rate: float, mean: Array) -> tuple[Array, Array]:
+        """Return the weights and the momentum after a step."""
+        weights = weights - rate * self.weight_decay * weights
+        direction = np.sign(self.beta1 * mean + (1 - self.beta1) * gradient)
+        return weights - rate * direction, self.beta2 * mean + (1 - self.beta2) * gradient

@@ -11,25 +11,35 @@ choosing, or for its residuals: :class:`ObjectiveOptimizer`, which asks an :clas
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from chainrule import kernels
 from chainrule.errors import InvalidInputError, shown
+from chainrule.formulas import Attempt, Expression, Formula, Loop, values_of
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.named import check_arguments
 from chainrule.parameters import ParameterBlock
 from chainrule.ranges import is_finite
 from chainrule.types import Array
 
-__all__ = ["Objective", "ObjectiveOptimizer", "Optimizer", "check_choice", "check_count", "check_setting"]
+__all__ = ["Objective", "ObjectiveOptimizer", "Optimizer", "TracedRule", "check_choice", "check_count", "check_setting"]
+
+
+# The attributes on which no rule depends.
+RUNTIME = frozenset({"state", "blocks", "loss", "_checked", "_traced"})
 
 
 class Optimizer(ABC):
-    """Base class of all optimizers.
+    """Base class of all optimizers: a subclass gives the formula of a step as :meth:`rule`.
 
     Attributes
     ----------
@@ -45,18 +55,26 @@ class Optimizer(ABC):
         Whether the method is made for the gradient of all rows at once (Rprop, Quickprop, L-BFGS, Levenberg-Marquardt).
     needs_loss
         Whether :attr:`loss` has to be set before every update.
+    scalar_state
+        The state arrays that hold one number for all weights. :meth:`rule` takes them as numbers, and :meth:`advance`
+        brings them up to date.
     """
 
     full_batch: ClassVar[bool] = False
     needs_loss: ClassVar[bool] = False
+    scalar_state: ClassVar[tuple[str, ...]] = ()
 
     learning_rate: float
     state: dict[str, Array]
     blocks: tuple[ParameterBlock, ...]
     loss: float | None
 
+    _traced: Attempt[TracedRule] | None
+
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         check_arguments(cls.__name__, cls.__init__, kwargs)
+        if cls.rule is Optimizer.rule and cls.step is Optimizer.step:
+            raise InvalidInputError(f"{cls.__name__} does not say how it steps; give it a method rule.")
         self = super().__new__(cls)
         self._forget()
         return self
@@ -66,14 +84,98 @@ class Optimizer(ABC):
         self.blocks = ()
         self.loss = None
         self._checked: tuple[dict[str, Array], int, np.dtype[Any]] | None = None
+        self._traced = None
 
-    @abstractmethod
+    def rule(self, weights: Any, gradient: Any, *arguments: Any) -> Any:
+        """Return the weights after a step, and with them the state arrays, in their order: a NumPy formula.
+
+        A parameter named ``rate`` gets the learning rate of the step, and one named ``step`` its number, counted from
+        1. The others are the state arrays, by name. Where an optimizer has a ``weight_decay``, it is 0 for parameters
+        that are not penalised, such as biases.
+
+        The formula is traced and compiled. One that cannot be traced, such as one with an ``if`` on the values of an
+        array, is computed by NumPy.
+        """
+        raise NotImplementedError
+
+    def advance(self, learning_rate: float, step: int) -> None:  # noqa: B027  (most rules have nothing to prepare)
+        """Prepare a step: bring those state arrays up to date that hold one number for all weights."""
+
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the arrays for a vector of ``size`` parameters, at their values before the first step."""
+        """Return the arrays for a vector of ``size`` parameters, at their values before the first step.
 
-    @abstractmethod
+        They are the state arrays that :meth:`rule` takes, zero, and ``steps``, which counts the steps if it takes their
+        number.
+        """
+        names = self._rule_names()
+        state = {name: np.zeros(size, dtype) for name in self._vector_names()}
+        return {**state, "steps": np.zeros(1, np.int64)} if "step" in names else state
+
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Take one step in place; ``state`` is allocated. Settings have been checked by the constructor."""
+        step, vectors = self.begin_step(learning_rate), self._vector_names()
+        for part, decays in self.parts(weights.size):
+            state = {name: array[part] if name in vectors else array for name, array in self.state.items()}
+            self.apply_rule(weights[part], gradient[part], learning_rate, step, state, decays=decays)
+
+    def begin_step(self, learning_rate: float) -> int:
+        """Count a step and prepare for it; return its number, or 0 where steps are not counted."""
+        step = 0
+        if "steps" in self.state:
+            self.state["steps"] += 1
+            step = int(self.state["steps"][0])
+        self.advance(learning_rate, step)
+        return step
+
+    def parts(self, size: int) -> list[tuple[slice, bool]]:
+        """Return the parts of a vector that are stepped alike, and whether weight decay acts on them."""
+        n = self.n_penalized if getattr(self, "weight_decay", 0.0) != 0 else size
+        both = [(slice(0, n), True), (slice(n, size), False)]
+        return [(part, decays) for part, decays in both if part.start < part.stop]
+
+    def apply_rule(
+        self, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array], *, decays: bool
+    ) -> None:
+        """Change weights and state arrays in place by :meth:`rule`; ``decays`` leaves the weight decay on."""
+        traced = self.traced() if kernels.active_set() == "numba" else None
+        if traced is not None:
+            arrays = [state[name] for name in traced.state]
+            traced.loop(weights, gradient, *arrays, settings=traced.numbers(self, rate, step, decays=decays))
+            return
+        owner, vectors = self, self._vector_names()
+        if not decays and hasattr(self, "weight_decay"):
+            owner = copy.copy(self)
+            owner.weight_decay = 0.0
+        known: dict[str, Any] = {"rate": rate, "step": step}
+        known |= {name: array if name in vectors else array.item() for name, array in state.items()}
+        with np.errstate(all="ignore"):  # what is not finite is found and reported by name
+            results = owner.rule(weights, gradient, *(known[name] for name in self._rule_names()))
+        results = results if isinstance(results, tuple) else (results,)
+        for array, result in zip((weights, *(state[name] for name in vectors)), results, strict=True):
+            array[...] = result
+
+    def traced(self) -> TracedRule | None:
+        """Return the rule as expressions and as a compiled loop; None where there is none that can be traced."""
+        if type(self).rule is Optimizer.rule or (type(self).step, type(self).parts) != (
+            Optimizer.step,
+            Optimizer.parts,
+        ):
+            return None
+        if self._traced is None or not self._traced.is_current(self):
+            self._traced = Attempt.make(self, RUNTIME, functools.partial(TracedRule.of, self))
+        return self._traced.formulas
+
+    @classmethod
+    @functools.cache
+    def _rule_names(cls) -> tuple[str, ...]:
+        """Return the names of what the rule takes beside weights and gradient."""
+        return tuple(inspect.signature(cls.rule).parameters)[3:]
+
+    @classmethod
+    @functools.cache
+    def _vector_names(cls) -> tuple[str, ...]:
+        """Return the names of the state arrays in the shape of the weights, in the order of the rule."""
+        return tuple(name for name in cls._rule_names() if name not in ("rate", "step", *cls.scalar_state))
 
     def update(self, weights: Array, gradient: Array, learning_rate: float | None = None) -> Array:
         """Take one step along ``gradient``, in place, and return the updated weights.
@@ -147,6 +249,9 @@ class Optimizer(ABC):
             self.state = self.allocate_state(size, dtype)
         self._checked = (self.state, size, dtype)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_traced": None}
+
     def _check_state(self, state: Mapping[str, Array], size: int, dtype: np.dtype[Any]) -> None:
         name = type(self).__name__
         expected = self.allocate_state(size, dtype)
@@ -161,6 +266,63 @@ class Optimizer(ABC):
                     f"The array '{key}' in the state of {name} is {state[key].dtype} {state[key].shape}; "
                     f"{size} parameters of type {dtype} need {like.dtype} {like.shape}."
                 )
+
+
+@dataclass(frozen=True, eq=False)
+class TracedRule:
+    """The rule of an optimizer, as expressions and as a compiled loop.
+
+    Attributes
+    ----------
+    results
+        The new weights and state arrays by name, of the symbols ``weights``, ``gradient``, ``rate``, ``step``, the
+        state arrays and the settings.
+    state
+        The names of the state arrays in the shape of the weights.
+    scalars
+        The names of the state arrays of one number.
+    formula
+        What the results are.
+    """
+
+    results: dict[str, Expression]
+    state: tuple[str, ...]
+    scalars: tuple[str, ...]
+    formula: Formula
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The names of the optimizer's settings that are symbols."""
+        return self.formula.settings
+
+    @classmethod
+    def of(cls, optimizer: Optimizer) -> TracedRule:
+        """Trace the rule of an optimizer. Raises ``TraceError`` for what cannot be traced."""
+        names, vectors, scalars = optimizer._rule_names(), optimizer._vector_names(), optimizer.scalar_state
+        samples = {"rate": np.array(0.01), "step": np.array(3.0), **{name: np.array(0.5) for name in scalars}}
+        formula = Formula.trace(type(optimizer).rule, optimizer, ["weights", "gradient", *names], samples=samples)
+        results = dict(zip(("weights", *vectors), formula.expressions, strict=True))
+        return cls(results, vectors, scalars, formula)
+
+    @cached_property
+    def loop(self) -> Loop:
+        """Takes the arrays ``weights``, ``gradient`` and :attr:`state`, and changes all but the gradient in place."""
+        changed = {name: value for name, value in self.results.items() if value.operands or value.value != name}
+        numbers = ("rate", "step", *self.scalars, *self.settings)
+        return Loop(("weights", "gradient", *self.state), numbers, changed)
+
+    @property
+    def decay_place(self) -> int:
+        """The place of the weight decay among the numbers of the loop; -1 where there is none."""
+        return 2 + len(self.scalars) + self.settings.index("weight_decay") if "weight_decay" in self.settings else -1
+
+    def numbers(self, optimizer: Optimizer, rate: float, step: int, *, decays: bool = True) -> list[float]:
+        """Return what the loop takes beside arrays: rate, step, scalars and settings."""
+        numbers = [rate, float(step), *(optimizer.state[name].item() for name in self.scalars)]
+        numbers += values_of(optimizer, self.settings)
+        if not decays and self.decay_place >= 0:
+            numbers[self.decay_place] = 0.0
+        return numbers
 
 
 class Objective(Protocol):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
-import numpy as np
-
-from chainrule import kernels
 from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
@@ -56,11 +53,8 @@ class SGD(Optimizer):
         """``momentum * retained_gradient + gradient`` of the last step; None before the first."""
         return self.state.get("retained_gradient")
 
-    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the retained gradient, zero."""
-        return {"retained_gradient": np.zeros(size, dtype)}
-
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        retained = self.state["retained_gradient"]
-        kernels.momentum_descent(weights, gradient, retained, learning_rate, self.momentum, self.nesterov)
+    def rule(self, weights: Array, gradient: Array, rate: float, retained_gradient: Array) -> tuple[Array, Array]:
+        """Return the weights and the retained gradient after a step."""
+        retained_gradient = self.momentum * retained_gradient + gradient
+        direction = gradient + self.momentum * retained_gradient if self.nesterov else retained_gradient
+        return weights - rate * direction, retained_gradient

@@ -10,6 +10,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 from chainrule import kernels
+from chainrule.optimizer.adam import AdamW
 from chainrule.optimizer.base import Optimizer, check_choice, check_count, check_setting
 from chainrule.types import Array, Shape
 
@@ -60,10 +61,11 @@ class Muon(Optimizer):
     def _forget(self) -> None:
         super()._forget()
         self._scratch: dict[tuple[Shape, np.dtype[Any]], tuple[Array, ...]] = {}
+        self._rest: AdamW | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the scratch arrays out of copies and pickles."""
-        return {**self.__dict__, "_scratch": {}}
+        return {**super().__getstate__(), "_scratch": {}, "_rest": None}
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return the momenta, the mean squares that AdamW's part uses, zero, and the number of steps taken."""
@@ -95,20 +97,10 @@ class Muon(Optimizer):
         kernels.decayed_descent(weights, direction.reshape(-1), rate * scale, decay)
 
     def _step_rest(self, part: slice, weights: Array, gradient: Array, rate: float, decay: float) -> None:
-        t = int(self.state["steps"][0])
-        kernels.adamw(
-            weights,
-            gradient,
-            self.state["mean"][part],
-            self.state["square"][part],
-            self.beta1,
-            self.beta2,
-            rate / (1 - self.beta1**t),
-            math.sqrt(1 - self.beta2**t),
-            self.epsilon,
-            decay,
-            weights.size,
-        )
+        state = {name: self.state[name][part] for name in ("mean", "square")}
+        if self._rest is None:
+            self._rest = AdamW(rate, self.beta1, self.beta2, self.epsilon, self.weight_decay)
+        self._rest.apply_rule(weights, gradient, rate, int(self.state["steps"][0]), state, decays=decay != 0)
 
     def _scratch_for(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, ...]:
         key = (shape, dtype)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
@@ -55,6 +54,10 @@ class Rprop(Optimizer):
     smallest_step: float = 1e-6
     largest_step: float = 50.0
 
+    def _forget(self) -> None:
+        super()._forget()
+        self.take_back = 0.0
+
     def __post_init__(self) -> None:
         check_setting(self, "learning_rate", 0, open_low=True)
         check_choice(self, "variant", ("improved_minus", "minus", "plus", "improved_plus"))
@@ -68,34 +71,39 @@ class Rprop(Optimizer):
         vectors = {name: np.zeros(size, dtype) for name in ("previous_gradient", "move", "step_size")}
         return {**vectors, "steps": np.zeros(1, np.int64), "loss": np.full(1, math.inf)}
 
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        state = self.state
-        take_back = self.variant == "plus"
+    def advance(self, learning_rate: float, step: int) -> None:
+        """Find out whether steps are taken back in this one."""
+        self.take_back = float(self.variant == "plus")
         if self.variant == "improved_plus":
             if self.loss is None:
                 raise InvalidInputError(
                     "Rprop(variant='improved_plus') takes steps back when the loss rises: set its attribute `loss` "
                     "to the loss at these weights before each update."
                 )
-            take_back = self.loss > float(state["loss"][0])
-            state["loss"][0] = self.loss
-        if state["steps"][0] == 0:
-            state["step_size"].fill(learning_rate)
-        state["steps"] += 1
-        kernels.rprop(
-            weights,
-            gradient,
-            state["previous_gradient"],
-            state["move"],
-            state["step_size"],
-            self.increase,
-            self.decrease,
-            self.smallest_step,
-            self.largest_step,
-            self.variant != "minus",
-            take_back,
-        )
+            self.take_back = float(self.loss > float(self.state["loss"][0]))
+            self.state["loss"][0] = self.loss
+
+    def rule(
+        self,
+        weights: Array,
+        gradient: Array,
+        rate: float,
+        step: int,
+        previous_gradient: Array,
+        move: Array,
+        step_size: Array,
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return the weights, the gradient and the move to remember, and the step sizes after a step."""
+        agreement = np.sign(gradient) * np.sign(previous_gradient)
+        factor = np.where(agreement > 0, self.increase, np.where(agreement < 0, self.decrease, 1))
+        step_size = np.where(step > 1, step_size, rate)
+        step_size = np.clip(step_size * factor, self.smallest_step, self.largest_step)
+        change = -np.sign(gradient) * step_size
+        if self.variant == "minus":
+            return weights + change, gradient, change, step_size
+        turned = agreement < 0
+        new_weights = weights + np.where(turned, -self.take_back * move, change)
+        return new_weights, np.where(turned, 0, gradient), np.where(turned, 0, change), step_size
 
 
 @final
@@ -123,11 +131,16 @@ class Quickprop(Optimizer):
         check_setting(self, "learning_rate", 0, open_low=True)
         check_setting(self, "growth", 0, open_low=True)
 
-    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the last gradient and the last move, zero."""
-        return {"previous_gradient": np.zeros(size, dtype), "move": np.zeros(size, dtype)}
-
-    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place."""
-        previous, move = self.state["previous_gradient"], self.state["move"]
-        kernels.quickprop(weights, gradient, previous, move, learning_rate, self.growth)
+    def rule(
+        self, weights: Array, gradient: Array, rate: float, previous_gradient: Array, move: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the weights, the gradient and the move after a step."""
+        # The last move went down the previous gradient, so their signs are opposite.
+        forward = np.sign(move)
+        slope, previous_slope = -forward * gradient, -forward * previous_gradient
+        is_far = slope > self.growth / (1 + self.growth) * previous_slope
+        difference = np.where(is_far, 1, previous_slope - slope)
+        jump = np.where(is_far, self.growth, slope / difference) * move
+        descent = -rate * gradient
+        move = np.where(move != 0, jump + np.where(slope > 0, descent, 0), descent)
+        return weights + move, gradient, move

@@ -13,35 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chainrule.kernels.codes import (
-    BIASES_AT,
-    DENSE,
-    IDENTITY,
-    KIND,
-    LEAKY_RELU,
-    N_IN,
-    N_OUT,
-    OUTPUT_AT,
-    RELU,
-    SIGMOID,
-    WEIGHTS_AT,
-)
-from chainrule.kernels.numba_kernels.activations import (
-    identity,
-    identity_gradient,
-    leaky_relu,
-    leaky_relu_gradient,
-    relu,
-    relu_gradient,
-    sigmoid,
-    sigmoid_gradient,
-    tanh_gradient,
-)
+from chainrule.formulas.calls import call_address
+from chainrule.kernels.codes import BACKWARD, BIASES_AT, FORWARD, N_IN, N_OUT, OUTPUT_AT, WEIGHTS_AT
 from chainrule.kernels.numba_kernels.compile import compiled, inlined
 from chainrule.kernels.numba_kernels.linear import add_bias, add_csr_row, add_to_csr_rows, find_entries, sum_rows
 from chainrule.types import Array, IntArray
 
-__all__ = ["Network", "Rows", "Scratch", "activate", "backward", "forward", "gather", "matrix"]
+__all__ = ["Network", "Rows", "Scratch", "backward", "forward", "gather", "matrix"]
 
 SMALL = 512  # a product of fewer multiplications is done before BLAS has begun
 
@@ -62,7 +40,7 @@ class Network(NamedTuple):
     """The chain of layers and what training it takes."""
 
     layers: IntArray  # the table
-    settings: Array  # the number that an activation takes, such as a slope
+    settings: Array  # the numbers that each activation takes, such as a slope, a row for each layer
     values: Array
     gradients: Array
     outputs: Array
@@ -161,36 +139,6 @@ def _multiply_sparse_transposed(rows: Rows, picked: IntArray, error: Array, out:
         add_to_csr_rows(data, indices, indptr[picked[i]], indptr[picked[i] + 1], error[i], out)
 
 
-@compiled
-def activate(kind: int, setting: float, z: Array, out: Array) -> None:
-    """Write f(z) for the activation of this number."""
-    if kind == RELU:
-        relu(z, out)
-    elif kind == SIGMOID:
-        sigmoid(z, out)
-    elif kind == LEAKY_RELU:
-        leaky_relu(z, setting, out)
-    elif kind == IDENTITY:
-        identity(z, out)
-    else:
-        for i in range(z.size):
-            out[i] = np.tanh(z[i])
-
-
-@compiled
-def _pull_back(kind: int, setting: float, z: Array, output: Array, error: Array, out: Array) -> None:
-    if kind == RELU:
-        relu_gradient(z, output, error, out)
-    elif kind == SIGMOID:
-        sigmoid_gradient(z, output, error, out)
-    elif kind == LEAKY_RELU:
-        leaky_relu_gradient(z, output, error, setting, out)
-    elif kind == IDENTITY:
-        identity_gradient(z, output, error, out)
-    else:
-        tanh_gradient(z, output, error, out)
-
-
 @inlined
 def gather(rows: Rows, picked: IntArray, scratch: Scratch) -> None:
     """Collect what a batch is made of."""
@@ -212,13 +160,14 @@ def forward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) ->
     """Write the outputs of all layers for these rows."""
     n, layers, outputs, values = picked.size, network.layers, network.outputs, network.values
     for index in range(layers.shape[0]):
-        kind, n_in, n_out = layers[index, KIND], layers[index, N_IN], layers[index, N_OUT]
+        activation, n_in, n_out = layers[index, FORWARD], layers[index, N_IN], layers[index, N_OUT]
         z_at = layers[index, OUTPUT_AT]
         a_at = layers[index - 1, OUTPUT_AT] if index > 0 else 0
         is_sparse = index == 0 and rows.dense.shape[0] == 0
-        if kind != DENSE:
-            a, z = outputs[a_at : a_at + n * n_in], outputs[z_at : z_at + n * n_out]
-            activate(kind, network.settings[index], a, z)
+        if activation != 0:
+            x, out = outputs[a_at:].ctypes.data, outputs[z_at:].ctypes.data
+            settings = network.settings[index].ctypes.data
+            call_address(activation, x, out, 0, 0, 0, 0, 0, 0, n, n_in, settings)
         elif n * n_in * n_out < SMALL and not is_sparse:
             _forward_small(network, index, scratch.inputs if index == 0 else outputs, a_at, n)
         else:
@@ -241,13 +190,15 @@ def backward(network: Network, rows: Rows, scratch: Scratch, picked: IntArray) -
     n, layers, outputs, errors = picked.size, network.layers, network.outputs, network.errors
     here = 0  # the row of ``errors`` with dL/d(output); the other one gets dL/d(input)
     for index in range(layers.shape[0] - 1, -1, -1):
-        kind, n_in, n_out = layers[index, KIND], layers[index, N_IN], layers[index, N_OUT]
+        pull_back, n_in, n_out = layers[index, BACKWARD], layers[index, N_IN], layers[index, N_OUT]
         z_at = layers[index, OUTPUT_AT]
         a_at = layers[index - 1, OUTPUT_AT] if index > 0 else 0
         is_sparse = index == 0 and rows.dense.shape[0] == 0
-        if kind != DENSE:
-            a, z = outputs[a_at : a_at + n * n_in], outputs[z_at : z_at + n * n_out]
-            _pull_back(kind, network.settings[index], a, z, errors[here, : n * n_out], errors[1 - here, : n * n_in])
+        if pull_back != 0:
+            x, output = outputs[a_at:].ctypes.data, outputs[z_at:].ctypes.data
+            error, out = errors[here].ctypes.data, errors[1 - here].ctypes.data
+            settings = network.settings[index].ctypes.data
+            call_address(pull_back, x, output, error, out, 0, 0, 0, 0, n, n_in, settings)
         elif n * n_in * n_out < SMALL and not is_sparse:
             _backward_small(network, index, scratch.inputs if index == 0 else outputs, a_at, n, here)
         else:

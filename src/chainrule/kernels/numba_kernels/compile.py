@@ -41,7 +41,7 @@ _OPTIONS: dict[str, Any] = {
 # Whether machine code is kept on disk.
 _is_kept = True
 
-_SOURCES = sorted(Path(__file__).parents[1].rglob("*.py"))
+_SOURCES = [*sorted(Path(__file__).parents[1].rglob("*.py")), Path(__file__).parents[2] / "formulas" / "calls.py"]
 _CHECKSUM = zlib.crc32(b"".join(path.read_bytes() for path in _SOURCES))
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from chainrule.kernels.codes import BIASES_AT, DENSE, KIND, N_IN, N_OUT, WEIGHTS_AT
-from chainrule.kernels.numba_kernels.chain import activate, matrix
+from chainrule.formulas.calls import call_address
+from chainrule.kernels.codes import BIASES_AT, FORWARD, N_IN, N_OUT, WEIGHTS_AT
+from chainrule.kernels.numba_kernels.chain import matrix
 from chainrule.kernels.numba_kernels.compile import compiled
 from chainrule.kernels.numba_kernels.linear import add_csr_row, find_entries
 from chainrule.types import Array, IntArray
@@ -41,14 +42,15 @@ def predict_rows(layers: IntArray, values: Array, inputs: Array) -> Array:
             raise FloatingPointError("a number is not finite")
         for index in range(layers.shape[0]):
             n_in, n_out = layers[index, N_IN], layers[index, N_OUT]
-            if layers[index, KIND] == DENSE:
+            if layers[index, FORWARD] == 0:
                 found = find_entries(here[:n_in], columns, entries)
                 for j in range(n_out):
                     there[j] = values[layers[index, BIASES_AT] + j]
                 weights = matrix(values, layers[index, WEIGHTS_AT], n_in, n_out)
                 add_csr_row(entries, columns, 0, found, weights, there[:n_out])
             else:
-                activate(layers[index, KIND], 0.0, here[:n_in], there[:n_out])
+                x, out = here.ctypes.data, there.ctypes.data
+                call_address(layers[index, FORWARD], x, out, 0, 0, 0, 0, 0, 0, 1, n_in, 0)
             here, there = there, here
         for j in range(outputs.shape[1]):
             outputs[i, j] = here[j]

@@ -7,12 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from chainrule.formulas.calls import call_address
 from chainrule.kernels.codes import (
-    ADAM,
-    ADAMW,
-    DENSE,
-    KIND,
-    MOMENTUM_DESCENT,
+    FORWARD,
     N_IN,
     N_OUT,
     OUTPUT_AT,
@@ -24,20 +21,19 @@ from chainrule.kernels.numba_kernels.chain import Network, Rows, Scratch, backwa
 from chainrule.kernels.numba_kernels.compile import compiled, inlined
 from chainrule.kernels.numba_kernels.linear import limit_column_norms
 from chainrule.kernels.numba_kernels.losses import sigmoid_binary_cross_entropy, softmax_cross_entropy, squared_error
-from chainrule.kernels.numba_kernels.updates import adam, adamw, add_scaled, add_signs, momentum_descent, rmsprop
+from chainrule.kernels.numba_kernels.updates import add_scaled, add_signs
 from chainrule.types import Array, IntArray
 
 __all__ = ["Network", "Rows", "Scratch", "Update", "train_steps"]
 
 
 class Update(NamedTuple):
-    """What is done with the gradient; the ``state`` arrays are those that the rule's kernel takes, in their order."""
+    """What is done with the gradient."""
 
-    rule: int
-    settings: Array
-    first_state: Array
-    second_state: Array
-    third_state: Array
+    rule: int  # the address of the compiled rule
+    arrays: IntArray  # the addresses of the arrays that it takes: weights, gradient and state
+    item_size: int  # of a number, in bytes
+    decay_place: int  # where the weight decay stands among its numbers; -1 for none
     n_steps: IntArray  # how many steps have been taken
     n_penalized: int
     l1: float
@@ -73,9 +69,19 @@ def _clip(gradients: Array, update: Update) -> None:
 
 
 @inlined
-def _descend(network: Network, update: Update, rate: float) -> None:
+def _apply_rule(update: Update, first: int, size: int, numbers: Array) -> None:
+    """Step ``size`` parameters from ``first`` on."""
+    a, offset = update.arrays, first * update.item_size
+    call_address(
+        update.rule, a[0] + offset, a[1] + offset, a[2] + offset, a[3] + offset, a[4] + offset, a[5] + offset,
+        a[6] + offset, a[7] + offset, 1, size, numbers.ctypes.data,
+    )  # fmt: skip
+
+
+@inlined
+def _descend(network: Network, update: Update, numbers: Array) -> None:
     """Penalty, clipping, the optimizer's step, and the limit on the norms of the weights."""
-    values, gradients, settings = network.values, network.gradients, update.settings
+    values, gradients = network.values, network.gradients
     if update.l1 != 0:
         add_signs(gradients[: update.n_penalized], values[: update.n_penalized], update.l1)
     if update.l2 != 0:
@@ -83,25 +89,17 @@ def _descend(network: Network, update: Update, rate: float) -> None:
     if update.clip_norm != 0:
         _clip(gradients, update)
     update.n_steps[0] += 1
-    t, one, two = update.n_steps[0], update.first_state, update.second_state
-    if update.rule in (ADAM, ADAMW):
-        beta1, beta2, epsilon = settings[0], settings[1], settings[2]
-        step_size, root_correction = rate / (1 - beta1**t), math.sqrt(1 - beta2**t)
-        if update.rule == ADAM:
-            adam(values, gradients, one, two, beta1, beta2, step_size, root_correction, epsilon)
-        else:
-            decay, n = rate * settings[3], update.n_penalized
-            adamw(values, gradients, one, two, beta1, beta2, step_size, root_correction, epsilon, decay, n)
-    elif update.rule == MOMENTUM_DESCENT:
-        momentum_descent(values, gradients, one, rate, settings[0], settings[1] != 0)
-    else:
-        alpha, epsilon, momentum, centered = settings[0], settings[1], settings[2], settings[3] != 0
-        rmsprop(values, gradients, one, two, update.third_state, rate, alpha, epsilon, momentum, centered)
+    decay = numbers[update.decay_place] if update.decay_place >= 0 else 0.0
+    n_decayed = update.n_penalized if decay != 0 else values.size
+    _apply_rule(update, 0, n_decayed, numbers)
+    if n_decayed < values.size:
+        numbers[update.decay_place] = 0.0
+        _apply_rule(update, n_decayed, values.size - n_decayed, numbers)
     if update.max_norm != 0:
         for index in range(network.layers.shape[0]):
             n_in, n_out = network.layers[index, N_IN], network.layers[index, N_OUT]
             start = network.layers[index, WEIGHTS_AT]
-            if network.layers[index, KIND] == DENSE:
+            if network.layers[index, FORWARD] == 0:
                 limit_column_norms(matrix(values, start, n_in, n_out), update.max_norm)
 
 
@@ -113,17 +111,18 @@ def train_steps(
     scratch: Scratch,
     order: IntArray,
     batch_size: int,
-    rates: Array,
+    numbers: Array,
     losses: Array,
     record: Array,
 ) -> int:
-    """Take ``len(rates)`` steps on the rows that ``order`` names, ``batch_size`` at a time; the last may be fewer.
+    """Take a step for each row of ``numbers``, which the optimizer's rule gets, on the rows that ``order`` names.
 
-    Writes the mean loss of each step before its update, and, where ``record`` has room, the outputs of all rows in
-    their order. Returns how many steps were taken: fewer where a loss is not finite, and then without that update.
+    A step takes ``batch_size`` of them, the last one perhaps fewer. Writes the mean loss of each step before its
+    update, and, where ``record`` has room, the outputs of all rows in their order. Returns how many steps were taken:
+    fewer where a loss is not finite, and then without that update.
     """
     width, start = network.layers[-1, N_OUT], network.layers[-1, OUTPUT_AT]
-    for step in range(rates.size):
+    for step in range(len(numbers)):
         picked = order[step * batch_size : min((step + 1) * batch_size, order.size)]
         n = picked.size
         gather(rows, picked, scratch)
@@ -136,5 +135,5 @@ def train_steps(
                 for j in range(width):
                     record[step * batch_size + i, j] = network.outputs[start + i * width + j]
         backward(network, rows, scratch, picked)
-        _descend(network, update, rates[step])
-    return rates.size
+        _descend(network, update, numbers[step])
+    return len(numbers)

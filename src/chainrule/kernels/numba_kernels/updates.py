@@ -7,7 +7,7 @@ import numpy as np
 from chainrule.kernels.numba_kernels.compile import compiled
 from chainrule.types import Array
 
-__all__ = ["add_scaled", "add_signs", "averaged_momentum", "decayed_descent", "momentum_descent"]
+__all__ = ["add_scaled", "add_signs", "averaged_momentum", "decayed_descent"]
 
 
 @compiled
@@ -22,19 +22,6 @@ def add_signs(target: Array, source: Array, factor: float) -> None:
     factor = target.dtype.type(factor)
     for i in range(target.size):
         target[i] += factor * np.sign(source[i])
-
-
-@compiled
-def momentum_descent(
-    weights: Array, gradient: Array, retained: Array, rate: float, momentum: float, nesterov: bool
-) -> None:
-    kind = weights.dtype.type
-    rate, momentum = kind(rate), kind(momentum)
-    for i in range(weights.size):
-        g = gradient[i]
-        r = momentum * retained[i] + g
-        retained[i] = r
-        weights[i] -= rate * (g + momentum * r if nesterov else r)
 
 
 @compiled

@@ -6,7 +6,7 @@ import numpy as np
 
 from chainrule.types import Array
 
-__all__ = ["add_scaled", "add_signs", "averaged_momentum", "decayed_descent", "momentum_descent"]
+__all__ = ["add_scaled", "add_signs", "averaged_momentum", "decayed_descent"]
 
 
 def add_scaled(target: Array, source: Array, factor: float) -> None:
@@ -17,15 +17,6 @@ def add_scaled(target: Array, source: Array, factor: float) -> None:
 def add_signs(target: Array, source: Array, factor: float) -> None:
     """Target += factor * sign(source), where the sign of 0 is 0 and that of NaN is NaN."""
     target += factor * np.sign(source)
-
-
-def momentum_descent(
-    weights: Array, gradient: Array, retained: Array, rate: float, momentum: float, nesterov: bool
-) -> None:
-    """Retained = momentum * retained + gradient; weights -= rate * (retained, or gradient + momentum * retained)."""
-    retained *= momentum
-    retained += gradient
-    weights -= rate * (gradient + momentum * retained if nesterov else retained)
 
 
 def averaged_momentum(gradient: Array, mean: Array, out: Array, momentum: float, nesterov: bool) -> None:

@@ -1,0 +1,297 @@
+"""Expressions as compiled loops over the elements, or over the rows, of arrays.
+
+The loop is written as Python source for Numba, one local variable for each elementary operation, and compiled to a C
+function. All such functions have one signature (:data:`N_ARRAYS` pointers, rows, columns, a pointer to float64
+settings; a float64 total comes back), so that other compiled code can call any of them by its address. The source lies
+in the cache folder under its checksum and the machine code beside it: a second process loads both in milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from chainrule.formulas.expression import Expression, TraceError
+from chainrule.formulas.operations import OPERATIONS
+from chainrule.types import Array
+
+__all__ = ["N_ARRAYS", "Loop"]
+
+# How many arrays a loop can read and write.
+N_ARRAYS = 8
+
+_FAST = ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc")
+_HEADER = {
+    "float32": "".join(
+        f"from chainrule.formulas.vector_math import {name}{'_' * name[-1].isdigit()}32 as fast_{name}\n"
+        for name in _FAST
+    ),
+    "float64": "".join(f"fast_{name} = {'math' if name.startswith('erf') else 'np'}.{name}\n" for name in _FAST),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A loop that computes some expressions for every element.
+
+    Attributes
+    ----------
+    arrays
+        The names of the arrays, in the order in which they are given; all are of one shape (rows, columns) and of one
+        type. Those among the symbols of the expressions are read.
+    settings
+        The names of numbers that are the same for all elements, given as float64.
+    outputs
+        What is written into which array. An array may be read and written: all expressions see its old elements.
+    total
+        What the sum is returned of, if anything.
+    """
+
+    arrays: tuple[str, ...]
+    settings: tuple[str, ...]
+    outputs: Mapping[str, Expression]
+    total: Expression | None = None
+    _addresses: dict[np.dtype[Any], int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.arrays) > N_ARRAYS:
+            raise TraceError(f"A formula takes {len(self.arrays)} arrays, and a compiled loop {N_ARRAYS} at most.")
+
+    def source(self, dtype: str) -> str:
+        """Return the Python source for arrays of ``"float32"`` or ``"float64"``."""
+        return _Writer(self, dtype).write()
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Return the address of the compiled function for arrays of this type."""
+        if dtype not in self._addresses:
+            self._addresses[dtype] = _compiled(self.source(dtype.name))
+        return self._addresses[dtype]
+
+    def __call__(self, *arrays: Array, settings: Sequence[float] = ()) -> float:
+        """Run the loop on contiguous arrays of one shape and type, in the order of ``arrays``.
+
+        Returns the total, or 0.
+        """
+        first = arrays[0]
+        n_columns = first.shape[-1] if first.ndim else 1
+        return float(
+            _calls().call_arrays(
+                self.address(first.dtype),
+                *arrays,
+                *[first] * (N_ARRAYS - len(arrays)),
+                first.size // max(n_columns, 1),
+                n_columns,
+                np.array(settings, np.float64),
+            )
+        )
+
+
+class _Writer:
+    """Writes the source of one loop, line by line."""
+
+    def __init__(self, loop: Loop, dtype: str) -> None:
+        self.loop, self.dtype = loop, dtype
+        self.results = [*loop.outputs.values(), *([] if loop.total is None else [loop.total])]
+        self.order = {id(node): node for result in self.results for node in result.visit()}
+        self.stages: dict[int, int] = {}
+        for key, node in self.order.items():
+            below = max((self.stages[id(operand)] for operand in node.operands), default=0)
+            self.stages[key] = below + node.is_reduction
+        self.fixed: dict[int, str] = {}  # the names of what is the same for all elements
+        self.names: dict[int, str] = {}
+        self.lines: list[str] = []
+
+    def write(self) -> str:
+        """Return the whole module."""
+        pointers = ", ".join(f"p{place}" for place in range(N_ARRAYS))
+        self._line(0, f"def loop({pointers}, n_rows, n_columns, settings):")
+        self._line(1, "size = n_rows * n_columns")
+        for place, name in enumerate(self.loop.arrays):
+            self._line(1, f"a_{name} = carray(p{place}, size, f)")
+        for place, name in enumerate(self.loop.settings):
+            self._line(1, f"s_{name} = settings[{place}]")
+        self._settings_alone()
+        self._line(1, "total = 0.0")
+        reductions = [node for node in self.order.values() if node.is_reduction]
+        if not reductions:
+            self._elements(1, "range(size)", None)
+        else:
+            self._line(1, "for row in range(n_rows):")
+            self._line(2, "first = row * n_columns")
+            for node in sorted(reductions, key=lambda node: self.stages[id(node)]):
+                self._elements(2, "range(first, first + n_columns)", node)
+            self._elements(2, "range(first, first + n_columns)", None)
+        self._line(1, "return total")
+        body = "\n".join(self.lines)
+        return _MODULE.format(
+            version=_library_checksum(), dtype=self.dtype, header=_HEADER[self.dtype], body=body, n_arrays=N_ARRAYS
+        )
+
+    def _settings_alone(self) -> None:
+        """Write what depends on settings alone, once and in float64, and rounded for the elements: 1 - beta, say."""
+        exact: dict[int, str] = {}
+        for key, node in self.order.items():
+            if node.operation == "constant":
+                exact[key] = _number(node.value)
+            elif node.operation == "symbol" and node.value not in self.loop.arrays:
+                exact[key] = f"s_{node.value}"
+            elif node.operands and not node.is_reduction and all(id(operand) in exact for operand in node.operands):
+                spelling = OPERATIONS[node.operation].scalar.replace("fast_erf", "math.erf").replace("fast_", "np.")
+                exact[key] = f"e{len(exact)}"
+                self._line(1, f"{exact[key]} = {spelling.format(*(exact[id(operand)] for operand in node.operands))}")
+        varying = [node for key, node in self.order.items() if key not in exact]
+        for node in (*(operand for one in varying for operand in one.operands), *self.results):
+            if id(node) not in exact or id(node) in self.fixed:
+                continue
+            value = exact[id(node)]
+            if node.is_condition:
+                self.fixed[id(node)] = value
+            elif node.operation == "constant":
+                self.fixed[id(node)] = f"f({value})"
+            else:
+                self.fixed[id(node)] = f"f_{value}"
+                self._line(1, f"f_{value} = f({value})")
+
+    def _elements(self, depth: int, places: str, reduction: Expression | None) -> None:
+        """Write the loop over some elements that ends in a reduction, or in the outputs and the total."""
+        wanted = self.results if reduction is None else [reduction.operands[0]]
+        result = "" if reduction is None else f"r{len([name for name in self.names.values() if name[0] == 'r'])}"
+        if reduction is not None:
+            self._line(depth, f"{result} = f({'-np.inf' if reduction.operation == 'row_max' else '0'})")
+        self._line(depth, f"for i in {places}:")
+        reduced = {key: name for key, name in self.names.items() if name[0] == "r"}
+        self.names = dict(reduced)
+        values = [self._value(depth + 1, node) for node in wanted]
+        if reduction is None:
+            for array, value in zip(self.loop.outputs, values, strict=False):
+                self._line(depth + 1, f"a_{array}[i] = {value}")
+            if self.loop.total is not None:
+                self._line(depth + 1, f"total += {values[-1]}")
+        elif reduction.operation == "row_max":
+            self._line(
+                depth + 1,
+                f"{result} = {values[0]} if ({values[0]} > {result}) | ({values[0]} != {values[0]}) else {result}",
+            )
+        else:
+            self._line(depth + 1, f"{result} += {values[0]}")
+            if reduction.operation == "row_mean":
+                self._line(depth, f"{result} /= f(n_columns)")
+        if reduction is not None:
+            self.names = {**reduced, id(reduction): result}
+
+    def _value(self, depth: int, wanted: Expression) -> str:
+        """Write the lines that compute an expression, and return the name of its value."""
+        for node in wanted.visit():
+            if id(node) in self.names:
+                continue
+            if id(node) in self.fixed:
+                self.names[id(node)] = self.fixed[id(node)]
+            elif node.operation == "symbol" and node.value in self.loop.arrays:
+                self.names[id(node)] = f"x_{node.value}"
+                self._line(depth, f"x_{node.value} = a_{node.value}[i]")
+            elif node.operands and not node.is_reduction and all(id(o) in self.names for o in node.operands):
+                operands = [self.names[id(operand)] for operand in node.operands]
+                name = f"t{len(self.names)}"
+                self._line(depth, f"{name} = {OPERATIONS[node.operation].scalar.format(*operands)}")
+                self.names[id(node)] = name
+        return self.names[id(wanted)]
+
+    def _line(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text)
+
+
+_MODULE = """# Written by chainrule.formulas.loops ({version}); kept here so that it is compiled once.
+import math
+
+import numba
+import numpy as np
+from numba import carray
+
+from chainrule.formulas.calls import SIGNATURE
+{header}from chainrule.formulas.vector_math import sign as fast_sign
+
+f = np.{dtype}
+
+
+{body}
+
+
+compiled = numba.cfunc(
+    SIGNATURE,
+    cache=is_kept,
+    error_model="numpy",
+    fastmath={{"reassoc", "contract", "arcp", "nsz"}},
+)(loop)
+"""
+
+
+def _number(value: float) -> str:
+    if np.isnan(value):
+        return "np.nan"
+    return f"{'-' if value < 0 else ''}np.inf" if np.isinf(value) else repr(value)
+
+
+@cache
+def _calls() -> ModuleType:
+    """Return the module that needs Numba, which takes half a second to import."""
+    return importlib.import_module("chainrule.formulas.calls")
+
+
+@cache
+def _library_checksum() -> str:
+    """Return the checksum of what the written loops are compiled with: Numba keeps the machine code under the file."""
+    sources = [Path(__file__).with_name(name).read_bytes() for name in ("calls.py", "vector_math.py")]
+    return f"{zlib.crc32(b''.join(sources)):08x}"
+
+
+@cache
+def _compiled(source: str) -> int:
+    """Return the address of the compiled function of a written module."""
+    _calls()
+    folder = _folder()
+    name = f"loop_{zlib.crc32(source.encode()):08x}_{len(source)}"
+    module = ModuleType(f"chainrule.formulas.written.{name}")
+    path = f"<{name}>" if folder is None else _write(folder / f"{name}.py", source)
+    module.__file__ = path
+    sys.modules[module.__name__] = module  # where Numba looks for it
+    for is_kept in (True, False) if folder is not None else (False,):
+        vars(module)["is_kept"] = is_kept
+        try:
+            exec(compile(source, path, "exec"), vars(module))  # our own text, not that of the file
+            break
+        except RuntimeError:  # Numba has found no folder that it can write machine code to
+            continue
+    return int(module.compiled.address)
+
+
+def _write(path: Path, source: str) -> str:
+    """Make the file hold the source, which Numba keeps the machine code beside; return its path."""
+    if not path.exists() or path.read_text(encoding="utf-8") != source:
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(source, encoding="utf-8")
+        temporary.replace(path)
+    return str(path)
+
+
+@cache
+def _folder() -> Path | None:
+    """Return the folder for written loops in the user's cache; None where it cannot be written."""
+    configured = os.environ.get("XDG_CACHE_HOME", "").strip()
+    try:
+        folder = (Path(configured) if configured else Path.home() / ".cache") / "chainrule" / "formulas"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError):
+        return None

@@ -1,0 +1,195 @@
+"""Expressions in other languages: PyTorch tensors, ONNX nodes, C and JavaScript text.
+
+Every translation visits the elementary operations in order and makes one value of each, so what an expression uses
+twice is computed once. What a language calls an operation stands in :mod:`chainrule.formulas.operations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from chainrule.formulas.expression import Expression, translate_each
+from chainrule.formulas.operations import CONDITIONS, OPERATIONS, REDUCTIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["JAVASCRIPT", "C", "Language", "as_function", "as_onnx", "evaluate_torch"]
+
+
+def evaluate_torch(results: Sequence[Expression], symbols: Mapping[str, Tensor | float]) -> list[Tensor]:
+    """Return the values of expressions for tensors of one type on one device, computed by PyTorch."""
+    import torch
+
+    like = next(value for value in symbols.values() if isinstance(value, torch.Tensor))
+
+    def apply(name: str, values: list[Any]) -> Any:
+        if not any(isinstance(value, torch.Tensor) for value in values):
+            return OPERATIONS[name].numpy(*values)  # of settings alone: in float64, whatever the tensors are
+        function = getattr(torch, OPERATIONS[name].torch)
+        if name in REDUCTIONS:
+            return function(values[0], dim=-1, keepdim=True)
+        if name == "where" and not isinstance(values[0], torch.Tensor):
+            return values[1] if values[0] else values[2]
+        if name == "where":
+            values[1:] = [as_tensor(value) for value in values[1:]]
+        elif name in ("maximum", "minimum", "power", "logical_and", "logical_or") or not isinstance(
+            values[0], torch.Tensor
+        ):
+            values = [as_tensor(value) for value in values]
+        return function(*values)
+
+    def as_tensor(value: Any) -> Tensor:
+        return value if isinstance(value, torch.Tensor) else like.new_tensor(float(value))
+
+    found = translate_each(results, symbols, lambda value: value, apply)
+    return [value if isinstance(value, torch.Tensor) else torch.full_like(like, float(value)) for value in found]
+
+
+# Functions that ONNX has one operator for, which runtimes compute in one pass.
+_OPERATORS: dict[str, Callable[[Any], Any]] = {
+    "Relu": lambda x: np.maximum(x, 0),
+    "Sigmoid": special.expit,
+    "Softmax": lambda x: (e := np.exp(x - np.max(x, axis=-1, keepdims=True))) / np.sum(e, axis=-1, keepdims=True),
+}
+
+
+def as_onnx(
+    results: Sequence[Expression],
+    symbols: Mapping[str, Any],
+    call: Callable[..., Any],
+    constant: Callable[[float], Any],
+    axes: Callable[[list[int]], Any],
+) -> list[Any]:
+    """Return the names of nodes that compute expressions.
+
+    ``call(operator, *operands, **attributes)`` appends a node and returns its name, ``constant(value)`` that of a
+    number and ``axes(numbers)`` that of a list of axes. The functions that ONNX lacks are written with others, without
+    a loss of digits around 0.
+    """
+
+    def apply(name: str, values: list[Any]) -> Any:
+        match name:
+            case "expm1":  # exp(x) - 1 = 2 t / (1 - t) with t = tanh(x / 2)
+                t = call("Tanh", call("Mul", values[0], constant(0.5)))
+                short = call("Div", call("Add", t, t), call("Sub", constant(1), t))
+                far = call("Sub", call("Exp", values[0]), constant(1))
+                return call("Where", call("Greater", values[0], constant(0.5)), far, short)
+            case "log1p":  # log(u) x / (u - 1) with u = 1 + x corrects what u has lost (Kahan)
+                u = call("Add", values[0], constant(1))
+                kept = call("Sub", u, constant(1))
+                is_lost = call("Equal", kept, constant(0))
+                quotient = call("Div", values[0], call("Where", is_lost, constant(1), kept))
+                return call("Where", is_lost, values[0], call("Mul", call("Log", u), quotient))
+            case "erfc":
+                return call("Sub", constant(1), call("Erf", values[0]))
+            case "not_equal":
+                return call("Not", call("Equal", *values))
+            case "row_sum":  # which takes its axes as an operand
+                return call("ReduceSum", values[0], axes([-1]), keepdims=1)
+            case "row_mean" | "row_max":
+                return call(OPERATIONS[name].onnx, values[0], axes=[-1], keepdims=1)
+        return call(OPERATIONS[name].onnx, *values)
+
+    x = results[0].graph.symbol("x")
+    operators = {id(function(x)): operator for operator, function in _OPERATORS.items()}
+    used = dict.fromkeys(id(node) for result in results for node in result.visit() if id(node) in operators)
+    known = {
+        node: call(operators[node], symbols["x"], **({"axis": -1} if operators[node] == "Softmax" else {}))
+        for node in used
+    }
+    return translate_each(results, symbols, constant, apply, known)
+
+
+class Language(NamedTuple):
+    """How a language with the syntax of C spells what a function is made of."""
+
+    name: Literal["c", "js"]
+    element_head: str
+    row_head: str
+    loop: str
+    end: str
+    number: str
+    condition: str
+    variable: str
+    infinity: str
+
+
+C = Language(
+    "c",
+    "static double {name}(double x)\n{{",
+    "static void {name}(double *values, size_t width, size_t n)\n{{\n"
+    "    size_t start, i;\n    for (start = 0; start < n; start += width) {{\n        double *row = values + start;",
+    "for (i = 0; i < width; i++) {",
+    "    }\n}",
+    "const double",
+    "const int",
+    "double",
+    "INFINITY",
+)
+JAVASCRIPT = Language(
+    "js",
+    "function {name}(x) {{",
+    "function {name}(values, width) {{\n"
+    "    for (let start = 0; start < values.length; start += width) {{\n"
+    "        const row = values.subarray(start, start + width);",
+    "for (let i = 0; i < width; i++) {",
+    "    }\n    return values;\n}",
+    "const",
+    "const",
+    "let",
+    "Infinity",
+)
+
+
+def as_function(result: Expression, name: str, language: Language, constant: Callable[[float], str]) -> str:
+    """Return a function in C or JavaScript that computes an expression of the symbol ``x`` alone, in double.
+
+    It takes one number and returns one; where the expression has reductions, it takes rows of ``width`` numbers that
+    follow one another and replaces them.
+    """
+    reductions = [node for node in result.visit() if node.is_reduction]
+    if not reductions:
+        lines, value = _statements(result, {}, language, constant)
+        body = "\n".join(f"    {line}" for line in [*lines, f"return {value};"])
+        return f"{language.element_head.format(name=name)}\n{body}\n}}"
+    lines = [language.row_head.format(name=name)]
+    names: dict[int, str] = {}
+
+    def append_pass(node: Expression, last: str) -> None:
+        statements, value = _statements(node, names, language, constant)
+        body = [f"{language.number} x = row[i];", *statements, last.format(value)]
+        lines.extend([f"        {language.loop}", *(f"            {line}" for line in body), "        }"])
+
+    for place, node in enumerate(reductions):
+        row = f"r{place}"
+        if node.operation == "row_max":
+            lines.append(f"        {language.variable} {row} = -{language.infinity};")
+            append_pass(node.operands[0], f"{row} = {{0}} > {row} ? {{0}} : {row};")
+        else:
+            lines.append(f"        {language.variable} {row} = 0;")
+            append_pass(node.operands[0], f"{row} += {{0}}{' / width' if node.operation == 'row_mean' else ''};")
+        names[id(node)] = row
+    append_pass(result, "row[i] = {};")
+    return "\n".join([*lines, language.end])
+
+
+def _statements(
+    result: Expression, names: Mapping[int, str], language: Language, constant: Callable[[float], str]
+) -> tuple[list[str], str]:
+    """Return statements, one for each operation, and the name of the result afterwards."""
+    lines: list[str] = []
+
+    def apply(name: str, values: list[str]) -> str:
+        spelling = OPERATIONS[name].c if language.name == "c" else OPERATIONS[name].js
+        kind = language.condition if name in CONDITIONS else language.number
+        local = f"t{len(lines)}"
+        lines.append(f"{kind} {local} = {spelling.format(*values)};")
+        return local
+
+    (value,) = translate_each([result], {"x": "x"}, constant, apply, names)
+    return lines, value

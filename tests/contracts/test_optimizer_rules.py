@@ -1,0 +1,169 @@
+"""The rule of every optimizer, by NumPy and compiled: equal numbers, and what is not a number stays so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chainrule import kernels
+from chainrule.optimizer import OPTIMIZERS, Optimizer
+from chainrule.parameters import ParameterBlock
+from chainrule.types import Array
+
+CLASSES = {name: cls for name, cls in OPTIMIZERS.classes.items() if cls.rule is not Optimizer.rule}
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "sgd": [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
+    "rmsprop": [{"momentum": 0.9}, {"centered": True}, {"momentum": 0.9, "centered": True}],
+    "rprop": [{"variant": "minus"}, {"variant": "plus"}, {"variant": "improved_plus"}],
+    "adamw": [{"weight_decay": 0.1}],
+    "lion": [{"weight_decay": 0.1}],
+}
+CASES = [(name, given_) for name in CLASSES for given_ in [{}, *VARIANTS.get(name, [])]]
+SETS = ["numpy", "numba"]
+NOT_NEGATIVE = {"square", "square_move", "total", "step_size"}
+
+
+def make(name: str, given_: dict[str, Any], size: int, dtype: Any, seed: int) -> tuple[Any, Array, Array]:
+    """An optimizer in the midst of a run, weights and a gradient."""
+    rng = np.random.default_rng(seed)
+
+    def draw() -> Array:
+        values = rng.normal(size=size)
+        values[rng.random(size) < 0.1] = 0
+        return values.astype(dtype)
+
+    optimizer = CLASSES[name](**given_)
+    weights, gradient = draw(), draw()
+    n_penalized = int(rng.integers(0, size + 1))
+    blocks = [ParameterBlock(0, "weights", (n_penalized,), True, 0)] if n_penalized else []
+    if n_penalized < size:
+        blocks.append(ParameterBlock(0, "biases", (size - n_penalized,), False, n_penalized))
+    optimizer.set_layout(blocks)
+    optimizer.prepare(weights)
+    for key, array in optimizer.state.items():
+        if array.size == size and array.dtype == dtype and key not in ("loss", "momentum_product"):
+            # Means within +-1 keep v - m^2 of centred RMSprop away from 0, where float32 has no digits to compare.
+            values = rng.uniform(-1, 1, size) if key == "mean" else draw()
+            array[...] = values**2 + 4 if key in NOT_NEGATIVE else values
+    if name == "quickprop":  # the last move went against the gradient before it
+        previous, move = optimizer.state["previous_gradient"], optimizer.state["move"]
+        previous[...] = -np.sign(move) * (np.abs(previous) + dtype(0.1))
+    if "steps" in optimizer.state:
+        optimizer.state["steps"][0] = rng.integers(1, 30)
+    if "momentum_product" in optimizer.state:
+        optimizer.state["momentum_product"][0] = 0.4
+    optimizer.loss = 1.0
+    return optimizer, weights, gradient
+
+
+def step(kernel_set: str, optimizer: Any, weights: Array, gradient: Array) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "active_set", lambda: kernel_set)
+        optimizer.update(weights, gradient, 0.1)
+
+
+@pytest.mark.parametrize(("name", "given_"), CASES, ids=str)
+def test_every_rule_is_traced(name: str, given_: dict[str, Any]) -> None:
+    assert CLASSES[name](**given_).traced() is not None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "given_"), CASES, ids=str)
+@given(size=st.integers(2, 50), seed=st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_both_ways_compute_the_same(name: str, given_: dict[str, Any], dtype: Any, size: int, seed: int) -> None:
+    found = []
+    for kernel_set in SETS:
+        optimizer, weights, gradient = make(name, given_, size, dtype, seed)
+        before = gradient.copy()
+        step(kernel_set, optimizer, weights, gradient)
+        np.testing.assert_array_equal(gradient, before)
+        found.append({"weights": weights, **optimizer.state})
+    tolerance = 2e-5 if dtype is np.float32 else 1e-13
+    for key, reference in found[0].items():
+        assert reference.dtype == found[1][key].dtype
+        np.testing.assert_allclose(found[1][key], reference, rtol=tolerance, atol=tolerance, err_msg=key)
+
+
+@pytest.mark.parametrize("kernel_set", SETS)
+@pytest.mark.parametrize(("name", "given_"), CASES, ids=str)
+def test_a_gradient_that_is_not_a_number_reaches_the_weights(
+    name: str, given_: dict[str, Any], kernel_set: str
+) -> None:
+    optimizer, weights, gradient = make(name, given_, 40, np.float64, 0)
+    gradient[:] = np.nan
+    step(kernel_set, optimizer, weights, gradient)
+    assert np.isnan(weights).all()
+
+
+@pytest.mark.parametrize("kernel_set", SETS)
+def test_a_centred_variance_that_rounds_below_zero_counts_as_zero(kernel_set: str) -> None:
+    """After many equal gradients v - m^2 is rounding noise; its square root must not be NaN."""
+    gradient = np.random.default_rng(0).normal(size=100).astype(np.float32)
+    optimizer = CLASSES["rmsprop"](alpha=0.9, epsilon=1e-3, centered=True)
+    weights = np.zeros_like(gradient)
+    optimizer.prepare(weights)
+    optimizer.state["mean"][...] = gradient
+    optimizer.state["square"][...] = gradient**2 * np.float32(1 - 1e-6)
+    step(kernel_set, optimizer, weights, gradient)
+    assert ((optimizer.state["square"] - optimizer.state["mean"] ** 2) < 0).any(), "what this test is about"
+    assert np.isfinite(weights).all()
+
+
+@pytest.mark.parametrize("kernel_set", SETS)
+@pytest.mark.parametrize("name", ["adamw", "lion"])
+@pytest.mark.parametrize("n_decayed", [0, 1, 25, 40])
+def test_decay_ends_where_the_penalised_weights_do(name: str, n_decayed: int, kernel_set: str) -> None:
+    optimizer = CLASSES[name](weight_decay=0.1)
+    blocks = [
+        ParameterBlock(0, "weights", (n_decayed,), True, 0),
+        ParameterBlock(0, "b", (40 - n_decayed,), False, n_decayed),
+    ]
+    optimizer.set_layout([block for block in blocks if block.size])
+    weights = np.full(40, 2.0)
+    step(kernel_set, optimizer, weights, np.zeros(40))
+    np.testing.assert_allclose(weights[:n_decayed], 2 * (1 - 0.1 * 0.1), rtol=1e-15)
+    np.testing.assert_array_equal(weights[n_decayed:], 2.0)
+
+
+@pytest.mark.parametrize("kernel_set", SETS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "key"), [("rmsprop", "retained"), ("adadelta", "square_move"), ("adam", "mean")])
+def test_a_state_that_is_not_a_number_stays_so(name: str, key: str, dtype: Any, kernel_set: str) -> None:
+    optimizer = CLASSES[name](**({"momentum": 0.9} if name == "rmsprop" else {}))
+    weights = np.zeros(8, dtype)
+    optimizer.prepare(weights)
+    optimizer.state[key][:4] = np.nan
+    step(kernel_set, optimizer, weights, np.zeros(8, dtype))
+    np.testing.assert_array_equal(np.isnan(optimizer.state[key]), [True] * 4 + [False] * 4)
+
+
+def test_a_setting_may_change_between_steps() -> None:
+    """Also from 0, where the rule takes another way."""
+    optimizer, fresh = CLASSES["rmsprop"](), CLASSES["rmsprop"](momentum=0.5, alpha=0.7)
+    weights, expected, gradient = np.ones(5), np.ones(5), np.arange(5.0)
+    optimizer.prepare(weights)
+    assert optimizer.traced() is not None
+    optimizer.momentum, optimizer.alpha = 0.5, 0.7
+    for _ in range(3):
+        step("numba", optimizer, weights, gradient)
+        step("numpy", fresh, expected, gradient)
+    np.testing.assert_allclose(weights, expected, rtol=1e-14)
+
+
+def test_what_cannot_be_traced_is_computed_by_numpy() -> None:
+    class Careful(Optimizer):
+        def __init__(self, learning_rate: float = 0.1) -> None:
+            self.learning_rate = learning_rate
+
+        def rule(self, weights: Any, gradient: Any, rate: float) -> Any:  # type: ignore[override]
+            return weights - rate * gradient if np.abs(gradient).max() < 1 else weights
+
+    optimizer = Careful()
+    assert optimizer.traced() is None
+    assert optimizer.update(np.ones(2), np.array([0.5, 0.0])).tolist() == [0.95, 1]
+    assert optimizer.update(np.ones(2), np.array([5.0, 0.0])).tolist() == [1, 1]

@@ -92,9 +92,14 @@ def train_forward(layer: Layer, x: Any) -> Any:
 
 
 def snapshot(layer: Layer) -> dict[str, Any]:
-    """Everything the layer holds, so that two snapshots are equal only if nothing at all was written between them."""
+    """Everything the layer holds, so that two snapshots are equal only if nothing at all was written between them.
+
+    The trace of an activation's formulas depends on its settings alone, and is kept when it is first needed.
+    """
     found: dict[str, Any] = {}
     for name, value in vars(layer).items():
+        if name == "_traced":
+            continue
         found[f"id of {name}"] = id(value)
         arrays = value if isinstance(value, dict) else {"": value}
         for key, array in arrays.items():

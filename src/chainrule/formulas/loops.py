@@ -31,6 +31,8 @@ __all__ = ["N_ARRAYS", "Loop"]
 # How many arrays a loop can read and write.
 N_ARRAYS = 8
 
+_NO_SETTINGS = np.zeros(0)
+
 _FAST = ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc")
 _HEADER = {
     "float32": "".join(
@@ -84,17 +86,13 @@ class Loop:
         Returns the total, or 0.
         """
         first = arrays[0]
+        address = self._addresses.get(first.dtype) or self.address(first.dtype)
         n_columns = first.shape[-1] if first.ndim else 1
-        return float(
-            _calls().call_arrays(
-                self.address(first.dtype),
-                *arrays,
-                *[first] * (N_ARRAYS - len(arrays)),
-                first.size // max(n_columns, 1),
-                n_columns,
-                np.array(settings, np.float64),
-            )
-        )
+        n_rows = first.size // n_columns if n_columns else 0
+        numbers = np.array(settings, np.float64) if settings else _NO_SETTINGS
+        given = arrays + (first,) * (N_ARRAYS - len(arrays))
+        total: float = _calls().call_arrays(address, *given, n_rows, n_columns, numbers)
+        return total
 
 
 class _Writer:

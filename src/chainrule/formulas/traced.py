@@ -81,11 +81,13 @@ class Formula:
 
     def is_current(self, owner: Any) -> bool:
         """Whether conditions on settings that the method decides by (``if``) still have the same outcome."""
-        decisions = self.expressions[0].graph.decisions
-        if not decisions:
+        graph = self.expressions[0].graph
+        if not graph.decisions:
             return True
         values = dict(zip(self.settings, values_of(owner, self.settings), strict=True))
-        return all(bool(evaluate([condition], values)[0]) == decision for condition, decision in decisions)
+        if values == graph.settings:
+            return True
+        return all(bool(evaluate([condition], values)[0]) == decision for condition, decision in graph.decisions)
 
     def values(self, owner: Any, arrays: Mapping[str, Any]) -> list[Array]:
         """Return the results for some arrays, computed by NumPy from the trace."""

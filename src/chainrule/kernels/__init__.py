@@ -16,6 +16,7 @@ Conventions that every kernel keeps:
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from typing import Any
@@ -28,6 +29,7 @@ _SETS = ("numpy", "numba")
 _FAMILIES = ("linear", "losses", "normalization", "updates")
 
 
+@functools.cache
 def active_set() -> str:
     """Return the name of the kernel set of this process, ``"numpy"`` or ``"numba"``."""
     wanted = os.environ.get("CHAINRULE_KERNELS", "numba").strip().lower()

@@ -113,8 +113,12 @@ class Optimizer(ABC):
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Take one step in place; ``state`` is allocated. Settings have been checked by the constructor."""
-        step, vectors = self.begin_step(learning_rate), self._vector_names()
-        for part, decays in self.parts(weights.size):
+        step, parts = self.begin_step(learning_rate), self.parts(weights.size)
+        if len(parts) == 1:
+            self.apply_rule(weights, gradient, learning_rate, step, self.state, decays=parts[0][1])
+            return
+        vectors = self._vector_names()
+        for part, decays in parts:
             state = {name: array[part] if name in vectors else array for name, array in self.state.items()}
             self.apply_rule(weights[part], gradient[part], learning_rate, step, state, decays=decays)
 

@@ -49,7 +49,7 @@ def test_adamw_without_decay_is_adam() -> None:
 def test_a_layout_of_another_size_is_refused() -> None:
     optimizer = SGD()
     optimizer.set_layout([ParameterBlock(0, "weights", (2, 3), penalized=True)])
-    with pytest.raises(InvalidInputError, match="steps 6 parameters and was given 5"):
+    with pytest.raises(InvalidInputError, match="updates 6 parameters and was given 5"):
         optimizer.update(np.ones(5), np.ones(5))
 
 
@@ -73,7 +73,7 @@ def test_retained_gradient_is_the_documents_recursion() -> None:
     ("make", "words"),
     [
         (lambda: SGD(nesterov="yes"), "nesterov of SGD is 'yes'; it must be one of False, True"),
-        (lambda: SGD(nesterov=True), "give it one, such as 0.9"),
+        (lambda: SGD(nesterov=True), "needs a momentum above 0"),
         (lambda: SGD(momentum=1), "momentum of SGD is 1; it must be a finite number at least 0 and below 1"),
         (lambda: RMSprop(centered=1), "centered of RMSprop is 1"),
         (lambda: Muon(newton_schulz_steps=2.5), "whole number from 1 to 100"),

@@ -1,13 +1,13 @@
-"""Activation functions, each a layer of its own: f is applied to every element, and backward multiplies by f'.
+"""Activation functions. Each is a layer that applies f to every element and multiplies by f' in the backward pass.
 
-A user's own activation is a class with two methods, or a pair of functions:
+An activation of your own is a class with two methods, or a pair of functions:
 
 >>> import numpy as np
 >>> square = CustomActivation(lambda z: z**2, lambda z: 2 * z)
 >>> square.activation_function(np.array([[3.0]])).tolist()
 [[9.0]]
 
-``chainrule.inspection.check_gradients`` tells whether the derivative is right.
+``chainrule.inspection.check_gradients`` checks the derivative.
 """
 
 from __future__ import annotations

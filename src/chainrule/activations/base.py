@@ -1,4 +1,4 @@
-"""What every activation is: a layer that applies one function to its inputs."""
+"""The base class of the activations: a layer that applies one function to its inputs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RUNTIME = frozenset(Layer.__annotations__) | {"_traced"}
 class ActivationLayer(Layer):
     """Base class of the activations: output shape = input shape.
 
-    A subclass gives :meth:`activation_function` and :meth:`derivative` as NumPy formulas for arrays of any shape. They
-    are traced: training and prediction run loops compiled from them, and PyTorch, ONNX, C and JavaScript get their
-    versions of the same formulas. A formula that cannot be traced, such as one with an ``if`` on the values of its
-    argument, is computed by NumPy.
+    A subclass defines :meth:`activation_function` and :meth:`derivative` as NumPy formulas for arrays of any shape.
+    They are traced: training and prediction run loops that are compiled from the formulas, and the formulas are
+    translated to PyTorch, ONNX, C and JavaScript. A formula that cannot be traced, such as one with an ``if`` on the
+    values of its argument, is computed by NumPy.
 
-    ``suited_initializer`` declares the first weights of a dense layer in front that keep the size of the signal through
-    the activation.
+    ``suited_initializer`` is the initializer for a dense layer before the activation. Its weights preserve the scale
+    of the signal through the activation.
     """
 
     suited_initializer: ClassVar[Initializer] = GlorotUniform()
@@ -53,11 +53,14 @@ class ActivationLayer(Layer):
         """Return f'(x), element by element."""
 
     def pull_back(self, x: Array, error: Array) -> Array:
-        """Return dL/dx for ``error`` = dL/df(x); a function of whole rows multiplies by its Jacobian instead."""
+        """Return dL/dx, given ``error`` = dL/df(x).
+
+        A function of whole rows overrides this method and multiplies by its Jacobian.
+        """
         return error * self.derivative(x)
 
     def parameter_terms(self, x: Array, error: Array) -> dict[str, Array]:
-        """Return, for each parameter of one number, what every element of x adds to the derivative of the loss."""
+        """Return the terms of dL/d(parameter), one per element of x, for each parameter of one element."""
         return {}
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
@@ -79,7 +82,7 @@ class ActivationLayer(Layer):
         Returns None when ``needs_input_error`` is off.
         """
         error, traced, x = self._accept_error(output_error), self._compiled(), self.input
-        assert self.output is not None  # _accept_error has seen to it
+        assert self.output is not None  # _accept_error has checked it
         settings = () if traced is None else values_of(self, traced.settings)
         for name, gradient in self.gradient_views.items():
             if traced is None:
@@ -103,9 +106,9 @@ class ActivationLayer(Layer):
             terms.reshape(len(error), -1).sum(axis=1, keepdims=True, out=jacobian[name])
 
     def traced(self) -> TracedActivation | None:
-        """Return the formulas as expressions and compiled loops, or None where they cannot be traced.
+        """Return the formulas as expressions and compiled loops, or None if they cannot be traced.
 
-        They are traced once, and again when an attribute that the trace holds as a constant has changed.
+        They are traced once, and again after a change of an attribute whose value is a constant in the trace.
         """
         known = self._traced
         if known is None or not known.is_current(self):
@@ -113,7 +116,7 @@ class ActivationLayer(Layer):
         return known.formulas
 
     def formulas(self) -> TracedActivation:
-        """Return what :meth:`traced` does. Raises ``TraceError`` with the reason where they cannot be traced."""
+        """Return the formulas as :meth:`traced` does; raise ``TraceError`` with the reason if they cannot be traced."""
         traced = self.traced()
         if traced is None:
             assert self._traced is not None  # traced() has set it
@@ -122,7 +125,7 @@ class ActivationLayer(Layer):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the function has no settings, and so is the same for good."""
+        """Whether the function has no settings and therefore never changes."""
         return vars(self).keys() <= RUNTIME
 
     def _compiled(self) -> TracedActivation | None:
@@ -139,13 +142,14 @@ class TracedActivation:
     Attributes
     ----------
     output
-        f(x), of the symbol ``x`` and the settings.
+        f(x), as an expression of the symbol ``x`` and the settings.
     input_error
-        dL/dx, of the symbols ``x``, ``output`` for f(x), ``error`` and the settings.
+        dL/dx, as an expression of the symbols ``x``, ``output`` for f(x), ``error`` for dL/df(x), and the settings.
     terms
-        For each parameter what one element adds to dL/d(parameter), of ``x``, ``error`` and the settings.
+        For each parameter, the term of one element in dL/d(parameter), as an expression of ``x``, ``error`` and the
+        settings.
     formula
-        What the expressions are parts of.
+        The formula that the expressions belong to.
     """
 
     output: Expression
@@ -160,13 +164,16 @@ class TracedActivation:
 
     @classmethod
     def of(cls, layer: ActivationLayer) -> TracedActivation:
-        """Trace the formulas of an activation. Raises ``TraceError`` for what cannot be traced."""
+        """Trace the formulas of an activation. Raises ``TraceError`` if they cannot be traced."""
         kind, names = type(layer), list(layer.parameter_views)
         if (kind.forward_propagation, kind.backward_propagation) != (
             ActivationLayer.forward_propagation,
             ActivationLayer.backward_propagation,
         ):
-            raise TraceError("Its passes are not those of ActivationLayer, which apply its formulas.")
+            raise TraceError(
+                "Its class overrides forward_propagation or backward_propagation; override activation_function, "
+                "derivative and pull_back only."
+            )
 
         def formulas(layer: ActivationLayer, x: Array, error: Array) -> tuple[Array, ...]:
             terms = layer.parameter_terms(x, error)
@@ -174,7 +181,7 @@ class TracedActivation:
 
         formula = Formula.trace(formulas, layer, ["x", "error"])
         output, input_error, *terms = formula.expressions
-        if output.operands:  # the forward pass has kept f(x), which need not be computed again
+        if output.operands:  # the layer keeps f(x) from the forward pass, so it is not computed again
             input_error = output.graph.replace(input_error, output, output.graph.symbol("output"))
         return cls(output, input_error, dict(zip(names, terms, strict=True)), formula)
 
@@ -187,22 +194,22 @@ class TracedActivation:
 
     @cached_property
     def forward(self) -> Loop:
-        """Writes f(x) into an array: ``forward(x, out)``."""
+        """The loop that writes f(x) into an array: ``forward(x, out)``."""
         return Loop(("x", "out"), self.settings, {"out": self.output})
 
     @cached_property
     def backward(self) -> Loop:
-        """Writes dL/dx into an array: ``backward(x, output, error, out)``."""
+        """The loop that writes dL/dx into an array: ``backward(x, output, error, out)``."""
         return Loop(("x", "output", "error", "out"), self.settings, {"out": self.input_error})
 
     @cached_property
     def sums(self) -> dict[str, Loop]:
-        """For each parameter what returns dL/d(parameter): ``sums[name](x, error)``."""
+        """The loop that returns dL/d(parameter), for each parameter: ``sums[name](x, error)``."""
         return {name: Loop(("x", "error"), self.settings, {}, term) for name, term in self.terms.items()}
 
 
 def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a formula take all that NumPy makes an array of, and be quiet about numbers whose limit is meant."""
+    """Let a formula accept everything that NumPy converts to an array, and ignore overflows in it."""
 
     @functools.wraps(formula)
     def method(self: Any, x: Any) -> Any:
@@ -210,7 +217,7 @@ def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Any]:
             return formula(self, x)
         x = np.asarray(x)
         x = x.astype(np.result_type(x, np.float32), copy=False)
-        with np.errstate(over="ignore"):  # exp(-infinity) = 0
+        with np.errstate(over="ignore"):  # the limit, such as exp(-infinity) = 0, is the result that is wanted
             result = np.asarray(formula(self, np.atleast_1d(x)), x.dtype)
         return result if x.ndim else result[0]
 

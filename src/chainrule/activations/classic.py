@@ -1,4 +1,4 @@
-"""The activations with bounded output, and the linear one: what neurons and output layers began with."""
+"""The classical activations: the linear one, sigmoid, tanh, softmax, and others with bounded output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def sigmoid(x: Array) -> Array:
-    """Return 1 / (1 + exp(-x)), in a form that does not overflow on either side."""
+    """Return 1 / (1 + exp(-x)), in a form that does not overflow for large positive or negative x."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
 
@@ -50,8 +50,8 @@ class LinearActivation(ActivationLayer):
 @also_called(
     "logistic",
     unlike={
-        "log_sigmoid": "it is the logarithm of 'sigmoid'; a loss takes that logarithm itself.",
-        "glu": "it multiplies one half of its inputs by the sigmoid of the other half; no activation here does that.",
+        "log_sigmoid": "it is the logarithm of 'sigmoid'; use 'sigmoid', because the losses compute that logarithm.",
+        "glu": "it multiplies one half of its inputs by the sigmoid of the other; chainrule has no such activation.",
     },
 )
 @final
@@ -71,7 +71,7 @@ class SigmoidActivation(ActivationLayer):
         return f * (1 - f)
 
 
-@also_called(unlike={"hard_tanh": "it is z held between -1 and 1; 'tanh' is its smooth form."})
+@also_called(unlike={"hard_tanh": "it is z clipped to the range from -1 to 1; 'tanh' is its smooth form."})
 @final
 @dataclass(eq=False)
 class TanhActivation(ActivationLayer):
@@ -90,9 +90,9 @@ class TanhActivation(ActivationLayer):
 
 @also_called(
     unlike={
-        "log_softmax": "it is the logarithm of 'softmax'; give 'softmax', and a loss takes that logarithm itself.",
+        "log_softmax": "it is the logarithm of 'softmax'; use 'softmax', because the losses compute that logarithm.",
         "softmin": "it is a 'softmax' of -z.",
-        "softmax2d": "it is a 'softmax' over the channels of an image; here it goes over the units of a layer.",
+        "softmax2d": "it is a 'softmax' over the channels of an image; that of chainrule is over the units of a layer.",
     },
 )
 @final
@@ -125,7 +125,7 @@ class SoftmaxActivation(ActivationLayer):
         return np.asarray(f[..., :, None] * (np.eye(f.shape[-1], dtype=f.dtype) - f[..., None, :]))
 
     def pull_back(self, x: Array, error: Array) -> Array:
-        """Return f_j (e_j - sum_k e_k f_k): the error times the Jacobian, without building it."""
+        """Return f_j (e_j - sum_k e_k f_k), which is ``error`` times the Jacobian, without computing the Jacobian."""
         f = self.activation_function(x)
         return f * (error - np.sum(error * f, axis=-1, keepdims=True))
 
@@ -165,12 +165,12 @@ class SoftsignActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class HardSigmoidActivation(ActivationLayer):
-    """f(x) = x / 6 + 1/2 held between 0 and 1, PyTorch's form; f' = 1/6 where |x| < 3, else 0."""
+    """f(x) = x / 6 + 1/2 clipped to the range from 0 to 1, as in PyTorch; f' = 1/6 where |x| < 3, else 0."""
 
     output_range: ClassVar[Range | None] = Range(0, 1, includes_low=True, includes_high=True)
 
     def activation_function(self, x: Array) -> Array:
-        """Return x / 6 + 1/2, held between 0 and 1."""
+        """Return x / 6 + 1/2, clipped to the range from 0 to 1."""
         return np.clip(x / 6 + 0.5, 0, 1)
 
     def derivative(self, x: Array) -> Array:

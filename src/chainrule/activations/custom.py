@@ -1,4 +1,4 @@
-"""A user's own activation."""
+"""An activation made of two functions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ __all__ = ["CustomActivation"]
 @final
 @dataclass(eq=False)
 class CustomActivation(ActivationLayer):
-    """An activation from a pair of functions, f and its derivative, both on arrays.
+    """An activation made of two functions of arrays, f and its derivative.
 
-    It has no name in the registry, because a file cannot hold functions: a model with one is read back by handing
-    the activation in. Give module-level functions rather than lambdas if the network shall be pickled.
+    Model files do not contain functions. They contain the ``name`` of the activation; pass the activation in
+    ``custom_objects`` to load such a model. Use functions of a module instead of lambdas if the network is to be
+    pickled.
     """
 
     function: Callable[[Array], Array]
@@ -34,5 +35,5 @@ class CustomActivation(ActivationLayer):
         return self.function_derivative(x)
 
     def layer_name(self) -> str:
-        """Return the name given."""
+        """Return ``name``."""
         return self.name

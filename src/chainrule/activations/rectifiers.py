@@ -1,4 +1,4 @@
-"""ReLU and its family: near z for large z, near a constant (or a gentle slope) far below zero."""
+"""ReLU and similar activations: close to x for large x, and close to a constant or a small slope far below zero."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 
 
 def softplus(x: Array) -> Any:
-    """Return log(1 + exp(x)), in a form that does not overflow and keeps small results."""
+    """Return log(1 + exp(x)), in a form that does not overflow and is accurate for small results."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -75,7 +75,7 @@ class ReLUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class LeakyReLUActivation(ActivationLayer):
-    """f(x) = x where x > 0, else ``negative_slope`` x, so that no unit goes silent for good.
+    """f(x) = x where x > 0, else ``negative_slope`` x, so that the gradient of a unit never stays 0.
 
     Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
@@ -89,7 +89,7 @@ class LeakyReLUActivation(ActivationLayer):
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]
-        """Any number, unless no slope leads below zero."""
+        """Any number if the slope is positive, otherwise the numbers that are at least 0."""
         return ANY_NUMBER if self.negative_slope > 0 else Range(0, math.inf, includes_low=True)
 
     def activation_function(self, x: Array) -> Array:
@@ -104,10 +104,10 @@ class LeakyReLUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class PReLUActivation(ActivationLayer):
-    """A leaky ReLU whose slope is learnt: f(x) = x where x > 0, else slope x.
+    """A leaky ReLU with a trained slope: f(x) = x where x > 0, else slope x.
 
-    One slope is shared by all units, as in PyTorch's default; it begins at ``initial_slope`` and is not penalised (a
-    penalty would pull it towards plain ReLU). ``dL/dslope = sum of e min(x, 0)``.
+    One slope is shared by all units, as by default in PyTorch. Its first value is ``initial_slope``. It is not
+    penalised, because a penalty would pull it towards plain ReLU. ``dL/dslope`` is the sum of ``dL/df min(x, 0)``.
 
     He et al. 2015, "Delving deep into rectifiers", equations 1 and 8.
     """
@@ -136,7 +136,7 @@ class PReLUActivation(ActivationLayer):
         return {"slope": (1,)}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Set the slope to ``initial_slope``; nothing is random in it."""
+        """Set the slope to ``initial_slope``, without random numbers."""
         self.parameter_views["slope"][...] = self.initial_slope
 
     def activation_function(self, x: Array) -> Array:
@@ -148,7 +148,7 @@ class PReLUActivation(ActivationLayer):
         return np.where(x > 0, 1, self.slope)
 
     def parameter_terms(self, x: Array, error: Array) -> dict[str, Array]:
-        """Return e min(x, 0) for the slope."""
+        """Return ``error`` min(x, 0) for the slope."""
         return {"slope": error * np.minimum(x, 0)}
 
 
@@ -187,7 +187,7 @@ class ELUActivation(ActivationLayer):
 class SELUActivation(ActivationLayer):
     """f(x) = s elu(x, a) with s = 1.0507... and a = 1.6732..., which keep mean 0 and variance 1 from layer to layer.
 
-    That needs LeCun-normal weights and standardised inputs. Klambauer et al. 2017, "Self-normalizing neural
+    This requires LeCun-normal weights and standardised inputs. Klambauer et al. 2017, "Self-normalizing neural
     networks", equation 2.
     """
 
@@ -206,13 +206,15 @@ class SELUActivation(ActivationLayer):
 @also_called(
     unlike={
         "gelu_tanh": "it is an approximation by tanh; 'gelu' is exact.",
-        "geglu": "it multiplies one half of its inputs by the 'gelu' of the other half; no activation here does that.",
+        "geglu": "it multiplies one half of its inputs by the 'gelu' of the other; chainrule has no such activation.",
     },
 )
 @final
 @dataclass(eq=False)
 class GELUActivation(ActivationLayer):
-    """f(x) = x Phi(x), Phi the normal distribution, exactly (no tanh); f' = Phi(x) + x phi(x), phi its density.
+    """f(x) = x Phi(x) with the normal distribution Phi, without the tanh approximation; f' = Phi(x) + x phi(x).
+
+    phi is the density of the normal distribution.
 
     Hendrycks & Gimpel 2016, "Gaussian error linear units".
     """
@@ -238,7 +240,7 @@ class GELUActivation(ActivationLayer):
     unlike={
         "hard_swish": "it is z times hard_sigmoid(z); 'silu' is its smooth form.",
         "hard_silu": "it is z times hard_sigmoid(z); 'silu' is its smooth form.",
-        "swiglu": "it multiplies one half of its inputs by the 'silu' of the other half; no activation here does that.",
+        "swiglu": "it multiplies one half of its inputs by the 'silu' of the other; chainrule has no such activation.",
     },
 )
 @final

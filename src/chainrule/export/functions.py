@@ -1,4 +1,4 @@
-"""The functions of exported C and JavaScript, written from formulas."""
+"""Write the functions of exported C and JavaScript from formulas."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def write_functions(
     constant: Callable[[float], str],
     spell: Callable[[str], str] = str,
 ) -> tuple[list[str], list[str]]:
-    """Return the name of each function, and the texts of all; equal functions are written once.
+    """Return the name of each function, and the source of the functions; equal functions are written once.
 
-    ``constant`` writes a number, and ``spell`` turns a name of C into one of the language.
+    ``constant`` writes a number, and ``spell`` turns a C name into a name of the language.
     """
     texts: dict[str, str] = {}
 

@@ -1,8 +1,8 @@
 """Calls of compiled loops by their addresses, from Python and from other compiled code.
 
 Every compiled loop is a C function with one signature: the addresses of :data:`N_ARRAYS` arrays, the numbers of rows
-and columns, and the address of float64 settings; it returns a float64. Code that calls one is compiled once for all
-formulas, and for both types of numbers.
+and columns, and the address of float64 settings; it returns a float64. Therefore code that calls a loop is compiled
+once for all formulas and for both float types.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def call_address(
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         kept: Callable[..., Any] = numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # Numba has found no folder that it can write to
+    except RuntimeError:  # Numba found no folder that it can write to
         return cast("Callable[..., Any]", numba.njit(nogil=True)(function))
     return kept
 

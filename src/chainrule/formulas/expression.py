@@ -1,16 +1,16 @@
-"""Expressions: what a NumPy formula computes, recorded by calling it with symbols in the place of arrays.
+"""Expressions: the operations of a NumPy formula, recorded by calling it with symbols instead of arrays.
 
-A symbol is an :class:`Expression` without operands. It answers NumPy's functions and Python's operators with the
-expression that they would compute (``__array_ufunc__``, ``__array_function__``), so a formula written for arrays can be
-called with it as it stands::
+A symbol is an :class:`Expression` without operands. NumPy functions and Python operators that are applied to it return
+an expression instead of numbers (``__array_ufunc__``, ``__array_function__``), so a formula written for arrays can be
+called with symbols without any change::
 
     >>> import numpy as np
     >>> x = Graph().symbol("x")
     >>> print(np.maximum(0, x) * 2)
     (maximum(0, x) * 2)
 
-Equal expressions of one graph are one object. A derivative that is traced in the graph of its function therefore shares
-what both compute, and a backend computes it once.
+Equal expressions of one graph are the same object. A function and its derivative that are traced in one graph therefore
+share their common subexpressions, and a backend computes these once.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
     Attributes
     ----------
     graph
-        The graph that it belongs to.
+        The graph that the expression belongs to.
     operation
         The name in :data:`~chainrule.formulas.operations.OPERATIONS`, ``"symbol"`` or ``"constant"``.
     operands
-        What the operation is applied to.
+        The expressions that the operation is applied to.
     value
         The name of a symbol, or the number of a constant.
     """
@@ -55,12 +55,12 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def is_reduction(self) -> bool:
-        """Whether it is one number for each row."""
+        """Whether the operation returns one number per row."""
         return self.operation in REDUCTIONS
 
     @property
     def is_condition(self) -> bool:
-        """Whether it is true or false rather than a number."""
+        """Whether the value is true or false rather than a number."""
         return self.operation in CONDITIONS
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -83,29 +83,29 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
         if decision is not None:
             return decision
         raise TraceError(
-            "A formula decides by the values of its argument (if, and, or, not, max, min); use np.where, np.maximum, "
+            "A formula branches on the values of its argument (if, and, or, not, max, min); use np.where, np.maximum, "
             "np.minimum, & and | instead, which work element by element."
         )
 
     def __float__(self) -> NoReturn:
-        raise TraceError("A formula makes a Python number of its argument, as math.exp does; use NumPy's functions.")
+        raise TraceError("A formula converts its argument to a Python number, as math.exp does; use NumPy functions.")
 
     __int__ = __index__ = __float__
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        raise TraceError("A formula turns its argument into an array; use NumPy's functions on the argument itself.")
+        raise TraceError("A formula converts its argument to an array; use NumPy functions on the argument itself.")
 
     def __iter__(self) -> NoReturn:
         raise TraceError("A formula iterates over its argument; write it for the whole array at once.")
 
     def __getitem__(self, _: object) -> NoReturn:
-        raise TraceError("A formula picks elements of its argument; use np.where, which works element by element.")
+        raise TraceError("A formula indexes its argument; use np.where, which works element by element.")
 
     def __setitem__(self, *_: object) -> NoReturn:
         raise TraceError("A formula assigns to elements of its argument; use np.where, which returns a new array.")
 
     def sum(self, axis: int | None = None, keepdims: bool = False) -> Expression:
-        """Return the sum of each row."""
+        """Return the sum over each row."""
         return _reduce("row_sum")(self.graph, self, axis, keepdims=keepdims)
 
     def max(self, axis: int | None = None, keepdims: bool = False) -> Expression:
@@ -117,7 +117,7 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
         return _reduce("row_mean")(self.graph, self, axis, keepdims=keepdims)
 
     def astype(self, _: object) -> Expression:
-        """Return the expression itself: its type is that of the data it will be used with."""
+        """Return the expression as a number: its type is that of the arrays for which it is evaluated."""
         return self.graph.as_number(self)
 
     def __str__(self) -> str:
@@ -132,9 +132,9 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
     __repr__ = __str__
 
     def visit(self, known: Iterable[int] = ()) -> Iterator[Expression]:
-        """Yield every expression that this one is made of, operands first, each once, and then itself.
+        """Yield all subexpressions, each once and operands first, and then the expression itself.
 
-        Those whose ``id`` is ``known``, and what only these are made of, are left out.
+        Expressions whose ``id`` is in ``known`` are left out, and so are subexpressions that occur only in them.
         """
         seen = set(known)
         stack = [(self, False)]
@@ -151,14 +151,14 @@ class Expression(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 class Graph:
-    """The expressions of some formulas that belong together; equal ones are one object.
+    """The expressions of formulas that are traced together; equal expressions are the same object.
 
     Attributes
     ----------
     settings
-        The present values of some symbols. An ``if`` that depends on nothing else is decided by them.
+        The present values of some symbols. An ``if`` that depends on these symbols only is decided by their values.
     decisions
-        What such conditions were found to be: formulas traced with another outcome would be others.
+        The conditions that were decided in this way, with their outcomes. The trace is valid for these outcomes only.
     """
 
     def __init__(self, settings: Mapping[str, float] | None = None) -> None:
@@ -167,7 +167,7 @@ class Graph:
         self._known: dict[tuple[Any, ...], Expression] = {}
 
     def decide(self, condition: Expression) -> bool | None:
-        """Return whether a condition holds for the present settings; None if it depends on something else."""
+        """Return whether a condition holds for the present settings; None if it depends on other symbols."""
         symbols = {node.value for node in condition.visit() if node.operation == "symbol"}
         if not symbols <= self.settings.keys():
             return None
@@ -181,7 +181,7 @@ class Graph:
 
     def constant(self, value: float) -> Expression:
         """Return a constant number."""
-        # -0.0 and 0.0, and 1 and 1.0, are equal and yet not the same constant.
+        # The hexadecimal form is part of the key because -0.0 and 0.0 are equal, but not the same constant.
         return self._make("constant", (), float(value), float(value).hex())
 
     def apply(self, operation: str, *operands: Any) -> Expression:
@@ -196,23 +196,23 @@ class Graph:
         """Return an expression as it is, and a number as a constant."""
         if isinstance(value, Expression):
             if value.graph is not self:
-                raise TraceError("A formula mixes symbols of two traces; make its constants anew on every call.")
+                raise TraceError("A formula uses a value from an earlier call; compute all values anew in every call.")
             return value
         if isinstance(value, numbers.Real | np.bool_) or (isinstance(value, np.ndarray) and value.ndim == 0):
             return self.constant(float(value))
         raise TraceError(
-            f"A formula combines its argument with a {type(value).__name__}; only numbers can be traced, arrays of "
-            "parameters cannot."
+            f"A formula combines its argument with an object of type {type(value).__name__}; only single numbers can "
+            "be traced, not arrays."
         )
 
     def as_number(self, node: Expression) -> Expression:
-        """Return 1 and 0 for a condition, and anything else as it is."""
+        """Return a condition as 1 or 0, and any other expression as it is."""
         if not node.is_condition:
             return node
         return self._make("where", (node, self.constant(1), self.constant(0)), None)
 
     def replace(self, expression: Expression, old: Expression, new: Expression) -> Expression:
-        """Return an expression with another one in the place of one that it is made of."""
+        """Return ``expression`` with its subexpression ``old`` replaced by ``new``."""
         made: dict[int, Expression] = {id(old): new}
         for node in expression.visit():
             if id(node) not in made:
@@ -234,9 +234,10 @@ def translate_each(
     apply: Callable[[str, list[Any]], Any],
     known: Mapping[int, Any] | None = None,
 ) -> list[Any]:
-    """Return the values of expressions, given those of the symbols and how constants and operations are made.
+    """Return the values of expressions in any representation, such as arrays, tensors or the text of a program.
 
-    ``known`` gives values of some of the expressions by their ``id``.
+    ``symbols`` has the values of the symbols by name, ``constant`` returns the value of a constant, and ``apply`` that
+    of an operation with operands of the given values. ``known`` has the values of some expressions by their ``id``.
     """
     values = dict(known or {})
     for result in results:
@@ -259,9 +260,10 @@ def evaluate(results: Sequence[Expression], symbols: Mapping[str, Any]) -> list[
 
 
 def _refuse(name: str) -> NoReturn:
+    functions = ", ".join(sorted(name for name in OPERATIONS if hasattr(np, name)))
     raise TraceError(
-        f"A formula uses {name}, which cannot be traced; write it with {', '.join(sorted(OPERATIONS))}, which are "
-        "NumPy's functions of these names."
+        f"A formula uses {name}, which cannot be traced; write it with the NumPy functions {functions}, or with erf "
+        "and erfc of scipy.special."
     )
 
 
@@ -273,7 +275,7 @@ def _elementary(operation: str) -> Callable[..., Expression]:
 
 
 def _power(base: Expression, exponent: Expression) -> Any:
-    """Write small whole powers as products, which are exact and fast."""
+    """Write common powers as products, quotients or roots, which are faster and more accurate."""
     known: dict[float, Callable[[Any], Any]] = {
         -1.0: lambda x: 1 / x,
         0.5: np.sqrt,
@@ -340,7 +342,7 @@ _UFUNCS: dict[Any, Any] = {
 def _clip(graph: Graph, x: Any, low: Any = None, high: Any = None, **options: Any) -> Expression:
     low, high = options.pop("min", low), options.pop("max", high)
     if any(value is not None for value in options.values()):
-        raise TraceError("A formula uses clip with options, which cannot be traced.")
+        raise TraceError("A formula uses clip with options, which cannot be traced; give the two bounds only.")
     held = graph.express(x) if low is None else graph.apply("maximum", x, low)
     return held if high is None else graph.apply("minimum", held, high)
 
@@ -356,8 +358,8 @@ def _reduce(operation: str) -> Callable[..., Expression]:
     def rule(graph: Graph, x: Any, axis: int | None = None, *, keepdims: bool = False, **options: Any) -> Expression:
         if axis not in (-1, 1) or not keepdims or options:
             raise TraceError(
-                "A formula reduces its whole argument, or loses an axis; only the last axis can be traced, with "
-                "axis=-1, keepdims=True."
+                "A formula reduces its whole argument, or removes an axis; reduce the last axis only, with axis=-1, "
+                "keepdims=True."
             )
         return graph.apply(operation, x)
 

@@ -1,9 +1,10 @@
-"""Expressions as compiled loops over the elements, or over the rows, of arrays.
+"""Compiled loops that compute expressions for the elements, or the rows, of arrays.
 
-The loop is written as Python source for Numba, one local variable for each elementary operation, and compiled to a C
-function. All such functions have one signature (:data:`N_ARRAYS` pointers, rows, columns, a pointer to float64
-settings; a float64 total comes back), so that other compiled code can call any of them by its address. The source lies
-in the cache folder under its checksum and the machine code beside it: a second process loads both in milliseconds.
+A loop is written as Python source for Numba, with one local variable per elementary operation, and compiled to a C
+function. All these functions have the same signature: they take :data:`N_ARRAYS` pointers, the numbers of rows and
+columns and a pointer to float64 settings, and return a float64 total. Other compiled code can therefore call any of
+them by its address. The source is stored in the cache folder under its checksum, with the machine code beside it, so
+that a second process loads both in milliseconds.
 """
 
 from __future__ import annotations
@@ -51,13 +52,14 @@ class Loop:
     ----------
     arrays
         The names of the arrays, in the order in which they are given; all are of one shape (rows, columns) and of one
-        type. Those among the symbols of the expressions are read.
+        type. An array is read if its name is a symbol of the expressions.
     settings
         The names of numbers that are the same for all elements, given as float64.
     outputs
-        What is written into which array. An array may be read and written: all expressions see its old elements.
+        The expression to write into each array, by the name of the array. If the array is also read, all expressions
+        use its old elements.
     total
-        What the sum is returned of, if anything.
+        The expression whose sum over all elements is returned, if any.
     """
 
     arrays: tuple[str, ...]
@@ -68,7 +70,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         if len(self.arrays) > N_ARRAYS:
-            raise TraceError(f"A formula takes {len(self.arrays)} arrays, and a compiled loop {N_ARRAYS} at most.")
+            raise TraceError(f"A formula takes {len(self.arrays)} arrays; a compiled loop takes at most {N_ARRAYS}.")
 
     def source(self, dtype: str) -> str:
         """Return the Python source for arrays of ``"float32"`` or ``"float64"``."""
@@ -83,7 +85,7 @@ class Loop:
     def __call__(self, *arrays: Array, settings: Sequence[float] = ()) -> float:
         """Run the loop on contiguous arrays of one shape and type, in the order of ``arrays``.
 
-        Returns the total, or 0.
+        Returns the total, or 0 if the loop has none.
         """
         first = arrays[0]
         address = self._addresses.get(first.dtype) or self.address(first.dtype)
@@ -106,7 +108,7 @@ class _Writer:
         for key, node in self.order.items():
             below = max((self.stages[id(operand)] for operand in node.operands), default=0)
             self.stages[key] = below + node.is_reduction
-        self.fixed: dict[int, str] = {}  # the names of what is the same for all elements
+        self.fixed: dict[int, str] = {}  # the names of values that are the same for all elements
         self.names: dict[int, str] = {}
         self.lines: list[str] = []
 
@@ -137,7 +139,10 @@ class _Writer:
         )
 
     def _settings_alone(self) -> None:
-        """Write what depends on settings alone, once and in float64, and rounded for the elements: 1 - beta, say."""
+        """Write the values that depend on settings alone, such as 1 - beta.
+
+        They are computed once, in float64, and then rounded to the type of the elements.
+        """
         exact: dict[int, str] = {}
         for key, node in self.order.items():
             if node.operation == "constant":
@@ -162,7 +167,7 @@ class _Writer:
                 self._line(1, f"f_{value} = f({value})")
 
     def _elements(self, depth: int, places: str, reduction: Expression | None) -> None:
-        """Write the loop over some elements that ends in a reduction, or in the outputs and the total."""
+        """Write the loop over some elements that computes a reduction, or the outputs and the total."""
         wanted = self.results if reduction is None else [reduction.operands[0]]
         result = "" if reduction is None else f"r{len([name for name in self.names.values() if name[0] == 'r'])}"
         if reduction is not None:
@@ -242,13 +247,16 @@ def _number(value: float) -> str:
 
 @cache
 def _calls() -> ModuleType:
-    """Return the module that needs Numba, which takes half a second to import."""
+    """Return the module that calls loops; it imports Numba, which takes half a second."""
     return importlib.import_module("chainrule.formulas.calls")
 
 
 @cache
 def _library_checksum() -> str:
-    """Return the checksum of what the written loops are compiled with: Numba keeps the machine code under the file."""
+    """Return the checksum of the modules that are compiled into every loop.
+
+    Numba compiles a file again only if the file itself has changed, so the checksum is part of the source of each loop.
+    """
     sources = [Path(__file__).with_name(name).read_bytes() for name in ("calls.py", "vector_math.py")]
     return f"{zlib.crc32(b''.join(sources)):08x}"
 
@@ -262,19 +270,19 @@ def _compiled(source: str) -> int:
     module = ModuleType(f"chainrule.formulas.written.{name}")
     path = f"<{name}>" if folder is None else _write(folder / f"{name}.py", source)
     module.__file__ = path
-    sys.modules[module.__name__] = module  # where Numba looks for it
+    sys.modules[module.__name__] = module  # Numba looks for the module here
     for is_kept in (True, False) if folder is not None else (False,):
         vars(module)["is_kept"] = is_kept
         try:
-            exec(compile(source, path, "exec"), vars(module))  # our own text, not that of the file
+            exec(compile(source, path, "exec"), vars(module))  # the text written above, not the content of the file
             break
-        except RuntimeError:  # Numba has found no folder that it can write machine code to
+        except RuntimeError:  # Numba found no folder that it can write machine code to
             continue
     return int(module.compiled.address)
 
 
 def _write(path: Path, source: str) -> str:
-    """Make the file hold the source, which Numba keeps the machine code beside; return its path."""
+    """Write the source to the file unless it is there already; return the path. Numba keeps machine code beside it."""
     if not path.exists() or path.read_text(encoding="utf-8") != source:
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(source, encoding="utf-8")
@@ -284,7 +292,7 @@ def _write(path: Path, source: str) -> str:
 
 @cache
 def _folder() -> Path | None:
-    """Return the folder for written loops in the user's cache; None where it cannot be written."""
+    """Return the folder for written loops in the user's cache; None if nothing can be written there."""
     configured = os.environ.get("XDG_CACHE_HOME", "").strip()
     try:
         folder = (Path(configured) if configured else Path.home() / ".cache") / "chainrule" / "formulas"

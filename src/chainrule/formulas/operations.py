@@ -1,7 +1,7 @@
 """The elementary operations that formulas are made of, each with its spelling in every language.
 
-This is the whole vocabulary. What a backend must know of an operation stands in one line here, so a new backend is a
-new column and a new operation a new row.
+No other operations can be traced. One row holds the spelling of an operation in all backends, so a new operation is a
+new row, and a new backend is a new column.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Operation:
     numpy
         The function on arrays that defines it.
     scalar
-        A Python expression of one number each, ``{0}``, ``{1}``, ..., for compiled loops. Functions named ``fast_...``
-        are those of :mod:`chainrule.formulas.vector_math`.
+        The Python expression of the numbers ``{0}``, ``{1}``, ..., for compiled loops. Functions named ``fast_...`` are
+        those of :mod:`chainrule.formulas.vector_math`.
     torch
         The name of PyTorch's function.
     onnx
@@ -62,7 +62,7 @@ _ALL = (
     Operation("power", np.power, "({0} ** {1})", "pow", "Pow", "pow({0}, {1})", "Math.pow({0}, {1})"),
     Operation("negative", np.negative, "(-{0})", "neg", "Neg", "(-{0})"),
     Operation("absolute", np.absolute, "abs({0})", "abs", "Abs", "fabs({0})", "Math.abs({0})"),
-    # Equal to its operand where that is 0 or NaN, as in NumPy.
+    # Returns 0 and NaN as they are, as in NumPy.
     Operation(
         "sign",
         np.sign,
@@ -84,7 +84,7 @@ _ALL = (
     Operation("cos", np.cos, "np.cos({0})", "cos", "Cos", "cos({0})", "Math.cos({0})"),
     Operation("arctan", np.arctan, "np.arctan({0})", "arctan", "Atan", "atan({0})", "Math.atan({0})"),
     Operation("floor", np.floor, "np.floor({0})", "floor", "Floor", "floor({0})", "Math.floor({0})"),
-    # NaN where either is NaN, as in NumPy.
+    # NaN if one of the operands is NaN, as in NumPy.
     Operation(
         "maximum",
         np.maximum,
@@ -120,7 +120,7 @@ _ALL = (
 
 OPERATIONS = {operation.name: operation for operation in _ALL}
 
-# Those that give true or false.
+# Operations that return true or false.
 CONDITIONS = frozenset(
     {
         "less",
@@ -135,8 +135,8 @@ CONDITIONS = frozenset(
     }
 )
 
-# Those that make one number of every row.
+# Operations that return one number per row.
 REDUCTIONS = frozenset({"row_sum", "row_mean", "row_max"})
 
-# Those that are written between their operands, or before the only one.
+# Operations that are written between their operands, or before the only operand.
 INFIX = frozenset(o.name for o in _ALL if o.scalar.startswith("({0} ") and "if" not in o.scalar) | {"negative"}

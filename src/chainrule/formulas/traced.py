@@ -20,24 +20,24 @@ from chainrule.types import Array
 
 __all__ = ["Attempt", "Formula", "settings_of", "values_of"]
 
-# Where traces are compared with the formula itself: around the places where formulas change their form, and far out.
+# The points where traces are compared with the formulas: near the usual bounds of piecewise formulas, and far away.
 _SAMPLES = np.array([-30.0, -4.1, -3.0, -1.0, -0.6, -0.1, -1e-3, 0.0, 1e-3, 0.2, 0.5, 0.9, 1.0, 2.5, 3.0, 5.7, 30.0])
 _TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Formula:
-    """What a method computes of its arguments and of the float settings of its object.
+    """The expressions that a method computes from its arguments and from the float settings of its object.
 
     Attributes
     ----------
     expressions
         The results: one, or several where the method returns a tuple.
     arguments
-        The names of the arrays that it takes.
+        The names of the arrays that the method takes.
     settings
-        The names of the object's numbers (:func:`settings_of`), which are symbols as well: they may change without a
-        new trace.
+        The names of the object's numbers (:func:`settings_of`) that are symbols as well, so that they may change
+        without a new trace.
     """
 
     expressions: tuple[Expression, ...]
@@ -64,7 +64,7 @@ class Formula:
         Float settings of the owner become symbols where the method allows it, and constants otherwise. ``samples``
         replaces the sample points of some arguments, for formulas that are not defined everywhere.
 
-        Raises ``TraceError`` for what cannot be traced, and for a trace that gives other numbers.
+        Raises ``TraceError`` if the method cannot be traced, or if the trace gives other numbers than the method.
         """
         names = settings_of(owner)
         graph = Graph(dict(zip(names, values_of(owner, names), strict=True)))
@@ -72,7 +72,7 @@ class Formula:
         try:
             results = method(_with_symbols(owner, names, graph), *symbols)
         except (TraceError, TypeError, ValueError, AttributeError):
-            names = ()  # a setting is used as an array cannot be: as a whole number, say
+            names = ()  # a setting is used in a way in which a symbol cannot be used, as in math.sqrt
             results = method(owner, *symbols)
         expressions = tuple(map(graph.express, results if isinstance(results, tuple) else (results,)))
         formula = cls(expressions, tuple(arguments), names)
@@ -80,7 +80,7 @@ class Formula:
         return formula
 
     def is_current(self, owner: Any) -> bool:
-        """Whether conditions on settings that the method decides by (``if``) still have the same outcome."""
+        """Whether the conditions on settings that the method branches on (``if``) still have the same outcomes."""
         graph = self.expressions[0].graph
         if not graph.decisions:
             return True
@@ -109,12 +109,12 @@ class Formula:
             ):
                 raise TraceError(
                     f"The trace of {getattr(method, '__qualname__', method)} gives other numbers than the formula "
-                    "itself; it depends on something else than its arguments."
+                    "itself; a formula may depend on its arguments and settings only."
                 )
 
 
 class HoldsFormula(Protocol):
-    """What was made of a formula."""
+    """An object that was made from a formula."""
 
     @property
     def formula(self) -> Formula:
@@ -127,16 +127,16 @@ Traced = TypeVar("Traced", bound=HoldsFormula)
 
 @dataclass(frozen=True)
 class Attempt(Generic[Traced]):
-    """What came of tracing an object's formulas.
+    """The outcome of tracing the formulas of an object.
 
     Attributes
     ----------
     formulas
-        The result; None where the formulas cannot be traced.
+        The result; None if the formulas cannot be traced.
     obstacle
-        Why they cannot be traced.
+        The reason why they cannot be traced; empty if they can.
     constants
-        The attributes that the formulas hold as constants.
+        The attributes of the object whose values are constants in the formulas.
     """
 
     formulas: Traced | None
@@ -155,7 +155,7 @@ class Attempt(Generic[Traced]):
         return cls(formulas, obstacle, {name: value for name, value in vars(owner).items() if name not in known})
 
     def is_current(self, owner: Any) -> bool:
-        """Whether what the formulas hold as constant is still the same."""
+        """Whether the constants of the formulas, and the conditions that they branch on, are still the same."""
         same = all(vars(owner).get(name) is value for name, value in self.constants.items())
         return same and (self.formulas is None or self.formulas.formula.is_current(owner))
 
@@ -163,7 +163,7 @@ class Attempt(Generic[Traced]):
 def settings_of(owner: Any) -> tuple[str, ...]:
     """Return the names of the numbers that an object's formulas take besides their arguments.
 
-    They are its public attributes that hold a float now and, of a layer, its parameters of one number.
+    These are the public attributes that hold a float and, for a layer, the parameters with a single element.
     """
     floats = [name for name, value in _attributes(owner).items() if type(value) is float and not name.startswith("_")]
     return (*floats, *(name for name, values in _parameters(owner).items() if values.size == 1))
@@ -194,7 +194,7 @@ def _in_float64(owner: Any) -> Any:
 
 
 def _with_symbols(owner: Any, names: Sequence[str], graph: Graph) -> Any:
-    """Return a copy of an object that has symbols for these settings."""
+    """Return a copy of an object in which these settings are symbols."""
     if not names:
         return owner
     twin = copy.copy(owner)

@@ -1,7 +1,8 @@
 """Expressions in other languages: PyTorch tensors, ONNX nodes, C and JavaScript text.
 
-Every translation visits the elementary operations in order and makes one value of each, so what an expression uses
-twice is computed once. What a language calls an operation stands in :mod:`chainrule.formulas.operations`.
+Every translation visits the elementary operations in order and makes one value for each, so a subexpression that is
+used twice is computed once. The table in :mod:`chainrule.formulas.operations` has the name of each operation in each
+language.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def evaluate_torch(results: Sequence[Expression], symbols: Mapping[str, Tensor |
 
     def apply(name: str, values: list[Any]) -> Any:
         if not any(isinstance(value, torch.Tensor) for value in values):
-            return OPERATIONS[name].numpy(*values)  # of settings alone: in float64, whatever the tensors are
+            return OPERATIONS[name].numpy(*values)  # all operands are settings: in float64 for any type of tensors
         function = getattr(torch, OPERATIONS[name].torch)
         if name in REDUCTIONS:
             return function(values[0], dim=-1, keepdim=True)
@@ -50,7 +51,7 @@ def evaluate_torch(results: Sequence[Expression], symbols: Mapping[str, Tensor |
     return [value if isinstance(value, torch.Tensor) else torch.full_like(like, float(value)) for value in found]
 
 
-# Functions that ONNX has one operator for, which runtimes compute in one pass.
+# Functions for which ONNX has a single operator, which runtimes compute in one pass.
 _OPERATORS: dict[str, Callable[[Any], Any]] = {
     "Relu": lambda x: np.maximum(x, 0),
     "Sigmoid": special.expit,
@@ -79,7 +80,7 @@ def as_onnx(
                 short = call("Div", call("Add", t, t), call("Sub", constant(1), t))
                 far = call("Sub", call("Exp", values[0]), constant(1))
                 return call("Where", call("Greater", values[0], constant(0.5)), far, short)
-            case "log1p":  # log(u) x / (u - 1) with u = 1 + x corrects what u has lost (Kahan)
+            case "log1p":  # log(u) x / (u - 1) with u = 1 + x corrects the rounding error of u (Kahan)
                 u = call("Add", values[0], constant(1))
                 kept = call("Sub", u, constant(1))
                 is_lost = call("Equal", kept, constant(0))
@@ -89,7 +90,7 @@ def as_onnx(
                 return call("Sub", constant(1), call("Erf", values[0]))
             case "not_equal":
                 return call("Not", call("Equal", *values))
-            case "row_sum":  # which takes its axes as an operand
+            case "row_sum":  # ReduceSum takes its axes as an operand
                 return call("ReduceSum", values[0], axes([-1]), keepdims=1)
             case "row_mean" | "row_max":
                 return call(OPERATIONS[name].onnx, values[0], axes=[-1], keepdims=1)
@@ -106,7 +107,7 @@ def as_onnx(
 
 
 class Language(NamedTuple):
-    """How a language with the syntax of C spells what a function is made of."""
+    """The parts of a function in a language with C-like syntax."""
 
     name: Literal["c", "js"]
     element_head: str
@@ -149,8 +150,8 @@ JAVASCRIPT = Language(
 def as_function(result: Expression, name: str, language: Language, constant: Callable[[float], str]) -> str:
     """Return a function in C or JavaScript that computes an expression of the symbol ``x`` alone, in double.
 
-    It takes one number and returns one; where the expression has reductions, it takes rows of ``width`` numbers that
-    follow one another and replaces them.
+    It takes one number and returns one. If the expression has reductions, it takes an array of consecutive rows of
+    ``width`` numbers instead, and replaces them.
     """
     reductions = [node for node in result.visit() if node.is_reduction]
     if not reductions:

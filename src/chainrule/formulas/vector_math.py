@@ -1,12 +1,12 @@
-"""Elementary functions of one float32 number, written so that a loop over an array of them is vectorised.
+"""Elementary functions of one float32 number, written so that the compiler vectorises loops that call them.
 
-A call of the C library, which Numba makes of ``np.exp`` and its like, takes one number at a time and keeps the loop
-around it from being vectorised. These functions are polynomials instead, without branches. Each argument is reduced to
-a short interval (for exp, x = n ln 2 + r), and the polynomials there were fitted in float64 for the smallest largest
-relative error, which is below 4e-9. The results are within 2 units in the last place; NaN stays NaN, and the limits at
-both infinities hold.
+Numba compiles ``np.exp`` and similar functions to calls of the C library, which take one number at a time, so that the
+loop around them is not vectorised. The functions here are polynomials without branches instead. Each argument is
+reduced to a short interval (for exp, x = n ln 2 + r), where the polynomial was fitted in float64 to minimise the
+largest relative error, which is below 4e-9. The results are within 2 units in the last place (6 for erfc). NaN stays
+NaN, and the limits at both infinities hold.
 
-They are compiled without the permission to reorder sums, on which the argument reductions depend.
+The functions are compiled without permission to reorder sums, because the argument reductions depend on their order.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def exp32(x: Any) -> Any:
     p = p * r + _f(4.166852832e-02)
     p = p * r + _f(1.666650871e-01)
     p = p * r + _f(4.999999263e-01)
-    # 2^n in two factors: the first does not overflow where the result does not, nor is it subnormal.
+    # 2^n is applied as two factors, because 2^n alone may overflow or be subnormal where the result is neither.
     whole = _whole(n)
     half = whole >> np.int32(1)
     return (p * (r * r) + r + _f(1)) * _power_of_two(half) * _power_of_two(whole - half)
@@ -118,7 +118,7 @@ def expm1_32(x: Any) -> Any:
     p = p * r + _f(5.000000050e-01)
     whole = _whole(n)
     half = whole >> np.int32(1)
-    # 2^n ((exp(r) - 1) + (1 - 2^-n)), of which the second term is 0 where n is, and 1 to all digits from n = 30 on.
+    # 2^n ((exp(r) - 1) + (1 - 2^-n)); the second term is 0 for n = 0, and 1 to all digits for n >= 30.
     shift = _f(1) - _power_of_two(-(whole if whole < np.int32(60) else np.int32(60)))
     result = ((p * (r * r) + r) + shift) * _power_of_two(half) * _power_of_two(whole - half)
     return x if x == _f(0) else result
@@ -159,7 +159,7 @@ def log32(x: Any) -> Any:
 def log1p32(x: Any) -> Any:
     """Return log(1 + x) without the loss of digits around 0."""
     u = _f(1) + x
-    # What was lost when 1 was added, as a share of the sum.
+    # The rounding error of the sum u.
     lost = (x - (u - _f(1))) if x < _f(1) else (_f(1) - (u - x))
     result = log32(u) + lost / u
     result = result if u > _f(0) else log32(u)
@@ -211,7 +211,7 @@ def erf32(x: Any) -> Any:
 
 @_compiled
 def erfc32(x: Any) -> Any:
-    """Return erfc(x) = 1 - erf(x) with nearly all digits (6 units in the last place) also where it is small."""
+    """Return erfc(x) = 1 - erf(x), within 6 units in the last place also where it is small."""
     t = _f(10.2) if x > _f(10.2) else x
     u = _f(1) / (_f(1) + _f(0.5) * t)
     p = _f(-7.425148750e-02)
@@ -226,13 +226,13 @@ def erfc32(x: Any) -> Any:
     p = p * u + _f(3.697354637e-06)
     square = t * t
     scaled = exp32(-square)
-    # What the square lost when it was rounded counts, since exp is steep.
+    # The rounding error of the square matters, because exp is steep.
     tail = (scaled - scaled * _fma(t, t, -square)) * p
     return tail if x > _f(0.5) else _f(1) - erf32(x)
 
 
 @_compiled
 def sign(x: Any) -> Any:
-    """Return 1, -1, or x itself where it is 0 or NaN; of either type."""
+    """Return 1, -1, or x itself if it is 0 or NaN, in the type of x."""
     one = type(x)(1)
     return one if x > 0 else (-one if x < 0 else x)

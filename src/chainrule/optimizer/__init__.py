@@ -1,4 +1,4 @@
-"""The optimizers: how the parameters move once the gradient is known."""
+"""Optimizers, which update the parameters from their gradients."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ OPTIMIZERS: Registry[Optimizer] = Registry(
 
 
 def own_optimizer(given: str | type[Optimizer] | Optimizer, **settings: float | None) -> Optimizer:
-    """Return an optimizer of the network's own, with the settings that were given besides."""
+    """Return a new optimizer, for one network only, with the settings that are not None."""
     chosen = {name: value for name, value in settings.items() if value is not None}
     optimizer = OPTIMIZERS.create(given).fresh()
     for name in chosen:

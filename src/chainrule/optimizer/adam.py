@@ -1,7 +1,7 @@
-"""Adam and its kin: steps from running averages of the gradient and of its square.
+"""Adam and its variants: steps from running averages of the gradient and of its square.
 
-All share m = b1 m + (1 - b1) g and v = b2 v + (1 - b2) g^2, both zero at first, and t, the number of steps, which
-corrects the averages for that start. What depends on t and the settings alone is computed in float64, once a step.
+All use m = b1 m + (1 - b1) g and v = b2 v + (1 - b2) g^2, both 0 at first, and correct their bias towards 0 by the
+number of steps t. Factors that depend on t and the settings alone are computed in float64, once per step.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Adam", "AdamW", "NAdam", "RAdam"]
 
 
 class _MomentOptimizer(Optimizer):
-    """What Adam and its kin share: the settings, and both running averages."""
+    """The base class of Adam and its variants: the settings and running averages that all of them use."""
 
     beta1: float
     beta2: float
@@ -84,12 +84,12 @@ class Adam(_MomentOptimizer):
 @final
 @dataclass(eq=False)
 class AdamW(_MomentOptimizer):
-    """Adam with weight decay beside the gradient, not inside it (Loshchilov and Hutter 2019, algorithm 2).
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
 
-    w -= rate * weight_decay * w, then Adam's step.
+    w -= rate * weight_decay * w, then a step of Adam.
 
-    The decay acts on the penalised slice (the weight matrices), not on biases; PyTorch decays all it is given. By
-    hand, everything decays.
+    The decay acts on penalised parameters (the weight matrices) and not on biases; PyTorch decays all parameters. If
+    you call :meth:`update` yourself, all weights decay.
     """
 
     learning_rate: float = 0.001
@@ -113,7 +113,7 @@ class AdamW(_MomentOptimizer):
 @final
 @dataclass(eq=False)
 class NAdam(_MomentOptimizer):
-    """Adam with Nesterov's look-ahead (Dozat 2016, algorithm 8, with the paper's momentum that warms up).
+    """Adam with Nesterov momentum (Dozat 2016, algorithm 8, with the increasing momentum of the paper).
 
     mu_t = b1 (1 - 0.96^(t * momentum_decay) / 2);  P_t = mu_1 * ... * mu_t;
     w -= rate * ((1 - mu_t) / (1 - P_t) * g + mu_{t+1} / (1 - P_{t+1}) * m) / (sqrt(v / (1 - b2^t)) + epsilon).
@@ -136,9 +136,9 @@ class NAdam(_MomentOptimizer):
         return {**super().allocate_state(size, dtype), "momentum_product": np.ones(1)}
 
     def advance(self, learning_rate: float, step: int) -> None:
-        """Multiply the product of the momenta by that of this step."""
+        """Multiply the product of the momenta by the momentum of this step."""
         product = float(self.state["momentum_product"][0]) * self._momentum(step)
-        # It would stay the smallest number above 0.
+        # Rounding would keep the product at the smallest positive number.
         self.state["momentum_product"][0] = 0.0 if product < sys.float_info.min else product
 
     def rule(
@@ -166,11 +166,11 @@ class NAdam(_MomentOptimizer):
 @final
 @dataclass(eq=False)
 class RAdam(_MomentOptimizer):
-    """Adam that waits until its square averages can be trusted (Liu et al. 2020, algorithm 2).
+    """Rectified Adam: no division by sqrt(v) while v averages few gradients (Liu et al. 2020, algorithm 2).
 
     L = 2 / (1 - b2) - 1;  l = L - 2 t b2^t / (1 - b2^t), the number of gradients that v averages. Where l > 5,
     w -= rate * r * m / (1 - b1^t) * sqrt(1 - b2^t) / (sqrt(v) + epsilon), with
-    r = sqrt((l - 4) (l - 2) L / ((L - 4) (L - 2) l)); before, w -= rate * m / (1 - b1^t).
+    r = sqrt((l - 4) (l - 2) L / ((L - 4) (L - 2) l)); otherwise, w -= rate * m / (1 - b1^t).
     """
 
     learning_rate: float = 0.001

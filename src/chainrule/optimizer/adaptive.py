@@ -1,4 +1,4 @@
-"""Methods that give every parameter a step size of its own, from the gradients it has seen, or only their signs."""
+"""Optimizers with a step size for each parameter, from its past gradients or their signs: AdaGrad, RMSprop, ..."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["AdaGrad", "Adadelta", "Lion", "RMSprop"]
 @final
 @dataclass(eq=False)
 class AdaGrad(Optimizer):
-    """Steps that shrink with all the gradients seen so far (Duchi, Hazan and Singer 2011).
+    """Steps divided by the root of the sum of all squared gradients (Duchi, Hazan and Singer 2011).
 
     total += g^2;  w -= rate * g / (sqrt(total) + epsilon).
 
-    ``initial_total`` is where the totals start (PyTorch's ``initial_accumulator_value``).
+    ``initial_total`` is the first value of the totals (``initial_accumulator_value`` in PyTorch).
     """
 
     learning_rate: float = 0.01
@@ -49,7 +49,7 @@ class RMSprop(Optimizer):
 
     v = alpha v + (1 - alpha) g^2;  move = g / (sqrt(v) + epsilon);  w -= rate * move.
 
-    With ``centered``, the running mean m of g is taken off: sqrt(v - m^2) instead of sqrt(v) (Graves 2013, equation
+    With ``centered``, the running mean m of g is subtracted: sqrt(v - m^2) instead of sqrt(v) (Graves 2013, equation
     40). With ``momentum``, retained = momentum * retained + move, and w -= rate * retained. The settings and their
     defaults are PyTorch's; Keras calls ``alpha`` rho.
     """
@@ -72,7 +72,7 @@ class RMSprop(Optimizer):
     ) -> tuple[Array, Array, Array, Array]:
         """Return the weights, the running averages and the retained moves after a step.
 
-        Those that the settings leave out stay zero. Rounding can take v - m^2 below 0, where it counts as 0.
+        Arrays that the settings do not use stay 0. If rounding makes v - m^2 negative, 0 is used instead.
         """
         square = self.alpha * square + (1 - self.alpha) * gradient**2
         variance = square
@@ -88,10 +88,10 @@ class RMSprop(Optimizer):
 @final
 @dataclass(eq=False)
 class Adadelta(Optimizer):
-    """Steps in the parameters' own units, with no rate to choose (Zeiler 2012, algorithm 1).
+    """Steps in the units of the parameters, which need no learning rate (Zeiler 2012, algorithm 1).
 
     v = rho v + (1 - rho) g^2;  move = g * sqrt(u + epsilon) / sqrt(v + epsilon);  u = rho u + (1 - rho) move^2;
-    w -= rate * move.  The paper's rate is 1.
+    w -= rate * move.  The paper has no rate, which is a rate of 1.
     """
 
     learning_rate: float = 1.0
@@ -116,11 +116,11 @@ class Adadelta(Optimizer):
 @final
 @dataclass(eq=False)
 class Lion(Optimizer):
-    """Steps of one size, by the sign of a momentum (Chen et al. 2023, Symbolic Discovery, algorithm 2).
+    """Steps of equal size with the sign of a momentum (Chen et al. 2023, Symbolic Discovery, algorithm 2).
 
     c = b1 m + (1 - b1) g;  w -= rate * (sign(c) + weight_decay * w);  m = b2 m + (1 - b2) g.
 
-    The decay acts on the penalised slice only. Rates 3 to 10 times below Adam's work best.
+    The decay acts on penalised parameters only. Learning rates that are 3 to 10 times smaller than for Adam work best.
     """
 
     learning_rate: float = 0.0001

@@ -1,11 +1,11 @@
-"""The contract that every optimizer keeps.
+"""The base classes of the optimizers.
 
-An optimizer's settings are dataclass fields and are never changed by training. What it accumulates lives in
-:attr:`Optimizer.state`, arrays by name, so that it can be saved and resumed bit for bit. The learning rate of a step
-is passed in by the training loop, which knows the schedule; by hand it defaults to the setting.
+The settings of an optimizer are dataclass fields, and training never changes them. The arrays that it accumulates are
+in :attr:`Optimizer.state`, by name, so that they can be saved and resumed bit for bit. The training loop passes in the
+learning rate of each step, which depends on the schedule; in a direct call it defaults to the setting.
 
-Most methods need nothing but a gradient: :class:`Optimizer`. A few ask for the objective at points of their own
-choosing, or for its residuals: :class:`ObjectiveOptimizer`, which asks an :class:`Objective`.
+Most methods need only a gradient: they are subclasses of :class:`Optimizer`. A few evaluate the objective, or its
+residuals, at points that they choose: they are subclasses of :class:`ObjectiveOptimizer` and get an :class:`Objective`.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ RUNTIME = frozenset({"state", "blocks", "loss", "_checked", "_traced"})
 
 
 class Optimizer(ABC):
-    """Base class of all optimizers: a subclass gives the formula of a step as :meth:`rule`.
+    """Base class of all optimizers: a subclass defines the formula of a step in :meth:`rule`.
 
     Attributes
     ----------
     learning_rate
-        The step size; each class says what it means by it.
+        The step size, as described in each class.
     state
-        What the optimizer accumulates, arrays by name; empty before the first update.
+        The arrays that the optimizer accumulates, by name; empty before the first update.
     blocks
-        Where the vector's parameters lie and what shape they have; see :meth:`set_layout`.
+        The positions and shapes of the parameters in the vector; see :meth:`set_layout`.
     loss
-        The objective at the weights of the next update; whoever trains sets it where ``needs_loss``, None elsewhere.
+        The objective before the next update. The caller sets it if ``needs_loss`` is True; otherwise it is None.
     full_batch
-        Whether the method is made for the gradient of all rows at once (Rprop, Quickprop, L-BFGS, Levenberg-Marquardt).
+        Whether the method is intended for the gradient of all rows (Rprop, Quickprop, L-BFGS, Levenberg-Marquardt).
     needs_loss
-        Whether :attr:`loss` has to be set before every update.
+        Whether :attr:`loss` must be set before every update.
     scalar_state
         The state arrays that hold one number for all weights. :meth:`rule` takes them as numbers, and :meth:`advance`
-        brings them up to date.
+        updates them.
     """
 
     full_batch: ClassVar[bool] = False
@@ -74,7 +74,7 @@ class Optimizer(ABC):
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         check_arguments(cls.__name__, cls.__init__, kwargs)
         if cls.rule is Optimizer.rule and cls.step is Optimizer.step:
-            raise InvalidInputError(f"{cls.__name__} does not say how it steps; give it a method rule.")
+            raise InvalidInputError(f"{cls.__name__} has no formula of a step; define its method rule.")
         self = super().__new__(cls)
         self._forget()
         return self
@@ -87,32 +87,32 @@ class Optimizer(ABC):
         self._traced = None
 
     def rule(self, weights: Any, gradient: Any, *arguments: Any) -> Any:
-        """Return the weights after a step, and with them the state arrays, in their order: a NumPy formula.
+        """Return the weights after a step and the new state arrays, in the order of the arguments, by a NumPy formula.
 
-        A parameter named ``rate`` gets the learning rate of the step, and one named ``step`` its number, counted from
-        1. The others are the state arrays, by name. Where an optimizer has a ``weight_decay``, it is 0 for parameters
-        that are not penalised, such as biases.
+        An argument named ``rate`` is the learning rate of the step, and one named ``step`` is its number, counted from
+        1. The other arguments are the state arrays, by name. If an optimizer has a setting ``weight_decay``, it is 0
+        for parameters that are not penalised, such as biases.
 
-        The formula is traced and compiled. One that cannot be traced, such as one with an ``if`` on the values of an
-        array, is computed by NumPy.
+        The formula is traced and compiled. A formula that cannot be traced, such as one with an ``if`` on the values of
+        an array, is computed by NumPy.
         """
         raise NotImplementedError
 
     def advance(self, learning_rate: float, step: int) -> None:  # noqa: B027  (most rules have nothing to prepare)
-        """Prepare a step: bring those state arrays up to date that hold one number for all weights."""
+        """Prepare a step: update the state arrays that hold one number for all weights."""
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return the arrays for a vector of ``size`` parameters, at their values before the first step.
 
-        They are the state arrays that :meth:`rule` takes, zero, and ``steps``, which counts the steps if it takes their
-        number.
+        These are the state arrays that :meth:`rule` takes, filled with zeros, and the counter ``steps`` if :meth:`rule`
+        takes ``step``.
         """
         names = self._rule_names()
         state = {name: np.zeros(size, dtype) for name in self._vector_names()}
         return {**state, "steps": np.zeros(1, np.int64)} if "step" in names else state
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
-        """Take one step in place; ``state`` is allocated. Settings have been checked by the constructor."""
+        """Take one step in place. The state must be allocated; the constructor has checked the settings."""
         step, parts = self.begin_step(learning_rate), self.parts(weights.size)
         if len(parts) == 1:
             self.apply_rule(weights, gradient, learning_rate, step, self.state, decays=parts[0][1])
@@ -123,7 +123,7 @@ class Optimizer(ABC):
             self.apply_rule(weights[part], gradient[part], learning_rate, step, state, decays=decays)
 
     def begin_step(self, learning_rate: float) -> int:
-        """Count a step and prepare for it; return its number, or 0 where steps are not counted."""
+        """Count a step and prepare for it; return its number, or 0 if steps are not counted."""
         step = 0
         if "steps" in self.state:
             self.state["steps"] += 1
@@ -132,7 +132,7 @@ class Optimizer(ABC):
         return step
 
     def parts(self, size: int) -> list[tuple[slice, bool]]:
-        """Return the parts of a vector that are stepped alike, and whether weight decay acts on them."""
+        """Return the slices of a vector with and without weight decay, and whether the decay acts on each."""
         n = self.n_penalized if getattr(self, "weight_decay", 0.0) != 0 else size
         both = [(slice(0, n), True), (slice(n, size), False)]
         return [(part, decays) for part, decays in both if part.start < part.stop]
@@ -140,7 +140,7 @@ class Optimizer(ABC):
     def apply_rule(
         self, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array], *, decays: bool
     ) -> None:
-        """Change weights and state arrays in place by :meth:`rule`; ``decays`` leaves the weight decay on."""
+        """Change weights and state arrays in place by :meth:`rule`; the weight decay is 0 unless ``decays`` is True."""
         traced = self.traced() if kernels.active_set() == "numba" else None
         if traced is not None:
             arrays = [state[name] for name in traced.state]
@@ -152,14 +152,14 @@ class Optimizer(ABC):
             owner.weight_decay = 0.0
         known: dict[str, Any] = {"rate": rate, "step": step}
         known |= {name: array if name in vectors else array.item() for name, array in state.items()}
-        with np.errstate(all="ignore"):  # what is not finite is found and reported by name
+        with np.errstate(all="ignore"):  # the training loop reports numbers that are not finite
             results = owner.rule(weights, gradient, *(known[name] for name in self._rule_names()))
         results = results if isinstance(results, tuple) else (results,)
         for array, result in zip((weights, *(state[name] for name in vectors)), results, strict=True):
             array[...] = result
 
     def traced(self) -> TracedRule | None:
-        """Return the rule as expressions and as a compiled loop; None where there is none that can be traced."""
+        """Return the rule as expressions and as a compiled loop; None if there is no rule that can be traced."""
         if type(self).rule is Optimizer.rule or (type(self).step, type(self).parts) != (
             Optimizer.step,
             Optimizer.parts,
@@ -172,20 +172,20 @@ class Optimizer(ABC):
     @classmethod
     @functools.cache
     def _rule_names(cls) -> tuple[str, ...]:
-        """Return the names of what the rule takes beside weights and gradient."""
+        """Return the names of the arguments of the rule after the weights and the gradient."""
         return tuple(inspect.signature(cls.rule).parameters)[3:]
 
     @classmethod
     @functools.cache
     def _vector_names(cls) -> tuple[str, ...]:
-        """Return the names of the state arrays in the shape of the weights, in the order of the rule."""
+        """Return the names of the state arrays with the shape of the weights, in the order of the rule."""
         return tuple(name for name in cls._rule_names() if name not in ("rate", "step", *cls.scalar_state))
 
     def update(self, weights: Array, gradient: Array, learning_rate: float | None = None) -> Array:
         """Take one step along ``gradient``, in place, and return the updated weights.
 
-        Arrays of any shape will do, as long as every call has the same: by hand, a weight matrix; in a network, the
-        flat vector of all parameters.
+        The arrays may have any shape, but the same one in every call: a single weight matrix, for example, or the flat
+        vector of all parameters, as in a network.
         """
         if not isinstance(weights, np.ndarray) or weights.dtype not in (np.float32, np.float64):
             weights = np.array(weights, dtype=np.float64)
@@ -202,9 +202,9 @@ class Optimizer(ABC):
         return weights
 
     def set_layout(self, blocks: Sequence[ParameterBlock]) -> None:
-        """Learn which slices of the vector are matrices and which are penalised; decay and Muon ask for it.
+        """Set which slices of the vector are matrices and which are penalised, for weight decay and Muon.
 
-        By hand, without a layout, the array of the first update is taken as one penalised parameter of its own shape.
+        Without a layout, the array of the first update is one penalised parameter with the shape of the array.
         """
         self.blocks = tuple(blocks)
 
@@ -214,27 +214,28 @@ class Optimizer(ABC):
         return sum(block.size for block in self.blocks if block.penalized)
 
     def restore_state(self, state: Mapping[str, Array], size: int, dtype: np.dtype[Any]) -> None:
-        """Take copies of ``state``, read from a file, for a vector of ``size`` parameters; refuse what does not fit."""
+        """Take copies of ``state``, read from a file; refuse arrays that do not fit ``size`` parameters."""
         self._check_state(state, size, dtype)
         for name, array in state.items():
             too_low = array.dtype.kind == "i" and array.min() < 0  # steps taken, pairs kept
-            infinite = array.size > 1 and np.isinf(array).any()  # a loss is, before the first step
+            infinite = array.size > 1 and np.isinf(array).any()  # the loss is infinite before the first step
             if too_low or infinite or np.isnan(array).any():
                 raise InvalidInputError(
-                    f"The array '{name}' in the state of {type(self).__name__} holds numbers that cannot be."
+                    f"The array '{name}' in the state of {type(self).__name__} has negative counts, NaN or infinite "
+                    "numbers; the file is damaged."
                 )
         self.state = {name: np.array(array, order="C") for name, array in state.items()}
 
     def fresh(self) -> Self:
-        """Return a copy with the same settings and no state, so that two networks never share one."""
+        """Return a copy with the same settings and no state, so that two networks never share a state."""
         twin = copy.copy(self)
         twin._forget()
         return twin
 
     def prepare(self, weights: Array) -> None:
-        """Allocate the state on the first call; make sure on later ones that it fits, for kernels check no bounds.
+        """Allocate the state on the first call; check on later calls that it fits, because kernels check no bounds.
 
-        :meth:`update` and :meth:`minimize` see to it; whoever calls :meth:`step` directly must have called this.
+        :meth:`update` and :meth:`minimize` do this. Call it before a direct call of :meth:`step`.
         """
         size, dtype = weights.size, weights.dtype
         checked = self._checked
@@ -244,8 +245,8 @@ class Optimizer(ABC):
             self.set_layout((ParameterBlock(0, "weights", weights.shape, penalized=True),))
         if sum(block.size for block in self.blocks) != size:
             raise InvalidInputError(
-                f"This {type(self).__name__} steps {sum(block.size for block in self.blocks)} parameters and was given "
-                f"{size}; give every array an optimizer of its own, made by fresh()."
+                f"This {type(self).__name__} updates {sum(block.size for block in self.blocks)} parameters and was "
+                f"given {size}; use a separate optimizer for each array, made by fresh()."
             )
         if self.state:
             self._check_state(self.state, size, dtype)
@@ -261,8 +262,8 @@ class Optimizer(ABC):
         expected = self.allocate_state(size, dtype)
         if set(state) != set(expected):
             raise InvalidInputError(
-                f"The state of {name} has the arrays {sorted(state)}; it needs {sorted(expected)}. "
-                f"Is it another optimizer's?"
+                f"The state of {name} has the arrays {sorted(state)}; it needs {sorted(expected)}, so it belongs to "
+                "another optimizer."
             )
         for key, like in expected.items():
             if state[key].shape != like.shape or state[key].dtype != like.dtype:
@@ -279,14 +280,14 @@ class TracedRule:
     Attributes
     ----------
     results
-        The new weights and state arrays by name, of the symbols ``weights``, ``gradient``, ``rate``, ``step``, the
-        state arrays and the settings.
+        The new weights and state arrays by name, as expressions of the symbols ``weights``, ``gradient``, ``rate``,
+        ``step``, the state arrays and the settings.
     state
-        The names of the state arrays in the shape of the weights.
+        The names of the state arrays with the shape of the weights.
     scalars
-        The names of the state arrays of one number.
+        The names of the state arrays with one number.
     formula
-        What the results are.
+        The formula that the results belong to.
     """
 
     results: dict[str, Expression]
@@ -301,7 +302,7 @@ class TracedRule:
 
     @classmethod
     def of(cls, optimizer: Optimizer) -> TracedRule:
-        """Trace the rule of an optimizer. Raises ``TraceError`` for what cannot be traced."""
+        """Trace the rule of an optimizer. Raises ``TraceError`` if it cannot be traced."""
         names, vectors, scalars = optimizer._rule_names(), optimizer._vector_names(), optimizer.scalar_state
         samples = {"rate": np.array(0.01), "step": np.array(3.0), **{name: np.array(0.5) for name in scalars}}
         formula = Formula.trace(type(optimizer).rule, optimizer, ["weights", "gradient", *names], samples=samples)
@@ -310,18 +311,18 @@ class TracedRule:
 
     @cached_property
     def loop(self) -> Loop:
-        """Takes the arrays ``weights``, ``gradient`` and :attr:`state`, and changes all but the gradient in place."""
+        """The loop that takes ``weights``, ``gradient`` and the :attr:`state`, and changes all but the gradient."""
         changed = {name: value for name, value in self.results.items() if value.operands or value.value != name}
         numbers = ("rate", "step", *self.scalars, *self.settings)
         return Loop(("weights", "gradient", *self.state), numbers, changed)
 
     @property
     def decay_place(self) -> int:
-        """The place of the weight decay among the numbers of the loop; -1 where there is none."""
+        """The position of the weight decay among the numbers of the loop; -1 if there is none."""
         return 2 + len(self.scalars) + self.settings.index("weight_decay") if "weight_decay" in self.settings else -1
 
     def numbers(self, optimizer: Optimizer, rate: float, step: int, *, decays: bool = True) -> list[float]:
-        """Return what the loop takes beside arrays: rate, step, scalars and settings."""
+        """Return the numbers that the loop takes: rate, step, scalars and settings."""
         numbers = [rate, float(step), *(optimizer.state[name].item() for name in self.scalars)]
         numbers += values_of(optimizer, self.settings)
         if not decays and self.decay_place >= 0:
@@ -330,19 +331,20 @@ class TracedRule:
 
 
 class Objective(Protocol):
-    """What a second-order method may ask of the training session: the objective over all rows, at weights it tries.
+    """The objective over all rows, which a second-order method evaluates at the weights that it tries.
 
-    ``weights`` is a flat vector like the network's own. The arrays that come back may be buffers that the next call
-    writes over, and the objective may do its trials in the very vector that is being minimised: a method copies what it
-    keeps, and puts its result in place at the end. An iteration begins where the one before ended, so an objective that
-    remembers its last answer saves an evaluation.
+    ``weights`` is a flat vector like that of the network. The returned arrays may be buffers that the next call
+    overwrites, and the objective may use the vector that is minimised as its working memory. A method therefore copies
+    the arrays that it keeps, and writes its result into the vector at the end. An iteration starts where the previous
+    one ended, so an objective that keeps its last result saves an evaluation.
     """
 
     @property
     def l2_rate(self) -> float:
-        """The rate r of the penalty r / 2 * sum w^2 on the penalised slice; 0 without one. Other penalties: an error.
+        """The rate r of the penalty r / 2 * sum w^2 on penalised parameters; 0 without a penalty.
 
-        Only :meth:`residuals_and_jacobian` leaves the penalty out, so only Levenberg-Marquardt asks for it.
+        Other penalties are an error. :meth:`residuals_and_jacobian` leaves the penalty out, so Levenberg-Marquardt adds
+        it; :meth:`value_and_gradient` includes it.
         """
         ...
 
@@ -351,32 +353,33 @@ class Objective(Protocol):
         ...
 
     def residuals_and_jacobian(self, weights: Array) -> tuple[Array, Array] | Iterable[tuple[Array, Array]]:
-        """Return the residuals r, (m,), and J = dr/dw, (m, p); or yield such pairs for one block of rows after another.
+        """Return the residuals r, (m,), and J = dr/dw, (m, p), or yield such pairs for one block of rows after another.
 
-        In blocks, J need never fit into memory as one. The residuals are weighted and scaled so that, over all blocks,
-        mean loss = r.r and its gradient = 2 J^T r; only the mean squared error has them.
+        With blocks, J as a whole need not fit into memory. The residuals are weighted and scaled so that, over all
+        blocks, the mean loss is r.r and its gradient 2 J^T r. Only the mean squared error has residuals.
         """
         ...
 
 
 class ObjectiveOptimizer(Optimizer):
-    """Base class of the methods that ask for the objective themselves; one call of :meth:`minimize` is one iteration.
+    """Base class of the methods that evaluate the objective themselves; each call of :meth:`minimize` is one iteration.
 
-    ``state["converged"]`` is 1 once there is nothing left to gain.
+    ``state["converged"]`` is 1 as soon as no further decrease is possible.
     """
 
     full_batch: ClassVar[bool] = True
 
     @property
     def converged(self) -> bool:
-        """Whether the last iteration found no way down, or a gradient that is zero to within the tolerance."""
+        """Whether the last iteration found no lower point, or a gradient that is 0 within the tolerance."""
         flag = self.state.get("converged")
         return flag is not None and bool(flag[0])
 
     def minimize(self, weights: Array, objective: Objective, learning_rate: float | None = None) -> float:
-        """Do one iteration on the flat vector ``weights``, in place, and return the objective where it ends.
+        """Do one iteration on the flat vector ``weights``, in place, and return the objective at its end.
 
-        Never ends higher than it began: where no way down is found, or an error stops it, the weights are as they were.
+        The objective never increases: if no lower point is found, or if an exception is raised, the weights do not
+        change.
         """
         if weights.ndim != 1 or not weights.flags.c_contiguous or weights.dtype not in (np.float32, np.float64):
             raise InvalidInputError("The weights must be one contiguous vector of float32 or float64 numbers.")
@@ -394,7 +397,7 @@ class ObjectiveOptimizer(Optimizer):
 
     @abstractmethod
     def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
-        """Do one iteration from ``start``, which is left as it is; return where it ends, and the objective there."""
+        """Do one iteration from ``start``, which is not changed; return its last point and the objective there."""
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Raise InvalidInputError: a gradient is not enough."""

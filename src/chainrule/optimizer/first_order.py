@@ -1,4 +1,4 @@
-"""Gradient descent: plain, with momentum, with Nesterov's look-ahead."""
+"""Stochastic gradient descent, with momentum and Nesterov momentum as options."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class SGD(Optimizer):
     ``retained = momentum * retained + gradient``, then ``w -= learning_rate * retained``; with ``nesterov``,
     ``w -= learning_rate * (gradient + momentum * retained)`` (Sutskever et al. 2013).
 
-    Gradient descent is this with all rows in one batch, the momentum method this with ``momentum=0.9``, Nesterov's
-    this with ``momentum=0.9, nesterov=True``.
+    Gradient descent is SGD with all rows in one batch. The momentum method is ``SGD(momentum=0.9)``, and that of
+    Nesterov is ``SGD(momentum=0.9, nesterov=True)``.
 
     >>> SGD(learning_rate=0.5).update([1.0, 2.0], [1.0, 1.0]).tolist()
     [0.5, 1.5]
@@ -46,7 +46,7 @@ class SGD(Optimizer):
         check_setting(self, "momentum", 0, 1)
         check_choice(self, "nesterov", (False, True))
         if self.nesterov and self.momentum == 0:
-            raise InvalidInputError("SGD with nesterov=True looks ahead along its momentum; give it one, such as 0.9.")
+            raise InvalidInputError("SGD with nesterov=True needs a momentum above 0, such as momentum=0.9.")
 
     @property
     def retained_gradient(self) -> Array | None:

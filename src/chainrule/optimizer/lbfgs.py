@@ -1,4 +1,4 @@
-"""L-BFGS: Newton's direction, guessed from how the gradient changed over the last few moves."""
+"""L-BFGS: Newton directions, approximated from the changes of the gradient over the last few moves."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class LBFGS(ObjectiveOptimizer):
     from a line search along it that starts at ``learning_rate`` and meets the conditions of ``c1`` and ``c2`` within
     ``max_evaluations`` evaluations of the objective. A pair with s.y too small is left out.
 
-    One call of ``minimize`` is one iteration. Where the line search finds no lower point, the weights stay and the
-    pairs are forgotten, so that the next iteration is one of steepest descent; if that finds none either, or if no
-    element of the gradient is above ``tolerance``, the method has converged.
+    One call of ``minimize`` is one iteration. If the line search finds no lower point, the weights do not change and
+    the pairs are deleted, so that the next iteration is one of steepest descent. If that finds no lower point either,
+    or if no element of the gradient is above ``tolerance``, the method has converged.
     """
 
     learning_rate: float = 1.0
@@ -57,7 +57,7 @@ class LBFGS(ObjectiveOptimizer):
             raise InvalidInputError(f"LBFGS has c1={self.c1:g} and c2={self.c2:g}; c1 must be below c2.")
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the moves and gradient changes, a ring of rows, the number of pairs seen, and ``converged``."""
+        """Return the moves and the gradient changes (ring buffers), the number of pairs so far, and ``converged``."""
         return {
             "moves": np.zeros((self.memory, size), dtype),
             "changes": np.zeros((self.memory, size), dtype),
@@ -76,7 +76,7 @@ class LBFGS(ObjectiveOptimizer):
             raise InvalidInputError("The moves and gradient changes in the state of LBFGS do not belong together.")
 
     def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
-        """Do one iteration; return where it ends, and the objective there."""
+        """Do one iteration; return its last point and the objective there."""
         state = self.state
         value, gradient = objective.value_and_gradient(start)
         gradient = gradient.copy()
@@ -91,7 +91,7 @@ class LBFGS(ObjectiveOptimizer):
             direction = -gradient
             slope = float(np.dot(gradient, direction))
         steepest = state["pairs"][0] == 0
-        # A gradient has no natural length: the first move is at most `learning_rate` long, in the sum of its parts.
+        # The length of the gradient is no step size: the L1 norm of the first move is at most `learning_rate`.
         longest = min(1.0, 1 / float(np.sum(np.abs(gradient)))) if steepest else 1.0
 
         def evaluate(step: float) -> Trial:
@@ -125,7 +125,7 @@ class LBFGS(ObjectiveOptimizer):
         return direction
 
     def _remember(self, direction: Array, step: float, change: Array) -> None:
-        """Put the pair of this iteration in the place of the oldest, unless it says nothing about the curvature."""
+        """Replace the oldest pair by that of this iteration, unless its curvature is 0 or negative within rounding."""
         row = int(self.state["pairs"][0]) % self.memory
         s_y = step * float(np.dot(direction, change))
         lengths = step * float(np.linalg.norm(direction)) * float(np.linalg.norm(change))

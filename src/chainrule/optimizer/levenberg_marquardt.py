@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt: Gauss-Newton's jump for sums of squares, shortened until it goes down."""
+"""Levenberg-Marquardt: Gauss-Newton steps for sums of squares, damped until the objective decreases."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ _LEAST_DAMPING, _MOST_DAMPING = 1e-20, 1e10
 class LevenbergMarquardt(ObjectiveOptimizer):
     """Damped Gauss-Newton for the mean squared error (Levenberg 1944, Marquardt 1963; Hagan and Menhaj 1994).
 
-    For the objective r.r + l2 / 2 * w.w, with J = dr/dw and d the damping, which begins at ``damping``:
+    For the objective r.r + l2 / 2 * w.w, with J = dr/dw and the damping d, whose first value is ``damping``:
     (J^T J + l2 / 2 I + d I) move = -(J^T r + l2 / 2 w);  w += rate * move.
 
-    The move is kept if the objective falls. With g, what it fell by over what the quadratic model foretold,
-    d *= max(``damping_decrease``, 1 - (2 g - 1)^3). Else d *= ``damping_increase``, a factor that doubles with every
-    further failure of the iteration, and the system is solved again, ``max_tries`` times at most; then the weights stay
-    for this iteration. This is the rule of Nielsen (1999), "Damping parameter in Marquardt's method", equation 2.4.
-    ``benchmarks/levenberg_marquardt_damping.py`` compares it with others on 150 small problems.
+    The move is kept if the objective decreases. Then d *= max(``damping_decrease``, 1 - (2 g - 1)^3), where g is the
+    decrease divided by the decrease that the quadratic model predicts. Otherwise d *= ``damping_increase``, a factor
+    that doubles with every further failure in the iteration, and the system is solved again, at most ``max_tries``
+    times; after that, the weights do not change in this iteration. This is the rule of Nielsen (1999), "Damping
+    parameter in Marquardt's method", equation 2.4. ``benchmarks/levenberg_marquardt_damping.py`` compares it with
+    other rules on 150 small problems.
 
-    Marquardt scales d by the diagonal of J^T J; like Hagan and Menhaj we do not, for a saturated unit has columns of J
-    that are almost 0 and would be sent anywhere. The method has converged where no element of the gradient is above
-    ``tolerance``, the foretold gain is below rounding, or d has passed 1e10.
+    Marquardt scales d by the diagonal of J^T J. This class does not, like Hagan and Menhaj, because the columns of J
+    for a saturated unit are almost 0 and their moves would be arbitrarily large. The method has converged if no element
+    of the gradient is above ``tolerance``, if the predicted decrease is below rounding, or if d is above 1e10.
 
-    Everything here is float64, and costs p^2 memory and m p^2 time for p parameters and m residuals (rows x outputs):
-    for small networks, on which nothing is faster. Networks that would need more than ``max_bytes``, or than
+    All computations are in float64. They take p^2 memory and m p^2 time for p parameters and m residuals (rows x
+    outputs), so the method is for small networks. Networks that would need more than ``max_bytes``, or more memory than
     the machine has, are refused.
     """
 
@@ -75,7 +76,7 @@ class LevenbergMarquardt(ObjectiveOptimizer):
         """Raise InvalidInputError, before training, if a network is too large for this method."""
         rows = min(n_residuals, self.rows_per_block(n_parameters))
         needed = 8 * n_parameters * (2 * n_parameters + rows)
-        memory = machine_memory()  # a file of a stranger may ask for more than there is
+        memory = machine_memory()  # the max_bytes in a model file may be above it
         if needed > min(self.max_bytes, memory):
             bound = "max_bytes" if self.max_bytes <= memory else "the memory of this machine"
             raise InvalidInputError(
@@ -84,7 +85,7 @@ class LevenbergMarquardt(ObjectiveOptimizer):
             )
 
     def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
-        """Do one iteration; return where it ends, and the objective there."""
+        """Do one iteration; return its last point and the objective there."""
         from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
         state = self.state
@@ -123,7 +124,7 @@ class LevenbergMarquardt(ObjectiveOptimizer):
         return end, value
 
     def _normal_equations(self, start: Array, objective: Objective) -> tuple[Array, Array, float]:
-        """Return J^T J + l2 / 2 I (its lower triangle), J^T r + l2 / 2 w, and the objective; J is met in blocks."""
+        """Return J^T J + l2 / 2 I (lower triangle), J^T r + l2 / 2 w, and the objective; J is processed in blocks."""
         from scipy.linalg.blas import dsyrk
 
         normal = np.zeros((start.size, start.size), order="F")

@@ -1,4 +1,4 @@
-"""How far to go along a direction: a step that meets the strong Wolfe conditions.
+"""Line search for a step that meets the strong Wolfe conditions.
 
 For phi(t) = objective(weights + t * direction), with 0 < c1 < c2 < 1:
 
@@ -6,7 +6,7 @@ For phi(t) = objective(weights + t * direction), with 0 < c1 < c2 < 1:
 * curvature: |phi'(t)| <= c2 |phi'(0)|, so that the next quasi-Newton pair has s.y > 0.
 
 Nocedal and Wright 2006, Numerical Optimization, algorithms 3.5 (widen) and 3.6 (zoom), with the safeguards of
-Schmidt's minFunc, which PyTorch has too.
+Schmidt's minFunc, which PyTorch also uses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Trial:
 
 
 def cubic_minimum(a: Trial, b: Trial, low: float, high: float) -> float:
-    """Return where the cubic through two values and slopes is least, within [low, high]; the middle if nowhere.
+    """Return the minimum in [low, high] of the cubic through two values and slopes; the middle if it has no minimum.
 
     Nocedal and Wright 2006, equation 3.59.
     """
@@ -57,8 +57,8 @@ def strong_wolfe(
 ) -> Trial:
     """Return a trial that meets both conditions, or the best one with sufficient decrease when evaluations run out.
 
-    ``start`` has step 0 and a negative slope; it is what comes back when nothing better was found. Values that are
-    not finite count as too high.
+    ``start`` has step 0 and a negative slope; it is returned if nothing better is found. Values that are not finite
+    count as too high.
     """
 
     def too_high(trial: Trial) -> bool:
@@ -91,7 +91,7 @@ def strong_wolfe(
         step = cubic_minimum(low, high, left, right)
         margin = 0.1 * (right - left)
         if min(right - step, step - left) < margin:
-            # Too near an end to learn much: allow it once, then go a tenth of the way in.
+            # A step close to an end of the interval tells little: allow it once, then move a tenth of the way inside.
             if stalled or step >= right or step <= left:
                 step = right - margin if right - step < step - left else left + margin
                 stalled = False

@@ -1,4 +1,4 @@
-"""Muon: steps that turn a weight matrix by the same amount in every direction."""
+"""Muon: momentum steps that are orthogonalised for weight matrices."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class Muon(Optimizer):
 
     ``adjust`` sets the scale: "match_rms_adamw", 0.2 * sqrt(max(inputs, units)), makes steps as large as AdamW's, so
     that one rate fits all parameters (Liu et al. 2025, Muon is Scalable, equation 4); "original", PyTorch's default,
-    is sqrt(max(1, units / inputs)). Every two-dimensional parameter counts as a matrix; all others take AdamW's
-    step with ``beta1``, ``beta2``, ``epsilon`` and the same rate. Decay acts on penalised parameters only.
+    is sqrt(max(1, units / inputs)). Every two-dimensional parameter counts as a matrix; all others take steps of AdamW
+    with ``beta1``, ``beta2``, ``epsilon`` and the same rate. Decay acts on penalised parameters only.
 
-    PyTorch does the iterations in bfloat16 (its step is off by up to a percent); here they have the weights' precision.
+    PyTorch computes the iterations in bfloat16, so its steps are off by up to a percent. Here the iterations have the
+    precision of the weights.
     """
 
     learning_rate: float = 0.001
@@ -68,7 +69,7 @@ class Muon(Optimizer):
         return {**super().__getstate__(), "_scratch": {}, "_rest": None}
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the momenta, the mean squares that AdamW's part uses, zero, and the number of steps taken."""
+        """Return the momenta and the mean squares for AdamW, both 0, and the number of steps."""
         return {"mean": np.zeros(size, dtype), "square": np.zeros(size, dtype), "steps": np.zeros(1, np.int64)}
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
@@ -119,8 +120,8 @@ def orthogonalize(matrix: Array, n_steps: int = 5, scratch: Sequence[Array] = ()
     """Push all singular values of ``matrix`` towards 1, in place: M = U S V^T becomes about U V^T.
 
     From X = M / |M|, each step is X = a X + (b G + c G^2) X with G = X X^T, which maps every singular value s to
-    a s + b s^3 + c s^5. Five steps bring those above 0.01 |M| to between 0.7 and 1.2: near enough, and far cheaper
-    than a decomposition (Jordan 2024, Muon).
+    a s + b s^3 + c s^5. Five steps bring values above 0.01 |M| to between 0.7 and 1.2, which is close enough to 1 and
+    much cheaper than a singular value decomposition (Jordan 2024, Muon).
     """
     x, product, gram, polynomial = scratch or _allocate_scratch(matrix.shape, matrix.dtype)
     tall = matrix.shape[0] > matrix.shape[1]

@@ -1,4 +1,4 @@
-"""The classical full-batch methods that look at each parameter alone: Rprop and Quickprop."""
+"""Classical full-batch methods that treat each parameter separately: Rprop and Quickprop."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = ["Quickprop", "Rprop"]
 class Rprop(Optimizer):
     """Resilient propagation: only the sign of the gradient counts (Riedmiller and Braun 1993).
 
-    Every parameter has a step size of its own, ``learning_rate`` at first. It grows by the factor ``increase`` where
-    the gradient keeps its sign and shrinks by ``decrease`` where it changes, within ``smallest_step`` and
-    ``largest_step``; then w -= sign(g) * step size. The variants (Igel and Huesken 2000) differ where the sign has
-    just changed:
+    Every parameter has its own step size, which is ``learning_rate`` at first. It grows by the factor ``increase``
+    where the sign of the gradient stays the same and shrinks by ``decrease`` where it changes, between
+    ``smallest_step`` and ``largest_step``; then w -= sign(g) * step size. The variants (Igel and Huesken 2000) differ
+    in what they do where the sign has just changed:
 
     * "improved_minus" (iRprop-, the default, and what PyTorch calls Rprop): stay for one step;
     * "minus" (Rprop-): step back with the smaller step size;
     * "plus" (Rprop+, the method of 1993): take the last step back, then stay;
-    * "improved_plus" (iRprop+): take the last step back only if the loss rose. By hand, set ``optimizer.loss`` to the
-      loss at the weights before each update.
+    * "improved_plus" (iRprop+): take the last step back only if the loss increased. If you call :meth:`update`
+      yourself, set ``optimizer.loss`` to the loss before each update.
 
-    The sign of a mini-batch gradient is too noisy for this: use all rows. A schedule has no effect after the first
-    step, for the method finds its own rates.
+    Use all rows in one batch, because the sign of a mini-batch gradient is too noisy. A schedule has no effect after
+    the first step, because the method adapts its step sizes itself.
     """
 
     full_batch: ClassVar[bool] = True
@@ -72,12 +72,12 @@ class Rprop(Optimizer):
         return {**vectors, "steps": np.zeros(1, np.int64), "loss": np.full(1, math.inf)}
 
     def advance(self, learning_rate: float, step: int) -> None:
-        """Find out whether steps are taken back in this one."""
+        """Decide whether this step takes the last moves back."""
         self.take_back = float(self.variant == "plus")
         if self.variant == "improved_plus":
             if self.loss is None:
                 raise InvalidInputError(
-                    "Rprop(variant='improved_plus') takes steps back when the loss rises: set its attribute `loss` "
+                    "Rprop(variant='improved_plus') takes steps back if the loss increases; set its attribute `loss` "
                     "to the loss at these weights before each update."
                 )
             self.take_back = float(self.loss > float(self.state["loss"][0]))
@@ -93,7 +93,7 @@ class Rprop(Optimizer):
         move: Array,
         step_size: Array,
     ) -> tuple[Array, Array, Array, Array]:
-        """Return the weights, the gradient and the move to remember, and the step sizes after a step."""
+        """Return the weights, the gradient and the move to keep, and the step sizes after a step."""
         agreement = np.sign(gradient) * np.sign(previous_gradient)
         factor = np.where(agreement > 0, self.increase, np.where(agreement < 0, self.decrease, 1))
         step_size = np.where(step > 1, step_size, rate)
@@ -111,15 +111,17 @@ class Rprop(Optimizer):
 class Quickprop(Optimizer):
     """A jump to the minimum of the parabola through the last two gradients (Fahlman 1988, CMU-CS-88-162).
 
-    move = g / (g_previous - g) * move_previous, for each parameter alone, with Fahlman's rules:
+    move = g / (g_previous - g) * move_previous, for each parameter separately, with the rules of Fahlman:
 
-    * no jump is longer than ``growth`` (his mu) times the last move. Where the gradient has not shrunk below
-      growth / (1 + growth) of the previous one, the parabola would send it further, or backwards: it goes that far;
-    * -rate * g is added while the gradient has the sign of the previous one, and it is the whole move where the last
-      move was 0, as on the first step.
+    * No jump is longer than ``growth`` (mu in the report) times the last move. Where the gradient is not below
+      growth / (1 + growth) of the previous gradient, the minimum of the parabola would be further away, or on the other
+      side, and the jump has exactly this length.
+    * -rate * g is added while the gradient has the sign of the previous one. It is the whole move where the last move
+      was 0, as in the first step.
 
-    His weight decay of 1e-4, which keeps weights from overflowing, is left to the penalty. His gradients are sums over
-    the rows and ours are means, so rates here are larger. Use all rows.
+    The weight decay of 1e-4 in the report, which prevents an overflow of the weights, is left to the penalty. The
+    gradients in the report are sums over the rows and those here are means, so learning rates here are larger. Use all
+    rows in one batch.
     """
 
     full_batch: ClassVar[bool] = True

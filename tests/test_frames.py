@@ -75,7 +75,7 @@ def test_a_result_shows_what_it_is_worth(visits: Path, tmp_path: Path) -> None:
 def test_a_column_of_lists_is_named_unless_it_is_left_out(visits: Path) -> None:
     frame = pd.read_csv(visits)
     frame["tags"] = [[place % 3] for place in range(len(frame))]
-    with pytest.raises(DataError, match=r"column 'tags' has \[\d\] in row \d+, and a cell holds one value"):
+    with pytest.raises(DataError, match=r"column 'tags' has \[\d\] in row \d+, but a cell must hold one value"):
         quick(frame)
     assert "tags" not in " ".join(quick(frame, drop=["tags"]).data.table.feature_names)
 

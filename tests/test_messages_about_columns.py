@@ -270,13 +270,13 @@ UNCLEAR = ["3.283", "5.251", "1.099"] * 20
 
 
 def test_a_mark_that_can_be_read_in_two_ways_can_be_told() -> None:
-    said = "the mark in '3.283' can be read in two ways; it is taken for a decimal mark"
-    assert note(UNCLEAR) == f"{said} (--numeric x=1.234,5 reads it in the other way)"
+    said = "the separator in '3.283' can be read in two ways; it is read as a decimal separator"
+    assert note(UNCLEAR) == f"{said} (--numeric x=1.234,5 selects the other reading)"
     money = note([f"{text} €" for text in UNCLEAR])
-    assert money.endswith("it is taken for a thousands mark (--numeric x=1,234.5 reads it in the other way)")
+    assert money.endswith("it is read as a thousands separator (--numeric x=1,234.5 selects the other reading)")
     frame = pd.DataFrame({"a b": UNCLEAR, "z": range(60)})
     plan = TablePreprocessor().fit(frame).columns[0]
-    assert "(--numeric 'a b=1.234,5' reads" in plan.note
+    assert "(--numeric 'a b=1.234,5' selects" in plan.note
     for example, value in (("1.234,5", 3283), ("1234,5", 3283), ("1,234.5", 3.283), ("1 234,56", None)):
         told = TablePreprocessor(numeric=[f"a b={example}"])
         if value is None:
@@ -295,7 +295,8 @@ def test_the_marks_of_a_column_decide_those_of_others() -> None:
 
 @pytest.mark.parametrize("example", ["1,2", "1.234.5", "12,34.5.", "1,234,5"])
 def test_an_example_that_shows_no_marks_is_refused(example: str) -> None:
-    with pytest.raises(InvalidInputError, match=r"marks of 'x' is like 1234,5, 1\.234,5 or 1,234\.5, not"):
+    message = f"separators of 'x' is {example!r}; give one like 1234,5, 1.234,5 or 1,234.5."
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
         TablePreprocessor(numeric=[f"x={example}"])
 
 
@@ -308,7 +309,7 @@ def test_a_column_with_an_equals_sign_is_a_column() -> None:
 def test_the_marks_of_the_target_and_of_an_input_can_be_told(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": np.arange(N), "y": [f"3.{k}" for k in range(283, 283 + N)]})
     read, told = prepared(frame), prepared(frame, numeric=["y=1.234,5"])
-    assert "(--numeric y=1.234,5 reads it in the other way)" in read.target_line
+    assert "(--numeric y=1.234,5 selects the other reading)" in read.target_line
     assert told.target_line == "y: the target, a number, '3.283' is 3283"
     path, run = tmp_path / "t.csv", tmp_path / "run"
     frame.assign(x=UNCLEAR[::-1]).to_csv(path, index=False)
@@ -350,7 +351,7 @@ def test_the_words_for_missing_values_are_named() -> None:
 # Cells that no column can hold ---------------------------------------------------------------------------------------
 
 BYTES = r"column 'c' has the bytes b'\w+' in row \d+; if it is text, decode it with Series\.str\.decode"
-COMPLEX = r"column 'c' has the complex number .* in row \d+; give the real and the imaginary part as columns"
+COMPLEX = r"column 'c' has the complex number .* in row \d+; use two columns for the real and the imaginary part"
 
 
 @pytest.mark.parametrize(

@@ -270,14 +270,14 @@ NO_RECORDS += ['{"chainrule_run": 1, "options": {"learning_rate": ' + "1" * 400 
 def test_a_record_that_is_no_json_of_ours_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(content)
     for use in (resume_run, load_run):
-        with pytest.raises(ModelFileError, match=r"its run\.json is not one that chainrule train wrote \("):
+        with pytest.raises(ModelFileError, match=r"its run\.json is not from chainrule train \("):
             use(tmp_path)
 
 
 @pytest.mark.parametrize("version", [2, "1", True, None, [1]])
 def test_a_record_of_another_version_is_said_to_be(version: Any, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"chainrule_run": version}))
-    with pytest.raises(ModelFileError, match=r"another version of chainrule \(its form is .*, and this .* reads 1"):
+    with pytest.raises(ModelFileError, match=r"another version of chainrule \(its format is .*reads format 1\)"):
         resume_run(tmp_path)
 
 
@@ -450,7 +450,7 @@ def test_a_resume_with_other_versions_says_so(visits: Path, tmp_path: Path) -> N
     record["versions"] |= {"chainrule": "0.0.1", "scipy": "1"}
     folder.write_record(record)
     resume_run(folder.path, announce=said.append)
-    assert any(sentence.startswith("Begun with chainrule 0.0.1, now ") for sentence in said)
+    assert any(sentence.startswith("Started with chainrule 0.0.1, now ") for sentence in said)
     assert folder.read_record()["versions"]["chainrule"] == "0.0.1"
 
 
@@ -709,7 +709,7 @@ def test_a_new_run_that_cannot_start_leaves_the_old_one(visits: Path, tmp_path: 
 def test_a_folder_that_is_no_run_is_refused_in_a_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     for use in (load_run, resume_run):
-        with pytest.raises(ModelFileError, match=r"run\.json is not one that chainrule train wrote|another version"):
+        with pytest.raises(ModelFileError, match=r"run\.json is not from chainrule train|another version"):
             use(tmp_path)
     (tmp_path / "run_1").mkdir()
     with pytest.raises(ModelFileError, match=r"There is no run folder.*Did you mean 'run_1'"):

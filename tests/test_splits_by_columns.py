@@ -276,9 +276,10 @@ def test_how_the_target_is_read_is_told_with_what_it_leaves_open(tmp_path: Path)
     frame = pd.DataFrame({"wear": [f"{k}.{k} \u20ac" for k in rng.integers(100, 999, 60)], "x": rng.integers(0, 9, 60)})
     line = prepared(frame).target_line
     first = frame["wear"][0]  # of money with three digits behind a point, the point marks thousands
-    assert line.startswith(f"wear: the target, a number, {first!r} is {first[:3]}{first[4:7]}; the mark in ")
+    assert line.startswith(f"wear: the target, a number, {first!r} is {first[:3]}{first[4:7]}; the separator in ")
     assert line.endswith(
-        "can be read in two ways; it is taken for a thousands mark (--numeric wear=1,234.5 reads it in the other way)"
+        "can be read in two ways; it is read as a thousands separator "
+        "(--numeric wear=1,234.5 selects the other reading)"
     )
     path, run = written(frame, tmp_path / "t.csv"), tmp_path / "run"
     assert f"  {line}\n" in command("train", path, "-t", "wear", "-e", 1, "-o", run).stdout

@@ -135,7 +135,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         if name.startswith("_") or importlib.util.find_spec(f"chainrule.{name}"):
             raise AttributeError(f"module 'chainrule' has no attribute '{name}'")
-        # Of an AttributeError, ``from chainrule import name`` would keep no word.
+        # ``from chainrule import name`` would replace the message of an AttributeError.
         if sys._getframe(1).f_code.co_name == "_handle_fromlist":
             raise ImportError(f"cannot import name '{name}' from 'chainrule'.{_hint(name)}", name="chainrule")
         # With a name and an object, Python does not add a suggestion of its own.

@@ -117,7 +117,7 @@ EXTRAS = {
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names for a sentence.
+    """Return names as they are listed in a sentence.
 
     >>> listed(["age", "town", "price"])
     'age, town and price'
@@ -125,12 +125,12 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-# Where the option of a command is not called like the argument.
+# Options of commands that have other names than the arguments.
 _OPTIONS = {"dates": "date", "missing_words": "missing-word"}
 
 
 def with_option(argument: str) -> str:
-    """Return the name of an argument and that of the option of ``chainrule train`` that does the same.
+    """Return the name of an argument, and the option of ``chainrule train`` that does the same.
 
     >>> with_option("dates")
     'dates (--date)'
@@ -165,7 +165,7 @@ def nearest_name(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value that somebody gave as messages show it: as Python writes it, and not too long.
+    """Return the ``repr`` of a value for a message, shortened if it is long.
 
     >>> shown("5"), shown(10**400)
     ("'5'", '1000000000000000000000000000000000000...')

@@ -23,10 +23,10 @@ __all__ = ["FewRows", "as_read_only", "settings_table", "tabulate_layers"]
 
 
 def tabulate_layers(layers: Sequence[Layer], vector: ParameterVector, n_rows: int) -> IntArray:
-    """Return a row for each layer up to the first one that the loops do not know; none without a dense one in front.
+    """Return a row for each layer before the first one that the loops do not support; the first layer must be dense.
 
-    They know dense layers, and activations without parameters whose formulas can be traced. The outputs of the layers,
-    for ``n_rows`` rows, lie one after another; a row of the table ends with where its own begin.
+    The loops support dense layers, and activations without parameters whose formulas can be traced. The outputs of the
+    layers for ``n_rows`` rows are stored one after another; the last column of the table is where they begin.
     """
     starts = {(block.layer, block.name): block.start for block in vector.blocks}
     table: list[tuple[int, ...]] = []
@@ -38,7 +38,7 @@ def tabulate_layers(layers: Sequence[Layer], vector: ParameterVector, n_rows: in
             if traced is None or traced.terms or index == 0:
                 break
             loops = traced.forward.address(vector.values.dtype), traced.backward.address(vector.values.dtype)
-        elif type(layer) is not DenseLayer:  # a subclass may do something else
+        elif type(layer) is not DenseLayer:  # a subclass may compute something else
             break
         n_in, n_out = layer.input_shape()[0], layer.output_shape()[0]
         weights, biases = (starts.get((index, name), 0) for name in ("weights", "biases"))
@@ -76,7 +76,7 @@ class FewRows(NamedTuple):
 
     @classmethod
     def of(cls, layers: list[Layer], vector: ParameterVector) -> FewRows:
-        """Look at these layers; none is known with the reference kernels, or behind a setting that may change."""
+        """Prepare the leading layers; none with the NumPy kernels, and none after a setting that may change."""
         if kernels.active_set() != "numba":
             return cls(layers.copy(), tabulate_layers([], vector, 1), None)
         from chainrule.kernels.numba_kernels.few_rows import predict_rows

@@ -1,4 +1,4 @@
-"""What this machine has."""
+"""Properties of the machine."""
 
 from __future__ import annotations
 

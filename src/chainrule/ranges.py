@@ -1,4 +1,4 @@
-"""Ranges of numbers: what a layer's outputs may be, what predictions a loss is defined for, and what a setting is."""
+"""Ranges of numbers: for the outputs of layers, for the predictions that a loss accepts, and for settings."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ANY_NUMBER = Range(-math.inf, math.inf)
 
 
 def is_finite(value: object) -> bool:
-    """Tell whether a setting is a finite number that a float can hold, and no text, truth value or huge integer.
+    """Tell whether a setting is a finite number in the range of a float, and not text, a Boolean or a huge integer.
 
     >>> [is_finite(value) for value in (1, 0.5, True, "1", float("inf"), 10**400)]
     [True, True, False, False, False, False]

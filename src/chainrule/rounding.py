@@ -1,4 +1,4 @@
-"""Whether numbers differ by more than rounding, the spread that they are scaled by, and the digits to write."""
+"""Rounding: columns that are constant except for rounding, safe scales, and the number of digits to write."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def safe_deviation(rows: Array) -> Array:
 def n_digits(dtype: Any) -> int:
     """Return the number of significant digits of predictions in CSV, by the type of the network's numbers.
 
-    They are seven for float32, because the next would be rounding errors, and seventeen for float64, which give the
-    same number when they are read back.
+    Seven for float32, because further digits would be rounding errors, and seventeen for float64, from which the same
+    number is read back.
     """
     return 7 if dtype == np.float32 else 17

@@ -179,7 +179,7 @@ class TrainableNetwork(SavedNetwork):
             if y is not None or sample_weight is not None:
                 raise InvalidInputError("A stream has its targets already; leave y and sample_weight out.")
             return data
-        try:  # the labels that the network knows, or new ones
+        try:  # with the labels of the first fit, or with new ones
             return self._as_dataset(data, y, sample_weight, target=self.target)
         except DataError:
             return self._as_dataset(data, y, sample_weight, target=None)

@@ -81,7 +81,7 @@ def test_an_order_that_no_cell_decides_is_said_and_can_be_told() -> None:
     table = learn(cells)
     assert read(table, [cells[0]]) == ["2023-02-01 00:00"]
     assert table.columns[0].note == (
-        "'01/02/2023' can be read in two ways; the day is taken to come first (--date x=mdy reads it in the other way)"
+        "'01/02/2023' can be read in two ways; it is read with the day first (--date x=mdy selects the other order)"
     )
     told = learn(cells, dates=["x=mdy"])
     assert read(told, [cells[0]]) == ["2023-01-02 00:00"]
@@ -100,7 +100,7 @@ def test_another_column_of_dates_decides_the_order() -> None:
     frame = pd.DataFrame({"x": ["01/02/2023", "03/04/2023"], "y": ["01/13/2023", "02/01/2023"]})
     table = TablePreprocessor().fit(frame)
     assert table.read(frame)["x"].dt.month.tolist() == [1, 3]
-    assert "the month is taken to come first" in table.columns[0].note
+    assert "it is read with the month first" in table.columns[0].note
 
 
 def test_years_of_two_digits_are_said() -> None:

@@ -76,14 +76,14 @@ def test_parquet_and_arrays_are_known_by_their_first_bytes(tmp_path: Path) -> No
     [
         (
             zipped(**{"a.csv": ROWS, "b.csv": ROWS}),
-            r"holds 2 files \(a.csv, b.csv\), and a zip file is read if it holds",
+            r"holds 2 files \(a.csv, b.csv\), but a zip file must hold",
         ),
         (
             zipped(**{"README.txt": b"x", "rows.txt": ROWS}),
-            r"holds 2 files \(README.txt, rows.txt\), and a zip file is read if it holds one table",
+            r"holds 2 files \(README.txt, rows.txt\), but a zip file must hold one table",
         ),
-        (zipped(**{"a.md": b"x", "b.md": b"x"}), r"holds 2 files \(a.md, b.md\), and .*unpack it"),
-        (zipped(), "holds 0 files, and a zip"),
+        (zipped(**{"a.md": b"x", "b.md": b"x"}), r"holds 2 files \(a.md, b.md\), but .*unpack it"),
+        (zipped(), "holds 0 files, but a zip"),
         (zipped(**{"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}), "is a workbook or another document"),
         (zipped(**{"X.npy": b"x", "y.npy": b"y"}), r"archive of NumPy arrays.*\.npz"),
         (zipped(**{"a.csv": ROWS})[:-9], "is a damaged zip file"),

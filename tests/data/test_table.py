@@ -317,7 +317,7 @@ def test_a_number_of_any_real_type_is_read(cell):
 def test_a_cell_with_several_values_is_named(cell, column):
     frame = FRAME.astype(object)
     frame.at[2, column] = cell
-    message = rf"column '{column}' has .* in row 3, and a cell holds one value"
+    message = rf"column '{column}' has .* in row 3, but a cell must hold one value"
     with pytest.raises(CellError, match=message):
         TablePreprocessor().fit(frame)
     with pytest.raises(CellError, match=message):

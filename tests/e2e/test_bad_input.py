@@ -68,7 +68,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train visits.csv -t bought --out visits.csv", "is a file"),
         ("train digits --target x", "its own target"),
         ("predict no-run visits.csv -o out.parquet", "give 'out.parquet' a name that ends in .csv"),
-        ("predict no-run visits.csv", "no run.json that chainrule train wrote"),
+        ("predict no-run visits.csv", "no run.json from chainrule train"),
         ("predict no_run visits.csv", "Did you mean 'no-run'?"),
         ("evaluate no-run visits.csv", "no run.json"),
         ("resume no-run", "no run.json"),
@@ -126,9 +126,9 @@ NO_USER = "begins with the home folder of a user, and there is no such user"
         ("predict run ~no-such-user/t.csv", NO_USER),
         ("predict run one.csv -o ~no-such-user/p.csv", NO_USER),
         ("export ~no-such-user/run --to c", NO_USER),
-        ("resume pipe", "is no run folder"),
-        ("predict pipe one.csv", "is no run folder"),
-        ("resume piped-record", "no run.json that chainrule train wrote"),
+        ("resume pipe", "is not a run folder"),
+        ("predict pipe one.csv", "is not a run folder"),
+        ("resume piped-record", "no run.json from chainrule train"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_one_sentence(folder: Path, command: str, sentence: str) -> None:

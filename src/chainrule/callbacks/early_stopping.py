@@ -93,7 +93,7 @@ class EarlyStopping(Callback):
             self.best_epoch, self._best_weights = 0, {}
 
     def on_epoch_end(self, run: TrainingRun) -> None:
-        """Look at the new value and stop the run if a criterion holds; after the last epoch it has ended anyway."""
+        """Stop the run if a criterion holds for the new value, except after the last epoch, when it ends anyway."""
         values = run.history[self._best.name][run.first_epoch - run.epoch :]
         if self._best.is_new(values[-1], self.min_delta, relative=self.relative):
             self.best_epoch = run.epoch

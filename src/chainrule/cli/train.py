@@ -51,7 +51,7 @@ def train(
             _DATA,
             "--numeric",
             metavar="COLUMN[=NUMBER]",
-            help="A column to read as numbers; price=1.234,5 or price=1,234.5 sets the marks; may be repeated.",
+            help="A column to read as numbers; price=1.234,5 or price=1,234.5 sets the separators; may be repeated.",
         ),
     ] = None,
     date: Annotated[

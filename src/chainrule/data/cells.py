@@ -124,7 +124,7 @@ def number_of_cell(cell: Any) -> float:
 def refuse_unusable(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) -> None:
     """Raise ``CellError`` for the first cell that no column can hold.
 
-    Such a cell has several values, as a list has, or is a complex number, bytes, or a number of too many digits.
+    Such cells are collections (lists, for example), complex numbers, bytes, and numbers with too many digits.
     """
     import pandas as pd
 
@@ -153,12 +153,12 @@ def _problem_of(cell: Any) -> tuple[str, str] | None:
         decode = "; if it is text, decode it with Series.str.decode('utf-8')"
         return f"the bytes {bytes(cell[:20])!r}", f"{decode}, else leave the column out with drop (--drop)"
     if isinstance(cell, Collection) and not isinstance(cell, str):
-        remedy = "give each value a column of its own, or leave the column out"
-        return f"{cell!r}", f", and a cell holds one value; {remedy}"
+        remedy = "put each value into its own column, or leave the column out with drop (--drop)"
+        return f"{cell!r}", f", but a cell must hold one value; {remedy}"
     if isinstance(cell, complex | np.complexfloating):
         if cell != cell:  # noqa: PLR0124  # NaN is a missing value
             return None
-        return f"the complex number {cell}", "; give the real and the imaginary part as columns"
+        return f"the complex number {cell}", "; use two columns for the real and the imaginary part"
     if type(cell) is int and cell.bit_length() > MOST_BITS:
         return "a whole number of more than 4,000 digits", "; give a smaller one, or leave the cell empty"
     return None

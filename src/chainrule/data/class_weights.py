@@ -49,9 +49,7 @@ def class_weights(
                 f"{nearest_name(str(label), label_names)}"
             )
         if not isinstance(weight, int | float | np.integer | np.floating) or not 0 <= weight <= sys.float_info.max:
-            raise InvalidInputError(
-                f"The weight of class {label!r} is {weight!r}; it must be a finite number of 0 or more."
-            )
+            raise InvalidInputError(f"The weight of class {label!r} is {weight!r}; it must be a finite number >= 0.")
         weights[code_of[label]] = weight
     if not (weights * totals).any():
         raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")

@@ -1,7 +1,7 @@
-"""What one column of a table holds, and how its cells become numbers: learnt once on the training rows, then applied.
+"""Plans of columns: the type of a column and the conversion of its cells to numbers, determined by the training rows.
 
-A :class:`ColumnPlan` reads one cell at a time, wherever it comes from: a text file, a data frame, JSON. What a cell
-means never depends on other cells.
+A :class:`ColumnPlan` reads one cell at a time, from any source: a text file, a data frame or JSON. The value of a cell
+never depends on other cells.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CategoryPlaces", "ColumnKind", "ColumnPlan", "MissingRule", "NumberPlan", "UnknownCategories"]
 
-# Of columns with categories that the training rows did not have: the number of rows, and one such category.
+# For each column with unknown categories: the number of their rows, and one of the categories.
 UnknownCategories: TypeAlias = dict[str, tuple[int, str]]
 ColumnKind: TypeAlias = Literal["number", "category", "date", "dropped"]
 MissingRule: TypeAlias = Literal["median", "mean", "zero"]
@@ -76,11 +76,11 @@ class CategoryPlaces(NamedTuple):
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """What was learnt of a column of the training rows, as plain values that JSON can hold.
+    """The type and the format of a column, from the training rows, as plain values that JSON can hold.
 
-    A number or date has ``numbers`` (a date several: year, month, ...) and ``missing_indicator`` where training rows
-    lacked it. A category has its ``categories`` in the order of their outputs; ``missing_category`` and ``other`` say
-    whether missing cells and rare or unknown values have an output of their own. A dropped column has a ``reason``.
+    A number or a date has ``numbers`` (a date several: year, month, ...), and ``missing_indicator`` if training rows
+    have missing values. A category has ``categories`` in the order of their outputs; ``missing_category`` and ``other``
+    say whether missing cells, and rare or unknown values, have their own output. A dropped column has a ``reason``.
 
     Attributes
     ----------
@@ -88,14 +88,13 @@ class ColumnPlan:
         How the numbers or dates of the column are written; None in a model of version 0.1, which read numbers as
         Python writes them and dates of ISO 8601.
     missing_words
-        The texts, in normal form, that stand for a missing value. One that is a number, such as -999, stands for it in
-        every spelling.
+        The texts, in normal form, that mean a missing value. A number, such as -999, matches every spelling of it.
     coerce
-        Whether a cell that cannot be read counts as missing, rather than as an error.
+        Whether a cell that cannot be read is a missing value instead of an error.
     from_numbers
-        Whether the categories were numbers in the training data: ``"1234.0"`` then is the category ``"1234"``.
+        Whether the categories were numbers in the training data; ``"1234.0"`` is then the category ``"1234"``.
     note
-        What the column's texts left open, and how it was decided.
+        Remarks for the user, for example on ambiguous dates and numbers.
     sample
         A cell of the training rows.
     """
@@ -163,10 +162,10 @@ class ColumnPlan:
     def read_column(
         self, column: pd.Series[Any], origin: Origin = UNNAMED, unknown: UnknownCategories | None = None
     ) -> Array:
-        """Return what :meth:`read` does for a column of a frame.
+        """Return the values of a column of a frame, as :meth:`read` does for cells.
 
-        ``unknown`` counts the rows with a category that the training rows did not have. Where rare categories share an
-        output with unknown ones, the plan cannot tell them apart, and counts none.
+        ``unknown`` counts the rows with a category that the training rows did not have. If rare and unknown categories
+        share an output, they cannot be told apart, and no rows are counted.
         """
         typed = {"number": typed_numbers, "date": typed_dates}.get(self.kind, lambda _: None)(column)
         if typed is not None:

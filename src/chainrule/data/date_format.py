@@ -325,8 +325,8 @@ class DateScan:
     def choose(self, elsewhere: Collection[DateOrder] = (), name: str = "") -> tuple[DateFormat, str]:
         """Return the format of the column, and a remark on what its texts leave open.
 
-        ``elsewhere`` are the orders that other columns of the table decide. With the ``name`` of the column, the remark
-        says how to give the order.
+        ``elsewhere`` has the unambiguous orders of other columns. If ``name`` is given, the remark names the option
+        that sets the order.
         """
         if self.n_times > self.n_dates:
             return DateFormat("ymd", time_only=True), ""
@@ -336,7 +336,7 @@ class DateScan:
         known = {one for one in elsewhere if one in self._orders}
         order: DateOrder = "mdy" if known == {"mdy"} else "dmy"
         first, other = ("month", "dmy") if order == "mdy" else ("day", "mdy")
-        remark = f"{self._unclear!r} can be read in two ways; the {first} is taken to come first"
+        remark = f"{self._unclear!r} can be read in two ways; it is read with the {first} first"
         if name:
-            remark += f" (--date {quote(f'{name}={other}')} reads it in the other way)"
+            remark += f" (--date {quote(f'{name}={other}')} selects the other order)"
         return DateFormat(order), "; ".join(filter(None, [remark, years]))

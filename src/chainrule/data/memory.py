@@ -1,4 +1,4 @@
-"""How much of the machine's memory a table may take."""
+"""Limits of the memory that a table may take."""
 
 from __future__ import annotations
 

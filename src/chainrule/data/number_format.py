@@ -64,14 +64,14 @@ def _digits(decimal: str, thousands: str) -> str:
 
 
 class NumberMarks(NamedTuple):
-    """The decimal mark of a column and the mark between thousands, empty if the user gives none."""
+    """The decimal separator of a column, and the thousands separator, which is empty if the user gives none."""
 
     decimal: str
     thousands: str = ""
 
 
 def number_marks(given: str) -> tuple[str, NumberMarks | None]:
-    """Return the name and the marks of ``name`` or ``name=1.234,5``.
+    """Return the name of a column and its separators from ``name`` (no separators) or ``name=1.234,5``.
 
     >>> number_marks("price=1.234,5")
     ('price', NumberMarks(decimal=',', thousands='.'))
@@ -82,7 +82,7 @@ def number_marks(given: str) -> tuple[str, NumberMarks | None]:
     found = _EXAMPLE.fullmatch(example)
     if found is None or found["thousands"] == found["decimal"]:
         raise InvalidInputError(
-            f"The number that shows the marks of {name!r} is like 1234,5, 1.234,5 or 1,234.5, not {example!r}."
+            f"The example for the separators of {name!r} is {example!r}; give one like 1234,5, 1.234,5 or 1,234.5."
         )
     thousands = next(mark for mark, characters in _THOUSANDS.items() if found["thousands"] in characters)
     return normal_text(name), NumberMarks(found["decimal"], thousands)
@@ -348,8 +348,8 @@ class NumberScan:
     ) -> tuple[NumberFormat, str]:
         """Return the format of the column, and a remark on what its texts leave open.
 
-        ``elsewhere`` are the decimal marks that other columns of the table decide. ``marks`` are those of the column,
-        where the user gives them. With the ``name`` of the column, the remark says how to give them.
+        ``elsewhere`` has the unambiguous decimal separators of other columns. ``marks`` are the separators of this
+        column, if the user gives them. If ``name`` is given, the remark names the option that sets them.
         """
         decimal, remark = self._decimal(elsewhere, name) if marks is None else (marks.decimal, "")
         seen = self._thousands[decimal].most_common(1)
@@ -380,10 +380,10 @@ class NumberScan:
         decimal = known or ("," if not comma and (self._digits_of_whole == (3, 3) or is_money) else ".")
         mark, shown = (".", point) if point else (",", comma)
         meaning = "decimal" if mark == decimal else "thousands"
-        remark = f"the mark in {shown!r} can be read in two ways; it is taken for a {meaning} mark"
+        remark = f"the separator in {shown!r} can be read in two ways; it is read as a {meaning} separator"
         if name:
             other = "1.234,5" if decimal == "." else "1,234.5"
-            remark += f" (--numeric {quote(f'{name}={other}')} reads it in the other way)"
+            remark += f" (--numeric {quote(f'{name}={other}')} selects the other reading)"
         return decimal, remark
 
 

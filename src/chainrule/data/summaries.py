@@ -260,7 +260,7 @@ class ColumnSummary:
                 f"{origin}The column {self.name!r} is listed as a column of {read_as}s, but its type says that it "
                 f"holds {'dates' if found == 'date' else 'categories'}."
             )
-        # Codes are texts to the last digit. After numbers they come too late.
+        # Codes are kept digit by digit, which is no longer possible after rows that were read as numbers.
         are_codes = read_as == "auto" and found == "number" and (self._from_numbers or has_codes(column))
         if are_codes and self._gathered:
             place = next(place for place in range(len(column)) if has_codes(column.iloc[place : place + 1]))

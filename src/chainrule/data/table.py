@@ -1,4 +1,4 @@
-"""From a table with numbers, words, dates and gaps to a matrix: learnt on the training rows, visible, plain JSON."""
+"""Convert tables with numbers, words, dates and missing values to matrices, by rules from the training rows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FEWEST_ROWS_FOR_AN_ID = 50
 # A category in fewer rows than this share is pooled with the other rare ones.
 SMALLEST_CATEGORY = 0.001
 MOST_SAMPLE = 60
-# Columns with mistakes that are named in one message, besides the first.
+# The largest number of further columns with errors that one message names.
 MOST_MISTAKES = 5
 # The names of columns that number the rows, and of those that hold an id.
 _ROW_NUMBER = re.compile(
@@ -55,41 +55,40 @@ _ID = re.compile(r"(?i:(?:^|[_\W])(?:id|uuid|guid)(?:$|[_\W]))|(?<=[a-z])(?:Id|I
 
 
 class TablePreprocessor:
-    """Turns frames into float32 matrices the way that :meth:`fit` learnt from the training rows.
+    """Convert frames to float32 matrices by rules that :meth:`fit` determines from the training rows.
 
-    - Numbers are standardised (``scaling="standard"``), brought to 0 ... 1 (``"range"``) or kept (``"none"``). Missing
-      ones become the training median, the training mean (``missing="mean"``), or 0 after scaling (``"zero"``: the mean
-      of a standardised column, the smallest number of one brought to 0 ... 1); and a column of 0 and 1 says where, if
-      training rows lacked any.
-    - Categories become one 0/1 column a value, or one in all for two values. Beyond the ``max_categories`` most
-      frequent, and below one row in a thousand, they share a column "other"; values never seen go there, or are all 0.
-      A missing category is a category.
-    - Dates become year, month, weekday, days since 1970 and hour of the day, those of them that vary, scaled like
-      numbers; times without a date become the hour.
-    - Columns that cannot help are dropped, and :attr:`columns` says why: those that never change, hold nothing, are
-      text with a different value in every row, or number the rows.
+    - Numbers are standardised (``scaling="standard"``), scaled to the range from 0 to 1 (``"range"``) or not changed
+      (``"none"``). Missing numbers become the training median, the training mean (``missing="mean"``), or 0 after
+      scaling (``"zero"``: the mean of a standardised column, the smallest number of a column scaled to a range). If the
+      training rows have missing numbers, another column of 0 and 1 indicates them.
+    - Categories become one 0/1 column per value, or a single column for two values. Categories that are not among the
+      ``max_categories`` most frequent, or that are rarer than one row in a thousand, share a column "other". Unknown
+      categories use this column, or are all 0 without it. A missing category is a category.
+    - Dates become year, month, weekday, days since 1970 and hour of the day, as far as they vary, scaled like numbers.
+      Times without a date become the hour.
+    - Columns without information are dropped, with the reason in :attr:`columns`: constant and empty columns, text with
+      a different value in every row, and row numbers.
 
-    What a column of text holds, and how its numbers and dates are written, is learnt from the training rows as a
-    :class:`ColumnPlan`; :meth:`explain` says it in a line for each column. At transform the order of the columns does
-    not matter, more columns are ignored, and a missing one is a ``DataError``. White space around a name or a cell, and
-    the form of Unicode in which it is written, never matter.
+    The type of a column of text, and the format of its numbers and dates, are determined from the training rows, as a
+    :class:`ColumnPlan`; :meth:`explain` returns a line for each column. :meth:`transform` accepts the columns in any
+    order and ignores other columns; a missing column is a ``DataError``. White space around names and cells, and their
+    Unicode normalization form, are ignored.
 
     Parameters
     ----------
     categorical, numeric, dates
-        Columns to take for categories, for numbers and for dates, whatever they look like. In columns of numbers and
-        dates that are named here, a cell that cannot be read is missing. A date may be given as ``"name=dmy"`` or
-        ``"name=mdy"``, which says what 01/02/2023 means, and a number as ``"name=1.234,5"`` or ``"name=1,234.5"``,
-        which shows its marks.
+        Columns to read as categories, as numbers and as dates, whatever they contain. In columns of numbers and dates
+        that are named here, a cell that cannot be read is missing. ``"name=dmy"`` and ``"name=mdy"`` set the order of
+        01/02/2023 in a column of dates, and ``"name=1.234,5"`` and ``"name=1,234.5"`` the separators in a column of
+        numbers.
     drop
         Columns to leave out.
     missing_words
-        Texts that stand for a missing value, besides those that usually do. One that is a number, such as ``"-1"``,
-        stands for it in every spelling.
+        Words for missing values, besides the usual ones. A number, such as ``"-1"``, matches every spelling of it.
     max_categories
-        The most categories of a column that have an output of their own.
+        The largest number of categories of a column that have their own output.
     scaling, missing
-        How numbers are scaled, and what a missing one becomes.
+        How numbers are scaled, and the replacement of missing numbers.
     """
 
     def __init__(
@@ -170,7 +169,7 @@ class TablePreprocessor:
     ) -> None:
         """Raise ``DataError`` if an option names columns that are not among these, or the target.
 
-        ``beside`` has the columns that other options name.
+        ``beside`` has the columns of other options, by the name of the option.
         """
         known = [name for name in map(normal_text, names) if name != target]
         options: dict[str, Iterable[str]] = {option: [name] for option, name in beside.items() if name is not None}
@@ -193,13 +192,13 @@ class TablePreprocessor:
             raise DataError(f"The table does not have the columns {shown}.{''.join(hints) or it_has}")
 
     def named_columns(self) -> set[str]:
-        """Return the columns that the options say how to read."""
+        """Return the columns that options name, other than ``drop``."""
         return {*self.categorical, *self._number_marks, *self._date_orders}
 
     def for_inputs(self, target: str) -> tuple[TablePreprocessor, NumberMarks | None]:
-        """Return a preprocessor with these options for the other columns, and the marks of the numbers of the target.
+        """Return a preprocessor with the options of the inputs, and the separators of the numbers of the target.
 
-        Only an entry of ``numeric`` that gives the marks of the target is taken out.
+        The options are those of this preprocessor without an entry of ``numeric`` for the separators of the target.
         """
         marks = self._number_marks.get(target)
         if marks is None:
@@ -208,10 +207,10 @@ class TablePreprocessor:
         return TablePreprocessor.from_dict({**self.to_dict(), "numeric": numeric}), marks
 
     def transform(self, frame: Any, origin: Origin = UNNAMED, unknown: UnknownCategories | None = None) -> Array:
-        """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns that were learnt.
+        """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns of the training rows.
 
-        ``origin`` says for messages which file the rows come from, and where they stand there. ``unknown`` counts, for
-        each column, the rows with a category that the training rows did not have.
+        ``origin`` is the file and the place of the rows, for messages. ``unknown`` counts, for each column, the rows
+        with a category that the training rows did not have.
         """
         self._check_fitted()
         table = as_frame(frame)
@@ -313,12 +312,12 @@ class TablePreprocessor:
 
     def _check_fitted(self) -> None:
         if not self.columns:
-            raise NotBuiltError("The table preprocessor has learnt nothing yet; call fit with the training rows.")
+            raise NotBuiltError("The table preprocessor is not fitted; call fit with the training rows first.")
 
     def _set(self, plans: Sequence[ColumnPlan]) -> None:
         if all(plan.kind == "dropped" for plan in plans):
             reasons = "; ".join(f"{plan.name}: {plan.reason}" for plan in plans[:4])
-            raise DataError(f"No column of the table can be learnt from ({reasons or 'it has none'}).")
+            raise DataError(f"No column of the table can be used as an input ({reasons or 'it has none'}).")
         self.columns = tuple(plans)
 
     def _check_disjoint(self) -> None:
@@ -429,7 +428,7 @@ class TablePreprocessor:
 
 
 def _of_several_columns(mistakes: Sequence[CellError]) -> CellError:
-    """Return the error of the first column that holds mistakes, which names the other columns as well."""
+    """Return the error of the first column with a wrong cell, with the other columns named in its message."""
     first, *others = mistakes
     if not others:
         return first

@@ -139,7 +139,7 @@ class Target:
         of which yes/no words in any case are the same. Missing cells are left out. ``name`` is the column's, for
         messages, and ``others`` are the columns beside it: their marks help where its own may be read in two ways.
         ``missing_words`` stand for a missing label, besides those that usually do; a column that is no text has none.
-        ``marks`` are those of its numbers, where the user gives them.
+        ``marks`` are the separators of its numbers, if the user gives them.
         """
         if not is_text(column):
             return replace(cls.detect(column, task), missing_words=tuple(sorted(missing_words)))
@@ -173,7 +173,7 @@ class Target:
 
     @property
     def remedy_for_quantities(self) -> str:
-        """The end of a message about several classes that are numbers, as counts are; empty for any other target."""
+        """The end of a message about a target with three or more numeric classes; empty for other targets."""
         if len(self.classes) < 3 or not all(type(label) in (int, float) for label in self.classes):
             return ""
         return "; choose the task 'regression' (--task regression) if the target is a quantity"

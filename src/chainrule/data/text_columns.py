@@ -57,13 +57,13 @@ ReadAs: TypeAlias = Literal["auto", "number", "date", "category"]
 MOSTLY = 0.9
 # So many categories are not compared for their case, and not all listed.
 MANY = 10_000
-# Words for a missing value in a remark on a column.
+# The largest number of words for missing values that a remark on a column lists.
 MOST_WORDS_SHOWN = 5
 _PUNCTUATION = MISSING_CATEGORY_WORDS - MISSING_WORDS
 
 
 class ColumnOptions(NamedTuple):
-    """What a user says of a column: how to read it, its marks, the order of its dates, the words for missing values."""
+    """The options of a column: its type, the separators of its numbers, the order of its dates, the missing words."""
 
     read_as: ReadAs = "auto"
     marks: NumberMarks | None = None
@@ -270,7 +270,7 @@ class TextColumn:
         return f"most of its cells are numbers; list it under {option} if {shown} stand for missing values"
 
     def choose_number_format(self, elsewhere: Elsewhere) -> tuple[NumberFormat, str]:
-        """Return how the numbers of the column are written, and a remark on what its texts leave open."""
+        """Return the format of the numbers of the column, and a remark if it is ambiguous."""
         return self.number_scan.choose(elsewhere.decimals, self.options.marks, self.name)
 
     def _as_numbers(self, elsewhere: Elsewhere) -> _Attempt:
@@ -392,14 +392,14 @@ class TextColumn:
         return np.array(codes, np.intp)
 
     def refuse(self, places: IntArray, kind: str) -> NoReturn:
-        """Raise ``CellError`` for the first of some texts that are no numbers, or no dates, in a column of them."""
+        """Raise ``CellError`` for the first of some texts that are not numbers (or dates) in a column of numbers."""
         first, file, row = self.first_of(places)
         n_more = int(self.counts[places].sum()) - 1
         option = with_option("numeric" if kind == "number" else "dates")
         raise CellError(
             f"{file}The column {self.name!r} holds {kind}s, but row {row} has {self.texts[first]!r}"
             f"{f' (and {_cells(n_more)} more)' if n_more else ''}; correct that cell, or list the column under "
-            f"{option}, such cells being missing then, or under {with_option('categorical')}.",
+            f"{option} to read such cells as missing values, or under {with_option('categorical')}.",
             row=row, column=self.name, value=self.texts[first],
         )  # fmt: skip
 
@@ -478,7 +478,7 @@ def taken_for_missing(words: Sequence[str], n_cells: int) -> str:
 
 
 def named_missing(words: Counter[str], asked: Collection[str]) -> list[str]:
-    """Return a remark on the words for a missing value that a column has, if any, besides those that were asked for."""
+    """Return a remark on the words of a column that are missing values, without those that the user has given."""
     found = [(word, count) for word, count in words.items() if word and word not in asked]
     shown = [f"{word!r} ({_cells(count)})" for word, count in sorted(found, key=lambda item: (-item[1], item[0]))]
     if len(shown) > MOST_WORDS_SHOWN:

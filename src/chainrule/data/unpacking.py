@@ -25,7 +25,7 @@ _ALWAYS_ALLOWED = 2**28
 _MOST_RATIO = 200
 _MOST_LAYERS = 3
 
-# The names of tables in an archive. A .txt file may be a description instead, and counts if there is no other table.
+# The names of tables in an archive. A .txt file may be a description, so it counts only if there is no other table.
 _TABLE_NAME = re.compile(r"\.(csv|tsv|tab|psv|dat|data)(\.(gz|bz2|xz|zip))?$", re.IGNORECASE)
 _TEXT_NAME = re.compile(r"\.txt(\.(gz|bz2|xz|zip))?$", re.IGNORECASE)
 
@@ -56,8 +56,8 @@ def _most_allowed(packed: int) -> int:
 def unpack(content: bytes, name: str) -> bytes:
     """Return what a packed file holds, and any other content as it is; ``name`` is the file's name for messages.
 
-    A zip file holds one file, or one whose name ends as a table's does (.csv, .tsv, ...) beside others such as a
-    README. What was packed twice, such as ``rows.csv.gz`` in a zip file, is unpacked twice.
+    A zip file must hold one file, or one file with the name of a table (.csv, .tsv, ...) beside others such as a
+    README. Files that are packed twice, such as ``rows.csv.gz`` in a zip file, are unpacked twice.
 
     Raises ``DataError`` for a damaged file, and for one that holds too much.
     """
@@ -108,8 +108,8 @@ def _open_table(archive: IO[bytes], name: str) -> IO[bytes]:
     if len(tables) != 1:
         listed = f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
         raise DataError(
-            f"{name} holds {len(names)} files{listed}, and a zip file is read if it holds one table (one file, or one "
-            "whose name ends in .csv, .tsv, .data or the like); unpack it, and give the file that you mean."
+            f"{name} holds {len(names)} files{listed}, but a zip file must hold one table (one file, or one whose name "
+            "ends in .csv, .tsv, .data or similar); unpack it, and give the path of the table."
         )
     if tables[0].flag_bits & 1:
         raise DataError(f"{name} is encrypted; unpack it first.")

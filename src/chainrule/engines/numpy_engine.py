@@ -69,7 +69,7 @@ class NumpySession:
         kernels.load()
         for layer in stack.layers:
             if isinstance(layer, ActivationLayer):
-                layer.traced()  # now, and not in the first step, whose seconds count
+                layer.traced()  # before the first step, so that tracing does not count as training time
         self.stack, self.plan = stack, plan
         self.head = stack.split_head(plan.loss)
         plan.optimizer.set_layout(stack.vector.blocks)

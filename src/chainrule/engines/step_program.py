@@ -1,9 +1,8 @@
 """Which networks the compiled loop of whole training steps can take, and how it is told about them.
 
-The loop (``kernels/numba_kernels/steps.py``) knows dense layers, activations and optimizers whose formulas can
-be traced, the commonest losses, and plain rows. Everything else is trained layer by layer, with the same mathematics.
-Which way is taken depends on the network, the plan and the data alone, never on who watches: a run gives the same bits
-with callbacks and without.
+The loop (``kernels/numba_kernels/steps.py``) supports dense layers, activations and optimizers whose formulas can be
+traced, the most common losses, and plain rows. Other networks are trained layer by layer, with the same mathematics.
+The choice depends on the network, the plan and the data alone, so a run gives the same bits with and without callbacks.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class StepProgram:
         addresses = np.zeros(N_ARRAYS, np.int64)
         addresses[: len(arrays)] = [array.ctypes.data for array in arrays]
         self._optimizer = plan.optimizer
-        # Where the optimizer does nothing more before a step, the loop counts the steps as it takes them.
+        # If the optimizer has nothing else to prepare before a step, the loop counts the steps itself.
         self._counts_steps = type(plan.optimizer).advance is Optimizer.advance
         steps_taken = plan.optimizer.state.get("steps") if self._counts_steps else None
         self._update = steps.Update(

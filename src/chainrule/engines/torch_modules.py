@@ -31,7 +31,7 @@ __all__ = [
 
 
 class Formula(nn.Module):
-    """An activation that PyTorch has not, computed from its own formulas; its derivative as well.
+    """An activation that PyTorch does not have, computed from its formulas, and so is its derivative.
 
     (PyTorch's derivative of a formula with ``abs`` or ``where`` can be wrong where its branches meet.)
     """
@@ -54,7 +54,7 @@ class Formula(nn.Module):
 
 
 class _Apply(torch.autograd.Function):
-    """f(x), and dL/dx and dL/d(parameter) as the layer has them."""
+    """f(x), with dL/dx and dL/d(parameter) by the formulas of the layer."""
 
     generate_vmap_rule = True
 

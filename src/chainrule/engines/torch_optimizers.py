@@ -1,8 +1,8 @@
 """The optimizers as PyTorch's, and their states in our arrays, so that a run can go on with either engine.
 
 PyTorch keeps the state of every parameter by itself; ours are vectors over all parameters. A table says what each of
-our vectors is called there. Optimizers that PyTorch has not, such as a user's own, take their steps by their traced
-rule, and on the host where it cannot be traced. Muon is written here: PyTorch does its iterations in bfloat16.
+our vectors is called there. Optimizers that PyTorch does not have, such as user-defined ones, use their traced
+rule, or run on the host if it cannot be traced. Muon is written here: PyTorch does its iterations in bfloat16.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class HostSteps(Steps):
 
 
 class RuleSteps(Steps):
-    """Steps by our own optimizer's rule, on tensors."""
+    """Steps by the traced rule of an optimizer, on tensors."""
 
     def __init__(self, optimizer: Optimizer, slots: Sequence[Slot], vector: ParameterVector, rule: TracedRule) -> None:
         super().__init__(optimizer, slots, vector)
@@ -136,7 +136,7 @@ class RuleSteps(Steps):
                 state[name].copy_(tensor)
 
     def tensors(self) -> list[Tensor]:
-        """Return the parts of the state that lie beside the parameters."""
+        """Return the tensors of the state."""
         return [tensor for state in self.states for tensor in state.values()]
 
     def read_state(self) -> None:

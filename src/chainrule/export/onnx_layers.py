@@ -81,7 +81,7 @@ def _standardization(graph: GraphBuilder, layer: layers.StandardizationLayer, x:
 
 
 def _activation(graph: GraphBuilder, layer: ActivationLayer, z: str, name: str) -> str:
-    """The formula of the activation; runtimes have erf in float32 only, which is as exact as 1 + erf in it."""
+    """Append the formula of an activation. Its erf is computed in float32, the only type that runtimes support."""
 
     def call(op: str, *operands: str, **attributes: Any) -> str:
         if op == "Erf":

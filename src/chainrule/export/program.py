@@ -76,9 +76,9 @@ class LayerNormalization:
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """``y = f(x)`` for every element, or, where the expression has reductions, for every ``width`` that follow another.
+    """``y = f(x)`` for every element or, if the expression has reductions, for every row of ``width`` elements.
 
-    ``name`` is what the function is called, and ``expression`` is f of the symbol ``x``.
+    ``name`` is the name of the function, and ``expression`` is f(x) for the symbol ``x``.
     """
 
     name: str

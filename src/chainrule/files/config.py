@@ -43,15 +43,15 @@ _REGISTRIES: tuple[Registry[Any], ...] = (
 def describe_piece(piece: Any) -> dict[str, Any]:
     """Return a piece as JSON values.
 
-    A piece made of functions is described by the name that it was given. Raises InvalidInputError for a piece that
-    holds something no file can, such as a function in a piece without a name.
+    A piece made of functions is described by its attribute ``name``. Raises InvalidInputError for a piece that cannot
+    be saved, such as one with functions and without a name.
     """
     registry = next((r for r in _REGISTRIES if isinstance(piece, r.base)), None)
     if registry is None:
         raise InvalidInputError(f"{piece!r} cannot be kept in a file; it is no piece of a network.")
     settings = settings_of(piece)
     if _has_functions(settings) and settings.get("name", type(piece).__name__) != type(piece).__name__:
-        return {"kind": registry.kind, "type": settings["name"]}  # the reader hands in the piece of this name
+        return {"kind": registry.kind, "type": settings["name"]}  # the piece is in custom_objects when it is read
     described = {name: describe_value(value, type(piece).__name__) for name, value in settings.items()}
     return {"kind": registry.kind, "type": registry.name_of(piece), **described}
 
@@ -80,10 +80,10 @@ def _has_functions(settings: Mapping[str, Any]) -> bool:
 
 
 def build_piece(description: Any, kind: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Return the piece that ``description`` describes; ``kind`` is what is expected here.
+    """Return the piece that ``description`` describes; ``kind`` is the kind that is expected.
 
-    ``custom_objects`` are the reader's own classes by name, and the pieces made of functions by the names that these
-    were given, for pieces that are not chainrule's.
+    ``custom_objects`` has the classes that are not part of chainrule, by name, and the pieces made of functions, by
+    their attribute ``name``.
     """
     if not isinstance(description, dict) or not isinstance(description.get("type"), str):
         raise ModelFileError(f"The file describes the {kind} by {str(description)[:60]!r}, which is no description.")
@@ -92,7 +92,7 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, Any] |
     allowed = [r for r in _REGISTRIES if r.kind == kind or (kind == "layer" and r is ACTIVATIONS)]
     registry = next((r for r in allowed if r.kind == found), None)
     if registry is None:
-        raise ModelFileError(f"The file has a piece of kind '{str(found)[:60]}' where the {kind} belongs.")
+        raise ModelFileError(f"The file has a piece of kind '{str(found)[:60]}' instead of the {kind}.")
     cls = registry.classes.get(name) or (custom_objects or {}).get(name)
     if cls is None:
         raise ModelFileError(

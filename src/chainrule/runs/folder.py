@@ -146,18 +146,18 @@ class RunFolder:
             raise ModelFileError(f"There is no run folder '{self.path}'.{nearest_path(self.path)}")
         content = self._read_record()
         if content is None:
-            raise ModelFileError(f"'{self.path}' is no run folder: it has no run.json that chainrule train wrote.")
+            raise ModelFileError(f"'{self.path}' is not a run folder: it has no run.json from chainrule train.")
         try:
             record = parse_record(content)
         except ValueError as error:
             raise ModelFileError(
-                f"'{self.path}' is no run folder: its run.json is not one that chainrule train wrote ({error})."
+                f"'{self.path}' is not a run folder: its run.json is not from chainrule train ({error})."
             ) from error
         if record["chainrule_run"] is True or record["chainrule_run"] != RECORD_VERSION:
             version = str(record["chainrule_run"])[:20]
             raise ModelFileError(
-                f"'{self.record}' was written by another version of chainrule (its form is {version}, and this version "
-                f"reads {RECORD_VERSION}); use that one."
+                f"'{self.record}' was written by another version of chainrule (its format is {version}, and this "
+                f"version reads format {RECORD_VERSION}); use that version."
             )
         try:
             check_record(record)

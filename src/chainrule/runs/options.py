@@ -78,8 +78,8 @@ class TrainOptions:
         The columns ``group`` and ``time`` are not inputs, unless ``categorical``, ``numeric`` or ``dates`` names them.
     categorical, numeric, dates
         Columns to read as categories, numbers or dates, instead of the detected type. ``"day=dmy"`` and ``"day=mdy"``
-        set the order of 01/02/2023 in the column ``day``; ``"price=1.234,5"`` and ``"price=1,234.5"`` show the marks of
-        the numbers in the column ``price``, which may be the target.
+        set the order of 01/02/2023 in the column ``day``; ``"price=1.234,5"`` and ``"price=1,234.5"`` set the
+        separators of the numbers in the column ``price``, which may be the target.
     drop
         Columns to drop.
     missing_words

@@ -120,7 +120,7 @@ def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
 def prediction_csv(model: Model, frame: pd.DataFrame, header: bool = True, n_kept: int = 0) -> str:
     """Return a frame of :func:`predict` as CSV.
 
-    Predicted numbers and probabilities have seven significant digits (seventeen of a network in float64). Labels and
+    Predicted numbers and probabilities have seven significant digits (seventeen for networks in float64). Labels and
     the first ``n_kept`` columns are as they were.
     """
     as_given = list(frame.columns[:n_kept])

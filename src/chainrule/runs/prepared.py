@@ -48,7 +48,7 @@ class PreparedData:
     split_by
         What the rows are split by, in words; empty for a random split.
     split_line
-        What the column is that the rows are split by; empty if there is none, or if it is an input.
+        A line about the column that the rows are split by; empty if there is none, or if it is an input.
     warnings
         What may make the metrics better than they are on new rows, a sentence each.
     n_without_target

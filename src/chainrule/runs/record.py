@@ -1,4 +1,4 @@
-"""The record of a run, run.json: read as a whole, from whomever it comes."""
+"""The record of a run, run.json, which is checked as a whole when it is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATUSES = ("running", "interrupted", "finished", "diverged")
 
 
 def parse_record(text: bytes) -> dict[str, Any]:
-    """Return the record of a run in the bytes of its file; raise ValueError, in words, for anything else."""
+    """Return the record of a run from the bytes of its file; raise ValueError with the reason for anything else."""
     record = parse_json(text)
     if not isinstance(record, dict) or "chainrule_run" not in record:
         raise ValueError("it has no 'chainrule_run'")
@@ -22,7 +22,7 @@ def parse_record(text: bytes) -> dict[str, Any]:
 
 
 def check_record(record: dict[str, Any]) -> None:
-    """Raise ValueError, in words, for a record that no run of this version has written.
+    """Raise ValueError, with the reason, for a record that no run of this version has written.
 
     The options are checked by :meth:`TrainOptions.from_dict`.
     """
@@ -30,11 +30,11 @@ def check_record(record: dict[str, Any]) -> None:
         raise ValueError(f"its status is {str(record.get('status'))[:40]!r}, and not one of {', '.join(_STATUSES)}")
     versions, computers = record.get("versions"), record.get("computed_by", [])
     if not isinstance(record.get("started"), str) or not _is_of_texts(versions):
-        raise ValueError("it does not say when and by what the run was begun")
+        raise ValueError("it has no start time or no versions")
     if not isinstance(computers, list) or not all(map(_is_computer, computers)):
-        raise ValueError("it does not say what computed the run")
+        raise ValueError("its 'computed_by' is not a list of engines")
     if not isinstance(record.get("source_sha256"), str | None):
-        raise ValueError("its checksum of the data is not a text")
+        raise ValueError("its checksum of the data is not text")
     n_epochs = record.get("epochs", 0)
     if type(n_epochs) is not int or n_epochs < 0:
         raise ValueError("its number of epochs is not a whole number")

@@ -105,12 +105,12 @@ def only_date(names: Sequence[str]) -> str | None:
 
 
 def with_options(options: TablePreprocessor, **changes: Sequence[str]) -> TablePreprocessor:
-    """Return a preprocessor that has learnt nothing, with the options of another and some changes."""
+    """Return a preprocessor that is not fitted, with the options of another and some changes."""
     return TablePreprocessor.from_dict({**options.to_dict(), **changes, "columns": []})
 
 
 def warnings_of_related_rows(frame: pd.DataFrame, table: TablePreprocessor) -> Iterator[str]:
-    """Yield a sentence on the columns that look as if rows that are split at random were related by them."""
+    """Yield a warning if columns indicate that rows are related, although the split is random."""
     times, groups = [], []
     for plan in table.columns:
         column = frame[plan.name]

@@ -93,7 +93,7 @@ class RunResult:
 
     @property
     def verdict(self) -> str:
-        """A sentence that says where a baseline is better than the network; empty where none is."""
+        """A sentence that names the baseline that is better than the network; empty if there is none."""
         found = compare(self.data.target.task, self.metrics, {one.name: one.metrics for one in self.baselines})
         if found is None or not found.is_beaten:
             return ""

@@ -496,12 +496,12 @@ def _default_folder(options: TrainOptions) -> Path:
 
 
 def _say_other_versions(record: dict[str, Any], say: Announce) -> None:
-    """Say which versions are not those that the run was begun with."""
+    """Announce the versions that differ from those at the start of the run."""
     now = _versions()
     begun_with = record["versions"].items()
     others = [f"{name} {then}, now {now[name]}" for name, then in begun_with if now.get(name, then) != then]
     if others:
-        say(f"Begun with {'; '.join(others)}: the last digits may differ from those of a run that was never stopped")
+        say(f"Started with {'; '.join(others)}: the last digits may differ from those of a run that was never stopped")
 
 
 def _versions() -> dict[str, str]:

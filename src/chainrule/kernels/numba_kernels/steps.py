@@ -28,7 +28,7 @@ __all__ = ["Network", "Rows", "Scratch", "Update", "train_steps"]
 
 
 class Update(NamedTuple):
-    """What is done with the gradient."""
+    """The update of the weights by their gradient."""
 
     rule: int  # the address of the compiled rule
     arrays: IntArray  # the addresses of the arrays that it takes: weights, gradient and state

@@ -83,7 +83,7 @@ class Fit:
         given: Any = augmentation  # a user may give anything
         if given is not None and not isinstance(given, Augmentation):
             hint = " Did you forget to call it?" if isinstance(given, type) else ""
-            raise InvalidInputError(f"augmentation is {given!r}, which is no Augmentation.{hint}")
+            raise InvalidInputError(f"augmentation is {given!r}, which is not an Augmentation.{hint}")
         if isinstance(training, RowStream):
             batches: Batches = _stream_batches(stack, plan, settings, training, augmentation)
             n_recorded = min(training.n_rows, ROWS_RECORDED)
@@ -240,7 +240,7 @@ def _check_callbacks(callbacks: Sequence[Callback]) -> None:
     for callback in given:
         if not isinstance(callback, Callback):
             hint = " Did you forget to call it?" if isinstance(callback, type) else ""
-            raise InvalidInputError(f"callbacks holds {callback!r}, which is no Callback.{hint}")
+            raise InvalidInputError(f"callbacks holds {callback!r}, which is not a Callback.{hint}")
 
 
 def _checksum(part: Inputs) -> int:

@@ -15,7 +15,7 @@ MOST_LEVELS = 50
 def parse_json(text: str | bytes) -> Any:
     """Return what a JSON text says; raise ValueError, in words, for what no file of ours holds.
 
-    That is, besides text that is no JSON: numbers that are not finite, or too large for a float; text that cannot be
+    That is, besides text that is not JSON: numbers that are not finite, or too large for a float; text that cannot be
     written in UTF-8 (lone surrogates); and values inside values more than 50 levels deep.
     """
     try:
@@ -48,8 +48,8 @@ def _check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("it holds text that is no valid Unicode") from None
+        raise ValueError("it holds text that is not valid Unicode") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"it holds {name}, which is no JSON")
+    raise ValueError(f"it holds {name}, which is not JSON")

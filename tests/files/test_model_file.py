@@ -341,11 +341,14 @@ SETTING = ("network", "settings")
 ATTACKS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "version 2": (set_path("version", to=2), "format version 2"),
     "no version": (lambda metadata: metadata.pop("version") and None, "format version None"),
-    "no object": (lambda metadata: [1], "no JSON object"),
+    "no object": (lambda metadata: [1], "not a JSON object"),
     "no network": (set_path("network", to=None), "no description of a network"),
     "no layers": (set_path("network", "layers", to=[]), "belong to no layer"),
     "unknown layer": (set_path(*LAYER, "type", to="os.system"), "'os.system', which chainrule does not know"),
-    "a loss among the layers": (set_path(*LAYER, to={"kind": "loss", "type": "mse"}), "of kind 'loss' where the layer"),
+    "a loss among the layers": (
+        set_path(*LAYER, to={"kind": "loss", "type": "mse"}),
+        "of kind 'loss' instead of the layer",
+    ),
     "unknown kind": (set_path(*LAYER, "kind", to="subprocess"), "of kind 'subprocess'"),
     "unknown setting": (set_path(*LAYER, "command", to="rm"), "cannot be made"),
     "a piece that is none": (set_path(*LAYER, to=7), "no description"),

@@ -52,5 +52,5 @@ class BestValue:
     def restore(self, value: Any) -> None:
         """Take back a ``value`` that was kept in a file."""
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise InvalidInputError(f"The best value so far is {str(value)[:40]!r}, which is no number.")
+            raise InvalidInputError(f"The best value so far is {str(value)[:40]!r}, which is not a number.")
         self.value = None if value is None else float(value)

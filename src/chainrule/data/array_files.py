@@ -128,7 +128,7 @@ def _columns(array: Array, prefix: str, path: Path) -> pd.DataFrame:
     import pandas as pd
 
     if array.dtype.kind not in "biufSUM" or array.ndim == 0 or array.dtype.itemsize == 0:
-        raise DataError(f"{path.name} holds an array of {array.dtype} and shape {array.shape}, which is no table.")
+        raise DataError(f"{path.name} holds an array of {array.dtype} and shape {array.shape}, which is not a table.")
     if array.size == 0:
         raise DataError(f"{path.name} holds a table without rows or columns: an array of shape {array.shape}.")
     if array.size // len(array) > MOST_COLUMNS:

@@ -77,7 +77,7 @@ def read_model_file(path: str | Path, *kinds: str) -> tuple[dict[str, Any], dict
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise ModelFileError(f"'{path}' is damaged or no {kind} file: {str(error)[:200]}") from error
     if not isinstance(metadata, dict):
-        raise ModelFileError(f"'{path}' is damaged: its metadata is no JSON object.")
+        raise ModelFileError(f"'{path}' is damaged: its metadata is not a JSON object.")
     version = metadata.get("version")
     if isinstance(version, bool) or version != FORMAT_VERSION:
         raise ModelFileError(

@@ -336,7 +336,7 @@ class TrainOptions:
         """Read what :meth:`to_dict` wrote; raises ModelFileError for anything else, and for what cannot work."""
         try:
             if not isinstance(values, Mapping):
-                raise TypeError("they are no JSON object")
+                raise TypeError("they are not a JSON object")
             absent = {field.name for field in dataclasses.fields(cls)} - _NEW_OPTIONS - set(values)
             if absent:
                 raise KeyError(f"{min(absent)} is missing")

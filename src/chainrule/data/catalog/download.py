@@ -129,7 +129,7 @@ def _in_data_folder(file: RemoteFile) -> Path | None:
         return None
     folder = Path(configured)
     if not folder.is_dir():
-        raise DataError(f"CHAINRULE_DATA is set to {configured}, which is no folder; correct it or unset it.")
+        raise DataError(f"CHAINRULE_DATA is set to {configured}, which is not a folder; correct it or unset it.")
     accepted: dict[str, list[str]] = {}
     for name, checksum in [(file.name, file.sha256), *((one.name, one.sha256) for one in file.stand_ins)]:
         accepted.setdefault(name, []).append(checksum)

@@ -228,7 +228,7 @@ def test_smoothing_keeps_the_type_and_agrees_with_pytorch() -> None:
 
 def test_a_users_own_loss_must_return_elements() -> None:
     own = CustomLoss(lambda y, p: np.mean((p - y) ** 2), lambda y, p: 2 * (p - y), name="mine")
-    with pytest.raises(InvalidInputError, match="loss_function of mine must return one number for each element"):
+    with pytest.raises(InvalidInputError, match="mine must return one number for each element"):
         own.loss([1.0, 2.0], [1.0, 3.0])
 
 
@@ -332,3 +332,18 @@ def test_what_is_known_by_heart_leaves_no_subnormal_error(name: str) -> None:
         np.eye(1, 2, dtype=np.float32), z, np.ones(1, np.float32), out := np.empty_like(z)
     )
     assert np.isnan(out[0, 0]), "a NaN does not vanish"
+
+
+class Listing(Own):
+    """It forgets the mean."""
+
+    def loss(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Any:
+        return (y_pred - y_true) ** 2
+
+
+def test_a_loss_that_returns_no_number_is_named() -> None:
+    y = np.ones((3, 2))
+    with pytest.raises(
+        InvalidInputError, match=r"Listing.loss must return one number, the mean; it returned shape \(3, 2\)"
+    ):
+        Listing().evaluate(y, y, np.full(3, 1 / 3), np.empty_like(y))

@@ -358,11 +358,11 @@ def test_a_loss_of_probabilities_wants_an_activation_before_it() -> None:
 
 
 def test_callbacks_are_checked() -> None:
-    with pytest.raises(InvalidInputError, match=r"no Callback\. Did you forget to call it"):
+    with pytest.raises(InvalidInputError, match=r"not a Callback\. Did you forget to call it"):
         linear().fit(DATA, callbacks=[EarlyStopping])  # type: ignore[list-item]
-    with pytest.raises(InvalidInputError, match=r"no Callback\. Did you forget to call it"):
+    with pytest.raises(InvalidInputError, match=r"not a Callback\. Did you forget to call it"):
         linear().fit(DATA, callbacks=EarlyStopping)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match=r"no Augmentation\. Did you forget to call it"):
+    with pytest.raises(InvalidInputError, match=r"not an Augmentation\. Did you forget to call it"):
         linear().fit(DATA, augmentation=NoiseAugmentation)  # type: ignore[arg-type]
     assert linear().fit(DATA, callbacks=EarlyStopping(monitor="loss")).history  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from chainrule import kernels
 from chainrule.activations import ACTIVATIONS, CustomActivation, PReLUActivation
+from chainrule.formulas import values_of
 from chainrule.types import Array
 
 NAMES = sorted(ACTIVATIONS.classes)
@@ -113,7 +114,7 @@ def test_the_result_may_overwrite_what_was_read(name: str) -> None:
     z, error = batch(np.float64)
     expected, expected_error, _ = run("numba", name, z, error)
     traced, layer = build(name, np.float64).formulas(), build(name, np.float64)
-    values = [layer.slope.item() if key == "slope" else getattr(layer, key) for key in traced.settings]
+    values = values_of(layer, traced.settings)
     reused = z.copy()
     traced.forward(reused, reused, settings=values)
     np.testing.assert_allclose(reused, expected, rtol=1e-14)  # the order of a sum may differ

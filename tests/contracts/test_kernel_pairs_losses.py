@@ -1,4 +1,4 @@
-"""Every loss kernel, in both sets: equal numbers, NaN passes through, nothing grows, no logit is too large."""
+"""Losses of rows and of elements, by NumPy and compiled: equal numbers, NaN passes through, nothing grows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chainrule import kernels
 from chainrule.kernels.numba_kernels import losses as numba_set
 from chainrule.kernels.numpy_kernels import losses as numpy_set
+from chainrule.losses import (
+    BinaryCrossEntropy,
+    Hinge,
+    Huber,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Pinball,
+    Poisson,
+    SquaredHinge,
+)
 from chainrule.types import Array
 
 SETS = {"numpy": numpy_set, "numba": numba_set}
@@ -21,8 +33,24 @@ SETTINGS = {"delta": 0.8, "quantile": 0.2, "gamma": 1.7, "weight_of_1": 0.3, "we
 TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
 ON_PROBABILITIES = {"binary_cross_entropy", "binary_focal", "categorical_cross_entropy", "categorical_focal"}
 OF_CLASSES = {"categorical_cross_entropy", "categorical_focal", "softmax_cross_entropy", "softmax_categorical_focal"}
-FUSED = [name for name in numpy_set.__all__ if name.startswith(("sigmoid_", "softmax_"))]
+FUSED = [*(n for n in numpy_set.__all__ if n.startswith(("sigmoid_", "softmax_"))), "sigmoid_binary_cross_entropy"]
 Kernel = Callable[..., float]
+
+# The losses of elements, whose formulas are computed by NumPy or compiled.
+FORMULAS: dict[str, Kernel] = {
+    "squared_error": MeanSquaredError().evaluate,
+    "absolute_error": MeanAbsoluteError().evaluate,
+    "huber": Huber(SETTINGS["delta"]).evaluate,
+    "log_cosh": LogCosh().evaluate,
+    "pinball": Pinball(SETTINGS["quantile"]).evaluate,
+    "poisson": Poisson(log_input=False).evaluate,
+    "poisson_of_log_rate": Poisson().evaluate,
+    "hinge": Hinge().evaluate,
+    "squared_hinge": SquaredHinge().evaluate,
+    "binary_cross_entropy": BinaryCrossEntropy().evaluate,
+    "sigmoid_binary_cross_entropy": BinaryCrossEntropy().evaluate_logits,
+}
+NAMES = [*numpy_set.__all__, *FORMULAS]
 
 
 def settings_of(name: str) -> list[float]:
@@ -31,6 +59,12 @@ def settings_of(name: str) -> list[float]:
 
 def run(kernel_set: str, name: str, y: Array, p: Array, weights: Array) -> tuple[float, Array]:
     derivative = np.full_like(p, 7)
+    if name in FORMULAS:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kernels, "active_set", lambda: kernel_set)
+            value = FORMULAS[name](y, p, weights, derivative)
+        assert isinstance(value, float)
+        return value, derivative
     value = getattr(SETS[kernel_set], name)(y, p, *settings_of(name), weights, derivative)
     assert isinstance(value, float)
     return value, derivative
@@ -69,7 +103,7 @@ def test_both_sets_have_the_same_kernels_with_the_same_signatures() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", numpy_set.__all__)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_sets_agree(name: str, dtype: type) -> None:
     for seed, columns in enumerate([1, 3, 8]):
         y, p, weights = batch(name, dtype, columns=columns, seed=seed)
@@ -83,7 +117,7 @@ def test_the_sets_agree(name: str, dtype: type) -> None:
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.01, 30))
 def test_the_sets_agree_everywhere(seed: int, scale: float) -> None:
-    for name in numpy_set.__all__:
+    for name in NAMES:
         y, p, weights = batch(name, np.float64, seed=seed)
         p = p if name in ON_PROBABILITIES else p * scale
         value, derivative = run("numpy", name, y, p, weights)
@@ -94,7 +128,7 @@ def test_the_sets_agree_everywhere(seed: int, scale: float) -> None:
 
 
 @pytest.mark.parametrize("kernel_set", SETS)
-@pytest.mark.parametrize("name", numpy_set.__all__)
+@pytest.mark.parametrize("name", NAMES)
 def test_at_equality_at_kinks_and_at_certainty_the_sets_agree_too(name: str, kernel_set: str) -> None:
     y = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     p = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
@@ -116,7 +150,7 @@ def test_at_equality_at_kinks_and_at_certainty_the_sets_agree_too(name: str, ker
 
 @pytest.mark.parametrize("kernel_set", SETS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", numpy_set.__all__)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_nan_passes_through(name: str, dtype: type, kernel_set: str) -> None:
     y, p, weights = batch(name, dtype)
     for row in range(len(y)):
@@ -147,10 +181,12 @@ def test_fused_kernels_are_finite_at_great_logits(name: str, kernel_set: str) ->
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_confident_mistake_is_pulled_back_with_full_strength(kernel_set: str, dtype: type) -> None:
     one, z = np.ones(1, dtype), np.array([[20]], dtype)
-    for gamma in ((), (2.0, 1.0, 1.0)):
-        name = "sigmoid_binary_focal" if gamma else "sigmoid_binary_cross_entropy"
-        derivative = np.empty_like(z)
-        value = getattr(SETS[kernel_set], name)(np.zeros_like(z), z, *gamma, one, derivative)
+    focal = np.empty_like(z)
+    results = [
+        (SETS[kernel_set].sigmoid_binary_focal(np.zeros_like(z), z, 2.0, 1.0, 1.0, one, focal), focal),
+        run(kernel_set, "sigmoid_binary_cross_entropy", np.zeros_like(z), z, one),
+    ]
+    for value, derivative in results:
         assert value == pytest.approx(20, rel=1e-6)
         assert derivative[0, 0] == pytest.approx(1, rel=1e-6)
 
@@ -180,11 +216,11 @@ def test_small_differences_are_not_lost(kernel_set: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", numba_set.__all__)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_compiled_kernels_allocate_nothing_that_grows(name: str, dtype: type) -> None:
     y, p, weights = batch(name, dtype, rows=512, columns=64)
-    kernel: Kernel = getattr(numba_set, name)
-    arguments = (y, p, *settings_of(name), weights, np.empty_like(p))
+    kernel: Kernel = FORMULAS.get(name) or getattr(numba_set, name)
+    arguments = (y, p, *([] if name in FORMULAS else settings_of(name)), weights, np.empty_like(p))
     kernel(*arguments)
     tracemalloc.start()
     kernel(*arguments)

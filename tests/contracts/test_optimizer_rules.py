@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import pickle
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule import kernels
+from chainrule.activations import TanhActivation
+from chainrule.errors import InvalidInputError
+from chainrule.layers import DenseLayer
 from chainrule.optimizer import OPTIMIZERS, Optimizer
 from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
+from support.networks import network_of, regression_rows
 
 CLASSES = {name: cls for name, cls in OPTIMIZERS.classes.items() if cls.rule is not Optimizer.rule}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -167,3 +174,99 @@ def test_what_cannot_be_traced_is_computed_by_numpy() -> None:
     assert optimizer.traced() is None
     assert optimizer.update(np.ones(2), np.array([0.5, 0.0])).tolist() == [0.95, 1]
     assert optimizer.update(np.ones(2), np.array([5.0, 0.0])).tolist() == [1, 1]
+
+
+@dataclass(eq=False)
+class HeavyBall(Optimizer):
+    """Its state are the weights before the step."""
+
+    learning_rate: float = 0.1
+
+    def rule(self, weights: Any, gradient: Any, rate: float, before: Any) -> Any:  # type: ignore[override]
+        return weights - rate * gradient + 0.5 * (weights - before), weights
+
+
+def test_a_state_may_be_what_the_weights_were() -> None:
+    found = []
+    for kernel_set in SETS:
+        optimizer, weights = HeavyBall(), np.ones(3)
+        for _ in range(3):
+            step(kernel_set, optimizer, weights, weights.copy())
+        found.append(weights)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-14)
+    networks = [
+        network_of(DenseLayer(4), TanhActivation(), DenseLayer(1), optimizer=HeavyBall(), engine=engine, epochs=3,
+                   dtype="float64", learning_rate=0.05).fit(regression_rows(30))
+        for engine in ("numpy", "torch")
+    ]  # fmt: skip
+    np.testing.assert_allclose(*(one.predict(regression_rows(30)) for one in networks), rtol=1e-9)
+
+
+@pytest.mark.parametrize("decay", [0.5, np.float64(0.5), np.float32(0.5), 1])
+@pytest.mark.parametrize("kernel_set", SETS)
+def test_a_decay_of_any_type_leaves_biases_alone(kernel_set: str, decay: Any) -> None:
+    optimizer, weights = CLASSES["adamw"](weight_decay=0.1), np.ones(6)
+    optimizer.set_layout([ParameterBlock(0, "weights", (4,), True, 0), ParameterBlock(0, "biases", (2,), False, 4)])
+    optimizer.weight_decay = decay
+    step(kernel_set, optimizer, weights, np.zeros(6))
+    np.testing.assert_allclose(weights, [1 - 0.1 * float(decay)] * 4 + [1] * 2, rtol=1e-7)
+
+
+def test_what_the_parts_of_a_vector_do_not_tell_is_not_traced() -> None:
+    class Normed(Optimizer):
+        def __init__(self, weight_decay: float = 0.1) -> None:
+            self.learning_rate, self.weight_decay = 0.1, weight_decay
+
+        def rule(self, weights: Any, gradient: Any, rate: float) -> Any:  # type: ignore[override]
+            return weights - rate * gradient / np.sqrt(np.sum(gradient**2, axis=-1, keepdims=True))
+
+    assert Normed().traced() is None
+
+    class Rooted(Optimizer):
+        def __init__(self) -> None:
+            self.learning_rate, self.beta, self.weight_decay = 0.1, 0.5, 0.25
+
+        def rule(self, weights: Any, gradient: Any, rate: float) -> Any:  # type: ignore[override]
+            return weights * (1 - rate * self.weight_decay) - rate * math.sqrt(1 - self.beta**2) * gradient
+
+    traced = Rooted().traced()
+    assert traced is not None, "beta is a constant, and the decay is not"
+    assert traced.settings == ("self.weight_decay",)
+
+
+def test_muon_steps_at_a_rate_of_0_and_by_its_present_settings() -> None:
+    Muon = OPTIMIZERS.find("muon")
+    optimizer, twin = Muon(), Muon()
+    weights, expected = np.ones(5), np.ones(5)
+    optimizer.set_layout([ParameterBlock(0, "biases", (5,), False, 0)])
+    twin.set_layout(optimizer.blocks)
+    optimizer.update(weights, np.arange(5.0), 0.0)
+    np.testing.assert_array_equal(weights, 1)
+    twin.update(expected, np.arange(5.0), 0.0)
+    optimizer.beta1 = twin.beta1 = 0.5
+    optimizer.update(weights, np.arange(5.0), 0.1)
+    pickle.loads(pickle.dumps(twin)).update(expected, np.arange(5.0), 0.1)
+    np.testing.assert_array_equal(weights, expected)
+
+
+def test_state_arrays_put_in_by_hand_are_checked() -> None:
+    optimizer, weights = CLASSES["adam"](), np.ones(4)
+    optimizer.update(weights, np.ones(4))
+    optimizer.state["mean"] = np.ones(8)[::2]
+    with pytest.raises(InvalidInputError, match="'mean'"):
+        optimizer.update(weights, np.ones(4))
+
+
+@pytest.mark.parametrize("kernel_set", SETS)
+def test_a_rule_that_returns_too_little_is_named(kernel_set: str) -> None:
+    class Forgetful(HeavyBall):
+        def rule(self, weights: Any, gradient: Any, rate: float, before: Any) -> Any:
+            return weights - rate * gradient
+
+    class InPlace(HeavyBall):
+        def rule(self, weights: Any, gradient: Any, rate: float, before: Any) -> Any:
+            weights -= rate * gradient
+
+    for cls in (Forgetful, InPlace):
+        with pytest.raises(InvalidInputError, match=f"The rule of {cls.__name__} must return weights, before"):
+            step(kernel_set, cls(), np.ones(3), np.ones(3))

@@ -93,6 +93,20 @@ def test_parquet_and_arrays_are_known_by_their_first_bytes(tmp_path: Path) -> No
         (gzip.compress(gzip.compress(gzip.compress(ROWS))), "packed 3 times or more"),
         (gzip.compress(b"PAR1"), "is a Parquet file, not a text table"),
     ],
+    ids=[
+        "two tables",
+        "readme and text",
+        "documents",
+        "empty zip",
+        "workbook",
+        "arrays",
+        "cut zip",
+        "cut bzip2",
+        "cut xz",
+        "cut gzip",
+        "packed thrice",
+        "parquet in gzip",
+    ],  # packed bytes hold the time
 )
 def test_packed_files_without_one_table_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "rows.bin").write_bytes(content)

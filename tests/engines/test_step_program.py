@@ -35,7 +35,17 @@ from chainrule.engines.step_program import StepProgram
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.files.checkpoint import Checkpoint
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
-from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, Huber, LossFunction, MeanSquaredError
+from chainrule.losses import (
+    BinaryCrossEntropy,
+    CategoricalCrossEntropy,
+    CustomLoss,
+    Hinge,
+    Huber,
+    LogCosh,
+    LossFunction,
+    MeanSquaredError,
+    Pinball,
+)
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import (
     SGD,
@@ -57,11 +67,25 @@ from support.networks import bits_of, class_rows, history_without_seconds, netwo
 
 pytestmark = pytest.mark.skipif(kernels.active_set() != "numba", reason="the compiled loop belongs to that set")
 
+
+def fourth_power(y: Any, p: Any) -> Any:
+    return (p - y) ** 4
+
+
+def fourth_power_derivative(y: Any, p: Any) -> Any:
+    return 4 * (p - y) ** 3
+
+
 HEADS: dict[str, tuple[LossFunction, int, list[type[Layer]]]] = {
     "softmax": (CategoricalCrossEntropy(), 3, [SoftmaxActivation]),
     "sigmoid": (BinaryCrossEntropy(), 2, [SigmoidActivation]),
     "squares": (MeanSquaredError(), 2, []),
     "squares of a sigmoid": (MeanSquaredError(), 2, [SigmoidActivation]),
+    "huber": (Huber(0.5), 2, []),
+    "log cosh": (LogCosh(), 1, []),
+    "pinball": (Pinball(0.3), 2, []),
+    "hinge": (Hinge(), 2, []),
+    "own": (CustomLoss(fourth_power, fourth_power_derivative, "FourthPower"), 2, []),
 }
 
 
@@ -221,9 +245,9 @@ def test_float32() -> None:
         ([CustomActivation(np.cbrt, np.cos)], {}),
         ([PReLUActivation()], {}),
         ([ReLUActivation()], {"optimizer": Muon()}),
-        ([ReLUActivation()], {"loss": Huber()}),
+        ([ReLUActivation()], {"loss": CustomLoss(lambda y, p: np.array((p - y) ** 2), lambda y, p: np.array(p - y))}),
     ],
-    ids=str,
+    ids=["dropout", "batch normalization", "untraced activation", "prelu", "muon", "untraced loss"],
 )
 def test_what_the_loop_does_not_know_is_trained_by_the_layers(hidden: list[Layer], plan: dict[str, Any]) -> None:
     stack = LayerStack([DenseLayer(4, (6,)), *hidden, DenseLayer(2)], seed=0)

@@ -217,7 +217,7 @@ def test_pieces_made_of_functions_train_but_cannot_be_kept(tmp_path: Path) -> No
     losses = network.fit(data).history["loss"]
     assert losses[-1] < losses[0]
     assert pickle.loads(pickle.dumps(network)).predict(data).tobytes() == network.predict(data).tobytes()
-    with pytest.raises(InvalidInputError, match="cannot be kept in a file; write it as a class"):
+    with pytest.raises(InvalidInputError, match="cannot be kept in a file; give it a name"):
         network.save(tmp_path / "model")
     epochs = network.history.n_epochs
     with pytest.raises(InvalidInputError, match="cannot be kept in a file"):

@@ -298,7 +298,7 @@ CHECKPOINTS: dict[str, tuple[Change, str]] = {
     "a callback without a state": (without(*PLACE, "callbacks", 0, "state"), "callback"),
     "the best epoch in the future": (setting(*PLACE, "callbacks", 0, "state", "best_epoch", to=7), "'best_epoch'"),
     "a best epoch of -1": (setting(*PLACE, "callbacks", 0, "state", "best_epoch", to=-1), "'best_epoch'"),
-    "a best value of text": (setting(*PLACE, "callbacks", 0, "state", "best_value", to="1"), "no number"),
+    "a best value of text": (setting(*PLACE, "callbacks", 0, "state", "best_value", to="1"), "not a number"),
     "waited for ever": (setting(*PLACE, "callbacks", 1, "state", "waited", to=10**9), "'waited'"),
     "another engine": (setting(*PLACE, "engine", to={"engine": "abacus"}), "engine"),
     "other data": (setting(*PLACE, "data", to=[1, 2, 3]), "other data"),

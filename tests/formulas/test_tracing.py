@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from chainrule.formulas import Formula, Graph, Loop, TraceError
+from chainrule.formulas import Formula, Graph, Loop, TraceError, loops
+from chainrule.formulas.expression import evaluate
 
 
 def trace(function: Any) -> Formula:
@@ -62,9 +65,10 @@ class Leaky:
 def test_float_settings_may_change_without_a_new_trace() -> None:
     layer = Leaky()
     formula = Formula.trace(Leaky.f, layer, ["x"])
-    assert formula.settings == ("slope",)
+    assert formula.settings == ("self.slope",)
     layer.slope = 0.5
-    np.testing.assert_array_equal(formula.values(layer, {"x": np.array([-2.0, 2.0])})[0], [-1.0, 2.0])
+    found = evaluate(formula.expressions, {"self.slope": 0.5, "x": np.array([-2.0, 2.0])})
+    np.testing.assert_array_equal(found[0], [-1.0, 2.0])
 
 
 def test_a_setting_may_decide_the_form() -> None:
@@ -97,3 +101,32 @@ def test_results_may_replace_what_they_are_made_of() -> None:
     a, b = np.array([3.0, 5.0]), np.array([1.0, 2.0])
     Loop(("a", "b"), (), dict(zip(("a", "b"), formula.expressions, strict=True)))(a, b)
     np.testing.assert_array_equal([a, b], [[4.0, 7.0], [2.0, 3.0]])
+
+
+def test_many_threads_may_write_the_same_loop(tmp_path: Path) -> None:
+    folder = tmp_path / "formulas"
+    folder.mkdir()
+    failed: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for place in range(50):
+                loops._write(folder / "loop.py", f"# {place}\n" * 1000)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert not [path for path in folder.iterdir() if path.name != "loop.py"], "nothing half-written stays"
+
+
+def test_a_cache_folder_that_fails_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "_folder", lambda: tmp_path / "gone")
+    x = Graph().symbol("x")
+    out = np.empty(3)
+    Loop(("x", "out"), (), {"out": x * 1.2345678 + 7.654321})(np.arange(3.0), out)
+    np.testing.assert_allclose(out, np.arange(3.0) * 1.2345678 + 7.654321)

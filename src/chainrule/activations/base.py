@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chainrule import kernels
+from chainrule.errors import InvalidInputError
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.initializers import GlorotUniform, Initializer
 from chainrule.layers.base import Layer
@@ -41,16 +43,16 @@ class ActivationLayer(Layer):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for name in ("activation_function", "derivative"):
-            if name in vars(cls):
+            if inspect.isfunction(vars(cls).get(name)):
                 setattr(cls, name, _on_arrays(vars(cls)[name]))
 
     @abstractmethod
     def activation_function(self, x: Array) -> Array:
         """Return f(x), element by element."""
 
-    @abstractmethod
     def derivative(self, x: Array) -> Array:
-        """Return f'(x), element by element."""
+        """Return f'(x), element by element. A function of whole rows may leave it out and give :meth:`pull_back`."""
+        raise InvalidInputError(f"{self.layer_name()} has no derivative; define the method derivative or pull_back.")
 
     def pull_back(self, x: Array, error: Array) -> Array:
         """Return dL/dx, given ``error`` = dL/df(x).
@@ -125,8 +127,9 @@ class ActivationLayer(Layer):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the function has no settings and therefore never changes."""
-        return vars(self).keys() <= RUNTIME
+        """Whether the function has no settings, and so is the same for good."""
+        traced = self.traced()
+        return vars(self).keys() <= RUNTIME and (traced is None or not traced.settings)
 
     def _compiled(self) -> TracedActivation | None:
         return self.traced() if kernels.active_set() == "numba" else None
@@ -219,6 +222,8 @@ def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Any]:
         x = x.astype(np.result_type(x, np.float32), copy=False)
         with np.errstate(over="ignore"):  # the limit, such as exp(-infinity) = 0, is the result that is wanted
             result = np.asarray(formula(self, np.atleast_1d(x)), x.dtype)
+        if result.ndim < max(x.ndim, 1):  # a constant
+            return np.full_like(x, result)
         return result if x.ndim else result[0]
 
     return method

@@ -106,8 +106,8 @@ class Target:
             return cls("regression")
         if len(classes) < 2:
             raise DataError(
-                f"The target has one class only, {classes[0]!r}; training needs rows of at least two classes. To "
-                "measure a trained network on such rows, make their Dataset with target=network.target."
+                f"The target has one class only, {classes[0]!r}; training needs rows of at least two classes. (In "
+                "Python, a Dataset for measuring a trained network on such rows takes target=network.target.)"
             )
         if task == "binary" and len(classes) > 2:
             raise DataError(
@@ -173,10 +173,10 @@ class Target:
 
     @property
     def remedy_for_quantities(self) -> str:
-        """The end of a message about a target with three or more numeric classes; empty for other targets."""
+        """What to do about a target with three or more numeric classes; empty for other targets."""
         if len(self.classes) < 3 or not all(type(label) in (int, float) for label in self.classes):
             return ""
-        return "; choose the task 'regression' (--task regression) if the target is a quantity"
+        return "choose the task 'regression' (--task regression) if the target is a quantity"
 
     @property
     def n_outputs(self) -> int:

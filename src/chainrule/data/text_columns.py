@@ -12,6 +12,7 @@ The rules, in this order:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -60,6 +61,10 @@ MANY = 10_000
 # The largest number of words for missing values that a remark on a column lists.
 MOST_WORDS_SHOWN = 5
 _PUNCTUATION = MISSING_CATEGORY_WORDS - MISSING_WORDS
+
+
+# A unit of one letter, or thousands and millions: as well the end of a code, such as 10k.
+_LETTERED = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?([kKmMgGhslL])")
 
 
 class ColumnOptions(NamedTuple):
@@ -257,16 +262,28 @@ class TextColumn:
         for attempt in attempts:
             if self._share(attempt) >= MOSTLY:
                 self.refuse(np.flatnonzero(~attempt.is_read), attempt.kind)
-        notes = [] if why is None else [why]
+        notes = [*([] if why is None else [why]), *self._lettered()]
         notes += [
             self._mostly(attempt) for attempt in attempts if attempt.kind == "number" and 2 * self._share(attempt) > 1
         ]
         return Decision("category", notes=tuple(notes))
 
+    def _lettered(self) -> list[str]:
+        """Return a remark on a category whose cells are numbers with the same letter behind them, such as 1.65m."""
+        found = [_LETTERED.fullmatch(text) for text in self.texts]
+        letters = {match[1] for match in found if match}
+        if len(letters) != 1 or not all(found):
+            return []
+        return [f"its cells are numbers with the letter '{letters.pop()}'; remove it to use the column as numbers"]
+
     def _mostly(self, attempt: _Attempt) -> str:
         """Return a remark on a category most of whose cells are numbers."""
-        strangers = [self.texts[place] for place in np.flatnonzero(~attempt.is_read)[:3]]
-        shown, option = ", ".join(repr(text[:20]) for text in strangers), with_option("numeric")
+        strangers = [self.texts[place] for place in np.flatnonzero(~attempt.is_read)]
+        shown, option = ", ".join(repr(text[:20]) for text in strangers[:3]), with_option("numeric")
+        if all(any(letter.isdigit() for letter in text) for text in strangers):
+            return (
+                f"most of its cells are numbers; others, such as {shown}, have another currency or unit, or are codes"
+            )
         return f"most of its cells are numbers; list it under {option} if {shown} stand for missing values"
 
     def choose_number_format(self, elsewhere: Elsewhere) -> tuple[NumberFormat, str]:

@@ -7,7 +7,7 @@ The choice depends on the network, the plan and the data alone, so a run gives t
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -22,12 +22,10 @@ from chainrule.kernels.codes import (
     N_IN,
     N_OUT,
     OUTPUT_AT,
-    SIGMOID_BINARY_CROSS_ENTROPY,
-    SOFTMAX_CROSS_ENTROPY,
-    SQUARED_ERROR,
 )
 from chainrule.layer_table import as_read_only, settings_table, tabulate_layers
-from chainrule.losses import BinaryCrossEntropy, CategoricalCrossEntropy, LossFunction, MeanSquaredError
+from chainrule.losses import CategoricalCrossEntropy, LossFunction
+from chainrule.losses.base import ElementwiseLoss, TracedLoss
 from chainrule.optimizer import Optimizer
 from chainrule.optimizer.base import TracedRule
 from chainrule.penalties import L1, L1L2, L2, Penalty
@@ -62,7 +60,8 @@ class StepProgram:
             gradients=stack.vector.gradients,
             outputs=np.zeros(n_rows * int(table[:, N_OUT].sum()), dtype),
             errors=np.zeros((2, n_rows * widest), dtype),
-            loss=parts.loss,
+            loss=parts.loss.loop.address(dtype) if isinstance(parts.loss, TracedLoss) else 0,
+            loss_numbers=parts.loss_numbers(plan.loss, batches.targets.shape[1], dtype),
         )
         self._rows = steps.Rows(
             *_as_arrays(batches.inputs, dtype),
@@ -83,7 +82,8 @@ class StepProgram:
         self._optimizer = plan.optimizer
         # If the optimizer has nothing else to prepare before a step, the loop counts the steps itself.
         self._counts_steps = type(plan.optimizer).advance is Optimizer.advance
-        steps_taken = plan.optimizer.state.get("steps") if self._counts_steps else None
+        self._counter = plan.optimizer.state.get("steps")
+        steps_taken = self._counter if self._counts_steps else None
         self._update = steps.Update(
             rule=parts.rule.loop.address(dtype),
             arrays=addresses,
@@ -113,6 +113,7 @@ class StepProgram:
             parts is not None
             and self._batches is batches
             and self._values is stack.vector.values
+            and self._counter is plan.optimizer.state.get("steps")
             and self._parts.numbers == parts.numbers
             and all(mine is other for mine, other in zip(self._parts.states, parts.states, strict=True))
         )
@@ -191,7 +192,8 @@ def _is_for_the_loop(stack: LayerStack, head: Head, batches: ArrayBatches) -> bo
 class _Parts(NamedTuple):
     """Loss, optimizer and penalty as the loop knows them: by their very types, for a subclass may differ."""
 
-    loss: int
+    loss: TracedLoss | Literal["softmax_cross_entropy"]
+    loss_settings: list[float]
     rule: TracedRule
     rule_settings: list[float]
     states: list[Array]
@@ -202,18 +204,25 @@ class _Parts(NamedTuple):
     @property
     def numbers(self) -> tuple[Any, ...]:
         """All but the arrays."""
-        return (*self[:3], *self[4:])
+        return (*self[:4], *self[5:])
+
+    def loss_numbers(self, loss: LossFunction, n_columns: int, dtype: np.dtype[Any]) -> Array:
+        """Return what the loop of the loss takes beside arrays."""
+        if isinstance(self.loss, TracedLoss) and isinstance(loss, ElementwiseLoss):
+            return np.array(self.loss.numbers(loss, n_columns, dtype))
+        return np.zeros(0)
 
     @classmethod
     def of(cls, stack: LayerStack, head: Head, plan: TrainingPlan) -> _Parts | None:
         """Return the parts of a plan; None where the loop does not know one of them."""
-        loss, rule, rates = _loss_code(plan.loss, head), plan.optimizer.traced(), _rates(plan.penalty)
+        loss, rule, rates = _traced_loss(plan.loss, head), plan.optimizer.traced(), _rates(plan.penalty)
         if loss is None or rule is None or rates is None or plan.optimizer.needs_loss:
             return None
         settings, states = values_of(plan.optimizer, rule.settings), [plan.optimizer.state[n] for n in rule.state]
         traced = [(layer, layer.traced()) for layer in stack.layers if isinstance(layer, ActivationLayer)]
         activations = [(found, values_of(layer, found.settings)) for layer, found in traced if found is not None]
-        return cls(loss, rule, settings, states, *rates, activations)
+        loss_settings = values_of(plan.loss, loss.formula.settings) if isinstance(loss, TracedLoss) else []
+        return cls(loss, loss_settings, rule, settings, states, *rates, activations)
 
 
 def _as_arrays(inputs: Inputs, dtype: np.dtype[Any]) -> tuple[Array, Array, IntArray, IntArray]:
@@ -235,15 +244,11 @@ def _is_mostly_zero(inputs: Inputs, n_units: int) -> bool:
     return bool(np.count_nonzero(some) < DENSITY * some.size)
 
 
-def _loss_code(loss: LossFunction, head: Head) -> int | None:
-    """Return the number of a loss, or None where the loop does not know it."""
-    if type(loss) is MeanSquaredError:
-        return SQUARED_ERROR
-    fused: dict[type[LossFunction], int] = {
-        BinaryCrossEntropy: SIGMOID_BINARY_CROSS_ENTROPY,
-        CategoricalCrossEntropy: SOFTMAX_CROSS_ENTROPY,
-    }
-    return None if head.activation is None else fused.get(type(loss))
+def _traced_loss(loss: LossFunction, head: Head) -> TracedLoss | Literal["softmax_cross_entropy"] | None:
+    """Return the loss as the loop takes it; None where it does not know it."""
+    if type(loss) is CategoricalCrossEntropy and head.activation is not None:
+        return "softmax_cross_entropy"
+    return loss.traced(of_logits=head.activation is not None) if isinstance(loss, ElementwiseLoss) else None
 
 
 def _rates(penalty: Penalty | None) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""The losses as functions of tensors; PyTorch differentiates them.
+"""The losses as functions of tensors: those of elements by their own formulas, others by PyTorch's.
 
 Each gives ``l`` for every element, or one for every row, from the targets ``y`` and the network's outputs; the loss of
 a batch is ``sum of w_i times the mean over the elements of row i``, with weights that sum to 1. The equations stand
@@ -7,7 +7,7 @@ with the loss classes. Heads that are one function of the logits z are so here, 
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +17,11 @@ from torch.nn import functional
 
 from chainrule import losses
 from chainrule.errors import InvalidInputError
+from chainrule.formulas import values_of
+from chainrule.formulas.translate import evaluate_torch
 from chainrule.head import Head
 from chainrule.losses import LossFunction
+from chainrule.losses.base import ElementwiseLoss, TracedLoss
 
 __all__ = ["BatchLoss", "batch_loss", "compact_targets"]
 
@@ -36,36 +39,9 @@ def _power(q: Tensor, gamma: float) -> Tensor:
     return (q.clamp_min(torch.finfo(q.dtype).tiny) if gamma < 1 else q).pow(gamma)
 
 
-def _huber(loss: losses.Huber, y: Tensor, p: Tensor) -> Tensor:
-    return functional.huber_loss(p, y, reduction="none", delta=loss.delta)
-
-
-def _log_cosh(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
-    size = (p - y).abs()
-    tanh = torch.tanh(size.clamp_max(1))
-    small, large = -torch.log1p(-tanh.square()) / 2, size + functional.softplus(-2 * size, threshold=40) - math.log(2)
-    return torch.where(size < 1, small, large)
-
-
-def _pinball(loss: losses.Pinball, y: Tensor, p: Tensor) -> Tensor:
-    return loss.quantile * torch.relu(y - p) + (1 - loss.quantile) * torch.relu(p - y)
-
-
-def _poisson(loss: losses.Poisson, y: Tensor, p: Tensor) -> Tensor:
-    return torch.exp(p) - y * p if loss.log_input else p - _times_log(y, p)
-
-
 def _gaussian(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
     mean, log_variance = p[:, : y.shape[1]], p[:, y.shape[1] :]
     return (log_variance + (mean - y).square() * torch.exp(-log_variance)) / 2
-
-
-def _hinge(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
-    return torch.relu(1 - (2 * y - 1) * p)
-
-
-def _binary_cross_entropy(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
-    return -_times_log(y, p) - _times_log(1 - y, 1 - p)
 
 
 def _categorical_cross_entropy(_: LossFunction, y: Tensor, p: Tensor) -> Tensor:
@@ -88,16 +64,7 @@ def _categorical_focal(loss: losses.CategoricalFocal, y: Tensor, p: Tensor) -> T
 
 
 _OF_PREDICTIONS: dict[type[LossFunction], Elements] = {
-    losses.MeanSquaredError: lambda _, y, p: (p - y).square(),
-    losses.MeanAbsoluteError: lambda _, y, p: (p - y).abs(),
-    losses.Huber: _huber,
-    losses.LogCosh: _log_cosh,
-    losses.Pinball: _pinball,
-    losses.Poisson: _poisson,
     losses.GaussianNegativeLogLikelihood: _gaussian,
-    losses.Hinge: _hinge,
-    losses.SquaredHinge: lambda loss, y, p: _hinge(loss, y, p).square(),
-    losses.BinaryCrossEntropy: _binary_cross_entropy,
     losses.CategoricalCrossEntropy: _categorical_cross_entropy,
     losses.BinaryFocal: _binary_focal,
     losses.CategoricalFocal: _categorical_focal,
@@ -132,6 +99,33 @@ _OF_LOGITS: dict[type[LossFunction], Elements] = {
 }
 
 
+def _of_formulas(traced: TracedLoss, loss: LossFunction, y: Tensor, p: Tensor) -> Tensor:
+    settings = dict(zip(traced.formula.settings, values_of(loss, traced.formula.settings), strict=True))
+    values: Tensor = _Elements.apply(p, y, traced, settings)  # type: ignore[no-untyped-call]
+    return values
+
+
+class _Elements(torch.autograd.Function):
+    """The loss of every element, and its derivative as the loss has it."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(p: Tensor, y: Tensor, traced: TracedLoss, settings: dict[str, float]) -> Tensor:
+        return evaluate_torch([traced.value], {**settings, "y_true": y, "y_pred": p})[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        p, y, ctx.traced, ctx.settings = inputs
+        ctx.save_for_backward(p, y)
+
+    @staticmethod
+    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
+        p, y = ctx.saved_tensors
+        (slope,) = evaluate_torch([ctx.traced.derivative], {**ctx.settings, "y_true": y, "y_pred": p})
+        return error * slope, None, None, None
+
+
 def batch_loss(head: Head) -> BatchLoss:
     """Return the loss of a batch as a function of targets, outputs of the head's body, and row weights.
 
@@ -139,6 +133,9 @@ def batch_loss(head: Head) -> BatchLoss:
     """
     loss = head.loss
     elements = (_OF_PREDICTIONS if head.activation is None else _OF_LOGITS).get(type(loss))
+    if elements is None and isinstance(loss, ElementwiseLoss):
+        traced = loss.traced(of_logits=head.activation is not None)
+        elements = None if traced is None else functools.partial(_of_formulas, traced)
     if elements is None:
         raise InvalidInputError(
             f"PyTorch has no counterpart of the loss {type(loss).__name__}; train the network with engine='numpy'."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from chainrule.activations import ActivationLayer, TracedActivation
 from chainrule.formulas import values_of
+from chainrule.formulas.traced import PREFIX
 from chainrule.formulas.translate import evaluate_torch
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ class Formula(nn.Module):
         return output
 
 
+def _named(traced: TracedActivation, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {f"{PREFIX}{name}": tensor for name, tensor in zip(traced.terms, parameters, strict=True)}
+
+
 class _Apply(torch.autograd.Function):
     """f(x), with dL/dx and dL/d(parameter) by the formulas of the layer."""
 
@@ -60,7 +66,7 @@ class _Apply(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, traced: TracedActivation, settings: dict[str, float], *parameters: Tensor) -> Tensor:
-        symbols: dict[str, Tensor | float] = {**settings, **dict(zip(traced.terms, parameters, strict=True)), "x": x}
+        symbols: dict[str, Tensor | float] = {**settings, **_named(traced, parameters), "x": x}
         return evaluate_torch([traced.output], symbols)[0]
 
     @staticmethod
@@ -72,7 +78,7 @@ class _Apply(torch.autograd.Function):
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         x, output, *parameters = ctx.saved_tensors
         traced: TracedActivation = ctx.traced
-        symbols = {**ctx.settings, **dict(zip(traced.terms, parameters, strict=True))}
+        symbols = {**ctx.settings, **_named(traced, parameters)}
         symbols |= {"x": x, "output": output, "error": error}
         input_error, *terms = evaluate_torch([traced.input_error, *traced.terms.values()], symbols)
         sums = [term.sum().reshape(values.shape) for term, values in zip(terms, parameters, strict=True)]

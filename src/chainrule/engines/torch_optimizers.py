@@ -130,10 +130,12 @@ class RuleSteps(Steps):
             symbols: dict[str, Tensor | float] = dict(zip(rule.loop.settings, numbers, strict=True))
             assert slot.parameter.grad is not None  # every parameter has a part in the loss
             symbols |= {"weights": slot.parameter, "gradient": slot.parameter.grad, **state}
-            weights, *others = evaluate_torch(list(rule.results.values()), symbols)
-            slot.parameter.copy_(weights)
-            for name, tensor in zip(rule.state, others, strict=True):
-                state[name].copy_(tensor)
+            results = evaluate_torch(list(rule.results.values()), symbols)
+            # A result may be a tensor that is about to be written.
+            written = [slot.parameter, *(state[name] for name in rule.state)]
+            fresh = [result.clone() if any(result is one for one in written) else result for result in results]
+            for tensor, result in zip(written, fresh, strict=True):
+                tensor.copy_(result)
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors of the state."""

@@ -50,7 +50,7 @@ def js_source(program: Program, file_name: str) -> str:
     """
     arrays: list[str] = []
     functions = [op for op in program.operations if isinstance(op, Function)]
-    names, texts = write_functions(functions, JAVASCRIPT, _number, _camel)
+    names, texts = write_functions(functions, JAVASCRIPT, repr, _camel)
     waiting = iter(names)
     steps = [_step(op, arrays, waiting) for op in program.operations]
     parts = [
@@ -100,10 +100,6 @@ def _step(op: Operation, arrays: list[str], functions: Iterator[str]) -> str:
         case Function(width=width):
             name = next(functions)
             return f"x = {name}(x, {width});" if op.is_of_rows else f"x = x.map((value) => {name}(value));"
-
-
-def _number(value: float) -> str:
-    return str(value).replace("inf", "Infinity").replace("nan", "NaN")
 
 
 def _heading(program: Program, file_name: str) -> str:

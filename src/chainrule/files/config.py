@@ -50,8 +50,15 @@ def describe_piece(piece: Any) -> dict[str, Any]:
     if registry is None:
         raise InvalidInputError(f"{piece!r} cannot be kept in a file; it is no piece of a network.")
     settings = settings_of(piece)
-    if _has_functions(settings) and settings.get("name", type(piece).__name__) != type(piece).__name__:
-        return {"kind": registry.kind, "type": settings["name"]}  # the piece is in custom_objects when it is read
+    if _has_functions(settings):
+        name = settings.get("name", type(piece).__name__)
+        if name == type(piece).__name__ or name in registry.classes:
+            raise InvalidInputError(
+                f"This {type(piece).__name__} is made of functions without a name of its own, and cannot be kept in "
+                "a file; give it a name that chainrule does not use (name=...), and hand it in as custom_objects "
+                "when loading."
+            )
+        return {"kind": registry.kind, "type": name}  # the reader hands in the piece of this name
     described = {name: describe_value(value, type(piece).__name__) for name, value in settings.items()}
     return {"kind": registry.kind, "type": registry.name_of(piece), **described}
 

@@ -59,13 +59,16 @@ class Loop:
         The expression to write into each array, by the name of the array. If the array is also read, all expressions
         use its old elements.
     total
-        The expression whose sum over all elements is returned, if any.
+        What the sum is returned of, if anything.
+    rows
+        Which of the arrays hold one number for each row instead.
     """
 
     arrays: tuple[str, ...]
     settings: tuple[str, ...]
     outputs: Mapping[str, Expression]
     total: Expression | None = None
+    rows: tuple[str, ...] = ()
     _addresses: dict[np.dtype[Any], int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -118,17 +121,22 @@ class _Writer:
         self._line(0, f"def loop({pointers}, n_rows, n_columns, settings):")
         self._line(1, "size = n_rows * n_columns")
         for place, name in enumerate(self.loop.arrays):
-            self._line(1, f"a_{name} = carray(p{place}, size, f)")
-        for place, name in enumerate(self.loop.settings):
-            self._line(1, f"s_{name} = settings[{place}]")
+            self._line(1, f"a{place} = carray(p{place}, {'n_rows' if name in self.loop.rows else 'size'}, f)")
+        for place in range(len(self.loop.settings)):
+            self._line(1, f"s{place} = settings[{place}]")
         self._settings_alone()
         self._line(1, "total = 0.0")
         reductions = [node for node in self.order.values() if node.is_reduction]
-        if not reductions:
+        if not reductions and not self.loop.rows:
             self._elements(1, "range(size)", None)
         else:
             self._line(1, "for row in range(n_rows):")
             self._line(2, "first = row * n_columns")
+            for node in self.order.values():
+                if node.operation == "symbol" and node.value in self.loop.rows:
+                    place = self.loop.arrays.index(node.value)
+                    self.names[id(node)] = f"row{place}"
+                    self._line(2, f"row{place} = a{place}[row]")
             for node in sorted(reductions, key=lambda node: self.stages[id(node)]):
                 self._elements(2, "range(first, first + n_columns)", node)
             self._elements(2, "range(first, first + n_columns)", None)
@@ -148,7 +156,7 @@ class _Writer:
             if node.operation == "constant":
                 exact[key] = _number(node.value)
             elif node.operation == "symbol" and node.value not in self.loop.arrays:
-                exact[key] = f"s_{node.value}"
+                exact[key] = f"s{self.loop.settings.index(node.value)}"
             elif node.operands and not node.is_reduction and all(id(operand) in exact for operand in node.operands):
                 spelling = OPERATIONS[node.operation].scalar.replace("fast_erf", "math.erf").replace("fast_", "np.")
                 exact[key] = f"e{len(exact)}"
@@ -178,7 +186,7 @@ class _Writer:
         values = [self._value(depth + 1, node) for node in wanted]
         if reduction is None:
             for array, value in zip(self.loop.outputs, values, strict=False):
-                self._line(depth + 1, f"a_{array}[i] = {value}")
+                self._line(depth + 1, f"a{self.loop.arrays.index(array)}[i] = {value}")
             if self.loop.total is not None:
                 self._line(depth + 1, f"total += {values[-1]}")
         elif reduction.operation == "row_max":
@@ -200,9 +208,10 @@ class _Writer:
                 continue
             if id(node) in self.fixed:
                 self.names[id(node)] = self.fixed[id(node)]
-            elif node.operation == "symbol" and node.value in self.loop.arrays:
-                self.names[id(node)] = f"x_{node.value}"
-                self._line(depth, f"x_{node.value} = a_{node.value}[i]")
+            elif node.operation == "symbol" and node.value in self.loop.arrays and node.value not in self.loop.rows:
+                place = self.loop.arrays.index(node.value)
+                self.names[id(node)] = f"x{place}"
+                self._line(depth, f"x{place} = a{place}[i]")
             elif node.operands and not node.is_reduction and all(id(o) in self.names for o in node.operands):
                 operands = [self.names[id(operand)] for operand in node.operands]
                 name = f"t{len(self.names)}"
@@ -242,7 +251,8 @@ compiled = numba.cfunc(
 def _number(value: float) -> str:
     if np.isnan(value):
         return "np.nan"
-    return f"{'-' if value < 0 else ''}np.inf" if np.isinf(value) else repr(value)
+    text = f"{'-' if value < 0 else ''}np.inf" if np.isinf(value) else repr(value)
+    return f"({text})" if text.startswith("-") else text
 
 
 @cache
@@ -268,7 +278,12 @@ def _compiled(source: str) -> int:
     folder = _folder()
     name = f"loop_{zlib.crc32(source.encode()):08x}_{len(source)}"
     module = ModuleType(f"chainrule.formulas.written.{name}")
-    path = f"<{name}>" if folder is None else _write(folder / f"{name}.py", source)
+    path = f"<{name}>"
+    if folder is not None:
+        try:
+            path = _write(folder / f"{name}.py", source)
+        except OSError:  # compiled all the same, and not kept
+            folder = None
     module.__file__ = path
     sys.modules[module.__name__] = module  # Numba looks for the module here
     for is_kept in (True, False) if folder is not None else (False,):
@@ -282,11 +297,16 @@ def _compiled(source: str) -> int:
 
 
 def _write(path: Path, source: str) -> str:
-    """Write the source to the file unless it is there already; return the path. Numba keeps machine code beside it."""
-    if not path.exists() or path.read_text(encoding="utf-8") != source:
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(source, encoding="utf-8")
-        temporary.replace(path)
+    """Make the file hold the source, beside which Numba keeps the machine code; return its path.
+
+    Raises OSError where that cannot be done.
+    """
+    content = source.encode()
+    if not path.exists() or path.read_bytes() != content:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # other threads and processes may do the same
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
     return str(path)
 
 
@@ -296,6 +316,7 @@ def _folder() -> Path | None:
     configured = os.environ.get("XDG_CACHE_HOME", "").strip()
     try:
         folder = (Path(configured) if configured else Path.home() / ".cache") / "chainrule" / "formulas"
+        folder = folder.absolute()  # the working directory may change
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -24,6 +25,9 @@ __all__ = ["Attempt", "Formula", "settings_of", "values_of"]
 _SAMPLES = np.array([-30.0, -4.1, -3.0, -1.0, -0.6, -0.1, -1e-3, 0.0, 1e-3, 0.2, 0.5, 0.9, 1.0, 2.5, 3.0, 5.7, 30.0])
 _TOLERANCE = 1e-9
 
+# What the symbols of settings begin with, so that no setting is taken for an argument.
+PREFIX = "self."
+
 
 @dataclass(frozen=True)
 class Formula:
@@ -36,13 +40,16 @@ class Formula:
     arguments
         The names of the arrays that the method takes.
     settings
-        The names of the object's numbers (:func:`settings_of`) that are symbols as well, so that they may change
-        without a new trace.
+        The names of the object's numbers (:func:`settings_of`), which are symbols as well: they may change without a
+        new trace.
+    offered
+        Those and the numbers that the method could have used and does not.
     """
 
     expressions: tuple[Expression, ...]
     arguments: tuple[str, ...]
     settings: tuple[str, ...]
+    offered: tuple[str, ...]
 
     @property
     def expression(self) -> Expression:
@@ -61,23 +68,36 @@ class Formula:
     ) -> Formula:
         """Call ``method(owner, *arguments)`` with symbols, and compare the trace with the method on sample points.
 
-        Float settings of the owner become symbols where the method allows it, and constants otherwise. ``samples``
-        replaces the sample points of some arguments, for formulas that are not defined everywhere.
+        Numbers of the owner become symbols named ``self.name`` where the method allows it, and constants otherwise: all
+        of them, or those that are no whole numbers, or the weight decay alone, which has to be switched off for some
+        parameters. ``samples`` replaces the sample points of some arguments, for formulas that are not defined
+        everywhere.
 
         Raises ``TraceError`` if the method cannot be traced, or if the trace gives other numbers than the method.
         """
         names = settings_of(owner)
-        graph = Graph(dict(zip(names, values_of(owner, names), strict=True)))
-        symbols = [graph.symbol(name) for name in arguments]
-        try:
-            results = method(_with_symbols(owner, names, graph), *symbols)
-        except (TraceError, TypeError, ValueError, AttributeError):
-            names = ()  # a setting is used in a way in which a symbol cannot be used, as in math.sqrt
-            results = method(owner, *symbols)
-        expressions = tuple(map(graph.express, results if isinstance(results, tuple) else (results,)))
-        formula = cls(expressions, tuple(arguments), names)
-        formula._check(method, owner, samples or {})
-        return formula
+        values = dict(zip(names, values_of(owner, names), strict=True))
+        fractions = tuple(name for name in names if not isinstance(_attribute(owner, name), int))
+        decay = tuple(name for name in names if name == f"{PREFIX}weight_decay")
+        obstacle: Exception = TraceError("A formula returns nothing.")
+        for chosen in dict.fromkeys((names, fractions, decay)):
+            graph = Graph({name: values[name] for name in chosen})  # the decisions of an attempt are its own
+            symbols = [graph.symbol(name) for name in arguments]
+            try:
+                results = method(_with_symbols(owner, chosen, graph), *symbols)
+                given = results if isinstance(results, tuple) else (results,)
+                expressions = tuple(graph.as_number(graph.express(result)) for result in given)
+            except Exception as error:  # a formula is a user's code, and may do anything with a symbol
+                obstacle = error
+                continue
+            roots = (*expressions, *(condition for condition, _ in graph.decisions))
+            used = {node.value for root in roots for node in root.visit() if node.operation == "symbol"}
+            formula = cls(expressions, tuple(arguments), tuple(name for name in chosen if name in used), chosen)
+            formula._check(method, owner, samples or {})
+            return formula
+        if isinstance(obstacle, TraceError):
+            raise obstacle
+        raise TraceError(f"A formula cannot be called with symbols ({type(obstacle).__name__}: {obstacle}).")
 
     def is_current(self, owner: Any) -> bool:
         """Whether the conditions on settings that the method branches on (``if``) still have the same outcomes."""
@@ -85,14 +105,9 @@ class Formula:
         if not graph.decisions:
             return True
         values = dict(zip(self.settings, values_of(owner, self.settings), strict=True))
-        if values == graph.settings:
+        if all(graph.settings[name] == value for name, value in values.items()):
             return True
         return all(bool(evaluate([condition], values)[0]) == decision for condition, decision in graph.decisions)
-
-    def values(self, owner: Any, arrays: Mapping[str, Any]) -> list[Array]:
-        """Return the results for some arrays, computed by NumPy from the trace."""
-        names = dict(zip(self.settings, values_of(owner, self.settings), strict=True))
-        return evaluate(self.expressions, {**names, **arrays})
 
     def _check(self, method: Callable[..., Any], owner: Any, samples: Mapping[str, Array]) -> None:
         given = {
@@ -101,15 +116,15 @@ class Formula:
         }
         with np.errstate(all="ignore"):
             results = method(_in_float64(owner), *(array.copy() for array in given.values()))
-        for expected, found in zip(
-            results if isinstance(results, tuple) else (results,), self.values(owner, given), strict=True
-        ):
+        numbers = dict(zip(self.settings, values_of(owner, self.settings), strict=True))
+        traced = evaluate(self.expressions, {**numbers, **given})
+        for expected, found in zip(results if isinstance(results, tuple) else (results,), traced, strict=True):
             if not np.allclose(
                 np.broadcast_to(found, np.shape(expected)), expected, _TOLERANCE, _TOLERANCE, equal_nan=True
             ):
                 raise TraceError(
-                    f"The trace of {getattr(method, '__qualname__', method)} gives other numbers than the formula "
-                    "itself; a formula may depend on its arguments and settings only."
+                    "A formula gives other numbers than its trace; it depends on something else than its arguments "
+                    "and settings, such as random numbers."
                 )
 
 
@@ -136,51 +151,88 @@ class Attempt(Generic[Traced]):
     obstacle
         The reason why they cannot be traced; empty if they can.
     constants
-        The attributes of the object whose values are constants in the formulas.
+        The attributes that the formulas hold as constants.
+    shapes
+        The shapes of the parameters.
     """
 
     formulas: Traced | None
     obstacle: str
     constants: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]]
 
     @classmethod
     def make(cls, owner: Any, runtime: Collection[str], trace: Callable[[], Traced]) -> Attempt[Traced]:
         """Try to trace; ``runtime`` names the attributes of the owner on which its formulas do not depend."""
         formulas, obstacle = None, ""
+        attributes = {name: value for name, value in _attributes(owner).items() if name not in runtime}
         try:
+            for name, value in attributes.items():
+                if _may_change(value):
+                    raise TraceError(f"Its attribute '{name}' may change without notice; make it a number or a tuple.")
             formulas = trace()
-        except TraceError as error:
-            obstacle = str(error)
-        known = {*runtime, *(formulas.formula.settings if formulas is not None else ())}
-        return cls(formulas, obstacle, {name: value for name, value in vars(owner).items() if name not in known})
+        except Exception as error:  # a formula is a user's code: what it raises is raised again when NumPy computes it
+            obstacle = str(error) if isinstance(error, TraceError) else f"{type(error).__name__}: {error}"
+        symbols = () if formulas is None else formulas.formula.offered
+        constants = {name: value for name, value in attributes.items() if f"{PREFIX}{name}" not in symbols}
+        return cls(formulas, obstacle, constants, _shapes(owner))
 
     def is_current(self, owner: Any) -> bool:
-        """Whether the constants of the formulas, and the conditions that they branch on, are still the same."""
-        same = all(vars(owner).get(name) is value for name, value in self.constants.items())
+        """Whether what the formulas hold as constant is still the same."""
+        same = all(getattr(owner, name, None) is value for name, value in self.constants.items())
+        same = same and self.shapes == _shapes(owner)
         return same and (self.formulas is None or self.formulas.formula.is_current(owner))
 
 
 def settings_of(owner: Any) -> tuple[str, ...]:
-    """Return the names of the numbers that an object's formulas take besides their arguments.
+    """Return the numbers that an object's formulas take besides their arguments, as the formulas write them.
 
-    These are the public attributes that hold a float and, for a layer, the parameters with a single element.
+    They are its public attributes that hold a real number now, those of its classes as well, and, of a layer, its
+    parameters of one number: ``("self.alpha",)``.
     """
-    floats = [name for name, value in _attributes(owner).items() if type(value) is float and not name.startswith("_")]
-    return (*floats, *(name for name, values in _parameters(owner).items() if values.size == 1))
+    parameters = _parameters(owner)
+    names = [name for name, value in _attributes(owner).items() if _is_number(value) and not name.startswith("_")]
+    names = [name for name in names if name not in parameters]
+    names += [name for name, values in parameters.items() if values.size == 1]
+    return tuple(f"{PREFIX}{name}" for name in names if name.isidentifier())
 
 
 def values_of(owner: Any, settings: Sequence[str]) -> list[float]:
     """Return the present values of some of an object's settings."""
-    parameters = _parameters(owner)
-    return [parameters[name].item() if name in parameters else float(getattr(owner, name)) for name in settings]
+    return [float(_attribute(owner, name)) for name in settings]
+
+
+def _attribute(owner: Any, setting: str) -> Any:
+    name, parameters = setting.removeprefix(PREFIX), _parameters(owner)
+    return parameters[name].item() if name in parameters else getattr(owner, name)
+
+
+def _may_change(value: object) -> bool:
+    return isinstance(value, list | dict | set | np.ndarray)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)
 
 
 def _attributes(owner: Any) -> dict[str, Any]:
-    return getattr(owner, "__dict__", {})
+    """Return the attributes of an object that hold values: its own, and those of its classes."""
+    found: dict[str, Any] = {}
+    for cls in reversed(type(owner).__mro__):
+        if not cls.__module__.startswith(("builtins", "abc", "typing")):
+            values = {name: value for name, value in vars(cls).items() if not name.startswith("_")}
+            found |= {name: value for name, value in values.items() if _is_number(value) or _may_change(value)}
+    names = [field.name for field in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
+    found |= {name: getattr(owner, name) for name in names if hasattr(owner, name)}
+    return found | getattr(owner, "__dict__", {})
 
 
 def _parameters(owner: Any) -> dict[str, Array]:
     return getattr(owner, "parameter_views", {})
+
+
+def _shapes(owner: Any) -> dict[str, tuple[int, ...]]:
+    return {name: values.shape for name, values in _parameters(owner).items()}
 
 
 def _in_float64(owner: Any) -> Any:
@@ -193,13 +245,15 @@ def _in_float64(owner: Any) -> Any:
     return twin
 
 
-def _with_symbols(owner: Any, names: Sequence[str], graph: Graph) -> Any:
-    """Return a copy of an object in which these settings are symbols."""
-    if not names:
+def _with_symbols(owner: Any, settings: Sequence[str], graph: Graph) -> Any:
+    """Return a copy of an object that has symbols for these settings."""
+    if not settings:
         return owner
     twin = copy.copy(owner)
-    parameters = {name: graph.symbol(name) if name in names else values for name, values in _parameters(owner).items()}
-    vars(twin).update({name: graph.symbol(name) for name in names if name not in parameters})
+    symbols = {name.removeprefix(PREFIX): graph.symbol(name) for name in settings}
+    parameters = {name: symbols.pop(name, values) for name, values in _parameters(owner).items()}
+    for name, symbol in symbols.items():
+        object.__setattr__(twin, name, symbol)  # a frozen dataclass too
     if parameters:
         twin.parameter_views = parameters
     return twin

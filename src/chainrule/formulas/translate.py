@@ -118,6 +118,7 @@ class Language(NamedTuple):
     condition: str
     variable: str
     infinity: str
+    nan: str
 
 
 C = Language(
@@ -131,6 +132,7 @@ C = Language(
     "const int",
     "double",
     "INFINITY",
+    "NAN",
 )
 JAVASCRIPT = Language(
     "js",
@@ -144,6 +146,7 @@ JAVASCRIPT = Language(
     "const",
     "let",
     "Infinity",
+    "NaN",
 )
 
 
@@ -192,5 +195,11 @@ def _statements(
         lines.append(f"{kind} {local} = {spelling.format(*values)};")
         return local
 
-    (value,) = translate_each([result], {"x": "x"}, constant, apply, names)
+    def spell(number: float) -> str:
+        if np.isnan(number):
+            return language.nan
+        text = constant(number) if np.isfinite(number) else f"{'-' if number < 0 else ''}{language.infinity}"
+        return f"({text})" if text.startswith("-") else text
+
+    (value,) = translate_each([result], {"x": "x"}, spell, apply, names)
     return lines, value

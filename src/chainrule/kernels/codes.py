@@ -6,5 +6,3 @@ from __future__ import annotations
 # widths of its input and its output, where its weights and its biases begin in the parameter vector, and where its
 # output begins in the array of all outputs.
 FORWARD, BACKWARD, N_IN, N_OUT, WEIGHTS_AT, BIASES_AT, OUTPUT_AT = range(7)
-# The losses.
-SOFTMAX_CROSS_ENTROPY, SIGMOID_BINARY_CROSS_ENTROPY, SQUARED_ERROR = range(3)

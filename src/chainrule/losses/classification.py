@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
+from scipy.special import xlog1py, xlogy
 
 from chainrule.activations import ActivationLayer, SigmoidActivation, SoftmaxActivation
+from chainrule.activations.classic import sigmoid
 from chainrule.errors import InvalidInputError, shown
-from chainrule.losses.base import KernelLoss
+from chainrule.losses.base import ElementwiseLoss, KernelLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range, is_finite
 from chainrule.types import Array
@@ -47,7 +49,7 @@ _TWO_FOCAL_LOSSES = "it is 'binary_focal' for targets of 0 and 1, and 'categoric
 )
 @final
 @dataclass(frozen=True)
-class BinaryCrossEntropy(KernelLoss):
+class BinaryCrossEntropy(ElementwiseLoss):
     """The mean of ``l = -y log p - (1 - y) log(1 - p)`` for probabilities p and targets y between 0 and 1.
 
     On probabilities it is exact and clips nothing: 0 log 0 is 0, and a probability of exactly 0 for what happened
@@ -61,8 +63,24 @@ class BinaryCrossEntropy(KernelLoss):
     fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
     domain: ClassVar[Range | None] = Range(0, 1)
     targets: ClassVar[Range | None] = FROM_0_TO_1
-    kernel: ClassVar[str] = "binary_cross_entropy"
     logits_kernel: ClassVar[str | None] = "sigmoid_binary_cross_entropy"
+
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -y log p - (1 - y) log(1 - p)."""
+        return -xlogy(y_true, y_pred) - xlog1py(1 - y_true, -y_pred)
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return (1 - y) / (1 - p) - y / p."""
+        return ratio(1 - y_true, 1 - y_pred) - ratio(y_true, y_pred)
+
+    def logits_loss(self, y_true: Array, logits: Array) -> Array:
+        """Return max(z, 0) - y z + log(1 + exp(-|z|)), written so that nothing cancels."""
+        linear = np.where(logits >= 0, (1 - y_true) * logits, -y_true * logits)
+        return linear + np.log1p(np.exp(-np.abs(logits)))
+
+    def logits_derivative(self, y_true: Array, logits: Array) -> Array:
+        """Return sigmoid(z) - y."""
+        return sigmoid(logits) - y_true
 
 
 @also_called(
@@ -177,34 +195,50 @@ class CategoricalFocal(KernelLoss):
 )
 @final
 @dataclass(frozen=True)
-class Hinge(KernelLoss):
+class Hinge(ElementwiseLoss):
     """The mean of ``l = max(0, 1 - s p)``, with ``s = 2 y - 1`` for targets y that are 0 or 1; ``l' = -s``, or 0.
 
     Predictions are scores of a linear output, positive for class 1: the loss of a support vector machine. With
     one-hot targets each column is one class against the rest.
     """
 
-    kernel: ClassVar[str] = "hinge"
     takes_scores: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
     def point_predictions(self, outputs: Array) -> Array:
         """Return the scores squashed into shares; see :func:`shares_of_scores`."""
         return shares_of_scores(outputs)
+
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return max(0, 1 - s p)."""
+        return np.maximum(1 - (2 * y_true - 1) * y_pred, 0)
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -s where 1 - s p > 0, else 0."""
+        sign = 2 * y_true - 1
+        return -sign * np.sign(np.maximum(1 - sign * y_pred, 0))
 
 
 @final
 @dataclass(frozen=True)
-class SquaredHinge(KernelLoss):
+class SquaredHinge(ElementwiseLoss):
     """The mean of ``l = max(0, 1 - s p)^2`` with ``s = 2 y - 1``: a :class:`Hinge` without its kink."""
 
-    kernel: ClassVar[str] = "squared_hinge"
     takes_scores: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
     def point_predictions(self, outputs: Array) -> Array:
         """Return the scores squashed into shares; see :func:`shares_of_scores`."""
         return shares_of_scores(outputs)
+
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return max(0, 1 - s p)^2."""
+        return np.maximum(1 - (2 * y_true - 1) * y_pred, 0) ** 2
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -2 s max(0, 1 - s p)."""
+        sign = 2 * y_true - 1
+        return -2 * sign * np.maximum(1 - sign * y_pred, 0)
 
 
 def shares_of_scores(scores: Array) -> Array:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
+from scipy.special import xlogy
 
-from chainrule.losses.base import KernelLoss
+from chainrule.losses.base import ElementwiseLoss, KernelLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.types import Array
@@ -39,7 +40,7 @@ __all__ = [
 )
 @final
 @dataclass(frozen=True)
-class MeanSquaredError(KernelLoss):
+class MeanSquaredError(ElementwiseLoss):
     """The mean of ``l = (p - y)^2``; ``l' = 2 (p - y)``. Its best constant prediction is the mean.
 
     >>> MeanSquaredError().loss([1.0, 2.0], [1.0, 4.0])
@@ -48,6 +49,14 @@ class MeanSquaredError(KernelLoss):
 
     is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "squared_error"
+
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return (p - y)^2."""
+        return (y_pred - y_true) ** 2
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 2 (p - y)."""
+        return 2 * (y_pred - y_true)
 
 
 @also_called(
@@ -62,17 +71,25 @@ class MeanSquaredError(KernelLoss):
 )
 @final
 @dataclass(frozen=True)
-class MeanAbsoluteError(KernelLoss):
+class MeanAbsoluteError(ElementwiseLoss):
     """The mean of ``l = |p - y|`` (L1); ``l' = sign(p - y)``, 0 at 0. Its best constant prediction is the median."""
 
     is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "absolute_error"
 
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return |p - y|."""
+        return np.abs(y_pred - y_true)
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return sign(p - y)."""
+        return np.sign(y_pred - y_true)
+
 
 @also_called("HuberLoss", "SmoothL1Loss")
 @final
 @dataclass(frozen=True)
-class Huber(KernelLoss):
+class Huber(ElementwiseLoss):
     """Squared near, absolute far: ``l = d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``.
 
     ``l'`` is d, held between -delta and delta, so that no outlier pulls harder than delta. Huber 1964, "Robust
@@ -80,20 +97,26 @@ class Huber(KernelLoss):
     """
 
     is_of_numbers: ClassVar[bool] = True
-    kernel: ClassVar[str] = "huber"
 
     delta: float = 1.0
 
     def __post_init__(self) -> None:
         self._check("delta", self.delta, 0, np.inf, "()")
 
-    def _settings(self) -> tuple[float, ...]:
-        return (self.delta,)
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return c (d - c / 2), with c = d held between -delta and delta: both cases in one."""
+        difference = y_pred - y_true
+        held = np.clip(difference, -self.delta, self.delta)
+        return held * (difference - held / 2)
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return d, held between -delta and delta."""
+        return np.clip(y_pred - y_true, -self.delta, self.delta)
 
 
 @final
 @dataclass(frozen=True)
-class LogCosh(KernelLoss):
+class LogCosh(ElementwiseLoss):
     """A smooth Huber: ``l = log cosh d``, near ``d^2 / 2`` for small and ``|d| - log 2`` for large d; ``l' = tanh d``.
 
     It does not overflow, however large d is.
@@ -102,11 +125,23 @@ class LogCosh(KernelLoss):
     is_of_numbers: ClassVar[bool] = True
     kernel: ClassVar[str] = "log_cosh"
 
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -log(1 - tanh(d)^2) / 2 where |d| < 1, else |d| + log((1 + exp(-2 |d|)) / 2)."""
+        difference = y_pred - y_true
+        size = np.abs(difference)
+        # In neither form do numbers cancel.
+        small = -np.log1p(-(np.tanh(np.minimum(size, 1)) ** 2)) / 2
+        return np.where(size < 1, small, size + np.log1p(np.expm1(-2 * size) / 2))
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return tanh d."""
+        return np.tanh(y_pred - y_true)
+
 
 @also_called("quantile", "pinball_loss", "quantile_loss")
 @final
 @dataclass(frozen=True)
-class Pinball(KernelLoss):
+class Pinball(ElementwiseLoss):
     """The loss whose best prediction is a quantile: ``l = q (y - p)`` where p < y, ``(1 - q) (p - y)`` where p > y.
 
     ``l'`` is -q, or 1 - q, and 0 where p = y. With q = 0.5 it is half the absolute error. Koenker & Bassett 1978,
@@ -114,21 +149,27 @@ class Pinball(KernelLoss):
     """
 
     is_of_numbers: ClassVar[bool] = True
-    kernel: ClassVar[str] = "pinball"
 
     quantile: float = 0.5
 
     def __post_init__(self) -> None:
         self._check("quantile", self.quantile, 0, 1, "()")
 
-    def _settings(self) -> tuple[float, ...]:
-        return (self.quantile,)
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return q (y - p) where p < y, else (1 - q) (p - y)."""
+        difference = y_pred - y_true
+        return np.where(difference < 0, -self.quantile, 1 - self.quantile) * difference
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -q where p < y, 1 - q where p > y, and 0 where they are equal."""
+        difference = y_pred - y_true
+        return np.where(difference < 0, -self.quantile, np.where(difference > 0, 1 - self.quantile, 0 * difference))
 
 
 @also_called("PoissonNLLLoss")
 @final
 @dataclass(frozen=True)
-class Poisson(KernelLoss):
+class Poisson(ElementwiseLoss):
     """Counts: the negative log likelihood of a Poisson distribution, without the term log y! that no weight changes.
 
     With ``log_input`` (the default, as in PyTorch) the network predicts the logarithm of the rate, which may be any
@@ -151,10 +192,17 @@ class Poisson(KernelLoss):
         """Return the rates."""
         return np.asarray(np.exp(outputs)) if self.log_input else outputs
 
-    @property
-    def kernel(self) -> str:  # type: ignore[override]
-        """The name of the kernel for the kind of prediction."""
-        return "poisson_of_log_rate" if self.log_input else "poisson"
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return exp(p) - y p, or p - y log p."""
+        if self.log_input:
+            return np.exp(y_pred) - y_true * y_pred
+        return y_pred - xlogy(y_true, y_pred)
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return exp(p) - y, or 1 - y / p."""
+        if self.log_input:
+            return np.exp(y_pred) - y_true
+        return 1 - ratio(y_true, y_pred)
 
 
 @also_called(

@@ -24,7 +24,7 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.errors import InvalidInputError, shown
-from chainrule.formulas import Attempt, Expression, Formula, Loop, values_of
+from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.named import check_arguments
 from chainrule.parameters import ParameterBlock
@@ -99,7 +99,10 @@ class Optimizer(ABC):
         raise NotImplementedError
 
     def advance(self, learning_rate: float, step: int) -> None:  # noqa: B027  (most rules have nothing to prepare)
-        """Prepare a step: update the state arrays that hold one number for all weights."""
+        """Prepare a step: bring those state arrays up to date that hold one number for all weights.
+
+        The other state arrays may still be those of an earlier step.
+        """
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return the arrays for a vector of ``size`` parameters, at their values before the first step.
@@ -155,6 +158,10 @@ class Optimizer(ABC):
         with np.errstate(all="ignore"):  # the training loop reports numbers that are not finite
             results = owner.rule(weights, gradient, *(known[name] for name in self._rule_names()))
         results = results if isinstance(results, tuple) else (results,)
+        if len(results) != 1 + len(vectors) or any(result is None for result in results):
+            names = ", ".join(("weights", *vectors))
+            raise InvalidInputError(f"The rule of {type(self).__name__} must return {names}, in this order.")
+        results = tuple(np.array(result) for result in results)  # one may be an array that is about to be written
         for array, result in zip((weights, *(state[name] for name in vectors)), results, strict=True):
             array[...] = result
 
@@ -239,7 +246,7 @@ class Optimizer(ABC):
         """
         size, dtype = weights.size, weights.dtype
         checked = self._checked
-        if checked is not None and checked[0] is self.state and checked[1] == size and checked[2] == dtype:
+        if checked is not None and checked[1:] == (size, dtype) and self._has_arrays(checked[0]):
             return
         if not self.blocks:
             self.set_layout((ParameterBlock(0, "weights", weights.shape, penalized=True),))
@@ -252,7 +259,10 @@ class Optimizer(ABC):
             self._check_state(self.state, size, dtype)
         else:
             self.state = self.allocate_state(size, dtype)
-        self._checked = (self.state, size, dtype)
+        self._checked = (dict(self.state), size, dtype)
+
+    def _has_arrays(self, checked: Mapping[str, Array]) -> bool:
+        return len(checked) == len(self.state) and all(self.state.get(n) is array for n, array in checked.items())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_traced": None}
@@ -266,7 +276,8 @@ class Optimizer(ABC):
                 "another optimizer."
             )
         for key, like in expected.items():
-            if state[key].shape != like.shape or state[key].dtype != like.dtype:
+            given = state[key]
+            if given.shape != like.shape or given.dtype != like.dtype or not given.flags.c_contiguous:
                 raise InvalidInputError(
                     f"The array '{key}' in the state of {name} is {state[key].dtype} {state[key].shape}; "
                     f"{size} parameters of type {dtype} need {like.dtype} {like.shape}."
@@ -306,6 +317,10 @@ class TracedRule:
         names, vectors, scalars = optimizer._rule_names(), optimizer._vector_names(), optimizer.scalar_state
         samples = {"rate": np.array(0.01), "step": np.array(3.0), **{name: np.array(0.5) for name in scalars}}
         formula = Formula.trace(type(optimizer).rule, optimizer, ["weights", "gradient", *names], samples=samples)
+        if any(node.is_reduction for result in formula.expressions for node in result.visit()):
+            raise TraceError("A rule reduces an array, whose parts it is applied to one by one.")
+        if hasattr(optimizer, "weight_decay") and "self.weight_decay" not in formula.settings:
+            raise TraceError("A rule has a weight decay that cannot be switched off for biases.")
         results = dict(zip(("weights", *vectors), formula.expressions, strict=True))
         return cls(results, vectors, scalars, formula)
 
@@ -318,8 +333,9 @@ class TracedRule:
 
     @property
     def decay_place(self) -> int:
-        """The position of the weight decay among the numbers of the loop; -1 if there is none."""
-        return 2 + len(self.scalars) + self.settings.index("weight_decay") if "weight_decay" in self.settings else -1
+        """The place of the weight decay among the numbers of the loop; -1 where there is none."""
+        name = "self.weight_decay"
+        return 2 + len(self.scalars) + self.settings.index(name) if name in self.settings else -1
 
     def numbers(self, optimizer: Optimizer, rate: float, step: int, *, decays: bool = True) -> list[float]:
         """Return the numbers that the loop takes: rate, step, scalars and settings."""

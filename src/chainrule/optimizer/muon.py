@@ -100,8 +100,11 @@ class Muon(Optimizer):
     def _step_rest(self, part: slice, weights: Array, gradient: Array, rate: float, decay: float) -> None:
         state = {name: self.state[name][part] for name in ("mean", "square")}
         if self._rest is None:
-            self._rest = AdamW(rate, self.beta1, self.beta2, self.epsilon, self.weight_decay)
-        self._rest.apply_rule(weights, gradient, rate, int(self.state["steps"][0]), state, decays=decay != 0)
+            self._rest = AdamW()
+        rest = self._rest
+        rest.beta1, rest.beta2 = self.beta1, self.beta2
+        rest.epsilon, rest.weight_decay = self.epsilon, self.weight_decay
+        rest.apply_rule(weights, gradient, rate, int(self.state["steps"][0]), state, decays=decay != 0)
 
     def _scratch_for(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[Array, ...]:
         key = (shape, dtype)

@@ -118,7 +118,7 @@ class Division:
             except InvalidInputError as error:
                 remedy = target.remedy_for_quantities if keys.get("strategy") == "stratified" else ""
                 message = str(error).replace("test_size", name)
-                raise type(error)(f"{message.rstrip('.')}{remedy}.") from None
+                raise type(error)(f"{message.rstrip('.')}{remedy and f'; {remedy}'}.") from None
             return rows[kept], rows[aside]
 
         rest, test = divide(np.arange(n_rows), test_size, "test_size")
@@ -147,6 +147,11 @@ def _wanted(size: float | None, n_rows: int) -> float:
     return int(size) if size >= 1 and float(size).is_integer() else size
 
 
+def _first(remedy: str) -> str:
+    """Return a remedy as the first of several."""
+    return f"{remedy}; else " if remedy else ""
+
+
 def _check_classes(target: Target, codes: Array, parts: Sequence[str]) -> None:
     """Refuse a class that is too rare to stand in every part."""
     counts = np.bincount(codes, minlength=len(target.classes))
@@ -155,6 +160,6 @@ def _check_classes(target: Target, codes: Array, parts: Sequence[str]) -> None:
         n_rows = f"{counts[rare[0]]} row{'s' if counts[rare[0]] > 1 else ''}"
         raise DataError(
             f"The class {target.classes[rare[0]]!r} has {n_rows} only, and the {listed(parts)} parts need one each; "
-            "add rows of it, leave it out, or choose the split 'random' (--split random)"
-            f"{target.remedy_for_quantities}."
+            f"{_first(target.remedy_for_quantities)}add rows of it, leave it out, or choose the split 'random' "
+            "(--split random)."
         )

@@ -200,7 +200,8 @@ def _prepare_table(
     )
     return dataclasses.replace(
         data,
-        target_line=_explain(target, whole.target, labels) + (target.remedy_for_quantities if task is None else ""),
+        target_line=_explain(target, whole.target, labels)
+        + (f"; {target.remedy_for_quantities}" if task is None and target.remedy_for_quantities else ""),
         split_by=division.shown,
         split_line=division.column_line(options),
         n_without_target=len(whole) - len(frame),

@@ -145,7 +145,7 @@ def test_the_data_folder_is_read_and_never_written(server, tmp_path, monkeypatch
     with pytest.raises(DataError, match="damaged or of another version"):
         fetch_file(file)
     monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="not a folder"):
         fetch_file(file)
 
 

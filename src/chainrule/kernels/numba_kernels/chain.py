@@ -45,7 +45,8 @@ class Network(NamedTuple):
     gradients: Array
     outputs: Array
     errors: Array  # two rows, each with room for the error of any layer
-    loss: int
+    loss: int  # the address of the compiled loop of a loss; 0 for softmax and cross-entropy
+    loss_numbers: Array  # the numbers that it takes
 
 
 class Scratch(NamedTuple):

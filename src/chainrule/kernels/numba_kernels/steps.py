@@ -13,14 +13,12 @@ from chainrule.kernels.codes import (
     N_IN,
     N_OUT,
     OUTPUT_AT,
-    SIGMOID_BINARY_CROSS_ENTROPY,
-    SOFTMAX_CROSS_ENTROPY,
     WEIGHTS_AT,
 )
 from chainrule.kernels.numba_kernels.chain import Network, Rows, Scratch, backward, forward, gather, matrix
 from chainrule.kernels.numba_kernels.compile import compiled, inlined
 from chainrule.kernels.numba_kernels.linear import limit_column_norms
-from chainrule.kernels.numba_kernels.losses import sigmoid_binary_cross_entropy, softmax_cross_entropy, squared_error
+from chainrule.kernels.numba_kernels.losses import softmax_cross_entropy
 from chainrule.kernels.numba_kernels.updates import add_scaled, add_signs
 from chainrule.types import Array, IntArray
 
@@ -47,13 +45,14 @@ class Update(NamedTuple):
 def _evaluate(network: Network, scratch: Scratch, n: int) -> float:
     """Return the mean loss and write its derivative into the first row of ``errors``."""
     width, start = network.layers[-1, N_OUT], network.layers[-1, OUTPUT_AT]
-    outputs, error = matrix(network.outputs, start, n, width), matrix(network.errors[0], 0, n, width)
-    targets, row_weights = scratch.targets[:n], scratch.row_weights[:n]
-    if network.loss == SOFTMAX_CROSS_ENTROPY:
-        return softmax_cross_entropy(targets, outputs, row_weights, error)
-    if network.loss == SIGMOID_BINARY_CROSS_ENTROPY:
-        return sigmoid_binary_cross_entropy(targets, outputs, row_weights, error)
-    return squared_error(targets, outputs, row_weights, error)
+    if network.loss != 0:
+        y_true, y_pred = scratch.targets.ctypes.data, network.outputs[start:].ctypes.data
+        weights, error = scratch.row_weights.ctypes.data, network.errors[0].ctypes.data
+        numbers = network.loss_numbers.ctypes.data
+        value: float = call_address(network.loss, y_true, y_pred, weights, error, 0, 0, 0, 0, n, width, numbers)
+        return value
+    outputs, errors = matrix(network.outputs, start, n, width), matrix(network.errors[0], 0, n, width)
+    return softmax_cross_entropy(scratch.targets[:n], outputs, scratch.row_weights[:n], errors)
 
 
 @compiled

@@ -7,45 +7,23 @@ comparison picks a value, a NaN must come out as NaN: it fails every comparison,
 from __future__ import annotations
 
 from chainrule.kernels.numba_kernels.losses.classification import (
-    binary_cross_entropy,
     binary_focal,
     categorical_cross_entropy,
     categorical_focal,
-    hinge,
-    sigmoid_binary_cross_entropy,
     sigmoid_binary_focal,
     softmax_categorical_focal,
     softmax_cross_entropy,
-    squared_hinge,
 )
 from chainrule.kernels.numba_kernels.losses.regression import (
-    absolute_error,
     gaussian_negative_log_likelihood,
-    huber,
-    log_cosh,
-    pinball,
-    poisson,
-    poisson_of_log_rate,
-    squared_error,
 )
 
 __all__ = [
-    "absolute_error",
-    "binary_cross_entropy",
     "binary_focal",
     "categorical_cross_entropy",
     "categorical_focal",
     "gaussian_negative_log_likelihood",
-    "hinge",
-    "huber",
-    "log_cosh",
-    "pinball",
-    "poisson",
-    "poisson_of_log_rate",
-    "sigmoid_binary_cross_entropy",
     "sigmoid_binary_focal",
     "softmax_categorical_focal",
     "softmax_cross_entropy",
-    "squared_error",
-    "squared_hinge",
 ]

@@ -8,16 +8,12 @@ from chainrule.kernels.numba_kernels.compile import compiled
 from chainrule.types import Array
 
 __all__ = [
-    "binary_cross_entropy",
     "binary_focal",
     "categorical_cross_entropy",
     "categorical_focal",
-    "hinge",
-    "sigmoid_binary_cross_entropy",
     "sigmoid_binary_focal",
     "softmax_categorical_focal",
     "softmax_cross_entropy",
-    "squared_hinge",
 ]
 
 
@@ -32,73 +28,6 @@ def _exp(z: float, bound: float, zero: float) -> float:
     """exp(z), or zero where it is below ``bound``; NaN stays NaN."""
     e = np.exp(z)
     return zero if e < bound else e
-
-
-@compiled
-def hinge(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-    rows, columns = y_true.shape
-    kind = y_true.dtype.type
-    one, two, zero = kind(1), kind(2), kind(0)
-    total = 0.0
-    for i in range(rows):
-        weight = row_weights[i] / kind(columns)
-        for j in range(columns):
-            sign = two * y_true[i, j] - one
-            margin = one - sign * y_pred[i, j]
-            margin = zero if margin < zero else margin
-            derivative[i, j] = -weight * sign * (one if margin > zero else margin)
-            total += weight * margin
-    return total
-
-
-@compiled
-def squared_hinge(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-    rows, columns = y_true.shape
-    kind = y_true.dtype.type
-    one, two, zero = kind(1), kind(2), kind(0)
-    total = 0.0
-    for i in range(rows):
-        weight = row_weights[i] / kind(columns)
-        for j in range(columns):
-            sign = two * y_true[i, j] - one
-            margin = one - sign * y_pred[i, j]
-            margin = zero if margin < zero else margin
-            derivative[i, j] = -two * weight * sign * margin
-            total += weight * margin * margin
-    return total
-
-
-@compiled
-def binary_cross_entropy(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-    rows, columns = y_true.shape
-    kind = y_true.dtype.type
-    one, zero = kind(1), kind(0)
-    total = 0.0
-    for i in range(rows):
-        weight = row_weights[i] / kind(columns)
-        for j in range(columns):
-            p, y = y_pred[i, j], y_true[i, j]
-            # y and 1 - y are not both 0, so that a NaN prediction always reaches one of the two terms.
-            derivative[i, j] = weight * (((one - y) / (one - p) if y != one else zero) - (y / p if y != 0 else zero))
-            total -= weight * (((one - y) * np.log1p(-p) if y != one else zero) + (y * np.log(p) if y != 0 else zero))
-    return total
-
-
-@compiled
-def sigmoid_binary_cross_entropy(y_true: Array, logits: Array, row_weights: Array, derivative: Array) -> float:
-    rows, columns = y_true.shape
-    one, zero = y_true.dtype.type(1), y_true.dtype.type(0)
-    bound = y_true.dtype.type(NO_PROBABILITY if y_true.itemsize == 4 else 0)
-    total = 0.0
-    for i in range(rows):
-        weight = row_weights[i] / y_true.dtype.type(columns)
-        for j in range(columns):
-            z, y = logits[i, j], y_true[i, j]
-            e = _exp(-abs(z), bound, zero)
-            derivative[i, j] = weight * ((one if z >= zero else e) / (one + e) - y)
-            # max(z, 0) - y z without its cancellation: both terms are positive in whatever order they are added.
-            total += weight * (((one - y) * z if z >= zero else -y * z) + np.log1p(e))
-    return total
 
 
 @compiled

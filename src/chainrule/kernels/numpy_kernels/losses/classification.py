@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit, log_expit, log_softmax, xlog1py, xlogy
+from scipy.special import expit, log_expit, log_softmax, xlogy
 
 from chainrule.kernels.numpy_kernels.losses.ratio import ratio
 from chainrule.types import Array
 
 __all__ = [
-    "binary_cross_entropy",
     "binary_focal",
     "categorical_cross_entropy",
     "categorical_focal",
-    "hinge",
-    "sigmoid_binary_cross_entropy",
     "sigmoid_binary_focal",
     "softmax_categorical_focal",
     "softmax_cross_entropy",
-    "squared_hinge",
 ]
-
-
-def hinge(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-    """l = max(0, 1 - s p) with s = 2 y - 1 for the target y = 0 or 1; l' = -s where that is positive."""
-    weights = row_weights[:, None] / y_true.shape[1]
-    sign = 2 * y_true - 1
-    margin = 1 - sign * y_pred
-    derivative[...] = -weights * sign * np.heaviside(margin, 0)
-    return float(np.sum(weights * np.maximum(margin, 0)))
-
-
-def squared_hinge(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-    """l = max(0, 1 - s p)^2 with s = 2 y - 1; l' = -2 s max(0, 1 - s p)."""
-    weights = row_weights[:, None] / y_true.shape[1]
-    sign = 2 * y_true - 1
-    margin = np.maximum(1 - sign * y_pred, 0)
-    derivative[...] = -2 * weights * sign * margin
-    return float(np.sum(weights * margin**2))
-
-
-def binary_cross_entropy(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-    """l = -y log p - (1 - y) log(1 - p), with l' = (1 - y) / (1 - p) - y / p."""
-    weights = row_weights[:, None] / y_true.shape[1]
-    derivative[...] = weights * (ratio(1 - y_true, 1 - y_pred) - ratio(y_true, y_pred))
-    return -float(np.sum(weights * (xlogy(y_true, y_pred) + xlog1py(1 - y_true, -y_pred))))
-
-
-def sigmoid_binary_cross_entropy(y_true: Array, logits: Array, row_weights: Array, derivative: Array) -> float:
-    """l = -y log s(z) - (1 - y) log(1 - s(z)) = max(z, 0) - y z + log(1 + exp(-|z|)), with l' = s(z) - y."""
-    weights = row_weights[:, None] / y_true.shape[1]
-    derivative[...] = weights * (expit(logits) - y_true)
-    return float(np.sum(weights * (np.maximum(logits, 0) - y_true * logits + np.log1p(np.exp(-np.abs(logits))))))
 
 
 def categorical_cross_entropy(y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:

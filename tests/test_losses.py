@@ -347,3 +347,17 @@ def test_a_loss_that_returns_no_number_is_named() -> None:
         InvalidInputError, match=r"Listing.loss must return one number, the mean; it returned shape \(3, 2\)"
     ):
         Listing().evaluate(y, y, np.full(3, 1 / 3), np.empty_like(y))
+
+
+def test_compiled_losses_take_targets_of_any_type_and_layout() -> None:
+    """Compiled code does not check bounds, so arrays of another type or with strides are copied, or refused."""
+    y, p, weights = np.arange(12.0).reshape(6, 2), np.arange(12.0).reshape(6, 2) + 0.5, np.full(6, 1 / 6)
+    derivative, expected = np.empty_like(p, np.float32), np.empty_like(p)
+    truth = Huber().evaluate(y, p, weights, expected)
+    strided = np.repeat(y, 2, axis=1)[:, ::2]
+    for targets in (y, strided, y.astype(np.float32), np.asfortranarray(y)):
+        assert Huber().evaluate(targets, p.astype(np.float32), weights, derivative) == pytest.approx(truth, rel=1e-6)
+        np.testing.assert_allclose(derivative, expected, rtol=1e-6)
+    if kernels.active_set() == "numba":
+        with pytest.raises(InvalidInputError, match="contiguous arrays of one type and shape; 'derivative' has type"):
+            Huber().evaluate(y, p, weights, derivative)

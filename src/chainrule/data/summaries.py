@@ -56,7 +56,7 @@ __all__ = ["ColumnSummary", "NumberSummary", "Reading"]
 SMALLEST_UNIT = sys.float_info.min
 # Numbers that often stand for a missing value.
 SENTINELS = np.array([-9.0, -99.0, -999.0, -9999.0, -99999.0, -999999.0])
-# Cells of which the first that surely is no missing value is the sample.
+# The sample of a column is the first of this many cells that cannot be a missing value.
 MOST_SAMPLES_TRIED = 100
 
 

@@ -1,8 +1,9 @@
 """Which networks the compiled loop of whole training steps can take, and how it is told about them.
 
 The loop (``kernels/numba_kernels/steps.py``) supports dense layers, activations and optimizers whose formulas can be
-traced, the most common losses, and plain rows. Other networks are trained layer by layer, with the same mathematics.
-The choice depends on the network, the plan and the data alone, so a run gives the same bits with and without callbacks.
+traced, elementwise losses, softmax cross-entropy, and plain rows. Other networks are trained layer by layer, with the
+same mathematics. The choice depends on the network, the plan and the data alone, so a run gives the same bits with and
+without callbacks.
 """
 
 from __future__ import annotations

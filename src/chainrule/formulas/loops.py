@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.errors import InvalidInputError
 from chainrule.formulas.expression import Expression, TraceError
 from chainrule.formulas.operations import OPERATIONS
 from chainrule.types import Array
@@ -59,9 +60,9 @@ class Loop:
         The expression to write into each array, by the name of the array. If the array is also read, all expressions
         use its old elements.
     total
-        What the sum is returned of, if anything.
+        The expression whose sum over all elements is returned; None for no sum.
     rows
-        Which of the arrays hold one number for each row instead.
+        The names of the arrays that hold one number for each row instead.
     """
 
     arrays: tuple[str, ...]
@@ -88,9 +89,17 @@ class Loop:
     def __call__(self, *arrays: Array, settings: Sequence[float] = ()) -> float:
         """Run the loop on contiguous arrays of one shape and type, in the order of ``arrays``.
 
-        Returns the total, or 0 if the loop has none.
+        Returns the total, or 0 if the loop has none. Raises ``InvalidInputError`` for other arrays, because compiled
+        code does not check bounds.
         """
         first = arrays[0]
+        for name, array in zip(self.arrays, arrays, strict=True):
+            size = len(first) if name in self.rows else first.size
+            if array.size != size or array.dtype != first.dtype or not array.flags.c_contiguous:
+                raise InvalidInputError(
+                    f"A compiled loop takes contiguous arrays of one type and shape; '{name}' has type {array.dtype} "
+                    f"and shape {array.shape}, and '{self.arrays[0]}' has type {first.dtype} and shape {first.shape}."
+                )
         address = self._addresses.get(first.dtype) or self.address(first.dtype)
         n_columns = first.shape[-1] if first.ndim else 1
         n_rows = first.size // n_columns if n_columns else 0
@@ -107,10 +116,6 @@ class _Writer:
         self.loop, self.dtype = loop, dtype
         self.results = [*loop.outputs.values(), *([] if loop.total is None else [loop.total])]
         self.order = {id(node): node for result in self.results for node in result.visit()}
-        self.stages: dict[int, int] = {}
-        for key, node in self.order.items():
-            below = max((self.stages[id(operand)] for operand in node.operands), default=0)
-            self.stages[key] = below + node.is_reduction
         self.fixed: dict[int, str] = {}  # the names of values that are the same for all elements
         self.names: dict[int, str] = {}
         self.lines: list[str] = []
@@ -137,14 +142,12 @@ class _Writer:
                     place = self.loop.arrays.index(node.value)
                     self.names[id(node)] = f"row{place}"
                     self._line(2, f"row{place} = a{place}[row]")
-            for node in sorted(reductions, key=lambda node: self.stages[id(node)]):
+            for node in reductions:  # in the order of the visit, operands first
                 self._elements(2, "range(first, first + n_columns)", node)
             self._elements(2, "range(first, first + n_columns)", None)
         self._line(1, "return total")
         body = "\n".join(self.lines)
-        return _MODULE.format(
-            version=_library_checksum(), dtype=self.dtype, header=_HEADER[self.dtype], body=body, n_arrays=N_ARRAYS
-        )
+        return _MODULE.format(version=_library_checksum(), dtype=self.dtype, header=_HEADER[self.dtype], body=body)
 
     def _settings_alone(self) -> None:
         """Write the values that depend on settings alone, such as 1 - beta.
@@ -304,9 +307,13 @@ def _write(path: Path, source: str) -> str:
     content = source.encode()
     if not path.exists() or path.read_bytes() != content:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # other threads and processes may do the same
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(temporary).replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
     return str(path)
 
 

@@ -222,7 +222,9 @@ class ElementwiseLoss(OnePassLoss):
         derivative: Array,
     ) -> float:
         if traced is not None and kernels.active_set() == "numba":
-            numbers = traced.numbers(self, y_true.shape[1], y_true.dtype)
+            dtype = y_pred.dtype
+            y_true, y_pred, row_weights = (np.ascontiguousarray(a, dtype) for a in (y_true, y_pred, row_weights))
+            numbers = traced.numbers(self, y_true.shape[1], dtype)
             return traced.loop(y_true, y_pred, row_weights, derivative, settings=numbers)
         weights = row_weights[:, None] / y_true.shape[1]
         with np.errstate(all="ignore"):  # y / 0 is the true slope

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chainrule.data import TablePreprocessor
+from chainrule.data import TablePreprocessor, feature_plan
+from chainrule.errors import CellError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "table_0_1.json").read_text(encoding="utf-8"))
 
@@ -26,10 +27,25 @@ def test_a_table_of_version_0_1_reads_its_cells_as_it_did() -> None:
 def test_cells_without_a_frame_become_the_same_bits(size: int) -> None:
     table = TablePreprocessor.from_dict(GOLDEN["preprocessor"])
     frame = pd.DataFrame(GOLDEN["rows"], dtype=object).iloc[:size]
-    for plan in table.columns:
-        if plan.kind != "dropped":
-            cells = [row[plan.name] for row in GOLDEN["rows"][:size]]
-            np.testing.assert_array_equal(plan.encode_cells(cells), plan.encode(frame[plan.name]))
+    plan = table.feature_plan
+    values = [column.read([row[column.name] for row in GOLDEN["rows"][:size]]) for column in plan.columns]
+    np.testing.assert_array_equal(plan.encode(values), table.transform(frame))
+
+
+def test_the_encoding_of_a_row_does_not_depend_on_the_other_rows() -> None:
+    table = TablePreprocessor.from_dict(GOLDEN["preprocessor"])
+    plan, rows = table.feature_plan, GOLDEN["rows"]
+    few = [column.read([row[column.name] for row in rows]) for column in plan.columns]
+    n_times = feature_plan.ROWS_AT_A_TIME // len(rows) + 2
+    many = plan.encode([np.tile(values, n_times) for values in few])
+    np.testing.assert_array_equal(many, np.tile(np.array(GOLDEN["matrix"], np.float32), (n_times, 1)))
+
+
+def test_a_number_that_is_too_large_when_scaled_is_refused_by_row_and_column() -> None:
+    table = TablePreprocessor().fit(pd.DataFrame({"a": ["x", "y", "x"], "b": [1.0, 2.0, 4.0]}))
+    with pytest.raises(CellError, match="1e\\+300") as caught:
+        table.transform(pd.DataFrame({"a": ["x", "y", "x"], "b": [1.0, 1e300, 4.0]}))
+    assert (caught.value.row, caught.value.column, caught.value.value) == (2, "b", 1e300)
 
 
 @pytest.mark.parametrize(

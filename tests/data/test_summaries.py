@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from chainrule.data import TablePreprocessor
 from chainrule.data.cells import Origin
+from chainrule.data.feature_plan import FeaturePlan
 from chainrule.data.summaries import ColumnSummary, NumberSummary
 from chainrule.errors import DataError
 
@@ -155,7 +156,7 @@ def test_words_that_were_forgotten_are_other_words(frequent: tuple[str, ...]) ->
     assert {word for word, _ in summary.read().counts} == set(frequent)
     plan = TablePreprocessor().fit_summaries({"a": summary, "b": number_summary()}).columns[0]
     assert plan == TablePreprocessor().fit(pd.DataFrame({"a": words, "b": np.arange(len(words))})).columns[0]
-    assert plan.encode(pd.Series(["rare 7", "A"])).tolist() == [
+    assert FeaturePlan.of([plan]).encode([plan.read(["rare 7", "A"])]).tolist() == [
         [0.0] * len(frequent) + [1.0],
         [1.0] + [0.0] * len(frequent),
     ]

@@ -18,7 +18,6 @@ from chainrule.architecture import build_network
 from chainrule.data import Dataset, TablePreprocessor, Target
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError
 from chainrule.export import export_model
-from chainrule.export.feature_plan import FeaturePlan
 from chainrule.export.torch_parts import TableFeatures
 from chainrule.export.torch_program import build_torch_program, torch_inputs, write_torch_program
 from chainrule.layers import (
@@ -98,7 +97,7 @@ def test_a_model_of_the_catalogue(name: str, monkeypatch: pytest.MonkeyPatch, tm
 def features_of(table: TablePreprocessor) -> TableFeatures:
     """The module in front of the network, which takes a moment where a whole program takes a second."""
     columns = tuple(plan.name for plan in table.columns if plan.kind != "dropped")
-    return TableFeatures(FeaturePlan.of(table), columns, torch.float64)
+    return TableFeatures(table.feature_plan, columns, torch.float64)
 
 
 @pytest.mark.parametrize("year", [1, 1600, 1899, 1999, 2399, 9990])

@@ -23,7 +23,6 @@ from chainrule.data.cells import (
     UNNAMED,
     Origin,
     cell_text,
-    date_parts,
     distinct_cells,
     number_of_cell,
     refuse_unusable,
@@ -48,6 +47,7 @@ MissingRule: TypeAlias = Literal["median", "mean", "zero"]
 
 MOST_SHOWN = 6  # categories in a line about a column
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?")
+_PLAIN_TYPES = frozenset({int, float, bool, type(None)})
 _NAN = re.compile(r"[-+]?nan", re.IGNORECASE)
 
 
@@ -258,6 +258,17 @@ class ColumnPlan:
         """Return what cells mean, and the places of those that cannot be read."""
         if self.kind == "category":
             return np.array([self._place(cell) for cell in cells], np.intp), []
+        if self.kind == "number" and (numbers := _plain_numbers(cells)) is not None:
+            values, bad = numbers, self._finish_numbers(numbers)
+        else:
+            values, bad = self._read_mixed(cells)
+        if not self.coerce:
+            return values, sorted(bad)
+        values[bad] = np.nan if self.kind == "number" else np.datetime64("NaT")
+        return values, []
+
+    def _read_mixed(self, cells: Sequence[Any]) -> tuple[Array, list[int]]:
+        """Read numbers or dates of which some are text."""
         texts: dict[int, str] = {}
         others: list[Any] = [None] * len(cells)
         missing = self._missing
@@ -267,11 +278,7 @@ class ColumnPlan:
                     texts[place] = text
             elif cell is not None:
                 others[place] = cell
-        values, bad = (self._read_dates if self.kind == "date" else self._read_numbers)(texts, others)
-        if not self.coerce:
-            return values, sorted(bad)
-        values[bad] = np.nan if self.kind == "number" else np.datetime64("NaT")
-        return values, []
+        return (self._read_dates if self.kind == "date" else self._read_numbers)(texts, others)
 
     def _read_numbers(self, texts: Mapping[int, str], others: Sequence[Any]) -> tuple[Array, list[int]]:
         values = np.array([np.nan if cell is None else number_of_cell(cell) for cell in others])
@@ -285,9 +292,13 @@ class ColumnPlan:
             for place, is_unread in zip(texts, np.isnan(read).tolist(), strict=True):
                 if is_unread and not (self.format is None and _NAN.fullmatch(texts[place])):
                     bad.append(place)
+        return values, [*bad, *self._finish_numbers(values)]
+
+    def _finish_numbers(self, values: Array) -> list[int]:
+        """Replace numbers that stand for a missing value by NaN, in place; return the places of infinite numbers."""
         if len(self._missing_numbers):
             values[np.isin(values, self._missing_numbers)] = np.nan
-        return values, [*bad, *np.flatnonzero(np.isinf(values)).tolist()]
+        return np.flatnonzero(np.isinf(values)).tolist()
 
     def _read_dates(self, texts: Mapping[int, str], others: Sequence[Any]) -> tuple[Array, list[int]]:
         date_format = self.format if isinstance(self.format, DateFormat) else None
@@ -356,45 +367,6 @@ class ColumnPlan:
             message = f"holds {self.kind}s, but row {row} has {cell!r}; write it as {example}, or leave the cell empty"
         raise CellError(f"{origin}The column {self.name!r} {message}.", row=row, column=self.name, value=cell)
 
-    # Encoding --------------------------------------------------------------------------------------------------------
-
-    def encode(
-        self, column: pd.Series[Any], origin: Origin = UNNAMED, unknown: UnknownCategories | None = None
-    ) -> Array:
-        """Return the (rows, outputs) float32 numbers of a column; ``origin`` says where its rows come from.
-
-        ``unknown`` is that of :meth:`read_column`.
-        """
-        return self._encode(self.read_column(column, origin, unknown), origin)
-
-    def encode_cells(self, cells: Sequence[Any], origin: Origin = UNNAMED) -> Array:
-        """Return the (cells, outputs) float32 numbers of some cells; see :meth:`read`."""
-        return self._encode(self.read(cells, origin), origin)
-
-    def _encode(self, values: Array, origin: Origin) -> Array:
-        encoded = np.zeros((len(values), len(self.output_names)), dtype=np.float32)
-        if self.kind == "category":
-            first = self.places.first
-            known = np.flatnonzero(values >= first)
-            encoded[known, values[known] - first] = 1
-            return encoded
-        parts = date_parts(values) if self.kind == "date" else values.reshape(-1, 1)
-        missing = np.isnan(parts[:, 0])
-        for place, (part, plan) in enumerate(zip(self.parts, self.numbers, strict=True)):
-            filled = np.where(missing, plan.fill, parts[:, part])
-            with np.errstate(over="ignore"):
-                encoded[:, place] = (filled - plan.center) / plan.scale
-        if self.missing_indicator:
-            encoded[:, -1] = missing
-        if not np.isfinite(encoded).all():
-            place = int(np.flatnonzero(~np.isfinite(encoded).all(axis=1))[0])
-            row, value = origin.row(place), float(parts[place, 0])
-            raise CellError(
-                f"{origin}The column {self.name!r} has {value:g} in row {row}, too far from the training data.",
-                row=row, column=self.name, value=value,
-            )  # fmt: skip
-        return encoded
-
     # Files -----------------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -456,6 +428,16 @@ class ColumnPlan:
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values that JSON can hold."""
         return asdict(self)
+
+
+def _plain_numbers(cells: Sequence[Any]) -> Array | None:
+    """Return Python numbers as float64, NaN for None; return None for any other cells, and for too large numbers."""
+    if not _PLAIN_TYPES.issuperset(map(type, cells)):
+        return None
+    try:
+        return np.array(cells, dtype=np.float64)
+    except OverflowError:
+        return None
 
 
 def _is_finite(value: Any) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from chainrule.data.cells import DATE_PARTS, UNNAMED, Origin
 from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan, UnknownCategories
 from chainrule.data.date_format import DateFormat, DateOrder
+from chainrule.data.feature_plan import FeaturePlan
 from chainrule.data.inputs import is_frame
 from chainrule.data.number_format import NumberMarks, number_marks
 from chainrule.data.parts import listing
@@ -214,10 +215,11 @@ class TablePreprocessor:
         """
         self._check_fitted()
         table = as_frame(frame)
-        used = [plan for plan in self.columns if plan.kind != "dropped"]
         if len(table) == 0:
             raise DataError("The table has no rows.")
-        return np.hstack([plan.encode(self._column(table, plan, origin), origin, unknown) for plan in used])
+        plan = self.feature_plan
+        columns = [(column, self._column(table, column, origin)) for column in plan.columns]
+        return plan.encode([column.read_column(cells, origin, unknown) for column, cells in columns], origin)
 
     def read(self, frame: Any, origin: Origin = UNNAMED) -> pd.DataFrame:
         """Return the used columns of a frame as their plans read them.
@@ -239,6 +241,12 @@ class TablePreprocessor:
     def fit_transform(self, frame: Any) -> Array:
         """Learn from the training rows and return their matrix."""
         return self.fit(frame).transform(frame)
+
+    @property
+    def feature_plan(self) -> FeaturePlan:
+        """The encoding of the whole table, compiled to arrays."""
+        self._check_fitted()
+        return FeaturePlan.of(self.columns)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from chainrule.data.cells import DATE_PARTS, date_parts
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError, NotBuiltError
-from chainrule.export.feature_plan import used_columns
 from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, Poisson, SquaredHinge
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
@@ -73,7 +72,7 @@ def describe_model(model: Model | NeuralNetwork) -> dict[str, Any]:
     if model.table is not None:
         described["columns"] = [
             {"name": plan.name, "kind": plan.kind} | ({"categories": plan.categories} if plan.categories else {})
-            for plan in used_columns(model.table)
+            for plan in model.table.feature_plan.columns
         ]
     return described
 

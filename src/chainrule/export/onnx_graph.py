@@ -38,7 +38,6 @@ import numpy as np
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError, missing_packages
-from chainrule.export.feature_plan import used_columns
 from chainrule.export.meaning import describe_model, frame_of, network_of, prediction_rule, read_column
 from chainrule.export.onnx_layers import append_layer
 from chainrule.export.onnx_table import append_table
@@ -103,7 +102,7 @@ def onnx_inputs(model: Model | NeuralNetwork, data: Any) -> dict[str, Array]:
     if isinstance(model, Model):
         if model.table is not None:
             frame = frame_of(model, data)
-            return {plan.name: _column_input(plan, frame[plan.name]) for plan in used_columns(model.table)}
+            return {plan.name: _column_input(plan, frame[plan.name]) for plan in model.table.feature_plan.columns}
         data = model.inputs(data)
     stack = network_of(model).stack
     rows = data.toarray() if is_sparse(data) else np.asarray(getattr(data, "X", data))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chainrule.data.cells import DATE_PARTS
+from chainrule.data.feature_plan import CategoryCodes, FeaturePlan
 from chainrule.data.table import TablePreprocessor
 from chainrule.errors import InvalidInputError
-from chainrule.export.feature_plan import CategoryCodes, FeaturePlan, used_columns
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ def append_table(graph: GraphBuilder, table: TablePreprocessor) -> str:
 
     Numbers and dates are float64, categories are text.
     """
-    for column in used_columns(table):
+    for column in table.feature_plan.columns:
         if not column.name:
             raise InvalidInputError("A column without a name cannot be an input of an ONNX graph; name it and train.")
         dtype = np.str_ if column.kind == "category" else np.float64
         graph.input(column.name, dtype, (1,), _DOCS[column.kind])
-    plan = FeaturePlan.of(table)
+    plan = table.feature_plan
     groups = [] if not plan.numbers and not plan.dates else _append_numbers(graph, plan)
     groups += [_append_category(graph, category) for category in plan.categories]
     features = graph.concat(groups, "features")

@@ -19,7 +19,6 @@ from chainrule.activations import ACTIVATIONS, ActivationLayer, SigmoidActivatio
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
-from chainrule.export.feature_plan import used_columns
 from chainrule.export.meaning import network_of, prediction_rule
 from chainrule.formulas import Expression, Formula
 from chainrule.layers import (
@@ -163,7 +162,7 @@ class Program:
         if model.scaling is not None:
             scale, center = np.array(model.scaling.scale), np.array(model.scaling.center)
             operations.append(Scaling(np.zeros_like(scale), scale, center))
-        columns = () if model.table is None else used_columns(model.table)
+        columns = () if model.table is None else model.table.feature_plan.columns
         names = model.notes.get("label_names") or model.target.classes
         label_names = tuple(str(name) for name in names) if model.target.classes else ()
         return cls(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from chainrule.export.feature_plan import FeaturePlan
+from chainrule.data.feature_plan import FeaturePlan
 from chainrule.export.meaning import PredictionRule
 from chainrule.model import TargetScaling
 

@@ -33,7 +33,6 @@ import numpy as np
 
 from chainrule.data.columns import ColumnPlan
 from chainrule.engines.torch_engine import check_installed
-from chainrule.export.feature_plan import FeaturePlan, used_columns
 from chainrule.export.meaning import describe_model, frame_of, network_of, prediction_rule, read_column
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
@@ -65,8 +64,8 @@ def build_torch_program(model: Model | NeuralNetwork) -> torch.export.ExportedPr
         modules.append(parts.PointPredictions(prediction_rule(model.network)))
         modules.append(parts.Classes() if model.target.classes else parts.TargetUnits(model.scaling))
         if model.table is not None:
-            columns = tuple(plan.name for plan in used_columns(model.table))
-            modules.insert(0, parts.TableFeatures(FeaturePlan.of(model.table), columns, dtype))
+            columns = tuple(plan.name for plan in model.table.feature_plan.columns)
+            modules.insert(0, parts.TableFeatures(model.table.feature_plan, columns, dtype))
             shape, dtype = (len(columns),), torch.float64
     rows = torch.zeros((3, *shape), dtype=dtype)  # what they are is of no matter
     whole = nn.Sequential(*modules).eval().requires_grad_(False)
@@ -91,7 +90,7 @@ def torch_inputs(model: Model | NeuralNetwork, data: Any) -> torch.Tensor:
     if isinstance(model, Model):
         if model.table is not None:
             frame = frame_of(model, data)
-            columns = [_column_input(plan, frame[plan.name]) for plan in used_columns(model.table)]
+            columns = [_column_input(plan, frame[plan.name]) for plan in model.table.feature_plan.columns]
             return torch.from_numpy(np.column_stack(columns))
         data = model.inputs(data)
     stack = network_of(model).stack

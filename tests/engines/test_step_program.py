@@ -434,7 +434,7 @@ def test_machine_code_is_made_again_when_any_kernel_file_changes() -> None:
     kernel: Any = steps.train_steps
     assert [cell.cell_contents for cell in kernel.py_func.__closure__] == [compile._CHECKSUM]
     named = {path.name for path in compile._SOURCES}
-    assert {"steps.py", "chain.py", "updates.py", "calls.py", "classification.py", "codes.py"} <= named
+    assert {"steps.py", "chain.py", "updates.py", "calls.py", "linear.py", "codes.py"} <= named
 
 
 # What it leaves behind ------------------------------------------------------------------------------------------

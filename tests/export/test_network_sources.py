@@ -38,7 +38,7 @@ from chainrule.layers import (
     LayerNormalizationLayer,
     StandardizationLayer,
 )
-from chainrule.losses import LOSSES, KernelLoss, LossFunction
+from chainrule.losses import LOSSES, ElementwiseLoss, LossFunction
 from chainrule.model import Model, TargetScaling
 from chainrule.neuralnet import NeuralNetwork
 from support.exported import COMPILE, check_numbers, run, run_c, run_js
@@ -242,8 +242,12 @@ class Doubling(Layer):
         return 2 * output_error
 
 
-class Squared(KernelLoss):
-    kernel = "mean_squared_error"
+class Squared(ElementwiseLoss):
+    def element_loss(self, y_true: Any, y_pred: Any) -> Any:
+        return (y_pred**2 - y_true) ** 2
+
+    def element_derivative(self, y_true: Any, y_pred: Any) -> Any:
+        return 4 * y_pred * (y_pred**2 - y_true)
 
     def point_predictions(self, outputs: Any) -> Any:
         return outputs**2

@@ -20,7 +20,10 @@ __all__ = [
     "SoftmaxActivation",
     "SoftsignActivation",
     "TanhActivation",
+    "log_sigmoid",
+    "log_softmax",
     "sigmoid",
+    "softmax",
 ]
 
 
@@ -71,6 +74,23 @@ class SigmoidActivation(ActivationLayer):
         return f * (1 - f)
 
 
+def log_sigmoid(x: Array) -> Array:
+    """Return the logarithm of :func:`sigmoid`, which is finite where that is 0."""
+    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+
+
+def softmax(x: Array) -> Array:
+    """Return exp(x_j) / sum_k exp(x_k), each row shifted by its maximum so that nothing overflows."""
+    e = np.exp(x - np.max(x, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def log_softmax(x: Array) -> Array:
+    """Return the logarithm of :func:`softmax`, which is finite where that is 0."""
+    shifted = x - np.max(x, axis=-1, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+
+
 @also_called(unlike={"hard_tanh": "it is z clipped to the range from -1 to 1; 'tanh' is its smooth form."})
 @final
 @dataclass(eq=False)
@@ -116,8 +136,7 @@ class SoftmaxActivation(ActivationLayer):
 
     def activation_function(self, x: Array) -> Array:
         """Return exp(x_j) / sum_k exp(x_k), each row shifted by its maximum so that nothing overflows."""
-        e = np.exp(x - np.max(x, axis=-1, keepdims=True))
-        return e / np.sum(e, axis=-1, keepdims=True)
+        return softmax(x)
 
     def derivative(self, x: Array) -> Array:
         """Return the Jacobian of every row: for x of shape (..., k), shape (..., k, k), symmetric."""

@@ -1,14 +1,14 @@
 """Which networks the compiled loop of whole training steps can take, and how it is told about them.
 
 The loop (``kernels/numba_kernels/steps.py``) supports dense layers, activations and optimizers whose formulas can be
-traced, elementwise losses, softmax cross-entropy, and plain rows. Other networks are trained layer by layer, with the
+traced, losses whose formulas can be traced, and plain rows. Other networks are trained layer by layer, with the
 same mathematics. The choice depends on the network, the plan and the data alone, so a run gives the same bits with and
 without callbacks.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -25,8 +25,7 @@ from chainrule.kernels.codes import (
     OUTPUT_AT,
 )
 from chainrule.layer_table import as_read_only, settings_table, tabulate_layers
-from chainrule.losses import CategoricalCrossEntropy, LossFunction
-from chainrule.losses.base import ElementwiseLoss, TracedLoss
+from chainrule.losses.base import TracedLoss
 from chainrule.optimizer import Optimizer
 from chainrule.optimizer.base import TracedRule
 from chainrule.penalties import L1, L1L2, L2, Penalty
@@ -61,8 +60,8 @@ class StepProgram:
             gradients=stack.vector.gradients,
             outputs=np.zeros(n_rows * int(table[:, N_OUT].sum()), dtype),
             errors=np.zeros((2, n_rows * widest), dtype),
-            loss=parts.loss.loop.address(dtype) if isinstance(parts.loss, TracedLoss) else 0,
-            loss_numbers=parts.loss_numbers(plan.loss, batches.targets.shape[1], dtype),
+            loss=parts.loss.loop.address(dtype),
+            loss_numbers=np.array(parts.loss.numbers(plan.loss, batches.targets.shape[1], dtype)),
         )
         self._rows = steps.Rows(
             *_as_arrays(batches.inputs, dtype),
@@ -184,7 +183,8 @@ def _is_for_the_loop(stack: LayerStack, head: Head, batches: ArrayBatches) -> bo
     if len(tabulate_layers(layers, stack.vector, 1)) < len(layers):
         return False
     # The loop checks no bounds; the layers say what is wrong with such rows.
-    if batches.inputs.shape[1:] != layers[0].input_shape() or batches.targets.shape[1:] != layers[-1].output_shape():
+    n_outputs = head.loss.n_outputs(batches.targets.shape[1])
+    if batches.inputs.shape[1:] != layers[0].input_shape() or (n_outputs,) != layers[-1].output_shape():
         return False
     multiplications = 3 * batches.batch_size * stack.vector.n_penalized
     return multiplications <= MOST_MULTIPLICATIONS or is_sparse(batches.inputs)
@@ -193,7 +193,7 @@ def _is_for_the_loop(stack: LayerStack, head: Head, batches: ArrayBatches) -> bo
 class _Parts(NamedTuple):
     """Loss, optimizer and penalty as the loop knows them: by their very types, for a subclass may differ."""
 
-    loss: TracedLoss | Literal["softmax_cross_entropy"]
+    loss: TracedLoss
     loss_settings: list[float]
     rule: TracedRule
     rule_settings: list[float]
@@ -207,22 +207,17 @@ class _Parts(NamedTuple):
         """All but the arrays."""
         return (*self[:4], *self[5:])
 
-    def loss_numbers(self, loss: LossFunction, n_columns: int, dtype: np.dtype[Any]) -> Array:
-        """Return what the loop of the loss takes beside arrays."""
-        if isinstance(self.loss, TracedLoss) and isinstance(loss, ElementwiseLoss):
-            return np.array(self.loss.numbers(loss, n_columns, dtype))
-        return np.zeros(0)
-
     @classmethod
     def of(cls, stack: LayerStack, head: Head, plan: TrainingPlan) -> _Parts | None:
         """Return the parts of a plan; None where the loop does not know one of them."""
-        loss, rule, rates = _traced_loss(plan.loss, head), plan.optimizer.traced(), _rates(plan.penalty)
+        loss = plan.loss.traced(of_logits=head.activation is not None)
+        rule, rates = plan.optimizer.traced(), _rates(plan.penalty)
         if loss is None or rule is None or rates is None or plan.optimizer.needs_loss:
             return None
         settings, states = values_of(plan.optimizer, rule.settings), [plan.optimizer.state[n] for n in rule.state]
         traced = [(layer, layer.traced()) for layer in stack.layers if isinstance(layer, ActivationLayer)]
         activations = [(found, values_of(layer, found.settings)) for layer, found in traced if found is not None]
-        loss_settings = values_of(plan.loss, loss.formula.settings) if isinstance(loss, TracedLoss) else []
+        loss_settings = values_of(plan.loss, loss.formula.settings)
         return cls(loss, loss_settings, rule, settings, states, *rates, activations)
 
 
@@ -243,13 +238,6 @@ def _is_mostly_zero(inputs: Inputs, n_units: int) -> bool:
         return False
     some = inputs[:: max(1, len(inputs) // ROWS_LOOKED_AT)]
     return bool(np.count_nonzero(some) < DENSITY * some.size)
-
-
-def _traced_loss(loss: LossFunction, head: Head) -> TracedLoss | Literal["softmax_cross_entropy"] | None:
-    """Return the loss as the loop takes it; None where it does not know it."""
-    if type(loss) is CategoricalCrossEntropy and head.activation is not None:
-        return "softmax_cross_entropy"
-    return loss.traced(of_logits=head.activation is not None) if isinstance(loss, ElementwiseLoss) else None
 
 
 def _rates(penalty: Penalty | None) -> tuple[float, float] | None:

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from chainrule.data.batches import ArrayBatches, Batch, Portion
-from chainrule.engines.torch_losses import compact_targets
 from chainrule.engines.torch_workers import BatchShare
 from chainrule.head import Head
 from chainrule.types import Array, is_sparse
@@ -99,8 +98,8 @@ class DeviceRows:
             if source.inputs.nbytes + source.targets.nbytes > SHARE_OF_MEMORY * free:
                 return None
         weights = None if source.weights is None else as_tensor(source.weights).to(self.device)
-        targets = compact_targets(self.head, as_tensor(source.targets).to(self.device))
-        return _Resident(as_tensor(source.inputs).to(self.device), targets, weights)
+        inputs, targets = (as_tensor(array).to(self.device) for array in (source.inputs, source.targets))
+        return _Resident(inputs, targets, weights)
 
 
 class _HostBatches(Dataset[TensorBatch]):

@@ -18,7 +18,7 @@ from numba.extending import intrinsic as numba_intrinsic
 from chainrule.formulas.loops import N_ARRAYS
 from chainrule.types import Array
 
-__all__ = ["SIGNATURE", "call_address", "call_arrays"]
+__all__ = ["SIGNATURE", "add_in_any_order", "call_address", "call_arrays"]
 
 _numbers: Any = types.CPointer(types.float64)  # type: ignore[no-untyped-call]
 
@@ -44,6 +44,16 @@ def call_address(
         return builder.call(function, [*pointers, n_rows, n_columns, builder.inttoptr(settings, number)])
 
     return signature, generate
+
+
+@_intrinsic
+def add_in_any_order(typing: Any, total: Any, term: Any) -> Any:
+    """Return total + term; a loop may add the terms of such a sum in another order, and so several at a time."""
+
+    def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
+        return builder.fadd(*operands, flags=("reassoc", "contract", "nsz"))
+
+    return total(total, term), generate
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ share their common subexpressions, and a backend computes these once.
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,7 +26,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.formulas.operations import CONDITIONS, INFIX, OPERATIONS, REDUCTIONS
 from chainrule.types import Array
 
-__all__ = ["Expression", "Graph", "TraceError", "evaluate", "translate_each"]
+__all__ = ["Expression", "Graph", "TraceError", "elementwise", "evaluate", "translate_each"]
 
 
 class TraceError(InvalidInputError):
@@ -251,6 +251,20 @@ def translate_each(
     return [values[id(result)] for result in results]
 
 
+def elementwise(results: Iterable[Expression], arrays: Collection[str]) -> set[int]:
+    """Return the ``id`` of the subexpressions whose values differ between the elements of a row.
+
+    ``arrays`` are the names of the symbols that stand for one number per element.
+    """
+    found: set[int] = set()
+    for result in results:
+        for node in result.visit():
+            is_array = node.operation == "symbol" and node.value in arrays
+            if is_array or (not node.is_reduction and any(id(operand) in found for operand in node.operands)):
+                found.add(id(node))
+    return found
+
+
 def evaluate(results: Sequence[Expression], symbols: Mapping[str, Any]) -> list[Array]:
     """Return the values of expressions for arrays and numbers, computed by NumPy."""
     with np.errstate(all="ignore"):
@@ -354,12 +368,11 @@ def _select(graph: Graph, conditions: Sequence[Any], choices: Sequence[Any], def
 
 
 def _reduce(operation: str) -> Callable[..., Expression]:
+    """Return the rule of a reduction; without ``keepdims``, NumPy refuses to combine the result with whole rows."""
+
     def rule(graph: Graph, x: Any, axis: int | None = None, *, keepdims: bool = False, **options: Any) -> Expression:
-        if axis != -1 or not keepdims or options:
-            raise TraceError(
-                "A formula reduces its whole argument, or removes an axis; reduce the last axis only, with axis=-1, "
-                "keepdims=True."
-            )
+        if axis != -1 or options:
+            raise TraceError("A formula reduces its whole argument, or another axis than the last; give axis=-1.")
         return graph.apply(operation, x)
 
     return rule

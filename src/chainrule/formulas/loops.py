@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import InvalidInputError
-from chainrule.formulas.expression import Expression, TraceError
+from chainrule.formulas.expression import Expression, TraceError, elementwise
 from chainrule.formulas.operations import OPERATIONS
 from chainrule.types import Array
 
@@ -34,6 +34,9 @@ __all__ = ["N_ARRAYS", "Loop"]
 N_ARRAYS = 8
 
 _NO_SETTINGS = np.zeros(0)
+
+# Operations that take so long that it pays to keep their results.
+_COSTLY = frozenset({"power", "exp", "expm1", "log", "log1p", "tanh", "erf", "erfc", "sin", "cos", "arctan"})
 
 _FAST = ("exp", "expm1", "log", "log1p", "tanh", "erf", "erfc")
 _HEADER = {
@@ -60,9 +63,18 @@ class Loop:
         The expression to write into each array, by the name of the array. If the array is also read, all expressions
         use its old elements.
     total
-        The expression whose sum over all elements is returned; None for no sum.
+        The expression whose sum is returned; None for no sum.
     rows
         The names of the arrays that hold one number for each row instead.
+    parts
+        The arrays with several numbers for each element: a row holds the first numbers of all its elements, then the
+        second ones, and so on. By the name of the array, the names that these numbers have in the expressions and in
+        ``outputs``; as many for each of these arrays. ``n_columns`` of a call counts all numbers of such a row.
+    sums_rows
+        Whether the total is the sum over the rows instead of the elements.
+    scratch
+        The name of an output that may hold other values until all rows before are written, so that none is computed
+        twice. It must not overlap with an array that is read. Empty for none.
     """
 
     arrays: tuple[str, ...]
@@ -70,6 +82,9 @@ class Loop:
     outputs: Mapping[str, Expression]
     total: Expression | None = None
     rows: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sums_rows: bool = False
+    scratch: str = ""
     _addresses: dict[np.dtype[Any], int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -92,9 +107,9 @@ class Loop:
         Returns the total, or 0 if the loop has none. Raises ``InvalidInputError`` for other arrays, because compiled
         code does not check bounds.
         """
-        first = arrays[0]
+        first, n_parts = arrays[0], self.n_parts
         for name, array in zip(self.arrays, arrays, strict=True):
-            size = len(first) if name in self.rows else first.size
+            size = len(first) if name in self.rows else first.size * (n_parts if name in self.parts else 1)
             if array.size != size or array.dtype != first.dtype or not array.flags.c_contiguous:
                 raise InvalidInputError(
                     f"A compiled loop takes contiguous arrays of one type and shape; '{name}' has type {array.dtype} "
@@ -105,8 +120,13 @@ class Loop:
         n_rows = first.size // n_columns if n_columns else 0
         numbers = np.array(settings, np.float64) if settings else _NO_SETTINGS
         given = arrays + (first,) * (N_ARRAYS - len(arrays))
-        total: float = _calls().call_arrays(address, *given, n_rows, n_columns, numbers)
+        total: float = _calls().call_arrays(address, *given, n_rows, n_columns * n_parts, numbers)
         return total
+
+    @property
+    def n_parts(self) -> int:
+        """How many numbers the arrays in ``parts`` have for each element."""
+        return max(map(len, self.parts.values()), default=1)
 
 
 class _Writer:
@@ -116,49 +136,97 @@ class _Writer:
         self.loop, self.dtype = loop, dtype
         self.results = [*loop.outputs.values(), *([] if loop.total is None else [loop.total])]
         self.order = {id(node): node for result in self.results for node in result.visit()}
+        self.exact: dict[int, str] = {}  # the names of values that depend on settings alone, in float64
         self.fixed: dict[int, str] = {}  # the names of values that are the same for all elements
-        self.names: dict[int, str] = {}
+        self.names: dict[int, str] = {}  # those of values that are known where the next line stands
+        self.n_names = 0
+        self.kept: Expression | None = None  # what the scratch array holds in the end
+        self.is_stored = False
         self.lines: list[str] = []
+        self.places: dict[str, str] = {}  # where the number of an element stands, by the name of the array or part
 
     def write(self) -> str:
         """Return the whole module."""
+        loop, by_rows = self.loop, self._is_by_rows()
         pointers = ", ".join(f"p{place}" for place in range(N_ARRAYS))
         self._line(0, f"def loop({pointers}, n_rows, n_columns, settings):")
         self._line(1, "size = n_rows * n_columns")
-        for place, name in enumerate(self.loop.arrays):
-            self._line(1, f"a{place} = carray(p{place}, {'n_rows' if name in self.loop.rows else 'size'}, f)")
-        for place in range(len(self.loop.settings)):
+        if loop.parts:
+            self._line(1, f"n_columns //= {loop.n_parts}")
+        for place, name in enumerate(loop.arrays):
+            parts = loop.parts.get(name, ())
+            shape = f"(n_rows, {len(parts)}, n_columns)" if parts else "(n_rows, n_columns)" if by_rows else "size"
+            self._line(1, f"a{place} = carray(p{place}, {'n_rows' if name in loop.rows else shape}, f)")
+            self.places |= {part: f"b{place}_{number}[i]" for number, part in enumerate(parts)}
+            self.places[name] = f"a{place}[row]" if name in loop.rows else f"{'b' if by_rows else 'a'}{place}[i]"
+        for place in range(len(loop.settings)):
             self._line(1, f"s{place} = settings[{place}]")
         self._settings_alone()
         self._line(1, "total = 0.0")
-        reductions = [node for node in self.order.values() if node.is_reduction]
-        if not reductions and not self.loop.rows:
-            self._elements(1, "range(size)", None)
+        if by_rows:
+            self._rows()
         else:
-            self._line(1, "for row in range(n_rows):")
-            self._line(2, "first = row * n_columns")
-            for node in self.order.values():
-                if node.operation == "symbol" and node.value in self.loop.rows:
-                    place = self.loop.arrays.index(node.value)
-                    self.names[id(node)] = f"row{place}"
-                    self._line(2, f"row{place} = a{place}[row]")
-            for node in reductions:  # in the order of the visit, operands first
-                self._elements(2, "range(first, first + n_columns)", node)
-            self._elements(2, "range(first, first + n_columns)", None)
+            self._elements(1)
         self._line(1, "return total")
         body = "\n".join(self.lines)
         return _MODULE.format(version=_library_checksum(), dtype=self.dtype, header=_HEADER[self.dtype], body=body)
+
+    def _is_by_rows(self) -> bool:
+        loop = self.loop
+        has_reductions = any(node.is_reduction for node in self.order.values())
+        return bool(loop.rows or loop.parts or loop.sums_rows or has_reductions)
+
+    def _rows(self) -> None:
+        """Write the loop over the rows: reductions that do not depend on one another are computed in one pass."""
+        loop = self.loop
+        self._line(1, "for row in range(n_rows):")
+        for place, name in enumerate(loop.arrays):
+            parts = loop.parts.get(name, ())
+            for number in range(len(parts)):
+                self._line(2, f"b{place}_{number} = a{place}[row, {number}]")
+            if not parts and name not in loop.rows:
+                self._line(2, f"b{place} = a{place}[row]")
+        varying = elementwise(self.results, self.places.keys() - set(loop.rows))
+        stages: dict[int, int] = {}  # how many reductions have to be known before
+        for key, node in self.order.items():
+            stages[key] = max((stages[id(operand)] for operand in node.operands), default=0) + node.is_reduction
+        self.kept = self._most_costly(varying) if loop.scratch else None
+        for stage in range(max(stages.values(), default=0) + 1):
+            now = [node for key, node in self.order.items() if stages[key] == stage and key not in varying]
+            reductions = [node for node in now if node.is_reduction]
+            if reductions:
+                self._elements(2, reductions)
+            for node in now:  # the same for the whole row
+                if id(node) not in self.exact:
+                    self._value(2, node)
+        if loop.outputs or not loop.sums_rows:
+            self._elements(2)
+        if loop.total is not None and loop.sums_rows:
+            self._line(2, f"total += {self._value(2, loop.total)}")
+
+    def _most_costly(self, varying: Collection[int]) -> Expression | None:
+        """Return the value of an element that it takes longest to compute, of those that a sum and an output need."""
+        costs: dict[int, set[int]] = {}  # the costly operations in each value
+        for key, node in self.order.items():
+            if key in varying:
+                costs[key] = set().union(*(costs.get(id(operand), ()) for operand in node.operands))
+                costs[key] |= {key} if node.operation in _COSTLY else set()
+        sums = [node for node in self.order.values() if node.is_reduction]
+        in_sums = {id(node) for one in sums for node in one.operands[0].visit(tuple(map(id, sums)))}
+        in_outputs = {id(node) for one in self.loop.outputs.values() for node in one.visit(tuple(map(id, sums)))}
+        best = max(in_sums & in_outputs & costs.keys(), key=lambda key: len(costs[key]), default=0)
+        return self.order[best] if best and costs[best] else None
 
     def _settings_alone(self) -> None:
         """Write the values that depend on settings alone, such as 1 - beta.
 
         They are computed once, in float64, and then rounded to the type of the elements.
         """
-        exact: dict[int, str] = {}
+        exact = self.exact
         for key, node in self.order.items():
             if node.operation == "constant":
                 exact[key] = _number(node.value)
-            elif node.operation == "symbol" and node.value not in self.loop.arrays:
+            elif node.operation == "symbol" and node.value not in self.places:
                 exact[key] = f"s{self.loop.settings.index(node.value)}"
             elif node.operands and not node.is_reduction and all(id(operand) in exact for operand in node.operands):
                 spelling = OPERATIONS[node.operation].scalar.replace("fast_erf", "math.erf").replace("fast_", "np.")
@@ -177,50 +245,63 @@ class _Writer:
                 self.fixed[id(node)] = f"f_{value}"
                 self._line(1, f"f_{value} = f({value})")
 
-    def _elements(self, depth: int, places: str, reduction: Expression | None) -> None:
-        """Write the loop over some elements that computes a reduction, or the outputs and the total."""
-        wanted = self.results if reduction is None else [reduction.operands[0]]
-        result = "" if reduction is None else f"r{len([name for name in self.names.values() if name[0] == 'r'])}"
-        if reduction is not None:
-            self._line(depth, f"{result} = f({'-np.inf' if reduction.operation == 'row_max' else '0'})")
-        self._line(depth, f"for i in {places}:")
-        reduced = {key: name for key, name in self.names.items() if name[0] == "r"}
-        self.names = dict(reduced)
+    def _elements(self, depth: int, reductions: Sequence[Expression] = ()) -> None:
+        """Write the loop over some elements that computes reductions, or the outputs and the total."""
+        results = [self._new_name("r") for _ in reductions]
+        for result, node in zip(results, reductions, strict=True):
+            if node.operation == "row_max":
+                self._line(depth, f"{result}, {result}_is_nan = f(-np.inf), False")
+            else:
+                self._line(depth, f"{result} = f(0)")
+        self._line(depth, f"for i in range({'size' if depth == 1 else 'n_columns'}):")
+        known, self.names = self.names, dict(self.names)
+        total = [] if self.loop.total is None or self.loop.sums_rows else [self.loop.total]
+        wanted = [node.operands[0] for node in reductions] or [*self.loop.outputs.values(), *total]
+        kept = self.kept if any(node is self.kept for one in wanted for node in one.visit(tuple(known))) else None
+        if kept is not None and self.is_stored:
+            self.names[id(kept)] = self._new_name("x")
+            self._line(depth + 1, f"{self.names[id(kept)]} = {self.places[self.loop.scratch]}")
         values = [self._value(depth + 1, node) for node in wanted]
-        if reduction is None:
-            for array, value in zip(self.loop.outputs, values, strict=False):
-                self._line(depth + 1, f"a{self.loop.arrays.index(array)}[i] = {value}")
-            if self.loop.total is not None:
-                self._line(depth + 1, f"total += {values[-1]}")
-        elif reduction.operation == "row_max":
-            self._line(
-                depth + 1,
-                f"{result} = {values[0]} if ({values[0]} > {result}) | ({values[0]} != {values[0]}) else {result}",
-            )
-        else:
-            self._line(depth + 1, f"{result} += {values[0]}")
-            if reduction.operation == "row_mean":
+        for result, node, value in zip(results, reductions, values, strict=False):
+            if node.operation == "row_max":
+                self._line(depth + 1, f"{result} = {value} if {value} > {result} else {result}")
+                self._line(depth + 1, f"{result}_is_nan = {result}_is_nan | ({value} != {value})")
+            else:
+                self._line(depth + 1, f"{result} = add_in_any_order({result}, {value})")
+        if not reductions:
+            for name, value in zip(self.loop.outputs, values, strict=False):
+                self._line(depth + 1, f"{self.places[name]} = {value}")
+            if total:
+                self._line(depth + 1, f"total = add_in_any_order(total, np.float64({values[-1]}))")
+        elif kept is not None and not self.is_stored:
+            self.is_stored = True
+            self._line(depth + 1, f"{self.places[self.loop.scratch]} = {self.names[id(kept)]}")
+        self.names = known
+        for result, node in zip(results, reductions, strict=True):
+            if node.operation == "row_max":
+                self._line(depth, f"{result} = f(np.nan) if {result}_is_nan else {result}")
+            elif node.operation == "row_mean":
                 self._line(depth, f"{result} /= f(n_columns)")
-        if reduction is not None:
-            self.names = {**reduced, id(reduction): result}
+            self.names[id(node)] = result
 
     def _value(self, depth: int, wanted: Expression) -> str:
         """Write the lines that compute an expression, and return the name of its value."""
-        for node in wanted.visit():
-            if id(node) in self.names:
-                continue
+        for node in wanted.visit(tuple(self.names)):
             if id(node) in self.fixed:
                 self.names[id(node)] = self.fixed[id(node)]
-            elif node.operation == "symbol" and node.value in self.loop.arrays and node.value not in self.loop.rows:
-                place = self.loop.arrays.index(node.value)
-                self.names[id(node)] = f"x{place}"
-                self._line(depth, f"x{place} = a{place}[i]")
-            elif node.operands and not node.is_reduction and all(id(o) in self.names for o in node.operands):
+            elif node.operation == "symbol" and node.value in self.places:
+                self.names[id(node)] = self._new_name("x")
+                self._line(depth, f"{self.names[id(node)]} = {self.places[node.value]}")
+            elif node.operands and all(id(operand) in self.names for operand in node.operands):
                 operands = [self.names[id(operand)] for operand in node.operands]
-                name = f"t{len(self.names)}"
+                name = self.names[id(node)] = self._new_name("t")
                 self._line(depth, f"{name} = {OPERATIONS[node.operation].scalar.format(*operands)}")
-                self.names[id(node)] = name
         return self.names[id(wanted)]
+
+    def _new_name(self, kind: str) -> str:
+        """Return a name that no other value has, because a variable of Numba has one type in the whole function."""
+        self.n_names += 1
+        return f"{kind}{self.n_names}"
 
     def _line(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text)
@@ -233,7 +314,7 @@ import numba
 import numpy as np
 from numba import carray
 
-from chainrule.formulas.calls import SIGNATURE
+from chainrule.formulas.calls import SIGNATURE, add_in_any_order
 {header}from chainrule.formulas.vector_math import sign as fast_sign
 
 f = np.{dtype}
@@ -246,7 +327,7 @@ compiled = numba.cfunc(
     SIGNATURE,
     cache=is_kept,
     error_model="numpy",
-    fastmath={{"reassoc", "contract", "arcp", "nsz"}},
+    fastmath={{"contract", "arcp", "nsz"}},  # only sums may be computed in another order
 )(loop)
 """
 

@@ -21,8 +21,14 @@ from chainrule.types import Array
 
 __all__ = ["Attempt", "Formula", "settings_of", "values_of"]
 
-# The points where traces are compared with the formulas: near the usual bounds of piecewise formulas, and far away.
-_SAMPLES = np.array([-30.0, -4.1, -3.0, -1.0, -0.6, -0.1, -1e-3, 0.0, 1e-3, 0.2, 0.5, 0.9, 1.0, 2.5, 3.0, 5.7, 30.0])
+# The points where traces are compared with the formulas: near the usual bounds of piecewise formulas, and far away. The
+# second row has numbers between 0 and 1, where the sums of logarithms are defined.
+_SAMPLES = np.array(
+    [
+        [-30.0, -4.1, -3.0, -1.0, -0.6, -0.1, -1e-3, 0.0, 1e-3, 0.2, 0.5, 0.9, 1.0, 2.5, 3.0, 5.7, 30.0],
+        [1e-3, 0.06, 0.12, 0.18, 0.24, 0.3, 0.36, 0.42, 0.48, 0.54, 0.6, 0.66, 0.72, 0.78, 0.84, 0.9, 0.999],
+    ]
+)
 _TOLERANCE = 1e-9
 
 # What the symbols of settings begin with, so that no setting is taken for an argument.
@@ -111,7 +117,7 @@ class Formula:
 
     def _check(self, method: Callable[..., Any], owner: Any, samples: Mapping[str, Array]) -> None:
         given = {
-            name: np.array(samples.get(name, np.roll(_SAMPLES, 5 * place)), np.float64).reshape(1, -1)
+            name: np.reshape(samples[name], (1, -1)) if name in samples else np.roll(_SAMPLES, 5 * place, axis=1)
             for place, name in enumerate(self.arguments)
         }
         with np.errstate(all="ignore"):
@@ -119,9 +125,9 @@ class Formula:
         numbers = dict(zip(self.settings, values_of(owner, self.settings), strict=True))
         traced = evaluate(self.expressions, {**numbers, **given})
         for expected, found in zip(results if isinstance(results, tuple) else (results,), traced, strict=True):
-            if not np.allclose(
-                np.broadcast_to(found, np.shape(expected)), expected, _TOLERANCE, _TOLERANCE, equal_nan=True
-            ):
+            shape = np.shape(expected)
+            values = np.reshape(found, shape) if np.size(found) == np.size(expected) else np.broadcast_to(found, shape)
+            if not np.allclose(values, expected, _TOLERANCE, _TOLERANCE, equal_nan=True):
                 raise TraceError(
                     "A formula gives other numbers than its trace; it depends on something else than its arguments "
                     "and settings, such as random numbers."

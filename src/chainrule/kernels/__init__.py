@@ -26,7 +26,7 @@ from chainrule.errors import InvalidInputError
 __all__ = ["active_set", "load"]
 
 _SETS = ("numpy", "numba")
-_FAMILIES = ("linear", "losses", "normalization", "updates")
+_FAMILIES = ("linear", "normalization", "updates")
 
 
 @functools.cache

@@ -8,13 +8,14 @@ unless a loss says otherwise (:meth:`LossFunction.n_outputs`).
 In the equations ``y`` is a target, ``p`` a prediction, ``d = p - y``, and ``z`` a logit, the number before the last
 activation. ``l`` is the loss of one element and ``l'`` its derivative by ``p`` (or ``z``).
 
-A user's own loss is a class with the formulas of one element (:class:`ElementwiseLoss`), a pair of functions
-(:class:`CustomLoss`), or a class with :meth:`LossFunction.loss` and :meth:`LossFunction.derivative`.
+A user's own loss is a class with the formulas of one element (:class:`ElementwiseLoss`) or of one row
+(:class:`RowLoss`), a pair of functions (:class:`CustomLoss`), or a class with :meth:`LossFunction.loss` and
+:meth:`LossFunction.derivative`.
 """
 
 from __future__ import annotations
 
-from chainrule.losses.base import ElementwiseLoss, KernelLoss, LossFunction, row_weights_of
+from chainrule.losses.base import ElementwiseLoss, LossFunction, RowLoss, row_weights_of
 from chainrule.losses.classification import (
     BinaryCrossEntropy,
     BinaryFocal,
@@ -47,13 +48,13 @@ __all__ = [
     "GaussianNegativeLogLikelihood",
     "Hinge",
     "Huber",
-    "KernelLoss",
     "LogCosh",
     "LossFunction",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Pinball",
     "Poisson",
+    "RowLoss",
     "SquaredHinge",
     "row_weights_of",
     "smooth_labels",

@@ -17,10 +17,11 @@ from chainrule.activations import ActivationLayer
 from chainrule.arrays import refuse_masked
 from chainrule.errors import InvalidInputError, shown
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
+from chainrule.formulas.expression import elementwise
 from chainrule.ranges import Range, is_finite
 from chainrule.types import Array
 
-__all__ = ["ElementwiseLoss", "KernelLoss", "LossFunction", "OnePassLoss", "TracedLoss", "row_weights_of"]
+__all__ = ["ElementwiseLoss", "FormulaLoss", "LossFunction", "RowLoss", "TracedLoss", "row_weights_of"]
 
 
 class LossFunction(ABC):
@@ -34,7 +35,8 @@ class LossFunction(ABC):
     network whose last layer gives others, and data with others, are refused before training. ``is_of_numbers`` says
     that the loss is made for numbers as targets, not for classes; ``takes_scores`` that the outputs are any numbers
     even where the targets are classes, so no activation belongs behind the last dense layer; ``takes_standardized``
-    that the targets of a regression may be shifted and scaled.
+    that the targets of a regression may be shifted and scaled. ``outputs_per_target`` is the number of outputs that the
+    network has for each target column.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = None
@@ -43,6 +45,7 @@ class LossFunction(ABC):
     is_of_numbers: ClassVar[bool] = False
     takes_scores: ClassVar[bool] = False
     takes_standardized: ClassVar[bool] = True
+    outputs_per_target: ClassVar[int] = 1
 
     @abstractmethod
     def loss(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
@@ -58,8 +61,8 @@ class LossFunction(ABC):
         return len(inspect.signature(self.loss).parameters) > 2
 
     def n_outputs(self, n_targets: int) -> int:
-        """Return how many outputs the network must have for ``n_targets`` target columns: as many, most often."""
-        return n_targets
+        """Return how many outputs the network must have for ``n_targets`` target columns."""
+        return self.outputs_per_target * n_targets
 
     def point_predictions(self, outputs: Array) -> Array:
         """Return what the outputs predict, in the targets' own terms: the outputs themselves, most often."""
@@ -97,6 +100,10 @@ class LossFunction(ABC):
         """Return the loss of ``fuses_with`` applied to ``logits`` and write the derivative by the logits."""
         raise InvalidInputError(f"{type(self).__name__} is not one function with any activation.")
 
+    def traced(self, *, of_logits: bool = False) -> TracedLoss | None:
+        """Return the formulas as expressions and as a compiled loop; None for a loss that is computed by NumPy only."""
+        return None
+
 
 def row_weights_of(sample_weight: Array | None, n_rows: int, dtype: np.dtype[Any]) -> Array:
     """Return weights that sum to 1: the sample weights normalised, or 1/n each.
@@ -117,12 +124,52 @@ def row_weights_of(sample_weight: Array | None, n_rows: int, dtype: np.dtype[Any
     return np.asarray(weights / total, dtype)
 
 
-class OnePassLoss(LossFunction):
-    """Base class of the losses that :meth:`evaluate` value and derivative together; it checks what they are given."""
+class FormulaLoss(LossFunction):
+    """Base class of the losses that are given by formulas, one for the value and one for the derivative.
+
+    The formulas are written in NumPy, traced and compiled. A formula that cannot be traced, such as one with an ``if``
+    on the values of an array, is computed by NumPy. A loss that fuses with an activation also gives both as functions
+    of the logits. Where ``outputs_per_target`` is 2 or more, a formula takes the first outputs of all targets, then
+    the second ones, and so on, as separate arguments, and the derivative is a tuple of as many arrays.
+    """
+
+    _traced: ClassVar[Attempt[TracedLoss] | None] = None
+    _traced_logits: ClassVar[Attempt[TracedLoss] | None] = None
+    _is_elementwise: ClassVar[bool]
 
     @abstractmethod
+    def _formulas(self) -> tuple[Callable[..., Array], Callable[..., Any]]:
+        """Return the formulas of the value and of its derivative by the predictions."""
+
+    def logits_loss(self, y_true: Array, logits: Array) -> Array:
+        """Return the loss of ``fuses_with`` applied to ``logits``, before the mean is taken."""
+        raise InvalidInputError(f"{type(self).__name__} is not one function with any activation.")
+
+    def logits_derivative(self, y_true: Array, logits: Array) -> Array:
+        """Return the derivative of :meth:`logits_loss` by the logits."""
+        raise InvalidInputError(f"{type(self).__name__} is not one function with any activation.")
+
     def evaluate(self, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
         """Return the loss and write its derivative in one pass."""
+        return self._mean(self.traced(), self._formulas(), y_true, y_pred, row_weights, derivative)
+
+    def evaluate_logits(self, y_true: Array, logits: Array, row_weights: Array, derivative: Array) -> float:
+        """Return the loss of ``fuses_with`` applied to ``logits`` and write the derivative by the logits."""
+        if self.fuses_with is None:
+            return super().evaluate_logits(y_true, logits, row_weights, derivative)
+        traced, formulas = self.traced(of_logits=True), (self.logits_loss, self.logits_derivative)
+        return self._mean(traced, formulas, y_true, logits, row_weights, derivative)
+
+    def traced(self, *, of_logits: bool = False) -> TracedLoss | None:
+        """Return the formulas as expressions and as a compiled loop; None where they cannot be traced."""
+        kind, name = type(self), "_traced_logits" if of_logits else "_traced"
+        if (kind.evaluate, kind.evaluate_logits) != (FormulaLoss.evaluate, FormulaLoss.evaluate_logits):
+            return None  # the formulas do not say what the loss is
+        known: Attempt[TracedLoss] | None = getattr(self, name)
+        if known is None or not known.is_current(self):
+            known = Attempt.make(self, RUNTIME, functools.partial(TracedLoss.of, self, of_logits=of_logits))
+            object.__setattr__(self, name, known)  # losses are frozen dataclasses
+        return known.formulas
 
     def loss(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
         """Return the (weighted) mean loss."""
@@ -159,63 +206,10 @@ class OnePassLoss(LossFunction):
                 f"The {setting} of {type(self).__name__} is {shown(value)}; it must lie in {bounds}."
             )
 
-
-class ElementwiseLoss(OnePassLoss):
-    """Base class of the losses that are the mean of a function of each target and its prediction.
-
-    A subclass gives that function, :meth:`element_loss`, and its derivative by the prediction, as NumPy formulas. They
-    are traced and compiled; a formula that cannot be traced, such as one with an ``if`` on the values of an array, is
-    computed by NumPy. A loss that fuses with an activation also gives both as functions of the logits.
-    """
-
-    _traced: ClassVar[Attempt[TracedLoss] | None] = None
-    _traced_logits: ClassVar[Attempt[TracedLoss] | None] = None
-
-    @abstractmethod
-    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the loss of every element."""
-
-    @abstractmethod
-    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the derivative of :meth:`element_loss` by the prediction."""
-
-    def logits_loss(self, y_true: Array, logits: Array) -> Array:
-        """Return :meth:`element_loss` of ``fuses_with`` applied to ``logits``."""
-        raise InvalidInputError(f"{type(self).__name__} is not one function with any activation.")
-
-    def logits_derivative(self, y_true: Array, logits: Array) -> Array:
-        """Return the derivative of :meth:`logits_loss` by the logits."""
-        raise InvalidInputError(f"{type(self).__name__} is not one function with any activation.")
-
-    def evaluate(self, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the loss and write its derivative in one pass."""
-        return self._mean(
-            self.traced(), self.element_loss, self.element_derivative, y_true, y_pred, row_weights, derivative
-        )
-
-    def evaluate_logits(self, y_true: Array, logits: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the loss of ``fuses_with`` applied to ``logits`` and write the derivative by the logits."""
-        if self.fuses_with is None:
-            return super().evaluate_logits(y_true, logits, row_weights, derivative)
-        traced = self.traced(of_logits=True)
-        return self._mean(traced, self.logits_loss, self.logits_derivative, y_true, logits, row_weights, derivative)
-
-    def traced(self, *, of_logits: bool = False) -> TracedLoss | None:
-        """Return the formulas as expressions and as a compiled loop; None where they cannot be traced."""
-        kind, name = type(self), "_traced_logits" if of_logits else "_traced"
-        if (kind.evaluate, kind.evaluate_logits) != (ElementwiseLoss.evaluate, ElementwiseLoss.evaluate_logits):
-            return None  # the formulas do not say what the loss is
-        known: Attempt[TracedLoss] | None = getattr(self, name)
-        if known is None or not known.is_current(self):
-            known = Attempt.make(self, RUNTIME, functools.partial(TracedLoss.of, self, of_logits=of_logits))
-            object.__setattr__(self, name, known)  # losses are frozen dataclasses
-        return known.formulas
-
     def _mean(
         self,
         traced: TracedLoss | None,
-        value: Callable[[Array, Array], Array],
-        slope: Callable[[Array, Array], Array],
+        formulas: tuple[Callable[..., Array], Callable[..., Any]],
         y_true: Array,
         y_pred: Array,
         row_weights: Array,
@@ -226,23 +220,69 @@ class ElementwiseLoss(OnePassLoss):
             y_true, y_pred, row_weights = (np.ascontiguousarray(a, dtype) for a in (y_true, y_pred, row_weights))
             numbers = traced.numbers(self, y_true.shape[1], dtype)
             return traced.loop(y_true, y_pred, row_weights, derivative, settings=numbers)
-        weights = row_weights[:, None] / y_true.shape[1]
+        value, slope = formulas
+        outputs = np.split(y_pred, self.outputs_per_target, axis=1)
+        weights = row_weights[:, None] / (y_true.shape[1] if self._is_elementwise else 1)
         with np.errstate(all="ignore"):  # y / 0 is the true slope
-            derivative[...] = weights * self._checked(slope(y_true, y_pred), y_pred)
-            return float(np.sum(weights * self._checked(value(y_true, y_pred), y_pred)))
+            slopes = self._checked(_as_tuple(slope(y_true, *outputs)), y_true.shape, "element", len(outputs))
+            derivative[...] = weights * np.hstack(slopes)
+            shape, of = (y_true.shape, "element") if self._is_elementwise else ((len(y_true), 1), "row")
+            return float(np.sum(weights * self._checked((value(y_true, *outputs),), shape, of, 1)[0]))
 
-    def _checked(self, values: Any, y_pred: Array) -> Array:
-        """Return what a formula gave for the elements; refuse what is not one number for each."""
-        elements = np.asarray(values)
-        if elements.shape != y_pred.shape:
+    def _checked(self, values: tuple[Any, ...], shape: tuple[int, ...], of: str, n_arrays: int) -> list[Array]:
+        """Return the arrays that a formula gave; refuse what is not one number for each element or row."""
+        arrays = [np.asarray(array) for array in values]
+        if of == "row":
+            arrays = [array[:, None] if array.shape == shape[:1] else array for array in arrays]
+        if len(arrays) != n_arrays or any(array.shape != shape for array in arrays):
+            wanted = f"one number for each {of}, shape {shape}" + f", in {n_arrays} arrays" * (n_arrays > 1)
             raise InvalidInputError(
-                f"{getattr(self, 'name', type(self).__name__)} must return one number for each element, shape "
-                f"{y_pred.shape}; a formula returned shape {elements.shape}. Leave the mean to the loss."
+                f"{getattr(self, 'name', type(self).__name__)} must return {wanted}; a formula returned "
+                f"{'shape ' if len(arrays) == 1 else ''}{', '.join(str(array.shape) for array in arrays)}. Leave the "
+                "mean to the loss."
             )
-        return elements
+        return arrays
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in RUNTIME}
+
+
+class ElementwiseLoss(FormulaLoss):
+    """Base class of the losses that are the mean of a function of each target and its prediction."""
+
+    _is_elementwise: ClassVar[bool] = True
+
+    @abstractmethod
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return the loss of every element."""
+
+    @abstractmethod
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return the derivative of :meth:`element_loss` by the prediction."""
+
+    def _formulas(self) -> tuple[Callable[..., Array], Callable[..., Any]]:
+        return self.element_loss, self.element_derivative
+
+
+class RowLoss(FormulaLoss):
+    """Base class of the losses that are the mean of a function of each row of targets and its predictions.
+
+    Sums, means and maxima are taken over the last axis, ``np.sum(..., axis=-1)``, with ``keepdims=True`` where the
+    result is combined with whole rows.
+    """
+
+    _is_elementwise: ClassVar[bool] = False
+
+    @abstractmethod
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return the loss of every row."""
+
+    @abstractmethod
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return the derivative of the loss of every row by its predictions, in their shape."""
+
+    def _formulas(self) -> tuple[Callable[..., Array], Callable[..., Any]]:
+        return self.row_loss, self.row_derivative
 
 
 # The attributes on which no formula depends.
@@ -254,81 +294,80 @@ SMALLEST = 1e-25
 
 @dataclass(frozen=True, eq=False)
 class TracedLoss:
-    """The formulas of an elementwise loss, as expressions and as a compiled loop.
+    """The formulas of a loss, as expressions and as a compiled loop.
 
     Attributes
     ----------
     value
-        The loss of an element, of the symbols ``y_true`` and ``y_pred`` and the settings.
-    derivative
-        Its derivative by the prediction.
+        The loss of an element or of a row, of the symbols ``y_true`` and :attr:`outputs`, and the settings.
+    derivatives
+        Its derivatives by the outputs; those that are smaller than the symbol ``smallest`` are 0.
     formula
-        What both are parts of.
+        What all of them are parts of.
+    is_elementwise
+        Whether the loss is the mean over all elements instead of the mean over the rows.
     """
 
     value: Expression
-    derivative: Expression
+    derivatives: tuple[Expression, ...]
     formula: Formula
+    is_elementwise: bool
 
     @classmethod
-    def of(cls, loss: ElementwiseLoss, *, of_logits: bool) -> TracedLoss:
+    def of(cls, loss: FormulaLoss, *, of_logits: bool) -> TracedLoss:
         """Trace the formulas of a loss. Raises ``TraceError`` for what cannot be traced."""
 
-        def formulas(loss: ElementwiseLoss, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
-            if of_logits:
-                return loss.logits_loss(y_true, y_pred), loss.logits_derivative(y_true, y_pred)
-            return loss.element_loss(y_true, y_pred), loss.element_derivative(y_true, y_pred)
+        def formulas(loss: FormulaLoss, y_true: Array, *outputs: Array) -> tuple[Array, ...]:
+            value, slope = (loss.logits_loss, loss.logits_derivative) if of_logits else loss._formulas()
+            return value(y_true, *outputs), *_as_tuple(slope(y_true, *outputs))
 
-        formula = Formula.trace(formulas, loss, ["y_true", "y_pred"])
-        if any(node.is_reduction for result in formula.expressions for node in result.visit()):
-            raise TraceError("A loss of elements reduces the rows.")
-        value, derivative = formula.expressions
-        return cls(value, derivative, formula)
+        formula = Formula.trace(formulas, loss, ["y_true", *_parts("y_pred", loss.outputs_per_target)])
+        value, *derivatives = formula.expressions
+        is_elementwise = id(value) in elementwise([value], formula.arguments)
+        if is_elementwise is not loss._is_elementwise or len(derivatives) != loss.outputs_per_target:
+            raise TraceError("A formula returns arrays of other shapes than the loss needs.")
+        smallest: Any = value.graph.symbol("smallest")
+        stored: Any = tuple(np.where(np.absolute(slope) < smallest, 0, slope) for slope in derivatives)
+        return cls(value, stored, formula, is_elementwise)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The numbers that the loop takes beside arrays; ``share`` is the part of an element in the loss of a row."""
+        return ("share", "smallest", *self.formula.settings)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The symbols of the outputs of the network."""
+        return self.formula.arguments[1:]
 
     @cached_property
     def loop(self) -> Loop:
         """``loop(y_true, y_pred, row_weights, derivative)`` writes the derivative and returns the mean loss."""
-        graph = self.value.graph
+        graph, names = self.value.graph, _parts("derivative", len(self.derivatives))
         weight = graph.symbol("share") * graph.symbol("row_weights")
-        is_small = np.absolute(self.derivative) < graph.symbol("smallest")
-        written = weight * np.where(is_small, 0, self.derivative)
-        arrays, settings = (
-            ("y_true", "y_pred", "row_weights", "derivative"),
-            ("share", "smallest", *self.formula.settings),
+        return Loop(
+            arrays=("y_true", "y_pred", "row_weights", "derivative"),
+            settings=self.settings,
+            outputs={name: weight * slope for name, slope in zip(names, self.derivatives, strict=True)},
+            total=weight * self.value,
+            rows=("row_weights",),
+            parts={"y_pred": self.outputs, "derivative": names} if len(names) > 1 else {},
+            sums_rows=not self.is_elementwise,
+            scratch="" if len(names) > 1 else "derivative",
         )
-        return Loop(arrays, settings, {"derivative": written}, weight * self.value, ("row_weights",))
 
-    def numbers(self, loss: ElementwiseLoss, n_columns: int, dtype: np.dtype[Any]) -> list[float]:
-        """Return what the loop takes beside arrays."""
+    def numbers(self, loss: LossFunction, n_targets: int, dtype: np.dtype[Any]) -> list[float]:
+        """Return the values of :attr:`settings` for a number of target columns."""
         smallest = SMALLEST if dtype == np.float32 else 0.0
-        return [1 / n_columns, smallest, *values_of(loss, self.formula.settings)]
+        return [1 / n_targets if self.is_elementwise else 1.0, smallest, *values_of(loss, self.formula.settings)]
 
 
-class KernelLoss(OnePassLoss):
-    """Base class of the losses of whole rows: one kernel gives the value and the derivative in one pass.
+def _parts(name: str, n_parts: int) -> tuple[str, ...]:
+    return tuple(f"{name}{place}" for place in range(n_parts)) if n_parts > 1 else (name,)
 
-    A second kernel, of the logits, belongs to those that fuse with an activation.
-    """
 
-    kernel: ClassVar[str]
-    logits_kernel: ClassVar[str | None] = None
-
-    def evaluate(self, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the loss and write its derivative in one pass."""
-        return self._run(self.kernel, y_true, y_pred, row_weights, derivative)
-
-    def evaluate_logits(self, y_true: Array, logits: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the loss of ``fuses_with`` applied to ``logits`` and write the derivative by the logits."""
-        if self.logits_kernel is None:
-            return super().evaluate_logits(y_true, logits, row_weights, derivative)
-        return self._run(self.logits_kernel, y_true, logits, row_weights, derivative)
-
-    def _settings(self) -> tuple[float, ...]:
-        """Numbers that the kernels take after ``y_true`` and ``y_pred``."""
-        return ()
-
-    def _run(self, kernel: str, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-        return float(getattr(kernels, kernel)(y_true, y_pred, *self._settings(), row_weights, derivative))
+def _as_tuple(arrays: Any) -> tuple[Any, ...]:
+    return arrays if isinstance(arrays, tuple) else (arrays,)
 
 
 def ratio(y: Array, p: Array) -> Array:

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import xlog1py, xlogy
 
 from chainrule.activations import ActivationLayer, SigmoidActivation, SoftmaxActivation
-from chainrule.activations.classic import sigmoid
+from chainrule.activations.classic import log_sigmoid, log_softmax, sigmoid, softmax
 from chainrule.errors import InvalidInputError, shown
-from chainrule.losses.base import ElementwiseLoss, KernelLoss, ratio
+from chainrule.losses.base import ElementwiseLoss, RowLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range, is_finite
 from chainrule.types import Array
@@ -63,7 +63,6 @@ class BinaryCrossEntropy(ElementwiseLoss):
     fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
     domain: ClassVar[Range | None] = Range(0, 1)
     targets: ClassVar[Range | None] = FROM_0_TO_1
-    logits_kernel: ClassVar[str | None] = "sigmoid_binary_cross_entropy"
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return -y log p - (1 - y) log(1 - p)."""
@@ -98,7 +97,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
 )
 @final
 @dataclass(frozen=True)
-class CategoricalCrossEntropy(KernelLoss):
+class CategoricalCrossEntropy(RowLoss):
     """The mean over rows of ``-sum_k y_k log p_k`` for one-hot (or smoothed) targets y and class probabilities p.
 
     On probabilities it is exact and clips nothing (0 log 0 = 0), with derivative ``-y_k / p_k``. With a softmax both
@@ -109,8 +108,22 @@ class CategoricalCrossEntropy(KernelLoss):
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
     domain: ClassVar[Range | None] = Range(0, 1, sums_to_one=True)
     targets: ClassVar[Range | None] = FROM_0_TO_1
-    kernel: ClassVar[str] = "categorical_cross_entropy"
-    logits_kernel: ClassVar[str | None] = "softmax_cross_entropy"
+
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -sum_k y_k log p_k."""
+        return -np.sum(xlogy(y_true, y_pred), axis=-1)
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -y_k / p_k."""
+        return -ratio(y_true, y_pred)
+
+    def logits_loss(self, y_true: Array, logits: Array) -> Array:
+        """Return -sum_k y_k log softmax(z)_k."""
+        return -np.sum(y_true * log_softmax(logits), axis=-1)
+
+    def logits_derivative(self, y_true: Array, logits: Array) -> Array:
+        """Return softmax(z)_k sum(y) - y_k."""
+        return softmax(logits) * np.sum(y_true, axis=-1, keepdims=True) - y_true
 
 
 @also_called(
@@ -124,7 +137,7 @@ class CategoricalCrossEntropy(KernelLoss):
 )
 @final
 @dataclass(frozen=True)
-class BinaryFocal(KernelLoss):
+class BinaryFocal(ElementwiseLoss):
     """Cross-entropy with the easy examples made light, for rare classes, on one or several 0/1 columns.
 
     ``l = -a y (1 - p)^gamma log p - (1 - a) (1 - y) p^gamma log(1 - p)``; without ``alpha`` both factors a and 1 - a
@@ -137,8 +150,6 @@ class BinaryFocal(KernelLoss):
     fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
     domain: ClassVar[Range | None] = Range(0, 1)
     targets: ClassVar[Range | None] = FROM_0_TO_1
-    kernel: ClassVar[str] = "binary_focal"
-    logits_kernel: ClassVar[str | None] = "sigmoid_binary_focal"
 
     gamma: float = 2.0
     alpha: float | None = None
@@ -148,8 +159,34 @@ class BinaryFocal(KernelLoss):
         if self.alpha is not None:
             self._check("alpha", self.alpha, 0, 1, "[]")
 
-    def _settings(self) -> tuple[float, ...]:
-        return (self.gamma, 1.0, 1.0) if self.alpha is None else (self.gamma, self.alpha, 1 - self.alpha)
+    @property
+    def _class_weights(self) -> tuple[float, float]:
+        return (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
+
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -a y (1 - p)^gamma log p - (1 - a) (1 - y) p^gamma log(1 - p)."""
+        of_1, of_0 = self._class_weights
+        p, q = y_pred, 1 - y_pred
+        return -of_1 * xlogy(y_true * q**self.gamma, p) - of_0 * xlog1py((1 - y_true) * p**self.gamma, -p)
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return the difference of both terms' slopes; see :func:`_focal_slope`."""
+        of_1, of_0 = self._class_weights
+        p, q = y_pred, 1 - y_pred
+        return of_1 * _focal_slope(y_true, p, q, self.gamma) - of_0 * _focal_slope(1 - y_true, q, p, self.gamma)
+
+    def logits_loss(self, y_true: Array, logits: Array) -> Array:
+        """Return :meth:`element_loss` with logarithms that are exact where p or 1 - p underflows."""
+        of_1, of_0 = self._class_weights
+        p, q, log_p, log_q = sigmoid(logits), sigmoid(-logits), log_sigmoid(logits), log_sigmoid(-logits)
+        return -of_1 * y_true * q**self.gamma * log_p - of_0 * (1 - y_true) * p**self.gamma * log_q
+
+    def logits_derivative(self, y_true: Array, logits: Array) -> Array:
+        """Return a y q^gamma (gamma p log p - q) - (1 - a) (1 - y) p^gamma (gamma q log q - p)."""
+        (of_1, of_0), gamma = self._class_weights, self.gamma
+        p, q, log_p, log_q = sigmoid(logits), sigmoid(-logits), log_sigmoid(logits), log_sigmoid(-logits)
+        by_1 = of_1 * y_true * q**gamma * (gamma * p * log_p - q)
+        return by_1 - of_0 * (1 - y_true) * p**gamma * (gamma * q * log_q - p)
 
 
 @also_called(
@@ -160,7 +197,7 @@ class BinaryFocal(KernelLoss):
 )
 @final
 @dataclass(frozen=True)
-class CategoricalFocal(KernelLoss):
+class CategoricalFocal(RowLoss):
     """The mean over rows of ``-sum_k y_k (1 - p_k)^gamma log p_k``: the focal loss of class probabilities.
 
     ``gamma=0`` is :class:`CategoricalCrossEntropy`. It fuses with a softmax: with q = 1 - p and
@@ -172,16 +209,38 @@ class CategoricalFocal(KernelLoss):
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
     domain: ClassVar[Range | None] = Range(0, 1, sums_to_one=True)
     targets: ClassVar[Range | None] = FROM_0_TO_1
-    kernel: ClassVar[str] = "categorical_focal"
-    logits_kernel: ClassVar[str | None] = "softmax_categorical_focal"
 
     gamma: float = 2.0
 
     def __post_init__(self) -> None:
         self._check("gamma", self.gamma, 0, np.inf, "[)")
 
-    def _settings(self) -> tuple[float, ...]:
-        return (self.gamma,)
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -sum_k y_k (1 - p_k)^gamma log p_k."""
+        return -np.sum(xlogy(y_true * (1 - y_pred) ** self.gamma, y_pred), axis=-1)
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return the slope of each term; see :func:`_focal_slope`."""
+        return _focal_slope(y_true, y_pred, 1 - y_pred, self.gamma)
+
+    def logits_loss(self, y_true: Array, logits: Array) -> Array:
+        """Return :meth:`row_loss` with logarithms that are exact where p or 1 - p underflows."""
+        log_p = log_softmax(logits)
+        return -np.sum(y_true * (-np.expm1(log_p)) ** self.gamma * log_p, axis=-1)
+
+    def logits_derivative(self, y_true: Array, logits: Array) -> Array:
+        """Return h_k - p_k sum(h), where h is the derivative by log p."""
+        log_p = log_softmax(logits)
+        p, q = np.exp(log_p), -np.expm1(log_p)
+        pull = np.where(q == 0, -self.gamma, self.gamma * p * log_p / q)
+        h = y_true * q**self.gamma * (pull - 1)
+        return h - p * np.sum(h, axis=-1, keepdims=True)
+
+
+def _focal_slope(y: Array, p: Array, q: Array, gamma: float) -> Array:
+    """Return y q^gamma (gamma log(p) / q - 1 / p), the derivative of -y q^gamma log p by p, where q = 1 - p."""
+    pull = np.where(q == 0, -gamma, xlogy(gamma, p) / q)
+    return np.where(y == 0, 0 * p, y * q**gamma * (pull - 1 / p))
 
 
 @also_called(

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import numpy as np
 from scipy.special import xlogy
 
-from chainrule.losses.base import ElementwiseLoss, KernelLoss, ratio
+from chainrule.losses.base import ElementwiseLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.types import Array
@@ -48,7 +48,6 @@ class MeanSquaredError(ElementwiseLoss):
     """
 
     is_of_numbers: ClassVar[bool] = True
-    kernel: ClassVar[str] = "squared_error"
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return (p - y)^2."""
@@ -75,7 +74,6 @@ class MeanAbsoluteError(ElementwiseLoss):
     """The mean of ``l = |p - y|`` (L1); ``l' = sign(p - y)``, 0 at 0. Its best constant prediction is the median."""
 
     is_of_numbers: ClassVar[bool] = True
-    kernel: ClassVar[str] = "absolute_error"
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return |p - y|."""
@@ -123,7 +121,6 @@ class LogCosh(ElementwiseLoss):
     """
 
     is_of_numbers: ClassVar[bool] = True
-    kernel: ClassVar[str] = "log_cosh"
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return -log(1 - tanh(d)^2) / 2 where |d| < 1, else |d| + log((1 + exp(-2 |d|)) / 2)."""
@@ -214,7 +211,7 @@ class Poisson(ElementwiseLoss):
 )
 @final
 @dataclass(frozen=True)
-class GaussianNegativeLogLikelihood(KernelLoss):
+class GaussianNegativeLogLikelihood(ElementwiseLoss):
     """A prediction that says how sure it is: the negative log likelihood of a normal distribution of each target.
 
     For k targets the network has 2 k outputs: the means m first, then the logarithms v of the variances, any
@@ -224,11 +221,18 @@ class GaussianNegativeLogLikelihood(KernelLoss):
     """
 
     is_of_numbers: ClassVar[bool] = True
-    kernel: ClassVar[str] = "gaussian_negative_log_likelihood"
+    outputs_per_target: ClassVar[int] = 2
 
-    def n_outputs(self, n_targets: int) -> int:
-        """Return two outputs for each target."""
-        return 2 * n_targets
+    def element_loss(self, y_true: Array, mean: Array, log_variance: Array) -> Array:  # type: ignore[override]
+        """Return (v + (m - y)^2 exp(-v)) / 2."""
+        return (log_variance + (mean - y_true) ** 2 * np.exp(-log_variance)) / 2
+
+    def element_derivative(  # type: ignore[override]
+        self, y_true: Array, mean: Array, log_variance: Array
+    ) -> tuple[Array, Array]:
+        """Return (m - y) exp(-v) and (1 - (m - y)^2 exp(-v)) / 2."""
+        difference, precision = mean - y_true, np.exp(-log_variance)
+        return difference * precision, (1 - difference**2 * precision) / 2
 
     def point_predictions(self, outputs: Array) -> Array:
         """Return the means."""

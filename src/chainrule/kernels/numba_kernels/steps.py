@@ -18,7 +18,6 @@ from chainrule.kernels.codes import (
 from chainrule.kernels.numba_kernels.chain import Network, Rows, Scratch, backward, forward, gather, matrix
 from chainrule.kernels.numba_kernels.compile import compiled, inlined
 from chainrule.kernels.numba_kernels.linear import limit_column_norms
-from chainrule.kernels.numba_kernels.losses import softmax_cross_entropy
 from chainrule.kernels.numba_kernels.updates import add_scaled, add_signs
 from chainrule.types import Array, IntArray
 
@@ -45,14 +44,11 @@ class Update(NamedTuple):
 def _evaluate(network: Network, scratch: Scratch, n: int) -> float:
     """Return the mean loss and write its derivative into the first row of ``errors``."""
     width, start = network.layers[-1, N_OUT], network.layers[-1, OUTPUT_AT]
-    if network.loss != 0:
-        y_true, y_pred = scratch.targets.ctypes.data, network.outputs[start:].ctypes.data
-        weights, error = scratch.row_weights.ctypes.data, network.errors[0].ctypes.data
-        numbers = network.loss_numbers.ctypes.data
-        value: float = call_address(network.loss, y_true, y_pred, weights, error, 0, 0, 0, 0, n, width, numbers)
-        return value
-    outputs, errors = matrix(network.outputs, start, n, width), matrix(network.errors[0], 0, n, width)
-    return softmax_cross_entropy(scratch.targets[:n], outputs, scratch.row_weights[:n], errors)
+    y_true, y_pred = scratch.targets.ctypes.data, network.outputs[start:].ctypes.data
+    weights, error = scratch.row_weights.ctypes.data, network.errors[0].ctypes.data
+    numbers = network.loss_numbers.ctypes.data
+    value: float = call_address(network.loss, y_true, y_pred, weights, error, 0, 0, 0, 0, n, width, numbers)
+    return value
 
 
 @compiled

@@ -47,7 +47,7 @@ THIRD_PARTIES = {
     "onnxruntime": "export",
     "starlette": "serving",
     "uvicorn": "serving",
-    "httptools": "serving",
+    "h11": "serving",
     "narwhals": "data",
     "pyarrow": "data",
     "safetensors": "files",

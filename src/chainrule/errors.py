@@ -109,7 +109,7 @@ def check_one_of(what: str, given: object, known: Collection[str]) -> None:
 # What each extra of this project installs. chainrule itself is installed from its source, so a message that asked for
 # chainrule[torch] would send people to a package index that does not have it.
 EXTRAS = {
-    "app": ("httptools", "starlette", "uvicorn"),
+    "app": ("starlette", "uvicorn"),
     "onnx": ("onnx", "onnxruntime"),
     "parquet": ("pyarrow",),
     "torch": ("torch",),

@@ -24,7 +24,7 @@ from chainrule.export import export_model
 from chainrule.export.onnx_graph import build_onnx
 from chainrule.export.patterns import compile_pattern
 from chainrule.export.torch_program import build_torch_program
-from chainrule.serving.table_rows import TableRows
+from chainrule.serving.rows import TableRows
 from support.exported import ask_c, ask_js, compile_c, fitted, reading_of, run
 
 WORDS = tuple(sorted(MISSING_NUMBER_WORDS))

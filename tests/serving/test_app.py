@@ -23,7 +23,7 @@ from chainrule.data import Target
 from chainrule.data.text_table import parse_text_table
 from chainrule.model import Model
 from chainrule.runs.predictions import prediction_frame
-from chainrule.serving import Limits, build_app, service
+from chainrule.serving import Limits, build_app, requests, service
 from chainrule.types import Array
 from support.served import JSON, as_rows, ask, digit_model, price_model, sale_table, sold_model
 
@@ -163,7 +163,7 @@ def test_the_values_of_a_body_are_bounded_before_they_are_made(value: str) -> No
 def test_the_cells_of_a_csv_are_bounded_whatever_separates_them(between: str) -> None:
     body = between.join(["1"] * 1000)
     for most, status in ((500, 413), (1500, 422)):
-        app = build_app(PRICE, Limits(value_bytes=service.BYTES_OF_CELL * most))
+        app = build_app(PRICE, Limits(value_bytes=requests.BYTES_OF_CELL * most))
         assert ("too many values" in error_of(ask(app, body, headers=CSV), status)) == (status == 413)
 
 
@@ -179,7 +179,7 @@ def test_of_many_unknown_columns_the_first_are_looked_at(monkeypatch: pytest.Mon
         compared.extend(known)
         return ""
 
-    monkeypatch.setattr("chainrule.serving.table_rows.nearest_name", nearest)
+    monkeypatch.setattr("chainrule.serving.rows.nearest_name", nearest)
     error_of(ask(price_app(), {f"column {number}": 1 for number in range(2_000)}), 422)
     assert 0 < len(compared) <= 100
 

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from chainrule.serving import Limits
 from chainrule.serving.app import build_app
-from chainrule.serving.heads import Hosts
+from chainrule.serving.requests import Hosts
 from support.served import price_model
 
 MODEL = price_model()
@@ -75,4 +75,4 @@ def test_a_head_beyond_the_limit_is_refused_however_it_arrives() -> None:
     assert ask(app, [("x", "y" * 500)])[0] == 200
     status, sentence = ask(app, [("x", "y" * 1000)])
     assert status == 431
-    assert "beyond 1,000 bytes" in sentence
+    assert "more than 1,000 bytes" in sentence

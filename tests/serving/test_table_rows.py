@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from chainrule.data import TablePreprocessor
 from chainrule.data.table import Scaling
-from chainrule.serving.array_rows import ArrayRows
 from chainrule.serving.base import RowError
-from chainrule.serving.table_rows import TableRows
+from chainrule.serving.rows import ArrayRows, TableRows
 from support.served import as_rows, sale_preprocessor, sale_table
 
 TABLE = sale_preprocessor(sale_table())

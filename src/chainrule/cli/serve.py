@@ -51,8 +51,7 @@ def serve(
         from chainrule.runs import load_run
         from chainrule.serving import Limits
         from chainrule.serving import serve as serve_model
-        from chainrule.serving.page import curl_command
-        from chainrule.serving.schema import example_row
+        from chainrule.serving.description import curl_command, example_row
 
         model = load_run(run)
 

@@ -298,7 +298,7 @@ class ColumnPlan:
         """Replace numbers that stand for a missing value by NaN, in place; return the places of infinite numbers."""
         if len(self._missing_numbers):
             values[np.isin(values, self._missing_numbers)] = np.nan
-        return np.flatnonzero(np.isinf(values)).tolist()
+        return np.isinf(values).nonzero()[0].tolist()
 
     def _read_dates(self, texts: Mapping[int, str], others: Sequence[Any]) -> tuple[Array, list[int]]:
         date_format = self.format if isinstance(self.format, DateFormat) else None

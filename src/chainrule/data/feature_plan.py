@@ -62,8 +62,10 @@ class FeaturePlan:
     ----------
     columns
         The plans of the columns that are used, in the order of the table.
-    numbers, dates
-        The names of the columns of numbers, and of the columns of dates.
+    numbers
+        The names of the columns of numbers.
+    dates
+        The names of the columns of dates.
     categories
         The codes of the columns of categories.
     missing_numbers
@@ -71,8 +73,13 @@ class FeaturePlan:
     chosen
         The raw columns that are used: of a date, only the parts that vary. Raw column ``len(numbers) + p * len(dates) +
         j`` is part p (year, month, weekday, days, hour) of date j.
-    fill, center, scale
-        A chosen raw column x becomes ``((x, or fill if NaN) - center) / scale``, in float64, rounded to float32.
+    fill
+        For each chosen raw column, the replacement of a missing number. A number becomes ``(number - center) / scale``,
+        in float64, rounded to float32.
+    center
+        What is subtracted.
+    scale
+        What is divided by.
     indicators
         The raw columns that have an indicator of missing cells.
     places
@@ -156,15 +163,16 @@ class FeaturePlan:
                 raw[:, place] = values[column]
             for place, column in enumerate(date_columns, n_numbers):
                 raw[:, place::n_dates] = date_parts(values[column])
-            missing, chosen, n_chosen = np.isnan(raw), self.chosen, len(self.chosen)
-            filled = np.where(missing[:, chosen], self.fill, raw[:, chosen])
+            chosen, n_chosen = raw.take(self.chosen, axis=1), len(self.chosen)
+            chosen = np.where(np.isnan(chosen), self.fill, chosen)
             with np.errstate(over="ignore"):  # encode refuses what is too large
-                features[:, self.places[:n_chosen]] = (filled - self.center) / self.scale
-            features[:, self.places[n_chosen : n_chosen + len(self.indicators)]] = missing[:, self.indicators]
+                features[:, self.places[:n_chosen]] = (chosen - self.center) / self.scale
+            if n_gaps := len(self.indicators):
+                features[:, self.places[n_chosen : n_chosen + n_gaps]] = np.isnan(raw.take(self.indicators, axis=1))
         if category_columns:
-            codes = np.stack([values[column] for column in category_columns], axis=1)
-            rows, columns = np.nonzero(codes >= first)
-            features[rows, codes[rows, columns] + shift[columns]] = 1
+            codes = np.array([values[column] for column in category_columns])
+            columns, rows = (codes >= first[:, None]).nonzero()
+            features[rows, codes[columns, rows] + shift[columns]] = 1
 
     @cached_property
     def _groups(self) -> tuple[list[int], list[int], list[int], IntArray, IntArray]:

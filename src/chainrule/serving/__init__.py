@@ -5,7 +5,7 @@
 >>> app = build_app(load_run("runs/houses"))      # doctest: +SKIP
 >>> serve(load_run("runs/houses"), port=8000)     # doctest: +SKIP
 
-Needs Starlette, uvicorn and httptools, which the extra ``app`` installs. They load with the names that need them.
+Needs Starlette and uvicorn, which the extra ``app`` installs. They are imported with the names that need them.
 """
 
 from __future__ import annotations

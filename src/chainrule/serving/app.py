@@ -1,22 +1,23 @@
-"""The web application around a model: which address does what.
+"""The web application of a model.
 
 ======================  ===========================================================================
-``POST /predict``       rows in (JSON or CSV), predictions out (JSON, or CSV where Accept asks for it)
-``GET /schema``         what the model takes and gives
-``GET /openapi.json``   the same for programs that write clients
-``GET /``               the same for people
-``GET /health``         whether the server is there
+``POST /predict``       rows in (JSON or CSV), predictions out (JSON, or CSV if Accept prefers it)
+``GET /schema``         the inputs and outputs of the model
+``GET /openapi.json``   the same as OpenAPI, for programs that generate clients
+``GET /``               the same as a page
+``GET /health``         whether the server is running
 ``GET /metrics``        counts and times, for Prometheus
 ======================  ===========================================================================
 
-Every error is JSON with one sentence, ``{"error": "..."}``, and where it is about a row also ``row`` and ``column``.
+Every error is JSON with one sentence, ``{"error": "..."}``, and for an error in a row also ``row`` and ``column``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Coroutine, Mapping
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,22 +31,27 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chainrule.model import Model
 from chainrule.serving.base import JSON, Limits, RequestError, tell, to_json
-from chainrule.serving.bodies import BodyReader, ClientGone, Hold, answer_type, body_type
-from chainrule.serving.heads import CheckHead, Hosts
+from chainrule.serving.description import describe_model, example_row, openapi_document, page_html
 from chainrule.serving.metrics import CountRequests, Metrics
-from chainrule.serving.page import page_html
-from chainrule.serving.schema import describe_model, example_row, openapi_document
+from chainrule.serving.requests import BodyReader, CheckHead, ClientGone, Hosts, answer_type, body_type
 from chainrule.serving.service import PredictionService
 
 __all__ = ["build_app"]
 
 PAGES = ("/", "/schema", "/openapi.json", "/health", "/metrics")
 BYTES_AT_A_TIME = 2**16  # of an answer
-# A page of ours runs nothing and loads nothing, whatever a column is called.
+# The page runs no scripts and loads nothing, whatever the name of a column.
 PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+_LOG = logging.getLogger(__name__)
 
 
-def build_app(model: Model, limits: Limits | None = None, version: str = "1", hosts: Hosts | None = None) -> Starlette:
+def build_app(
+    model: Model,
+    limits: Limits | None = None,
+    version: str = "1",
+    hosts: Hosts | None = None,
+    on_start: Callable[[], None] | None = None,
+) -> Starlette:
     """Return the application that serves a model; any ASGI server can run it.
 
     Parameters
@@ -57,38 +63,44 @@ def build_app(model: Model, limits: Limits | None = None, version: str = "1", ho
     version
         The version of the interface, for ``/openapi.json``.
     hosts
-        The names under which the server may be asked; any name where none are given.
+        The host names that requests may use; any name if not given.
+    on_start
+        Called when the application is ready for requests.
     """
     limits, metrics = limits or Limits(), Metrics()
     service = PredictionService(model, limits, metrics)
     schema, example = describe_model(model, limits), example_row(model)
-    openapi = to_json(openapi_document(schema, example, version))
-    schema_json, health = to_json(schema), to_json({"status": "ok"})
 
     async def show_page(request: Request) -> Response:
-        address = str(request.base_url).rstrip("/")
-        return HTMLResponse(page_html(schema, example, address), headers=PAGE_HEADERS)
-
-    async def show_schema(request: Request) -> Response:
-        return Response(schema_json, media_type=JSON)
-
-    async def show_openapi(request: Request) -> Response:
-        return Response(openapi, media_type=JSON)
-
-    async def show_health(request: Request) -> Response:
-        return Response(health, media_type=JSON)
+        return HTMLResponse(page_html(schema, example, str(request.base_url).rstrip("/")), headers=PAGE_HEADERS)
 
     async def show_metrics(request: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    def always(value: Any) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        content = to_json(value)
+
+        async def show(request: Request) -> Response:
+            return Response(content, media_type=JSON)
+
+        return show
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         service.open()
-        await asyncio.to_thread(service.warm_up)
-        yield
-        service.close()
+        try:
+            await asyncio.to_thread(service.warm_up)
+            if on_start is not None:
+                on_start()
+            yield
+        except Exception:
+            _LOG.exception("The server cannot start.")
+            raise
+        finally:
+            service.close()
 
-    pages = (show_page, show_schema, show_openapi, show_health, show_metrics)
+    openapi = openapi_document(schema, example, version)
+    pages = (show_page, always(schema), always(openapi), always({"status": "ok"}), show_metrics)
     routes = [Route("/predict", _Predict(service, limits), methods=["POST"])]
     routes += [Route(path, page) for path, page in zip(PAGES, pages, strict=True)]
     app = Starlette(
@@ -105,7 +117,7 @@ def build_app(model: Model, limits: Limits | None = None, version: str = "1", ho
 
 
 class _Predict:
-    """The address that predicts, straight on ASGI: a request object would cost more than the prediction of a row."""
+    """``/predict`` as a plain ASGI application: a ``Request`` would cost more than the prediction of a row."""
 
     def __init__(self, service: PredictionService, limits: Limits) -> None:
         self._service, self._reader = service, BodyReader(limits)
@@ -121,8 +133,8 @@ class _Predict:
                 return
             await answer(scope, receive, send)
 
-    async def _answer(self, headers: Mapping[str, str], receive: Receive, hold: Hold) -> ASGIApp:
-        """Return the answer, or what is wrong with the request; nothing else of it is left when a client is slow."""
+    async def _answer(self, headers: Mapping[str, str], receive: Receive, hold: Callable[[int], None]) -> ASGIApp:
+        """Return the answer or the error; nothing else of the request is kept while a slow client reads it."""
         is_read = False
         try:
             kind, wanted = body_type(headers), answer_type(headers)
@@ -130,14 +142,12 @@ class _Predict:
             is_read = True
             work = self._work(body, kind, wanted, hold)
             del body
-            answer = await _unless_gone(work, receive)
-            return functools.partial(_send_in_pieces, answer, wanted)
+            return functools.partial(_send_in_pieces, await _unless_gone(work, receive), wanted)
         except RequestError as error:
             hold(0)
-            # A body that nobody will read must not be sent to the end.
-            return tell(error, close=not is_read)
+            return tell(error, close=not is_read)  # the client need not send a body that nobody reads
 
-    async def _work(self, body: bytes, kind: str, wanted: str, hold: Hold) -> bytes:
+    async def _work(self, body: bytes, kind: str, wanted: str, hold: Callable[[int], None]) -> bytes:
         """Return the body of the answer."""
         inputs = await self._service.read_rows(body, kind)
         del body
@@ -151,48 +161,51 @@ class _Predict:
 
 
 async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Receive) -> bytes:
-    """Return the result of the work, or give it up and raise ``ClientGone`` when the client closes the connection."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_until_gone(receive))
+    """Return the result of the work; when the client closes the connection, cancel it and raise ``ClientGone``."""
+    task, is_gone = asyncio.current_task(), False
+
+    async def cancel_when_gone() -> None:
+        nonlocal is_gone
+        # After a whole body, the only other message is that the client has gone.
+        if (await receive())["type"] == "http.disconnect" and task is not None:
+            is_gone = True
+            task.cancel()
+
+    watch = asyncio.create_task(cancel_when_gone())
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if is_gone:
+            raise ClientGone from None
+        raise
     finally:
-        gone.cancel()
-        task.cancel()
-        del task, work  # an error would hold its task, and the task the error, and both the body
-
-
-async def _until_gone(receive: Receive) -> None:
-    """Wait for the message that follows on a whole body: that the client has gone."""
-    if (await receive())["type"] != "http.disconnect":
-        await asyncio.Event().wait()
+        watch.cancel()
+        del work  # an error would hold this frame, and the frame the body
 
 
 async def _send_in_pieces(answer: bytes, media_type: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send an answer as its client takes it: a piece waits until the connection has room for it."""
+    """Send an answer; a piece waits until the connection has room for it."""
     fields = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(answer))]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     for start in range(0, len(answer), BYTES_AT_A_TIME):
+        if start:
+            await asyncio.sleep(0)  # so that a closed connection is noticed between two pieces
         end = start + BYTES_AT_A_TIME
         await send({"type": "http.response.body", "body": answer[start:end], "more_body": end < len(answer)})
-        await asyncio.sleep(0)  # or a client that has gone would not be noticed before the end
 
 
 async def _tell_status(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    sentence: Any = error.detail
+    message: Any = error.detail
     if error.status_code == 404:
-        sentence = f"There is nothing at this address; there are /predict, {', '.join(PAGES)}."
+        message = f"There is nothing at this address; there are /predict, {', '.join(PAGES)}."
     elif error.status_code == 405:
         methods = (error.headers or {}).get("Allow", "another method").split(", ")
-        sentence = f"{request.url.path} takes {', '.join(sorted(methods))} only."
-    return Response(to_json({"error": sentence}), error.status_code, dict(error.headers or {}), JSON)
+        message = f"{request.url.path} takes {', '.join(sorted(methods))} only."
+    return Response(to_json({"error": message}), error.status_code, dict(error.headers or {}), JSON)
 
 
 async def _tell_failure(request: Request, error: Exception) -> Response:
-    # The error goes on to the server, which logs it and closes the connection.
-    answer = to_json({"error": "The server failed; its log says where."})
-    return Response(answer, 500, {"connection": "close"}, JSON)
+    # Starlette raises the error again after this answer, and the server closes the connection.
+    _LOG.error("A request to %s failed.", request.url.path, exc_info=error)
+    return tell(RequestError(500, "The server failed; its log says where."), close=True)

@@ -1,4 +1,4 @@
-"""What every part of a server speaks of: its limits, what it says of a request that it cannot answer, and JSON."""
+"""Limits of a server, errors of requests, and JSON answers."""
 
 from __future__ import annotations
 
@@ -21,32 +21,33 @@ _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds that keep a server's memory bounded whatever its clients do; beyond them, a request is refused.
+    """Bounds that keep the memory of a server bounded; a request beyond them is refused.
 
     Attributes
     ----------
     body_bytes
-        The largest body of one request (else 413).
+        The largest body of a request (else 413).
     rows
-        The most rows of one request (else 413).
+        The largest number of rows in a request (else 413).
     all_body_bytes
-        The bodies, the network's inputs made of them, the predictions and the answers of all requests under way
-        together (else 503). The inputs of one request count for half of this at most, so that no model's are too
-        large for it. Not counted are some 128 KiB a connection, on their way to a slow client.
+        The largest total of bodies, network inputs, predictions and answers of all requests in progress (else 503). The
+        inputs of one request count for at most half of this, so that no model is too large for it. The buffers of the
+        connections, up to 128 KiB each, are not counted.
     value_bytes
-        About the memory that the values of one body may take while it is read (else 413).
+        The approximate memory that the values of one body may take while it is read (else 413).
     answer_numbers
-        The most numbers in an answer: rows times classes, or times what is predicted of each (else 413).
+        The most numbers in an answer: rows times classes, or times predicted numbers (else 413).
     batch_rows
         The most rows of different requests that are predicted in one call.
     waiting_rows
         The most rows that wait for their prediction (else 503).
     body_seconds
-        The time that a client may take to send a body (else 408).
+        The time in which a client must send a body (else 408).
     head_bytes
-        The size of a request's line and headers (else 431).
-    head_seconds
-        The time for them (else the connection is closed).
+        The size of a request line and its headers (else 400 or 431).
+    idle_seconds
+        The time, in whole seconds, after which a connection is closed whose client sends no further request or, on
+        systems with ``TCP_USER_TIMEOUT`` (Linux), does not read its answer.
     connections
         The most connections at a time (else 503).
     """
@@ -60,7 +61,7 @@ class Limits:
     waiting_rows: int = 40_000
     body_seconds: float = 30.0
     head_bytes: int = 64 * 2**10
-    head_seconds: float = 10.0
+    idle_seconds: int = 10
     connections: int = 1_000
 
     def __post_init__(self) -> None:
@@ -70,18 +71,18 @@ class Limits:
 
 
 class RequestError(ChainruleError):
-    """A request that cannot be answered; ``status`` is the HTTP status, ``details`` go beside the sentence."""
+    """A request that cannot be answered: the HTTP ``status``, the message, and ``details`` for the JSON answer."""
 
-    def __init__(self, status: int, sentence: str, **details: Any) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, message: str, **details: Any) -> None:
+        super().__init__(message)
         self.status = status
         self.details = details
 
 
 class RowError(RequestError):
-    """A row that the model does not take: status 422, with the number of the row (from 1) and the column, if it is one.
+    """A row that does not fit the model: status 422, the number of the row (from 1), and the column if it is known.
 
-    ``problem`` follows on the row's number: "has 'abc' in the column 'age'; ...".
+    ``problem`` continues the sentence that begins with the row: "has 'abc' in the column 'age'; ...".
     """
 
     def __init__(self, row: int, problem: str, column: str | None = None) -> None:
@@ -90,7 +91,7 @@ class RowError(RequestError):
 
 
 def shown(value: Any) -> str:
-    """Return a value as JSON for a sentence, cut short where it is long."""
+    """Return a value as JSON for a message, cut if it is long."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
@@ -105,7 +106,7 @@ def to_json(value: Any) -> bytes:
 
 
 def tell(error: RequestError, close: bool = False) -> Response:
-    """Return the answer that tells of an error; ``close`` ends the connection after it."""
+    """Return the answer for an error; with ``close``, the connection is closed after it."""
     headers = {"retry-after": "1"} if error.status == 503 else {}
     if close:
         headers["connection"] = "close"

@@ -1,4 +1,4 @@
-"""Dynamic batching: small requests that arrive together are predicted in one call, and none waits for company."""
+"""Dynamic batching: small requests that arrive together are predicted in one call; a single request does not wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -18,44 +18,40 @@ __all__ = ["Batcher"]
 
 @dataclass(eq=False)
 class _Waiting:
-    """The inputs of one request, and where its outputs are to go."""
+    """The inputs of one request, and the future of its outputs."""
 
     inputs: Array
     outputs: asyncio.Future[Array]
 
 
+@dataclass(eq=False)
 class Batcher:
-    """Gathers the inputs of concurrent requests, calls ``predict`` on all of them, and deals out the outputs.
+    """Gathers the inputs of concurrent requests, calls ``call`` with all of them, and distributes the outputs.
 
-    What is waiting is predicted as soon as the event loop has gone round once: all requests that came in the same
-    round share a call of up to ``batch_rows`` rows, and a lone one goes ahead by itself. There is no timer. A call of
-    at most ``inline_rows`` rows is made at once, in the loop; a longer one in the ``executor``, so that the loop stays
-    free, and what arrives meanwhile makes the next batch. Outputs go back in the order in which the inputs came.
+    Waiting inputs are predicted at the end of the current turn of the event loop: requests that arrive in the same turn
+    share a call of up to ``batch_rows`` rows. There is no timer. A call of at most ``inline_rows`` rows is made in the
+    loop; a longer one in the ``executor``, so that the loop stays free, and the requests that arrive meanwhile form the
+    next batch. Outputs are returned in the order of arrival.
 
-    A request that is cancelled while it waits is left out; one that is cancelled under way costs the others nothing.
-    ``observe`` is told the rows of every call.
+    A request that is cancelled while it waits is left out; one that is cancelled during a call does not affect the
+    others. ``observe`` is called with the number of rows of every call.
     """
 
-    def __init__(
-        self,
-        predict: Callable[[Array], Array],
-        executor: Executor,
-        *,
-        batch_rows: int,
-        waiting_rows: int,
-        inline_rows: int,
-        observe: Callable[[int], None],
-    ) -> None:
-        self._predict, self._executor, self._observe = predict, executor, observe
-        self._batch_rows, self._most_waiting, self._inline_rows = batch_rows, waiting_rows, inline_rows
-        self._queue: deque[_Waiting] = deque()
-        self._work: asyncio.Task[None] | None = None  # predicts while something waits
-        self.rows_waiting = 0
+    call: Callable[[Array], Array]
+    executor: Executor
+    _: KW_ONLY
+    batch_rows: int
+    waiting_rows: int
+    inline_rows: int
+    observe: Callable[[int], None]
+    rows_waiting: int = field(default=0, init=False)
+    _queue: deque[_Waiting] = field(default_factory=deque, init=False)
+    _work: asyncio.Task[None] | None = field(default=None, init=False)  # predicts while requests wait
 
     async def predict(self, inputs: Array) -> Array:
-        """Return the outputs of these inputs; raises ``RequestError`` 503 where too many rows wait already."""
+        """Return the outputs of these inputs; raises ``RequestError`` 503 if too many rows are waiting already."""
         n_rows = len(inputs)
-        if self.rows_waiting and self.rows_waiting + n_rows > self._most_waiting:
+        if self.rows_waiting and self.rows_waiting + n_rows > self.waiting_rows:
             raise RequestError(503, f"The server is busy: {self.rows_waiting} rows are waiting; try again in a second.")
         waiting = _Waiting(inputs, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
@@ -68,27 +64,33 @@ class Batcher:
             self.rows_waiting -= n_rows
 
     async def _predict_all(self) -> None:
-        """Predict what is waiting, batch after batch, until nothing is."""
+        """Predict batch after batch until no request waits."""
         try:
             while batch := self._take_batch():
                 try:
-                    _deal_out(batch, await self._call(batch))
-                except asyncio.CancelledError:  # the loop or its threads come to their end: nobody waits for ever
+                    outputs, end = await self._predict(batch), 0
+                    for one in batch:
+                        start, end = end, end + len(one.inputs)
+                        if not one.outputs.done():
+                            one.outputs.set_result(outputs[start:end])
+                except asyncio.CancelledError:  # the loop or the threads end; no request may wait for ever
                     for one in (*batch, *self._queue):
                         one.outputs.cancel()
                     raise
-                except Exception as error:  # whatever it is, it belongs to these requests, and the queue must go on
-                    _fail(batch, error)
-                await asyncio.sleep(0)  # the loop goes round
+                except Exception as error:  # any error belongs to these requests, and the others go on
+                    for one in batch:
+                        if not one.outputs.done():
+                            one.outputs.set_exception(error)
+                await asyncio.sleep(0)  # let the requests of this turn arrive
         finally:
             self._work = None
 
-    async def _call(self, batch: list[_Waiting]) -> Array:
+    async def _predict(self, batch: list[_Waiting]) -> Array:
         inputs = batch[0].inputs if len(batch) == 1 else np.concatenate([one.inputs for one in batch])
-        self._observe(len(inputs))
-        if len(inputs) <= self._inline_rows:
-            return self._predict(inputs)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._predict, inputs)
+        self.observe(len(inputs))
+        if len(inputs) <= self.inline_rows:
+            return self.call(inputs)
+        return await asyncio.get_running_loop().run_in_executor(self.executor, self.call, inputs)
 
     def _take_batch(self) -> list[_Waiting]:
         """Take the next requests, whole, up to ``batch_rows`` rows; the first one whatever its size."""
@@ -96,25 +98,10 @@ class Batcher:
         n_rows = 0
         while self._queue:
             one = self._queue[0]
-            if not one.outputs.done():  # a cancelled request is
-                if batch and n_rows + len(one.inputs) > self._batch_rows:
+            if not one.outputs.done():  # a cancelled request is done
+                if batch and n_rows + len(one.inputs) > self.batch_rows:
                     break
                 batch.append(one)
                 n_rows += len(one.inputs)
             self._queue.popleft()
         return batch
-
-
-def _deal_out(batch: list[_Waiting], outputs: Array) -> None:
-    start = 0
-    for one in batch:
-        end = start + len(one.inputs)
-        if not one.outputs.done():
-            one.outputs.set_result(outputs[start:end])
-        start = end
-
-
-def _fail(batch: list[_Waiting], error: Exception) -> None:
-    for one in batch:
-        if not one.outputs.done():
-            one.outputs.set_exception(error)

@@ -1,4 +1,4 @@
-"""What a server counts, in the text format that Prometheus reads."""
+"""Counts and times of a server, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import bisect
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,11 +14,11 @@ __all__ = ["CountRequests", "Histogram", "Metrics"]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
-CLIENT_GONE = 499  # no answer was sent, for nobody was there; the number that nginx has made usual
+CLIENT_GONE = 499  # no answer was sent because the client has gone; the number that nginx uses
 
 
 class Histogram:
-    """Counts values by upper bounds: a value on a bound belongs to it, one beyond the last to ``+Inf``."""
+    """Counts values by upper bounds, which are inclusive; values above the last bound are counted in ``+Inf``."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
@@ -30,17 +30,17 @@ class Histogram:
         self.counts[bisect.bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def lines(self, name: str) -> Iterator[str]:
-        """Yield the samples: cumulative counts, their sum, their number."""
+    def samples(self) -> Iterator[str]:
+        """Yield the samples, without the name: cumulative counts, the sum, and the number of values."""
         cumulative = list(itertools.accumulate(self.counts))
         for bound, count in zip((*map(str, self.bounds), "+Inf"), cumulative, strict=True):
-            yield f'{name}_bucket{{le="{bound}"}} {count}'
-        yield f"{name}_sum {self.total}"
-        yield f"{name}_count {cumulative[-1]}"
+            yield f'_bucket{{le="{bound}"}} {count}'
+        yield f"_sum {self.total}"
+        yield f"_count {cumulative[-1]}"
 
 
 class Metrics:
-    """Requests by path and status, rows predicted, the time of ``/predict``, and the rows of each call."""
+    """Requests by path and status, predicted rows, the times of ``/predict``, and the rows of each call."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
@@ -50,34 +50,30 @@ class Metrics:
 
     def text(self) -> str:
         """Return everything in the exposition format, version 0.0.4."""
-        lines = [
-            "# HELP chainrule_requests_total Requests answered, by path and status.",
-            "# TYPE chainrule_requests_total counter",
+        requests = [
+            f'{{path="{path}",status="{status}"}} {count}' for (path, status), count in sorted(self.requests.items())
         ]
-        for (path, status), count in sorted(self.requests.items()):
-            lines.append(f'chainrule_requests_total{{path="{path}",status="{status}"}} {count}')
-        lines += [
-            "# HELP chainrule_rows_total Rows predicted.",
-            "# TYPE chainrule_rows_total counter",
-            f"chainrule_rows_total {self.rows}",
-            "# HELP chainrule_predict_seconds Time from a request's headers to its answer, for /predict.",
-            "# TYPE chainrule_predict_seconds histogram",
-            *self.seconds.lines("chainrule_predict_seconds"),
-            "# HELP chainrule_batch_rows Rows that were predicted in one call of the network.",
-            "# TYPE chainrule_batch_rows histogram",
-            *self.batch_rows.lines("chainrule_batch_rows"),
-        ]
+        metrics: dict[tuple[str, str, str], Iterable[str]] = {
+            ("requests_total", "counter", "Requests answered, by path and status."): requests,
+            ("rows_total", "counter", "Rows predicted."): [f" {self.rows}"],
+            ("predict_seconds", "histogram", "Times of /predict, from headers to answer."): self.seconds.samples(),
+            ("batch_rows", "histogram", "Rows predicted in one call of the network."): self.batch_rows.samples(),
+        }
+        lines = []
+        for (name, kind, what), samples in metrics.items():
+            lines += [f"# HELP chainrule_{name} {what}", f"# TYPE chainrule_{name} {kind}"]
+            lines += [f"chainrule_{name}{sample}" for sample in samples]
         return "\n".join(lines) + "\n"
 
 
 class CountRequests:
-    """Middleware that counts every request; paths that do not exist are one, ``other``."""
+    """Middleware that counts every request; paths that do not exist are counted as ``other``."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
         self.app, self.metrics, self.paths = app, metrics, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note the status of its answer and the time it took."""
+        """Pass the request on, and count the status of its answer and its time."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -93,7 +89,7 @@ class CountRequests:
         try:
             await self.app(scope, receive, note_status)
         except Exception:
-            status = 500  # which it becomes outside
+            status = 500  # which Starlette answers outside of this middleware
             raise
         finally:
             self.metrics.requests[path, status] += 1

@@ -1,8 +1,7 @@
-"""What is looked at before anything heavy is loaded: whether the server's libraries are there, and its port free."""
+"""Checks before anything heavy is imported: the libraries of the server, and its port."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import importlib.util
 import socket
@@ -12,21 +11,19 @@ from chainrule.errors import EXTRAS, InvalidInputError, missing_packages
 __all__ = ["check_installed", "claim_port"]
 
 BACKLOG = 1024
-# Of an answer, the system holds so many bytes that it has not sent: what lies there is out of sight, and a client that
-# takes some of it could not be told from one that takes nothing.
-UNSENT_BYTES = 2**16
 
 
 def check_installed() -> None:
-    """Raise ``InvalidInputError`` where a library that serving needs is missing."""
+    """Raise ``InvalidInputError`` if a library that serving needs is missing."""
     if any(importlib.util.find_spec(name) is None for name in EXTRAS["app"]):
         raise missing_packages("Serving", "app")
 
 
 def claim_port(host: str, port: int) -> socket.socket:
-    """Return a socket that listens at this address; clients that come early wait in it. Port 0 takes any free one.
+    """Return a socket that listens at this address; early clients wait in its queue. Port 0 chooses a free port.
 
-    Raises ``InvalidInputError`` where the port is taken, not allowed, or the host is none of this machine.
+    Raises ``InvalidInputError`` if the port is in use or not permitted, or if the host is not an address of this
+    machine.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -36,11 +33,8 @@ def claim_port(host: str, port: int) -> socket.socket:
         raise InvalidInputError(f"There is no host '{host}' to listen at; try --host 127.0.0.1.") from None
     listener = socket.socket(family, kind, protocol)
     try:
-        # A port whose last server has just stopped may be taken again at once; one that is listened at may not.
+        # A port whose last server has just stopped can be used again at once; a port in use cannot.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # every connection has it from its listener
-            with contextlib.suppress(OSError):  # of a system that knows its name only
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         listener.bind(address)
         listener.listen(BACKLOG)
         listener.setblocking(False)
@@ -49,9 +43,9 @@ def claim_port(host: str, port: int) -> socket.socket:
         reasons = {
             errno.EADDRINUSE: f"Port {port} of {host} is in use; stop the program that has it, or choose another with "
             "--port.",
-            errno.EACCES: f"Port {port} may not be used without more rights; choose one above 1023 with --port.",
+            errno.EACCES: f"Port {port} needs more rights; choose one above 1023 with --port.",
             errno.EADDRNOTAVAIL: f"'{host}' is no address of this machine; try --host 127.0.0.1, or 0.0.0.0 for all.",
         }
-        sentence = reasons.get(error.errno or 0, f"Could not listen at port {port} of {host}: {error.strerror}.")
-        raise InvalidInputError(sentence) from None
+        message = reasons.get(error.errno or 0, f"Could not listen at port {port} of {host}: {error.strerror}.")
+        raise InvalidInputError(message) from None
     return listener

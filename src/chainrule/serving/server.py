@@ -1,32 +1,31 @@
-"""Running the application in a server of its own."""
+"""Running the application in a uvicorn server."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import cast
 
+import h11
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chainrule.model import Model
 from chainrule.serving.app import build_app
-from chainrule.serving.base import Limits
-from chainrule.serving.heads import Hosts
+from chainrule.serving.base import Limits, RequestError, tell
 from chainrule.serving.port import claim_port
-from chainrule.serving.protocol import GuardedProtocol
+from chainrule.serving.requests import Hosts
 from chainrule.threads import limited_threads
 
 __all__ = ["serve"]
 
 SECONDS_TO_STOP = 5
 STARTUP_FAILURE = 3  # the exit code
+UNSENT_BYTES = 2**16  # of an answer, in the buffers of the system
 
 
 def serve(
@@ -41,90 +40,87 @@ def serve(
 ) -> int:
     """Serve a model until Ctrl-C or SIGTERM; return the number of that signal.
 
-    Requests under way are answered first, for up to five seconds. A ``listener`` from :func:`claim_port` takes the
-    place of host and port. ``on_start`` is given the server's address as soon as it answers. Where the model cannot
-    predict, the program ends with 3.
+    Requests in progress are answered first, for up to five seconds. A ``listener`` from :func:`claim_port` replaces
+    host and port. ``on_start`` is called with the address of the server when the server is ready. If the model cannot
+    predict, the program ends with exit code 3.
 
-    Requests for another host than this one are refused; ``allow_hosts`` are more names under which the server may be
-    asked, such as that of a proxy (``"*"``: any).
+    Requests with the name of another host are refused; ``allow_hosts`` are additional names of the server, such as that
+    of a proxy (``"*"``: any).
 
-    It has to be called in the main thread, where Python has its signals.
+    Call it in the main thread, because Python handles signals there.
     """
     limits = limits or Limits()
     sock = claim_port(host, port) if listener is None else listener
+    address, bound_port = sock.getsockname()[:2]
+    url = f"http://[{address}]:{bound_port}" if ":" in address else f"http://{address}:{bound_port}"
+    app = build_app(
+        model,
+        limits,
+        hosts=Hosts(address, [host, *allow_hosts]),
+        on_start=None if on_start is None else lambda: on_start(url),
+    )
     config = uvicorn.Config(
-        _quiet_when_cancelled(build_app(model, limits, hosts=Hosts(sock.getsockname()[0], [host, *allow_hosts]))),
-        http=cast("type[GuardedProtocol]", functools.partial(GuardedProtocol, limits)),
+        _adapted_to_uvicorn(app),
+        http="h11",  # which bounds the size of heads and declines offers of other protocols; httptools does neither
         ws="none",
         lifespan="on",
-        log_config=None,  # as the program around it logs; to stderr where it does not say
-        log_level="error",
+        log_config=None,
+        log_level="critical",  # the application logs its failures itself
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        limit_concurrency=limits.connections + 1,
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=SECONDS_TO_STOP,
+        h11_max_incomplete_event_size=limits.head_bytes,
     )
-    server = _Server(config, on_start)
-    with sock, limited_threads(), _noted_signals(server) as received:
-        server.run(sockets=[sock])
-    if not server.started and not received:
-        sys.exit(STARTUP_FAILURE)  # as newer versions of uvicorn do by themselves
-    return received[0] if received else 0
-
-
-class _Server(uvicorn.Server):
-    """Says when it is there; when it stops, requests under way have some seconds before they are cut off."""
-
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[str], None] | None) -> None:
-        super().__init__(config)
-        self._on_start = on_start
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and self._on_start is not None and sockets:
-            host, port = sockets[0].getsockname()[:2]
-            self._on_start(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        if self.force_exit:  # by a second Ctrl-C
-            asyncio.get_running_loop().call_soon_threadsafe(self._cut_off)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        patience = asyncio.get_running_loop().call_later(SECONDS_TO_STOP, self._cut_off)
-        await super().shutdown(sockets)
-        patience.cancel()
-        if self.force_exit:  # uvicorn then leaves out the end of the application, and its threads would go on
-            await self.lifespan.shutdown()
-
-    def _cut_off(self) -> None:
-        for connection in self.server_state.connections:
-            cast("GuardedProtocol", connection).transport.abort()
-        for task in self.server_state.tasks:
-            task.cancel()
-
-
-def _quiet_when_cancelled(app: ASGIApp) -> ASGIApp:
-    """Return the application; a request that is cancelled, since its time is up, is nothing for uvicorn's log."""
-
-    async def call(scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await app(scope, receive, send)
-
-    return call
-
-
-@contextlib.contextmanager
-def _noted_signals(server: uvicorn.Server) -> Iterator[list[int]]:
-    """Note the signals that uvicorn, when it has stopped, sends once more to whom they would have gone."""
-    received: list[int] = []
+    server, received = uvicorn.Server(config), list[int]()
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
         server.should_exit = True
 
+    # Before uvicorn has started, signals stop it; when it has stopped, it raises those that it received once more.
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
+        with sock, limited_threads():
+            _bound_unsent_bytes(sock, limits.idle_seconds)
+            server.run(sockets=[sock])
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+    if not server.started and not received:
+        sys.exit(STARTUP_FAILURE)  # as newer versions of uvicorn do themselves
+    return received[0] if received else 0
+
+
+def _adapted_to_uvicorn(app: ASGIApp) -> ASGIApp:
+    """Return the application without what uvicorn would report as failures of the application.
+
+    uvicorn cancels requests when the time to stop is over; they are answered with 503. It answers invalid HTTP itself,
+    and does not tell an application that is about to answer the same request.
+    """
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_unless_answered(message: Message) -> None:
+            with contextlib.suppress(h11.LocalProtocolError):
+                await send(message)
+
+        try:
+            await app(scope, receive, send_unless_answered)
+        except asyncio.CancelledError:
+            if scope["type"] == "http":
+                await tell(RequestError(503, "The server is stopping."), close=True)(scope, receive, send)
+
+    return call
+
+
+def _bound_unsent_bytes(listener: socket.socket, seconds: int) -> None:
+    """Bound the answers that wait in the system for slow clients, in size and in time.
+
+    Connections inherit the options of their listener. A system without these options has its own bounds.
+    """
+    for name, value in (("TCP_NOTSENT_LOWAT", UNSENT_BYTES), ("TCP_USER_TIMEOUT", 1000 * seconds)):
+        if hasattr(socket, name):
+            with contextlib.suppress(OSError):  # some systems know only the name
+                listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

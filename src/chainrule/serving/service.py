@@ -1,4 +1,4 @@
-"""From the body of a request to the body of its answer, without a word of HTTP."""
+"""From the body of a request to the body of its answer, without HTTP."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from chainrule.errors import InvalidInputError
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.model import Model
 from chainrule.runs.predictions import prediction_csv, prediction_frame
-from chainrule.serving.array_rows import ArrayRows
 from chainrule.serving.base import CSV, JSON, Limits, RequestError, RowError, to_json
 from chainrule.serving.batching import Batcher
-from chainrule.serving.bodies import bytes_of_json, check_number_of_rows, decode, parse_json_rows
 from chainrule.serving.metrics import Metrics
-from chainrule.serving.table_rows import TableRows
+from chainrule.serving.requests import body_text, check_number_of_rows, json_rows
+from chainrule.serving.rows import ArrayRows, TableRows
 from chainrule.types import Array
 
 __all__ = ["PredictionService", "render"]
@@ -28,33 +27,30 @@ __all__ = ["PredictionService", "render"]
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-# Up to here it is quicker to do a thing at once than to hand it to a thread: about a millisecond's work.
+# Up to these sizes, work is done in the event loop, where it takes about a millisecond; larger work in a thread.
 INLINE_BYTES = 32 * 2**10
 INLINE_NUMBERS = 1_000
 INLINE_PRODUCTS = 10_000_000
-SURPLUS_COLUMNS = 100  # so many are still refused by name, which helps those who send a wrong file
-BYTES_OF_CELL = 64  # of CSV, as text
+SURPLUS_COLUMNS = 100  # unknown columns up to this number are refused by name
 NUMBERS_AT_A_TIME = 10_000  # of an answer
 
 
 class PredictionService:
-    """Reads rows, predicts them in batches, and writes answers; what takes long is done in two threads of its own."""
+    """Reads rows, predicts them in batches, and writes answers; two threads do what takes long."""
 
     def __init__(self, model: Model, limits: Limits, metrics: Metrics) -> None:
         self.model, self.limits, self.metrics = model, limits, metrics
-        stack = model.network.stack
-        ignored = [model.target_name] if model.target_name else []
-        self._rows: TableRows | ArrayRows = (
-            ArrayRows(stack.input_shape(), stack.dtype, ignored)
-            if model.table is None
-            else TableRows(model.table, ignored)
-        )
+        stack, ignored = model.network.stack, [model.target_name] if model.target_name else []
+        self._rows: TableRows | ArrayRows
+        if model.table is None:
+            self._rows = ArrayRows(stack.input_shape(), stack.dtype, ignored)
+        else:
+            self._rows = TableRows(model.table, ignored)
         self._numbers_a_row = max(len(model.target.classes), model.target.n_columns)
-        self._most_columns = self._rows.n_values + SURPLUS_COLUMNS
         self.open()
 
     def open(self) -> None:
-        """Make the threads and the queue, once more after :meth:`close`."""
+        """Make the threads and the queue; also after :meth:`close`."""
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chainrule-serve")
         self._batcher = Batcher(
             self._predict,
@@ -65,24 +61,29 @@ class PredictionService:
             observe=self.metrics.batch_rows.observe,
         )
 
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def warm_up(self) -> None:
+        """Predict a row and a batch, so that the first request does not wait for kernels to load."""
+        row = np.zeros((1, *self.model.network.stack.input_shape()), self.model.network.stack.dtype)
+        for n_rows in (1, 8):
+            self._predict(np.repeat(row, n_rows, axis=0))
+
     async def read_rows(self, body: bytes, body_type: str) -> Array:
-        """Return the network's inputs for a body; raises ``RequestError`` for one that does not fit the model.
+        """Return the network inputs for a body; raises ``RequestError`` if it does not fit the model.
 
         At most two long bodies are read at a time, so that the memory for their values is bounded.
         """
-        n_bytes = bytes_of_json(body) if body_type == JSON else BYTES_OF_CELL * _most_cells(body)
-        if n_bytes > self.limits.value_bytes:
-            raise RequestError(413, "The body has too many values; send fewer rows in one request.")
-        if body_type == CSV:
-            return await self._in_thread(self._read_csv, body)
-        if len(body) > INLINE_BYTES:
-            return await self._in_thread(self._read_json, body)
-        return self._read_json(body)
+        if body_type == JSON and len(body) <= INLINE_BYTES:
+            return self._read(body, body_type)
+        return await self._in_thread(self._read, body, body_type)
 
     async def predict(self, inputs: Array) -> Array:
-        """Return the model's outputs, predicted together with what else is waiting.
+        """Return the outputs of the model, predicted together with other waiting requests.
 
-        Raises ``RequestError`` 413 for more than an answer may hold, and 503 where too many rows wait already.
+        Raises ``RequestError`` 413 if the answer would be too long, and 503 if too many rows are waiting.
         """
         if len(inputs) * self._numbers_a_row > self.limits.answer_numbers:
             most = self.limits.answer_numbers // self._numbers_a_row
@@ -97,28 +98,18 @@ class PredictionService:
             return render(self.model, outputs, answer_type)
         return await self._in_thread(render, self.model, outputs, answer_type)
 
-    def warm_up(self) -> None:
-        """Predict a row and a batch, so that the first request does not wait for kernels to load."""
-        row = np.zeros((1, *self.model.network.stack.input_shape()), self.model.network.stack.dtype)
-        for n_rows in (1, 8):
-            self._predict(np.repeat(row, n_rows, axis=0))
-
-    def close(self) -> None:
-        """End the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     def _predict(self, inputs: Array) -> Array:
-        with np.errstate(all="ignore"):  # what is not finite is refused by row when the answer is written
+        with np.errstate(all="ignore"):  # render refuses outputs that are not finite
             return self.model.outputs_of(inputs)
 
-    def _read_json(self, body: bytes) -> Array:
-        return self._rows.encode(parse_json_rows(body, self.limits))
-
-    def _read_csv(self, body: bytes) -> Array:
-        text = decode(body)
+    def _read(self, body: bytes, body_type: str) -> Array:
+        text, limits = body_text(body, body_type, self.limits), self.limits
+        if body_type == JSON:
+            return self._rows.encode(json_rows(text, limits))
+        most_columns = self._rows.n_values + SURPLUS_COLUMNS
         try:
-            frame = parse_text_table(text, "The body", most_columns=self._most_columns, most_rows=self.limits.rows + 1)
-            check_number_of_rows(len(frame), self.limits)
+            frame = parse_text_table(text, "The body", most_columns=most_columns, most_rows=limits.rows + 1)
+            check_number_of_rows(len(frame), limits)
             return self._rows.encode_frame(frame)
         except (InvalidInputError, csv.Error) as error:
             raise RequestError(422, str(error)) from None
@@ -128,10 +119,10 @@ class PredictionService:
 
 
 def render(model: Model, outputs: Array, media_type: str) -> bytes:
-    """Return the answer for what ``model.outputs`` gave.
+    """Return the answer for the result of ``model.outputs``.
 
-    JSON has ``predictions``, a label or number a row (a list of numbers where several are predicted), and for classes
-    ``classes`` and their ``probabilities`` in that order, a list a row. CSV is what ``chainrule predict`` writes.
+    JSON has ``predictions``, a label or number per row (a list of numbers for several targets), and for classes also
+    ``classes`` and their ``probabilities`` in that order, a list per row. CSV is what ``chainrule predict`` writes.
 
     Raises ``RowError`` for a row whose prediction is not finite.
     """
@@ -148,12 +139,7 @@ def render(model: Model, outputs: Array, media_type: str) -> bytes:
 
 
 def _write_array(values: Array) -> bytes:
-    """Return an array as JSON, written a piece at a time: between two pieces, other threads have their turn."""
+    """Return an array as JSON, written in pieces, so that other threads run between them."""
     n_rows = max(1, NUMBERS_AT_A_TIME * len(values) // max(values.size, 1))
     pieces = (to_json(values[start : start + n_rows].tolist())[1:-1] for start in range(0, len(values), n_rows))
     return b"[" + b",".join(pieces) + b"]"
-
-
-def _most_cells(body: bytes) -> int:
-    """Return how many cells a CSV may have at most: one more or less does not matter."""
-    return max(map(body.count, (b",", b";", b"\t", b"|"))) + max(body.count(b"\n"), body.count(b"\r"))

@@ -1,21 +1,28 @@
-"""Conversion of JSON and CSV rows to the inputs of a network that takes a table."""
+"""Conversion of JSON and CSV rows to the inputs of a network."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from operator import itemgetter, ne
 from typing import Any
 
+import numpy as np
+
+from chainrule.data.cells import number_of_cell
 from chainrule.data.columns import ColumnPlan
+from chainrule.data.dataset import Dataset
+from chainrule.data.inputs import numbers_of_texts
 from chainrule.data.table import TablePreprocessor
 from chainrule.errors import CellError, nearest_name
 from chainrule.serving.base import RequestError, RowError, shown
-from chainrule.types import Array
+from chainrule.types import Array, Shape
 
-__all__ = ["TableRows"]
+__all__ = ["ArrayRows", "TableRows"]
 
-_CELL_TYPES = frozenset({int, float, bool, type(None), str})
+_NUMBER_TYPES = frozenset({int, float, bool})
+_CELL_TYPES = _NUMBER_TYPES | {type(None), str}
 
 
 class TableRows:
@@ -100,6 +107,63 @@ class TableRows:
                 raise RowError(number, problem, key[:200])
 
 
+class ArrayRows:
+    """Convert JSON arrays, or a frame of numbers, to a batch of inputs of the given ``shape``.
+
+    A row is a flat array of numbers, or arrays nested as the shape is (the lines of an image, and its channels);
+    dimensions of size 1 may be left out. A network with flat inputs takes any nesting. A frame may have the columns
+    ``ignored`` in addition.
+    """
+
+    def __init__(self, shape: Shape, dtype: Any, ignored: Iterable[str] = ()) -> None:
+        self.shape, self.dtype, self.known = shape, np.dtype(dtype), frozenset(ignored)
+        self.n_values = math.prod(shape)
+
+    def encode(self, rows: Sequence[Any]) -> Array:
+        """Return the inputs of some rows; raises ``RowError`` with the row, the place and the value."""
+        flat = [self._flat(number, row) for number, row in enumerate(rows, 1)]
+        try:
+            values = np.array(flat, dtype=np.float64)
+        except OverflowError:  # a whole number beyond float64
+            values = np.array([[number_of_cell(value) for value in row] for row in flat])
+        return self._inputs(values, flat)
+
+    def encode_frame(self, frame: Any) -> Array:
+        """Return the inputs of a table of numbers; raises ``RequestError`` 422 for one that does not fit."""
+        values = Dataset(numbers_of_texts(frame.drop(columns=[name for name in frame.columns if name in self.known]))).X
+        if values.shape[1] != self.n_values:
+            takes = f"the model takes {self.n_values} numbers a row"
+            raise RequestError(422, f"The body has {values.shape[1]} columns, and {takes}.")
+        return self._inputs(values, values)
+
+    def _inputs(self, values: Array, given: Sequence[Sequence[Any]] | Array) -> Array:
+        with np.errstate(over="ignore"):
+            inputs: Array = values.astype(self.dtype)
+        if not np.isfinite(inputs).all():
+            row, place = (int(index) for index in np.argwhere(~np.isfinite(inputs))[0])
+            raise _not_a_number(row + 1, place, given[row][place])
+        return inputs.reshape(len(inputs), *self.shape)
+
+    def _flat(self, number: int, row: Any) -> list[Any]:
+        """Return the values of a row."""
+        wanted = f"{self.n_values} numbers" + (f", {_by(self.shape)}" if len(self.shape) > 1 else "")
+        if type(row) is not list:
+            raise RowError(number, f"is {shown(row)}; a row is an array of {wanted}.")
+        array = np.array(row, dtype=object)
+        values = array.reshape(-1).tolist()
+        types = set(map(type, values))
+        if list in types:
+            raise RowError(number, "is ragged: its inner arrays have different lengths.")
+        if len(values) != self.n_values:
+            raise RowError(number, f"has {len(values)} values, and the model takes {wanted}.")
+        if array.ndim > 1 and len(self.shape) > 1 and array.squeeze().shape != np.squeeze(np.empty(self.shape)).shape:
+            raise RowError(number, f"is {_by(array.shape)} numbers, and the model takes {wanted}.")
+        if not types <= _NUMBER_TYPES:
+            place = next(place for place, value in enumerate(values) if type(value) not in _NUMBER_TYPES)
+            raise _not_a_number(number, place, values[place])
+        return values
+
+
 def _refused(row: int, plan: ColumnPlan, cell: Any) -> RowError:
     wanted = "a category is expected (text, a number, true or false), or null"
     if plan.kind == "number":
@@ -113,3 +177,12 @@ def _refused(row: int, plan: ColumnPlan, cell: Any) -> RowError:
 def _listing(names: Sequence[str]) -> str:
     listed = ", ".join(shown(name) for name in names[:8])
     return f"{listed}, ... ({len(names)} in all)" if len(names) > 8 else listed
+
+
+def _by(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _not_a_number(row: int, place: int, value: Any) -> RowError:
+    value = value.item() if isinstance(value, np.generic) else value
+    return RowError(row, f"has {shown(value)} at place {place + 1}; a finite number is expected.")

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chainrule import fitting
+from chainrule import training as training_module
 from chainrule.architecture import build_network
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data import Dataset, ImageAugmentation, NpyStream, ParquetStream, TablePreprocessor
 from chainrule.data import stream as stream_module
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.files import Checkpoint
+from chainrule.metrics import EpochRecord
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.training import EpochRecord
+from chainrule.rate_finder import find_learning_rate
 from support.networks import bits_of
 from support.streams import table_of_visits, write_parquet
 
@@ -156,6 +157,13 @@ def test_optimizers_of_all_rows_and_measures_of_all_rows_are_refused(folder: Pat
             ask(stream)
 
 
+def test_a_learning_rate_can_be_found_on_a_stream(folder: Path) -> None:
+    stream = stream_of(folder)
+    search = find_learning_rate(network_for(stream), stream, n_steps=60)
+    assert len(search.rates) > 20, "more steps than one epoch has"
+    assert 1e-6 < search.suggestion < 10
+
+
 def test_a_record_without_room_keeps_the_last_rows() -> None:
     rng = np.random.default_rng(0)
     targets, outputs = rng.normal(size=(2, 100, 1))
@@ -172,7 +180,7 @@ def test_a_record_without_room_keeps_the_last_rows() -> None:
 
 def test_the_memory_of_a_fit_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight times the rows in the same memory: the buffer, and no more."""
-    bounds = [(stream_module, "MOST_FOR_MEDIANS"), (stream_module, "MOST_SAMPLED"), (fitting, "ROWS_RECORDED")]
+    bounds = [(stream_module, "MOST_FOR_MEDIANS"), (stream_module, "MOST_SAMPLED"), (training_module, "ROWS_RECORDED")]
     for module, bound in bounds:
         monkeypatch.setattr(module, bound, 1000)  # which 2**14 rows exceed, as they do the buffer
 

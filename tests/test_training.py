@@ -22,7 +22,7 @@ from chainrule.engines import NumpyEngine, TrainingPlan
 from chainrule.engines.numpy_engine import NumpySession
 from chainrule.errors import DataError, DivergenceError, InvalidInputError, ModelFileError
 from chainrule.files import Checkpoint
-from chainrule.fitting import as_rows
+from chainrule.fit_data import as_rows
 from chainrule.layers import (
     BatchNormalizationLayer,
     DenseLayer,
@@ -617,3 +617,37 @@ def test_what_another_process_has_decided_is_done_here(
     assert network.history.n_epochs == 1
     assert ends == [is_interrupted]
     assert network.stop_reason == "another process of the run was stopped"
+
+
+# The way from fit to a layer ------------------------------------------------------------------------
+
+
+class Probe(DenseLayer):
+    """Records the functions of chainrule that call it, from the outermost to the innermost."""
+
+    calls: tuple[str, ...] = ()
+
+    def forward_propagation(self, inputs: Any, training: bool = False) -> Any:
+        frame, calls = sys._getframe(), []
+        while frame is not None:
+            module = frame.f_globals.get("__name__", "")
+            if module.startswith("chainrule."):
+                calls.append(f"{module}.{frame.f_code.co_name}")
+            frame = frame.f_back  # type: ignore[assignment]
+        Probe.calls = Probe.calls or tuple(reversed(calls))
+        return super().forward_propagation(inputs, training)
+
+
+def test_few_calls_lie_between_fit_and_the_first_layer() -> None:
+    """A reader follows fit, the loop and the engine's step, and has arrived at the layer."""
+    network_of(Probe(1, (5,)), epochs=1).fit(regression_rows(10))
+    from_fit = Probe.calls[Probe.calls.index("chainrule.neuralnet.fit") :]
+    assert from_fit[:3] == (
+        "chainrule.neuralnet.fit",
+        "chainrule.training.train",
+        "chainrule.engines.numpy_engine.train_batches",
+    )
+    assert len(from_fit) + 1 <= MOST_FRAMES, " -> ".join([*from_fit, "Probe.forward_propagation"])
+
+
+MOST_FRAMES = 8  # the three above, the engine's own, and that of the layer

@@ -15,17 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data.batches import Batch
 from chainrule.data.dataset import Dataset
-from chainrule.engines.base import Engine, TrainingPlan
-from chainrule.engines.numpy_engine import NumpyEngine
 from chainrule.errors import InvalidInputError
-from chainrule.fitting import array_batches
 from chainrule.layers import DenseLayer, Layer
-from chainrule.losses import LossFunction, MeanSquaredError
-from chainrule.neuralnet import NeuralNetwork
+from chainrule.losses import LossFunction
+from chainrule.neuralnet import NeuralNetwork, copy_with, open_trainer
 from chainrule.optimizer import SGD
-from chainrule.stack import LayerStack
 from chainrule.types import Array
 
 __all__ = ["GradientCheck", "GradientPart", "check_gradients"]
@@ -117,35 +112,45 @@ def check_gradients(
 
 
 def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generator) -> list[GradientPart]:
-    twin = copy.deepcopy(network)
-    if not twin.stack.is_built:
-        twin.stack.build(data.X.shape[1:])
-    twin.stack = twin.stack.astype(np.float64)
-    plan = TrainingPlan(twin.loss, SGD(), twin.penalty)
-    batches = array_batches(
-        twin.stack,
-        twin.loss,
-        data,
-        batch_size=data.n_rows,
-        shuffle=False,
-        label_smoothing=twin.label_smoothing,
-        class_weight=twin.class_weight,
-    )
-    return _stack_parts(twin.engine, twin.stack, plan, batches.batch(0, 0), rng)
+    """Compare along directions that move one parameter block at a time, so that a wrong layer is named."""
+    twin = copy_with(
+        network, dtype="float64", optimizer=SGD(), batch_size=data.n_rows, shuffle=False, metric=None, clip_norm=None,
+        max_norm=None,
+    )  # fmt: skip
+    trainer = open_trainer(twin, data)
+    session, vector, penalty = trainer.run.session, twin.stack.vector, twin.penalty
+    portion = next(trainer.batches.portions(0, first_batch=0, n_batches=1))  # all rows
+    batch = portion.batches.batch(portion.epoch, portion.first)
+    noise = [layer.rng.bit_generator.state for layer in twin.layers]
+
+    def objective(values: Array) -> float:
+        for layer, state in zip(twin.layers, noise, strict=True):
+            layer.rng.bit_generator.state = state  # the same dropout mask in every evaluation
+        vector.values[...] = values
+        loss = session.compute_gradient(batch)
+        return loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
+
+    start = vector.values.copy()
+    objective(start)
+    if penalty is not None:
+        penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
+    gradient = vector.gradients.copy()
+    parts: list[GradientPart] = []
+    for block in vector.blocks:
+        mask = np.zeros_like(start)
+        mask[block.start : block.start + block.size] = 1
+        name = f"layer {block.layer + 1} {twin.layers[block.layer].layer_name()}.{block.name}"
+        parts += _compare(name, objective, start, gradient, rng, mask)
+    return parts
 
 
 def _layer_parts(layer: Layer, rng: np.random.Generator) -> list[GradientPart]:
-    stack = LayerStack(dtype=np.float64, seed=int(rng.integers(2**31)))
-    subject = copy.deepcopy(layer)
+    """Check a layer between two dense layers."""
+    network, subject = NeuralNetwork(dtype="float64", seed=int(rng.integers(2**31))), copy.deepcopy(layer)
     width = subject.input_shape()[0] if subject.is_built else 5
-    before = DenseLayer(width, (4,), biases_initializer="normal")
-    for piece in (before, subject, DenseLayer(3)):
-        piece.dtype = stack.dtype
-        piece.parameter_views = {name: a.astype(np.float64) for name, a in piece.parameter_views.items()}
-        piece.state = {name: a.astype(np.float64) for name, a in piece.state.items()}
-        stack.add(piece)
-    batch = Batch(rng.normal(size=(20, 4)), rng.normal(size=(20, 3)), None)
-    return _stack_parts(NumpyEngine(), stack, TrainingPlan(MeanSquaredError(), SGD()), batch, rng)
+    for piece in (DenseLayer(width, (4,), biases_initializer="normal"), subject, DenseLayer(3)):
+        network.add(piece)
+    return _network_parts(network, Dataset(rng.normal(size=(20, 4)), rng.normal(size=(20, 3))), rng)
 
 
 def _loss_parts(loss: LossFunction, rng: np.random.Generator) -> list[GradientPart]:
@@ -162,34 +167,6 @@ def _loss_parts(loss: LossFunction, rng: np.random.Generator) -> list[GradientPa
                 return loss.loss(targets, p, *given)
 
             parts += _compare(name, value, predictions, derivative, rng)
-    return parts
-
-
-def _stack_parts(
-    engine: Engine, stack: LayerStack, plan: TrainingPlan, batch: Batch, rng: np.random.Generator
-) -> list[GradientPart]:
-    """Compare along directions that move one parameter block at a time, so that a wrong layer is named."""
-    session, vector = engine.open(stack, plan), stack.vector
-    noise = [layer.rng.bit_generator.state for layer in stack.layers]
-
-    def objective(values: Array) -> float:
-        for layer, state in zip(stack.layers, noise, strict=True):
-            layer.rng.bit_generator.state = state  # the same dropout mask in every evaluation
-        vector.values[...] = values
-        loss = session.compute_gradient(batch)
-        return loss + (plan.penalty.value(vector.penalized_values) if plan.penalty is not None else 0.0)
-
-    start = vector.values.copy()
-    objective(start)
-    if plan.penalty is not None:
-        plan.penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
-    gradient = vector.gradients.copy()
-    parts: list[GradientPart] = []
-    for block in vector.blocks:
-        mask = np.zeros_like(start)
-        mask[block.start : block.start + block.size] = 1
-        name = f"layer {block.layer + 1} {stack.layers[block.layer].layer_name()}.{block.name}"
-        parts += _compare(name, objective, start, gradient, rng, mask)
     return parts
 
 

@@ -14,10 +14,10 @@ from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.model_file import check_keys, read_model_file, write_model_file
+from chainrule.files.network_file import read_history
 from chainrule.metrics import METRICS
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.persistence import read_history
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
 

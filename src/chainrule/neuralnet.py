@@ -1,46 +1,73 @@
-"""The neural network: layers, a loss and an optimizer, brought together by ``fit``, ``predict`` and ``score``.
-
-Here stand the settings, and the network as a function: forward, backward, measured. ``trainable`` has ``fit`` and
-``resume``, and ``persistence`` what a network knows of files.
-"""
+"""The neural network: layers, a loss and an optimizer, brought together by ``fit``, ``predict`` and ``score``."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy as np
 
 from chainrule.arrays import refuse_masked
+from chainrule.callbacks import Callback, EpochPrinter
+from chainrule.data.augment import Augmentation
 from chainrule.data.class_weights import ClassWeight
 from chainrule.data.dataset import Dataset
+from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
 from chainrule.engines import EngineLike, TrainingPlan, check_bound, choose_engine, evaluate_outputs
-from chainrule.errors import InvalidInputError, NotBuiltError, shown
-from chainrule.fitting import FitSettings, as_rows
+from chainrule.engines.torch_engine import check_installed
+from chainrule.errors import (
+    DataError,
+    DivergenceError,
+    InvalidInputError,
+    ModelFileError,
+    NotBuiltError,
+    nearest_name,
+    shown,
+)
+from chainrule.files.atomic import remove_leftovers
+from chainrule.files.checkpoint import files_by_epoch
+from chainrule.files.model_file import check_keys, read_model_file, write_model_file
+from chainrule.files.network_file import (
+    build_layers,
+    build_settings,
+    describe_network,
+    read_checkpoint_engine,
+    read_history,
+)
+from chainrule.fit_data import as_dataset, as_rows, predicts_numbers
 from chainrule.head import gives_probabilities
 from chainrule.history import History
 from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
-from chainrule.metrics import Metric, find_metric
+from chainrule.metrics import Metric, find_metric, lower_is_better
 from chainrule.metrics.inputs import class_probabilities
+from chainrule.named import check_arguments
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.randomness import Stream, random_stream
 from chainrule.ranges import is_finite
-from chainrule.schedules import SCHEDULES, Schedule
+from chainrule.run_state import SavedRun
+from chainrule.schedules import SCHEDULES, Schedule, stretched
 from chainrule.stack import LayerStack, check_inputs
 from chainrule.summary import summarize
-from chainrule.trainable import TrainableNetwork
-from chainrule.types import Array, DTypeName, Inputs, Seed, is_sparse
+from chainrule.training import Trainer
+from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, is_sparse
 
-__all__ = ["NeuralNetwork"]
+if TYPE_CHECKING:
+    from torch import nn
 
+__all__ = ["NeuralNetwork", "copy_with", "open_trainer"]
+
+Validation = Dataset | tuple[Inputs, Any] | float | None
 MetricLike = str | Metric | Callable[..., float]
 
 
-class NeuralNetwork(TrainableNetwork):
+class NeuralNetwork:
     """A feed-forward network of layers, trained by mini-batch gradient descent.
 
     Parameters
@@ -122,7 +149,9 @@ class NeuralNetwork(TrainableNetwork):
         shuffle: bool = True,
         engine: EngineLike = "numpy",
         device: str = "auto",
+        **unknown: Never,
     ) -> None:
+        check_arguments("NeuralNetwork", type(self), unknown, layers="Add each layer with network.add(layer).")
         given: Any = epochs  # a user may give anything
         if isinstance(given, Layer | list | tuple):
             raise InvalidInputError("NeuralNetwork takes no layers; add each of them with network.add(layer).")
@@ -183,6 +212,97 @@ class NeuralNetwork(TrainableNetwork):
         self.stack.reset()
         self.optimizer, self.history = self.optimizer.fresh(), History()
         self.target, self.stop_reason = None, None
+
+    def fit(
+        self,
+        dataset: Dataset | RowStream | Inputs,
+        y: Any = None,
+        sample_weight: Array | None = None,
+        *,
+        validation: Validation = None,
+        callbacks: Sequence[Callback] = (),
+        augmentation: Augmentation | None = None,
+        **unknown: Never,
+    ) -> Self:
+        """Train for ``epochs`` epochs from the present weights, and return the network.
+
+        Parameters
+        ----------
+        dataset, y, sample_weight
+            A :class:`Dataset`, or inputs, targets and (if not all rows count the same) a weight for each row; or a
+            :class:`ParquetStream` or :class:`NpyStream` of rows that do not fit into memory.
+        validation
+            Rows measured after every epoch: a dataset, a pair ``(X, y)``, or the share of the rows to hold out.
+        callbacks
+            What is to happen beside the steps: early stopping, checkpoints, a progress bar.
+        augmentation
+            How every batch is varied at random before it is trained on: shifted and turned images, noise.
+
+        Raises
+        ------
+        DivergenceError
+            When the loss is no longer a finite number; the network then holds the weights of its last whole epoch.
+        """
+        if unknown:
+            settings = dict.fromkeys(self.settings(), "It is a setting of the network, given to NeuralNetwork.")
+            check_arguments("fit", self.fit, unknown, **settings)
+        trainer = open_trainer(self, dataset, y, sample_weight, validation, callbacks, augmentation)
+        with self._concluding(trainer):
+            trainer.train()
+        return self
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        dataset: Dataset | RowStream | Inputs,
+        y: Any = None,
+        sample_weight: Array | None = None,
+        *,
+        validation: Validation = None,
+        callbacks: Sequence[Callback] = (),
+        augmentation: Augmentation | None = None,
+        custom_objects: Mapping[str, Any] | None = None,
+        engine: EngineLike | None = None,
+        device: str = "auto",
+        epochs: int | None = None,
+    ) -> Self:
+        """Go on with the fit that wrote this checkpoint, on the same data, as if it had never stopped.
+
+        The other arguments are those of the first call again; early stopping and the like take up their counts. The
+        engine is the one that the run had, if no other is given. Temporary files that a killed run left beside the
+        checkpoint are removed.
+
+        ``epochs`` is the number of epochs of the fit in all, if it is not to be the number that the fit began with, and
+        takes a fit that had ended further. A schedule over all epochs of the fit then goes over the new number.
+        """
+        remove_leftovers(path)
+        metadata, arrays = read_model_file(path, "checkpoint")
+        check_keys(metadata, ("network", "training"), "a checkpoint")
+        saved = SavedRun(check_keys(metadata["training"], ("history",), "a run"), arrays, epochs)
+        network = cls.from_description(metadata["network"], saved.weights(), custom_objects)
+        network.engine = (
+            read_checkpoint_engine(saved.values, device) if engine is None else choose_engine(engine, device)
+        )
+        network.history = read_history(saved.values["history"])
+        if epochs is not None:
+            network.schedule = stretched(network.schedule, network.epochs, epochs)
+            network.epochs = epochs
+        trainer = open_trainer(network, dataset, y, sample_weight, validation, callbacks, augmentation, saved)
+        with network._concluding(trainer):
+            trainer.train()
+        return network
+
+    @contextlib.contextmanager
+    def _concluding(self, trainer: Trainer) -> Iterator[None]:
+        """Keep the reason why the training in this block stopped."""
+        try:
+            yield
+        except DivergenceError:
+            self.optimizer = self.optimizer.fresh()  # what it has accumulated would spoil the next fit
+            raise
+        finally:
+            self.stop_reason = trainer.run.stop_reason
 
     def forward_propagation(self, X: Inputs, training: bool = False) -> Array:
         """Go through all layers; with ``training``, remember what :meth:`backward_propagation` needs."""
@@ -247,12 +367,142 @@ class NeuralNetwork(TrainableNetwork):
 
     def evaluate(self, dataset: Dataset | Inputs, y: Any = None) -> dict[str, float]:
         """Return the loss (without penalty) and every metric on the data, weighted by its sample weights."""
-        rows = as_rows(self.stack, self.loss, self._as_dataset(dataset, y, target=self.target), self.target)
+        rows = as_rows(self.stack, self.loss, _as_dataset(self, dataset, y, target=self.target), self.target)
         head = self.stack.split_head(self.loss)
         outputs = self.engine.predict(self.stack, rows.inputs, n_layers=head.n_body_layers)
         loss, outputs = evaluate_outputs(head, outputs, rows.targets, rows.weights)
         predictions = self.loss.point_predictions(outputs)
         return {"loss": loss} | {m.name: m(rows.targets, predictions, rows.weights) for m in self.metrics}
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to a safetensors file, whole or not at all."""
+        metadata = {"network": self.describe(), "history": self.history.to_dict()}
+        write_model_file(path, "model", metadata, self.stack.read_arrays())
+
+    @classmethod
+    def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Read a network from a file that :meth:`save` wrote, or from a checkpoint, as it stood there.
+
+        ``custom_objects`` are your own classes and metrics by name, if the network uses any.
+        """
+        return cls._load(path, custom_objects)[0]
+
+    @classmethod
+    def _load(cls, path: str | Path, custom_objects: Mapping[str, Any] | None) -> tuple[Self, bool]:
+        """Return the network, and whether it stands at the end of an epoch, as only a checkpoint may not."""
+        metadata, arrays = read_model_file(path, "model", "checkpoint")
+        is_checkpoint = metadata["kind"] == "checkpoint"
+        check_keys(metadata, ("network", "training" if is_checkpoint else "history"), "a network")
+        training = check_keys(metadata["training"], ("history", "batch"), "a run") if is_checkpoint else metadata
+        if is_checkpoint:
+            arrays = SavedRun(training, arrays).weights()
+        network = cls.from_description(metadata["network"], arrays, custom_objects)
+        network.history = read_history(training["history"])
+        return network, not is_checkpoint or training["batch"] == 0
+
+    @classmethod
+    def load_best(
+        cls, path: str | Path, monitor: str | None = None, *, custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Read the best of several files of one run, by the last value of ``monitor`` in their histories.
+
+        ``path`` has ``{epoch}`` where the names of the files have the number, as for :class:`Checkpoint`; files that
+        :meth:`save` wrote will do as well. ``monitor`` is a quantity of the history, the validation loss by default, or
+        the loss where there is no validation. Checkpoints from inside an epoch are left out, since no value was
+        measured there. Of equal values the one of the earlier epoch counts.
+        """
+        best: tuple[float, int, Self] | None = None
+        for file in files_by_epoch(path):
+            network, is_whole = cls._load(file, custom_objects)
+            if not is_whole or not network.history.n_epochs:
+                continue
+            name = monitor or ("validation_loss" if "validation_loss" in network.history else "loss")
+            if name not in network.history:
+                raise InvalidInputError(
+                    f"'{file}' has no '{name}' in its history.{nearest_name(name, network.history)} Recorded are: "
+                    f"{', '.join(network.history)}."
+                )
+            value = network.history.last(name) * (1 if lower_is_better(name, network.metrics) else -1)
+            place = value, network.history.n_epochs
+            if math.isfinite(value) and (best is None or place < best[:2]):
+                best = *place, network
+        if best is None:
+            raise ModelFileError(f"There is no file '{path}' of a whole epoch.")
+        return best[2]
+
+    def to_torch(self) -> nn.Sequential:
+        """Return the network as a module of PyTorch on the CPU, with copies of its parameters, in evaluation mode.
+
+        One module for each layer, in their order: ``nn.Linear`` for a DenseLayer, and so on.
+        """
+        check_installed()
+        from chainrule.engines.torch_translation import build_module
+
+        self.stack.output_shape()  # the network must have its parameters
+        return build_module(self.stack)
+
+    @classmethod
+    def from_torch(cls, module: nn.Module, input_shape: Shape | None = None, **settings: Any) -> Self:
+        """Return a network with the layers and parameters of an ``nn.Sequential`` of modules that chainrule knows.
+
+        ``input_shape`` is the shape of a row, where the module does not tell it; ``settings`` are those of the
+        network's constructor. The network computes in the precision of the module's parameters if they do not say.
+
+        Raises InvalidInputError for a module that is not the same function as one of the layers.
+        """
+        check_installed()
+        from chainrule.engines.torch_translation import check_same_function, dtype_of, export_arrays, layers_of
+
+        layers, shape, parts = layers_of(module, input_shape)
+        network = cls(**{"dtype": dtype_of(parts), **settings})
+        for layer in layers:
+            network.stack.add(layer)
+        network.stack.build(shape)
+        check_same_function(parts, network.stack)
+        export_arrays(parts, network.stack)
+        return network
+
+    def describe(self) -> dict[str, Any]:
+        """Return settings, layers and the meaning of the outputs as JSON values."""
+        target = self.target
+        if target is not None and not self.suits(target):  # layers were added since the fit that learnt it
+            target = None
+        described = describe_network(self.settings(), self.stack)
+        return {**described, "target": None if target is None else target.to_dict()}
+
+    def suits(self, target: Target) -> bool:
+        """Tell whether the network has as many output units as this target and the loss need."""
+        n_targets, rest = divmod(math.prod(self.stack.output_shape()), self.loss.n_outputs(1))
+        return not rest and len(self.stack.output_shape()) == 1 and target.takes_outputs(n_targets)
+
+    @classmethod
+    def from_description(
+        cls,
+        description: Any,
+        arrays: Mapping[str, Array],
+        custom_objects: Mapping[str, Any] | None = None,
+        *,
+        engine: EngineLike = "numpy",
+    ) -> Self:
+        """Return the network that :meth:`describe` described, with its parameters and layer states."""
+        check_keys(description, ("settings", "input_shape", "layers", "target"), "a network")
+        layers, input_shape = build_layers(description, arrays, custom_objects)
+        try:
+            network = cls(**build_settings(description["settings"], custom_objects), engine=engine)
+            target = description["target"]
+            network.target = None if target is None else Target.from_dict(target)
+        except ModelFileError:
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            raise ModelFileError(f"The file is damaged: its settings make no network ({error}).") from error
+        for name, array in arrays.items():
+            if array.dtype != network.stack.dtype:
+                raise ModelFileError(f"The file is damaged: '{name}' is {array.dtype}, not {network.stack.dtype}.")
+        network.stack.take(layers, input_shape)
+        network.stack.write_arrays(arrays)
+        if network.target is not None and not network.suits(network.target):
+            raise ModelFileError("The file is damaged: the network's outputs are not those of its target.")
+        return network
 
     def summary(self) -> None:
         """Print the layers, their shapes and parameters, and the memory that training takes."""
@@ -278,23 +528,12 @@ class NeuralNetwork(TrainableNetwork):
             "shuffle": self.shuffle,
         }
 
-    def _fit_settings(self) -> FitSettings:
-        return FitSettings(
-            self.epochs,
-            self.batch_size,
-            self.shuffle,
-            self.label_smoothing,
-            self.class_weight,
-            self.schedule,
-            self.metrics,
-        )
-
     def _plan(self) -> TrainingPlan:
         blocks = self.stack.vector.blocks
         if self.optimizer.blocks and self.optimizer.blocks != blocks:
             self.optimizer = self.optimizer.fresh()  # layers were added since the last fit
         self.optimizer.set_layout(blocks)
-        return TrainingPlan(self.loss, self.optimizer, self.penalty, self.clip_norm, self.max_norm)
+        return TrainingPlan(**{field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingPlan)})
 
     if not TYPE_CHECKING:  # a type checker must not take every name for an attribute
 
@@ -306,6 +545,84 @@ class NeuralNetwork(TrainableNetwork):
     def __repr__(self) -> str:
         layers = ", ".join(layer.layer_name() for layer in self.layers)
         return f"NeuralNetwork([{layers}], {self.loss}, {self.optimizer})"
+
+
+def open_trainer(
+    network: NeuralNetwork,
+    dataset: Dataset | RowStream | Inputs,
+    y: Any = None,
+    sample_weight: Array | None = None,
+    validation: Validation = None,
+    callbacks: Sequence[Callback] = (),
+    augmentation: Augmentation | None = None,
+    saved: SavedRun | None = None,
+) -> Trainer:
+    """Return the trainer of a network for these data, with the arguments of ``fit`` and the run that is to go on."""
+    training = _as_training(network, dataset, y, sample_weight)
+    held_out: Dataset | None = None
+    if isinstance(validation, int | float):
+        if not 0 < validation < 1:
+            raise InvalidInputError(
+                f"validation is {shown(validation)}; give a dataset, a pair (X, y), or a share of the rows between "
+                "0 and 1."
+            )
+        training, held_out = training.split(test_size=validation, seed=network.stack.seed)
+    elif validation is not None:
+        pair = validation if isinstance(validation, tuple) else (validation,)
+        held_out = _as_dataset(network, *pair, target=training.target)
+    if not network.stack.is_built:
+        network.stack.build((training.n_features,))
+    given: Any = callbacks  # one callback alone will do
+    given = (given,) if isinstance(given, Callback | type) else given
+    callbacks = [*given, *([EpochPrinter()] if network.verbose else [])]
+    trainer = Trainer(
+        network.engine,
+        network.stack,
+        network._plan(),
+        network.history,
+        training,
+        held_out,
+        callbacks,
+        describe=network.describe,
+        save=network.save,
+        augmentation=augmentation,
+        saved=saved,
+    )
+    network.target = training.target
+    return trainer
+
+
+def copy_with(network: NeuralNetwork, **settings: Any) -> NeuralNetwork:
+    """Return a network with other settings, and with copies of the layers, their parameters and the target."""
+    twin = NeuralNetwork(**{**network.settings(), "engine": network.engine, **settings})
+    twin.stack = network.stack.astype(twin.stack.dtype)
+    twin.target = network.target
+    return twin
+
+
+def _as_training(
+    network: NeuralNetwork, data: Dataset | RowStream | Inputs, y: Any, sample_weight: Array | None
+) -> Dataset | RowStream:
+    if isinstance(data, RowStream):
+        if y is not None or sample_weight is not None:
+            raise InvalidInputError("A stream has its targets already; leave y and sample_weight out.")
+        return data
+    try:  # with the labels of the first fit, or with new ones
+        return _as_dataset(network, data, y, sample_weight, target=network.target)
+    except DataError:
+        return _as_dataset(network, data, y, sample_weight, target=None)
+
+
+def _as_dataset(
+    network: NeuralNetwork,
+    data: Dataset | Inputs,
+    y: Any = None,
+    sample_weight: Array | None = None,
+    *,
+    target: Target | None,
+) -> Dataset:
+    as_numbers = network.class_weight is None and predicts_numbers(network.loss, network.stack.layers)
+    return as_dataset(data, y, sample_weight, target=target, as_numbers=as_numbers)
 
 
 # What stands here for attributes of the networks of the lecture notes, of PyTorch and of Keras.

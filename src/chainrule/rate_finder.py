@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data.dataset import Dataset
-from chainrule.engines import TrainingPlan
+from chainrule.data.stream import RowStream
 from chainrule.errors import DivergenceError, InvalidInputError
-from chainrule.fitting import array_batches, as_dataset, predicts_numbers
-from chainrule.neuralnet import NeuralNetwork
+from chainrule.neuralnet import NeuralNetwork, copy_with
 from chainrule.types import Inputs
 
 __all__ = ["RateSearch", "find_learning_rate"]
@@ -34,7 +34,7 @@ class RateSearch:
 
 def find_learning_rate(
     network: NeuralNetwork,
-    dataset: Dataset | Inputs,
+    dataset: Dataset | RowStream | Inputs,
     y: Any = None,
     *,
     low: float = 1e-6,
@@ -50,44 +50,46 @@ def find_learning_rate(
         raise InvalidInputError(f"The rates to try go from {low:g} to {high:g}; they must grow, from above 0.")
     if n_steps < 10:
         raise InvalidInputError(f"A search of {n_steps} steps tells nothing; give at least 10.")
-    as_numbers = network.class_weight is None and predicts_numbers(network.loss, network.layers)
-    dataset = as_dataset(dataset, y, target=network.target, as_numbers=as_numbers)
-    twin = copy.deepcopy(network)
-    if not twin.stack.is_built:
-        twin.stack.build(dataset.X.shape[1:])
-    optimizer = twin.optimizer.fresh()
-    if optimizer.full_batch:
+    if network.optimizer.full_batch:
         raise InvalidInputError(
-            f"{type(optimizer).__name__} finds its own steps; there is no learning rate to look for."
+            f"{type(network.optimizer).__name__} finds its own steps; there is no learning rate to look for."
         )
-    plan = TrainingPlan(twin.loss, optimizer, twin.penalty, twin.clip_norm, twin.max_norm)
-    session = network.engine.open(twin.stack, plan)
-    batches = array_batches(
-        twin.stack,
-        twin.loss,
-        dataset,
-        batch_size=twin.batch_size,
-        shuffle=twin.shuffle,
-        label_smoothing=twin.label_smoothing,
-        class_weight=twin.class_weight,
-    )
-    rates: list[float] = []
-    losses: list[float] = []
-    average, epoch = 0.0, 0
-    while len(rates) < n_steps:
-        for batch in batches.epoch(epoch):
-            rate = low * (high / low) ** (len(rates) / (n_steps - 1))
-            try:
-                session.train_batch(batch, rate)
-            except DivergenceError:
-                return _conclude(rates, losses)
-            average = SMOOTHING * average + (1 - SMOOTHING) * session.take_mean_loss()
-            rates.append(rate)
-            losses.append(average / (1 - SMOOTHING ** len(rates)))
-            if _ran_away(losses) or len(rates) == n_steps:
-                return _conclude(rates, losses)
-        epoch += 1
-    return _conclude(rates, losses)
+    twin = copy_with(network, epochs=n_steps, schedule=None, metric=None, verbose=False)
+    search = _Search(low / network.learning_rate, high / low, n_steps)
+    with contextlib.suppress(DivergenceError):
+        twin.fit(dataset, y, callbacks=[search])
+    return _conclude(search.rates, search.losses)
+
+
+class _Search(Callback):
+    """Raises the learning rate geometrically from step to step, and records the smoothed loss of each.
+
+    ``first_factor`` is the first factor on the optimizer's learning rate, and ``ratio`` the last factor over the first.
+    """
+
+    watches_network: ClassVar[bool] = False
+
+    def __init__(self, first_factor: float, ratio: float, n_steps: int) -> None:
+        self.first_factor, self.ratio, self.n_steps = first_factor, ratio, n_steps
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self._average = 0.0
+
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Set the rate of the first step."""
+        self._set_rate(run)
+
+    def on_batch_end(self, run: TrainingRun) -> None:
+        """Record the loss of the step, and set the rate of the next one."""
+        self._average = SMOOTHING * self._average + (1 - SMOOTHING) * run.session.take_mean_loss()
+        self.rates.append(run.learning_rate)
+        self.losses.append(self._average / (1 - SMOOTHING ** len(self.rates)))
+        if _ran_away(self.losses) or len(self.rates) == self.n_steps:
+            run.interrupt("the search is over")
+        self._set_rate(run)
+
+    def _set_rate(self, run: TrainingRun) -> None:
+        run.rate_factor = self.first_factor * self.ratio ** (len(self.rates) / (self.n_steps - 1))
 
 
 def _ran_away(losses: list[float]) -> bool:

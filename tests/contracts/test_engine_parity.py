@@ -145,7 +145,7 @@ def test_predictions_of_exactly_0_and_1(
 
     A fit refuses these activations, because they reach 0 or 1; an activation of a user's own may do so.
     """
-    monkeypatch.setattr("chainrule.fitting.check_head", lambda layers, loss: None)
+    monkeypatch.setattr("chainrule.fit_data.check_head", lambda layers, loss: None)
     y = np.eye(3)[np.arange(30) % 3]
     X = np.where(y == 1, 0.0 if isinstance(activation, GaussianActivation) else 50.0, -50.0)
     X[:5] += np.random.default_rng(0).normal(size=(5, 3)) * 0.1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -67,10 +67,10 @@ class TrainingRun:
     seconds: float = 0.0
     stop_reason: str | None = None
     is_interrupted: bool = False
-    callbacks: Sequence[Callback] = field(default_factory=list)
-    describe: Callable[[], dict[str, Any]] = field(default=dict)
-    save: Callable[[str | Path], None] = field(default=lambda path: None)
-    capture: Callable[[], tuple[dict[str, Any], dict[str, Array]]] = field(default=lambda: ({}, {}))
+    callbacks: Sequence[Callback] = ()
+    describe: Callable[[], dict[str, Any]] = dict
+    save: Callable[[str | Path], None] = lambda path: None
+    capture: Callable[[], tuple[dict[str, Any], dict[str, Array]]] = lambda: ({}, {})
 
     def stop(self, reason: str) -> None:
         """End the run after the batch or epoch under way; the first reason given is kept."""
@@ -80,15 +80,6 @@ class TrainingRun:
         """End the run as one that will be resumed: nothing is restored or concluded."""
         self.is_interrupted = True
         self.stop(reason)
-
-    def train_to(self, epochs: int) -> None:
-        """Have this fit take ``epochs`` epochs in all, whatever it began with and whatever has stopped it before.
-
-        Raises InvalidInputError if the fit has already done as many.
-        """
-        if epochs <= (done := self.epoch - self.first_epoch):
-            raise InvalidInputError(f"epochs is {epochs}, but the fit has already done {done}; give a larger number.")
-        self.last_epoch, self.stop_reason = self.first_epoch + epochs, None
 
     @property
     def is_fresh(self) -> bool:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from chainrule.data.batches import Batch, Batches
+from chainrule.data.class_weights import ClassWeight
 from chainrule.errors import InvalidInputError, shown
 from chainrule.losses import LossFunction
+from chainrule.metrics import Metric
 from chainrule.optimizer import ObjectiveOptimizer, Optimizer
 from chainrule.penalties import Penalty
 from chainrule.ranges import is_finite
+from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
@@ -22,10 +25,12 @@ __all__ = ["Alone", "Engine", "Evaluation", "Group", "Recorder", "Session", "Tra
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How a stack is trained: objective = mean loss + penalty(weights), and what is done with its gradient.
+    """How a stack is trained: the settings of a network that a fit uses, under the same names.
 
-    ``clip_norm`` scales the gradient of a step down to this global norm; ``max_norm`` holds the norm of the weights
-    that go into any one unit at or below this value after every step (Srivastava et al. 2014).
+    The first five describe a step. The objective is mean loss + penalty(weights). ``clip_norm`` scales the gradient of
+    a step down to this global norm; ``max_norm`` holds the norm of the weights that go into any one unit at or below
+    this value after every step (Srivastava et al. 2014). The others describe the batches, the epochs and what is
+    measured.
     """
 
     loss: LossFunction
@@ -33,6 +38,13 @@ class TrainingPlan:
     penalty: Penalty | None = None
     clip_norm: float | None = None
     max_norm: float | None = None
+    epochs: int = 1
+    batch_size: int = 32
+    shuffle: bool = True
+    label_smoothing: float = 0.0
+    class_weight: ClassWeight | None = None
+    schedule: Schedule | None = None
+    metrics: Sequence[Metric] = ()
 
     def __post_init__(self) -> None:
         check_bound("clip_norm", self.clip_norm)

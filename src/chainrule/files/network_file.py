@@ -7,16 +7,26 @@ from typing import Any
 
 from chainrule.activations import ACTIVATIONS
 from chainrule.arrays import all_finite
+from chainrule.engines import Engine, read_engine
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.config import build_piece, describe_piece, describe_value
 from chainrule.files.model_file import check_keys
+from chainrule.history import History
 from chainrule.layers import LAYERS, Layer, StandardizationLayer
 from chainrule.layers.own import adopt
 from chainrule.metrics import METRICS, Metric
+from chainrule.named import settings_of
 from chainrule.stack import LayerStack
 from chainrule.types import Array
 
-__all__ = ["build_layers", "build_settings", "describe_network", "describe_settings"]
+__all__ = [
+    "build_layers",
+    "build_settings",
+    "describe_network",
+    "describe_settings",
+    "read_checkpoint_engine",
+    "read_history",
+]
 
 # What a file of format version 1 says of a network.
 _SETTINGS = (
@@ -126,3 +136,25 @@ def _metric(name: Any, custom_objects: CustomObjects) -> Any:
         f"The file uses the metric '{str(name)[:60]}', which chainrule does not know; if it is a function of yours, "
         f"pass custom_objects={{'{str(name)[:60]}': ...}}."
     )
+
+
+def read_history(description: Any) -> History:
+    """Return the history in a file."""
+    try:
+        if description is None:
+            raise InvalidInputError("A history is a list of numbers for each quantity.")
+        return History.from_dict(description)
+    except (InvalidInputError, OverflowError) as error:
+        raise ModelFileError(f"The file is damaged: {error}") from error
+
+
+def read_checkpoint_engine(training: Mapping[str, Any], device: str = "auto") -> Engine:
+    """Return the engine of the run that wrote a checkpoint, on another device if one is given."""
+    try:
+        engine = read_engine(training.get("engine"))
+    except InvalidInputError as error:
+        raise ModelFileError(f"The checkpoint is damaged: {error}") from error
+    if device == "auto":
+        return engine
+    moved: Engine = type(engine)(**{**settings_of(engine), "device": device})
+    return moved

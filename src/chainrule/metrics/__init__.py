@@ -21,11 +21,13 @@ from chainrule.metrics.classification import (
     recall,
     roc_auc,
 )
+from chainrule.metrics.record import EpochRecord
 from chainrule.metrics.registry import METRICS, Metric, default_metrics, find_metric, lower_is_better
 from chainrule.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
 
 __all__ = [
     "METRICS",
+    "EpochRecord",
     "Metric",
     "accuracy",
     "balanced_accuracy",

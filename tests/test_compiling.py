@@ -31,9 +31,9 @@ def compile_again(dispatcher: Any = None) -> None:
     """Let Numba tell its listeners what it tells them when there is no machine code on disk; of the loop of steps."""
     from numba.core import event
 
-    from chainrule.kernels.numba_kernels.steps import train_steps
+    from chainrule.kernels.tape import run_steps
 
-    dispatcher = train_steps if dispatcher is None else dispatcher
+    dispatcher = run_steps if dispatcher is None else dispatcher
     with event.trigger_event("numba:compile", data={"dispatcher": dispatcher}):
         pass
 
@@ -42,7 +42,7 @@ class LiftedLoop:
     """What Numba makes of a loop in a function that runs in Python; it has no name."""
 
 
-def train_steps() -> None:
+def run_steps() -> None:
     """Another's function of the same name."""
 
 
@@ -52,7 +52,9 @@ def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_said_once_in_a_process_and_of_the_loop_of_steps_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    for other in (kernels.add_scaled, LiftedLoop(), numba.njit(train_steps)):
+    from chainrule.kernels.control_word import exchange
+
+    for other in (exchange, LiftedLoop(), numba.njit(run_steps)):
         compile_again(other)
     assert capsys.readouterr() == ("", ""), "one kernel takes less than a second, and what others compile is not ours"
     with quiet_about_compiling():
@@ -143,13 +145,12 @@ def read_only(program: str, *arguments: object, folder: Path) -> subprocess.Comp
 
 
 def test_where_no_machine_code_can_be_kept_every_process_compiles_and_says_so(tmp_path: Path) -> None:
-    program = "import numpy as np; from chainrule import kernels\nx = np.array([[-1.0, 2.0]])\n"
-    program += "kernels.add_bias(x, x[0].copy()); kernels.add_bias(x, x[0].copy()); print(x.tolist())\n"
-    program += "from chainrule.activations import SigmoidActivation\n"
-    program += "layer = SigmoidActivation(); layer.set_input_shape((2,))\n"
-    program += "print(layer.forward_propagation([[0.0, 0.0]]).tolist())"
+    program = "from chainrule import NeuralNetwork\nfrom chainrule.activations import SigmoidActivation\n"
+    program += "from chainrule.layers import DenseLayer\nnetwork = NeuralNetwork(epochs=1, seed=0)\n"
+    program += "network.add(DenseLayer(1, (2,)))\nnetwork.add(SigmoidActivation())\n"
+    program += "print(network.fit([[0.0, 0.0]] * 2, [0.25, 0.75]).predict([[0.0, 0.0]]).tolist())"
     ended = read_only(program, folder=tmp_path)
-    assert (ended.stdout, ended.stderr) == ("[[-4.0, 8.0]]\n[[0.5, 0.5]]\n", NOT_KEPT)
+    assert (ended.stdout, ended.stderr) == ("[[0.5]]\n", NOT_KEPT)
 
 
 @pytest.mark.slow

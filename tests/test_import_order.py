@@ -21,7 +21,7 @@ SRC = Path(__file__).parents[1] / "src"
 HOUSE = {
     0: "errors paths types named ranges randomness rounding machine arrays json_text",
     1: "formulas kernels",
-    2: "parameters initializers schedules penalties",
+    2: "parameters program initializers schedules penalties",
     3: "layers activations losses metrics optimizer",
     4: "history threads data layer_table head stack",
     5: "engines",

@@ -114,19 +114,26 @@ class Doubling(ActivationLayer):
         return np.full_like(x, self.factor)
 
 
+def noise_of(layer: Layer) -> tuple[Any, str]:
+    return layer.rng.bit_generator.state, str(vars(layer.noise))
+
+
 def test_a_network_is_checked_as_it_stands_and_left_alone() -> None:
     data = class_rows(40)
     network = network_of(
         DenseLayer(6, (5,)), BatchNormalizationLayer(), Doubling(), DropoutLayer(0.3), DenseLayer(3),
         SoftmaxActivation(), loss="categorical_cross_entropy", l2=0.1, optimizer="adam",
     ).fit(data)  # fmt: skip
-    before, states = bits_of(network), [layer.rng.bit_generator.state for layer in network.layers]
+    before, states = (
+        bits_of(network),
+        [(layer.rng.bit_generator.state, str(vars(layer.noise))) for layer in network.layers],
+    )
     check = check_gradients(network, data)
     assert check, str(check)
     assert check.parts[0].name == "layer 1 DenseLayer.weights"
     assert len(check.parts) == len(network.stack.vector.blocks)
     assert bits_of(network) == before
-    assert [layer.rng.bit_generator.state for layer in network.layers] == states
+    assert [noise_of(layer) for layer in network.layers] == states
     network.layers[2].factor = 2.001  # type: ignore[attr-defined]
     check = check_gradients(network, data)
     assert not check

@@ -15,6 +15,7 @@ from chainrule.activations import SoftsignActivation, TanhActivation
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data import Dataset
 from chainrule.errors import DivergenceError
+from chainrule.formulas import Graph, Loop
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.layers import DenseLayer, Layer
 from chainrule.optimizer import SGD
@@ -24,13 +25,15 @@ from support.networks import network_of, regression_rows
 pytestmark = pytest.mark.skipif(kernels.active_set() != "numba", reason="with the reference kernels nothing changes")
 
 SMALL = np.float32(1e-30)
+GRAPH = Graph()
+TIMES = Loop(("x", "y", "out"), (), {"out": GRAPH.symbol("x") * GRAPH.symbol("y")})
 
 
 def products() -> dict[str, float]:
     """1e-30 * 1e-10 in float32, by all that computes in this thread."""
     row, column = np.full((1, 20), SMALL), np.full((20, 1), np.float32(1e-10))
     out = np.empty((1, 20), np.float32)
-    kernels.scale_columns(row, column[:, 0], out)
+    TIMES(row.astype(np.float32), column.T.copy(), out)
     return {
         "NumPy": float((row * column.T).max()),
         "BLAS": float((row @ column)[0, 0]),

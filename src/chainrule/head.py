@@ -14,6 +14,7 @@ from chainrule.activations import ACTIVATIONS
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers import Layer
 from chainrule.losses import LossFunction
+from chainrule.losses.base import TracedLoss
 from chainrule.losses.classification import FROM_0_TO_1
 from chainrule.ranges import Range
 from chainrule.types import Array
@@ -52,6 +53,10 @@ class Head:
         if self.activation is None:
             return self.loss.evaluate(targets, outputs, row_weights, derivative)
         return self.loss.evaluate_logits(targets, outputs, row_weights, derivative)
+
+    def traced(self) -> TracedLoss | None:
+        """Return the loss of the body's outputs as expressions and a compiled loop; None where it cannot be traced."""
+        return self.loss.traced(of_logits=self.activation is not None)
 
     def predictions(self, outputs: Array) -> Array:
         """Turn the body's outputs into the network's outputs."""

@@ -5,19 +5,20 @@ A penalty is never divided by the batch size or the number of rows, and it acts 
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.errors import InvalidInputError, shown
+from chainrule.formulas import Attempt, Formula, Loop, values_of
 from chainrule.named import Registry, also_called
 from chainrule.ranges import is_finite
 from chainrule.types import Array
 
-__all__ = ["L1", "L1L2", "L2", "PENALTIES", "Penalty", "choose_penalty"]
+__all__ = ["L1", "L1L2", "L2", "PENALTIES", "ElementwisePenalty", "Penalty", "choose_penalty"]
 
 
 class Penalty(ABC):
@@ -32,6 +33,64 @@ class Penalty(ABC):
         """Add the derivative of the penalty to ``gradient``, in place; both are vectors of one type."""
 
 
+class ElementwisePenalty(Penalty):
+    """Base class of the penalties that are a sum over the weights of a function of each.
+
+    A subclass gives that function and its derivative as NumPy formulas, which are traced and compiled.
+    """
+
+    _traced: ClassVar[Attempt[TracedPenalty] | None] = None
+
+    @abstractmethod
+    def element_value(self, weights: Array) -> Array:
+        """Return the penalty on every weight."""
+
+    @abstractmethod
+    def element_derivative(self, weights: Array) -> Array:
+        """Return the derivative of :meth:`element_value`."""
+
+    def value(self, weights: Array) -> float:
+        """Return the penalty."""
+        return float(np.sum(self.element_value(weights)))
+
+    def add_gradient(self, weights: Array, gradient: Array) -> None:
+        """Add the derivative of the penalty to ``gradient``, in place; both are vectors of one type."""
+        gradient += self.element_derivative(weights)
+
+    def traced(self) -> TracedPenalty | None:
+        """Return the derivative as a compiled loop; None where it cannot be traced."""
+        kind = type(self)
+        if kind.add_gradient is not ElementwisePenalty.add_gradient:
+            return None  # the formulas do not say what the penalty is
+        if self._traced is None or not self._traced.is_current(self):
+            made = Attempt.make(self, frozenset({"_traced"}), functools.partial(TracedPenalty.of, self))
+            object.__setattr__(self, "_traced", made)  # penalties are frozen dataclasses
+        assert self._traced is not None
+        return self._traced.formulas
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_traced"}
+
+
+@dataclass(frozen=True, eq=False)
+class TracedPenalty:
+    """The derivative of a penalty, as a compiled loop over ``weights`` and ``gradient``, which it is added to."""
+
+    formula: Formula
+    loop: Loop
+
+    @classmethod
+    def of(cls, penalty: ElementwisePenalty) -> TracedPenalty:
+        """Trace a penalty. Raises ``TraceError`` if that is not possible."""
+        formula = Formula.trace(type(penalty).element_derivative, penalty, ["weights"])
+        gradient = formula.expression.graph.symbol("gradient") + formula.expression
+        return cls(formula, Loop(("weights", "gradient"), formula.settings, {"gradient": gradient}))
+
+    def numbers(self, penalty: ElementwisePenalty) -> list[float]:
+        """Return the settings that the loop takes."""
+        return values_of(penalty, self.formula.settings)
+
+
 def _check_rate(name: str, rate: float) -> None:
     if not (is_finite(rate) and rate >= 0):
         raise InvalidInputError(f"The rate of the {name} penalty is {shown(rate)}; it must be a finite number >= 0.")
@@ -39,7 +98,7 @@ def _check_rate(name: str, rate: float) -> None:
 
 @final
 @dataclass(frozen=True)
-class L1(Penalty):
+class L1(ElementwisePenalty):
     """rate * sum |w|; derivative rate * sign(w), 0 at 0."""
 
     rate: float = 1e-5
@@ -47,17 +106,17 @@ class L1(Penalty):
     def __post_init__(self) -> None:
         _check_rate("L1", self.rate)
 
-    def value(self, weights: Array) -> float:
-        return self.rate * float(np.sum(np.abs(weights)))
+    def element_value(self, weights: Array) -> Array:
+        return self.rate * np.abs(weights)
 
-    def add_gradient(self, weights: Array, gradient: Array) -> None:
-        kernels.add_signs(gradient, weights, float(self.rate))
+    def element_derivative(self, weights: Array) -> Array:
+        return self.rate * np.sign(weights)
 
 
 @also_called(unlike={"weight_decay": "with SGD it is 'l2'; with Adam it is a setting of AdamW."})
 @final
 @dataclass(frozen=True)
-class L2(Penalty):
+class L2(ElementwisePenalty):
     """rate / 2 * sum w^2; derivative rate * w, so the rate means what PyTorch's ``weight_decay`` means for SGD."""
 
     rate: float = 1e-4
@@ -65,17 +124,17 @@ class L2(Penalty):
     def __post_init__(self) -> None:
         _check_rate("L2", self.rate)
 
-    def value(self, weights: Array) -> float:
-        return 0.5 * self.rate * float(np.dot(weights, weights))
+    def element_value(self, weights: Array) -> Array:
+        return 0.5 * self.rate * weights * weights
 
-    def add_gradient(self, weights: Array, gradient: Array) -> None:
-        kernels.add_scaled(gradient, weights, float(self.rate))
+    def element_derivative(self, weights: Array) -> Array:
+        return self.rate * weights
 
 
 @also_called(unlike={"elastic_net": "it is L1L2, with a rate for each part."})
 @final
 @dataclass(frozen=True)
-class L1L2(Penalty):
+class L1L2(ElementwisePenalty):
     """Both at once, the elastic net: l1 * sum |w| + l2 / 2 * sum w^2."""
 
     l1: float = 1e-5
@@ -85,12 +144,11 @@ class L1L2(Penalty):
         _check_rate("L1", self.l1)
         _check_rate("L2", self.l2)
 
-    def value(self, weights: Array) -> float:
-        return L1(self.l1).value(weights) + L2(self.l2).value(weights)
+    def element_value(self, weights: Array) -> Array:
+        return self.l1 * np.abs(weights) + 0.5 * self.l2 * weights * weights
 
-    def add_gradient(self, weights: Array, gradient: Array) -> None:
-        L1(self.l1).add_gradient(weights, gradient)
-        L2(self.l2).add_gradient(weights, gradient)
+    def element_derivative(self, weights: Array) -> Array:
+        return self.l1 * np.sign(weights) + self.l2 * weights
 
 
 PENALTIES: Registry[Penalty] = Registry("penalty", Penalty, {"l1": L1, "l2": L2, "l1l2": L1L2})

@@ -15,22 +15,18 @@ from typing import Any
 import numpy as np
 
 from chainrule.activations import ACTIVATIONS, ActivationLayer
-from chainrule.arrays import all_finite, refuse_not_finite
+from chainrule.arrays import all_finite
 from chainrule.data.inputs import as_numbers
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, shown
 from chainrule.head import Head
-from chainrule.layer_table import FewRows
 from chainrule.layers import LAYERS, DenseLayer, Layer
 from chainrule.layers.own import adopt
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
-from chainrule.randomness import Stream, random_stream, resolve_seed
+from chainrule.randomness import NoiseSource, Stream, random_stream, resolve_seed
 from chainrule.types import Array, Inputs, Seed, Shape, is_sparse
 
 __all__ = ["Head", "LayerStack", "cancelled_offset", "check_inputs"]
-
-FEW_ROWS = 4  # so few are predicted without going back to Python between the layers
-ROWS_A_CHUNK = 2048  # inference goes through the layers in chunks of this many rows, which stay in the cache
 
 
 class LayerStack:
@@ -49,6 +45,8 @@ class LayerStack:
         The layers in order; add with :meth:`add`.
     vector
         All trainable numbers; rebuilt when a layer is added, and the layers' views with it.
+    compiled
+        What engines keep of the stack for predicting, by thread; empty again when the vector is rebuilt.
     """
 
     def __init__(self, layers: Iterable[Layer] = (), *, dtype: Any = np.float32, seed: Seed = None) -> None:
@@ -56,7 +54,7 @@ class LayerStack:
         self.seed = resolve_seed(seed)
         self.layers: list[Layer] = []
         self.vector = ParameterVector((), self.dtype)
-        self._few: FewRows | None = None
+        self.compiled: dict[int, Any] = {}
         for layer in layers:
             self.add(layer)
 
@@ -88,7 +86,7 @@ class LayerStack:
         if self.layers and self.layers[-1].is_built:
             self._connect(layer, self.layers[-1].output_shape(), f"after {self.layers[-1].layer_name()}")
         adopt(layer)
-        layer.rng = random_stream(self.seed, Stream.LAYERS, len(self.layers))
+        self._seed_noise(layer, len(self.layers))
         self.layers.append(layer)
         if layer.is_built:
             self._rebuild_vector()
@@ -110,7 +108,7 @@ class LayerStack:
         """Take in all layers at once, with the parameters that they have, as those from a file do."""
         self.layers = list(layers)
         for index, layer in enumerate(self.layers):
-            layer.rng = random_stream(self.seed, Stream.LAYERS, index)
+            self._seed_noise(layer, index)
             if isinstance(layer, ActivationLayer):
                 for _, dense in self._suited(index):
                     dense.suited_initializer = layer.suited_initializer
@@ -119,7 +117,7 @@ class LayerStack:
     def reset(self) -> None:
         """Draw every parameter again from the seed, and all noise in the layers from its beginning."""
         for index, layer in enumerate(self.layers):
-            layer.rng = random_stream(self.seed, Stream.LAYERS, index)
+            self._seed_noise(layer, index)
             if layer.is_bound:
                 layer.initialize(rng=self._weights_stream(index))
 
@@ -148,35 +146,6 @@ class LayerStack:
             if offset is not None and n_rows > 1:
                 layers[index].gradient_views[offset].fill(0)
         return error if to_input else None
-
-    def predict(self, inputs: Inputs, *, n_layers: int | None = None) -> Array:
-        """Return the outputs for any number of rows, chunk by chunk; nothing in the stack is changed."""
-        # Whether the numbers are finite is looked at where they are used, while they lie in the cache.
-        rows = check_inputs(inputs, self.dtype, self.input_shape(), finite=False)
-        body, n_rows = self.layers[:n_layers], rows.shape[0]
-        try:
-            if n_rows <= FEW_ROWS and not is_sparse(rows):
-                return self._predict_few(rows, body)
-            outputs = np.empty((n_rows, *(body[-1].output_shape() if body else self.input_shape())), self.dtype)
-            for start in range(0, n_rows, ROWS_A_CHUNK):
-                chunk = rows[start : start + ROWS_A_CHUNK]
-                if not is_sparse(rows):
-                    refuse_not_finite(chunk)
-                outputs[start : start + ROWS_A_CHUNK] = self.forward(chunk, n_layers=n_layers)
-        except FloatingPointError:
-            check_inputs(inputs, self.dtype, self.input_shape())  # says which number it is
-            raise
-        return outputs
-
-    def _predict_few(self, rows: Array, layers: list[Layer]) -> Array:
-        """Return the outputs of these layers for a few rows: in one call for those that a compiled loop knows."""
-        few = self._few
-        if few is None or few.layers != self.layers:
-            few = self._few = FewRows.of(self.layers, self.vector)
-        outputs, n_done = few.predict(rows, len(layers), self.vector.values)
-        for layer in layers[n_done:]:
-            outputs = layer.forward_propagation(outputs)
-        return outputs
 
     def split_head(self, loss: LossFunction) -> Head:
         """Decide whether the last layer and the loss are computed as one function of the logits."""
@@ -238,6 +207,10 @@ class LayerStack:
                 )
             self._rebuild_vector()  # a layer in the list was exchanged, or was told its shape after it had been added
         return self.layers
+
+    def _seed_noise(self, layer: Layer, index: int) -> None:
+        """Let the random numbers of a layer begin, as the seed says."""
+        layer.rng, layer.noise = random_stream(self.seed, Stream.LAYERS, index), NoiseSource(self.seed, index)
 
     def _weights_stream(self, index: int) -> np.random.Generator:
         """Return what a layer's first parameters are drawn from.
@@ -311,11 +284,11 @@ class LayerStack:
                     {block.name: block.view(vector.values) for block in blocks_of[index]},
                     {block.name: block.view(vector.gradients) for block in blocks_of[index]},
                 )
-        self.vector, self._few = vector, None
+        self.vector, self.compiled = vector, {}
 
     def __getstate__(self) -> dict[str, Any]:
         """The layers carry their own parameters; the vector is laid out again from them."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("vector", "_few")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("vector", "compiled")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from chainrule.activations import ACTIVATIONS, LinearActivation, SoftplusActivation, TanhActivation
 from chainrule.data import Dataset
+from chainrule.history import History
 from chainrule.layers import (
     LAYERS,
     BatchNormalizationLayer,
@@ -74,14 +75,15 @@ def check(network: NeuralNetwork, data: Dataset, rng: np.random.Generator) -> No
         network.stack.build(data.X.shape[1:])
     vector = network.stack.vector
     start, first_arrays = vector.values.copy(), network.stack.read_arrays()
-    noise = [layer.rng.bit_generator.state for layer in network.layers]
+    states = [layer.rng.bit_generator.state for layer in network.layers]
 
     def step_from(values: Array, rate: float) -> float:
         """Train one step; return the objective before it."""
         network.stack.write_arrays(first_arrays)
         vector.values[...] = values
-        for layer, state in zip(network.layers, noise, strict=True):
+        for layer, state in zip(network.layers, states, strict=True):
             layer.rng.bit_generator.state = state
+        network.history = History()  # noise depends on the number of the epoch
         network.optimizer = SGD(rate)
         penalty = network.penalty.value(vector.penalized_values) if network.penalty is not None else 0.0
         return network.fit(data).history.last("loss") + penalty

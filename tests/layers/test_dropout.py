@@ -12,6 +12,7 @@ from scipy import sparse
 
 from chainrule.errors import InvalidInputError
 from chainrule.layers import DenseLayer, DropoutLayer, GaussianNoiseLayer, Layer
+from chainrule.randomness import NoiseSource
 
 
 def built(layer: Layer, n_features: int, dtype: Any = np.float64) -> Any:
@@ -26,7 +27,7 @@ def built(layer: Layer, n_features: int, dtype: Any = np.float64) -> Any:
 @settings(max_examples=50, deadline=None)
 def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, seed: int, dtype: str) -> None:
     layer = built(DropoutLayer(rate), 100, dtype)
-    layer.rng = np.random.default_rng(seed)
+    layer.noise = NoiseSource(seed)
     n = 400 * 100
     output = layer.forward_propagation(np.ones((400, 100)), training=True)
     dropped = np.mean(output == 0)
@@ -49,7 +50,7 @@ def test_every_batch_is_drawn_anew_and_the_generator_decides() -> None:
 
     def two_batches(seed: int) -> list[Any]:
         layer = built(DropoutLayer(0.5), 30)
-        layer.rng = np.random.default_rng(seed)
+        layer.noise = NoiseSource(seed)
         return [layer.forward_propagation(x, training=True).copy() for _ in range(2)]
 
     first, second = two_batches(1)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from chainrule import kernels
-from chainrule.kernels.numba_kernels import updates as compiled
 from chainrule.optimizer import OPTIMIZERS, ObjectiveOptimizer
 from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
@@ -42,8 +41,6 @@ CASES = [(name, settings) for name in GRADIENT_CLASSES for settings in [{}, *VAR
 def compiled_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use the compiled steps; the reference is left as readable as it is."""
     monkeypatch.setattr(kernels, "active_set", lambda: "numba")
-    for name in compiled.__all__:
-        monkeypatch.setattr(kernels, name, getattr(compiled, name), raising=False)
 
 
 def is_subnormal(array: Array) -> Array:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainrule.activations.base import ActivationLayer, TracedActivation
+from chainrule.activations.base import ActivationLayer
 from chainrule.activations.classic import (
     GaussianActivation,
     HardSigmoidActivation,
@@ -58,7 +58,6 @@ __all__ = [
     "SoftplusActivation",
     "SoftsignActivation",
     "TanhActivation",
-    "TracedActivation",
 ]
 
 ACTIVATIONS: Registry[Any] = Registry(

@@ -6,20 +6,19 @@ import functools
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.errors import InvalidInputError
-from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
+from chainrule.formulas import Attempt, Expression, Formula, TraceError
+from chainrule.formulas.traced import PREFIX
 from chainrule.initializers import GlorotUniform, Initializer
 from chainrule.layers.base import Layer
+from chainrule.program import ArrayOf, MapFormula, Program, Value, with_output
 from chainrule.types import Array, Inputs
 
-__all__ = ["ActivationLayer", "TracedActivation"]
+__all__ = ["ActivationLayer"]
 
 # The attributes that every layer has; a trace does not depend on them.
 RUNTIME = frozenset(Layer.__annotations__) | {"_traced"}
@@ -38,7 +37,7 @@ class ActivationLayer(Layer):
     """
 
     suited_initializer: ClassVar[Initializer] = GlorotUniform()
-    _traced: Attempt[TracedActivation] | None = None
+    _traced: Attempt[MapFormula] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -65,15 +64,19 @@ class ActivationLayer(Layer):
         """Return the terms of dL/d(parameter), one per element of x, for each parameter of one element."""
         return {}
 
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return f(x), computed by the formulas."""
+        formula = self.formulas()
+        parameters = tuple(ArrayOf(self, name.removeprefix(PREFIX)) for name in formula.parameters)
+        if not formula.result.operands:  # the identity
+            return x
+        return program.apply(formula, (x,), parameters, self, self.layer_name(), self.input_shape()[-1])
+
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return f(inputs)."""
         z = self._accept(inputs)
         output = self._array_for("output", z.shape, training)
-        traced = self._compiled()
-        if traced is None:
-            output[...] = self.activation_function(z)
-        else:
-            traced.forward(z, output, settings=values_of(self, traced.settings))
+        output[...] = self.activation_function(z)
         if training:
             self.input, self.output = z, output
         return output
@@ -83,21 +86,15 @@ class ActivationLayer(Layer):
 
         Returns None when ``needs_input_error`` is off.
         """
-        error, traced, x = self._accept_error(output_error), self._compiled(), self.input
-        assert self.output is not None  # _accept_error has checked it
-        settings = () if traced is None else values_of(self, traced.settings)
+        error, x = self._accept_error(output_error), self.input
+        terms = self.parameter_terms(x, error) if self.gradient_views else {}
         for name, gradient in self.gradient_views.items():
-            if traced is None:
-                gradient[...] = np.sum(self.parameter_terms(x, error)[name], dtype=np.float64)
-            else:
-                gradient[...] = traced.sums[name](x, error, settings=settings)
+            columns = np.sum(terms[name].reshape(len(error), -1), axis=0, dtype=np.float64)
+            gradient[...] = columns if gradient.size == columns.size else columns.sum()
         input_error = None
         if self.needs_input_error:
             input_error = self._buffer("input_error", error.shape)
-            if traced is None:
-                input_error[...] = self.pull_back(x, error)
-            else:
-                traced.backward(x, self.output, error, input_error, settings=settings)
+            input_error[...] = self.pull_back(x, error)
         self._update_alone()
         return input_error
 
@@ -107,17 +104,17 @@ class ActivationLayer(Layer):
         for name, terms in self.parameter_terms(self.input, error).items():
             terms.reshape(len(error), -1).sum(axis=1, keepdims=True, out=jacobian[name])
 
-    def traced(self) -> TracedActivation | None:
+    def traced(self) -> MapFormula | None:
         """Return the formulas as expressions and compiled loops, or None if they cannot be traced.
 
         They are traced once, and again after a change of an attribute whose value is a constant in the trace.
         """
         known = self._traced
         if known is None or not known.is_current(self):
-            known = self._traced = Attempt.make(self, RUNTIME, functools.partial(TracedActivation.of, self))
+            known = self._traced = Attempt.make(self, RUNTIME, functools.partial(_trace, self))
         return known.formulas
 
-    def formulas(self) -> TracedActivation:
+    def formulas(self) -> MapFormula:
         """Return the formulas as :meth:`traced` does; raise ``TraceError`` with the reason if they cannot be traced."""
         traced = self.traced()
         if traced is None:
@@ -128,87 +125,40 @@ class ActivationLayer(Layer):
     @property
     def is_fixed(self) -> bool:
         """Whether the function has no settings, and so is the same for good."""
-        traced = self.traced()
-        return vars(self).keys() <= RUNTIME and (traced is None or not traced.settings)
-
-    def _compiled(self) -> TracedActivation | None:
-        return self.traced() if kernels.active_set() == "numba" else None
+        return vars(self).keys() <= RUNTIME
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_traced": None}
 
 
-@dataclass(frozen=True, eq=False)
-class TracedActivation:
-    """The formulas of an activation as expressions, and as compiled loops.
+def _trace(layer: ActivationLayer) -> MapFormula:
+    """Trace the formulas of an activation. Raises ``TraceError`` if they cannot be traced."""
+    kind = type(layer)
+    if (kind.forward_propagation, kind.backward_propagation) != (
+        ActivationLayer.forward_propagation,
+        ActivationLayer.backward_propagation,
+    ):
+        raise TraceError(
+            "Its class overrides forward_propagation or backward_propagation; override activation_function, derivative "
+            "and pull_back only."
+        )
+    names = list(layer.parameter_views)
 
-    Attributes
-    ----------
-    output
-        f(x), as an expression of the symbol ``x`` and the settings.
-    input_error
-        dL/dx, as an expression of the symbols ``x``, ``output`` for f(x), ``error`` for dL/df(x), and the settings.
-    terms
-        For each parameter, the term of one element in dL/d(parameter), as an expression of ``x``, ``error`` and the
-        settings.
-    formula
-        The formula that the expressions belong to.
-    """
+    def formulas(layer: ActivationLayer, x: Array, error: Array) -> tuple[Array, ...]:
+        terms = layer.parameter_terms(x, error)
+        return layer.activation_function(x), layer.pull_back(x, error), *(terms[name] for name in names)
 
-    output: Expression
-    input_error: Expression
-    terms: dict[str, Expression]
-    formula: Formula
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """The names of the settings that are symbols; :func:`~chainrule.formulas.values_of` gives their values."""
-        return self.formula.settings
-
-    @classmethod
-    def of(cls, layer: ActivationLayer) -> TracedActivation:
-        """Trace the formulas of an activation. Raises ``TraceError`` if they cannot be traced."""
-        kind, names = type(layer), list(layer.parameter_views)
-        if (kind.forward_propagation, kind.backward_propagation) != (
-            ActivationLayer.forward_propagation,
-            ActivationLayer.backward_propagation,
-        ):
-            raise TraceError(
-                "Its class overrides forward_propagation or backward_propagation; override activation_function, "
-                "derivative and pull_back only."
-            )
-
-        def formulas(layer: ActivationLayer, x: Array, error: Array) -> tuple[Array, ...]:
-            terms = layer.parameter_terms(x, error)
-            return layer.activation_function(x), layer.pull_back(x, error), *(terms[name] for name in names)
-
-        formula = Formula.trace(formulas, layer, ["x", "error"])
-        output, input_error, *terms = formula.expressions
-        if output.operands:  # the layer keeps f(x) from the forward pass, so it is not computed again
-            input_error = output.graph.replace(input_error, output, output.graph.symbol("output"))
-        return cls(output, input_error, dict(zip(names, terms, strict=True)), formula)
-
-    def applied(self, layer: ActivationLayer) -> Expression:
-        """Return f(x) with the present settings of the layer as constants."""
-        output, graph = self.output, self.output.graph
-        for name, value in zip(self.settings, values_of(layer, self.settings), strict=True):
-            output = graph.replace(output, graph.symbol(name), graph.constant(value))
-        return output
-
-    @cached_property
-    def forward(self) -> Loop:
-        """The loop that writes f(x) into an array: ``forward(x, out)``."""
-        return Loop(("x", "out"), self.settings, {"out": self.output})
-
-    @cached_property
-    def backward(self) -> Loop:
-        """The loop that writes dL/dx into an array: ``backward(x, output, error, out)``."""
-        return Loop(("x", "output", "error", "out"), self.settings, {"out": self.input_error})
-
-    @cached_property
-    def sums(self) -> dict[str, Loop]:
-        """The loop that returns dL/d(parameter), for each parameter: ``sums[name](x, error)``."""
-        return {name: Loop(("x", "error"), self.settings, {}, term) for name, term in self.terms.items()}
+    formula = Formula.trace(formulas, layer, ["x", "error"])
+    output, input_error, *terms = formula.expressions
+    parameters = tuple(f"{PREFIX}{name}" for name in names)
+    return MapFormula(
+        formula,
+        output,
+        ("x",),
+        parameters,
+        {"x": with_output(input_error, output)},
+        dict(zip(parameters, terms, strict=True)),
+    )
 
 
 def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Any]:

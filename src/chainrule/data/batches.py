@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.data.augment import Augmentation
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.randomness import Stream, random_stream
@@ -191,7 +190,7 @@ class ArrayBatches:
 
     def _take(self, place: int, source: Array, rows: Array) -> Array:
         out = self._buffer(place, len(rows))
-        kernels.take_rows(source.reshape(self.n_rows, -1), rows, out.reshape(len(rows), -1))
+        np.take(source, rows, axis=0, out=out.reshape(len(rows), *source.shape[1:]), mode="clip")
         return out if source.ndim > 1 else out[:, 0]
 
     def _buffer(self, place: int, n_rows: int) -> Array:

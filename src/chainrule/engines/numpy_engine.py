@@ -9,14 +9,14 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.activations import ActivationLayer
-from chainrule.data.batches import ArrayBatches, Batch, Batches, Portion
+from chainrule.data.batches import Batch, Batches, Portion
 from chainrule.engines.base import Alone, Evaluation, Group, Recorder, Session, TrainingPlan
+from chainrule.engines.compiled_prediction import predict
+from chainrule.engines.compiled_training import CompiledTraining
 from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
 from chainrule.engines.objective import BatchObjective
 from chainrule.engines.session_state import RunningLoss, collect_state, restore_optimizer
-from chainrule.engines.step_program import StepProgram
 from chainrule.errors import InvalidInputError
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.optimizer import ObjectiveOptimizer
@@ -50,7 +50,7 @@ class NumpyEngine:
 
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
         """Return the outputs of the stack, or of its first layers, for any number of rows."""
-        return stack.predict(inputs, n_layers=n_layers)
+        return predict(stack, inputs, n_layers=n_layers)
 
     def join(self) -> Group:
         """Return this process alone; refuse to be one of several."""
@@ -63,10 +63,12 @@ class NumpyEngine:
 
 
 class NumpySession:
-    """One stack being trained. After its first step a step allocates nothing that grows with the data."""
+    """One stack being trained: in compiled code if that is possible, and otherwise, or if asked to, by the layers.
 
-    def __init__(self, stack: LayerStack, plan: TrainingPlan) -> None:
-        kernels.load()
+    After its first step, a compiled step allocates nothing that grows with the data.
+    """
+
+    def __init__(self, stack: LayerStack, plan: TrainingPlan, *, by_layers: bool = False) -> None:
         for layer in stack.layers:
             if isinstance(layer, ActivationLayer):
                 layer.traced()  # before the first step, so that tracing does not count as training time
@@ -84,8 +86,9 @@ class NumpySession:
         self._outputs: Array = np.empty((0, 0), stack.dtype)
         self._error = self._row_weights = self._outputs
         self._gradient_norm: float | None = None  # where the gradient has been changed since
-        self._program: StepProgram | None = None
-        self._program_for: ArrayBatches | None = None
+        self._place = (0, 0)  # the epoch and the batch of the next step
+        self._compiled: CompiledTraining | None = None
+        self._by_layers = by_layers
 
     @_QUIET
     @subnormals_are_zero()
@@ -110,7 +113,8 @@ class NumpySession:
                 optimizer.loss = loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
             optimizer.step(vector.values, vector.gradients, learning_rate)
         for weights in self._columns:
-            kernels.limit_column_norms(weights, self._most_norm)
+            norms = np.sqrt(np.sum(np.square(weights, dtype=np.float64), axis=0))
+            weights[...] *= np.minimum(1, self._most_norm / np.maximum(norms, self._most_norm)).astype(weights.dtype)
 
     def train_batches(
         self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
@@ -125,42 +129,54 @@ class NumpySession:
     @subnormals_are_zero()
     def _train_portion(self, portion: Portion, rates: Array, record: Recorder | None) -> None:
         batches, epoch, first_batch, _ = portion
-        parts = (self.stack, self.head, self.plan, batches)
-        if self._program_for is not batches or not (self._program is None or self._program.is_for(*parts)):
-            self._program, self._program_for = StepProgram.compile(*parts), batches
-        if self._program is not None:
-            self._run_program(self._program, portion, rates, record)
+        compiled = self._compile(batches.inputs, batches.targets, batches.batch_size)
+        if compiled is not None and compiled.can_update and batches.augmentation is None:
+            self._take_steps(compiled, portion, rates, record)
             return
         # Python numbers: NumPy's would turn the arithmetic of a float32 network into that of float64.
         for place, rate in enumerate(rates.tolist(), start=first_batch):
             batch = batches.batch(epoch, place)
+            self._place = (epoch, place)
             self.train_batch(batch, rate)
             if record is not None:
                 record(batch.targets, batch.weights, self.batch_predictions())
 
-    def _run_program(self, program: StepProgram, portion: Portion, rates: Array, record: Recorder | None) -> None:
+    def _compile(self, inputs: Inputs, targets: Array, n_rows: int) -> CompiledTraining | None:
+        """Return the compiled form of the network and the plan; None where the layers compute."""
+        if self._compiled is not None and self._compiled.fits(inputs, targets, n_rows):
+            return self._compiled
+        if not self._by_layers:
+            self._compiled = CompiledTraining.of(self.stack, self.head, self.plan, inputs, targets, n_rows)
+            self._by_layers = self._compiled is None
+        return self._compiled
+
+    def _take_steps(self, compiled: CompiledTraining, portion: Portion, rates: Array, record: Recorder | None) -> None:
         batches, epoch, first_batch, _ = portion
         size = batches.batch_size
         rows = batches.order(epoch)[first_batch * size : (first_batch + len(rates)) * size]
-        outputs = np.empty(
-            (0 if record is None else len(rows), self.stack.layers[self.head.n_body_layers - 1].output_shape()[0]),
-            self.stack.dtype,
-        )
-        losses = program.run(rows, rates, outputs)
-        self._outputs, self._gradient_norm = program.last_outputs, program.gradient_norm
+        outputs = None if record is None else np.empty((len(rows), compiled.program.output.width), self.stack.dtype)
+        losses = compiled.take_steps(batches, epoch, first_batch, rates, outputs)
+        self._outputs, self._gradient_norm = compiled.outputs, compiled.gradient_norm
         if not math.isfinite(losses[-1]):
             place = len(losses) - 1
             raise explain_divergence(
                 self.stack, self.head, batches.batch(epoch, first_batch + place), float(rates[place])
             )
         self._loss.add_batches(losses, size, len(rows))
-        if record is not None:
+        if record is not None and outputs is not None:
             weights = None if batches.weights is None else batches.weights[rows]
             record(batches.targets[rows], weights, self.head.predictions(outputs))
 
     def compute_gradient(self, batch: Batch) -> float:
         """Fill the stack's gradients with those of the mean loss over the batch, and return that loss."""
+        compiled = self._compile(batch.inputs, batch.targets, batch.n_rows)
+        if compiled is not None:
+            loss = compiled.compute_gradient(batch, *self._place)
+            self._outputs = compiled.outputs
+            return loss
         n_rows, n_body = batch.n_rows, self.head.n_body_layers
+        for layer in self.stack.layers:
+            layer.noise.epoch, layer.noise.step = self._place
         self._outputs = self.stack.forward(batch.inputs, training=True, n_layers=n_body)
         if self._error.shape != self._outputs.shape:
             self._error = np.empty_like(self._outputs)
@@ -191,7 +207,7 @@ class NumpySession:
     @_QUIET
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
         """Measure the present weights on some rows."""
-        outputs = self.stack.predict(inputs, n_layers=self.head.n_body_layers)
+        outputs = predict(self.stack, inputs, n_layers=self.head.n_body_layers)
         return evaluate_outputs(self.head, outputs, targets, sample_weight)
 
     def find_not_finite(self) -> str | None:

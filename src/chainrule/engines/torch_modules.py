@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chainrule.activations import ActivationLayer, TracedActivation
+from chainrule.activations import ActivationLayer
 from chainrule.formulas import values_of
-from chainrule.formulas.traced import PREFIX
 from chainrule.formulas.translate import evaluate_torch
+from chainrule.program import MapFormula
 
 if TYPE_CHECKING:
     from chainrule.engines.torch_workers import BatchShare
@@ -55,8 +55,8 @@ class Formula(nn.Module):
         return output
 
 
-def _named(traced: TracedActivation, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
-    return {f"{PREFIX}{name}": tensor for name, tensor in zip(traced.terms, parameters, strict=True)}
+def _named(traced: MapFormula, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
+    return dict(zip(traced.parameters, parameters, strict=True))
 
 
 class _Apply(torch.autograd.Function):
@@ -65,9 +65,9 @@ class _Apply(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, traced: TracedActivation, settings: dict[str, float], *parameters: Tensor) -> Tensor:
+    def forward(x: Tensor, traced: MapFormula, settings: dict[str, float], *parameters: Tensor) -> Tensor:
         symbols: dict[str, Tensor | float] = {**settings, **_named(traced, parameters), "x": x}
-        return evaluate_torch([traced.output], symbols)[0]
+        return evaluate_torch([traced.result], symbols)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -77,11 +77,11 @@ class _Apply(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         x, output, *parameters = ctx.saved_tensors
-        traced: TracedActivation = ctx.traced
+        traced: MapFormula = ctx.traced
         symbols = {**ctx.settings, **_named(traced, parameters)}
         symbols |= {"x": x, "output": output, "error": error}
-        input_error, *terms = evaluate_torch([traced.input_error, *traced.terms.values()], symbols)
-        sums = [term.sum().reshape(values.shape) for term, values in zip(terms, parameters, strict=True)]
+        input_error, *terms = evaluate_torch([traced.input_errors["x"], *traced.terms.values()], symbols)
+        sums = [term.reshape(-1, p.numel()).sum(0) for term, p in zip(terms, parameters, strict=True)]
         return input_error, None, None, *sums
 
 

@@ -12,6 +12,7 @@ from chainrule.activations import ActivationLayer
 from chainrule.errors import InvalidInputError
 from chainrule.formulas.translate import as_onnx
 from chainrule.layers import Layer
+from chainrule.program import Map, Program
 
 if TYPE_CHECKING:
     from chainrule.export.onnx_builder import GraphBuilder
@@ -88,8 +89,11 @@ def _activation(graph: GraphBuilder, layer: ActivationLayer, z: str, name: str) 
             return graph.cast(graph.call(op, graph.cast(operands[0], np.float32)), graph.dtype)
         return graph.call(op, *operands, **attributes)
 
+    expressions = [op.applied() for op in Program.of([layer]).operations if isinstance(op, Map)]
+    if not expressions:
+        return z
     (value,) = as_onnx(
-        [layer.formulas().applied(layer)],
+        expressions,
         {"x": z},
         call,
         graph.number,

@@ -34,6 +34,8 @@ from chainrule.layers import (
 )
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.program import Map
+from chainrule.program import Program as LayerProgram
 from chainrule.types import Array
 
 __all__ = [
@@ -184,9 +186,9 @@ def _operations_of(layer: Layer, place: int) -> Iterable[Operation]:
 
 def _activation(layer: ActivationLayer) -> Iterable[Operation]:
     is_ours = type(layer) in ACTIVATIONS.classes.values()
-    expression = layer.formulas().applied(layer)
     name = ACTIVATIONS.name_of(type(layer)) if is_ours else layer.layer_name()
-    return [Function(name, expression, layer.input_shape()[-1])] if expression.operands else []
+    maps = [op for op in LayerProgram.of([layer]).operations if isinstance(op, Map)]
+    return [Function(name, op.applied(), op.row_width) for op in maps]
 
 
 def _nothing(layer: Any) -> Iterable[Operation]:
@@ -236,9 +238,9 @@ def _point_predictions(network: NeuralNetwork, n_outputs: int) -> Iterable[Opera
     """Return what turns the network's outputs into predictions, as its loss has it."""
     match prediction_rule(network):
         case "sigmoid":
-            return [Function("sigmoid", SigmoidActivation().formulas().output, 1)]
+            return [Function("sigmoid", SigmoidActivation().formulas().result, 1)]
         case "softmax":
-            return [Function("softmax", SoftmaxActivation().formulas().output, n_outputs)]
+            return [Function("softmax", SoftmaxActivation().formulas().result, n_outputs)]
         case "exp":
             return [Function("exponential", Formula.trace(lambda _, x: np.exp(x), None, ["x"]).expression, 1)]
         case "first_half":

@@ -55,8 +55,8 @@ class Loop:
     Attributes
     ----------
     arrays
-        The names of the arrays, in the order in which they are given; all are of one shape (rows, columns) and of one
-        type. An array is read if its name is a symbol of the expressions.
+        The names of the arrays, in the order in which they are given, all of one type. An array is read if its name is
+        a symbol of the expressions. Its shape is (rows, columns) unless it is named below.
     settings
         The names of numbers that are the same for all elements, given as float64.
     outputs
@@ -65,7 +65,14 @@ class Loop:
     total
         The expression whose sum is returned; None for no sum.
     rows
-        The names of the arrays that hold one number for each row instead.
+        The names of the arrays that hold one number for each row.
+    columns
+        The names of the arrays that hold one number for each column.
+    scalars
+        The names of the arrays that hold one number.
+    sums
+        The expression whose sum is written into an array, by the name of the array: the sum over the rows for one of
+        ``columns``, and the sum over all elements for one of ``scalars``.
     parts
         The arrays with several numbers for each element: a row holds the first numbers of all its elements, then the
         second ones, and so on. By the name of the array, the names that these numbers have in the expressions and in
@@ -82,6 +89,9 @@ class Loop:
     outputs: Mapping[str, Expression]
     total: Expression | None = None
     rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    scalars: tuple[str, ...] = ()
+    sums: Mapping[str, Expression] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sums_rows: bool = False
     scratch: str = ""
@@ -108,16 +118,18 @@ class Loop:
         code does not check bounds.
         """
         first, n_parts = arrays[0], self.n_parts
+        n_columns = first.shape[-1] if first.ndim else 1
+        n_rows = first.size // n_columns if n_columns else 0
+        sizes = dict.fromkeys(self.rows, n_rows) | dict.fromkeys(self.columns, n_columns)
+        sizes |= dict.fromkeys(self.scalars, 1) | dict.fromkeys(self.parts, first.size * n_parts)
         for name, array in zip(self.arrays, arrays, strict=True):
-            size = len(first) if name in self.rows else first.size * (n_parts if name in self.parts else 1)
+            size = sizes.get(name, first.size)
             if array.size != size or array.dtype != first.dtype or not array.flags.c_contiguous:
                 raise InvalidInputError(
                     f"A compiled loop takes contiguous arrays of one type and shape; '{name}' has type {array.dtype} "
                     f"and shape {array.shape}, and '{self.arrays[0]}' has type {first.dtype} and shape {first.shape}."
                 )
         address = self._addresses.get(first.dtype) or self.address(first.dtype)
-        n_columns = first.shape[-1] if first.ndim else 1
-        n_rows = first.size // n_columns if n_columns else 0
         numbers = np.array(settings, np.float64) if settings else _NO_SETTINGS
         given = arrays + (first,) * (N_ARRAYS - len(arrays))
         total: float = _calls().call_arrays(address, *given, n_rows, n_columns * n_parts, numbers)
@@ -135,7 +147,7 @@ class _Writer:
     def __init__(self, loop: Loop, dtype: str) -> None:
         self.loop, self.dtype = loop, dtype
         self.results = [*loop.outputs.values(), *([] if loop.total is None else [loop.total])]
-        self.order = {id(node): node for result in self.results for node in result.visit()}
+        self.order = {id(node): node for result in (*self.results, *loop.sums.values()) for node in result.visit()}
         self.exact: dict[int, str] = {}  # the names of values that depend on settings alone, in float64
         self.fixed: dict[int, str] = {}  # the names of values that are the same for all elements
         self.names: dict[int, str] = {}  # those of values that are known where the next line stands
@@ -156,17 +168,37 @@ class _Writer:
         for place, name in enumerate(loop.arrays):
             parts = loop.parts.get(name, ())
             shape = f"(n_rows, {len(parts)}, n_columns)" if parts else "(n_rows, n_columns)" if by_rows else "size"
-            self._line(1, f"a{place} = carray(p{place}, {'n_rows' if name in loop.rows else shape}, f)")
             self.places |= {part: f"b{place}_{number}[i]" for number, part in enumerate(parts)}
-            self.places[name] = f"a{place}[row]" if name in loop.rows else f"{'b' if by_rows else 'a'}{place}[i]"
+            self.places[name] = f"{'b' if by_rows else 'a'}{place}[i]"
+            for names, size, at in (
+                (loop.rows, "n_rows", "row"),
+                (loop.columns, "n_columns", "i"),
+                (loop.scalars, "1", "0"),
+            ):
+                if name in names:
+                    shape, self.places[name] = size, f"a{place}[{at}]"
+            self._line(1, f"a{place} = carray(p{place}, {shape}, f)")
         for place in range(len(loop.settings)):
             self._line(1, f"s{place} = settings[{place}]")
         self._settings_alone()
         self._line(1, "total = 0.0")
+        for node in self.order.values():
+            if node.operation == "symbol" and node.value in loop.scalars:
+                self._value(1, node)
+        for name in loop.sums:
+            if name in loop.columns:
+                self._line(1, f"a{loop.arrays.index(name)}[:] = f(0)")
+            else:
+                self._line(1, f"sum{loop.arrays.index(name)} = 0.0")
         if by_rows:
             self._rows()
         else:
-            self._elements(1)
+            self._sums(1)
+            if self.results:
+                self._elements(1)
+        for name in loop.sums:
+            if name in loop.scalars:
+                self._line(1, f"{self.places[name]} = f(sum{loop.arrays.index(name)})")
         self._line(1, "return total")
         body = "\n".join(self.lines)
         return _MODULE.format(version=_library_checksum(), dtype=self.dtype, header=_HEADER[self.dtype], body=body)
@@ -174,7 +206,7 @@ class _Writer:
     def _is_by_rows(self) -> bool:
         loop = self.loop
         has_reductions = any(node.is_reduction for node in self.order.values())
-        return bool(loop.rows or loop.parts or loop.sums_rows or has_reductions)
+        return bool(loop.rows or loop.columns or loop.parts or loop.sums_rows or has_reductions)
 
     def _rows(self) -> None:
         """Write the loop over the rows: reductions that do not depend on one another are computed in one pass."""
@@ -184,9 +216,10 @@ class _Writer:
             parts = loop.parts.get(name, ())
             for number in range(len(parts)):
                 self._line(2, f"b{place}_{number} = a{place}[row, {number}]")
-            if not parts and name not in loop.rows:
+            if not parts and name not in (*loop.rows, *loop.columns, *loop.scalars):
                 self._line(2, f"b{place} = a{place}[row]")
-        varying = elementwise(self.results, self.places.keys() - set(loop.rows))
+        of_elements = self.places.keys() - {*loop.rows, *loop.scalars}
+        varying = elementwise([*self.results, *loop.sums.values()], of_elements)
         stages: dict[int, int] = {}  # how many reductions have to be known before
         for key, node in self.order.items():
             stages[key] = max((stages[id(operand)] for operand in node.operands), default=0) + node.is_reduction
@@ -199,10 +232,27 @@ class _Writer:
             for node in now:  # the same for the whole row
                 if id(node) not in self.exact:
                     self._value(2, node)
-        if loop.outputs or not loop.sums_rows:
+        self._sums(2)
+        if loop.outputs or (loop.total is not None and not loop.sums_rows):
             self._elements(2)
         if loop.total is not None and loop.sums_rows:
             self._line(2, f"total += {self._value(2, loop.total)}")
+
+    def _sums(self, depth: int) -> None:
+        """Write the loops that compute sums, before outputs are written into arrays that they may read.
+
+        Every sum has a loop of its own: with few arrays in a loop, the compiler can tell that they do not overlap.
+        """
+        for name, term in self.loop.sums.items():
+            self._line(depth, f"for i in range({'size' if depth == 1 else 'n_columns'}):")
+            known, self.names = self.names, dict(self.names)
+            value = self._value(depth + 1, term)
+            if name in self.loop.columns:
+                self._line(depth + 1, f"{self.places[name]} += {value}")
+            else:
+                total = f"sum{self.loop.arrays.index(name)}"
+                self._line(depth + 1, f"{total} = add_in_any_order({total}, np.float64({value}))")
+            self.names = known
 
     def _most_costly(self, varying: Collection[int]) -> Expression | None:
         """Return the value of an element that it takes longest to compute, of those that a sum and an output need."""
@@ -233,7 +283,7 @@ class _Writer:
                 exact[key] = f"e{len(exact)}"
                 self._line(1, f"{exact[key]} = {spelling.format(*(exact[id(operand)] for operand in node.operands))}")
         varying = [node for key, node in self.order.items() if key not in exact]
-        for node in (*(operand for one in varying for operand in one.operands), *self.results):
+        for node in (*(o for one in varying for o in one.operands), *self.results, *self.loop.sums.values()):
             if id(node) not in exact or id(node) in self.fixed:
                 continue
             value = exact[id(node)]

@@ -50,12 +50,15 @@ class Formula:
         new trace.
     offered
         Those and the numbers that the method could have used and does not.
+    parameters
+        The names of the object's parameters that the method uses: symbols of one number, or of one for each column.
     """
 
     expressions: tuple[Expression, ...]
     arguments: tuple[str, ...]
     settings: tuple[str, ...]
     offered: tuple[str, ...]
+    parameters: tuple[str, ...] = ()
 
     @property
     def expression(self) -> Expression:
@@ -86,11 +89,12 @@ class Formula:
         fractions = tuple(name for name in names if not isinstance(_attribute(owner, name), int))
         decay = tuple(name for name in names if name == f"{PREFIX}weight_decay")
         obstacle: Exception = TraceError("A formula returns nothing.")
+        parameters = tuple(f"{PREFIX}{name}" for name, array in _parameters(owner).items() if array.ndim == 1)
         for chosen in dict.fromkeys((names, fractions, decay)):
             graph = Graph({name: values[name] for name in chosen})  # the decisions of an attempt are its own
             symbols = [graph.symbol(name) for name in arguments]
             try:
-                results = method(_with_symbols(owner, chosen, graph), *symbols)
+                results = method(_with_symbols(owner, (*chosen, *parameters), graph), *symbols)
                 given = results if isinstance(results, tuple) else (results,)
                 expressions = tuple(graph.as_number(graph.express(result)) for result in given)
             except Exception as error:  # a formula is a user's code, and may do anything with a symbol
@@ -98,7 +102,8 @@ class Formula:
                 continue
             roots = (*expressions, *(condition for condition, _ in graph.decisions))
             used = {node.value for root in roots for node in root.visit() if node.operation == "symbol"}
-            formula = cls(expressions, tuple(arguments), tuple(name for name in chosen if name in used), chosen)
+            settings, trained = (tuple(name for name in some if name in used) for some in (chosen, parameters))
+            formula = cls(expressions, tuple(arguments), settings, chosen, trained)
             formula._check(method, owner, samples or {})
             return formula
         if isinstance(obstacle, TraceError):
@@ -122,8 +127,9 @@ class Formula:
         }
         with np.errstate(all="ignore"):
             results = method(_in_float64(owner), *(array.copy() for array in given.values()))
-        numbers = dict(zip(self.settings, values_of(owner, self.settings), strict=True))
-        traced = evaluate(self.expressions, {**numbers, **given})
+        known: dict[str, Any] = dict(zip(self.settings, values_of(owner, self.settings), strict=True))
+        known |= {f"{PREFIX}{name}": array for name, array in _parameters(_in_float64(owner)).items()}
+        traced = evaluate(self.expressions, {**known, **given})
         for expected, found in zip(results if isinstance(results, tuple) else (results,), traced, strict=True):
             shape = np.shape(expected)
             values = np.reshape(found, shape) if np.size(found) == np.size(expected) else np.broadcast_to(found, shape)
@@ -193,14 +199,10 @@ class Attempt(Generic[Traced]):
 def settings_of(owner: Any) -> tuple[str, ...]:
     """Return the numbers that an object's formulas take besides their arguments, as the formulas write them.
 
-    They are its public attributes that hold a real number now, those of its classes as well, and, of a layer, its
-    parameters of one number: ``("self.alpha",)``.
+    They are its public attributes that hold a real number now, and those of its classes: ``("self.alpha",)``.
     """
-    parameters = _parameters(owner)
     names = [name for name, value in _attributes(owner).items() if _is_number(value) and not name.startswith("_")]
-    names = [name for name in names if name not in parameters]
-    names += [name for name, values in parameters.items() if values.size == 1]
-    return tuple(f"{PREFIX}{name}" for name in names if name.isidentifier())
+    return tuple(f"{PREFIX}{name}" for name in names if name.isidentifier() and name not in _parameters(owner))
 
 
 def values_of(owner: Any, settings: Sequence[str]) -> list[float]:
@@ -209,8 +211,7 @@ def values_of(owner: Any, settings: Sequence[str]) -> list[float]:
 
 
 def _attribute(owner: Any, setting: str) -> Any:
-    name, parameters = setting.removeprefix(PREFIX), _parameters(owner)
-    return parameters[name].item() if name in parameters else getattr(owner, name)
+    return getattr(owner, setting.removeprefix(PREFIX))
 
 
 def _may_change(value: object) -> bool:
@@ -242,12 +243,12 @@ def _shapes(owner: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _in_float64(owner: Any) -> Any:
-    """Return an object with its parameters in float64, as the samples are."""
+    """Return an object with its parameters in float64, as the samples are, and one number of each."""
     parameters = _parameters(owner)
     if not parameters:
         return owner
     twin = copy.copy(owner)
-    twin.parameter_views = {name: values.astype(np.float64) for name, values in parameters.items()}
+    twin.parameter_views = {name: values.astype(np.float64).ravel()[:1] for name, values in parameters.items()}
     return twin
 
 

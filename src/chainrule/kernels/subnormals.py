@@ -29,7 +29,7 @@ def subnormals_are_zero() -> Iterator[None]:
     if active_set() != "numba":
         yield
         return
-    from chainrule.kernels.numba_kernels.control_word import FLUSHING, exchange
+    from chainrule.kernels.control_word import FLUSHING, exchange
 
     if not FLUSHING:
         yield

@@ -21,6 +21,8 @@ import numpy as np
 from chainrule.arrays import as_csr, refuse_masked
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.named import check_arguments
+from chainrule.program import ArrayOf, NotLoweredError, Program, Value
+from chainrule.randomness import NoiseSource
 from chainrule.ranges import Range
 from chainrule.types import Array, Inputs, Shape
 
@@ -43,7 +45,9 @@ class Layer(ABC):
     state
         Numbers that are learnt but not by gradient (running means), by name.
     rng
-        Where a layer that needs randomness in training draws it from.
+        Where a layer of a user's own may draw random numbers from in training.
+    noise
+        Where dropout and noise layers get their random numbers from.
     is_bound
         Whether the layer has its place in a network: its parameters are views of the network's vector, and it computes
         in the network's type.
@@ -68,6 +72,7 @@ class Layer(ABC):
     gradient_views: dict[str, Array]
     state: dict[str, Array]
     rng: np.random.Generator
+    noise: NoiseSource
     is_bound: bool
     needs_input_error: bool
     dtype: np.dtype[Any]
@@ -87,6 +92,7 @@ class Layer(ABC):
         self._input_shape = None
         self.parameter_views, self.state = {}, {}
         self.rng = np.random.default_rng(0)
+        self.noise = NoiseSource(0)
         self.is_bound, self.needs_input_error = False, True
         self._optimizers = {}
         self.dtype = np.dtype(np.float32)
@@ -109,6 +115,17 @@ class Layer(ABC):
 
         Returns None when ``needs_input_error`` is off. (A layer without parameters need not look: nobody asks it then.)
         """
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Append the operations that the layer consists of to a program, and return its output for the input ``x``.
+
+        Rows of any shape are vectors here. A layer that does not define this method is computed by its own
+        :meth:`forward_propagation` and :meth:`backward_propagation`, and only by ``engine="numpy"``.
+        """
+        raise NotLoweredError(
+            f"{self.layer_name()} does not say which operations it consists of; define its method lower, or use "
+            "engine='numpy' and no exports."
+        )
 
     def output_shape(self) -> Shape:
         """Return the shape of one output row; the input shape unless a layer changes it."""
@@ -226,6 +243,10 @@ class Layer(ABC):
     def set_state(self, name: str, values: Any) -> None:
         """Copy ``values`` into the state ``name``."""
         self._copy_into(self._state(name), name, values)
+
+    def array(self, name: str) -> ArrayOf:
+        """Return a parameter or a state as an operand of the operations in :meth:`lower`."""
+        return ArrayOf(self, name)
 
     # For the layers themselves ---------------------------------------------------------------------------------------
 

@@ -7,10 +7,10 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.errors import InvalidInputError
 from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
 from chainrule.layers.base import Layer
+from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
@@ -102,10 +102,10 @@ class DenseLayer(Layer):
         inputs = self._accept(inputs)
         output = self._array_for("output", (inputs.shape[0], self.n_units), training)
         if is_sparse(inputs):
-            kernels.csr_matmul(inputs.data, inputs.indices, inputs.indptr, self.weights, output)
+            output[...] = inputs @ self.weights
         else:
             np.matmul(inputs, self.weights, out=output)
-        kernels.add_bias(output, self.biases)
+        output += self.biases
         if training:
             self.input, self.output = inputs, output
         return output
@@ -114,17 +114,20 @@ class DenseLayer(Layer):
         """Write ``dL/dW = a^T e`` and ``dL/db``; return ``dL/da = e W^T``."""
         error = self._accept_error(output_error)
         if is_sparse(self.input):
-            a = self.input
-            kernels.csr_transposed_matmul(a.data, a.indices, a.indptr, error, self.gradient_views["weights"])
+            self.gradient_views["weights"][...] = self.input.T @ error
         else:
             np.matmul(self.input.T, error, out=self.gradient_views["weights"])
-        kernels.sum_rows(error, self.gradient_views["biases"])
+        np.sum(error, axis=0, out=self.gradient_views["biases"])
         input_error = None
         if self.needs_input_error:
             input_error = self._buffer("input_error", (len(error), self.input_shape()[0]))
             np.matmul(error, self.weights.T, out=input_error)
         self._update_alone()
         return input_error
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``x W + b``."""
+        return program.affine(x, self.array("weights"), self.array("biases"))
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/dW = a_i e_i^T`` (an outer product) and ``dL_i/db = e_i``."""

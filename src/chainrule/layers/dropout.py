@@ -7,9 +7,9 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import Layer
+from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, is_finite
 from chainrule.types import Array, Inputs, is_sparse
 
@@ -52,13 +52,23 @@ class DropoutLayer(Layer):
         if not training:
             return inputs  # type: ignore[no-any-return]
         values = inputs.data if is_sparse(inputs) else inputs
+        elements = entry_places(inputs) if is_sparse(inputs) else np.arange(inputs.size).reshape(inputs.shape)
+        u = self.noise.draw("uniform", elements, self.dtype)
         mask, output = self._buffer("mask", values.shape), self._buffer("output", values.shape)
-        self.rng.random(out=mask, dtype=self.dtype.type)
-        kernels.dropout(values, self.rate, mask, output)
+        mask[...] = self.keep(np.ones_like(values), u)
+        np.multiply(values, mask, out=output)
         self.input, self.output = inputs, output
         if is_sparse(inputs):
             self.output = type(inputs)((output, inputs.indices, inputs.indptr), shape=inputs.shape, copy=False)
         return self.output
+
+    def keep(self, x: Array, u: Array) -> Array:
+        """Return x / (1 - rate) where the uniform number u is at least ``rate``, else 0."""
+        return np.where(u >= self.rate, x / (1 - self.rate), 0)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return x with elements dropped in training, and x itself otherwise."""
+        return program.map(self.keep, x, program.noise(x, self.noise, "uniform")) if program.is_training else x
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return ``output_error * m``."""
@@ -97,13 +107,26 @@ class GaussianNoiseLayer(Layer):
         if not training:
             return x
         output = self._buffer("output", x.shape)
-        self.rng.standard_normal(out=output, dtype=self.dtype.type)
-        output *= self.standard_deviation
-        output += x
+        output[...] = self.disturb(x, self.noise.draw("normal", np.arange(x.size).reshape(x.shape), self.dtype))
         self.input, self.output = x, output
         return output
+
+    def disturb(self, x: Array, n: Array) -> Array:
+        """Return x + standard_deviation n."""
+        return x + self.standard_deviation * n
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return x with noise in training, and x itself otherwise."""
+        return program.map(self.disturb, x, program.noise(x, self.noise, "normal")) if program.is_training else x
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return the error as it is."""
         error = self._accept_error(output_error)
         return error if self.needs_input_error else None
+
+
+def entry_places(matrix: Inputs) -> Array:
+    """Return the place of every entry of a CSR matrix among all its elements, row by row."""
+    rows: Array = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    places: Array = rows * matrix.shape[1] + matrix.indices
+    return places

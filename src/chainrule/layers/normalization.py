@@ -7,9 +7,9 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import Layer
+from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, is_finite
 from chainrule.types import Array, Inputs, Shape
 
@@ -133,7 +133,8 @@ class BatchNormalizationLayer(Layer):
         mean, variance = self.running_mean, self.running_variance
         if training and len(x) > 1:
             mean, variance = self._buffer("mean", mean.shape), self._buffer("variance", variance.shape)
-            kernels.batch_moments(x, mean, variance)
+            mean[...] = x.mean(axis=0, dtype=np.float64)
+            variance[...] = np.square(x - mean).mean(axis=0, dtype=np.float64)
             self._follow(mean, variance, len(x))
         inverse_deviation = self._array_for("inverse_deviation", variance.shape, training)
         np.add(variance, self.epsilon, out=inverse_deviation)
@@ -141,7 +142,8 @@ class BatchNormalizationLayer(Layer):
         np.divide(1, inverse_deviation, out=inverse_deviation)
         output = self._array_for("output", x.shape, training)
         normalized = self._buffer("normalized", x.shape) if training else output
-        kernels.normalize_columns(x, mean, inverse_deviation, scale, shift, normalized, output)
+        np.multiply(x - mean, inverse_deviation, out=normalized)
+        np.add(scale * normalized, shift, out=output)
         if training:
             self.input, self.output = x, output
         return output
@@ -151,20 +153,31 @@ class BatchNormalizationLayer(Layer):
         error = self._accept_error(output_error)
         normalized = self._buffer("normalized", error.shape)
         scale_gradient, shift_gradient = self.gradient_views["scale"], self.gradient_views["shift"]
-        kernels.sum_row_products(error, normalized, scale_gradient)
-        kernels.sum_rows(error, shift_gradient)
+        np.sum(error * normalized, axis=0, out=scale_gradient)
+        np.sum(error, axis=0, out=shift_gradient)
         input_error = None
         if self.needs_input_error:
             inverse_deviation = self._buffer("inverse_deviation", self.input_shape())
             input_error = self._buffer("input_error", error.shape)
-            if len(error) > 1:
-                kernels.batch_normalization_error(
-                    normalized, inverse_deviation, self.scale, scale_gradient, shift_gradient, error, input_error
-                )
-            else:  # the statistics were constants
-                np.multiply(error, self.scale * inverse_deviation, out=input_error)
+            centered = error
+            if len(error) > 1:  # of one row, the statistics were constants
+                centered = error - (shift_gradient + normalized * scale_gradient) / np.asarray(len(error), error.dtype)
+            np.multiply(centered, self.scale * inverse_deviation, out=input_error)
         self._update_alone()
         return input_error
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``scale * h + shift``."""
+        mean, variance = self.array("running_mean"), self.array("running_variance")
+        if program.is_training:
+            h = program.batch_normalize(x, mean, variance, self.momentum, self.epsilon)
+        else:
+            h = program.map(self.standardize, x, mean, variance)
+        return program.map(scale_and_shift, h, self.array("scale"), self.array("shift"))
+
+    def standardize(self, x: Array, mean: Array, variance: Array) -> Array:
+        """Return ``(x - mean) / sqrt(variance + epsilon)``."""
+        return (x - mean) / np.sqrt(variance + self.epsilon)
 
     def _follow(self, mean: Array, variance: Array, rows: int) -> None:
         """Move the running statistics towards those of a batch."""
@@ -234,40 +247,52 @@ class LayerNormalizationLayer(Layer):
         x: Array = self._accept(inputs)
         output = self._array_for("output", x.shape, training)
         normalized = self._buffer("normalized", x.shape) if training else output
-        inverse_deviation = self._array_for("inverse_deviation", x.shape[:1], training)
-        rows = (len(x), self.scale.size)
-        kernels.normalize_rows(
-            x.reshape(rows),
-            self.scale.reshape(-1),
-            self.shift.reshape(-1),
-            self.epsilon,
-            normalized.reshape(rows),
-            inverse_deviation,
-            output.reshape(rows),
-        )
+        rows = x.reshape(len(x), -1)
+        normalized[...] = self.standardize(rows).reshape(x.shape)
+        np.add(self.scale * normalized, self.shift, out=output)
         if training:
             self.input, self.output = x, output
         return output
 
+    def standardize(self, x: Array) -> Array:
+        """Return h for rows that are vectors.
+
+        The mean is subtracted twice: the second time takes away the rounding error of the first, which counts for rows
+        that are far from 0.
+        """
+        centered: Array = x - np.mean(x, axis=-1, keepdims=True)
+        centered = centered - np.mean(centered, axis=-1, keepdims=True)
+        h: Array = centered / np.sqrt(np.mean(centered * centered, axis=-1, keepdims=True) + self.epsilon)
+        return h
+
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of scale and shift; return dL/dx, through the row's mean and variance."""
-        whole = self._accept_error(output_error)
-        rows = (len(whole), self.scale.size)
-        error, normalized = whole.reshape(rows), self._buffer("normalized", whole.shape).reshape(rows)
-        kernels.sum_row_products(error, normalized, self.gradient_views["scale"].reshape(-1))
-        kernels.sum_rows(error, self.gradient_views["shift"].reshape(-1))
+        error = self._accept_error(output_error)
+        normalized = self._buffer("normalized", error.shape)
+        np.sum(error * normalized, axis=0, out=self.gradient_views["scale"])
+        np.sum(error, axis=0, out=self.gradient_views["shift"])
         input_error = None
         if self.needs_input_error:
-            inverse_deviation = self._buffer("inverse_deviation", whole.shape[:1])
-            input_error = self._buffer("input_error", whole.shape)
-            kernels.layer_normalization_error(
-                normalized, inverse_deviation, self.scale.reshape(-1), error, input_error.reshape(rows)
-            )
+            rows = (len(error), -1)
+            x, h, g = self.input.reshape(rows), normalized.reshape(rows), (error * self.scale).reshape(rows)
+            variance = np.var(x, axis=1, keepdims=True, dtype=np.float64)
+            centered = g - np.mean(g, axis=1, keepdims=True) - h * np.mean(g * h, axis=1, keepdims=True)
+            input_error = self._buffer("input_error", error.shape)
+            input_error[...] = (centered / np.sqrt(variance + self.epsilon)).reshape(error.shape)
         self._update_alone()
         return input_error
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``scale * h + shift``."""
+        return program.map(scale_and_shift, program.map(self.standardize, x), self.array("scale"), self.array("shift"))
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/d(scale) = e_i * h_i`` and ``dL_i/d(shift) = e_i``."""
         error = self._accept_error(output_error)
         np.multiply(error, self._buffer("normalized", error.shape), out=jacobian["scale"])
         jacobian["shift"][...] = error
+
+
+def scale_and_shift(h: Array, scale: Array, shift: Array) -> Array:
+    """Return ``scale * h + shift``."""
+    return scale * h + shift

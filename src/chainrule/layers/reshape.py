@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from chainrule.layers.base import Layer
+from chainrule.program import Program, Value
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["FlattenLayer"]
@@ -44,3 +45,7 @@ class FlattenLayer(Layer):
         """Return the error in the shape of the inputs."""
         error = self._accept_error(output_error)
         return error.reshape(self.input.shape) if self.needs_input_error else None
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return x: rows are vectors in a program."""
+        return x

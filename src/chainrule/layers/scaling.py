@@ -8,10 +8,10 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from chainrule import kernels
 from chainrule.arrays import refuse_masked
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers.base import Layer
+from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Inputs, Shape
@@ -56,8 +56,7 @@ class InputScalingLayer(Layer):
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``inputs * scale``."""
         x: Array = self._accept(inputs)
-        output, rows = self._array_for("output", x.shape, training), (len(x), self.scale.size)
-        kernels.scale_columns(x.reshape(rows), self.scale.reshape(-1), output.reshape(rows))
+        output = np.multiply(x, self.scale, out=self._array_for("output", x.shape, training))
         if training:
             self.input, self.output = x, output
         return output
@@ -65,14 +64,16 @@ class InputScalingLayer(Layer):
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradient of the factors; return ``output_error * scale``."""
         error = self._accept_error(output_error)
-        gradient, rows = self.gradient_views["scale"], (len(error), self.scale.size)
-        kernels.sum_row_products(error.reshape(rows), self.input.reshape(rows), gradient.reshape(-1))
+        np.sum(error * self.input, axis=0, out=self.gradient_views["scale"])
         input_error = None
         if self.needs_input_error:
-            input_error = self._buffer("input_error", error.shape)
-            kernels.scale_columns(error.reshape(rows), self.scale.reshape(-1), input_error.reshape(rows))
+            input_error = np.multiply(error, self.scale, out=self._buffer("input_error", error.shape))
         self._update_alone()
         return input_error
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``x * scale``."""
+        return program.map(lambda x, scale: x * scale, x, self.array("scale"), name="scale")
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/d(scale) = e_i * x_i``."""
@@ -168,9 +169,8 @@ class StandardizationLayer(Layer):
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``(inputs - mean) / scale``."""
         x: Array = self._accept(inputs)
-        mean, scale = self._flat("mean"), self._flat("scale")
-        output, rows = self._array_for("output", x.shape, training), (len(x), scale.size)
-        kernels.standardize_columns(x.reshape(rows), mean, scale, output.reshape(rows))
+        output = self._array_for("output", x.shape, training)
+        np.divide(x - self.mean.astype(self.dtype), self.scale.astype(self.dtype), out=output)
         if training:
             self.input, self.output = x, output
         return output
@@ -180,11 +180,11 @@ class StandardizationLayer(Layer):
         error = self._accept_error(output_error)
         if not self.needs_input_error:
             return None
-        scale = self._flat("scale")
-        input_error, rows = self._buffer("input_error", error.shape), (len(error), scale.size)
-        kernels.scale_columns(error.reshape(rows), 1 / scale, input_error.reshape(rows))
+        input_error = self._buffer("input_error", error.shape)
+        np.divide(error, self.scale.astype(self.dtype), out=input_error)
         return input_error
 
-    def _flat(self, name: str) -> Array:
-        """Return mean or scale as a vector of the layer's type."""
-        return self._state(name).reshape(-1).astype(self.dtype, copy=False)
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``(x - mean) / scale``."""
+        mean, scale = self.array("mean"), self.array("scale")
+        return program.map(lambda x, mean, scale: (x - mean) / scale, x, mean, scale, name="standardize")

@@ -227,7 +227,7 @@ class FormulaLoss(LossFunction):
             slopes = self._checked(_as_tuple(slope(y_true, *outputs)), y_true.shape, "element", len(outputs))
             derivative[...] = weights * np.hstack(slopes)
             shape, of = (y_true.shape, "element") if self._is_elementwise else ((len(y_true), 1), "row")
-            return float(np.sum(weights * self._checked((value(y_true, *outputs),), shape, of, 1)[0]))
+            return float(np.sum(weights * self._checked((value(y_true, *outputs),), shape, of, 1)[0], dtype=np.float64))
 
     def _checked(self, values: tuple[Any, ...], shape: tuple[int, ...], of: str, n_arrays: int) -> list[Array]:
         """Return the arrays that a formula gave; refuse what is not one number for each element or row."""

@@ -9,7 +9,6 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-from chainrule import kernels
 from chainrule.optimizer.adam import AdamW
 from chainrule.optimizer.base import Optimizer, check_choice, check_count, check_setting
 from chainrule.types import Array, Shape
@@ -89,13 +88,24 @@ class Muon(Optimizer):
         rows, columns = shape
         direction, *scratch = self._scratch_for(shape, weights.dtype)
         mean = self.state["mean"][part]
-        kernels.averaged_momentum(gradient, mean, direction.reshape(-1), self.momentum, self.nesterov)
+        flat = direction.reshape(-1)
+        np.subtract(gradient, mean, out=flat)
+        flat *= 1 - self.momentum
+        mean += flat
+        if self.nesterov:  # (1 - momentum) g + momentum m
+            np.subtract(mean, gradient, out=flat)
+            flat *= self.momentum
+            flat += gradient
+        else:
+            flat[...] = mean
         orthogonalize(direction, self.newton_schulz_steps, scratch)
         if self.adjust == "original":
             scale = math.sqrt(max(1.0, columns / rows))
         else:
             scale = 0.2 * math.sqrt(max(rows, columns))
-        kernels.decayed_descent(weights, direction.reshape(-1), rate * scale, decay)
+        weights *= 1 - decay
+        flat *= rate * scale
+        weights -= flat
 
     def _step_rest(self, part: slice, weights: Array, gradient: Array, rate: float, decay: float) -> None:
         state = {name: self.state[name][part] for name in ("mean", "square")}

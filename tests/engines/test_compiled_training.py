@@ -31,10 +31,18 @@ from chainrule.data.augment import NoiseAugmentation
 from chainrule.data.batches import ArrayBatches
 from chainrule.engines import NumpyEngine, TrainingPlan
 from chainrule.engines.numpy_engine import NumpySession
-from chainrule.engines.step_program import StepProgram
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.files.checkpoint import Checkpoint
-from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
+from chainrule.layers import (
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    GaussianNoiseLayer,
+    InputScalingLayer,
+    Layer,
+    LayerNormalizationLayer,
+    StandardizationLayer,
+)
 from chainrule.losses import (
     BinaryCrossEntropy,
     CategoricalCrossEntropy,
@@ -90,15 +98,20 @@ HEADS: dict[str, tuple[LossFunction, int, list[type[Layer]]]] = {
 
 
 def session_of(
-    hidden: list[Layer], head: str, n_features: int, optimizer: Optimizer, dtype: str = "float64", **plan: Any
+    hidden: list[Layer],
+    head: str,
+    n_features: int,
+    optimizer: Optimizer,
+    dtype: str = "float64",
+    *,
+    by_layers: bool = False,
+    **plan: Any,
 ) -> NumpySession:
     loss, n_outputs, last = HEADS[head]
     stack = LayerStack(
         [DenseLayer(9, (n_features,)), *hidden, DenseLayer(n_outputs), *(cls() for cls in last)], dtype=dtype, seed=1
     )
-    session = NumpyEngine().open(stack, TrainingPlan(loss, optimizer, **plan))
-    assert isinstance(session, NumpySession)
-    return session
+    return NumpySession(stack, TrainingPlan(loss, optimizer, **plan), by_layers=by_layers)
 
 
 def batches_of(
@@ -119,13 +132,13 @@ def batches_of(
 
 
 def train_both_ways(make: Any, batches: ArrayBatches, n_epochs: int = 3) -> tuple[NumpySession, NumpySession]:
-    """Train twins, one by the program and one layer by layer; return both, with their losses compared."""
-    fast, slow = make(), make()
+    """Train twins, one in compiled code and one layer by layer; return both, with their losses compared."""
+    fast, slow = make(by_layers=False), make(by_layers=True)
     for epoch in range(n_epochs):
         fast.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.01), None)
-        assert fast._program is not None, "this network is not taken by the compiled loop"
-        for batch in batches.epoch(epoch):
-            slow.train_batch(batch, 0.01)
+        assert fast._compiled is not None, "this network is not compiled"
+        slow.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.01), None)
+        assert slow._compiled is None
         assert fast.gradient_norm() == pytest.approx(slow.gradient_norm(), rel=1e-8)
         assert fast.take_mean_loss() == pytest.approx(slow.take_mean_loss(), rel=1e-10)
     return fast, slow
@@ -150,15 +163,15 @@ def assert_same(fast: NumpySession, slow: NumpySession, rtol: float = 1e-9) -> N
 def test_steps_are_those_of_the_layers(head: str, activation: type[Layer], batch_size: int) -> None:
     batches = batches_of(100, 6, HEADS[head][1], batch_size)
     hidden: list[Layer] = [activation(), DenseLayer(5), activation()]
-    assert_same(*train_both_ways(lambda: session_of(hidden_twin(hidden), head, 6, Adam()), batches))
+    assert_same(*train_both_ways(lambda **how: session_of(hidden_twin(hidden), head, 6, Adam(), **how), batches))
 
 
-@pytest.mark.parametrize("name", sorted(set(ACTIVATIONS.classes) - {"prelu"}))
-def test_every_activation_without_parameters_is_known(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS.classes))
+def test_every_activation_is_compiled(name: str) -> None:
     hidden: list[Layer] = [ACTIVATIONS.create(name), DenseLayer(5), ACTIVATIONS.create(name)]
     head = next(iter(HEADS))
     batches = batches_of(100, 6, HEADS[head][1], 16)
-    assert_same(*train_both_ways(lambda: session_of(hidden_twin(hidden), head, 6, Adam()), batches))
+    assert_same(*train_both_ways(lambda **how: session_of(hidden_twin(hidden), head, 6, Adam(), **how), batches))
 
 
 def hidden_twin(layers: list[Layer]) -> list[Layer]:
@@ -200,7 +213,7 @@ def hidden_twin(layers: list[Layer]) -> list[Layer]:
 )
 def test_every_plan_is_carried_out(optimizer: Optimizer, plan: dict[str, Any]) -> None:
     batches = batches_of(90, 12, 3, 20)  # the last batch has 10 rows
-    make = lambda: session_of([ReLUActivation()], "softmax", 12, optimizer.fresh(), **plan)  # noqa: E731
+    make = lambda **how: session_of([ReLUActivation()], "softmax", 12, optimizer.fresh(), **how, **plan)  # noqa: E731
     assert_same(*train_both_ways(make, batches))
 
 
@@ -212,64 +225,114 @@ def test_rows_that_are_mostly_zero(csr: bool, weighted: bool, n_units: int) -> N
     weights = np.random.default_rng(5).random(60) if weighted else None
     batches = batches_of(60, 80, 3, 16, share=0.1, csr=csr, weights=weights)
 
-    def make() -> NumpySession:
+    def make(by_layers: bool) -> NumpySession:
         layers = [DenseLayer(n_units, (80,)), ReLUActivation(), DenseLayer(3), SoftmaxActivation()]
         stack = LayerStack(layers, dtype="float64", seed=0)
-        session = NumpyEngine().open(stack, TrainingPlan(CategoricalCrossEntropy(), Adam()))
-        assert isinstance(session, NumpySession)
-        return session
+        return NumpySession(stack, TrainingPlan(CategoricalCrossEntropy(), Adam()), by_layers=by_layers)
 
     fast, slow = train_both_ways(make, batches)
     assert_same(fast, slow)
-    assert fast._program is not None
-    assert fast._program._rows.mostly_zero is (n_units == 70 and not csr)
+    assert fast._compiled is not None
+    assert fast._compiled._source is not None
+    assert fast._compiled._source.mostly_zero is (n_units == 70 and not csr)
 
 
 def test_float32() -> None:
     batches = batches_of(256, 20, 3, 32, dtype="float32")
-    fast, slow = (session_of([ReLUActivation()], "softmax", 20, Adam(), "float32") for _ in range(2))
-    fast.train_batches(batches, 0, 0, np.full(8, 0.01), None)
-    for batch in batches.epoch(0):
-        slow.train_batch(batch, 0.01)
+    fast, slow = (
+        session_of([ReLUActivation()], "softmax", 20, Adam(), "float32", by_layers=how) for how in (False, True)
+    )
+    for session in (fast, slow):
+        session.train_batches(batches, 0, 0, np.full(8, 0.01), None)
     np.testing.assert_allclose(fast.stack.vector.values, slow.stack.vector.values, rtol=1e-4, atol=1e-5)
 
 
-# Who is taken ---------------------------------------------------------------------------------------------------
+EVERYTHING = {
+    "dropout": lambda: [DropoutLayer(0.3), ReLUActivation()],
+    "noise": lambda: [GaussianNoiseLayer(0.2), ReLUActivation()],
+    "batch normalization": lambda: [BatchNormalizationLayer(0.2, 1e-3), ReLUActivation()],
+    "layer normalization": lambda: [LayerNormalizationLayer(1e-3), ReLUActivation()],
+    "scaling": lambda: [InputScalingLayer(), TanhActivation()],
+    "standardization": lambda: [StandardizationLayer().adapt(np.random.default_rng(1).normal(3, 2, (20, 9)))],
+    "prelu": lambda: [PReLUActivation(0.1)],
+    "softmax": lambda: [SoftmaxActivation()],
+    "all": lambda: [BatchNormalizationLayer(), DropoutLayer(0.2), PReLUActivation(), LayerNormalizationLayer()],
+}
+
+
+@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize("batch_size", [1, 16, 33])
+def test_every_layer_is_compiled(name: str, batch_size: int) -> None:
+    """With batches of 33 rows, the last of 100 has one."""
+    batches = batches_of(100, 6, 3, batch_size)
+    fast, slow = train_both_ways(lambda **how: session_of(EVERYTHING[name](), "softmax", 6, Adam(), **how), batches)
+    assert_same(fast, slow)
+    for mine, other in zip(fast.stack.layers, slow.stack.layers, strict=True):
+        for key, array in other.state.items():
+            np.testing.assert_allclose(mine.state[key], array, rtol=1e-10, err_msg=key)
+
+
+def test_dropout_on_sparse_rows_is_that_on_dense_ones() -> None:
+    results = []
+    for csr, by_layers in ((False, False), (True, False), (True, True)):
+        layers = [DropoutLayer(0.4), DenseLayer(7, (80,)), ReLUActivation(), DenseLayer(3), SoftmaxActivation()]
+        stack = LayerStack([], dtype="float64", seed=1)
+        layers[0].set_input_shape((80,))
+        for layer in layers:
+            stack.add(layer)
+        session = NumpySession(stack, TrainingPlan(CategoricalCrossEntropy(), Adam()), by_layers=by_layers)
+        batches = batches_of(60, 80, 3, 16, share=0.1, csr=csr)
+        session.train_batches(batches, 0, 0, np.full(batches.n_batches, 0.01), None)
+        assert (session._compiled is None) is by_layers
+        results.append(stack.vector.values.copy())
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=1e-9, atol=1e-12)
+
+
+UNTRACED = CustomLoss(lambda y, p: np.array((p - y) ** 2), lambda y, p: np.array(p - y))
+
+
+# What is not compiled --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("hidden", "plan"),
+    ("hidden", "plan", "is_compiled"),
     [
-        ([DropoutLayer(0.1)], {}),
-        ([BatchNormalizationLayer()], {}),
-        ([CustomActivation(np.cbrt, np.cos)], {}),
-        ([PReLUActivation()], {}),
-        ([ReLUActivation()], {"optimizer": Muon()}),
-        ([ReLUActivation()], {"loss": CustomLoss(lambda y, p: np.array((p - y) ** 2), lambda y, p: np.array(p - y))}),
+        ([CustomActivation(np.cbrt, np.cos)], {}, False),
+        ([ReLUActivation()], {"optimizer": Muon()}, True),
+        (
+            [ReLUActivation()],
+            {"loss": CustomLoss(lambda y, p: np.array((p - y) ** 2), lambda y, p: np.array(p - y))},
+            False,
+        ),
     ],
-    ids=["dropout", "batch normalization", "untraced activation", "prelu", "muon", "untraced loss"],
+    ids=["untraced activation", "muon", "untraced loss"],
 )
-def test_what_the_loop_does_not_know_is_trained_by_the_layers(hidden: list[Layer], plan: dict[str, Any]) -> None:
+def test_what_cannot_be_compiled_is_computed_by_numpy(
+    hidden: list[Layer], plan: dict[str, Any], is_compiled: bool
+) -> None:
+    """Of a network with Muon the gradients are compiled, and not its steps."""
     stack = LayerStack([DenseLayer(4, (6,)), *hidden, DenseLayer(2)], seed=0)
-    session = NumpyEngine().open(stack, TrainingPlan(**{"loss": MeanSquaredError(), "optimizer": Adam(), **plan}))
-    assert isinstance(session, NumpySession)
+    session = NumpySession(stack, TrainingPlan(**{"loss": MeanSquaredError(), "optimizer": Adam(), **plan}))
     batches = batches_of(20, 6, 2, 5, dtype="float32")
     before = stack.vector.values.copy()
     session.train_batches(batches, 0, 0, np.full(4, 0.01), None)
-    assert session._program is None
+    assert (session._compiled is not None) is is_compiled
+    assert session._compiled is None or not session._compiled.can_update
     assert not np.array_equal(stack.vector.values, before)
 
 
-def test_augmented_rows_are_trained_by_the_layers() -> None:
-    def program_of(layer: Layer, batches: ArrayBatches) -> StepProgram | None:
-        stack = LayerStack([DenseLayer(100, (6,)), layer, DenseLayer(2)], seed=0)
-        plan = TrainingPlan(MeanSquaredError(), Adam())
-        plan.optimizer.prepare(stack.vector.values)
-        return StepProgram.compile(stack, stack.split_head(plan.loss), plan, batches)
-
-    assert program_of(ReLUActivation(), batches_of(100, 6, 2, 10, dtype="float32")) is not None
-    noisy = batches_of(100, 6, 2, 10, dtype="float32", augmentation=NoiseAugmentation(0.1))
-    assert program_of(ReLUActivation(), noisy) is None
+def test_augmented_rows_are_gathered_by_python() -> None:
+    plain, noisy = (
+        batches_of(100, 6, 2, 10, dtype="float32", augmentation=augmentation)
+        for augmentation in (None, NoiseAugmentation(1e-12))
+    )
+    values = []
+    for batches in (plain, noisy):
+        session = session_of([ReLUActivation()], "squares", 6, Adam(), "float32")
+        session.train_batches(batches, 0, 0, np.full(10, 0.01), None)
+        values.append(session.stack.vector.values)
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-5)
 
 
 class LoudError(MeanSquaredError):  # type: ignore[misc]
@@ -291,8 +354,7 @@ def test_subclasses_are_asked_themselves() -> None:
     batches = batches_of(20, 6, 2, 5, dtype="float32")
 
     def trained(loss: LossFunction, optimizer: Optimizer) -> tuple[NumpySession, Any]:
-        session = NumpyEngine().open(LayerStack([DenseLayer(2, (6,))], seed=0), TrainingPlan(loss, optimizer))
-        assert isinstance(session, NumpySession)
+        session = NumpySession(LayerStack([DenseLayer(2, (6,))], seed=0), TrainingPlan(loss, optimizer))
         before = session.stack.vector.values.copy()
         session.train_batches(batches, 0, 0, np.full(4, 0.01), None)
         return session, session.stack.vector.values - before
@@ -323,11 +385,12 @@ def test_the_width_of_sparse_rows_costs_no_memory() -> None:
 
 def test_what_is_changed_between_epochs_counts() -> None:
     batches = batches_of(90, 6, 3, 20)
-    fast, slow = (session_of([LeakyReLUActivation(0.1)], "softmax", 6, SGD(momentum=0.5)) for _ in range(2))
+    fast, slow = (
+        session_of([LeakyReLUActivation(0.1)], "softmax", 6, SGD(momentum=0.5), by_layers=how) for how in (False, True)
+    )
     for epoch in range(3):
-        fast.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.05), None)
-        for batch in batches.epoch(epoch):
-            slow.train_batch(batch, 0.05)
+        for session in (fast, slow):
+            session.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.05), None)
         assert_same(fast, slow)
         for session in (fast, slow):
             optimizer, leaky = session.plan.optimizer, session.stack.layers[1]
@@ -410,7 +473,7 @@ class Count(Callback):
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(4096, 200)), rng.normal(size=4096)
 digest, counts = hashlib.sha256(), set()
-for batch_size in (64, 2048):  # whole steps in the compiled loop, and layer by layer
+for batch_size in (64, 2048):  # small products and large ones
     network = NeuralNetwork(seed=0, epochs=1, batch_size=batch_size, optimizer="adam", l2=1e-3)
     for layer in (DenseLayer(300, (200,)), ReLUActivation(), DenseLayer(300), ReLUActivation(), DenseLayer(1)):
         network.add(layer)
@@ -429,12 +492,12 @@ print(digest.hexdigest(), counts)
 
 
 def test_machine_code_is_made_again_when_any_kernel_file_changes() -> None:
-    from chainrule.kernels.numba_kernels import compile, steps
+    from chainrule.kernels import compile, tape
 
-    kernel: Any = steps.train_steps
+    kernel: Any = tape.run_steps
     assert [cell.cell_contents for cell in kernel.py_func.__closure__] == [compile._CHECKSUM]
     named = {path.name for path in compile._SOURCES}
-    assert {"steps.py", "chain.py", "updates.py", "calls.py", "linear.py", "codes.py"} <= named
+    assert {"tape.py", "products.py", "rows.py", "statistics.py", "calls.py"} <= named
 
 
 # What it leaves behind ------------------------------------------------------------------------------------------
@@ -464,12 +527,10 @@ def test_a_loss_that_is_not_finite_stops_in_its_step() -> None:
     batches = ArrayBatches(
         data.X.astype(np.float32), data.y.astype(np.float32)[:, None], None, batch_size=20, seed=0, shuffle=False
     )
-    one, two = (NumpyEngine().open(twin, plan_of(plan)) for twin in (stack, stack.astype("float32")))
+    one, two = (NumpySession(twin, plan_of(plan)) for twin in (stack, stack.astype("float32")))
     with pytest.raises(DivergenceError):
         one.train_batches(batches, 0, 0, np.full(3, 0.01), None)
     two.train_batches(batches, 0, 0, np.full(2, 0.01), None)
-    assert isinstance(one, NumpySession)
-    assert isinstance(two, NumpySession)
     np.testing.assert_array_equal(one.stack.vector.values, two.stack.vector.values)
 
 

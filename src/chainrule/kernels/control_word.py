@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from chainrule.kernels.numba_kernels.compile import compiled
+from chainrule.kernels.compile import compiled
 
 __all__ = ["FLUSHING", "exchange"]
 

@@ -1,0 +1,355 @@
+"""Training steps in compiled code: gather, forward, loss, backward and update, with no Python between them.
+
+Every network whose layers lower to operations, and whose loss is a traced formula, takes this path. An optimizer whose
+rule is traced, and a penalty of elements, take part in it; others update the weights from Python, after a gradient that
+is computed here. The choice depends on the network and the plan alone, so that a run gives the same bits with and
+without callbacks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from chainrule import kernels
+from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.engines.base import TrainingPlan
+from chainrule.formulas import TraceError
+from chainrule.head import Head
+from chainrule.optimizer import Optimizer
+from chainrule.penalties import ElementwisePenalty, TracedPenalty
+from chainrule.program import N_NOISE_SETTINGS, NotLoweredError, Program
+from chainrule.stack import LayerStack
+from chainrule.types import Array, Inputs, IntArray, is_sparse
+
+if TYPE_CHECKING:
+    from chainrule.engines.operations import Calls
+
+__all__ = ["CompiledTraining"]
+
+# Rows with fewer numbers other than 0 than this share are multiplied entry by entry, in front of a layer this wide.
+DENSITY, LEAST_INPUTS, LEAST_UNITS = 0.25, 64, 64
+ROWS_LOOKED_AT = 256
+
+ROW_BYTES = 8  # of the number of a row
+
+
+class _Variant(NamedTuple):
+    """What a tape does besides the gradient."""
+
+    updates: bool
+    records: bool
+    is_weighted: bool
+    mostly_zero: bool
+
+
+class CompiledTraining:
+    """One network and one plan as tables of calls, for batches of at most ``batch_size`` rows.
+
+    Attributes
+    ----------
+    can_update
+        Whether the steps can be taken in compiled code, and not only the gradients computed.
+    gradient_norm
+        The norm of the last step's gradient before it was clipped; None without clipping.
+    outputs
+        What the network's body made of the last batch, before its update.
+    """
+
+    def __init__(
+        self, stack: LayerStack, head: Head, plan: TrainingPlan, program: Program, batch_size: int, n_targets: int
+    ) -> None:
+        self.stack, self.head, self.plan, self.program = stack, head, plan, program
+        self.layers = stack.layers[: head.n_body_layers]
+        self.batch_size, self.n_targets = batch_size, n_targets
+        self.values, self.states = stack.vector.values, dict(plan.optimizer.state)
+        dtype = stack.dtype
+        loss = head.traced()
+        if loss is None:
+            raise TraceError("The loss cannot be traced.")
+        self.loss, self.rule = loss, plan.optimizer.traced()
+        self.penalty = _traced_penalty(plan)
+        has_penalty = plan.penalty is not None
+        self.can_update = (
+            self.rule is not None and not plan.optimizer.needs_loss and has_penalty == (self.penalty is not None)
+        )
+        self._inputs = np.zeros(0 if program.input.is_sparse else batch_size * program.input.width, dtype)
+        self._starts = np.zeros(batch_size + 1, np.int64)
+        self._targets = np.zeros((batch_size, n_targets), dtype)
+        self._row_weights = np.zeros(batch_size, dtype)
+        self._norm = np.zeros(1)
+        self._tapes: dict[_Variant, tuple[Any, Calls, int]] = {}
+        self._source: _Source | None = None
+        self.gradient_norm: float | None = None
+        self.outputs = np.zeros((0, program.output.width), dtype)
+
+    @classmethod
+    def of(
+        cls, stack: LayerStack, head: Head, plan: TrainingPlan, inputs: Inputs, targets: Array, batch_size: int
+    ) -> Self | None:
+        """Return the program for such data, or None where the network is computed by its layers."""
+        layers = stack.layers[: head.n_body_layers]
+        if kernels.active_set() != "numba" or not layers or not stack.vector.size:
+            return None
+        n_outputs = (head.loss.n_outputs(targets.shape[1]),)
+        if inputs.shape[1:] != layers[0].input_shape() or layers[-1].output_shape() != n_outputs:
+            return None  # the layers say what is wrong with such rows
+        try:
+            program = Program.of(layers, is_training=True, is_sparse=is_sparse(inputs))
+            training = cls(stack, head, plan, program, batch_size, targets.shape[1])
+            training._tape(_Variant(training.can_update, False, False, False))
+        except (NotLoweredError, TraceError):
+            return None
+        return training
+
+    def fits(self, inputs: Inputs, targets: Array, n_rows: int) -> bool:
+        """Whether network, plan and settings are still what the program was made from, and such batches fit."""
+        state = self.plan.optimizer.state
+        return (
+            n_rows <= self.batch_size
+            and targets.shape[1] == self.n_targets
+            and inputs.shape[1:] == self.layers[0].input_shape()
+            and is_sparse(inputs) == self.program.input.is_sparse
+            and self.values is self.stack.vector.values
+            and self.states.keys() == state.keys()
+            and all(self.states[name] is array for name, array in state.items())
+            and self.loss is self.head.traced()
+            and self.rule is self.plan.optimizer.traced()
+            and self.penalty is _traced_penalty(self.plan)
+            and all(calls.is_current for _, calls, _ in self._tapes.values())
+        )
+
+    def take_steps(
+        self, batches: ArrayBatches, epoch: int, first_batch: int, rates: Array, record: Array | None
+    ) -> Array:
+        """Take a step at each rate, from batch ``first_batch`` of an epoch on.
+
+        Returns the mean loss of each step before its update. Where a loss is not finite it is the last one, and its
+        update has not been done. ``record`` gets the outputs of all rows.
+        """
+        size = batches.batch_size
+        order = batches.order(epoch)[first_batch * size : (first_batch + len(rates)) * size]
+        source = self._take_source(batches.inputs, batches.targets, batches.weights)
+        optimizer, state = self.plan.optimizer, self.plan.optimizer.state
+        counted = ("steps", *optimizer.scalar_state)
+        before = {name: state[name].copy() for name in counted if name in state}
+        numbers = self._numbers(rates)
+        places = {"record": record, "numbers": numbers[0], "other numbers": numbers[1]}
+        variant = _Variant(True, record is not None, batches.weights is not None, source.mostly_zero)
+        losses, n_done = self._run(variant, order, size, len(rates), (epoch, first_batch), places)
+        if n_done < len(rates):
+            for name, values in before.items():
+                state[name][...] = values
+            for rate in rates[:n_done].tolist():
+                optimizer.begin_step(rate)
+        self.gradient_norm = float(self._norm[0]) if self.plan.clip_norm is not None else None
+        return losses[: n_done + 1]
+
+    def compute_gradient(self, batch: Batch, epoch: int, step: int) -> float:
+        """Fill the network's gradients with those of the mean loss over a batch, and return that loss."""
+        source = self._take_source(batch.inputs, batch.targets, batch.weights)
+        variant = _Variant(False, False, batch.weights is not None, source.mostly_zero)
+        losses, _ = self._run(variant, np.arange(batch.n_rows), batch.n_rows, 1, (epoch, step), {})
+        return float(losses[0])
+
+    def _run(
+        self,
+        variant: _Variant,
+        order: IntArray,
+        batch_size: int,
+        n_steps: int,
+        first: tuple[int, int],
+        places: dict[str, Array | None],
+    ) -> tuple[Array, int]:
+        """Run a tape; return the losses and the number of whole steps."""
+        tape, calls, check = self._tape(variant)
+        assert self._source is not None
+        noise = {name: _noise_settings(op, n_steps, *first) for op, name in calls.noise}
+        entries = {name: self._source.entries(name) for name in calls.entries}
+        for name, array in {**self._source.arrays, **places, **noise, **entries, "order": order}.items():
+            if array is not None:
+                tape.place(name, array.ctypes.data)
+        calls.refresh_settings()
+        losses = np.empty(n_steps)
+        done = tape.run(len(order), batch_size, n_steps, check, losses)
+        for operation, _ in calls.noise:
+            operation.source.epoch, operation.source.step = first[0], first[1] + done
+        last = min(done, n_steps - 1)
+        self._show(calls, order[last * batch_size : (last + 1) * batch_size])
+        return losses, done
+
+    def _tape(self, variant: _Variant) -> tuple[Any, Calls, int]:
+        if variant not in self._tapes:
+            self._tapes[variant] = self._build(variant)
+        return self._tapes[variant]
+
+    def _build(self, variant: _Variant) -> tuple[Any, Calls, int]:
+        """Return a tape, what its operations know, and the place of the loss among its calls."""
+        from chainrule.engines.operations import Buffers, Calls, Csr  # which imports Numba
+        from chainrule.kernels import rows
+        from chainrule.kernels.tape import Moving, Tape
+
+        program, dtype, tape = self.program, self.stack.dtype, Tape()
+        order = Moving("order", self.batch_size * ROW_BYTES)
+        n_in, n_out = program.input.width, program.output.width
+        if program.input.is_sparse:
+            source = [Moving(name) for name in ("data", "columns", "starts")]
+            place: Any = Csr(Moving("batch data"), Moving("batch columns"), self._starts)
+            tape.call(rows.gather_csr(dtype), [*source, order, *place], n_in)
+        else:
+            place = self._inputs
+            tape.call(rows.gather(dtype), [Moving("inputs"), order, place], n_in)
+        tape.call(rows.gather(dtype), [Moving("targets"), order, self._targets], self.n_targets)
+        weighted = np.array([float(variant.is_weighted)])
+        tape.call(rows.gather_weights(dtype), [Moving("weights"), order, self._row_weights], 1, weighted)
+        buffers = Buffers(self.batch_size, dtype)
+        calls = Calls(tape, buffers, {program.input: place}, mostly_zero=variant.mostly_zero)
+        backwards = [calls.forward(operation) for operation in program.operations]
+        outputs, error = calls.dense(program.output), buffers.take(n_out)
+        check = len(tape)
+        settings = np.array(self.loss.numbers(self.plan.loss, self.n_targets, dtype))
+        arrays = [self._targets, outputs, self._row_weights, error]
+        tape.call(self.loss.loop.address(dtype), arrays, n_out, settings)
+        if variant.records:
+            whole = np.array([n_out, 0, n_out, 0, 0], np.float64)
+            step_bytes = self.batch_size * n_out * dtype.itemsize
+            tape.call(rows.copy_columns(dtype), [outputs, Moving("record", step_bytes)], n_out, whole)
+        calls.backward(program, backwards, error)
+        if variant.updates:
+            self._append_update(tape)
+        return tape, calls, check
+
+    def _append_update(self, tape: Any) -> None:
+        """Append penalty, clipping, the optimizer's step, and the limit on the norms of the weights."""
+        from chainrule.kernels import statistics
+        from chainrule.kernels.tape import Moving
+
+        plan, vector, dtype = self.plan, self.stack.vector, self.stack.dtype
+        if self.penalty is not None:
+            assert isinstance(plan.penalty, ElementwisePenalty)
+            arrays, settings = [vector.penalized_values, vector.penalized_gradients], self.penalty.numbers(plan.penalty)
+            address = self.penalty.loop.address(dtype)
+            tape.call(address, arrays, vector.n_penalized, np.array(settings), n_rows=1, per_row=0)
+        if plan.clip_norm is not None:
+            arrays, bound = [vector.gradients, self._norm], np.array([float(plan.clip_norm)])
+            tape.call(statistics.clip_norm(dtype), arrays, vector.size, bound, n_rows=1, per_row=0)
+        assert self.rule is not None
+        arrays = [vector.values, vector.gradients, *(plan.optimizer.state[name] for name in self.rule.state)]
+        stride = len(self.rule.numbers(plan.optimizer, 0.0, 0)) * 8
+        for part, decays in plan.optimizer.parts(vector.size):
+            numbers = Moving("numbers" if decays else "other numbers", stride)
+            parts = [array[part] for array in arrays]
+            size = part.stop - part.start
+            tape.call(self.rule.loop.address(dtype), parts, size, numbers, n_rows=1, per_row=0)
+        if plan.max_norm is not None:
+            bound = np.array([float(plan.max_norm)])
+            for block in vector.blocks:
+                if block.penalized and len(block.shape) == 2:
+                    n_rows, n_columns = block.shape
+                    arrays = [block.view(vector.values), np.zeros(n_columns)]
+                    tape.call(statistics.limit_column_norms(dtype), arrays, n_columns, bound, n_rows=n_rows, per_row=0)
+
+    def _numbers(self, rates: Array) -> list[Array]:
+        """Return the numbers that the optimizer's rule takes in each step, with and without weight decay."""
+        optimizer, rule = self.plan.optimizer, self.rule
+        assert rule is not None
+        steps = optimizer.state.get("steps")
+        if type(optimizer).advance is Optimizer.advance:  # nothing else to prepare before a step
+            numbers = np.tile(np.array(rule.numbers(optimizer, 0.0, 0)), (len(rates), 1))
+            first = 0 if steps is None else int(steps[0])
+            numbers[:, 0], numbers[:, 1] = rates, np.arange(1, len(rates) + 1) + first
+            if steps is not None:
+                steps += len(rates)
+        else:
+            prepared = [rule.numbers(optimizer, rate, optimizer.begin_step(rate)) for rate in rates.tolist()]
+            numbers = np.array(prepared)
+        without = numbers.copy()
+        if rule.decay_place >= 0:
+            without[:, rule.decay_place] = 0.0
+        return [numbers, without]
+
+    def _take_source(self, inputs: Inputs, targets: Array, weights: Array | None) -> _Source:
+        if self._source is None or not self._source.is_of(inputs, targets, weights):
+            width = self.layers[0].output_shape()[0]
+            self._source = _Source(inputs, targets, weights, self.batch_size, width)
+        return self._source
+
+    def _show(self, calls: Calls, last_rows: IntArray) -> None:
+        """Let the layers show the last batch as their input and output, as they do when trained one by one."""
+        n_rows = len(last_rows)
+        shown: list[Any] = []
+        for value, shape in zip(
+            self.program.layer_values,
+            [self.stack.input_shape(), *(layer.output_shape() for layer in self.layers)],
+            strict=True,
+        ):
+            place = calls.places[value]
+            if isinstance(place, np.ndarray):
+                shown.append(place[: n_rows * value.width].reshape(n_rows, *shape))
+            else:
+                shown.append(self._source.rows(last_rows) if self._source is not None else None)
+        for layer, before, after in zip(self.layers, shown[:-1], shown[1:], strict=True):
+            layer.input, layer.output = before, after
+        self.outputs = shown[-1]
+
+
+def _traced_penalty(plan: TrainingPlan) -> TracedPenalty | None:
+    return plan.penalty.traced() if isinstance(plan.penalty, ElementwisePenalty) else None
+
+
+class _Source:
+    """The arrays that batches are gathered from."""
+
+    def __init__(self, inputs: Inputs, targets: Array, weights: Array | None, batch_size: int, n_units: int) -> None:
+        self._given = (inputs, targets, weights)
+        targets = np.ascontiguousarray(targets)
+        self.arrays = {"targets": targets}
+        if weights is not None:
+            self.arrays["weights"] = np.ascontiguousarray(weights)
+        self.n_entries = 0
+        if is_sparse(inputs):
+            starts = inputs.indptr.astype(np.int64, copy=False)
+            most = np.sort(np.diff(starts))[-batch_size:].sum()
+            self.n_entries = int(most)
+            self.arrays |= {
+                "data": inputs.data,
+                "columns": inputs.indices.astype(np.int32, copy=False),
+                "starts": starts,
+                "batch data": np.zeros(most, targets.dtype),
+                "batch columns": np.zeros(most, np.int32),
+            }
+        else:
+            self.arrays["inputs"] = np.ascontiguousarray(inputs)
+        self.mostly_zero = _is_mostly_zero(inputs, n_units)
+
+    def is_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> bool:
+        """Whether these are the arrays."""
+        return all(mine is other for mine, other in zip(self._given, (inputs, targets, weights), strict=True))
+
+    def entries(self, name: str) -> Array:
+        """Return room for the entries of a matrix that is computed from a batch of a CSR matrix."""
+        if name not in self.arrays:
+            self.arrays[name] = np.zeros(self.n_entries, self.arrays["targets"].dtype)
+        return self.arrays[name]
+
+    def rows(self, places: IntArray) -> Inputs:
+        """Return some rows of the inputs."""
+        return self._given[0][places]
+
+
+def _noise_settings(operation: Any, n_steps: int, epoch: int, first_step: int) -> Array:
+    """Return the settings of the noise of each step."""
+    settings = np.empty((n_steps, N_NOISE_SETTINGS))
+    settings[:, :2], settings[:, 2] = operation.source.key, epoch
+    settings[:, 3] = first_step + np.arange(n_steps)
+    settings[:, 4] = operation.kind == "normal"
+    return settings
+
+
+def _is_mostly_zero(inputs: Inputs, n_units: int) -> bool:
+    """Whether a look at some rows says that products entry by entry are faster than those of BLAS."""
+    if is_sparse(inputs) or inputs.ndim > 2 or inputs.shape[1] < LEAST_INPUTS or n_units < LEAST_UNITS:
+        return False
+    some = inputs[:: max(1, len(inputs) // ROWS_LOOKED_AT)]
+    return bool(np.count_nonzero(some) < DENSITY * some.size)

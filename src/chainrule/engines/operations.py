@@ -1,0 +1,333 @@
+"""The operations of a program as calls of compiled code: what each one computes forward, and backward.
+
+:class:`Calls` appends the calls of one operation after another to a :class:`~chainrule.kernels.tape.Tape`, and knows
+where every value and its error lie in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from chainrule.kernels import products, rows, statistics
+from chainrule.kernels.tape import Moving, Tape
+from chainrule.program import (
+    N_NOISE_SETTINGS,
+    Affine,
+    BatchNormalize,
+    Concatenate,
+    Lookup,
+    Map,
+    Noise,
+    NotLoweredError,
+    Operation,
+    Program,
+    Select,
+    Value,
+)
+from chainrule.types import Array
+
+__all__ = ["Buffers", "Calls", "Csr", "Place"]
+
+# Appends the calls that lead from dL/d(output) of an operation to its gradients and the errors of its inputs.
+Backward: TypeAlias = "Callable[[Array], None]"
+
+
+class Csr(NamedTuple):
+    """The arrays of a CSR matrix: its entries, their columns (int32), and where the rows begin (int64)."""
+
+    data: Array | Moving
+    columns: Array | Moving
+    starts: Array | Moving
+
+
+Place: TypeAlias = "Array | Moving | Csr"
+
+
+class Buffers:
+    """Flat arrays for values of ``n_rows`` rows, each of which may be used again when it is given back."""
+
+    def __init__(self, n_rows: int, dtype: np.dtype[Any]) -> None:
+        self.n_rows, self.dtype = n_rows, dtype
+        self._free: list[Array] = []
+
+    def take(self, width: int) -> Array:
+        """Return an array with room for rows of this width."""
+        size = self.n_rows * width + 3  # noise is written four numbers at a time
+        fitting = [array for array in self._free if array.size >= size]
+        if not fitting:
+            return np.zeros(size, self.dtype)
+        best = min(fitting, key=lambda array: array.size)
+        self._free = [array for array in self._free if array is not best]
+        return best
+
+    def give_back(self, array: Array) -> None:
+        """Say that nothing more is read from an array."""
+        self._free.append(array)
+
+
+class Calls:
+    """The calls of a program, appended to a tape.
+
+    Parameters
+    ----------
+    tape
+        The tape.
+    buffers
+        Where arrays for values and errors come from.
+    places
+        Where the program's input lies, and values that have a place already; the others are added.
+    mostly_zero
+        Whether so much of the input is 0 that products with it are faster entry by entry.
+    """
+
+    def __init__(self, tape: Tape, buffers: Buffers, places: dict[Value, Place], *, mostly_zero: bool = False) -> None:
+        self.tape, self.buffers, self.places = tape, buffers, places
+        self.dtype, self._is_mostly_zero, self._inputs = buffers.dtype, mostly_zero, set(places)
+        self.noise: list[tuple[Noise, str]] = []  # with the name of the place of its settings
+        self.entries: list[str] = []  # the names of the places of the entries of computed CSR matrices
+        self._formulas: list[tuple[Map, Array]] = []
+        self._errors: dict[Value, Array] = {}
+        self._needed: set[Value] = set()
+
+    def forward(self, operation: Operation) -> Backward:
+        """Append the calls that compute the output; return what appends those of the backward pass."""
+        match operation:
+            case Affine():
+                return self._affine(operation)
+            case Map():
+                return self._map(operation)
+            case BatchNormalize():
+                return self._batch_normalize(operation)
+            case Noise():
+                return self._noise(operation)
+            case Lookup():
+                return self._lookup(operation)
+            case Select():
+                return self._select(operation)
+            case Concatenate():
+                return self._concatenate(operation)
+        raise NotLoweredError(f"Compiled code has no operation {type(operation).__name__}.")
+
+    def backward(
+        self, program: Program, backwards: Sequence[Backward], error: Array, *, to_input: bool = False
+    ) -> Array | None:
+        """Append the backward pass, from the error of the program's output to the gradients of all parameters.
+
+        With ``to_input`` it goes on to the error of the program's input, and returns where that lies.
+        """
+        self._needed, self._errors = _needing_error(program, to_input), {program.output: error}
+        for operation, backward in zip(reversed(program.operations), reversed(backwards), strict=True):
+            if operation.output in self._errors and operation.output in self._needed:
+                backward(self._errors[operation.output])
+                self._cancel_offset(program, operation)
+                self.buffers.give_back(self._errors.pop(operation.output))
+        return self._errors.get(program.input)
+
+    def refresh_settings(self) -> None:
+        """Bring the settings of formulas up to date."""
+        for operation, settings in self._formulas:
+            settings[...] = operation.numbers()
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the formulas have no settings, and so are the same for good."""
+        return all(getattr(op.owner, "is_fixed", not op.formula.settings) for op, _ in self._formulas)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the formulas are still those that the operations were made from."""
+        return all(operation.is_current for operation, _ in self._formulas)
+
+    def _affine(self, operation: Affine) -> Backward:
+        (x,), n_out, blas = operation.inputs, operation.output.width, products.blas_address(self.dtype)
+        w, b, z = operation.weights, operation.biases, self._output(operation)
+        place, settings = self.places[x], np.array([float(x.width)])
+        if isinstance(place, Csr):
+            self._call(products.affine_csr, [*place, w.values, b.values, z], n_out, settings)
+        elif self._is_mostly_zero and x in self._inputs:
+            room = [np.zeros(x.width, self.dtype), np.zeros(x.width, np.int64)]
+            self._call(products.affine_entries, [place, w.values, b.values, z, *room], n_out, settings)
+        else:
+            self._call(products.affine, [place, w.values, b.values, z, blas], n_out, settings)
+
+        def backward(error: Array) -> None:
+            gradients = [w.gradient, b.gradient]
+            if isinstance(place, Csr):
+                self._call(products.affine_csr_gradients, [*place, error, *gradients], n_out, settings)
+            else:
+                self._call(products.affine_gradients, [place, error, *gradients, blas], n_out, settings)
+            for out in self._error_of(x):
+                self._call(products.affine_error, [error, w.values, out, blas], n_out, settings)
+
+        return backward
+
+    def _map(self, operation: Map) -> Backward:
+        formula, scalars = operation.formula, operation.scalars
+        settings = np.array(operation.numbers())
+        known: dict[str, Any] = dict(zip(formula.inputs, (self.places[x] for x in operation.inputs), strict=True))
+        known["output"] = self._output(operation)
+        known |= dict(zip(formula.parameters, (p.values.reshape(-1) for p in operation.parameters), strict=True))
+        self._formulas.append((operation, settings))
+        n_columns = operation.row_width if formula.is_of_rows else operation.output.width
+        per_row = operation.output.width // n_columns
+
+        def call(loop: Any, arrays: list[Any]) -> None:
+            if operation.output.is_sparse:
+                self._call_on_entries(loop, arrays, settings)
+            else:
+                self.tape.call(loop.address(self.dtype), arrays, n_columns, settings, per_row=per_row)
+
+        forward = formula.forward(scalars)
+        call(forward, [known[name] for name in forward.arrays])
+
+        def backward(error: Array) -> None:
+            trained = {n: p for n, p in zip(formula.parameters, operation.parameters, strict=True) if p.is_trained}
+            arrays = {**known, "error": error}
+            arrays |= {f"d_{name}": parameter.gradient.reshape(-1) for name, parameter in trained.items()}
+            wanted = [(n, x) for n, x in zip(formula.inputs, operation.inputs, strict=True) if x in self._needed]
+            names, first = tuple(trained), True
+            for name, x in wanted or [("", operation.output)]:
+                for out in self._error_of(x) if name else [error]:
+                    loop = formula.backward((name,) if name else (), names if first else (), scalars)
+                    arrays[f"d_{name}"] = out
+                    call(loop, [arrays[one] for one in loop.arrays])
+                first = False
+
+        return backward
+
+    def _call_on_entries(self, loop: Any, arrays: list[Any], settings: Array) -> None:
+        """Append a call of a formula on the entries of CSR matrices, which have them at the same places."""
+        if loop.columns or loop.scalars:
+            raise NotLoweredError("A formula with parameters cannot take a sparse matrix.")
+        (starts, *_) = {id(a.starts): a.starts for a in arrays if isinstance(a, Csr)}.values()
+        entries = [array.data if isinstance(array, Csr) else array for array in arrays]
+        with_address = np.array([float(loop.address(self.dtype)), *settings])
+        self._call(rows.on_entries, [*entries, *[None] * (7 - len(entries)), starts], 1, with_address)
+
+    def _batch_normalize(self, operation: BatchNormalize) -> Backward:
+        (x,), width = operation.inputs, operation.output.width
+        h, inverse, totals = self._output(operation), np.zeros(width, self.dtype), np.zeros(2 * width)
+        arrays = [self.dense(x), operation.running_mean.values, operation.running_variance.values, h, inverse, totals]
+        self._call(statistics.batch_normalize, arrays, width, np.array([operation.momentum, operation.epsilon]))
+
+        def backward(error: Array) -> None:
+            room = [np.zeros(width, self.dtype), np.zeros(width, self.dtype)]
+            for out in self._error_of(x):
+                self._call(statistics.batch_normalize_error, [h, inverse, error, out, *room], width)
+
+        return backward
+
+    def _noise(self, operation: Noise) -> Backward:
+        (x,), width = operation.inputs, operation.output.width
+        name, place, out = f"noise {len(self.noise)}", self.places[x], self._output(operation)
+        self.noise.append((operation, name))
+        settings = Moving(name, N_NOISE_SETTINGS * 8)
+        if isinstance(place, Csr) and isinstance(out, Csr):
+            self._call(statistics.noise_of_entries, [place.columns, place.starts, out.data], width, settings)
+        else:
+            self._call(statistics.noise, [out], width, settings)
+        return _nothing
+
+    def _lookup(self, operation: Lookup) -> Backward:
+        (codes,), table = operation.inputs, operation.table
+        settings = np.array([float(size) for size in table.values.shape])
+        self._call(rows.lookup, [self.dense(codes), table.values, self._output(operation)], codes.width, settings)
+
+        def backward(error: Array) -> None:
+            self._call(rows.lookup_gradient, [self.dense(codes), error, table.gradient], codes.width, settings)
+
+        return backward
+
+    def _select(self, operation: Select) -> Backward:
+        (x,), n = operation.inputs, operation.output.width
+        settings = np.array([x.width, operation.start, n, 0, 0], np.float64)
+        self._call(rows.copy_columns, [self.dense(x), self._output(operation)], n, settings)
+
+        def backward(error: Array) -> None:
+            for out in self._error_of(x):
+                self._call(rows.fill_zero, [out], x.width)
+                back = np.array([n, 0, x.width, operation.start, 0], np.float64)
+                self._call(rows.copy_columns, [error, out], n, back)
+
+        return backward
+
+    def _concatenate(self, operation: Concatenate) -> Backward:
+        width, out, first = operation.output.width, self._output(operation), 0
+        places = []
+        for x in operation.inputs:
+            settings = np.array([x.width, 0, width, first, 0], np.float64)
+            self._call(rows.copy_columns, [self.dense(x), out], x.width, settings)
+            places.append((x, np.array([width, first, x.width, 0, 0], np.float64)))
+            first += x.width
+
+        def backward(error: Array) -> None:
+            for x, settings in places:
+                for part in self._error_of(x):
+                    self._call(rows.copy_columns, [error, part], x.width, settings)
+
+        return backward
+
+    def _error_of(self, x: Value) -> Any:
+        """Yield where to write dL/dx, unless nobody needs it; what is written is added to what is there already."""
+        if x not in self._needed:
+            return
+        out = self.buffers.take(x.width)
+        yield out
+        if x in self._errors:
+            self._call(rows.add, [out, self._errors[x]], x.width)
+            self.buffers.give_back(out)
+        else:
+            self._errors[x] = out
+
+    def _cancel_offset(self, program: Program, operation: Operation) -> None:
+        """Set the gradient of what is added to every row to 0, where the next operation cancels it out.
+
+        Rounding would make it something else, of which optimizers that divide by the size of a gradient make steps of
+        full length.
+        """
+        readers = [one for one in program.operations if operation.output in one.inputs]
+        if readers and all(isinstance(one, BatchNormalize) for one in readers):
+            for array in operation.arrays:
+                if array.is_trained and array.name == array.layer.offset_parameter:
+                    settings = np.array([float(array.gradient.size)])
+                    self._call(statistics.zero_if_several, [array.gradient], 1, settings)
+
+    def _output(self, operation: Operation) -> Any:
+        """Return where the output lies; it gets a place of its own unless it has one already."""
+        if operation.output not in self.places:
+            if operation.output.is_sparse:
+                given = self.places[operation.inputs[0]]
+                assert isinstance(given, Csr)  # what is computed from a sparse value has its entries
+                entries = Moving(f"entries {len(self.places)}")
+                self.entries.append(entries.name)
+                self.places[operation.output] = Csr(entries, given.columns, given.starts)
+            else:
+                self.places[operation.output] = self.buffers.take(operation.output.width)
+        return self.places[operation.output]
+
+    def dense(self, x: Value) -> Array | Moving:
+        """Return where a value lies that must be dense."""
+        place = self.places[x]
+        if isinstance(place, Csr):
+            raise NotLoweredError("Only affine operations, formulas and noise take a sparse matrix.")
+        return place
+
+    def _call(self, kernel: Any, arrays: Sequence[Any], n_columns: int, settings: Any = None) -> None:
+        self.tape.call(kernel(self.dtype), arrays, n_columns, settings)
+
+
+def _nothing(error: Array) -> None:
+    """The backward pass of an operation without parameters and without inputs that need an error."""
+
+
+def _needing_error(program: Program, to_input: bool) -> set[Value]:
+    """Return the values that depend on parameters, or on the input if that needs an error, too."""
+    needed = {program.input} if to_input else set()
+    for operation in program.operations:
+        is_trained = any(array.is_trained for array in operation.arrays)
+        if not isinstance(operation, Noise) and (is_trained or any(x in needed for x in operation.inputs)):
+            needed.add(operation.output)
+    return needed

@@ -1,1 +1,0 @@
-"""The readable reference: every kernel in NumPy (and SciPy's special functions), one module a family."""

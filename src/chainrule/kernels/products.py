@@ -1,0 +1,237 @@
+"""The products of affine operations: BLAS, plain loops for small ones, and entry by entry for sparse rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import get_cython_function_address
+from numba.extending import intrinsic as numba_intrinsic
+
+from chainrule.kernels.compile import carray, compiled, compiled_kernel
+from chainrule.types import Array, IntArray
+
+__all__ = [
+    "affine",
+    "affine_csr",
+    "affine_csr_gradients",
+    "affine_entries",
+    "affine_error",
+    "affine_gradients",
+    "blas_address",
+]
+
+SMALL = 512  # a product of fewer multiplications is done before BLAS has begun
+
+_intrinsic: Callable[[Any], Any] = numba_intrinsic
+
+
+@cache
+def blas_address(dtype: np.dtype[Any]) -> int:
+    """Return the address of BLAS's general matrix product for a type of numbers, which kernels take as an array."""
+    return int(get_cython_function_address("scipy.linalg.cython_blas", "sgemm" if dtype == np.float32 else "dgemm"))
+
+
+@_intrinsic
+def _gemm(
+    typing: Any, function: Any, transpose_a: Any, transpose_b: Any, m: Any, n: Any, k: Any, one: Any,
+    a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any,
+) -> Any:  # fmt: skip
+    """Write c = a b, with a or b transposed if the letter is T; matrices in Fortran's order, each with its stride."""
+    signature = types.void(function, transpose_a, transpose_b, m, n, k, one, a, lda, b, ldb, c, ldc)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        whole, letter = ir.IntType(32), ir.IntType(8)
+        number = ir.FloatType() if signature.args[6] == types.float32 else ir.DoubleType()
+        pointer = letter.as_pointer()
+
+        def stored(value: Any, kind: Any) -> Any:
+            slot = builder.alloca(kind)
+            builder.store(value, slot)
+            return builder.bitcast(slot, pointer)
+
+        def small(value: Any) -> Any:
+            return stored(builder.trunc(value, whole), whole)
+
+        address, ta, tb, m, n, k, one, a, lda, b, ldb, c, ldc = values
+        zero = ir.Constant(number, 0)
+        arguments = [
+            stored(builder.trunc(ta, letter), letter), stored(builder.trunc(tb, letter), letter), small(m), small(n),
+            small(k), stored(one, number), a, small(lda), b, small(ldb), stored(zero, number), c, small(ldc),
+        ]  # fmt: skip
+        kind = ir.FunctionType(ir.VoidType(), [pointer] * 13)
+        builder.call(builder.bitcast(address, kind.as_pointer()), arguments)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_N, _T = ord("N"), ord("T")
+
+
+@compiled
+def _add_entries(entries: Array, columns: IntArray, first: int, last: int, w: Array, z: Array) -> None:
+    """Add the entries ``first`` to ``last`` of a sparse row, each times a row of W, to a row of a product.
+
+    Eight at a time: the row of the product is then read and written once for eight rows of the weights.
+    """
+    k = first
+    while k + 8 <= last:
+        v0, v1, v2, v3 = entries[k], entries[k + 1], entries[k + 2], entries[k + 3]
+        v4, v5, v6, v7 = entries[k + 4], entries[k + 5], entries[k + 6], entries[k + 7]
+        w0, w1, w2, w3 = w[columns[k]], w[columns[k + 1]], w[columns[k + 2]], w[columns[k + 3]]
+        w4, w5, w6, w7 = w[columns[k + 4]], w[columns[k + 5]], w[columns[k + 6]], w[columns[k + 7]]
+        for j in range(z.size):
+            early = v0 * w0[j] + v1 * w1[j] + v2 * w2[j] + v3 * w3[j]
+            z[j] += early + (v4 * w4[j] + v5 * w5[j] + v6 * w6[j] + v7 * w7[j])
+        k += 8
+    while k < last:
+        value, source = entries[k], w[columns[k]]
+        for j in range(z.size):
+            z[j] += value * source[j]
+        k += 1
+
+
+@compiled_kernel
+def affine(f: Any) -> Callable[..., float]:
+    """z = x W + b.  Arrays: x, W, b, z, BLAS.  Settings: inputs."""
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        n_in = int(settings[0])
+        b, z = carray(p2, n_columns, f), carray(p3, n_rows * n_columns, f)
+        if n_rows * n_in * n_columns < SMALL:
+            x, w = carray(p0, n_rows * n_in, f), carray(p1, n_in * n_columns, f)
+            for i in range(n_rows):
+                for j in range(n_columns):
+                    total = b[j]
+                    for k in range(n_in):
+                        total += x[i * n_in + k] * w[k * n_columns + j]
+                    z[i * n_columns + j] = total
+            return 0.0
+        _gemm(p4, _N, _N, n_columns, n_rows, n_in, f(1), p1, n_columns, p0, n_in, p3, n_columns)
+        for i in range(n_rows):
+            for j in range(n_columns):
+                z[i * n_columns + j] += b[j]
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def affine_entries(f: Any) -> Callable[..., float]:
+    """z = x W + b, with the rows of W left out that stand behind zeros.
+
+    Arrays: x, W, b, z, and room for the numbers of a row and (as int64) their columns.  Settings: inputs.
+    """
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        n_in = int(settings[0])
+        x, w = carray(p0, n_rows * n_in, f), carray(p1, (n_in, n_columns), f)
+        b, z = carray(p2, n_columns, f), carray(p3, (n_rows, n_columns), f)
+        entries, columns = carray(p4, n_in, f), carray(p5, n_in, np.int64)
+        for i in range(n_rows):
+            found = 0
+            for k in range(n_in):
+                # Every number is written, and the place moves on only behind one that counts: no branch to mispredict.
+                columns[found] = k
+                entries[found] = x[i * n_in + k]
+                found += int(x[i * n_in + k] != 0)
+            for j in range(n_columns):
+                z[i, j] = b[j]
+            _add_entries(entries, columns, 0, found, w, z[i])
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def affine_gradients(f: Any) -> Callable[..., float]:
+    """dL/dW = x^T e and dL/db = the sums of e over the rows.  Arrays: x, e, dL/dW, dL/db, BLAS.  Settings: inputs."""
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        n_in = int(settings[0])
+        e, db = carray(p1, n_rows * n_columns, f), carray(p3, n_columns, f)
+        for j in range(n_columns):
+            db[j] = f(0)
+        for i in range(n_rows):
+            for j in range(n_columns):
+                db[j] += e[i * n_columns + j]
+        if n_rows * n_in * n_columns < SMALL:
+            x, dw = carray(p0, n_rows * n_in, f), carray(p2, n_in * n_columns, f)
+            for k in range(n_in * n_columns):
+                dw[k] = f(0)
+            for i in range(n_rows):
+                for k in range(n_in):
+                    for j in range(n_columns):
+                        dw[k * n_columns + j] += x[i * n_in + k] * e[i * n_columns + j]
+            return 0.0
+        _gemm(p4, _N, _T, n_columns, n_in, n_rows, f(1), p1, n_columns, p0, n_in, p2, n_columns)
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def affine_error(f: Any) -> Callable[..., float]:
+    """dL/dx = e W^T.  Arrays: e, W, dL/dx, BLAS.  Settings: inputs.  Columns: those of e."""
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        n_in = int(settings[0])
+        if n_rows * n_in * n_columns < SMALL:
+            e, w = carray(p0, n_rows * n_columns, f), carray(p1, n_in * n_columns, f)
+            dx = carray(p2, n_rows * n_in, f)
+            for i in range(n_rows):
+                for k in range(n_in):
+                    total = f(0)
+                    for j in range(n_columns):
+                        total += e[i * n_columns + j] * w[k * n_columns + j]
+                    dx[i * n_in + k] = total
+            return 0.0
+        _gemm(p3, _T, _N, n_in, n_rows, n_columns, f(1), p1, n_columns, p0, n_columns, p2, n_in)
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def affine_csr(f: Any) -> Callable[..., float]:
+    """z = S W + b for CSR rows S.  Arrays: data, columns (int32), row starts (int64), W, b, z.  Settings: inputs."""
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        starts = carray(p2, n_rows + 1, np.int64)
+        data, columns = carray(p0, starts[n_rows], f), carray(p1, starts[n_rows], np.int32)
+        w, b = carray(p3, (int(settings[0]), n_columns), f), carray(p4, n_columns, f)
+        z = carray(p5, (n_rows, n_columns), f)
+        for i in range(n_rows):
+            for j in range(n_columns):
+                z[i, j] = b[j]
+            _add_entries(data, columns, starts[i], starts[i + 1], w, z[i])
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def affine_csr_gradients(f: Any) -> Callable[..., float]:
+    """dL/dW = S^T e and dL/db.  Arrays: data, columns, row starts, e, dL/dW, dL/db.  Settings: inputs."""
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        n_in, starts = int(settings[0]), carray(p2, n_rows + 1, np.int64)
+        data, columns = carray(p0, starts[n_rows], f), carray(p1, starts[n_rows], np.int32)
+        e, dw, db = carray(p3, n_rows * n_columns, f), carray(p4, n_in * n_columns, f), carray(p5, n_columns, f)
+        dw[:] = f(0)
+        db[:] = f(0)
+        for i in range(n_rows):
+            for j in range(n_columns):
+                db[j] += e[i * n_columns + j]
+            for k in range(starts[i], starts[i + 1]):
+                value, at = data[k], columns[k] * n_columns
+                for j in range(n_columns):
+                    dw[at + j] += value * e[i * n_columns + j]
+        return 0.0
+
+    return run

@@ -1,0 +1,457 @@
+"""A network as a program: a list of operations on the rows of a batch.
+
+There are few kinds of operations. A layer says in its method ``lower`` which of them it consists of, and every executor
+(the compiled CPU loop, PyTorch, ONNX, C, JavaScript) implements each kind once. An executor therefore knows nothing of
+layers, and a new layer that consists of these operations runs everywhere.
+
+=======================  ==============================================================================================
+:class:`Affine`          ``z = x W + b``
+:class:`Map`             a traced formula of the elements, or of whole rows, of one or more values and of parameters
+:class:`BatchNormalize`  standardises every column by the statistics of the batch; in training only
+:class:`Noise`           random numbers; in training only
+:class:`Lookup`          the rows of a table at given places
+:class:`Select`          some of the columns
+:class:`Concatenate`     the columns of several values, side by side
+=======================  ==============================================================================================
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from chainrule.errors import InvalidInputError
+from chainrule.formulas import Expression, Formula, Loop, values_of
+from chainrule.formulas.derivatives import pull_back
+from chainrule.types import Array
+
+__all__ = [
+    "N_NOISE_SETTINGS",
+    "Affine",
+    "ArrayOf",
+    "BatchNormalize",
+    "Concatenate",
+    "Lookup",
+    "Map",
+    "MapFormula",
+    "Noise",
+    "NotLoweredError",
+    "Operation",
+    "Program",
+    "Select",
+    "Value",
+    "with_output",
+]
+
+
+class NotLoweredError(InvalidInputError):
+    """A layer does not say which operations it consists of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """What an operation computes: ``width`` numbers for each row of the batch, dense or as a CSR matrix."""
+
+    width: int
+    is_sparse: bool = False
+
+
+class HoldsArrays(Protocol):
+    """A layer, as far as programs know it: parameters with their gradients, and other arrays that are not trained."""
+
+    offset_parameter: ClassVar[str | None]
+    parameter_views: dict[str, Array]
+    gradient_views: dict[str, Array]
+    state: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class ArrayOf:
+    """An array of a layer, by name: a parameter, or a state, which is not trained."""
+
+    layer: HoldsArrays
+    name: str
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a parameter."""
+        return self.name in self.layer.parameter_views
+
+    @property
+    def values(self) -> Array:
+        """Its numbers at present; a view of the layer's."""
+        return self.layer.parameter_views[self.name] if self.is_trained else self.layer.state[self.name]
+
+    @property
+    def gradient(self) -> Array:
+        """The gradient of a parameter."""
+        return self.layer.gradient_views[self.name]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """Base class of the operations.
+
+    Attributes
+    ----------
+    inputs
+        The values that it reads.
+    output
+        The value that it computes.
+    """
+
+    inputs: tuple[Value, ...]
+    output: Value
+
+    @property
+    def arrays(self) -> tuple[ArrayOf, ...]:
+        """The layers' arrays that it reads."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Operation):
+    """``z = x W + b``, with W of shape (inputs, outputs) and b of shape (outputs,)."""
+
+    weights: ArrayOf
+    biases: ArrayOf
+
+    @property
+    def arrays(self) -> tuple[ArrayOf, ...]:
+        """The layers' arrays that it reads."""
+        return self.weights, self.biases
+
+
+@dataclass(frozen=True, eq=False)
+class MapFormula:
+    """A formula of some values and parameters, with its derivatives.
+
+    Attributes
+    ----------
+    formula
+        The trace that the expressions belong to.
+    result
+        The formula, as an expression of the symbols in ``inputs``, ``parameters`` and ``settings``.
+    inputs
+        The names of the symbols that vary with every element.
+    parameters
+        The names of the symbols that are the same for all rows: one number for each column, or one.
+    input_errors
+        dL/d(input) by name, as expressions of the same symbols, ``output`` and ``error`` = dL/d(output).
+    terms
+        For a parameter by name, the term of one element in dL/d(parameter); the sum of the terms is the derivative.
+    """
+
+    formula: Formula
+    result: Expression
+    inputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    input_errors: Mapping[str, Expression]
+    terms: Mapping[str, Expression]
+    _loops: dict[Any, Loop] = field(default_factory=dict, init=False)
+
+    @classmethod
+    def derive(cls, formula: Formula, inputs: Sequence[str], parameters: Sequence[str]) -> MapFormula:
+        """Return a traced formula with its derivatives. Raises ``TraceError`` where an operation has none."""
+        result, symbols = formula.expression, (*inputs, *parameters)
+        derivatives = pull_back(result, result.graph.symbol("error"), symbols)
+        named = dict(zip(symbols, (with_output(one, result) for one in derivatives), strict=True))
+        errors, terms = ({name: named[name] for name in names} for names in (inputs, parameters))
+        return cls(formula, result, tuple(inputs), tuple(parameters), errors, terms)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The names of the symbols that are numbers; :func:`~chainrule.formulas.values_of` gives their values."""
+        return self.formula.settings
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether an element of the result depends on others of its row."""
+        return any(node.is_reduction for node in self.result.visit())
+
+    def forward(self, scalars: tuple[str, ...]) -> Loop:
+        """Return the loop over inputs, output and parameters; ``scalars`` names the parameters of one number."""
+        return self._loop(
+            ("forward", scalars), (*self.inputs, "output", *self.parameters), {"output": self.result}, {}, scalars
+        )
+
+    def backward(self, wanted: tuple[str, ...], trained: tuple[str, ...], scalars: tuple[str, ...]) -> Loop:
+        """Return the loop that writes the errors of the inputs in ``wanted`` and the gradients of some parameters.
+
+        It takes the arrays that it names in ``arrays``; those that it writes are named ``"d_" + name``.
+        """
+        outputs = {f"d_{name}": self.input_errors[name] for name in wanted}
+        sums = {f"d_{name}": self.terms[name] for name in trained}
+        used = {n.value for e in (*outputs.values(), *sums.values()) for n in e.visit() if n.operation == "symbol"}
+        read = [name for name in (*self.inputs, "output", "error", *self.parameters) if name in used]
+        return self._loop(("backward", wanted, trained, scalars), (*read, *outputs, *sums), outputs, sums, scalars)
+
+    def _loop(
+        self,
+        key: tuple[Any, ...],
+        arrays: tuple[str, ...],
+        outputs: Mapping[str, Expression],
+        sums: Mapping[str, Expression],
+        scalars: tuple[str, ...],
+    ) -> Loop:
+        if key not in self._loops:
+            ones = {*scalars, *(f"d_{name}" for name in scalars)}
+            of_columns = {*self.parameters, *sums} - ones
+            self._loops[key] = Loop(
+                arrays,
+                self.settings,
+                outputs,
+                columns=tuple(name for name in arrays if name in of_columns),
+                scalars=tuple(name for name in arrays if name in ones),
+                sums=sums,
+            )
+        return self._loops[key]
+
+
+def with_output(expression: Expression, output: Expression) -> Expression:
+    """Return the expression with the symbol ``output`` in the place of what the forward pass has computed."""
+    graph = expression.graph
+    return graph.replace(expression, output, graph.symbol("output")) if output.operands else expression
+
+
+@dataclass(frozen=True, eq=False)
+class Map(Operation):
+    """A formula of some values, which have the same width, and of parameters.
+
+    Attributes
+    ----------
+    name
+        What the formula is called in generated code.
+    formula
+        The formula.
+    owner
+        The object whose settings it takes.
+    parameters
+        The arrays behind the formula's parameters, in their order.
+    row_width
+        The length of a row, for a formula of whole rows: that of the last axis, where the rows have several.
+    """
+
+    name: str
+    formula: MapFormula
+    owner: Any
+    parameters: tuple[ArrayOf, ...]
+    row_width: int
+
+    @property
+    def arrays(self) -> tuple[ArrayOf, ...]:
+        """The layers' arrays that it reads."""
+        return self.parameters
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """The names of the formula's parameters that are one number."""
+        named = zip(self.formula.parameters, self.parameters, strict=True)
+        return tuple(name for name, array in named if array.values.size == 1)
+
+    def numbers(self) -> list[float]:
+        """Return the present values of the formula's settings."""
+        return list(values_of(self.owner, self.formula.settings))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the formula is still that of its owner, whose attributes may have changed since."""
+        traced = getattr(self.owner, "traced", None)
+        return self.formula.formula.is_current(self.owner) if traced is None else traced() is self.formula
+
+    def applied(self) -> Expression:
+        """Return the formula with the present settings, and parameters of one number, as constants."""
+        result, graph = self.formula.result, self.formula.result.graph
+        known = dict(zip(self.formula.settings, self.numbers(), strict=True))
+        known |= {
+            n: p.values.item()
+            for n, p in zip(self.formula.parameters, self.parameters, strict=True)
+            if n in self.scalars
+        }
+        for name, value in known.items():
+            result = graph.replace(result, graph.symbol(name), graph.constant(value))
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNormalize(Operation):
+    """``h = (x - mean) / sqrt(variance + epsilon)`` with the statistics of the batch, which the running ones follow.
+
+    Source: Ioffe and Szegedy 2015, Batch normalization, algorithm 1. A batch of one row is normalised by the running
+    statistics.
+    """
+
+    running_mean: ArrayOf
+    running_variance: ArrayOf
+    momentum: float
+    epsilon: float
+
+    @property
+    def arrays(self) -> tuple[ArrayOf, ...]:
+        """The layers' arrays that it reads."""
+        return self.running_mean, self.running_variance
+
+
+@dataclass(frozen=True, eq=False)
+class Noise(Operation):
+    """Random numbers, one for each element of the input: uniform in [0, 1), or from the normal distribution N(0, 1).
+
+    They are a function of the layer's noise source, the epoch, the step, the row and the column. For a CSR matrix there
+    is one for each of its entries.
+    """
+
+    source: Any
+    kind: Literal["uniform", "normal"]
+
+
+# The numbers that the noise of a step takes: two words of the key, epoch, step, and whether the numbers are normal.
+N_NOISE_SETTINGS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup(Operation):
+    """The row of a table whose number the input holds, for each of its columns, side by side."""
+
+    table: ArrayOf
+
+    @property
+    def arrays(self) -> tuple[ArrayOf, ...]:
+        """The layers' arrays that it reads."""
+        return (self.table,)
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Operation):
+    """The columns ``start`` to ``stop - 1`` of the input."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenate(Operation):
+    """The columns of the inputs, side by side."""
+
+
+class Lowers(Protocol):
+    """A layer, as far as :meth:`Program.of` knows it."""
+
+    def input_shape(self) -> tuple[int, ...]: ...
+    def layer_name(self) -> str: ...
+    def lower(self, program: Program, x: Value) -> Value: ...
+
+
+def _check_lowers(layer: Lowers) -> None:
+    """Refuse a layer whose class changes what a base class computes, and not what that lowers to."""
+    defined_in = {}
+    for name in ("lower", "forward_propagation", "backward_propagation"):
+        defined_in[name] = next(cls for cls in type(layer).__mro__ if name in vars(cls))
+    if not all(issubclass(defined_in["lower"], cls) for cls in defined_in.values()):
+        raise NotLoweredError(
+            f"The class {type(layer).__name__} overrides forward_propagation or backward_propagation, but not lower."
+        )
+
+
+class Program:
+    """The operations of a network, in the order in which they are computed. Layers append to it by its methods.
+
+    Attributes
+    ----------
+    is_training
+        Whether the program is one for training: with noise, and with the statistics of each batch.
+    input
+        The rows of the data.
+    operations
+        The operations so far.
+    layer_values
+        The input, and the output of each layer.
+    """
+
+    def __init__(self, n_inputs: int, *, is_training: bool, is_sparse: bool = False) -> None:
+        self.is_training = is_training
+        self.input = Value(n_inputs, is_sparse)
+        self.operations: list[Operation] = []
+        self.layer_values = [self.input]
+
+    @classmethod
+    def of(cls, layers: Sequence[Lowers], *, is_training: bool = False, is_sparse: bool = False) -> Program:
+        """Return the program of a chain of layers that know their input shapes.
+
+        Raises ``NotLoweredError`` or ``TraceError`` for a layer that does not say, or cannot say, what it consists of.
+        """
+        n_inputs = math.prod(layers[0].input_shape()) if layers else 0
+        program = cls(n_inputs, is_training=is_training, is_sparse=is_sparse)
+        for layer in layers:
+            _check_lowers(layer)
+            program.layer_values.append(layer.lower(program, program.layer_values[-1]))
+        return program
+
+    @property
+    def output(self) -> Value:
+        """What the last layer computes."""
+        return self.layer_values[-1]
+
+    def affine(self, x: Value, weights: ArrayOf, biases: ArrayOf) -> Value:
+        """Return ``x W + b``."""
+        return self._append(Affine((x,), Value(weights.values.shape[-1]), weights, biases))
+
+    def map(self, formula: Callable[..., Any], *operands: Value | ArrayOf, name: str = "") -> Value:
+        """Return a formula of values and of layers' arrays, written in NumPy.
+
+        A formula that is a method may use the float settings of its object, as ``self.rate``. Raises ``TraceError`` for
+        a formula that cannot be traced.
+        """
+        owner = getattr(formula, "__self__", None)
+        method = formula.__func__ if owner is not None else lambda _, *arguments: formula(*arguments)  # type: ignore[attr-defined]
+        arguments = list(inspect.signature(formula).parameters)
+        traced = Formula.trace(method, owner, arguments)
+        named = list(zip(arguments, operands, strict=True))
+        values = {name: operand for name, operand in named if isinstance(operand, Value)}
+        arrays = {name: operand for name, operand in named if isinstance(operand, ArrayOf)}
+        derived = MapFormula.derive(traced, list(values), list(arrays))
+        return self.apply(derived, tuple(values.values()), tuple(arrays.values()), owner, name or formula.__name__)
+
+    def apply(
+        self,
+        formula: MapFormula,
+        inputs: tuple[Value, ...],
+        parameters: tuple[ArrayOf, ...],
+        owner: Any,
+        name: str,
+        row_width: int = 0,
+    ) -> Value:
+        """Return a formula that is already traced and derived; ``row_width`` is the width of the inputs by default."""
+        if len({x.width for x in inputs}) > 1:
+            widths = " and ".join(str(x.width) for x in inputs)
+            raise InvalidInputError(f"The formula {name} combines values of {widths} columns; they must have as many.")
+        output = Value(inputs[0].width, inputs[0].is_sparse)
+        return self._append(Map(inputs, output, name, formula, owner, parameters, row_width or output.width))
+
+    def batch_normalize(
+        self, x: Value, running_mean: ArrayOf, running_variance: ArrayOf, momentum: float, epsilon: float
+    ) -> Value:
+        """Return x standardised by the statistics of the batch."""
+        return self._append(BatchNormalize((x,), Value(x.width), running_mean, running_variance, momentum, epsilon))
+
+    def noise(self, x: Value, source: Any, kind: Literal["uniform", "normal"]) -> Value:
+        """Return random numbers, one for each element of x."""
+        return self._append(Noise((x,), Value(x.width, x.is_sparse), source, kind))
+
+    def lookup(self, codes: Value, table: ArrayOf) -> Value:
+        """Return the rows of the table at the places ``codes``."""
+        return self._append(Lookup((codes,), Value(codes.width * table.values.shape[-1]), table))
+
+    def select(self, x: Value, start: int, stop: int) -> Value:
+        """Return the columns ``start`` to ``stop - 1`` of x."""
+        return self._append(Select((x,), Value(stop - start), start, stop))
+
+    def concatenate(self, *values: Value) -> Value:
+        """Return the columns of the values, side by side."""
+        return self._append(Concatenate(values, Value(sum(value.width for value in values))))
+
+    def _append(self, operation: Operation) -> Value:
+        self.operations.append(operation)
+        return operation.output

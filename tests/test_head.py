@@ -12,7 +12,7 @@ from chainrule.activations import ACTIVATIONS, ActivationLayer, LeakyReLUActivat
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.head import check_head
 from chainrule.layers import DenseLayer, FlattenLayer, Layer
-from chainrule.losses import LOSSES, BinaryCrossEntropy, CustomLoss, LossFunction, Poisson
+from chainrule.losses import LOSSES, BinaryCrossEntropy, CustomLoss, LossFunction, MultiMargin, Poisson
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.rate_finder import find_learning_rate
 from chainrule.types import Array
@@ -27,9 +27,14 @@ SUITED: dict[str, set[str]] = {
     "binary_focal": {"sigmoid", "softmax"},
     "categorical_cross_entropy": {"softmax"},
     "categorical_focal": {"softmax"},
+    "kl_divergence": {"softmax"},
+    "dice": {"sigmoid", "hard_sigmoid", "softmax", "gaussian"},
+    "mean_squared_logarithmic_error": {"relu", "softplus", "sigmoid", "hard_sigmoid", "softmax", "gaussian"},
     "hinge": BOTH_SIGNS,
     "squared_hinge": BOTH_SIGNS,
+    "multi_margin": BOTH_SIGNS,
 }
+COMPARING = {"multi_margin", "cosine_similarity"}
 
 
 def names_of(registry: Any) -> list[str]:
@@ -71,7 +76,7 @@ def test_every_loss_behind_every_activation(name: str, activation: str | None, u
     loss = LOSSES.create(name)
     last = [] if activation is None else [ACTIVATIONS.create(activation)]
     suited = activation or "linear"
-    allowed = suited in SUITED.get(name, {suited}) and not (suited == "softmax" and units == 1)
+    allowed = suited in SUITED.get(name, {suited}) and not (units == 1 and (suited == "softmax" or name in COMPARING))
     assert is_refused(loss, DenseLayer(units, (4,)), *last) == (not allowed)
 
 
@@ -88,6 +93,8 @@ def test_the_sentence_says_what_is_needed_what_is_given_and_what_to_do() -> None
         check_head(built(DenseLayer(1, (4,)), ACTIVATIONS.create("relu")), BinaryCrossEntropy())
     with pytest.raises(InvalidInputError, match=r"above 0, and DenseLayer gives any number: .*SoftplusActivation\(\)"):
         check_head(built(DenseLayer(1, (4,))), Poisson(log_input=False))
+    with pytest.raises(InvalidInputError, match=r"MultiMargin compares two or more outputs .* one output unit: give"):
+        check_head(built(DenseLayer(1, (4,))), MultiMargin())
 
 
 def test_a_layer_that_keeps_numbers_as_they_are_is_looked_through() -> None:

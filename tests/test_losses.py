@@ -41,6 +41,10 @@ def pytorch_focal(p: Any, y: Any, gamma: float, alpha: float | None) -> Any:
     return (-alpha_t * (1 - p_t) ** gamma * torch.log(p_t)).mean()
 
 
+def pytorch_dice(p: Any, y: Any, smooth: float = 1.0) -> Any:
+    return (1 - (2 * (p * y).sum(1) + smooth) / (p.sum(1) + y.sum(1) + smooth)).mean()
+
+
 def pytorch_gaussian(p: Any, y: Any) -> Any:
     k = y.shape[1]
     return F.gaussian_nll_loss(p[:, :k], y, torch.exp(p[:, k:]), eps=1e-30)
@@ -56,19 +60,36 @@ ORACLE: list[tuple[str, dict[str, Any], str, Callable[[Any, Any], Any]]] = [
     ("pinball", {"quantile": 0.8}, "values", lambda p, y: torch.maximum(0.8 * (y - p), -0.2 * (y - p)).mean()),
     ("poisson", {}, "counts", F.poisson_nll_loss),
     ("poisson", {"log_input": False}, "rates", lambda p, y: F.poisson_nll_loss(p, y, log_input=False, eps=0)),
+    ("mean_absolute_percentage_error", {}, "values", lambda p, y: 100 * ((p - y) / y).abs().mean()),
+    ("mean_absolute_percentage_error", {"epsilon": 1.0}, "values",
+     lambda p, y: 100 * ((p - y).abs() / y.abs().clamp_min(1)).mean()),
+    ("mean_squared_logarithmic_error", {}, "rates", lambda p, y: F.mse_loss(torch.log1p(p), torch.log1p(y))),
+    ("cosine_similarity", {}, "values", lambda p, y: -F.cosine_similarity(p, y).mean()),
     ("gaussian_negative_log_likelihood", {}, "values and variances", pytorch_gaussian),
     ("binary_cross_entropy", {}, "probabilities", F.binary_cross_entropy),
+    ("binary_cross_entropy", {"pos_weight": 2.5}, "probabilities",
+     lambda p, y: F.binary_cross_entropy(p, y, weight=1 + 1.5 * y)),
     ("categorical_cross_entropy", {}, "classes", lambda p, y: F.nll_loss(torch.log(p), y.argmax(1))),
+    ("kl_divergence", {}, "shares", lambda p, y: F.kl_div(torch.log(p), y, reduction="batchmean")),
+    ("kl_divergence", {}, "classes", lambda p, y: F.kl_div(torch.log(p), y, reduction="batchmean")),
+    ("dice", {}, "probabilities", pytorch_dice),
+    ("dice", {"smooth": 0.1}, "probabilities", lambda p, y: pytorch_dice(p, y, 0.1)),
+    ("multi_margin", {}, "class scores", lambda p, y: F.multi_margin_loss(p, y.argmax(1))),
+    ("multi_margin", {"margin": 0.3}, "class scores", lambda p, y: F.multi_margin_loss(p, y.argmax(1), margin=0.3)),
     ("hinge", {}, "scores", lambda p, y: F.relu(1 - (2 * y - 1) * p).mean()),
     ("squared_hinge", {}, "scores", lambda p, y: (F.relu(1 - (2 * y - 1) * p) ** 2).mean()),
     ("binary_focal", {}, "probabilities", lambda p, y: pytorch_focal(p, y, 2, None)),
     ("binary_focal", {"gamma": 1.5, "alpha": 0.25}, "probabilities", lambda p, y: pytorch_focal(p, y, 1.5, 0.25)),
     ("categorical_focal", {}, "classes", lambda p, y: (-y * (1 - p) ** 2 * torch.log(p)).sum(1).mean()),
-]
+]  # fmt: skip
 
 FUSED_ORACLE: list[tuple[str, dict[str, Any], str, Callable[[Any, Any], Any]]] = [
     ("binary_cross_entropy", {}, "probabilities", F.binary_cross_entropy_with_logits),
+    ("binary_cross_entropy", {"pos_weight": 2.5}, "probabilities",
+     lambda z, y: F.binary_cross_entropy_with_logits(z, y, pos_weight=torch.tensor(2.5))),
     ("categorical_cross_entropy", {}, "classes", F.cross_entropy),
+    ("categorical_cross_entropy", {}, "shares", F.cross_entropy),
+    ("kl_divergence", {}, "shares", lambda z, y: F.kl_div(F.log_softmax(z, 1), y, reduction="batchmean")),
     ("binary_focal", {"alpha": 0.25}, "probabilities",
      lambda z, y: pytorch_focal(torch.sigmoid(z), y, 2, 0.25)),
     ("categorical_focal", {"gamma": 1.5}, "classes",
@@ -85,6 +106,10 @@ def batch(kind: str, outputs: int, dtype: Any) -> tuple[Array, Array, Array]:
     y, p = 2 * rng.standard_normal(z.shape), z
     if kind == "classes":
         y, p = np.eye(outputs)[rng.integers(outputs, size=16)], np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    elif kind == "shares":
+        y, p = rng.dirichlet(np.ones(outputs), 16), np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    elif kind == "class scores":
+        y = np.eye(outputs)[rng.integers(outputs, size=16)]
     elif kind in ("probabilities", "scores"):
         y, p = rng.integers(2, size=z.shape).astype(float), 1 / (1 + np.exp(-z)) if kind == "probabilities" else z
     elif kind in ("counts", "rates"):

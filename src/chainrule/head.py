@@ -76,6 +76,11 @@ def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
             f"{name} compares the probabilities of two or more classes, and the network has one output unit: give it "
             "one unit for each class and a softmax, or keep one unit with a sigmoid and a binary loss."
         )
+    if loss.compares_outputs and layers[-1].output_shape()[-1] == 1:
+        raise InvalidInputError(
+            f"{name} compares two or more outputs with one another, and the network has one output unit: give it one "
+            "unit for each class or target, or choose another loss."
+        )
     if outputs is None:
         return
     if outputs.low == outputs.high:

@@ -17,12 +17,18 @@ from chainrule.losses import (
     BinaryFocal,
     CategoricalCrossEntropy,
     CategoricalFocal,
+    CosineSimilarity,
+    Dice,
     GaussianNegativeLogLikelihood,
     Hinge,
     Huber,
+    KLDivergence,
     LogCosh,
     MeanAbsoluteError,
+    MeanAbsolutePercentageError,
     MeanSquaredError,
+    MeanSquaredLogarithmicError,
+    MultiMargin,
     Pinball,
     Poisson,
     SquaredHinge,
@@ -31,13 +37,22 @@ from chainrule.types import Array
 
 SETS = ("numpy", "numba")
 TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
-ON_PROBABILITIES = {"binary_cross_entropy", "binary_focal", "categorical_cross_entropy", "categorical_focal"}
-OF_CLASSES = {"categorical_cross_entropy", "categorical_focal", "softmax_cross_entropy", "softmax_categorical_focal"}
+INFINITE_WHERE_SURE = {
+    "binary_cross_entropy", "binary_focal", "categorical_cross_entropy", "categorical_focal", "kl_divergence",
+}  # fmt: skip
+ON_PROBABILITIES = {*INFINITE_WHERE_SURE, "dice"}
+OF_CLASSES = {
+    "categorical_cross_entropy", "categorical_focal", "softmax_cross_entropy", "softmax_categorical_focal",
+    "kl_divergence", "softmax_kl_divergence", "multi_margin",
+}  # fmt: skip
 Kernel = Callable[..., float]
 
 FORMULAS: dict[str, Kernel] = {
     "squared_error": MeanSquaredError().evaluate,
     "absolute_error": MeanAbsoluteError().evaluate,
+    "percentage_error": MeanAbsolutePercentageError(0.5).evaluate,
+    "squared_logarithmic_error": MeanSquaredLogarithmicError().evaluate,
+    "cosine_similarity": CosineSimilarity().evaluate,
     "huber": Huber(0.8).evaluate,
     "log_cosh": LogCosh().evaluate,
     "pinball": Pinball(0.2).evaluate,
@@ -48,6 +63,10 @@ FORMULAS: dict[str, Kernel] = {
     "squared_hinge": SquaredHinge().evaluate,
     "binary_cross_entropy": BinaryCrossEntropy().evaluate,
     "sigmoid_binary_cross_entropy": BinaryCrossEntropy().evaluate_logits,
+    "kl_divergence": KLDivergence().evaluate,
+    "softmax_kl_divergence": KLDivergence().evaluate_logits,
+    "dice": Dice(0.3).evaluate,
+    "multi_margin": MultiMargin(0.7).evaluate,
     "binary_focal": BinaryFocal(1.7, 0.3).evaluate,
     "sigmoid_binary_focal": BinaryFocal(1.7, 0.3).evaluate_logits,
     "categorical_cross_entropy": CategoricalCrossEntropy().evaluate,
@@ -78,13 +97,13 @@ def batch(name: str, dtype: Any, rows: int = 6, columns: int = 3, seed: int = 0)
     elif name in ON_PROBABILITIES or name in FUSED or "hinge" in name:
         y = rng.integers(2, size=p.shape).astype(float)
         y[0] = 0.0 if "hinge" in name else rng.uniform(size=columns)
-    elif "poisson" in name:
+    elif "poisson" in name or "logarithmic" in name:
         y = rng.poisson(2, size=p.shape).astype(float)
     else:
         y = 2 * rng.standard_normal(p.shape)
     if name in ON_PROBABILITIES:
         p = np.exp(p) / np.exp(p).sum(axis=1, keepdims=True) if name in OF_CLASSES else 1 / (1 + np.exp(-p))
-    if name == "poisson":
+    if name in ("poisson", "squared_logarithmic_error"):
         p = np.exp(p)
     if name.startswith("gaussian"):
         p = np.hstack([p, rng.standard_normal(p.shape)])
@@ -131,7 +150,7 @@ def test_at_equality_at_kinks_and_at_certainty_the_sets_agree_too(name: str, ker
     assert value == pytest.approx(expected, rel=1e-14)
     np.testing.assert_allclose(derivative, expected_derivative, rtol=1e-14)
     assert not np.isnan(derivative).any()
-    if name in ON_PROBABILITIES:
+    if name in INFINITE_WHERE_SURE:
         assert value == np.inf  # the second row is a sure mistake; the first costs nothing
         assert run(kernel_set, name, y[:1], p[:1], np.ones(1))[0] == 0.0
         assert np.isinf(derivative[1]).any()

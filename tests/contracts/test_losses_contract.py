@@ -30,9 +30,13 @@ CLASSES = sorted((cls for cls in OURS if not subclasses_of(cls) & OURS), key=lam
 
 # Settings other than the defaults that go through the suite as well.
 OTHERS: dict[str, list[dict[str, Any]]] = {
+    "BinaryCrossEntropy": [{"pos_weight": 2.5}],
     "BinaryFocal": [{"gamma": 0.5, "alpha": 0.25}, {"gamma": 0.0}],
     "CategoricalFocal": [{"gamma": 0.5}, {"gamma": 0.0}],
+    "Dice": [{"smooth": 0.1}],
     "Huber": [{"delta": 0.4}],
+    "MeanAbsolutePercentageError": [{"epsilon": 0.5}],
+    "MultiMargin": [{"margin": 0.3}],
     "Pinball": [{"quantile": 0.9}],
     "Poisson": [{"log_input": False}],
 }
@@ -62,13 +66,17 @@ def batch(loss: Any, outputs: int, rows: int = 9, seed: int = 0) -> tuple[Array,
     """Targets and predictions of the kind that the loss is for, away from its kinks."""
     rng = np.random.default_rng(seed)
     name, shape = type(loss).__name__, (rows, outputs)
-    if name.startswith("Categorical"):
+    if name.startswith("Categorical") or name == "KLDivergence":
         # Below 1 even where there is but one class, so that a step to either side is still a probability.
         return np.eye(outputs)[rng.integers(outputs, size=rows)], 0.9 * softmax(rng.standard_normal(shape))
-    if name.startswith("Binary"):
+    if name.startswith("Binary") or name == "Dice":
         y = rng.integers(2, size=shape).astype(float)
         y[0] = 0.3
         return y, rng.uniform(0.05, 0.95, shape)
+    if name == "MultiMargin":
+        return np.eye(outputs)[rng.integers(outputs, size=rows)], rng.standard_normal(shape)
+    if name == "MeanSquaredLogarithmicError":
+        return rng.uniform(0, 5, shape), rng.uniform(0, 5, shape)
     if name in ("Hinge", "SquaredHinge"):
         y = rng.integers(2, size=shape).astype(float)
         return y, (2 * y - 1) * (1 + rng.choice([-1, 1], shape) * rng.uniform(0.1, 2, shape))
@@ -91,7 +99,7 @@ each_fused_loss = pytest.mark.parametrize("loss", FUSED, ids=label)
 
 
 def test_every_class_is_final_frozen_and_registered() -> None:
-    assert len(CLASSES) == 14
+    assert len(CLASSES) == 20
     for cls in CLASSES:
         assert getattr(cls, "__final__", False), cls
         assert cls.__dataclass_params__.frozen, cls

@@ -57,12 +57,15 @@ KERAS: dict[str, dict[str, str | None]] = {
         "SparseCategoricalCrossentropy": "categorical_cross_entropy",
         "binary_focal_crossentropy": "binary_focal", "BinaryFocalCrossentropy": "binary_focal",
         "categorical_focal_crossentropy": None, "CategoricalFocalCrossentropy": None, "poisson": "poisson",
-        "kl_divergence": None, "KLDivergence": None, "ctc": None, "mean_squared_error": "mean_squared_error",
+        "kl_divergence": "kl_divergence", "KLDivergence": "kl_divergence", "kld": "kl_divergence", "ctc": None,
+        "mean_squared_error": "mean_squared_error",
         "MeanSquaredError": "mean_squared_error", "mse": "mean_squared_error", "MSE": "mean_squared_error",
         "mean_absolute_error": "mean_absolute_error", "mae": "mean_absolute_error", "MAE": "mean_absolute_error",
-        "mean_absolute_percentage_error": None, "mape": None, "mean_squared_logarithmic_error": None, "msle": None,
-        "cosine_similarity": None, "huber": "huber", "Huber": "huber", "log_cosh": "log_cosh", "logcosh": "log_cosh",
-        "LogCosh": "log_cosh", "tversky": None, "dice": None, "hinge": "hinge", "squared_hinge": "squared_hinge",
+        "mean_absolute_percentage_error": "mean_absolute_percentage_error", "mape": "mean_absolute_percentage_error",
+        "mean_squared_logarithmic_error": "mean_squared_logarithmic_error", "msle": "mean_squared_logarithmic_error",
+        "cosine_similarity": "cosine_similarity", "CosineSimilarity": "cosine_similarity",
+        "huber": "huber", "Huber": "huber", "log_cosh": "log_cosh", "logcosh": "log_cosh",
+        "LogCosh": "log_cosh", "tversky": None, "dice": "dice", "hinge": "hinge", "squared_hinge": "squared_hinge",
         "SquaredHinge": "squared_hinge", "categorical_hinge": None,
         # scikit-learn, and what people say
         "squared_error": "mean_squared_error", "absolute_error": "mean_absolute_error", "log_loss": None,
@@ -198,7 +201,8 @@ def test_activations_of_pytorch_are_the_same_functions() -> None:
 def test_losses_of_pytorch_are_the_same_functions() -> None:
     rng = np.random.default_rng(0)
     names = of_pytorch("loss", nn.modules.loss.__all__)
-    functional = ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss", "poisson_nll_loss", "binary_cross_entropy")
+    functional = ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss", "poisson_nll_loss", "binary_cross_entropy",
+                  "multi_margin_loss")  # fmt: skip
     assert {LOSSES.find(name) for name in functional} == {LOSSES.find(name) for name in names}
     for name in names:
         probabilities = "BCE" in name
@@ -206,7 +210,10 @@ def test_losses_of_pytorch_are_the_same_functions() -> None:
         p = rng.uniform(0.01, 0.99, (20, 3)) if probabilities else rng.normal(size=(20, 3))
         if "Poisson" in name:
             y = np.abs(y).round()
-        wanted = float(getattr(nn, name)()(torch.tensor(p), torch.tensor(y)))
+        if "Margin" in name:
+            y = np.eye(3)[rng.integers(3, size=20)]
+        theirs = torch.tensor(y.argmax(axis=1) if "Margin" in name else y)
+        wanted = float(getattr(nn, name)()(torch.tensor(p), theirs))
         assert LOSSES.create(name).loss(y, p) == pytest.approx(wanted, rel=1e-9), name
 
 

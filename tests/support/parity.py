@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from chainrule.activations import ACTIVATIONS, SoftplusActivation
+from chainrule.activations import ACTIVATIONS, SigmoidActivation, SoftmaxActivation, SoftplusActivation
 from chainrule.data import Dataset
 from chainrule.layers import LAYERS, DenseLayer, DropoutLayer, GaussianNoiseLayer, Layer, StandardizationLayer
-from chainrule.losses import LOSSES, CategoricalCrossEntropy, CategoricalFocal, LossFunction, MeanSquaredError, Poisson
+from chainrule.losses import (
+    LOSSES,
+    Dice,
+    LossFunction,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    MultiMargin,
+)
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS, Optimizer
 from chainrule.penalties import L1, L1L2, L2
@@ -79,8 +86,8 @@ def layer_of(name: str) -> Layer:
 
 def head_of(loss: LossFunction) -> list[Layer]:
     """What stands behind the last linear outputs."""
-    if isinstance(loss, Poisson) and not loss.log_input:
-        return [SoftplusActivation()]
+    if loss.fuses_with is None and loss.domain is not None:
+        return [SoftplusActivation() if loss.domain.high > 1 else SigmoidActivation()]
     return [] if loss.fuses_with is None else [loss.fuses_with()]
 
 
@@ -110,14 +117,16 @@ def rows_for(
         X *= rng.random(X.shape) < 0.5
     signal = np.tanh(X @ rng.normal(size=(N_FEATURES, 3))) + 0.1 * rng.normal(size=(n_rows, 3))
     y: Any = signal
-    if isinstance(loss, CategoricalCrossEntropy | CategoricalFocal):
+    if loss.fuses_with is SoftmaxActivation or isinstance(loss, MultiMargin):
         y = signal.argmax(axis=1)
-    elif loss.fuses_with is not None or "Hinge" in type(loss).__name__:
+    elif loss.fuses_with is not None or isinstance(loss, Dice) or "Hinge" in type(loss).__name__:
         y = (signal > 0).astype(float)
-    elif isinstance(loss, Poisson):
+    elif isinstance(loss, MeanAbsolutePercentageError):
+        y = 100 * (2 + signal)  # a step must not grow with 1 / y
+    elif loss.targets is not None:
         y = rng.poisson(np.exp(signal)).astype(float)
     weights = rng.uniform(0.2, 3, n_rows) if weighted else None
-    task = "regression" if isinstance(loss, Poisson) else None  # counts look like classes
+    task = "regression" if loss.is_of_numbers else None  # counts look like classes
     return Dataset(sparse.csr_matrix(X) if csr else X, y, sample_weight=weights, task=task)
 
 

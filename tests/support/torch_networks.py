@@ -56,6 +56,8 @@ def binary_focal(p: Any, y: Any) -> Any:
 LOSS_PAIRS: dict[str, Callable[[Any, Any], Any]] = {
     "mean_squared_error": lambda p, y: functional.mse_loss(p, y, reduction="none"),
     "mean_absolute_error": lambda p, y: functional.l1_loss(p, y, reduction="none"),
+    "mean_absolute_percentage_error": lambda p, y: 100 * (p - y).abs() / y.abs().clamp_min(1e-7),
+    "mean_squared_logarithmic_error": lambda p, y: (torch.log1p(p) - torch.log1p(y)) ** 2,
     "huber": lambda p, y: functional.huber_loss(p, y, reduction="none"),
     "log_cosh": lambda p, y: torch.log(torch.cosh(p - y)),
     "pinball": lambda p, y: torch.maximum(0.5 * (y - p), 0.5 * (p - y)),
@@ -63,11 +65,15 @@ LOSS_PAIRS: dict[str, Callable[[Any, Any], Any]] = {
     "gaussian_negative_log_likelihood": lambda p, y: functional.gaussian_nll_loss(
         p[:, : y.shape[1]], y, torch.exp(p[:, y.shape[1] :]), eps=0, reduction="none"
     ),
+    "cosine_similarity": lambda p, y: -functional.cosine_similarity(p, y)[:, None],
     "binary_cross_entropy": lambda p, y: functional.binary_cross_entropy(p, y, reduction="none"),
     "categorical_cross_entropy": lambda p, y: -(y * torch.log(p)).sum(1, keepdim=True),
+    "kl_divergence": lambda p, y: functional.kl_div(torch.log(p), y, reduction="none").sum(1, keepdim=True),
+    "dice": lambda p, y: 1 - (2 * (p * y).sum(1, keepdim=True) + 1) / ((p + y).sum(1, keepdim=True) + 1),
     "binary_focal": binary_focal,
     "categorical_focal": lambda p, y: -(y * (1 - p) ** 2 * torch.log(p)).sum(1, keepdim=True),
     "hinge": lambda p, y: torch.relu(1 - (2 * y - 1) * p),
+    "multi_margin": lambda p, y: functional.multi_margin_loss(p, y.argmax(1), reduction="none")[:, None],
     "squared_hinge": lambda p, y: torch.relu(1 - (2 * y - 1) * p) ** 2,
 }
 

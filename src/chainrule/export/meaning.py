@@ -11,7 +11,7 @@ from chainrule.data.cells import DATE_PARTS, date_parts
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError, NotBuiltError
-from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, Poisson, SquaredHinge
+from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, MultiMargin, Poisson, SquaredHinge
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
@@ -45,7 +45,7 @@ def network_of(model: Model | NeuralNetwork) -> NeuralNetwork:
 def prediction_rule(network: NeuralNetwork) -> PredictionRule:
     """Return what :meth:`LossFunction.point_predictions` does with the outputs, for the losses that are chainrule's."""
     loss = network.loss
-    if isinstance(loss, Hinge | SquaredHinge):
+    if isinstance(loss, Hinge | SquaredHinge | MultiMargin):
         return "sigmoid" if network.stack.output_shape() == (1,) else "softmax"
     if isinstance(loss, Poisson):
         return "exp" if loss.log_input else "outputs"

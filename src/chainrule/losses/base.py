@@ -35,8 +35,9 @@ class LossFunction(ABC):
     network whose last layer gives others, and data with others, are refused before training. ``is_of_numbers`` says
     that the loss is made for numbers as targets, not for classes; ``takes_scores`` that the outputs are any numbers
     even where the targets are classes, so no activation belongs behind the last dense layer; ``takes_standardized``
-    that the targets of a regression may be shifted and scaled. ``outputs_per_target`` is the number of outputs that the
-    network has for each target column.
+    that the targets of a regression may be shifted and scaled; ``compares_outputs`` that there must be two or more
+    outputs, because the loss compares those of a row with one another. ``outputs_per_target`` is the number of outputs
+    that the network has for each target column.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = None
@@ -45,6 +46,7 @@ class LossFunction(ABC):
     is_of_numbers: ClassVar[bool] = False
     takes_scores: ClassVar[bool] = False
     takes_standardized: ClassVar[bool] = True
+    compares_outputs: ClassVar[bool] = False
     outputs_per_target: ClassVar[int] = 1
 
     @abstractmethod

@@ -21,7 +21,10 @@ __all__ = [
     "BinaryFocal",
     "CategoricalCrossEntropy",
     "CategoricalFocal",
+    "Dice",
     "Hinge",
+    "KLDivergence",
+    "MultiMargin",
     "SquaredHinge",
     "smooth_labels",
 ]
@@ -32,7 +35,6 @@ _HAS_SIGMOID = (
     "contains the sigmoid; end the network in SigmoidActivation() and give 'binary_cross_entropy', which computes both "
     "as one function of the logits."
 )
-_IS_DIVERGENCE = "is 'categorical_cross_entropy' less the entropy of the targets, which no weight changes."
 _TWO_FOCAL_LOSSES = "it is 'binary_focal' for targets of 0 and 1, and 'categorical_focal' for one of several classes."
 
 
@@ -50,10 +52,11 @@ _TWO_FOCAL_LOSSES = "it is 'binary_focal' for targets of 0 and 1, and 'categoric
 @final
 @dataclass(frozen=True)
 class BinaryCrossEntropy(ElementwiseLoss):
-    """The mean of ``l = -y log p - (1 - y) log(1 - p)`` for probabilities p and targets y between 0 and 1.
+    """The mean of ``l = -w y log p - (1 - y) log(1 - p)`` for probabilities p and targets y between 0 and 1.
 
-    On probabilities it is exact and clips nothing: 0 log 0 is 0, and a probability of exactly 0 for what happened
-    costs infinity. A network that ends in a sigmoid never takes that way: both are one function of the logits,
+    ``pos_weight`` is w, 1 by default: a larger w gives class 1 more weight where it is rare. On probabilities the loss
+    is exact and clips nothing: 0 log 0 is 0, and a probability of exactly 0 for what happened costs infinity. A network
+    that ends in a sigmoid is trained and measured in another form: both are one function of the logits, for w = 1
     ``l = max(z, 0) - y z + log(1 + exp(-|z|))``, ``l' = sigmoid(z) - y``, finite for every finite z.
 
     >>> round(BinaryCrossEntropy().loss([1, 0], [0.5, 0.5]), 6)
@@ -64,22 +67,29 @@ class BinaryCrossEntropy(ElementwiseLoss):
     domain: ClassVar[Range | None] = Range(0, 1)
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
+    pos_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check("pos_weight", self.pos_weight, 0, np.inf, "()")
+
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
-        """Return -y log p - (1 - y) log(1 - p)."""
-        return -xlogy(y_true, y_pred) - xlog1py(1 - y_true, -y_pred)
+        """Return -w y log p - (1 - y) log(1 - p)."""
+        return -self.pos_weight * xlogy(y_true, y_pred) - xlog1py(1 - y_true, -y_pred)
 
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return (1 - y) / (1 - p) - y / p."""
-        return ratio(1 - y_true, 1 - y_pred) - ratio(y_true, y_pred)
+        """Return (1 - y) / (1 - p) - w y / p."""
+        return ratio(1 - y_true, 1 - y_pred) - self.pos_weight * ratio(y_true, y_pred)
 
     def logits_loss(self, y_true: Array, logits: Array) -> Array:
-        """Return max(z, 0) - y z + log(1 + exp(-|z|)), written so that nothing cancels."""
-        linear = np.where(logits >= 0, (1 - y_true) * logits, -y_true * logits)
-        return linear + np.log1p(np.exp(-np.abs(logits)))
+        """Return (1 - y) max(z, 0) + w y max(-z, 0) + (1 - y + w y) log(1 + exp(-|z|)), in which nothing cancels."""
+        of_1, of_0 = self.pos_weight * y_true, 1 - y_true
+        linear = np.where(logits >= 0, of_0 * logits, -of_1 * logits)
+        return linear + (of_0 + of_1) * np.log1p(np.exp(-np.abs(logits)))
 
     def logits_derivative(self, y_true: Array, logits: Array) -> Array:
-        """Return sigmoid(z) - y."""
-        return sigmoid(logits) - y_true
+        """Return (1 - y + w y) sigmoid(z) - w y."""
+        of_1 = self.pos_weight * y_true
+        return (1 - y_true + of_1) * sigmoid(logits) - of_1
 
 
 @also_called(
@@ -91,8 +101,6 @@ class BinaryCrossEntropy(ElementwiseLoss):
         "'categorical_cross_entropy', which computes both as one function of the logits.",
         "NLLLoss": "PyTorch's takes logarithms of probabilities; end the network in SoftmaxActivation() and give "
         "'categorical_cross_entropy'.",
-        "KLDivLoss": f"it {_IS_DIVERGENCE}",
-        "kl_divergence": f"it {_IS_DIVERGENCE}",
     },
 )
 @final
@@ -120,6 +128,44 @@ class CategoricalCrossEntropy(RowLoss):
     def logits_loss(self, y_true: Array, logits: Array) -> Array:
         """Return -sum_k y_k log softmax(z)_k."""
         return -np.sum(y_true * log_softmax(logits), axis=-1)
+
+    def logits_derivative(self, y_true: Array, logits: Array) -> Array:
+        """Return softmax(z)_k sum(y) - y_k."""
+        return softmax(logits) * np.sum(y_true, axis=-1, keepdims=True) - y_true
+
+
+@also_called(
+    "kld",
+    "kullback_leibler_divergence",
+    unlike={
+        "KLDivLoss": "PyTorch's takes logarithms of probabilities; end the network in SoftmaxActivation() and give "
+        "'kl_divergence'.",
+    },
+)
+@final
+@dataclass(frozen=True)
+class KLDivergence(RowLoss):
+    """The mean over rows of ``sum_k y_k log(y_k / p_k)``, for targets y that are probabilities, 0 where p = y.
+
+    It is :class:`CategoricalCrossEntropy` less the entropy of the targets, so both have the same derivative. Kullback &
+    Leibler 1951, "On information and sufficiency".
+    """
+
+    fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
+    domain: ClassVar[Range | None] = Range(0, 1, sums_to_one=True)
+    targets: ClassVar[Range | None] = FROM_0_TO_1
+
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return sum_k y_k log(y_k / p_k)."""
+        return np.sum(xlogy(y_true, y_true) - xlogy(y_true, y_pred), axis=-1)
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -y_k / p_k."""
+        return -ratio(y_true, y_pred)
+
+    def logits_loss(self, y_true: Array, logits: Array) -> Array:
+        """Return sum_k y_k (log y_k - log softmax(z)_k)."""
+        return np.sum(xlogy(y_true, y_true) - y_true * log_softmax(logits), axis=-1)
 
     def logits_derivative(self, y_true: Array, logits: Array) -> Array:
         """Return softmax(z)_k sum(y) - y_k."""
@@ -237,21 +283,43 @@ class CategoricalFocal(RowLoss):
         return h - p * np.sum(h, axis=-1, keepdims=True)
 
 
+@final
+@dataclass(frozen=True)
+class Dice(RowLoss):
+    """The mean over rows of ``l = 1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s)``, 0 where two sets are the same.
+
+    A row is a set, such as the labels of a text or the pixels of an object; y says what belongs to it, and p with which
+    probability. The derivative is ``(1 - l - 2 y_k) / (sum(y) + sum(p) + s)``. ``smooth`` is s, which makes the loss of
+    two empty sets 0. Milletari et al. 2016, "V-Net", section 3.
+    """
+
+    domain: ClassVar[Range | None] = FROM_0_TO_1
+    targets: ClassVar[Range | None] = FROM_0_TO_1
+
+    smooth: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check("smooth", self.smooth, 0, np.inf, "()")
+
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s)."""
+        overlap, total = 2 * np.sum(y_true * y_pred, axis=-1), np.sum(y_true + y_pred, axis=-1)
+        return 1 - (overlap + self.smooth) / (total + self.smooth)
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return ((2 sum(y p) + s) / (sum(y) + sum(p) + s) - 2 y_k) / (sum(y) + sum(p) + s)."""
+        overlap = 2 * np.sum(y_true * y_pred, axis=-1, keepdims=True) + self.smooth
+        total = np.sum(y_true + y_pred, axis=-1, keepdims=True) + self.smooth
+        return (overlap / total - 2 * y_true) / total
+
+
 def _focal_slope(y: Array, p: Array, q: Array, gamma: float) -> Array:
     """Return y q^gamma (gamma log(p) / q - 1 / p), the derivative of -y q^gamma log p by p, where q = 1 - p."""
     pull = np.where(q == 0, -gamma, xlogy(gamma, p) / q)
     return np.where(y == 0, 0 * p, y * q**gamma * (pull - 1 / p))
 
 
-@also_called(
-    "hinge_loss",
-    unlike={
-        "categorical_hinge": "it compares the true class with the best of the others; 'hinge' takes each class against "
-        "the rest.",
-        "MultiMarginLoss": "it compares the true class with each of the others; 'hinge' takes each class against the "
-        "rest.",
-    },
-)
+@also_called("hinge_loss")
 @final
 @dataclass(frozen=True)
 class Hinge(ElementwiseLoss):
@@ -298,6 +366,49 @@ class SquaredHinge(ElementwiseLoss):
         """Return -2 s max(0, 1 - s p)."""
         sign = 2 * y_true - 1
         return -2 * sign * np.maximum(1 - sign * y_pred, 0)
+
+
+@also_called(
+    "MultiMarginLoss",
+    unlike={
+        "categorical_hinge": "it compares the true class with the best of the others; 'multi_margin' compares it with "
+        "each of them.",
+    },
+)
+@final
+@dataclass(frozen=True)
+class MultiMargin(RowLoss):
+    """The hinge loss of several classes: the mean over rows of ``l = mean_k (1 - y_k) max(0, margin - s + p_k)``.
+
+    Predictions are scores of a linear output, one for each class, y is one-hot, and s is the score of the true class:
+    it should exceed each of the others by ``margin``. Weston & Watkins 1999, "Support vector machines for multi-class
+    pattern recognition".
+    """
+
+    takes_scores: ClassVar[bool] = True
+    compares_outputs: ClassVar[bool] = True
+    targets: ClassVar[Range | None] = FROM_0_TO_1
+
+    margin: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check("margin", self.margin, 0, np.inf, "()")
+
+    def point_predictions(self, outputs: Array) -> Array:
+        """Return the scores squashed into shares; see :func:`shares_of_scores`."""
+        return shares_of_scores(outputs)
+
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return mean_k (1 - y_k) max(0, margin - s + p_k)."""
+        missing = self.margin - np.sum(y_true * y_pred, axis=-1, keepdims=True) + y_pred
+        return np.mean((1 - y_true) * np.maximum(missing, 0), axis=-1)
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return (a_k - y_k sum(a)) / K for K classes, where a_k is 1 - y_k if the margin to class k is too small."""
+        missing = self.margin - np.sum(y_true * y_pred, axis=-1, keepdims=True) + y_pred
+        pushed = (1 - y_true) * np.sign(np.maximum(missing, 0))
+        n_classes = np.sum(0 * y_true + 1, axis=-1, keepdims=True)
+        return (pushed - y_true * np.sum(pushed, axis=-1, keepdims=True)) / n_classes
 
 
 def shares_of_scores(scores: Array) -> Array:

@@ -9,17 +9,20 @@ from typing import ClassVar, final
 import numpy as np
 from scipy.special import xlogy
 
-from chainrule.losses.base import ElementwiseLoss, ratio
+from chainrule.losses.base import ElementwiseLoss, RowLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.types import Array
 
 __all__ = [
+    "CosineSimilarity",
     "GaussianNegativeLogLikelihood",
     "Huber",
     "LogCosh",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanSquaredError",
+    "MeanSquaredLogarithmicError",
     "Pinball",
     "Poisson",
 ]
@@ -32,8 +35,6 @@ __all__ = [
     unlike={
         "l2": "the squared error is 'mean_squared_error'.",
         "l2_loss": "optax's l2_loss is half of 'mean_squared_error'.",
-        "msle": "it compares logarithms; 'mean_squared_error' compares the numbers.",
-        "mean_squared_logarithmic_error": "it compares logarithms; 'mean_squared_error' compares the numbers.",
         "rmse": "it is a metric; train on 'mean_squared_error', which is its square.",
         "root_mean_squared_error": "it is a metric; train on 'mean_squared_error', which is its square.",
     },
@@ -58,16 +59,7 @@ class MeanSquaredError(ElementwiseLoss):
         return 2 * (y_pred - y_true)
 
 
-@also_called(
-    "mae",
-    "l1",
-    "L1Loss",
-    "absolute_error",
-    unlike={
-        "mape": "it divides by the targets; 'mean_absolute_error' does not.",
-        "mean_absolute_percentage_error": "it divides by the targets; 'mean_absolute_error' does not.",
-    },
-)
+@also_called("mae", "l1", "L1Loss", "absolute_error")
 @final
 @dataclass(frozen=True)
 class MeanAbsoluteError(ElementwiseLoss):
@@ -82,6 +74,55 @@ class MeanAbsoluteError(ElementwiseLoss):
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
         """Return sign(p - y)."""
         return np.sign(y_pred - y_true)
+
+
+@also_called("mape")
+@final
+@dataclass(frozen=True)
+class MeanAbsolutePercentageError(ElementwiseLoss):
+    """The mean of ``l = 100 |p - y| / max(|y|, epsilon)``, the error in percent; ``l' = 100 sign(p - y) / max(...)``.
+
+    Targets near 0 dominate it. The definition is that of Keras.
+    """
+
+    is_of_numbers: ClassVar[bool] = True
+    takes_standardized: ClassVar[bool] = False
+
+    epsilon: float = 1e-7
+
+    def __post_init__(self) -> None:
+        self._check("epsilon", self.epsilon, 0, np.inf, "()")
+
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 100 |p - y| / max(|y|, epsilon)."""
+        return 100 * np.abs(y_pred - y_true) / np.maximum(np.abs(y_true), self.epsilon)
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 100 sign(p - y) / max(|y|, epsilon)."""
+        return 100 * np.sign(y_pred - y_true) / np.maximum(np.abs(y_true), self.epsilon)
+
+
+@also_called("msle")
+@final
+@dataclass(frozen=True)
+class MeanSquaredLogarithmicError(ElementwiseLoss):
+    """The mean of ``l = (log(1 + p) - log(1 + y))^2``, for numbers from 0 up that range over several powers of ten.
+
+    ``l' = 2 (log(1 + p) - log(1 + y)) / (1 + p)``. It compares ratios, so end the network in a softplus or a ReLU.
+    """
+
+    is_of_numbers: ClassVar[bool] = True
+    takes_standardized: ClassVar[bool] = False
+    domain: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
+    targets: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
+
+    def element_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return (log(1 + p) - log(1 + y))^2."""
+        return (np.log1p(y_pred) - np.log1p(y_true)) ** 2
+
+    def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return 2 (log(1 + p) - log(1 + y)) / (1 + p)."""
+        return 2 * (np.log1p(y_pred) - np.log1p(y_true)) / (1 + y_pred)
 
 
 @also_called("HuberLoss", "SmoothL1Loss")
@@ -244,3 +285,41 @@ class GaussianNegativeLogLikelihood(ElementwiseLoss):
         outputs = np.asarray(y_pred)
         half = outputs.shape[-1] // 2
         return outputs[..., :half], np.asarray(np.exp(outputs[..., half:]))
+
+
+SHORTEST = 1e-12  # the square of the length below which a row counts as longer than it is
+
+
+@also_called(
+    unlike={
+        "CosineEmbeddingLoss": "PyTorch's takes pairs of rows and says which belong together; for those that do, it is "
+        "1 + 'cosine_similarity'.",
+    },
+)
+@final
+@dataclass(frozen=True)
+class CosineSimilarity(RowLoss):
+    """The mean over rows of ``l = -sum_k u_k v_k`` with u = y / |y| and v = p / |p|: minus the cosine of their angle.
+
+    ``l'_k = -(u_k + l v_k) / |p|``. It is -1 where both rows point in the same direction, whatever their lengths, for
+    targets such as embeddings. The definition is that of Keras.
+    """
+
+    is_of_numbers: ClassVar[bool] = True
+    takes_standardized: ClassVar[bool] = False
+    compares_outputs: ClassVar[bool] = True
+
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -sum_k u_k v_k."""
+        return -np.sum(y_true / _length(y_true) * (y_pred / _length(y_pred)), axis=-1)
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -(u_k + l v_k) / |p|; the length of a row that is as good as 0 does not change."""
+        length = _length(y_pred)
+        u, v = y_true / _length(y_true), y_pred / length
+        cosine = np.where(length**2 > SHORTEST, np.sum(u * v, axis=-1, keepdims=True), 0)
+        return (cosine * v - u) / length
+
+
+def _length(rows: Array) -> Array:
+    return np.sqrt(np.maximum(np.sum(rows**2, axis=-1, keepdims=True), SHORTEST))

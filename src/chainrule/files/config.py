@@ -40,6 +40,10 @@ _REGISTRIES: tuple[Registry[Any], ...] = (
 )
 
 
+# Settings that files of earlier versions do not have: they get their defaults.
+_ADDED_LATER = {"binary_cross_entropy": {"pos_weight"}}
+
+
 def describe_piece(piece: Any) -> dict[str, Any]:
     """Return a piece as JSON values.
 
@@ -111,8 +115,9 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, Any] |
     if not isinstance(cls, type) or not issubclass(cls, registry.base):
         raise ModelFileError(f"custom_objects gives a class for '{name}' that is no {kind}.")
     if name in registry.classes:
-        for setting in inspect.signature(cls).parameters:
-            if setting not in settings and setting != "input_shape":  # which a network keeps for its first layer
+        for setting in inspect.signature(cls).parameters:  # a network keeps the input shape of its first layer
+            may_be_missing = setting == "input_shape" or setting in _ADDED_LATER.get(name, ())
+            if setting not in settings and not may_be_missing:
                 raise ModelFileError(f"The file is damaged: '{setting}' is missing in its {kind} '{name[:60]}'.")
     try:
         return cls(**{key: _build_value(value, custom_objects) for key, value in settings.items()})

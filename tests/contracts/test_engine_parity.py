@@ -81,8 +81,8 @@ def test_fifty_steps_of_methods_that_amplify_rounding(optimizer: str) -> None:
     combinations += [(layer, "mean_squared_error") for layer in LAYER_NAMES if can_train(optimizer, layer)]
     for layer, loss in combinations:
         settings = fifty_steps(optimizer, layer)
-        if optimizer == "lbfgs" and loss == "mean_absolute_percentage_error":
-            settings["epochs"] = 12  # along its kinks, a difference of 1e-12 grows tenfold in two or three steps
+        if optimizer == "lbfgs" and loss in ("mean_absolute_percentage_error", "multi_margin"):
+            settings["epochs"] = 12  # along their kinks, a difference of 1e-12 grows tenfold in two or three steps
         distances = compare(layer, loss, dtype="float64", **settings)
         assert distances.functional() < 1e-3, (layer, loss)
 

@@ -436,10 +436,10 @@ class NeuralNetwork:
         One module for each layer, in their order: ``nn.Linear`` for a DenseLayer, and so on.
         """
         check_installed()
-        from chainrule.engines.torch_translation import build_module
+        from chainrule.engines.standard_modules import build_standard_module
 
         self.stack.output_shape()  # the network must have its parameters
-        return build_module(self.stack)
+        return build_standard_module(self.stack)
 
     @classmethod
     def from_torch(cls, module: nn.Module, input_shape: Shape | None = None, **settings: Any) -> Self:
@@ -451,7 +451,7 @@ class NeuralNetwork:
         Raises InvalidInputError for a module that is not the same function as one of the layers.
         """
         check_installed()
-        from chainrule.engines.torch_translation import check_same_function, dtype_of, export_arrays, layers_of
+        from chainrule.engines.standard_modules import check_same_function, dtype_of, layers_of, read_arrays
 
         layers, shape, parts = layers_of(module, input_shape)
         network = cls(**{"dtype": dtype_of(parts), **settings})
@@ -459,7 +459,7 @@ class NeuralNetwork:
             network.stack.add(layer)
         network.stack.build(shape)
         check_same_function(parts, network.stack)
-        export_arrays(parts, network.stack)
+        read_arrays(parts, network.stack)
         return network
 
     def describe(self) -> dict[str, Any]:

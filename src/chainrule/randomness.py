@@ -23,7 +23,6 @@ class Stream(IntEnum):
     SPLIT = 3
     AUGMENTATION = 4
     BY_HAND = 5
-    DEVICE_NOISE = 6
     ROW_GROUPS = 7
     SAMPLE = 8
     NOISE = 9

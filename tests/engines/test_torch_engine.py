@@ -37,14 +37,13 @@ from chainrule.layers import (
 from chainrule.losses import LossFunction, MeanSquaredError
 from chainrule.optimizer import SGD
 from chainrule.penalties import Penalty
+from chainrule.randomness import NoiseSource
 from chainrule.types import DTypeName
 from support.networks import class_rows, network_of, regression_rows
 from support.parity import LAYER_NAMES, layer_of, network_with, rows_for
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-
-from chainrule.engines.torch_modules import Standardize  # noqa: E402  (it needs PyTorch)
 
 # Modules -----------------------------------------------------------------------------------------
 
@@ -134,14 +133,14 @@ ROWS = {  # for rows of these shapes, these modules are functions of a row that 
     "layer norm of the last axis": ((5, 5), nn.LayerNorm(5)),
     "flattening that keeps an axis": ((2, 3, 4), nn.Flatten(start_dim=2)),
     "flattening into the batch": ((2, 3), nn.Flatten(start_dim=0)),
-    "standardising the last axis": ((2, 3), Standardize(torch.zeros(3), torch.ones(3))),
+    "standardising the last axis": ((2, 3), network_of(StandardizationLayer().adapt([[0, 1, 2]])).to_torch()),
 }
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_modules_that_work_on_other_axes_than_the_layers_are_refused(name: str) -> None:
     shape, module = ROWS[name]
-    with pytest.raises(InvalidInputError, match=r"another function|in shape"):
+    with pytest.raises(InvalidInputError, match=r"another function|rows of shape"):
         NeuralNetwork.from_torch(nn.Sequential(module, nn.Flatten()), input_shape=shape)
 
 
@@ -217,6 +216,37 @@ def test_noise_comes_from_the_seed_alone() -> None:
     np.testing.assert_array_equal(first.stack.vector.values, again.stack.vector.values)
     assert not np.array_equal(first.stack.vector.values, other.stack.vector.values)
     np.testing.assert_array_equal(first.predict(data), first.predict(data))
+
+
+@pytest.mark.parametrize("csr", [False, True])
+def test_both_engines_draw_the_same_noise(csr: bool) -> None:
+    """Batches of 7 of 50 rows: of 35 numbers, and the last of another number of rows."""
+    rows = class_rows(50)
+    data = Dataset(sparse.csr_matrix(rows.X * (rows.X > 0)), rows.y) if csr else rows
+    networks = []
+    for engine in ("numpy", "torch"):
+        network = network_of(
+            *([] if csr else [GaussianNoiseLayer(0.2)]), DropoutLayer(0.3), DenseLayer(9), TanhActivation(),
+            DropoutLayer(0.3), GaussianNoiseLayer(0.2), DenseLayer(3), SoftmaxActivation(), engine=engine,
+            loss="categorical_cross_entropy", optimizer="adam", epochs=4, batch_size=7, dtype="float64",
+        )  # fmt: skip
+        networks.append(network.fit(data))
+    ours, theirs = networks
+    np.testing.assert_allclose(ours.history["loss"], theirs.history["loss"], rtol=1e-10)
+    np.testing.assert_allclose(ours.stack.vector.values, theirs.stack.vector.values, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("first_row", [0, 3])
+@pytest.mark.parametrize("kind", ["uniform", "normal"])
+def test_the_noise_of_some_rows_is_that_of_the_whole_batch(kind: str, first_row: int) -> None:
+    from chainrule.engines.torch_noise import draw
+
+    source = NoiseSource(3, 1)
+    source.epoch, source.step = 2**32 - 1, 5
+    rows = torch.empty((4, 5), dtype=torch.float64)
+    drawn = draw(source, kind, rows, first_row).numpy()
+    elements = np.arange(first_row * 5, (first_row + 4) * 5).reshape(4, 5)
+    np.testing.assert_allclose(drawn, source.draw(kind, elements, np.float64), rtol=1e-14)
 
 
 def test_dropout_keeps_the_expected_share_and_the_expected_sum() -> None:
@@ -491,13 +521,18 @@ def test_a_dataset_of_images_is_trained_on() -> None:
 @pytest.mark.parametrize("piece", ["layer", "loss", "penalty"])
 def test_pieces_of_ones_own_are_refused_by_name(piece: str) -> None:
     class MyLayer(FlattenLayer):  # type: ignore[misc]
-        pass
+        def forward_propagation(self, inputs: Any, training: bool = False) -> Any:
+            return -super().forward_propagation(inputs, training)
 
     layers = [DenseLayer(1), *([MyLayer()] if piece == "layer" else [])]
     network = network_of(
         *layers, engine="torch", epochs=1, optimizer=SGD(),
         loss=Mine() if piece == "loss" else "mse", penalty=Half() if piece == "penalty" else None,
     )  # fmt: skip
-    name = {"layer": "MyLayer", "loss": "Mine", "penalty": "Half"}[piece]
-    with pytest.raises(InvalidInputError, match=f"PyTorch has no counterpart of the {piece} {name}.*engine='numpy'"):
+    words = {
+        "layer": "MyLayer overrides forward_propagation or backward_propagation, but not lower",
+        "loss": "PyTorch has no counterpart of the loss Mine.*engine='numpy'",
+        "penalty": "PyTorch has no counterpart of the penalty Half.*engine='numpy'",
+    }
+    with pytest.raises(InvalidInputError, match=words[piece]):
         network.fit(regression_rows(10))

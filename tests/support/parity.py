@@ -73,13 +73,13 @@ class Distances:
 
 
 def layer_of(name: str) -> Layer:
-    """A layer of this name; noise is of size 0, for the engines draw it from different streams."""
+    """A layer of this name."""
     if name == "dense":
         return DenseLayer(6)
     if name == "dropout":
-        return DropoutLayer(0.0)
+        return DropoutLayer(0.3)
     if name == "gaussian_noise":
-        return GaussianNoiseLayer(0.0)
+        return GaussianNoiseLayer(0.2)
     registry = LAYERS if name in LAYERS.classes else ACTIVATIONS
     return registry.create(name)
 

@@ -1,236 +1,317 @@
-"""The modules that PyTorch has no standard one for, and those of training that see to it that processes agree."""
+"""The layers of a network as PyTorch modules that compute the operations of the layers' programs.
+
+Module i is layer i. It holds the parameters and the states of the layer under their own names and in their own layout:
+weights have the shape (inputs, units).
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from chainrule.activations import ActivationLayer
-from chainrule.formulas import values_of
-from chainrule.formulas.translate import evaluate_torch
-from chainrule.program import MapFormula
+from chainrule.engines.torch_noise import draw
+from chainrule.formulas.translate import evaluate_torch, torch_function
+from chainrule.layers import Layer
+from chainrule.program import (
+    Affine,
+    ArrayOf,
+    BatchNormalize,
+    Concatenate,
+    Lookup,
+    Map,
+    MapFormula,
+    Noise,
+    NotLoweredError,
+    Operation,
+    Program,
+    Select,
+)
+from chainrule.randomness import NoiseSource
+from chainrule.stack import LayerStack
+from chainrule.types import Array
 
 if TYPE_CHECKING:
     from chainrule.engines.torch_workers import BatchShare
 
-__all__ = [
-    "BatchNormalization",
-    "Formula",
-    "GaussianNoise",
-    "InputScale",
-    "LearntSlope",
-    "Noise",
-    "SharedDropout",
-    "SharedGaussianNoise",
-    "Standardize",
-    "shared_module",
-]
+__all__ = ["LayerModule", "build_module", "export_arrays", "import_arrays", "noise_sources_of", "torch_dtype"]
+
+# Computes an operation from the values that it reads and the layers' arrays that it reads.
+Function: TypeAlias = "Callable[..., Tensor]"
 
 
-class Formula(nn.Module):
-    """An activation that PyTorch does not have, computed from its formulas, and so is its derivative.
+class _Step(NamedTuple):
+    """An operation: what computes it, which values it reads, and the names of the tensors that it reads."""
 
-    (PyTorch's derivative of a formula with ``abs`` or ``where`` can be wrong where its branches meet.)
+    function: Function
+    inputs: tuple[int, ...]
+    tensors: tuple[str, ...]
+
+
+class LayerModule(nn.Module):
+    """A layer as a module: it computes the operations of the layer's program, in training or in inference.
+
+    Parameters
+    ----------
+    layer
+        A layer that knows its input shape and has its parameters, of which the module holds copies.
+    share
+        The rows of this process, in training by several processes; without it, every batch is a whole one, and every
+        batch has other noise than the one before.
+
+    Raises ``NotLoweredError`` or ``TraceError`` for a layer that does not say which operations it consists of.
     """
 
-    def __init__(self, layer: ActivationLayer) -> None:
+    def __init__(self, layer: Layer, share: BatchShare | None = None) -> None:
         super().__init__()
-        self._layer, self._traced = layer, layer.formulas()
+        self._layer, self._share = layer, share
         for name, values in layer.parameter_views.items():
-            self.register_parameter(name, nn.Parameter(torch.from_numpy(values.copy())))
+            self.register_parameter(_tensor_name(name), nn.Parameter(torch.from_numpy(values.copy())))
+        for name, values in layer.state.items():
+            self.register_buffer(_tensor_name(name), torch.from_numpy(values.copy()))
+        self._lower()
+
+    def _lower(self) -> None:
+        """Lower the layer to its steps in inference and in training."""
+        self.noise_sources: list[NoiseSource] = []
+        self._steps, self._results = [], []
+        for is_training in (False, True):
+            program = Program.of([self._layer], is_training=is_training)
+            places = {program.input: 0} | {op.output: i for i, op in enumerate(program.operations, start=1)}
+            self._results.append(places[program.output])
+            self._steps.append(
+                [
+                    _Step(self._function(op), tuple(places[x] for x in op.inputs), tuple(map(self._name_of, op.arrays)))
+                    for op in program.operations
+                ]
+            )
+            self.noise_sources += [op.source for op in program.operations if isinstance(op, Noise)]
+        self._output_shape = self._layer.output_shape()
+
+    def _name_of(self, array: ArrayOf) -> str:
+        """Return the name of the tensor for an array of the layer, or of a layer inside it."""
+        for name, values in _arrays(self._layer):
+            if values is array.values or _lie_together(values, array.values):
+                return _tensor_name(name)
+        raise NotLoweredError(f"{self._layer.layer_name()} uses the array '{array.name}', which is not one of its own.")
+
+    def _function(self, operation: Operation) -> Function:
+        match operation:
+            case Affine():
+                return _affine
+            case Map():
+                return _Mapped(operation)
+            case BatchNormalize():
+                return _BatchNormalized(operation, self._share)
+            case Noise():
+                return _Drawn(operation, self._share)
+            case Lookup():
+                return _look_up
+            case Select():
+                return lambda x: x[:, operation.start : operation.stop]
+            case Concatenate():
+                return lambda *parts: torch.cat(parts, dim=1)
+        raise NotLoweredError(f"PyTorch has no operation {type(operation).__name__}.")
 
     @property
-    def layer(self) -> ActivationLayer:
-        """A copy of the activation, with its first parameters."""
+    def layer(self) -> Layer:
+        """A copy of the layer, with the parameters that it had when the module was made."""
         return copy.deepcopy(self._layer)
 
+    def tensor(self, name: str) -> Tensor:
+        """Return the tensor of a parameter or a state of the layer."""
+        tensor: Tensor = getattr(self, _tensor_name(name))
+        return tensor
+
     def forward(self, x: Tensor) -> Tensor:
-        settings = dict(zip(self._traced.settings, values_of(self._layer, self._traced.settings), strict=True))
-        output: Tensor = _Apply.apply(x, self._traced, settings, *self.parameters())  # type: ignore[no-untyped-call]
-        return output
+        values = [x.flatten(1) if x.ndim != 2 else x]
+        for function, inputs, tensors in self._steps[self.training]:
+            values.append(function(*[values[i] for i in inputs], *[getattr(self, name) for name in tensors]))
+        output = values[self._results[self.training]]
+        return output if len(self._output_shape) == 1 else output.reshape(-1, *self._output_shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The steps are made again from the layer."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_steps", "noise_sources")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._lower()
 
 
-def _named(traced: MapFormula, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
-    return dict(zip(traced.parameters, parameters, strict=True))
+def _tensor_name(name: str) -> str:
+    """Return what a module calls an array of a layer; PyTorch allows no dots in names."""
+    return name.replace(".", "_")
+
+
+def _arrays(layer: Layer) -> Iterator[tuple[str, Array]]:
+    return itertools.chain(layer.parameter_views.items(), layer.state.items())
+
+
+def _lie_together(a: Array, b: Array) -> bool:
+    """Whether both arrays are the same part of the memory."""
+    return a.size == b.size and a.__array_interface__["data"] == b.__array_interface__["data"]
+
+
+# The operations ------------------------------------------------------------------------------------------------------
+
+
+def _affine(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+    return torch.addmm(biases, x, weights)
+
+
+def _look_up(codes: Tensor, table: Tensor) -> Tensor:
+    return table[codes.long()].flatten(1)
+
+
+class _Mapped:
+    """A formula of values and parameters, with its own derivatives.
+
+    PyTorch's derivative of a formula with ``abs`` or ``where`` can be wrong where its branches meet.
+    """
+
+    def __init__(self, operation: Map) -> None:
+        self.operation, self.formula = operation, operation.formula
+        self.row_width = operation.row_width if self.formula.is_of_rows else operation.output.width
+        self.is_in_rows = self.row_width != operation.output.width
+        self.known = torch_function(self.formula.result, self.formula.input_errors)
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        if self.known is not None:  # computed by PyTorch in one pass, in any precision
+            return self.known(tensors[0])
+        n_inputs = len(self.formula.inputs)
+        inputs, parameters = tensors[:n_inputs], tensors[n_inputs:]
+        shape = inputs[0].shape
+        if self.is_in_rows:
+            inputs = tuple(x.reshape(-1, self.row_width) for x in inputs)
+        if inputs[0].dtype.itemsize < 4:  # the formulas of 16 bits would lose too many digits
+            inputs = tuple(x.float() for x in inputs)
+        settings = dict(zip(self.formula.settings, self.operation.numbers(), strict=True))
+        rows = tuple(parameter.reshape(-1) for parameter in parameters)
+        output: Tensor = _Apply.apply(self.formula, settings, *inputs, *rows)  # type: ignore[no-untyped-call]
+        return output.reshape(shape) if self.is_in_rows else output
 
 
 class _Apply(torch.autograd.Function):
-    """f(x), with dL/dx and dL/d(parameter) by the formulas of the layer."""
+    """The value of a formula, with the derivatives by its inputs and parameters that the formula says."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, traced: MapFormula, settings: dict[str, float], *parameters: Tensor) -> Tensor:
-        symbols: dict[str, Tensor | float] = {**settings, **_named(traced, parameters), "x": x}
-        return evaluate_torch([traced.result], symbols)[0]
+    def forward(formula: MapFormula, settings: dict[str, float], *tensors: Tensor) -> Tensor:
+        (value,) = evaluate_torch([formula.result], _symbols(formula, settings, tensors))
+        return value if value.shape == tensors[0].shape else value.expand_as(tensors[0]).clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, ctx.traced, ctx.settings, *parameters = inputs
-        ctx.save_for_backward(x, output, *parameters)
+        ctx.formula, ctx.settings, *tensors = inputs
+        ctx.save_for_backward(output, *tensors)
 
     @staticmethod
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
-        x, output, *parameters = ctx.saved_tensors
-        traced: MapFormula = ctx.traced
-        symbols = {**ctx.settings, **_named(traced, parameters)}
-        symbols |= {"x": x, "output": output, "error": error}
-        input_error, *terms = evaluate_torch([traced.input_errors["x"], *traced.terms.values()], symbols)
-        sums = [term.reshape(-1, p.numel()).sum(0) for term, p in zip(terms, parameters, strict=True)]
-        return input_error, None, None, *sums
+        output, *tensors = ctx.saved_tensors
+        formula: MapFormula = ctx.formula
+        symbols = {**_symbols(formula, ctx.settings, tensors), "output": output, "error": error}
+        wanted = dict(zip((*formula.inputs, *formula.parameters), ctx.needs_input_grad[2:], strict=True))
+        slopes = {**formula.input_errors, **formula.terms}
+        names = [name for name, is_wanted in wanted.items() if is_wanted]
+        found = dict(zip(names, evaluate_torch([slopes[name] for name in names], symbols), strict=True))
+        for name in formula.parameters:
+            if name in found:
+                size = symbols[name].numel()
+                found[name] = found[name].expand_as(error).reshape(-1, size).sum(0)
+        return None, None, *(found.get(name) for name in wanted)
 
 
-class InputScale(nn.Module):
-    """y = x * scale, with a learnt factor for each input."""
-
-    def __init__(self, scale: Tensor) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(scale)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale
+def _symbols(formula: MapFormula, settings: dict[str, float], tensors: Sequence[Tensor]) -> dict[str, Any]:
+    return {**dict(zip((*formula.inputs, *formula.parameters), tensors, strict=True)), **settings}
 
 
-class Standardize(nn.Module):
-    """y = (x - mean) / scale, with fixed numbers."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, mean: Tensor, scale: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("scale", scale)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.scale
-
-
-class GaussianNoise(nn.Module):
-    """In training y = x + standard_deviation * n, n drawn from N(0, 1); the identity otherwise."""
-
-    def __init__(self, standard_deviation: float) -> None:
-        super().__init__()
-        self.standard_deviation = standard_deviation
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.standard_deviation * torch.randn_like(x) if self.training else x
-
-
-class Noise:
-    """Where the noise of a training batch comes from: seeded for the batch, drawn for all of its rows.
-
-    Each process draws the noise of the whole batch and takes that of its own rows, so that any number of processes
-    train alike, and a resumed run draws what the run that never stopped would have drawn.
-    """
-
-    def __init__(self, device: torch.device, share: BatchShare) -> None:
-        self.generator = torch.Generator(device)
-        self.share = share
-        self.seed = 0
-
-    def begin(self, seed: int) -> None:
-        """Start the noise of a batch."""
-        self.seed = seed
-        self.begin_again()
-
-    def begin_again(self) -> None:
-        """Start the same noise again."""
-        self.generator.manual_seed(self.seed)
-
-    def _all_rows(self, x: Tensor) -> Tensor:
-        return torch.empty((self.share.n_rows, *x.shape[1:]), dtype=x.dtype, device=x.device)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def kept(self, x: Tensor, rate: float) -> Tensor:
-        """Return 1 / (1 - rate) for what is kept and 0 for what is dropped, for this process's rows."""
-        kept = self._all_rows(x).bernoulli_(1 - rate, generator=self.generator)[self.share.rows]
-        return kept.div_(1 - rate)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def normal(self, x: Tensor) -> Tensor:
-        """Return numbers from N(0, 1), for this process's rows."""
-        return self._all_rows(x).normal_(generator=self.generator)[self.share.rows]
-
-
-class SharedDropout(nn.Module):
-    """Dropout whose choice depends on the seed and the batch alone."""
-
-    def __init__(self, rate: float, noise: Noise) -> None:
-        super().__init__()
-        self.rate, self.noise = rate, noise
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.noise.kept(x, self.rate) if self.training else x
-
-
-class SharedGaussianNoise(nn.Module):
-    """Gaussian noise that depends on the seed and the batch alone."""
-
-    def __init__(self, standard_deviation: float, noise: Noise) -> None:
-        super().__init__()
-        self.standard_deviation, self.noise = standard_deviation, noise
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.standard_deviation * self.noise.normal(x) if self.training else x
-
-
-class BatchNormalization(nn.BatchNorm1d):
+class _BatchNormalized:
     """Batch normalisation by the statistics of the whole batch, whichever processes hold its rows.
 
-    A batch of one row has no variance: it is normalised by the running statistics and leaves them as they are, where
-    PyTorch stops. (``nn.SyncBatchNorm`` does that for GPUs only.)
+    A batch of one row has no variance: it is normalised by the running statistics and leaves them as they are.
+    (``nn.SyncBatchNorm`` is for GPUs only.)
     """
 
-    def __init__(self, like: nn.BatchNorm1d, share: BatchShare) -> None:
-        super().__init__(like.num_features, like.eps, like.momentum, dtype=like.weight.dtype, device=like.weight.device)
-        self.load_state_dict(like.state_dict())
-        self.share = share
+    def __init__(self, operation: BatchNormalize, share: BatchShare | None) -> None:
+        self.momentum, self.epsilon, self.share = operation.momentum, operation.epsilon, share
 
-    def forward(self, x: Tensor) -> Tensor:
-        n_rows = self.share.n_rows
-        if not self.training or n_rows == 1:
-            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        if self.share.workers.size == 1:
-            return super().forward(x)
-        x = x.to(self.weight.dtype)  # sums of 16 bits would not do
+    def __call__(self, x: Tensor, running_mean: Tensor, running_variance: Tensor) -> Tensor:
+        x = x.to(running_mean.dtype)  # sums of 16 bits would not do
+        n_rows = len(x) if self.share is None else self.share.n_rows
+        if n_rows == 1:
+            return (x - running_mean) * torch.rsqrt(running_variance + self.epsilon)
+        if self.share is None or self.share.workers.size == 1:
+            return nn.functional.batch_norm(
+                x, running_mean, running_variance, training=True, momentum=self.momentum, eps=self.epsilon
+            )
         mean = self.share.workers.sum(x.sum(0)) / n_rows
         centered = x - mean
         variance = self.share.workers.sum(centered.square().sum(0)) / n_rows
         with torch.no_grad():
-            assert self.running_mean is not None  # it is switched off nowhere
-            assert self.running_var is not None
-            assert self.momentum is not None
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (n_rows / (n_rows - 1)), self.momentum)
-        return self.weight * centered * torch.rsqrt(variance + self.eps) + self.bias
+            running_mean.lerp_(mean, self.momentum)
+            running_variance.lerp_(variance * (n_rows / (n_rows - 1)), self.momentum)
+        return centered * torch.rsqrt(variance + self.epsilon)
 
 
-class LearntSlope(nn.PReLU):
-    """PReLU as a formula: PyTorch cannot take the derivative of its own for many rows at a time (``torch.vmap``)."""
+class _Drawn:
+    """Random numbers for this process's rows of the batch."""
 
-    def __init__(self, like: nn.PReLU) -> None:
-        super().__init__(like.num_parameters)
-        self.weight = like.weight
+    def __init__(self, operation: Noise, share: BatchShare | None) -> None:
+        self.source, self.kind, self.share = operation.source, operation.kind, share
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.where(x > 0, x, self.weight * x)
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def __call__(self, x: Tensor) -> Tensor:
+        numbers = draw(self.source, self.kind, x, 0 if self.share is None else self.share.rows.start)
+        if self.share is None:
+            self.source.step += 1
+        return numbers
 
 
-def shared_module(part: nn.Module, noise: Noise) -> nn.Module:
-    """Return the form of a module that trains alike in any number of processes, and by every optimizer."""
-    match part:
-        case nn.PReLU():
-            return LearntSlope(part)
-        case nn.Dropout():
-            return SharedDropout(part.p, noise)
-        case GaussianNoise():
-            return SharedGaussianNoise(part.standard_deviation, noise)
-        case nn.BatchNorm1d():
-            return BatchNormalization(part, noise.share)
-    return part
+# Whole networks ------------------------------------------------------------------------------------------------------
+
+
+def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    """Return PyTorch's name for float32 or float64."""
+    return torch.float64 if dtype == np.float64 else torch.float32
+
+
+def build_module(stack: LayerStack, share: BatchShare | None = None) -> nn.Sequential:
+    """Return the stack as a module on the CPU, with copies of its parameters and states, ready for inference."""
+    return nn.Sequential(*(LayerModule(layer, share) for layer in stack.layers)).eval()
+
+
+def noise_sources_of(module: nn.Sequential) -> list[NoiseSource]:
+    """Return where the random numbers of the module's layers come from in training."""
+    return [source for part in _parts(module) for source in part.noise_sources]
+
+
+def import_arrays(stack: LayerStack, module: nn.Sequential) -> None:
+    """Copy the stack's parameters and states into the module, wherever it is."""
+    with torch.no_grad():
+        for array, tensor in _pairs(stack, module):
+            tensor.copy_(torch.from_numpy(array))
+
+
+def export_arrays(module: nn.Sequential, stack: LayerStack) -> None:
+    """Copy the module's parameters and states into the stack."""
+    for array, tensor in _pairs(stack, module):
+        array[...] = tensor.detach().cpu().numpy()
+
+
+def _pairs(stack: LayerStack, module: nn.Sequential) -> Iterator[tuple[Array, Tensor]]:
+    for layer, part in zip(stack.layers, _parts(module), strict=True):
+        for name, array in _arrays(layer):
+            yield array, part.tensor(name)
+
+
+def _parts(module: nn.Sequential) -> Iterator[LayerModule]:
+    for part in module:
+        assert isinstance(part, LayerModule)  # as build_module makes them
+        yield part

@@ -40,7 +40,7 @@ class TorchObjective(BatchObjective):
         for layer in self.stack.layers:
             if type(layer).write_jacobian is Layer.write_jacobian:
                 layer.write_jacobian(np.empty((0, 0)), {})  # refuses where rows have no gradients of their own
-        if self.step.has_noise:
+        if self.step.noise_sources:
             raise InvalidInputError(
                 "Levenberg-Marquardt with noise in the layers is beyond PyTorch; leave the noise out, or use "
                 "engine='numpy'."
@@ -66,8 +66,6 @@ class TorchObjective(BatchObjective):
         jacobian = np.empty((*outputs.shape, self.stack.vector.size), self.stack.dtype)
         for slot in slots:
             part = jacobians[names[slot.parameter]].cpu().numpy()
-            if slot.name.transposed:
-                part = part.swapaxes(-1, -2)
             start = slot.block.start
             jacobian[..., start : start + slot.block.size] = part.reshape(*outputs.shape, -1)
         return outputs.cpu().numpy(), jacobian

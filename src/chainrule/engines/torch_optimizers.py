@@ -11,13 +11,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from chainrule import optimizer as ours
-from chainrule.engines.torch_translation import TensorName, tensor_of
 from chainrule.formulas.translate import evaluate_torch
 from chainrule.optimizer import Optimizer
 from chainrule.optimizer.base import TracedRule
@@ -25,6 +24,9 @@ from chainrule.optimizer.muon import COEFFICIENTS, SMALLEST_NORM
 from chainrule.parameters import ParameterBlock, ParameterVector
 from chainrule.stack import LayerStack
 from chainrule.types import Array
+
+if TYPE_CHECKING:
+    from chainrule.engines.torch_modules import LayerModule
 
 __all__ = ["Slot", "Steps", "slots_of", "steps_of"]
 
@@ -35,29 +37,26 @@ class Slot:
 
     parameter: nn.Parameter
     block: ParameterBlock
-    name: TensorName
 
     def read(self, values: Tensor, vector: Array) -> None:
-        """Copy a tensor in the parameter's layout into the block's part of a vector."""
-        self.block.view(vector)[...] = self.name.to_numpy(values)
+        """Copy a tensor of the parameter's shape into the block's part of a vector."""
+        self.block.view(vector)[...] = values.detach().cpu().numpy()
 
     def written(self, vector: Array) -> Tensor:
-        """Return the block's part of a vector as a tensor beside the parameter."""
-        return self.name.to_torch(self.block.view(vector)).to(self.parameter.device)
+        """Return the block's part of a vector as a new tensor beside the parameter."""
+        return torch.from_numpy(self.block.view(vector).copy()).to(self.parameter.device)
 
     def load(self, vector: Array) -> None:
         """Set the parameter to the block's part of a vector."""
         with torch.no_grad():
-            self.parameter.copy_(self.name.to_torch(self.block.view(vector)))
+            self.parameter.copy_(torch.from_numpy(self.block.view(vector)))
 
 
 def slots_of(stack: LayerStack, module: nn.Sequential) -> list[Slot]:
     """Return a slot for each block of the stack's vector, in their order."""
-    slots = []
-    for block in stack.vector.blocks:
-        parameter, name = tensor_of(block, stack, module)
-        slots.append(Slot(parameter, block, name))
-    return slots
+    parts = cast("list[LayerModule]", list(module))
+    blocks = stack.vector.blocks
+    return [Slot(cast("nn.Parameter", parts[block.layer].tensor(block.name)), block) for block in blocks]
 
 
 class Steps(ABC):
@@ -169,13 +168,13 @@ class TorchSteps(Steps):
     ) -> None:
         super().__init__(optimizer, slots, vector)
         self.vectors = {name: theirs for name, theirs in translation.vectors.items() if name in optimizer.state}
-        groups: dict[tuple[bool, bool], dict[str, Any]] = {}
-        decays, asks_shape = getattr(optimizer, "weight_decay", 0.0) != 0, isinstance(optimizer, ours.Muon)
+        groups: dict[bool, dict[str, Any]] = {}
+        decays = getattr(optimizer, "weight_decay", 0.0) != 0
         for slot in slots:  # in as few groups as can be, for each is a call
-            key = (slot.block.penalized or not decays, slot.name.transposed and asks_shape)
-            group = groups.setdefault(key, {"params": [], "transposed": key[1]})
+            key = slot.block.penalized or not decays
+            group = groups.setdefault(key, {"params": []})
             group["params"].append(slot.parameter)
-            if not key[0]:
+            if not key:
                 group["weight_decay"] = 0.0
         self.torch_optimizer = translation.build(optimizer, list(groups.values()))
         self.write_state()
@@ -233,15 +232,15 @@ class Muon(torch.optim.Optimizer):
                 state["step"] += 1
                 weights.mul_(1 - group["lr"] * group["weight_decay"])
                 if weights.ndim == 2:
-                    self._step_matrix(weights, weights.grad, state["mean"], group["lr"], group["transposed"])
+                    self._step_matrix(weights, weights.grad, state["mean"], group["lr"])
                 else:
                     self._step_rest(weights, weights.grad, state, group["lr"])
 
-    def _step_matrix(self, weights: Tensor, gradient: Tensor, mean: Tensor, rate: float, transposed: bool) -> None:
+    def _step_matrix(self, weights: Tensor, gradient: Tensor, mean: Tensor, rate: float) -> None:
         like = self.like
         mean.lerp_(gradient, 1 - like.momentum)
         direction = gradient.lerp(mean, like.momentum) if like.nesterov else mean
-        rows, columns = reversed(weights.shape) if transposed else weights.shape
+        rows, columns = weights.shape
         if like.adjust == "original":
             scale = math.sqrt(max(1.0, columns / rows))
         else:

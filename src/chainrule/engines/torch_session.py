@@ -16,17 +16,16 @@ from chainrule.engines.base import Evaluation, Recorder, TrainingPlan
 from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
 from chainrule.engines.session_state import RunningLoss, collect_state, restore_optimizer
 from chainrule.engines.torch_inference import infer
+from chainrule.engines.torch_modules import export_arrays, import_arrays
 from chainrule.engines.torch_objective import TorchObjective
 from chainrule.engines.torch_optimizers import TorchSteps
 from chainrule.engines.torch_rows import DeviceRows, TensorBatch, as_array
 from chainrule.engines.torch_step import TrainingStep
 from chainrule.engines.torch_threads import limited_torch_threads
-from chainrule.engines.torch_translation import export_arrays, import_arrays
 from chainrule.engines.torch_workers import Workers
 from chainrule.errors import InvalidInputError
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.optimizer import ObjectiveOptimizer
-from chainrule.randomness import Stream, random_stream
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
@@ -56,8 +55,6 @@ class TorchSession:
         self._gradient_norm: float | None = None  # of the last step before this session
         self._stack_is_behind = False
         self._known: Batches | None = None
-        self._n_single_steps = 0
-        self._first_noise = int(random_stream(stack.seed, Stream.DEVICE_NOISE).integers(2**62))
 
     # Training ----------------------------------------------------------------------------------------------------
 
@@ -65,8 +62,7 @@ class TorchSession:
         """Take one step; the loss is added to the running mean."""
         with self._threads():
             tensors = batch if self._iterates else self.rows.batch(batch)
-            loss = self._take_step(tensors, learning_rate, self._n_single_steps)
-            self._n_single_steps += 1
+            loss = self._take_step(tensors, learning_rate)
             self._note_losses([loss], [batch.n_rows], [learning_rate], lambda place: batch)
 
     def train_batches(
@@ -78,20 +74,20 @@ class TorchSession:
         with self._threads():
             done = 0
             for portion in batches.portions(epoch, first_batch, len(rates)):
-                number = epoch * batches.n_batches + first_batch + done
-                self._train_portion(portion, number, rates[done : done + portion.n_batches].tolist(), record)
+                self._train_portion(portion, rates[done : done + portion.n_batches].tolist(), record)
                 done += portion.n_batches
 
-    def _train_portion(self, portion: Portion, number: int, rates: list[float], record: Recorder | None) -> None:
-        """Train on a portion whose first batch is the given number of all batches of the run."""
+    def _train_portion(self, portion: Portion, rates: list[float], record: Recorder | None) -> None:
         source, epoch = portion.batches, portion.epoch
         losses: list[Tensor] = []
         outputs: list[Tensor] = []
         sizes: list[int] = []
         batches = iter(self._batches(portion))
         for place, rate in enumerate(rates):
+            for noise in self.step.noise_sources:
+                noise.epoch, noise.step = epoch, portion.first + place
             # No name holds the batch while the next is gathered, so that the same memory, still in the cache, takes it.
-            losses.append(self._take_step(next(batches), rate, number + place))
+            losses.append(self._take_step(next(batches), rate))
             sizes.append(self.step.share.n_rows)
             if record is not None:
                 outputs.append(self.step.outputs)
@@ -115,11 +111,9 @@ class TorchSession:
         """Whether the optimizer asks for the objective at points of its own choosing."""
         return self.step.steps is None
 
-    def _take_step(self, batch: TensorBatch | Batch, learning_rate: float, number: int) -> Tensor:
-        """Take a step, the given number of the run; return this process's part of the loss before it."""
+    def _take_step(self, batch: TensorBatch | Batch, learning_rate: float) -> Tensor:
+        """Take a step; return this process's part of the loss before it."""
         self._stack_is_behind, self._gradient_norm = True, None
-        if self.step.has_noise:
-            self.step.noise.begin(self._first_noise + number)
         if isinstance(batch, TensorBatch):
             return self.step.take(batch, learning_rate)
         optimizer, vector = self.plan.optimizer, self.stack.vector
@@ -137,11 +131,7 @@ class TorchSession:
         return loss
 
     def compute_gradient(self, batch: Batch) -> float:
-        """Fill the stack's gradients with those of the mean loss at the stack's weights, and return that loss.
-
-        Asked again about the same batch, layers draw the same noise.
-        """
-        self.step.noise.begin_again()
+        """Fill the stack's gradients with those of the mean loss at the stack's weights, and return that loss."""
         self._load(self.stack.vector.values)
         loss = self.step.differentiate(self.rows.batch(batch))
         for slot, gradient in zip(self.step.slots, self.step.gradients, strict=True):

@@ -7,14 +7,13 @@ import math
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from chainrule.engines.base import TrainingPlan
 from chainrule.engines.torch_losses import batch_loss
-from chainrule.engines.torch_modules import Noise, SharedDropout, SharedGaussianNoise, shared_module
+from chainrule.engines.torch_modules import build_module, noise_sources_of
 from chainrule.engines.torch_optimizers import slots_of, steps_of
 from chainrule.engines.torch_rows import TensorBatch
-from chainrule.engines.torch_translation import build_module
 from chainrule.engines.torch_workers import BatchShare, Workers
 from chainrule.errors import InvalidInputError
 from chainrule.kernels.compiling import start_compiling, stop_compiling
@@ -59,8 +58,8 @@ class TrainingStep:
         One part for each layer, in their order.
     share
         This process's rows of the batch under way.
-    has_noise
-        Whether a part draws from ``noise`` in training.
+    noise_sources
+        Where the random numbers of training come from; at the place of a step they are the same each time.
     outputs
         What the body gave for the rows, before the update.
     """
@@ -69,10 +68,8 @@ class TrainingStep:
         self.plan, self.workers = plan, workers
         self.head = stack.split_head(plan.loss)
         self.share = BatchShare(workers)
-        self.noise = Noise(workers.device, self.share)
-        module = build_module(stack).to(workers.device)
-        self.module = nn.Sequential(*(shared_module(part, self.noise) for part in module)).train()
-        self.has_noise = any(isinstance(part, SharedDropout | SharedGaussianNoise) for part in self.module)
+        self.module = build_module(stack, self.share).to(workers.device).train()
+        self.noise_sources = noise_sources_of(self.module)
         self.slots = slots_of(stack, self.module)
         if not self.slots:
             raise InvalidInputError("This network has no parameters to train; add a DenseLayer.")
@@ -173,7 +170,7 @@ class TrainingStep:
         """Scale the weights that go into any one unit down to this norm."""
         for slot in self.slots:
             if slot.block.penalized and len(slot.block.shape) == 2:
-                norms = slot.parameter.norm(dim=1 if slot.name.transposed else 0, keepdim=True)
+                norms = slot.parameter.norm(dim=0, keepdim=True)
                 slot.parameter.mul_((limit / norms).clamp_max(1.0))
 
 

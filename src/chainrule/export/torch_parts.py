@@ -1,7 +1,4 @@
-"""The modules of PyTorch around a network: columns into features, and outputs into what they mean.
-
-And the two of a network that PyTorch's own would not compute as the network does, far from zero.
-"""
+"""The modules of PyTorch around a network: columns into features, and outputs into what they mean."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from chainrule.data.feature_plan import FeaturePlan
 from chainrule.export.meaning import PredictionRule
 from chainrule.model import TargetScaling
 
-__all__ = ["Classes", "PointPredictions", "TableFeatures", "TargetUnits", "exact_module"]
+__all__ = ["Classes", "PointPredictions", "TableFeatures", "TargetUnits"]
 
 
 class TableFeatures(nn.Module):
@@ -139,58 +136,6 @@ def _date_parts(days: Tensor) -> tuple[Tensor, ...]:
     civil = year + era * 400 + january_on
     weekday = whole + 3 - quotient(whole + 3, 7) * 7
     return civil, month, weekday, days, (days - whole) * 24
-
-
-def exact_module(module: nn.Module) -> nn.Module:
-    """Return what computes as the network does far from zero: the module itself, but for the normalisations."""
-    if isinstance(module, nn.BatchNorm1d):
-        return _BatchNormalization(module)
-    return _LayerNormalization(module) if isinstance(module, nn.LayerNorm) else module
-
-
-class _BatchNormalization(nn.Module):
-    """``(x - mean) * factor + shift`` with the running statistics of an ``nn.BatchNorm1d``.
-
-    That module works out ``x * factor + (shift - mean * factor)``: two large numbers whose difference float32 loses
-    where the mean is far from zero.
-    """
-
-    mean: Tensor
-    factor: Tensor
-    shift: Tensor
-
-    def __init__(self, trained: nn.BatchNorm1d) -> None:
-        super().__init__()
-        assert trained.running_mean is not None
-        assert trained.running_var is not None
-        self.register_buffer("mean", trained.running_mean)
-        self.register_buffer("factor", trained.weight.detach() / torch.sqrt(trained.running_var + trained.eps))
-        self.register_buffer("shift", trained.bias.detach())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) * self.factor + self.shift
-
-
-class _LayerNormalization(nn.Module):
-    """``scale * (x - mean) / sqrt(variance + epsilon) + shift`` of an ``nn.LayerNorm``, which folds the mean likewise.
-
-    Rows are normalised in float64, as in the network.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, trained: nn.LayerNorm) -> None:
-        super().__init__()
-        self.epsilon, self.axes = trained.eps, tuple(range(-len(trained.normalized_shape), 0))
-        self.register_buffer("scale", trained.weight.detach())
-        self.register_buffer("shift", trained.bias.detach())
-
-    def forward(self, x: Tensor) -> Tensor:
-        exact = x.to(torch.float64)
-        centered = exact - exact.mean(self.axes, keepdim=True)
-        variance = centered.square().mean(self.axes, keepdim=True)
-        return (centered / torch.sqrt(variance + self.epsilon)).to(x.dtype) * self.scale + self.shift
 
 
 class PointPredictions(nn.Module):

@@ -54,11 +54,11 @@ def build_torch_program(model: Model | NeuralNetwork) -> torch.export.ExportedPr
     import torch
     from torch import nn
 
-    from chainrule.engines.torch_translation import build_module, torch_dtype
+    from chainrule.engines.torch_modules import build_module, torch_dtype
     from chainrule.export import torch_parts as parts
 
     stack = network_of(model).stack
-    modules: list[nn.Module] = [nn.Sequential(*map(parts.exact_module, build_module(stack)))]
+    modules: list[nn.Module] = [build_module(stack)]
     shape, dtype = stack.input_shape(), torch_dtype(stack.dtype)
     if isinstance(model, Model):
         modules.append(parts.PointPredictions(prediction_rule(model.network)))

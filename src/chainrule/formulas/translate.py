@@ -19,21 +19,25 @@ from chainrule.formulas.operations import CONDITIONS, OPERATIONS, REDUCTIONS
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["JAVASCRIPT", "C", "Language", "as_function", "as_onnx", "evaluate_torch"]
+__all__ = ["JAVASCRIPT", "C", "Language", "as_function", "as_onnx", "evaluate_torch", "torch_function"]
 
 
 def evaluate_torch(results: Sequence[Expression], symbols: Mapping[str, Tensor | float]) -> list[Tensor]:
-    """Return the values of expressions for tensors of one type on one device, computed by PyTorch."""
+    """Return the values of expressions for tensors of one type on one device, computed by PyTorch.
+
+    The first tensor in ``symbols`` has the shape of the rows.
+    """
     import torch
 
     like = next(value for value in symbols.values() if isinstance(value, torch.Tensor))
 
     def apply(name: str, values: list[Any]) -> Any:
+        if name in REDUCTIONS:  # of a whole row, even where the operand is one number for each row, or for all
+            row = torch.broadcast_to(as_tensor(values[0]), like.shape)
+            return getattr(torch, OPERATIONS[name].torch)(row, dim=-1, keepdim=True)
         if not any(isinstance(value, torch.Tensor) for value in values):
             return OPERATIONS[name].numpy(*values)  # all operands are settings: in float64 for any type of tensors
         function = getattr(torch, OPERATIONS[name].torch)
-        if name in REDUCTIONS:
-            return function(values[0], dim=-1, keepdim=True)
         if name == "where" and not isinstance(values[0], torch.Tensor):
             return values[1] if values[0] else values[2]
         if name == "where":
@@ -51,12 +55,31 @@ def evaluate_torch(results: Sequence[Expression], symbols: Mapping[str, Tensor |
     return [value if isinstance(value, torch.Tensor) else torch.full_like(like, float(value)) for value in found]
 
 
-# Functions for which ONNX has a single operator, which runtimes compute in one pass.
+# Functions for which ONNX and PyTorch have a single operator, which is computed in one pass.
 _OPERATORS: dict[str, Callable[[Any], Any]] = {
     "Relu": lambda x: np.maximum(x, 0),
     "Sigmoid": special.expit,
     "Softmax": lambda x: (e := np.exp(x - np.max(x, axis=-1, keepdims=True))) / np.sum(e, axis=-1, keepdims=True),
 }
+
+# PyTorch's name of such a function, the function, and dL/dx from x, the output and dL/d(output).
+_TORCH_FUNCTIONS: list[tuple[str, Callable[[Any], Any], Callable[[Any, Any, Any], Any]]] = [
+    ("relu", _OPERATORS["Relu"], lambda x, output, error: error * np.where(x > 0, 1, 0)),
+    ("sigmoid", _OPERATORS["Sigmoid"], lambda x, output, error: error * (output * (1 - output))),
+    ("tanh", np.tanh, lambda x, output, error: error * (1 - output**2)),
+]
+
+
+def torch_function(result: Expression, input_errors: Mapping[str, Expression]) -> Callable[[Tensor], Tensor] | None:
+    """Return PyTorch's own function for a formula of ``x``, if both have the same value and the same derivative."""
+    import torch
+
+    x, output, error = map(result.graph.symbol, ("x", "output", "error"))
+    for name, function, derivative in _TORCH_FUNCTIONS:
+        if result is function(x) and input_errors.get("x") is derivative(x, output, error):
+            found: Callable[[Tensor], Tensor] = getattr(torch, name)
+            return found
+    return None
 
 
 def as_onnx(

@@ -1,0 +1,269 @@
+"""Networks as standard modules of PyTorch, and back: a table with one line for each kind of layer.
+
+A network becomes an ``nn.Sequential`` with one module for each layer, in their order. A layer that has no standard
+counterpart becomes a :class:`~chainrule.engines.torch_modules.LayerModule`. ``nn.Linear`` stores its weights with the
+shape (units, inputs), a DenseLayer with (inputs, units): they are transposed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from chainrule import activations, layers
+from chainrule.engines.torch_modules import LayerModule, torch_dtype
+from chainrule.errors import InvalidInputError
+from chainrule.layers import Layer
+from chainrule.stack import LayerStack
+from chainrule.types import Array, DTypeName, Shape
+
+__all__ = ["build_standard_module", "check_same_function", "dtype_of", "layers_of", "read_arrays"]
+
+
+class _Counterpart(NamedTuple):
+    """A kind of layer and the module that is the same function.
+
+    ``arrays`` has PyTorch's name for each parameter and state; ``".T"`` at its end says that it is transposed.
+    """
+
+    layer: type[Layer]
+    module: type[nn.Module]
+    to_module: Callable[[Any], nn.Module]
+    to_layer: Callable[[Any], Layer]
+    arrays: Mapping[str, str] = {}
+
+
+_skip_init: Any = skip_init  # it has no types
+_SCALE_AND_SHIFT = {"scale": "weight", "shift": "bias"}
+_RUNNING = {"running_mean": "running_mean", "running_variance": "running_var"}
+
+
+def _plain(layer: type[Layer], module: type[nn.Module]) -> _Counterpart:
+    """Return the counterparts for a function without settings."""
+    return _Counterpart(layer, module, lambda _: module(), lambda _: layer())
+
+
+_COUNTERPARTS = (
+    _Counterpart(
+        layers.DenseLayer,
+        nn.Linear,
+        # Drawing its weights, which are overwritten, would change the state of PyTorch's own random numbers.
+        lambda layer: _skip_init(nn.Linear, layer.input_shape()[0], layer.n_units),
+        lambda module: layers.DenseLayer(module.out_features, (module.in_features,)),
+        {"weights": "weight.T", "biases": "bias"},
+    ),
+    _Counterpart(
+        layers.DropoutLayer,
+        nn.Dropout,
+        lambda layer: nn.Dropout(layer.rate),
+        lambda module: layers.DropoutLayer(module.p),
+    ),
+    _Counterpart(
+        layers.BatchNormalizationLayer,
+        nn.BatchNorm1d,
+        lambda layer: nn.BatchNorm1d(layer.input_shape()[0], layer.epsilon, layer.momentum),
+        lambda module: layers.BatchNormalizationLayer(module.momentum, module.eps),
+        {**_SCALE_AND_SHIFT, **_RUNNING},
+    ),
+    _Counterpart(
+        layers.LayerNormalizationLayer,
+        nn.LayerNorm,
+        lambda layer: nn.LayerNorm(layer.input_shape(), layer.epsilon),
+        lambda module: layers.LayerNormalizationLayer(module.eps),
+        _SCALE_AND_SHIFT,
+    ),
+    _Counterpart(
+        activations.SoftmaxActivation,
+        nn.Softmax,
+        lambda layer: nn.Softmax(dim=-1),
+        lambda module: activations.SoftmaxActivation(),
+    ),
+    _Counterpart(
+        activations.LeakyReLUActivation,
+        nn.LeakyReLU,
+        lambda layer: nn.LeakyReLU(layer.negative_slope),
+        lambda module: activations.LeakyReLUActivation(module.negative_slope),
+    ),
+    _Counterpart(
+        activations.PReLUActivation,
+        nn.PReLU,
+        lambda layer: nn.PReLU(init=layer.initial_slope),
+        lambda module: activations.PReLUActivation(module.init),
+        {"slope": "weight"},
+    ),
+    _Counterpart(
+        activations.ELUActivation,
+        nn.ELU,
+        lambda layer: nn.ELU(layer.alpha),
+        lambda module: activations.ELUActivation(module.alpha),
+    ),
+    _Counterpart(
+        activations.SoftplusActivation,
+        nn.Softplus,
+        # PyTorch's is the identity above its threshold, 20 by default, where log(1 + exp(-z)) is still 2e-9.
+        lambda layer: nn.Softplus(threshold=40),
+        lambda module: activations.SoftplusActivation(),
+    ),
+    _plain(layers.FlattenLayer, nn.Flatten),
+    _plain(activations.LinearActivation, nn.Identity),
+    _plain(activations.SigmoidActivation, nn.Sigmoid),
+    _plain(activations.TanhActivation, nn.Tanh),
+    _plain(activations.SoftsignActivation, nn.Softsign),
+    _plain(activations.HardSigmoidActivation, nn.Hardsigmoid),
+    _plain(activations.ReLUActivation, nn.ReLU),
+    _plain(activations.SELUActivation, nn.SELU),
+    _plain(activations.GELUActivation, nn.GELU),
+    _plain(activations.SiLUActivation, nn.SiLU),
+    _plain(activations.MishActivation, nn.Mish),
+)
+_OF_LAYERS = {counterpart.layer: counterpart for counterpart in _COUNTERPARTS}
+_OF_MODULES: dict[type[nn.Module], _Counterpart] = {counterpart.module: counterpart for counterpart in _COUNTERPARTS}
+
+
+def dtype_of(module: nn.Module) -> DTypeName:
+    """Return the type of the module's numbers, the widest of them; float32 where chainrule does not compute in it."""
+    types = [tensor.dtype for tensor in (*module.parameters(), *module.buffers())]
+    return "float64" if torch.float64 in types else "float32"
+
+
+def build_standard_module(stack: LayerStack) -> nn.Sequential:
+    """Return the stack as a module on the CPU, with copies of its parameters and states, ready for inference."""
+    module = nn.Sequential(*map(_standard_module, stack.layers)).to(torch_dtype(stack.dtype))
+    with torch.no_grad():
+        for array, part, name in _pairs(stack, module):
+            tensor = _tensor(part, name)
+            assert tensor is not None  # a module that was made of a layer has all of its arrays
+            tensor.copy_(torch.from_numpy(array))
+    return module.eval()
+
+
+def _standard_module(layer: Layer) -> nn.Module:
+    counterpart = _OF_LAYERS.get(type(layer))
+    return LayerModule(copy.deepcopy(layer)) if counterpart is None else counterpart.to_module(layer)
+
+
+def read_arrays(module: nn.Sequential, stack: LayerStack) -> None:
+    """Copy the module's parameters and states into the stack; a Linear without a bias has biases of 0."""
+    for array, part, name in _pairs(stack, module):
+        tensor = _tensor(part, name)
+        if tensor is not None and (not tensor.is_floating_point() or tensor.shape != array.shape):
+            raise InvalidInputError(
+                f"The module's {name.removesuffix('.T')} holds numbers of type {tensor.dtype} in shape "
+                f"{tuple(tensor.shape)}; the layer takes real numbers in shape {array.shape}."
+            )
+        array[...] = 0 if tensor is None else tensor.detach().cpu().to(torch_dtype(array.dtype)).numpy()
+
+
+def _pairs(stack: LayerStack, module: nn.Sequential) -> Iterator[tuple[Array, nn.Module, str]]:
+    """Yield every parameter and state of the stack, with the module that holds it and its name there."""
+    for layer, part in zip(stack.layers, module, strict=True):
+        for name, array in (*layer.parameter_views.items(), *layer.state.items()):
+            yield array, part, name if isinstance(part, LayerModule) else _OF_MODULES[type(part)].arrays[name]
+
+
+def _tensor(part: nn.Module, name: str) -> Tensor | None:
+    """Return a tensor of a module in the layout of the layer; None for a bias that the module does without."""
+    if isinstance(part, LayerModule):
+        return part.tensor(name)
+    tensor: Tensor | None = getattr(part, name.removesuffix(".T"))
+    return tensor.T if tensor is not None and name.endswith(".T") else tensor
+
+
+def _layer_of(module: nn.Module) -> Layer:
+    if isinstance(module, LayerModule):
+        return module.layer
+    counterpart = _OF_MODULES.get(type(module))
+    if counterpart is None:
+        known = ", ".join(sorted(known.__name__ for known in _OF_MODULES))
+        raise InvalidInputError(f"No layer of chainrule does what {type(module).__name__} does; known are: {known}.")
+    return counterpart.to_layer(module)
+
+
+# What a module may say of itself without being another function than the layer read from it.
+_WITHOUT_EFFECT = {"training", "inplace"}
+_AXES = {"dim", "start_dim", "end_dim"}
+_SOFTPLUS_THRESHOLD = 20  # PyTorch's default; a higher one changes the function by less than 2e-9
+
+
+def layers_of(module: nn.Module, input_shape: Shape | None) -> tuple[list[Layer], Shape, nn.Sequential]:
+    """Read an ``nn.Sequential`` of known modules: layers, the shape of an input row, and the modules in one row.
+
+    A Sequential inside another is opened. Without ``input_shape`` the first module must tell it: a Linear,
+    BatchNorm1d or LayerNorm (or, for activations before it, the first of them). :func:`check_same_function` then says
+    whether the layers, which know their shapes by then, do what the modules do.
+    """
+    parts = list(_flat(module))
+    read = [_layer_of(part) for part in parts]
+    if not parts:
+        raise InvalidInputError("This module has no parts; give an nn.Sequential of layers.")
+    return read, input_shape or _input_shape(parts), nn.Sequential(*parts)
+
+
+def check_same_function(module: nn.Sequential, stack: LayerStack) -> None:
+    """Raise InvalidInputError unless every part of the module is the function of the layer that was read from it.
+
+    It is if it has the settings of the module that :func:`build_standard_module` makes of the layer.
+    """
+    for layer, part, like in zip(stack.layers, module, build_standard_module(stack), strict=True):
+        n_axes = len(layer.input_shape()) + 1
+        given, wanted = _settings(part, n_axes), _settings(like, n_axes)
+        for name, value in wanted.items():
+            if given[name] != value:
+                raise InvalidInputError(
+                    f"{type(part).__name__} with {name}={getattr(part, name)!r} is another function than "
+                    f"{layer.layer_name()}: for rows of shape {layer.input_shape()} it can be read with "
+                    f"{name}={getattr(like, name)!r} only."
+                )
+    if len(list(module.parameters())) < sum(len(list(part.parameters())) for part in module):
+        raise InvalidInputError(
+            "The module uses a parameter in several places, and every layer of a network has its own; copy it first."
+        )
+
+
+def _settings(part: nn.Module, n_axes: int) -> dict[str, Any]:
+    """Return what decides, beside the tensors, what a module makes of a batch with this number of axes."""
+    if isinstance(part, LayerModule):
+        return {}
+    settings = {n: v for n, v in vars(part).items() if not n.startswith("_") and n not in _WITHOUT_EFFECT}
+    for name in _AXES & settings.keys():
+        if settings[name] is not None and settings[name] < 0:
+            settings[name] += n_axes
+    if isinstance(part, nn.Softplus):
+        settings["threshold"] = min(part.threshold, _SOFTPLUS_THRESHOLD)
+    return settings
+
+
+def _flat(module: nn.Module) -> Iterator[nn.Module]:
+    has_own_step = "forward" in vars(module)
+    if isinstance(module, nn.Sequential):
+        has_own_step |= type(module).forward is not nn.Sequential.forward
+    if has_own_step or module._forward_hooks or module._forward_pre_hooks:
+        raise InvalidInputError(
+            f"{type(module).__name__} has hooks or a forward step of its own, which from_torch cannot read; remove "
+            "them, or give the modules without them."
+        )
+    if isinstance(module, nn.Sequential):
+        for part in module:
+            yield from _flat(part)
+    else:
+        yield module
+
+
+def _input_shape(parts: Sequence[nn.Module]) -> Shape:
+    for part in parts:
+        if isinstance(part, nn.Flatten):
+            break
+        if isinstance(part, nn.Linear):
+            return (part.in_features,)
+        if isinstance(part, nn.BatchNorm1d):
+            return (part.num_features,)
+        if isinstance(part, nn.LayerNorm):
+            return tuple(part.normalized_shape)
+        if isinstance(part, LayerModule):
+            return part.layer.input_shape()
+    raise InvalidInputError("The module does not tell the shape of an input row; give input_shape=(n_features,).")

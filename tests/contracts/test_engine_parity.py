@@ -252,7 +252,7 @@ def test_a_run_of_one_engine_goes_on_with_the_other(engine: str, optimizer: str,
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_run_resumes_in_the_middle_of_an_epoch_with_its_own_engine(batch: int, tmp_path: Path) -> None:
-    """Noise of PyTorch's engine depends on the seed and the batch, so the resumed run is the undisturbed one."""
+    """Noise depends on the seed and the place of the step, so the resumed run is the undisturbed one."""
 
     def network() -> NeuralNetwork:
         return network_of(

@@ -22,7 +22,7 @@ from chainrule.layers import DenseLayer
 from chainrule.neuralnet import NeuralNetwork
 from support.commands import chainrule
 
-LINE = "Compiling for this processor: about 10 s, and kept for the next time\n"
+LINE = "Compiling for this processor: a few seconds, and kept for the next time\n"
 
 pytestmark = pytest.mark.skipif(kernels.active_set() != "numba", reason="the reference kernels are not compiled")
 

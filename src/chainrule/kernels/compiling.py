@@ -51,7 +51,7 @@ def announce_compiling(is_kept: bool) -> None:
     global _announces  # noqa: PLW0603
     is_first = "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
     if _announces and is_first:
-        kept = "about 10 s, and kept for the next time"
+        kept = "a few seconds, and kept for the next time"
         again = (
             "some seconds in every process, because neither the installation nor the user's cache folder can be "
             "written; set NUMBA_CACHE_DIR to a folder that can"

@@ -56,6 +56,8 @@ class _Step(NamedTuple):
 class LayerModule(nn.Module):
     """A layer as a module: it computes the operations of the layer's program, in training or in inference.
 
+    Raises ``NotLoweredError`` or ``TraceError`` for a layer that does not say which operations it consists of.
+
     Parameters
     ----------
     layer
@@ -63,8 +65,6 @@ class LayerModule(nn.Module):
     share
         The rows of this process, in training by several processes; without it, every batch is a whole one, and every
         batch has other noise than the one before.
-
-    Raises ``NotLoweredError`` or ``TraceError`` for a layer that does not say which operations it consists of.
     """
 
     def __init__(self, layer: Layer, share: BatchShare | None = None) -> None:

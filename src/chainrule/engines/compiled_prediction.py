@@ -91,7 +91,7 @@ class _CompiledPrediction:
                 if last_reader[x] == k and isinstance(calls.places[x], np.ndarray):
                     buffers.give_back(calls.places[x])  # type: ignore[arg-type]
         if not program.operations:
-            whole = np.array([n_in, 0, n_in, 0, 0], np.float64)
+            whole = np.array([n_in, 0, n_in, 0], np.float64)
             tape.call(rows.copy_columns(dtype), [calls.dense(program.input), outputs], n_in, whole)
         self.is_fixed = calls.is_fixed
         self.dtype, self._check = dtype, np.zeros(1)

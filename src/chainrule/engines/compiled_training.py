@@ -212,7 +212,7 @@ class CompiledTraining:
         arrays = [self._targets, outputs, self._row_weights, error]
         tape.call(self.loss.loop.address(dtype), arrays, n_out, settings)
         if variant.records:
-            whole = np.array([n_out, 0, n_out, 0, 0], np.float64)
+            whole = np.array([n_out, 0, n_out, 0], np.float64)
             step_bytes = self.batch_size * n_out * dtype.itemsize
             tape.call(rows.copy_columns(dtype), [outputs, Moving("record", step_bytes)], n_out, whole)
         calls.backward(program, backwards, error)

@@ -243,13 +243,13 @@ class Calls:
 
     def _select(self, operation: Select) -> Backward:
         (x,), n = operation.inputs, operation.output.width
-        settings = np.array([x.width, operation.start, n, 0, 0], np.float64)
+        settings = np.array([x.width, operation.start, n, 0], np.float64)
         self._call(rows.copy_columns, [self.dense(x), self._output(operation)], n, settings)
 
         def backward(error: Array) -> None:
             for out in self._error_of(x):
                 self._call(rows.fill_zero, [out], x.width)
-                back = np.array([n, 0, x.width, operation.start, 0], np.float64)
+                back = np.array([n, 0, x.width, operation.start], np.float64)
                 self._call(rows.copy_columns, [error, out], n, back)
 
         return backward
@@ -258,9 +258,9 @@ class Calls:
         width, out, first = operation.output.width, self._output(operation), 0
         places = []
         for x in operation.inputs:
-            settings = np.array([x.width, 0, width, first, 0], np.float64)
+            settings = np.array([x.width, 0, width, first], np.float64)
             self._call(rows.copy_columns, [self.dense(x), out], x.width, settings)
-            places.append((x, np.array([width, first, x.width, 0, 0], np.float64)))
+            places.append((x, np.array([width, first, x.width, 0], np.float64)))
             first += x.width
 
         def backward(error: Array) -> None:

@@ -102,8 +102,9 @@ def affine(f: Any) -> Callable[..., float]:
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in = int(settings[0])
-        b, z = carray(p2, n_columns, f), carray(p3, n_rows * n_columns, f)
-        if n_rows * n_in * n_columns < SMALL:
+        b = carray(p2, n_columns, f)
+        if n_rows * n_in * n_columns < SMALL:  # on flat arrays, because to make a view takes as long as the product
+            z = carray(p3, n_rows * n_columns, f)
             x, w = carray(p0, n_rows * n_in, f), carray(p1, n_in * n_columns, f)
             for i in range(n_rows):
                 for j in range(n_columns):
@@ -113,9 +114,9 @@ def affine(f: Any) -> Callable[..., float]:
                     z[i * n_columns + j] = total
             return 0.0
         _gemm(p4, _N, _N, n_columns, n_rows, n_in, f(1), p1, n_columns, p0, n_in, p3, n_columns)
-        for i in range(n_rows):
+        for row in carray(p3, (n_rows, n_columns), f):
             for j in range(n_columns):
-                z[i * n_columns + j] += b[j]
+                row[j] += b[j]
         return 0.0
 
     return run
@@ -140,9 +141,10 @@ def affine_entries(f: Any) -> Callable[..., float]:
                 columns[found] = k
                 entries[found] = x[i * n_in + k]
                 found += int(x[i * n_in + k] != 0)
+            row = z[i]
             for j in range(n_columns):
-                z[i, j] = b[j]
-            _add_entries(entries, columns, 0, found, w, z[i])
+                row[j] = b[j]
+            _add_entries(entries, columns, 0, found, w, row)
         return 0.0
 
     return run
@@ -154,21 +156,24 @@ def affine_gradients(f: Any) -> Callable[..., float]:
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in = int(settings[0])
-        e, db = carray(p1, n_rows * n_columns, f), carray(p3, n_columns, f)
+        db = carray(p3, n_columns, f)
         for j in range(n_columns):
             db[j] = f(0)
-        for i in range(n_rows):
-            for j in range(n_columns):
-                db[j] += e[i * n_columns + j]
         if n_rows * n_in * n_columns < SMALL:
+            e = carray(p1, n_rows * n_columns, f)
             x, dw = carray(p0, n_rows * n_in, f), carray(p2, n_in * n_columns, f)
             for k in range(n_in * n_columns):
                 dw[k] = f(0)
             for i in range(n_rows):
+                for j in range(n_columns):
+                    db[j] += e[i * n_columns + j]
                 for k in range(n_in):
                     for j in range(n_columns):
                         dw[k * n_columns + j] += x[i * n_in + k] * e[i * n_columns + j]
             return 0.0
+        for row in carray(p1, (n_rows, n_columns), f):
+            for j in range(n_columns):
+                db[j] += row[j]
         _gemm(p4, _N, _T, n_columns, n_in, n_rows, f(1), p1, n_columns, p0, n_in, p2, n_columns)
         return 0.0
 
@@ -207,9 +212,10 @@ def affine_csr(f: Any) -> Callable[..., float]:
         w, b = carray(p3, (int(settings[0]), n_columns), f), carray(p4, n_columns, f)
         z = carray(p5, (n_rows, n_columns), f)
         for i in range(n_rows):
+            row = z[i]
             for j in range(n_columns):
-                z[i, j] = b[j]
-            _add_entries(data, columns, starts[i], starts[i + 1], w, z[i])
+                row[j] = b[j]
+            _add_entries(data, columns, starts[i], starts[i + 1], w, row)
         return 0.0
 
     return run
@@ -222,16 +228,18 @@ def affine_csr_gradients(f: Any) -> Callable[..., float]:
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in, starts = int(settings[0]), carray(p2, n_rows + 1, np.int64)
         data, columns = carray(p0, starts[n_rows], f), carray(p1, starts[n_rows], np.int32)
-        e, dw, db = carray(p3, n_rows * n_columns, f), carray(p4, n_in * n_columns, f), carray(p5, n_columns, f)
+        e, dw = carray(p3, (n_rows, n_columns), f), carray(p4, (n_in, n_columns), f)
+        db = carray(p5, n_columns, f)
         dw[:] = f(0)
         db[:] = f(0)
         for i in range(n_rows):
+            error = e[i]
             for j in range(n_columns):
-                db[j] += e[i * n_columns + j]
+                db[j] += error[j]
             for k in range(starts[i], starts[i + 1]):
-                value, at = data[k], columns[k] * n_columns
+                value, row = data[k], dw[columns[k]]
                 for j in range(n_columns):
-                    dw[at + j] += value * e[i * n_columns + j]
+                    row[j] += value * error[j]
         return 0.0
 
     return run

@@ -30,12 +30,11 @@ def gather(f: Any) -> Callable[..., float]:
     """out_i = source of row_i.  Arrays: source, the numbers of the rows (int64), out."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        rows, out = carray(p1, n_rows, np.int64), carray(p2, n_rows * n_columns, f)
+        rows, out = carray(p1, n_rows, np.int64), carray(p2, (n_rows, n_columns), f)
         for i in range(n_rows):
-            source = carray(p0, (rows[i] + 1) * n_columns, f)
-            first = rows[i] * n_columns
+            source, row = carray(p0, (rows[i] + 1, n_columns), f)[rows[i]], out[i]
             for j in range(n_columns):
-                out[i * n_columns + j] = source[first + j]
+                row[j] = source[j]
         return 0.0
 
     return run
@@ -103,22 +102,15 @@ def on_entries(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def copy_columns(f: Any) -> Callable[..., float]:
-    """Copy or add columns.  Arrays: source, out.
-
-    Settings: width of the source, its first column, width of out, its first column, and 1 to add.
-    """
+    """Copy columns.  Arrays: source, out.  Settings: width and first column of the source, and of out."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_from, first_from, n_to, first_to = int(settings[0]), int(settings[1]), int(settings[2]), int(settings[3])
-        source, out = carray(p0, n_rows * n_from, f), carray(p1, n_rows * n_to, f)
-        if settings[4] == 0:
-            for i in range(n_rows):
-                for j in range(n_columns):
-                    out[i * n_to + first_to + j] = source[i * n_from + first_from + j]
-        else:
-            for i in range(n_rows):
-                for j in range(n_columns):
-                    out[i * n_to + first_to + j] += source[i * n_from + first_from + j]
+        source, out = carray(p0, (n_rows, n_from), f), carray(p1, (n_rows, n_to), f)
+        for i in range(n_rows):
+            part, row = source[i, first_from:], out[i, first_to:]
+            for j in range(n_columns):
+                row[j] = part[j]
         return 0.0
 
     return run

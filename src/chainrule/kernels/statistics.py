@@ -31,20 +31,20 @@ def batch_normalize(f: Any) -> Callable[..., float]:
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         momentum, epsilon = settings[0], settings[1]
-        x, h = carray(p0, n_rows * n_columns, f), carray(p3, n_rows * n_columns, f)
+        x, h = carray(p0, (n_rows, n_columns), f), carray(p3, (n_rows, n_columns), f)
         running_mean, running_variance = carray(p1, n_columns, f), carray(p2, n_columns, f)
         inverse, totals = carray(p4, n_columns, f), carray(p5, 2 * n_columns, np.float64)
         if n_rows > 1:
             for j in range(2 * n_columns):
                 totals[j] = 0.0
-            for i in range(n_rows):
+            for row in x:
                 for j in range(n_columns):
-                    totals[j] += x[i * n_columns + j]
+                    totals[j] += row[j]
             for j in range(n_columns):
                 totals[j] = f(totals[j] / n_rows)
-            for i in range(n_rows):
+            for row in x:
                 for j in range(n_columns):
-                    difference = x[i * n_columns + j] - f(totals[j])
+                    difference = row[j] - f(totals[j])
                     totals[n_columns + j] += difference * difference
             for j in range(n_columns):
                 variance = totals[n_columns + j] / n_rows
@@ -58,8 +58,9 @@ def batch_normalize(f: Any) -> Callable[..., float]:
         for j in range(n_columns):
             inverse[j] = f(1 / np.sqrt(totals[n_columns + j] + epsilon))
         for i in range(n_rows):
+            row, out = x[i], h[i]
             for j in range(n_columns):
-                h[i * n_columns + j] = (x[i * n_columns + j] - f(totals[j])) * inverse[j]
+                out[j] = (row[j] - f(totals[j])) * inverse[j]
         return 0.0
 
     return run
@@ -73,26 +74,27 @@ def batch_normalize_error(f: Any) -> Callable[..., float]:
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        h, inverse = carray(p0, n_rows * n_columns, f), carray(p1, n_columns, f)
-        e, dx = carray(p2, n_rows * n_columns, f), carray(p3, n_rows * n_columns, f)
+        h, inverse = carray(p0, (n_rows, n_columns), f), carray(p1, n_columns, f)
+        e, dx = carray(p2, (n_rows, n_columns), f), carray(p3, (n_rows, n_columns), f)
         means, products = carray(p4, n_columns, f), carray(p5, n_columns, f)
         for j in range(n_columns):
             means[j] = f(0)
             products[j] = f(0)
         if n_rows > 1:  # of one row, the statistics were constants
-            for i in range(n_rows):
+            for row in e:
                 for j in range(n_columns):
-                    means[j] += e[i * n_columns + j]
+                    means[j] += row[j]
             for i in range(n_rows):
+                error, normalized = e[i], h[i]
                 for j in range(n_columns):
-                    products[j] += e[i * n_columns + j] * h[i * n_columns + j]
+                    products[j] += error[j] * normalized[j]
             for j in range(n_columns):
                 means[j] /= f(n_rows)
                 products[j] /= f(n_rows)
         for i in range(n_rows):
+            error, normalized, out = e[i], h[i], dx[i]
             for j in range(n_columns):
-                through_statistics = means[j] + h[i * n_columns + j] * products[j]
-                dx[i * n_columns + j] = inverse[j] * (e[i * n_columns + j] - through_statistics)
+                out[j] = inverse[j] * (error[j] - (means[j] + normalized[j] * products[j]))
         return 0.0
 
     return run
@@ -134,12 +136,12 @@ def limit_column_norms(f: Any) -> Callable[..., float]:
     """Scale every column of a matrix down to a norm.  Arrays: matrix, room for its columns.  Settings: the bound."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        w, factors = carray(p0, n_rows * n_columns, f), carray(p1, n_columns, np.float64)
+        w, factors = carray(p0, (n_rows, n_columns), f), carray(p1, n_columns, np.float64)
         for j in range(n_columns):
             factors[j] = 0.0
-        for i in range(n_rows):
+        for row in w:
             for j in range(n_columns):
-                factors[j] += np.float64(w[i * n_columns + j]) * np.float64(w[i * n_columns + j])
+                factors[j] += np.float64(row[j]) * np.float64(row[j])
         all_within = True
         for j in range(n_columns):
             norm = math.sqrt(factors[j])
@@ -147,9 +149,9 @@ def limit_column_norms(f: Any) -> Callable[..., float]:
             factors[j] = 1.0 if within else settings[0] / norm
             all_within = all_within & within
         if not all_within:
-            for i in range(n_rows):
+            for row in w:
                 for j in range(n_columns):
-                    w[i * n_columns + j] *= f(factors[j])
+                    row[j] *= f(factors[j])
         return 0.0
 
     return run

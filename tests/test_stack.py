@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -393,3 +395,20 @@ def test_batch_normalisation_behind_a_dense_layer_does_not_make_steps_of_roundin
         )  # fmt: skip
         predictions.append(network.fit(DATA.take(rows)).predict(DATA))
     np.testing.assert_allclose(*predictions, atol=1e-5)
+
+
+def test_what_a_thread_needs_to_predict_goes_with_it() -> None:
+    from chainrule.engines.compiled_prediction import _CompiledPrediction
+
+    stack = LayerStack([DenseLayer(4, (3,)), ReLUActivation()], seed=0)
+
+    def work() -> None:
+        predict(stack, np.ones((3, 3)))
+
+    for _ in range(20):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    gc.collect()
+    left = [one for one in gc.get_objects() if type(one) is _CompiledPrediction]
+    assert not any(one.layers == stack.layers for one in left)

@@ -120,7 +120,7 @@ def as_dataset(
 
 
 def predicts_numbers(loss: LossFunction, layers: Sequence[Layer]) -> bool:
-    """Tell whether a network with this loss and these layers can only be meant to predict one number a row."""
+    """Return whether a network with this loss and these layers predicts one number per row."""
     if not loss.is_of_numbers or not layers or isinstance(layers[-1], SigmoidActivation | SoftmaxActivation):
         return False
     n_units = next((layer.n_units for layer in reversed(layers) if isinstance(layer, DenseLayer)), 0)

@@ -1,8 +1,8 @@
 """A network as a program: a list of operations on the rows of a batch.
 
-There are few kinds of operations. A layer says in its method ``lower`` which of them it consists of, and every executor
-(the compiled CPU loop, PyTorch, ONNX, C, JavaScript) implements each kind once. An executor therefore knows nothing of
-layers, and a new layer that consists of these operations runs everywhere.
+There are few kinds of operations. A layer says in its method ``lower`` which of them it consists of. Compiled code and
+PyTorch implement each kind once and know nothing of layers, so a new layer that consists of these operations runs on
+both engines.
 
 =======================  ==============================================================================================
 :class:`Affine`          ``z = x W + b``
@@ -351,7 +351,8 @@ def _check_lowers(layer: Lowers) -> None:
         defined_in[name] = next(cls for cls in type(layer).__mro__ if name in vars(cls))
     if not all(issubclass(defined_in["lower"], cls) for cls in defined_in.values()):
         raise NotLoweredError(
-            f"The class {type(layer).__name__} overrides forward_propagation or backward_propagation, but not lower."
+            f"The class {type(layer).__name__} overrides forward_propagation or backward_propagation, but not lower; "
+            "define that as well, or use engine='numpy' and no exports."
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -46,7 +47,7 @@ class LayerStack:
     vector
         All trainable numbers; rebuilt when a layer is added, and the layers' views with it.
     compiled
-        What engines keep of the stack for predicting, by thread; empty again when the vector is rebuilt.
+        What engines keep of the stack for predicting, in each thread; empty again when the vector is rebuilt.
     """
 
     def __init__(self, layers: Iterable[Layer] = (), *, dtype: Any = np.float32, seed: Seed = None) -> None:
@@ -54,7 +55,7 @@ class LayerStack:
         self.seed = resolve_seed(seed)
         self.layers: list[Layer] = []
         self.vector = ParameterVector((), self.dtype)
-        self.compiled: dict[int, Any] = {}
+        self.compiled = threading.local()
         for layer in layers:
             self.add(layer)
 
@@ -284,7 +285,7 @@ class LayerStack:
                     {block.name: block.view(vector.values) for block in blocks_of[index]},
                     {block.name: block.view(vector.gradients) for block in blocks_of[index]},
                 )
-        self.vector, self.compiled = vector, {}
+        self.vector, self.compiled = vector, threading.local()
 
     def __getstate__(self) -> dict[str, Any]:
         """The layers carry their own parameters; the vector is laid out again from them."""

@@ -292,6 +292,45 @@ def test_dropout_on_sparse_rows_is_that_on_dense_ones() -> None:
 UNTRACED = CustomLoss(lambda y, p: np.array((p - y) ** 2), lambda y, p: np.array(p - y))
 
 
+@pytest.mark.parametrize("csr", [False, True])
+def test_batches_of_other_sizes_take_their_own_rows(csr: bool) -> None:
+    """The tables of a session say where a step begins; data in smaller or larger batches need others."""
+    values = []
+    for by_layers in (False, True):
+        session = session_of([TanhActivation()], "softmax", 6, Adam(), by_layers=by_layers)
+        for batch_size in (16, 8, 1, 30, 100):
+            batches = batches_of(60, 6, 3, batch_size, share=0.5, csr=csr)
+            session.train_batches(batches, 0, 0, np.full(batches.n_batches, 0.01), None)
+        values.append(session.stack.vector.values)
+    np.testing.assert_allclose(*values, rtol=1e-9, atol=1e-12)
+
+
+def test_a_rate_of_dropout_that_is_changed_counts_on_sparse_rows_too() -> None:
+    values = []
+    for rate in (0.0, 0.5):
+        dropout = DropoutLayer(0.5)
+        dropout.set_input_shape((6,))
+        stack = LayerStack([dropout, DenseLayer(3), SoftmaxActivation()], dtype="float64", seed=1)
+        session = NumpySession(stack, TrainingPlan(CategoricalCrossEntropy(), SGD()))
+        batches = batches_of(60, 6, 3, 16, share=0.5, csr=True)
+        session.train_batches(batches, 0, 0, np.full(4, 0.01), None)
+        dropout.rate = rate
+        session.train_batches(batches, 1, 0, np.full(4, 0.01), None)
+        assert session._compiled is not None
+        values.append(stack.vector.values.copy())
+    assert not np.array_equal(*values)
+
+
+def test_rows_of_another_type_are_converted() -> None:
+    values = []
+    for dtype in ("float32", "float64"):
+        session = session_of([TanhActivation()], "softmax", 6, Adam(), "float32")
+        batches = batches_of(60, 6, 3, 16, dtype=dtype)
+        session.train_batches(batches, 0, 0, np.full(4, 0.01), None)
+        values.append(session.stack.vector.values)
+    np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+
+
 # What is not compiled --------------------------------------------------------------------------------------------
 
 

@@ -530,7 +530,7 @@ def test_pieces_of_ones_own_are_refused_by_name(piece: str) -> None:
         loss=Mine() if piece == "loss" else "mse", penalty=Half() if piece == "penalty" else None,
     )  # fmt: skip
     words = {
-        "layer": "MyLayer overrides forward_propagation or backward_propagation, but not lower",
+        "layer": "MyLayer overrides forward_propagation or backward_propagation, but not lower.*engine='numpy'",
         "loss": "PyTorch has no counterpart of the loss Mine.*engine='numpy'",
         "penalty": "PyTorch has no counterpart of the penalty Half.*engine='numpy'",
     }

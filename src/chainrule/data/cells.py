@@ -100,7 +100,7 @@ def typed_numbers(column: pd.Series[Any]) -> Array | None:
 
 
 def has_codes(column: pd.Series[Any]) -> bool:
-    """Return whether a column of numbers holds a whole number with so many digits that it is a code, not a quantity."""
+    """Return whether a numeric column has an integer with so many digits that it must be an identifier."""
     if column.dtype.kind in "iu":
         return bool(column.max() >= SMALLEST_CODE)
     return column.dtype == object and any(

@@ -79,7 +79,7 @@ class FeaturePlan:
     center
         What is subtracted.
     scale
-        What is divided by.
+        The divisor.
     indicators
         The raw columns that have an indicator of missing cells.
     places

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,9 @@ from chainrule.types import Array, Inputs, is_sparse
 __all__ = ["predict"]
 
 FEW_ROWS = 4  # so few are multiplied entry by entry: every weight is read once, and those behind zeros are left out
-ROWS_A_CHUNK = 2048  # the values of so many rows stay in the cache
+ROWS_A_CHUNK = 2048  # rows of a chunk, whose values stay in the cache
+
+_UNKNOWN: Any = object()  # for what has not been compiled yet, where None says that it cannot be
 
 
 def predict(stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
@@ -47,14 +48,14 @@ def _predict_by_layers(stack: LayerStack, rows: Inputs, n_layers: int | None) ->
 def _compiled(stack: LayerStack, n_layers: int, rows: Inputs) -> _CompiledPrediction | None:
     """Return the compiled form of the first layers for this thread; None where they are computed one by one."""
     n_rows, sparse = rows.shape[0], is_sparse(rows)
-    capacity = (
-        FEW_ROWS if n_rows <= FEW_ROWS and not sparse else min(ROWS_A_CHUNK, 2 ** max(4, (n_rows - 1).bit_length()))
-    )
-    known: dict[Any, _CompiledPrediction | None] = stack.compiled.setdefault(threading.get_ident(), {})
+    is_few = n_rows <= FEW_ROWS and not sparse
+    capacity = FEW_ROWS if is_few else min(ROWS_A_CHUNK, 2 ** max(4, (n_rows - 1).bit_length()))
+    known: dict[Any, _CompiledPrediction | None] = stack.compiled.__dict__  # of this thread, and gone with it
     key = (n_layers, sparse, capacity)
-    if key not in known or not (known[key] is None or known[key].is_for(stack)):  # type: ignore[union-attr]
-        known[key] = _CompiledPrediction.of(stack, n_layers, sparse, capacity)
-    return known[key]
+    found: _CompiledPrediction | None = known.get(key, _UNKNOWN)
+    if found is _UNKNOWN or (found is not None and not found.is_for(stack)):
+        found = known[key] = _CompiledPrediction.of(stack, n_layers, sparse, capacity)
+    return found
 
 
 class _CompiledPrediction:
@@ -102,8 +103,9 @@ class _CompiledPrediction:
         if kernels.active_set() != "numba":
             return None
         try:
-            program = Program.of(stack.layers[:n_layers], is_sparse=sparse) if n_layers else None
-            if program is None:
+            if n_layers:
+                program = Program.of(stack.layers[:n_layers], is_sparse=sparse)
+            else:
                 program = Program(math.prod(stack.input_shape()), is_training=False, is_sparse=sparse)
             return cls(stack, program, n_layers, capacity)
         except (NotLoweredError, TraceError):
@@ -126,15 +128,14 @@ class _CompiledPrediction:
             return self._few[1][:n_rows].copy()
         outputs = np.empty((n_rows, *self.output_shape), self.dtype)
         n_chunks = -(-n_rows // self.capacity)
-        place, kept = self.tape.place, [rows]
+        arrays = {"outputs": outputs}
         if is_sparse(rows):
-            kept += [rows.indices.astype(np.int32, copy=False), rows.indptr.astype(np.int64, copy=False)]
-            place("data", rows.data.ctypes.data)
-            place("columns", kept[1].ctypes.data)
-            place("starts", kept[2].ctypes.data)
+            columns, starts = rows.indices.astype(np.int32, copy=False), rows.indptr.astype(np.int64, copy=False)
+            arrays |= {"data": rows.data, "columns": columns, "starts": starts}
         else:
-            place("inputs", rows.ctypes.data)
-        place("outputs", outputs.ctypes.data)
+            arrays["inputs"] = rows
+        for name, array in arrays.items():
+            self.tape.place(name, array.ctypes.data)
         if len(self._check) < n_chunks:
             self._check = np.zeros(n_chunks)
         if self.tape.run(n_rows, self.capacity, n_chunks, -1 if is_sparse(rows) else 0, self._check) < n_chunks:

@@ -32,7 +32,7 @@ __all__ = ["CompiledTraining"]
 DENSITY, LEAST_INPUTS, LEAST_UNITS = 0.25, 64, 64
 ROWS_LOOKED_AT = 256
 
-ROW_BYTES = 8  # of the number of a row
+ROW_BYTES = 8  # size of a row number, an int64
 
 
 class _Variant(NamedTuple):
@@ -79,6 +79,7 @@ class CompiledTraining:
         self._targets = np.zeros((batch_size, n_targets), dtype)
         self._row_weights = np.zeros(batch_size, dtype)
         self._norm = np.zeros(1)
+        self._arrays: list[Array] = []  # the room of values and errors, for one tape as for another
         self._tapes: dict[_Variant, tuple[Any, Calls, int]] = {}
         self._source: _Source | None = None
         self.gradient_norm: float | None = None
@@ -98,16 +99,19 @@ class CompiledTraining:
         try:
             program = Program.of(layers, is_training=True, is_sparse=is_sparse(inputs))
             training = cls(stack, head, plan, program, batch_size, targets.shape[1])
-            training._tape(_Variant(training.can_update, False, False, False))
+            training._tape(_Variant(training.can_update, False, False, False))  # raises what is refused
         except (NotLoweredError, TraceError):
             return None
         return training
 
-    def fits(self, inputs: Inputs, targets: Array, n_rows: int) -> bool:
-        """Whether network, plan and settings are still what the program was made from, and such batches fit."""
+    def fits(self, inputs: Inputs, targets: Array, batch_size: int, *, is_alone: bool) -> bool:
+        """Whether network, plan and settings are still what the program was made from, and such batches fit.
+
+        A batch that is the only one of a call may be smaller; others have to begin where the tables say.
+        """
         state = self.plan.optimizer.state
         return (
-            n_rows <= self.batch_size
+            (batch_size == self.batch_size or (is_alone and batch_size < self.batch_size))
             and targets.shape[1] == self.n_targets
             and inputs.shape[1:] == self.layers[0].input_shape()
             and is_sparse(inputs) == self.program.input.is_sparse
@@ -203,7 +207,7 @@ class CompiledTraining:
         tape.call(rows.gather(dtype), [Moving("targets"), order, self._targets], self.n_targets)
         weighted = np.array([float(variant.is_weighted)])
         tape.call(rows.gather_weights(dtype), [Moving("weights"), order, self._row_weights], 1, weighted)
-        buffers = Buffers(self.batch_size, dtype)
+        buffers = Buffers(self.batch_size, dtype, self._arrays)
         calls = Calls(tape, buffers, {program.input: place}, mostly_zero=variant.mostly_zero)
         backwards = [calls.forward(operation) for operation in program.operations]
         outputs, error = calls.dense(program.output), buffers.take(n_out)
@@ -255,7 +259,7 @@ class CompiledTraining:
         optimizer, rule = self.plan.optimizer, self.rule
         assert rule is not None
         steps = optimizer.state.get("steps")
-        if type(optimizer).advance is Optimizer.advance:  # nothing else to prepare before a step
+        if type(optimizer).advance is Optimizer.advance:  # the rule needs only the rate and the step number
             numbers = np.tile(np.array(rule.numbers(optimizer, 0.0, 0)), (len(rates), 1))
             first = 0 if steps is None else int(steps[0])
             numbers[:, 0], numbers[:, 1] = rates, np.arange(1, len(rates) + 1) + first
@@ -272,7 +276,7 @@ class CompiledTraining:
     def _take_source(self, inputs: Inputs, targets: Array, weights: Array | None) -> _Source:
         if self._source is None or not self._source.is_of(inputs, targets, weights):
             width = self.layers[0].output_shape()[0]
-            self._source = _Source(inputs, targets, weights, self.batch_size, width)
+            self._source = _Source(inputs, targets, weights, self.batch_size, width, self.stack.dtype)
         return self._source
 
     def _show(self, calls: Calls, last_rows: IntArray) -> None:
@@ -299,28 +303,34 @@ def _traced_penalty(plan: TrainingPlan) -> TracedPenalty | None:
 
 
 class _Source:
-    """The arrays that batches are gathered from."""
+    """The arrays that batches are gathered from, contiguous and of the network's type: compiled code checks nothing."""
 
-    def __init__(self, inputs: Inputs, targets: Array, weights: Array | None, batch_size: int, n_units: int) -> None:
+    def __init__(
+        self,
+        inputs: Inputs,
+        targets: Array,
+        weights: Array | None,
+        batch_size: int,
+        n_units: int,
+        dtype: np.dtype[Any],
+    ) -> None:
         self._given = (inputs, targets, weights)
-        targets = np.ascontiguousarray(targets)
-        self.arrays = {"targets": targets}
+        self.arrays = {"targets": np.ascontiguousarray(targets, dtype)}
         if weights is not None:
-            self.arrays["weights"] = np.ascontiguousarray(weights)
+            self.arrays["weights"] = np.ascontiguousarray(weights, dtype)
         self.n_entries = 0
         if is_sparse(inputs):
             starts = inputs.indptr.astype(np.int64, copy=False)
-            most = np.sort(np.diff(starts))[-batch_size:].sum()
-            self.n_entries = int(most)
+            most = self.n_entries = int(np.sort(np.diff(starts))[-batch_size:].sum())
             self.arrays |= {
-                "data": inputs.data,
+                "data": np.ascontiguousarray(inputs.data, dtype),
                 "columns": inputs.indices.astype(np.int32, copy=False),
                 "starts": starts,
-                "batch data": np.zeros(most, targets.dtype),
+                "batch data": np.zeros(most, dtype),
                 "batch columns": np.zeros(most, np.int32),
             }
         else:
-            self.arrays["inputs"] = np.ascontiguousarray(inputs)
+            self.arrays["inputs"] = np.ascontiguousarray(inputs, dtype)
         self.mostly_zero = _is_mostly_zero(inputs, n_units)
 
     def is_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> bool:

@@ -31,7 +31,7 @@ _QUIET = np.errstate(all="ignore")
 
 @dataclass(frozen=True)
 class NumpyEngine:
-    """The default engine: NumPy arrays and the active kernel set, on the CPU.
+    """The default engine: NumPy arrays and compiled code, on the CPU.
 
     ``device`` is there for what is said of both engines in the same way: ``"auto"`` and ``"cpu"`` are the same here.
     """
@@ -129,7 +129,7 @@ class NumpySession:
     @subnormals_are_zero()
     def _train_portion(self, portion: Portion, rates: Array, record: Recorder | None) -> None:
         batches, epoch, first_batch, _ = portion
-        compiled = self._compile(batches.inputs, batches.targets, batches.batch_size)
+        compiled = self._compile(batches.inputs, batches.targets, batches.batch_size, is_alone=len(rates) == 1)
         if compiled is not None and compiled.can_update and batches.augmentation is None:
             self._take_steps(compiled, portion, rates, record)
             return
@@ -141,12 +141,12 @@ class NumpySession:
             if record is not None:
                 record(batch.targets, batch.weights, self.batch_predictions())
 
-    def _compile(self, inputs: Inputs, targets: Array, n_rows: int) -> CompiledTraining | None:
+    def _compile(self, inputs: Inputs, targets: Array, batch_size: int, *, is_alone: bool) -> CompiledTraining | None:
         """Return the compiled form of the network and the plan; None where the layers compute."""
-        if self._compiled is not None and self._compiled.fits(inputs, targets, n_rows):
+        if self._compiled is not None and self._compiled.fits(inputs, targets, batch_size, is_alone=is_alone):
             return self._compiled
         if not self._by_layers:
-            self._compiled = CompiledTraining.of(self.stack, self.head, self.plan, inputs, targets, n_rows)
+            self._compiled = CompiledTraining.of(self.stack, self.head, self.plan, inputs, targets, batch_size)
             self._by_layers = self._compiled is None
         return self._compiled
 
@@ -169,7 +169,7 @@ class NumpySession:
 
     def compute_gradient(self, batch: Batch) -> float:
         """Fill the stack's gradients with those of the mean loss over the batch, and return that loss."""
-        compiled = self._compile(batch.inputs, batch.targets, batch.n_rows)
+        compiled = self._compile(batch.inputs, batch.targets, batch.n_rows, is_alone=True)
         if compiled is not None:
             loss = compiled.compute_gradient(batch, *self._place)
             self._outputs = compiled.outputs

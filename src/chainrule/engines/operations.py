@@ -47,18 +47,23 @@ Place: TypeAlias = "Array | Moving | Csr"
 
 
 class Buffers:
-    """Flat arrays for values of ``n_rows`` rows, each of which may be used again when it is given back."""
+    """Flat arrays for values of ``n_rows`` rows, each of which may be used again when it is given back.
 
-    def __init__(self, n_rows: int, dtype: np.dtype[Any]) -> None:
+    ``arrays`` are at hand from the start; new ones are added to this list.
+    """
+
+    def __init__(self, n_rows: int, dtype: np.dtype[Any], arrays: list[Array] | None = None) -> None:
         self.n_rows, self.dtype = n_rows, dtype
-        self._free: list[Array] = []
+        self._arrays = [] if arrays is None else arrays
+        self._free = list(self._arrays)
 
     def take(self, width: int) -> Array:
         """Return an array with room for rows of this width."""
         size = self.n_rows * width + 3  # noise is written four numbers at a time
         fitting = [array for array in self._free if array.size >= size]
         if not fitting:
-            return np.zeros(size, self.dtype)
+            self._arrays.append(np.zeros(size, self.dtype))
+            return self._arrays[-1]
         best = min(fitting, key=lambda array: array.size)
         self._free = [array for array in self._free if array is not best]
         return best
@@ -176,7 +181,7 @@ class Calls:
 
         def call(loop: Any, arrays: list[Any]) -> None:
             if operation.output.is_sparse:
-                self._call_on_entries(loop, arrays, settings)
+                self._call_on_entries(operation, loop, arrays)
             else:
                 self.tape.call(loop.address(self.dtype), arrays, n_columns, settings, per_row=per_row)
 
@@ -198,13 +203,14 @@ class Calls:
 
         return backward
 
-    def _call_on_entries(self, loop: Any, arrays: list[Any], settings: Array) -> None:
+    def _call_on_entries(self, operation: Map, loop: Any, arrays: list[Any]) -> None:
         """Append a call of a formula on the entries of CSR matrices, which have them at the same places."""
         if loop.columns or loop.scalars:
             raise NotLoweredError("A formula with parameters cannot take a sparse matrix.")
         (starts, *_) = {id(a.starts): a.starts for a in arrays if isinstance(a, Csr)}.values()
         entries = [array.data if isinstance(array, Csr) else array for array in arrays]
-        with_address = np.array([float(loop.address(self.dtype)), *settings])
+        with_address = np.array([float(loop.address(self.dtype)), *operation.numbers()])
+        self._formulas.append((operation, with_address[1:]))
         self._call(rows.on_entries, [*entries, *[None] * (7 - len(entries)), starts], 1, with_address)
 
     def _batch_normalize(self, operation: BatchNormalize) -> Backward:

@@ -184,7 +184,7 @@ def _layer_of(module: nn.Module) -> Layer:
     return counterpart.to_layer(module)
 
 
-# What a module may say of itself without being another function than the layer read from it.
+# Attributes of a module that do not change the function that it computes.
 _WITHOUT_EFFECT = {"training", "inplace"}
 _AXES = {"dim", "start_dim", "end_dim"}
 _SOFTPLUS_THRESHOLD = 20  # PyTorch's default; a higher one changes the function by less than 2e-9

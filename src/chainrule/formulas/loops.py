@@ -76,7 +76,7 @@ class Loop:
     parts
         The arrays with several numbers for each element: a row holds the first numbers of all its elements, then the
         second ones, and so on. By the name of the array, the names that these numbers have in the expressions and in
-        ``outputs``; as many for each of these arrays. ``n_columns`` of a call counts all numbers of such a row.
+        ``outputs``; as many for each of these arrays. A call counts all numbers of such a row as its columns.
     sums_rows
         Whether the total is the sum over the rows instead of the elements.
     scratch

@@ -1,4 +1,4 @@
-"""Compiled code for what is no formula of elements: products, gathering, statistics of columns, noise.
+"""Compiled operations that are not formulas: products, gathering, column statistics, noise.
 
 Every kernel is a C function of the signature :data:`chainrule.formulas.calls.SIGNATURE`, compiled by Numba when it is
 first used. The layers' own NumPy code says what the kernels compute. The environment variable

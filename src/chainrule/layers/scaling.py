@@ -108,7 +108,7 @@ class StandardizationLayer(Layer):
 
     @property
     def scale(self) -> Array:
-        """What is divided by, shape of a row; assigning copies the values in."""
+        """The divisors, shape of a row; assigning copies the values in."""
         return self._state("scale")
 
     @scale.setter

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import log_loss
 
 from chainrule.architecture import build_network
 from chainrule.data import Dataset, TablePreprocessor, Target
@@ -83,8 +84,9 @@ def test_networks_and_models_give_labels_and_the_probability_of_every_class(n_cl
     for one in (network, NeuralNetwork.load(tmp_path / "network"), model):
         probabilities, labels = one.predict_proba(data), one.predict_labels(data.X)
         assert probabilities.shape == (90, n_classes)
-        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
-        np.testing.assert_array_equal(probabilities[:, 1 - n_classes :][:, -1], outputs[:, -1])
+        assert probabilities.dtype == np.float64
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=0, atol=4e-16)
+        np.testing.assert_allclose(probabilities[:, -1], outputs[:, -1], rtol=1e-6)
         np.testing.assert_array_equal(labels, np.array(data.target.classes)[probabilities.argmax(axis=1)])
     np.testing.assert_array_equal(model.predict_labels(data), model.predict(data))
 
@@ -135,6 +137,39 @@ def test_everything_comes_back_from_a_file(tmp_path: Path) -> None:
         model.target, model.scaling, "price", {"source": "made up"}
     )  # fmt: skip
     assert loaded.network.history["loss"] == model.network.history["loss"]
+
+
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_models_of_tables_predict_as_scikit_learn_expects(n_classes: int) -> None:
+    """``log_loss`` of scikit-learn warns of rows that do not sum to 1 in float64."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=300), "kind": rng.choice(["house", "flat"], 300)})
+    labels = np.array([f"class {code}" for code in range(n_classes)])[rng.integers(0, n_classes, 300)]
+    preprocessor = TablePreprocessor().fit(table)
+    data = Dataset(preprocessor.transform(table), labels)
+    assert data.target is not None
+    network = build_network(data.n_features, data.target, hidden=(8,), epochs=3, seed=0).fit(data)
+    model = Model(network, data.target, preprocessor)
+    probabilities = model.predict_proba(table[["kind", "x"]])
+    assert (probabilities.shape, probabilities.dtype) == ((300, n_classes), np.float64)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=0, atol=4e-16)
+    assert model.predict(table).tolist() == np.array(model.target.classes)[probabilities.argmax(axis=1)].tolist()
+    measured = log_loss(labels, probabilities, labels=list(model.target.classes))
+    assert measured == pytest.approx(model.evaluate(table, labels)["log_loss"], rel=1e-5)
+
+
+def test_files_of_networks_and_of_models_are_told_apart(tmp_path: Path) -> None:
+    model, data = classified(3)
+    model.save(tmp_path / "model")
+    model.network.save(tmp_path / "network")
+    assert read_model_file(tmp_path / "network", "network")[0]["kind"] == "network"
+    assert read_model_file(tmp_path / "model", "model")[0]["kind"] == "model"
+    for file in ("model", "network"):
+        assert NeuralNetwork.load(tmp_path / file).predict(data).tobytes() == model.network.predict(data).tobytes()
+    golden = Path(__file__).parent / "files" / "golden"
+    for bare in (tmp_path / "network", golden / "network_0_1.safetensors"):
+        with pytest.raises(ModelFileError, match=r"bare network; read it with NeuralNetwork\.load"):
+            Model.load(bare)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])

@@ -16,7 +16,7 @@ from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.model_file import check_keys, read_model_file, write_model_file
 from chainrule.files.network_file import read_history
 from chainrule.metrics import METRICS
-from chainrule.metrics.inputs import class_probabilities
+from chainrule.metrics.inputs import normalized_probabilities
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
@@ -148,7 +148,7 @@ class Model:
         return outputs if self.scaling is None else self.scaling.undo(outputs)
 
     def predict(self, data: Any) -> Array:
-        """Return a label, or a number, for each row."""
+        """Return the label of each row, one of those of the training data, or its number in the units of the target."""
         return self.target.decode(self.outputs(data))
 
     def predict_labels(self, data: Any) -> Array:
@@ -158,11 +158,14 @@ class Model:
         return self.predict(data)
 
     def predict_proba(self, data: Any) -> Array:
-        """Return the class probabilities, one column per class, in the order of ``target.classes``."""
+        """Return the class probabilities as float64, one column per class, in the order of ``target.classes``.
+
+        Each row sums to 1, up to rounding in float64.
+        """
         if not self.target.classes:
             raise InvalidInputError("This model predicts numbers and has no class probabilities; use predict.")
         self.network.check_gives_probabilities()
-        return class_probabilities(self.outputs(data))
+        return normalized_probabilities(self.outputs(data))
 
     def __repr__(self) -> str:
         named = f"{self.target_name!r}, " if self.target_name else ""
@@ -207,8 +210,8 @@ class Model:
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
         """Read a file that :meth:`save` wrote."""
-        metadata, arrays = read_model_file(path, "model")
-        if "target" not in metadata:
+        metadata, arrays = read_model_file(path, "model", "network")
+        if "target" not in metadata:  # files of version 0.1 have the same kind for both
             raise ModelFileError(f"'{path}' holds a bare network; read it with NeuralNetwork.load.")
         check_keys(metadata, ("network", "history", "table", "scaling", "target_name", "notes"), "a model")
         network = NeuralNetwork.from_description(metadata["network"], arrays, custom_objects)

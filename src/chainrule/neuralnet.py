@@ -45,7 +45,7 @@ from chainrule.history import History
 from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric, lower_is_better
-from chainrule.metrics.inputs import class_probabilities
+from chainrule.metrics.inputs import normalized_probabilities
 from chainrule.named import check_arguments
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
@@ -340,10 +340,10 @@ class NeuralNetwork:
         return self._known_classes().decode(self.loss.point_predictions(self.predict(dataset)))
 
     def predict_proba(self, dataset: Dataset | Inputs) -> Array:
-        """Return the class probabilities, one column per class, in the order of ``target.classes``."""
+        """Return the class probabilities as float64, one column per class, in the order of ``target.classes``."""
         self._known_classes()
         self.check_gives_probabilities()
-        return class_probabilities(self.predict(dataset))
+        return normalized_probabilities(self.predict(dataset))
 
     def check_gives_probabilities(self) -> None:
         """Raise InvalidInputError for a network whose outputs are scores or any numbers."""
@@ -377,7 +377,7 @@ class NeuralNetwork:
     def save(self, path: str | Path) -> None:
         """Write the network to a safetensors file, whole or not at all."""
         metadata = {"network": self.describe(), "history": self.history.to_dict()}
-        write_model_file(path, "model", metadata, self.stack.read_arrays())
+        write_model_file(path, "network", metadata, self.stack.read_arrays())
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
@@ -390,7 +390,7 @@ class NeuralNetwork:
     @classmethod
     def _load(cls, path: str | Path, custom_objects: Mapping[str, Any] | None) -> tuple[Self, bool]:
         """Return the network, and whether it stands at the end of an epoch, as only a checkpoint may not."""
-        metadata, arrays = read_model_file(path, "model", "checkpoint")
+        metadata, arrays = read_model_file(path, "model", "network", "checkpoint")
         is_checkpoint = metadata["kind"] == "checkpoint"
         check_keys(metadata, ("network", "training" if is_checkpoint else "history"), "a network")
         training = check_keys(metadata["training"], ("history", "batch"), "a run") if is_checkpoint else metadata

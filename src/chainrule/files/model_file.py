@@ -27,7 +27,11 @@ _KEY = "chainrule"
 
 
 def write_model_file(path: str | Path, kind: str, metadata: dict[str, Any], arrays: dict[str, Array]) -> None:
-    """Write arrays and metadata atomically; ``kind`` says what the file is (``"model"``, ``"checkpoint"``)."""
+    """Write arrays and metadata atomically; ``kind`` is the kind of the file.
+
+    It is ``"network"`` for a bare network, ``"model"`` for a network with its table and its target, and
+    ``"checkpoint"`` for the state of a run.
+    """
     from safetensors.numpy import save
 
     try:

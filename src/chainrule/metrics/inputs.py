@@ -16,6 +16,7 @@ __all__ = [
     "has_nan",
     "labels_and_weights",
     "labels_of",
+    "normalized_probabilities",
     "scores_and_weights",
     "weights_of",
 ]
@@ -31,6 +32,12 @@ def as_columns(values: Array) -> Array:
 def class_probabilities(outputs: Array) -> Array:
     """Return one column of probabilities for each class; a network with one output gives that of the second class."""
     return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+
+def normalized_probabilities(outputs: Array) -> Array:
+    """Return the same as float64, in rows that sum to 1, which those of a softmax in float32 do only nearly."""
+    probabilities = class_probabilities(np.asarray(outputs, np.float64))
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
 def errors_of(y_true: Array, y_pred: Array) -> Array:

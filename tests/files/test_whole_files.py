@@ -41,7 +41,7 @@ Change = Callable[[dict[str, Any], dict[str, Array]], Any]
 
 def changed(path: Path, change: Change) -> Path:
     """The file with its metadata and arrays changed, whatever sense that makes."""
-    metadata, arrays = read_model_file(path, "model", "checkpoint")
+    metadata, arrays = read_model_file(path, "model", "network", "checkpoint")
     change(metadata, arrays)
     kind = metadata.pop("kind")
     other = path.with_suffix(".changed")

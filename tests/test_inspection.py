@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.activations import ACTIVATIONS, ActivationLayer, CustomActivation, SoftmaxActivation, TanhActivation
+from chainrule.activations import ActivationLayer, CustomActivation, SoftmaxActivation, TanhActivation
 from chainrule.errors import InvalidInputError
 from chainrule.inspection import check_gradients
-from chainrule.layers import LAYERS, BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
+from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
 from chainrule.losses import LOSSES, CustomLoss, LossFunction
 from chainrule.types import Array
+from support.layers import LAYER_CLASSES, make_layer
 from support.networks import bits_of, class_rows, network_of, regression_rows
 
 
-@pytest.mark.parametrize("cls", sorted({*LAYERS.classes.values(), *ACTIVATIONS.classes.values()}, key=str))
+@pytest.mark.parametrize("cls", LAYER_CLASSES)
 def test_the_layers_of_the_library_pass(cls: type[Layer]) -> None:
-    layer = cls(5) if cls is DenseLayer else cls()  # type: ignore[call-arg]
-    check = check_gradients(layer)
+    check = check_gradients(make_layer(cls))
     assert check, str(check)
 
 

@@ -121,10 +121,11 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
     session, vector, penalty = trainer.run.session, twin.stack.vector, twin.penalty
     portion = next(trainer.batches.portions(0, first_batch=0, n_batches=1))  # all rows
     batch = portion.batches.batch(portion.epoch, portion.first)
-    states = [(layer.rng.bit_generator.state, layer.noise.epoch, layer.noise.step) for layer in twin.layers]
+    layers = list(twin.stack.walk())
+    states = [(layer.rng.bit_generator.state, layer.noise.epoch, layer.noise.step) for layer in layers]
 
     def objective(values: Array) -> float:
-        for layer, (state, epoch, step) in zip(twin.layers, states, strict=True):  # the same noise every time
+        for layer, (state, epoch, step) in zip(layers, states, strict=True):  # the same noise every time
             layer.rng.bit_generator.state, layer.noise.epoch, layer.noise.step = state, epoch, step
         vector.values[...] = values
         loss = session.compute_gradient(batch)

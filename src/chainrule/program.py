@@ -9,8 +9,8 @@ both engines.
 :class:`Map`             a traced formula of the elements, or of whole rows, of one or more values and of parameters
 :class:`BatchNormalize`  standardises every column by the statistics of the batch; in training only
 :class:`Noise`           random numbers; in training only
-:class:`Lookup`          the rows of a table at given places
-:class:`Select`          some of the columns
+:class:`Lookup`          vectors of categories, from a table
+:class:`Select`          some of the columns, some of them perhaps several times
 :class:`Concatenate`     the columns of several values, side by side
 =======================  ==============================================================================================
 """
@@ -313,9 +313,13 @@ N_NOISE_SETTINGS = 5
 
 @dataclass(frozen=True, eq=False)
 class Lookup(Operation):
-    """The row of a table whose number the input holds, for each of its columns, side by side."""
+    """For each column of codes the vectors of its own table, side by side.
+
+    The tables stand one below another in ``table``; that of column j has ``sizes[j]`` rows.
+    """
 
     table: ArrayOf
+    sizes: tuple[int, ...]
 
     @property
     def arrays(self) -> tuple[ArrayOf, ...]:
@@ -325,10 +329,9 @@ class Lookup(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Select(Operation):
-    """The columns ``start`` to ``stop - 1`` of the input."""
+    """Some columns of the input, in this order; a column may be there several times."""
 
-    start: int
-    stop: int
+    columns: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,9 +389,24 @@ class Program:
         n_inputs = math.prod(layers[0].input_shape()) if layers else 0
         program = cls(n_inputs, is_training=is_training, is_sparse=is_sparse)
         for layer in layers:
-            _check_lowers(layer)
-            program.layer_values.append(layer.lower(program, program.layer_values[-1]))
+            program.layer_values.append(program.lower(layer, program.layer_values[-1]))
         return program
+
+    def lower(self, layer: Lowers, x: Value) -> Value:
+        """Return the output of a layer for the input x."""
+        _check_lowers(layer)
+        return layer.lower(self, x)
+
+    def cancelled_offsets(self, operation: Operation) -> list[ArrayOf]:
+        """Return the parameters that an operation adds to every row, if batch normalisation cancels them out.
+
+        In batches of several rows their gradient is 0. Rounding would make it something else, of which optimizers that
+        divide by the size of a gradient make steps of full length.
+        """
+        readers = [one for one in self.operations if operation.output in one.inputs]
+        if not readers or not all(isinstance(one, BatchNormalize) for one in readers):
+            return []
+        return [one for one in operation.arrays if one.is_trained and one.name == one.layer.offset_parameter]
 
     @property
     def output(self) -> Value:
@@ -407,7 +425,7 @@ class Program:
         """
         owner = getattr(formula, "__self__", None)
         method = formula.__func__ if owner is not None else lambda _, *arguments: formula(*arguments)  # type: ignore[attr-defined]
-        arguments = list(inspect.signature(formula).parameters)
+        arguments = list(inspect.signature(formula).parameters)[: len(operands)]
         traced = Formula.trace(method, owner, arguments)
         named = list(zip(arguments, operands, strict=True))
         values = {name: operand for name, operand in named if isinstance(operand, Value)}
@@ -441,13 +459,13 @@ class Program:
         """Return random numbers, one for each element of x."""
         return self._append(Noise((x,), Value(x.width, x.is_sparse), source, kind))
 
-    def lookup(self, codes: Value, table: ArrayOf) -> Value:
-        """Return the rows of the table at the places ``codes``."""
-        return self._append(Lookup((codes,), Value(codes.width * table.values.shape[-1]), table))
+    def lookup(self, codes: Value, table: ArrayOf, sizes: Sequence[int]) -> Value:
+        """Return, for each column of codes, the rows that they name in its table, of ``sizes[j]`` rows."""
+        return self._append(Lookup((codes,), Value(codes.width * table.values.shape[-1]), table, tuple(sizes)))
 
-    def select(self, x: Value, start: int, stop: int) -> Value:
-        """Return the columns ``start`` to ``stop - 1`` of x."""
-        return self._append(Select((x,), Value(stop - start), start, stop))
+    def select(self, x: Value, columns: Sequence[int]) -> Value:
+        """Return some columns of x, in this order; a column may be there several times."""
+        return self._append(Select((x,), Value(len(columns)), tuple(columns)))
 
     def concatenate(self, *values: Value) -> Value:
         """Return the columns of the values, side by side."""

@@ -40,15 +40,15 @@ class NoiseSource:
     Attributes
     ----------
     key
-        Two words of 32 bits, from the seed and the layer.
+        Two words of 32 bits, from the seed and the place of the layer in the network.
     epoch
         The epoch of the training run.
     step
         The step within the epoch; :meth:`draw` goes on by one, and the training loop sets both.
     """
 
-    def __init__(self, seed: int, layer: int = 0) -> None:
-        sequence = np.random.SeedSequence(entropy=seed, spawn_key=(int(Stream.NOISE), layer))
+    def __init__(self, seed: int, *path: int) -> None:
+        sequence = np.random.SeedSequence(entropy=seed, spawn_key=(int(Stream.NOISE), *path))
         self.key: tuple[int, int] = tuple(sequence.generate_state(2).tolist())
         self.epoch, self.step = 0, 0
 
@@ -100,9 +100,9 @@ def resolve_seed(seed: Seed) -> int:
     return int(seed)
 
 
-def random_stream(seed: int, purpose: Stream, index: int = 0) -> np.random.Generator:
+def random_stream(seed: int, purpose: Stream, index: int = 0, *path: int) -> np.random.Generator:
     """Return the generator number ``index`` of those for ``purpose``; the same arguments give the same numbers."""
-    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(int(purpose), index)))
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=(int(purpose), index, *path)))
 
 
 def check_generator_state(state: Any) -> None:

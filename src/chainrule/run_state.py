@@ -44,7 +44,7 @@ def capture(run: TrainingRun, record: EpochRecord) -> tuple[dict[str, Any], dict
         "stop_reason": None if run.is_interrupted else run.stop_reason,
         "n_recorded": record.n_recorded,
         "history": run.history.to_dict(),
-        "layer_random_states": [layer.rng.bit_generator.state for layer in run.stack.layers],
+        "layer_random_states": [layer.rng.bit_generator.state for layer in run.stack.walk()],
         "callbacks": [],
     }
     arrays = {f"{WEIGHTS}{name}": array for name, array in run.session.read_weights().items()}
@@ -155,9 +155,10 @@ class SavedRun:
             run.session.write_weights(self.weights())
             run.session.write_state(self._part("session/"))
             states = self._of_type("layer_random_states", list)
-            if len(states) != len(run.stack.layers):
-                raise InvalidInputError(f"there are {len(states)} random states for {len(run.stack.layers)} layers")
-            for layer, random_state in zip(run.stack.layers, states, strict=True):
+            layers = list(run.stack.walk())
+            if len(states) != len(layers):
+                raise InvalidInputError(f"there are {len(states)} random states for {len(layers)} layers")
+            for layer, random_state in zip(layers, states, strict=True):
                 check_generator_state(random_state)
                 layer.rng.bit_generator.state = random_state
             self._restore_callbacks(run)

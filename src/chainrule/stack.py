@@ -21,13 +21,14 @@ from chainrule.data.inputs import as_numbers
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, shown
 from chainrule.head import Head
 from chainrule.layers import LAYERS, DenseLayer, Layer
+from chainrule.layers.base import cancelled_offset
 from chainrule.layers.own import adopt
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
-from chainrule.randomness import NoiseSource, Stream, random_stream, resolve_seed
+from chainrule.randomness import Stream, random_stream, resolve_seed
 from chainrule.types import Array, Inputs, Seed, Shape, is_sparse
 
-__all__ = ["Head", "LayerStack", "cancelled_offset", "check_inputs"]
+__all__ = ["Head", "LayerStack", "check_inputs"]
 
 
 class LayerStack:
@@ -87,7 +88,7 @@ class LayerStack:
         if self.layers and self.layers[-1].is_built:
             self._connect(layer, self.layers[-1].output_shape(), f"after {self.layers[-1].layer_name()}")
         adopt(layer)
-        self._seed_noise(layer, len(self.layers))
+        layer.seed_noise(self.seed, len(self.layers))
         self.layers.append(layer)
         if layer.is_built:
             self._rebuild_vector()
@@ -109,7 +110,7 @@ class LayerStack:
         """Take in all layers at once, with the parameters that they have, as those from a file do."""
         self.layers = list(layers)
         for index, layer in enumerate(self.layers):
-            self._seed_noise(layer, index)
+            layer.seed_noise(self.seed, index)
             if isinstance(layer, ActivationLayer):
                 for _, dense in self._suited(index):
                     dense.suited_initializer = layer.suited_initializer
@@ -118,7 +119,7 @@ class LayerStack:
     def reset(self) -> None:
         """Draw every parameter again from the seed, and all noise in the layers from its beginning."""
         for index, layer in enumerate(self.layers):
-            self._seed_noise(layer, index)
+            layer.seed_noise(self.seed, index)
             if layer.is_bound:
                 layer.initialize(rng=self._weights_stream(index))
 
@@ -209,9 +210,9 @@ class LayerStack:
             self._rebuild_vector()  # a layer in the list was exchanged, or was told its shape after it had been added
         return self.layers
 
-    def _seed_noise(self, layer: Layer, index: int) -> None:
-        """Let the random numbers of a layer begin, as the seed says."""
-        layer.rng, layer.noise = random_stream(self.seed, Stream.LAYERS, index), NoiseSource(self.seed, index)
+    def walk(self) -> Iterator[Layer]:
+        """Yield every layer, and after each of them the layers inside it."""
+        return (inner for layer in self.layers for inner in layer.walk())
 
     def _weights_stream(self, index: int) -> np.random.Generator:
         """Return what a layer's first parameters are drawn from.
@@ -324,16 +325,6 @@ def _hint(given: object) -> str:
     if hasattr(given, "forward_propagation"):
         return " Derive its class from chainrule.layers.Layer."
     return ""
-
-
-def cancelled_offset(layers: Sequence[Layer], index: int) -> str | None:
-    """Return the parameter of a layer that the next layer cancels out in training batches of several rows, if any.
-
-    Its gradient is 0. Rounding would make it something else, which optimizers that divide by the size of a gradient
-    turn into steps of full length: two engines, or two numbers of processes, would soon be far apart.
-    """
-    is_cancelled = index + 1 < len(layers) and layers[index + 1].cancels_offsets
-    return layers[index].offset_parameter if is_cancelled else None
 
 
 def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape, *, finite: bool = True) -> Inputs:

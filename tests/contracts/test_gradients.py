@@ -24,7 +24,6 @@ from chainrule.activations import (
 from chainrule.data import Dataset
 from chainrule.history import History
 from chainrule.layers import (
-    LAYERS,
     BatchNormalizationLayer,
     DenseLayer,
     DropoutLayer,
@@ -38,6 +37,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD
 from chainrule.penalties import L1, L1L2, L2
 from chainrule.types import Array
+from support.layers import LAYER_CLASSES, make_layer
 from support.networks import network_of
 
 N_ROWS, N_FEATURES = 12, 4
@@ -45,7 +45,6 @@ RTOL = 1e-7
 STEP = 1e-5
 
 LOSS_CLASSES = sorted(set(LOSSES.classes.values()), key=lambda cls: cls.__name__)
-LAYER_CLASSES = sorted({*LAYERS.classes.values(), *ACTIVATIONS.classes.values()}, key=lambda cls: cls.__name__)
 PENALTIES = (None, L1(0.01), L2(0.1), L1L2(0.01, 0.1))
 
 
@@ -121,7 +120,7 @@ def rng_of(*key: Any) -> np.random.Generator:
 def test_every_layer_under_every_loss(layer_class: type[Layer], loss_class: type[LossFunction]) -> None:
     rng = rng_of(layer_class.__name__, loss_class.__name__)
     loss = loss_class()
-    layer = layer_class(6) if layer_class is DenseLayer else layer_class()  # type: ignore[call-arg]
+    layer = make_layer(layer_class)
     network = network_of(
         DenseLayer(5, (N_FEATURES,), biases_initializer="normal"), layer, DenseLayer(loss.n_outputs(3)), *head_of(loss),
         loss=loss, dtype="float64",

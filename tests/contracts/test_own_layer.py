@@ -40,15 +40,18 @@ class Mixing(Layer):
         return (2 * self.width + 2 * (self.input_shape()[0] - 2),)
 
     def parameter_shapes(self) -> dict[str, Shape]:
-        return {"vectors": (self.n_codes, self.width), "strength": (self.input_shape()[0] - 2,)}
+        return {"vectors": (2 * self.n_codes, self.width), "strength": (self.input_shape()[0] - 2,)}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         for name, shape in self.parameter_shapes().items():
             self.parameter_views[name][...] = rng.normal(size=shape)
 
+    def places(self, x: Array) -> Array:
+        return x[:, :2].astype(int) + np.array([0, self.n_codes])
+
     def forward_propagation(self, inputs: Any, training: bool = False) -> Array:
         x, views = self._accept(inputs), self.parameter_views
-        vectors = views["vectors"][x[:, :2].astype(int)].reshape(len(x), -1)
+        vectors = views["vectors"][self.places(x)].reshape(len(x), -1)
         output = np.hstack([vectors, x[:, 2:], x[:, 2:] * views["strength"]])
         if training:
             self.input, self.output = x, output
@@ -58,14 +61,15 @@ class Mixing(Layer):
         x, error, n = self.input, self._accept_error(output_error), 2 * self.width
         plain, scaled = np.split(error[:, n:], 2, axis=1)
         self.gradient_views["vectors"].fill(0)
-        np.add.at(self.gradient_views["vectors"], x[:, :2].astype(int), error[:, :n].reshape(len(x), 2, -1))
+        np.add.at(self.gradient_views["vectors"], self.places(x), error[:, :n].reshape(len(x), 2, -1))
         self.gradient_views["strength"][...] = (scaled * x[:, 2:]).sum(axis=0)
         return np.hstack([np.zeros((len(x), 2), x.dtype), plain + scaled * self.parameter_views["strength"]])
 
     def lower(self, program: Program, x: Value) -> Value:
-        rest = program.select(x, 2, x.width)
+        rest = program.select(x, range(2, x.width))
         scaled = program.map(lambda x, strength: x * strength, rest, self.array("strength"), name="scaled")
-        return program.concatenate(program.lookup(program.select(x, 0, 2), self.array("vectors")), rest, scaled)
+        vectors = program.lookup(program.select(x, (0, 1)), self.array("vectors"), (self.n_codes, self.n_codes))
+        return program.concatenate(vectors, rest, scaled)
 
 
 def network(**settings: Any) -> NeuralNetwork:

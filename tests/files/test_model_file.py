@@ -26,7 +26,15 @@ from chainrule.errors import ChainruleError, InvalidInputError, ModelFileError
 from chainrule.files import Checkpoint, read_model_file, write_model_file
 from chainrule.files.config import build_piece, describe_piece
 from chainrule.initializers import INITIALIZERS, Constant
-from chainrule.layers import LAYERS, BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer, StandardizationLayer
+from chainrule.layers import (
+    LAYERS,
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    EmbeddingLayer,
+    Layer,
+    StandardizationLayer,
+)
 from chainrule.losses import LOSSES, CustomLoss, LossFunction
 from chainrule.named import Registry
 from chainrule.neuralnet import NeuralNetwork
@@ -34,6 +42,7 @@ from chainrule.optimizer import OPTIMIZERS, Adam
 from chainrule.penalties import L1L2, PENALTIES
 from chainrule.schedules import SCHEDULES, CosineDecay, OneCycle, PolynomialDecay, WarmUp
 from chainrule.types import Array
+from support.layers import LAYER_CLASSES, make_layer
 from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows
 
 DATA = class_rows(60)
@@ -49,13 +58,10 @@ def saved(path: Path, *layers: Layer, **settings: Any) -> NeuralNetwork:
     return network
 
 
-LAYER_CLASSES = sorted({*LAYERS.classes.values(), *ACTIVATIONS.classes.values()}, key=lambda cls: cls.__name__)
-
-
 @pytest.mark.parametrize("cls", LAYER_CLASSES, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_layer_comes_back_to_the_bit(cls: type[Layer], dtype: str, tmp_path: Path) -> None:
-    layer = cls(4) if cls is DenseLayer else cls()  # type: ignore[call-arg]
+    layer = make_layer(cls)
     if isinstance(layer, StandardizationLayer):
         layer.adapt(DATA.X)
     network = saved(tmp_path / "model", layer, dtype=dtype)
@@ -121,7 +127,7 @@ def test_what_json_cannot_hold_is_told(tmp_path: Path) -> None:
 REGISTRIES = {"layer": LAYERS, "activation": ACTIVATIONS, "loss": LOSSES, "optimizer": OPTIMIZERS}
 REGISTRIES |= {"schedule": SCHEDULES, "penalty": PENALTIES, "initializer": INITIALIZERS}
 ARGUMENTS = {
-    DenseLayer: {"n_units": 3},
+    EmbeddingLayer: {"n_categories": (2, 3), "n_dimensions": 2},
     CosineDecay: {"epochs": 5},
     PolynomialDecay: {"epochs": 5},
     OneCycle: {"epochs": 5},
@@ -132,7 +138,7 @@ ARGUMENTS = {
 def test_every_piece_is_json_and_back(kind: str, name: str) -> None:
     registry: Registry[Any] = REGISTRIES[kind]  # type: ignore[assignment]
     cls = registry.classes[name]
-    piece = cls(**ARGUMENTS.get(cls, {}))
+    piece = make_layer(cls) if cls in LAYER_CLASSES else cls(**ARGUMENTS.get(cls, {}))
     described = json.loads(json.dumps(describe_piece(piece)))
     rebuilt = build_piece(described, kind)
     assert type(rebuilt) is type(piece)

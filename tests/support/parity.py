@@ -26,6 +26,7 @@ from chainrule.losses import (
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS, Optimizer
 from chainrule.penalties import L1, L1L2, L2
+from support.layers import LAYER_CLASSES, make_layer
 from support.networks import history_without_seconds, network_of
 
 __all__ = [
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 N_FEATURES, N_UNITS = 4, 5
-LAYER_NAMES = sorted({registry.name_of(cls) for registry in (LAYERS, ACTIVATIONS) for cls in registry.classes.values()})
+LAYER_NAMES = sorted((LAYERS if cls in LAYERS.classes.values() else ACTIVATIONS).name_of(cls) for cls in LAYER_CLASSES)
 LOSS_NAMES = sorted({LOSSES.name_of(cls) for cls in LOSSES.classes.values()})
 OPTIMIZER_NAMES = sorted({OPTIMIZERS.name_of(cls) for cls in OPTIMIZERS.classes.values()})
 # They divide by differences of gradients, or solve for steps along which little changes: the last bit of a step decides
@@ -81,7 +82,7 @@ def layer_of(name: str) -> Layer:
     if name == "gaussian_noise":
         return GaussianNoiseLayer(0.2)
     registry = LAYERS if name in LAYERS.classes else ACTIVATIONS
-    return registry.create(name)
+    return make_layer(registry.find(name))
 
 
 def head_of(loss: LossFunction) -> list[Layer]:

@@ -31,6 +31,7 @@ def predict(stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -
         return _predict_by_layers(stack, rows, n_layers) if compiled is None else compiled.run(rows)
     except FloatingPointError:
         check_inputs(inputs, stack.dtype, stack.input_shape())  # says which number it is
+        _predict_by_layers(stack, rows, n_layers)  # or a layer says what is wrong with it
         raise
 
 

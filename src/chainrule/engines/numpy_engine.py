@@ -69,7 +69,7 @@ class NumpySession:
     """
 
     def __init__(self, stack: LayerStack, plan: TrainingPlan, *, by_layers: bool = False) -> None:
-        for layer in stack.layers:
+        for layer in stack.walk():
             if isinstance(layer, ActivationLayer):
                 layer.traced()  # before the first step, so that tracing does not count as training time
         self.stack, self.plan = stack, plan
@@ -175,7 +175,7 @@ class NumpySession:
             self._outputs = compiled.outputs
             return loss
         n_rows, n_body = batch.n_rows, self.head.n_body_layers
-        for layer in self.stack.layers:
+        for layer in self.stack.walk():
             layer.noise.epoch, layer.noise.step = self._place
         self._outputs = self.stack.forward(batch.inputs, training=True, n_layers=n_body)
         if self._error.shape != self._outputs.shape:

@@ -127,7 +127,9 @@ class Calls:
         for operation, backward in zip(reversed(program.operations), reversed(backwards), strict=True):
             if operation.output in self._errors and operation.output in self._needed:
                 backward(self._errors[operation.output])
-                self._cancel_offset(program, operation)
+                for offset in program.cancelled_offsets(operation):
+                    settings = np.array([float(offset.gradient.size)])
+                    self._call(statistics.zero_if_several, [offset.gradient], 1, settings)
                 self.buffers.give_back(self._errors.pop(operation.output))
         return self._errors.get(program.input)
 
@@ -238,25 +240,24 @@ class Calls:
         return _nothing
 
     def _lookup(self, operation: Lookup) -> Backward:
-        (codes,), table = operation.inputs, operation.table
-        settings = np.array([float(size) for size in table.values.shape])
-        self._call(rows.lookup, [self.dense(codes), table.values, self._output(operation)], codes.width, settings)
+        (codes,), table, width = operation.inputs, operation.table, operation.table.values.shape[1]
+        firsts, settings = np.concatenate(([0], np.cumsum(operation.sizes))), np.array([float(width)])
+        place = self.dense(codes)
+        self._call(rows.lookup, [place, table.values, firsts, self._output(operation)], codes.width, settings)
 
         def backward(error: Array) -> None:
-            self._call(rows.lookup_gradient, [self.dense(codes), error, table.gradient], codes.width, settings)
+            self._call(rows.lookup_gradient, [place, error, firsts, table.gradient], codes.width, settings)
 
         return backward
 
     def _select(self, operation: Select) -> Backward:
         (x,), n = operation.inputs, operation.output.width
-        settings = np.array([x.width, operation.start, n, 0], np.float64)
-        self._call(rows.copy_columns, [self.dense(x), self._output(operation)], n, settings)
+        columns, settings = np.array(operation.columns, np.int64), np.array([float(x.width)])
+        self._call(rows.select, [self.dense(x), columns, self._output(operation)], n, settings)
 
         def backward(error: Array) -> None:
             for out in self._error_of(x):
-                self._call(rows.fill_zero, [out], x.width)
-                back = np.array([n, 0, x.width, operation.start], np.float64)
-                self._call(rows.copy_columns, [error, out], n, back)
+                self._call(rows.select_error, [error, columns, out], n, settings)
 
         return backward
 
@@ -287,19 +288,6 @@ class Calls:
             self.buffers.give_back(out)
         else:
             self._errors[x] = out
-
-    def _cancel_offset(self, program: Program, operation: Operation) -> None:
-        """Set the gradient of what is added to every row to 0, where the next operation cancels it out.
-
-        Rounding would make it something else, of which optimizers that divide by the size of a gradient make steps of
-        full length.
-        """
-        readers = [one for one in program.operations if operation.output in one.inputs]
-        if readers and all(isinstance(one, BatchNormalize) for one in readers):
-            for array in operation.arrays:
-                if array.is_trained and array.name == array.layer.offset_parameter:
-                    settings = np.array([float(array.gradient.size)])
-                    self._call(statistics.zero_if_several, [array.gradient], 1, settings)
 
     def _output(self, operation: Operation) -> Any:
         """Return where the output lies; it gets a place of its own unless it has one already."""

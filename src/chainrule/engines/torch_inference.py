@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,11 @@ def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str
     chosen = choose_device(device)
     # Without a limit the first predictions would start threads that a forked child does not have, and would wait for.
     with limited_torch_threads():
-        return as_array(infer(build_module(stack)[:n_layers].to(chosen), rows, chosen))
+        outputs = as_array(infer(build_module(stack)[:n_layers].to(chosen), rows, chosen))
+    spoilt = np.flatnonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))
+    if spoilt.size:
+        stack.forward(rows[spoilt[:1]], n_layers=n_layers)  # a layer may refuse its input, such as an unknown code
+    return outputs
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from chainrule.engines.torch_workers import BatchShare
 
 __all__ = ["LayerModule", "build_module", "export_arrays", "import_arrays", "noise_sources_of", "torch_dtype"]
+
+# The attributes of a module that are made from its layer.
+_MADE_BY_LOWERING = ("_steps", "_results", "_places_of_constants", "noise_sources")
 
 # Computes an operation from the values that it reads and the layers' arrays that it reads.
 Function: TypeAlias = "Callable[..., Tensor]"
@@ -79,19 +83,36 @@ class LayerModule(nn.Module):
     def _lower(self) -> None:
         """Lower the layer to its steps in inference and in training."""
         self.noise_sources: list[NoiseSource] = []
-        self._steps, self._results = [], []
+        self._steps, self._results, self._places_of_constants = [], [], itertools.count()
         for is_training in (False, True):
             program = Program.of([self._layer], is_training=is_training)
             places = {program.input: 0} | {op.output: i for i, op in enumerate(program.operations, start=1)}
             self._results.append(places[program.output])
             self._steps.append(
                 [
-                    _Step(self._function(op), tuple(places[x] for x in op.inputs), tuple(map(self._name_of, op.arrays)))
+                    _Step(self._function(op), tuple(places[x] for x in op.inputs), self._tensors(op))
                     for op in program.operations
                 ]
             )
             self.noise_sources += [op.source for op in program.operations if isinstance(op, Noise)]
         self._output_shape = self._layer.output_shape()
+
+    def _tensors(self, operation: Operation) -> tuple[str, ...]:
+        """Return the names of the tensors that an operation reads: arrays of the layer, and columns by number."""
+        names = [self._name_of(array) for array in operation.arrays]
+        match operation:
+            case Lookup(sizes=sizes):
+                names += [self._constant(np.cumsum([0, *sizes[:-1]])), self._constant(sizes)]
+            case Select(columns=columns):
+                names.append(self._constant(columns))
+        return tuple(names)
+
+    def _constant(self, numbers: Sequence[int] | Array) -> str:
+        """Keep whole numbers as a tensor on the module's device, and return its name."""
+        name = f"constant_{next(self._places_of_constants)}"
+        if name not in self._buffers:  # as it is in a copy, on the device of the module
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.int64), persistent=False)
+        return name
 
     def _name_of(self, array: ArrayOf) -> str:
         """Return the name of the tensor for an array of the layer, or of a layer inside it."""
@@ -113,9 +134,9 @@ class LayerModule(nn.Module):
             case Lookup():
                 return _look_up
             case Select():
-                return lambda x: x[:, operation.start : operation.stop]
+                return _select
             case Concatenate():
-                return lambda *parts: torch.cat(parts, dim=1)
+                return _concatenate
         raise NotLoweredError(f"PyTorch has no operation {type(operation).__name__}.")
 
     @property
@@ -137,7 +158,7 @@ class LayerModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """The steps are made again from the layer."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_steps", "noise_sources")}
+        return {name: value for name, value in self.__dict__.items() if name not in _MADE_BY_LOWERING}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -165,8 +186,19 @@ def _affine(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
     return torch.addmm(biases, x, weights)
 
 
-def _look_up(codes: Tensor, table: Tensor) -> Tensor:
-    return table[codes.long()].flatten(1)
+def _look_up(codes: Tensor, table: Tensor, firsts: Tensor, sizes: Tensor) -> Tensor:
+    """Return the vectors of the codes; NaN where a code names no row, so that no wrong vector can pass unnoticed."""
+    is_known = (codes >= 0) & (codes < sizes) & (codes == codes.floor())
+    places = torch.where(is_known, codes, 0).long() + firsts
+    return torch.where(is_known[..., None], table[places], math.nan).flatten(1)
+
+
+def _select(x: Tensor, columns: Tensor) -> Tensor:
+    return x[:, columns]
+
+
+def _concatenate(*parts: Tensor) -> Tensor:
+    return torch.cat(parts, dim=1)
 
 
 class _Mapped:

@@ -37,7 +37,7 @@ class TorchObjective(BatchObjective):
 
     def residuals_and_jacobian(self, weights: Array) -> Iterator[tuple[Array, Array]]:
         """Yield residuals r and J = dr/dw for blocks of rows; every process works them out for all rows."""
-        for layer in self.stack.layers:
+        for layer in self.stack.walk():
             if type(layer).write_jacobian is Layer.write_jacobian:
                 layer.write_jacobian(np.empty((0, 0)), {})  # refuses where rows have no gradients of their own
         if self.step.noise_sources:

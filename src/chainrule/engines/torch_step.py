@@ -6,6 +6,7 @@ import functools
 import math
 from contextlib import nullcontext
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,8 @@ from chainrule.errors import InvalidInputError
 from chainrule.kernels.compiling import start_compiling, stop_compiling
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.penalties import L1, L1L2, L2, Penalty
-from chainrule.stack import LayerStack, cancelled_offset
+from chainrule.program import Program
+from chainrule.stack import LayerStack
 
 __all__ = ["LossScale", "TrainingStep"]
 
@@ -74,11 +76,12 @@ class TrainingStep:
         if not self.slots:
             raise InvalidInputError("This network has no parameters to train; add a DenseLayer.")
         self.parameters = [slot.parameter for slot in self.slots]
-        body = stack.layers[: self.head.n_body_layers]
+        program = Program.of(stack.layers[: self.head.n_body_layers], is_training=True)
+        offsets = [offset.values for op in program.operations for offset in program.cancelled_offsets(op)]
         self._cancelled = [
             slot.parameter
             for slot in self.slots
-            if slot.block.layer < len(body) and cancelled_offset(body, slot.block.layer) == slot.block.name
+            if any(np.shares_memory(slot.block.view(stack.vector.values), offset) for offset in offsets)
         ]
         self.body = self.module[: self.head.n_body_layers]
         self._trained = workers.train_together(self.body)

@@ -15,13 +15,14 @@ __all__ = [
     "add",
     "check_finite",
     "copy_columns",
-    "fill_zero",
     "gather",
     "gather_csr",
     "gather_weights",
     "lookup",
     "lookup_gradient",
     "on_entries",
+    "select",
+    "select_error",
 ]
 
 
@@ -131,17 +132,6 @@ def add(f: Any) -> Callable[..., float]:
 
 
 @compiled_kernel
-def fill_zero(f: Any) -> Callable[..., float]:
-    """out = 0.  Arrays: out."""
-
-    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        carray(p0, n_rows * n_columns, f)[:] = f(0)
-        return 0.0
-
-    return run
-
-
-@compiled_kernel
 def check_finite(f: Any) -> Callable[..., float]:
     """Return 0 if all numbers are finite, else NaN.  Arrays: the numbers."""
 
@@ -155,21 +145,59 @@ def check_finite(f: Any) -> Callable[..., float]:
 
 
 @compiled_kernel
-def lookup(f: Any) -> Callable[..., float]:
-    """Write the rows of a table at the places ``codes``.  Arrays: codes, table, out.  Settings: shape of the table.
+def select(f: Any) -> Callable[..., float]:
+    """Write some columns.  Arrays: source, columns (int64), out.  Settings: width of the source."""
 
-    A code that is no place in the table gives NaN.
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        width = int(settings[0])
+        source, columns = carray(p0, (n_rows, width), f), carray(p1, n_columns, np.int64)
+        out = carray(p2, (n_rows, n_columns), f)
+        for i in range(n_rows):
+            row, to = source[i], out[i]
+            for j in range(n_columns):
+                to[j] = row[columns[j]]
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def select_error(f: Any) -> Callable[..., float]:
+    """Write dL/d(source).  Arrays: dL/d(out), columns (int64), dL/d(source).  Settings: width of the source."""
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        width = int(settings[0])
+        error, columns = carray(p0, (n_rows, n_columns), f), carray(p1, n_columns, np.int64)
+        out = carray(p2, (n_rows, width), f)
+        for i in range(n_rows):
+            row, to = error[i], out[i]
+            to[:] = f(0)
+            for j in range(n_columns):
+                to[columns[j]] += row[j]
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def lookup(f: Any) -> Callable[..., float]:
+    """Write the vectors of codes.  Arrays: codes, table, first rows of the columns' tables (int64), out.
+
+    Settings: length of a vector.  Returns NaN if a code names no row of its table.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_places, width = int(settings[0]), int(settings[1])
-        codes, table = carray(p0, n_rows * n_columns, f), carray(p1, n_places * width, f)
-        out = carray(p2, n_rows * n_columns * width, f)
-        for i in range(n_rows * n_columns):
-            is_place = (codes[i] >= 0) & (codes[i] < n_places) & (np.floor(codes[i]) == codes[i])
-            place = int(codes[i]) if is_place else 0
-            for j in range(width):
-                out[i * width + j] = table[place * width + j] if is_place else f(np.nan)
+        width, firsts = int(settings[0]), carray(p2, n_columns + 1, np.int64)
+        codes, table = carray(p0, (n_rows, n_columns), f), carray(p1, (firsts[n_columns], width), f)
+        out = carray(p3, (n_rows, n_columns, width), f)
+        for i in range(n_rows):
+            for j in range(n_columns):
+                code = codes[i, j]
+                if not ((code >= 0) & (code < firsts[j + 1] - firsts[j]) & (np.floor(code) == code)):
+                    return math.nan
+                vector, to = table[firsts[j] + int(code)], out[i, j]
+                for k in range(width):
+                    to[k] = vector[k]
         return 0.0
 
     return run
@@ -177,18 +205,21 @@ def lookup(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def lookup_gradient(f: Any) -> Callable[..., float]:
-    """Write dL/d(table).  Arrays: codes, dL/d(out), dL/d(table).  Settings: rows of the table, width."""
+    """Write dL/d(table).  Arrays: codes, dL/d(out), first rows of the columns' tables (int64), dL/d(table).
+
+    Settings: length of a vector.
+    """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_places, width = int(settings[0]), int(settings[1])
-        codes, error = carray(p0, n_rows * n_columns, f), carray(p1, n_rows * n_columns * width, f)
-        gradient = carray(p2, n_places * width, f)
+        width, firsts = int(settings[0]), carray(p2, n_columns + 1, np.int64)
+        codes, error = carray(p0, (n_rows, n_columns), f), carray(p1, (n_rows, n_columns, width), f)
+        gradient = carray(p3, (firsts[n_columns], width), f)
         gradient[:] = f(0)
-        for i in range(n_rows * n_columns):
-            if (codes[i] >= 0) & (codes[i] < n_places):
-                at = int(codes[i]) * width
-                for j in range(width):
-                    gradient[at + j] += error[i * width + j]
+        for i in range(n_rows):
+            for j in range(n_columns):
+                vector, of = gradient[firsts[j] + int(codes[i, j])], error[i, j]
+                for k in range(width):
+                    vector[k] += of[k]
         return 0.0
 
     return run

@@ -108,8 +108,8 @@ class Tape:
 def run_steps(table: IntArray, n_rows: int, batch_size: int, n_steps: int, check: int, results: Array) -> int:
     """Make the calls of a table once for every batch of ``batch_size`` rows, the last of which may have fewer.
 
-    ``results`` gets what call number ``check`` returns in each step, such as the loss. Where that is not finite, the
-    later calls are not made. Returns the number of whole steps.
+    ``results`` gets what call number ``check`` returns in each step, such as the loss. Where a call returns a number
+    that is not finite, ``results`` gets that, and the later calls are not made. Returns the number of whole steps.
     """
     for step in range(n_steps):
         n = min(batch_size, n_rows - step * batch_size)
@@ -131,6 +131,7 @@ def run_steps(table: IntArray, n_rows: int, batch_size: int, n_steps: int, check
             )
             if k == check:
                 results[step] = result
-                if not math.isfinite(result):
-                    return step
+            if not math.isfinite(result):
+                results[step] = result
+                return step
     return n_steps

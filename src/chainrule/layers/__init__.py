@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from chainrule.layers.base import Layer
+from chainrule.layers.containers import Parallel, Residual, Sequential
 from chainrule.layers.dense import DenseLayer
 from chainrule.layers.dropout import DropoutLayer, GaussianNoiseLayer
+from chainrule.layers.embedding import EmbeddingLayer, PeriodicEmbeddingLayer, PiecewiseLinearEncodingLayer
 from chainrule.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
 from chainrule.layers.reshape import FlattenLayer
 from chainrule.layers.scaling import InputScalingLayer, StandardizationLayer
@@ -15,11 +17,17 @@ __all__ = [
     "BatchNormalizationLayer",
     "DenseLayer",
     "DropoutLayer",
+    "EmbeddingLayer",
     "FlattenLayer",
     "GaussianNoiseLayer",
     "InputScalingLayer",
     "Layer",
     "LayerNormalizationLayer",
+    "Parallel",
+    "PeriodicEmbeddingLayer",
+    "PiecewiseLinearEncodingLayer",
+    "Residual",
+    "Sequential",
     "StandardizationLayer",
 ]
 
@@ -35,5 +43,11 @@ LAYERS: Registry[Layer] = Registry(
         "input_scaling": InputScalingLayer,
         "standardization": StandardizationLayer,
         "flatten": FlattenLayer,
+        "sequential": Sequential,
+        "residual": Residual,
+        "parallel": Parallel,
+        "embedding": EmbeddingLayer,
+        "periodic_embedding": PeriodicEmbeddingLayer,
+        "piecewise_linear_encoding": PiecewiseLinearEncodingLayer,
     },
 )

@@ -14,6 +14,7 @@ import functools
 import math
 import operator
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,11 +23,11 @@ from chainrule.arrays import as_csr, refuse_masked
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.named import check_arguments
 from chainrule.program import ArrayOf, NotLoweredError, Program, Value
-from chainrule.randomness import NoiseSource
+from chainrule.randomness import NoiseSource, Stream, random_stream
 from chainrule.ranges import Range
 from chainrule.types import Array, Inputs, Shape
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "cancelled_offset"]
 
 
 class Layer(ABC):
@@ -244,11 +245,24 @@ class Layer(ABC):
         """Copy ``values`` into the state ``name``."""
         self._copy_into(self._state(name), name, values)
 
+    def walk(self) -> Iterator[Layer]:
+        """Yield the layer itself, and then all layers inside it."""
+        yield self
+
+    def seed_noise(self, seed: int, *path: int) -> None:
+        """Let the layer's random numbers begin, as the seed says; ``path`` is its place in the network."""
+        self.rng, self.noise = random_stream(seed, Stream.LAYERS, *path), NoiseSource(seed, *path)
+
     def array(self, name: str) -> ArrayOf:
         """Return a parameter or a state as an operand of the operations in :meth:`lower`."""
         return ArrayOf(self, name)
 
     # For the layers themselves ---------------------------------------------------------------------------------------
+
+    def _ready(self) -> None:
+        """Draw the parameters of a layer that stands alone, unless it has them."""
+        if self.input_shape() and not self.has_arrays:
+            self.initialize()
 
     def _parameter(self, name: str) -> Array:
         """Return the parameter ``name``; a layer that stands alone draws its parameters when first asked for one."""
@@ -353,3 +367,13 @@ class Layer(ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget_training()
+
+
+def cancelled_offset(layers: Sequence[Layer], index: int) -> str | None:
+    """Return the parameter of a layer that the next layer cancels out in training batches of several rows, if any.
+
+    Its gradient is 0. Rounding would make it something else, which optimizers that divide by the size of a gradient
+    turn into steps of full length: two engines, or two numbers of processes, would soon be far apart.
+    """
+    is_cancelled = index + 1 < len(layers) and layers[index + 1].cancels_offsets
+    return layers[index].offset_parameter if is_cancelled else None

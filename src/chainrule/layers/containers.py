@@ -1,0 +1,401 @@
+"""Layers that consist of layers, which may be such layers themselves: a network is a tree.
+
+Parameters and states of the layers inside have path names: ``"1.weights"`` is the ``weights`` of layer 1 inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias, final
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError
+from chainrule.layers.base import Layer, cancelled_offset
+from chainrule.program import Program, Value
+from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.types import Array, Inputs, Shape
+
+__all__ = ["Container", "Parallel", "Residual", "Sequential", "suit_weights"]
+
+
+class Container(Layer):
+    """Base class of the layers that consist of layers, in :attr:`layers`.
+
+    It owns the arrays of all of them, and they have views of these.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def _named(self) -> Iterator[tuple[str, Layer]]:
+        return ((f"{index}.", layer) for index, layer in enumerate(self.layers))
+
+    def walk(self) -> Iterator[Layer]:
+        """Yield the layer itself, and then all layers inside."""
+        yield self
+        for layer in self.layers:
+            yield from layer.walk()
+
+    def seed_noise(self, seed: int, *path: int) -> None:
+        """Let the random numbers of the layers inside begin, as the seed says."""
+        super().seed_noise(seed, *path)
+        for index, layer in enumerate(self.layers):
+            layer.seed_noise(seed, *path, index)
+
+    @property
+    def penalized_parameters(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The parameters that penalties act on: those of the layers inside."""
+        return tuple(prefix + name for prefix, layer in self._named() for name in layer.penalized_parameters)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of the parameters of all layers inside, by path name."""
+        return {p + name: shape for p, layer in self._named() for name, shape in layer.parameter_shapes().items()}
+
+    def state_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of the states of all layers inside, by path name."""
+        return {p + name: shape for p, layer in self._named() for name, shape in layer.state_shapes().items()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Draw the parameters of the layers inside, one after another."""
+        self._hand_down()
+        for layer in self.layers:
+            layer.draw_parameters(rng)
+
+    def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
+        """Move the parameters into these views of a network's vector, keeping their values."""
+        super().bind(parameters, gradients)
+        self._hand_down()
+        for layer in self.layers:
+            layer.is_bound = True
+
+    def _write_jacobian(self, layers: Sequence[tuple[str, Layer]], error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradients of single rows, going back through layers that stand one after another."""
+        for prefix, layer in reversed(layers):
+            layer.write_jacobian(error, {name: jacobian[prefix + name] for name in layer.parameter_shapes()})
+            layer.needs_input_error = True
+            inner = layer.backward_propagation(error)
+            assert inner is not None  # it has been asked for
+            error = inner
+
+    def _hand_down(self) -> None:
+        """Let the layers inside have views of the arrays, and compute in the same type."""
+        for prefix, layer in self._named():
+            layer.dtype = self.dtype
+            layer.parameter_views = {name: self.parameter_views[prefix + name] for name in layer.parameter_shapes()}
+            layer.gradient_views = {name: self.gradient_views[prefix + name] for name in layer.parameter_shapes()}
+            layer.state = {name: self.state[prefix + name] for name in layer.state_shapes()}
+            if isinstance(layer, Container):
+                layer._hand_down()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.parameter_views or self.state:
+            self._hand_down()
+
+
+def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
+    """Return the layers that a container is given; refuse anything else."""
+    layers = tuple(given) if isinstance(given, Sequence) else (given,)
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise InvalidInputError(f"{owner} takes layers; {layer!r} is none. Give a list such as [DenseLayer(8)].")
+        if layer.is_bound:
+            raise InvalidInputError(f"A {layer.layer_name()} belongs to a network; give copy.deepcopy(layer).")
+    if len({id(layer) for layer in layers}) < len(layers):
+        raise InvalidInputError(f"{owner} is given one layer several times; make a new one for each place.")
+    if not layers:
+        raise InvalidInputError(f"{owner} needs at least one layer.")
+    suit_weights(layers)
+    return layers
+
+
+def suit_weights(layers: Sequence[Layer]) -> None:
+    """Let dense layers draw their weights as the activation behind them needs it."""
+    waiting: Any = None
+    chain: Sequence[Any] = layers
+    for layer in chain:
+        if hasattr(layer, "weights_initializer"):
+            waiting = layer
+        elif hasattr(layer, "activation_function"):
+            if waiting is not None:
+                waiting.suited_initializer = layer.suited_initializer
+            waiting = None
+
+
+def _forward(layers: Sequence[Layer], inputs: Inputs, training: bool) -> Array:
+    outputs: Any = inputs
+    for layer in layers:
+        outputs = layer.forward_propagation(outputs, training)
+    return outputs  # type: ignore[no-any-return]
+
+
+def _backward(layers: Sequence[Layer], output_error: Array, needs_input_error: bool) -> Array | None:
+    error: Array | None = output_error
+    for index in range(len(layers) - 1, -1, -1):
+        layers[index].needs_input_error = needs_input_error or index > 0
+        if error is not None:
+            n_rows = len(error)
+            error = layers[index].backward_propagation(error)
+            offset = cancelled_offset(layers, index)
+            if offset is not None and n_rows > 1:
+                layers[index].gradient_views[offset].fill(0)
+    return error
+
+
+def _connect(layers: Sequence[Layer], shape: Shape) -> Shape:
+    for layer in layers:
+        layer.set_input_shape(shape)
+        shape = layer.output_shape()
+    return shape
+
+
+@final
+@dataclass(eq=False)
+class Sequential(Container):
+    """Layers one after another, as one layer: ``y = f_n(... f_2(f_1(x)))``.
+
+    >>> from chainrule.layers import DenseLayer
+    >>> block = Sequential([DenseLayer(3), DenseLayer(2)])
+    >>> block.set_input_shape((4,))
+    >>> block.output_shape(), list(block.parameter_shapes())
+    ((2,), ['0.weights', '0.biases', '1.weights', '1.biases'])
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        self.layers = _as_layers(self.layers, "Sequential")
+
+    @property
+    def output_range(self) -> Range | None:  # type: ignore[override]
+        """Which numbers its outputs are: those of its last layer."""
+        return self.layers[-1].output_range
+
+    @property
+    def accepts_sparse(self) -> bool:  # type: ignore[override]
+        """Whether the first layer takes a sparse matrix."""
+        return self.layers[0].accepts_sparse
+
+    @property
+    def takes_vectors_only(self) -> bool:  # type: ignore[override]
+        """Whether the first layer takes nothing but vectors."""
+        return self.layers[0].takes_vectors_only
+
+    @property
+    def offset_parameter(self) -> str | None:  # type: ignore[override]
+        """The parameter that is added to every row of the outputs, if there is one."""
+        offset = self.layers[-1].offset_parameter
+        return None if offset is None else f"{len(self.layers) - 1}.{offset}"
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the layers inside the shape of an input row."""
+        super().set_input_shape(shape)
+        _connect(self.layers, self.input_shape())
+
+    def output_shape(self) -> Shape:
+        """Return the shape of an output row of the last layer."""
+        self.input_shape()
+        return self.layers[-1].output_shape()
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Go through the layers."""
+        self._ready()
+        inputs = self._accept(inputs)
+        output = _forward(self.layers, inputs, training)
+        if training:
+            self.input, self.output = inputs, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Go back through the layers."""
+        error = _backward(self.layers, self._accept_error(output_error), self.needs_input_error)
+        self._update_alone()
+        return error
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradients of single rows of the layers inside."""
+        self._write_jacobian(list(self._named()), self._accept_error(output_error), jacobian)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return the output of the last layer."""
+        for layer in self.layers:
+            x = program.lower(layer, x)
+        return x
+
+
+@final
+@dataclass(eq=False)
+class Residual(Container):
+    """Adds what the layers inside compute to their input: ``y = x + f(x)``.
+
+    f must keep the shape of a row. Backward: ``dL/dx = e + (df/dx)^T e``, with ``e = dL/dy``.
+
+    Source: He et al. 2016, Deep residual learning for image recognition, equation 1.
+
+    >>> from chainrule.layers import DenseLayer
+    >>> block = Residual([DenseLayer(2, weights_initializer="zeros")])
+    >>> block.set_input_shape((2,))
+    >>> block.forward_propagation([[1.0, 2.0]]).tolist()
+    [[1.0, 2.0]]
+    """
+
+    output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        self.layers = _as_layers(self.layers, "Residual")
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the layers inside the shape of an input row; refuse those that change it."""
+        super().set_input_shape(shape)
+        found = _connect(self.layers, self.input_shape())
+        if found != self.input_shape():
+            raise InvalidInputError(
+                f"A Residual adds rows of shape {self.input_shape()} and the outputs of its layers, which have shape "
+                f"{found}; let the last of them have {self.input_shape()[-1]} units."
+            )
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``x + f(x)``."""
+        self._ready()
+        x: Array = self._accept(inputs)
+        inner = _forward(self.layers, x, training)
+        output = np.add(x, inner, out=self._array_for("output", x.shape, training))
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Go back through the layers; return ``e`` plus what comes out of them."""
+        error = self._accept_error(output_error)
+        inner = _backward(self.layers, error.copy(), self.needs_input_error)
+        self._update_alone()
+        return None if inner is None else error + inner
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradients of single rows of the layers inside."""
+        self._write_jacobian(list(self._named()), self._accept_error(output_error), jacobian)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``x + f(x)``."""
+        y = x
+        for layer in self.layers:
+            y = program.lower(layer, y)
+        return program.map(lambda x, y: x + y, x, y, name="add")
+
+
+Columns: TypeAlias = "tuple[int, ...] | None"
+
+
+@final
+@dataclass(eq=False)
+class Parallel(Container):
+    """Several branches side by side: ``y = [f_1(x), f_2(x), ...]``, the outputs concatenated.
+
+    Parameters
+    ----------
+    layers
+        The branches: a layer for each, such as a :class:`Sequential`.
+    columns
+        For each branch the columns of the input that it takes, or None for all; all branches take all by default.
+
+    Examples
+    --------
+    >>> from chainrule.layers import DenseLayer
+    >>> block = Parallel([DenseLayer(3), DenseLayer(1)], columns=[(0, 1), None])
+    >>> block.set_input_shape((5,))
+    >>> block.output_shape(), block.parameter_shapes()["0.weights"], block.parameter_shapes()["1.weights"]
+    ((4,), (2, 3), (5, 1))
+    """
+
+    takes_vectors_only: ClassVar[bool] = True
+
+    layers: tuple[Layer, ...]
+    columns: tuple[Columns, ...] | None = None
+
+    def __post_init__(self) -> None:
+        self.layers = _as_layers(self.layers, "Parallel")
+        if self.columns is not None:
+            given: Any = self.columns
+            self.columns = tuple(None if one is None else tuple(int(column) for column in one) for one in given)
+            if len(self.columns) != len(self.layers):
+                raise InvalidInputError(
+                    f"Parallel has {len(self.layers)} branches, and columns for {len(self.columns)}; give one entry "
+                    "for each branch, None for all columns."
+                )
+            if any(one == () or (one is not None and min(one) < 0) for one in self.columns):
+                raise InvalidInputError("The columns of a branch are whole numbers >= 0, at least one of them.")
+
+    def _branches(self) -> Iterator[tuple[Layer, Columns]]:
+        return zip(self.layers, self.columns or (None,) * len(self.layers), strict=True)
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell each branch how many columns it takes."""
+        super().set_input_shape(shape)
+        (width,) = self.input_shape()
+        for layer, columns in self._branches():
+            if columns is not None and max(columns) >= width:
+                raise InvalidInputError(
+                    f"A branch of Parallel takes column {max(columns)}, and the input has {width}, counted from 0."
+                )
+            layer.set_input_shape((width if columns is None else len(columns),))
+            if len(layer.output_shape()) != 1:
+                raise InvalidInputError(
+                    f"The branches of Parallel must return vectors; {layer.layer_name()} returns rows of shape "
+                    f"{layer.output_shape()}."
+                )
+
+    def output_shape(self) -> Shape:
+        """Return the sum of the widths of the branches."""
+        self.input_shape()
+        return (sum(layer.output_shape()[0] for layer in self.layers),)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return the outputs of the branches, side by side."""
+        self._ready()
+        x: Array = self._accept(inputs)
+        parts = [
+            layer.forward_propagation(x if columns is None else x[:, list(columns)], training)
+            for layer, columns in self._branches()
+        ]
+        output = np.concatenate(parts, axis=1)
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Go back through each branch with its part of the error; return the sum of what comes out of them."""
+        error, first = self._accept_error(output_error), 0
+        input_error = np.zeros_like(self.input) if self.needs_input_error else None
+        for layer, columns in self._branches():
+            width = layer.output_shape()[0]
+            part = _backward([layer], np.ascontiguousarray(error[:, first : first + width]), self.needs_input_error)
+            first += width
+            if input_error is not None and part is not None:
+                if columns is None:
+                    input_error += part
+                else:
+                    for place, column in enumerate(columns):  # which may be there several times
+                        input_error[:, column] += part[:, place]
+        self._update_alone()
+        return input_error
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradients of single rows of the branches, each with its part of the error."""
+        error, first = self._accept_error(output_error), 0
+        for prefix, layer in self._named():
+            width = layer.output_shape()[0]
+            part = np.ascontiguousarray(error[:, first : first + width])
+            layer.write_jacobian(part, {name: jacobian[prefix + name] for name in layer.parameter_shapes()})
+            first += width
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return the outputs of the branches, side by side."""
+        return program.concatenate(
+            *(
+                program.lower(layer, x if columns is None else program.select(x, columns))
+                for layer, columns in self._branches()
+            )
+        )

@@ -1,0 +1,338 @@
+"""Layers that give categories and numbers vectors of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.errors import InvalidInputError, shown
+from chainrule.layers.base import Layer
+from chainrule.program import Program, Value
+from chainrule.ranges import ANY_NUMBER, Range, is_finite
+from chainrule.types import Array, Inputs, Shape
+
+__all__ = ["EmbeddingLayer", "PeriodicEmbeddingLayer", "PiecewiseLinearEncodingLayer"]
+
+
+def _check_count(owner: str, name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InvalidInputError(f"The {name} of {owner} is {shown(value)}; give a whole number >= 1.")
+    return int(value)
+
+
+@final
+@dataclass(eq=False)
+class EmbeddingLayer(Layer):
+    """Gives every category a trained vector: column j with the code c becomes row c of the table of column j.
+
+    The inputs are whole numbers: ``codes[i, j]`` from 0 to ``n_categories[j] - 1``. The output has ``n_dimensions``
+    numbers for each column, side by side. The tables of all columns stand one below another in ``vectors``, of shape
+    (sum of ``n_categories``, ``n_dimensions``), and start with numbers from N(0, 1), as in PyTorch's ``nn.Embedding``.
+
+    Backward: the gradient of a row of the table is the sum of the errors where its code stands; the codes have none, so
+    the layer must be the first of its branch.
+
+    Source: Guo and Berkhahn 2016, Entity embeddings of categorical variables.
+
+    >>> layer = EmbeddingLayer([2, 3], 1)
+    >>> layer.set_input_shape((2,))
+    >>> layer.vectors = [[10], [20], [1], [2], [3]]
+    >>> layer.forward_propagation([[1, 0], [0, 2]]).tolist()
+    [[20.0, 1.0], [10.0, 3.0]]
+    """
+
+    takes_vectors_only: ClassVar[bool] = True
+    penalized_parameters: ClassVar[tuple[str, ...]] = ("vectors",)
+    output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    n_categories: tuple[int, ...]
+    n_dimensions: int
+
+    def __post_init__(self) -> None:
+        given: Any = self.n_categories
+        sizes = tuple(given) if isinstance(given, Sequence | np.ndarray) else (given,)
+        self.n_categories = tuple(_check_count("an EmbeddingLayer", "n_categories", size) for size in sizes)
+        self.n_dimensions = _check_count("an EmbeddingLayer", "n_dimensions", self.n_dimensions)
+
+    @property
+    def vectors(self) -> Array:
+        """The tables, one below another; assigning copies the values in."""
+        return self._parameter("vectors")
+
+    @vectors.setter
+    def vectors(self, values: Array) -> None:
+        self.set_parameter("vectors", values)
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the layer the number of columns, for each of which it needs a number of categories."""
+        super().set_input_shape(shape)
+        if self.input_shape() != (len(self.n_categories),):
+            raise InvalidInputError(
+                f"An EmbeddingLayer with {len(self.n_categories)} numbers of categories takes as many columns; its "
+                f"input has shape {self.input_shape()}."
+            )
+
+    def output_shape(self) -> Shape:
+        """Return ``(columns * n_dimensions,)``."""
+        return (self.input_shape()[0] * self.n_dimensions,)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shape of the tables."""
+        return {"vectors": (sum(self.n_categories), self.n_dimensions)}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Draw the vectors from N(0, 1)."""
+        self.parameter_views["vectors"][...] = rng.normal(size=self.parameter_shapes()["vectors"])
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return the vectors of the codes."""
+        codes: Array = self._accept(inputs)
+        output = self._array_for("output", (len(codes), *self.output_shape()), training)
+        output[...] = self.vectors[self._places(codes)].reshape(output.shape)
+        if training:
+            self.input, self.output = codes, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradient of the vectors."""
+        error, gradient = self._accept_error(output_error), self.gradient_views["vectors"]
+        gradient.fill(0)
+        np.add.at(gradient, self._places(self.input), error.reshape(len(error), -1, self.n_dimensions))
+        input_error = np.zeros_like(self.input) if self.needs_input_error else None
+        self._update_alone()
+        return input_error
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the errors of each row where its codes stand."""
+        error, rows = self._accept_error(output_error), np.arange(len(output_error))[:, None]
+        jacobian["vectors"].fill(0)
+        np.add.at(
+            jacobian["vectors"], (rows, self._places(self.input)), error.reshape(len(error), -1, self.n_dimensions)
+        )
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return the rows of the tables."""
+        return program.lookup(x, self.array("vectors"), self.n_categories)
+
+    def _places(self, codes: Array) -> Array:
+        """Return the rows of the tables that the codes name. Raises InvalidInputError for one that names none."""
+        wrong = ~((codes >= 0) & (codes < self.n_categories) & (np.floor(codes) == codes))
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise InvalidInputError(
+                f"An EmbeddingLayer was given the code {codes[row, column]:g} in column {column} of its input (counted "
+                f"from 0), which has the categories 0 to {self.n_categories[column] - 1}; give whole numbers in this "
+                "range."
+            )
+        places: Array = codes.astype(np.intp) + np.concatenate(([0], np.cumsum(self.n_categories[:-1]))).astype(np.intp)
+        return places
+
+
+@final
+@dataclass(eq=False)
+class PeriodicEmbeddingLayer(Layer):
+    """Describes every number x by sines and cosines of trained frequencies: ``[sin(2 pi c x), cos(2 pi c x)]``.
+
+    Each column has ``n_frequencies`` frequencies c of its own, at first from N(0, ``scale``^2). The output has the
+    sines of all columns, ``n_frequencies`` for each, and then the cosines. With them a network fits functions that vary
+    quickly with a number.
+
+    Backward, with ``s`` and ``k`` the errors of sine and cosine, and ``v = 2 pi c x``: ``dL/dv = s cos(v) - k sin(v)``.
+
+    Source: Gorishniy, Rubachev and Babenko 2022, On embeddings for numerical features in tabular deep learning, section
+    3.3 (arXiv 2203.05556).
+
+    >>> layer = PeriodicEmbeddingLayer(2)
+    >>> layer.set_input_shape((3,))
+    >>> layer.output_shape(), layer.parameter_shapes()
+    ((12,), {'frequencies': (6,)})
+    """
+
+    takes_vectors_only: ClassVar[bool] = True
+    output_range: ClassVar[Range | None] = Range(-1, 1, includes_low=True, includes_high=True)
+
+    n_frequencies: int = 16
+    scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        self.n_frequencies = _check_count("a PeriodicEmbeddingLayer", "n_frequencies", self.n_frequencies)
+        if not (is_finite(self.scale) and self.scale > 0):
+            raise InvalidInputError(f"The scale of a PeriodicEmbeddingLayer is {shown(self.scale)}; it must be > 0.")
+
+    @property
+    def frequencies(self) -> Array:
+        """The frequencies, ``n_frequencies`` for each column in turn; assigning copies the values in."""
+        return self._parameter("frequencies")
+
+    @frequencies.setter
+    def frequencies(self, values: Array) -> None:
+        self.set_parameter("frequencies", values)
+
+    def output_shape(self) -> Shape:
+        """Return ``(2 * columns * n_frequencies,)``."""
+        return (2 * self.input_shape()[0] * self.n_frequencies,)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shape of the frequencies."""
+        return {"frequencies": (self.input_shape()[0] * self.n_frequencies,)}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Draw the frequencies from N(0, scale^2)."""
+        self.parameter_views["frequencies"][...] = rng.normal(0, self.scale, self.parameter_shapes()["frequencies"])
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return the sines and the cosines."""
+        x: Array = self._accept(inputs)
+        v = self.turn(np.repeat(x, self.n_frequencies, axis=1), self.frequencies)
+        output = self._array_for("output", (len(x), *self.output_shape()), training)
+        np.concatenate([np.sin(v), np.cos(v)], axis=1, out=output)
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def turn(self, x: Array, frequencies: Array) -> Array:
+        """Return ``2 pi c x``."""
+        return 2 * math.pi * (frequencies * x)
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradient of the frequencies; return dL/dx."""
+        error, n_columns = self._accept_error(output_error), self.input_shape()[0]
+        of_turn = self._error_of_turn(error)
+        x = np.repeat(self.input, self.n_frequencies, axis=1)
+        np.sum(of_turn * x, axis=0, out=self.gradient_views["frequencies"])
+        input_error = None
+        if self.needs_input_error:
+            parts = (of_turn * self.frequencies).reshape(len(error), n_columns, self.n_frequencies)
+            input_error = parts.sum(axis=2)
+        self._update_alone()
+        return input_error
+
+    def _error_of_turn(self, error: Array) -> Array:
+        """Return ``2 pi dL/dv``."""
+        assert self.output is not None  # _accept_error has checked it
+        (sines, cosines), (of_sine, of_cosine) = np.split(self.output, 2, axis=1), np.split(error, 2, axis=1)
+        found: Array = 2 * math.pi * (of_sine * cosines - of_cosine * sines)
+        return found
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Row i: ``dL_i/dc = 2 pi x_i dL_i/dv``."""
+        of_turn = self._error_of_turn(self._accept_error(output_error))
+        np.multiply(of_turn, np.repeat(self.input, self.n_frequencies, axis=1), out=jacobian["frequencies"])
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return the sines and the cosines."""
+        repeated = program.select(x, np.repeat(range(x.width), self.n_frequencies).tolist())
+        v = program.map(self.turn, repeated, self.array("frequencies"))
+        return program.concatenate(program.map(np.sin, v, name="sin"), program.map(np.cos, v, name="cos"))
+
+
+@final
+@dataclass(eq=False)
+class PiecewiseLinearEncodingLayer(Layer):
+    """Describes every number by how far it goes through each of ``n_bins`` bins: a thermometer with exact readings.
+
+    For bin t of a column, from edge b_(t-1) to b_t: ``(x - b_(t-1)) / (b_t - b_(t-1))``, held between 0 and 1; the
+    first bin has no lower end and the last no upper one, so that no number is lost. :meth:`adapt` takes the edges from
+    quantiles of the data, before training; they are not trained. The output has ``n_bins`` numbers for each column.
+
+    Source: Gorishniy, Rubachev and Babenko 2022, On embeddings for numerical features in tabular deep learning,
+    equation 1 (arXiv 2203.05556).
+
+    >>> layer = PiecewiseLinearEncodingLayer(2).adapt([[0], [1], [3]])
+    >>> layer.edges.tolist()
+    [[0.0, 1.0, 3.0]]
+    >>> layer.forward_propagation([[0.5], [2], [4]]).tolist()
+    [[0.5, 0.0], [1.0, 0.5], [1.0, 1.5]]
+    """
+
+    takes_vectors_only: ClassVar[bool] = True
+    output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    n_bins: int = 8
+
+    def __post_init__(self) -> None:
+        self.n_bins = _check_count("a PiecewiseLinearEncodingLayer", "n_bins", self.n_bins)
+
+    @property
+    def edges(self) -> Array:
+        """The edges of the bins, shape (columns, n_bins + 1)."""
+        starts, widths = (self._state(name).reshape(-1, self.n_bins) for name in ("starts", "widths"))
+        return np.column_stack([starts, starts[:, -1] + widths[:, -1]])
+
+    def adapt(self, X: npt.ArrayLike) -> PiecewiseLinearEncodingLayer:
+        """Take the edges from quantiles of the columns of X and return the layer.
+
+        A quantile that equals the one before leaves an empty bin, which is given the width of the others.
+        """
+        rows = np.asarray(X, np.float64)
+        if rows.ndim != 2 or not len(rows) or not np.isfinite(rows).all():
+            raise InvalidInputError(
+                f"A PiecewiseLinearEncodingLayer adapts to rows of finite numbers; it was given shape {rows.shape}."
+            )
+        self.set_input_shape(rows.shape[1:])
+        edges = np.quantile(rows, np.linspace(0, 1, self.n_bins + 1), axis=0)
+        widths = np.diff(edges, axis=0)
+        usual = np.where(widths.any(axis=0), (edges[-1] - edges[0]) / self.n_bins, 1)
+        widths = np.where(widths > 0, widths, usual)
+        self.initialize()
+        self.set_state("starts", edges[:-1].T.reshape(-1))
+        self.set_state("widths", widths.T.reshape(-1))
+        return self
+
+    def output_shape(self) -> Shape:
+        """Return ``(columns * n_bins,)``."""
+        return (self.input_shape()[0] * self.n_bins,)
+
+    def state_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of the starts and widths of the bins, and of the bounds of what each of them gives."""
+        return dict.fromkeys(("starts", "widths", "low", "high"), self.output_shape())
+
+    def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
+        """Start with bins of width 1 from 0 on, unless there are bins already."""
+        if not self.has_arrays:
+            super().initialize(optimizer, rng=rng)
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Start with bins of width 1 from 0 on."""
+        places = np.tile(np.arange(self.n_bins), self.input_shape()[0])
+        self.state["starts"][...], self.state["widths"][...] = places, 1
+        self.state["low"][...] = np.where(places == 0, UNBOUNDED_BELOW, 0)
+        self.state["high"][...] = np.where(places == self.n_bins - 1, -UNBOUNDED_BELOW, 1)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return how far each number goes through each bin."""
+        x: Array = self._accept(inputs)
+        output = self._array_for("output", (len(x), *self.output_shape()), training)
+        arrays = [self._state(name) for name in ("starts", "widths", "low", "high")]
+        output[...] = self.read(np.repeat(x, self.n_bins, axis=1), *arrays)
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def read(self, x: Array, starts: Array, widths: Array, low: Array, high: Array) -> Array:
+        """Return how far x goes through bins."""
+        return np.minimum(np.maximum((x - starts) / widths, low), high)
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Return dL/dx: the errors of the bins that x is in, each divided by its width."""
+        error = self._accept_error(output_error)
+        if not self.needs_input_error:
+            return None
+        starts, widths, low, high = (self._state(name) for name in ("starts", "widths", "low", "high"))
+        part = (np.repeat(self.input, self.n_bins, axis=1) - starts) / widths
+        slopes = np.where((part >= low) & (part <= high), error / widths, 0)
+        input_error: Array = slopes.reshape(len(error), -1, self.n_bins).sum(axis=2)
+        return input_error
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return how far each number goes through each bin."""
+        repeated = program.select(x, np.repeat(range(x.width), self.n_bins).tolist())
+        return program.map(self.read, repeated, *(self.array(name) for name in ("starts", "widths", "low", "high")))
+
+
+UNBOUNDED_BELOW = -1e30  # files hold no infinite numbers

@@ -1,0 +1,180 @@
+"""Layers that consist of layers, and embeddings: compiled, kept in files, and checked by gradients."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule.activations import TanhActivation
+from chainrule.data.batches import ArrayBatches
+from chainrule.data.dataset import Dataset
+from chainrule.engines import TrainingPlan
+from chainrule.engines.numpy_engine import NumpySession
+from chainrule.errors import InvalidInputError
+from chainrule.files.checkpoint import Checkpoint
+from chainrule.inspection import check_gradients
+from chainrule.layers import (
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    EmbeddingLayer,
+    GaussianNoiseLayer,
+    Layer,
+    LayerNormalizationLayer,
+    Parallel,
+    PeriodicEmbeddingLayer,
+    PiecewiseLinearEncodingLayer,
+    Residual,
+    Sequential,
+)
+from chainrule.losses import MeanSquaredError
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import Adam
+from chainrule.penalties import L2
+from chainrule.stack import LayerStack
+from support.networks import bits_of
+
+RNG = np.random.default_rng(0)
+X = np.column_stack([RNG.integers(0, 3, 90), RNG.integers(0, 5, 90), RNG.normal(size=(90, 4))])
+Y = X[:, :1] * X[:, 2:3] + X[:, 3:4] - X[:, 1:2]
+
+
+def layers() -> list[Layer]:
+    numbers = Sequential([PeriodicEmbeddingLayer(3, 0.5), DenseLayer(6), TanhActivation(), GaussianNoiseLayer(0.1)])
+    bins = PiecewiseLinearEncodingLayer(4).adapt(X[:, 4:])
+    inner = Residual([DenseLayer(22), TanhActivation()])
+    return [
+        Parallel([EmbeddingLayer([3, 5], 4), numbers, bins], columns=[(0, 1), (2, 3, 4, 5), (4, 5)]),
+        Residual(
+            [
+                DenseLayer(12),
+                BatchNormalizationLayer(),
+                TanhActivation(),
+                DropoutLayer(0.2),
+                LayerNormalizationLayer(),
+                DenseLayer(22),
+                inner,
+            ]
+        ),
+        DenseLayer(1),
+    ]  # fmt: skip
+
+
+def network(**settings: Any) -> NeuralNetwork:
+    made = NeuralNetwork(
+        **{"epochs": 3, "batch_size": 16, "seed": 1, "optimizer": "adam", "dtype": "float64", **settings}
+    )
+    for layer in layers():
+        made.add(layer)
+    return made
+
+
+def test_compiled_steps_are_those_of_the_layers() -> None:
+    batches = ArrayBatches(X, Y, None, batch_size=16, seed=0)
+    values = []
+    for by_layers in (False, True):
+        stack = LayerStack(dtype="float64", seed=1)
+        for layer in layers():
+            stack.add(layer)
+        stack.build((6,))
+        session = NumpySession(stack, TrainingPlan(MeanSquaredError(), Adam(0.01), L2(1e-3)), by_layers=by_layers)
+        for epoch in range(3):
+            session.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.01), None)
+        assert (session._compiled is None) is by_layers
+        values.append([stack.vector.values.copy(), *stack.layers[1].state.values(), session.evaluate(X, Y, None)[1]])
+    for mine, other in zip(*values, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
+
+
+def test_gradients_are_right_and_named_by_their_paths() -> None:
+    checked = check_gradients(network().fit(Dataset(X, Y)), Dataset(X, Y))
+    assert checked, str(checked)
+    assert "layer 1 Parallel.1.1.weights" in [part.name for part in checked.parts]
+
+
+def test_copies_pickles_and_files_give_the_same_network(tmp_path: Path) -> None:
+    fitted = network().fit(Dataset(X, Y))
+    path = tmp_path / "tree.safetensors"
+    fitted.save(path)
+    expected = fitted.predict(X)
+    for twin in (copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted)), NeuralNetwork.load(path)):
+        np.testing.assert_array_equal(twin.predict(X), expected)
+        assert {name for name in twin.stack.read_arrays() if name.startswith("1.6.0")} == {
+            "1.6.0.weights",
+            "1.6.0.biases",
+        }
+    np.testing.assert_array_equal(
+        copy.deepcopy(fitted).fit(Dataset(X, Y)).predict(X), fitted.fit(Dataset(X, Y)).predict(X)
+    )
+
+
+def test_few_rows_are_predicted_as_among_many() -> None:
+    fitted = network().fit(Dataset(X, Y))
+    np.testing.assert_allclose(fitted.predict(X[:3]), fitted.predict(X)[:3], rtol=1e-12)
+
+
+def test_codes_that_name_no_category_are_refused() -> None:
+    fitted = network().fit(Dataset(X, Y))
+    for code in (5.0, -1.0, 0.5):
+        rows = X.copy()
+        rows[7, 1] = code
+        with pytest.raises(InvalidInputError, match=rf"the code {code:g} in column 1.*categories 0 to 4"):
+            fitted.predict(rows)
+        with pytest.raises(InvalidInputError, match=rf"the code {code:g} in column 1"):
+            network().fit(Dataset(rows, Y))
+
+
+def test_both_engines_train_trees_alike() -> None:
+    pytest.importorskip("torch")
+    ours, theirs = (network(engine=engine, epochs=4, penalty="l2").fit(Dataset(X, Y)) for engine in ("numpy", "torch"))
+    np.testing.assert_allclose(ours.history["loss"], theirs.history["loss"], rtol=1e-8)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-9)
+    assert ours.stack.read_arrays().keys() == theirs.stack.read_arrays().keys()
+
+
+def test_runs_of_trees_go_on_where_they_stopped(tmp_path: Path) -> None:
+    whole, path = network().fit(Dataset(X, Y)), tmp_path / "checkpoint"
+    network(epochs=2).fit(Dataset(X, Y), callbacks=[Checkpoint(path)])
+    resumed = NeuralNetwork.resume(path, Dataset(X, Y), epochs=3)
+    assert bits_of(resumed) == bits_of(whole)
+
+
+def test_an_embedding_learns_what_its_categories_mean() -> None:
+    codes = np.random.default_rng(1).integers(0, 4, (400, 1)).astype(float)
+    meaning = np.array([3.0, -1.0, 0.5, 2.0])
+    made = NeuralNetwork(epochs=60, batch_size=32, seed=0, optimizer="adam", learning_rate=0.05)
+    made.add(EmbeddingLayer([4], 2))
+    made.add(DenseLayer(1))
+    made.fit(Dataset(codes, meaning[codes[:, 0].astype(int)]))
+    np.testing.assert_allclose(made.predict(np.arange(4.0)[:, None])[:, 0], meaning, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Sequential([]), "needs at least one layer"),
+        (lambda: Residual(["relu"]), "takes layers; 'relu' is none"),
+        (lambda: Parallel([DenseLayer(2)], columns=[None, None]), "1 branches, and columns for 2"),
+        (lambda: Parallel([DenseLayer(2)], columns=[()]), "whole numbers >= 0"),
+        (lambda: EmbeddingLayer([0], 2), "n_categories"),
+        (lambda: PeriodicEmbeddingLayer(scale=0.0), "must be > 0"),
+        (lambda: PiecewiseLinearEncodingLayer(2).adapt([[np.nan]]), "finite numbers"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make: Any, said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        make()
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="last of them have 4 units"):
+        Residual([DenseLayer(3)]).set_input_shape((4,))
+    with pytest.raises(InvalidInputError, match="takes column 9"):
+        Parallel([DenseLayer(3)], columns=[(9,)]).set_input_shape((4,))
+    with pytest.raises(InvalidInputError, match="takes as many columns"):
+        EmbeddingLayer([3], 2).set_input_shape((4,))

@@ -1,0 +1,44 @@
+"""One layer of every class, for the tests that go through all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chainrule.activations import ACTIVATIONS, TanhActivation
+from chainrule.layers import (
+    LAYERS,
+    DenseLayer,
+    EmbeddingLayer,
+    InputScalingLayer,
+    Layer,
+    LayerNormalizationLayer,
+    Parallel,
+    PeriodicEmbeddingLayer,
+    Residual,
+    Sequential,
+)
+
+__all__ = ["LAYER_CLASSES", "NOT_EXPORTED", "make_layer"]
+
+# How to make a layer whose constructor needs arguments, or for which other settings than the defaults tell more.
+_MAKERS: dict[type[Layer], Callable[[], Layer]] = {
+    DenseLayer: lambda: DenseLayer(4),
+    Parallel: lambda: Parallel(
+        (DenseLayer(3), Sequential((DenseLayer(2), TanhActivation()))), columns=((2, 0, 2), None)
+    ),
+    PeriodicEmbeddingLayer: lambda: PeriodicEmbeddingLayer(3, 0.1),
+    Residual: lambda: Residual((LayerNormalizationLayer(), InputScalingLayer(), TanhActivation())),
+    Sequential: lambda: Sequential((DenseLayer(5), TanhActivation())),
+}
+
+# All but EmbeddingLayer, which takes codes: see tests/layers/test_trees.py.
+LAYER_CLASSES: list[type[Layer]] = sorted(
+    {*LAYERS.classes.values(), *ACTIVATIONS.classes.values()} - {EmbeddingLayer}, key=lambda cls: cls.__name__
+)
+
+NOT_EXPORTED = {"embedding", "parallel", "periodic_embedding", "piecewise_linear_encoding", "residual", "sequential"}
+
+
+def make_layer(cls: type[Layer]) -> Layer:
+    """Return a layer of the class."""
+    return _MAKERS.get(cls, cls)()

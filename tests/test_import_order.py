@@ -19,7 +19,7 @@ SRC = Path(__file__).parents[1] / "src"
 # From the ground up. A module imports only floors below its own, and on its own floor only modules to its left.
 # A package stands here by its name: inside it, modules may import one another, with `base` first and without cycles.
 HOUSE = {
-    0: "errors paths types named ranges randomness rounding machine arrays json_text",
+    0: "errors paths types named ranges settings randomness rounding machine arrays json_text",
     1: "formulas kernels",
     2: "parameters program initializers schedules penalties",
     3: "layers activations losses metrics optimizer",

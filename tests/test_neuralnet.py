@@ -260,7 +260,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown penalty": (lambda: linear(penalty="l3"), "no penalty called 'l3'. Known are: l1, l1l2, l2"),
     "a function as loss": (lambda: linear(loss=np.sum), "is no loss"),
     "two penalties": (lambda: linear(penalty="l1", l2=0.1), "either a penalty or"),
-    "a negative rate": (lambda: linear(l2=-1), "rate of the L2 penalty is -1"),
+    "a negative rate": (lambda: linear(l2=-1), "l2 is -1; allowed are numbers from 0 up"),
     "momentum for Adam": (lambda: linear(optimizer="adam", momentum=0.9), "Adam has no momentum"),
     "rate 0": (lambda: linear(learning_rate=0), "learning_rate of SGD is 0"),
     "class weights as a number": (lambda: linear(class_weight=2), "class_weight is 2"),

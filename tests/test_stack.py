@@ -246,9 +246,9 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no layers": (lambda: network_of().predict(DATA.X), NotBuiltError, "no layers"),
     "not fitted": (lambda: network_of(DenseLayer(2)).predict(DATA.X), NotBuiltError, "not known yet"),
     "half precision": (lambda: LayerStack(dtype=np.float16), InvalidInputError, "float16"),
-    "text that is no type": (lambda: LayerStack(dtype="float31"), InvalidInputError, "not in 'float31'"),
-    "text that NumPy parses": (lambda: LayerStack(dtype=","), InvalidInputError, "not in ','"),
-    "a number as a type": (lambda: LayerStack(dtype=10**400), InvalidInputError, "not in 1000"),
+    "text that is no type": (lambda: LayerStack(dtype="float31"), InvalidInputError, "dtype is 'float31'"),
+    "text that NumPy parses": (lambda: LayerStack(dtype=","), InvalidInputError, "dtype is ','"),
+    "a number as a type": (lambda: LayerStack(dtype=10**400), InvalidInputError, "dtype is 1000"),
     "arrays of another network": (
         lambda: network_of(DenseLayer(2, (3,))).stack.write_arrays({"0.weights": np.zeros((3, 2))}),
         InvalidInputError,

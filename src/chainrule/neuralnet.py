@@ -7,18 +7,18 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never, Self
+from typing import TYPE_CHECKING, Annotated, Any, Never, Self
 
 import numpy as np
 
 from chainrule.arrays import refuse_masked
 from chainrule.callbacks import Callback, EpochPrinter
 from chainrule.data.augment import Augmentation
-from chainrule.data.class_weights import ClassWeight
+from chainrule.data.class_weights import ClassWeight, check_class_weight
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
-from chainrule.engines import EngineLike, TrainingPlan, check_bound, choose_engine, evaluate_outputs
+from chainrule.engines import EngineLike, TrainingPlan, choose_engine, evaluate_outputs
 from chainrule.engines.torch_engine import check_installed
 from chainrule.errors import (
     DataError,
@@ -50,9 +50,18 @@ from chainrule.named import check_arguments
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.randomness import Stream, random_stream
-from chainrule.ranges import is_finite
+from chainrule.ranges import Range
 from chainrule.run_state import SavedRun
 from chainrule.schedules import SCHEDULES, Schedule, stretched
+from chainrule.settings import (
+    ABOVE_ZERO,
+    FROM_ONE,
+    FROM_ZERO,
+    Setting,
+    check_settings,
+    declared_settings,
+    documented,
+)
 from chainrule.stack import LayerStack, check_inputs
 from chainrule.summary import summarize
 from chainrule.training import Trainer
@@ -67,39 +76,19 @@ Validation = Dataset | tuple[Inputs, Any] | float | None
 MetricLike = str | Metric | Callable[..., float]
 
 
+# The headings of the options of ``chainrule train``.
+NETWORK, TRAINING = "The network", "The training"
+
+
+@documented
 class NeuralNetwork:
     """A feed-forward network of layers, trained by mini-batch gradient descent.
 
+    Files do not store ``engine`` and ``device``, and open with either engine; :class:`TorchEngine` has more settings.
+
     Parameters
     ----------
-    epochs, batch_size
-        Number of passes over the data in ``fit``, and number of rows per step. Full-batch methods (L-BFGS, Rprop, ...)
-        always use all rows.
-    optimizer, learning_rate, momentum
-        A class, an instance or a name (``"adam"``); the two numbers are passed to the optimizer when given.
-    verbose
-        Print loss and metrics after every epoch.
-    loss, metric
-        A class, an instance or a name; ``metric`` may also be a function ``f(y_true, y_pred)`` or a list of metrics.
-    seed
-        Source of all randomness; the same seed and data give the same bits. None draws one, kept in ``seed``.
-    dtype
-        ``"float32"`` or ``"float64"``.
-    penalty, l1, l2
-        A :class:`Penalty` on the weights, or the rates of the L1 and L2 penalties.
-    clip_norm, max_norm
-        Bounds for the global norm of a gradient, and for the norm of the weights into any one unit.
-    label_smoothing
-        Share of each class target that is spread over all classes, in training only.
-    schedule
-        The schedule of the learning rate.
-    class_weight
-        ``"balanced"`` or a weight for each label.
-    shuffle
-        Whether to reorder the rows in every epoch.
-    engine, device
-        The engine: ``"numpy"``, or ``"torch"`` for PyTorch on the device; ``"auto"`` is a GPU if there is one.
-        A :class:`TorchEngine` has more settings. Files do not store the engine, and open with either one.
+    {settings}
 
     Attributes
     ----------
@@ -127,51 +116,92 @@ class NeuralNetwork:
 
     def __init__(
         self,
-        epochs: int = 100,
-        batch_size: int = 32,
-        optimizer: str | type[Optimizer] | Optimizer = "sgd",
-        learning_rate: float | None = None,
-        momentum: float | None = None,
-        verbose: bool = False,
-        loss: str | type[LossFunction] | LossFunction = "mean_squared_error",
-        metric: MetricLike | Sequence[MetricLike] | None = None,
+        epochs: Annotated[int, Setting("Number of passes over the rows in a fit.", FROM_ONE)] = 100,
+        batch_size: Annotated[
+            int, Setting("Rows per step; methods such as L-BFGS and Rprop always use all rows.", FROM_ONE)
+        ] = 32,
+        optimizer: Annotated[
+            str | type[Optimizer] | Optimizer, Setting("An optimizer, its class, or its name.")
+        ] = "sgd",
+        learning_rate: Annotated[
+            float | None,
+            Setting(
+                "The learning rate; the default depends on the optimizer.",
+                group=TRAINING,
+                flags=("--lr", "--learning-rate"),
+                in_files=False,
+            ),
+        ] = None,
+        momentum: Annotated[
+            float | None, Setting("Momentum, for optimizers that have it.", group=TRAINING, in_files=False)
+        ] = None,
+        verbose: Annotated[bool, Setting("Whether to print loss and metrics after every epoch.")] = False,
+        loss: Annotated[
+            str | type[LossFunction] | LossFunction, Setting("A loss, its class, or its name.")
+        ] = "mean_squared_error",
+        metric: Annotated[
+            MetricLike | Sequence[MetricLike] | None,
+            Setting("A metric, its name, a function f(y_true, y_pred), or a list of these.", attribute="metrics"),
+        ] = None,
         *,
-        seed: Seed = None,
-        dtype: DTypeName = "float32",
-        penalty: str | Penalty | None = None,
-        l1: float = 0.0,
-        l2: float = 0.0,
-        clip_norm: float | None = None,
-        max_norm: float | None = None,
-        label_smoothing: float = 0.0,
-        schedule: str | Schedule | None = None,
-        class_weight: ClassWeight | None = None,
-        shuffle: bool = True,
-        engine: EngineLike = "numpy",
-        device: str = "auto",
+        seed: Annotated[Seed, Setting("The seed of all random numbers; None draws one.")] = None,
+        dtype: Annotated[DTypeName, Setting("The type of all numbers: float32 or float64.", group=NETWORK)] = "float32",
+        penalty: Annotated[str | Penalty | None, Setting("A penalty on the weights, or its name.")] = None,
+        l1: Annotated[
+            float, Setting("Penalty on the sum of |weights|.", FROM_ZERO, group=TRAINING, in_files=False)
+        ] = 0.0,
+        l2: Annotated[
+            float,
+            Setting("Penalty on half the sum of squared weights.", FROM_ZERO, group=TRAINING, in_files=False),
+        ] = 0.0,
+        clip_norm: Annotated[
+            float | None, Setting("Upper bound of the gradient's norm.", ABOVE_ZERO, group=TRAINING)
+        ] = None,
+        max_norm: Annotated[
+            float | None, Setting("Upper bound of the norm of each unit's weights.", ABOVE_ZERO, group=TRAINING)
+        ] = None,
+        label_smoothing: Annotated[
+            float,
+            Setting(
+                "Share of each label spread over all classes, in training.",
+                Range(0, 1, includes_low=True),
+                group=TRAINING,
+                for_classes=True,
+            ),
+        ] = 0.0,
+        schedule: Annotated[str | Schedule | None, Setting("A schedule of the learning rate, or its name.")] = None,
+        class_weight: Annotated[
+            ClassWeight | None,
+            Setting(
+                "'balanced': rare classes count as much as others; in Python also a weight for each label.",
+                group=TRAINING,
+                for_classes=True,
+            ),
+        ] = None,
+        shuffle: Annotated[bool, Setting("Whether to reorder the rows in every epoch.")] = True,
+        engine: Annotated[EngineLike, Setting("'numpy', 'torch' for PyTorch, or an engine.", in_files=False)] = "numpy",
+        device: Annotated[
+            str, Setting("For torch: 'auto' (a GPU where there is one), 'cpu', 'cuda', 'mps', ...", in_files=False)
+        ] = "auto",
         **unknown: Never,
     ) -> None:
-        check_arguments("NeuralNetwork", type(self), unknown, layers="Add each layer with network.add(layer).")
+        hint = "Add each layer with network.add(layer)."
+        check_arguments("NeuralNetwork", NeuralNetwork.__init__, unknown, layers=hint)
         given: Any = epochs  # a user may give anything
         if isinstance(given, Layer | list | tuple):
             raise InvalidInputError("NeuralNetwork takes no layers; add each of them with network.add(layer).")
-        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if not is_finite(value) or value < 1 or value % 1:
-                hint = " For all rows in one batch, give their number." if value is None else ""
-                raise InvalidInputError(f"{name} is {shown(value)}; it must be a whole number >= 1.{hint}")
-        if not (is_finite(label_smoothing) and 0 <= label_smoothing < 1):
-            raise InvalidInputError(f"label_smoothing is {shown(label_smoothing)}; it must be at least 0 and below 1.")
-        self.epochs, self.batch_size, self.verbose = int(epochs), int(batch_size), verbose
-        _check_class_weight(class_weight)
-        for name, bound in (("clip_norm", clip_norm), ("max_norm", max_norm)):
-            check_bound(name, bound)
+        if batch_size is None:
+            raise InvalidInputError("batch_size is None; for all rows in one batch, give their number.")
+        check_settings(NeuralNetwork, locals())
+        check_class_weight(class_weight)
+        self.epochs, self.batch_size, self.verbose = int(epochs), int(batch_size), bool(verbose)
         self.optimizer = own_optimizer(optimizer, learning_rate=learning_rate, momentum=momentum)
         self.loss = LOSSES.create(loss)
         self.metrics = tuple(find_metric(m) for m in _as_sequence(metric))
         self.penalty = choose_penalty(penalty, l1, l2)
         self.clip_norm, self.max_norm, self.label_smoothing = clip_norm, max_norm, label_smoothing
         self.schedule = None if schedule is None else SCHEDULES.create(schedule, epochs=epochs)
-        self.class_weight, self.shuffle = class_weight, shuffle
+        self.class_weight, self.shuffle = class_weight, bool(shuffle)
         self.engine = choose_engine(engine, device)
         self.stack = LayerStack(dtype=dtype, seed=seed)
         self._shuffler = random_stream(self.seed, Stream.BY_HAND)
@@ -193,6 +223,11 @@ class NeuralNetwork:
     def seed(self) -> int:
         """The source of all randomness of this network."""
         return self.stack.seed
+
+    @property
+    def dtype(self) -> str:
+        """The type of all numbers of this network, by name."""
+        return str(self.stack.dtype.name)
 
     @property
     def learning_rate(self) -> float:
@@ -488,7 +523,10 @@ class NeuralNetwork:
         check_keys(description, ("settings", "input_shape", "layers", "target"), "a network")
         layers, input_shape = build_layers(description, arrays, custom_objects)
         try:
-            network = cls(**build_settings(description["settings"], custom_objects), engine=engine)
+            network = cls(
+                **build_settings(description["settings"], declared_settings(NeuralNetwork), custom_objects),
+                engine=engine,
+            )
             target = description["target"]
             network.target = None if target is None else Target.from_dict(target)
         except ModelFileError:
@@ -510,25 +548,11 @@ class NeuralNetwork:
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments, names resolved, but for the engine, which files do not keep."""
-        return {
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "optimizer": self.optimizer,
-            "verbose": self.verbose,
-            "loss": self.loss,
-            "metric": self.metrics,
-            "seed": self.seed,
-            "dtype": self.stack.dtype.name,
-            "penalty": self.penalty,
-            "clip_norm": self.clip_norm,
-            "max_norm": self.max_norm,
-            "label_smoothing": self.label_smoothing,
-            "schedule": self.schedule,
-            "class_weight": self.class_weight,
-            "shuffle": self.shuffle,
-        }
+        kept = (one for one in declared_settings(NeuralNetwork).values() if one.setting.in_files)
+        return {one.name: getattr(self, one.setting.attribute or one.name) for one in kept}
 
     def _plan(self) -> TrainingPlan:
+        check_settings(NeuralNetwork, vars(self))  # those that were changed since
         blocks = self.stack.vector.blocks
         if self.optimizer.blocks and self.optimizer.blocks != blocks:
             self.optimizer = self.optimizer.fresh()  # layers were added since the last fit
@@ -647,17 +671,6 @@ _INSTEAD = {
     "save_weights": "save(path)",
     "to": "the arguments engine='torch' and device of NeuralNetwork",
 }
-
-
-def _check_class_weight(given: Any) -> None:
-    if given is None or (isinstance(given, str) and given == "balanced"):
-        return
-    weights = given.values() if isinstance(given, Mapping) else [None]
-    if not all(isinstance(w, int | float | np.number) and 0 <= w < math.inf for w in weights):
-        raise InvalidInputError(
-            f"class_weight is {repr(given)[:200]}; give 'balanced', a mapping from labels to finite numbers >= 0, or "
-            "None."
-        )
 
 
 def _as_sequence(metric: Any) -> Sequence[MetricLike]:

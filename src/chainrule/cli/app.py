@@ -22,7 +22,7 @@ from chainrule.cli.export import export
 from chainrule.cli.printing import on_one_line, printable_output
 from chainrule.cli.serve import SIGNALLED, serve
 from chainrule.cli.show import warnings_as_sentences
-from chainrule.cli.train import resume, train
+from chainrule.cli.train import TrainCommand, resume, train
 from chainrule.cli.use import evaluate, predict
 from chainrule.errors import ChainruleError, DivergenceError
 
@@ -135,7 +135,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (train, resume, predict, evaluate, export, serve):
+app.command("train", cls=TrainCommand, help=_help_of(train))(lambda: None)
+for _command in (resume, predict, evaluate, export, serve):
     app.command(no_args_is_help=True, help=_help_of(_command))(_command)
 app.command(help=_help_of(check))(check)
 app.add_typer(data_app, name="data")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer.core import TyperCommand
 
 from chainrule.cli.printing import printable_console, write_data
 from chainrule.cli.show import metrics_table, say
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from chainrule.callbacks import Callback
     from chainrule.runs import RunResult
 
-__all__ = ["read_hidden", "resume", "train"]
+__all__ = ["TrainCommand", "read_hidden", "resume", "train"]
 
 _DATA, _NETWORK, _TRAINING = "The data", "The network", "The training"
 _STOPPING, _MACHINE, _RESULT = "Early stopping", "The machine", "The result"
@@ -121,7 +123,6 @@ def train(
         ),
     ] = None,
     loss: Annotated[str | None, _option(_NETWORK, "--loss", help="mean_squared_error, huber, ...")] = None,
-    dtype: Annotated[str, _option(_NETWORK, "--dtype", help="float32 or float64.")] = "float32",
     epochs: Annotated[
         int | None,
         _option(
@@ -141,30 +142,9 @@ def train(
         ),
     ] = None,
     optimizer: Annotated[str, _option(_TRAINING, "--optimizer", help="adam, sgd, lbfgs, rprop, ...")] = "adam",
-    learning_rate: Annotated[
-        float | None,
-        _option(_TRAINING, "--lr", "--learning-rate", help="The learning rate; the default depends on the optimizer."),
-    ] = None,
-    momentum: Annotated[
-        float | None, _option(_TRAINING, "--momentum", help="Momentum, for optimizers that have it.")
-    ] = None,
     schedule: Annotated[
         str | None,
         _option(_TRAINING, "--schedule", help="Learning-rate schedule: cosine, step, exponential, one_cycle, ..."),
-    ] = None,
-    l1: Annotated[float, _option(_TRAINING, "--l1", help="Penalty on the sum of |weights|.")] = 0.0,
-    l2: Annotated[float, _option(_TRAINING, "--l2", help="Penalty on half the sum of squared weights.")] = 0.0,
-    label_smoothing: Annotated[
-        float, _option(_TRAINING, "--label-smoothing", help="Share of each label spread over all classes.")
-    ] = 0.0,
-    clip_norm: Annotated[
-        float | None, _option(_TRAINING, "--clip-norm", help="Upper bound of the gradient's norm.")
-    ] = None,
-    max_norm: Annotated[
-        float | None, _option(_TRAINING, "--max-norm", help="Upper bound of the norm of each unit's weights.")
-    ] = None,
-    class_weight: Annotated[
-        str | None, _option(_TRAINING, "--class-weight", help="'balanced': rare classes count as much as others.")
     ] = None,
     seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The seed of all random numbers.")] = 0,
     early_stopping: Annotated[
@@ -211,6 +191,7 @@ def train(
         bool, _option(_RESULT, "--show-code", help="Print the equivalent Python code and exit.")
     ] = False,
     quiet: Annotated[bool, _option(_RESULT, "--quiet", "-q", help="Print the run folder and nothing else.")] = False,
+    **network: Any,
 ) -> None:
     """Train a network on a table or a data set, and leave model, report and record in a run folder.
 
@@ -233,21 +214,51 @@ def train(
         source=source[0] if len(source) == 1 else tuple(source),
         target=target, task=cast("Any", task), hidden=read_hidden(hidden), activation=activation,
         dropout=dropout, batch_normalization=batch_norm, output_activation=output_activation, optimizer=optimizer,
-        learning_rate=learning_rate, momentum=momentum, schedule=schedule, epochs=epochs, batch_size=batch_size,
-        l1=l1, l2=l2, label_smoothing=label_smoothing, clip_norm=clip_norm, max_norm=max_norm,
-        class_weight=class_weight, loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta,
+        schedule=schedule, epochs=epochs, batch_size=batch_size,
+        loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta,
         min_epochs=min_epochs, monitor=monitor, test_size=test_size, validation_size=validation_size,
         split=cast("Any", split), group=group, time=time, categorical=tuple(categorical or ()),
         numeric=tuple(numeric or ()), dates=tuple(date or ()), drop=tuple(drop or ()),
         missing_words=tuple(missing_word or ()),
         missing=cast("Any", missing), drop_missing_target=drop_missing_target,
-        checkpoint_every=checkpoint_every, dtype=cast("Any", dtype), seed=seed, out=out,
+        checkpoint_every=checkpoint_every, seed=seed, out=out,
         engine=cast("Any", engine), device=device, precision=cast("Any", precision), compile=compile,
+        **network,
     )  # fmt: skip
     if show_code:
         print(code_for_training(options), end="")
     else:
         _show_run(quiet, lambda callbacks, announce: train_run(options, callbacks, announce, force=force))
+
+
+class TrainCommand(TyperCommand):
+    """``chainrule train``, with the options that the settings of a network declare in place of ``**network``.
+
+    They are read as soon as the command is used, because reading them loads NumPy.
+    """
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the arguments."""
+        from chainrule.runs.options import NETWORK_OPTIONS
+
+        signature = inspect.signature(train, eval_str=True)
+        parameters = [one for one in signature.parameters.values() if one.kind != inspect.Parameter.VAR_KEYWORD]
+        for name, one in NETWORK_OPTIONS.items():
+            option = _option(one.setting.group, *one.flags, help=one.setting.help)
+            hint: Any = Annotated[one.plain_hint, option]
+            parameters.append(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hint)
+            )
+
+        def complete(**given: Any) -> None:
+            train(**given)
+
+        described: Any = complete
+        described.__signature__ = signature.replace(parameters=parameters)
+        described.__annotations__ = {one.name: one.annotation for one in parameters}
+        application = typer.Typer(add_completion=False)
+        application.command(no_args_is_help=True, help=self.help)(complete)
+        return typer.main.get_command(application).make_context(info_name, args, parent, **extra)
 
 
 def resume(

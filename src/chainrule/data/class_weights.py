@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -12,7 +13,7 @@ from chainrule.data.target import Target
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.types import Array
 
-__all__ = ["ClassWeight", "class_weights"]
+__all__ = ["ClassWeight", "check_class_weight", "class_weights"]
 
 ClassWeight: TypeAlias = Literal["balanced"] | Mapping[Any, float]
 
@@ -54,3 +55,15 @@ def class_weights(
     if not (weights * totals).any():
         raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")
     return weights
+
+
+def check_class_weight(given: Any) -> None:
+    """Raise InvalidInputError for what gives no weight to each class."""
+    if given is None or (isinstance(given, str) and given == "balanced"):
+        return
+    weights = given.values() if isinstance(given, Mapping) else [None]
+    if not all(isinstance(w, int | float | np.number) and 0 <= w < math.inf for w in weights):
+        raise InvalidInputError(
+            f"class_weight is {repr(given)[:200]}; give 'balanced', a mapping from labels to finite numbers >= 0, or "
+            "None."
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chainrule.engines.base import Engine, Evaluation, Group, Session, TrainingPlan, check_bound
+from chainrule.engines.base import Engine, Evaluation, Group, Session, TrainingPlan
 from chainrule.engines.choice import EngineLike, choose_engine, describe_engine, read_engine
 from chainrule.engines.findings import evaluate_outputs
 from chainrule.engines.numpy_engine import NumpyEngine
@@ -17,7 +17,6 @@ __all__ = [
     "Session",
     "TorchEngine",
     "TrainingPlan",
-    "check_bound",
     "choose_engine",
     "describe_engine",
     "evaluate_outputs",

@@ -24,8 +24,9 @@ from chainrule.named import Registry, settings_of
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.penalties import PENALTIES
 from chainrule.schedules import SCHEDULES
+from chainrule.settings import added_later
 
-__all__ = ["build_piece", "describe_piece", "describe_value"]
+__all__ = ["PIECES", "build_piece", "describe_piece", "describe_value"]
 
 # Activations are layers too, so they are asked first.
 _REGISTRIES: tuple[Registry[Any], ...] = (
@@ -39,9 +40,8 @@ _REGISTRIES: tuple[Registry[Any], ...] = (
     CALLBACKS,
 )
 
-
-# Settings that files of earlier versions do not have: they get their defaults.
-_ADDED_LATER = {"binary_cross_entropy": {"pos_weight"}}
+# A setting with the name of a kind, such as "optimizer", is a piece of that kind.
+PIECES = frozenset(registry.kind for registry in _REGISTRIES)
 
 
 def describe_piece(piece: Any) -> dict[str, Any]:
@@ -116,8 +116,7 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, Any] |
         raise ModelFileError(f"custom_objects gives a class for '{name}' that is no {kind}.")
     if name in registry.classes:
         for setting in inspect.signature(cls).parameters:  # a network keeps the input shape of its first layer
-            may_be_missing = setting == "input_shape" or setting in _ADDED_LATER.get(name, ())
-            if setting not in settings and not may_be_missing:
+            if setting not in (*settings, "input_shape") and setting not in added_later(cls):
                 raise ModelFileError(f"The file is damaged: '{setting}' is missing in its {kind} '{name[:60]}'.")
     try:
         return cls(**{key: _build_value(value, custom_objects) for key, value in settings.items()})

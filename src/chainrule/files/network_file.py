@@ -9,13 +9,14 @@ from chainrule.activations import ACTIVATIONS
 from chainrule.arrays import all_finite
 from chainrule.engines import Engine, read_engine
 from chainrule.errors import InvalidInputError, ModelFileError
-from chainrule.files.config import build_piece, describe_piece, describe_value
+from chainrule.files.config import PIECES, build_piece, describe_piece, describe_value
 from chainrule.files.model_file import check_keys
 from chainrule.history import History
 from chainrule.layers import LAYERS, Layer, StandardizationLayer
 from chainrule.layers.own import adopt
 from chainrule.metrics import METRICS, Metric
 from chainrule.named import settings_of
+from chainrule.settings import Declared
 from chainrule.stack import LayerStack
 from chainrule.types import Array
 
@@ -28,13 +29,6 @@ __all__ = [
     "read_history",
 ]
 
-# What a file of format version 1 says of a network.
-_SETTINGS = (
-    "epochs", "batch_size", "optimizer", "verbose", "loss", "metric", "seed", "dtype", "penalty", "clip_norm",
-    "max_norm", "label_smoothing", "schedule", "class_weight", "shuffle",
-)  # fmt: skip
-_PIECES = {"optimizer": "optimizer", "loss": "loss", "penalty": "penalty", "schedule": "schedule"}
-
 CustomObjects = Mapping[str, Any] | None
 
 
@@ -42,14 +36,10 @@ def describe_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return constructor arguments as JSON values; metrics are kept by name."""
     described: dict[str, Any] = {}
     for name, value in settings.items():
-        if name in _PIECES:
-            described[name] = None if value is None else describe_piece(value)
-        elif name == "metric":
+        if name == "metric":
             described[name] = [metric.name for metric in value]
         elif isinstance(value, Mapping):  # JSON would turn the labels of class weights into strings
-            described[name] = [
-                [describe_value(label, "class_weight"), float(weight)] for label, weight in value.items()
-            ]
+            described[name] = [[describe_value(label, name), float(weight)] for label, weight in value.items()]
         else:
             described[name] = describe_value(value, "NeuralNetwork")
     return described
@@ -64,13 +54,19 @@ def describe_network(settings: Mapping[str, Any], stack: LayerStack) -> dict[str
     }
 
 
-def build_settings(description: Any, custom_objects: CustomObjects) -> dict[str, Any]:
-    """Return the constructor arguments that :func:`describe_settings` described."""
-    settings = dict(check_keys(description, _SETTINGS, "the settings of a network"))
-    for name, kind in _PIECES.items():
+def build_settings(description: Any, declared: Mapping[str, Declared], custom_objects: CustomObjects) -> dict[str, Any]:
+    """Return the constructor arguments that :func:`describe_settings` described.
+
+    ``declared`` has the settings of the network; those that are newer than the file keep their defaults.
+    """
+    kept = {name: one for name, one in declared.items() if one.setting.in_files}
+    required = [name for name, one in kept.items() if one.setting.since == "0.1"]
+    settings = dict(check_keys(description, required, "the settings of a network"))
+    for name in PIECES & kept.keys() & settings.keys():
         if settings[name] is not None:
-            settings[name] = build_piece(settings[name], kind, custom_objects)
-    for name, type_ in (("metric", list), ("verbose", bool), ("shuffle", bool), ("seed", int)):
+            settings[name] = build_piece(settings[name], name, custom_objects)
+    switches = {name: bool for name, one in kept.items() if one.hint is bool and name in settings}
+    for name, type_ in {"metric": list, "seed": int, **switches}.items():
         if type(settings[name]) is not type_:
             raise ModelFileError(f"The file is damaged: its settings have {str(settings[name])[:40]!r} for '{name}'.")
     settings["metric"] = [_metric(name, custom_objects) for name in settings["metric"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 from scipy.special import xlog1py, xlogy
@@ -14,6 +14,7 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.losses.base import ElementwiseLoss, RowLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range, is_finite
+from chainrule.settings import Setting
 from chainrule.types import Array
 
 __all__ = [
@@ -67,7 +68,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
     domain: ClassVar[Range | None] = Range(0, 1)
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
-    pos_weight: float = 1.0
+    pos_weight: Annotated[float, Setting(since="0.2")] = 1.0
 
     def __post_init__(self) -> None:
         self._check("pos_weight", self.pos_weight, 0, np.inf, "()")

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from chainrule.architecture import build_network
 from chainrule.callbacks import EarlyStopping
@@ -28,17 +28,25 @@ from chainrule.runs.source import RunSource, with_full_paths
 from chainrule.runs.suited import check_fits_memory, check_suits_target
 from chainrule.runs.typed import check_types, json_values
 from chainrule.schedules import SCHEDULES, Schedule
-from chainrule.types import DTypeName
+from chainrule.settings import Setting, added_later, declared_settings, option_fields
 
-__all__ = ["SplitChoice", "TrainOptions"]
+__all__ = ["NETWORK_OPTIONS", "SplitChoice", "TrainOptions"]
 
-# What the options of a run of version 0.1 lack.
-_NEW_OPTIONS = {"group", "time", "numeric", "dates", "missing_words", "drop_missing_target"}
+# The settings of a network that are options of a run under the same names, with the same defaults.
+NETWORK_OPTIONS = {name: one for name, one in declared_settings(NeuralNetwork).items() if one.setting.group}
+
+_NetworkOptions: Any = dataclasses.make_dataclass(
+    "_NetworkOptions", option_fields(NeuralNetwork), frozen=True, kw_only=True
+)
+# What runs of version 0.1 lack.
+_NEW = Setting(since="0.2")
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the declarations
     """What to train on, and how; every field but ``source`` has a sensible default.
+
+    Those of :data:`NETWORK_OPTIONS` are fields as well: ``learning_rate``, ``l2``, ``clip_norm``, ...
 
     Parameters
     ----------
@@ -50,15 +58,14 @@ class TrainOptions:
     output_activation
         What stands behind the numbers of a regression, such as ReLU where none can be negative; they are then learnt in
         their own units, not standardised.
-    optimizer, learning_rate, momentum, schedule
-        How the weights move; a rate of None is the optimizer's own. A schedule goes by its name and stretches over all
-        epochs.
+    optimizer, schedule
+        The names of the optimizer and of a schedule, which stretches over all epochs.
     epochs
         Number of passes over the training rows. By default 100, and up to 1,000 for small data.
     batch_size
         Rows per step. By default from 32 for small data to 256 for large data.
-    l1, l2, label_smoothing, clip_norm, max_norm, class_weight, loss
-        As in :class:`NeuralNetwork`; by default, the target determines the loss.
+    loss
+        By default, the target determines the loss.
     early_stopping, patience, min_delta, min_epochs, monitor
         Stop when the validation loss is no longer getting better, and keep the best weights. If ``early_stopping`` does
         not say, it is on when one of the others is given, or when ``epochs`` is not: who says how many epochs, and no
@@ -90,8 +97,8 @@ class TrainOptions:
         Whether to drop rows whose target is missing. Otherwise such rows are an error.
     checkpoint_every
         Epochs between checkpoints.
-    dtype, seed
-        ``"float32"`` or ``"float64"``; and the source of all randomness, drawn and recorded when None.
+    seed
+        The source of all randomness, drawn and recorded when None.
     engine, device, precision, compile
         ``"numpy"``, or ``"torch"``; the others are the settings of :class:`TorchEngine`.
     out
@@ -107,17 +114,9 @@ class TrainOptions:
     batch_normalization: bool = False
     output_activation: str | None = None
     optimizer: str = "adam"
-    learning_rate: float | None = None
-    momentum: float | None = None
     schedule: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
-    l1: float = 0.0
-    l2: float = 0.0
-    label_smoothing: float = 0.0
-    clip_norm: float | None = None
-    max_norm: float | None = None
-    class_weight: str | None = None
     loss: str | None = None
     early_stopping: bool | None = None
     patience: int | None = None
@@ -127,17 +126,16 @@ class TrainOptions:
     test_size: float | None = None
     validation_size: float | None = None
     split: SplitChoice = "auto"
-    group: str | None = None
-    time: str | None = None
+    group: Annotated[str | None, _NEW] = None
+    time: Annotated[str | None, _NEW] = None
     categorical: tuple[str, ...] = ()
-    numeric: tuple[str, ...] = ()
-    dates: tuple[str, ...] = ()
+    numeric: Annotated[tuple[str, ...], _NEW] = ()
+    dates: Annotated[tuple[str, ...], _NEW] = ()
     drop: tuple[str, ...] = ()
-    missing_words: tuple[str, ...] = ()
+    missing_words: Annotated[tuple[str, ...], _NEW] = ()
     missing: MissingRule = "median"
-    drop_missing_target: bool = False
+    drop_missing_target: Annotated[bool, _NEW] = False
     checkpoint_every: int = 5
-    dtype: DTypeName = "float32"
     seed: int | None = 0
     engine: Literal["numpy", "torch"] = "numpy"
     device: str = "auto"
@@ -193,7 +191,7 @@ class TrainOptions:
                 f"target is the name of a column, not a {type(self.target).__name__}; put the values to predict into a "
                 "column of the data frame, and give its name."
             )
-        for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("dtype", DTypeName)):
+        for name, choices in (("split", SplitChoice), ("missing", MissingRule)):
             check_one_of(name, getattr(self, name), get_args(choices))
         Division(split=self.split, group=self.group, time=self.time)  # refuses those that exclude one another
         TablePreprocessor(
@@ -215,9 +213,11 @@ class TrainOptions:
         if any(units < 1 for units in self.hidden):
             raise InvalidInputError(f"The hidden layers are {self.hidden}; each needs at least 1 unit.")
         hidden = (1,) if self.hidden else ()
-        trial = dataclasses.replace(self, hidden=hidden, loss=None, label_smoothing=0.0, class_weight=None)
+        settings = NETWORK_OPTIONS.values()
+        for_classes = {one.name: one.default for one in settings if one.setting.for_classes}
+        trial = dataclasses.replace(self, hidden=hidden, loss=None, **for_classes)
         trial.build_network(1, 1, Target("regression"))
-        NeuralNetwork(label_smoothing=self.label_smoothing)
+        NeuralNetwork(**{name: getattr(self, name) for name in for_classes})
 
     def data_settings(self) -> dict[str, Any]:
         """Return the arguments of :func:`prepare_data` beside the source, those that say something only."""
@@ -245,7 +245,10 @@ class TrainOptions:
 
     def network_settings(self, n_rows: int, target: Target) -> dict[str, Any]:
         """Return the arguments of :func:`build_network` for so many training rows, those that say something only."""
-        check_suits_target(target, loss=self.loss, label_smoothing=self.label_smoothing, class_weight=self.class_weight)
+        network = {
+            name: getattr(self, name) for name, one in NETWORK_OPTIONS.items() if getattr(self, name) != one.default
+        }
+        check_suits_target(target, self.loss, [name for name in network if NETWORK_OPTIONS[name].setting.for_classes])
         given: dict[str, Any] = {
             "hidden": self.hidden,
             "activation": self.activation,
@@ -254,20 +257,12 @@ class TrainOptions:
             "output_activation": self.output_activation,
             "loss": self.loss,
             "optimizer": self.optimizer,
-            "learning_rate": self.learning_rate,
-            "momentum": self.momentum,
             "schedule": self.schedule_piece(n_rows),
             "epochs": self.n_epochs(n_rows),
             "batch_size": self.rows_a_step(n_rows) if self.batch_size is None else self.batch_size,
             # The root of the squared error would be in units of the standardised target.
             "metric": "r2" if target.task == "regression" else "accuracy",
-            "l1": self.l1 or None,
-            "l2": self.l2 or None,
-            "label_smoothing": self.label_smoothing or None,
-            "clip_norm": self.clip_norm,
-            "max_norm": self.max_norm,
-            "class_weight": self.class_weight,
-            "dtype": None if self.dtype == "float32" else self.dtype,
+            **network,
             "seed": self.seed,
             **self._engine_settings(),
         }
@@ -337,7 +332,7 @@ class TrainOptions:
         try:
             if not isinstance(values, Mapping):
                 raise TypeError("they are not a JSON object")
-            absent = {field.name for field in dataclasses.fields(cls)} - _NEW_OPTIONS - set(values)
+            absent = {field.name for field in dataclasses.fields(cls)} - added_later(cls) - set(values)
             if absent:
                 raise KeyError(f"{min(absent)} is missing")
             lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}

@@ -25,12 +25,13 @@ _ONLY_FOR = {
 _FOR_CLASSES_TOO = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "hinge", "squared_hinge")
 
 
-def check_suits_target(target: Target, *, loss: str | None, label_smoothing: float, class_weight: str | None) -> None:
-    """Raise InvalidInputError for a loss of another task (None is the target's own), and for what only classes have."""
-    if target.task == "regression":
-        for name, given in (("label_smoothing", label_smoothing), ("class_weight", class_weight)):
-            if given:
-                raise InvalidInputError(f"{name} needs a target of classes, and this one is a number.")
+def check_suits_target(target: Target, loss: str | None, for_classes: Sequence[str]) -> None:
+    """Raise InvalidInputError for a loss of another task (None is the target's own), and for what only classes have.
+
+    ``for_classes`` are the names of the settings given that act on classes only.
+    """
+    if target.task == "regression" and for_classes:
+        raise InvalidInputError(f"{for_classes[0]} needs a target of classes, and this one is a number.")
     name = LOSSES.name_of(LOSSES.find(loss or default_loss(target)))
     suited = _ONLY_FOR[target.task]
     if target.task != "regression":

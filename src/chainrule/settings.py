@@ -1,0 +1,172 @@
+"""Settings, declared once: in the annotation of the argument or the field that takes them.
+
+    clip_norm: Annotated[float | None, Setting("Upper bound of the gradient's norm.", ABOVE_ZERO)] = None
+
+Name, type, default, allowed numbers and help of a setting come from this line alone. The constructor's check, the
+options of the command line, the JSON of files, printed code, the docstring and the table of the documentation read it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from chainrule.errors import InvalidInputError, shown
+from chainrule.ranges import Range, is_finite
+
+__all__ = ["ABOVE_ZERO", "FROM_ONE", "FROM_ZERO", "Declared", "Setting", "added_later", "check_settings",
+           "declared_settings", "documented", "option_fields", "settings_table"]  # fmt: skip
+
+Class = TypeVar("Class", bound=type)
+
+ABOVE_ZERO = Range(0, math.inf, includes_high=True)
+FROM_ZERO = Range(0, math.inf, includes_low=True)
+FROM_ONE = Range(1, math.inf, includes_low=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is to be said of a setting beside its name, its type and its default.
+
+    Parameters
+    ----------
+    help
+        One line, for the command line and the documentation.
+    allowed
+        The allowed numbers; None where the object made of the setting checks it.
+    group
+        The heading of the option in the help of ``chainrule train``; without one, there is no such option.
+    flags
+        The names of the option if not ``--name``.
+    attribute
+        The attribute that holds the setting, if it has another name.
+    in_files
+        Whether a file of a network keeps the setting under this name.
+    for_classes
+        Whether the setting acts on classes only, so that a regression must leave it out.
+    since
+        The version that introduced the setting; files of earlier versions lack it, and have its default.
+    """
+
+    help: str = ""
+    allowed: Range | None = None
+    group: str = ""
+    flags: tuple[str, ...] = ()
+    attribute: str = ""
+    in_files: bool = True
+    for_classes: bool = False
+    since: str = "0.1"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A setting with the name, the type and the default of its argument."""
+
+    name: str
+    hint: Any
+    default: Any
+    setting: Setting
+
+    @property
+    def plain_hint(self) -> Any:
+        """The part of the type that JSON and a command line can hold; a choice of texts is a text.
+
+        >>> Declared("penalty", Literal["l1"] | Range | None, None, Setting()).plain_hint
+        str | None
+        """
+        kinds = [str if get_origin(kind) is Literal else kind for kind in members(self.hint)]
+        plain = [kind for kind in kinds if kind in (int, float, str, bool, type(None))]
+        return functools.reduce(lambda one, other: one | other, plain)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The names of the option of the command line."""
+        return self.setting.flags or (f"--{self.name.replace('_', '-')}",)
+
+    @property
+    def allowed(self) -> str:
+        """The allowed numbers in words; "" where the object made of the setting checks it."""
+        if self.setting.allowed is None:
+            return ""
+        kinds = members(self.hint)
+        whole, absent = "whole " if int in kinds else "", ", or None" if type(None) in kinds else ""
+        return f"{whole}{self.setting.allowed}{absent}"
+
+    def check(self, value: Any) -> None:
+        """Raise InvalidInputError for a number that the declaration does not allow."""
+        allowed, kinds = self.setting.allowed, members(self.hint)
+        if allowed is None or (value is None and type(None) in kinds):
+            return
+        is_number = is_finite(value) or (isinstance(value, float) and value == math.inf)
+        if not is_number or not allowed.includes(value) or (int in kinds and value % 1):
+            raise InvalidInputError(f"{self.name} is {shown(value)}; allowed are {self.allowed}.")
+
+
+def members(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union; another type is its own only member."""
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        return tuple(inner for member in get_args(hint) for inner in members(member))
+    return (hint,)
+
+
+@functools.cache
+def declared_settings(owner: type) -> dict[str, Declared]:
+    """Return the settings that the constructor of a class declares, by name."""
+    function: Any = owner.__init__  # type: ignore[misc]  # the class is the one that declares the settings
+    arguments = inspect.signature(function).parameters
+    source = owner if dataclasses.is_dataclass(owner) else function
+    found = {}
+    for name, hint in typing.get_type_hints(source, include_extras=True).items():
+        setting = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Setting)), None)
+        if setting is not None:
+            found[name] = Declared(name, get_args(hint)[0], arguments[name].default, setting)
+    return found
+
+
+def check_settings(owner: type, values: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a number that the declaration of its setting does not allow."""
+    for name, one in declared_settings(owner).items():
+        if name in values:
+            one.check(values[name])
+
+
+def added_later(owner: type) -> set[str]:
+    """Return the names of the settings that files of version 0.1 lack; they have their defaults."""
+    return {name for name, one in declared_settings(owner).items() if one.setting.since != "0.1"}
+
+
+def option_fields(owner: type) -> list[tuple[str, Any, Any]]:
+    """Return the settings that are options of a training run, as fields for :func:`dataclasses.make_dataclass`."""
+    options = (one for one in declared_settings(owner).values() if one.setting.group)
+    return [
+        (one.name, Annotated[one.plain_hint, one.setting], dataclasses.field(default=one.default)) for one in options
+    ]
+
+
+def documented(owner: Class) -> Class:
+    """Write the declared settings into the docstring of a class, in place of ``{settings}``; a class decorator.
+
+    The signature then shows the types without what is declared of them.
+    """
+    declared, function = declared_settings(owner), owner.__init__  # type: ignore[misc]
+    function.__annotations__ = typing.get_type_hints(function) | {"return": None}
+    if owner.__doc__:  # which python -OO leaves out
+        lines = (f"{name}\n        {one.setting.help}" for name, one in declared.items())
+        owner.__doc__ = owner.__doc__.replace("{settings}", "\n    ".join(lines))
+    return owner
+
+
+def settings_table(owner: type) -> str:
+    """Return the declared settings as a table in Markdown."""
+    rows = ["| setting | default | allowed numbers | meaning |", "|---|---|---|---|"]
+    for name, one in declared_settings(owner).items():
+        meaning = one.setting.help.replace("|", "\\|")
+        rows.append(f"| `{name}` | `{one.default!r}` | {one.allowed} | {meaning} |")
+    return "\n".join(rows) + "\n"

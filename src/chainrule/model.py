@@ -144,7 +144,7 @@ class Model:
 
     def outputs_of(self, inputs: Any) -> Array:
         """Return the same for what :meth:`inputs` gave."""
-        outputs = self.network.loss.point_predictions(self.network.predict(inputs))
+        outputs = self.network.loss.predictions_of(self.network.predict(inputs))
         return outputs if self.scaling is None else self.scaling.undo(outputs)
 
     def predict(self, data: Any) -> Array:

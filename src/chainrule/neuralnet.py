@@ -372,7 +372,7 @@ class NeuralNetwork:
 
     def predict_labels(self, dataset: Dataset | Inputs) -> Array:
         """Return the label of the predicted class for each row, one of those that the network was fitted with."""
-        return self._known_classes().decode(self.loss.point_predictions(self.predict(dataset)))
+        return self._known_classes().decode(self.loss.predictions_of(self.predict(dataset)))
 
     def predict_proba(self, dataset: Dataset | Inputs) -> Array:
         """Return the class probabilities as float64, one column per class, in the order of ``target.classes``."""
@@ -406,7 +406,7 @@ class NeuralNetwork:
         head = self.stack.split_head(self.loss)
         outputs = self.engine.predict(self.stack, rows.inputs, n_layers=head.n_body_layers)
         loss, outputs = evaluate_outputs(head, outputs, rows.targets, rows.weights)
-        predictions = self.loss.point_predictions(outputs)
+        predictions = self.loss.predictions_of(outputs)
         return {"loss": loss} | {m.name: m(rows.targets, predictions, rows.weights) for m in self.metrics}
 
     def save(self, path: str | Path) -> None:

@@ -18,6 +18,7 @@ both engines.
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -322,6 +323,11 @@ class Lookup(Operation):
     sizes: tuple[int, ...]
 
     @property
+    def firsts(self) -> tuple[int, ...]:
+        """The first row of each table."""
+        return tuple(itertools.accumulate(self.sizes[:-1], initial=0))
+
+    @property
     def arrays(self) -> tuple[ArrayOf, ...]:
         """The layers' arrays that it reads."""
         return (self.table,)
@@ -446,6 +452,8 @@ class Program:
         if len({x.width for x in inputs}) > 1:
             widths = " and ".join(str(x.width) for x in inputs)
             raise InvalidInputError(f"The formula {name} combines values of {widths} columns; they must have as many.")
+        if not formula.result.operands and formula.result.value in formula.inputs:  # the identity
+            return inputs[formula.inputs.index(formula.result.value)]
         output = Value(inputs[0].width, inputs[0].is_sparse)
         return self._append(Map(inputs, output, name, formula, owner, parameters, row_width or output.width))
 

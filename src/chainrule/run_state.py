@@ -123,7 +123,7 @@ class SavedRun:
                 return EpochRecord(n_rows)
             outputs = np.zeros((1, *stack.output_shape()), stack.dtype)
             shapes: dict[str, tuple[int, ...]] = {
-                "predictions": np.shape(plan.loss.point_predictions(outputs))[1:],
+                "predictions": np.shape(plan.loss.predictions_of(outputs))[1:],
                 "targets": (outputs.shape[1] // plan.loss.n_outputs(1),),
                 "weights": (),
             }

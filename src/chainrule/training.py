@@ -195,7 +195,7 @@ class Trainer:
         return n_steps if left else 0
 
     def _record_batch(self, targets: Array, weights: Array | None, outputs: Array) -> None:
-        self.record.add(targets, weights, self.run.plan.loss.point_predictions(outputs))
+        self.record.add(targets, weights, self.run.plan.loss.predictions_of(outputs))
 
     def _learning_rates(self, n_steps: int) -> Array:
         """Return the learning rates of the next steps."""
@@ -220,7 +220,7 @@ class Trainer:
             row |= self.record.measure(run.metrics)
         if self.validation is not None:
             loss, outputs = run.session.evaluate(*self.validation)
-            predictions = run.plan.loss.point_predictions(outputs)
+            predictions = run.plan.loss.predictions_of(outputs)
             row["validation_loss"] = loss
             for metric in run.metrics:
                 value = metric(self.validation.targets, predictions, self.validation.weights)

@@ -11,19 +11,17 @@ from chainrule.activations import ACTIVATIONS, CustomActivation
 from chainrule.errors import InvalidInputError
 from chainrule.export.onnx_graph import build_onnx
 from chainrule.layers import (
-    LAYERS,
     BatchNormalizationLayer,
     DenseLayer,
     FlattenLayer,
+    Layer,
     LayerNormalizationLayer,
     StandardizationLayer,
 )
 from chainrule.neuralnet import NeuralNetwork
-from support.layers import NOT_EXPORTED
+from support.layers import LAYER_CLASSES, make_layer
 from support.networks import network_of
 from support.onnx_runs import assert_predicts_alike, run_onnx
-
-NAMES = [name for name in (*LAYERS.names(), *ACTIVATIONS.names()) if name not in NOT_EXPORTED]
 
 
 def with_drawn_numbers(network: NeuralNetwork) -> NeuralNetwork:
@@ -37,16 +35,10 @@ def with_drawn_numbers(network: NeuralNetwork) -> NeuralNetwork:
     return network
 
 
-def layer_called(name: str) -> Any:
-    if name == "dense":
-        return DenseLayer(3)
-    return (LAYERS if name in LAYERS.names() else ACTIVATIONS).create(name)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_layer(name: str, dtype: Any) -> None:
-    layer = layer_called(name)
+@pytest.mark.parametrize("cls", LAYER_CLASSES)
+def test_a_layer(cls: type[Layer], dtype: Any) -> None:
+    layer = make_layer(cls)
     layer.set_input_shape((6,))
     network = with_drawn_numbers(network_of(layer, dtype=dtype))
     rows = np.random.default_rng(0).normal(size=(200, 6)) * 3
@@ -54,9 +46,9 @@ def test_a_layer(name: str, dtype: Any) -> None:
     assert_predicts_alike(network, rows)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not layer_called(name).takes_vectors_only])
-def test_a_layer_of_images(name: str) -> None:
-    layer = layer_called(name)
+@pytest.mark.parametrize("cls", [cls for cls in LAYER_CLASSES if not cls.takes_vectors_only])
+def test_a_layer_of_images(cls: type[Layer]) -> None:
+    layer = make_layer(cls)
     layer.set_input_shape((4, 5))
     network = with_drawn_numbers(network_of(layer, FlattenLayer(), DenseLayer(2)))
     assert_predicts_alike(network, np.random.default_rng(0).normal(size=(7, 4, 5)))

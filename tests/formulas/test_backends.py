@@ -105,47 +105,57 @@ def of_x(function: Any) -> Expression:
 TRUTH = {name: function(X, 0.7 * X - 0.3) + 0 * X for name, function in FORMULAS.items()}
 
 
+def functions_in(language: Any) -> str:
+    """All formulas of x as functions, f0 to fn."""
+    formulas = [of_x(function) for function in FORMULAS.values()] + [row_formula(function) for function in ROWS]
+    return "\n".join(as_function(one, ["x"], {}, f"f{place}", language, repr) for place, one in enumerate(formulas))
+
+
+def check_functions(found: Any, tolerance: float) -> None:
+    """Compare what the functions write for X with NumPy's numbers."""
+    expected = TRUTH | {function.__name__: function(X[None])[0] for function in ROWS}
+    for row, (name, truth) in zip(found, expected.items(), strict=True):
+        np.testing.assert_allclose(row, truth, rtol=tolerance, atol=1e-13, err_msg=name)
+
+
 def test_c(tmp_path: Path) -> None:
-    texts = [as_function(of_x(function), f"f{place}", C, repr) for place, function in enumerate(FORMULAS.values())]
-    texts += [as_function(row_formula(function), function.__name__, C, repr) for function in ROWS]
-    prints = [f'printf("%.17g\\n", f{place}(x[i]));' for place in range(len(FORMULAS))]
-    rows = " ".join(
-        f"memcpy(row, x, sizeof x); {function.__name__}(row, {len(X)}, {len(X)}); "
-        f'for (int i = 0; i < {len(X)}; i++) printf("%.17g\\n", row[i]);'
-        for function in ROWS
-    )
+    n_functions = len(FORMULAS) + len(ROWS)
+    # A function may write over its argument.
+    calls = "\n".join(f"memcpy(v, x, sizeof x); f{k}(v, {len(X)}, {len(X)}, v); show(v);" for k in range(n_functions))
     (tmp_path / "f.c").write_text(
-        "#include <math.h>\n#include <stdio.h>\n#include <string.h>\n"
-        + "\n".join(texts)
-        + f"\nint main(void) {{ const double x[] = {{{', '.join(map(repr, X.tolist()))}}}; double row[{len(X)}]; "
-        f"for (int i = 0; i < {len(X)}; i++) {{ {' '.join(prints)} }} {rows} return 0; }}\n"
+        f"""#include <math.h>
+#include <stdio.h>
+#include <string.h>
+{functions_in(C)}
+static void show(const double *v) {{ for (int i = 0; i < {len(X)}; i++) printf("%.17g\\n", v[i]); }}
+int main(void)
+{{
+    const double x[] = {{{", ".join(map(repr, X.tolist()))}}};
+    double v[{len(X)}];
+    {calls}
+    return 0;
+}}
+"""
     )
     run(*COMPILE, tmp_path / "f.c", "-o", tmp_path / "f", "-lm")
-    found = np.array(run(tmp_path / "f").split(), float)
-    n = len(X) * len(FORMULAS)
-    for row, (name, truth) in zip(found[:n].reshape(len(X), -1).T, TRUTH.items(), strict=True):
-        np.testing.assert_allclose(row, truth, rtol=1e-13, atol=1e-13, err_msg=name)
-    for row, function in zip(found[n:].reshape(len(ROWS), -1), ROWS, strict=True):
-        np.testing.assert_allclose(row, function(X[None])[0], rtol=1e-13, atol=1e-13)
+    check_functions(np.array(run(tmp_path / "f").split(), float).reshape(n_functions, -1), 1e-13)
 
 
 def test_javascript(tmp_path: Path) -> None:
-    texts = [
-        as_function(of_x(function), f"f{place}", JAVASCRIPT, repr) for place, function in enumerate(FORMULAS.values())
-    ]
-    texts += [as_function(row_formula(function), function.__name__, JAVASCRIPT, repr) for function in ROWS]
-    calls = [f"X.map((x) => +f{place}(x))" for place in range(len(FORMULAS))]
-    calls += [f"Array.from({function.__name__}(Float64Array.from(X), X.length))" for function in ROWS]
+    n_functions = len(FORMULAS) + len(ROWS)
+    calls = ", ".join(f"apply(f{place})" for place in range(n_functions))
     (tmp_path / "f.mjs").write_text(
-        pieces_needed("pieces.mjs", ["erf", "erfc"])
-        + "\n".join(texts)
-        + f"\nconst X = {X.tolist()};\nconsole.log(JSON.stringify([{', '.join(calls)}]));\n"
+        f"""{pieces_needed("pieces.mjs", ["erf", "erfc"])}
+{functions_in(JAVASCRIPT)}
+const apply = (f) => {{
+  const v = Float64Array.from({X.tolist()});
+  f(v, v.length, v.length, v);
+  return Array.from(v);
+}};
+console.log(JSON.stringify([{calls}]));
+"""
     )
-    found = json.loads(run("node", tmp_path / "f.mjs"))
-    for row, (name, truth) in zip(found, TRUTH.items(), strict=False):
-        np.testing.assert_allclose(row, truth, rtol=1e-12, atol=1e-13, err_msg=name)
-    for row, function in zip(found[len(FORMULAS) :], ROWS, strict=True):
-        np.testing.assert_allclose(row, function(X[None])[0], rtol=1e-13, atol=1e-13)
+    check_functions(json.loads(run("node", tmp_path / "f.mjs")), 1e-12)
 
 
 def row_formula(function: Any) -> Expression:
@@ -212,3 +222,43 @@ def test_every_operation_is_in_a_formula() -> None:
     met = {node.operation for function in FORMULAS.values() for node in trace(function).visit()}
     assert OPERATIONS.keys() - met <= REDUCTIONS
     assert met >= CONDITIONS
+
+
+def test_several_arrays_and_parameters_in_c_and_javascript(tmp_path: Path) -> None:
+    """Rows of three numbers; a parameter has one number for each column, and a name that no language allows."""
+    names = ["x", "y", "self.p", "double"]
+    formula = Formula.trace(lambda _, x, y, p, q: p * softmax(x + y) - q * y, None, names).expression
+    x, y = np.arange(6.0).reshape(2, 3), np.array([[0.5, -1, 2], [3, 0, 1]])
+    p, q = np.array([2.0, 3, 4]), np.array([0.5, 0.25, 1])
+    arrays = {"x": x, "y": y, "p": p, "q": q}
+    spelled = {name: ", ".join(map(repr, array.ravel().tolist())) for name, array in arrays.items()}
+    texts = {
+        language.name: as_function(formula, names[:2], {names[2]: "float", names[3]: "double"}, "f", language, repr)
+        for language in (C, JAVASCRIPT)
+    }
+    (tmp_path / "f.c").write_text(
+        f"""#include <math.h>
+#include <stdio.h>
+{texts["c"]}
+int main(void)
+{{
+    const double x[] = {{{spelled["x"]}}}, y[] = {{{spelled["y"]}}}, q[] = {{{spelled["q"]}}};
+    const float p[] = {{{spelled["p"]}}};
+    double out[6];
+    f(x, y, p, q, 3, 6, out);
+    for (int i = 0; i < 6; i++) printf("%.17g\\n", out[i]);
+    return 0;
+}}
+"""
+    )
+    run(*COMPILE, tmp_path / "f.c", "-o", tmp_path / "f", "-lm")
+    (tmp_path / "f.mjs").write_text(
+        f"""{texts["js"]}
+const out = new Float64Array(6);
+f([{spelled["x"]}], [{spelled["y"]}], [{spelled["p"]}], [{spelled["q"]}], 3, 6, out);
+console.log(JSON.stringify(Array.from(out)));
+"""
+    )
+    expected = (p * softmax(x + y) - q * y).ravel()
+    np.testing.assert_allclose(np.array(run(tmp_path / "f").split(), float), expected, rtol=1e-14)
+    np.testing.assert_allclose(json.loads(run("node", tmp_path / "f.mjs")), expected, rtol=1e-14)

@@ -18,7 +18,7 @@ from chainrule.layers import (
     Sequential,
 )
 
-__all__ = ["LAYER_CLASSES", "NOT_EXPORTED", "make_layer"]
+__all__ = ["LAYER_CLASSES", "make_layer"]
 
 # How to make a layer whose constructor needs arguments, or for which other settings than the defaults tell more.
 _MAKERS: dict[type[Layer], Callable[[], Layer]] = {
@@ -35,8 +35,6 @@ _MAKERS: dict[type[Layer], Callable[[], Layer]] = {
 LAYER_CLASSES: list[type[Layer]] = sorted(
     {*LAYERS.classes.values(), *ACTIVATIONS.classes.values()} - {EmbeddingLayer}, key=lambda cls: cls.__name__
 )
-
-NOT_EXPORTED = {"embedding", "parallel", "periodic_embedding", "piecewise_linear_encoding", "residual", "sequential"}
 
 
 def make_layer(cls: type[Layer]) -> Layer:

@@ -68,8 +68,6 @@ class ActivationLayer(Layer):
         """Return f(x), computed by the formulas."""
         formula = self.formulas()
         parameters = tuple(ArrayOf(self, name.removeprefix(PREFIX)) for name in formula.parameters)
-        if not formula.result.operands:  # the identity
-            return x
         return program.apply(formula, (x,), parameters, self, self.layer_name(), self.input_shape()[-1])
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:

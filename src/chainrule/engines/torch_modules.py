@@ -101,13 +101,13 @@ class LayerModule(nn.Module):
         """Return the names of the tensors that an operation reads: arrays of the layer, and columns by number."""
         names = [self._name_of(array) for array in operation.arrays]
         match operation:
-            case Lookup(sizes=sizes):
-                names += [self._constant(np.cumsum([0, *sizes[:-1]])), self._constant(sizes)]
+            case Lookup():
+                names += [self._constant(operation.firsts), self._constant(operation.sizes)]
             case Select(columns=columns):
                 names.append(self._constant(columns))
         return tuple(names)
 
-    def _constant(self, numbers: Sequence[int] | Array) -> str:
+    def _constant(self, numbers: Sequence[int]) -> str:
         """Keep whole numbers as a tensor on the module's device, and return its name."""
         name = f"constant_{next(self._places_of_constants)}"
         if name not in self._buffers:  # as it is in a copy, on the device of the module

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from chainrule.export.c_columns import CDefinitions, decomposed, number_type
 from chainrule.export.c_text import array_of_texts
 from chainrule.export.pieces import pieces_needed
-from chainrule.export.program import Program
+from chainrule.export.program import ModelProgram
 
 __all__ = ["csv_program"]
 
@@ -37,7 +37,7 @@ _READ_NUMBERS = """\
 _KINDS = {"number": "numbers", "date": "dates", "category": "categories"}
 
 
-def csv_program(program: Program, fields: Iterable[str], written: Iterable[str], own: Callable[[str], str]) -> str:
+def csv_program(program: ModelProgram, fields: Iterable[str], written: Iterable[str], own: Callable[[str], str]) -> str:
     """Return the part between ``#ifdef CHAINRULE_MAIN`` and its ``#endif``.
 
     ``fields`` are the names of the columns in the struct of a row, ``written`` the pieces that stand before this part,
@@ -65,7 +65,7 @@ def csv_program(program: Program, fields: Iterable[str], written: Iterable[str],
     return _PROGRAM.format(names="\n\n".join([*names, first, *definitions.texts]), reading=reading, pieces=last)
 
 
-def _read_columns(program: Program, fields: Iterable[str], types: Iterable[str], own: Callable[[str], str]) -> str:
+def _read_columns(program: ModelProgram, fields: Iterable[str], types: Iterable[str], own: Callable[[str], str]) -> str:
     lines, each_type = [own("    static model_row row;")], iter(types)
     for place, (plan, field) in enumerate(zip(program.columns, fields, strict=True)):
         if plan.kind == "number":

@@ -12,22 +12,14 @@ from chainrule.data.columns import ColumnPlan
 from chainrule.export.c_columns import CDefinitions, months
 from chainrule.export.c_main import csv_program
 from chainrule.export.c_text import array_of_numbers, array_of_texts, comment, identifiers, number, stem_identifier
-from chainrule.export.functions import write_functions
 from chainrule.export.pieces import pieces_needed
-from chainrule.export.program import (
-    Dense,
-    First,
-    Function,
-    LayerNormalization,
-    Program,
-    Scaling,
-)
+from chainrule.export.program import ModelProgram
+from chainrule.export.steps import Steps
 from chainrule.files.atomic import write_atomically
 from chainrule.formulas.translate import C
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.rounding import n_digits
-from chainrule.types import Array
 
 __all__ = ["c_source", "write_c"]
 
@@ -87,7 +79,7 @@ int model_predict({parameter}, double *outputs)
 {{
     CHAINRULE_BUFFER double {buffers};
     size_t i;
-    int bad = encode(row, a);
+    int bad = encode(row, v0);
     if (bad)
         return bad;
 {steps}
@@ -99,10 +91,10 @@ int model_predict({parameter}, double *outputs)
 
 def write_c(model: Model | NeuralNetwork, path: Path) -> None:
     """Write the source to a file, whole or not at all; the names in it begin with the name of the file."""
-    write_atomically(path, c_source(Program.of(model), path.stem))
+    write_atomically(path, c_source(ModelProgram.of(model), path.stem))
 
 
-def c_source(program: Program, name: str) -> str:
+def c_source(program: ModelProgram, name: str) -> str:
     """Return the text of the file, in ASCII.
 
     It has ``<name>_predict`` and, for classes, ``<name>_class``, ``<name>_classes`` and ``<name>_class_names``.
@@ -115,7 +107,7 @@ def c_source(program: Program, name: str) -> str:
 
     fields = identifiers(plan.name for plan in program.columns)
     encoding, pieces, arrays, before = _encoding(program, fields, own)
-    steps = _Steps(program)
+    steps = Steps(program, C, array_of_numbers, number)
     if program.classes:
         arrays += [
             array_of_texts(f"{prefix}_classes", [str(label) for label in program.classes], visible=True),
@@ -126,9 +118,9 @@ def c_source(program: Program, name: str) -> str:
     parameter = "const model_row *row" if program.columns else "const double *row"
     predict = own(_PREDICT).format(
         parameter=own(parameter),
-        buffers=", ".join(f"{buffer}[{program.widest}]" for buffer in steps.buffers),
+        buffers=", ".join(f"v{place}[{length}]" for place, length in enumerate(steps.buffers)),
         steps="\n".join(f"    {line}" for line in steps.lines),
-        last=steps.buffers[-1] if steps.n_dense % 2 else "a",
+        last=steps.last,
     )
     main = csv_program(program, fields, pieces, own)
     parts = [_heading(program, own), _interface(program, fields, own), own(before),
@@ -137,55 +129,7 @@ def c_source(program: Program, name: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n#endif\n"
 
 
-class _Steps:
-    """The operations as lines of C, with what these need; vectors go from a to b and back."""
-
-    def __init__(self, program: Program) -> None:
-        self.lines: list[str] = []
-        self.arrays: list[str] = []
-        self.pieces: list[str] = []
-        functions = [op for op in program.operations if isinstance(op, Function)]
-        names, self.functions = write_functions(functions, C, number)
-        waiting = iter(names)
-        self.n_dense = 0
-        size = program.n_inputs
-        for op in program.operations:
-            x, other = "ab" if self.n_dense % 2 == 0 else "ba"
-            match op:
-                case Dense(weights, biases):
-                    self._call("dense", f"{x}, {self._named(weights, biases)}, {size}, {biases.size}, {other}")
-                    self.n_dense += 1
-                    size = biases.size
-                case Scaling(center, factor, offset):
-                    self._call("scaling", f"{x}, {self._named(center, factor, offset)}, {size}")
-                case LayerNormalization(scale, shift, epsilon):
-                    arguments = f"{x}, {self._named(scale, shift)}, {number(epsilon)}, {size}"
-                    self._call("layer_normalization", arguments)
-                case First(n):
-                    size = n
-                case Function(width=width):
-                    name = next(waiting)
-                    if op.is_of_rows:
-                        self.lines.append(f"{name}({x}, {width}, {size});")
-                    else:
-                        self.lines += [f"for (i = 0; i < {size}; i++)", f"    {x}[i] = {name}({x}[i]);"]
-
-    @property
-    def buffers(self) -> str:
-        """The names of the vectors."""
-        return "ab" if self.n_dense else "a"
-
-    def _call(self, function: str, arguments: str) -> None:
-        self.pieces.append(function)
-        self.lines.append(f"{function}({arguments});")
-
-    def _named(self, *values: Array) -> str:
-        names = [f"array_{len(self.arrays) + place}" for place in range(1, len(values) + 1)]
-        self.arrays += [array_of_numbers(name, value) for name, value in zip(names, values, strict=True)]
-        return ", ".join(names)
-
-
-def _heading(program: Program, own: Callable[[str], str]) -> str:
+def _heading(program: ModelProgram, own: Callable[[str], str]) -> str:
     target = program.target_name and f" of {comment(program.target_name)}"
     if program.columns:
         words = {"row": own("model_row row"), "argument": "&row", "column": "column"}
@@ -198,7 +142,7 @@ def _heading(program: Program, own: Callable[[str], str]) -> str:
     return own(_HEADING).format(what=f"{'classes' if program.classes else 'numbers'}{target}", outputs=meaning, **words)
 
 
-def _interface(program: Program, fields: list[str], own: Callable[[str], str]) -> str:
+def _interface(program: ModelProgram, fields: list[str], own: Callable[[str], str]) -> str:
     declarations = []
     if program.columns:
         members = [_member(plan, field) for plan, field in zip(program.columns, fields, strict=True)]
@@ -229,7 +173,9 @@ def _member(plan: ColumnPlan, field: str) -> str:
     return f"    const char *{field}; /* {name}: a category, NULL where it is missing */"
 
 
-def _encoding(program: Program, fields: list[str], own: Callable[[str], str]) -> tuple[str, list[str], list[str], str]:
+def _encoding(
+    program: ModelProgram, fields: list[str], own: Callable[[str], str]
+) -> tuple[str, list[str], list[str], str]:
     """Return the function that turns a row into numbers, the pieces and arrays that it needs, and what pieces need."""
     if not program.columns:
         return "", ["encode_numbers"], [], ""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array
 
@@ -68,9 +66,10 @@ def number(value: float) -> str:
 
 
 def array_of_numbers(name: str, values: Array) -> str:
-    """Return the definition of an array of float or double, as the values are."""
-    kind, suffix = ("double", "") if values.dtype == np.float64 else ("float", "f")
-    flat = [f"{number(value)}{suffix}" for value in values.reshape(-1).tolist()]
+    """Return the definition of an array of float, double or int, as the values are."""
+    kind, suffix = {"float32": ("float", "f"), "float64": ("double", "")}.get(values.dtype.name, ("int", ""))
+    spell = str if kind == "int" else number
+    flat = [f"{spell(value)}{suffix}" for value in values.reshape(-1).tolist()]
     lines = [", ".join(flat[start : start + NUMBERS_A_LINE]) for start in range(0, len(flat), NUMBERS_A_LINE)]
     rows = ",\n    ".join(lines)
     return f"static const {kind} {name}[{len(flat)}] = {{\n    {rows}}};"

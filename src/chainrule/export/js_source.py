@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,10 @@ import numpy as np
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.date_format import ISO_PATTERN, MONTHS, PATTERNS, TIME_PATTERN, WEEKDAYS, DateFormat
 from chainrule.data.number_format import PYTHON_PATTERN, NumberFormat
-from chainrule.export.functions import write_functions
 from chainrule.export.patterns import javascript_pattern
 from chainrule.export.pieces import pieces_needed
-from chainrule.export.program import (
-    Dense,
-    First,
-    Function,
-    LayerNormalization,
-    Operation,
-    Program,
-    Scaling,
-)
+from chainrule.export.program import ModelProgram
+from chainrule.export.steps import Steps
 from chainrule.files.atomic import write_atomically
 from chainrule.formulas.translate import JAVASCRIPT
 from chainrule.model import Model
@@ -39,70 +30,30 @@ LARGEST_WHOLE_DOUBLE = 2**53
 
 def write_js(model: Model | NeuralNetwork, path: Path) -> None:
     """Write the module to a file, whole or not at all."""
-    write_atomically(path, js_source(Program.of(model), path.name))
+    write_atomically(path, js_source(ModelProgram.of(model), path.name))
 
 
-def js_source(program: Program, file_name: str) -> str:
+def js_source(program: ModelProgram, file_name: str) -> str:
     """Return the text of the module, in ASCII.
 
     It exports ``predict(row)``, ``outputs(row)`` and, for classes, ``probabilities(row)``, ``classes`` and
     ``classNames``. Weights keep their bits; the arithmetic is double.
     """
-    arrays: list[str] = []
-    functions = [op for op in program.operations if isinstance(op, Function)]
-    names, texts = write_functions(functions, JAVASCRIPT, repr, _camel)
-    waiting = iter(names)
-    steps = [_step(op, arrays, waiting) for op in program.operations]
+    steps = Steps(program, JAVASCRIPT, _array, repr, _camel)
+    pieces = {*steps.pieces, "table" if program.columns else "vector"}
+    pieces |= {kind for kind in ("floats", "doubles") if any(f" = {kind}(" in array for array in steps.arrays)}
     parts = [
         _heading(program, file_name),
-        pieces_needed("pieces.mjs", _pieces_of(program)),
-        *texts,
-        "\n".join([*_constants(program), *arrays]),
-        _outputs(steps),
+        pieces_needed("pieces.mjs", pieces),
+        *steps.functions,
+        "\n".join([*_constants(program), *steps.arrays]),
+        _outputs(steps, program.n_outputs),
         _predict(program),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _pieces_of(program: Program) -> set[str]:
-    names = {"table" if program.columns else "vector", "floats" if program.dtype == np.float32 else "doubles"}
-    for op in program.operations:
-        match op:
-            case Dense():
-                names.add("dense")
-            case Scaling():
-                names |= {"scaling", "doubles"}
-            case LayerNormalization():
-                names.add("layerNormalization")
-            case Function(expression=expression):
-                used = {node.operation for node in expression.visit()}
-                names |= used & {"erf", "erfc"}
-    return names
-
-
-def _step(op: Operation, arrays: list[str], functions: Iterator[str]) -> str:
-    """Return the line for an operation, which is the next of the ``functions`` or adds the arrays that it names."""
-
-    def named(*values: Array) -> str:
-        for value in values:
-            arrays.append(f"const array{len(arrays) + 1} = {_numbers(value)};")
-        return ", ".join(f"array{len(arrays) - len(values) + place}" for place in range(1, len(values) + 1))
-
-    match op:
-        case Dense(weights, biases):
-            return f"x = dense(x, {named(weights, biases)});"
-        case Scaling(center, factor, offset):
-            return f"x = scaling(x, {named(center, factor, offset)});"
-        case LayerNormalization(scale, shift, epsilon):
-            return f"x = layerNormalization(x, {named(scale, shift)}, {epsilon!r});"
-        case First(n):
-            return f"x = x.slice(0, {n});"
-        case Function(width=width):
-            name = next(functions)
-            return f"x = {name}(x, {width});" if op.is_of_rows else f"x = x.map((value) => {name}(value));"
-
-
-def _heading(program: Program, file_name: str) -> str:
+def _heading(program: ModelProgram, file_name: str) -> str:
     target = program.target_name and f" of {_comment(program.target_name)}"
     what = f"classes{target}" if program.classes else f"numbers{target}"
     lines = [f"A network of chainrule that predicts {what}; it needs nothing else.", ""]
@@ -123,7 +74,7 @@ def _kind(plan: ColumnPlan) -> str:
     return {"number": "a number", "date": "a Date, or a text such as 2024-12-31"}.get(plan.kind, "a category")
 
 
-def _constants(program: Program) -> list[str]:
+def _constants(program: ModelProgram) -> list[str]:
     if not program.columns:
         rounding = "Math.fround" if program.dtype == np.float32 else "Number"
         lines = [f"const N_INPUTS = {program.n_inputs};", f"const round = {rounding};"]
@@ -181,7 +132,8 @@ def _object(values: dict[str, Any], raw: dict[str, str]) -> str:
     return f"{{{', '.join([*members, *(f'{name}: {text}' for name, text in raw.items())])}}}"
 
 
-def _outputs(steps: list[str]) -> str:
+def _outputs(steps: Steps, n_outputs: int) -> str:
+    buffers = [f"const v{place} = new Float64Array({length});" for place, length in enumerate(steps.buffers)]
     return "\n".join(
         [
             "/**",
@@ -190,15 +142,14 @@ def _outputs(steps: list[str]) -> str:
             " * @returns {Float64Array}",
             " */",
             "export function outputs(row) {",
-            "  let x = encodeRow(row);",
-            *(f"  {step}" for step in steps),
-            "  return x;",
+            *(f"  {line}" for line in (*buffers, "v0.set(encodeRow(row));", *steps.lines)),
+            f"  return {steps.last}.subarray(0, {n_outputs});",
             "}",
         ]
     )
 
 
-def _predict(program: Program) -> str:
+def _predict(program: ModelProgram) -> str:
     if not program.classes:
         single = program.target is not None and program.n_outputs == 1
         returned, kind = ("outputs(row)[0]", "number") if single else ("Array.from(outputs(row))", "number[]")
@@ -221,11 +172,13 @@ def _function(name: str, what: str, returned: str, body: list[str]) -> str:
     return "\n".join([*lines, f"export function {name}(row) {{", *(f"  {line}" for line in body), "}"])
 
 
-def _numbers(values: Array) -> str:
-    """Return an array as base 64, which keeps every bit."""
+def _array(name: str, values: Array) -> str:
+    """Return the definition of an array: whole numbers as a list, others as base 64, which keeps every bit."""
+    if values.dtype.kind == "i":
+        return f"const {name} = {values.tolist()};"
     kind = "doubles" if values.dtype == np.float64 else "floats"
     data = np.ascontiguousarray(values, "<f8" if kind == "doubles" else "<f4").tobytes()
-    return f'{kind}("{base64.b64encode(data).decode()}")'
+    return f'const {name} = {kind}("{base64.b64encode(data).decode()}");'
 
 
 def _value(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +11,11 @@ from chainrule.data.cells import DATE_PARTS, date_parts
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError, NotBuiltError
-from chainrule.losses import GaussianNegativeLogLikelihood, Hinge, LossFunction, MultiMargin, Poisson, SquaredHinge
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.types import Array
 
-__all__ = ["PredictionRule", "describe_model", "frame_of", "network_of", "prediction_rule", "read_column"]
-
-PredictionRule: TypeAlias = Literal["outputs", "sigmoid", "softmax", "exp", "first_half"]
+__all__ = ["describe_model", "frame_of", "network_of", "read_column"]
 
 
 def network_of(model: Model | NeuralNetwork) -> NeuralNetwork:
@@ -40,23 +37,6 @@ def network_of(model: Model | NeuralNetwork) -> NeuralNetwork:
         if shape != (n_features,):
             raise InvalidInputError(f"The table gives {n_features} numbers a row, and the network takes {shape}.")
     return network
-
-
-def prediction_rule(network: NeuralNetwork) -> PredictionRule:
-    """Return what :meth:`LossFunction.point_predictions` does with the outputs, for the losses that are chainrule's."""
-    loss = network.loss
-    if isinstance(loss, Hinge | SquaredHinge | MultiMargin):
-        return "sigmoid" if network.stack.output_shape() == (1,) else "softmax"
-    if isinstance(loss, Poisson):
-        return "exp" if loss.log_input else "outputs"
-    if isinstance(loss, GaussianNegativeLogLikelihood):
-        return "first_half"
-    if type(loss).point_predictions is not LossFunction.point_predictions:
-        raise InvalidInputError(
-            f"The loss {type(loss).__name__} turns outputs into predictions in a way of its own, which no export can "
-            "say; export the bare network, model.network, instead."
-        )
-    return "outputs"
 
 
 def describe_model(model: Model | NeuralNetwork) -> dict[str, Any]:

@@ -72,6 +72,10 @@ class GraphBuilder:
         """Put matrices beside each other; one alone stays as it is."""
         return values[0] if len(values) == 1 else self.call("Concat", *values, axis=1, name=name)
 
+    def reshape(self, value: str, row_shape: Shape) -> str:
+        """Give the rows another shape."""
+        return self.call("Reshape", value, self.constant("row_shape", (0, *row_shape), np.int64))
+
     def model(self, name: str, metadata: Mapping[str, str], version: str, doc: str) -> onnx.ModelProto:
         """Return the whole, with the shapes of all values inferred; raises what ONNX's checker finds."""
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, self._constants)

@@ -30,6 +30,7 @@ standard (``ai.onnx``, and ``LabelEncoder`` of ``ai.onnx.ml`` where there is tex
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,10 @@ import numpy as np
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError, missing_packages
-from chainrule.export.meaning import describe_model, frame_of, network_of, prediction_rule, read_column
-from chainrule.export.onnx_layers import append_layer
+from chainrule.export.meaning import describe_model, frame_of, network_of, read_column
+from chainrule.export.onnx_operations import append_program
 from chainrule.export.onnx_table import append_table
+from chainrule.export.program import ModelProgram
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
@@ -63,8 +65,7 @@ def build_onnx(model: Model | NeuralNetwork) -> onnx.ModelProto:
     the package onnx is missing.
     """
     builder = _require_builder()
-    network = network_of(model)
-    stack = network.stack
+    stack = network_of(model).stack
     if stack.vector.values.nbytes > MOST_BYTES:
         raise InvalidInputError(
             f"The network has {stack.vector.values.nbytes / 2**30:.1f} GiB of parameters, and one ONNX file holds 2 "
@@ -76,15 +77,18 @@ def build_onnx(model: Model | NeuralNetwork) -> onnx.ModelProto:
         value = value if stack.dtype == np.float32 else graph.cast(value, stack.dtype)
     else:
         value = graph.input("X", stack.dtype, stack.input_shape(), "what the network takes")
-    for place, layer in enumerate(network.layers):
-        value = append_layer(graph, layer, value, f"{place}_{layer.layer_name()}")
+    if len(stack.input_shape()) > 1:
+        value = graph.reshape(value, (math.prod(stack.input_shape()),))
+    value = append_program(graph, ModelProgram.of(model).program, value)
     if isinstance(model, Model):
         _append_meaning(graph, model, value)
     else:
+        if len(stack.output_shape()) > 1:
+            value = graph.reshape(value, stack.output_shape())
         graph.output("outputs", value, stack.dtype, stack.output_shape(), "what the last layer gives")
     described = describe_model(model)
     metadata = {key: entry if isinstance(entry, str) else json.dumps(entry) for key, entry in described.items()}
-    return graph.model("chainrule", metadata, described["chainrule_version"], repr(network))
+    return graph.model("chainrule", metadata, described["chainrule_version"], repr(network_of(model)))
 
 
 def write_onnx(model: Model | NeuralNetwork, path: str | Path) -> None:
@@ -116,23 +120,13 @@ def _column_input(plan: ColumnPlan, column: Any) -> Array:
 
 
 def _append_meaning(graph: GraphBuilder, model: Model, value: str) -> None:
-    """Append what a :class:`Model` does with the network's outputs, and name the results."""
-    target, dtype = model.target, model.network.stack.dtype
-    width = model.network.stack.output_shape()[0]
-    rule = prediction_rule(model.network)
-    if rule == "first_half":
-        value = graph.call("Gather", value, graph.constant("means", np.arange(width // 2), np.int64), axis=1)
-    elif rule != "outputs":
-        value = graph.call({"sigmoid": "Sigmoid", "softmax": "Softmax", "exp": "Exp"}[rule], value)
+    """Append the labels of classes, and name the results."""
+    target, dtype = model.target, graph.dtype
     if not target.classes:
-        if model.scaling is not None:
-            graph.dtype = dtype = np.dtype(np.float64)
-            value = graph.call("Mul", graph.cast(value, dtype), graph.constant("target_scale", model.scaling.scale))
-            value = graph.call("Add", value, graph.constant("target_center", model.scaling.center))
         doc = model.target_name or "what is predicted"
         graph.output("value", value, dtype, (target.n_columns,), doc)
         return
-    if width == 1:  # the probability of the second class
+    if model.network.stack.output_shape() == (1,):  # the probability of the second class
         axis = graph.constant("column_axis", [1], np.int64)
         code = graph.cast(graph.call("GreaterOrEqual", graph.call("Squeeze", value, axis), 0.5), np.int64)
         value = graph.concat([graph.call("Sub", 1.0, value), value])

@@ -14,27 +14,33 @@ static void dense(const double *a, const MODEL_NUMBER *weights, const MODEL_NUMB
                 z[j] += a[i] * weights[i * n_out + j];
 }
 
-// [scaling]
-/* x = (x - center) * factor + offset, element by element. */
-static void scaling(double *x, const double *center, const double *factor, const double *offset, size_t n)
+// [look_up]
+/* For each code the vector of that number in its own table; NAN for a code that names none. */
+static void look_up(const double *codes, const MODEL_NUMBER *tables, const int *firsts, const int *sizes, size_t n_codes, size_t width, double *out)
 {
-    size_t i;
-    for (i = 0; i < n; i++)
-        x[i] = (x[i] - center[i]) * factor[i] + offset[i];
+    size_t i, j;
+    for (i = 0; i < n_codes; i++) {
+        const int known = codes[i] >= 0 && codes[i] < sizes[i] && floor(codes[i]) == codes[i];
+        const size_t row = known ? firsts[i] + (size_t)codes[i] : 0;
+        for (j = 0; j < width; j++)
+            out[i * width + j] = known ? tables[row * width + j] : NAN;
+    }
 }
 
-// [layer_normalization]
-/* x = scale * (x - mean) / sqrt(variance + epsilon) + shift, with mean and variance of x itself. */
-static void layer_normalization(double *x, const MODEL_NUMBER *scale, const MODEL_NUMBER *shift, double epsilon, size_t n)
+// [select_columns]
+static void select_columns(const double *x, const int *columns, size_t n, double *out)
 {
-    double mean = 0, variance = 0;
     size_t i;
     for (i = 0; i < n; i++)
-        mean += x[i] / n;
+        out[i] = x[columns[i]];
+}
+
+// [copy_columns]
+static void copy_columns(const double *x, size_t n, double *out, size_t start)
+{
+    size_t i;
     for (i = 0; i < n; i++)
-        variance += (x[i] - mean) * (x[i] - mean) / n;
-    for (i = 0; i < n; i++)
-        x[i] = scale[i] * ((x[i] - mean) / sqrt(variance + epsilon)) + shift[i];
+        out[start + i] = x[i];
 }
 
 // [class_of_one]

@@ -19,12 +19,11 @@ function doubles(text) {
 
 // [dense]
 /** z = a W + b, in double: four inputs at a time go over z. Zeros, of which sparse rows are full, cost nothing. */
-function dense(a, weights, biases) {
-  const z = new Float64Array(biases);
-  const n = z.length;
+function dense(a, weights, biases, nIn, n, z) {
+  z.set(biases);
   const values = [];
   const starts = [];
-  for (let i = 0; i < a.length; i++) {
+  for (let i = 0; i < nIn; i++) {
     if (a[i] === 0) continue;
     values.push(a[i]);
     starts.push(i * n);
@@ -37,21 +36,25 @@ function dense(a, weights, biases) {
       z[j] = z[j] + a1 * weights[w1 + j] + a2 * weights[w2 + j] + a3 * weights[w3 + j] + a4 * weights[w4 + j];
     }
   }
-  return z;
 }
 
-// [scaling]
-/** (x - center) * factor + offset, element by element. */
-function scaling(x, center, factor, offset) {
-  return x.map((value, i) => (value - center[i]) * factor[i] + offset[i]);
+// [lookUp]
+/** For each code the vector of that number in its own table; NaN for a code that names none. */
+function lookUp(codes, tables, firsts, sizes, nCodes, width, out) {
+  for (let i = 0; i < nCodes; i++) {
+    const known = codes[i] >= 0 && codes[i] < sizes[i] && Number.isInteger(codes[i]);
+    for (let j = 0; j < width; j++) out[i * width + j] = known ? tables[(firsts[i] + codes[i]) * width + j] : NaN;
+  }
 }
 
-// [layerNormalization]
-/** scale * (x - mean) / sqrt(variance + epsilon) + shift, with mean and variance of x itself. */
-function layerNormalization(x, scale, shift, epsilon) {
-  const mean = x.reduce((sum, value) => sum + value / x.length, 0);
-  const variance = x.reduce((sum, value) => sum + (value - mean) ** 2 / x.length, 0);
-  return x.map((value, i) => (scale[i] * (value - mean)) / Math.sqrt(variance + epsilon) + shift[i]);
+// [selectColumns]
+function selectColumns(x, columns, n, out) {
+  for (let i = 0; i < n; i++) out[i] = x[columns[i]];
+}
+
+// [copyColumns]
+function copyColumns(x, n, out, start) {
+  for (let i = 0; i < n; i++) out[start + i] = x[i];
 }
 
 // [erf]

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.data.feature_plan import FeaturePlan
-from chainrule.export.meaning import PredictionRule
-from chainrule.model import TargetScaling
 
-__all__ = ["Classes", "PointPredictions", "TableFeatures", "TargetUnits"]
+__all__ = ["Classes", "Numbers", "TableFeatures"]
 
 
 class TableFeatures(nn.Module):
@@ -138,27 +136,6 @@ def _date_parts(days: Tensor) -> tuple[Tensor, ...]:
     return civil, month, weekday, days, (days - whole) * 24
 
 
-class PointPredictions(nn.Module):
-    """What a loss makes of the outputs: see :meth:`LossFunction.point_predictions`."""
-
-    def __init__(self, rule: PredictionRule) -> None:
-        super().__init__()
-        self.rule = rule
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        match self.rule:
-            case "first_half":
-                return outputs[:, : outputs.shape[1] // 2]
-            case "softmax":
-                return torch.softmax(outputs, dim=1)
-            case "sigmoid":
-                return torch.sigmoid(outputs)
-            case "exp":
-                return torch.exp(outputs)
-            case "outputs":
-                return outputs
-
-
 class Classes(nn.Module):
     """Gives each row's class as its place among the classes, and a probability for each of them."""
 
@@ -169,19 +146,8 @@ class Classes(nn.Module):
         return {"code": second.to(torch.int64), "probabilities": torch.cat([1 - probabilities, probabilities], dim=1)}
 
 
-class TargetUnits(nn.Module):
-    """Gives the predicted numbers in the target's own units."""
+class Numbers(nn.Module):
+    """Gives the predicted numbers."""
 
-    scale: Tensor
-    center: Tensor
-
-    def __init__(self, scaling: TargetScaling | None) -> None:
-        super().__init__()
-        self.is_scaled = scaling is not None
-        if scaling is not None:
-            _keep(self, scale=np.array(scaling.scale), center=np.array(scaling.center))
-
-    def forward(self, outputs: Tensor) -> dict[str, Tensor]:
-        if self.is_scaled:
-            outputs = outputs.to(torch.float64) * self.scale + self.center
-        return {"value": outputs}
+    def forward(self, predictions: Tensor) -> dict[str, Tensor]:
+        return {"value": predictions}

@@ -33,7 +33,8 @@ import numpy as np
 
 from chainrule.data.columns import ColumnPlan
 from chainrule.engines.torch_engine import check_installed
-from chainrule.export.meaning import describe_model, frame_of, network_of, prediction_rule, read_column
+from chainrule.export.meaning import describe_model, frame_of, network_of, read_column
+from chainrule.export.program import Meaning
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
@@ -54,15 +55,15 @@ def build_torch_program(model: Model | NeuralNetwork) -> torch.export.ExportedPr
     import torch
     from torch import nn
 
-    from chainrule.engines.torch_modules import build_module, torch_dtype
+    from chainrule.engines.torch_modules import LayerModule, build_module, torch_dtype
     from chainrule.export import torch_parts as parts
 
     stack = network_of(model).stack
     modules: list[nn.Module] = [build_module(stack)]
     shape, dtype = stack.input_shape(), torch_dtype(stack.dtype)
     if isinstance(model, Model):
-        modules.append(parts.PointPredictions(prediction_rule(model.network)))
-        modules.append(parts.Classes() if model.target.classes else parts.TargetUnits(model.scaling))
+        modules.append(LayerModule(Meaning(model)))
+        modules.append(parts.Classes() if model.target.classes else parts.Numbers())
         if model.table is not None:
             columns = tuple(plan.name for plan in model.table.feature_plan.columns)
             modules.insert(0, parts.TableFeatures(model.table.feature_plan, columns, dtype))

@@ -119,13 +119,16 @@ def as_onnx(
                 return call(OPERATIONS[name].onnx, values[0], axes=[-1], keepdims=1)
         return call(OPERATIONS[name].onnx, *values)
 
-    x = results[0].graph.symbol("x")
-    operators = {id(function(x)): operator for operator, function in _OPERATORS.items()}
-    used = dict.fromkeys(id(node) for result in results for node in result.visit() if id(node) in operators)
-    known = {
-        node: call(operators[node], symbols["x"], **({"axis": -1} if operators[node] == "Softmax" else {}))
-        for node in used
+    made = {
+        id(function(x)): operator
+        for x in map(results[0].graph.symbol, symbols)
+        for operator, function in _OPERATORS.items()
     }
+    known = {}
+    for node in (node for result in results for node in result.visit() if id(node) in made):
+        operator = made[id(node)]
+        (x,) = {one.value for one in node.visit() if one.operation == "symbol"}
+        known[id(node)] = call(operator, symbols[x], **({"axis": -1} if operator == "Softmax" else {}))
     return translate_each(results, symbols, constant, apply, known)
 
 
@@ -133,8 +136,9 @@ class Language(NamedTuple):
     """The parts of a function in a language with C-like syntax."""
 
     name: Literal["c", "js"]
-    element_head: str
-    row_head: str
+    value: str
+    parameter: str
+    head: str
     loop: str
     end: str
     number: str
@@ -146,9 +150,10 @@ class Language(NamedTuple):
 
 C = Language(
     "c",
-    "static double {name}(double x)\n{{",
-    "static void {name}(double *values, size_t width, size_t n)\n{{\n"
-    "    size_t start, i;\n    for (start = 0; start < n; start += width) {{\n        double *row = values + start;",
+    "const double *{name}, ",
+    "const {kind} *{name}, ",
+    "static void {name}({arguments}size_t width, size_t n, double *out)\n{{\n"
+    "    size_t start, i;\n    for (start = 0; start < n; start += width) {{",
     "for (i = 0; i < width; i++) {",
     "    }\n}",
     "const double",
@@ -159,12 +164,11 @@ C = Language(
 )
 JAVASCRIPT = Language(
     "js",
-    "function {name}(x) {{",
-    "function {name}(values, width) {{\n"
-    "    for (let start = 0; start < values.length; start += width) {{\n"
-    "        const row = values.subarray(start, start + width);",
+    "{name}, ",
+    "{name}, ",
+    "function {name}({arguments}width, n, out) {{\n    for (let start = 0; start < n; start += width) {{",
     "for (let i = 0; i < width; i++) {",
-    "    }\n    return values;\n}",
+    "    }\n}",
     "const",
     "const",
     "let",
@@ -173,26 +177,43 @@ JAVASCRIPT = Language(
 )
 
 
-def as_function(result: Expression, name: str, language: Language, constant: Callable[[float], str]) -> str:
-    """Return a function in C or JavaScript that computes an expression of the symbol ``x`` alone, in double.
+def as_function(
+    result: Expression,
+    values: Sequence[str],
+    parameters: Mapping[str, str],
+    name: str,
+    language: Language,
+    constant: Callable[[float], str],
+) -> str:
+    """Return a function in C or JavaScript that computes an expression in double and writes it to an array ``out``.
 
-    It takes one number and returns one. If the expression has reductions, it takes an array of consecutive rows of
-    ``width`` numbers instead, and replaces them.
+    It takes one array for each symbol in ``values``, of ``n`` numbers in rows of ``width``, and one of ``width``
+    numbers for each symbol in ``parameters``, which says their type in C. ``out`` may be one of the arrays.
     """
-    reductions = [node for node in result.visit() if node.is_reduction]
-    if not reductions:
-        lines, value = _statements(result, {}, language, constant)
-        body = "\n".join(f"    {line}" for line in [*lines, f"return {value};"])
-        return f"{language.element_head.format(name=name)}\n{body}\n}}"
-    lines = [language.row_head.format(name=name)]
+    arrays = {symbol: f"a{place}" for place, symbol in enumerate(values)}
+    arrays |= {symbol: f"b{place}" for place, symbol in enumerate(parameters)}
+    locals_ = {symbol: f"{'x' if symbol in values else 'p'}{array[1:]}" for symbol, array in arrays.items()}
+    arguments = "".join(
+        language.parameter.format(name=array, kind=parameters[symbol])
+        if symbol in parameters
+        else language.value.format(name=array)
+        for symbol, array in arrays.items()
+    )
+    lines = [language.head.format(name=name, arguments=arguments)]
     names: dict[int, str] = {}
 
     def append_pass(node: Expression, last: str) -> None:
-        statements, value = _statements(node, names, language, constant)
-        body = [f"{language.number} x = row[i];", *statements, last.format(value)]
+        used = {one.value for one in node.visit(tuple(names)) if one.operation == "symbol"}
+        body = [
+            f"{language.number} {locals_[symbol]} = {array}[{'i' if symbol in parameters else 'start + i'}];"
+            for symbol, array in arrays.items()
+            if symbol in used
+        ]
+        statements, value = _statements(node, locals_, names, language, constant)
+        body += [*statements, last.format(value)]
         lines.extend([f"        {language.loop}", *(f"            {line}" for line in body), "        }"])
 
-    for place, node in enumerate(reductions):
+    for place, node in enumerate(one for one in result.visit() if one.is_reduction):
         row = f"r{place}"
         if node.operation == "row_max":
             lines.append(f"        {language.variable} {row} = -{language.infinity};")
@@ -201,12 +222,16 @@ def as_function(result: Expression, name: str, language: Language, constant: Cal
             lines.append(f"        {language.variable} {row} = 0;")
             append_pass(node.operands[0], f"{row} += {{0}}{' / width' if node.operation == 'row_mean' else ''};")
         names[id(node)] = row
-    append_pass(result, "row[i] = {};")
+    append_pass(result, "out[start + i] = {};")
     return "\n".join([*lines, language.end])
 
 
 def _statements(
-    result: Expression, names: Mapping[int, str], language: Language, constant: Callable[[float], str]
+    result: Expression,
+    symbols: Mapping[str, str],
+    names: Mapping[int, str],
+    language: Language,
+    constant: Callable[[float], str],
 ) -> tuple[list[str], str]:
     """Return statements, one for each operation, and the name of the result afterwards."""
     lines: list[str] = []
@@ -224,5 +249,5 @@ def _statements(
         text = constant(number) if np.isfinite(number) else f"{'-' if number < 0 else ''}{language.infinity}"
         return f"({text})" if text.startswith("-") else text
 
-    (value,) = translate_each([result], {"x": "x"}, spell, apply, names)
+    (value,) = translate_each([result], symbols, spell, apply, names)
     return lines, value

@@ -18,6 +18,7 @@ from chainrule.arrays import refuse_masked
 from chainrule.errors import InvalidInputError, shown
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.formulas.expression import elementwise
+from chainrule.program import Program, Value
 from chainrule.ranges import Range, is_finite
 from chainrule.types import Array
 
@@ -67,8 +68,36 @@ class LossFunction(ABC):
         return self.outputs_per_target * n_targets
 
     def point_predictions(self, outputs: Array) -> Array:
-        """Return what the outputs predict, in the targets' own terms: the outputs themselves, most often."""
-        return outputs
+        """Return what the outputs predict, in the targets' own terms: the outputs, or the shares of scores.
+
+        This is a NumPy formula, which exports translate. Where :attr:`outputs_per_target` is 2 or more, it takes the
+        first outputs of all targets, then the second ones, and so on, as separate arguments; it may leave out the last.
+        """
+        return shares_of_scores(outputs) if self.takes_scores else outputs
+
+    def predictions_of(self, outputs: Array) -> Array:
+        """Return the :meth:`point_predictions` for outputs of shape (rows, outputs)."""
+        if self.outputs_per_target == 1:
+            return self.point_predictions(outputs)
+        return self.point_predictions(*np.split(outputs, self.outputs_per_target, axis=-1)[: self._n_predicting])
+
+    def lower(self, program: Program, outputs: Value) -> Value:
+        """Return the :meth:`point_predictions` as operations. Raises ``TraceError`` where they cannot be traced."""
+        parts = [outputs]
+        if self.outputs_per_target > 1:
+            columns = np.split(np.arange(outputs.width), self.outputs_per_target)[: self._n_predicting]
+            parts = [program.select(outputs, part.tolist()) for part in columns]
+        try:
+            return program.map(self.point_predictions, *parts)
+        except TraceError as error:
+            raise TraceError(
+                f"The point predictions of the loss {type(self).__name__} cannot be exported. {error}"
+            ) from error
+
+    @property
+    def _n_predicting(self) -> int:
+        """How many of the outputs of a target the point predictions take."""
+        return len(inspect.signature(self.point_predictions).parameters)
 
     def evaluate(self, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
         """Return the loss and write its derivative, for arrays that are already checked.
@@ -105,6 +134,20 @@ class LossFunction(ABC):
     def traced(self, *, of_logits: bool = False) -> TracedLoss | None:
         """Return the formulas as expressions and as a compiled loop; None for a loss that is computed by NumPy only."""
         return None
+
+
+def shares_of_scores(scores: Array) -> Array:
+    """Return numbers between 0 and 1 in the order of the scores: no probabilities, but cut at a half where those are.
+
+    Several columns go through a softmax. One is compared with a score of 0, which is a sigmoid.
+    """
+    is_alone = np.sum(0 * scores + 1, axis=-1, keepdims=True) == 1
+    largest = np.max(scores, axis=-1, keepdims=True)
+    largest = np.where(is_alone, np.maximum(largest, 0), largest)
+    powers = np.exp(scores - largest)
+    power_of_zero = np.where(is_alone, np.exp(-np.maximum(largest, 0)), 0)
+    shares: Array = powers / (np.sum(powers, axis=-1, keepdims=True) + power_of_zero)
+    return shares
 
 
 def row_weights_of(sample_weight: Array | None, n_rows: int, dtype: np.dtype[Any]) -> Array:

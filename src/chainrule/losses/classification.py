@@ -333,10 +333,6 @@ class Hinge(ElementwiseLoss):
     takes_scores: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
-    def point_predictions(self, outputs: Array) -> Array:
-        """Return the scores squashed into shares; see :func:`shares_of_scores`."""
-        return shares_of_scores(outputs)
-
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return max(0, 1 - s p)."""
         return np.maximum(1 - (2 * y_true - 1) * y_pred, 0)
@@ -354,10 +350,6 @@ class SquaredHinge(ElementwiseLoss):
 
     takes_scores: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
-
-    def point_predictions(self, outputs: Array) -> Array:
-        """Return the scores squashed into shares; see :func:`shares_of_scores`."""
-        return shares_of_scores(outputs)
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return max(0, 1 - s p)^2."""
@@ -395,10 +387,6 @@ class MultiMargin(RowLoss):
     def __post_init__(self) -> None:
         self._check("margin", self.margin, 0, np.inf, "()")
 
-    def point_predictions(self, outputs: Array) -> Array:
-        """Return the scores squashed into shares; see :func:`shares_of_scores`."""
-        return shares_of_scores(outputs)
-
     def row_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return mean_k (1 - y_k) max(0, margin - s + p_k)."""
         missing = self.margin - np.sum(y_true * y_pred, axis=-1, keepdims=True) + y_pred
@@ -410,15 +398,6 @@ class MultiMargin(RowLoss):
         pushed = (1 - y_true) * np.sign(np.maximum(missing, 0))
         n_classes = np.sum(0 * y_true + 1, axis=-1, keepdims=True)
         return (pushed - y_true * np.sum(pushed, axis=-1, keepdims=True)) / n_classes
-
-
-def shares_of_scores(scores: Array) -> Array:
-    """Return numbers between 0 and 1 in the order of the scores: no probabilities, but cut at a half where those are.
-
-    One column goes through a sigmoid, several through a softmax.
-    """
-    squash = SigmoidActivation() if scores.shape[1] == 1 else SoftmaxActivation()
-    return squash.activation_function(scores)
 
 
 def smooth_labels(targets: Array, amount: float) -> Array:

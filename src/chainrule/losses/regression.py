@@ -228,7 +228,7 @@ class Poisson(ElementwiseLoss):
 
     def point_predictions(self, outputs: Array) -> Array:
         """Return the rates."""
-        return np.asarray(np.exp(outputs)) if self.log_input else outputs
+        return np.exp(outputs) if self.log_input else outputs
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return exp(p) - y p, or p - y log p."""
@@ -274,10 +274,6 @@ class GaussianNegativeLogLikelihood(ElementwiseLoss):
         """Return (m - y) exp(-v) and (1 - (m - y)^2 exp(-v)) / 2."""
         difference, precision = mean - y_true, np.exp(-log_variance)
         return difference * precision, (1 - difference**2 * precision) / 2
-
-    def point_predictions(self, outputs: Array) -> Array:
-        """Return the means."""
-        return self.mean_and_variance(outputs)[0]
 
     @staticmethod
     def mean_and_variance(y_pred: Array) -> tuple[Array, Array]:

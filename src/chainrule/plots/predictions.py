@@ -161,7 +161,7 @@ def _predictor(model: Any) -> tuple[Callable[[Any], Any], tuple[Any, ...]]:
     if isinstance(model, NeuralNetwork):
         network = model
         classes = () if network.target is None else network.target.classes
-        return lambda points: network.loss.point_predictions(network.predict(points)), classes
+        return lambda points: network.loss.predictions_of(network.predict(points)), classes
     if hasattr(model, "predict"):  # scikit-learn
         predict = getattr(model, "predict_proba", model.predict)
         return predict, tuple(getattr(model, "classes_", ()))

@@ -113,7 +113,7 @@ class L1(ElementwisePenalty):
         return self.rate * np.sign(weights)
 
 
-@also_called(unlike={"weight_decay": "with SGD it is 'l2'; with Adam it is a setting of AdamW."})
+@also_called(unlike={"weight_decay": "that of SGD and Adam is 'l2'; that of AdamW is a setting of every optimizer."})
 @final
 @dataclass(frozen=True)
 class L2(ElementwisePenalty):

@@ -17,11 +17,16 @@ from chainrule.activations import TanhActivation
 from chainrule.errors import InvalidInputError
 from chainrule.layers import DenseLayer
 from chainrule.optimizer import OPTIMIZERS, Optimizer
+from chainrule.optimizer.base import BlockOptimizer
 from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
 from support.networks import network_of, regression_rows
 
-CLASSES = {name: cls for name, cls in OPTIMIZERS.classes.items() if cls.rule is not Optimizer.rule}
+CLASSES = {
+    name: cls
+    for name, cls in OPTIMIZERS.classes.items()
+    if cls.rule is not Optimizer.rule and not issubclass(cls, BlockOptimizer)
+}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "sgd": [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
     "rmsprop": [{"momentum": 0.9}, {"centered": True}, {"momentum": 0.9, "centered": True}],
@@ -227,7 +232,7 @@ def test_what_the_parts_of_a_vector_do_not_tell_is_not_traced() -> None:
             self.learning_rate, self.beta, self.weight_decay = 0.1, 0.5, 0.25
 
         def rule(self, weights: Any, gradient: Any, rate: float) -> Any:  # type: ignore[override]
-            return weights * (1 - rate * self.weight_decay) - rate * math.sqrt(1 - self.beta**2) * gradient
+            return weights - rate * math.sqrt(1 - self.beta**2) * gradient
 
     traced = Rooted().traced()
     assert traced is not None, "beta is a constant, and the decay is not"
@@ -270,3 +275,63 @@ def test_a_rule_that_returns_too_little_is_named(kernel_set: str) -> None:
     for cls in (Forgetful, InPlace):
         with pytest.raises(InvalidInputError, match=f"The rule of {cls.__name__} must return weights, before"):
             step(kernel_set, cls(), np.ones(3), np.ones(3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [name for name, cls in OPTIMIZERS.classes.items() if cls().takes_tensors()])
+def test_steps_on_tensors_are_those_on_arrays(name: str, dtype: Any) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    blocks = [
+        ParameterBlock(0, "weights", (3, 4), True, 0),
+        ParameterBlock(1, "weights", (4, 2), True, 12),
+        ParameterBlock(0, "biases", (4,), False, 20),
+    ]
+    optimizer, twin = (OPTIMIZERS.classes[name](weight_decay=0.1) for _ in range(2))
+    weights = rng.normal(size=24).astype(dtype)
+    tensor = torch.from_numpy(weights.copy())
+    for one in (optimizer, twin):
+        one.set_layout(blocks)
+        one.prepare(weights)
+        one.loss = 1.0
+    vectors = twin.vector_names()
+    twin.state = {key: torch.from_numpy(array) if key in vectors else array for key, array in twin.state.items()}
+    for _ in range(4):
+        gradient = rng.normal(size=24).astype(dtype)
+        optimizer.step(weights, gradient, 0.1)
+        twin.step(tensor, torch.from_numpy(gradient), 0.1)
+    tolerance = 2e-5 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(tensor.numpy(), weights, rtol=tolerance, atol=tolerance)
+    for key, array in optimizer.state.items():
+        np.testing.assert_allclose(np.asarray(twin.state[key]), array, rtol=tolerance, atol=tolerance)
+
+
+def test_the_decay_of_an_own_rule_is_that_of_the_base_class() -> None:
+    class Plain(Optimizer):
+        def __init__(self, weight_decay: float = 0.5) -> None:
+            self.learning_rate, self.weight_decay = 0.1, weight_decay
+
+        def rule(self, weights: Any, gradient: Any, rate: float) -> Any:  # type: ignore[override]
+            return weights - rate * gradient
+
+    np.testing.assert_allclose(Plain().update(np.ones(2), np.ones(2)), [1 - 0.1 * 0.5 - 0.1] * 2)
+
+    class Twice(Plain):
+        def rule(self, weights: Any, gradient: Any, rate: float) -> Any:
+            return weights - rate * self.weight_decay * weights - rate * gradient
+
+    with pytest.raises(InvalidInputError, match="Twice uses weight_decay, which the base class applies"):
+        Twice()
+
+
+@pytest.mark.parametrize("name", [name for name, cls in OPTIMIZERS.classes.items() if cls.rule is not Optimizer.rule])
+def test_every_optimizer_decays_beside_the_gradient(name: str) -> None:
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=6)
+    plain, decaying = weights * (1 - 0.1 * 0.3), weights.copy()
+    settings: dict[str, Any] = {"variant": "minus"} if name == "rprop" else {}
+    optimizers = [CLASS(weight_decay=decay, **settings) for CLASS in [OPTIMIZERS.classes[name]] for decay in (0, 0.3)]
+    gradient = rng.normal(size=6)
+    optimizers[0].update(plain, gradient, 0.1)
+    optimizers[1].update(decaying, gradient, 0.1)
+    np.testing.assert_allclose(decaying, plain, rtol=1e-12)

@@ -104,7 +104,6 @@ class Yogi(Optimizer):
         mean = self.beta1 * mean + (1 - self.beta1) * gradient
         square = square - (1 - self.beta2) * np.sign(square - gradient**2) * gradient**2
         scale = np.sqrt(square / (1 - self.beta2**step)) + self.epsilon
-        weights = weights - rate * self.weight_decay * weights
         return weights - rate * mean / (1 - self.beta1**step) / scale, mean, square
 
 

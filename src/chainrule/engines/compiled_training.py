@@ -269,8 +269,7 @@ class CompiledTraining:
             prepared = [rule.numbers(optimizer, rate, optimizer.begin_step(rate)) for rate in rates.tolist()]
             numbers = np.array(prepared)
         without = numbers.copy()
-        if rule.decay_place >= 0:
-            without[:, rule.decay_place] = 0.0
+        without[:, rule.decay_place] = 0.0
         return [numbers, without]
 
     def _take_source(self, inputs: Inputs, targets: Array, weights: Array | None) -> _Source:

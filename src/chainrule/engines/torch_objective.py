@@ -49,9 +49,8 @@ class TorchObjective(BatchObjective):
 
     def outputs_and_jacobian(self, inputs: Inputs) -> tuple[Array, Array]:
         """Return the outputs for some rows, and their derivatives, shape (rows, outputs, parameters)."""
-        body, slots = self.step.body, self.step.slots
-        for slot in slots:
-            slot.load(self.stack.vector.values)
+        body, slots = self.step.body, self.step.vector.slots
+        self.step.vector.load(self.stack.vector.values)
         names = {parameter: name for name, parameter in body.named_parameters()}
         weights = {names[slot.parameter]: slot.parameter.detach() for slot in slots}
 

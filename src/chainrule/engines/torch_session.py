@@ -18,7 +18,6 @@ from chainrule.engines.session_state import RunningLoss, collect_state, restore_
 from chainrule.engines.torch_inference import infer
 from chainrule.engines.torch_modules import export_arrays, import_arrays
 from chainrule.engines.torch_objective import TorchObjective
-from chainrule.engines.torch_optimizers import TorchSteps
 from chainrule.engines.torch_rows import DeviceRows, TensorBatch, as_array
 from chainrule.engines.torch_step import TrainingStep
 from chainrule.engines.torch_threads import limited_torch_threads
@@ -127,21 +126,15 @@ class TorchSession:
         )
         if math.isfinite(objective.mean_loss):
             optimizer.minimize(vector.values, objective, learning_rate)
-            self._load(vector.values)
+            self.step.vector.load(vector.values)
         return loss
 
     def compute_gradient(self, batch: Batch) -> float:
         """Fill the stack's gradients with those of the mean loss at the stack's weights, and return that loss."""
-        self._load(self.stack.vector.values)
+        self.step.vector.load(self.stack.vector.values)  # running statistics stay what the trial points made them
         loss = self.step.differentiate(self.rows.batch(batch))
-        for slot, gradient in zip(self.step.slots, self.step.gradients, strict=True):
-            slot.read(gradient, self.stack.vector.gradients)
+        self.stack.vector.gradients[...] = self.step.vector.gradients.cpu().numpy()
         return float(self.workers.total(loss))
-
-    def _load(self, values: Array) -> None:
-        """Set the parameters to those of a vector; running statistics stay what the trial points made them."""
-        for slot in self.step.slots:
-            slot.load(values)
 
     def _note_losses(
         self, losses: list[Tensor], sizes: list[int], rates: list[float], batch_at: Callable[[int], Batch]
@@ -209,7 +202,8 @@ class TorchSession:
 
     def find_not_finite(self) -> str | None:
         """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
-        if isinstance(self.step.steps, TorchSteps) and _all_finite(self._learnt(), self.step.steps.tensors()):
+        steps = self.step.steps
+        if steps is not None and _all_finite(self._learnt(), steps.tensors()):
             return None
         self.update_stack()
         return find_not_finite(self.stack, self.plan.optimizer)
@@ -268,7 +262,7 @@ class TorchSession:
             yield
 
 
-def _all_finite(*groups: list[Tensor]) -> bool:
+def _all_finite(*groups: Iterable[Tensor]) -> bool:
     """Whether the sums of all of these are finite, in one question to the device."""
     sums = [tensor.sum() for tensors in groups for tensor in tensors if tensor.is_floating_point()]
     return bool(torch.stack(sums).isfinite().all())

@@ -49,7 +49,7 @@ def evaluate_torch(results: Sequence[Expression], symbols: Mapping[str, Tensor |
         return function(*values)
 
     def as_tensor(value: Any) -> Tensor:
-        return value if isinstance(value, torch.Tensor) else like.new_tensor(float(value))
+        return value if isinstance(value, torch.Tensor) else like.new_full((), float(value))
 
     found = translate_each(results, symbols, lambda value: value, apply)
     return [value if isinstance(value, torch.Tensor) else torch.full_like(like, float(value)) for value in found]

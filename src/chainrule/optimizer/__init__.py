@@ -66,4 +66,4 @@ def own_optimizer(given: str | type[Optimizer] | Optimizer, **settings: float | 
     for name in chosen:
         if not hasattr(optimizer, name):
             raise InvalidInputError(f"{type(optimizer).__name__} has no {name}; leave {name} out.")
-    return dataclasses.replace(optimizer, **chosen) if chosen else optimizer  # type: ignore[type-var]
+    return dataclasses.replace(optimizer, **chosen) if chosen else optimizer  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -17,10 +17,10 @@ from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_setting
 from chainrule.types import Array
 
-__all__ = ["Adam", "AdamW", "NAdam", "RAdam"]
+__all__ = ["Adam", "AdamW", "MomentOptimizer", "NAdam", "RAdam"]
 
 
-class _MomentOptimizer(Optimizer):
+class MomentOptimizer(Optimizer):
     """The base class of Adam and its variants: the settings and running averages that all of them use."""
 
     beta1: float
@@ -28,7 +28,7 @@ class _MomentOptimizer(Optimizer):
     epsilon: float
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
+        super().__post_init__()
         check_setting(self, "beta1", 0, 1)
         check_setting(self, "beta2", 0, 1)
         check_setting(self, "epsilon", 0, open_low=True)
@@ -63,7 +63,7 @@ class _MomentOptimizer(Optimizer):
 )
 @final
 @dataclass(eq=False)
-class Adam(_MomentOptimizer):
+class Adam(MomentOptimizer):
     """Adaptive moment estimation (Kingma and Ba 2015, algorithm 1).
 
     m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon).
@@ -83,7 +83,7 @@ class Adam(_MomentOptimizer):
 
 @final
 @dataclass(eq=False)
-class AdamW(_MomentOptimizer):
+class AdamW(MomentOptimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
 
     w -= rate * weight_decay * w, then a step of Adam.
@@ -96,23 +96,18 @@ class AdamW(_MomentOptimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "weight_decay", 0)
+    weight_decay: float = field(default=0.01, kw_only=True)
 
     def rule(
         self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
     ) -> tuple[Array, Array, Array]:
         """Return the weights and both moments after a step."""
-        weights = weights - rate * self.weight_decay * weights
         return self.adam_step(weights, gradient, rate, step, mean, square)
 
 
 @final
 @dataclass(eq=False)
-class NAdam(_MomentOptimizer):
+class NAdam(MomentOptimizer):
     """Adam with Nesterov momentum (Dozat 2016, algorithm 8, with the increasing momentum of the paper).
 
     mu_t = b1 (1 - 0.96^(t * momentum_decay) / 2);  P_t = mu_1 * ... * mu_t;
@@ -165,7 +160,7 @@ class NAdam(_MomentOptimizer):
 
 @final
 @dataclass(eq=False)
-class RAdam(_MomentOptimizer):
+class RAdam(MomentOptimizer):
     """Rectified Adam: no division by sqrt(v) while v averages few gradients (Liu et al. 2020, algorithm 2).
 
     L = 2 / (1 - b2) - 1;  l = L - 2 t b2^t / (1 - b2^t), the number of gradients that v averages. Where l > 5,

@@ -28,7 +28,7 @@ class AdaGrad(Optimizer):
     initial_total: float = 0.0
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
+        super().__post_init__()
         check_setting(self, "epsilon", 0, open_low=True)
         check_setting(self, "initial_total", 0)
 
@@ -61,7 +61,7 @@ class RMSprop(Optimizer):
     centered: bool = False
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
+        super().__post_init__()
         check_setting(self, "alpha", 0, 1)
         check_setting(self, "epsilon", 0, open_low=True)
         check_setting(self, "momentum", 0, 1)
@@ -99,7 +99,7 @@ class Adadelta(Optimizer):
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
+        super().__post_init__()
         check_setting(self, "rho", 0, 1)
         check_setting(self, "epsilon", 0, open_low=True)
 
@@ -126,16 +126,13 @@ class Lion(Optimizer):
     learning_rate: float = 0.0001
     beta1: float = 0.9
     beta2: float = 0.99
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
+        super().__post_init__()
         check_setting(self, "beta1", 0, 1)
         check_setting(self, "beta2", 0, 1)
-        check_setting(self, "weight_decay", 0)
 
     def rule(self, weights: Array, gradient: Array, rate: float, mean: Array) -> tuple[Array, Array]:
         """Return the weights and the momentum after a step."""
-        weights = weights - rate * self.weight_decay * weights
         direction = np.sign(self.beta1 * mean + (1 - self.beta1) * gradient)
         return weights - rate * direction, self.beta2 * mean + (1 - self.beta2) * gradient

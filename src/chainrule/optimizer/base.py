@@ -16,7 +16,7 @@ import inspect
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, Self
 
@@ -25,19 +25,30 @@ import numpy as np
 from chainrule import kernels
 from chainrule.errors import InvalidInputError, shown
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
+from chainrule.formulas.translate import evaluate_torch
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.named import check_arguments
 from chainrule.parameters import ParameterBlock
 from chainrule.ranges import is_finite
 from chainrule.types import Array
 
-__all__ = ["Objective", "ObjectiveOptimizer", "Optimizer", "TracedRule", "check_choice", "check_count", "check_setting"]
+__all__ = [
+    "BlockOptimizer",
+    "Objective",
+    "ObjectiveOptimizer",
+    "Optimizer",
+    "TracedRule",
+    "check_choice",
+    "check_count",
+    "check_setting",
+]
 
 
 # The attributes on which no rule depends.
 RUNTIME = frozenset({"state", "blocks", "loss", "_checked", "_traced"})
 
 
+@dataclass(init=False, eq=False)
 class Optimizer(ABC):
     """Base class of all optimizers: a subclass defines the formula of a step in :meth:`rule`.
 
@@ -45,6 +56,11 @@ class Optimizer(ABC):
     ----------
     learning_rate
         The step size, as described in each class.
+    weight_decay
+        The decoupled weight decay of every optimizer: before each step, w -= rate * weight_decay * w for penalised
+        parameters, such as weight matrices, and not for biases. It does not pass through the running averages of the
+        gradient (Loshchilov and Hutter 2019). The decay that PyTorch adds to the gradient, in ``SGD(weight_decay=...)``
+        and ``Adam(weight_decay=...)``, is the penalty L2 of the network.
     state
         The arrays that the optimizer accumulates, by name; empty before the first update.
     blocks
@@ -58,40 +74,51 @@ class Optimizer(ABC):
     scalar_state
         The state arrays that hold one number for all weights. :meth:`rule` takes them as numbers, and :meth:`advance`
         updates them.
+    optional_arguments
+        The last arguments of :meth:`rule` that exist only if a setting is neither 0 nor False, each with the name of
+        the setting. Their default is None.
     """
 
     full_batch: ClassVar[bool] = False
     needs_loss: ClassVar[bool] = False
     scalar_state: ClassVar[tuple[str, ...]] = ()
+    optional_arguments: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     learning_rate: float
-    state: dict[str, Array]
-    blocks: tuple[ParameterBlock, ...]
-    loss: float | None
-
-    _traced: Attempt[TracedRule] | None
+    _: KW_ONLY
+    weight_decay: float = 0.0
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         check_arguments(cls.__name__, cls.__init__, kwargs)
         if cls.rule is Optimizer.rule and cls.step is Optimizer.step:
             raise InvalidInputError(f"{cls.__name__} has no formula of a step; define its method rule.")
+        if "weight_decay" in cls.rule.__code__.co_names:
+            raise InvalidInputError(
+                f"The rule of {cls.__name__} uses weight_decay, which the base class applies before the rule; remove "
+                "it from the rule, or give the setting another name."
+            )
         self = super().__new__(cls)
         self._forget()
         return self
 
     def _forget(self) -> None:
-        self.state = {}
-        self.blocks = ()
-        self.loss = None
+        self.state: dict[str, Array] = {}
+        self.blocks: tuple[ParameterBlock, ...] = ()
+        self.loss: float | None = None
         self._checked: tuple[dict[str, Array], int, np.dtype[Any]] | None = None
-        self._traced = None
+        self._traced: Attempt[TracedRule] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings that all optimizers have; subclasses check their own."""
+        check_setting(self, "learning_rate", 0, open_low=True)
+        check_setting(self, "weight_decay", 0)
 
     def rule(self, weights: Any, gradient: Any, *arguments: Any) -> Any:
         """Return the weights after a step and the new state arrays, in the order of the arguments, by a NumPy formula.
 
         An argument named ``rate`` is the learning rate of the step, and one named ``step`` is its number, counted from
-        1. The other arguments are the state arrays, by name. If an optimizer has a setting ``weight_decay``, it is 0
-        for parameters that are not penalised, such as biases.
+        1. The other arguments are the state arrays, by name. The weights have already been decayed, see
+        :attr:`weight_decay`.
 
         The formula is traced and compiled. A formula that cannot be traced, such as one with an ``if`` on the values of
         an array, is computed by NumPy.
@@ -110,20 +137,24 @@ class Optimizer(ABC):
         These are the state arrays that :meth:`rule` takes, filled with zeros, and the counter ``steps`` if :meth:`rule`
         takes ``step``.
         """
-        names = self._rule_names()
-        state = {name: np.zeros(size, dtype) for name in self._vector_names()}
+        names = self.rule_names()
+        state = {name: np.zeros(size, dtype) for name in self.vector_names()}
         return {**state, "steps": np.zeros(1, np.int64)} if "step" in names else state
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Take one step in place. The state must be allocated; the constructor has checked the settings."""
-        step, parts = self.begin_step(learning_rate), self.parts(weights.size)
+        step, parts = self.begin_step(learning_rate), self.parts(len(weights))
         if len(parts) == 1:
             self.apply_rule(weights, gradient, learning_rate, step, self.state, decays=parts[0][1])
             return
-        vectors = self._vector_names()
         for part, decays in parts:
-            state = {name: array[part] if name in vectors else array for name, array in self.state.items()}
+            state = self.state_of(part)
             self.apply_rule(weights[part], gradient[part], learning_rate, step, state, decays=decays)
+
+    def state_of(self, part: slice) -> dict[str, Array]:
+        """Return the state arrays for a slice of the vector."""
+        vectors = self.vector_names()
+        return {name: array[part] if name in vectors else array for name, array in self.state.items()}
 
     def begin_step(self, learning_rate: float) -> int:
         """Count a step and prepare for it; return its number, or 0 if steps are not counted."""
@@ -136,57 +167,97 @@ class Optimizer(ABC):
 
     def parts(self, size: int) -> list[tuple[slice, bool]]:
         """Return the slices of a vector with and without weight decay, and whether the decay acts on each."""
-        n = self.n_penalized if getattr(self, "weight_decay", 0.0) != 0 else size
+        n = self.n_penalized if self.weight_decay != 0 else size
         both = [(slice(0, n), True), (slice(n, size), False)]
         return [(part, decays) for part, decays in both if part.start < part.stop]
 
     def apply_rule(
-        self, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array], *, decays: bool
+        self, weights: Any, gradient: Any, rate: float, step: int, state: Mapping[str, Any], *, decays: bool
     ) -> None:
-        """Change weights and state arrays in place by :meth:`rule`; the weight decay is 0 unless ``decays`` is True."""
-        traced = self.traced() if kernels.active_set() == "numba" else None
+        """Change weights and state arrays in place by :meth:`rule`; the weight decay is 0 unless ``decays`` is True.
+
+        The arrays may be tensors of PyTorch if the rule can be traced.
+        """
+        vectors = self.vector_names()
+        arrays = [state[name] for name in vectors]
+        if not isinstance(weights, np.ndarray):
+            self._apply_to_tensors(weights, gradient, arrays, rate, step, decays=decays)
+            return
+        traced = self._trace() if kernels.active_set() == "numba" else None
         if traced is not None:
-            arrays = [state[name] for name in traced.state]
             traced.loop(weights, gradient, *arrays, settings=traced.numbers(self, rate, step, decays=decays))
             return
-        owner, vectors = self, self._vector_names()
-        if not decays and hasattr(self, "weight_decay"):
+        owner = self
+        if not decays:
             owner = copy.copy(self)
             owner.weight_decay = 0.0
         known: dict[str, Any] = {"rate": rate, "step": step}
         known |= {name: array if name in vectors else array.item() for name, array in state.items()}
         with np.errstate(all="ignore"):  # the training loop reports numbers that are not finite
-            results = owner.rule(weights, gradient, *(known[name] for name in self._rule_names()))
-        results = results if isinstance(results, tuple) else (results,)
+            results = owner._decayed_rule(weights, gradient, *(known[name] for name in self.rule_names()))
         if len(results) != 1 + len(vectors) or any(result is None for result in results):
             names = ", ".join(("weights", *vectors))
             raise InvalidInputError(f"The rule of {type(self).__name__} must return {names}, in this order.")
         results = tuple(np.array(result) for result in results)  # one may be an array that is about to be written
-        for array, result in zip((weights, *(state[name] for name in vectors)), results, strict=True):
+        for array, result in zip((weights, *arrays), results, strict=True):
             array[...] = result
 
+    def _apply_to_tensors(
+        self, weights: Any, gradient: Any, state: Sequence[Any], rate: float, step: int, *, decays: bool
+    ) -> None:
+        """Change tensors of PyTorch in place by the traced rule."""
+        traced = self._trace()
+        assert traced is not None  # see takes_tensors
+        numbers = traced.numbers(self, rate, step, decays=decays)
+        symbols: dict[str, Any] = dict(zip(traced.loop.settings, numbers, strict=True))
+        symbols |= {"weights": weights, "gradient": gradient, **dict(zip(traced.state, state, strict=True))}
+        results = evaluate_torch(list(traced.results.values()), symbols)
+        written = (weights, *state)  # a result may be a tensor that is about to be written
+        fresh = [result.clone() if any(result is one for one in written) else result for result in results]
+        for tensor, result in zip(written, fresh, strict=True):
+            tensor[...] = result
+
+    def _decayed_rule(self, weights: Any, gradient: Any, *arguments: Any) -> tuple[Any, ...]:
+        """Return the results of :meth:`rule` for weights that have decayed."""
+        names = self.rule_names()
+        rate = arguments[names.index("rate")] if "rate" in names else self.learning_rate
+        results = self.rule(weights - rate * self.weight_decay * weights, gradient, *arguments)
+        n_results = 1 + len(self.vector_names())
+        results = results if isinstance(results, tuple) else (results,)
+        return results[:n_results] if self.optional_arguments else results
+
     def traced(self) -> TracedRule | None:
-        """Return the rule as expressions and as a compiled loop; None if there is no rule that can be traced."""
-        if type(self).rule is Optimizer.rule or (type(self).step, type(self).parts) != (
-            Optimizer.step,
-            Optimizer.parts,
-        ):
+        """Return the rule as expressions and as a compiled loop; None if a step is more than a rule that is traced."""
+        if (type(self).step, type(self).parts) != (Optimizer.step, Optimizer.parts):
             return None
-        if self._traced is None or not self._traced.is_current(self):
-            self._traced = Attempt.make(self, RUNTIME, functools.partial(TracedRule.of, self))
-        return self._traced.formulas
+        return self._trace()
 
-    @classmethod
-    @functools.cache
-    def _rule_names(cls) -> tuple[str, ...]:
-        """Return the names of the arguments of the rule after the weights and the gradient."""
-        return tuple(inspect.signature(cls.rule).parameters)[3:]
+    def takes_tensors(self) -> bool:
+        """Whether :meth:`step` can be called with tensors of PyTorch, also in :attr:`state`."""
+        return self.traced() is not None
 
-    @classmethod
-    @functools.cache
-    def _vector_names(cls) -> tuple[str, ...]:
+    def _trace(self) -> TracedRule | None:
+        if type(self).rule is Optimizer.rule:
+            return None
+        traced = self._traced
+        if traced is None or not traced.is_current(self) or not _takes_arguments_of(self, traced.formulas):
+            self._traced = traced = Attempt.make(self, RUNTIME, functools.partial(TracedRule.of, self))
+        return traced.formulas
+
+    def rule_names(self) -> tuple[str, ...]:
+        """Return the names of the arguments of :meth:`rule` after the weights and the gradient."""
+        names = self._all_rule_names()
+        absent = [name for name, setting in self.optional_arguments if not getattr(self, setting)]
+        return tuple(name for name in names if name not in absent) if absent else names
+
+    def vector_names(self) -> tuple[str, ...]:
         """Return the names of the state arrays with the shape of the weights, in the order of the rule."""
-        return tuple(name for name in cls._rule_names() if name not in ("rate", "step", *cls.scalar_state))
+        return tuple(name for name in self.rule_names() if name not in ("rate", "step", *self.scalar_state))
+
+    @classmethod
+    @functools.cache
+    def _all_rule_names(cls) -> tuple[str, ...]:
+        return tuple(inspect.signature(cls.rule).parameters)[3:]
 
     def update(self, weights: Array, gradient: Array, learning_rate: float | None = None) -> Array:
         """Take one step along ``gradient``, in place, and return the updated weights.
@@ -314,13 +385,12 @@ class TracedRule:
     @classmethod
     def of(cls, optimizer: Optimizer) -> TracedRule:
         """Trace the rule of an optimizer. Raises ``TraceError`` if it cannot be traced."""
-        names, vectors, scalars = optimizer._rule_names(), optimizer._vector_names(), optimizer.scalar_state
+        names, vectors, scalars = optimizer.rule_names(), optimizer.vector_names(), optimizer.scalar_state
         samples = {"rate": np.array(0.01), "step": np.array(3.0), **{name: np.array(0.5) for name in scalars}}
-        formula = Formula.trace(type(optimizer).rule, optimizer, ["weights", "gradient", *names], samples=samples)
+        arguments = ["weights", "gradient", *names]
+        formula = Formula.trace(type(optimizer)._decayed_rule, optimizer, arguments, samples=samples)
         if any(node.is_reduction for result in formula.expressions for node in result.visit()):
             raise TraceError("A rule reduces an array, whose parts it is applied to one by one.")
-        if hasattr(optimizer, "weight_decay") and "self.weight_decay" not in formula.settings:
-            raise TraceError("A rule has a weight decay that cannot be switched off for biases.")
         results = dict(zip(("weights", *vectors), formula.expressions, strict=True))
         return cls(results, vectors, scalars, formula)
 
@@ -333,17 +403,49 @@ class TracedRule:
 
     @property
     def decay_place(self) -> int:
-        """The place of the weight decay among the numbers of the loop; -1 where there is none."""
-        name = "self.weight_decay"
-        return 2 + len(self.scalars) + self.settings.index(name) if name in self.settings else -1
+        """The place of the weight decay among the numbers of the loop."""
+        return 2 + len(self.scalars) + self.settings.index("self.weight_decay")
 
     def numbers(self, optimizer: Optimizer, rate: float, step: int, *, decays: bool = True) -> list[float]:
         """Return the numbers that the loop takes: rate, step, scalars and settings."""
         numbers = [rate, float(step), *(optimizer.state[name].item() for name in self.scalars)]
         numbers += values_of(optimizer, self.settings)
-        if not decays and self.decay_place >= 0:
+        if not decays:
             numbers[self.decay_place] = 0.0
         return numbers
+
+
+def _takes_arguments_of(optimizer: Optimizer, traced: TracedRule | None) -> bool:
+    return traced is None or traced.formula.arguments[2:] == optimizer.rule_names()
+
+
+class BlockOptimizer(Optimizer):
+    """Base class of the optimizers whose step depends on a parameter as a whole: a matrix, or its root mean square.
+
+    :meth:`step_block` is written with operators and methods that NumPy arrays and PyTorch tensors share.
+    """
+
+    def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
+        """Take one step in place."""
+        step = self.begin_step(learning_rate)
+        for block in self.blocks:
+            part = slice(block.start, block.start + block.size)
+            self.step_block(block, weights[part], gradient[part], learning_rate, step, self.state_of(part))
+
+    @abstractmethod
+    def step_block(
+        self, block: ParameterBlock, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array]
+    ) -> None:
+        """Take a step for one parameter, whose flat weights, gradient and state arrays are given, in place."""
+
+    def decay(self, weights: Array, rate: float, block: ParameterBlock) -> None:
+        """Apply the weight decay to the weights of a parameter, in place."""
+        if block.penalized and self.weight_decay != 0:
+            weights *= 1 - rate * self.weight_decay
+
+    def takes_tensors(self) -> bool:
+        """Return True."""
+        return True
 
 
 class Objective(Protocol):
@@ -377,6 +479,7 @@ class Objective(Protocol):
         ...
 
 
+@dataclass(init=False, eq=False)
 class ObjectiveOptimizer(Optimizer):
     """Base class of the methods that evaluate the objective themselves; each call of :meth:`minimize` is one iteration.
 
@@ -384,6 +487,7 @@ class ObjectiveOptimizer(Optimizer):
     """
 
     full_batch: ClassVar[bool] = True
+    weight_decay: ClassVar[float] = 0.0  # type: ignore[misc]  # the penalty is a part of the objective
 
     @property
     def converged(self) -> bool:

@@ -42,7 +42,7 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
+        super().__post_init__()
         check_setting(self, "momentum", 0, 1)
         check_choice(self, "nesterov", (False, True))
         if self.nesterov and self.momentum == 0:

@@ -59,7 +59,7 @@ class Rprop(Optimizer):
         self.take_back = 0.0
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
+        super().__post_init__()
         check_choice(self, "variant", ("improved_minus", "minus", "plus", "improved_plus"))
         check_setting(self, "increase", 1)
         check_setting(self, "decrease", 0, 1, open_low=True)
@@ -130,7 +130,7 @@ class Quickprop(Optimizer):
     growth: float = 1.75
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
+        super().__post_init__()
         check_setting(self, "growth", 0, open_low=True)
 
     def rule(

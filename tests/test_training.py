@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chainrule import kernels
 from chainrule.activations import ReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, TrainingRun
 from chainrule.data import Dataset
@@ -36,7 +37,7 @@ from chainrule.optimizer import OPTIMIZERS, SGD, AdamW
 from chainrule.penalties import L2
 from chainrule.schedules import CosineDecay
 from support.children import child_environment
-from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows
+from support.networks import bits_of, class_rows, history_without_seconds, network_of, regression_rows, take_step
 
 # Resuming -----------------------------------------------------------------------------------------
 
@@ -553,7 +554,7 @@ def test_the_gradient_norm_of_a_second_order_step_is_that_of_its_start(optimizer
     data = regression_rows(60)
     network = network_of(DenseLayer(1, (5,)), optimizer=optimizer, epochs=1, dtype="float64")
     session = NumpyEngine().open(network.stack, TrainingPlan(network.loss, SGD()))
-    session.train_batch(as_rows(network.stack, network.loss, data), 0.0)
+    take_step(session, as_rows(network.stack, network.loss, data), 0.0)
     at_start = session.gradient_norm()
     network.fit(data)
     assert network.history["gradient_norm"][0] == pytest.approx(at_start)
@@ -651,3 +652,50 @@ def test_few_calls_lie_between_fit_and_the_first_layer() -> None:
 
 
 MOST_FRAMES = 8  # the three above, the engine's own, and that of the layer
+
+
+# The way from fit to the arithmetic ---------------------------------------------------------------
+
+
+def functions_from_fit() -> list[str]:
+    """The functions from ``fit`` to the caller of this function, with decorators and contexts."""
+    names, frame = [], sys._getframe(1)
+    while frame.f_code is not NeuralNetwork.fit.__code__:
+        names.append(frame.f_code.co_qualname)
+        assert frame.f_back is not None
+        frame = frame.f_back
+    return ["NeuralNetwork.fit", *reversed(names)]
+
+
+class Witness(DenseLayer):
+    """A dense layer that notes how it is reached; what it overrides keeps it from compiled code."""
+
+    def forward_propagation(self, inputs: Any, training: bool = False) -> Any:
+        if training:
+            self.reached_by = functions_from_fit()
+        return super().forward_propagation(inputs, training)
+
+
+def test_fit_reaches_the_first_layer_in_five_functions() -> None:
+    layer = Witness(4, (5,))
+    network = network_of(layer, TanhActivation(), DenseLayer(1), epochs=1, penalty=L2(0.1), clip_norm=1.0)
+    network.fit(regression_rows(20))
+    print(*layer.reached_by, sep="\n")
+    assert len(layer.reached_by) <= 5, layer.reached_by
+
+
+@pytest.mark.skipif(kernels.active_set() != "numba", reason="compiled code is switched off")
+def test_fit_reaches_compiled_code_in_five_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.kernels.tape import Tape
+
+    reached_by: list[str] = []
+    run = Tape.run
+
+    def noted(tape: Tape, *arguments: Any) -> int:
+        reached_by[:] = functions_from_fit()
+        return run(tape, *arguments)
+
+    monkeypatch.setattr(Tape, "run", noted)
+    network_of(DenseLayer(4, (5,)), TanhActivation(), DenseLayer(1), epochs=1, clip_norm=1.0).fit(regression_rows(20))
+    print(*reached_by, sep="\n")
+    assert 0 < len(reached_by) <= 5, reached_by

@@ -31,7 +31,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD, Adam, LevenbergMarquardt
 from chainrule.penalties import L2
 from chainrule.stack import LayerStack
-from support.networks import bits_of, network_of, regression_rows
+from support.networks import bits_of, network_of, regression_rows, take_step
 
 # Memory -------------------------------------------------------------------------------------------
 
@@ -45,13 +45,11 @@ def peak_of_steps(n_rows: int, batch_size: int) -> int:
     stack = LayerStack([*layers, ReLUActivation(), DenseLayer(10), SoftmaxActivation()], seed=0)
     session = NumpyEngine().open(stack, TrainingPlan(CategoricalCrossEntropy(), Adam(), clip_norm=1.0))
     batches = ArrayBatches(X, targets, np.ones(n_rows), batch_size=batch_size, seed=0)
-    epoch = batches.epoch(0)
-    for _ in range(2):
-        session.train_batch(next(epoch), 1e-3)
+    rates = np.full(batches.n_batches, 1e-3)
+    session.train_batches(batches, 0, 0, rates[:2], None)
     gc.collect()
     tracemalloc.start()
-    for batch in epoch:
-        session.train_batch(batch, 1e-3)
+    session.train_batches(batches, 0, 2, rates[2:], None)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
@@ -83,7 +81,7 @@ def one_step(network: NeuralNetwork, data: Dataset, **plan: Any) -> tuple[np.nda
     stack = network.stack
     session = NumpyEngine().open(stack, TrainingPlan(MeanSquaredError(), SGD(1.0), **plan))
     before = stack.vector.values.copy()
-    session.train_batch(Batch(data.X.astype(stack.dtype), data.outputs(1, stack.dtype.name), None), 1.0)
+    take_step(session, Batch(data.X.astype(stack.dtype), data.outputs(1, stack.dtype.name), None), 1.0)
     return before - stack.vector.values, session.gradient_norm()
 
 
@@ -176,18 +174,18 @@ def test_divergence_stops_in_the_step_that_met_it_and_names_the_layer() -> None:
     network = network_of(DenseLayer(4, (5,)), ReLUActivation(), DenseLayer(1))
     session = NumpyEngine().open(network.stack, TrainingPlan(MeanSquaredError(), SGD()))
     batch = Batch(np.ones((4, 5), np.float32), np.ones((4, 1), np.float32), None)
-    session.train_batch(batch, 0.01)
+    take_step(session, batch, 0.01)
     network.stack.layers[2].parameter_views["weights"][0] = np.nan
     before = network.stack.vector.values.copy()
     with pytest.raises(DivergenceError, match=r"a parameter of layer 3 \(DenseLayer\) is not finite"):
-        session.train_batch(batch, 0.01)
+        take_step(session, batch, 0.01)
     np.testing.assert_array_equal(network.stack.vector.values, before)
     network.reset()
     with pytest.raises(DivergenceError, match="a target of this batch"):
-        session.train_batch(batch._replace(targets=np.full((4, 1), np.inf, np.float32)), 0.01)
+        take_step(session, batch._replace(targets=np.full((4, 1), np.inf, np.float32)), 0.01)
     network.stack.layers[0].parameter_views["weights"][...] = 3e38
     with pytest.raises(DivergenceError, match=r"the output of layer 1 \(DenseLayer\) is not finite"):
-        session.train_batch(batch, 0.01)
+        take_step(session, batch, 0.01)
 
 
 def test_weights_made_infinite_by_the_last_step_are_found() -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from chainrule.data import Dataset
+from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.engines import Session
 from chainrule.layers import Layer
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["bits_of", "class_rows", "history_without_seconds", "network_of", "regression_rows"]
+__all__ = ["bits_of", "class_rows", "history_without_seconds", "network_of", "regression_rows", "take_step"]
 
 
 def network_of(*layers: Layer, **settings: Any) -> NeuralNetwork:
@@ -45,3 +47,9 @@ def bits_of(network: NeuralNetwork) -> dict[str, bytes]:
 def history_without_seconds(network: NeuralNetwork) -> dict[str, list[float | None]]:
     """What must be the same in two runs; how long they took is not."""
     return {name: values for name, values in network.history.to_dict().items() if name != "seconds"}
+
+
+def take_step(session: Session, batch: Batch, learning_rate: float) -> None:
+    """Take one step on a batch."""
+    batches = ArrayBatches(*batch, batch_size=batch.n_rows, seed=0)
+    session.train_batches(batches, 0, 0, np.array([learning_rate]), None)

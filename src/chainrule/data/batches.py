@@ -51,6 +51,12 @@ class Portion(NamedTuple):
     first: int
     n_batches: int
 
+    @property
+    def rows(self) -> IntArray:
+        """The numbers of the rows, in the order of the batches."""
+        size = self.batches.batch_size
+        return self.batches.order(self.epoch)[self.first * size : (self.first + self.n_batches) * size]
+
 
 class Batches(Protocol):
     """Where the batches of a fit come from: memory, or files larger than it.

@@ -64,13 +64,12 @@ Recorder = Callable[[Array, Array | None, Array], None]
 class Session(Protocol):
     """One stack being trained by one plan."""
 
-    def train_batch(self, batch: Batch, learning_rate: float) -> None:
-        """Take one step; the loss is added to the running mean."""
-
     def train_batches(
         self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:
         """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on.
+
+        The losses are added to the running mean.
 
         ``record``, if given, is called with targets, sample weights and network outputs of all rows, in their order:
         once, or once a batch.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from chainrule import kernels
-from chainrule.data.batches import ArrayBatches, Batch
+from chainrule.data.batches import Batch, Portion
 from chainrule.engines.base import TrainingPlan
 from chainrule.formulas import TraceError
 from chainrule.head import Head
@@ -82,6 +82,7 @@ class CompiledTraining:
         self._arrays: list[Array] = []  # the room of values and errors, for one tape as for another
         self._tapes: dict[_Variant, tuple[Any, Calls, int]] = {}
         self._source: _Source | None = None
+        self._placed: dict[str, Array] = {}
         self.gradient_norm: float | None = None
         self.outputs = np.zeros((0, program.output.width), dtype)
 
@@ -124,64 +125,61 @@ class CompiledTraining:
             and all(calls.is_current for _, calls, _ in self._tapes.values())
         )
 
-    def take_steps(
-        self, batches: ArrayBatches, epoch: int, first_batch: int, rates: Array, record: Array | None
-    ) -> Array:
-        """Take a step at each rate, from batch ``first_batch`` of an epoch on.
+    def take_steps(self, portion: Portion, rates: Array, *, records: bool) -> tuple[Array, Array]:
+        """Take a step at each rate, on the batches of a portion.
 
-        Returns the mean loss of each step before its update. Where a loss is not finite it is the last one, and its
-        update has not been done. ``record`` gets the outputs of all rows.
+        Returns the mean loss of each step before its update, and the outputs of all rows if ``records`` is set. Where a
+        loss is not finite it is the last one, and its update has not been done.
         """
-        size = batches.batch_size
-        order = batches.order(epoch)[first_batch * size : (first_batch + len(rates)) * size]
+        batches, epoch, first_batch, _ = portion
+        rows, losses = portion.rows, np.empty(len(rates))
+        outputs = np.empty((len(rows) if records else 0, self.program.output.width), self.stack.dtype)
         source = self._take_source(batches.inputs, batches.targets, batches.weights)
         optimizer, state = self.plan.optimizer, self.plan.optimizer.state
         counted = ("steps", *optimizer.scalar_state)
         before = {name: state[name].copy() for name in counted if name in state}
         numbers = self._numbers(rates)
-        places = {"record": record, "numbers": numbers[0], "other numbers": numbers[1]}
-        variant = _Variant(True, record is not None, batches.weights is not None, source.mostly_zero)
-        losses, n_done = self._run(variant, order, size, len(rates), (epoch, first_batch), places)
+        places = {"record": outputs, "numbers": numbers[0], "other numbers": numbers[1]}
+        variant = _Variant(True, records, batches.weights is not None, source.mostly_zero)
+        tape, check = self._place(variant, source, (epoch, first_batch), len(rates), {**places, "order": rows})
+        n_done = tape.run(len(rows), batches.batch_size, len(rates), check, losses)
+        self._note(variant, rows, batches.batch_size, (epoch, first_batch + n_done), min(n_done, len(rates) - 1))
         if n_done < len(rates):
             for name, values in before.items():
                 state[name][...] = values
             for rate in rates[:n_done].tolist():
                 optimizer.begin_step(rate)
         self.gradient_norm = float(self._norm[0]) if self.plan.clip_norm is not None else None
-        return losses[: n_done + 1]
+        return losses[: n_done + 1], outputs
 
     def compute_gradient(self, batch: Batch, epoch: int, step: int) -> float:
         """Fill the network's gradients with those of the mean loss over a batch, and return that loss."""
-        source = self._take_source(batch.inputs, batch.targets, batch.weights)
+        source, rows, losses = self._take_source(*batch), np.arange(batch.n_rows), np.empty(1)
         variant = _Variant(False, False, batch.weights is not None, source.mostly_zero)
-        losses, _ = self._run(variant, np.arange(batch.n_rows), batch.n_rows, 1, (epoch, step), {})
+        tape, check = self._place(variant, source, (epoch, step), 1, {"order": rows})
+        n_done = tape.run(batch.n_rows, batch.n_rows, 1, check, losses)
+        self._note(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
         return float(losses[0])
 
-    def _run(
-        self,
-        variant: _Variant,
-        order: IntArray,
-        batch_size: int,
-        n_steps: int,
-        first: tuple[int, int],
-        places: dict[str, Array | None],
-    ) -> tuple[Array, int]:
-        """Run a tape; return the losses and the number of whole steps."""
+    def _place(
+        self, variant: _Variant, source: _Source, first: tuple[int, int], n_steps: int, places: dict[str, Array]
+    ) -> tuple[Any, int]:
+        """Return a tape with the arrays of its next run, and the place of the loss among its calls."""
         tape, calls, check = self._tape(variant)
-        assert self._source is not None
         noise = {name: _noise_settings(op, n_steps, *first) for op, name in calls.noise}
-        entries = {name: self._source.entries(name) for name in calls.entries}
-        for name, array in {**self._source.arrays, **places, **noise, **entries, "order": order}.items():
-            if array is not None:
-                tape.place(name, array.ctypes.data)
+        entries = {name: source.entries(name) for name in calls.entries}
+        self._placed = {**source.arrays, **places, **noise, **entries}  # the tape knows only their addresses
+        for name, array in self._placed.items():
+            tape.place(name, array.ctypes.data)
         calls.refresh_settings()
-        losses = np.empty(n_steps)
-        done = tape.run(len(order), batch_size, n_steps, check, losses)
+        return tape, check
+
+    def _note(self, variant: _Variant, rows: IntArray, batch_size: int, reached: tuple[int, int], last: int) -> None:
+        """Take up what a run has left: the place of the noise that comes next, and the last batch in the layers."""
+        _, calls, _ = self._tape(variant)
         for operation, _ in calls.noise:
-            operation.source.epoch, operation.source.step = first[0], first[1] + done
-        last = min(done, n_steps - 1)
-        self._show(calls, order[last * batch_size : (last + 1) * batch_size])
-        return losses, done
+            operation.source.epoch, operation.source.step = reached
+        self._show(calls, rows[last * batch_size : (last + 1) * batch_size])
 
     def _tape(self, variant: _Variant) -> tuple[Any, Calls, int]:
         if variant not in self._tapes:

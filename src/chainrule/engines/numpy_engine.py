@@ -25,9 +25,6 @@ from chainrule.types import Array, Inputs
 
 __all__ = ["NumpyEngine", "NumpySession"]
 
-# A number that is not finite is found and reported by name; NumPy's warnings would only come before it.
-_QUIET = np.errstate(all="ignore")
-
 
 @dataclass(frozen=True)
 class NumpyEngine:
@@ -90,56 +87,62 @@ class NumpySession:
         self._compiled: CompiledTraining | None = None
         self._by_layers = by_layers
 
-    @_QUIET
-    @subnormals_are_zero()
-    def train_batch(self, batch: Batch, learning_rate: float) -> None:
-        """Take one step; the loss is added to the running mean."""
-        optimizer, vector, penalty = self.plan.optimizer, self.stack.vector, self.plan.penalty
-        self._gradient_norm = None
-        if isinstance(optimizer, ObjectiveOptimizer):
-            objective = BatchObjective(self.stack, self.plan, batch, self.compute_gradient)
-            _, gradient = objective.value_and_gradient(vector.values)
-            self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points write over it
-            self._note_loss(objective.mean_loss, batch, learning_rate)
-            optimizer.minimize(vector.values, objective, learning_rate)
-        else:
-            loss = self.compute_gradient(batch)
-            self._note_loss(loss, batch, learning_rate)
-            if penalty is not None:
-                penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
-            if self.plan.clip_norm is not None:
-                self._clip(self.plan.clip_norm)
-            if optimizer.needs_loss:
-                optimizer.loss = loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
-            optimizer.step(vector.values, vector.gradients, learning_rate)
-        for weights in self._columns:
-            norms = np.sqrt(np.sum(np.square(weights, dtype=np.float64), axis=0))
-            weights[...] *= np.minimum(1, self._most_norm / np.maximum(norms, self._most_norm)).astype(weights.dtype)
-
     def train_batches(
         self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:
         """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
-        done = 0
         for portion in batches.portions(epoch, first_batch, len(rates)):
-            self._train_portion(portion, rates[done : done + portion.n_batches], record)
-            done += portion.n_batches
+            source, (own_rates, rates) = portion.batches, np.split(rates, [portion.n_batches])
+            with np.errstate(all="ignore"), subnormals_are_zero():
+                is_alone = portion.n_batches == 1
+                compiled = self._compile(source.inputs, source.targets, source.batch_size, is_alone=is_alone)
+                if compiled is not None and compiled.can_update and source.augmentation is None:
+                    losses, outputs = compiled.take_steps(portion, own_rates, records=record is not None)
+                    self._note_steps(compiled, portion, own_rates, losses)
+                    if record is not None:
+                        rows, weights = portion.rows, source.weights
+                        weights = None if weights is None else weights[rows]
+                        record(source.targets[rows], weights, self.head.predictions(outputs))
+                    continue
+                # Python numbers: NumPy's would turn the arithmetic of a float32 network into that of float64.
+                for place, rate in enumerate(own_rates.tolist(), start=portion.first):
+                    batch, self._place = source.batch(portion.epoch, place), (portion.epoch, place)
+                    if isinstance(self.plan.optimizer, ObjectiveOptimizer):
+                        self._minimize(self.plan.optimizer, batch, rate)
+                    else:
+                        self._update(self.compute_gradient(batch), batch, rate)
+                    self._limit_norms()
+                    if record is not None:
+                        record(batch.targets, batch.weights, self.batch_predictions())
 
-    @_QUIET
-    @subnormals_are_zero()
-    def _train_portion(self, portion: Portion, rates: Array, record: Recorder | None) -> None:
-        batches, epoch, first_batch, _ = portion
-        compiled = self._compile(batches.inputs, batches.targets, batches.batch_size, is_alone=len(rates) == 1)
-        if compiled is not None and compiled.can_update and batches.augmentation is None:
-            self._take_steps(compiled, portion, rates, record)
-            return
-        # Python numbers: NumPy's would turn the arithmetic of a float32 network into that of float64.
-        for place, rate in enumerate(rates.tolist(), start=first_batch):
-            batch = batches.batch(epoch, place)
-            self._place = (epoch, place)
-            self.train_batch(batch, rate)
-            if record is not None:
-                record(batch.targets, batch.weights, self.batch_predictions())
+    def _minimize(self, optimizer: ObjectiveOptimizer, batch: Batch, learning_rate: float) -> None:
+        """Do one iteration of an optimizer that evaluates the objective itself."""
+        objective = BatchObjective(self.stack, self.plan, batch, self.compute_gradient)
+        values = self.stack.vector.values
+        _, gradient = objective.value_and_gradient(values)
+        self._note_loss(objective.mean_loss, batch, learning_rate)
+        self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points write over it
+        optimizer.minimize(values, objective, learning_rate)
+
+    def _update(self, loss: float, batch: Batch, learning_rate: float) -> None:
+        """Change the parameters by their gradients, and those of the penalty."""
+        optimizer, vector, penalty = self.plan.optimizer, self.stack.vector, self.plan.penalty
+        self._note_loss(loss, batch, learning_rate)
+        if penalty is not None:
+            penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
+        if self.plan.clip_norm is not None:
+            norm = self._gradient_norm = self.gradient_norm()
+            if norm > self.plan.clip_norm:
+                vector.gradients *= self.stack.dtype.type(self.plan.clip_norm / norm)
+        if optimizer.needs_loss:
+            optimizer.loss = loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
+        optimizer.step(vector.values, vector.gradients, learning_rate)
+
+    def _limit_norms(self) -> None:
+        """Scale the weights that go into any one unit down to the greatest norm that is allowed."""
+        for weights in self._columns:
+            norms = np.sqrt(np.sum(np.square(weights, dtype=np.float64), axis=0))
+            weights[...] *= np.minimum(1, self._most_norm / np.maximum(norms, self._most_norm)).astype(weights.dtype)
 
     def _compile(self, inputs: Inputs, targets: Array, batch_size: int, *, is_alone: bool) -> CompiledTraining | None:
         """Return the compiled form of the network and the plan; None where the layers compute."""
@@ -150,22 +153,14 @@ class NumpySession:
             self._by_layers = self._compiled is None
         return self._compiled
 
-    def _take_steps(self, compiled: CompiledTraining, portion: Portion, rates: Array, record: Recorder | None) -> None:
-        batches, epoch, first_batch, _ = portion
-        size = batches.batch_size
-        rows = batches.order(epoch)[first_batch * size : (first_batch + len(rates)) * size]
-        outputs = None if record is None else np.empty((len(rows), compiled.program.output.width), self.stack.dtype)
-        losses = compiled.take_steps(batches, epoch, first_batch, rates, outputs)
+    def _note_steps(self, compiled: CompiledTraining, portion: Portion, rates: Array, losses: Array) -> None:
+        """Take up what compiled steps have left; stop at a loss that is not finite, which is the last one."""
         self._outputs, self._gradient_norm = compiled.outputs, compiled.gradient_norm
+        source, place = portion.batches, len(losses) - 1
         if not math.isfinite(losses[-1]):
-            place = len(losses) - 1
-            raise explain_divergence(
-                self.stack, self.head, batches.batch(epoch, first_batch + place), float(rates[place])
-            )
-        self._loss.add_batches(losses, size, len(rows))
-        if record is not None and outputs is not None:
-            weights = None if batches.weights is None else batches.weights[rows]
-            record(batches.targets[rows], weights, self.head.predictions(outputs))
+            batch = source.batch(portion.epoch, portion.first + place)
+            raise explain_divergence(self.stack, self.head, batch, float(rates[place]))
+        self._loss.add_batches(losses, source.batch_size, len(portion.rows))
 
     def compute_gradient(self, batch: Batch) -> float:
         """Fill the stack's gradients with those of the mean loss over the batch, and return that loss."""
@@ -177,7 +172,9 @@ class NumpySession:
         n_rows, n_body = batch.n_rows, self.head.n_body_layers
         for layer in self.stack.walk():
             layer.noise.epoch, layer.noise.step = self._place
-        self._outputs = self.stack.forward(batch.inputs, training=True, n_layers=n_body)
+        self._outputs = batch.inputs
+        for layer in self.stack.layers[:n_body]:
+            self._outputs = layer.forward_propagation(self._outputs, training=True)
         if self._error.shape != self._outputs.shape:
             self._error = np.empty_like(self._outputs)
         if len(self._row_weights) != n_rows:
@@ -204,7 +201,7 @@ class NumpySession:
             return self._gradient_norm
         return float(np.linalg.norm(self.stack.vector.gradients))
 
-    @_QUIET
+    @np.errstate(all="ignore")  # numbers that are not finite are reported by name
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
         """Measure the present weights on some rows."""
         outputs = predict(self.stack, inputs, n_layers=self.head.n_body_layers)
@@ -256,11 +253,7 @@ class NumpySession:
         self._gradient_norm = float(state["gradient_norm"][0])
 
     def _note_loss(self, loss: float, batch: Batch, learning_rate: float) -> None:
+        self._gradient_norm = None
         if not math.isfinite(loss):
             raise explain_divergence(self.stack, self.head, batch, learning_rate)
         self._loss.add(loss, batch.n_rows)
-
-    def _clip(self, limit: float) -> None:
-        norm = self._gradient_norm = self.gradient_norm()
-        if norm > limit:
-            self.stack.vector.gradients *= self.stack.dtype.type(limit / norm)

@@ -57,13 +57,6 @@ class TorchSession:
 
     # Training ----------------------------------------------------------------------------------------------------
 
-    def train_batch(self, batch: Batch, learning_rate: float) -> None:
-        """Take one step; the loss is added to the running mean."""
-        with self._threads():
-            tensors = batch if self._iterates else self.rows.batch(batch)
-            loss = self._take_step(tensors, learning_rate)
-            self._note_losses([loss], [batch.n_rows], [learning_rate], lambda place: batch)
-
     def train_batches(
         self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:

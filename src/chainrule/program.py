@@ -355,9 +355,9 @@ class Lowers(Protocol):
 
 def _check_lowers(layer: Lowers) -> None:
     """Refuse a layer whose class changes what a base class computes, and not what that lowers to."""
-    defined_in = {}
+    kind, defined_in = getattr(layer, "users_class", type(layer)), {}
     for name in ("lower", "forward_propagation", "backward_propagation"):
-        defined_in[name] = next(cls for cls in type(layer).__mro__ if name in vars(cls))
+        defined_in[name] = next(cls for cls in kind.__mro__ if name in vars(cls))
     if not all(issubclass(defined_in["lower"], cls) for cls in defined_in.values()):
         raise NotLoweredError(
             f"The class {type(layer).__name__} overrides forward_propagation or backward_propagation, but not lower; "

@@ -74,7 +74,8 @@ KERAS: dict[str, dict[str, str | None]] = {
     },
     "optimizer": {
         "SGD": "sgd", "RMSprop": "rmsprop", "Adam": "adam", "AdamW": "adamw", "Adadelta": "adadelta",
-        "Adagrad": "adagrad", "Adamax": None, "Adafactor": None, "Nadam": "nadam", "Ftrl": None, "Lion": "lion",
+        "Adagrad": "adagrad", "Adamax": "adamax", "Adafactor": "adafactor",
+        "Nadam": "nadam", "Ftrl": None, "Lion": "lion",
         "Lamb": None, "Muon": "muon", "LossScaleOptimizer": None,
         # SciPy, R, and what people say
         "L-BFGS": "lbfgs", "L-BFGS-B": None, "bfgs": None, "rprop+": None, "rprop-": None, "lm": "levenberg_marquardt",

@@ -28,7 +28,8 @@ CLASSES = {
     if cls.rule is not Optimizer.rule and not issubclass(cls, BlockOptimizer)
 }
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "sgd": [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
+    "adam": [{"amsgrad": True}],
+    "sgd": [{"momentum": 0.9}, {"momentum": 0.9, "dampening": 0.3}, {"momentum": 0.9, "nesterov": True}],
     "rmsprop": [{"momentum": 0.9}, {"centered": True}, {"momentum": 0.9, "centered": True}],
     "rprop": [{"variant": "minus"}, {"variant": "plus"}, {"variant": "improved_plus"}],
     "adamw": [{"weight_decay": 0.1}],
@@ -36,7 +37,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 }
 CASES = [(name, given_) for name in CLASSES for given_ in [{}, *VARIANTS.get(name, [])]]
 SETS = ["numpy", "numba"]
-NOT_NEGATIVE = {"square", "square_move", "total", "step_size"}
+NOT_NEGATIVE = {"square", "largest", "size", "square_move", "total", "step_size"}
 
 
 def make(name: str, given_: dict[str, Any], size: int, dtype: Any, seed: int) -> tuple[Any, Array, Array]:

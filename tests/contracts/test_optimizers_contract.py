@@ -42,7 +42,9 @@ GRADIENT_CLASSES = [cls for cls in CLASSES if not issubclass(cls, ObjectiveOptim
 
 # Settings other than the defaults that choose another path through the code.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "SGD": [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
+    "Adam": [{"amsgrad": True}],
+    "ASGD": [{"first_averaged": 2.0}],
+    "SGD": [{"momentum": 0.9}, {"momentum": 0.9, "dampening": 0.3}, {"momentum": 0.9, "nesterov": True}],
     "RMSprop": [{"momentum": 0.9, "centered": True}],
     "Rprop": [{"variant": "minus"}, {"variant": "plus"}, {"variant": "improved_plus"}],
     "Lion": [{"weight_decay": 0.1}],

@@ -10,10 +10,13 @@ import pytest
 
 from chainrule import kernels
 from chainrule.optimizer import (
+    ASGD,
     SGD,
     Adadelta,
+    Adafactor,
     AdaGrad,
     Adam,
+    Adamax,
     AdamW,
     Muon,
     NAdam,
@@ -40,6 +43,26 @@ CASES: list[tuple[Any, str, dict[str, Any]]] = [
     (RMSprop(0.001, momentum=0.9, centered=True), "RMSprop", {"lr": 0.001, "momentum": 0.9, "centered": True}),
     (Adadelta(), "Adadelta", {}),
     (Adam(), "Adam", {}),
+    (Adam(weight_decay=0.3), "Adam", {"weight_decay": 0.3, "decoupled_weight_decay": True}),
+    (Adam(0.05, amsgrad=True), "Adam", {"lr": 0.05, "amsgrad": True}),
+    (AdamW(0.05, beta2=0.9, amsgrad=True), "AdamW", {"lr": 0.05, "betas": (0.9, 0.9), "amsgrad": True}),
+    (Adamax(), "Adamax", {}),
+    (Adamax(0.05, beta1=0.8, beta2=0.9, epsilon=1e-4), "Adamax", {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-4}),
+    (ASGD(0.05), "ASGD", {"lr": 0.05}),
+    (
+        ASGD(0.05, shrinkage=0.1, power=0.5, first_averaged=10),
+        "ASGD",
+        {"lr": 0.05, "lambd": 0.1, "alpha": 0.5, "t0": 10},
+    ),
+    (Adafactor(), "Adafactor", {"eps": (1.1920929e-7, 1e-3)}),
+    (
+        Adafactor(0.3, decay_power=0.5, epsilon=1e-5, smallest_scale=0.1, clip_threshold=1.5, weight_decay=0.2),
+        "Adafactor",
+        {"lr": 0.3, "beta2_decay": -0.5, "eps": (1e-5, 0.1), "d": 1.5, "weight_decay": 0.2},
+    ),
+    (SGD(0.02, 0.9, dampening=0.5), "SGD", {"lr": 0.02, "momentum": 0.9, "dampening": 0.5}),
+    (NAdam(weight_decay=0.3), "NAdam", {"weight_decay": 0.3, "decoupled_weight_decay": True}),
+    (RAdam(weight_decay=0.3), "RAdam", {"weight_decay": 0.3, "decoupled_weight_decay": True}),
     (Adam(0.05, beta1=0.8, beta2=0.9, epsilon=1e-4), "Adam", {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-4}),
     (AdamW(), "AdamW", {}),
     (AdamW(0.03, weight_decay=0.5), "AdamW", {"lr": 0.03, "weight_decay": 0.5}),
@@ -160,3 +183,32 @@ def test_muon_is_near_torch_as_it_is() -> None:
     ours = Muon(0.02, adjust="original").update(problem.start.copy(), problem.gradient(problem.start))
     step = np.abs(theirs - problem.start).max()
     assert np.abs(ours - theirs).max() < 0.03 * step
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adafactor_keeps_all_squares_of_a_vector(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    weights, gradients = rng.normal(size=9).astype(dtype), rng.normal(size=(5, 9)).astype(dtype)
+    parameter = torch.nn.Parameter(torch.from_numpy(weights.copy()))
+    theirs, ours = torch.optim.Adafactor([parameter], foreach=False, eps=(1e-7, 1e-3)), Adafactor(epsilon=1e-7)
+    for gradient in gradients:
+        parameter.grad = torch.from_numpy(gradient)
+        theirs.step()
+        ours.update(weights, gradient)
+    np.testing.assert_allclose(weights, parameter.detach().numpy(), rtol=1e-5)
+    assert ours.state["squares"].shape == (9,)
+
+
+def test_asgd_averages_as_pytorch_does(default_dtype: Any) -> None:
+    default_dtype(torch.float64)
+    problem = SmoothProblem(np.float64)
+    weights, ours = problem.start.copy(), ASGD(0.05, first_averaged=5)
+    parameter = torch.nn.Parameter(torch.from_numpy(weights.copy()))
+    theirs = torch.optim.ASGD([parameter], lr=0.05, t0=5, foreach=False)
+    for _ in range(20):
+        gradient = problem.gradient(weights)
+        parameter.grad = torch.from_numpy(gradient.copy())
+        theirs.step()
+        ours.update(weights, gradient)
+    np.testing.assert_allclose(ours.state["average"].reshape(SHAPE), theirs.state[parameter]["ax"].numpy(), rtol=1e-12)
+    assert np.abs(ours.state["average"].reshape(SHAPE) - weights).max() > 1e-3

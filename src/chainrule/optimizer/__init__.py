@@ -6,23 +6,26 @@ import dataclasses
 
 from chainrule.errors import InvalidInputError
 from chainrule.named import Registry
-from chainrule.optimizer.adam import Adam, AdamW, NAdam, RAdam
-from chainrule.optimizer.adaptive import Adadelta, AdaGrad, Lion, RMSprop
+from chainrule.optimizer.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from chainrule.optimizer.adaptive import Adadelta, Adafactor, AdaGrad, Lion, RMSprop
 from chainrule.optimizer.base import Objective, ObjectiveOptimizer, Optimizer
-from chainrule.optimizer.first_order import SGD
+from chainrule.optimizer.first_order import ASGD, SGD
 from chainrule.optimizer.lbfgs import LBFGS
 from chainrule.optimizer.levenberg_marquardt import LevenbergMarquardt
 from chainrule.optimizer.muon import Muon
 from chainrule.optimizer.resilient import Quickprop, Rprop
 
 __all__ = [
+    "ASGD",
     "LBFGS",
     "OPTIMIZERS",
     "SGD",
     "AdaGrad",
     "Adadelta",
+    "Adafactor",
     "Adam",
     "AdamW",
+    "Adamax",
     "LevenbergMarquardt",
     "Lion",
     "Muon",
@@ -42,13 +45,16 @@ OPTIMIZERS: Registry[Optimizer] = Registry(
     Optimizer,
     {
         "sgd": SGD,
+        "asgd": ASGD,
         "adagrad": AdaGrad,
         "rmsprop": RMSprop,
         "adam": Adam,
         "adamw": AdamW,
+        "adamax": Adamax,
         "nadam": NAdam,
         "radam": RAdam,
         "adadelta": Adadelta,
+        "adafactor": Adafactor,
         "lion": Lion,
         "muon": Muon,
         "rprop": Rprop,

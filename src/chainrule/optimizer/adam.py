@@ -14,37 +14,43 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from chainrule.named import also_called
-from chainrule.optimizer.base import Optimizer, check_setting
+from chainrule.optimizer.base import Optimizer, check_choice, check_setting
 from chainrule.types import Array
 
-__all__ = ["Adam", "AdamW", "MomentOptimizer", "NAdam", "RAdam"]
+__all__ = ["Adam", "AdamW", "Adamax", "MomentOptimizer", "NAdam", "RAdam"]
 
 
 class MomentOptimizer(Optimizer):
     """The base class of Adam and its variants: the settings and running averages that all of them use."""
 
+    optional_arguments: ClassVar[tuple[tuple[str, str], ...]] = (("largest", "amsgrad"),)
+
     beta1: float
     beta2: float
     epsilon: float
+    amsgrad: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_setting(self, "beta1", 0, 1)
         check_setting(self, "beta2", 0, 1)
         check_setting(self, "epsilon", 0, open_low=True)
+        check_choice(self, "amsgrad", (False, True))
 
     @abstractmethod
     def rule(self, weights: Any, gradient: Any, *arguments: Any) -> Any:
-        """Return the weights and both moments after a step."""
+        """Return the weights and the state arrays after a step."""
 
     def adam_step(
-        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
-    ) -> tuple[Array, Array, Array]:
-        """Return the weights and both moments after a step of Adam."""
+        self, weights: Any, gradient: Any, rate: Any, step: Any, mean: Any, square: Any, largest: Any = None
+    ) -> Any:
+        """Return the weights, both moments and, with ``amsgrad``, the largest mean squares after a step of Adam."""
         mean, square = self.update_moments(gradient, mean, square)
+        if largest is not None:
+            largest = np.maximum(largest, square)
         corrected_mean = mean / (1 - self.beta1**step)
-        corrected_square = square / (1 - self.beta2**step)
-        return weights - rate * corrected_mean / (np.sqrt(corrected_square) + self.epsilon), mean, square
+        corrected_square = (square if largest is None else largest) / (1 - self.beta2**step)
+        return weights - rate * corrected_mean / (np.sqrt(corrected_square) + self.epsilon), mean, square, largest
 
     def update_moments(self, gradient: Array, mean: Array, square: Array) -> tuple[Array, Array]:
         """Return b1 m + (1 - b1) g and b2 v + (1 - b2) g^2."""
@@ -56,8 +62,7 @@ class MomentOptimizer(Optimizer):
 
 @also_called(
     unlike={
-        "adamax": "it divides by the largest recent gradient; 'adam' divides by a root mean square.",
-        "amsgrad": "it divides by the largest mean square so far; 'adam' divides by the present one.",
+        "amsgrad": "it is Adam(amsgrad=True).",
         "sparse_adam": "it updates only the weights with a nonzero gradient; 'adam' updates all of them.",
     },
 )
@@ -67,18 +72,39 @@ class Adam(MomentOptimizer):
     """Adaptive moment estimation (Kingma and Ba 2015, algorithm 1).
 
     m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon).
+
+    With ``amsgrad``, the largest v so far stands in place of v (Reddi, Kale and Kumar 2018, algorithm 2).
     """
 
     learning_rate: float = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    amsgrad: bool = False
+
+    rule = MomentOptimizer.adam_step
+
+
+@final
+@dataclass(eq=False)
+class Adamax(MomentOptimizer):
+    """Adam with the largest recent gradient in place of the root mean square (Kingma and Ba 2015, algorithm 2).
+
+    m = b1 m + (1 - b1) g;  u = max(b2 u, |g| + epsilon);  w -= rate * m / (1 - b1^t) / u.
+    """
+
+    learning_rate: float = 0.002
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
 
     def rule(
-        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
+        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, size: Array
     ) -> tuple[Array, Array, Array]:
-        """Return the weights and both moments after a step."""
-        return self.adam_step(weights, gradient, rate, step, mean, square)
+        """Return the weights, the running average and the largest recent gradients after a step."""
+        mean = self.beta1 * mean + (1 - self.beta1) * gradient
+        size = np.maximum(self.beta2 * size, np.abs(gradient) + self.epsilon)
+        return weights - rate * mean / (1 - self.beta1**step) / size, mean, size
 
 
 @final
@@ -96,13 +122,10 @@ class AdamW(MomentOptimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    amsgrad: bool = field(default=False, kw_only=True)
     weight_decay: float = field(default=0.01, kw_only=True)
 
-    def rule(
-        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
-    ) -> tuple[Array, Array, Array]:
-        """Return the weights and both moments after a step."""
-        return self.adam_step(weights, gradient, rate, step, mean, square)
+    rule = MomentOptimizer.adam_step
 
 
 @final

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
-from chainrule.optimizer.base import Optimizer, check_choice, check_setting
+from chainrule.optimizer.base import BlockOptimizer, Optimizer, check_choice, check_setting
+from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
 
-__all__ = ["AdaGrad", "Adadelta", "Lion", "RMSprop"]
+__all__ = ["AdaGrad", "Adadelta", "Adafactor", "Lion", "RMSprop"]
 
 
 @final
@@ -136,3 +138,72 @@ class Lion(Optimizer):
         """Return the weights and the momentum after a step."""
         direction = np.sign(self.beta1 * mean + (1 - self.beta1) * gradient)
         return weights - rate * direction, self.beta2 * mean + (1 - self.beta2) * gradient
+
+
+@final
+@dataclass(eq=False)
+class Adafactor(BlockOptimizer):
+    """Steps divided by a root mean square that is kept for rows and columns only (Shazeer and Stern 2018).
+
+    For a matrix, with b = 1 - t^-decay_power: r = b r + (1 - b) mean of g^2 over each row, c = b c + (1 - b) mean of
+    g^2 over each column, and v = r c^T / mean(r); for other parameters, v = b v + (1 - b) g^2. Then u = g / sqrt(v);
+    w -= min(rate, 1 / sqrt(t)) * max(smallest_scale, rms(w)) * u / max(1, rms(u) / clip_threshold), where rms is the
+    root mean square of a parameter. A matrix of n rows and m columns so needs n + m numbers of state. Settings and
+    results are PyTorch's: ``decay_power`` is its -beta2_decay, ``clip_threshold`` its d, the others its eps.
+    """
+
+    learning_rate: float = 0.01
+    decay_power: float = 0.8
+    epsilon: float = 1.1920929e-7
+    smallest_scale: float = 1e-3
+    clip_threshold: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_setting(self, "decay_power", 0, open_low=True)
+        check_setting(self, "epsilon", 0, open_low=True)
+        check_setting(self, "smallest_scale", 0, open_low=True)
+        check_setting(self, "clip_threshold", 0, open_low=True)
+
+    def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
+        """Return the mean squares, those of the rows and columns of a matrix one after another, and the step number."""
+        n_squares = sum(_n_squares(block) for block in self.blocks)
+        return {"squares": np.zeros(n_squares, dtype), "steps": np.zeros(1, np.int64)}
+
+    def vector_names(self) -> tuple[str, ...]:
+        """Return the name of the mean squares."""
+        return ("squares",)
+
+    def state_of(self, part: slice) -> dict[str, Array]:
+        """Return the mean squares of the parameter in a slice of the vector."""
+        start = sum(_n_squares(block) for block in self.blocks if block.start < part.start)
+        n_squares = sum(_n_squares(block) for block in self.blocks if block.start == part.start)
+        return {"squares": self.state["squares"][start : start + n_squares]}
+
+    def step_block(
+        self, block: ParameterBlock, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array]
+    ) -> None:
+        """Take a step for one parameter in place."""
+        newest = step**-self.decay_power
+        scale = min(rate, step**-0.5) * _root_mean_square(weights).clip(self.smallest_scale, None)
+        self.decay(weights, rate, block)
+        estimate = squares = state["squares"]
+        if len(block.shape) == 2:
+            n_rows = block.shape[0]
+            gradients = (gradient * gradient).reshape(block.shape)
+            rows, columns = squares[:n_rows], squares[n_rows:]
+            rows += newest * (gradients.mean(1) - rows)
+            columns += newest * (gradients.mean(0) - columns)
+            estimate = (rows[:, None] * columns / rows.mean().clip(self.epsilon, None)).reshape(-1)
+        else:
+            squares += newest * (gradient * gradient - squares)
+        update = gradient / estimate.clip(self.epsilon**2, None) ** 0.5
+        weights -= scale / (_root_mean_square(update) / self.clip_threshold).clip(1.0, None) * update
+
+
+def _n_squares(block: ParameterBlock) -> int:
+    return sum(block.shape) if len(block.shape) == 2 else block.size
+
+
+def _root_mean_square(values: Array) -> Any:
+    return (values * values).mean() ** 0.5

@@ -1,16 +1,18 @@
-"""Stochastic gradient descent, with momentum and Nesterov momentum as options."""
+"""Stochastic gradient descent, with momentum and Nesterov momentum as options, and with averaged weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
+
+import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
 from chainrule.types import Array
 
-__all__ = ["SGD"]
+__all__ = ["ASGD", "SGD"]
 
 
 @also_called(
@@ -19,7 +21,6 @@ __all__ = ["SGD"]
         "momentum": "it is SGD(momentum=0.9).",
         "nesterov": "it is SGD(momentum=0.9, nesterov=True).",
         "nag": "it is SGD(momentum=0.9, nesterov=True).",
-        "asgd": "it averages the weights of all steps; 'sgd' does not.",
     },
 )
 @final
@@ -28,7 +29,8 @@ class SGD(Optimizer):
     """Stochastic gradient descent with momentum, in PyTorch's form.
 
     ``retained = momentum * retained + gradient``, then ``w -= learning_rate * retained``; with ``nesterov``,
-    ``w -= learning_rate * (gradient + momentum * retained)`` (Sutskever et al. 2013).
+    ``w -= learning_rate * (gradient + momentum * retained)`` (Sutskever et al. 2013). After the first step, gradients
+    enter ``retained`` with the factor 1 - ``dampening``.
 
     Gradient descent is SGD with all rows in one batch. The momentum method is ``SGD(momentum=0.9)``, and that of
     Nesterov is ``SGD(momentum=0.9, nesterov=True)``.
@@ -40,21 +42,61 @@ class SGD(Optimizer):
     learning_rate: float = 0.01
     momentum: float = 0.0
     nesterov: bool = False
+    dampening: float = 0.0
+
+    optional_arguments: ClassVar[tuple[tuple[str, str], ...]] = (("step", "dampening"),)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_setting(self, "momentum", 0, 1)
         check_choice(self, "nesterov", (False, True))
+        check_setting(self, "dampening", 0, 1)
         if self.nesterov and self.momentum == 0:
             raise InvalidInputError("SGD with nesterov=True needs a momentum above 0, such as momentum=0.9.")
+        if self.dampening and (self.nesterov or self.momentum == 0):
+            raise InvalidInputError("SGD with a dampening needs a momentum above 0, and nesterov=False.")
 
     @property
     def retained_gradient(self) -> Array | None:
         """``momentum * retained_gradient + gradient`` of the last step; None before the first."""
         return self.state.get("retained_gradient")
 
-    def rule(self, weights: Array, gradient: Array, rate: float, retained_gradient: Array) -> tuple[Array, Array]:
+    def rule(
+        self, weights: Array, gradient: Array, rate: float, retained_gradient: Array, step: int | None = None
+    ) -> tuple[Array, Array]:
         """Return the weights and the retained gradient after a step."""
-        retained_gradient = self.momentum * retained_gradient + gradient
+        share = 1 if step is None else np.where(step > 1, 1 - self.dampening, 1)
+        retained_gradient = self.momentum * retained_gradient + share * gradient
         direction = gradient + self.momentum * retained_gradient if self.nesterov else retained_gradient
         return weights - rate * direction, retained_gradient
+
+
+@final
+@dataclass(eq=False)
+class ASGD(Optimizer):
+    """Averaged stochastic gradient descent (Polyak and Juditsky 1992; Xu 2011, Towards optimal one pass learning).
+
+    eta = rate / (1 + shrinkage * rate * (t - 1))^power;  w -= eta * (g + shrinkage * w);
+    average += (w - average) / max(1, t - 1 - first_averaged).
+
+    As in PyTorch, the averaged weights are not those of the network: they are in ``optimizer.state["average"]``. They
+    are the present weights until step ``first_averaged`` + 1. PyTorch calls the settings lambd, alpha and t0.
+    """
+
+    learning_rate: float = 0.01
+    shrinkage: float = 1e-4
+    power: float = 0.75
+    first_averaged: float = 1e6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_setting(self, "shrinkage", 0)
+        check_setting(self, "power", 0)
+        check_setting(self, "first_averaged", 0)
+
+    def rule(self, weights: Array, gradient: Array, rate: float, step: int, average: Array) -> tuple[Array, Array]:
+        """Return the weights and their average after a step."""
+        eta = rate / (1 + self.shrinkage * rate * (step - 1)) ** self.power
+        weights = weights - eta * (gradient + self.shrinkage * weights)
+        share = 1 / np.maximum(1, step - 1 - self.first_averaged)
+        return weights, (1 - share) * average + share * weights

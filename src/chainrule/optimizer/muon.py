@@ -46,18 +46,14 @@ class Muon(MomentOptimizer, BlockOptimizer):
     epsilon: float = 1e-8
     weight_decay: float = field(default=0.1, kw_only=True)
 
+    rule = MomentOptimizer.adam_step
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_setting(self, "momentum", 0, 1)
         check_choice(self, "nesterov", (False, True))
         check_count(self, "newton_schulz_steps", 100)
         check_choice(self, "adjust", ("match_rms_adamw", "original"))
-
-    def rule(
-        self, weights: Array, gradient: Array, rate: float, step: int, mean: Array, square: Array
-    ) -> tuple[Array, Array, Array]:
-        """Return the weights and both moments of a parameter that is no matrix after a step."""
-        return self.adam_step(weights, gradient, rate, step, mean, square)
 
     def step_block(
         self, block: ParameterBlock, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array]

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from chainrule.activations import ACTIVATIONS
 from chainrule.errors import DataError, InvalidInputError
-from chainrule.layers import Layer
+from chainrule.layers import EnsembleMeanLayer, Layer
 from chainrule.losses import LossFunction
 from chainrule.losses.base import TracedLoss
 from chainrule.losses.classification import FROM_0_TO_1
@@ -34,25 +36,42 @@ class Head:
         The last layer, if the loss is computed together with it; training then never computes it by itself.
     n_body_layers
         The number of layers in front of the head.
+    average
+        The last layer, if it averages the members of an ensemble. The loss is then computed for each of them.
     """
 
     loss: LossFunction
     activation: Layer | None
     n_body_layers: int
+    average: EnsembleMeanLayer | None = None
 
     @classmethod
     def of(cls, layers: Sequence[Layer], loss: LossFunction) -> Head:
         """Decide whether the last of these layers and the loss are one function of the logits."""
-        last = layers[-1] if layers else None
-        if last is not None and loss.fuses_with is not None and type(last) is loss.fuses_with:
-            return cls(loss, last, len(layers) - 1)
-        return cls(loss, None, len(layers))
+        n, average, activation = len(layers), None, None
+        if n and isinstance(layers[-1], EnsembleMeanLayer):
+            n, average = n - 1, layers[-1]
+        if n and loss.fuses_with is not None and type(layers[n - 1]) is loss.fuses_with:
+            n, activation = n - 1, layers[n - 1]
+        return cls(loss, activation, n, average)
+
+    @property
+    def n_members(self) -> int:
+        """The number of members of an ensemble, each of which has a loss of its own; 1 for other networks."""
+        return 1 if self.average is None else self.average.input_shape()[0]
 
     def evaluate(self, targets: Array, outputs: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the mean loss of the body's outputs and write its derivative with respect to them."""
-        if self.activation is None:
-            return self.loss.evaluate(targets, outputs, row_weights, derivative)
-        return self.loss.evaluate_logits(targets, outputs, row_weights, derivative)
+        """Return the mean loss of the body's outputs and write its derivative with respect to them.
+
+        It is the mean of the losses of all members.
+        """
+        n = self.n_members
+        if n > 1:
+            shape = (len(targets) * n, *outputs.shape[2:])
+            outputs, derivative = outputs.reshape(shape), derivative.reshape(shape)
+            targets, row_weights = np.repeat(targets, n, axis=0), np.repeat(row_weights / n, n)
+        evaluate = self.loss.evaluate if self.activation is None else self.loss.evaluate_logits
+        return evaluate(targets, outputs, row_weights, derivative)
 
     def traced(self) -> TracedLoss | None:
         """Return the loss of the body's outputs as expressions and a compiled loop; None where it cannot be traced."""
@@ -60,7 +79,9 @@ class Head:
 
     def predictions(self, outputs: Array) -> Array:
         """Turn the body's outputs into the network's outputs."""
-        return outputs if self.activation is None else self.activation.forward_propagation(outputs)
+        for layer in (self.activation, self.average):
+            outputs = outputs if layer is None else layer.forward_propagation(outputs)
+        return outputs
 
 
 def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:

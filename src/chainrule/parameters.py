@@ -36,6 +36,11 @@ class ParameterBlock:
         """Return this block of ``vector`` in its own shape, sharing the memory."""
         return vector[self.start : self.start + self.size].reshape(self.shape)
 
+    def matrices(self, vector: Array) -> list[Array]:
+        """Return the weight matrices in this block: itself, one for each member of an ensemble, or none."""
+        view = self.view(vector)
+        return [view] if view.ndim == 2 else [*view] if view.ndim == 3 else []
+
 
 class ParameterVector:
     """The values and the gradients of a set of parameter blocks.

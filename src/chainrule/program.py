@@ -115,15 +115,34 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class Affine(Operation):
-    """``z = x W + b``, with W of shape (inputs, outputs) and b of shape (outputs,)."""
+    """``z = x W + b``, with W of shape (inputs, outputs) and b of shape (outputs,).
+
+    An input that has several times as many columns consists of parts, for each of which z is computed. With W of shape
+    (parts, inputs, outputs) and b of shape (parts, outputs), each part has weights of its own.
+    """
 
     weights: ArrayOf
-    biases: ArrayOf
+    biases: ArrayOf | None
 
     @property
     def arrays(self) -> tuple[ArrayOf, ...]:
         """The layers' arrays that it reads."""
-        return self.weights, self.biases
+        return (self.weights,) if self.biases is None else (self.weights, self.biases)
+
+    @property
+    def n_parts(self) -> int:
+        """The number of parts of the input."""
+        return self.inputs[0].width // int(self.weights.values.shape[-2])
+
+    @property
+    def is_separate(self) -> bool:
+        """Whether each part has weights of its own."""
+        return self.weights.values.ndim == 3
+
+    @property
+    def has_separate_biases(self) -> bool:
+        """Whether each part has biases of its own."""
+        return self.is_separate and self.biases is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +281,15 @@ class Map(Operation):
         """Whether the formula is still that of its owner, whose attributes may have changed since."""
         traced = getattr(self.owner, "traced", None)
         return self.formula.formula.is_current(self.owner) if traced is None else traced() is self.formula
+
+    @property
+    def is_one_per_row(self) -> bool:
+        """Whether the result is one number for each row, such as a mean, which stands for all elements of the row."""
+        varying: set[int] = set()
+        for node in self.applied().visit():
+            if node.operation == "symbol" or (not node.is_reduction and not varying.isdisjoint(map(id, node.operands))):
+                varying.add(id(node))
+        return id(node) not in varying
 
     def applied(self) -> Expression:
         """Return the formula with the present settings, and parameters of one number, as constants."""
@@ -419,13 +447,15 @@ class Program:
         """What the last layer computes."""
         return self.layer_values[-1]
 
-    def affine(self, x: Value, weights: ArrayOf, biases: ArrayOf) -> Value:
-        """Return ``x W + b``."""
-        return self._append(Affine((x,), Value(weights.values.shape[-1]), weights, biases))
+    def affine(self, x: Value, weights: ArrayOf, biases: ArrayOf | None = None) -> Value:
+        """Return ``x W + b``, for each part of x; see :class:`Affine`."""
+        n_inputs, n_outputs = weights.values.shape[-2:]
+        return self._append(Affine((x,), Value(x.width // n_inputs * n_outputs), weights, biases))
 
-    def map(self, formula: Callable[..., Any], *operands: Value | ArrayOf, name: str = "") -> Value:
+    def map(self, formula: Callable[..., Any], *operands: Value | ArrayOf, name: str = "", row_width: int = 0) -> Value:
         """Return a formula of values and of layers' arrays, written in NumPy.
 
+        ``row_width`` is the length of the rows that a reduction in the formula goes over, by default all columns.
         A formula that is a method may use the float settings of its object, as ``self.rate``. Raises ``TraceError`` for
         a formula that cannot be traced.
         """
@@ -437,7 +467,8 @@ class Program:
         values = {name: operand for name, operand in named if isinstance(operand, Value)}
         arrays = {name: operand for name, operand in named if isinstance(operand, ArrayOf)}
         derived = MapFormula.derive(traced, list(values), list(arrays))
-        return self.apply(derived, tuple(values.values()), tuple(arrays.values()), owner, name or formula.__name__)
+        name = name or formula.__name__
+        return self.apply(derived, tuple(values.values()), tuple(arrays.values()), owner, name, row_width)
 
     def apply(
         self,

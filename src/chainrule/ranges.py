@@ -6,7 +6,9 @@ import math
 import numbers
 from dataclasses import dataclass
 
-__all__ = ["ANY_NUMBER", "Range", "is_finite"]
+from chainrule.errors import InvalidInputError, shown
+
+__all__ = ["ANY_NUMBER", "Range", "check_count", "is_finite"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Range:
 
 
 ANY_NUMBER = Range(-math.inf, math.inf)
+
+
+def check_count(owner: str, name: str, value: object) -> int:
+    """Return a setting that is a whole number >= 1; raise InvalidInputError for anything else."""
+    if not is_finite(value) or value < 1 or value % 1 != 0:  # type: ignore[operator]
+        raise InvalidInputError(f"The {name} of {owner} is {shown(value)}; give a whole number >= 1.")
+    return int(value)  # type: ignore[call-overload, no-any-return]
 
 
 def is_finite(value: object) -> bool:

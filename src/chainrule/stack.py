@@ -20,8 +20,9 @@ from chainrule.arrays import all_finite
 from chainrule.data.inputs import as_numbers
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, shown
 from chainrule.head import Head
-from chainrule.layers import LAYERS, DenseLayer, Layer
+from chainrule.layers import LAYERS, Layer
 from chainrule.layers.base import cancelled_offset
+from chainrule.layers.containers import is_activation
 from chainrule.layers.own import adopt
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
@@ -92,7 +93,7 @@ class LayerStack:
         self.layers.append(layer)
         if layer.is_built:
             self._rebuild_vector()
-        if isinstance(layer, ActivationLayer):
+        if is_activation(layer):
             self._suit_weights_to(layer)
 
     def build(self, input_shape: Shape) -> None:
@@ -109,9 +110,10 @@ class LayerStack:
     def take(self, layers: Sequence[Layer], input_shape: Shape) -> None:
         """Take in all layers at once, with the parameters that they have, as those from a file do."""
         self.layers = list(layers)
-        for index, layer in enumerate(self.layers):
+        given: list[Any] = self.layers
+        for index, layer in enumerate(given):
             layer.seed_noise(self.seed, index)
-            if isinstance(layer, ActivationLayer):
+            if is_activation(layer):
                 for _, dense in self._suited(index):
                     dense.suited_initializer = layer.suited_initializer
         self.build(input_shape)
@@ -224,7 +226,7 @@ class LayerStack:
         place = sum(isinstance(layer, ActivationLayer) or _declares_parameters(layer) for layer in in_front)
         return random_stream(self.seed, Stream.WEIGHTS, place)
 
-    def _suit_weights_to(self, activation: ActivationLayer) -> None:
+    def _suit_weights_to(self, activation: Any) -> None:
         """Draw the weights of the dense layer in front as the last layer, an activation, needs them.
 
         Not where the layer has an initializer of its own, or other weights than those drawn when it was added.
@@ -235,12 +237,14 @@ class LayerStack:
             if is_as_drawn:
                 layer.initialize(rng=self._weights_stream(index))
 
-    def _suited(self, activation: int) -> list[tuple[int, DenseLayer]]:
+    def _suited(self, activation: int) -> list[tuple[int, Any]]:
         """Return the dense layer, with its number, whose weights are drawn as this activation needs them, if any."""
         for index in range(activation - 1, -1, -1):
-            layer = self.layers[index]
-            if isinstance(layer, DenseLayer | ActivationLayer):
-                return [(index, layer)] if isinstance(layer, DenseLayer) and layer.weights_initializer is None else []
+            layer: Any = self.layers[index]
+            if hasattr(layer, "weights_initializer"):
+                return [(index, layer)] if layer.weights_initializer is None else []
+            if is_activation(layer):
+                return []
         return []
 
     def _is_as_drawn(self, index: int) -> bool:

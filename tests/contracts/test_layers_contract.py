@@ -24,7 +24,7 @@ from chainrule.named import settings_of
 from chainrule.optimizer import SGD
 from chainrule.parameters import ParameterBlock, ParameterVector
 from chainrule.randomness import NoiseSource
-from support.layers import make_layer
+from support.layers import NEEDS_OTHER_ROWS, make_layer
 
 # Layers whose row gradients cannot exist, because a row's output depends on the rows beside it.
 MIXES_ROWS = ["BatchNormalizationLayer"]
@@ -47,11 +47,11 @@ def find_layers() -> dict[str, type[Layer]]:
     return {
         cls.__name__: cls
         for cls in sorted(set(walk_subclasses(Layer)), key=lambda cls: cls.__name__)
-        if cls.__module__.startswith("chainrule.")
+        if cls.__module__.startswith(("chainrule.layers.", "chainrule.activations."))
         and not inspect.isabstract(cls)
         and not any(child.__module__.startswith("chainrule.") for child in cls.__subclasses__())
         and cls.__module__ != "chainrule.layers.own"  # those stand in front of a user's class
-        and cls.__name__ != "EmbeddingLayer"  # it takes codes; see tests/layers/test_trees.py
+        and cls not in NEEDS_OTHER_ROWS
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ from chainrule.activations import SoftmaxActivation, TanhActivation
 from chainrule.export import export_model
 from chainrule.export.onnx_graph import build_onnx, onnx_inputs
 from chainrule.layers import (
+    BatchEnsembleLayer,
     DenseLayer,
     EmbeddingLayer,
+    EnsembleDenseLayer,
+    EnsembleMeanLayer,
     FlattenLayer,
     Layer,
     LayerNormalizationLayer,
     Parallel,
+    ParametricActivationLayer,
     PeriodicEmbeddingLayer,
     PiecewiseLinearEncodingLayer,
+    RepeatLayer,
     Residual,
     Sequential,
 )
@@ -47,20 +53,43 @@ def network() -> NeuralNetwork:
     return made
 
 
+def ensemble() -> NeuralNetwork:
+    made = network_of(
+        RepeatLayer(3),
+        BatchEnsembleLayer(4, "signs"),
+        LayerNormalizationLayer(),
+        ParametricActivationLayer(TanhActivation()),
+        EnsembleDenseLayer(3),
+        SoftmaxActivation(),
+        EnsembleMeanLayer(),
+        dtype="float64",
+    )
+    made.stack.build((6,))
+    rng = np.random.default_rng(1)
+    made.stack.vector.values += rng.normal(0, 0.3, made.stack.vector.size)
+    return made
+
+
+MAKERS = [network, ensemble]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize("to", ["c", "js"])
-def test_sources(to: str, tmp_path: Path) -> None:
-    check_numbers(to, network(), X, tmp_path, 1e-13)
+def test_sources(to: str, make: Callable[[], NeuralNetwork], tmp_path: Path) -> None:
+    check_numbers(to, make(), X, tmp_path, 1e-13)
 
 
-def test_onnx() -> None:
-    assert_predicts_alike(network(), X, 1e-13)
+@pytest.mark.parametrize("make", MAKERS)
+def test_onnx(make: Callable[[], NeuralNetwork]) -> None:
+    assert_predicts_alike(make(), X, 1e-13)
 
 
-def test_pytorch() -> None:
+@pytest.mark.parametrize("make", MAKERS)
+def test_pytorch(make: Callable[[], NeuralNetwork]) -> None:
     pytest.importorskip("torch")
     from chainrule.export.torch_program import build_torch_program, torch_inputs
 
-    made = network()
+    made = make()
     outputs = build_torch_program(made).module()(torch_inputs(made, X))
     np.testing.assert_allclose(outputs, made.predict(X), rtol=0, atol=1e-13)
 

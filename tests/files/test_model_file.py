@@ -28,11 +28,14 @@ from chainrule.files.config import build_piece, describe_piece
 from chainrule.initializers import INITIALIZERS, Constant
 from chainrule.layers import (
     LAYERS,
+    BatchEnsembleLayer,
     BatchNormalizationLayer,
     DenseLayer,
     DropoutLayer,
     EmbeddingLayer,
+    EnsembleDenseLayer,
     Layer,
+    RepeatLayer,
     StandardizationLayer,
 )
 from chainrule.losses import LOSSES, CustomLoss, LossFunction
@@ -128,6 +131,9 @@ REGISTRIES = {"layer": LAYERS, "activation": ACTIVATIONS, "loss": LOSSES, "optim
 REGISTRIES |= {"schedule": SCHEDULES, "penalty": PENALTIES, "initializer": INITIALIZERS}
 ARGUMENTS = {
     EmbeddingLayer: {"n_categories": (2, 3), "n_dimensions": 2},
+    RepeatLayer: {"n": 3},
+    EnsembleDenseLayer: {"n_units": 3},
+    BatchEnsembleLayer: {"n_units": 3, "scales": "signs", "weights_initializer": "he_normal"},
     CosineDecay: {"epochs": 5},
     PolynomialDecay: {"epochs": 5},
     OneCycle: {"epochs": 5},

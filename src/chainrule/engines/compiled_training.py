@@ -77,7 +77,7 @@ class CompiledTraining:
         self._inputs = np.zeros(0 if program.input.is_sparse else batch_size * program.input.width, dtype)
         self._starts = np.zeros(batch_size + 1, np.int64)
         self._targets = np.zeros((batch_size, n_targets), dtype)
-        self._row_weights = np.zeros(batch_size, dtype)
+        self._row_weights = np.zeros(batch_size * head.n_members, dtype)
         self._norm = np.zeros(1)
         self._arrays: list[Array] = []  # the room of values and errors, for one tape as for another
         self._tapes: dict[_Variant, tuple[Any, Calls, int]] = {}
@@ -94,8 +94,9 @@ class CompiledTraining:
         layers = stack.layers[: head.n_body_layers]
         if kernels.active_set() != "numba" or not layers or not stack.vector.size:
             return None
-        n_outputs = (head.loss.n_outputs(targets.shape[1]),)
-        if inputs.shape[1:] != layers[0].input_shape() or layers[-1].output_shape() != n_outputs:
+        n_outputs = head.loss.n_outputs(targets.shape[1])
+        shape = (n_outputs,) if head.average is None else (head.n_members, n_outputs)
+        if inputs.shape[1:] != layers[0].input_shape() or layers[-1].output_shape() != shape:
             return None  # the layers say what is wrong with such rows
         try:
             program = Program.of(layers, is_training=True, is_sparse=is_sparse(inputs))
@@ -203,16 +204,23 @@ class CompiledTraining:
             place = self._inputs
             tape.call(rows.gather(dtype), [Moving("inputs"), order, place], n_in)
         tape.call(rows.gather(dtype), [Moving("targets"), order, self._targets], self.n_targets)
-        weighted = np.array([float(variant.is_weighted)])
-        tape.call(rows.gather_weights(dtype), [Moving("weights"), order, self._row_weights], 1, weighted)
+        n_members = self.head.n_members
+        weighted = np.array([variant.is_weighted, n_members], np.float64)
+        weights = rows.gather_weights(dtype)
+        tape.call(weights, [Moving("weights"), order, self._row_weights], 1, weighted, per_row=n_members)
         buffers = Buffers(self.batch_size, dtype, self._arrays)
         calls = Calls(tape, buffers, {program.input: place}, mostly_zero=variant.mostly_zero)
         backwards = [calls.forward(operation) for operation in program.operations]
         outputs, error = calls.dense(program.output), buffers.take(n_out)
-        check = len(tape)
         settings = np.array(self.loss.numbers(self.plan.loss, self.n_targets, dtype))
-        arrays = [self._targets, outputs, self._row_weights, error]
-        tape.call(self.loss.loop.address(dtype), arrays, n_out, settings)
+        targets = self._targets
+        if n_members > 1:  # each has a loss of its own
+            targets, n_repeated = buffers.take(n_members * self.n_targets), n_members * self.n_targets
+            columns, width = np.arange(n_repeated) % self.n_targets, np.array([float(self.n_targets)])
+            tape.call(rows.select(dtype), [self._targets, columns, targets], n_repeated, width)
+        arrays = [targets, outputs, self._row_weights, error]
+        check = len(tape)
+        tape.call(self.loss.loop.address(dtype), arrays, n_out // n_members, settings, per_row=n_members)
         if variant.records:
             whole = np.array([n_out, 0, n_out, 0], np.float64)
             step_bytes = self.batch_size * n_out * dtype.itemsize
@@ -246,11 +254,10 @@ class CompiledTraining:
             tape.call(self.rule.loop.address(dtype), parts, size, numbers, n_rows=1, per_row=0)
         if plan.max_norm is not None:
             bound = np.array([float(plan.max_norm)])
-            for block in vector.blocks:
-                if block.penalized and len(block.shape) == 2:
-                    n_rows, n_columns = block.shape
-                    arrays = [block.view(vector.values), np.zeros(n_columns)]
-                    tape.call(statistics.limit_column_norms(dtype), arrays, n_columns, bound, n_rows=n_rows, per_row=0)
+            for matrix in (m for b in vector.blocks if b.penalized for m in b.matrices(vector.values)):
+                n_rows, n_columns = matrix.shape
+                arrays = [matrix, np.zeros(n_columns)]
+                tape.call(statistics.limit_column_norms(dtype), arrays, n_columns, bound, n_rows=n_rows, per_row=0)
 
     def _numbers(self, rates: Array) -> list[Array]:
         """Return the numbers that the optimizer's rule takes in each step, with and without weight decay."""

@@ -20,10 +20,16 @@ __all__ = ["evaluate_outputs", "explain_divergence", "find_not_finite"]
 
 
 def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: Array | None) -> Evaluation:
-    """Return the mean loss of these outputs of the head's body, and what the network predicts by them."""
-    row_weights = row_weights_of(sample_weight, len(targets), outputs.dtype)
-    loss = head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
-    return Evaluation(loss, head.predictions(outputs))
+    """Return the mean loss of these outputs of the head's body, and what the network predicts by them.
+
+    For an ensemble it is the loss of the members' mean.
+    """
+    row_weights, predictions = row_weights_of(sample_weight, len(targets), outputs.dtype), head.predictions(outputs)
+    if head.average is None:
+        loss = head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
+    else:
+        loss = head.loss.evaluate(targets, predictions, row_weights, np.empty_like(predictions))
+    return Evaluation(loss, predictions)
 
 
 def find_not_finite(stack: LayerStack, optimizer: Optimizer) -> str | None:

@@ -75,9 +75,10 @@ class NumpySession:
         plan.optimizer.prepare(stack.vector.values)
         self._most_norm = float(plan.max_norm or 0)
         self._columns = [
-            block.view(stack.vector.values)
+            matrix
             for block in stack.vector.blocks
-            if plan.max_norm is not None and block.penalized and len(block.shape) == 2
+            if plan.max_norm is not None and block.penalized
+            for matrix in block.matrices(stack.vector.values)
         ]
         self._loss = RunningLoss()
         self._outputs: Array = np.empty((0, 0), stack.dtype)

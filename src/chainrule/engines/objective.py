@@ -68,6 +68,11 @@ class BatchObjective:
                 f"Levenberg-Marquardt minimises the mean squared error, not {type(self.plan.loss).__name__}; "
                 "use L-BFGS or Adam for other losses."
             )
+        if self.stack.split_head(self.plan.loss).average is not None:
+            raise InvalidInputError(
+                "Levenberg-Marquardt minimises the error of one prediction for each row, and not the mean error of the "
+                "members of an ensemble; use L-BFGS or Adam."
+            )
         vector, batch = self.stack.vector, self.batch
         self._known_weights = None  # the passes below write over the gradient
         if weights is not vector.values:

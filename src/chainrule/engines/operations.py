@@ -6,7 +6,7 @@ where every value and its error lie in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -149,25 +149,64 @@ class Calls:
         return all(operation.is_current for operation, _ in self._formulas)
 
     def _affine(self, operation: Affine) -> Backward:
-        (x,), n_out, blas = operation.inputs, operation.output.width, products.blas_address(self.dtype)
-        w, b, z = operation.weights, operation.biases, self._output(operation)
-        place, settings = self.places[x], np.array([float(x.width)])
+        (x,), w, b, z = operation.inputs, operation.weights, operation.biases, self._output(operation)
+        if operation.n_parts > 1:
+            return self._affine_of_parts(operation)
+        n_out, blas, place = operation.output.width, products.blas_address(self.dtype), self.places[x]
+        settings = np.array([x.width, x.width, n_out], np.float64)
+        biases = np.zeros(n_out, self.dtype) if b is None else b.values
         if isinstance(place, Csr):
-            self._call(products.affine_csr, [*place, w.values, b.values, z], n_out, settings)
+            self._call(products.affine_csr, [*place, w.values, biases, z], n_out, settings)
         elif self._is_mostly_zero and x in self._inputs:
             room = [np.zeros(x.width, self.dtype), np.zeros(x.width, np.int64)]
-            self._call(products.affine_entries, [place, w.values, b.values, z, *room], n_out, settings)
+            self._call(products.affine_entries, [place, w.values, biases, z, *room], n_out, settings)
         else:
-            self._call(products.affine, [place, w.values, b.values, z, blas], n_out, settings)
+            self._call(products.affine, [place, w.values, biases, z, blas], n_out, settings)
 
         def backward(error: Array) -> None:
-            gradients = [w.gradient, b.gradient]
+            gradients = [w.gradient, np.zeros(n_out, self.dtype) if b is None else b.gradient]
             if isinstance(place, Csr):
                 self._call(products.affine_csr_gradients, [*place, error, *gradients], n_out, settings)
             else:
                 self._call(products.affine_gradients, [place, error, *gradients, blas], n_out, settings)
             for out in self._error_of(x):
                 self._call(products.affine_error, [error, w.values, out, blas], n_out, settings)
+
+        return backward
+
+    def _affine_of_parts(self, operation: Affine) -> Backward:
+        """Append the products of the parts of an input: rows of one product, or one product for each part."""
+        (x,), weights, biases = operation.inputs, operation.weights, operation.biases
+        n_in, n_out = weights.values.shape[-2:]
+        n_groups = operation.n_parts if operation.is_separate else 1
+        per_row, blas = operation.n_parts // n_groups, products.blas_address(self.dtype)
+        settings = np.array([n_in, n_in * n_groups, n_out * n_groups], np.float64)
+        place, z = self.dense(x), self._output(operation)
+        if isinstance(place, Moving):  # parts are addressed by their first column
+            given, place = place, self.buffers.take(x.width)
+            self._copy(given, place, x.width)
+        written = self.buffers.take(operation.output.width) if isinstance(z, Moving) else z
+        shape = (n_groups, n_out)
+
+        def groups(*arrays: tuple[Array, int]) -> Iterator[list[Array]]:
+            """Yield the parts of arrays for each product; each is given with its part's size."""
+            for k in range(n_groups):
+                yield [array.reshape(-1)[k * size :] for array, size in arrays]
+
+        own = (weights.values, n_in * n_out), (np.zeros(shape, self.dtype) if biases is None else biases.values, n_out)
+        for arrays in groups((place, n_in), *own, (written, n_out)):
+            self.tape.call(products.affine(self.dtype), [*arrays, blas], n_out, settings, per_row=per_row)
+        if isinstance(z, Moving):
+            self._copy(written, z, operation.output.width)
+
+        def backward(error: Array) -> None:
+            of_biases = np.zeros(shape, self.dtype) if biases is None else biases.gradient
+            gradients = (weights.gradient, n_in * n_out), (of_biases, n_out)
+            for arrays in groups((place, n_in), (error, n_out), *gradients):
+                self.tape.call(products.affine_gradients(self.dtype), [*arrays, blas], n_out, settings, per_row=per_row)
+            for out in self._error_of(x):
+                for arrays in groups((error, n_out), own[0], (out, n_in)):
+                    self.tape.call(products.affine_error(self.dtype), [*arrays, blas], n_out, settings, per_row=per_row)
 
         return backward
 
@@ -308,6 +347,9 @@ class Calls:
         if isinstance(place, Csr):
             raise NotLoweredError("Only affine operations, formulas and noise take a sparse matrix.")
         return place
+
+    def _copy(self, source: Any, out: Any, width: int) -> None:
+        self._call(rows.copy_columns, [source, out], width, np.array([width, 0, width, 0], np.float64))
 
     def _call(self, kernel: Any, arrays: Sequence[Any], n_columns: int, settings: Any = None) -> None:
         self.tape.call(kernel(self.dtype), arrays, n_columns, settings)

@@ -36,7 +36,13 @@ def batch_loss(head: Head) -> BatchLoss:
         )
     results = [traced.value, *traced.derivatives]
 
+    n_members = head.n_members
+
     def evaluate(targets: Tensor, outputs: Tensor, row_weights: Tensor) -> Tensor:
+        if n_members > 1:  # each has a loss of its own
+            outputs = outputs.flatten(0, 1)
+            targets = targets.repeat_interleave(n_members, 0)
+            row_weights = row_weights.repeat_interleave(n_members, 0) / n_members
         dtype = np.dtype(np.float64 if outputs.dtype == torch.float64 else np.float32)
         symbols: dict[str, Any] = {"y_true": targets}
         symbols |= zip(traced.settings, traced.numbers(loss, targets.shape[1], dtype), strict=True)

@@ -182,8 +182,17 @@ def _lie_together(a: Array, b: Array) -> bool:
 # The operations ------------------------------------------------------------------------------------------------------
 
 
-def _affine(x: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
-    return torch.addmm(biases, x, weights)
+def _affine(x: Tensor, weights: Tensor, biases: Tensor | None = None) -> Tensor:
+    n_inputs, n_outputs = weights.shape[-2:]
+    if weights.ndim == 2 and x.shape[1] == n_inputs and biases is not None:
+        return torch.addmm(biases, x, weights)
+    parts = x.reshape(x.shape[0], -1, n_inputs)  # len(x) would fix the number of rows of an exported program
+    if weights.ndim == 2:
+        z = parts.reshape(-1, n_inputs) @ weights
+    else:
+        z = torch.bmm(parts.transpose(0, 1), weights).transpose(0, 1)
+    z = z.reshape(*parts.shape[:2], n_outputs)
+    return (z if biases is None else z + biases).flatten(1)
 
 
 def _look_up(codes: Tensor, table: Tensor, firsts: Tensor, sizes: Tensor) -> Tensor:

@@ -158,8 +158,8 @@ class TrainingStep:
     def _limit_norms(self, limit: float) -> None:
         """Scale the weights that go into any one unit down to this norm."""
         for parameter, block in self.vector.slots:
-            if block.penalized and len(block.shape) == 2:
-                norms = parameter.norm(dim=0, keepdim=True)
+            if block.penalized and len(block.shape) >= 2:  # one matrix, or one for each member
+                norms = parameter.norm(dim=-2, keepdim=True)
                 parameter.mul_((limit / norms).clamp_max(1.0))
 
 

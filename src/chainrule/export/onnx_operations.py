@@ -27,7 +27,7 @@ def append_program(graph: GraphBuilder, program: Program, x: str) -> str:
 def _append(graph: GraphBuilder, operation: Operation, inputs: Sequence[str]) -> str:
     match operation:
         case Affine():
-            return graph.call("Gemm", *inputs, *(_constant(graph, array) for array in operation.arrays))
+            return _affine(graph, operation, *inputs)
         case Map():
             return _map(graph, operation, inputs)
         case Lookup():
@@ -38,6 +38,18 @@ def _append(graph: GraphBuilder, operation: Operation, inputs: Sequence[str]) ->
         case Concatenate():
             return graph.concat(inputs)
     raise NotLoweredError(f"ONNX has no operation {type(operation).__name__}; use it in training only.")
+
+
+def _affine(graph: GraphBuilder, operation: Affine, x: str) -> str:
+    if operation.n_parts == 1 and not operation.is_separate:
+        return graph.call("Gemm", x, *(_constant(graph, array) for array in operation.arrays))
+    n_parts, n_in = operation.n_parts, operation.weights.values.shape[-2]
+    parts = graph.reshape(x, (n_parts, 1, n_in) if operation.is_separate else (n_parts, n_in))
+    z = graph.call("MatMul", parts, _constant(graph, operation.weights))
+    if operation.biases is not None:
+        biases = operation.biases.values
+        z = graph.call("Add", z, graph.constant(operation.biases.name, biases[:, None] if biases.ndim == 2 else biases))
+    return graph.reshape(z, (operation.output.width,))
 
 
 def _constant(graph: GraphBuilder, array: ArrayOf) -> str:
@@ -67,6 +79,8 @@ def _map(graph: GraphBuilder, operation: Map, inputs: Sequence[str]) -> str:
         return graph.constant("axes", numbers, np.int64)
 
     (value,) = as_onnx([operation.applied()], symbols, call, graph.number, axes)
+    if operation.is_one_per_row:
+        value = graph.call("Expand", value, graph.call("Shape", inputs[0]))
     return graph.reshape(value, (width,)) if is_in_parts else str(value)
 
 

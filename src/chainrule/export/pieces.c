@@ -14,6 +14,15 @@ static void dense(const double *a, const MODEL_NUMBER *weights, const MODEL_NUMB
                 z[j] += a[i] * weights[i * n_out + j];
 }
 
+// [dense_parts: dense]
+/* The same for each part of a, with weights and biases that lie so many numbers behind those of the part before. */
+static void dense_parts(const double *a, const MODEL_NUMBER *weights, const MODEL_NUMBER *biases, size_t n_parts, size_t weights_step, size_t biases_step, size_t n_in, size_t n_out, double *z)
+{
+    size_t p;
+    for (p = 0; p < n_parts; p++)
+        dense(a + p * n_in, weights + p * weights_step, biases + p * biases_step, n_in, n_out, z + p * n_out);
+}
+
 // [look_up]
 /* For each code the vector of that number in its own table; NAN for a code that names none. */
 static void look_up(const double *codes, const MODEL_NUMBER *tables, const int *firsts, const int *sizes, size_t n_codes, size_t width, double *out)

@@ -38,6 +38,15 @@ function dense(a, weights, biases, nIn, n, z) {
   }
 }
 
+// [denseParts: dense]
+/** The same for each part of a, with weights and biases that lie so many numbers behind those of the part before. */
+function denseParts(a, weights, biases, nParts, weightsStep, biasesStep, nIn, n, z) {
+  for (let p = 0; p < nParts; p++) {
+    const own = biases.subarray(p * biasesStep, p * biasesStep + n);
+    dense(a.subarray(p * nIn), weights.subarray(p * weightsStep), own, nIn, n, z.subarray(p * n));
+  }
+}
+
 // [lookUp]
 /** For each code the vector of that number in its own table; NaN for a code that names none. */
 function lookUp(codes, tables, firsts, sizes, nCodes, width, out) {

@@ -81,7 +81,7 @@ class Steps:
         output = f"v{self._buffers[operation.output]}"
         match operation:
             case Affine():
-                self._call("dense", *inputs, *self._arrays(operation), operation.inputs[0].width, width, output)
+                self._write_affine(operation, inputs, output)
             case Map():
                 self._call_formula(operation, inputs, output)
             case Lookup():
@@ -99,6 +99,16 @@ class Steps:
                 raise NotLoweredError(
                     f"C and JavaScript have no operation {type(operation).__name__}; use it in training only."
                 )
+
+    def _write_affine(self, operation: Affine, inputs: Sequence[str], output: str) -> None:
+        arrays, (n_in, n_out) = self._arrays(operation), operation.weights.values.shape[-2:]
+        if operation.biases is None:
+            arrays.append(self._named(np.zeros(n_out, operation.weights.values.dtype)))
+        if operation.n_parts == 1:
+            self._call("dense", *inputs, *arrays, n_in, n_out, output)
+            return
+        steps = [n_in * n_out if operation.is_separate else 0, n_out if operation.has_separate_biases else 0]
+        self._call("dense_parts", *inputs, *arrays, operation.n_parts, *steps, n_in, n_out, output)
 
     def _call(self, piece: str, *arguments: Any) -> None:
         self.pieces.append(self._spell(piece))

@@ -98,23 +98,23 @@ def _add_entries(entries: Array, columns: IntArray, first: int, last: int, w: Ar
 
 @compiled_kernel
 def affine(f: Any) -> Callable[..., float]:
-    """z = x W + b.  Arrays: x, W, b, z, BLAS.  Settings: inputs."""
+    """z = x W + b.  Arrays: x, W, b, z, BLAS.  Settings: inputs, and the distances between the rows of x and of z."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_in = int(settings[0])
+        n_in, x_stride, z_stride = int(settings[0]), int(settings[1]), int(settings[2])
         b = carray(p2, n_columns, f)
         if n_rows * n_in * n_columns < SMALL:  # on flat arrays, because to make a view takes as long as the product
-            z = carray(p3, n_rows * n_columns, f)
-            x, w = carray(p0, n_rows * n_in, f), carray(p1, n_in * n_columns, f)
+            z = carray(p3, n_rows * z_stride, f)
+            x, w = carray(p0, n_rows * x_stride, f), carray(p1, n_in * n_columns, f)
             for i in range(n_rows):
                 for j in range(n_columns):
                     total = b[j]
                     for k in range(n_in):
-                        total += x[i * n_in + k] * w[k * n_columns + j]
-                    z[i * n_columns + j] = total
+                        total += x[i * x_stride + k] * w[k * n_columns + j]
+                    z[i * z_stride + j] = total
             return 0.0
-        _gemm(p4, _N, _N, n_columns, n_rows, n_in, f(1), p1, n_columns, p0, n_in, p3, n_columns)
-        for row in carray(p3, (n_rows, n_columns), f):
+        _gemm(p4, _N, _N, n_columns, n_rows, n_in, f(1), p1, n_columns, p0, x_stride, p3, z_stride)
+        for row in carray(p3, (n_rows, z_stride), f):
             for j in range(n_columns):
                 row[j] += b[j]
         return 0.0
@@ -152,29 +152,32 @@ def affine_entries(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def affine_gradients(f: Any) -> Callable[..., float]:
-    """dL/dW = x^T e and dL/db = the sums of e over the rows.  Arrays: x, e, dL/dW, dL/db, BLAS.  Settings: inputs."""
+    """dL/dW = x^T e and dL/db = the sums of e over the rows.
+
+    Arrays: x, e, dL/dW, dL/db, BLAS.  Settings: inputs, and the distances between the rows of x and of e.
+    """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_in = int(settings[0])
+        n_in, x_stride, e_stride = int(settings[0]), int(settings[1]), int(settings[2])
         db = carray(p3, n_columns, f)
         for j in range(n_columns):
             db[j] = f(0)
         if n_rows * n_in * n_columns < SMALL:
-            e = carray(p1, n_rows * n_columns, f)
-            x, dw = carray(p0, n_rows * n_in, f), carray(p2, n_in * n_columns, f)
+            e = carray(p1, n_rows * e_stride, f)
+            x, dw = carray(p0, n_rows * x_stride, f), carray(p2, n_in * n_columns, f)
             for k in range(n_in * n_columns):
                 dw[k] = f(0)
             for i in range(n_rows):
                 for j in range(n_columns):
-                    db[j] += e[i * n_columns + j]
+                    db[j] += e[i * e_stride + j]
                 for k in range(n_in):
                     for j in range(n_columns):
-                        dw[k * n_columns + j] += x[i * n_in + k] * e[i * n_columns + j]
+                        dw[k * n_columns + j] += x[i * x_stride + k] * e[i * e_stride + j]
             return 0.0
-        for row in carray(p1, (n_rows, n_columns), f):
+        for row in carray(p1, (n_rows, e_stride), f):
             for j in range(n_columns):
                 db[j] += row[j]
-        _gemm(p4, _N, _T, n_columns, n_in, n_rows, f(1), p1, n_columns, p0, n_in, p2, n_columns)
+        _gemm(p4, _N, _T, n_columns, n_in, n_rows, f(1), p1, e_stride, p0, x_stride, p2, n_columns)
         return 0.0
 
     return run
@@ -182,21 +185,24 @@ def affine_gradients(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def affine_error(f: Any) -> Callable[..., float]:
-    """dL/dx = e W^T.  Arrays: e, W, dL/dx, BLAS.  Settings: inputs.  Columns: those of e."""
+    """dL/dx = e W^T.
+
+    Arrays: e, W, dL/dx, BLAS.  Settings: inputs, the distances between the rows of x and of e.  Columns: e's.
+    """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_in = int(settings[0])
+        n_in, x_stride, e_stride = int(settings[0]), int(settings[1]), int(settings[2])
         if n_rows * n_in * n_columns < SMALL:
-            e, w = carray(p0, n_rows * n_columns, f), carray(p1, n_in * n_columns, f)
-            dx = carray(p2, n_rows * n_in, f)
+            e, w = carray(p0, n_rows * e_stride, f), carray(p1, n_in * n_columns, f)
+            dx = carray(p2, n_rows * x_stride, f)
             for i in range(n_rows):
                 for k in range(n_in):
                     total = f(0)
                     for j in range(n_columns):
-                        total += e[i * n_columns + j] * w[k * n_columns + j]
-                    dx[i * n_in + k] = total
+                        total += e[i * e_stride + j] * w[k * n_columns + j]
+                    dx[i * x_stride + k] = total
             return 0.0
-        _gemm(p3, _T, _N, n_in, n_rows, n_columns, f(1), p1, n_columns, p0, n_columns, p2, n_in)
+        _gemm(p3, _T, _N, n_in, n_rows, n_columns, f(1), p1, n_columns, p0, e_stride, p2, x_stride)
         return 0.0
 
     return run

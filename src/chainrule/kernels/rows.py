@@ -43,15 +43,20 @@ def gather(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def gather_weights(f: Any) -> Callable[..., float]:
-    """out_i = weight of row_i / n, or 1 / n.  Arrays: weights, numbers of rows, out.  Settings: 1 for weights."""
+    """out_i = weight of row_(i // m) / n, or 1 / n: m equal weights for each row.
+
+    Arrays: weights, numbers of rows, out.  Settings: 1 for weights, m.  Rows: n, those of ``out``.
+    """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        rows, out = carray(p1, n_rows, np.int64), carray(p2, n_rows, f)
+        m = int(settings[1])
+        rows, out = carray(p1, n_rows // m, np.int64), carray(p2, n_rows, f)
         for i in range(n_rows):
             out[i] = f(1) / f(n_rows)
         if settings[0] != 0:
             for i in range(n_rows):
-                out[i] = carray(p0, rows[i] + 1, f)[rows[i]] / f(n_rows)
+                row = rows[i // m]
+                out[i] = carray(p0, row + 1, f)[row] / f(n_rows)
         return 0.0
 
     return run

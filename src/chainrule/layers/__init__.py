@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from chainrule.layers.base import Layer
-from chainrule.layers.containers import Parallel, Residual, Sequential
+from chainrule.layers.containers import Parallel, ParametricActivationLayer, Residual, Sequential
 from chainrule.layers.dense import DenseLayer
 from chainrule.layers.dropout import DropoutLayer, GaussianNoiseLayer
 from chainrule.layers.embedding import EmbeddingLayer, PeriodicEmbeddingLayer, PiecewiseLinearEncodingLayer
+from chainrule.layers.ensemble import BatchEnsembleLayer, EnsembleDenseLayer, EnsembleMeanLayer, RepeatLayer
 from chainrule.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
 from chainrule.layers.reshape import FlattenLayer
 from chainrule.layers.scaling import InputScalingLayer, StandardizationLayer
@@ -14,18 +15,23 @@ from chainrule.named import Registry
 
 __all__ = [
     "LAYERS",
+    "BatchEnsembleLayer",
     "BatchNormalizationLayer",
     "DenseLayer",
     "DropoutLayer",
     "EmbeddingLayer",
+    "EnsembleDenseLayer",
+    "EnsembleMeanLayer",
     "FlattenLayer",
     "GaussianNoiseLayer",
     "InputScalingLayer",
     "Layer",
     "LayerNormalizationLayer",
     "Parallel",
+    "ParametricActivationLayer",
     "PeriodicEmbeddingLayer",
     "PiecewiseLinearEncodingLayer",
+    "RepeatLayer",
     "Residual",
     "Sequential",
     "StandardizationLayer",
@@ -49,5 +55,10 @@ LAYERS: Registry[Layer] = Registry(
         "embedding": EmbeddingLayer,
         "periodic_embedding": PeriodicEmbeddingLayer,
         "piecewise_linear_encoding": PiecewiseLinearEncodingLayer,
+        "parametric_activation": ParametricActivationLayer,
+        "repeat": RepeatLayer,
+        "ensemble_dense": EnsembleDenseLayer,
+        "batch_ensemble": BatchEnsembleLayer,
+        "ensemble_mean": EnsembleMeanLayer,
     },
 )

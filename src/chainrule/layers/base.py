@@ -27,7 +27,26 @@ from chainrule.randomness import NoiseSource, Stream, random_stream
 from chainrule.ranges import Range
 from chainrule.types import Array, Inputs, Shape
 
-__all__ = ["Layer", "cancelled_offset"]
+__all__ = ["Layer", "LearntArray", "cancelled_offset"]
+
+
+class LearntArray:
+    """A parameter or a state of a layer as an attribute of this name; assigning copies the values in.
+
+    A layer that stands alone draws its parameters when it is first asked for one.
+    """
+
+    def __init__(self, doc: str) -> None:
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, layer: Layer | None, owner: type | None = None) -> Any:
+        return self if layer is None else layer.learnt_array(self._name)
+
+    def __set__(self, layer: Layer, values: Any) -> None:
+        layer._copy_into(layer.learnt_array(self._name), self._name, values)
 
 
 class Layer(ABC):
@@ -252,6 +271,12 @@ class Layer(ABC):
     def seed_noise(self, seed: int, *path: int) -> None:
         """Let the layer's random numbers begin, as the seed says; ``path`` is its place in the network."""
         self.rng, self.noise = random_stream(seed, Stream.LAYERS, *path), NoiseSource(seed, *path)
+
+    def learnt_array(self, name: str) -> Array:
+        """Return the parameter or the state of this name; a layer that stands alone draws it when first asked."""
+        if name not in self.parameter_views and name not in self.state:
+            self.initialize()
+        return self.parameter_views[name] if name in self.parameter_views else self.state[name]
 
     def array(self, name: str) -> ArrayOf:
         """Return a parameter or a state as an operand of the operations in :meth:`lower`."""

@@ -5,19 +5,28 @@ Parameters and states of the layers inside have path names: ``"1.weights"`` is t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias, final
+from typing import Any, ClassVar, Self, TypeAlias, final
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError
-from chainrule.layers.base import Layer, cancelled_offset
+from chainrule.layers.base import Layer, LearntArray, cancelled_offset
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, Shape
 
-__all__ = ["Container", "Parallel", "Residual", "Sequential", "suit_weights"]
+__all__ = [
+    "Container",
+    "Parallel",
+    "ParametricActivationLayer",
+    "Residual",
+    "Sequential",
+    "is_activation",
+    "suit_weights",
+]
 
 
 class Container(Layer):
@@ -88,6 +97,10 @@ class Container(Layer):
             if isinstance(layer, Container):
                 layer._hand_down()
 
+    def __copy__(self) -> Self:
+        """Return a copy with layers of its own: two containers cannot share a layer, which has its arrays from one."""
+        return copy.deepcopy(self)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self.parameter_views or self.state:
@@ -110,6 +123,11 @@ def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
     return layers
 
 
+def is_activation(layer: Any) -> bool:
+    """Whether it is an activation, for which the dense layer in front draws weights of a suitable scale."""
+    return hasattr(layer, "suited_initializer") and not hasattr(layer, "weights_initializer")
+
+
 def suit_weights(layers: Sequence[Layer]) -> None:
     """Let dense layers draw their weights as the activation behind them needs it."""
     waiting: Any = None
@@ -117,7 +135,7 @@ def suit_weights(layers: Sequence[Layer]) -> None:
     for layer in chain:
         if hasattr(layer, "weights_initializer"):
             waiting = layer
-        elif hasattr(layer, "activation_function"):
+        elif is_activation(layer):
             if waiting is not None:
                 waiting.suited_initializer = layer.suited_initializer
             waiting = None
@@ -284,6 +302,92 @@ class Residual(Container):
         for layer in self.layers:
             y = program.lower(layer, y)
         return program.map(lambda x, y: x + y, x, y, name="add")
+
+
+def _blend(x: Array, y: Array, strength: Array) -> Array:
+    blended: Array = x + strength * (y - x)
+    return blended
+
+
+@final
+@dataclass(eq=False)
+class ParametricActivationLayer(Container):
+    """An activation with a trained strength for each unit: ``y = x + strength * (f(x) - x)``.
+
+    With strength 1, where it starts, it is the activation f; with 0 the identity.
+
+    Backward, with ``e = dL/dy``: ``dL/d(strength) = sum over rows of e (f(x) - x)`` and
+    ``dL/dx = e (1 - strength) + e strength f'(x)``.
+
+    Source: Holzmueller, Grinsztajn and Steinwart 2024, Better by default, section 3 (arXiv 2407.04491).
+
+    >>> from chainrule.activations import ReLUActivation
+    >>> layer = ParametricActivationLayer(ReLUActivation())
+    >>> layer.set_input_shape((2,))
+    >>> layer.strength = [1, 0.5]
+    >>> layer.forward_propagation([[-2, -2]]).tolist()
+    [[0.0, -1.0]]
+    """
+
+    output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    activation: Any
+
+    strength = LearntArray("The strength of each unit, shape of a row.")
+
+    def __post_init__(self) -> None:
+        (self.activation,) = self.layers = _as_layers(self.activation, "ParametricActivationLayer")
+        if not is_activation(self.activation):
+            raise InvalidInputError(
+                f"A ParametricActivationLayer takes an activation, such as ReLUActivation(), not {self.activation!r}."
+            )
+
+    @property
+    def suited_initializer(self) -> Any:
+        """The initializer for a dense layer in front: that of the activation."""
+        return self.activation.suited_initializer
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the activation the shape of an input row."""
+        super().set_input_shape(shape)
+        _connect(self.layers, self.input_shape())
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of the parameters of the activation, and of the strength."""
+        return {**super().parameter_shapes(), "strength": self.input_shape()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Start as the activation."""
+        super().draw_parameters(rng)
+        self.parameter_views["strength"].fill(1)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``x + strength * (f(x) - x)``."""
+        self._ready()
+        x: Array = self._accept(inputs)
+        output = self._array_for("output", x.shape, training)
+        output[...] = _blend(x, _forward(self.layers, x, training), self.strength)
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradient of the strength, go back through the activation, and return dL/dx."""
+        error, activated = self._accept_error(output_error), self.activation.output
+        np.sum(error * (activated - self.input), axis=0, out=self.gradient_views["strength"])
+        inner = _backward(self.layers, error * self.strength, self.needs_input_error)
+        self._update_alone()
+        return None if inner is None else error * (1 - self.strength) + inner
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradients of single rows of the strength and of the activation."""
+        error = self._accept_error(output_error)
+        np.multiply(error, self.activation.output - self.input, out=jacobian["strength"])
+        self._write_jacobian(list(self._named()), error * self.strength, jacobian)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``x + strength * (f(x) - x)``."""
+        return program.map(_blend, x, program.lower(self.activation, x), self.array("strength"), name="blend")
 
 
 Columns: TypeAlias = "tuple[int, ...] | None"

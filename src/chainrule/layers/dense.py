@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
-from chainrule.layers.base import Layer
+from chainrule.layers.base import Layer, LearntArray
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, Shape, is_sparse
@@ -65,23 +65,8 @@ class DenseLayer(Layer):
         if input_shape is not None:
             self.set_input_shape(input_shape)
 
-    @property
-    def weights(self) -> Array:
-        """W, shape (inputs, units); assigning copies the values in."""
-        return self._parameter("weights")
-
-    @weights.setter
-    def weights(self, values: Array) -> None:
-        self.set_parameter("weights", values)
-
-    @property
-    def biases(self) -> Array:
-        """b, shape (units,); assigning copies the values in."""
-        return self._parameter("biases")
-
-    @biases.setter
-    def biases(self, values: Array) -> None:
-        self.set_parameter("biases", values)
+    weights = LearntArray("W, shape (inputs, units).")
+    biases = LearntArray("b, shape (units,).")
 
     def output_shape(self) -> Shape:
         """Return ``(n_units,)``."""

@@ -11,18 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.errors import InvalidInputError, shown
-from chainrule.layers.base import Layer
+from chainrule.layers.base import Layer, LearntArray
 from chainrule.program import Program, Value
-from chainrule.ranges import ANY_NUMBER, Range, is_finite
+from chainrule.ranges import ANY_NUMBER, Range, check_count, is_finite
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["EmbeddingLayer", "PeriodicEmbeddingLayer", "PiecewiseLinearEncodingLayer"]
-
-
-def _check_count(owner: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InvalidInputError(f"The {name} of {owner} is {shown(value)}; give a whole number >= 1.")
-    return int(value)
 
 
 @final
@@ -56,17 +50,10 @@ class EmbeddingLayer(Layer):
     def __post_init__(self) -> None:
         given: Any = self.n_categories
         sizes = tuple(given) if isinstance(given, Sequence | np.ndarray) else (given,)
-        self.n_categories = tuple(_check_count("an EmbeddingLayer", "n_categories", size) for size in sizes)
-        self.n_dimensions = _check_count("an EmbeddingLayer", "n_dimensions", self.n_dimensions)
+        self.n_categories = tuple(check_count("an EmbeddingLayer", "n_categories", size) for size in sizes)
+        self.n_dimensions = check_count("an EmbeddingLayer", "n_dimensions", self.n_dimensions)
 
-    @property
-    def vectors(self) -> Array:
-        """The tables, one below another; assigning copies the values in."""
-        return self._parameter("vectors")
-
-    @vectors.setter
-    def vectors(self, values: Array) -> None:
-        self.set_parameter("vectors", values)
+    vectors = LearntArray("The tables, one below another.")
 
     def set_input_shape(self, shape: Shape) -> None:
         """Tell the layer the number of columns, for each of which it needs a number of categories."""
@@ -160,18 +147,11 @@ class PeriodicEmbeddingLayer(Layer):
     scale: float = 0.1
 
     def __post_init__(self) -> None:
-        self.n_frequencies = _check_count("a PeriodicEmbeddingLayer", "n_frequencies", self.n_frequencies)
+        self.n_frequencies = check_count("a PeriodicEmbeddingLayer", "n_frequencies", self.n_frequencies)
         if not (is_finite(self.scale) and self.scale > 0):
             raise InvalidInputError(f"The scale of a PeriodicEmbeddingLayer is {shown(self.scale)}; it must be > 0.")
 
-    @property
-    def frequencies(self) -> Array:
-        """The frequencies, ``n_frequencies`` for each column in turn; assigning copies the values in."""
-        return self._parameter("frequencies")
-
-    @frequencies.setter
-    def frequencies(self, values: Array) -> None:
-        self.set_parameter("frequencies", values)
+    frequencies = LearntArray("The frequencies, ``n_frequencies`` for each column in turn.")
 
     def output_shape(self) -> Shape:
         """Return ``(2 * columns * n_frequencies,)``."""
@@ -256,7 +236,7 @@ class PiecewiseLinearEncodingLayer(Layer):
     n_bins: int = 8
 
     def __post_init__(self) -> None:
-        self.n_bins = _check_count("a PiecewiseLinearEncodingLayer", "n_bins", self.n_bins)
+        self.n_bins = check_count("a PiecewiseLinearEncodingLayer", "n_bins", self.n_bins)
 
     @property
     def edges(self) -> Array:

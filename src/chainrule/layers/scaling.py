@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chainrule.arrays import refuse_masked
 from chainrule.errors import DataError, InvalidInputError
-from chainrule.layers.base import Layer
+from chainrule.layers.base import Layer, LearntArray
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.rounding import safe_deviation
@@ -36,14 +36,7 @@ class InputScalingLayer(Layer):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    @property
-    def scale(self) -> Array:
-        """The learnt factors, shape of a row; assigning copies the values in."""
-        return self._parameter("scale")
-
-    @scale.setter
-    def scale(self, values: Array) -> None:
-        self.set_parameter("scale", values)
+    scale = LearntArray("The learnt factors, shape of a row.")
 
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shape of the factors."""
@@ -56,7 +49,7 @@ class InputScalingLayer(Layer):
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``inputs * scale``."""
         x: Array = self._accept(inputs)
-        output = np.multiply(x, self.scale, out=self._array_for("output", x.shape, training))
+        output: Array = np.multiply(x, self.scale, out=self._array_for("output", x.shape, training))
         if training:
             self.input, self.output = x, output
         return output
@@ -97,23 +90,8 @@ class StandardizationLayer(Layer):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    @property
-    def mean(self) -> Array:
-        """What is subtracted, shape of a row; assigning copies the values in."""
-        return self._state("mean")
-
-    @mean.setter
-    def mean(self, values: Array) -> None:
-        self.set_state("mean", values)
-
-    @property
-    def scale(self) -> Array:
-        """The divisors, shape of a row; assigning copies the values in."""
-        return self._state("scale")
-
-    @scale.setter
-    def scale(self, values: Array) -> None:
-        self.set_state("scale", values)
+    mean = LearntArray("What is subtracted, shape of a row.")
+    scale = LearntArray("The divisors, shape of a row.")
 
     def adapt(self, X: npt.ArrayLike) -> StandardizationLayer:
         """Take mean and scale from the rows of X and return the layer.

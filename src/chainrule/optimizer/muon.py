@@ -29,7 +29,8 @@ class Muon(MomentOptimizer, BlockOptimizer):
 
     ``adjust`` sets the scale: "match_rms_adamw", 0.2 * sqrt(max(inputs, units)), makes steps as large as AdamW's, so
     that one rate fits all parameters (Liu et al. 2025, Muon is Scalable, equation 4); "original", PyTorch's default,
-    is sqrt(max(1, units / inputs)). Every two-dimensional parameter counts as a matrix; all others take steps of AdamW
+    is sqrt(max(1, units / inputs)). Every two-dimensional parameter is a matrix, and one of three dimensions has a
+    matrix for each member of an ensemble; all others take steps of AdamW
     with ``beta1``, ``beta2``, ``epsilon`` and the same rate. Decay acts on penalised parameters only.
 
     PyTorch computes the iterations in bfloat16, so its steps are off by up to a percent. Here the iterations have the
@@ -59,19 +60,22 @@ class Muon(MomentOptimizer, BlockOptimizer):
         self, block: ParameterBlock, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array]
     ) -> None:
         """Take a step for one parameter in place."""
-        if len(block.shape) != 2:
+        if len(block.shape) < 2:
             self.apply_rule(weights, gradient, rate, step, state, decays=block.penalized)
             return
         mean = state["mean"]
         mean += (1 - self.momentum) * (gradient - mean)
         direction = (1 - self.momentum) * gradient + self.momentum * mean if self.nesterov else mean
-        rows, columns = block.shape
+        rows, columns = block.shape[-2:]
         if self.adjust == "original":
             scale = math.sqrt(max(1.0, columns / rows))
         else:
             scale = 0.2 * math.sqrt(max(rows, columns))
         self.decay(weights, rate, block)
-        weights -= rate * scale * orthogonalize(direction.reshape(rows, columns), self.newton_schulz_steps).reshape(-1)
+        shape = (-1, rows, columns)  # one matrix, or one for each member of an ensemble
+        matrices = weights.reshape(shape)
+        for k, matrix in enumerate(direction.reshape(shape)):
+            matrices[k] -= rate * scale * orthogonalize(matrix, self.newton_schulz_steps)
 
 
 def orthogonalize(matrix: Array, n_steps: int = 5) -> Array:

@@ -178,3 +178,12 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         Parallel([DenseLayer(3)], columns=[(9,)]).set_input_shape((4,))
     with pytest.raises(InvalidInputError, match="takes as many columns"):
         EmbeddingLayer([3], 2).set_input_shape((4,))
+
+
+def test_a_copy_leaves_the_layers_inside_alone() -> None:
+    stack = LayerStack([DenseLayer(3), Residual([DenseLayer(3)])], dtype="float64", seed=0)
+    stack.build((2,))
+    inner = stack.layers[1].layers[0]  # type: ignore[attr-defined]
+    copied = copy.copy(stack.layers[1])
+    assert copied.layers[0] is not inner  # type: ignore[attr-defined]
+    assert np.shares_memory(inner.gradient_views["weights"], stack.vector.gradients)

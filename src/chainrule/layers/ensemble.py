@@ -1,0 +1,335 @@
+"""Ensembles in one network: the layers of K members, whose rows have the shape (K, n).
+
+A :class:`RepeatLayer` gives every member the same input, dense layers with weights for each member let the members
+differ, and an :class:`EnsembleMeanLayer` at the end averages what they predict. In training the loss is the mean of the
+losses of the members, so that each of them learns to predict by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import numpy as np
+
+from chainrule.errors import InvalidInputError, shown
+from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
+from chainrule.layers.base import Layer, LearntArray
+from chainrule.program import Program, Value
+from chainrule.ranges import ANY_NUMBER, Range, check_count
+from chainrule.types import Array, Inputs, Shape
+
+__all__ = ["BatchEnsembleLayer", "EnsembleDenseLayer", "EnsembleMeanLayer", "RepeatLayer"]
+
+
+def _check_shape(layer: Layer) -> tuple[int, int]:
+    """Return the number of members and of inputs of each; refuse rows that have no members."""
+    shape = layer.input_shape()
+    if len(shape) != 2:
+        raise InvalidInputError(
+            f"{layer.layer_name()} takes rows of shape (members, n), not {shape}; put a RepeatLayer before it."
+        )
+    return shape[0], shape[1]
+
+
+@final
+@dataclass(eq=False)
+class RepeatLayer(Layer):
+    """Repeats every row ``n`` times: (d,) becomes (n, d), such as one copy for each member of an ensemble.
+
+    Backward: ``dL/dx`` is the sum of the errors of the copies.
+
+    >>> layer = RepeatLayer(2)
+    >>> layer.set_input_shape((3,))
+    >>> layer.forward_propagation([[1, 2, 3]]).tolist()
+    [[[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]]
+    """
+
+    takes_vectors_only: ClassVar[bool] = True
+    keeps_range: ClassVar[bool] = True
+
+    n: int
+
+    def __post_init__(self) -> None:
+        self.n = check_count("a RepeatLayer", "n", self.n)
+
+    def output_shape(self) -> Shape:
+        """Return ``(n, d)``."""
+        return (self.n, *self.input_shape())
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return n copies of each row."""
+        x: Array = self._accept(inputs)
+        output = self._array_for("output", (len(x), *self.output_shape()), training)
+        output[...] = x[:, None]
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Return the sum over the copies."""
+        error = self._accept_error(output_error)
+        return np.asarray(error.sum(axis=1)) if self.needs_input_error else None
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return n times all columns of x."""
+        return program.select(x, [*range(x.width)] * self.n)
+
+
+@final
+@dataclass(eq=False)
+class EnsembleDenseLayer(Layer):
+    """A dense layer for each member, which shares nothing with the others: ``z_k = a_k W_k + b_k``.
+
+    ``weights`` has shape (members, inputs, units) and ``biases`` (members, units). A network of these layers trains as
+    many networks as there are members, at once.
+
+    Backward, for each member: ``dL/dW = a^T e``, ``dL/db = sum over rows of e``, ``dL/da = e W^T``, with ``e = dL/dz``.
+
+    >>> layer = EnsembleDenseLayer(1)
+    >>> layer.set_input_shape((2, 1))
+    >>> layer.weights = [[[10]], [[20]]]
+    >>> layer.forward_propagation([[[1], [2]]]).tolist()
+    [[[10.0], [40.0]]]
+    """
+
+    penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
+    offset_parameter: ClassVar[str | None] = "biases"
+    output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    n_units: int
+    weights_initializer: Any = None
+
+    def __post_init__(self) -> None:
+        self.n_units = check_count("an EnsembleDenseLayer", "n_units", self.n_units)
+        if self.weights_initializer is not None:
+            self.weights_initializer = INITIALIZERS.create(self.weights_initializer)
+        self.suited_initializer: Initializer = GlorotUniform()
+
+    weights = LearntArray("W, shape (members, inputs, units).")
+    biases = LearntArray("b, shape (members, units).")
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the layer the numbers of members and inputs."""
+        super().set_input_shape(shape)
+        _check_shape(self)
+
+    def output_shape(self) -> Shape:
+        """Return ``(members, n_units)``."""
+        return (self.input_shape()[0], self.n_units)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of W and b."""
+        n_members, n_inputs = self.input_shape()
+        return {"weights": (n_members, n_inputs, self.n_units), "biases": (n_members, self.n_units)}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Draw the weights of one member after another; the biases are 0."""
+        initializer = self.weights_initializer or self.suited_initializer
+        for weights in self.parameter_views["weights"]:
+            weights[...] = initializer(weights.shape, rng)
+        self.parameter_views["biases"].fill(0)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``z_k = a_k W_k + b_k``."""
+        a: Array = self._accept(inputs)
+        output = self._array_for("output", (len(a), *self.output_shape()), training)
+        np.add(np.matmul(a.swapaxes(0, 1), self.weights).swapaxes(0, 1), self.biases, out=output)
+        if training:
+            self.input, self.output = a, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradients of W and b; return ``dL/da``."""
+        error = self._accept_error(output_error)
+        of_members = error.swapaxes(0, 1)
+        np.matmul(self.input.transpose(1, 2, 0), of_members, out=self.gradient_views["weights"])
+        np.sum(error, axis=0, out=self.gradient_views["biases"])
+        input_error = None
+        if self.needs_input_error:
+            input_error = np.ascontiguousarray(np.matmul(of_members, self.weights.swapaxes(1, 2)).swapaxes(0, 1))
+        self._update_alone()
+        return input_error
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Row i: ``dL_i/dW_k = a_ik e_ik^T`` and ``dL_i/db = e_i``."""
+        error = self._accept_error(output_error)
+        np.multiply(self.input[..., None], error[:, :, None, :], out=jacobian["weights"])
+        jacobian["biases"][...] = error
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``x_k W_k + b_k`` for each part x_k of x."""
+        return program.affine(x, self.array("weights"), self.array("biases"))
+
+
+@final
+@dataclass(eq=False)
+class BatchEnsembleLayer(Layer):
+    """A dense layer whose weights the members share, but for factors: ``z_k = ((a_k * r_k) W) * s_k + b_k``.
+
+    ``weights`` W has shape (inputs, units). ``input_scales`` r, ``output_scales`` s and ``biases`` b have one row for
+    each member. The weights of member k are W times the rank-1 matrix ``r_k s_k^T``, element by element.
+
+    s starts at 1. r starts at 1 or, with ``scales="signs"``, at 1 or -1 at random, without which the members of a first
+    layer would all be the same.
+
+    Backward, with ``h_k = a_k * r_k``, ``y_k = h_k W`` and ``e = dL/dz``: ``dL/ds = sum of e y``, ``dL/db = sum of e``,
+    ``dL/dy = e s``, ``dL/dW = sum over the members of h_k^T dL/dy_k``, ``dL/dr = sum of a dL/dh``, ``dL/da = r dL/dh``.
+
+    Source: Wen, Tran and Ba 2020, BatchEnsemble, equation 2 (arXiv 2002.06715); with first values as in Gorishniy et
+    al. 2024, TabM (arXiv 2410.24210).
+
+    >>> layer = BatchEnsembleLayer(1)
+    >>> layer.set_input_shape((2, 1))
+    >>> layer.weights, layer.input_scales = [[10]], [[1], [-1]]
+    >>> layer.forward_propagation([[[1], [2]]]).tolist()
+    [[[10.0], [-20.0]]]
+    """
+
+    penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
+    offset_parameter: ClassVar[str | None] = "biases"
+    output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    n_units: int
+    scales: Literal["ones", "signs"] = "ones"
+    weights_initializer: Any = None
+
+    def __post_init__(self) -> None:
+        self.n_units = check_count("a BatchEnsembleLayer", "n_units", self.n_units)
+        if self.scales not in ("ones", "signs"):
+            raise InvalidInputError(
+                f"The scales of a BatchEnsembleLayer are {shown(self.scales)}; give 'ones' or 'signs'."
+            )
+        if self.weights_initializer is not None:
+            self.weights_initializer = INITIALIZERS.create(self.weights_initializer)
+        self.suited_initializer: Initializer = GlorotUniform()
+
+    weights = LearntArray("W, shape (inputs, units).")
+    input_scales = LearntArray("r, shape (members, inputs).")
+    output_scales = LearntArray("s, shape (members, units).")
+    biases = LearntArray("b, shape (members, units).")
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the layer the numbers of members and inputs."""
+        super().set_input_shape(shape)
+        _check_shape(self)
+
+    def output_shape(self) -> Shape:
+        """Return ``(members, n_units)``."""
+        return (self.input_shape()[0], self.n_units)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of W, r, s and b."""
+        n_members, n_inputs = self.input_shape()
+        of_units = (n_members, self.n_units)
+        return {
+            "weights": (n_inputs, self.n_units),
+            "input_scales": (n_members, n_inputs),
+            "output_scales": of_units,
+            "biases": of_units,
+        }
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Draw W from its initialiser, and r as ``scales`` says; s is 1 and b is 0."""
+        views, initializer = self.parameter_views, self.weights_initializer or self.suited_initializer
+        views["weights"][...] = initializer(views["weights"].shape, rng)
+        views["input_scales"].fill(1)
+        if self.scales == "signs":
+            views["input_scales"][...] = rng.choice([-1.0, 1.0], views["input_scales"].shape)
+        views["output_scales"].fill(1)
+        views["biases"].fill(0)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return ``((a * r) W) * s + b``."""
+        a: Array = self._accept(inputs)
+        scaled = np.multiply(a, self.input_scales, out=self._array_for("scaled", a.shape, training))
+        product = self._array_for("product", (len(a), *self.output_shape()), training)
+        np.matmul(scaled, self.weights, out=product)
+        output = self._array_for("output", product.shape, training)
+        np.multiply(product, self.output_scales, out=output)
+        output += self.biases
+        if training:
+            self.input, self.output, self._scaled, self._product = a, output, scaled, product
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradients; return ``dL/da``."""
+        error, gradients = self._accept_error(output_error), self.gradient_views
+        np.sum(error, axis=0, out=gradients["biases"])
+        np.sum(error * self._product, axis=0, out=gradients["output_scales"])
+        of_product = error * self.output_scales
+        rows = self._scaled.reshape(-1, self.input_shape()[1])
+        np.matmul(rows.T, of_product.reshape(len(rows), -1), out=gradients["weights"])
+        of_scaled = of_product @ self.weights.T
+        np.sum(of_scaled * self.input, axis=0, out=gradients["input_scales"])
+        input_error = of_scaled * self.input_scales if self.needs_input_error else None
+        self._update_alone()
+        return input_error
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradients of single rows: as in backward propagation, without the sums over rows."""
+        error = self._accept_error(output_error)
+        jacobian["biases"][...] = error
+        np.multiply(error, self._product, out=jacobian["output_scales"])
+        of_product = error * self.output_scales
+        np.matmul(self._scaled.swapaxes(1, 2), of_product, out=jacobian["weights"])
+        np.multiply(of_product @ self.weights.T, self.input, out=jacobian["input_scales"])
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``((x_k * r_k) W) * s_k + b_k`` for each part x_k of x."""
+        scaled = program.map(lambda x, r: x * r, x, self.array("input_scales"), name="scale")
+        product = program.affine(scaled, self.array("weights"))
+        s, b = self.array("output_scales"), self.array("biases")
+        return program.map(lambda z, s, b: z * s + b, product, s, b, name="scale_and_shift")
+
+
+@final
+@dataclass(eq=False)
+class EnsembleMeanLayer(Layer):
+    """The mean over the members of an ensemble: (members, n) becomes (n,).
+
+    At the end of a network it averages what the members predict, such as probabilities. The loss that is minimised in
+    training is then the mean of the members' losses, not the loss of their mean; elsewhere it is a plain mean.
+
+    Backward: every member gets ``dL/dy`` divided by the number of members.
+
+    >>> layer = EnsembleMeanLayer()
+    >>> layer.set_input_shape((2, 1))
+    >>> layer.forward_propagation([[[1], [2]]]).tolist()
+    [[1.5]]
+    """
+
+    keeps_range: ClassVar[bool] = True
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Tell the layer the numbers of members and of their outputs."""
+        super().set_input_shape(shape)
+        _check_shape(self)
+
+    def output_shape(self) -> Shape:
+        """Return ``(n,)``."""
+        return self.input_shape()[1:]
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return the mean over the members."""
+        x: Array = self._accept(inputs)
+        output = self._array_for("output", (len(x), *self.output_shape()), training)
+        np.mean(x, axis=1, out=output)
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Return each member's part of the error."""
+        error = self._accept_error(output_error)
+        if not self.needs_input_error:
+            return None
+        n_members = self.input_shape()[0]
+        return np.repeat(error[:, None] / n_members, n_members, axis=1)
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return the mean: the numbers of one output side by side, their mean, and one copy of it for each output."""
+        n_members, n_outputs = self.input_shape()
+        together = program.select(x, np.arange(x.width).reshape(n_members, n_outputs).T.reshape(-1).tolist())
+        means = program.map(lambda x: np.mean(x, axis=-1, keepdims=True), together, name="mean", row_width=n_members)
+        return program.select(means, range(0, x.width, n_members))

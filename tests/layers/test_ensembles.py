@@ -1,0 +1,153 @@
+"""Ensembles in one network: members that share weights or do not, on both engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule.activations import SoftmaxActivation, TanhActivation
+from chainrule.data.batches import ArrayBatches
+from chainrule.data.dataset import Dataset
+from chainrule.engines import TrainingPlan
+from chainrule.engines.numpy_engine import NumpySession
+from chainrule.errors import InvalidInputError
+from chainrule.inspection import check_gradients
+from chainrule.layers import (
+    BatchEnsembleLayer,
+    DenseLayer,
+    EnsembleDenseLayer,
+    EnsembleMeanLayer,
+    GaussianNoiseLayer,
+    Layer,
+    LayerNormalizationLayer,
+    RepeatLayer,
+)
+from chainrule.losses import CategoricalCrossEntropy, LossFunction, MeanSquaredError
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import Adam
+from chainrule.stack import LayerStack
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(90, 4))
+Y = np.tanh(X[:, :2] * X[:, 2:])
+LABELS = np.argmax(X[:, :3], axis=1)
+WEIGHTS = RNG.uniform(0.5, 2, 90)
+
+
+def members(n_outputs: int, *more: Layer) -> list[Layer]:
+    return [
+        RepeatLayer(3), BatchEnsembleLayer(6, "signs"), LayerNormalizationLayer(), TanhActivation(),
+        BatchEnsembleLayer(5), GaussianNoiseLayer(0.1), TanhActivation(), EnsembleDenseLayer(n_outputs), *more,
+        EnsembleMeanLayer(),
+    ]  # fmt: skip
+
+
+def network(layers: list[Layer], **settings: Any) -> NeuralNetwork:
+    made = NeuralNetwork(
+        **{"epochs": 3, "batch_size": 16, "seed": 1, "optimizer": "adam", "dtype": "float64", **settings}
+    )
+    for layer in layers:
+        made.add(layer)
+    return made
+
+
+@pytest.mark.parametrize("loss", [MeanSquaredError(), CategoricalCrossEntropy()], ids=["numbers", "classes"])
+def test_compiled_steps_are_those_of_the_layers(loss: LossFunction) -> None:
+    is_classes = isinstance(loss, CategoricalCrossEntropy)
+    targets = np.eye(3)[LABELS] if is_classes else Y
+    batches = ArrayBatches(X, targets, WEIGHTS, batch_size=16, seed=0)
+    found = []
+    for by_layers in (False, True):
+        stack = LayerStack(dtype="float64", seed=1)
+        for layer in members(targets.shape[1], *([SoftmaxActivation()] if is_classes else [])):
+            stack.add(layer)
+        stack.build((4,))
+        session = NumpySession(stack, TrainingPlan(loss, Adam(0.01), max_norm=0.9), by_layers=by_layers)
+        for epoch in range(3):
+            session.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.01), None)
+        assert (session._compiled is None) is by_layers
+        evaluation = session.evaluate(X, targets, WEIGHTS)
+        assert evaluation.predictions.shape == targets.shape
+        found.append([stack.vector.values.copy(), evaluation.predictions, evaluation.loss, session.take_mean_loss()])
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
+
+
+def test_an_ensemble_of_members_that_share_nothing_is_the_mean_of_networks() -> None:
+    """The mean of the losses has 1 / K of the gradient for each member: the rate is K times as large."""
+    settings = {"optimizer": "sgd", "epochs": 3}
+    layers = [RepeatLayer(2), EnsembleDenseLayer(5), TanhActivation(), EnsembleDenseLayer(2), EnsembleMeanLayer()]
+    together = network(layers, learning_rate=0.2, **settings)
+    together.stack.build((4,))
+    alone = []
+    for k in range(2):
+        one = network([DenseLayer(5), TanhActivation(), DenseLayer(2)], learning_rate=0.1, **settings)
+        one.stack.build((4,))
+        for place, layer in ((0, 1), (2, 3)):
+            one.layers[place].weights = together.layers[layer].weights[k]  # type: ignore[attr-defined]
+        alone.append(one.fit(Dataset(X, Y)).predict(X))
+    np.testing.assert_allclose(together.fit(Dataset(X, Y)).predict(X), np.mean(alone, axis=0), rtol=1e-10)
+
+
+def test_gradients_are_right() -> None:
+    fitted = network(members(3, SoftmaxActivation()), loss="categorical_cross_entropy").fit(Dataset(X, LABELS))
+    checked = check_gradients(fitted, Dataset(X, LABELS))
+    assert checked, str(checked)
+
+
+def test_muon_steps_along_the_matrix_of_each_member() -> None:
+    layers = [RepeatLayer(2), EnsembleDenseLayer(5), TanhActivation(), EnsembleDenseLayer(2), EnsembleMeanLayer()]
+    together = network(layers, optimizer="muon", epochs=1, batch_size=90)
+    together.stack.build((4,))
+    alone = network([DenseLayer(5), TanhActivation(), DenseLayer(2)], optimizer="muon", epochs=1, batch_size=90)
+    alone.stack.build((4,))
+    for place, layer in ((0, 1), (2, 3)):
+        alone.layers[place].weights = together.layers[layer].weights[1]  # type: ignore[attr-defined]
+    for fitted in (together, alone):
+        fitted.fit(Dataset(X, Y))
+    first = together.layers[1].weights[1]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(first, alone.layers[0].weights, rtol=1e-6)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_both_engines_train_alike(labels: bool) -> None:
+    pytest.importorskip("torch")
+    data = Dataset(X, LABELS if labels else Y, sample_weight=WEIGHTS)
+    settings = {"loss": "categorical_cross_entropy" if labels else "mean_squared_error", "max_norm": 0.9}
+    fitted = []
+    for engine in ("numpy", "torch"):
+        layers = members(3, SoftmaxActivation()) if labels else members(2)
+        fitted.append(network(layers, engine=engine, **settings).fit(data))
+    ours, theirs = fitted
+    np.testing.assert_allclose(ours.history["loss"], theirs.history["loss"], rtol=1e-8)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-9)
+
+
+def test_they_come_back_from_files_and_predict_few_rows_alike(tmp_path: Path) -> None:
+    fitted = network(members(2)).fit(Dataset(X, Y))
+    fitted.save(tmp_path / "ensemble")
+    loaded = NeuralNetwork.load(tmp_path / "ensemble")
+    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
+    np.testing.assert_allclose(fitted.predict(X[:2]), fitted.predict(X)[:2], rtol=1e-12)
+
+
+def test_members_of_a_first_layer_differ_by_signs() -> None:
+    layer = BatchEnsembleLayer(4, "signs")
+    layer.set_input_shape((8, 5))
+    layer.initialize(rng=np.random.default_rng(0))
+    assert set(np.unique(layer.input_scales)) == {-1, 1}
+    assert (layer.output_scales == 1).all()
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"put a RepeatLayer before it"):
+        network([BatchEnsembleLayer(3), EnsembleMeanLayer()]).fit(Dataset(X, Y))
+    with pytest.raises(InvalidInputError, match="'ones' or 'signs'"):
+        BatchEnsembleLayer(3, "zeros")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="whole number >= 1"):
+        RepeatLayer(0)
+    with pytest.raises(InvalidInputError, match="members of an ensemble"):
+        network(members(2)[:5] + members(2)[-2:], optimizer="levenberg_marquardt").fit(Dataset(X, Y))

@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.named import check_arguments
 from chainrule.parameters import ParameterBlock
 from chainrule.ranges import is_finite
+from chainrule.settings import Setting
 from chainrule.types import Array
 
 __all__ = [
@@ -86,7 +87,7 @@ class Optimizer(ABC):
 
     learning_rate: float
     _: KW_ONLY
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Setting(since="0.2")] = 0.0
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         check_arguments(cls.__name__, cls.__init__, kwargs)

@@ -16,8 +16,12 @@ from chainrule.schedules import (
     SCHEDULES,
     ConstantRate,
     CosineDecay,
+    CosineRestarts,
+    CyclicRate,
     ExponentialDecay,
+    InverseScaling,
     InverseTimeDecay,
+    MultiStepDecay,
     OneCycle,
     PolynomialDecay,
     Schedule,
@@ -38,6 +42,11 @@ EXAMPLES: list[Schedule] = [
     OneCycle(40),
     OneCycle(40, peak=0),
     OneCycle(40, peak=1),
+    MultiStepDecay((3, 20), 0.3),
+    InverseScaling(100, 0.4),
+    CosineRestarts(7, 1.5, final=0.1),
+    CosineRestarts(7),
+    CyclicRate(3, 5, shrink=0.5),
 ]
 
 
@@ -65,10 +74,25 @@ def torchs(make: Any, n: int = N_EPOCHS) -> list[float]:
         (PolynomialDecay(30, 2.5), lambda s, o: s.PolynomialLR(o, 30, 2.5)),
         (WarmUp(8, start=0.25), lambda s, o: s.LinearLR(o, 0.25, 1, 8)),
         (ConstantRate(), lambda s, o: s.ConstantLR(o, 1.0)),
+        (MultiStepDecay((3, 20, 21), 0.3), lambda s, o: s.MultiStepLR(o, [3, 20, 21], 0.3)),
+        (CosineRestarts(7, final=0.1), lambda s, o: s.CosineAnnealingWarmRestarts(o, 7, eta_min=0.1)),
+        (CosineRestarts(4, 2, final=0.1), lambda s, o: s.CosineAnnealingWarmRestarts(o, 4, 2, eta_min=0.1)),
+        (CyclicRate(4, 6, 0.2), lambda s, o: s.CyclicLR(o, 0.2, 1, 4, 6, cycle_momentum=False)),
+        (CyclicRate(3, 3, shrink=0.5), lambda s, o: s.CyclicLR(o, 0.1, 1, 3, mode="triangular2", cycle_momentum=False)),
     ],
 )
 def test_same_as_torch(ours: Schedule, theirs: Any) -> None:
     assert [ours(epoch) for epoch in range(N_EPOCHS)] == pytest.approx(torchs(theirs), abs=1e-12)
+
+
+def test_inverse_scaling_is_that_of_scikit_learn() -> None:
+    from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
+
+    optimizer = SGDOptimizer([], 1.0, lr_schedule="invscaling", power_t=0.4)
+    for epoch in range(10):
+        assert InverseScaling(50, 0.4)(epoch) == InverseScaling(50, 0.4)(epoch + 0.7)
+        assert InverseScaling(50, 0.4)(epoch) == pytest.approx(optimizer.learning_rate)
+        optimizer.iteration_ends((epoch + 1) * 50)
 
 
 def test_what_follows_a_warm_up_starts_its_own_clock() -> None:
@@ -96,7 +120,7 @@ def test_every_schedule_is_registered_final_and_frozen() -> None:
         assert getattr(cls, "__final__", False)
     assert {type(example) for example in EXAMPLES} == found
     for name in SCHEDULES.names():  # a short name leads to the name that files use
-        assert SCHEDULES.name_of(SCHEDULES.create(name, epochs=10)) in (name, f"{name}_decay")
+        assert SCHEDULES.name_of(SCHEDULES.create(name, epochs=10)) in (name, f"{name}_decay", f"{name}_rate")
 
 
 @pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
@@ -129,6 +153,10 @@ def test_between_epochs() -> None:
     [
         (lambda: StepDecay(0), "every of StepDecay is 0; it must be a finite number above 0"),
         (lambda: StepDecay(factor=2), "factor of StepDecay is 2; it must be a finite number above 0 and at most 1"),
+        (lambda: MultiStepDecay((3, "x")), "milestones of MultiStepDecay are (3, 'x'); give a tuple of epochs"),
+        (lambda: CosineRestarts(growth=0.5), "growth of CosineRestarts is 0.5"),
+        (lambda: CyclicRate(up=0), "up of CyclicRate is 0"),
+        (lambda: InverseScaling(power=-1), "power of InverseScaling is -1"),
         (lambda: ExponentialDecay(float("nan")), "factor of ExponentialDecay is nan"),
         (lambda: InverseTimeDecay(-1), "rate of InverseTimeDecay is -1; it must be a finite number at least 0"),
         (lambda: CosineDecay(float("inf")), "epochs of CosineDecay is inf"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from chainrule.errors import InvalidInputError, shown
 from chainrule.named import Registry, also_called, settings_of
@@ -19,8 +19,12 @@ __all__ = [
     "SCHEDULES",
     "ConstantRate",
     "CosineDecay",
+    "CosineRestarts",
+    "CyclicRate",
     "ExponentialDecay",
+    "InverseScaling",
     "InverseTimeDecay",
+    "MultiStepDecay",
     "OneCycle",
     "PolynomialDecay",
     "Schedule",
@@ -30,7 +34,6 @@ __all__ = [
 ]
 
 _PLATEAU = "it follows the loss and not the epoch; give fit (or chainrule.train) the callback ReduceOnPlateau()."
-_RESTARTS = "begins again and again; 'cosine_decay' goes down once."
 
 
 class Schedule(ABC):
@@ -73,8 +76,7 @@ class ConstantRate(Schedule):
     "step",
     "StepLR",
     unlike={
-        "MultiStepLR": "it drops at epochs that are listed; 'step_decay' drops every so many epochs.",
-        "piecewise_constant_decay": "it changes at steps that are listed; 'step_decay' drops every so many epochs.",
+        "piecewise_constant_decay": "it counts steps; 'multi_step_decay' drops at epochs that are listed.",
         "on_plateau": _PLATEAU,
         "reduce_on_plateau": _PLATEAU,
         "ReduceLROnPlateau": _PLATEAU,
@@ -102,6 +104,32 @@ class StepDecay(Schedule):
         return float(self.factor ** math.floor(min(epoch / self.every, 1e9)))
 
 
+@also_called("multi_step", "MultiStepLR")
+@final
+@dataclass(frozen=True)
+class MultiStepDecay(Schedule):
+    """factor ^ (the number of ``milestones`` passed): a drop at each of these epochs.
+
+    >>> [MultiStepDecay(milestones=(5, 8))(epoch) for epoch in (4.9, 5, 8)]
+    [1.0, 0.1, 0.010000000000000002]
+    """
+
+    milestones: tuple[float, ...] = (30, 60)
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self, "factor", 0, 1, open_low=True)
+        given: Any = self.milestones
+        if not isinstance(given, tuple | list) or not all(is_finite(epoch) and epoch >= 0 for epoch in given):
+            raise InvalidInputError(
+                f"The milestones of MultiStepDecay are {shown(given)}; give a tuple of epochs, such as (30, 60)."
+            )
+        object.__setattr__(self, "milestones", tuple(given))  # a list, from a file
+
+    def __call__(self, epoch: float) -> float:
+        return float(self.factor ** sum(milestone <= epoch for milestone in self.milestones))
+
+
 @also_called("exponential", "ExponentialLR")
 @final
 @dataclass(frozen=True)
@@ -117,10 +145,7 @@ class ExponentialDecay(Schedule):
         return float(self.factor**epoch)
 
 
-@also_called(
-    "inverse_time",
-    unlike={"invscaling": "scikit-learn's divides by a power of the number of steps; 'inverse_time_decay' is nearest."},
-)
+@also_called("inverse_time")
 @final
 @dataclass(frozen=True)
 class InverseTimeDecay(Schedule):
@@ -135,15 +160,28 @@ class InverseTimeDecay(Schedule):
         return 1 / (1 + self.rate * epoch)
 
 
-@also_called(
-    "cosine",
-    "CosineAnnealingLR",
-    "cosine_annealing",
-    unlike={
-        "CosineAnnealingWarmRestarts": f"it {_RESTARTS}",
-        "cosine_decay_restarts": f"it {_RESTARTS}",
-    },
-)
+@also_called(unlike={"invscaling": "scikit-learn counts rows: it is InverseScaling(rows) with the rows of an epoch."})
+@final
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """1 / (1 + rows * floor(epoch)) ^ power, scikit-learn's ``learning_rate="invscaling"``.
+
+    ``power`` is scikit-learn's ``power_t``. It counts the rows trained on, after each epoch; ``rows=1`` counts epochs
+    instead.
+    """
+
+    rows: float = 1.0
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check(self, "rows", 0, open_low=True)
+        _check(self, "power", 0)
+
+    def __call__(self, epoch: float) -> float:
+        return float((1 + self.rows * math.floor(epoch)) ** -self.power)
+
+
+@also_called("cosine", "CosineAnnealingLR", "cosine_annealing")
 @final
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
@@ -161,6 +199,68 @@ class CosineDecay(Schedule):
 
     def __call__(self, epoch: float) -> float:
         return _cosine(1.0, self.final, min(epoch / self.epochs, 1.0))
+
+
+@also_called(
+    "CosineAnnealingWarmRestarts", unlike={"cosine_decay_restarts": "Keras counts steps; it is CosineRestarts()."}
+)
+@final
+@dataclass(frozen=True)
+class CosineRestarts(Schedule):
+    """From 1 to ``final`` along half a cosine, again and again (SGDR, Loshchilov and Hutter 2017, equation 5).
+
+    The first period has ``period`` epochs, and each further one is ``growth`` times longer. PyTorch calls them T_0 and
+    T_mult.
+    """
+
+    period: float = 10.0
+    growth: float = 1.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, "period", 0, open_low=True)
+        _check(self, "growth", 1)
+        _check(self, "final", 0, 1)
+
+    def __call__(self, epoch: float) -> float:
+        if self.growth == 1:
+            return _cosine(1.0, self.final, epoch % self.period / self.period)
+        period = self.period
+        while epoch >= period:
+            epoch, period = epoch - period, period * self.growth
+        return _cosine(1.0, self.final, epoch / period)
+
+
+@also_called(
+    "cyclic",
+    unlike={
+        "CyclicLR": "PyTorch's counts steps and cycles the momentum; 'cyclic_rate' counts epochs, of the same shape."
+    },
+)
+@final
+@dataclass(frozen=True)
+class CyclicRate(Schedule):
+    """From ``low`` to 1 and back in straight lines, again and again (Smith 2017, arXiv 1506.01186).
+
+    The rise takes ``up`` epochs and the fall ``down``. The height above ``low`` is multiplied by ``shrink`` after each
+    cycle: 1 is the policy "triangular", 1/2 is "triangular2".
+    """
+
+    up: float = 4.0
+    down: float = 4.0
+    low: float = 0.1
+    shrink: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(self, "up", 0, open_low=True)
+        _check(self, "down", 0, open_low=True)
+        _check(self, "low", 0, 1)
+        _check(self, "shrink", 0, 1, open_low=True)
+
+    def __call__(self, epoch: float) -> float:
+        cycle, place = divmod(epoch, self.up + self.down)
+        height = place / self.up if place < self.up else (self.up + self.down - place) / self.down
+        return float(self.low + (1 - self.low) * height * self.shrink**cycle)
 
 
 @also_called(
@@ -224,7 +324,6 @@ class WarmUp(Schedule):
     "1cycle",
     unlike={
         "OneCycleLR": "PyTorch's also cycles the momentum; 'one_cycle' changes the rate alone, in the same way.",
-        "CyclicLR": "it goes up and down again and again; 'one_cycle' does so once.",
     },
 )
 @final
@@ -263,8 +362,12 @@ SCHEDULES: Registry[Schedule] = Registry(
         "constant": ConstantRate,
         "step_decay": StepDecay,
         "exponential_decay": ExponentialDecay,
+        "multi_step_decay": MultiStepDecay,
         "inverse_time_decay": InverseTimeDecay,
+        "inverse_scaling": InverseScaling,
         "cosine_decay": CosineDecay,
+        "cosine_restarts": CosineRestarts,
+        "cyclic_rate": CyclicRate,
         "polynomial_decay": PolynomialDecay,
         "warm_up": WarmUp,
         "one_cycle": OneCycle,

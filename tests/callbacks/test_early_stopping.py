@@ -227,6 +227,30 @@ def test_the_rate_is_lowered_on_a_plateau(settings: dict[str, Any], losses: list
     np.testing.assert_allclose(seen, factors)
 
 
+@pytest.mark.parametrize("settings", [{}, {"cooldown": 3}, {"cooldown": 2, "relative": True, "min_delta": 0.06}])
+def test_the_rate_is_lowered_where_pytorch_lowers_it(settings: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    losses = [5, 4, *(4.0 - 0.1 * i for i in range(8)), *[3.5] * 9, 3.2, 3.1, 3.1, 3.1, 3.1, 3.1]
+    seen, expected = [], []
+
+    class Look(Callback):
+        def on_epoch_end(self, run: TrainingRun) -> None:
+            seen.append(run.rate_factor)
+
+    play({"loss": losses}, ReduceOnPlateau(patience=3, factor=0.5, **settings), Look())
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    mode = "rel" if settings.get("relative") else "abs"
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=2, threshold=settings.get("min_delta", 1e-4), threshold_mode=mode,
+        cooldown=settings.get("cooldown", 0),
+    )  # fmt: skip
+    for loss in losses:
+        scheduler.step(loss)
+        expected.append(optimizer.param_groups[0]["lr"])
+    np.testing.assert_allclose(seen, expected)
+    assert seen[-1] < 0.5
+
+
 def test_a_second_fit_is_no_plateau_of_the_first() -> None:
     plateau = ReduceOnPlateau(patience=2)
     play({"loss": [1, 1]}, plateau)
@@ -239,7 +263,7 @@ def test_a_lower_rate_is_what_the_next_epoch_trains_with() -> None:
     np.testing.assert_allclose(network.history["learning_rate"], [1e-9, 1e-9, 5e-10, 2.5e-10])
 
 
-@pytest.mark.parametrize("settings", [{"factor": 1}, {"factor": 0}, {"patience": 0}])
+@pytest.mark.parametrize("settings", [{"factor": 1}, {"factor": 0}, {"patience": 0}, {"cooldown": -1}, {"relative": 3}])
 def test_impossible_plateaus_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="ReduceOnPlateau"):
         ReduceOnPlateau(**settings)

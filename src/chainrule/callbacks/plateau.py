@@ -19,6 +19,9 @@ __all__ = ["ReduceOnPlateau"]
 class ReduceOnPlateau(Callback):
     """Multiply the learning rate by ``factor`` after ``patience`` epochs without a new best.
 
+    With ``relative``, ``min_delta`` is a share of the best value, as by default in PyTorch. Epochs of the ``cooldown``
+    after a lower rate are not counted. PyTorch's ``patience`` is smaller by 1.
+
     ``min_factor`` bounds how far the rate can sink below its setting. An :class:`EarlyStopping` beside it needs the
     longer patience of the two.
     """
@@ -31,42 +34,49 @@ class ReduceOnPlateau(Callback):
     patience: int = 5
     min_delta: float = 1e-4
     min_factor: float = 1e-4
+    cooldown: int = 0
+    relative: bool = False
 
     def __post_init__(self) -> None:
         if not (is_finite(self.factor) and 0 < self.factor < 1):
             raise InvalidInputError(
                 f"The factor of ReduceOnPlateau is {shown(self.factor)}; it must lie between 0 and 1."
             )
-        for name, low in {"patience": 1, "min_delta": 0, "min_factor": 0}.items():
+        for name, low in {"patience": 1, "min_delta": 0, "min_factor": 0, "cooldown": 0}.items():
             value = getattr(self, name)
             if not (is_finite(value) and value >= low):
                 raise InvalidInputError(f"The {name} of ReduceOnPlateau is {shown(value)}; it must be at least {low}.")
+        if self.relative not in (False, True):
+            raise InvalidInputError(
+                f"The setting relative of ReduceOnPlateau is {shown(self.relative)}; give True or False."
+            )
         self._best = BestValue()
-        self._waited = 0
+        self._waited = self._cooling = 0
 
     def on_fit_start(self, run: TrainingRun) -> None:
         """Check that what is watched will be recorded."""
         self._best.watch(run, self.monitor)
         if run.is_fresh:
-            self._waited = 0
+            self._waited = self._cooling = 0
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Count the epochs without a new best and lower the rate when they are too many."""
-        if self._best.is_new(run.history.last(self._best.name), self.min_delta):
+        is_new = self._best.is_new(run.history.last(self._best.name), self.min_delta, relative=self.relative)
+        if is_new or self._best.value is None or self._cooling:
             self._waited = 0
-            return
-        if self._best.value is None:
-            return
-        self._waited += 1
+        else:
+            self._waited += 1
+        self._cooling = max(0, self._cooling - 1)
         if self._waited >= self.patience:
             run.rate_factor = max(run.rate_factor * self.factor, self.min_factor)
-            self._waited = 0
+            self._waited, self._cooling = 0, self.cooldown
 
     def read_state(self) -> dict[str, Any]:
-        """Return the best value and how long it has stood."""
-        return {"best": self._best.value, "waited": self._waited}
+        """Return the best value, how long it has stood, and the rest of the cooldown."""
+        return {"best": self._best.value, "waited": self._waited, "cooling": self._cooling}
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`read_state` returned."""
         self._best.restore(state["best"])
         self._waited = operator.index(state["waited"])
+        self._cooling = operator.index(state.get("cooling", 0))

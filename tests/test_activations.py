@@ -23,7 +23,7 @@ from chainrule.errors import InvalidInputError
 torch = pytest.importorskip("torch")
 
 # name: PyTorch's function, and settings other than the defaults to try as well
-ORACLE: dict[str, tuple[Callable[..., Any], dict[str, float]]] = {
+ORACLE: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "linear": (lambda z: z * 1, {}),
     "sigmoid": (torch.sigmoid, {}),
     "tanh": (torch.tanh, {}),
@@ -36,10 +36,13 @@ ORACLE: dict[str, tuple[Callable[..., Any], dict[str, float]]] = {
     "leaky_relu": (torch.nn.functional.leaky_relu, {"negative_slope": 0.3}),
     "elu": (torch.nn.functional.elu, {"alpha": 0.7}),
     "selu": (torch.nn.functional.selu, {}),
-    "gelu": (torch.nn.functional.gelu, {}),
+    "gelu": (torch.nn.functional.gelu, {"approximate": "tanh"}),
+    "celu": (torch.nn.functional.celu, {"alpha": 0.5}),  # PyTorch rounds 1 / alpha to float32
+    "hard_swish": (torch.nn.functional.hardswish, {}),
+    "log_softmax": (lambda z: torch.log_softmax(z, dim=-1), {}),
     "silu": (torch.nn.functional.silu, {}),
     "mish": (torch.nn.functional.mish, {}),
-    "softplus": (torch.nn.functional.softplus, {}),
+    "softplus": (lambda z, beta=1.0: torch.nn.functional.softplus(z, beta, threshold=40), {"beta": 2.5}),
     "prelu": (lambda z, initial_slope=0.25: torch.prelu(z, torch.tensor([initial_slope], dtype=z.dtype)),
               {"initial_slope": -0.1}),
 }  # fmt: skip
@@ -85,6 +88,22 @@ def test_the_slope_of_prelu_learns_as_in_pytorch() -> None:
     layer.gradient_views["slope"][...] = 0
     assert layer.backward_propagation(error) is None
     np.testing.assert_allclose(layer.gradient_views["slope"], theirs.weight.grad.numpy(), rtol=1e-10)
+
+
+def test_slopes_of_units_learn_as_in_pytorch() -> None:
+    rng = np.random.default_rng(0)
+    z, error = rng.standard_normal((16, 5)), rng.standard_normal((16, 5))
+    theirs = torch.nn.PReLU(5, dtype=torch.float64)
+    theirs(torch.tensor(z)).backward(torch.tensor(error))
+    layer = PReLUActivation(shared=False)
+    layer.dtype = np.dtype(np.float64)
+    layer.set_input_shape((5,))
+    layer.initialize()
+    layer.forward_propagation(z, training=True)
+    layer.backward_propagation(error)
+    np.testing.assert_allclose(layer.gradient_views["slope"], theirs.weight.grad.numpy(), rtol=1e-12)
+    with pytest.raises(InvalidInputError, match="shared of PReLUActivation is 'yes'"):
+        PReLUActivation(shared="yes")  # type: ignore[arg-type]
 
 
 def test_the_slope_of_prelu_is_a_parameter_that_no_penalty_touches() -> None:

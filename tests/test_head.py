@@ -19,7 +19,20 @@ from chainrule.types import Array
 from support.networks import network_of
 
 CLASSES = sorted(set(ACTIVATIONS.classes.values()), key=lambda cls: cls.__name__)
-BOTH_SIGNS = {"linear", "tanh", "softsign", "leaky_relu", "prelu", "elu", "selu", "gelu", "silu", "mish"}
+BOTH_SIGNS = {
+    "linear",
+    "tanh",
+    "softsign",
+    "leaky_relu",
+    "prelu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "mish",
+    "celu",
+    "hard_swish",
+}
 
 # What may stand behind the last dense layer of two or more units; a softmax is the only one that asks how many.
 SUITED: dict[str, set[str]] = {

@@ -17,13 +17,16 @@ from scipy import sparse
 from chainrule import kernels
 from chainrule.activations import (
     ACTIVATIONS,
+    CELUActivation,
     CustomActivation,
+    GELUActivation,
     LeakyReLUActivation,
     LinearActivation,
     PReLUActivation,
     ReLUActivation,
     SigmoidActivation,
     SoftmaxActivation,
+    SoftplusActivation,
     TanhActivation,
 )
 from chainrule.callbacks import Callback, TrainingRun
@@ -255,6 +258,8 @@ EVERYTHING = {
     "scaling": lambda: [InputScalingLayer(), TanhActivation()],
     "standardization": lambda: [StandardizationLayer().adapt(np.random.default_rng(1).normal(3, 2, (20, 9)))],
     "prelu": lambda: [PReLUActivation(0.1)],
+    "slopes of units": lambda: [PReLUActivation(0.1, shared=False)],
+    "settings of activations": lambda: [SoftplusActivation(2.5), GELUActivation("tanh"), CELUActivation(0.4)],
     "softmax": lambda: [SoftmaxActivation()],
     "all": lambda: [BatchNormalizationLayer(), DropoutLayer(0.2), PReLUActivation(), LayerNormalizationLayer()],
 }

@@ -14,6 +14,7 @@ from scipy.special import ndtr
 from chainrule.activations import (
     ACTIVATIONS,
     ActivationLayer,
+    CELUActivation,
     CustomActivation,
     ELUActivation,
     GELUActivation,
@@ -22,6 +23,7 @@ from chainrule.activations import (
     ReLUActivation,
     SigmoidActivation,
     SoftmaxActivation,
+    SoftplusActivation,
     TanhActivation,
 )
 from chainrule.data.target import Target
@@ -92,11 +94,26 @@ def test_the_normal_distribution_of_javascript_is_exact_in_the_tails(tmp_path: P
         lambda: LeakyReLUActivation(0.3),
         lambda: LeakyReLUActivation(-1.5),
         lambda: PReLUActivation(0.7),
+        lambda: PReLUActivation(0.7, shared=False),
+        lambda: CELUActivation(0.4),
+        lambda: SoftplusActivation(2.5),
+        lambda: GELUActivation(approximate="tanh"),
         lambda: ELUActivation(2.5),
         lambda: BatchNormalizationLayer(epsilon=0.01),
         lambda: LayerNormalizationLayer(epsilon=0.5),
     ],
-    ids=["leaky", "leaky-negative", "prelu", "elu", "batch-norm", "layer-norm"],
+    ids=[
+        "leaky",
+        "leaky-negative",
+        "prelu",
+        "prelu-units",
+        "celu",
+        "softplus",
+        "gelu-tanh",
+        "elu",
+        "batch-norm",
+        "layer-norm",
+    ],
 )
 def test_settings_go_along(make: Callable[[], Layer], to: str, tmp_path: Path) -> None:
     network = network_of(DenseLayer(7, (5,)), make(), DenseLayer(3))

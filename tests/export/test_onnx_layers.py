@@ -58,6 +58,8 @@ def test_settings_reach_the_graph() -> None:
     layers = [
         ACTIVATIONS.find("leaky_relu")(0.3), BatchNormalizationLayer(epsilon=0.1), ACTIVATIONS.find("elu")(2.5),
         LayerNormalizationLayer(epsilon=0.5), ACTIVATIONS.find("prelu")(-0.7),
+        ACTIVATIONS.find("prelu")(-0.7, shared=False), ACTIVATIONS.find("celu")(0.4),
+        ACTIVATIONS.find("softplus")(2.5), ACTIVATIONS.find("gelu")("tanh"),
     ]  # fmt: skip
     network = network_of(DenseLayer(5, (4,)), *layers)
     assert_predicts_alike(network, np.random.default_rng(1).normal(size=(50, 4)) * 3)

@@ -45,6 +45,9 @@ ACTIVATION_PAIRS: dict[str, Callable[[], torch.nn.Module]] = {
     "silu": torch.nn.SiLU,
     "mish": torch.nn.Mish,
     "softplus": torch.nn.Softplus,
+    "celu": torch.nn.CELU,
+    "hard_swish": torch.nn.Hardswish,
+    "log_softmax": lambda: torch.nn.LogSoftmax(dim=1),
 }
 
 

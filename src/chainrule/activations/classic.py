@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -16,6 +17,7 @@ __all__ = [
     "GaussianActivation",
     "HardSigmoidActivation",
     "LinearActivation",
+    "LogSoftmaxActivation",
     "SigmoidActivation",
     "SoftmaxActivation",
     "SoftsignActivation",
@@ -110,7 +112,6 @@ class TanhActivation(ActivationLayer):
 
 @also_called(
     unlike={
-        "log_softmax": "it is the logarithm of 'softmax'; use 'softmax', because the losses compute that logarithm.",
         "softmin": "it is a 'softmax' of -z.",
         "softmax2d": "it is a 'softmax' over the channels of an image; that of chainrule is over the units of a layer.",
     },
@@ -147,6 +148,31 @@ class SoftmaxActivation(ActivationLayer):
         """Return f_j (e_j - sum_k e_k f_k), which is ``error`` times the Jacobian, without computing the Jacobian."""
         f = self.activation_function(x)
         return f * (error - np.sum(error * f, axis=-1, keepdims=True))
+
+
+@final
+@dataclass(eq=False)
+class LogSoftmaxActivation(ActivationLayer):
+    """f(x)_j = x_j - log(sum_k exp(x_k)) over the last axis: the logarithms of the probabilities of k classes.
+
+    ``df_j / dx_k = 1[j = k] - p_k`` with the probabilities p = exp(f). To train a classifier, end the network in a
+    SoftmaxActivation: the cross-entropy computes the logarithms itself.
+    """
+
+    output_range: ClassVar[Range | None] = Range(-math.inf, 0, includes_high=True)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x_j - log(sum_k exp(x_k))."""
+        return log_softmax(x)
+
+    def derivative(self, x: Array) -> Array:
+        """Return the Jacobian of every row: for x of shape (..., k), shape (..., k, k)."""
+        p = softmax(x)
+        return np.asarray(np.eye(p.shape[-1], dtype=p.dtype) - p[..., None, :])
+
+    def pull_back(self, x: Array, error: Array) -> Array:
+        """Return e_k - p_k sum_j e_j, which is ``error`` times the Jacobian, without computing the Jacobian."""
+        return error - softmax(x) * np.sum(error, axis=-1, keepdims=True)
 
 
 @final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 from scipy.special import erfc
@@ -18,8 +18,10 @@ from chainrule.ranges import ANY_NUMBER, Range, is_finite
 from chainrule.types import Array, Shape
 
 __all__ = [
+    "CELUActivation",
     "ELUActivation",
     "GELUActivation",
+    "HardSwishActivation",
     "LeakyReLUActivation",
     "MishActivation",
     "PReLUActivation",
@@ -45,6 +47,13 @@ def _check(activation: object, setting: str, value: float, lowest: float = -np.i
         bound = f" >= {lowest:g}" if np.isfinite(lowest) else ""
         raise InvalidInputError(
             f"The {setting} of {type(activation).__name__} is {shown(value)}; it must be a finite number{bound}."
+        )
+
+
+def _check_positive(activation: object, setting: str, value: float) -> None:
+    if not (is_finite(value) and value > 0):
+        raise InvalidInputError(
+            f"The {setting} of {type(activation).__name__} is {shown(value)}; it must be a finite number above 0."
         )
 
 
@@ -106,8 +115,9 @@ class LeakyReLUActivation(ActivationLayer):
 class PReLUActivation(ActivationLayer):
     """A leaky ReLU with a trained slope: f(x) = x where x > 0, else slope x.
 
-    One slope is shared by all units, as by default in PyTorch. Its first value is ``initial_slope``. It is not
-    penalised, because a penalty would pull it towards plain ReLU. ``dL/dslope`` is the sum of ``dL/df min(x, 0)``.
+    One slope is shared by all units, as by default in PyTorch; with ``shared=False``, each unit has its own, as by
+    default in Keras. The first value is ``initial_slope``. Slopes are not penalised, because a penalty would pull them
+    towards plain ReLU. ``dL/dslope`` is the sum of ``dL/df min(x, 0)``.
 
     He et al. 2015, "Delving deep into rectifiers", equations 1 and 8.
     """
@@ -116,27 +126,32 @@ class PReLUActivation(ActivationLayer):
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     initial_slope: float = 0.25
+    shared: bool = True
 
     def __post_init__(self) -> None:
         _check(self, "initial_slope", self.initial_slope)
+        if self.shared not in (False, True):
+            raise InvalidInputError(
+                f"The setting shared of PReLUActivation is {shown(self.shared)}; give True or False."
+            )
 
     @property
     def slope(self) -> Array:
-        """The slope, shape (1,); assigning copies the value in."""
+        """The slopes, shape (1,), or (units,) if they are not shared; assigning copies the values in."""
         if "slope" not in self.parameter_views:
             self.initialize()
         return self.parameter_views["slope"]
 
     @slope.setter
     def slope(self, values: Array) -> None:
-        self.set_parameter("slope", np.reshape(values, (1,)))
+        self.set_parameter("slope", np.reshape(values, self.parameter_shapes()["slope"]))
 
     def parameter_shapes(self) -> dict[str, Shape]:
-        """Return the shape of the slope."""
-        return {"slope": (1,)}
+        """Return the shape of the slopes: of one number, or of a number for each unit."""
+        return {"slope": (1,) if self.shared else self.input_shape()[-1:]}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Set the slope to ``initial_slope``, without random numbers."""
+        """Set the slopes to ``initial_slope``, without random numbers."""
         self.parameter_views["slope"][...] = self.initial_slope
 
     def activation_function(self, x: Array) -> Array:
@@ -152,7 +167,6 @@ class PReLUActivation(ActivationLayer):
         return {"slope": error * np.minimum(x, 0)}
 
 
-@also_called("celu")
 @final
 @dataclass(eq=False)
 class ELUActivation(ActivationLayer):
@@ -184,6 +198,35 @@ class ELUActivation(ActivationLayer):
 
 @final
 @dataclass(eq=False)
+class CELUActivation(ActivationLayer):
+    """f(x) = x where x > 0, else ``alpha`` (exp(x / alpha) - 1); f' = 1, or exp(x / alpha), without a kink at 0.
+
+    Barron 2017, "Continuously differentiable exponential linear units".
+    """
+
+    suited_initializer: ClassVar[Initializer] = HeUniform()
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "alpha", self.alpha)
+
+    @property
+    def output_range(self) -> Range:  # type: ignore[override]
+        """Numbers above ``-alpha``."""
+        return Range(-self.alpha, math.inf)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x where x > 0, else ``alpha`` (exp(x / alpha) - 1)."""
+        return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0) / self.alpha))
+
+    def derivative(self, x: Array) -> Array:
+        """Return 1 where x > 0, else exp(x / alpha)."""
+        return np.exp(np.minimum(x, 0) / self.alpha)
+
+
+@final
+@dataclass(eq=False)
 class SELUActivation(ActivationLayer):
     """f(x) = s elu(x, a) with s = 1.0507... and a = 1.6732..., which keep mean 0 and variance 1 from layer to layer.
 
@@ -205,22 +248,35 @@ class SELUActivation(ActivationLayer):
 
 @also_called(
     unlike={
-        "gelu_tanh": "it is an approximation by tanh; 'gelu' is exact.",
+        "gelu_tanh": "it is GELUActivation(approximate='tanh'); 'gelu' is exact.",
         "geglu": "it multiplies one half of its inputs by the 'gelu' of the other; chainrule has no such activation.",
     },
 )
 @final
 @dataclass(eq=False)
 class GELUActivation(ActivationLayer):
-    """f(x) = x Phi(x) with the normal distribution Phi, without the tanh approximation; f' = Phi(x) + x phi(x).
+    """f(x) = x Phi(x) with the normal distribution Phi; f' = Phi(x) + x phi(x) with its density phi.
 
-    phi is the density of the normal distribution.
+    With ``approximate="tanh"``, Phi(x) is (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2 and in the
+    modules of PyTorch and Keras of that setting.
 
     Hendrycks & Gimpel 2016, "Gaussian error linear units".
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
-    output_range: ClassVar[Range | None] = Range(-0.16997120747990371, math.inf, includes_low=True)
+    approximate: Literal["none", "tanh"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.approximate not in ("none", "tanh"):
+            raise InvalidInputError(
+                f"The setting approximate of GELUActivation is {shown(self.approximate)}; give 'none' or 'tanh'."
+            )
+
+    @property
+    def output_range(self) -> Range:  # type: ignore[override]
+        """The numbers from the minimum on."""
+        low = -0.17004075057125406 if self.approximate == "tanh" else -0.16997120747990371
+        return Range(low, math.inf, includes_low=True)
 
     def activation_function(self, x: Array) -> Array:
         """Return x Phi(x)."""
@@ -228,18 +284,21 @@ class GELUActivation(ActivationLayer):
 
     def derivative(self, x: Array) -> Array:
         """Return Phi(x) + x phi(x)."""
-        density = np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
-        return self._distribution(x) + x * density
+        distribution = self._distribution(x)
+        if self.approximate == "tanh":
+            slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
+            return distribution + x * (2 * slope * distribution * (1 - distribution))
+        return distribution + x * np.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
 
     def _distribution(self, x: Array) -> Any:
+        if self.approximate == "tanh":
+            return 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
         return 0.5 * erfc(-x * math.sqrt(0.5))
 
 
 @also_called(
     "swish",
     unlike={
-        "hard_swish": "it is z times hard_sigmoid(z); 'silu' is its smooth form.",
-        "hard_silu": "it is z times hard_sigmoid(z); 'silu' is its smooth form.",
         "swiglu": "it multiplies one half of its inputs by the 'silu' of the other; chainrule has no such activation.",
     },
 )
@@ -262,6 +321,27 @@ class SiLUActivation(ActivationLayer):
         """Return s (1 + x (1 - s))."""
         s = sigmoid(x)
         return s * (1 + x * (1 - s))
+
+
+@also_called("hard_silu")
+@final
+@dataclass(eq=False)
+class HardSwishActivation(ActivationLayer):
+    """f(x) = x h with h = x / 6 + 1/2 clipped to the range from 0 to 1; f' = x / 3 + 1/2 where |x| < 3, else h.
+
+    Howard et al. 2019, "Searching for MobileNetV3", equation 8.
+    """
+
+    suited_initializer: ClassVar[Initializer] = HeUniform()
+    output_range: ClassVar[Range | None] = Range(-0.375, math.inf, includes_low=True)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x h."""
+        return x * np.clip(x / 6 + 0.5, 0, 1)
+
+    def derivative(self, x: Array) -> Array:
+        """Return x / 3 + 1/2 where |x| < 3, else 0 or 1."""
+        return np.where(np.abs(x) < 3, x / 3 + 0.5, np.where(x > 0, 1, 0))
 
 
 @final
@@ -288,14 +368,22 @@ class MishActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class SoftplusActivation(ActivationLayer):
-    """f(x) = log(1 + exp(x)), a smooth ReLU, always positive; f' = sigmoid(x)."""
+    """f(x) = log(1 + exp(beta x)) / beta, a smooth ReLU, always positive, sharper for larger ``beta``.
+
+    f' = sigmoid(beta x).
+    """
 
     output_range: ClassVar[Range | None] = Range(0, math.inf)
 
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "beta", self.beta)
+
     def activation_function(self, x: Array) -> Array:
-        """Return log(1 + exp(x))."""
-        return softplus(x)
+        """Return log(1 + exp(beta x)) / beta."""
+        return softplus(self.beta * x) / self.beta
 
     def derivative(self, x: Array) -> Array:
-        """Return sigmoid(x)."""
-        return sigmoid(x)
+        """Return sigmoid(beta x)."""
+        return sigmoid(self.beta * x)

@@ -48,6 +48,12 @@ def _plain(layer: type[Layer], module: type[nn.Module]) -> _Counterpart:
     return _Counterpart(layer, module, lambda _: module(), lambda _: layer())
 
 
+def _prelu(layer: activations.PReLUActivation) -> nn.Module:
+    if layer.shared or len(layer.input_shape()) == 1:
+        return nn.PReLU(layer.slope.size, layer.initial_slope)
+    return LayerModule(copy.deepcopy(layer))  # PyTorch's slopes are those of the first axis of a row
+
+
 _COUNTERPARTS = (
     _Counterpart(
         layers.DenseLayer,
@@ -92,8 +98,8 @@ _COUNTERPARTS = (
     _Counterpart(
         activations.PReLUActivation,
         nn.PReLU,
-        lambda layer: nn.PReLU(init=layer.initial_slope),
-        lambda module: activations.PReLUActivation(module.init),
+        _prelu,
+        lambda module: activations.PReLUActivation(module.init, shared=module.num_parameters == 1),
         {"slope": "weight"},
     ),
     _Counterpart(
@@ -106,8 +112,26 @@ _COUNTERPARTS = (
         activations.SoftplusActivation,
         nn.Softplus,
         # PyTorch's is the identity above its threshold, 20 by default, where log(1 + exp(-z)) is still 2e-9.
-        lambda layer: nn.Softplus(threshold=40),
-        lambda module: activations.SoftplusActivation(),
+        lambda layer: nn.Softplus(layer.beta, threshold=40),
+        lambda module: activations.SoftplusActivation(module.beta),
+    ),
+    _Counterpart(
+        activations.CELUActivation,
+        nn.CELU,
+        lambda layer: nn.CELU(layer.alpha),
+        lambda module: activations.CELUActivation(module.alpha),
+    ),
+    _Counterpart(
+        activations.GELUActivation,
+        nn.GELU,
+        lambda layer: nn.GELU(layer.approximate),
+        lambda module: activations.GELUActivation(module.approximate),
+    ),
+    _Counterpart(
+        activations.LogSoftmaxActivation,
+        nn.LogSoftmax,
+        lambda layer: nn.LogSoftmax(dim=-1),
+        lambda module: activations.LogSoftmaxActivation(),
     ),
     _plain(layers.FlattenLayer, nn.Flatten),
     _plain(activations.LinearActivation, nn.Identity),
@@ -117,7 +141,7 @@ _COUNTERPARTS = (
     _plain(activations.HardSigmoidActivation, nn.Hardsigmoid),
     _plain(activations.ReLUActivation, nn.ReLU),
     _plain(activations.SELUActivation, nn.SELU),
-    _plain(activations.GELUActivation, nn.GELU),
+    _plain(activations.HardSwishActivation, nn.Hardswish),
     _plain(activations.SiLUActivation, nn.SiLU),
     _plain(activations.MishActivation, nn.Mish),
 )

@@ -92,7 +92,7 @@ _ARGUMENTS_ELSEWHERE = {
     "units": "n_units", "out_features": "n_units", "input_dim": "input_shape", "in_features": "input_shape",
     "kernel_initializer": "weights_initializer", "bias_initializer": "biases_initializer", "p": "rate",
     "stddev": "standard_deviation", "eps": "epsilon", "beta_1": "beta1", "beta_2": "beta2", "weight_decay": "l2",
-    "clipnorm": "clip_norm",
+    "clipnorm": "clip_norm", "clipvalue": "clip_value", "ema_momentum": "ema_decay",
 }  # fmt: skip
 
 

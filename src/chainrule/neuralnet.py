@@ -157,6 +157,10 @@ class NeuralNetwork:
         clip_norm: Annotated[
             float | None, Setting("Upper bound of the gradient's norm.", ABOVE_ZERO, group=TRAINING)
         ] = None,
+        clip_value: Annotated[
+            float | None,
+            Setting("Upper bound of the size of each number of the gradient.", ABOVE_ZERO, group=TRAINING, since="0.2"),
+        ] = None,
         max_norm: Annotated[
             float | None, Setting("Upper bound of the norm of each unit's weights.", ABOVE_ZERO, group=TRAINING)
         ] = None,
@@ -169,6 +173,24 @@ class NeuralNetwork:
                 for_classes=True,
             ),
         ] = 0.0,
+        ema_decay: Annotated[
+            float | None,
+            Setting(
+                "Predict with a moving average of the weights, which keeps this share of itself in every step.",
+                Range(0, 1),
+                group=TRAINING,
+                since="0.2",
+            ),
+        ] = None,
+        swa_from: Annotated[
+            int | None,
+            Setting(
+                "Predict with the mean of the weights after this epoch and all later ones (SWA).",
+                FROM_ONE,
+                group=TRAINING,
+                since="0.2",
+            ),
+        ] = None,
         schedule: Annotated[str | Schedule | None, Setting("A schedule of the learning rate, or its name.")] = None,
         class_weight: Annotated[
             ClassWeight | None,
@@ -199,7 +221,8 @@ class NeuralNetwork:
         self.loss = LOSSES.create(loss)
         self.metrics = tuple(find_metric(m) for m in _as_sequence(metric))
         self.penalty = choose_penalty(penalty, l1, l2)
-        self.clip_norm, self.max_norm, self.label_smoothing = clip_norm, max_norm, label_smoothing
+        self.clip_norm, self.clip_value, self.max_norm = clip_norm, clip_value, max_norm
+        self.label_smoothing, self.ema_decay, self.swa_from = label_smoothing, ema_decay, swa_from
         self.schedule = None if schedule is None else SCHEDULES.create(schedule, epochs=epochs)
         self.class_weight, self.shuffle = class_weight, bool(shuffle)
         self.engine = choose_engine(engine, device)

@@ -24,16 +24,17 @@ __all__ = ["Alone", "Engine", "Evaluation", "Group", "Recorder", "Session", "Tra
 class TrainingPlan:
     """How a stack is trained: the settings of a network that a fit uses, under the same names.
 
-    The first five describe a step. The objective is mean loss + penalty(weights). ``clip_norm`` scales the gradient of
-    a step down to this global norm; ``max_norm`` holds the norm of the weights that go into any one unit at or below
-    this value after every step (Srivastava et al. 2014). The others describe the batches, the epochs and what is
-    measured.
+    The first six describe a step. The objective is mean loss + penalty(weights). ``clip_norm`` scales the gradient of
+    a step down to this global norm, and ``clip_value`` then bounds the size of each of its numbers. ``max_norm`` holds
+    the norm of the weights that go into any one unit at or below this value after every step (Srivastava et al. 2014).
+    The others describe the batches, the epochs, the average of the weights, and what is measured.
     """
 
     loss: LossFunction
     optimizer: Optimizer
     penalty: Penalty | None = None
     clip_norm: float | None = None
+    clip_value: float | None = None
     max_norm: float | None = None
     epochs: int = 1
     batch_size: int = 32
@@ -41,14 +42,23 @@ class TrainingPlan:
     label_smoothing: float = 0.0
     class_weight: ClassWeight | None = None
     schedule: Schedule | None = None
+    ema_decay: float | None = None
+    swa_from: int | None = None
     metrics: Sequence[Metric] = ()
 
     def __post_init__(self) -> None:
-        if self.clip_norm is not None and isinstance(self.optimizer, ObjectiveOptimizer):
+        if self.clips and isinstance(self.optimizer, ObjectiveOptimizer):
             raise InvalidInputError(
                 f"{type(self.optimizer).__name__} finds its own step lengths, so there is nothing to clip; leave "
-                "clip_norm out."
+                "clip_norm and clip_value out."
             )
+        if self.ema_decay is not None and self.swa_from is not None:
+            raise InvalidInputError("ema_decay and swa_from are two averages of the weights; give only one of them.")
+
+    @property
+    def clips(self) -> bool:
+        """Whether the gradient is clipped."""
+        return self.clip_norm is not None or self.clip_value is not None
 
 
 class Evaluation(NamedTuple):

@@ -8,6 +8,8 @@ without callbacks.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -58,8 +60,16 @@ class CompiledTraining:
     """
 
     def __init__(
-        self, stack: LayerStack, head: Head, plan: TrainingPlan, program: Program, batch_size: int, n_targets: int
+        self,
+        stack: LayerStack,
+        head: Head,
+        plan: TrainingPlan,
+        averages: Sequence[Array],
+        program: Program,
+        batch_size: int,
+        n_targets: int,
     ) -> None:
+        self.averages = averages
         self.stack, self.head, self.plan, self.program = stack, head, plan, program
         self.layers = stack.layers[: head.n_body_layers]
         self.batch_size, self.n_targets = batch_size, n_targets
@@ -88,9 +98,19 @@ class CompiledTraining:
 
     @classmethod
     def of(
-        cls, stack: LayerStack, head: Head, plan: TrainingPlan, inputs: Inputs, targets: Array, batch_size: int
+        cls,
+        stack: LayerStack,
+        head: Head,
+        plan: TrainingPlan,
+        averages: Sequence[Array],
+        inputs: Inputs,
+        targets: Array,
+        batch_size: int,
     ) -> Self | None:
-        """Return the program for such data, or None where the network is computed by its layers."""
+        """Return the program for such data, or None where the network is computed by its layers.
+
+        ``averages`` has the moving average of the weights if the plan asks for one.
+        """
         layers = stack.layers[: head.n_body_layers]
         if kernels.active_set() != "numba" or not layers or not stack.vector.size:
             return None
@@ -100,7 +120,7 @@ class CompiledTraining:
             return None  # the layers say what is wrong with such rows
         try:
             program = Program.of(layers, is_training=True, is_sparse=is_sparse(inputs))
-            training = cls(stack, head, plan, program, batch_size, targets.shape[1])
+            training = cls(stack, head, plan, averages, program, batch_size, targets.shape[1])
             training._tape(_Variant(training.can_update, False, False, False))  # raises what is refused
         except (NotLoweredError, TraceError):
             return None
@@ -150,7 +170,7 @@ class CompiledTraining:
                 state[name][...] = values
             for rate in rates[:n_done].tolist():
                 optimizer.begin_step(rate)
-        self.gradient_norm = float(self._norm[0]) if self.plan.clip_norm is not None else None
+        self.gradient_norm = float(self._norm[0]) if self.plan.clips else None
         return losses[: n_done + 1], outputs
 
     def compute_gradient(self, batch: Batch, epoch: int, step: int) -> float:
@@ -241,9 +261,10 @@ class CompiledTraining:
             arrays, settings = [vector.penalized_values, vector.penalized_gradients], self.penalty.numbers(plan.penalty)
             address = self.penalty.loop.address(dtype)
             tape.call(address, arrays, vector.n_penalized, np.array(settings), n_rows=1, per_row=0)
-        if plan.clip_norm is not None:
-            arrays, bound = [vector.gradients, self._norm], np.array([float(plan.clip_norm)])
-            tape.call(statistics.clip_norm(dtype), arrays, vector.size, bound, n_rows=1, per_row=0)
+        if plan.clips:
+            bounds = np.array([math.inf if bound is None else bound for bound in (plan.clip_norm, plan.clip_value)])
+            arrays = [vector.gradients, self._norm]
+            tape.call(statistics.clip(dtype), arrays, vector.size, bounds, n_rows=1, per_row=0)
         assert self.rule is not None
         arrays = [vector.values, vector.gradients, *(plan.optimizer.state[name] for name in self.rule.state)]
         stride = len(self.rule.numbers(plan.optimizer, 0.0, 0)) * 8
@@ -258,6 +279,9 @@ class CompiledTraining:
                 n_rows, n_columns = matrix.shape
                 arrays = [matrix, np.zeros(n_columns)]
                 tape.call(statistics.limit_column_norms(dtype), arrays, n_columns, bound, n_rows=n_rows, per_row=0)
+        if plan.ema_decay is not None:
+            arrays, share = [*self.averages, vector.values], np.array([1 - plan.ema_decay])
+            tape.call(statistics.average(dtype), arrays, vector.size, share, n_rows=1, per_row=0)
 
     def _numbers(self, rates: Array) -> list[Array]:
         """Return the numbers that the optimizer's rule takes in each step, with and without weight decay."""

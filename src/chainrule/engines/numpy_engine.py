@@ -16,7 +16,7 @@ from chainrule.engines.compiled_prediction import predict
 from chainrule.engines.compiled_training import CompiledTraining
 from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
 from chainrule.engines.objective import BatchObjective
-from chainrule.engines.session_state import RunningLoss, collect_state, restore_optimizer
+from chainrule.engines.session_state import RunningLoss, WeightAverage, collect_state, restore_optimizer
 from chainrule.errors import InvalidInputError
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.optimizer import ObjectiveOptimizer
@@ -81,6 +81,8 @@ class NumpySession:
             for matrix in block.matrices(stack.vector.values)
         ]
         self._loss = RunningLoss()
+        states = [array for layer in stack.walk() for array in layer.state.values()]
+        self._average = WeightAverage(plan, stack.vector.values, states)
         self._outputs: Array = np.empty((0, 0), stack.dtype)
         self._error = self._row_weights = self._outputs
         self._gradient_norm: float | None = None  # where the gradient has been changed since
@@ -92,9 +94,10 @@ class NumpySession:
         self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:
         """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
+        is_whole = first_batch + len(rates) == batches.n_batches
         for portion in batches.portions(epoch, first_batch, len(rates)):
             source, (own_rates, rates) = portion.batches, np.split(rates, [portion.n_batches])
-            with np.errstate(all="ignore"), subnormals_are_zero():
+            with np.errstate(all="ignore"), subnormals_are_zero(), self._average.training():
                 is_alone = portion.n_batches == 1
                 compiled = self._compile(source.inputs, source.targets, source.batch_size, is_alone=is_alone)
                 if compiled is not None and compiled.can_update and source.augmentation is None:
@@ -113,8 +116,12 @@ class NumpySession:
                     else:
                         self._update(self.compute_gradient(batch), batch, rate)
                     self._limit_norms()
+                    self._average.after_step()
                     if record is not None:
                         record(batch.targets, batch.weights, self.batch_predictions())
+
+        if is_whole:
+            self._average.after_epoch(epoch + 1)
 
     def _minimize(self, optimizer: ObjectiveOptimizer, batch: Batch, learning_rate: float) -> None:
         """Do one iteration of an optimizer that evaluates the objective itself."""
@@ -131,10 +138,12 @@ class NumpySession:
         self._note_loss(loss, batch, learning_rate)
         if penalty is not None:
             penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
-        if self.plan.clip_norm is not None:
+        if self.plan.clips:
             norm = self._gradient_norm = self.gradient_norm()
-            if norm > self.plan.clip_norm:
+            if self.plan.clip_norm is not None and norm > self.plan.clip_norm:
                 vector.gradients *= self.stack.dtype.type(self.plan.clip_norm / norm)
+            if self.plan.clip_value is not None:
+                np.clip(vector.gradients, -self.plan.clip_value, self.plan.clip_value, out=vector.gradients)
         if optimizer.needs_loss:
             optimizer.loss = loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
         optimizer.step(vector.values, vector.gradients, learning_rate)
@@ -150,7 +159,9 @@ class NumpySession:
         if self._compiled is not None and self._compiled.fits(inputs, targets, batch_size, is_alone=is_alone):
             return self._compiled
         if not self._by_layers:
-            self._compiled = CompiledTraining.of(self.stack, self.head, self.plan, inputs, targets, batch_size)
+            self._compiled = CompiledTraining.of(
+                self.stack, self.head, self.plan, self._average.others, inputs, targets, batch_size
+            )
             self._by_layers = self._compiled is None
         return self._compiled
 
@@ -245,13 +256,15 @@ class NumpySession:
 
     def read_state(self) -> dict[str, Array]:
         """Return copies of the optimizer's arrays and of the running mean."""
-        return collect_state(self.plan.optimizer, {**self._loss.read(), "gradient_norm": self.gradient_norm()})
+        state = collect_state(self.plan.optimizer, {**self._loss.read(), "gradient_norm": self.gradient_norm()})
+        return state | self._average.read(self)
 
     def write_state(self, state: dict[str, Array]) -> None:
         """Put back what :meth:`read_state` returned."""
         restore_optimizer(self.plan.optimizer, self.stack.vector, state)
         self._loss.write(state)
         self._gradient_norm = float(state["gradient_norm"][0])
+        self._average.write(self, state)
 
     def _note_loss(self, loss: float, batch: Batch, learning_rate: float) -> None:
         self._gradient_norm = None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from chainrule.engines.base import Session, TrainingPlan
 from chainrule.optimizer import Optimizer
 from chainrule.parameters import ParameterVector
 from chainrule.types import Array
 
-__all__ = ["RunningLoss", "collect_state", "restore_optimizer"]
+__all__ = ["RunningLoss", "WeightAverage", "collect_state", "restore_optimizer"]
 
 OPTIMIZER_PREFIX = "optimizer."  # of the optimizer's arrays among those of a session
+TRAINED_PREFIX = "trained."  # of the weights that are trained, where the network shows their average
 
 
 class RunningLoss:
@@ -48,6 +52,69 @@ class RunningLoss:
     def write(self, state: Mapping[str, Array]) -> None:
         """Go on from the numbers in a saved state."""
         self._sum, self._n_rows = float(state["loss_sum"][0]), int(state["rows"][0])
+
+
+class WeightAverage:
+    """An average of the weights, if the plan has one: a moving average over steps, or the mean over epochs (SWA).
+
+    The network predicts with the average, and only within :meth:`training` it has the weights that are trained. So
+    whatever measures, saves or keeps the network outside of it gets the average. With SWA, running statistics are
+    averaged too. The arrays may be tensors of PyTorch. Izmailov et al. 2018, "Averaging weights leads to wider optima
+    and better generalization".
+
+    Attributes
+    ----------
+    others
+        The average within :meth:`training`, and otherwise the weights that are trained; empty without an average.
+    """
+
+    def __init__(self, plan: TrainingPlan, parameters: Any, statistics: Sequence[Any]) -> None:
+        self._decay, self._first_epoch = plan.ema_decay, plan.swa_from
+        self._shown: list[Any] = [] if plan.ema_decay is None and plan.swa_from is None else [parameters]
+        self._shown += statistics if plan.swa_from is not None else []
+        self.others = [array * 1 for array in self._shown]
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Let the network have the weights that are trained."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def after_step(self) -> None:
+        """Take a step into the moving average; called within :meth:`training`."""
+        if self._decay is not None:
+            for average, weights in zip(self.others, self._shown, strict=True):
+                average[...] += (1 - self._decay) * (weights - average)
+
+    def after_epoch(self, number: int) -> None:
+        """Take an epoch into the mean: all from the first one on count the same."""
+        if self._first_epoch is not None:
+            n_averaged = max(number - self._first_epoch + 1, 1)
+            for average, weights in zip(self._shown, self.others, strict=True):
+                average[...] = weights if n_averaged == 1 else average + (weights - average) / n_averaged
+
+    def read(self, session: Session) -> dict[str, Array]:
+        """Return the weights that are trained."""
+        if not self._shown:
+            return {}
+        with self.training():
+            return {f"{TRAINED_PREFIX}{name}": array for name, array in session.read_weights().items()}
+
+    def write(self, session: Session, state: Mapping[str, Array]) -> None:
+        """Take over what :meth:`read` returned."""
+        if self._shown:
+            with self.training():
+                names = [name for name in state if name.startswith(TRAINED_PREFIX)]
+                session.write_weights({name.removeprefix(TRAINED_PREFIX): state[name] for name in names})
+
+    def _swap(self) -> None:
+        for shown, other in zip(self._shown, self.others, strict=True):
+            kept = shown * 1
+            shown[...] = other
+            other[...] = kept
 
 
 def collect_state(optimizer: Optimizer, numbers: Mapping[str, float]) -> dict[str, Array]:

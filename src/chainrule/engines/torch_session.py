@@ -14,7 +14,7 @@ from torch import Tensor
 from chainrule.data.batches import Batch, Batches, Portion
 from chainrule.engines.base import Evaluation, Recorder, TrainingPlan
 from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
-from chainrule.engines.session_state import RunningLoss, collect_state, restore_optimizer
+from chainrule.engines.session_state import RunningLoss, WeightAverage, collect_state, restore_optimizer
 from chainrule.engines.torch_inference import infer
 from chainrule.engines.torch_modules import export_arrays, import_arrays
 from chainrule.engines.torch_objective import TorchObjective
@@ -51,6 +51,7 @@ class TorchSession:
         self.step = TrainingStep(stack, plan, workers, precision, compiled)
         self.rows = DeviceRows(workers.device, self.step.share, self.step.head)
         self._loss = RunningLoss()
+        self._average = WeightAverage(plan, self.step.vector.values, list(self.step.module.buffers()))
         self._gradient_norm: float | None = None  # of the last step before this session
         self._stack_is_behind = False
         self._known: Batches | None = None
@@ -63,11 +64,16 @@ class TorchSession:
         """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
         if self._known is not batches:
             self._check_alike(batches)
+        is_whole = first_batch + len(rates) == batches.n_batches
         with self._threads():
             done = 0
             for portion in batches.portions(epoch, first_batch, len(rates)):
-                self._train_portion(portion, rates[done : done + portion.n_batches].tolist(), record)
+                with self._average.training():
+                    self._train_portion(portion, rates[done : done + portion.n_batches].tolist(), record)
                 done += portion.n_batches
+            if is_whole:
+                self._average.after_epoch(epoch + 1)
+        self._stack_is_behind = True
 
     def _train_portion(self, portion: Portion, rates: list[float], record: Recorder | None) -> None:
         source, epoch = portion.batches, portion.epoch
@@ -80,6 +86,7 @@ class TorchSession:
                 noise.epoch, noise.step = epoch, portion.first + place
             # No name holds the batch while the next is gathered, so that the same memory, still in the cache, takes it.
             losses.append(self._take_step(next(batches), rate))
+            self._average.after_step()
             sizes.append(self.step.share.n_rows)
             if record is not None:
                 outputs.append(self.step.outputs)
@@ -236,13 +243,21 @@ class TorchSession:
         numbers = {**self._loss.read(), "gradient_norm": self.gradient_norm()}
         if self.step.scale is not None:
             numbers |= {"loss_scale": self.step.scale.factor, "n_good": self.step.scale.n_good}
-        return collect_state(self.plan.optimizer, numbers)
+        state = collect_state(self.plan.optimizer, numbers)
+        if self._average.others:
+            self._stack_is_behind = True
+            state |= self._average.read(self)
+            self._stack_is_behind = True  # it has the weights that are trained
+            self.update_stack()
+        return state
 
     def write_state(self, state: dict[str, Array]) -> None:
         """Put back what :meth:`read_state` returned, here or in a session of another engine."""
         restore_optimizer(self.plan.optimizer, self.stack.vector, state)
         if self.step.steps is not None:
             self.step.steps.write_state()
+        self._average.write(self, state)
+        self._stack_is_behind = True
         self._loss.write(state)
         self._gradient_norm = float(state["gradient_norm"][0])
         if self.step.scale is not None and "loss_scale" in state:

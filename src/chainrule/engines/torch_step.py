@@ -118,9 +118,12 @@ class TrainingStep:
         if self._l1:
             gradients[: self.vector.n_penalized].add_(self._penalized.sign(), alpha=self._l1)
         self._norm_before_clipping = None
-        if self.plan.clip_norm is not None:
-            self._norm_before_clipping = torch.linalg.vector_norm(gradients)
-            gradients.mul_((self.plan.clip_norm / self._norm_before_clipping).clamp_max(1.0))
+        if self.plan.clips:
+            norm = self._norm_before_clipping = torch.linalg.vector_norm(gradients)
+            if self.plan.clip_norm is not None:
+                gradients.mul_((self.plan.clip_norm / norm).clamp_max(1.0))
+        if self.plan.clip_value is not None:
+            gradients.clamp_(-self.plan.clip_value, self.plan.clip_value)
         if optimizer.needs_loss:
             optimizer.loss = float(self.workers.total(loss)) + self.penalty_value()
         steps.step(learning_rate)

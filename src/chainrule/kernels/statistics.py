@@ -11,9 +11,10 @@ import numpy as np
 from chainrule.kernels.compile import carray, compiled_kernel, inlined
 
 __all__ = [
+    "average",
     "batch_normalize",
     "batch_normalize_error",
-    "clip_norm",
+    "clip",
     "limit_column_norms",
     "noise",
     "noise_of_entries",
@@ -113,8 +114,11 @@ def zero_if_several(f: Any) -> Callable[..., float]:
 
 
 @compiled_kernel
-def clip_norm(f: Any) -> Callable[..., float]:
-    """Scale a gradient down to a norm.  Arrays: gradient, its norm before (float64).  Settings: the bound."""
+def clip(f: Any) -> Callable[..., float]:
+    """Scale a gradient down to a norm, and then bound its numbers.
+
+    Arrays: gradient, its norm before (float64).  Settings: the bound of the norm, that of the size of each number.
+    """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         gradient, norm = carray(p0, n_columns, f), carray(p1, 1, np.float64)
@@ -126,6 +130,23 @@ def clip_norm(f: Any) -> Callable[..., float]:
             factor = f(settings[0] / norm[0])
             for i in range(n_columns):
                 gradient[i] *= factor
+        if settings[1] < np.inf:
+            bound = f(settings[1])
+            for i in range(n_columns):
+                gradient[i] = max(-bound, min(bound, gradient[i]))
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def average(f: Any) -> Callable[..., float]:
+    """Move averages towards their numbers.  Arrays: averages, numbers.  Settings: the share of the way."""
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        mean, x, share = carray(p0, n_columns, f), carray(p1, n_columns, f), f(settings[0])
+        for i in range(n_columns):
+            mean[i] += share * (x[i] - mean[i])
         return 0.0
 
     return run

@@ -654,6 +654,45 @@ def test_few_calls_lie_between_fit_and_the_first_layer() -> None:
 MOST_FRAMES = 8  # the three above, the engine's own, and that of the layer
 
 
+# Class weights and probabilities ------------------------------------------------------------------
+
+PROBABILITIES = np.random.default_rng(0).dirichlet([0.3] * 3, 60)
+
+
+def weighted_network(n_units: int, **settings: Any) -> NeuralNetwork:
+    last, loss = (SigmoidActivation(), "binary") if n_units == 1 else (SoftmaxActivation(), "categorical")
+    return network_of(DenseLayer(n_units, (5,)), last, loss=f"{loss}_cross_entropy", epochs=2, **settings)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_row_of_probabilities_has_the_mean_of_its_class_weights(n_classes: int, smoothing: float) -> None:
+    X, y = regression_rows(60).X, PROBABILITIES if n_classes == 3 else PROBABILITIES[:, 0]
+    shares = PROBABILITIES if n_classes == 3 else np.column_stack([1 - y, y])
+    settings: dict[str, Any] = {"n_units": n_classes if n_classes > 2 else 1, "label_smoothing": smoothing}
+    for class_weight in ({0: 4.0, 1: 0.5}, "balanced"):
+        of_class = np.array([4.0, 0.5, 1.0])[:n_classes]
+        if class_weight == "balanced":
+            of_class = shares.sum() / n_classes / shares.sum(axis=0)
+        weighted = weighted_network(class_weight=class_weight, **settings).fit(X, y, validation=(X, y))
+        by_hand = weighted_network(**settings).fit(Dataset(X, y, sample_weight=shares @ of_class))
+        np.testing.assert_allclose(weighted.stack.vector.values, by_hand.stack.vector.values, rtol=1e-5)
+
+
+def test_class_weights_of_one_hot_rows_are_those_of_their_classes() -> None:
+    data = class_rows(60)
+    of_codes = weighted_network(3, class_weight={1: 5.0}).fit(data)
+    of_rows = weighted_network(3, class_weight={1: 5.0}).fit(data.X, np.eye(3)[data.y])
+    assert bits_of(of_codes) == bits_of(of_rows)
+
+
+def test_class_weights_are_not_for_rows_with_several_labels() -> None:
+    labels = np.array([[1.0, 1.0, 0.0]] * 60)
+    network = network_of(DenseLayer(3, (5,)), SigmoidActivation(), loss="binary_cross_entropy", class_weight={0: 2.0})
+    with pytest.raises(InvalidInputError, match="these targets have several labels"):
+        network.fit(regression_rows(60).X, labels)
+
+
 # The way from fit to the arithmetic ---------------------------------------------------------------
 
 

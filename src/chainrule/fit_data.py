@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def training_batches(
     batches = ArrayBatches(
         rows.inputs,
         rows.targets,
-        rows.weights if plan.class_weight is None else class_weight_rows(training, plan.class_weight),
+        rows.weights,
         batch_size=training.n_rows if plan.optimizer.full_batch else plan.batch_size,
         seed=stack.seed,
         shuffle=plan.shuffle,
@@ -64,19 +65,20 @@ def _stream_batches(
         raise InvalidInputError("The rows of a stream cannot be augmented; leave augmentation out.")
     weight_of = None  # for the classes of the whole stream: a piece of it may lack some of them
     if plan.class_weight is not None:
-        weight_of = class_weights(training.target, training.label_names, training.class_counts, plan.class_weight)
+        classes = training.target.classes
+        weight_of = class_weights(classes, training.label_names, training.class_counts, plan.class_weight)
         weight_of = weight_of / np.average(weight_of, weights=training.class_counts)
 
     def rows_of(piece: Dataset) -> Batch:
-        rows = _training_rows(stack, plan, piece)
+        rows = _training_rows(stack, dataclasses.replace(plan, class_weight=None), piece)
         return rows if weight_of is None else rows._replace(weights=weight_of[piece.y])
 
     return StreamBatches(training, rows_of, batch_size=plan.batch_size, seed=stack.seed, shuffle=plan.shuffle)
 
 
 def _training_rows(stack: LayerStack, plan: TrainingPlan, training: Dataset) -> Batch:
-    """Return rows to train on as arrays, with smoothed labels if the plan asks for them."""
-    rows = as_rows(stack, plan.loss, training)
+    """Return rows to train on as arrays, with class weights and smoothed labels if the plan asks for them."""
+    rows = _weighted(plan, training, as_rows(stack, plan.loss, training))
     check_head(stack.layers, plan.loss)
     if not plan.label_smoothing:
         return rows
@@ -87,8 +89,20 @@ def _training_rows(stack: LayerStack, plan: TrainingPlan, training: Dataset) -> 
 
 def validation_rows(stack: LayerStack, plan: TrainingPlan, held_out: Dataset, target: Target | None) -> Batch:
     """Return rows to validate on as arrays, with class weights if the plan has them."""
-    rows = as_rows(stack, plan.loss, held_out, target)
-    return rows if plan.class_weight is None else rows._replace(weights=class_weight_rows(held_out, plan.class_weight))
+    return _weighted(plan, held_out, as_rows(stack, plan.loss, held_out, target))
+
+
+def _weighted(plan: TrainingPlan, dataset: Dataset, rows: Batch) -> Batch:
+    """Return rows with class weights if the plan has them; their targets may be the probabilities of classes."""
+    if plan.class_weight is None:
+        return rows
+    shares, is_of_numbers = None, dataset.target is None or not dataset.target.classes
+    if is_of_numbers and not plan.loss.is_of_numbers:
+        one_column = rows.targets.shape[1] == 1  # of the second class
+        shares = np.hstack([1 - rows.targets, rows.targets]) if one_column else rows.targets
+        if not np.allclose(shares.sum(axis=1), 1, atol=1e-3):
+            raise InvalidInputError("class_weight needs one class in each row, and these targets have several labels.")
+    return rows._replace(weights=class_weight_rows(dataset, plan.class_weight, shares))
 
 
 def as_dataset(

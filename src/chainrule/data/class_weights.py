@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from chainrule.data.target import Target
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.types import Array
 
@@ -19,7 +18,7 @@ ClassWeight: TypeAlias = Literal["balanced"] | Mapping[Any, float]
 
 
 def class_weights(
-    target: Target | None,
+    classes: Sequence[Any],
     label_names: Sequence[str],
     totals: Array,
     class_weight: ClassWeight,
@@ -29,8 +28,8 @@ def class_weights(
     ``"balanced"`` gives every class present the same total: sum of all totals / (classes * total of the class), as
     scikit-learn does. A mapping gives weights by label or label name; labels it leaves out weigh 1.
     """
-    if target is None or not target.classes or not len(totals):
-        raise InvalidInputError("class_weight needs a target of classes.")
+    if not classes or not len(totals):
+        raise InvalidInputError("class_weight needs a target of classes, or of the probabilities of classes.")
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise InvalidInputError(
@@ -39,9 +38,9 @@ def class_weights(
         present = totals > 0
         mean = totals.sum() / max(np.count_nonzero(present), 1)
         return np.asarray(np.divide(mean, totals, out=np.ones(len(totals)), where=present))
-    weights = np.ones(len(target.classes))
+    weights = np.ones(len(classes))
     code_of: dict[Any, int] = {label: code for code, label in enumerate(label_names)}
-    code_of |= {label: code for code, label in enumerate(target.classes)}
+    code_of |= {label: code for code, label in enumerate(classes)}
     weight: Any
     for label, weight in class_weight.items():
         if label not in code_of:

@@ -191,8 +191,11 @@ class Dataset:
         return self.target, self.y
 
 
-def class_weight_rows(dataset: Dataset, class_weight: ClassWeight | None) -> Array:
+def class_weight_rows(dataset: Dataset, class_weight: ClassWeight | None, shares: Array | None = None) -> Array:
     """Return float64 (n,) weights: each row's class weight times its sample weight.
+
+    If the targets are probabilities, ``shares`` are those of all classes, (n, classes). A row then has the mean of the
+    class weights under its probabilities, and the classes are numbered from 0.
 
     ``"balanced"`` gives every class present the same total weight, as scikit-learn does: a row with the sample weight 2
     counts like two rows. A mapping gives weights by label or label name; labels it leaves out weigh 1.
@@ -200,11 +203,14 @@ def class_weight_rows(dataset: Dataset, class_weight: ClassWeight | None) -> Arr
     rows = np.ones(dataset.n_rows) if dataset.sample_weight is None else dataset.sample_weight.copy()
     if class_weight is None:
         return rows
+    if shares is not None:
+        weights = class_weights(range(shares.shape[1]), [], rows @ shares, class_weight)
+        return _weights(rows * (shares @ weights), dataset.n_rows)
     target = dataset.target
     totals: Array = np.zeros(0)
     if target is not None and target.classes and dataset.y is not None:
         totals = np.bincount(dataset.y, rows, minlength=len(target.classes))
-    weights = class_weights(target, dataset.label_names, totals, class_weight)
+    weights = class_weights(target.classes if target else (), dataset.label_names, totals, class_weight)
     return _weights(rows * weights[dataset.y], dataset.n_rows)
 
 

@@ -177,9 +177,8 @@ def test_learning_rate_and_momentum_go_to_the_optimizer() -> None:
     network = linear(optimizer="sgd", learning_rate=0.3, momentum=0.4)
     assert isinstance(network.optimizer, SGD)
     assert (network.optimizer.learning_rate, network.optimizer.momentum, network.learning_rate) == (0.3, 0.4, 0.3)
-    assert linear(optimizer=Adam(0.5, beta1=0.7), learning_rate=0.1).describe()["settings"]["optimizer"] == {
-        "kind": "optimizer", "type": "adam", "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.999, "epsilon": 1e-8,
-    }  # fmt: skip
+    described = linear(optimizer=Adam(0.5, beta1=0.7), learning_rate=0.1).describe()["settings"]["optimizer"]
+    assert (described["type"], described["learning_rate"], described["beta1"]) == ("adam", 0.1, 0.7)
 
 
 def test_an_optimizer_given_to_two_networks_is_not_shared() -> None:

@@ -282,15 +282,6 @@ class Map(Operation):
         traced = getattr(self.owner, "traced", None)
         return self.formula.formula.is_current(self.owner) if traced is None else traced() is self.formula
 
-    @property
-    def is_one_per_row(self) -> bool:
-        """Whether the result is one number for each row, such as a mean, which stands for all elements of the row."""
-        varying: set[int] = set()
-        for node in self.applied().visit():
-            if node.operation == "symbol" or (not node.is_reduction and not varying.isdisjoint(map(id, node.operands))):
-                varying.add(id(node))
-        return id(node) not in varying
-
     def applied(self) -> Expression:
         """Return the formula with the present settings, and parameters of one number, as constants."""
         result, graph = self.formula.result, self.formula.result.graph

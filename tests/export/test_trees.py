@@ -163,6 +163,50 @@ def test_rows_that_are_no_vectors(to: Any, tmp_path: Path) -> None:
             np.testing.assert_allclose(outputs, one.predict(images), rtol=0, atol=1e-13)
 
 
+class Flat(Layer):
+    """Three columns that do not depend on x: constants, learned numbers, and the sum of each row."""
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"numbers": self.input_shape()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        self.parameter_views["numbers"][...] = rng.normal(size=self.input_shape())
+
+    def output_shape(self) -> tuple[int, ...]:
+        return (3 * self.input_shape()[0],)
+
+    def forward_propagation(self, inputs: Any, training: bool = False) -> Any:
+        x = self._accept(inputs)
+        numbers = np.broadcast_to(self.parameter_views["numbers"], x.shape)
+        return np.hstack([np.full_like(x, 0.5), numbers, np.repeat(x.sum(axis=1, keepdims=True), x.shape[1], axis=1)])
+
+    def backward_propagation(self, output_error: Any) -> Any:
+        raise NotImplementedError
+
+    def lower(self, program: Any, x: Any) -> Any:
+        constants = program.map(lambda x: np.full_like(x, 0.5), x)
+        learned = program.map(lambda x, numbers: 1 * numbers, x, self.array("numbers"))
+        return program.concatenate(constants, learned, program.map(lambda x: np.sum(x, axis=-1, keepdims=True), x))
+
+
+@pytest.mark.parametrize("to", ["c", "js", "onnx", "torch"])
+def test_formulas_with_fewer_numbers_than_elements(to: Any, tmp_path: Path) -> None:
+    made = network_of(Flat(), dtype="float64")
+    made.stack.build((4,))
+    rows = np.random.default_rng(0).normal(size=(5, 4))
+    np.testing.assert_allclose(made.predict(rows), made.layers[0].forward_propagation(rows), rtol=1e-14)
+    if to == "onnx":
+        assert_predicts_alike(made, rows, 1e-13)
+    elif to == "torch":
+        torch = pytest.importorskip("torch")
+        from chainrule.export.torch_program import build_torch_program
+
+        outputs = build_torch_program(made).module()(torch.tensor(rows))
+        np.testing.assert_allclose(outputs, made.predict(rows), rtol=0, atol=1e-13)
+    else:
+        check_numbers(to, made, rows, tmp_path, 1e-13)
+
+
 class AlwaysNoisy(Layer):
     """Draws random numbers in inference, too."""
 

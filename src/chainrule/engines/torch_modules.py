@@ -246,7 +246,10 @@ class _Apply(torch.autograd.Function):
     @staticmethod
     def forward(formula: MapFormula, settings: dict[str, float], *tensors: Tensor) -> Tensor:
         (value,) = evaluate_torch([formula.result], _symbols(formula, settings, tensors))
-        return value if value.shape == tensors[0].shape else value.expand_as(tensors[0]).clone()
+        like = tensors[0]
+        # Comparing shapes of different lengths would compare columns with rows, and tie exports to a number of rows.
+        is_whole = value.ndim == like.ndim and value.shape == like.shape
+        return value if is_whole else value.expand_as(like).clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -79,7 +79,7 @@ def build_onnx(model: Model | NeuralNetwork) -> onnx.ModelProto:
         value = graph.input("X", stack.dtype, stack.input_shape(), "what the network takes")
     if len(stack.input_shape()) > 1:
         value = graph.reshape(value, (math.prod(stack.input_shape()),))
-    value = append_program(graph, ModelProgram.of(model).program, value)
+    value = append_program(graph, ModelProgram.of(model).program, value, stack)
     if isinstance(model, Model):
         _append_meaning(graph, model, value)
     else:

@@ -23,7 +23,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.program import Map, Program, Value
 from chainrule.types import Array, Inputs
 
-__all__ = ["Meaning", "ModelProgram", "plan_buffers"]
+__all__ = ["ModelProgram", "PredictionLayer", "plan_buffers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +79,14 @@ class ModelProgram:
         layers, dtype = network.stack.layers, network.stack.dtype
         if not isinstance(model, Model):
             return cls((), Program.of(layers), dtype, None, (), "")
-        program = Program.of([*layers, Meaning(model)])
+        program = Program.of([*layers, PredictionLayer(model)])
         columns = () if model.table is None else model.table.feature_plan.columns
         names = model.notes.get("label_names") or model.target.classes
         label_names = tuple(str(name) for name in names) if model.target.classes else ()
         return cls(columns, program, dtype, model.target, label_names, model.target_name)
 
 
-class Meaning(Layer):
+class PredictionLayer(Layer):
     """What a model makes of the outputs of its network, as a layer behind them: predictions in the target's units."""
 
     def __init__(self, model: Model) -> None:

@@ -34,7 +34,7 @@ import numpy as np
 from chainrule.data.columns import ColumnPlan
 from chainrule.engines.torch_engine import check_installed
 from chainrule.export.meaning import describe_model, frame_of, network_of, read_column
-from chainrule.export.program import Meaning
+from chainrule.export.program import PredictionLayer
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
@@ -62,7 +62,7 @@ def build_torch_program(model: Model | NeuralNetwork) -> torch.export.ExportedPr
     modules: list[nn.Module] = [build_module(stack)]
     shape, dtype = stack.input_shape(), torch_dtype(stack.dtype)
     if isinstance(model, Model):
-        modules.append(LayerModule(Meaning(model)))
+        modules.append(LayerModule(PredictionLayer(model)))
         modules.append(parts.Classes() if model.target.classes else parts.Numbers())
         if model.table is not None:
             columns = tuple(plan.name for plan in model.table.feature_plan.columns)

@@ -22,7 +22,7 @@ from chainrule.data import Dataset, names
 from chainrule.initializers import INITIALIZERS
 from chainrule.layers import LAYERS, DenseLayer
 from chainrule.losses import LOSSES
-from chainrule.metrics import METRICS
+from chainrule.metrics import METRICS, ClassAverage
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.penalties import PENALTIES
@@ -188,7 +188,8 @@ def test_the_course_table_forgets_no_piece() -> None:
     resolved = [resolve(name) for name in named]
     registries = (ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS, PENALTIES)
     pieces = [cls for registry in registries for cls in registry.classes.values()]
-    pieces += [metric.function for metric in METRICS.values()]
+    functions = [metric.function for metric in METRICS.values()]
+    pieces += [ClassAverage if isinstance(function, ClassAverage) else function for function in functions]
     assert [piece.__name__ for piece in pieces if not any(piece is one for one in resolved)] == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import pickle
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,11 @@ OF_LABELS = {
     "recall": sklearn_metrics.recall_score,
     "f1": sklearn_metrics.f1_score,
 }
+AVERAGES = {
+    f"{name}_{average}": functools.partial(OF_LABELS[name], average=average, zero_division=0)
+    for name in ("precision", "recall", "f1")
+    for average in ("macro", "micro", "weighted")
+}
 OF_PROBABILITIES = {"roc_auc": sklearn_metrics.roc_auc_score, "log_loss": sklearn_metrics.log_loss}
 
 
@@ -45,8 +52,8 @@ def multiclass(seed: int = 0, classes: int = 3) -> tuple[Array, Array, Array]:
 
 
 def test_the_tables_have_every_metric() -> None:
-    assert METRICS.keys() == {*REGRESSION, *OF_LABELS, *OF_PROBABILITIES}
-    assert all(getattr(metrics, name) is metric.function for name, metric in METRICS.items())
+    assert METRICS.keys() == {*REGRESSION, *OF_LABELS, *OF_PROBABILITIES, *AVERAGES}
+    assert all(getattr(metrics, name) is metric.function for name, metric in METRICS.items() if name not in AVERAGES)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -101,6 +108,20 @@ def test_metrics_of_labels_are_those_of_scikit_learn_in_every_form(name: str, we
     for target in (y, y.astype(float), y[:, None], np.eye(3)[y]):
         for prediction in (p, p.astype(np.float32), labels, labels[:, None].astype(float)):
             assert METRICS[name](target, prediction, w) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", AVERAGES)
+def test_averages_over_classes_are_those_of_scikit_learn(name: str, weighted: bool) -> None:
+    for rows in (binary, multiclass):
+        y, p, weights = rows()
+        w = weights if weighted else None
+        labels = p > 0.5 if p.ndim == 1 else p.argmax(axis=1)
+        assert METRICS[name](y, p, w) == pytest.approx(AVERAGES[name](y, labels, sample_weight=w), rel=1e-12)
+    words = np.array(["a", "b", "c"])
+    expected = AVERAGES[name](words[[0, 1, 2, 1]], words[[0, 0, 2, 1]])
+    assert METRICS[name](words[[0, 1, 2, 1]], words[[0, 0, 2, 1]]) == pytest.approx(expected)
+    assert find_metric(pickle.loads(pickle.dumps(METRICS[name].function))) is METRICS[name]
 
 
 @pytest.mark.parametrize("weighted", [False, True])

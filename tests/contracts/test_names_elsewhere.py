@@ -119,8 +119,9 @@ KERAS: dict[str, dict[str, str | None]] = {
         "roc_auc_score": "roc_auc", "neg_log_loss": None, "neg_mean_squared_error": None, "r2_score": "r2",
         "neg_mean_absolute_error": None, "neg_root_mean_squared_error": None, "median_absolute_error": None,
         "mean_squared_log_error": None, "root_mean_squared_log_error": None, "average_precision": None,
-        "explained_variance": None, "max_error": None, "jaccard": None, "matthews_corrcoef": None, "f1_macro": None,
-        "f1_micro": None, "top_k_accuracy": None, "mean_pinball_loss": None,
+        "explained_variance": None, "max_error": None, "jaccard": None, "matthews_corrcoef": None,
+        "f1_macro": "f1_macro",
+        "f1_micro": "f1_micro", "top_k_accuracy": None, "mean_pinball_loss": None,
     },
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ Predictions that are NaN make the metric NaN.
 from __future__ import annotations
 
 from chainrule.metrics.classification import (
+    ClassAverage,
     accuracy,
     balanced_accuracy,
     confusion_matrix,
@@ -27,6 +28,7 @@ from chainrule.metrics.regression import mean_absolute_error, mean_squared_error
 
 __all__ = [
     "METRICS",
+    "ClassAverage",
     "EpochRecord",
     "Metric",
     "accuracy",

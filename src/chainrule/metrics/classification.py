@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -10,7 +11,17 @@ from chainrule.metrics.inputs import count_classes, has_nan, labels_and_weights,
 from chainrule.named import also_called
 from chainrule.types import Array
 
-__all__ = ["accuracy", "balanced_accuracy", "confusion_matrix", "f1", "log_loss", "precision", "recall", "roc_auc"]
+__all__ = [
+    "ClassAverage",
+    "accuracy",
+    "balanced_accuracy",
+    "confusion_matrix",
+    "f1",
+    "log_loss",
+    "precision",
+    "recall",
+    "roc_auc",
+]
 
 
 @also_called(
@@ -116,17 +127,43 @@ def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None =
     return np.full(matrix.shape, np.nan) if has_nan(y_pred) else np.asarray(matrix)
 
 
-def _of_classes(name: str, y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
+@dataclass(frozen=True)
+class ClassAverage:
+    """Precision, recall or F1 with an average over all classes, as in scikit-learn, also if there are two of them.
+
+    ``average`` is "macro", the mean over the classes, "weighted", the same weighted by the rows of each class, or
+    "micro", computed from the counts of all classes together, which is the accuracy.
+
+    >>> ClassAverage("f1", "macro")([0, 1, 1], [0, 1, 0])
+    0.6666666666666666
+    """
+
+    score: Literal["precision", "recall", "f1"]
+    average: Literal["macro", "micro", "weighted"]
+
+    @property
+    def __name__(self) -> str:
+        """The name of the metric, such as "f1_macro"."""
+        return f"{self.score}_{self.average}"
+
+    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+        """Return the metric."""
+        return _of_classes(f"{self.score}_score", y_true, y_pred, sample_weight, self.average)
+
+
+def _of_classes(
+    name: str, y_true: Array, y_pred: Array, sample_weight: Array | None, average: str | None = None
+) -> float:
     import sklearn.metrics
 
     if has_nan(y_pred):
         return float("nan")
     truth, guess, weights = labels_and_weights(y_true, y_pred, sample_weight)
-    options: dict[str, Any] = {"average": "macro"}
+    options: dict[str, Any] = {"average": average or "macro"}
     if truth.dtype.kind == "i":
-        if count_classes(y_true, y_pred, truth, guess) == 2:
+        if average is None and count_classes(y_true, y_pred, truth, guess) == 2:
             options = {"average": "binary", "pos_label": 1}
-    elif len(names := np.unique(np.concatenate([truth, guess]))) <= 2:
+    elif average is None and len(names := np.unique(np.concatenate([truth, guess]))) <= 2:
         options = {"average": "binary", "pos_label": names[-1]}
     score = getattr(sklearn.metrics, name)
     return float(score(truth, guess, sample_weight=weights, zero_division=0, **options))

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from chainrule.errors import InvalidInputError, nearest_name
-from chainrule.metrics.classification import accuracy, balanced_accuracy, f1, log_loss, precision, recall, roc_auc
+from chainrule.metrics.classification import (
+    ClassAverage,
+    accuracy,
+    balanced_accuracy,
+    f1,
+    log_loss,
+    precision,
+    recall,
+    roc_auc,
+)
 from chainrule.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
 from chainrule.named import find_name
 from chainrule.types import Array, Task
@@ -51,6 +60,11 @@ METRICS: dict[str, Metric] = {
         Metric("mean_absolute_error", mean_absolute_error, False, _NUMBERS),
         Metric("root_mean_squared_error", root_mean_squared_error, False, _NUMBERS),
         Metric("r2", r2, True, _NUMBERS),
+        *(
+            Metric(f"{score}_{average}", ClassAverage(score, average), True, _CLASSES)
+            for score in ("precision", "recall", "f1")
+            for average in ("macro", "micro", "weighted")
+        ),
     )
 }
 
@@ -71,7 +85,7 @@ def find_metric(given: str | Metric | MetricFunction) -> Metric:
     if not callable(given):
         raise InvalidInputError(f"{given!r} is no metric; give a name, a function of (y_true, y_pred), or a Metric.")
     for metric in METRICS.values():
-        if metric.function is given:
+        if metric.function is given or (isinstance(given, ClassAverage) and metric.function == given):
             return metric
     name = getattr(given, "__name__", type(given).__name__)
     return Metric(name, given, bool(getattr(given, "greater_is_better", True)))

@@ -254,6 +254,10 @@ EVERYTHING = {
     "dropout": lambda: [DropoutLayer(0.3), ReLUActivation()],
     "noise": lambda: [GaussianNoiseLayer(0.2), ReLUActivation()],
     "batch normalization": lambda: [BatchNormalizationLayer(0.2, 1e-3), ReLUActivation()],
+    "no parameters in the norms": lambda: [
+        BatchNormalizationLayer(affine=False),
+        LayerNormalizationLayer(affine=False),
+    ],
     "layer normalization": lambda: [LayerNormalizationLayer(1e-3), ReLUActivation()],
     "scaling": lambda: [InputScalingLayer(), TanhActivation()],
     "standardization": lambda: [StandardizationLayer().adapt(np.random.default_rng(1).normal(3, 2, (20, 9)))],

@@ -110,3 +110,30 @@ def test_impossible_settings_are_refused(settings_: dict[str, float]) -> None:
     if "epsilon" in settings_:
         with pytest.raises(InvalidInputError, match="epsilon of a LayerNormalizationLayer"):
             LayerNormalizationLayer(**settings_)
+
+
+@pytest.mark.parametrize("cls", [BatchNormalizationLayer, LayerNormalizationLayer])
+def test_without_scale_and_shift_it_is_that_of_pytorch(cls: Any) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, error = rng.normal(2, 3, (8, 5)), rng.normal(size=(8, 5))
+    layer = cls(affine=False)
+    layer.dtype = np.dtype(np.float64)
+    layer.set_input_shape((5,))
+    layer.initialize()
+    if cls is BatchNormalizationLayer:
+        module = torch.nn.BatchNorm1d(5, affine=False, dtype=torch.float64)
+    else:
+        module = torch.nn.LayerNorm(5, elementwise_affine=False, dtype=torch.float64)
+    inputs = torch.tensor(x, requires_grad=True)
+    outputs = module(inputs)
+    outputs.backward(torch.tensor(error))
+    np.testing.assert_allclose(layer.forward_propagation(x, training=True), outputs.detach().numpy(), rtol=1e-10)
+    assert inputs.grad is not None
+    np.testing.assert_allclose(layer.backward_propagation(error), inputs.grad.numpy(), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(layer.forward_propagation(x), module.eval()(inputs).detach().numpy(), rtol=1e-10)
+    assert layer.parameters() == 0
+    with pytest.raises(InvalidInputError, match="with affine=False has no scale"):
+        layer.scale  # noqa: B018
+    with pytest.raises(InvalidInputError, match=f"affine of a {cls.__name__} is 'no'; give True or False"):
+        cls(affine="no")

@@ -72,15 +72,15 @@ _COUNTERPARTS = (
     _Counterpart(
         layers.BatchNormalizationLayer,
         nn.BatchNorm1d,
-        lambda layer: nn.BatchNorm1d(layer.input_shape()[0], layer.epsilon, layer.momentum),
-        lambda module: layers.BatchNormalizationLayer(module.momentum, module.eps),
+        lambda layer: nn.BatchNorm1d(layer.input_shape()[0], layer.epsilon, layer.momentum, layer.affine),
+        lambda module: layers.BatchNormalizationLayer(module.momentum, module.eps, module.affine),
         {**_SCALE_AND_SHIFT, **_RUNNING},
     ),
     _Counterpart(
         layers.LayerNormalizationLayer,
         nn.LayerNorm,
-        lambda layer: nn.LayerNorm(layer.input_shape(), layer.epsilon),
-        lambda module: layers.LayerNormalizationLayer(module.eps),
+        lambda layer: nn.LayerNorm(layer.input_shape(), layer.epsilon, layer.affine),
+        lambda module: layers.LayerNormalizationLayer(module.eps, module.elementwise_affine),
         _SCALE_AND_SHIFT,
     ),
     _Counterpart(

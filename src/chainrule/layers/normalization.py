@@ -28,15 +28,86 @@ def _check_epsilon(layer_name: str, epsilon: float) -> None:
         )
 
 
+class _NormalizationLayer(Layer):
+    """The base class of both: normalised numbers h become ``scale * h + shift``, or stay h with ``affine=False``."""
+
+    output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    epsilon: float
+    affine: bool
+
+    def __post_init__(self) -> None:
+        _check_epsilon(type(self).__name__, self.epsilon)
+        if self.affine not in (False, True):
+            raise InvalidInputError(
+                f"The setting affine of a {type(self).__name__} is {shown(self.affine)}; give True or False."
+            )
+
+    @property
+    def offset_parameter(self) -> str | None:  # type: ignore[override]
+        """The shift, if there is one."""
+        return "shift" if self.affine else None
+
+    @property
+    def scale(self) -> Array:
+        """The learnt factors, shape of a row, at first 1; assigning copies the values in."""
+        return self._affine_parameter("scale")
+
+    @scale.setter
+    def scale(self, values: Array) -> None:
+        self.set_parameter("scale", values)
+
+    @property
+    def shift(self) -> Array:
+        """The learnt offsets, shape of a row, at first 0; assigning copies the values in."""
+        return self._affine_parameter("shift")
+
+    @shift.setter
+    def shift(self, values: Array) -> None:
+        self.set_parameter("shift", values)
+
+    def _affine_parameter(self, name: str) -> Array:
+        if not self.affine:
+            raise InvalidInputError(f"A {type(self).__name__} with affine=False has no {name}.")
+        return self._parameter(name)
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Return the shapes of scale and shift, if there are any."""
+        return {"scale": self.input_shape(), "shift": self.input_shape()} if self.affine else {}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Start with scale 1 and shift 0."""
+        if self.affine:
+            self.parameter_views["scale"].fill(1)
+            self.parameter_views["shift"].fill(0)
+
+    def write_output(self, normalized: Array, output: Array) -> None:
+        """Write ``scale * h + shift``."""
+        output[...] = self.scale * normalized + self.shift if self.affine else normalized
+
+    def write_gradients(self, error: Array, normalized: Array) -> Array:
+        """Write the gradients of scale and shift; return dL/dh."""
+        if not self.affine:
+            return error
+        np.sum(error * normalized, axis=0, out=self.gradient_views["scale"])
+        np.sum(error, axis=0, out=self.gradient_views["shift"])
+        return error * self.scale
+
+    def lower_affine(self, program: Program, h: Value) -> Value:
+        """Return ``scale * h + shift``."""
+        return program.map(scale_and_shift, h, self.array("scale"), self.array("shift")) if self.affine else h
+
+
 @final
 @dataclass(eq=False)
-class BatchNormalizationLayer(Layer):
+class BatchNormalizationLayer(_NormalizationLayer):
     """Normalises every feature by its mean and variance over the batch: ``y = scale * h + shift``.
 
     Training: ``h = (x - mean) / sqrt(variance + epsilon)``, both taken over the n rows of the batch (the variance
     divided by n). The running statistics follow them: ``running = (1 - momentum) * running + momentum * batch``, where
     the variance is the unbiased one (divided by n - 1). Inference: h from the running statistics, so that a row's
-    output does not depend on the rows beside it. All this is PyTorch's ``BatchNorm1d``.
+    output does not depend on the rows beside it. All this is PyTorch's ``BatchNorm1d``. With ``affine=False``, its name
+    for it, y is h, without parameters.
 
     Backward, with ``e = dL/dy``: ``dL/d(scale) = sum of e * h``, ``dL/d(shift) = sum of e``, and, since the mean and
     the variance depend on every row, ``dL/dx = scale / sqrt(variance + epsilon) * (e - mean(e) - h * mean(e * h))``.
@@ -59,39 +130,20 @@ class BatchNormalizationLayer(Layer):
     """
 
     takes_vectors_only: ClassVar[bool] = True
-    offset_parameter: ClassVar[str | None] = "shift"
     cancels_offsets: ClassVar[bool] = True
-    output_range: ClassVar[Range | None] = ANY_NUMBER
 
     momentum: float = 0.1
     epsilon: float = 1e-5
+    affine: bool = True
 
     def __post_init__(self) -> None:
-        _check_epsilon("BatchNormalizationLayer", self.epsilon)
+        super().__post_init__()
         given: Any = self.momentum  # None in a BatchNorm1d that averages over all batches
         if not is_finite(given) or not 0 <= given <= 1:
             raise InvalidInputError(
                 f"The momentum of a BatchNormalizationLayer is {shown(given)}; it is the weight of the newest batch, "
                 "between 0 and 1."
             )
-
-    @property
-    def scale(self) -> Array:
-        """The learnt factors, shape (n_features,), at first 1; assigning copies the values in."""
-        return self._parameter("scale")
-
-    @scale.setter
-    def scale(self, values: Array) -> None:
-        self.set_parameter("scale", values)
-
-    @property
-    def shift(self) -> Array:
-        """The learnt offsets, shape (n_features,), at first 0; assigning copies the values in."""
-        return self._parameter("shift")
-
-    @shift.setter
-    def shift(self, values: Array) -> None:
-        self.set_parameter("shift", values)
 
     @property
     def running_mean(self) -> Array:
@@ -111,25 +163,19 @@ class BatchNormalizationLayer(Layer):
     def running_variance(self, values: Array) -> None:
         self.set_state("running_variance", values)
 
-    def parameter_shapes(self) -> dict[str, Shape]:
-        """Return the shapes of scale and shift."""
-        return {"scale": self.input_shape(), "shift": self.input_shape()}
-
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shapes of the running statistics."""
         return {"running_mean": self.input_shape(), "running_variance": self.input_shape()}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Start as the identity: scale 1, shift 0, running mean 0, running variance 1."""
-        self.parameter_views["scale"].fill(1)
-        self.parameter_views["shift"].fill(0)
+        super().draw_parameters(rng)
         self.state["running_mean"].fill(0)
         self.state["running_variance"].fill(1)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``scale * h + shift``."""
         x: Array = self._accept(inputs)
-        scale, shift = self.scale, self.shift
         mean, variance = self.running_mean, self.running_variance
         if training and len(x) > 1:
             mean, variance = self._buffer("mean", mean.shape), self._buffer("variance", variance.shape)
@@ -143,7 +189,7 @@ class BatchNormalizationLayer(Layer):
         output = self._array_for("output", x.shape, training)
         normalized = self._buffer("normalized", x.shape) if training else output
         np.multiply(x - mean, inverse_deviation, out=normalized)
-        np.add(scale * normalized, shift, out=output)
+        self.write_output(normalized, output)
         if training:
             self.input, self.output = x, output
         return output
@@ -152,17 +198,16 @@ class BatchNormalizationLayer(Layer):
         """Write the gradients of scale and shift; return dL/dx, through the batch's mean and variance."""
         error = self._accept_error(output_error)
         normalized = self._buffer("normalized", error.shape)
-        scale_gradient, shift_gradient = self.gradient_views["scale"], self.gradient_views["shift"]
-        np.sum(error * normalized, axis=0, out=scale_gradient)
-        np.sum(error, axis=0, out=shift_gradient)
+        h_error = self.write_gradients(error, normalized)
         input_error = None
         if self.needs_input_error:
             inverse_deviation = self._buffer("inverse_deviation", self.input_shape())
             input_error = self._buffer("input_error", error.shape)
-            centered = error
+            centered = h_error
             if len(error) > 1:  # of one row, the statistics were constants
-                centered = error - (shift_gradient + normalized * scale_gradient) / np.asarray(len(error), error.dtype)
-            np.multiply(centered, self.scale * inverse_deviation, out=input_error)
+                means = np.mean(h_error, axis=0), np.mean(h_error * normalized, axis=0)
+                centered = h_error - (means[0] + normalized * means[1])
+            np.multiply(centered, inverse_deviation, out=input_error)
         self._update_alone()
         return input_error
 
@@ -173,7 +218,7 @@ class BatchNormalizationLayer(Layer):
             h = program.batch_normalize(x, mean, variance, self.momentum, self.epsilon)
         else:
             h = program.map(self.standardize, x, mean, variance)
-        return program.map(scale_and_shift, h, self.array("scale"), self.array("shift"))
+        return self.lower_affine(program, h)
 
     def standardize(self, x: Array, mean: Array, variance: Array) -> Array:
         """Return ``(x - mean) / sqrt(variance + epsilon)``."""
@@ -188,12 +233,12 @@ class BatchNormalizationLayer(Layer):
 
 @final
 @dataclass(eq=False)
-class LayerNormalizationLayer(Layer):
+class LayerNormalizationLayer(_NormalizationLayer):
     """Normalises every row by the mean and variance of its own features: ``y = scale * h + shift``.
 
     ``h = (x - mean) / sqrt(variance + epsilon)`` over all features of the row (the variance divided by their number),
     in training and in inference alike. ``scale`` and ``shift`` have the shape of a row. This is PyTorch's
-    ``LayerNorm(input_shape)``.
+    ``LayerNorm(input_shape)``. With ``affine=False``, y is h, without parameters.
 
     Backward, with ``e = dL/dy`` and ``g = scale * e``: ``dL/d(scale) = sum over rows of e * h``, ``dL/d(shift) = sum
     over rows of e``, ``dL/dx = (g - mean(g) - h * mean(g * h)) / sqrt(variance + epsilon)``, means over the row.
@@ -206,41 +251,8 @@ class LayerNormalizationLayer(Layer):
     [[-1.0, 1.0], [1.0, -1.0]]
     """
 
-    output_range: ClassVar[Range | None] = ANY_NUMBER
-
-    offset_parameter: ClassVar[str | None] = "shift"
-
     epsilon: float = 1e-5
-
-    def __post_init__(self) -> None:
-        _check_epsilon("LayerNormalizationLayer", self.epsilon)
-
-    @property
-    def scale(self) -> Array:
-        """The learnt factors, shape of a row, at first 1; assigning copies the values in."""
-        return self._parameter("scale")
-
-    @scale.setter
-    def scale(self, values: Array) -> None:
-        self.set_parameter("scale", values)
-
-    @property
-    def shift(self) -> Array:
-        """The learnt offsets, shape of a row, at first 0; assigning copies the values in."""
-        return self._parameter("shift")
-
-    @shift.setter
-    def shift(self, values: Array) -> None:
-        self.set_parameter("shift", values)
-
-    def parameter_shapes(self) -> dict[str, Shape]:
-        """Return the shapes of scale and shift."""
-        return {"scale": self.input_shape(), "shift": self.input_shape()}
-
-    def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Start with scale 1 and shift 0."""
-        self.parameter_views["scale"].fill(1)
-        self.parameter_views["shift"].fill(0)
+    affine: bool = True
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``scale * h + shift``."""
@@ -249,7 +261,7 @@ class LayerNormalizationLayer(Layer):
         normalized = self._buffer("normalized", x.shape) if training else output
         rows = x.reshape(len(x), -1)
         normalized[...] = self.standardize(rows).reshape(x.shape)
-        np.add(self.scale * normalized, self.shift, out=output)
+        self.write_output(normalized, output)
         if training:
             self.input, self.output = x, output
         return output
@@ -269,12 +281,11 @@ class LayerNormalizationLayer(Layer):
         """Write the gradients of scale and shift; return dL/dx, through the row's mean and variance."""
         error = self._accept_error(output_error)
         normalized = self._buffer("normalized", error.shape)
-        np.sum(error * normalized, axis=0, out=self.gradient_views["scale"])
-        np.sum(error, axis=0, out=self.gradient_views["shift"])
+        h_error = self.write_gradients(error, normalized)
         input_error = None
         if self.needs_input_error:
             rows = (len(error), -1)
-            x, h, g = self.input.reshape(rows), normalized.reshape(rows), (error * self.scale).reshape(rows)
+            x, h, g = self.input.reshape(rows), normalized.reshape(rows), h_error.reshape(rows)
             variance = np.var(x, axis=1, keepdims=True, dtype=np.float64)
             centered = g - np.mean(g, axis=1, keepdims=True) - h * np.mean(g * h, axis=1, keepdims=True)
             input_error = self._buffer("input_error", error.shape)
@@ -284,13 +295,14 @@ class LayerNormalizationLayer(Layer):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return ``scale * h + shift``."""
-        return program.map(scale_and_shift, program.map(self.standardize, x), self.array("scale"), self.array("shift"))
+        return self.lower_affine(program, program.map(self.standardize, x))
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/d(scale) = e_i * h_i`` and ``dL_i/d(shift) = e_i``."""
-        error = self._accept_error(output_error)
-        np.multiply(error, self._buffer("normalized", error.shape), out=jacobian["scale"])
-        jacobian["shift"][...] = error
+        if self.affine:
+            error = self._accept_error(output_error)
+            np.multiply(error, self._buffer("normalized", error.shape), out=jacobian["scale"])
+            jacobian["shift"][...] = error
 
 
 def scale_and_shift(h: Array, scale: Array, shift: Array) -> Array:

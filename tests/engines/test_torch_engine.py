@@ -541,3 +541,29 @@ def test_pieces_of_ones_own_are_refused_by_name(piece: str) -> None:
     }
     with pytest.raises(InvalidInputError, match=words[piece]):
         network.fit(regression_rows(10))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "muon", "adafactor", "rprop"])
+def test_steps_on_a_device_are_those_on_the_host(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.engines.torch_optimizers import OptimizerSteps
+
+    def trained() -> NeuralNetwork:
+        network = network_of(
+            DenseLayer(4), DenseLayer(1), engine="torch", optimizer=optimizer, dtype="float64", epochs=4
+        )
+        return network.fit(regression_rows(60))
+
+    on_host = trained()
+    initialise = OptimizerSteps.__init__
+
+    def with_tensors(self: Any, *arguments: Any) -> None:
+        initialise(self, *arguments)
+        self._on_host = False
+        self.write_state()
+        self._state = {name: tensor.clone() for name, tensor in self._state.items()}  # apart, as on a device
+
+    monkeypatch.setattr(OptimizerSteps, "__init__", with_tensors)
+    on_tensors = trained()
+    np.testing.assert_allclose(on_tensors.stack.vector.values, on_host.stack.vector.values, rtol=1e-10)
+    for name, array in on_host.optimizer.state.items():
+        np.testing.assert_allclose(on_tensors.optimizer.state[name], array, rtol=1e-9, atol=1e-14)

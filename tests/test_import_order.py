@@ -23,7 +23,7 @@ HOUSE = {
     1: "formulas kernels",
     2: "parameters program initializers schedules penalties",
     3: "layers activations losses metrics optimizer",
-    4: "history threads data layer_table head stack",
+    4: "history threads data head stack",
     5: "engines",
     6: "callbacks",
     7: "fit_data run_state training files summary",

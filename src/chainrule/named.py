@@ -1,6 +1,6 @@
 """Pieces that users may name: a class, an instance, or a string such as ``"adam"``, all mean the same thing.
 
-Every family of pieces (activations, losses, optimizers, ...) keeps one explicit :class:`Registry`. Files resolve names
+Every family of pieces (activations, losses, optimizers, ...) keeps one :class:`Registry`. Files resolve names
 through the same registries, so that a file can only ever name classes that are listed here or that its reader passed
 in.
 
@@ -15,7 +15,8 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from types import ModuleType
+from typing import Any, Generic, Self, TypeVar
 
 from chainrule.errors import InvalidInputError, nearest_name
 
@@ -37,17 +38,22 @@ class OtherNames:
 
     aliases: tuple[str, ...] = ()
     unlike: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
 
 
-def also_called(*aliases: str, unlike: Mapping[str, str] | None = None) -> Callable[[Named], Named]:
+def also_called(
+    *aliases: str, unlike: Mapping[str, str] | None = None, key: str | None = None
+) -> Callable[[Named], Named]:
     """Declare the names that PyTorch, Keras and others give to a class or a function; a decorator.
+
+    ``key`` is the name in the registry, for a class whose name does not consist of words such as ``LeakyReLU``.
 
     Case, ``-``, ``_`` and spaces inside a name do not matter. An alias must mean exactly the same function as the piece
     with its default settings; for all else ``unlike`` has a sentence. A subclass has other names of its own.
     """
 
     def declare(piece: Named) -> Named:
-        setattr(piece, _ATTRIBUTE, OtherNames(aliases, unlike or {}))
+        setattr(piece, _ATTRIBUTE, OtherNames(aliases, unlike or {}, key))
         return piece
 
     return declare
@@ -77,6 +83,11 @@ def find_name(kind: str, name: str, pieces: Mapping[str, Any]) -> str:
     # Other things may have similar names (xavier_uniform and he_uniform); a misspelling differs by about one letter.
     hint = nearest_name(name, itertools.chain(*known.values()), max(0.8, 1 - 1.2 / max(len(name), 1)))
     raise InvalidInputError(f"There is no {kind} called '{name}'.{hint} Known are: {', '.join(sorted(pieces))}.")
+
+
+def _key(cls: type[Any]) -> str:
+    words = re.sub("(Activation|Layer)$", "", cls.__name__)
+    return re.sub("(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{2})", "_", words).lower()
 
 
 def _spelling(name: str) -> str:
@@ -124,6 +135,17 @@ class Registry(Generic[Piece]):
         self.kind = kind
         self.base = base
         self.classes = dict(classes)
+
+    @classmethod
+    def of(cls, kind: str, base: type[Any], *modules: ModuleType) -> Self:
+        """Return the registry of the final classes that modules define and list in ``__all__``.
+
+        Their names are those of the classes, in lower case and with underscores: ``LeakyReLUActivation`` of the base
+        class ``ActivationLayer`` is "leaky_relu".
+        """
+        listed = [getattr(module, name) for module in modules for name in module.__all__]
+        pieces = [one for one in listed if getattr(one, "__final__", False) and issubclass(one, base)]
+        return cls(kind, base, {other_names(one).key or _key(one): one for one in pieces})
 
     def names(self) -> tuple[str, ...]:
         """Return the known names, sorted."""

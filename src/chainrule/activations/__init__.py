@@ -14,80 +14,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from chainrule.activations import classic, rectifiers
 from chainrule.activations.base import ActivationLayer
-from chainrule.activations.classic import (
-    GaussianActivation,
-    HardSigmoidActivation,
-    LinearActivation,
-    LogSoftmaxActivation,
-    SigmoidActivation,
-    SoftmaxActivation,
-    SoftsignActivation,
-    TanhActivation,
-)
+from chainrule.activations.classic import *
 from chainrule.activations.custom import CustomActivation
-from chainrule.activations.rectifiers import (
-    CELUActivation,
-    ELUActivation,
-    GELUActivation,
-    HardSwishActivation,
-    LeakyReLUActivation,
-    MishActivation,
-    PReLUActivation,
-    ReLUActivation,
-    SELUActivation,
-    SiLUActivation,
-    SoftplusActivation,
-)
+from chainrule.activations.rectifiers import *
 from chainrule.named import Registry
 
-__all__ = [
-    "ACTIVATIONS",
-    "ActivationLayer",
-    "CELUActivation",
-    "CustomActivation",
-    "ELUActivation",
-    "GELUActivation",
-    "GaussianActivation",
-    "HardSigmoidActivation",
-    "HardSwishActivation",
-    "LeakyReLUActivation",
-    "LinearActivation",
-    "LogSoftmaxActivation",
-    "MishActivation",
-    "PReLUActivation",
-    "ReLUActivation",
-    "SELUActivation",
-    "SiLUActivation",
-    "SigmoidActivation",
-    "SoftmaxActivation",
-    "SoftplusActivation",
-    "SoftsignActivation",
-    "TanhActivation",
-]
+ACTIVATIONS: Registry[Any] = Registry.of("activation", ActivationLayer, classic, rectifiers)
 
-ACTIVATIONS: Registry[Any] = Registry(
-    "activation",
-    ActivationLayer,
-    {
-        "linear": LinearActivation,
-        "sigmoid": SigmoidActivation,
-        "tanh": TanhActivation,
-        "softmax": SoftmaxActivation,
-        "log_softmax": LogSoftmaxActivation,
-        "gaussian": GaussianActivation,
-        "softsign": SoftsignActivation,
-        "hard_sigmoid": HardSigmoidActivation,
-        "relu": ReLUActivation,
-        "leaky_relu": LeakyReLUActivation,
-        "prelu": PReLUActivation,
-        "elu": ELUActivation,
-        "celu": CELUActivation,
-        "selu": SELUActivation,
-        "gelu": GELUActivation,
-        "silu": SiLUActivation,
-        "hard_swish": HardSwishActivation,
-        "mish": MishActivation,
-        "softplus": SoftplusActivation,
-    },
-)
+__all__ = ["ACTIVATIONS", "ActivationLayer", "CustomActivation"]
+__all__ += classic.__all__
+__all__ += rectifiers.__all__

@@ -22,10 +22,6 @@ __all__ = [
     "SoftmaxActivation",
     "SoftsignActivation",
     "TanhActivation",
-    "log_sigmoid",
-    "log_softmax",
-    "sigmoid",
-    "softmax",
 ]
 
 

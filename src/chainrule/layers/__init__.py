@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
+from chainrule.layers import containers, dense, dropout, embedding, ensemble, normalization, reshape, scaling
 from chainrule.layers.base import Layer
-from chainrule.layers.containers import Parallel, ParametricActivationLayer, Residual, Sequential
-from chainrule.layers.dense import DenseLayer
-from chainrule.layers.dropout import DropoutLayer, GaussianNoiseLayer
-from chainrule.layers.embedding import EmbeddingLayer, PeriodicEmbeddingLayer, PiecewiseLinearEncodingLayer
-from chainrule.layers.ensemble import BatchEnsembleLayer, EnsembleDenseLayer, EnsembleMeanLayer, RepeatLayer
-from chainrule.layers.normalization import BatchNormalizationLayer, LayerNormalizationLayer
-from chainrule.layers.reshape import FlattenLayer
-from chainrule.layers.scaling import InputScalingLayer, StandardizationLayer
+from chainrule.layers.containers import *
+from chainrule.layers.dense import *
+from chainrule.layers.dropout import *
+from chainrule.layers.embedding import *
+from chainrule.layers.ensemble import *
+from chainrule.layers.normalization import *
+from chainrule.layers.reshape import *
+from chainrule.layers.scaling import *
 from chainrule.named import Registry
 
-__all__ = [
-    "LAYERS",
-    "BatchEnsembleLayer",
-    "BatchNormalizationLayer",
-    "DenseLayer",
-    "DropoutLayer",
-    "EmbeddingLayer",
-    "EnsembleDenseLayer",
-    "EnsembleMeanLayer",
-    "FlattenLayer",
-    "GaussianNoiseLayer",
-    "InputScalingLayer",
-    "Layer",
-    "LayerNormalizationLayer",
-    "Parallel",
-    "ParametricActivationLayer",
-    "PeriodicEmbeddingLayer",
-    "PiecewiseLinearEncodingLayer",
-    "RepeatLayer",
-    "Residual",
-    "Sequential",
-    "StandardizationLayer",
-]
-
-LAYERS: Registry[Layer] = Registry(
-    "layer",
-    Layer,
-    {
-        "dense": DenseLayer,
-        "dropout": DropoutLayer,
-        "gaussian_noise": GaussianNoiseLayer,
-        "batch_normalization": BatchNormalizationLayer,
-        "layer_normalization": LayerNormalizationLayer,
-        "input_scaling": InputScalingLayer,
-        "standardization": StandardizationLayer,
-        "flatten": FlattenLayer,
-        "sequential": Sequential,
-        "residual": Residual,
-        "parallel": Parallel,
-        "embedding": EmbeddingLayer,
-        "periodic_embedding": PeriodicEmbeddingLayer,
-        "piecewise_linear_encoding": PiecewiseLinearEncodingLayer,
-        "parametric_activation": ParametricActivationLayer,
-        "repeat": RepeatLayer,
-        "ensemble_dense": EnsembleDenseLayer,
-        "batch_ensemble": BatchEnsembleLayer,
-        "ensemble_mean": EnsembleMeanLayer,
-    },
+LAYERS: Registry[Layer] = Registry.of(
+    "layer", Layer, dense, dropout, normalization, scaling, reshape, containers, embedding, ensemble
 )
+
+__all__ = ["LAYERS", "Layer"]
+__all__ += containers.__all__
+__all__ += dense.__all__
+__all__ += dropout.__all__
+__all__ += embedding.__all__
+__all__ += ensemble.__all__
+__all__ += normalization.__all__
+__all__ += reshape.__all__
+__all__ += scaling.__all__

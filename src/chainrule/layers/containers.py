@@ -18,15 +18,7 @@ from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, Shape
 
-__all__ = [
-    "Container",
-    "Parallel",
-    "ParametricActivationLayer",
-    "Residual",
-    "Sequential",
-    "is_activation",
-    "suit_weights",
-]
+__all__ = ["Parallel", "ParametricActivationLayer", "Residual", "Sequential"]
 
 
 class Container(Layer):

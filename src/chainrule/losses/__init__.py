@@ -15,85 +15,15 @@ A user's own loss is a class with the formulas of one element (:class:`Elementwi
 
 from __future__ import annotations
 
+from chainrule.losses import classification, regression
 from chainrule.losses.base import ElementwiseLoss, LossFunction, RowLoss, row_weights_of
-from chainrule.losses.classification import (
-    BinaryCrossEntropy,
-    BinaryFocal,
-    CategoricalCrossEntropy,
-    CategoricalFocal,
-    Dice,
-    Hinge,
-    KLDivergence,
-    MultiMargin,
-    SquaredHinge,
-    smooth_labels,
-)
+from chainrule.losses.classification import *
 from chainrule.losses.custom import CustomLoss
-from chainrule.losses.regression import (
-    CosineSimilarity,
-    GaussianNegativeLogLikelihood,
-    Huber,
-    LogCosh,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Pinball,
-    Poisson,
-)
+from chainrule.losses.regression import *
 from chainrule.named import Registry
 
-__all__ = [
-    "LOSSES",
-    "BinaryCrossEntropy",
-    "BinaryFocal",
-    "CategoricalCrossEntropy",
-    "CategoricalFocal",
-    "CosineSimilarity",
-    "CustomLoss",
-    "Dice",
-    "ElementwiseLoss",
-    "GaussianNegativeLogLikelihood",
-    "Hinge",
-    "Huber",
-    "KLDivergence",
-    "LogCosh",
-    "LossFunction",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "MultiMargin",
-    "Pinball",
-    "Poisson",
-    "RowLoss",
-    "SquaredHinge",
-    "row_weights_of",
-    "smooth_labels",
-]
+LOSSES: Registry[LossFunction] = Registry.of("loss", LossFunction, regression, classification)
 
-LOSSES: Registry[LossFunction] = Registry(
-    "loss",
-    LossFunction,
-    {
-        "mean_squared_error": MeanSquaredError,
-        "mean_absolute_error": MeanAbsoluteError,
-        "mean_absolute_percentage_error": MeanAbsolutePercentageError,
-        "mean_squared_logarithmic_error": MeanSquaredLogarithmicError,
-        "huber": Huber,
-        "log_cosh": LogCosh,
-        "pinball": Pinball,
-        "poisson": Poisson,
-        "gaussian_negative_log_likelihood": GaussianNegativeLogLikelihood,
-        "cosine_similarity": CosineSimilarity,
-        "binary_cross_entropy": BinaryCrossEntropy,
-        "categorical_cross_entropy": CategoricalCrossEntropy,
-        "kl_divergence": KLDivergence,
-        "dice": Dice,
-        "binary_focal": BinaryFocal,
-        "categorical_focal": CategoricalFocal,
-        "hinge": Hinge,
-        "squared_hinge": SquaredHinge,
-        "multi_margin": MultiMargin,
-    },
-)
+__all__ = ["LOSSES", "CustomLoss", "ElementwiseLoss", "LossFunction", "RowLoss", "row_weights_of"]
+__all__ += classification.__all__
+__all__ += regression.__all__

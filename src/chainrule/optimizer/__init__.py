@@ -6,63 +6,28 @@ import dataclasses
 
 from chainrule.errors import InvalidInputError
 from chainrule.named import Registry
-from chainrule.optimizer.adam import Adam, Adamax, AdamW, NAdam, RAdam
-from chainrule.optimizer.adaptive import Adadelta, Adafactor, AdaGrad, Lion, RMSprop
+from chainrule.optimizer import adam, adaptive, first_order, lbfgs, levenberg_marquardt, muon, resilient
+from chainrule.optimizer.adam import *
+from chainrule.optimizer.adaptive import *
 from chainrule.optimizer.base import Objective, ObjectiveOptimizer, Optimizer
-from chainrule.optimizer.first_order import ASGD, SGD
-from chainrule.optimizer.lbfgs import LBFGS
-from chainrule.optimizer.levenberg_marquardt import LevenbergMarquardt
-from chainrule.optimizer.muon import Muon
-from chainrule.optimizer.resilient import Quickprop, Rprop
+from chainrule.optimizer.first_order import *
+from chainrule.optimizer.lbfgs import *
+from chainrule.optimizer.levenberg_marquardt import *
+from chainrule.optimizer.muon import *
+from chainrule.optimizer.resilient import *
 
-__all__ = [
-    "ASGD",
-    "LBFGS",
-    "OPTIMIZERS",
-    "SGD",
-    "AdaGrad",
-    "Adadelta",
-    "Adafactor",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "LevenbergMarquardt",
-    "Lion",
-    "Muon",
-    "NAdam",
-    "Objective",
-    "ObjectiveOptimizer",
-    "Optimizer",
-    "Quickprop",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "own_optimizer",
-]
-
-OPTIMIZERS: Registry[Optimizer] = Registry(
-    "optimizer",
-    Optimizer,
-    {
-        "sgd": SGD,
-        "asgd": ASGD,
-        "adagrad": AdaGrad,
-        "rmsprop": RMSprop,
-        "adam": Adam,
-        "adamw": AdamW,
-        "adamax": Adamax,
-        "nadam": NAdam,
-        "radam": RAdam,
-        "adadelta": Adadelta,
-        "adafactor": Adafactor,
-        "lion": Lion,
-        "muon": Muon,
-        "rprop": Rprop,
-        "quickprop": Quickprop,
-        "lbfgs": LBFGS,
-        "levenberg_marquardt": LevenbergMarquardt,
-    },
+OPTIMIZERS: Registry[Optimizer] = Registry.of(
+    "optimizer", Optimizer, first_order, adaptive, adam, muon, resilient, lbfgs, levenberg_marquardt
 )
+
+__all__ = ["OPTIMIZERS", "Objective", "ObjectiveOptimizer", "Optimizer", "own_optimizer"]
+__all__ += adam.__all__
+__all__ += adaptive.__all__
+__all__ += first_order.__all__
+__all__ += lbfgs.__all__
+__all__ += levenberg_marquardt.__all__
+__all__ += muon.__all__
+__all__ += resilient.__all__
 
 
 def own_optimizer(given: str | type[Optimizer] | Optimizer, **settings: float | None) -> Optimizer:

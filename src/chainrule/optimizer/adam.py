@@ -17,7 +17,7 @@ from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
 from chainrule.types import Array
 
-__all__ = ["Adam", "AdamW", "Adamax", "MomentOptimizer", "NAdam", "RAdam"]
+__all__ = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
 
 
 class MomentOptimizer(Optimizer):
@@ -128,6 +128,7 @@ class AdamW(MomentOptimizer):
     rule = MomentOptimizer.adam_step
 
 
+@also_called(key="nadam")
 @final
 @dataclass(eq=False)
 class NAdam(MomentOptimizer):
@@ -181,6 +182,7 @@ class NAdam(MomentOptimizer):
         return momentum
 
 
+@also_called(key="radam")
 @final
 @dataclass(eq=False)
 class RAdam(MomentOptimizer):

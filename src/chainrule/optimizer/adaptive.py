@@ -8,6 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
+from chainrule.named import also_called
 from chainrule.optimizer.base import BlockOptimizer, Optimizer, check_choice, check_setting
 from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
@@ -15,6 +16,7 @@ from chainrule.types import Array
 __all__ = ["AdaGrad", "Adadelta", "Adafactor", "Lion", "RMSprop"]
 
 
+@also_called(key="adagrad")
 @final
 @dataclass(eq=False)
 class AdaGrad(Optimizer):
@@ -44,6 +46,7 @@ class AdaGrad(Optimizer):
         return weights - rate * gradient / (np.sqrt(total) + self.epsilon), total
 
 
+@also_called(key="rmsprop")
 @final
 @dataclass(eq=False)
 class RMSprop(Optimizer):

@@ -12,7 +12,7 @@ from chainrule.optimizer.base import BlockOptimizer, check_choice, check_count, 
 from chainrule.parameters import ParameterBlock
 from chainrule.types import Array
 
-__all__ = ["Muon", "orthogonalize"]
+__all__ = ["Muon"]
 
 # The coefficients of Jordan's quintic, chosen for the steepest slope at 0, and the norm below which a matrix is zero.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 from scipy.special import erfc
@@ -15,6 +15,7 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.initializers import HeUniform, Initializer, LeCunNormal
 from chainrule.named import also_called
 from chainrule.ranges import ANY_NUMBER, Range, is_finite
+from chainrule.settings import Setting
 from chainrule.types import Array, Shape
 
 __all__ = [
@@ -126,7 +127,7 @@ class PReLUActivation(ActivationLayer):
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     initial_slope: float = 0.25
-    shared: bool = True
+    shared: Annotated[bool, Setting(since="0.2")] = True
 
     def __post_init__(self) -> None:
         _check(self, "initial_slope", self.initial_slope)
@@ -264,7 +265,7 @@ class GELUActivation(ActivationLayer):
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
-    approximate: Literal["none", "tanh"] = "none"
+    approximate: Annotated[Literal["none", "tanh"], Setting(since="0.2")] = "none"
 
     def __post_init__(self) -> None:
         if self.approximate not in ("none", "tanh"):
@@ -375,7 +376,7 @@ class SoftplusActivation(ActivationLayer):
 
     output_range: ClassVar[Range | None] = Range(0, math.inf)
 
-    beta: float = 1.0
+    beta: Annotated[float, Setting(since="0.2")] = 1.0
 
     def __post_init__(self) -> None:
         _check_positive(self, "beta", self.beta)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 
 from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
+from chainrule.settings import Setting
 from chainrule.types import Array
 
 __all__ = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
@@ -80,7 +81,7 @@ class Adam(MomentOptimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    amsgrad: bool = False
+    amsgrad: Annotated[bool, Setting(since="0.2")] = False
 
     rule = MomentOptimizer.adam_step
 
@@ -122,7 +123,7 @@ class AdamW(MomentOptimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    amsgrad: bool = field(default=False, kw_only=True)
+    amsgrad: Annotated[bool, Setting(since="0.2")] = field(default=False, kw_only=True)
     weight_decay: float = field(default=0.01, kw_only=True)
 
     rule = MomentOptimizer.adam_step

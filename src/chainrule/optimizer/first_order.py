@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
 from chainrule.optimizer.base import Optimizer, check_choice, check_setting
+from chainrule.settings import Setting
 from chainrule.types import Array
 
 __all__ = ["ASGD", "SGD"]
@@ -42,7 +43,7 @@ class SGD(Optimizer):
     learning_rate: float = 0.01
     momentum: float = 0.0
     nesterov: bool = False
-    dampening: float = 0.0
+    dampening: Annotated[float, Setting(since="0.2")] = 0.0
 
     optional_arguments: ClassVar[tuple[tuple[str, str], ...]] = (("step", "dampening"),)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import Layer
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, is_finite
+from chainrule.settings import Setting
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
@@ -134,7 +135,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
 
     momentum: float = 0.1
     epsilon: float = 1e-5
-    affine: bool = True
+    affine: Annotated[bool, Setting(since="0.2")] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -252,7 +253,7 @@ class LayerNormalizationLayer(_NormalizationLayer):
     """
 
     epsilon: float = 1e-5
-    affine: bool = True
+    affine: Annotated[bool, Setting(since="0.2")] = True
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``scale * h + shift``."""

@@ -191,10 +191,13 @@ def settings_of(piece: Any) -> dict[str, Any]:
     Raises InvalidInputError for a class of a user's own whose constructor takes something that it does not keep so:
     made again from a file, it would not be the same.
     """
+    parameters = inspect.signature(type(piece).__init__).parameters
     if dataclasses.is_dataclass(piece):
-        return {field.name: getattr(piece, field.name) for field in dataclasses.fields(piece) if field.init}
+        fields = [field.name for field in dataclasses.fields(piece) if field.init]
+        if parameters.keys() >= set(fields):  # a user's class may have a constructor of its own
+            return {name: getattr(piece, name) for name in fields}
     settings = {}
-    for name, parameter in inspect.signature(type(piece).__init__).parameters.items():
+    for name, parameter in parameters.items():
         if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if inspect.ismethod(getattr(piece, name, None)):

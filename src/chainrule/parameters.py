@@ -7,8 +7,8 @@ weight decay act on one slice with no mask. The gradients lie in a second vector
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,13 +19,17 @@ __all__ = ["ParameterBlock", "ParameterVector"]
 
 @dataclass(frozen=True)
 class ParameterBlock:
-    """One named parameter of one layer: where it lies in the vector and what shape it has."""
+    """One named parameter of one layer: where it lies in the vector and what shape it has.
+
+    ``rate_factor`` is a factor on its learning rate; a parameter with 0 is frozen, and keeps its values.
+    """
 
     layer: int
     name: str
     shape: Shape
     penalized: bool
     start: int = 0
+    rate_factor: float = field(default=1.0, compare=False)
 
     @property
     def size(self) -> int:
@@ -62,12 +66,21 @@ class ParameterVector:
         placed: list[ParameterBlock] = []
         start = 0
         for block in ordered:
-            placed.append(ParameterBlock(block.layer, block.name, block.shape, block.penalized, start))
+            placed.append(replace(block, start=start))
             start += block.size
         self.blocks = tuple(placed)
         self.n_penalized = sum(block.size for block in placed if block.penalized)
         self.values: Array = np.zeros(start, dtype)
         self.gradients: Array = np.zeros(start, dtype)
+
+    def set_rate_factors(self, factors: Mapping[tuple[int, str], float]) -> None:
+        """Take over the factors of the learning rate, by layer and name."""
+        self.blocks = tuple(replace(b, rate_factor=factors[b.layer, b.name]) for b in self.blocks)
+
+    @property
+    def frozen(self) -> list[slice]:
+        """The slices of the vector that training does not change."""
+        return [slice(b.start, b.start + b.size) for b in self.blocks if b.rate_factor == 0]
 
     @property
     def size(self) -> int:

@@ -125,7 +125,7 @@ def declared_settings(owner: type) -> dict[str, Declared]:
     found = {}
     for name, hint in typing.get_type_hints(source, include_extras=True).items():
         setting = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Setting)), None)
-        if setting is not None:
+        if setting is not None and name in arguments:
             found[name] = Declared(name, get_args(hint)[0], arguments[name].default, setting)
     return found
 

@@ -291,6 +291,12 @@ class LayerStack:
                     {block.name: block.view(vector.gradients) for block in blocks_of[index]},
                 )
         self.vector, self.compiled = vector, threading.local()
+        self.read_rate_factors()
+
+    def read_rate_factors(self) -> None:
+        """Take over what the layers say of their learning rates, which may be changed between two fits."""
+        layers = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
+        self.vector.set_rate_factors({(i, n): f for i, layer in layers for n, f in layer.rate_factors().items()})
 
     def __getstate__(self) -> dict[str, Any]:
         """The layers carry their own parameters; the vector is laid out again from them."""

@@ -159,8 +159,7 @@ class CompiledTraining:
         optimizer, state = self.plan.optimizer, self.plan.optimizer.state
         counted = ("steps", *optimizer.scalar_state)
         before = {name: state[name].copy() for name in counted if name in state}
-        numbers = self._numbers(rates)
-        places = {"record": outputs, "numbers": numbers[0], "other numbers": numbers[1]}
+        places = {"record": outputs, **self._numbers(rates)}
         variant = _Variant(True, records, batches.weights is not None, source.mostly_zero)
         tape, check = self._place(variant, source, (epoch, first_batch), len(rates), {**places, "order": rows})
         n_done = tape.run(len(rows), batches.batch_size, len(rates), check, losses)
@@ -261,6 +260,9 @@ class CompiledTraining:
             arrays, settings = [vector.penalized_values, vector.penalized_gradients], self.penalty.numbers(plan.penalty)
             address = self.penalty.loop.address(dtype)
             tape.call(address, arrays, vector.n_penalized, np.array(settings), n_rows=1, per_row=0)
+        for part in vector.frozen:
+            size = np.array([float(part.stop - part.start)])
+            tape.call(statistics.zero_if_several(dtype), [vector.gradients[part]], 1, size, n_rows=2, per_row=0)
         if plan.clips:
             bounds = np.array([math.inf if bound is None else bound for bound in (plan.clip_norm, plan.clip_value)])
             arrays = [vector.gradients, self._norm]
@@ -268,14 +270,15 @@ class CompiledTraining:
         assert self.rule is not None
         arrays = [vector.values, vector.gradients, *(plan.optimizer.state[name] for name in self.rule.state)]
         stride = len(self.rule.numbers(plan.optimizer, 0.0, 0)) * 8
-        for part, decays in plan.optimizer.parts(vector.size):
-            numbers = Moving("numbers" if decays else "other numbers", stride)
+        for part, decays, factor in plan.optimizer.parts():
+            numbers = Moving(_name_of_numbers(decays, factor), stride)
             parts = [array[part] for array in arrays]
             size = part.stop - part.start
             tape.call(self.rule.loop.address(dtype), parts, size, numbers, n_rows=1, per_row=0)
         if plan.max_norm is not None:
             bound = np.array([float(plan.max_norm)])
-            for matrix in (m for b in vector.blocks if b.penalized for m in b.matrices(vector.values)):
+            limited = [block for block in vector.blocks if block.penalized and block.rate_factor]
+            for matrix in (matrix for block in limited for matrix in block.matrices(vector.values)):
                 n_rows, n_columns = matrix.shape
                 arrays = [matrix, np.zeros(n_columns)]
                 tape.call(statistics.limit_column_norms(dtype), arrays, n_columns, bound, n_rows=n_rows, per_row=0)
@@ -283,8 +286,8 @@ class CompiledTraining:
             arrays, share = [*self.averages, vector.values], np.array([1 - plan.ema_decay])
             tape.call(statistics.average(dtype), arrays, vector.size, share, n_rows=1, per_row=0)
 
-    def _numbers(self, rates: Array) -> list[Array]:
-        """Return the numbers that the optimizer's rule takes in each step, with and without weight decay."""
+    def _numbers(self, rates: Array) -> dict[str, Array]:
+        """Return the numbers that the optimizer's rule takes in each step, for every kind of parts of the vector."""
         optimizer, rule = self.plan.optimizer, self.rule
         assert rule is not None
         steps = optimizer.state.get("steps")
@@ -297,9 +300,13 @@ class CompiledTraining:
         else:
             prepared = [rule.numbers(optimizer, rate, optimizer.begin_step(rate)) for rate in rates.tolist()]
             numbers = np.array(prepared)
-        without = numbers.copy()
-        without[:, rule.decay_place] = 0.0
-        return [numbers, without]
+        of_parts = {}
+        for _, decays, factor in optimizer.parts():
+            own = of_parts[_name_of_numbers(decays, factor)] = numbers.copy()
+            own[:, 0] *= factor
+            if not decays:
+                own[:, rule.decay_place] = 0.0
+        return of_parts
 
     def _take_source(self, inputs: Inputs, targets: Array, weights: Array | None) -> _Source:
         if self._source is None or not self._source.is_of(inputs, targets, weights):
@@ -324,6 +331,10 @@ class CompiledTraining:
         for layer, before, after in zip(self.layers, shown[:-1], shown[1:], strict=True):
             layer.input, layer.output = before, after
         self.outputs = shown[-1]
+
+
+def _name_of_numbers(decays: bool, rate_factor: float) -> str:
+    return f"numbers with decay {decays} and factor {rate_factor}"
 
 
 def _traced_penalty(plan: TrainingPlan) -> TracedPenalty | None:

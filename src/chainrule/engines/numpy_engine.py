@@ -77,9 +77,10 @@ class NumpySession:
         self._columns = [
             matrix
             for block in stack.vector.blocks
-            if plan.max_norm is not None and block.penalized
+            if plan.max_norm is not None and block.penalized and block.rate_factor
             for matrix in block.matrices(stack.vector.values)
         ]
+        self._frozen = stack.vector.frozen
         self._loss = RunningLoss()
         states = [array for layer in stack.walk() for array in layer.state.values()]
         self._average = WeightAverage(plan, stack.vector.values, states)
@@ -138,6 +139,8 @@ class NumpySession:
         self._note_loss(loss, batch, learning_rate)
         if penalty is not None:
             penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
+        for part in self._frozen:
+            vector.gradients[part] = 0
         if self.plan.clips:
             norm = self._gradient_norm = self.gradient_norm()
             if self.plan.clip_norm is not None and norm > self.plan.clip_norm:

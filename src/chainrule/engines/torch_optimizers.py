@@ -43,13 +43,15 @@ class DeviceVector:
         The parameters, in the order of the vector.
     n_penalized
         The length of the leading slice that penalties and weight decay act on.
+    frozen
+        The slices that training does not change.
     """
 
     def __init__(self, stack: LayerStack, module: nn.Sequential, device: torch.device) -> None:
         vector, parts = stack.vector, cast("list[LayerModule]", list(module))
         self.values = torch.from_numpy(vector.values.copy()).to(device)
         self.gradients = torch.full_like(self.values, torch.nan)
-        self.n_penalized = vector.n_penalized
+        self.n_penalized, self.frozen = vector.n_penalized, vector.frozen
         self.slots = [Slot(cast("nn.Parameter", parts[b.layer].tensor(b.name)), b) for b in vector.blocks]
         for parameter, block in self.slots:
             parameter.data = self._view(self.values, block)

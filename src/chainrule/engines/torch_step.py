@@ -118,6 +118,8 @@ class TrainingStep:
         if self._l1:
             gradients[: self.vector.n_penalized].add_(self._penalized.sign(), alpha=self._l1)
         self._norm_before_clipping = None
+        for part in self.vector.frozen:
+            gradients[part] = 0
         if self.plan.clips:
             norm = self._norm_before_clipping = torch.linalg.vector_norm(gradients)
             if self.plan.clip_norm is not None:
@@ -161,7 +163,7 @@ class TrainingStep:
     def _limit_norms(self, limit: float) -> None:
         """Scale the weights that go into any one unit down to this norm."""
         for parameter, block in self.vector.slots:
-            if block.penalized and len(block.shape) >= 2:  # one matrix, or one for each member
+            if block.penalized and block.rate_factor and len(block.shape) >= 2:  # one matrix, or one for each member
                 norms = parameter.norm(dim=-2, keepdim=True)
                 parameter.mul_((limit / norms).clamp_max(1.0))
 

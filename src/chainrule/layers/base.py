@@ -15,7 +15,8 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from chainrule.named import check_arguments
 from chainrule.program import ArrayOf, NotLoweredError, Program, Value
 from chainrule.randomness import NoiseSource, Stream, random_stream
 from chainrule.ranges import Range
+from chainrule.settings import FROM_ZERO, Setting, check_settings
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["Layer", "LearntArray", "cancelled_offset"]
@@ -49,11 +51,17 @@ class LearntArray:
         layer._copy_into(layer.learnt_array(self._name), self._name, values)
 
 
+@dataclass(eq=False)
 class Layer(ABC):
     """Base class of all layers.
 
     Attributes
     ----------
+    trainable
+        Whether training changes the parameters; those of a layer inside a container change only if both say so. Running
+        statistics are updated all the same.
+    rate_factor
+        A factor on the learning rate of the parameters; multiplied by that of the container.
     input
         The last training batch; None before the first. Inference does not write it.
     output
@@ -86,19 +94,26 @@ class Layer(ABC):
     output_range: ClassVar[Range | None] = None
     keeps_range: ClassVar[bool] = False
 
-    input: Inputs
-    output: Array | None
-    parameter_views: dict[str, Array]
-    gradient_views: dict[str, Array]
-    state: dict[str, Array]
-    rng: np.random.Generator
-    noise: NoiseSource
-    is_bound: bool
-    needs_input_error: bool
-    dtype: np.dtype[Any]
-    _input_shape: Shape | None
-    _buffers: dict[str, Array]
-    _optimizers: dict[str, Any]
+    trainable: Annotated[bool, Setting("Whether training changes the parameters.", since="0.2")] = field(
+        default=True, kw_only=True, repr=False
+    )
+    rate_factor: Annotated[float, Setting("Factor on the learning rate of the parameters.", FROM_ZERO, since="0.2")] = (
+        field(default=1.0, kw_only=True, repr=False)
+    )
+
+    input: Inputs = field(init=False, repr=False)
+    output: Array | None = field(init=False, repr=False)
+    parameter_views: dict[str, Array] = field(init=False, repr=False)
+    gradient_views: dict[str, Array] = field(init=False, repr=False)
+    state: dict[str, Array] = field(init=False, repr=False)
+    rng: np.random.Generator = field(init=False, repr=False)
+    noise: NoiseSource = field(init=False, repr=False)
+    is_bound: bool = field(init=False, repr=False)
+    needs_input_error: bool = field(init=False, repr=False)
+    dtype: np.dtype[Any] = field(init=False, repr=False)
+    _input_shape: Shape | None = field(init=False, repr=False)
+    _buffers: dict[str, Array] = field(init=False, repr=False)
+    _optimizers: dict[str, Any] = field(init=False, repr=False)
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         check_arguments(
@@ -107,6 +122,7 @@ class Layer(ABC):
             kwargs,
             activation="Add the activation as the next layer, such as ReLUActivation().",
         )
+        check_settings(Layer, kwargs)
         # The runtime attributes are set here, so that a subclass may write any __init__ and need not call ours.
         self = super().__new__(cls)
         self._input_shape = None
@@ -154,6 +170,11 @@ class Layer(ABC):
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shape of every trainable parameter by name."""
         return {}
+
+    def rate_factors(self) -> dict[str, float]:
+        """Return the factor on the learning rate of every parameter by name; 0 for those that do not change."""
+        check_settings(Layer, {"rate_factor": self.rate_factor})
+        return dict.fromkeys(self.parameter_shapes(), float(self.rate_factor) if self.trainable else 0.0)
 
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shape of every array that is learnt without gradients, by name."""

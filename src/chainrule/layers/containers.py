@@ -53,6 +53,11 @@ class Container(Layer):
         """Return the shapes of the parameters of all layers inside, by path name."""
         return {p + name: shape for p, layer in self._named() for name, shape in layer.parameter_shapes().items()}
 
+    def rate_factors(self) -> dict[str, float]:
+        """Return the factors of the layers inside, times that of the container."""
+        inner = {p + name: factor for p, layer in self._named() for name, factor in layer.rate_factors().items()}
+        return {name: own * inner.get(name, 1.0) for name, own in super().rate_factors().items()}
+
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shapes of the states of all layers inside, by path name."""
         return {p + name: shape for p, layer in self._named() for name, shape in layer.state_shapes().items()}

@@ -55,10 +55,12 @@ class DenseLayer(Layer):
         *,
         weights_initializer: str | Initializer | None = None,
         biases_initializer: str | Initializer = "zeros",
+        trainable: bool = True,
+        rate_factor: float = 1.0,
     ) -> None:
         if not isinstance(n_units, (int, float, np.number)) or n_units < 1 or n_units % 1 != 0:
             raise InvalidInputError(f"A DenseLayer cannot have {n_units!r} units; give a whole number >= 1.")
-        self.n_units = int(n_units)
+        self.n_units, self.trainable, self.rate_factor = int(n_units), trainable, rate_factor
         self.weights_initializer = None if weights_initializer is None else INITIALIZERS.create(weights_initializer)
         self.suited_initializer: Initializer = GlorotUniform()  # a network says which, where none is given
         self.biases_initializer = INITIALIZERS.create(biases_initializer)

@@ -144,13 +144,10 @@ class Optimizer(ABC):
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Take one step in place. The state must be allocated; the constructor has checked the settings."""
-        step, parts = self.begin_step(learning_rate), self.parts(len(weights))
-        if len(parts) == 1:
-            self.apply_rule(weights, gradient, learning_rate, step, self.state, decays=parts[0][1])
-            return
-        for part, decays in parts:
+        step = self.begin_step(learning_rate)
+        for part, decays, factor in self.parts():
             state = self.state_of(part)
-            self.apply_rule(weights[part], gradient[part], learning_rate, step, state, decays=decays)
+            self.apply_rule(weights[part], gradient[part], factor * learning_rate, step, state, decays=decays)
 
     def state_of(self, part: slice) -> dict[str, Array]:
         """Return the state arrays for a slice of the vector."""
@@ -166,11 +163,19 @@ class Optimizer(ABC):
         self.advance(learning_rate, step)
         return step
 
-    def parts(self, size: int) -> list[tuple[slice, bool]]:
-        """Return the slices of a vector with and without weight decay, and whether the decay acts on each."""
-        n = self.n_penalized if self.weight_decay != 0 else size
-        both = [(slice(0, n), True), (slice(n, size), False)]
-        return [(part, decays) for part, decays in both if part.start < part.stop]
+    def parts(self) -> list[tuple[slice, bool, float]]:
+        """Return the slices of the vector with the same settings, without those that are frozen.
+
+        With each goes whether weight decay acts on it, and the factor on its learning rate.
+        """
+        found: list[tuple[slice, bool, float]] = []
+        for block in self.blocks:
+            start, settings = block.start, (block.penalized or self.weight_decay == 0, block.rate_factor)
+            if found and found[-1][1:] == settings and found[-1][0].stop == start:
+                start = found.pop()[0].start
+            if block.size and block.rate_factor:
+                found.append((slice(start, block.start + block.size), *settings))
+        return found
 
     def apply_rule(
         self, weights: Any, gradient: Any, rate: float, step: int, state: Mapping[str, Any], *, decays: bool
@@ -285,6 +290,16 @@ class Optimizer(ABC):
 
         Without a layout, the array of the first update is one penalised parameter with the shape of the array.
         """
+        factors = {block.rate_factor for block in blocks}
+        if type(self).step is not Optimizer.step and not isinstance(self, BlockOptimizer):
+            if factors - {1.0}:
+                raise InvalidInputError(
+                    f"{type(self).__name__} trains all parameters alike; leave out trainable and rate_factor of layers."
+                )
+        elif factors - {0.0, 1.0} and type(self).rule is not Optimizer.rule and "rate" not in self.rule_names():
+            raise InvalidInputError(
+                f"{type(self).__name__} finds its own step lengths; leave out rate_factor of layers."
+            )
         self.blocks = tuple(blocks)
 
     @property
@@ -429,9 +444,9 @@ class BlockOptimizer(Optimizer):
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:
         """Take one step in place."""
         step = self.begin_step(learning_rate)
-        for block in self.blocks:
-            part = slice(block.start, block.start + block.size)
-            self.step_block(block, weights[part], gradient[part], learning_rate, step, self.state_of(part))
+        for block in (block for block in self.blocks if block.rate_factor):
+            part, rate = slice(block.start, block.start + block.size), block.rate_factor * learning_rate
+            self.step_block(block, weights[part], gradient[part], rate, step, self.state_of(part))
 
     @abstractmethod
     def step_block(

@@ -367,6 +367,8 @@ class Concatenate(Operation):
 class Lowers(Protocol):
     """A layer, as far as :meth:`Program.of` knows it."""
 
+    accepts_sparse: ClassVar[bool]
+
     def input_shape(self) -> tuple[int, ...]: ...
     def layer_name(self) -> str: ...
     def lower(self, program: Program, x: Value) -> Value: ...
@@ -420,6 +422,8 @@ class Program:
     def lower(self, layer: Lowers, x: Value) -> Value:
         """Return the output of a layer for the input x."""
         _check_lowers(layer)
+        if x.is_sparse and not layer.accepts_sparse:
+            raise NotLoweredError(f"{layer.layer_name()} cannot take a sparse matrix.")
         return layer.lower(self, x)
 
     def cancelled_offsets(self, operation: Operation) -> list[ArrayOf]:

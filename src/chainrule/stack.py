@@ -78,11 +78,12 @@ class LayerStack:
             raise InvalidInputError(
                 f"Only layers can be added to a network, but {layer!r} is not a layer.{_hint(layer)}"
             )
-        if any(layer is present for present in self.layers):
+        present = {id(inner) for inner in self.walk()}
+        if any(id(inner) in present for inner in layer.walk()):
             raise InvalidInputError(
                 f"This {layer.layer_name()} is in the network already; make a new one to add another."
             )
-        if layer.is_bound:
+        if any(inner.is_bound for inner in layer.walk()):
             raise InvalidInputError(
                 f"This {layer.layer_name()} belongs to another network; add copy.deepcopy(layer) to have its like here."
             )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from chainrule.activations import TanhActivation
 from chainrule.data.batches import ArrayBatches
@@ -31,6 +32,7 @@ from chainrule.layers import (
     PiecewiseLinearEncodingLayer,
     Residual,
     Sequential,
+    StandardizationLayer,
 )
 from chainrule.losses import MeanSquaredError
 from chainrule.neuralnet import NeuralNetwork
@@ -187,3 +189,85 @@ def test_a_copy_leaves_the_layers_inside_alone() -> None:
     copied = copy.copy(stack.layers[1])
     assert copied.layers[0] is not inner  # type: ignore[attr-defined]
     assert np.shares_memory(inner.gradient_views["weights"], stack.vector.gradients)
+
+
+def test_layers_inside_keep_the_arrays_that_they_bring(tmp_path: Path) -> None:
+    bins = PiecewiseLinearEncodingLayer(4).adapt(X)
+    edges, dense = bins.edges, DenseLayer(1, (24,))
+    dense.weights = np.arange(1, 25.0)[:, None]
+    model = NeuralNetwork(epochs=1, seed=0, learning_rate=1e-30, dtype="float64")
+    model.add(Residual([StandardizationLayer().adapt(X)]))
+    model.add(Sequential([Parallel([bins]), dense]))
+    model.fit(Dataset(X, Y))
+    np.testing.assert_allclose(bins.edges, edges, rtol=1e-6)
+    np.testing.assert_array_equal(dense.weights, np.arange(1, 25.0)[:, None])
+    np.testing.assert_allclose(model.layers[0].state["0.mean"], X.mean(0), rtol=1e-12)
+    model.reset()  # draws the weights again, and leaves what is known of the data
+    np.testing.assert_allclose(bins.edges, edges, rtol=1e-6)
+    np.testing.assert_allclose(model.layers[0].state["0.mean"], X.mean(0), rtol=1e-12)
+    assert np.abs(dense.weights).max() < 2
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(NeuralNetwork.load(tmp_path / "model.safetensors").predict(X), model.predict(X))
+
+
+def test_another_shape_makes_all_layers_inside_forget() -> None:
+    block = Sequential([DenseLayer(3), DenseLayer(2)])
+    block.set_input_shape((4,))
+    block.initialize()
+    second = block.layers[1].parameter_views["weights"].copy()
+    block.set_input_shape((5,))
+    block.initialize()
+    assert not np.array_equal(block.layers[1].parameter_views["weights"], second)
+
+
+def test_a_layer_has_one_place_only() -> None:
+    shared = DenseLayer(6)
+    for pair in ([Sequential([shared]), Residual([shared])], [shared, Sequential([shared])]):
+        model = NeuralNetwork()
+        model.add(pair[0])
+        with pytest.raises(InvalidInputError, match="in the network already"):
+            model.add(pair[1])
+    with pytest.raises(InvalidInputError, match="one layer several times"):
+        Sequential([shared, Sequential([shared])])
+    first, second = Sequential([shared]), Sequential([shared])
+    LayerStack([first]).build((6,))
+    with pytest.raises(InvalidInputError, match="belongs to another network"):
+        LayerStack([second])
+
+
+def test_running_statistics_inside_a_container_are_averaged_once() -> None:
+    found = []
+    for engine in ("numpy", "torch"):
+        model = NeuralNetwork(epochs=4, batch_size=16, seed=1, swa_from=2, dtype="float64", engine=engine)
+        for layer in (Sequential([DenseLayer(5), BatchNormalizationLayer(), TanhActivation()]), DenseLayer(1)):
+            model.add(layer)
+        found.append(model.fit(Dataset(X, Y)).predict(X))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Sequential([DropoutLayer(0.5), DenseLayer(3)]),
+        Parallel([DenseLayer(2), Sequential([DropoutLayer(0.2), DenseLayer(2)])]),
+        Parallel([DenseLayer(2), DenseLayer(1)], columns=[None, (3, 0)]),
+        Parallel([DropoutLayer(0.5), DenseLayer(2)]),
+    ],
+    ids=["sequential", "parallel", "columns", "dropout"],
+)
+def test_sparse_rows_give_the_same_as_dense_ones(block: Layer) -> None:
+    rows = np.where(RNG.random(X.shape) < 0.5, X, 0)
+    model = NeuralNetwork(epochs=2, seed=0, dtype="float64")
+    model.add(copy.deepcopy(block))
+    model.add(DenseLayer(1))
+    model.fit(Dataset(scipy.sparse.csr_matrix(rows), Y))
+    np.testing.assert_allclose(model.predict(scipy.sparse.csr_matrix(rows)), model.predict(rows), rtol=1e-12)
+
+
+@pytest.mark.parametrize("inside", [DenseLayer(6), DropoutLayer(0.5), TanhActivation()], ids=lambda x: type(x).__name__)
+def test_sums_with_sparse_rows_are_refused(inside: Layer) -> None:
+    model = NeuralNetwork(epochs=1, seed=0)
+    for layer in (Residual([copy.deepcopy(inside)]), DenseLayer(1)):
+        model.add(layer)
+    with pytest.raises(InvalidInputError, match="Residual cannot take a sparse matrix"):
+        model.fit(Dataset(scipy.sparse.csr_matrix(X), Y))

@@ -82,7 +82,7 @@ class NumpySession:
         ]
         self._frozen = stack.vector.frozen
         self._loss = RunningLoss()
-        states = [array for layer in stack.walk() for array in layer.state.values()]
+        states = [array for layer in stack.layers for array in layer.state.values()]  # also of the layers inside
         self._average = WeightAverage(plan, stack.vector.values, states)
         self._outputs: Array = np.empty((0, 0), stack.dtype)
         self._error = self._row_weights = self._outputs

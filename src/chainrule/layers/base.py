@@ -217,10 +217,14 @@ class Layer(ABC):
                 f"{self.layer_name()} takes rows of shape (n_features,), not {sizes}; put a FlattenLayer before it."
             )
         if self._input_shape not in (None, sizes):
-            self.parameter_views, self.state = {}, {}
-            self.is_bound = False
-            self._forget_training()
+            self.forget()
         self._input_shape = sizes
+
+    def forget(self) -> None:
+        """Forget what has been learnt, and the place in a network."""
+        self.parameter_views, self.state = {}, {}
+        self.is_bound = False
+        self._forget_training()
 
     def input_shape(self) -> Shape:
         """Return the shape of one input row."""

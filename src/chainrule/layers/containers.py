@@ -14,9 +14,10 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.layers.base import Layer, LearntArray, cancelled_offset
+from chainrule.layers.own import adopt
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
-from chainrule.types import Array, Inputs, Shape
+from chainrule.types import Array, Inputs, Shape, is_sparse
 
 __all__ = ["Parallel", "ParametricActivationLayer", "Residual", "Sequential"]
 
@@ -63,17 +64,22 @@ class Container(Layer):
         return {p + name: shape for p, layer in self._named() for name, shape in layer.state_shapes().items()}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Draw the parameters of the layers inside, one after another."""
+        """Draw the parameters of the layers inside, one after another; those that bring their own arrays keep them."""
+        mine = {**self.parameter_views, **self.state}
+        for prefix, layer in self._named():
+            layer.dtype = self.dtype
+            arrays = {**layer.parameter_views, **layer.state}
+            brings_arrays = layer.has_arrays and not any(array is mine[prefix + name] for name, array in arrays.items())
+            if not brings_arrays:
+                layer.initialize(rng=rng)
+            for name, array in (*layer.parameter_views.items(), *layer.state.items()):
+                mine[prefix + name][...] = array
         self._hand_down()
-        for layer in self.layers:
-            layer.draw_parameters(rng)
 
     def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Move the parameters into these views of a network's vector, keeping their values."""
         super().bind(parameters, gradients)
         self._hand_down()
-        for layer in self.layers:
-            layer.is_bound = True
 
     def _write_jacobian(self, layers: Sequence[tuple[str, Layer]], error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows, going back through layers that stand one after another."""
@@ -88,11 +94,21 @@ class Container(Layer):
         """Let the layers inside have views of the arrays, and compute in the same type."""
         for prefix, layer in self._named():
             layer.dtype = self.dtype
-            layer.parameter_views = {name: self.parameter_views[prefix + name] for name in layer.parameter_shapes()}
-            layer.gradient_views = {name: self.gradient_views[prefix + name] for name in layer.parameter_shapes()}
             layer.state = {name: self.state[prefix + name] for name in layer.state_shapes()}
-            if isinstance(layer, Container):
-                layer._hand_down()
+            names = list(layer.parameter_shapes())
+            views, gradients = (
+                {name: arrays[prefix + name] for name in names}
+                for arrays in (self.parameter_views, self.gradient_views)
+            )
+            layer.parameter_views = views
+            layer.bind(views, gradients)
+            layer.is_bound = self.is_bound
+
+    def forget(self) -> None:
+        """Forget what the layers inside have learnt."""
+        super().forget()
+        for layer in self.layers:
+            layer.forget()
 
     def __copy__(self) -> Self:
         """Return a copy with layers of its own: two containers cannot share a layer, which has its arrays from one."""
@@ -112,7 +128,9 @@ def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
             raise InvalidInputError(f"{owner} takes layers; {layer!r} is none. Give a list such as [DenseLayer(8)].")
         if layer.is_bound:
             raise InvalidInputError(f"A {layer.layer_name()} belongs to a network; give copy.deepcopy(layer).")
-    if len({id(layer) for layer in layers}) < len(layers):
+        adopt(layer)
+    inside = [inner for layer in layers for inner in layer.walk()]
+    if len({id(layer) for layer in inside}) < len(inside):
         raise InvalidInputError(f"{owner} is given one layer several times; make a new one for each place.")
     if not layers:
         raise InvalidInputError(f"{owner} needs at least one layer.")
@@ -429,6 +447,11 @@ class Parallel(Container):
             if any(one == () or (one is not None and min(one) < 0) for one in self.columns):
                 raise InvalidInputError("The columns of a branch are whole numbers >= 0, at least one of them.")
 
+    @property
+    def accepts_sparse(self) -> bool:  # type: ignore[override]
+        """Whether all branches take a sparse matrix."""
+        return all(layer.accepts_sparse for layer in self.layers)
+
     def _branches(self) -> Iterator[tuple[Layer, Columns]]:
         return zip(self.layers, self.columns or (None,) * len(self.layers), strict=True)
 
@@ -456,12 +479,12 @@ class Parallel(Container):
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the outputs of the branches, side by side."""
         self._ready()
-        x: Array = self._accept(inputs)
-        parts = [
+        x: Inputs = self._accept(inputs)
+        parts: list[Any] = [
             layer.forward_propagation(x if columns is None else x[:, list(columns)], training)
             for layer, columns in self._branches()
         ]
-        output = np.concatenate(parts, axis=1)
+        output = np.concatenate([part.toarray() if is_sparse(part) else part for part in parts], axis=1)
         if training:
             self.input, self.output = x, output
         return output

@@ -65,8 +65,8 @@ class Head:
 
         It is the mean of the losses of all members.
         """
-        n = self.n_members
-        if n > 1:
+        if self.average is not None:
+            n = self.n_members
             shape = (len(targets) * n, *outputs.shape[2:])
             outputs, derivative = outputs.reshape(shape), derivative.reshape(shape)
             targets, row_weights = np.repeat(targets, n, axis=0), np.repeat(row_weights / n, n)

@@ -37,9 +37,9 @@ LABELS = np.argmax(X[:, :3], axis=1)
 WEIGHTS = RNG.uniform(0.5, 2, 90)
 
 
-def members(n_outputs: int, *more: Layer) -> list[Layer]:
+def members(n_outputs: int, *more: Layer, n_members: int = 3) -> list[Layer]:
     return [
-        RepeatLayer(3), BatchEnsembleLayer(6, "signs"), LayerNormalizationLayer(), TanhActivation(),
+        RepeatLayer(n_members), BatchEnsembleLayer(6, "signs"), LayerNormalizationLayer(), TanhActivation(),
         BatchEnsembleLayer(5), GaussianNoiseLayer(0.1), TanhActivation(), EnsembleDenseLayer(n_outputs), *more,
         EnsembleMeanLayer(),
     ]  # fmt: skip
@@ -55,14 +55,15 @@ def network(layers: list[Layer], **settings: Any) -> NeuralNetwork:
 
 
 @pytest.mark.parametrize("loss", [MeanSquaredError(), CategoricalCrossEntropy()], ids=["numbers", "classes"])
-def test_compiled_steps_are_those_of_the_layers(loss: LossFunction) -> None:
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_compiled_steps_are_those_of_the_layers(loss: LossFunction, n_members: int) -> None:
     is_classes = isinstance(loss, CategoricalCrossEntropy)
     targets = np.eye(3)[LABELS] if is_classes else Y
     batches = ArrayBatches(X, targets, WEIGHTS, batch_size=16, seed=0)
     found = []
     for by_layers in (False, True):
         stack = LayerStack(dtype="float64", seed=1)
-        for layer in members(targets.shape[1], *([SoftmaxActivation()] if is_classes else [])):
+        for layer in members(targets.shape[1], *([SoftmaxActivation()] if is_classes else []), n_members=n_members):
             stack.add(layer)
         stack.build((4,))
         session = NumpySession(stack, TrainingPlan(loss, Adam(0.01), max_norm=0.9), by_layers=by_layers)
@@ -124,6 +125,20 @@ def test_both_engines_train_alike(labels: bool) -> None:
     ours, theirs = fitted
     np.testing.assert_allclose(ours.history["loss"], theirs.history["loss"], rtol=1e-8)
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("labels", [False, True])
+def test_metrics_of_the_epochs_are_those_of_the_mean(labels: bool, n_members: int) -> None:
+    found = []
+    for engine in ("numpy", "torch"):
+        layers = members(3 if labels else 2, *([SoftmaxActivation()] if labels else []), n_members=n_members)
+        made = network(layers, engine=engine, metric="accuracy" if labels else "mean_absolute_error")
+        made.fit(X, LABELS if labels else Y, sample_weight=WEIGHTS)
+        timeless = [column for name, column in made.history.items() if name != "seconds"]
+        found.append([*timeless, made.predict(X)])
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)
 
 
 def test_they_come_back_from_files_and_predict_few_rows_alike(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ class CompiledTraining:
         """
         batches, epoch, first_batch, _ = portion
         rows, losses = portion.rows, np.empty(len(rates))
-        outputs = np.empty((len(rows) if records else 0, self.program.output.width), self.stack.dtype)
+        outputs = np.empty((len(rows) if records else 0, *self.layers[-1].output_shape()), self.stack.dtype)
         source = self._take_source(batches.inputs, batches.targets, batches.weights)
         optimizer, state = self.plan.optimizer, self.plan.optimizer.state
         counted = ("steps", *optimizer.scalar_state)

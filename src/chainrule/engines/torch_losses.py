@@ -39,7 +39,7 @@ def batch_loss(head: Head) -> BatchLoss:
     n_members = head.n_members
 
     def evaluate(targets: Tensor, outputs: Tensor, row_weights: Tensor) -> Tensor:
-        if n_members > 1:  # each has a loss of its own
+        if head.average is not None:  # each member has a loss of its own
             outputs = outputs.flatten(0, 1)
             targets = targets.repeat_interleave(n_members, 0)
             row_weights = row_weights.repeat_interleave(n_members, 0) / n_members

@@ -1,8 +1,8 @@
-"""The end of a network, where its last layer and the loss meet: the one decision about them, for every engine.
+"""The last layer of a network together with the loss, for every engine.
 
-Sigmoid with binary cross-entropy, and softmax with cross-entropy, are one function of the logits z, whose derivative
-for one row is f(z) - y, finite for every z. Worked out one after the other in float32, the two give infinity or NaN on
-a confident mistake, or, with clipping, a gradient of 0.
+Sigmoid with binary cross-entropy, and softmax with cross-entropy, are each computed as one function of the logits z.
+The derivative for one row is f(z) - y, where f is the activation, and is finite for every z. If activation and loss are
+computed one after the other in float32, a confident mistake gives infinity or NaN, or, with clipping, a gradient of 0.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["Head", "check_head", "check_targets"]
 
 @dataclass(frozen=True)
 class Head:
-    """How a loss sits on a chain of layers: after how many of them it starts, and as which function.
+    """The loss of a chain of layers, and which of the last layers are computed together with it.
 
     Attributes
     ----------
     loss
         The loss.
     activation
-        The last layer, if the loss is computed together with it; training then never computes it by itself.
+        The last activation, if the loss is computed together with it as one function of the logits.
     n_body_layers
-        The number of layers in front of the head.
+        The number of layers before the head, called the body.
     average
-        The last layer, if it averages the members of an ensemble. The loss is then computed for each of them.
+        The last layer, if it averages the members of an ensemble. The loss is then computed for each member.
     """
 
     loss: LossFunction
@@ -47,7 +47,7 @@ class Head:
 
     @classmethod
     def of(cls, layers: Sequence[Layer], loss: LossFunction) -> Head:
-        """Decide whether the last of these layers and the loss are one function of the logits."""
+        """Return the head of a chain of layers; an activation that the loss fuses with becomes part of the head."""
         n, average, activation = len(layers), None, None
         if n and isinstance(layers[-1], EnsembleMeanLayer):
             n, average = n - 1, layers[-1]
@@ -57,13 +57,13 @@ class Head:
 
     @property
     def n_members(self) -> int:
-        """The number of members of an ensemble, each of which has a loss of its own; 1 for other networks."""
+        """The number of members of an ensemble; 1 for other networks."""
         return 1 if self.average is None else self.average.input_shape()[0]
 
     def evaluate(self, targets: Array, outputs: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the mean loss of the body's outputs and write its derivative with respect to them.
+        """Return the mean loss for the outputs of the body and write its derivative with respect to them.
 
-        It is the mean of the losses of all members.
+        For an ensemble, it is the mean of the losses of all members.
         """
         if self.average is not None:
             n = self.n_members
@@ -74,28 +74,29 @@ class Head:
         return evaluate(targets, outputs, row_weights, derivative)
 
     def traced(self) -> TracedLoss | None:
-        """Return the loss of the body's outputs as expressions and a compiled loop; None where it cannot be traced."""
+        """Return the loss of the body's outputs as expressions and a compiled loop; None if it cannot be traced."""
         return self.loss.traced(of_logits=self.activation is not None)
 
     def predictions(self, outputs: Array) -> Array:
-        """Turn the body's outputs into the network's outputs."""
+        """Return the outputs of the network for ``outputs`` of the body."""
         for layer in (self.activation, self.average):
             outputs = outputs if layer is None else layer.forward_propagation(outputs)
         return outputs
 
 
 def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
-    """Refuse a loss that is not defined for the outputs of the last layer, by what the two declare.
+    """Raise InvalidInputError if the loss is not defined for the outputs of the last layer.
 
-    Minimised over such outputs a loss becomes 0, negative or infinite without any row being predicted better. Layers
-    and losses that declare nothing, such as a user's own, are taken at their word.
+    Minimising a loss over such outputs makes it 0, negative or infinite without better predictions. The check compares
+    the ``output_range`` of the layer with the ``domain`` of the loss. If one of them is not declared, as in most
+    user-defined layers and losses, the combination is accepted.
     """
     last = _last_to_set_range(layers)
     name, outputs, domain = type(loss).__name__, last.output_range, loss.domain
     if domain is not None and domain.sums_to_one and layers[-1].output_shape()[-1] == 1:
         raise InvalidInputError(
             f"{name} compares the probabilities of two or more classes, and the network has one output unit: give it "
-            "one unit for each class and a softmax, or keep one unit with a sigmoid and a binary loss."
+            "one unit for each class and a softmax, or use a sigmoid and a binary loss with the one unit."
         )
     if loss.compares_outputs and layers[-1].output_shape()[-1] == 1:
         raise InvalidInputError(
@@ -106,13 +107,13 @@ def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
         return
     if outputs.low == outputs.high:
         raise InvalidInputError(
-            f"{last.layer_name()} over one unit gives {outputs}, so there is nothing to learn: end in a sigmoid, or in "
-            "one unit for each class."
+            f"The output of {last.layer_name()} with one unit is {outputs}, so the network cannot learn: end it "
+            "in a sigmoid, or give it one unit for each class."
         )
     if loss.takes_scores and not outputs.low < 0 < outputs.high:
         raise InvalidInputError(
-            f"{name} needs scores that can be negative and positive, and {last.layer_name()} gives {outputs}: leave it "
-            "out, so that the network ends in a DenseLayer."
+            f"{name} needs scores that can be negative and positive, and {last.layer_name()} gives {outputs}: remove "
+            "this activation, so that the network ends in a DenseLayer."
         )
     if domain is not None and not domain.contains(outputs):
         suitable = [loss.fuses_with] if loss.fuses_with is not None else _activations_within(domain)
@@ -123,18 +124,21 @@ def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
 
 
 def gives_probabilities(layers: Sequence[Layer], loss: LossFunction) -> bool:
-    """Tell whether the outputs lie between 0 and 1, by what the last layer declares, and are no scores."""
+    """Return whether the outputs are probabilities: between 0 and 1 by declaration of the last layer, and not scores.
+
+    A last layer without a declared range counts as one that gives probabilities.
+    """
     outputs = _last_to_set_range(layers).output_range
     return not loss.takes_scores and (outputs is None or FROM_0_TO_1.contains(outputs))
 
 
 def check_targets(targets: Array, loss: LossFunction) -> None:
-    """Refuse numbers to predict for which the loss is not defined."""
+    """Raise DataError if the loss is not defined for one of the targets."""
     for extreme in (targets.min(), targets.max()):
         if loss.targets is not None and not loss.targets.includes(extreme):
             raise DataError(
-                f"The targets of {type(loss).__name__} are {loss.targets}, and among these is {extreme:g}: take a loss "
-                "for any number, such as mean_squared_error."
+                f"The targets of {type(loss).__name__} must be {loss.targets}, and among these is {extreme:g}: choose "
+                "a loss for any number, such as mean_squared_error."
             )
 
 

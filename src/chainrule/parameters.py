@@ -1,7 +1,7 @@
-"""All trainable numbers of a network in one flat vector, and the named views that the layers hold of it.
+"""All trainable parameters of a network in one flat vector, of which the layers hold named views.
 
-Order: every penalised parameter first (the weight matrices), then the rest (biases, scales), so that penalties and
-weight decay act on one slice with no mask. The gradients lie in a second vector of the same layout.
+The penalised parameters (weight matrices) come first, then the others (biases, scales), so that penalties and weight
+decay act on one slice, without a mask. The gradients are stored in a second vector with the same layout.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ __all__ = ["ParameterBlock", "ParameterVector"]
 
 @dataclass(frozen=True)
 class ParameterBlock:
-    """One named parameter of one layer: where it lies in the vector and what shape it has.
+    """One named parameter of one layer, with its position in the vector and its shape.
 
-    ``rate_factor`` is a factor on its learning rate; a parameter with 0 is frozen, and keeps its values.
+    ``rate_factor`` multiplies the learning rate of the parameter. A parameter with the factor 0 is frozen: training
+    does not change it.
     """
 
     layer: int
@@ -37,11 +38,15 @@ class ParameterBlock:
         return math.prod(self.shape)
 
     def view(self, vector: Array) -> Array:
-        """Return this block of ``vector`` in its own shape, sharing the memory."""
+        """Return this block of ``vector`` in the shape of the parameter, as a view."""
         return vector[self.start : self.start + self.size].reshape(self.shape)
 
     def matrices(self, vector: Array) -> list[Array]:
-        """Return the weight matrices in this block: itself, one for each member of an ensemble, or none."""
+        """Return the weight matrices in this block of ``vector``, as views.
+
+        A parameter with two dimensions is one matrix. A parameter with three dimensions has one matrix for each member
+        of an ensemble. Other parameters have no matrices.
+        """
         view = self.view(vector)
         return [view] if view.ndim == 2 else [*view] if view.ndim == 3 else []
 
@@ -54,7 +59,7 @@ class ParameterVector:
     values
         A contiguous vector of ``size`` elements.
     gradients
-        The derivatives of the loss by ``values``, in a vector alike.
+        The derivatives of the loss with respect to ``values``, in a vector of the same shape.
     blocks
         The blocks in the order of the vector; block ``k`` starts where block ``k - 1`` ends.
     n_penalized
@@ -74,7 +79,7 @@ class ParameterVector:
         self.gradients: Array = np.zeros(start, dtype)
 
     def set_rate_factors(self, factors: Mapping[tuple[int, str], float]) -> None:
-        """Take over the factors of the learning rate, by layer and name."""
+        """Set the factor on the learning rate of every block, by layer number and parameter name."""
         self.blocks = tuple(replace(b, rate_factor=factors[b.layer, b.name]) for b in self.blocks)
 
     @property

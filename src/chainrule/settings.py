@@ -1,9 +1,10 @@
-"""Settings, declared once: in the annotation of the argument or the field that takes them.
+"""Declarations of settings. Each setting is declared once, in the annotation of its argument or dataclass field.
 
     clip_norm: Annotated[float | None, Setting("Upper bound of the gradient's norm.", ABOVE_ZERO)] = None
 
-Name, type, default, allowed numbers and help of a setting come from this line alone. The constructor's check, the
-options of the command line, the JSON of files, printed code, the docstring and the table of the documentation read it.
+This line defines the name, type, default, allowed numbers and help text of the setting. The check in the constructor,
+the command-line option, the JSON in model files, printed code, the docstring and the table in the documentation are
+derived from it.
 """
 
 from __future__ import annotations
@@ -33,26 +34,26 @@ FROM_ONE = Range(1, math.inf, includes_low=True)
 
 @dataclass(frozen=True)
 class Setting:
-    """What is to be said of a setting beside its name, its type and its default.
+    """The part of a declaration that the name, the type and the default of the argument do not contain.
 
     Parameters
     ----------
     help
         One line, for the command line and the documentation.
     allowed
-        The allowed numbers; None where the object made of the setting checks it.
+        The allowed numbers; None if the object that is created from the setting checks it.
     group
-        The heading of the option in the help of ``chainrule train``; without one, there is no such option.
+        The heading of the option in the help of ``chainrule train``; if empty, the command has no such option.
     flags
-        The names of the option if not ``--name``.
+        The names of the option, if they differ from ``--name``.
     attribute
-        The attribute that holds the setting, if it has another name.
+        The name of the attribute that stores the setting, if it differs from the name of the setting.
     in_files
-        Whether a file of a network keeps the setting under this name.
+        Whether model files store the setting under this name.
     for_classes
-        Whether the setting acts on classes only, so that a regression must leave it out.
+        Whether the setting is for classification only and must be left out for a regression.
     since
-        The version that introduced the setting; files of earlier versions lack it, and have its default.
+        The version that introduced the setting; files of earlier versions do not contain it, and its default is used.
     """
 
     help: str = ""
@@ -76,7 +77,7 @@ class Declared:
 
     @property
     def plain_hint(self) -> Any:
-        """The part of the type that JSON and a command line can hold; a choice of texts is a text.
+        """The part of the type that JSON and a command line can represent; ``Literal`` strings become ``str``.
 
         >>> Declared("penalty", Literal["l1"] | Range | None, None, Setting()).plain_hint
         str | None
@@ -87,12 +88,12 @@ class Declared:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The names of the option of the command line."""
+        """The names of the command-line option."""
         return self.setting.flags or (f"--{self.name.replace('_', '-')}",)
 
     @property
     def allowed(self) -> str:
-        """The allowed numbers in words; "" where the object made of the setting checks it."""
+        """The allowed numbers in words; "" if the object that is created from the setting checks it."""
         if self.setting.allowed is None:
             return ""
         kinds = members(self.hint)
@@ -100,7 +101,7 @@ class Declared:
         return f"{whole}{self.setting.allowed}{absent}"
 
     def check(self, value: Any) -> None:
-        """Raise InvalidInputError for a number that the declaration does not allow."""
+        """Raise InvalidInputError if the declaration does not allow ``value``."""
         allowed, kinds = self.setting.allowed, members(self.hint)
         if allowed is None or (value is None and type(None) in kinds):
             return
@@ -110,7 +111,7 @@ class Declared:
 
 
 def members(hint: Any) -> tuple[Any, ...]:
-    """Return the members of a union; another type is its own only member."""
+    """Return the members of a union type, or a tuple with the type itself if it is not a union."""
     if get_origin(hint) in (types.UnionType, typing.Union):
         return tuple(inner for member in get_args(hint) for inner in members(member))
     return (hint,)
@@ -131,14 +132,14 @@ def declared_settings(owner: type) -> dict[str, Declared]:
 
 
 def check_settings(owner: type, values: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError for a number that the declaration of its setting does not allow."""
+    """Raise InvalidInputError if the declaration of a setting does not allow its value in ``values``."""
     for name, one in declared_settings(owner).items():
         if name in values:
             one.check(values[name])
 
 
 def added_later(owner: type) -> set[str]:
-    """Return the names of the settings that files of version 0.1 lack; they have their defaults."""
+    """Return the names of the settings that files of version 0.1 do not contain; their defaults are used."""
     return {name for name, one in declared_settings(owner).items() if one.setting.since != "0.1"}
 
 
@@ -151,13 +152,13 @@ def option_fields(owner: type) -> list[tuple[str, Any, Any]]:
 
 
 def documented(owner: Class) -> Class:
-    """Write the declared settings into the docstring of a class, in place of ``{settings}``; a class decorator.
+    """Replace ``{settings}`` in the docstring of a class by its declared settings (class decorator).
 
-    The signature then shows the types without what is declared of them.
+    The declarations are removed from the annotations of the constructor, so that its signature shows plain types.
     """
     declared, function = declared_settings(owner), owner.__init__  # type: ignore[misc]
     function.__annotations__ = typing.get_type_hints(function) | {"return": None}
-    if owner.__doc__:  # which python -OO leaves out
+    if owner.__doc__:  # python -OO removes docstrings
         lines = (f"{name}\n        {one.setting.help}" for name, one in declared.items())
         owner.__doc__ = owner.__doc__.replace("{settings}", "\n    ".join(lines))
     return owner

@@ -1,12 +1,12 @@
-"""Loss functions: how wrong the predictions are, as one number, and its derivative.
+"""Loss functions: one number that measures the error of the predictions, and its derivative.
 
-A loss is the mean over all elements, as PyTorch has it (cross-entropy over classes: the mean over rows). With sample
-weights it is the weighted mean over the rows, ``sum w_i l_i / sum w_i``: a row of weight 0 counts as if it were not
-there, and a row of weight 2 as if it were there twice. Targets and predictions have the same shape, (rows, outputs),
-unless a loss says otherwise (:meth:`LossFunction.n_outputs`).
+A loss is the mean over all elements, as in PyTorch, or the mean over all rows, as for the cross-entropy of several
+classes. With sample weights it is the weighted mean over the rows, ``sum w_i l_i / sum w_i``: a row of weight 0 has no
+effect, and a row of weight 2 has the effect of two equal rows. Targets and predictions have the same shape, (rows,
+outputs), unless the loss needs several outputs for each target (:meth:`LossFunction.n_outputs`).
 
-In the equations ``y`` is a target, ``p`` a prediction, ``d = p - y``, and ``z`` a logit, the number before the last
-activation. ``l`` is the loss of one element and ``l'`` its derivative by ``p`` (or ``z``).
+In the equations ``y`` is a target, ``p`` a prediction, ``d = p - y``, and ``z`` a logit, the input of the last
+activation. ``l`` is the loss of one element (or one row) and ``l'`` its derivative with respect to ``p`` (or ``z``).
 
 A user's own loss is a class with the formulas of one element (:class:`ElementwiseLoss`) or of one row
 (:class:`RowLoss`), a pair of functions (:class:`CustomLoss`), or a class with :meth:`LossFunction.loss` and

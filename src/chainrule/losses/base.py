@@ -1,4 +1,4 @@
-"""What every loss is: one number, and its derivative by the predictions."""
+"""The base classes of the losses: one number, and its derivative with respect to the predictions."""
 
 from __future__ import annotations
 
@@ -28,17 +28,28 @@ __all__ = ["ElementwiseLoss", "FormulaLoss", "LossFunction", "RowLoss", "TracedL
 class LossFunction(ABC):
     """Base class of all losses.
 
-    ``fuses_with`` names the activation with which the loss is one function of the logits; a network that ends in
-    that activation trains and is measured through :meth:`evaluate_logits`, which is finite where the two steps in
-    sequence are not.
-
-    ``domain`` declares the predictions for which the loss is defined, and ``targets`` the targets, None for any; a
-    network whose last layer gives others, and data with others, are refused before training. ``is_of_numbers`` says
-    that the loss is made for numbers as targets, not for classes; ``takes_scores`` that the outputs are any numbers
-    even where the targets are classes, so no activation belongs behind the last dense layer; ``takes_standardized``
-    that the targets of a regression may be shifted and scaled; ``compares_outputs`` that there must be two or more
-    outputs, because the loss compares those of a row with one another. ``outputs_per_target`` is the number of outputs
-    that the network has for each target column.
+    Attributes
+    ----------
+    fuses_with
+        The activation that is computed together with the loss as one function of the logits. For a network that ends
+        in this activation, training and evaluation call :meth:`evaluate_logits`, which stays finite where activation
+        and loss, computed one after the other, overflow.
+    domain
+        The predictions for which the loss is defined; None for any. A network whose last layer can give other
+        predictions is refused before training.
+    targets
+        The targets for which the loss is defined; None for any. Data with other targets are refused before training.
+    is_of_numbers
+        Whether the targets are numbers, not classes.
+    takes_scores
+        Whether the predictions are unbounded scores although the targets are classes. The network then ends in a dense
+        layer without an activation.
+    takes_standardized
+        Whether the targets of a regression may be shifted and scaled.
+    compares_outputs
+        Whether the loss compares the outputs of a row with one another and so needs two or more of them.
+    outputs_per_target
+        The number of network outputs for each target column.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = None
@@ -60,18 +71,19 @@ class LossFunction(ABC):
 
     @property
     def takes_weights(self) -> bool:
-        """Whether :meth:`loss` and :meth:`derivative` take sample weights; a user's own need not."""
+        """Whether :meth:`loss` and :meth:`derivative` take sample weights; user-defined losses may leave them out."""
         return len(inspect.signature(self.loss).parameters) > 2
 
     def n_outputs(self, n_targets: int) -> int:
-        """Return how many outputs the network must have for ``n_targets`` target columns."""
+        """Return the number of outputs that the network must have for ``n_targets`` target columns."""
         return self.outputs_per_target * n_targets
 
     def point_predictions(self, outputs: Array) -> Array:
-        """Return what the outputs predict, in the targets' own terms: the outputs, or the shares of scores.
+        """Return the predicted values or probabilities: the outputs, or :func:`shares_of_scores` of scores.
 
-        This is a NumPy formula, which exports translate. Where :attr:`outputs_per_target` is 2 or more, it takes the
-        first outputs of all targets, then the second ones, and so on, as separate arguments; it may leave out the last.
+        This is a NumPy formula, which is traced for exports. If :attr:`outputs_per_target` is 2 or more, its first
+        argument has the first outputs of all targets, its second argument the second outputs, and so on. Arguments at
+        the end that the formula does not need may be left out.
         """
         return shares_of_scores(outputs) if self.takes_scores else outputs
 
@@ -82,7 +94,7 @@ class LossFunction(ABC):
         return self.point_predictions(*np.split(outputs, self.outputs_per_target, axis=-1)[: self._n_predicting])
 
     def lower(self, program: Program, outputs: Value) -> Value:
-        """Return the :meth:`point_predictions` as operations. Raises ``TraceError`` where they cannot be traced."""
+        """Return the :meth:`point_predictions` as operations. Raises ``TraceError`` if they cannot be traced."""
         parts = [outputs]
         if self.outputs_per_target > 1:
             columns = np.split(np.arange(outputs.width), self.outputs_per_target)[: self._n_predicting]
@@ -96,16 +108,18 @@ class LossFunction(ABC):
 
     @property
     def _n_predicting(self) -> int:
-        """How many of the outputs of a target the point predictions take."""
+        """The number of outputs per target that :meth:`point_predictions` takes."""
         return len(inspect.signature(self.point_predictions).parameters)
 
     def evaluate(self, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the loss and write its derivative, for arrays that are already checked.
+        """Return ``sum row_weights_i l_i`` and write its derivative into ``derivative``; training calls this method.
 
-        The result is ``sum row_weights_i l_i``; the weights sum to 1, or, in a mini-batch of weighted rows, nearly so.
-        This is what training calls; the built-in losses do it in one pass. A user's own loss is asked for the mean,
-        without weights where all are equal, so that one written as ``loss(y_true, y_pred)`` will do. It gets float64,
-        in which ``np.clip(y_pred, 1e-15, 1 - 1e-15)`` keeps a logarithm finite, as it does not in float32.
+        The arrays must be checked already. The weights sum to 1, or to about 1 in a mini-batch of weighted rows. The
+        built-in losses override this method and compute both results in one pass.
+
+        This default calls :meth:`loss` and :meth:`derivative` of a user-defined loss. It passes no weights if they are
+        all equal, so that ``loss(y_true, y_pred)`` is a sufficient signature. The arrays are passed in float64, in
+        which ``np.clip(y_pred, 1e-15, 1 - 1e-15)`` keeps a logarithm finite; in float32, 1 - 1e-15 is 1.
         """
         total = float(row_weights.sum())
         if total == 0:
@@ -114,8 +128,8 @@ class LossFunction(ABC):
         weights = () if row_weights.min() == row_weights.max() else (row_weights / total,)
         if weights and not self.takes_weights:
             raise InvalidInputError(
-                f"{type(self).__name__} takes no sample weights, and these rows have some; write its loss and "
-                "derivative with a third argument, sample_weight=None."
+                f"{type(self).__name__} takes no sample weights, but the rows have different weights; give its methods "
+                "loss and derivative a third argument, sample_weight=None."
             )
         y_true, y_pred = y_true.astype(np.float64, copy=False), y_pred.astype(np.float64, copy=False)
         derivative[...] = self.derivative(y_true, y_pred, *weights)
@@ -128,18 +142,21 @@ class LossFunction(ABC):
         return total * float(value.item())
 
     def evaluate_logits(self, y_true: Array, logits: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the loss of ``fuses_with`` applied to ``logits`` and write the derivative by the logits."""
-        raise InvalidInputError(f"{type(self).__name__} is not one function with any activation.")
+        """Return the loss of ``fuses_with`` applied to ``logits`` and write its derivative with respect to them."""
+        raise InvalidInputError(
+            f"{type(self).__name__} has no formula for logits, because it fuses with no activation; call evaluate."
+        )
 
     def traced(self, *, of_logits: bool = False) -> TracedLoss | None:
-        """Return the formulas as expressions and as a compiled loop; None for a loss that is computed by NumPy only."""
+        """Return the formulas as expressions and a compiled loop; None for a loss that is computed by NumPy only."""
         return None
 
 
 def shares_of_scores(scores: Array) -> Array:
-    """Return numbers between 0 and 1 in the order of the scores: no probabilities, but cut at a half where those are.
+    """Return numbers between 0 and 1 that keep the order of the scores.
 
-    Several columns go through a softmax. One is compared with a score of 0, which is a sigmoid.
+    Several columns go through a softmax, and a single column through a sigmoid. The results are not calibrated
+    probabilities, but their largest element, or the threshold 0.5 for a single column, gives the predicted class.
     """
     is_alone = np.sum(0 * scores + 1, axis=-1, keepdims=True) == 1
     largest = np.max(scores, axis=-1, keepdims=True)
@@ -151,18 +168,18 @@ def shares_of_scores(scores: Array) -> Array:
 
 
 def row_weights_of(sample_weight: Array | None, n_rows: int, dtype: np.dtype[Any]) -> Array:
-    """Return weights that sum to 1: the sample weights normalised, or 1/n each.
+    """Return row weights that sum to 1: the normalised sample weights, or 1/n for each of n rows without them.
 
-    Computed in float64 and rounded once, so that equal weights and no weights give the same bits.
+    They are computed in float64 and rounded once, so that equal weights and no weights give the same bits.
     """
     if n_rows < 1:
-        raise InvalidInputError("A loss is the mean over the rows, and there are none.")
+        raise InvalidInputError("A loss is the mean over the rows, and there are none; give at least one row.")
     if sample_weight is None:
         return np.full(n_rows, 1.0 / n_rows, dtype)
     refuse_masked(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight, np.float64).reshape(-1)
     if len(weights) != n_rows:
-        raise InvalidInputError(f"There are {len(weights)} sample weights for {n_rows} rows.")
+        raise InvalidInputError(f"There are {len(weights)} sample weights for {n_rows} rows; give one for each row.")
     total = float(weights.sum())
     if not (0 < total < np.inf and weights.min() >= 0):
         raise InvalidInputError("Sample weights must be finite and not negative, and at least one must be above 0.")
@@ -170,12 +187,12 @@ def row_weights_of(sample_weight: Array | None, n_rows: int, dtype: np.dtype[Any
 
 
 class FormulaLoss(LossFunction):
-    """Base class of the losses that are given by formulas, one for the value and one for the derivative.
+    """Base class of the losses that are defined by formulas, one for the value and one for the derivative.
 
     The formulas are written in NumPy, traced and compiled. A formula that cannot be traced, such as one with an ``if``
-    on the values of an array, is computed by NumPy. A loss that fuses with an activation also gives both as functions
-    of the logits. Where ``outputs_per_target`` is 2 or more, a formula takes the first outputs of all targets, then
-    the second ones, and so on, as separate arguments, and the derivative is a tuple of as many arrays.
+    on the values of an array, is computed by NumPy. A loss that fuses with an activation also defines both formulas
+    for the logits. If ``outputs_per_target`` is 2 or more, a formula takes the first outputs of all targets, the second
+    outputs, and so on, as separate arguments, and the derivative is a tuple with one array for each of them.
     """
 
     _traced: ClassVar[Attempt[TracedLoss] | None] = None
@@ -184,32 +201,32 @@ class FormulaLoss(LossFunction):
 
     @abstractmethod
     def _formulas(self) -> tuple[Callable[..., Array], Callable[..., Any]]:
-        """Return the formulas of the value and of its derivative by the predictions."""
+        """Return the formulas of the value and of its derivative with respect to the predictions."""
 
     def logits_loss(self, y_true: Array, logits: Array) -> Array:
         """Return the loss of ``fuses_with`` applied to ``logits``, before the mean is taken."""
-        raise InvalidInputError(f"{type(self).__name__} is not one function with any activation.")
+        raise InvalidInputError(f"{type(self).__name__} has no formula for logits; define logits_loss.")
 
     def logits_derivative(self, y_true: Array, logits: Array) -> Array:
-        """Return the derivative of :meth:`logits_loss` by the logits."""
-        raise InvalidInputError(f"{type(self).__name__} is not one function with any activation.")
+        """Return the derivative of :meth:`logits_loss` with respect to the logits."""
+        raise InvalidInputError(f"{type(self).__name__} has no formula for logits; define logits_derivative.")
 
     def evaluate(self, y_true: Array, y_pred: Array, row_weights: Array, derivative: Array) -> float:
         """Return the loss and write its derivative in one pass."""
         return self._mean(self.traced(), self._formulas(), y_true, y_pred, row_weights, derivative)
 
     def evaluate_logits(self, y_true: Array, logits: Array, row_weights: Array, derivative: Array) -> float:
-        """Return the loss of ``fuses_with`` applied to ``logits`` and write the derivative by the logits."""
+        """Return the loss of ``fuses_with`` applied to ``logits`` and write its derivative with respect to them."""
         if self.fuses_with is None:
             return super().evaluate_logits(y_true, logits, row_weights, derivative)
         traced, formulas = self.traced(of_logits=True), (self.logits_loss, self.logits_derivative)
         return self._mean(traced, formulas, y_true, logits, row_weights, derivative)
 
     def traced(self, *, of_logits: bool = False) -> TracedLoss | None:
-        """Return the formulas as expressions and as a compiled loop; None where they cannot be traced."""
+        """Return the formulas as expressions and a compiled loop; None if they cannot be traced."""
         kind, name = type(self), "_traced_logits" if of_logits else "_traced"
         if (kind.evaluate, kind.evaluate_logits) != (FormulaLoss.evaluate, FormulaLoss.evaluate_logits):
-            return None  # the formulas do not say what the loss is
+            return None  # an overridden method, not the formulas, defines the loss
         known: Attempt[TracedLoss] | None = getattr(self, name)
         if known is None or not known.is_current(self):
             known = Attempt.make(self, RUNTIME, functools.partial(TracedLoss.of, self, of_logits=of_logits))
@@ -230,8 +247,8 @@ class FormulaLoss(LossFunction):
         if targets.ndim != 2 or predictions.shape != (targets.shape[0], self.n_outputs(targets.shape[1])):
             twice = "" if self.n_outputs(1) == 1 else f", with {self.n_outputs(1)} prediction columns for each target"
             raise InvalidInputError(
-                f"{type(self).__name__} got targets of shape {np.shape(y_true)} and predictions of shape "
-                f"{np.shape(y_pred)}; both must be (rows, outputs) and the same{twice}."
+                f"{type(self).__name__} was given targets of shape {np.shape(y_true)} and predictions of shape "
+                f"{np.shape(y_pred)}; both must have the same shape (rows, outputs){twice}."
             )
         derivative = np.empty_like(predictions)
         weights = row_weights_of(sample_weight, len(predictions), predictions.dtype)
@@ -239,7 +256,7 @@ class FormulaLoss(LossFunction):
         return value, derivative.reshape(np.shape(y_pred))
 
     def _check(self, setting: str, value: float, low: float, high: float, ends: str) -> None:
-        """Refuse a setting outside the interval; ``ends`` is "[]", "[)", "(]" or "()", its brackets."""
+        """Raise InvalidInputError for a setting outside an interval with the brackets ``ends``, such as "[)"."""
         inside = (
             is_finite(value)
             and (low <= value if ends[0] == "[" else low < value)
@@ -275,7 +292,7 @@ class FormulaLoss(LossFunction):
             return float(np.sum(weights * self._checked((value(y_true, *outputs),), shape, of, 1)[0], dtype=np.float64))
 
     def _checked(self, values: tuple[Any, ...], shape: tuple[int, ...], of: str, n_arrays: int) -> list[Array]:
-        """Return the arrays that a formula gave; refuse what is not one number for each element or row."""
+        """Return the results of a formula as arrays; raise InvalidInputError unless they have the right shape."""
         arrays = [np.asarray(array) for array in values]
         if of == "row":
             arrays = [array[:, None] if array.shape == shape[:1] else array for array in arrays]
@@ -283,8 +300,8 @@ class FormulaLoss(LossFunction):
             wanted = f"one number for each {of}, shape {shape}" + f", in {n_arrays} arrays" * (n_arrays > 1)
             raise InvalidInputError(
                 f"{getattr(self, 'name', type(self).__name__)} must return {wanted}; a formula returned "
-                f"{'shape ' if len(arrays) == 1 else ''}{', '.join(str(array.shape) for array in arrays)}. Leave the "
-                "mean to the loss."
+                f"{'shape ' if len(arrays) == 1 else ''}{', '.join(str(array.shape) for array in arrays)}. Do not "
+                "take the mean in the formula."
             )
         return arrays
 
@@ -293,7 +310,7 @@ class FormulaLoss(LossFunction):
 
 
 class ElementwiseLoss(FormulaLoss):
-    """Base class of the losses that are the mean of a function of each target and its prediction."""
+    """Base class of the losses that are the mean over all elements of a function of a target and its prediction."""
 
     _is_elementwise: ClassVar[bool] = True
 
@@ -303,16 +320,16 @@ class ElementwiseLoss(FormulaLoss):
 
     @abstractmethod
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the derivative of :meth:`element_loss` by the prediction."""
+        """Return the derivative of :meth:`element_loss` with respect to the prediction."""
 
     def _formulas(self) -> tuple[Callable[..., Array], Callable[..., Any]]:
         return self.element_loss, self.element_derivative
 
 
 class RowLoss(FormulaLoss):
-    """Base class of the losses that are the mean of a function of each row of targets and its predictions.
+    """Base class of the losses that are the mean over all rows of a function of a row of targets and its predictions.
 
-    Sums, means and maxima are taken over the last axis, ``np.sum(..., axis=-1)``, with ``keepdims=True`` where the
+    The formulas take sums, means and maxima over the last axis, ``np.sum(..., axis=-1)``, with ``keepdims=True`` if the
     result is combined with whole rows.
     """
 
@@ -324,7 +341,7 @@ class RowLoss(FormulaLoss):
 
     @abstractmethod
     def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the derivative of the loss of every row by its predictions, in their shape."""
+        """Return the derivative of the loss of every row with respect to its predictions, in their shape."""
 
     def _formulas(self) -> tuple[Callable[..., Array], Callable[..., Any]]:
         return self.row_loss, self.row_derivative
@@ -332,23 +349,25 @@ class RowLoss(FormulaLoss):
 
 # The attributes on which no formula depends.
 RUNTIME = frozenset({"_traced", "_traced_logits"})
-# In float32, derivatives below this are stored as 0: products with them would be subnormal numbers, on which processors
-# are about a hundred times slower. A network that has learned its data by heart would be full of them.
+# In float32, derivatives below this are stored as 0: products with them would be subnormal numbers, with which
+# processors compute about a hundred times slower. They are frequent in a network that fits its training data perfectly.
 SMALLEST = 1e-25
 
 
 @dataclass(frozen=True, eq=False)
 class TracedLoss:
-    """The formulas of a loss, as expressions and as a compiled loop.
+    """The formulas of a loss, as expressions and a compiled loop.
 
     Attributes
     ----------
     value
-        The loss of an element or of a row, of the symbols ``y_true`` and :attr:`outputs`, and the settings.
+        The loss of an element or of a row, as an expression of the symbols ``y_true``, :attr:`outputs` and the
+        settings.
     derivatives
-        Its derivatives by the outputs; those that are smaller than the symbol ``smallest`` are 0.
+        The derivatives of ``value`` with respect to the outputs. Derivatives that are smaller than the symbol
+        ``smallest`` are replaced by 0.
     formula
-        What all of them are parts of.
+        The trace that the expressions belong to.
     is_elementwise
         Whether the loss is the mean over all elements instead of the mean over the rows.
     """
@@ -360,7 +379,7 @@ class TracedLoss:
 
     @classmethod
     def of(cls, loss: FormulaLoss, *, of_logits: bool) -> TracedLoss:
-        """Trace the formulas of a loss. Raises ``TraceError`` for what cannot be traced."""
+        """Trace the formulas of a loss. Raises ``TraceError`` if they cannot be traced."""
 
         def formulas(loss: FormulaLoss, y_true: Array, *outputs: Array) -> tuple[Array, ...]:
             value, slope = (loss.logits_loss, loss.logits_derivative) if of_logits else loss._formulas()
@@ -370,24 +389,27 @@ class TracedLoss:
         value, *derivatives = formula.expressions
         is_elementwise = id(value) in elementwise([value], formula.arguments)
         if is_elementwise is not loss._is_elementwise or len(derivatives) != loss.outputs_per_target:
-            raise TraceError("A formula returns arrays of other shapes than the loss needs.")
+            raise TraceError("A formula returns arrays whose shapes are not those of the elements or rows of the loss.")
         smallest: Any = value.graph.symbol("smallest")
         stored: Any = tuple(np.where(np.absolute(slope) < smallest, 0, slope) for slope in derivatives)
         return cls(value, stored, formula, is_elementwise)
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The numbers that the loop takes beside arrays; ``share`` is the part of an element in the loss of a row."""
+        """The names of the numbers that the loop takes; ``share`` is the factor of an element in the loss of a row."""
         return ("share", "smallest", *self.formula.settings)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The symbols of the outputs of the network."""
+        """The names of the symbols for the outputs of the network."""
         return self.formula.arguments[1:]
 
     @cached_property
     def loop(self) -> Loop:
-        """``loop(y_true, y_pred, row_weights, derivative)`` writes the derivative and returns the mean loss."""
+        """The loop ``loop(y_true, y_pred, row_weights, derivative)``.
+
+        It writes the derivative and returns the mean loss.
+        """
         graph, names = self.value.graph, _parts("derivative", len(self.derivatives))
         weight = graph.symbol("share") * graph.symbol("row_weights")
         return Loop(
@@ -416,7 +438,7 @@ def _as_tuple(arrays: Any) -> tuple[Any, ...]:
 
 
 def ratio(y: Array, p: Array) -> Array:
-    """Return y / p, with 0 / 0 = 0; a p that is NaN stays NaN."""
+    """Return y / p, with 0 / 0 = 0; the result is NaN where p is NaN."""
     return np.where(y == 0, 0 * p, y / np.where(y == 0, 1, p))
 
 

@@ -1,4 +1,4 @@
-"""Losses for classes. Targets are 0 and 1: one column, several independent columns, or one-hot rows."""
+"""Losses for classification. Targets are 0 and 1: one column, several independent columns, or one-hot rows."""
 
 from __future__ import annotations
 
@@ -55,10 +55,11 @@ _TWO_FOCAL_LOSSES = "it is 'binary_focal' for targets of 0 and 1, and 'categoric
 class BinaryCrossEntropy(ElementwiseLoss):
     """The mean of ``l = -w y log p - (1 - y) log(1 - p)`` for probabilities p and targets y between 0 and 1.
 
-    ``pos_weight`` is w, 1 by default: a larger w gives class 1 more weight where it is rare. On probabilities the loss
-    is exact and clips nothing: 0 log 0 is 0, and a probability of exactly 0 for what happened costs infinity. A network
-    that ends in a sigmoid is trained and measured in another form: both are one function of the logits, for w = 1
-    ``l = max(z, 0) - y z + log(1 + exp(-|z|))``, ``l' = sigmoid(z) - y``, finite for every finite z.
+    ``pos_weight`` is w, 1 by default; a larger w gives more weight to class 1, for data in which it is rare. For
+    probabilities, ``l' = (1 - y) / (1 - p) - w y / p``. Nothing is clipped: 0 log 0 is 0, and the loss is infinite if
+    the true class has a predicted probability of 0. In a network that ends in a sigmoid, sigmoid and loss are computed
+    together from the logits z, which is finite for every finite z. For w = 1,
+    ``l = max(z, 0) - y z + log(1 + exp(-|z|))`` and ``l' = sigmoid(z) - y``.
 
     >>> round(BinaryCrossEntropy().loss([1, 0], [0.5, 0.5]), 6)
     0.693147
@@ -82,7 +83,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
         return ratio(1 - y_true, 1 - y_pred) - self.pos_weight * ratio(y_true, y_pred)
 
     def logits_loss(self, y_true: Array, logits: Array) -> Array:
-        """Return (1 - y) max(z, 0) + w y max(-z, 0) + (1 - y + w y) log(1 + exp(-|z|)), in which nothing cancels."""
+        """Return (1 - y) max(z, 0) + w y max(-z, 0) + (1 - y + w y) log(1 + exp(-|z|)), a sum without cancellation."""
         of_1, of_0 = self.pos_weight * y_true, 1 - y_true
         linear = np.where(logits >= 0, of_0 * logits, -of_1 * logits)
         return linear + (of_0 + of_1) * np.log1p(np.exp(-np.abs(logits)))
@@ -109,9 +110,10 @@ class BinaryCrossEntropy(ElementwiseLoss):
 class CategoricalCrossEntropy(RowLoss):
     """The mean over rows of ``-sum_k y_k log p_k`` for one-hot (or smoothed) targets y and class probabilities p.
 
-    On probabilities it is exact and clips nothing (0 log 0 = 0), with derivative ``-y_k / p_k``. With a softmax both
-    are one function of the logits, with derivative ``softmax(z)_k sum(y) - y_k``, finite for every finite z and not
-    changed by a number added to a whole row.
+    For probabilities, the derivative is ``-y_k / p_k``. Nothing is clipped, and 0 log 0 is 0. In a network that ends in
+    a softmax, softmax and loss are computed together from the logits z. The derivative with respect to z is
+    ``softmax(z)_k sum(y) - y_k``. It is finite for every finite z, and adding one number to a whole row of logits does
+    not change it.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
@@ -146,10 +148,10 @@ class CategoricalCrossEntropy(RowLoss):
 @final
 @dataclass(frozen=True)
 class KLDivergence(RowLoss):
-    """The mean over rows of ``sum_k y_k log(y_k / p_k)``, for targets y that are probabilities, 0 where p = y.
+    """The mean over rows of ``sum_k y_k log(y_k / p_k)``, for targets y that are probabilities. It is 0 where p = y.
 
-    It is :class:`CategoricalCrossEntropy` less the entropy of the targets, so both have the same derivative. Kullback &
-    Leibler 1951, "On information and sufficiency".
+    It is :class:`CategoricalCrossEntropy` minus the entropy of the targets, so both have the same derivative. Kullback
+    & Leibler 1951, "On information and sufficiency".
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
@@ -185,11 +187,12 @@ class KLDivergence(RowLoss):
 @final
 @dataclass(frozen=True)
 class BinaryFocal(ElementwiseLoss):
-    """Cross-entropy with the easy examples made light, for rare classes, on one or several 0/1 columns.
+    """Binary cross-entropy that gives less weight to easy examples, for rare classes, on one or several 0/1 columns.
 
-    ``l = -a y (1 - p)^gamma log p - (1 - a) (1 - y) p^gamma log(1 - p)``; without ``alpha`` both factors a and 1 - a
-    are 1, and ``gamma=0`` is then :class:`BinaryCrossEntropy`. It fuses with a sigmoid: with q = 1 - p, the derivative
-    of ``-q^gamma log p`` by the logit is ``q^gamma (gamma p log p - q)``.
+    ``l = -a y (1 - p)^gamma log p - (1 - a) (1 - y) p^gamma log(1 - p)``, where a is ``alpha``. Without ``alpha``, the
+    factors a and 1 - a are both replaced by 1, and ``gamma=0`` is then :class:`BinaryCrossEntropy`. Sigmoid and loss
+    are computed together from the logits: with q = 1 - p, the derivative of ``-q^gamma log p`` with respect to the
+    logit is ``q^gamma (gamma p log p - q)``.
 
     Lin et al. 2017, "Focal loss for dense object detection", equations 4 and 5.
     """
@@ -217,13 +220,13 @@ class BinaryFocal(ElementwiseLoss):
         return -of_1 * xlogy(y_true * q**self.gamma, p) - of_0 * xlog1py((1 - y_true) * p**self.gamma, -p)
 
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the difference of both terms' slopes; see :func:`_focal_slope`."""
+        """Return the derivative of both terms; see :func:`_focal_slope`."""
         of_1, of_0 = self._class_weights
         p, q = y_pred, 1 - y_pred
         return of_1 * _focal_slope(y_true, p, q, self.gamma) - of_0 * _focal_slope(1 - y_true, q, p, self.gamma)
 
     def logits_loss(self, y_true: Array, logits: Array) -> Array:
-        """Return :meth:`element_loss` with logarithms that are exact where p or 1 - p underflows."""
+        """Return :meth:`element_loss` with logarithms that stay exact where p or 1 - p underflows."""
         of_1, of_0 = self._class_weights
         p, q, log_p, log_q = sigmoid(logits), sigmoid(-logits), log_sigmoid(logits), log_sigmoid(-logits)
         return -of_1 * y_true * q**self.gamma * log_p - of_0 * (1 - y_true) * p**self.gamma * log_q
@@ -247,8 +250,9 @@ class BinaryFocal(ElementwiseLoss):
 class CategoricalFocal(RowLoss):
     """The mean over rows of ``-sum_k y_k (1 - p_k)^gamma log p_k``: the focal loss of class probabilities.
 
-    ``gamma=0`` is :class:`CategoricalCrossEntropy`. It fuses with a softmax: with q = 1 - p and
-    ``h_k = y_k q_k^gamma (gamma p_k log p_k / q_k - 1)``, the derivative by the logits is ``h_k - p_k sum(h)``.
+    ``gamma=0`` is :class:`CategoricalCrossEntropy`. Softmax and loss are computed together from the logits: with
+    q = 1 - p and ``h_k = y_k q_k^gamma (gamma p_k log p_k / q_k - 1)``, the derivative with respect to the logits is
+    ``h_k - p_k sum(h)``.
 
     Lin et al. 2017, "Focal loss for dense object detection".
     """
@@ -267,16 +271,16 @@ class CategoricalFocal(RowLoss):
         return -np.sum(xlogy(y_true * (1 - y_pred) ** self.gamma, y_pred), axis=-1)
 
     def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the slope of each term; see :func:`_focal_slope`."""
+        """Return the derivative of each term; see :func:`_focal_slope`."""
         return _focal_slope(y_true, y_pred, 1 - y_pred, self.gamma)
 
     def logits_loss(self, y_true: Array, logits: Array) -> Array:
-        """Return :meth:`row_loss` with logarithms that are exact where p or 1 - p underflows."""
+        """Return :meth:`row_loss` with logarithms that stay exact where p or 1 - p underflows."""
         log_p = log_softmax(logits)
         return -np.sum(y_true * (-np.expm1(log_p)) ** self.gamma * log_p, axis=-1)
 
     def logits_derivative(self, y_true: Array, logits: Array) -> Array:
-        """Return h_k - p_k sum(h), where h is the derivative by log p."""
+        """Return h_k - p_k sum(h), where h is the derivative with respect to log p."""
         log_p = log_softmax(logits)
         p, q = np.exp(log_p), -np.expm1(log_p)
         pull = np.where(q == 0, -self.gamma, self.gamma * p * log_p / q)
@@ -287,11 +291,12 @@ class CategoricalFocal(RowLoss):
 @final
 @dataclass(frozen=True)
 class Dice(RowLoss):
-    """The mean over rows of ``l = 1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s)``, 0 where two sets are the same.
+    """The mean over rows of ``l = 1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s)``, which is 0 for two equal sets.
 
-    A row is a set, such as the labels of a text or the pixels of an object; y says what belongs to it, and p with which
-    probability. The derivative is ``(1 - l - 2 y_k) / (sum(y) + sum(p) + s)``. ``smooth`` is s, which makes the loss of
-    two empty sets 0. Milletari et al. 2016, "V-Net", section 3.
+    Each row describes a set, such as the labels of a text or the pixels of an object: y is 1 for its elements and 0
+    for the others, and p is the predicted probability of each element. The derivative is
+    ``(1 - l - 2 y_k) / (sum(y) + sum(p) + s)``. ``smooth`` is s; it makes the loss of two empty sets 0. Milletari et
+    al. 2016, "V-Net", section 3.
     """
 
     domain: ClassVar[Range | None] = FROM_0_TO_1
@@ -315,7 +320,7 @@ class Dice(RowLoss):
 
 
 def _focal_slope(y: Array, p: Array, q: Array, gamma: float) -> Array:
-    """Return y q^gamma (gamma log(p) / q - 1 / p), the derivative of -y q^gamma log p by p, where q = 1 - p."""
+    """Return the derivative of -y q^gamma log p with respect to p: y q^gamma (gamma log(p) / q - 1 / p), q = 1 - p."""
     pull = np.where(q == 0, -gamma, xlogy(gamma, p) / q)
     return np.where(y == 0, 0 * p, y * q**gamma * (pull - 1 / p))
 
@@ -326,8 +331,8 @@ def _focal_slope(y: Array, p: Array, q: Array, gamma: float) -> Array:
 class Hinge(ElementwiseLoss):
     """The mean of ``l = max(0, 1 - s p)``, with ``s = 2 y - 1`` for targets y that are 0 or 1; ``l' = -s``, or 0.
 
-    Predictions are scores of a linear output, positive for class 1: the loss of a support vector machine. With
-    one-hot targets each column is one class against the rest.
+    This is the loss of a support vector machine. Predictions are scores of a linear output, positive for class 1. With
+    one-hot targets, each column is a classifier of one class against the rest.
     """
 
     takes_scores: ClassVar[bool] = True
@@ -346,7 +351,10 @@ class Hinge(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class SquaredHinge(ElementwiseLoss):
-    """The mean of ``l = max(0, 1 - s p)^2`` with ``s = 2 y - 1``: a :class:`Hinge` without its kink."""
+    """The mean of ``l = max(0, 1 - s p)^2``, with ``s = 2 y - 1``: a differentiable :class:`Hinge`.
+
+    ``l' = -2 s max(0, 1 - s p)``.
+    """
 
     takes_scores: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
@@ -373,9 +381,9 @@ class SquaredHinge(ElementwiseLoss):
 class MultiMargin(RowLoss):
     """The hinge loss of several classes: the mean over rows of ``l = mean_k (1 - y_k) max(0, margin - s + p_k)``.
 
-    Predictions are scores of a linear output, one for each class, y is one-hot, and s is the score of the true class:
-    it should exceed each of the others by ``margin``. Weston & Watkins 1999, "Support vector machines for multi-class
-    pattern recognition".
+    Predictions are scores of a linear output, one for each class. The targets y are one-hot, and s is the score of the
+    true class, which should exceed each other score by ``margin``. Weston & Watkins 1999, "Support vector machines for
+    multi-class pattern recognition".
     """
 
     takes_scores: ClassVar[bool] = True
@@ -401,9 +409,9 @@ class MultiMargin(RowLoss):
 
 
 def smooth_labels(targets: Array, amount: float) -> Array:
-    """Return targets that are less sure: ``y (1 - a) + a / k`` for one-hot rows of k classes.
+    """Return smoothed labels: ``y (1 - a) + a / k`` for one-hot rows of k classes, where a is ``amount``.
 
-    One column of 0 and 1 is a pair of classes: ``y (1 - a) + a / 2``. Szegedy et al. 2016, "Rethinking the Inception
+    One column of 0 and 1 has two classes: ``y (1 - a) + a / 2``. Szegedy et al. 2016, "Rethinking the Inception
     architecture for computer vision", section 7.
 
     >>> smooth_labels(np.array([[0.0, 1.0]]), 0.1).tolist()

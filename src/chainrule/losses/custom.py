@@ -1,4 +1,4 @@
-"""A user's own loss."""
+"""A loss made from a pair of functions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ __all__ = ["CustomLoss"]
 @final
 @dataclass(frozen=True)
 class CustomLoss(ElementwiseLoss):
-    """A loss from a pair of functions of ``(y_true, y_pred)``, both matrices of shape (rows, outputs).
+    """A loss made from two functions of ``(y_true, y_pred)``, which are arrays of shape (rows, outputs).
 
-    ``loss_function`` returns the loss of every element and ``loss_derivative`` its derivative by the prediction, both
-    in that same shape: the mean and the sample weights are computed here. A file holds its ``name``, and a model with
-    one is read back by handing the loss in.
+    ``loss_function`` returns the loss of every element and ``loss_derivative`` its derivative with respect to the
+    prediction, both in this shape. The class computes the mean and applies the sample weights.
+
+    Model files do not contain functions. They contain the ``name`` of the loss; pass the loss in ``custom_objects`` to
+    load such a model.
 
     >>> fourth_power = CustomLoss(lambda y, p: (p - y) ** 4, lambda y, p: 4 * (p - y) ** 3)
     >>> fourth_power.loss([1.0, 1.0], [1.0, 3.0]), fourth_power.derivative([1.0, 1.0], [1.0, 3.0]).tolist()
@@ -37,5 +39,5 @@ class CustomLoss(ElementwiseLoss):
         return self.loss_function(y_true, y_pred)
 
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return the derivative of every element by its prediction."""
+        """Return the derivative of every element with respect to its prediction."""
         return self.loss_derivative(y_true, y_pred)

@@ -1,4 +1,4 @@
-"""Losses for numbers: values, quantiles, counts, and a mean with its variance."""
+"""Losses for regression: of values, quantiles, counts, and means with variances."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = [
 @final
 @dataclass(frozen=True)
 class MeanSquaredError(ElementwiseLoss):
-    """The mean of ``l = (p - y)^2``; ``l' = 2 (p - y)``. Its best constant prediction is the mean.
+    """The mean of ``l = (p - y)^2``; ``l' = 2 (p - y)``. The mean of the targets is the best constant prediction.
 
     >>> MeanSquaredError().loss([1.0, 2.0], [1.0, 4.0])
     2.0
@@ -63,7 +63,10 @@ class MeanSquaredError(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class MeanAbsoluteError(ElementwiseLoss):
-    """The mean of ``l = |p - y|`` (L1); ``l' = sign(p - y)``, 0 at 0. Its best constant prediction is the median."""
+    """The mean of ``l = |p - y|`` (L1); ``l' = sign(p - y)``, which is 0 where p = y.
+
+    The median of the targets is the best constant prediction.
+    """
 
     is_of_numbers: ClassVar[bool] = True
 
@@ -82,7 +85,7 @@ class MeanAbsoluteError(ElementwiseLoss):
 class MeanAbsolutePercentageError(ElementwiseLoss):
     """The mean of ``l = 100 |p - y| / max(|y|, epsilon)``, the error in percent; ``l' = 100 sign(p - y) / max(...)``.
 
-    Targets near 0 dominate it. The definition is that of Keras.
+    Rows with targets near 0 dominate this loss. The definition is the same as in Keras.
     """
 
     is_of_numbers: ClassVar[bool] = True
@@ -106,9 +109,10 @@ class MeanAbsolutePercentageError(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class MeanSquaredLogarithmicError(ElementwiseLoss):
-    """The mean of ``l = (log(1 + p) - log(1 + y))^2``, for numbers from 0 up that range over several powers of ten.
+    """The mean of ``l = (log(1 + p) - log(1 + y))^2``, for targets >= 0 that range over several powers of ten.
 
-    ``l' = 2 (log(1 + p) - log(1 + y)) / (1 + p)``. It compares ratios, so end the network in a softplus or a ReLU.
+    ``l' = 2 (log(1 + p) - log(1 + y)) / (1 + p)``. The loss measures ratios of 1 + p and 1 + y. Predictions must be
+    >= 0, so end the network in a softplus or a ReLU.
     """
 
     is_of_numbers: ClassVar[bool] = True
@@ -129,10 +133,10 @@ class MeanSquaredLogarithmicError(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class Huber(ElementwiseLoss):
-    """Squared near, absolute far: ``l = d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``.
+    """The mean of ``l = d^2 / 2`` where ``|d| <= delta``, else ``l = delta (|d| - delta / 2)``.
 
-    ``l'`` is d, held between -delta and delta, so that no outlier pulls harder than delta. Huber 1964, "Robust
-    estimation of a location parameter".
+    ``l'`` is d clipped to the range from -delta to delta, so that the gradient of an outlier is bounded. Huber 1964,
+    "Robust estimation of a location parameter".
     """
 
     is_of_numbers: ClassVar[bool] = True
@@ -143,22 +147,22 @@ class Huber(ElementwiseLoss):
         self._check("delta", self.delta, 0, np.inf, "()")
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
-        """Return c (d - c / 2), with c = d held between -delta and delta: both cases in one."""
+        """Return c (d - c / 2), where c is d clipped to the range from -delta to delta; it covers both cases."""
         difference = y_pred - y_true
         held = np.clip(difference, -self.delta, self.delta)
         return held * (difference - held / 2)
 
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return d, held between -delta and delta."""
+        """Return d clipped to the range from -delta to delta."""
         return np.clip(y_pred - y_true, -self.delta, self.delta)
 
 
 @final
 @dataclass(frozen=True)
 class LogCosh(ElementwiseLoss):
-    """A smooth Huber: ``l = log cosh d``, near ``d^2 / 2`` for small and ``|d| - log 2`` for large d; ``l' = tanh d``.
+    """The mean of ``l = log cosh d``; ``l' = tanh d``. It is a smooth form of :class:`Huber`.
 
-    It does not overflow, however large d is.
+    It is close to ``d^2 / 2`` for small d and to ``|d| - log 2`` for large d, and it does not overflow.
     """
 
     is_of_numbers: ClassVar[bool] = True
@@ -167,7 +171,7 @@ class LogCosh(ElementwiseLoss):
         """Return -log(1 - tanh(d)^2) / 2 where |d| < 1, else |d| + log((1 + exp(-2 |d|)) / 2)."""
         difference = y_pred - y_true
         size = np.abs(difference)
-        # In neither form do numbers cancel.
+        # Both forms avoid cancellation.
         small = -np.log1p(-(np.tanh(np.minimum(size, 1)) ** 2)) / 2
         return np.where(size < 1, small, size + np.log1p(np.expm1(-2 * size) / 2))
 
@@ -180,10 +184,10 @@ class LogCosh(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class Pinball(ElementwiseLoss):
-    """The loss whose best prediction is a quantile: ``l = q (y - p)`` where p < y, ``(1 - q) (p - y)`` where p > y.
+    """The mean of ``l = q (y - p)`` where p < y, else ``l = (1 - q) (p - y)``, for the prediction of quantiles.
 
-    ``l'`` is -q, or 1 - q, and 0 where p = y. With q = 0.5 it is half the absolute error. Koenker & Bassett 1978,
-    "Regression quantiles".
+    ``l'`` is -q where p < y, 1 - q where p > y, and 0 where p = y. The quantile q of the targets is the best constant
+    prediction. With q = 0.5 the loss is half the absolute error. Koenker & Bassett 1978, "Regression quantiles".
     """
 
     is_of_numbers: ClassVar[bool] = True
@@ -208,11 +212,11 @@ class Pinball(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class Poisson(ElementwiseLoss):
-    """Counts: the negative log likelihood of a Poisson distribution, without the term log y! that no weight changes.
+    """The mean negative log likelihood of counts in a Poisson distribution, without the constant term log y!.
 
-    With ``log_input`` (the default, as in PyTorch) the network predicts the logarithm of the rate, which may be any
-    number: ``l = exp(p) - y p``, ``l' = exp(p) - y``. Without it p is the rate itself and must be above 0 (end in a
-    softplus): ``l = p - y log p``, ``l' = 1 - y / p``, where y = 0 leaves ``l = p``.
+    With ``log_input=True`` (the default, as in PyTorch), the network predicts the logarithm of the rate, which may be
+    any number: ``l = exp(p) - y p``, ``l' = exp(p) - y``. With ``log_input=False``, p is the rate itself, which must be
+    above 0, so end the network in a softplus: ``l = p - y log p``, ``l' = 1 - y / p``; for y = 0, ``l = p``.
     """
 
     is_of_numbers: ClassVar[bool] = True
@@ -253,12 +257,12 @@ class Poisson(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class GaussianNegativeLogLikelihood(ElementwiseLoss):
-    """A prediction that says how sure it is: the negative log likelihood of a normal distribution of each target.
+    """The mean negative log likelihood of a normal distribution for each target, with a predicted mean and variance.
 
-    For k targets the network has 2 k outputs: the means m first, then the logarithms v of the variances, any
-    numbers. ``l = (v + (m - y)^2 exp(-v)) / 2``, without the constant log(2 pi) / 2; by m, ``l' = (m - y) exp(-v)``;
-    by v, ``l' = (1 - (m - y)^2 exp(-v)) / 2``. The mean is over rows and targets. Nix & Weigend 1994, "Estimating the
-    mean and variance of the target probability distribution".
+    For k targets the network has 2 k outputs: first the k means m, then the k logarithms v of the variances. All may be
+    any numbers. ``l = (v + (m - y)^2 exp(-v)) / 2``, without the constant log(2 pi) / 2. The derivatives are
+    ``dl/dm = (m - y) exp(-v)`` and ``dl/dv = (1 - (m - y)^2 exp(-v)) / 2``. The mean is over rows and targets. Nix &
+    Weigend 1994, "Estimating the mean and variance of the target probability distribution".
     """
 
     is_of_numbers: ClassVar[bool] = True
@@ -277,13 +281,13 @@ class GaussianNegativeLogLikelihood(ElementwiseLoss):
 
     @staticmethod
     def mean_and_variance(y_pred: Array) -> tuple[Array, Array]:
-        """Return the means and the variances in outputs of shape (rows, 2 k), each of shape (rows, k)."""
+        """Return the means and the variances, each of shape (rows, k), from outputs of shape (rows, 2 k)."""
         outputs = np.asarray(y_pred)
         half = outputs.shape[-1] // 2
         return outputs[..., :half], np.asarray(np.exp(outputs[..., half:]))
 
 
-SHORTEST = 1e-12  # the square of the length below which a row counts as longer than it is
+SHORTEST = 1e-12  # the smallest squared length of a row; shorter rows are divided by its root, which avoids 0 / 0
 
 
 @also_called(
@@ -297,8 +301,8 @@ SHORTEST = 1e-12  # the square of the length below which a row counts as longer 
 class CosineSimilarity(RowLoss):
     """The mean over rows of ``l = -sum_k u_k v_k`` with u = y / |y| and v = p / |p|: minus the cosine of their angle.
 
-    ``l'_k = -(u_k + l v_k) / |p|``. It is -1 where both rows point in the same direction, whatever their lengths, for
-    targets such as embeddings. The definition is that of Keras.
+    ``l'_k = -(u_k + l v_k) / |p|``. The loss is -1 if both rows have the same direction, independent of their lengths.
+    Use it for targets such as embeddings. The definition is the same as in Keras.
     """
 
     is_of_numbers: ClassVar[bool] = True
@@ -310,7 +314,7 @@ class CosineSimilarity(RowLoss):
         return -np.sum(y_true / _length(y_true) * (y_pred / _length(y_pred)), axis=-1)
 
     def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
-        """Return -(u_k + l v_k) / |p|; the length of a row that is as good as 0 does not change."""
+        """Return -(u_k + l v_k) / |p|; for a row of almost length 0, the length is a constant."""
         length = _length(y_pred)
         u, v = y_true / _length(y_true), y_pred / length
         cosine = np.where(length**2 > SHORTEST, np.sum(u * v, axis=-1, keepdims=True), 0)

@@ -31,6 +31,7 @@ FORMULAS: dict[str, Callable[[Any, Any], Any]] = {
         a * (x - rows(np.mean, x)) / np.sqrt(rows(np.mean, (x - rows(np.mean, x)) ** 2) + 0.1)
     ),
     "reductions of reductions": lambda x, a: x * rows(np.sum, a * rows(np.mean, x * x) * x) + rows(np.max, x),
+    "one number for each row": lambda x, a: rows(np.mean, x) * rows(np.sum, np.tanh(a * x)) + rows(np.max, a * x),
 }
 
 

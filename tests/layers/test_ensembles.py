@@ -99,6 +99,18 @@ def test_gradients_are_right() -> None:
     assert checked, str(checked)
 
 
+def test_a_mean_in_the_midst_of_a_network_hands_its_error_to_all_members() -> None:
+    """As all operations whose result is one number for each row, which is there for several columns."""
+
+    def fitted(engine: str) -> NeuralNetwork:
+        layers = [RepeatLayer(3), EnsembleDenseLayer(4), EnsembleMeanLayer(), TanhActivation(), DenseLayer(2)]
+        return network(layers, engine=engine).fit(Dataset(X, Y))
+
+    checked = check_gradients(fitted("numpy"), Dataset(X, Y))
+    assert checked, str(checked)
+    np.testing.assert_allclose(fitted("numpy").predict(X), fitted("torch").predict(X), rtol=1e-7, atol=1e-9)
+
+
 def test_muon_steps_along_the_matrix_of_each_member() -> None:
     layers = [RepeatLayer(2), EnsembleDenseLayer(5), TanhActivation(), EnsembleDenseLayer(2), EnsembleMeanLayer()]
     together = network(layers, optimizer="muon", epochs=1, batch_size=90)

@@ -265,10 +265,10 @@ class _Apply(torch.autograd.Function):
         slopes = {**formula.input_errors, **formula.terms}
         names = [name for name, is_wanted in wanted.items() if is_wanted]
         found = dict(zip(names, evaluate_torch([slopes[name] for name in names], symbols), strict=True))
-        for name in formula.parameters:
-            if name in found:
-                size = symbols[name].numel()
-                found[name] = found[name].expand_as(error).reshape(-1, size).sum(0)
+        for name, slope in found.items():
+            whole = slope.expand_as(error)  # one number for each row stands for all of its columns
+            is_parameter = name in formula.parameters
+            found[name] = whole.reshape(-1, symbols[name].numel()).sum(0) if is_parameter else whole
         return None, None, *(found.get(name) for name in wanted)
 
 

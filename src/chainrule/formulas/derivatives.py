@@ -25,7 +25,8 @@ def pull_back(result: Expression, error: Expression, symbols: Sequence[str]) -> 
     nodes = list(result.visit())
     varying, of_row = _varying(nodes, symbols), _of_row(nodes)
     errors: dict[int, list[Expression]] = defaultdict(list)
-    errors[id(result)].append(error)
+    # A result with one number for each row stands in every column, each of which has an error.
+    errors[id(result)].append(result.graph.apply("row_sum", error) if id(result) in of_row else error)
     found = {}
     for node in reversed(nodes):
         if id(node) not in varying or not errors[id(node)]:

@@ -104,6 +104,7 @@ def test_copies_pickles_and_files_give_the_same_network(tmp_path: Path) -> None:
     path = tmp_path / "tree.safetensors"
     fitted.save(path)
     expected = fitted.predict(X)
+    assert not any(inner.is_bound for layer in fitted.layers for inner in copy.deepcopy(layer).walk())
     for twin in (copy.deepcopy(fitted), pickle.loads(pickle.dumps(fitted)), NeuralNetwork.load(path)):
         np.testing.assert_array_equal(twin.predict(X), expected)
         assert {name for name in twin.stack.read_arrays() if name.startswith("1.6.0")} == {

@@ -102,7 +102,8 @@ class Container(Layer):
             )
             layer.parameter_views = views
             layer.bind(views, gradients)
-            layer.is_bound = self.is_bound
+            for inner in layer.walk():
+                inner.is_bound = self.is_bound
 
     def forget(self) -> None:
         """Forget what the layers inside have learnt."""

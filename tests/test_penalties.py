@@ -10,7 +10,7 @@ import pytest
 
 from chainrule import kernels
 from chainrule.errors import InvalidInputError
-from chainrule.penalties import L1, L1L2, L2, PENALTIES, ElementwisePenalty, Penalty
+from chainrule.penalties import L1, L1L2, L2, PENALTIES, ElementwisePenalty, Penalty, SumOfPenalties
 
 EXAMPLES: list[Penalty] = [L1(0.3), L2(0.7), L1L2(0.2, 0.5)]
 
@@ -113,4 +113,4 @@ def test_every_penalty_is_registered() -> None:
         for cls in base.__subclasses__()
         if cls.__module__.startswith("chainrule.")
     }
-    assert found - {ElementwisePenalty} == set(PENALTIES.classes.values())
+    assert found - {ElementwisePenalty, SumOfPenalties} == set(PENALTIES.classes.values())

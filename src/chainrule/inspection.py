@@ -118,7 +118,7 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
         max_norm=None,
     )  # fmt: skip
     trainer = open_trainer(twin, data)
-    session, vector, penalty = trainer.run.session, twin.stack.vector, twin.penalty
+    session, vector, penalty = trainer.run.session, twin.stack.vector, trainer.run.plan.penalty
     portion = next(trainer.batches.portions(0, first_batch=0, n_batches=1))  # all rows
     batch = portion.batches.batch(portion.epoch, portion.first)
     layers = list(twin.stack.walk())

@@ -581,7 +581,8 @@ class NeuralNetwork:
         if self.optimizer.blocks and self.optimizer.blocks != blocks:
             self.optimizer = self.optimizer.fresh()  # layers were added since the last fit
         self.optimizer.set_layout(blocks)
-        return TrainingPlan(**{field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingPlan)})
+        settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingPlan)}
+        return TrainingPlan(**{**settings, "penalty": self.stack.whole_penalty(self.penalty)})
 
     if not TYPE_CHECKING:  # a type checker must not take every name for an attribute
 

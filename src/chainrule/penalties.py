@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -18,7 +19,7 @@ from chainrule.named import Registry, also_called
 from chainrule.ranges import is_finite
 from chainrule.types import Array
 
-__all__ = ["L1", "L1L2", "L2", "PENALTIES", "ElementwisePenalty", "Penalty", "choose_penalty"]
+__all__ = ["L1", "L1L2", "L2", "PENALTIES", "ElementwisePenalty", "Penalty", "SumOfPenalties", "choose_penalty"]
 
 
 class Penalty(ABC):
@@ -31,6 +32,30 @@ class Penalty(ABC):
     @abstractmethod
     def add_gradient(self, weights: Array, gradient: Array) -> None:
         """Add the derivative of the penalty to ``gradient``, in place; both are vectors of one type."""
+
+    def parts(self) -> Sequence[tuple[slice, Penalty]]:
+        """Return the penalties that this one is the sum of, each with the slice of the weights that it acts on."""
+        return [(slice(None), self)]
+
+
+class SumOfPenalties(Penalty):
+    """The sum of penalties on parts of the weights: that of a network and those of its layers."""
+
+    def __init__(self, parts: Sequence[tuple[slice, Penalty]]) -> None:
+        self._parts = parts
+
+    def value(self, weights: Array) -> float:
+        """Return the sum."""
+        return sum(penalty.value(weights[part]) for part, penalty in self._parts)
+
+    def add_gradient(self, weights: Array, gradient: Array) -> None:
+        """Add the derivatives of all penalties to their parts of ``gradient``."""
+        for part, penalty in self._parts:
+            penalty.add_gradient(weights[part], gradient[part])
+
+    def parts(self) -> Sequence[tuple[slice, Penalty]]:
+        """Return the penalties and what they act on."""
+        return self._parts
 
 
 class ElementwisePenalty(Penalty):
@@ -86,7 +111,7 @@ class TracedPenalty:
         gradient = formula.expression.graph.symbol("gradient") + formula.expression
         return cls(formula, Loop(("weights", "gradient"), formula.settings, {"gradient": gradient}))
 
-    def numbers(self, penalty: ElementwisePenalty) -> list[float]:
+    def numbers(self, penalty: Penalty) -> list[float]:
         """Return the settings that the loop takes."""
         return values_of(penalty, self.formula.settings)
 
@@ -154,7 +179,7 @@ class L1L2(ElementwisePenalty):
 PENALTIES: Registry[Penalty] = Registry("penalty", Penalty, {"l1": L1, "l2": L2, "l1l2": L1L2})
 
 
-def choose_penalty(given: str | Penalty | None, l1: float, l2: float) -> Penalty | None:
+def choose_penalty(given: str | Penalty | None, l1: float = 0.0, l2: float = 0.0) -> Penalty | None:
     """Return the penalty given, or the one with these rates; None without either."""
     if given is not None:
         if l1 or l2:

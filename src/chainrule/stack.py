@@ -26,6 +26,7 @@ from chainrule.layers.containers import is_activation
 from chainrule.layers.own import adopt
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
+from chainrule.penalties import Penalty, SumOfPenalties
 from chainrule.randomness import Stream, random_stream, resolve_seed
 from chainrule.types import Array, Inputs, Seed, Shape, is_sparse
 
@@ -298,6 +299,15 @@ class LayerStack:
         """Take over what the layers say of their learning rates, which may be changed between two fits."""
         layers = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
         self.vector.set_rate_factors({(i, n): f for i, layer in layers for n, f in layer.rate_factors().items()})
+
+    def whole_penalty(self, penalty: Penalty | None) -> Penalty | None:
+        """Return a penalty on all weights, together with those of the layers."""
+        vector, of_layers = self.vector, [layer.penalties() for layer in self.layers]
+        parts = [(slice(0, vector.n_penalized), penalty)] if penalty is not None else []
+        for block in vector.blocks:
+            found = of_layers[block.layer].get(block.name, ())
+            parts += [(slice(block.start, block.start + block.size), one) for one in found]
+        return SumOfPenalties(parts) if len(parts) > (penalty is not None) else penalty
 
     def __getstate__(self) -> dict[str, Any]:
         """The layers carry their own parameters; the vector is laid out again from them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 
 from chainrule.activations import PReLUActivation, TanhActivation
 from chainrule.errors import InvalidInputError
+from chainrule.inspection import check_gradients
 from chainrule.layers import DenseLayer, Layer, LayerNormalizationLayer, Sequential
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS, ObjectiveOptimizer, Optimizer
+from chainrule.penalties import L1, L2, ElementwisePenalty
 from chainrule.types import Array
 from support.networks import bits_of, network_of, regression_rows
 
@@ -145,3 +148,61 @@ def test_files_keep_it(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_refused(settings: dict[str, Any], optimizer: Any, sentence: str) -> None:
     with pytest.raises(InvalidInputError, match=sentence):
         make(first=settings, optimizer=optimizer).fit(DATA)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch", "layers"])
+def test_a_layer_has_a_penalty_of_its_own_beside_that_of_the_network(engine: str) -> None:
+    activation = ByItsLayers() if engine == "layers" else None
+    first: dict[str, Any] = {"penalty": L1(0.1)}
+    network = make(engine.replace("layers", "numpy"), activation, first, l2=0.2, optimizer="sgd", learning_rate=1.0,
+                   epochs=1, batch_size=40)  # fmt: skip
+    network.layers[4].rate_factor = 1.0
+    network.layers[4].penalty = "l2"
+    plain = make(optimizer="sgd", learning_rate=1.0, epochs=1, batch_size=40)
+    plain.layers[4].rate_factor = 1.0
+    before = arrays_of(network)
+    network.fit(DATA)
+    plain.fit(DATA)
+    found, without = arrays_of(network), arrays_of(plain)
+    own = {"0.weights": 0.1 * np.sign(before["0.weights"]), "4.weights": 1e-4 * before["4.weights"]}
+    for name, array in without.items():
+        gradient = own.get(name, 0.0) + (0.2 * before[name] if "weights" in name else 0.0)
+        np.testing.assert_allclose(found[name], array - gradient, rtol=1e-9, atol=1e-12, err_msg=name)
+    weights = {name: array for name, array in found.items() if "weights" in name}
+    value = 0.1 * sum(np.square(array).sum() for array in weights.values()) + 0.1 * np.abs(found["0.weights"]).sum()
+    value += 0.5e-4 * np.square(found["4.weights"]).sum()
+    assert network.history["penalty"][0] == pytest.approx(value, rel=1e-6)
+
+
+@dataclass(frozen=True)
+class Quartic(ElementwisePenalty):
+    """A user's own penalty: rate * sum w^4."""
+
+    rate: float = 0.5
+
+    def element_value(self, weights: Array) -> Array:
+        return self.rate * weights**4
+
+    def element_derivative(self, weights: Array) -> Array:
+        return 4 * self.rate * weights**3
+
+
+def test_a_penalty_of_a_users_own_acts_on_both_engines() -> None:
+    first, second = (make(engine, first={"penalty": Quartic()}, penalty=Quartic(0.1)).fit(DATA) for engine in ENGINES)
+    np.testing.assert_allclose(first.history["penalty"], second.history["penalty"], rtol=1e-8)
+    for name, array in arrays_of(first).items():
+        np.testing.assert_allclose(array, arrays_of(second)[name], rtol=1e-7, atol=1e-10)
+
+
+def test_the_penalty_of_a_layer_is_checked_saved_and_added_to_that_of_its_container(tmp_path: Path) -> None:
+    inside = [DenseLayer(4, penalty="l1"), TanhActivation(), DenseLayer(3)]
+    network = network_of(Sequential(inside, penalty=L2(0.5)), DenseLayer(1), optimizer="lbfgs", dtype="float64")
+    network.fit(DATA)
+    assert network.history["penalty"][-1] < network.history["penalty"][0]
+    assert check_gradients(network, DATA)
+    network.save(tmp_path / "network")
+    (container, _) = NeuralNetwork.load(tmp_path / "network").layers
+    assert isinstance(container, Sequential)
+    assert container.penalties() == {"0.weights": (L1(), L2(0.5)), "2.weights": (L2(0.5),)}
+    with pytest.raises(InvalidInputError, match="no penalty called 'l3'"):
+        DenseLayer(3, penalty="l3")

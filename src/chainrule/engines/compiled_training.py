@@ -20,7 +20,7 @@ from chainrule.engines.base import TrainingPlan
 from chainrule.formulas import TraceError
 from chainrule.head import Head
 from chainrule.optimizer import Optimizer
-from chainrule.penalties import ElementwisePenalty, TracedPenalty
+from chainrule.penalties import ElementwisePenalty, Penalty, TracedPenalty
 from chainrule.program import N_NOISE_SETTINGS, NotLoweredError, Program
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, IntArray, is_sparse
@@ -79,11 +79,8 @@ class CompiledTraining:
         if loss is None:
             raise TraceError("The loss cannot be traced.")
         self.loss, self.rule = loss, plan.optimizer.traced()
-        self.penalty = _traced_penalty(plan)
-        has_penalty = plan.penalty is not None
-        self.can_update = (
-            self.rule is not None and not plan.optimizer.needs_loss and has_penalty == (self.penalty is not None)
-        )
+        self.penalties = _traced_penalties(plan)
+        self.can_update = self.rule is not None and not plan.optimizer.needs_loss and None not in self.penalties
         self._inputs = np.zeros(0 if program.input.is_sparse else batch_size * program.input.width, dtype)
         self._starts = np.zeros(batch_size + 1, np.int64)
         self._targets = np.zeros((batch_size, n_targets), dtype)
@@ -142,7 +139,7 @@ class CompiledTraining:
             and all(self.states[name] is array for name, array in state.items())
             and self.loss is self.head.traced()
             and self.rule is self.plan.optimizer.traced()
-            and self.penalty is _traced_penalty(self.plan)
+            and self.penalties == _traced_penalties(self.plan)
             and all(calls.is_current for _, calls, _ in self._tapes.values())
         )
 
@@ -255,11 +252,11 @@ class CompiledTraining:
         from chainrule.kernels.tape import Moving
 
         plan, vector, dtype = self.plan, self.stack.vector, self.stack.dtype
-        if self.penalty is not None:
-            assert isinstance(plan.penalty, ElementwisePenalty)
-            arrays, settings = [vector.penalized_values, vector.penalized_gradients], self.penalty.numbers(plan.penalty)
-            address = self.penalty.loop.address(dtype)
-            tape.call(address, arrays, vector.n_penalized, np.array(settings), n_rows=1, per_row=0)
+        for traced, (part, penalty) in zip(self.penalties, _parts_of(plan.penalty), strict=True):
+            assert traced is not None
+            arrays = [vector.penalized_values[part], vector.penalized_gradients[part]]
+            settings = np.array(traced.numbers(penalty))
+            tape.call(traced.loop.address(dtype), arrays, len(arrays[0]), settings, n_rows=1, per_row=0)
         for part in vector.frozen:
             size = np.array([float(part.stop - part.start)])
             tape.call(statistics.zero_if_several(dtype), [vector.gradients[part]], 1, size, n_rows=2, per_row=0)
@@ -337,8 +334,13 @@ def _name_of_numbers(decays: bool, rate_factor: float) -> str:
     return f"numbers with decay {decays} and factor {rate_factor}"
 
 
-def _traced_penalty(plan: TrainingPlan) -> TracedPenalty | None:
-    return plan.penalty.traced() if isinstance(plan.penalty, ElementwisePenalty) else None
+def _parts_of(penalty: Penalty | None) -> Sequence[tuple[slice, Penalty]]:
+    return () if penalty is None else penalty.parts()
+
+
+def _traced_penalties(plan: TrainingPlan) -> list[TracedPenalty | None]:
+    """Return the parts of the penalty as compiled loops; None for one that cannot be traced."""
+    return [one.traced() if isinstance(one, ElementwisePenalty) else None for _, one in _parts_of(plan.penalty)]
 
 
 class _Source:

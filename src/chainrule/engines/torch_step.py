@@ -17,9 +17,11 @@ from chainrule.engines.torch_optimizers import DeviceVector, OptimizerSteps
 from chainrule.engines.torch_rows import TensorBatch
 from chainrule.engines.torch_workers import BatchShare, Workers
 from chainrule.errors import InvalidInputError
+from chainrule.formulas import Formula
+from chainrule.formulas.translate import evaluate_torch
 from chainrule.kernels.compiling import start_compiling, stop_compiling
 from chainrule.optimizer import ObjectiveOptimizer
-from chainrule.penalties import L1, L1L2, L2, Penalty
+from chainrule.penalties import ElementwisePenalty, Penalty
 from chainrule.program import Program
 from chainrule.stack import LayerStack
 
@@ -90,7 +92,7 @@ class TrainingStep:
         self._narrow = None if precision == "float32" else getattr(torch, precision)
         self.scale = LossScale() if precision == "float16" else None
         self._penalized = self.vector.values[: self.vector.n_penalized]
-        self._l1, self._l2 = _penalty_rates(plan.penalty)
+        self._penalties = [(part, *_traced(one)) for part, one in (plan.penalty.parts() if plan.penalty else ())]
         iterates = isinstance(plan.optimizer, ObjectiveOptimizer)
         self.steps = None if iterates else OptimizerSteps(plan.optimizer, self.vector)
         self.outputs = torch.empty((0, 0))
@@ -113,10 +115,9 @@ class TrainingStep:
         steps, optimizer = self.steps, self.plan.optimizer
         assert steps is not None  # a method that finds its own steps asks for gradients only
         gradients = self.vector.gradients
-        if self._l2:
-            gradients[: self.vector.n_penalized].add_(self._penalized, alpha=self._l2)
-        if self._l1:
-            gradients[: self.vector.n_penalized].add_(self._penalized.sign(), alpha=self._l1)
+        for part, formula, settings in self._penalties:
+            (derivative,) = evaluate_torch([formula.expression], {"weights": self._penalized[part], **settings})
+            gradients[: self.vector.n_penalized][part] += derivative
         self._norm_before_clipping = None
         for part in self.vector.frozen:
             gradients[part] = 0
@@ -158,7 +159,7 @@ class TrainingStep:
     @torch.no_grad()
     def penalty_value(self) -> float:
         """Return the penalty on the present weights."""
-        return self._l1 * float(self._penalized.abs().sum()) + 0.5 * self._l2 * float(self._penalized.square().sum())
+        return self.plan.penalty.value(self._penalized.cpu().numpy()) if self.plan.penalty is not None else 0.0
 
     def _limit_norms(self, limit: float) -> None:
         """Scale the weights that go into any one unit down to this norm."""
@@ -177,17 +178,13 @@ def _watch_compiler() -> None:
     on_compile_end(lambda *_: stop_compiling())
 
 
-def _penalty_rates(penalty: Penalty | None) -> tuple[float, float]:
-    """Return the rates of the L1 and the L2 penalty."""
-    match penalty:
-        case None:
-            return 0.0, 0.0
-        case L1(rate):
-            return rate, 0.0
-        case L2(rate):
-            return 0.0, rate
-        case L1L2(l1, l2):
-            return l1, l2
-    raise InvalidInputError(
-        f"PyTorch has no counterpart of the penalty {type(penalty).__name__}; train the network with engine='numpy'."
-    )
+def _traced(penalty: Penalty) -> tuple[Formula, dict[str, float]]:
+    """Return the derivative of a penalty as a formula, and its settings."""
+    traced = penalty.traced() if isinstance(penalty, ElementwisePenalty) else None
+    if traced is None:
+        raise InvalidInputError(
+            f"The penalty {type(penalty).__name__} is no formula of the weights that can be traced; train the network "
+            "with engine='numpy'."
+        )
+    numbers = traced.numbers(penalty)
+    return traced.formula, dict(zip(traced.formula.settings, numbers, strict=True))

@@ -23,6 +23,7 @@ import numpy as np
 from chainrule.arrays import as_csr, refuse_masked
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.named import check_arguments
+from chainrule.penalties import Penalty, choose_penalty
 from chainrule.program import ArrayOf, NotLoweredError, Program, Value
 from chainrule.randomness import NoiseSource, Stream, random_stream
 from chainrule.ranges import Range
@@ -60,6 +61,8 @@ class Layer(ABC):
     trainable
         Whether training changes the parameters; those of a layer inside a container change only if both say so. Running
         statistics are updated all the same.
+    penalty
+        A penalty on the weights of the layer, or its name; that of the network acts on them all the same.
     rate_factor
         A factor on the learning rate of the parameters; multiplied by that of the container.
     input
@@ -100,6 +103,10 @@ class Layer(ABC):
     rate_factor: Annotated[float, Setting("Factor on the learning rate of the parameters.", FROM_ZERO, since="0.2")] = (
         field(default=1.0, kw_only=True, repr=False)
     )
+    penalty: Annotated[
+        str | Penalty | None,
+        Setting("A penalty on the weights of the layer, or its name, beside that of the network.", since="0.2"),
+    ] = field(default=None, kw_only=True, repr=False)
 
     input: Inputs = field(init=False, repr=False)
     output: Array | None = field(init=False, repr=False)
@@ -115,7 +122,7 @@ class Layer(ABC):
     _buffers: dict[str, Array] = field(init=False, repr=False)
     _optimizers: dict[str, Any] = field(init=False, repr=False)
 
-    def __new__(cls, *args: object, **kwargs: object) -> Self:
+    def __new__(cls, *args: object, **kwargs: Any) -> Self:
         check_arguments(
             cls.__name__,
             cls.__init__,
@@ -123,6 +130,7 @@ class Layer(ABC):
             activation="Add the activation as the next layer, such as ReLUActivation().",
         )
         check_settings(Layer, kwargs)
+        choose_penalty(kwargs.get("penalty"))  # refuses what is none
         # The runtime attributes are set here, so that a subclass may write any __init__ and need not call ours.
         self = super().__new__(cls)
         self._input_shape = None
@@ -175,6 +183,11 @@ class Layer(ABC):
         """Return the factor on the learning rate of every parameter by name; 0 for those that do not change."""
         check_settings(Layer, {"rate_factor": self.rate_factor})
         return dict.fromkeys(self.parameter_shapes(), float(self.rate_factor) if self.trainable else 0.0)
+
+    def penalties(self) -> dict[str, tuple[Penalty, ...]]:
+        """Return the penalties on every parameter that is penalised, by name, without that of the network."""
+        own = choose_penalty(self.penalty)
+        return dict.fromkeys(self.penalized_parameters, () if own is None else (own,))
 
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shape of every array that is learnt without gradients, by name."""

@@ -15,6 +15,7 @@ import numpy as np
 from chainrule.errors import InvalidInputError
 from chainrule.layers.base import Layer, LearntArray, cancelled_offset
 from chainrule.layers.own import adopt
+from chainrule.penalties import Penalty
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.types import Array, Inputs, Shape, is_sparse
@@ -58,6 +59,11 @@ class Container(Layer):
         """Return the factors of the layers inside, times that of the container."""
         inner = {p + name: factor for p, layer in self._named() for name, factor in layer.rate_factors().items()}
         return {name: own * inner.get(name, 1.0) for name, own in super().rate_factors().items()}
+
+    def penalties(self) -> dict[str, tuple[Penalty, ...]]:
+        """Return the penalties of the layers inside, and that of the container."""
+        inner = {prefix + name: found for prefix, layer in self._named() for name, found in layer.penalties().items()}
+        return {name: (*inner.get(name, ()), *own) for name, own in super().penalties().items()}
 
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shapes of the states of all layers inside, by path name."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from chainrule.activations import TanhActivation
+from chainrule.activations import SigmoidActivation, TanhActivation
 from chainrule.data.batches import ArrayBatches
 from chainrule.data.dataset import Dataset
 from chainrule.engines import TrainingPlan
@@ -24,6 +24,7 @@ from chainrule.layers import (
     DenseLayer,
     DropoutLayer,
     EmbeddingLayer,
+    FlattenLayer,
     GaussianNoiseLayer,
     Layer,
     LayerNormalizationLayer,
@@ -91,6 +92,30 @@ def test_compiled_steps_are_those_of_the_layers() -> None:
         values.append([stack.vector.values.copy(), *stack.layers[1].state.values(), session.evaluate(X, Y, None)[1]])
     for mine, other in zip(*values, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("behind", [BatchNormalizationLayer(), Sequential([BatchNormalizationLayer()])])
+def test_offsets_in_front_of_batch_normalization_stay_0(behind: Layer) -> None:
+    batches = ArrayBatches(X, Y, None, batch_size=16, seed=0)
+    for by_layers in (False, True):
+        stack = LayerStack([Sequential([DenseLayer(5)]), copy.deepcopy(behind), DenseLayer(1)], dtype="float64", seed=1)
+        stack.build((6,))
+        session = NumpySession(stack, TrainingPlan(MeanSquaredError(), Adam(0.01)), by_layers=by_layers)
+        session.train_batches(batches, 0, 0, np.full(batches.n_batches, 0.01), None)
+        assert not stack.layers[0].parameter_views["0.biases"].any()
+
+
+def test_a_sequence_gives_the_numbers_of_the_last_layer_that_changes_them() -> None:
+    labels = (Y > 0).astype(int).ravel()
+    for tail in ([DenseLayer(1), Sequential([FlattenLayer()])], [Sequential([DenseLayer(1), FlattenLayer()])]):
+        model = NeuralNetwork(epochs=1, loss="binary_cross_entropy")
+        for layer in tail:
+            model.add(layer)
+        with pytest.raises(InvalidInputError, match="gives any number"):
+            model.fit(X, labels)
+    model = NeuralNetwork(epochs=1, loss="binary_cross_entropy")
+    model.add(Sequential([DenseLayer(1), SigmoidActivation(), FlattenLayer()]))
+    assert ((model.fit(X, labels).predict(X) > 0) & (model.predict(X) < 1)).all()
 
 
 def test_gradients_are_right_and_named_by_their_paths() -> None:

@@ -15,7 +15,7 @@ from chainrule import Checkpoint, NeuralNetwork, check_gradients
 from chainrule.activations import SigmoidActivation, TanhActivation
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.errors import InvalidInputError
-from chainrule.layers import DenseLayer, Layer
+from chainrule.layers import DenseLayer, Layer, Sequential
 from chainrule.optimizer import SGD
 from support.networks import bits_of, network_of, regression_rows
 
@@ -403,3 +403,16 @@ def test_in_a_network_the_network_s_optimizer_is_the_only_one() -> None:
 def test_what_is_no_optimizer_is_refused(given: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"initialize takes an optimizer, such as SGD\(learning_rate=0.1\)"):
         DenseLayer(1, (2,)).initialize(given)
+
+
+def test_a_container_takes_it_like_other_layers() -> None:
+    model = NeuralNetwork(epochs=30, optimizer="adam", learning_rate=0.02, seed=0, dtype="float64")
+    for layer in (Sequential([MyDense(8), TanhActivation()]), DenseLayer(1)):
+        model.add(layer)
+    model.fit(DATA)
+    assert {"0.0.weights", "0.0.biases"} < model.stack.read_arrays().keys()
+    assert check_gradients(model, DATA)
+    assert model.history["train_loss"][-1] < 0.7 * model.history["train_loss"][0]
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert bits_of(twin) == bits_of(model)
+        np.testing.assert_array_equal(twin.predict(DATA.X), model.predict(DATA.X))

@@ -209,8 +209,18 @@ class Sequential(Container):
 
     @property
     def output_range(self) -> Range | None:  # type: ignore[override]
-        """Which numbers its outputs are: those of its last layer."""
-        return self.layers[-1].output_range
+        """Which numbers its outputs are: those of the last layer that does not keep the numbers that it takes."""
+        return next((layer.output_range for layer in reversed(self.layers) if not layer.keeps_range), None)
+
+    @property
+    def keeps_range(self) -> bool:  # type: ignore[override]
+        """Whether all layers keep the numbers that they take."""
+        return all(layer.keeps_range for layer in self.layers)
+
+    @property
+    def cancels_offsets(self) -> bool:  # type: ignore[override]
+        """Whether the first layer cancels what is added to every row."""
+        return self.layers[0].cancels_offsets
 
     @property
     def accepts_sparse(self) -> bool:  # type: ignore[override]

@@ -144,7 +144,7 @@ class NeuralNetwork:
             Setting("A metric, its name, a function f(y_true, y_pred), or a list of these.", attribute="metrics"),
         ] = None,
         *,
-        seed: Annotated[Seed, Setting("The seed of all random numbers; None draws one.")] = None,
+        seed: Annotated[Seed, Setting("The seed of all random numbers; if None, a seed is drawn.")] = None,
         dtype: Annotated[DTypeName, Setting("The type of all numbers: float32 or float64.", group=NETWORK)] = "float32",
         penalty: Annotated[str | Penalty | None, Setting("A penalty on the weights, or its name.")] = None,
         l1: Annotated[
@@ -159,7 +159,12 @@ class NeuralNetwork:
         ] = None,
         clip_value: Annotated[
             float | None,
-            Setting("Upper bound of the size of each number of the gradient.", ABOVE_ZERO, group=TRAINING, since="0.2"),
+            Setting(
+                "Upper bound of the absolute value of each element of the gradient.",
+                ABOVE_ZERO,
+                group=TRAINING,
+                since="0.2",
+            ),
         ] = None,
         max_norm: Annotated[
             float | None, Setting("Upper bound of the norm of each unit's weights.", ABOVE_ZERO, group=TRAINING)
@@ -167,7 +172,7 @@ class NeuralNetwork:
         label_smoothing: Annotated[
             float,
             Setting(
-                "Share of each label spread over all classes, in training.",
+                "Share of each label that is spread over all classes in training.",
                 Range(0, 1, includes_low=True),
                 group=TRAINING,
                 for_classes=True,
@@ -176,7 +181,7 @@ class NeuralNetwork:
         ema_decay: Annotated[
             float | None,
             Setting(
-                "Predict with a moving average of the weights, which keeps this share of itself in every step.",
+                "Decay per step of a moving average of the weights, which is used for predictions.",
                 Range(0, 1),
                 group=TRAINING,
                 since="0.2",
@@ -185,7 +190,7 @@ class NeuralNetwork:
         swa_from: Annotated[
             int | None,
             Setting(
-                "Predict with the mean of the weights after this epoch and all later ones (SWA).",
+                "Predict with the mean of the weights after this epoch and all later epochs (SWA).",
                 FROM_ONE,
                 group=TRAINING,
                 since="0.2",
@@ -195,15 +200,15 @@ class NeuralNetwork:
         class_weight: Annotated[
             ClassWeight | None,
             Setting(
-                "'balanced': rare classes count as much as others; in Python also a weight for each label.",
+                "'balanced' gives all classes the same total weight; in Python, also a weight for each label.",
                 group=TRAINING,
                 for_classes=True,
             ),
         ] = None,
-        shuffle: Annotated[bool, Setting("Whether to reorder the rows in every epoch.")] = True,
+        shuffle: Annotated[bool, Setting("Whether to shuffle the rows in every epoch.")] = True,
         engine: Annotated[EngineLike, Setting("'numpy', 'torch' for PyTorch, or an engine.", in_files=False)] = "numpy",
         device: Annotated[
-            str, Setting("For torch: 'auto' (a GPU where there is one), 'cpu', 'cuda', 'mps', ...", in_files=False)
+            str, Setting("For torch: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'mps', ...", in_files=False)
         ] = "auto",
         **unknown: Never,
     ) -> None:

@@ -154,7 +154,7 @@ def commands(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Train feed-forward neural networks on tables and images, and use them.
+    """Train feed-forward neural networks on tables and images, evaluate them, and predict with them.
 
     Start with: chainrule train digits
     """

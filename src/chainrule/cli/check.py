@@ -31,7 +31,7 @@ def check(
     device: Annotated[str, typer.Option("--device", help="For torch: auto, cpu, cuda, ...")] = "auto",
     show_code: Annotated[bool, typer.Option("--show-code", help="Print the equivalent Python code.")] = False,
 ) -> None:
-    """Check that backward propagation gives the derivative of the loss, part by part, in float64.
+    """Check the gradients of backward propagation against finite differences of the loss, in float64.
 
     The exit code is 1 if a gradient is wrong.
 

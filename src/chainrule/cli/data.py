@@ -24,7 +24,7 @@ _NAME = typer.Argument(help="The name of a data set.")
 
 @data_app.command("list")
 def list_sets() -> None:
-    """List the data sets, and whether they are on this machine.
+    """List the data sets, and show which are on this machine.
 
     Example: chainrule data list
     """
@@ -46,7 +46,7 @@ def list_sets() -> None:
 
 @data_app.command()
 def show(name: Annotated[str, _NAME]) -> None:
-    """Tell what a data set holds, who made it, and under which terms.
+    """Show the content, the source and the licence of a data set.
 
     Example: chainrule data show mnist
     """
@@ -73,7 +73,7 @@ def show(name: Annotated[str, _NAME]) -> None:
 
 @data_app.command()
 def fetch(name: Annotated[str, _NAME]) -> None:
-    """Bring the files of a data set to this machine; an interrupted download goes on where it stopped.
+    """Download the files of a data set. An interrupted download is resumed.
 
     Example: chainrule data fetch fashion-mnist
     """

@@ -27,9 +27,9 @@ def export(
     ] = None,
     show_code: Annotated[bool, typer.Option("--show-code", help="Print the equivalent Python code and exit.")] = False,
 ) -> None:
-    """Write a model with its preprocessing as one file that needs no chainrule.
+    """Write a model with its preprocessing as one file that does not need chainrule.
 
-    An ONNX graph, a torch.export program, a C99 source or a JavaScript module.
+    The formats are an ONNX graph, a torch.export program, a C99 source and a JavaScript module.
 
     Example: chainrule export runs/houses --to c -o houses.c
     """

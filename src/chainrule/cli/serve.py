@@ -33,9 +33,10 @@ def serve(
     ] = None,
     show_code: Annotated[bool, typer.Option("--show-code", help="Print the equivalent Python code and exit.")] = False,
 ) -> None:
-    """Answer requests for predictions over HTTP, until Ctrl-C.
+    """Serve the predictions of a model over HTTP, until Ctrl-C.
 
-    POST /predict takes rows as JSON or CSV, / shows what the model takes. Needs the packages of the extra 'app'.
+    POST /predict accepts rows as JSON or CSV, and the page / shows the inputs of the model. The extra 'app' must be
+    installed.
 
     Example: chainrule serve runs/houses --port 8000
     """

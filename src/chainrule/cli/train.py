@@ -171,15 +171,17 @@ def train(
     ] = None,
     engine: Annotated[
         str,
-        _option(_MACHINE, "--engine", help="numpy, or torch: for GPUs, and for many machines by torchrun."),
+        _option(_MACHINE, "--engine", help="numpy, or torch for GPUs and, with torchrun, for several machines."),
     ] = "numpy",
     device: Annotated[
-        str, _option(_MACHINE, "--device", help="For torch: auto (a GPU where there is one), cpu, cuda, mps, ...")
+        str, _option(_MACHINE, "--device", help="For torch: auto (a GPU if there is one), cpu, cuda, mps, ...")
     ] = "auto",
     precision: Annotated[
         str, _option(_MACHINE, "--precision", help="For torch: bfloat16 or float16 for mixed precision.")
     ] = "float32",
-    compile: Annotated[bool, _option(_MACHINE, "--compile", help="For torch: torch.compile the network.")] = False,
+    compile: Annotated[
+        bool, _option(_MACHINE, "--compile", help="For torch: compile the network with torch.compile.")
+    ] = False,
     out: Annotated[
         Path | None, _option(_RESULT, "--out", "-o", help="The run folder; by default runs/SOURCE-TIME.")
     ] = None,
@@ -193,14 +195,14 @@ def train(
     quiet: Annotated[bool, _option(_RESULT, "--quiet", "-q", help="Print the run folder and nothing else.")] = False,
     **network: Any,
 ) -> None:
-    """Train a network on a table or a data set, and leave model, report and record in a run folder.
+    """Train a network on a table or a data set, and write the model and a report to a run folder.
 
-    The output layer and the loss follow from the target. The rows are split into a training, a validation and a test
-    part, columns are turned into numbers as the training part teaches, and the result on the test part is shown
-    beside simple baselines. Ctrl-C saves a checkpoint.
+    The target determines the output layer and the loss. The rows are split into training, validation and test rows. The
+    encoding of the columns is learned from the training rows. The network is evaluated on the test rows and compared
+    with simple baselines. Ctrl-C saves a checkpoint.
 
-    Several Parquet files (or a folder of them, or a pattern), and one too large for the memory, are streamed: memory
-    does not grow with their rows.
+    Several Parquet files (also a folder or a pattern), and a file that is too large for the memory, are streamed: the
+    memory does not grow with the number of rows.
 
     Example: chainrule train houses.csv --target price
 
@@ -264,7 +266,7 @@ class TrainCommand(TyperCommand):
 def resume(
     run: Annotated[Path, typer.Argument(help="The run folder.", readable=False)],
     engine: Annotated[
-        str | None, typer.Option("--engine", help="The engine, if not that of the run so far: numpy or torch.")
+        str | None, typer.Option("--engine", help="The engine: numpy or torch; by default that of the interrupted run.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="With --engine torch: auto, cpu, cuda, mps, ...")] = "auto",
     epochs: Annotated[
@@ -277,9 +279,9 @@ def resume(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
-    """Go on with a run that was interrupted or killed, as if it had never stopped.
+    """Resume an interrupted run. The result is the same as without the interruption.
 
-    With --epochs, continue a finished run too. With --keep-best, finish an interrupted run without further training.
+    --epochs also continues a finished run. --keep-best saves the model of an interrupted run without further training.
 
     Example: chainrule resume runs/houses-20261121-101500
     """

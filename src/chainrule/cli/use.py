@@ -28,7 +28,7 @@ _FILES = typer.Argument(
     "a folder or a pattern; or a data set's name."
 )
 _ENGINE = typer.Option("--engine", help="The engine: numpy or torch.")
-_DEVICE = typer.Option("--device", help="For torch: auto (a GPU where there is one), cpu, cuda, cuda:1, mps, ...")
+_DEVICE = typer.Option("--device", help="For torch: auto (a GPU if there is one), cpu, cuda, cuda:1, mps, ...")
 _SHOW_CODE = typer.Option("--show-code", help="Print the equivalent Python code and exit.")
 
 
@@ -46,10 +46,10 @@ def predict(
     device: Annotated[str, _DEVICE] = "auto",
     show_code: Annotated[bool, _SHOW_CODE] = False,
 ) -> None:
-    """Predict the target of each row of a file; for classes with their probabilities.
+    """Predict the target of each row of a file; for a classification, also the class probabilities.
 
-    The file may lack the target column. Unknown categories and missing numbers are fine. Without --out the predictions
-    are printed as CSV. Parquet files may be of any size and number.
+    The target column is not needed. Unknown categories and missing numbers are allowed. Without --out, the predictions
+    are printed as CSV. Any number of Parquet files of any size can be given.
 
     Example: chainrule predict runs/houses new-houses.csv -o prices.csv --keep id
     """
@@ -116,9 +116,9 @@ def evaluate(
     device: Annotated[str, _DEVICE] = "auto",
     show_code: Annotated[bool, _SHOW_CODE] = False,
 ) -> None:
-    """Measure a model on rows whose targets are known: the file has the target column, too.
+    """Evaluate a model on rows with known targets. The file must have the target column.
 
-    Parquet files may be of any number, and are read in pieces.
+    Any number of Parquet files can be given. They are read in pieces.
 
     Example: chainrule evaluate runs/houses sold-last-month.csv
     """

@@ -1,17 +1,17 @@
 """A network as a program: a list of operations on the rows of a batch.
 
-There are few kinds of operations. A layer says in its method ``lower`` which of them it consists of. Compiled code and
-PyTorch implement each kind once and know nothing of layers, so a new layer that consists of these operations runs on
-both engines.
+There are only a few kinds of operations. The method ``lower`` of a layer appends the operations of the layer to a
+program. Every engine and exporter implements each kind of operation once, independent of the layers. A new layer that
+consists of these operations therefore works in all of them.
 
 =======================  ==============================================================================================
 :class:`Affine`          ``z = x W + b``
 :class:`Map`             a traced formula of the elements, or of whole rows, of one or more values and of parameters
-:class:`BatchNormalize`  standardises every column by the statistics of the batch; in training only
+:class:`BatchNormalize`  standardisation of every column by the statistics of the batch; in training only
 :class:`Noise`           random numbers; in training only
-:class:`Lookup`          vectors of categories, from a table
-:class:`Select`          some of the columns, some of them perhaps several times
-:class:`Concatenate`     the columns of several values, side by side
+:class:`Lookup`          the vectors of categories, from tables
+:class:`Select`          a selection of the columns, in any order and with repetitions
+:class:`Concatenate`     the columns of several values, one after another
 =======================  ==============================================================================================
 """
 
@@ -49,19 +49,19 @@ __all__ = [
 
 
 class NotLoweredError(InvalidInputError):
-    """A layer does not say which operations it consists of."""
+    """Raised for a layer that does not define which operations it consists of."""
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """What an operation computes: ``width`` numbers for each row of the batch, dense or as a CSR matrix."""
+    """The result of an operation: ``width`` numbers for each row of the batch, as a dense array or a CSR matrix."""
 
     width: int
     is_sparse: bool = False
 
 
 class HoldsArrays(Protocol):
-    """A layer, as far as programs know it: parameters with their gradients, and other arrays that are not trained."""
+    """The part of the layer interface that programs use: parameters with their gradients, and untrained arrays."""
 
     offset_parameter: ClassVar[str | None]
     parameter_views: dict[str, Array]
@@ -71,19 +71,19 @@ class HoldsArrays(Protocol):
 
 @dataclass(frozen=True)
 class ArrayOf:
-    """An array of a layer, by name: a parameter, or a state, which is not trained."""
+    """A reference to an array of a layer by name: a parameter, or a state, which is not trained."""
 
     layer: HoldsArrays
     name: str
 
     @property
     def is_trained(self) -> bool:
-        """Whether it is a parameter."""
+        """Whether the array is a parameter."""
         return self.name in self.layer.parameter_views
 
     @property
     def values(self) -> Array:
-        """Its numbers at present; a view of the layer's."""
+        """The present values, as a view of the layer's array."""
         return self.layer.parameter_views[self.name] if self.is_trained else self.layer.state[self.name]
 
     @property
@@ -99,9 +99,9 @@ class Operation:
     Attributes
     ----------
     inputs
-        The values that it reads.
+        The values that the operation reads.
     output
-        The value that it computes.
+        The value that the operation computes.
     """
 
     inputs: tuple[Value, ...]
@@ -109,7 +109,7 @@ class Operation:
 
     @property
     def arrays(self) -> tuple[ArrayOf, ...]:
-        """The layers' arrays that it reads."""
+        """The arrays of layers that the operation reads."""
         return ()
 
 
@@ -117,8 +117,9 @@ class Operation:
 class Affine(Operation):
     """``z = x W + b``, with W of shape (inputs, outputs) and b of shape (outputs,).
 
-    An input that has several times as many columns consists of parts, for each of which z is computed. With W of shape
-    (parts, inputs, outputs) and b of shape (parts, outputs), each part has weights of its own.
+    If the number of input columns is a multiple of ``inputs``, the input consists of several parts, such as the members
+    of an ensemble, and z is computed for each part. With W of shape (parts, inputs, outputs) and b of shape (parts,
+    outputs), each part has separate weights and biases.
     """
 
     weights: ArrayOf
@@ -126,7 +127,7 @@ class Affine(Operation):
 
     @property
     def arrays(self) -> tuple[ArrayOf, ...]:
-        """The layers' arrays that it reads."""
+        """The arrays of layers that the operation reads."""
         return (self.weights,) if self.biases is None else (self.weights, self.biases)
 
     @property
@@ -136,12 +137,12 @@ class Affine(Operation):
 
     @property
     def is_separate(self) -> bool:
-        """Whether each part has weights of its own."""
+        """Whether each part has separate weights."""
         return self.weights.values.ndim == 3
 
     @property
     def has_separate_biases(self) -> bool:
-        """Whether each part has biases of its own."""
+        """Whether each part has separate biases."""
         return self.is_separate and self.biases is not None
 
 
@@ -152,13 +153,13 @@ class MapFormula:
     Attributes
     ----------
     formula
-        The trace that the expressions belong to.
+        The trace that contains the expressions.
     result
         The formula, as an expression of the symbols in ``inputs``, ``parameters`` and ``settings``.
     inputs
         The names of the symbols that vary with every element.
     parameters
-        The names of the symbols that are the same for all rows: one number for each column, or one.
+        The names of the symbols that are the same for all rows: one number for each column, or a single number.
     input_errors
         dL/d(input) by name, as expressions of the same symbols, ``output`` and ``error`` = dL/d(output).
     terms
@@ -175,7 +176,7 @@ class MapFormula:
 
     @classmethod
     def derive(cls, formula: Formula, inputs: Sequence[str], parameters: Sequence[str]) -> MapFormula:
-        """Return a traced formula with its derivatives. Raises ``TraceError`` where an operation has none."""
+        """Return a traced formula with its derivatives. Raises ``TraceError`` if an operation has no derivative."""
         result, symbols = formula.expression, (*inputs, *parameters)
         derivatives = pull_back(result, result.graph.symbol("error"), symbols)
         named = dict(zip(symbols, (with_output(one, result) for one in derivatives), strict=True))
@@ -184,24 +185,28 @@ class MapFormula:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The names of the symbols that are numbers; :func:`~chainrule.formulas.values_of` gives their values."""
+        """The names of the symbols for settings; :func:`~chainrule.formulas.values_of` returns their values."""
         return self.formula.settings
 
     @property
     def is_of_rows(self) -> bool:
-        """Whether an element of the result depends on others of its row."""
+        """Whether an element of the result depends on other elements of its row."""
         return any(node.is_reduction for node in self.result.visit())
 
     def forward(self, scalars: tuple[str, ...]) -> Loop:
-        """Return the loop over inputs, output and parameters; ``scalars`` names the parameters of one number."""
+        """Return the loop that computes the output from inputs and parameters.
+
+        ``scalars`` has the names of the parameters that consist of one number.
+        """
         return self._loop(
             ("forward", scalars), (*self.inputs, "output", *self.parameters), {"output": self.result}, {}, scalars
         )
 
     def backward(self, wanted: tuple[str, ...], trained: tuple[str, ...], scalars: tuple[str, ...]) -> Loop:
-        """Return the loop that writes the errors of the inputs in ``wanted`` and the gradients of some parameters.
+        """Return the loop that writes dL/d(input) for ``wanted`` inputs and the gradients of ``trained`` parameters.
 
-        It takes the arrays that it names in ``arrays``; those that it writes are named ``"d_" + name``.
+        The loop takes the arrays that are listed in its attribute ``arrays``. Arrays that it writes have names of the
+        form ``"d_" + name``.
         """
         outputs = {f"d_{name}": self.input_errors[name] for name in wanted}
         sums = {f"d_{name}": self.terms[name] for name in trained}
@@ -232,27 +237,27 @@ class MapFormula:
 
 
 def with_output(expression: Expression, output: Expression) -> Expression:
-    """Return the expression with the symbol ``output`` in the place of what the forward pass has computed."""
+    """Return ``expression`` with the symbol ``output`` in place of the subexpression that the forward pass computes."""
     graph = expression.graph
     return graph.replace(expression, output, graph.symbol("output")) if output.operands else expression
 
 
 @dataclass(frozen=True, eq=False)
 class Map(Operation):
-    """A formula of some values, which have the same width, and of parameters.
+    """A formula of one or more values of the same width, and of parameters.
 
     Attributes
     ----------
     name
-        What the formula is called in generated code.
+        The name of the formula in generated code.
     formula
-        The formula.
+        The formula with its derivatives.
     owner
-        The object whose settings it takes.
+        The object that the formula takes its settings from.
     parameters
-        The arrays behind the formula's parameters, in their order.
+        The arrays of the formula's parameters, in the same order.
     row_width
-        The length of a row, for a formula of whole rows: that of the last axis, where the rows have several.
+        For a formula of whole rows, the length of a row. For rows with several axes, it is the length of the last axis.
     """
 
     name: str
@@ -263,12 +268,12 @@ class Map(Operation):
 
     @property
     def arrays(self) -> tuple[ArrayOf, ...]:
-        """The layers' arrays that it reads."""
+        """The arrays of layers that the operation reads."""
         return self.parameters
 
     @property
     def scalars(self) -> tuple[str, ...]:
-        """The names of the formula's parameters that are one number."""
+        """The names of the formula's parameters that consist of one number."""
         named = zip(self.formula.parameters, self.parameters, strict=True)
         return tuple(name for name, array in named if array.values.size == 1)
 
@@ -278,12 +283,12 @@ class Map(Operation):
 
     @property
     def is_current(self) -> bool:
-        """Whether the formula is still that of its owner, whose attributes may have changed since."""
+        """Whether the formula is up to date: attributes of its owner may have changed after it was traced."""
         traced = getattr(self.owner, "traced", None)
         return self.formula.formula.is_current(self.owner) if traced is None else traced() is self.formula
 
     def applied(self) -> Expression:
-        """Return the formula with the present settings, and parameters of one number, as constants."""
+        """Return the formula with the settings and the parameters of one number replaced by their present values."""
         result, graph = self.formula.result, self.formula.result.graph
         known = dict(zip(self.formula.settings, self.numbers(), strict=True))
         known |= {
@@ -298,10 +303,11 @@ class Map(Operation):
 
 @dataclass(frozen=True, eq=False)
 class BatchNormalize(Operation):
-    """``h = (x - mean) / sqrt(variance + epsilon)`` with the statistics of the batch, which the running ones follow.
+    """``h = (x - mean) / sqrt(variance + epsilon)`` with the statistics of the batch.
 
-    Source: Ioffe and Szegedy 2015, Batch normalization, algorithm 1. A batch of one row is normalised by the running
-    statistics.
+    The operation also updates the running statistics. A batch of one row is normalised by the running statistics.
+
+    Source: Ioffe and Szegedy 2015, Batch normalization, algorithm 1.
     """
 
     running_mean: ArrayOf
@@ -311,7 +317,7 @@ class BatchNormalize(Operation):
 
     @property
     def arrays(self) -> tuple[ArrayOf, ...]:
-        """The layers' arrays that it reads."""
+        """The arrays of layers that the operation reads."""
         return self.running_mean, self.running_variance
 
 
@@ -319,23 +325,23 @@ class BatchNormalize(Operation):
 class Noise(Operation):
     """Random numbers, one for each element of the input: uniform in [0, 1), or from the normal distribution N(0, 1).
 
-    They are a function of the layer's noise source, the epoch, the step, the row and the column. For a CSR matrix there
-    is one for each of its entries.
+    They are a function of the noise source of the layer, the epoch, the step, the row and the column. For a CSR matrix,
+    there is one number for each stored entry.
     """
 
     source: Any
     kind: Literal["uniform", "normal"]
 
 
-# The numbers that the noise of a step takes: two words of the key, epoch, step, and whether the numbers are normal.
+# The noise of a step has five settings: two words of the key, the epoch, the step, and whether the numbers are normal.
 N_NOISE_SETTINGS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Lookup(Operation):
-    """For each column of codes the vectors of its own table, side by side.
+    """For each column of codes, the rows of the table of this column; the rows of all columns are concatenated.
 
-    The tables stand one below another in ``table``; that of column j has ``sizes[j]`` rows.
+    The tables are stacked in the array ``table``. The table of column j has ``sizes[j]`` rows.
     """
 
     table: ArrayOf
@@ -343,29 +349,29 @@ class Lookup(Operation):
 
     @property
     def firsts(self) -> tuple[int, ...]:
-        """The first row of each table."""
+        """The number of the first row of each table in ``table``."""
         return tuple(itertools.accumulate(self.sizes[:-1], initial=0))
 
     @property
     def arrays(self) -> tuple[ArrayOf, ...]:
-        """The layers' arrays that it reads."""
+        """The arrays of layers that the operation reads."""
         return (self.table,)
 
 
 @dataclass(frozen=True, eq=False)
 class Select(Operation):
-    """Some columns of the input, in this order; a column may be there several times."""
+    """The selected columns of the input, in the given order; a column may be selected several times."""
 
     columns: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Concatenate(Operation):
-    """The columns of the inputs, side by side."""
+    """The columns of all inputs, one input after another."""
 
 
 class Lowers(Protocol):
-    """A layer, as far as :meth:`Program.of` knows it."""
+    """The part of the layer interface that :meth:`Program.of` uses."""
 
     accepts_sparse: ClassVar[bool]
 
@@ -375,28 +381,28 @@ class Lowers(Protocol):
 
 
 def _check_lowers(layer: Lowers) -> None:
-    """Refuse a layer whose class changes what a base class computes, and not what that lowers to."""
+    """Raise NotLoweredError if a class overrides forward or backward propagation of its base class but not lower."""
     kind, defined_in = getattr(layer, "users_class", type(layer)), {}
     for name in ("lower", "forward_propagation", "backward_propagation"):
         defined_in[name] = next(cls for cls in kind.__mro__ if name in vars(cls))
     if not all(issubclass(defined_in["lower"], cls) for cls in defined_in.values()):
         raise NotLoweredError(
             f"The class {type(layer).__name__} overrides forward_propagation or backward_propagation, but not lower; "
-            "define that as well, or use engine='numpy' and no exports."
+            "override lower too, or use engine='numpy' and no exports."
         )
 
 
 class Program:
-    """The operations of a network, in the order in which they are computed. Layers append to it by its methods.
+    """The operations of a network, in the order of computation. Layers append operations by the methods of this class.
 
     Attributes
     ----------
     is_training
-        Whether the program is one for training: with noise, and with the statistics of each batch.
+        Whether the program is for training, with noise and batch statistics, or for inference.
     input
-        The rows of the data.
+        The input of the network.
     operations
-        The operations so far.
+        The operations that have been appended so far.
     layer_values
         The input, and the output of each layer.
     """
@@ -409,9 +415,10 @@ class Program:
 
     @classmethod
     def of(cls, layers: Sequence[Lowers], *, is_training: bool = False, is_sparse: bool = False) -> Program:
-        """Return the program of a chain of layers that know their input shapes.
+        """Return the program of a chain of layers whose input shapes are set.
 
-        Raises ``NotLoweredError`` or ``TraceError`` for a layer that does not say, or cannot say, what it consists of.
+        Raises ``NotLoweredError`` for a layer that does not define its operations, and ``TraceError`` for a formula
+        that cannot be traced.
         """
         n_inputs = math.prod(layers[0].input_shape()) if layers else 0
         program = cls(n_inputs, is_training=is_training, is_sparse=is_sparse)
@@ -429,8 +436,8 @@ class Program:
     def cancelled_offsets(self, operation: Operation) -> list[ArrayOf]:
         """Return the parameters that an operation adds to every row, if batch normalisation cancels them out.
 
-        In batches of several rows their gradient is 0. Rounding would make it something else, of which optimizers that
-        divide by the size of a gradient make steps of full length.
+        In batches of several rows, their gradient is 0 except for rounding errors, which optimizers that divide by the
+        size of the gradient would turn into steps of full length.
         """
         readers = [one for one in self.operations if operation.output in one.inputs]
         if not readers or not all(isinstance(one, BatchNormalize) for one in readers):
@@ -439,20 +446,20 @@ class Program:
 
     @property
     def output(self) -> Value:
-        """What the last layer computes."""
+        """The output of the last layer."""
         return self.layer_values[-1]
 
     def affine(self, x: Value, weights: ArrayOf, biases: ArrayOf | None = None) -> Value:
-        """Return ``x W + b``, for each part of x; see :class:`Affine`."""
+        """Return ``x W + b`` for each part of x; see :class:`Affine`."""
         n_inputs, n_outputs = weights.values.shape[-2:]
         return self._append(Affine((x,), Value(x.width // n_inputs * n_outputs), weights, biases))
 
     def map(self, formula: Callable[..., Any], *operands: Value | ArrayOf, name: str = "", row_width: int = 0) -> Value:
-        """Return a formula of values and of layers' arrays, written in NumPy.
+        """Return a formula, written in NumPy, of values and of arrays of layers.
 
-        ``row_width`` is the length of the rows that a reduction in the formula goes over, by default all columns.
-        A formula that is a method may use the float settings of its object, as ``self.rate``. Raises ``TraceError`` for
-        a formula that cannot be traced.
+        ``row_width`` is the length of the rows over which the formula reduces, by default all columns. If the formula
+        is a method, it may use the float settings of its object, such as ``self.rate``. Raises ``TraceError`` for a
+        formula that cannot be traced.
         """
         owner = getattr(formula, "__self__", None)
         method = formula.__func__ if owner is not None else lambda _, *arguments: formula(*arguments)  # type: ignore[attr-defined]
@@ -474,10 +481,15 @@ class Program:
         name: str,
         row_width: int = 0,
     ) -> Value:
-        """Return a formula that is already traced and derived; ``row_width`` is the width of the inputs by default."""
+        """Return a formula that has already been traced, with derivatives.
+
+        ``row_width`` is the width of the inputs by default.
+        """
         if len({x.width for x in inputs}) > 1:
             widths = " and ".join(str(x.width) for x in inputs)
-            raise InvalidInputError(f"The formula {name} combines values of {widths} columns; they must have as many.")
+            raise InvalidInputError(
+                f"The formula {name} combines values of {widths} columns; all must have the same number of columns."
+            )
         if not formula.result.operands and formula.result.value in formula.inputs:  # the identity
             return inputs[formula.inputs.index(formula.result.value)]
         output = Value(inputs[0].width, inputs[0].is_sparse)
@@ -494,15 +506,15 @@ class Program:
         return self._append(Noise((x,), Value(x.width, x.is_sparse), source, kind))
 
     def lookup(self, codes: Value, table: ArrayOf, sizes: Sequence[int]) -> Value:
-        """Return, for each column of codes, the rows that they name in its table, of ``sizes[j]`` rows."""
+        """Return the table rows of the codes; the table of column j has ``sizes[j]`` rows."""
         return self._append(Lookup((codes,), Value(codes.width * table.values.shape[-1]), table, tuple(sizes)))
 
     def select(self, x: Value, columns: Sequence[int]) -> Value:
-        """Return some columns of x, in this order; a column may be there several times."""
+        """Return the given columns of x, in this order; a column may be given several times."""
         return self._append(Select((x,), Value(len(columns)), tuple(columns)))
 
     def concatenate(self, *values: Value) -> Value:
-        """Return the columns of the values, side by side."""
+        """Return the columns of all values, one value after another."""
         return self._append(Concatenate(values, Value(sum(value.width for value in values))))
 
     def _append(self, operation: Operation) -> Value:

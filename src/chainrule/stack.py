@@ -1,7 +1,7 @@
-"""The chain of layers over one parameter vector.
+"""The chain of layers of a network, with all parameters in one vector.
 
-``LayerStack`` knows nothing of optimizers, epochs or files: it goes forward, it goes backward, and it keeps every
-trainable number in one flat vector of which the layers hold views.
+``LayerStack`` performs forward and backward propagation and stores all trainable parameters in one flat vector, of
+which the layers hold views. It is independent of optimizers, epochs and files.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class LayerStack:
     dtype
         float32 or float64, for parameters and arithmetic.
     seed
-        Source of the first weights and of all noise in layers; None draws one, kept in ``seed``.
+        The seed of the initial weights and of all noise in layers. None draws a seed, which the attribute ``seed`` has.
 
     Attributes
     ----------
     layers
-        The layers in order; add with :meth:`add`.
+        The layers in order; add layers with :meth:`add`.
     vector
-        All trainable numbers; rebuilt when a layer is added, and the layers' views with it.
+        All trainable parameters. Adding a layer creates a new vector, and new views of it in the layers.
     compiled
-        What engines keep of the stack for predicting, in each thread; empty again when the vector is rebuilt.
+        A cache of the engines for predictions, one for each thread. It is emptied when a new vector is created.
     """
 
     def __init__(self, layers: Iterable[Layer] = (), *, dtype: Any = np.float32, seed: Seed = None) -> None:
@@ -70,11 +70,11 @@ class LayerStack:
 
     @property
     def is_built(self) -> bool:
-        """Whether every layer knows its input shape and has its parameters in the vector."""
+        """Whether the input shapes of all layers are known and their parameters are in the vector."""
         return bool(self.layers) and all(layer.is_bound for layer in self.layers)
 
     def add(self, layer: Layer) -> None:
-        """Append a layer; as soon as its input shape is known, its parameters are drawn."""
+        """Append a layer. Its parameters are drawn as soon as its input shape is known."""
         if not isinstance(layer, Layer):
             raise InvalidInputError(
                 f"Only layers can be added to a network, but {layer!r} is not a layer.{_hint(layer)}"
@@ -82,11 +82,11 @@ class LayerStack:
         present = {id(inner) for inner in self.walk()}
         if any(id(inner) in present for inner in layer.walk()):
             raise InvalidInputError(
-                f"This {layer.layer_name()} is in the network already; make a new one to add another."
+                f"This {layer.layer_name()} is in the network already; create another one to add it."
             )
         if any(inner.is_bound for inner in layer.walk()):
             raise InvalidInputError(
-                f"This {layer.layer_name()} belongs to another network; add copy.deepcopy(layer) to have its like here."
+                f"This {layer.layer_name()} belongs to another network; add a copy, copy.deepcopy(layer)."
             )
         if self.layers and self.layers[-1].is_built:
             self._connect(layer, self.layers[-1].output_shape(), f"after {self.layers[-1].layer_name()}")
@@ -99,7 +99,7 @@ class LayerStack:
             self._suit_weights_to(layer)
 
     def build(self, input_shape: Shape) -> None:
-        """Tell the first layer the shape of an input row; layers that were waiting for it draw their parameters."""
+        """Set the shape of an input row, and draw the parameters of all layers that have none."""
         if not self.layers:
             raise NotBuiltError("The network has no layers yet; add at least one.")
         shape, place = tuple(input_shape), "as the input of the network"
@@ -110,7 +110,7 @@ class LayerStack:
             self._rebuild_vector()
 
     def take(self, layers: Sequence[Layer], input_shape: Shape) -> None:
-        """Take in all layers at once, with the parameters that they have, as those from a file do."""
+        """Replace the layers by ``layers``, which may have parameters already, such as layers from a model file."""
         self.layers = list(layers)
         given: list[Any] = self.layers
         for index, layer in enumerate(given):
@@ -121,31 +121,31 @@ class LayerStack:
         self.build(input_shape)
 
     def reset(self) -> None:
-        """Draw every parameter again from the seed, and all noise in the layers from its beginning."""
+        """Draw all parameters again from the seed, and restart the noise in the layers."""
         for index, layer in enumerate(self.layers):
             layer.seed_noise(self.seed, index)
             if layer.is_bound:
                 layer.initialize(rng=self._weights_stream(index))
 
     def forward(self, inputs: Inputs, *, training: bool = False, n_layers: int | None = None) -> Array:
-        """Go through the first ``n_layers`` layers (all of them by default)."""
+        """Return the output of the first ``n_layers`` layers (all layers by default)."""
         outputs: Array = inputs
         for layer in self.layers[:n_layers]:
             outputs = layer.forward_propagation(outputs, training)
         return outputs
 
     def backward(self, output_error: Array, *, n_layers: int | None = None, to_input: bool = False) -> Array | None:
-        """Go back through the first ``n_layers`` layers and fill the gradients.
+        """Propagate dL/d(output) backward through the first ``n_layers`` layers and fill the gradients.
 
-        The error of the inputs is worked out, and returned, only with ``to_input``; otherwise the pass ends at the
-        first layer that has parameters.
+        With ``to_input=True``, dL/d(input) is computed and returned. Otherwise the propagation ends at the first layer
+        with parameters, and the result is None.
         """
         layers = self.layers[:n_layers]
         first = 0 if to_input else next((i for i, layer in enumerate(layers) if layer.parameter_views), len(layers))
         error: Array | None = output_error
         for index in range(len(layers) - 1, first - 1, -1):
             layers[index].needs_input_error = to_input or index > first
-            assert error is not None  # only the last layer visited may keep it back
+            assert error is not None  # only the last layer in this loop may return None
             n_rows = len(error)
             error = layers[index].backward_propagation(error)
             offset = cancelled_offset(layers, index)
@@ -154,7 +154,7 @@ class LayerStack:
         return error if to_input else None
 
     def split_head(self, loss: LossFunction) -> Head:
-        """Decide whether the last layer and the loss are computed as one function of the logits."""
+        """Return the head of the network, in which the last layer and the loss may be one function of the logits."""
         return Head.of(self.layers, loss)
 
     def input_shape(self) -> Shape:
@@ -170,7 +170,7 @@ class LayerStack:
         return self.vector.size
 
     def astype(self, dtype: Any) -> LayerStack:
-        """Return a copy that computes in ``dtype`` and shares nothing with this stack."""
+        """Return a copy that computes in ``dtype`` and shares no arrays with this stack."""
         twin = copy.deepcopy(self)
         twin.dtype = np.dtype(dtype)
         for layer in twin.layers:
@@ -185,7 +185,7 @@ class LayerStack:
         return {name: array.copy() for name, array in self._arrays()}
 
     def write_arrays(self, arrays: Mapping[str, Array]) -> None:
-        """Copy in what :meth:`read_arrays` returned; names and shapes must be those of this network."""
+        """Set parameters and states to the result of :meth:`read_arrays`; names and shapes must be the same."""
         own = dict(self._arrays())
         if own.keys() != arrays.keys():
             odd = sorted(own.keys() ^ arrays.keys())[0]
@@ -193,8 +193,8 @@ class LayerStack:
         for name, array in own.items():
             if array.shape != arrays[name].shape:
                 raise InvalidInputError(
-                    f"These arrays belong to another network: '{name}' has shape {arrays[name].shape}, "
-                    f"here it has {array.shape}."
+                    f"These arrays belong to another network: '{name}' has shape {arrays[name].shape}, but in this "
+                    f"network it has shape {array.shape}."
                 )
             array[...] = arrays[name]
 
@@ -211,27 +211,27 @@ class LayerStack:
                 raise NotBuiltError(
                     "The shapes are not known yet: give the first layer its input shape, or fit the network."
                 )
-            self._rebuild_vector()  # a layer in the list was exchanged, or was told its shape after it had been added
+            self._rebuild_vector()  # a layer in the list was replaced, or its shape was set after it had been added
         return self.layers
 
     def walk(self) -> Iterator[Layer]:
-        """Yield every layer, and after each of them the layers inside it."""
+        """Yield every layer, followed by the layers inside it."""
         return (inner for layer in self.layers for inner in layer.walk())
 
     def _weights_stream(self, index: int) -> np.random.Generator:
-        """Return what a layer's first parameters are drawn from.
+        """Return the random generator for the initial parameters of a layer.
 
-        Layers in front that neither have parameters nor are activations do not count: with and without dropout, a
-        network has the same first weights.
+        Its stream is numbered by the activations and layers with parameters before the layer. Other layers are not
+        counted, so that a network has the same initial weights with and without dropout.
         """
         in_front = self.layers[:index]
         place = sum(isinstance(layer, ActivationLayer) or _declares_parameters(layer) for layer in in_front)
         return random_stream(self.seed, Stream.WEIGHTS, place)
 
     def _suit_weights_to(self, activation: Any) -> None:
-        """Draw the weights of the dense layer in front as the last layer, an activation, needs them.
+        """Draw the weights of the dense layer before the last layer, an activation, from the suited initializer.
 
-        Not where the layer has an initializer of its own, or other weights than those drawn when it was added.
+        The weights are kept if the dense layer has its own initializer, or if they were changed after they were drawn.
         """
         for index, layer in self._suited(len(self.layers) - 1):
             is_as_drawn = layer.is_bound and self._is_as_drawn(index)
@@ -240,7 +240,7 @@ class LayerStack:
                 layer.initialize(rng=self._weights_stream(index))
 
     def _suited(self, activation: int) -> list[tuple[int, Any]]:
-        """Return the dense layer, with its number, whose weights are drawn as this activation needs them, if any."""
+        """Return the number and the dense layer whose initializer depends on this activation, or an empty list."""
         for index in range(activation - 1, -1, -1):
             layer: Any = self.layers[index]
             if hasattr(layer, "weights_initializer"):
@@ -250,7 +250,7 @@ class LayerStack:
         return []
 
     def _is_as_drawn(self, index: int) -> bool:
-        """Tell whether a layer has still the parameters that the seed gave it."""
+        """Return whether the parameters of a layer are still those that were drawn from the seed."""
         layer, twin = self.layers[index], copy.deepcopy(self.layers[index])
         twin.initialize(rng=self._weights_stream(index))
         return all(np.array_equal(twin.parameter_views[name], own) for name, own in layer.parameter_views.items())
@@ -260,12 +260,12 @@ class LayerStack:
             layer.set_input_shape(shape)
         elif layer.input_shape() != shape:
             raise InvalidInputError(
-                f"{layer.layer_name()} expects rows of shape {layer.input_shape()}, but {place} they have shape "
+                f"{layer.layer_name()} expects rows of shape {layer.input_shape()}, but {place} the rows have shape "
                 f"{shape}."
             )
 
     def _rebuild_vector(self) -> None:
-        """Lay out one vector for all built layers, keep the values they have, and draw those that have none."""
+        """Create one vector for the parameters of all built layers; draw the parameters of layers that have none."""
         built = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
         for index, layer in built:
             adopt(layer)
@@ -296,7 +296,7 @@ class LayerStack:
         self.read_rate_factors()
 
     def read_rate_factors(self) -> None:
-        """Take over what the layers say of their learning rates, which may be changed between two fits."""
+        """Update the rate factors in the vector from the layers, whose settings may change between two fits."""
         layers = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
         self.vector.set_rate_factors({(i, n): f for i, layer in layers for n, f in layer.rate_factors().items()})
 
@@ -310,7 +310,7 @@ class LayerStack:
         return SumOfPenalties(parts) if len(parts) > (penalty is not None) else penalty
 
     def __getstate__(self) -> dict[str, Any]:
-        """The layers carry their own parameters; the vector is laid out again from them."""
+        """Return the attributes without the vector, which is created again from the arrays of the layers."""
         return {name: value for name, value in self.__dict__.items() if name not in ("vector", "compiled")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -325,7 +325,7 @@ def _declares_parameters(layer: Layer) -> bool:
 
 
 def _check_count(layer: Layer) -> None:
-    """Refuse a user's layer that counts other parameters than the network can train."""
+    """Raise InvalidInputError if ``parameters()`` of a layer differs from the number of parameters in its arrays."""
     said, found = int(layer.parameters()), {name: array.shape for name, array in layer.parameter_views.items()}
     n_found = sum(math.prod(shape) for shape in found.values())
     if said != n_found:
@@ -337,7 +337,7 @@ def _check_count(layer: Layer) -> None:
 
 
 def _hint(given: object) -> str:
-    """Return what to do with something that was meant to be a layer."""
+    """Return advice for an object that was given in place of a layer, or an empty string."""
     if isinstance(given, str):
         found = ACTIVATIONS.classes.get(given) or LAYERS.classes.get(given)
         return "" if found is None else f" Did you mean {found.__name__}()?"
@@ -351,9 +351,9 @@ def _hint(given: object) -> str:
 def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape, *, finite: bool = True) -> Inputs:
     """Return ``inputs`` as a contiguous array (or CSR matrix) of ``dtype`` with rows of ``row_shape``.
 
-    Images are flattened where the network takes flat rows. Nothing is copied that need not be. Everything that
-    computes with rows gets them from here. Raises DataError for what :class:`Dataset` refuses, and for numbers that
-    are too large for ``dtype``; ``finite=False`` leaves the look at the numbers of a dense array to the caller.
+    All inputs of networks pass through this function. Images are flattened if the network takes flat rows. Data are
+    copied only if necessary. Raises DataError for inputs that :class:`Dataset` refuses, and for numbers that are too
+    large for ``dtype``. With ``finite=False``, the numbers of a dense array are not checked.
     """
     if type(inputs) is np.ndarray and inputs.dtype == dtype and not finite:
         matrix: Inputs = inputs
@@ -369,29 +369,34 @@ def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape, *, fini
             matrix = matrix.reshape(len(matrix), -1)
     if matrix.ndim < 2 or matrix.shape[1:] != row_shape:
         raise InvalidInputError(
-            f"The network takes rows of shape {row_shape}; the data have shape {matrix.shape}."
+            f"The network takes rows of shape {row_shape}, but the data have shape {matrix.shape}."
             + (" For one row, give [row]." if matrix.shape == row_shape else "")
         )
     return matrix
 
 
 def _refuse_overflow(numbers: Inputs, rounded: Inputs) -> None:
-    """Raise DataError where a finite number became infinite in another type."""
+    """Raise DataError if a finite number became infinite by the conversion to another dtype."""
     before, after = (part.data if is_sparse(part) else part for part in (numbers, rounded))
     if not all_finite(after):
         number = before[~np.isfinite(after)].flat[0]
         raise DataError(
-            f"X has the number {number:g}, which is too large for {rounded.dtype}; standardise the inputs, or make the "
-            "network with dtype='float64'."
+            f"X has the number {number:g}, which is too large for {rounded.dtype}; standardise the inputs, or create "
+            "the network with dtype='float64'."
         )
 
 
 def _float_type(dtype: Any) -> np.dtype[Any]:
-    """Return the type of a network's numbers; NumPy raises errors of many kinds for text that names no type."""
+    """Return the dtype of a network. Raises InvalidInputError for any other dtype than float32 and float64.
+
+    NumPy raises many kinds of errors for text that is not the name of a dtype.
+    """
     try:
         found: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError):
-        raise InvalidInputError(f"dtype is {shown(dtype)}; a network computes in float32 or float64.") from None
+        raise InvalidInputError(
+            f"dtype is {shown(dtype)}; a network computes in float32 or float64; give one of them."
+        ) from None
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InvalidInputError(f"dtype is {found}; a network computes in float32 or float64.")
+        raise InvalidInputError(f"dtype is {found}; a network computes in float32 or float64; give one of them.")
     return found

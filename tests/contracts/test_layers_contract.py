@@ -442,7 +442,7 @@ def test_an_error_of_a_wrong_shape_is_refused(name: str) -> None:
     layer = make(name)
     train_forward(layer, make_batch(5))
     for wrong in ((4, *layer.output_shape()), (5, 99), (5,)):
-        with pytest.raises(InvalidInputError, match="its last output has") as error:
+        with pytest.raises(InvalidInputError, match="shape of the last output") as error:
             layer.backward_propagation(np.ones(wrong))
         one_sentence(error, layer)
 

@@ -186,9 +186,9 @@ def test_an_embedding_learns_what_its_categories_mean() -> None:
     ("make", "said"),
     [
         (lambda: Sequential([]), "needs at least one layer"),
-        (lambda: Residual(["relu"]), "takes layers; 'relu' is none"),
-        (lambda: Parallel([DenseLayer(2)], columns=[None, None]), "1 branches, and columns for 2"),
-        (lambda: Parallel([DenseLayer(2)], columns=[()]), "whole numbers >= 0"),
+        (lambda: Residual(["relu"]), "takes layers, but 'relu' is not a layer"),
+        (lambda: Parallel([DenseLayer(2)], columns=[None, None]), "1 branches, but columns for 2"),
+        (lambda: Parallel([DenseLayer(2)], columns=[()]), "whole number >= 0"),
         (lambda: EmbeddingLayer([0], 2), "n_categories"),
         (lambda: PeriodicEmbeddingLayer(scale=0.0), "must be > 0"),
         (lambda: PiecewiseLinearEncodingLayer(2).adapt([[np.nan]]), "finite numbers"),
@@ -200,11 +200,11 @@ def test_settings_that_cannot_be_are_refused(make: Any, said: str) -> None:
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(InvalidInputError, match="last of them have 4 units"):
+    with pytest.raises(InvalidInputError, match="give the last layer 4 units"):
         Residual([DenseLayer(3)]).set_input_shape((4,))
     with pytest.raises(InvalidInputError, match="takes column 9"):
         Parallel([DenseLayer(3)], columns=[(9,)]).set_input_shape((4,))
-    with pytest.raises(InvalidInputError, match="takes as many columns"):
+    with pytest.raises(InvalidInputError, match="needs one input column for each"):
         EmbeddingLayer([3], 2).set_input_shape((4,))
 
 

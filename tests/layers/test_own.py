@@ -347,12 +347,12 @@ class Narrow(MyDense):
 MISTAKES: dict[type[Any], str] = {
     Counting: r"Counting\.parameters\(\) returns 6, and the network finds 36 numbers to train in it \(weights \(5",
     InTheConstructor: r"InTheConstructor\.parameters\(\) returns 30, and the network finds 0 numbers.*initialize\(self",
-    Impatient: "The optimizer of a layer in a network has no 'learning_rate'; hand it the gradient",
-    Forgetting: r"Forgetting\.backward_propagation leaves weights, biases as they are; update each with the optimizer",
+    Impatient: "The optimizer of a layer in a network has no 'learning_rate', because the network makes the step",
+    Forgetting: r"Forgetting\.backward_propagation does not update weights, biases; update each with the optimizer",
     Copying: "updates an array that its initialize has not assigned",
     Transposing: r"its weights of shape \(5, 6\) with a gradient of shape \(16, 6\)",
     Silent: r"Silent\.backward_propagation returns None",
-    Narrow: r"returns an array of shape \(16, 6\).*promises \(16, 7\)",
+    Narrow: r"returns an array of shape \(16, 6\).*it must be \(16, 7\)",
 }
 
 

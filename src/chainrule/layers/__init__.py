@@ -1,4 +1,4 @@
-"""The layers: each one a page, forward written beside backward."""
+"""The layers of networks. Each class defines the forward and the backward propagation side by side."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The contract that every layer keeps.
+"""The base class of the layers.
 
-A layer is a function with parameters. Its constructor's settings are dataclass fields; what it learns lives in named
-arrays, and the runtime of training (buffers, the last batch) is rebuilt whenever it is needed.
+A layer is a function with parameters. The settings of its constructor are dataclass fields. Its parameters are named
+arrays. Buffers and the last training batch are temporary: they are not copied or pickled with the layer.
 
-Forward, a layer turns the outputs of the layer before it into its own. Backward, it receives dL/d(output), writes
-dL/d(parameter) into its gradient arrays, and hands dL/d(input) back: the chain rule, one link at a time.
+Forward propagation computes the outputs of a layer from the outputs of the layer before it. Backward propagation takes
+dL/d(output), writes dL/d(parameter) into the gradient arrays, and returns dL/d(input), which is dL/d(output) of the
+layer before: this is the chain rule.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ __all__ = ["Layer", "LearntArray", "cancelled_offset"]
 
 
 class LearntArray:
-    """A parameter or a state of a layer as an attribute of this name; assigning copies the values in.
+    """An attribute for the parameter or state array of the same name; assigning to it copies values into the array.
 
-    A layer that stands alone draws its parameters when it is first asked for one.
+    The parameters of a layer outside a network are drawn at the first access to one of them.
     """
 
     def __init__(self, doc: str) -> None:
@@ -59,36 +60,38 @@ class Layer(ABC):
     Attributes
     ----------
     trainable
-        Whether training changes the parameters; those of a layer inside a container change only if both say so. Running
-        statistics are updated all the same.
+        Whether training changes the parameters. For a layer inside a container, the setting of both must be True.
+        Running statistics are updated in any case.
     penalty
-        A penalty on the weights of the layer, or its name; that of the network acts on them all the same.
+        A penalty on the weights of the layer, or its name. It is added to the penalty of the network.
     rate_factor
         A factor on the learning rate of the parameters; multiplied by that of the container.
     input
-        The last training batch; None before the first. Inference does not write it.
+        The last training batch; None before the first. Inference does not change it.
     output
-        What the layer made of ``input``.
+        The output for ``input``.
     parameter_views
-        Arrays by name. In a network they are views of its one flat vector; alone, a layer owns them.
+        The parameter arrays by name. In a network they are views of its flat vector.
     gradient_views
-        The gradients of the parameters, in the same form.
+        The gradients of the parameters, by the same names and with the same shapes.
     state
-        Numbers that are learnt but not by gradient (running means), by name.
+        The arrays that are learnt without gradients (running means), by name.
     rng
-        Where a layer of a user's own may draw random numbers from in training.
+        A random generator for the training of user-defined layers.
     noise
-        Where dropout and noise layers get their random numbers from.
+        The source of the random numbers in dropout and noise layers.
     is_bound
-        Whether the layer has its place in a network: its parameters are views of the network's vector, and it computes
-        in the network's type.
+        Whether the layer belongs to a network. Its parameters are then views of the network's vector and have the
+        network's dtype.
     needs_input_error
-        Whether backward must work out dL/d(input); a network switches it off where nobody would use it.
+        Whether backward propagation must compute dL/d(input). A network sets it to False where the result is not used.
     """
 
-    # What a subclass may declare: the parameters that penalties act on, the inputs that it takes, and which numbers its
-    # outputs are (None: not declared), or that they are those of its inputs; which parameter is added to every row of
-    # its outputs, and whether what is added to every row of its inputs changes nothing in training.
+    # Declarations of a subclass. penalized_parameters: the parameters that penalties act on. offset_parameter: the
+    # parameter that is added to every row of the outputs. cancels_offsets: whether adding a constant row to the inputs
+    # does not change the outputs in training. accepts_sparse: whether inputs may be CSR matrices. takes_vectors_only:
+    # whether input rows must have one dimension. output_range: the range of the outputs, None if it is not declared.
+    # keeps_range: whether the outputs have the range of the inputs.
     penalized_parameters: ClassVar[tuple[str, ...]] = ()
     offset_parameter: ClassVar[str | None] = None
     cancels_offsets: ClassVar[bool] = False
@@ -130,8 +133,8 @@ class Layer(ABC):
             activation="Add the activation as the next layer, such as ReLUActivation().",
         )
         check_settings(Layer, kwargs)
-        choose_penalty(kwargs.get("penalty"))  # refuses what is none
-        # The runtime attributes are set here, so that a subclass may write any __init__ and need not call ours.
+        choose_penalty(kwargs.get("penalty"))  # raises an error for anything that is not a penalty
+        # The runtime attributes are set here, so that the __init__ of a subclass need not call that of the base class.
         self = super().__new__(cls)
         self._input_shape = None
         self.parameter_views, self.state = {}, {}
@@ -143,36 +146,38 @@ class Layer(ABC):
         self._forget_training()
         return self
 
-    # What a layer must say of itself -----------------------------------------------------------------------------
+    # Methods that a subclass defines or may override --------------------------------------------------------------
 
     @abstractmethod
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the outputs for a batch, shape (rows, *output_shape()).
 
-        With ``training`` the result lies in a buffer that the next training batch overwrites, and ``input`` and
-        ``output`` remember the batch for :meth:`backward_propagation`. Without it the layer is not changed at all.
+        With ``training=True``, the result is a buffer that the next training batch overwrites, and the batch is stored
+        in ``input`` and ``output`` for :meth:`backward_propagation`. With ``training=False``, the layer does not
+        change.
         """
 
     @abstractmethod
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Fill the gradient views from dL/d(output) of the last training batch and return dL/d(input).
 
-        Returns None when ``needs_input_error`` is off. (A layer without parameters need not look: nobody asks it then.)
+        Returns None if ``needs_input_error`` is False. A layer without parameters need not check this attribute,
+        because it is not called in that case.
         """
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the operations that the layer consists of to a program, and return its output for the input ``x``.
+        """Append the operations of the layer to a program, and return its output for the input ``x``.
 
-        Rows of any shape are vectors here. A layer that does not define this method is computed by its own
-        :meth:`forward_propagation` and :meth:`backward_propagation`, and only by ``engine="numpy"``.
+        Rows of any shape are flat vectors in a program. A layer that does not define this method is computed by its
+        :meth:`forward_propagation` and :meth:`backward_propagation`, in ``engine="numpy"`` only.
         """
         raise NotLoweredError(
-            f"{self.layer_name()} does not say which operations it consists of; define its method lower, or use "
+            f"{self.layer_name()} does not define which operations it consists of; define its method lower, or use "
             "engine='numpy' and no exports."
         )
 
     def output_shape(self) -> Shape:
-        """Return the shape of one output row; the input shape unless a layer changes it."""
+        """Return the shape of one output row, by default the input shape."""
         return self.input_shape()
 
     def parameter_shapes(self) -> dict[str, Shape]:
@@ -180,7 +185,7 @@ class Layer(ABC):
         return {}
 
     def rate_factors(self) -> dict[str, float]:
-        """Return the factor on the learning rate of every parameter by name; 0 for those that do not change."""
+        """Return the factor on the learning rate of every parameter by name; 0 for parameters that are not trained."""
         check_settings(Layer, {"rate_factor": self.rate_factor})
         return dict.fromkeys(self.parameter_shapes(), float(self.rate_factor) if self.trainable else 0.0)
 
@@ -193,28 +198,28 @@ class Layer(ABC):
         """Return the shape of every array that is learnt without gradients, by name."""
         return {}
 
-    def draw_parameters(self, rng: np.random.Generator) -> None:  # noqa: B027  (most layers have nothing to draw)
-        """Write first values into ``parameter_views`` and ``state``, which already have their shapes."""
+    def draw_parameters(self, rng: np.random.Generator) -> None:  # noqa: B027  (most layers have no parameters)
+        """Write initial values into ``parameter_views`` and ``state``, which already have their shapes."""
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradient of every row of the last training batch by itself, for Levenberg-Marquardt.
+        """Write a separate gradient for every row of the last training batch, for Levenberg-Marquardt.
 
-        ``jacobian[name]`` has shape (rows, *shape of the parameter); its row i becomes the derivative of
-        ``sum(output_error[i] * output[i])``. Summed over the rows, it is the gradient of
-        :meth:`backward_propagation`. A layer that mixes the rows of a batch has no such thing.
+        ``jacobian[name]`` has shape (rows, *shape of the parameter). Row i is set to the derivative of
+        ``sum(output_error[i] * output[i])``. The sum over the rows is the gradient that :meth:`backward_propagation`
+        writes. A layer whose outputs depend on other rows of the batch has no gradients of single rows.
         """
         if self.parameter_shapes():
             raise InvalidInputError(
-                f"{self.layer_name()} cannot give the gradients of single rows, which Levenberg-Marquardt needs; use "
-                "another optimizer or leave this layer out."
+                f"{self.layer_name()} cannot compute the gradients of single rows, which Levenberg-Marquardt needs; "
+                "use another optimizer or leave this layer out."
             )
 
-    # What follows from it ------------------------------------------------------------------------------------------
+    # Methods that all layers share ----------------------------------------------------------------------------------
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layer the shape of one input row, e.g. ``(n_features,)``.
+        """Set the shape of one input row, such as ``(n_features,)``.
 
-        A shape other than before makes the layer forget what it has learnt, which would no longer fit.
+        If the shape differs from the previous one, the parameters and the state are deleted.
         """
         try:
             sizes = tuple(operator.index(size) for size in shape)
@@ -222,7 +227,7 @@ class Layer(ABC):
             sizes = ()
         if not sizes or min(sizes) < 1:
             raise InvalidInputError(
-                f"The input shape of {self.layer_name()} is {shape!r}; give a tuple with one whole number >= 1 a "
+                f"The input shape of {self.layer_name()} is {shape!r}; give a tuple with a whole number >= 1 for each "
                 "dimension, such as (8,)."
             )
         if self.takes_vectors_only and len(sizes) != 1:
@@ -255,7 +260,7 @@ class Layer(ABC):
 
     @property
     def has_arrays(self) -> bool:
-        """Whether the layer has its parameters and its state; both may have been set before it joins a network."""
+        """Whether the layer has its parameters and its state; both may be set before it is added to a network."""
         missing = self.parameter_views.keys() ^ self.parameter_shapes().keys()
         return not missing and not self.state.keys() ^ self.state_shapes().keys()
 
@@ -268,10 +273,10 @@ class Layer(ABC):
         return type(self).__name__
 
     def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
-        """Draw fresh parameters and reset the state; without ``rng`` they differ at every call.
+        """Draw new parameters and reset the state; without ``rng``, the parameters differ at every call.
 
-        With an ``optimizer``, :meth:`backward_propagation` also updates the parameters, each by a copy of it, as in the
-        lecture. A layer of a network takes none, because the network's optimizer updates all parameters at once.
+        With an ``optimizer``, :meth:`backward_propagation` also updates the parameters, each with a copy of the
+        optimizer, as in the lecture. Leave it out for a layer of a network, whose optimizer updates all parameters.
         """
         if optimizer is not None:
             self._check_optimizer(optimizer)
@@ -287,7 +292,7 @@ class Layer(ABC):
             self._optimizers = {name: fresh() for name in self.parameter_views}
 
     def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
-        """Move the parameters into these views of a network's vector, keeping their values."""
+        """Replace the parameters by these views of a network's vector, and copy the values into them."""
         for name, values in self.parameter_views.items():
             parameters[name][...] = values
         self.parameter_views, self.gradient_views = parameters, gradients
@@ -303,11 +308,11 @@ class Layer(ABC):
         self._copy_into(self._state(name), name, values)
 
     def walk(self) -> Iterator[Layer]:
-        """Yield the layer itself, and then all layers inside it."""
+        """Yield this layer, and then all layers inside it."""
         yield self
 
     def seed_noise(self, seed: int, *path: int) -> None:
-        """Let the layer's random numbers begin, as the seed says; ``path`` is its place in the network."""
+        """Restart the random numbers of the layer from ``seed``; ``path`` is the position of the layer in a network."""
         self.rng, self.noise = random_stream(seed, Stream.LAYERS, *path), NoiseSource(seed, *path)
 
     def learnt_array(self, name: str) -> Array:
@@ -320,21 +325,21 @@ class Layer(ABC):
         """Return a parameter or a state as an operand of the operations in :meth:`lower`."""
         return ArrayOf(self, name)
 
-    # For the layers themselves ---------------------------------------------------------------------------------------
+    # Helpers for subclasses -------------------------------------------------------------------------------------------
 
     def _ready(self) -> None:
-        """Draw the parameters of a layer that stands alone, unless it has them."""
+        """Draw the parameters of a layer outside a network, unless it has them."""
         if self.input_shape() and not self.has_arrays:
             self.initialize()
 
     def _parameter(self, name: str) -> Array:
-        """Return the parameter ``name``; a layer that stands alone draws its parameters when first asked for one."""
+        """Return the parameter ``name``; draw all parameters if the layer has none yet."""
         if name not in self.parameter_views:
             self.initialize()
         return self.parameter_views[name]
 
     def _state(self, name: str) -> Array:
-        """Return the state ``name``, in the same way."""
+        """Return the state ``name``; draw all parameters and states if the layer has none yet."""
         if name not in self.state:
             self.initialize()
         return self.state[name]
@@ -352,7 +357,7 @@ class Layer(ABC):
             )
 
     def _update_alone(self) -> None:
-        """Update the parameters where the layer stands alone and has optimizers; backward propagation ends with it."""
+        """Update the parameters with the optimizers of a layer outside a network, after backward propagation."""
         for name, optimizer in self._optimizers.items():
             self.set_parameter(name, optimizer.update(self.parameter_views[name], self.gradient_views[name]))
 
@@ -366,16 +371,19 @@ class Layer(ABC):
         target[...] = given
 
     def _fit(self, arrays: dict[str, Array], shapes: dict[str, Shape]) -> bool:
-        """Tell whether these arrays have these names and shapes and the layer's type."""
+        """Return whether the arrays have the names and shapes in ``shapes``, and the dtype of the layer."""
         found = {name: (values.shape, values.dtype) for name, values in arrays.items()}
         return found == {name: (shape, self.dtype) for name, shape in shapes.items()}
 
     def _accept(self, inputs: Inputs) -> Inputs:
-        """Return the batch as a contiguous array of the layer's type (or CSR), or say what is wrong with it."""
+        """Return the batch as a contiguous array (or CSR matrix) of the layer's dtype.
+
+        Raises InvalidInputError for a batch that the layer cannot process.
+        """
         if hasattr(inputs, "tocsr"):
             if not self.accepts_sparse:
                 raise InvalidInputError(
-                    f"{self.layer_name()} cannot take a sparse matrix; let a DenseLayer be the first layer, or give "
+                    f"{self.layer_name()} cannot take a sparse matrix; use a DenseLayer as the first layer, or give "
                     "a dense array (inputs.toarray())."
                 )
             inputs = as_csr(inputs, f"The input of {self.layer_name()}")
@@ -392,26 +400,29 @@ class Layer(ABC):
         return inputs
 
     def _accept_error(self, output_error: Array) -> Array:
-        """Return dL/d(output) as a contiguous array of the layer's type, or say why there can be no backward pass."""
+        """Return dL/d(output) as a contiguous array of the layer's dtype.
+
+        Raises an error if there is no training batch, or if the shape is not that of the last output.
+        """
         if self.output is None:
             raise NotBuiltError(
-                f"{self.layer_name()} has no training batch to go back through; call forward_propagation(inputs, "
-                "training=True) first."
+                f"{self.layer_name()} has no training batch for a backward propagation; call "
+                "forward_propagation(inputs, training=True) first."
             )
         error = np.ascontiguousarray(output_error, dtype=self.dtype)
         if error.shape != self.output.shape:
             raise InvalidInputError(
-                f"The error given to {self.layer_name()} has shape {error.shape}; its last output has "
-                f"{self.output.shape}."
+                f"The output_error given to {self.layer_name()} has shape {error.shape}; it must have the shape of the "
+                f"last output, {self.output.shape}."
             )
         return error
 
     def _array_for(self, name: str, shape: Shape, training: bool) -> Array:
-        """Return a buffer that is kept between training batches, or a new array for inference."""
+        """Return a buffer that is reused in every training batch, or a new array for inference."""
         return self._buffer(name, shape) if training else np.empty(shape, self.dtype)
 
     def _buffer(self, name: str, shape: Shape) -> Array:
-        """Return the first ``shape[0]`` rows of the buffer ``name``, which grows when a larger batch comes."""
+        """Return the first ``shape[0]`` rows of the buffer ``name``, which is enlarged for a larger batch."""
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape[0] < shape[0] or buffer.shape[1:] != shape[1:] or buffer.dtype != self.dtype:
             buffer = self._buffers[name] = np.empty(shape, self.dtype)
@@ -423,7 +434,7 @@ class Layer(ABC):
         self.gradient_views = {name: np.zeros_like(values) for name, values in self.parameter_views.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but buffers, gradients and the last batch: a copy or a pickle starts with fresh ones."""
+        """Return all attributes except buffers, gradients and the last batch, which are not copied or pickled."""
         transient = ("input", "output", "_buffers", "gradient_views")
         return {name: value for name, value in self.__dict__.items() if name not in transient} | {"is_bound": False}
 
@@ -433,10 +444,11 @@ class Layer(ABC):
 
 
 def cancelled_offset(layers: Sequence[Layer], index: int) -> str | None:
-    """Return the parameter of a layer that the next layer cancels out in training batches of several rows, if any.
+    """Return the name of the parameter of a layer that cancels out in the next layer in training, or None.
 
-    Its gradient is 0. Rounding would make it something else, which optimizers that divide by the size of a gradient
-    turn into steps of full length: two engines, or two numbers of processes, would soon be far apart.
+    In batches of several rows, the gradient of such a parameter is 0 except for rounding errors. Optimizers that divide
+    by the size of the gradient would turn these errors into steps of full length, and the results of two engines, or of
+    two numbers of processes, would soon differ.
     """
     is_cancelled = index + 1 < len(layers) and layers[index + 1].cancels_offsets
     return layers[index].offset_parameter if is_cancelled else None

@@ -1,6 +1,6 @@
-"""Layers that consist of layers, which may be such layers themselves: a network is a tree.
+"""Containers: layers that consist of other layers, which may be containers themselves, so that a network is a tree.
 
-Parameters and states of the layers inside have path names: ``"1.weights"`` is the ``weights`` of layer 1 inside.
+The parameters and states of the layers inside have path names: ``"1.weights"`` is the ``weights`` of layer 1.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["Parallel", "ParametricActivationLayer", "Residual", "Sequential"]
 
 
 class Container(Layer):
-    """Base class of the layers that consist of layers, in :attr:`layers`.
+    """Base class of the layers that consist of other layers, in :attr:`layers`.
 
-    It owns the arrays of all of them, and they have views of these.
+    A container owns the arrays of all layers inside, whose own arrays are views of them.
     """
 
     layers: tuple[Layer, ...]
@@ -35,20 +35,20 @@ class Container(Layer):
         return ((f"{index}.", layer) for index, layer in enumerate(self.layers))
 
     def walk(self) -> Iterator[Layer]:
-        """Yield the layer itself, and then all layers inside."""
+        """Yield this layer, and then all layers inside."""
         yield self
         for layer in self.layers:
             yield from layer.walk()
 
     def seed_noise(self, seed: int, *path: int) -> None:
-        """Let the random numbers of the layers inside begin, as the seed says."""
+        """Restart the random numbers of the layers inside from ``seed``."""
         super().seed_noise(seed, *path)
         for index, layer in enumerate(self.layers):
             layer.seed_noise(seed, *path, index)
 
     @property
     def penalized_parameters(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The parameters that penalties act on: those of the layers inside."""
+        """The parameters of the layers inside that penalties act on, by path name."""
         return tuple(prefix + name for prefix, layer in self._named() for name in layer.penalized_parameters)
 
     def parameter_shapes(self) -> dict[str, Shape]:
@@ -56,7 +56,7 @@ class Container(Layer):
         return {p + name: shape for p, layer in self._named() for name, shape in layer.parameter_shapes().items()}
 
     def rate_factors(self) -> dict[str, float]:
-        """Return the factors of the layers inside, times that of the container."""
+        """Return the factors of the layers inside, multiplied by the factor of the container."""
         inner = {p + name: factor for p, layer in self._named() for name, factor in layer.rate_factors().items()}
         return {name: own * inner.get(name, 1.0) for name, own in super().rate_factors().items()}
 
@@ -83,21 +83,21 @@ class Container(Layer):
         self._hand_down()
 
     def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
-        """Move the parameters into these views of a network's vector, keeping their values."""
+        """Replace the parameters by these views of a network's vector, and copy the values into them."""
         super().bind(parameters, gradients)
         self._hand_down()
 
     def _write_jacobian(self, layers: Sequence[tuple[str, Layer]], error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows, going back through layers that stand one after another."""
+        """Write the gradients of single rows of a chain of layers, from the last layer to the first."""
         for prefix, layer in reversed(layers):
             layer.write_jacobian(error, {name: jacobian[prefix + name] for name in layer.parameter_shapes()})
             layer.needs_input_error = True
             inner = layer.backward_propagation(error)
-            assert inner is not None  # it has been asked for
+            assert inner is not None  # because needs_input_error is True
             error = inner
 
     def _hand_down(self) -> None:
-        """Let the layers inside have views of the arrays, and compute in the same type."""
+        """Give the layers inside views of the container's arrays, and its dtype."""
         for prefix, layer in self._named():
             layer.dtype = self.dtype
             layer.state = {name: self.state[prefix + name] for name in layer.state_shapes()}
@@ -118,7 +118,7 @@ class Container(Layer):
             layer.forget()
 
     def __copy__(self) -> Self:
-        """Return a copy with layers of its own: two containers cannot share a layer, which has its arrays from one."""
+        """Return a deep copy, because a layer has the arrays of one container and cannot be in two."""
         return copy.deepcopy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -128,30 +128,36 @@ class Container(Layer):
 
 
 def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
-    """Return the layers that a container is given; refuse anything else."""
+    """Return the layers given to a container as a tuple. Raises InvalidInputError for anything else."""
     layers = tuple(given) if isinstance(given, Sequence) else (given,)
     for layer in layers:
         if not isinstance(layer, Layer):
-            raise InvalidInputError(f"{owner} takes layers; {layer!r} is none. Give a list such as [DenseLayer(8)].")
+            raise InvalidInputError(
+                f"{owner} takes layers, but {layer!r} is not a layer; give a list such as [DenseLayer(8)]."
+            )
         if layer.is_bound:
-            raise InvalidInputError(f"A {layer.layer_name()} belongs to a network; give copy.deepcopy(layer).")
+            raise InvalidInputError(
+                f"This {layer.layer_name()} belongs to a network already; give copy.deepcopy(layer)."
+            )
         adopt(layer)
     inside = [inner for layer in layers for inner in layer.walk()]
     if len({id(layer) for layer in inside}) < len(inside):
-        raise InvalidInputError(f"{owner} is given one layer several times; make a new one for each place.")
+        raise InvalidInputError(
+            f"{owner} was given one layer several times; create a separate layer for each position."
+        )
     if not layers:
-        raise InvalidInputError(f"{owner} needs at least one layer.")
+        raise InvalidInputError(f"{owner} needs at least one layer; give a list such as [DenseLayer(8)].")
     suit_weights(layers)
     return layers
 
 
 def is_activation(layer: Any) -> bool:
-    """Whether it is an activation, for which the dense layer in front draws weights of a suitable scale."""
+    """Return whether ``layer`` is an activation, which determines the initializer of the dense layer before it."""
     return hasattr(layer, "suited_initializer") and not hasattr(layer, "weights_initializer")
 
 
 def suit_weights(layers: Sequence[Layer]) -> None:
-    """Let dense layers draw their weights as the activation behind them needs it."""
+    """Set the initializer of every dense layer to the one that suits the next activation."""
     waiting: Any = None
     chain: Sequence[Any] = layers
     for layer in chain:
@@ -193,7 +199,7 @@ def _connect(layers: Sequence[Layer], shape: Shape) -> Shape:
 @final
 @dataclass(eq=False)
 class Sequential(Container):
-    """Layers one after another, as one layer: ``y = f_n(... f_2(f_1(x)))``.
+    """A chain of layers as one layer: ``y = f_n(... f_2(f_1(x)))``.
 
     >>> from chainrule.layers import DenseLayer
     >>> block = Sequential([DenseLayer(3), DenseLayer(2)])
@@ -209,17 +215,17 @@ class Sequential(Container):
 
     @property
     def output_range(self) -> Range | None:  # type: ignore[override]
-        """Which numbers its outputs are: those of the last layer that does not keep the numbers that it takes."""
+        """The range of the outputs, which is that of the last layer that changes the range of its inputs."""
         return next((layer.output_range for layer in reversed(self.layers) if not layer.keeps_range), None)
 
     @property
     def keeps_range(self) -> bool:  # type: ignore[override]
-        """Whether all layers keep the numbers that they take."""
+        """Whether the outputs of all layers have the range of their inputs."""
         return all(layer.keeps_range for layer in self.layers)
 
     @property
     def cancels_offsets(self) -> bool:  # type: ignore[override]
-        """Whether the first layer cancels what is added to every row."""
+        """Whether adding a constant row to the inputs does not change the outputs of the first layer in training."""
         return self.layers[0].cancels_offsets
 
     @property
@@ -229,17 +235,17 @@ class Sequential(Container):
 
     @property
     def takes_vectors_only(self) -> bool:  # type: ignore[override]
-        """Whether the first layer takes nothing but vectors."""
+        """Whether the input rows of the first layer must have one dimension."""
         return self.layers[0].takes_vectors_only
 
     @property
     def offset_parameter(self) -> str | None:  # type: ignore[override]
-        """The parameter that is added to every row of the outputs, if there is one."""
+        """The parameter of the last layer that is added to every row of the outputs, or None."""
         offset = self.layers[-1].offset_parameter
         return None if offset is None else f"{len(self.layers) - 1}.{offset}"
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layers inside the shape of an input row."""
+        """Set the shape of an input row, and the shapes of all layers inside."""
         super().set_input_shape(shape)
         _connect(self.layers, self.input_shape())
 
@@ -249,7 +255,7 @@ class Sequential(Container):
         return self.layers[-1].output_shape()
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Go through the layers."""
+        """Return the output of the last layer, by a forward propagation through all layers."""
         self._ready()
         inputs = self._accept(inputs)
         output = _forward(self.layers, inputs, training)
@@ -258,13 +264,13 @@ class Sequential(Container):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Go back through the layers."""
+        """Return dL/d(input), by a backward propagation through all layers in reverse order."""
         error = _backward(self.layers, self._accept_error(output_error), self.needs_input_error)
         self._update_alone()
         return error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows of the layers inside."""
+        """Write the gradients of single rows for the layers inside."""
         self._write_jacobian(list(self._named()), self._accept_error(output_error), jacobian)
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -277,9 +283,9 @@ class Sequential(Container):
 @final
 @dataclass(eq=False)
 class Residual(Container):
-    """Adds what the layers inside compute to their input: ``y = x + f(x)``.
+    """A residual block: ``y = x + f(x)``, where f is the chain of the layers inside.
 
-    f must keep the shape of a row. Backward: ``dL/dx = e + (df/dx)^T e``, with ``e = dL/dy``.
+    f(x) must have the shape of x. Backward, with ``e = dL/dy``: ``dL/dx = e + (df/dx)^T e``.
 
     Source: He et al. 2016, Deep residual learning for image recognition, equation 1.
 
@@ -298,13 +304,13 @@ class Residual(Container):
         self.layers = _as_layers(self.layers, "Residual")
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layers inside the shape of an input row; refuse those that change it."""
+        """Set the shape of an input row. Raises InvalidInputError if the layers inside change the shape."""
         super().set_input_shape(shape)
         found = _connect(self.layers, self.input_shape())
         if found != self.input_shape():
             raise InvalidInputError(
-                f"A Residual adds rows of shape {self.input_shape()} and the outputs of its layers, which have shape "
-                f"{found}; let the last of them have {self.input_shape()[-1]} units."
+                f"A Residual adds its input, rows of shape {self.input_shape()}, to the output of its layers, rows of "
+                f"shape {found}; both shapes must be equal, so give the last layer {self.input_shape()[-1]} units."
             )
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
@@ -318,14 +324,14 @@ class Residual(Container):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Go back through the layers; return ``e`` plus what comes out of them."""
+        """Return ``e`` plus the result of a backward propagation of ``e`` through the layers inside."""
         error = self._accept_error(output_error)
         inner = _backward(self.layers, error.copy(), self.needs_input_error)
         self._update_alone()
         return None if inner is None else error + inner
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows of the layers inside."""
+        """Write the gradients of single rows for the layers inside."""
         self._write_jacobian(list(self._named()), self._accept_error(output_error), jacobian)
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -344,9 +350,9 @@ def _blend(x: Array, y: Array, strength: Array) -> Array:
 @final
 @dataclass(eq=False)
 class ParametricActivationLayer(Container):
-    """An activation with a trained strength for each unit: ``y = x + strength * (f(x) - x)``.
+    """An activation f with a learnt strength for each unit: ``y = x + strength * (f(x) - x)``.
 
-    With strength 1, where it starts, it is the activation f; with 0 the identity.
+    With strength 1, the initial value, the layer is the activation f. With strength 0, it is the identity.
 
     Backward, with ``e = dL/dy``: ``dL/d(strength) = sum over rows of e (f(x) - x)`` and
     ``dL/dx = e (1 - strength) + e strength f'(x)``.
@@ -376,11 +382,11 @@ class ParametricActivationLayer(Container):
 
     @property
     def suited_initializer(self) -> Any:
-        """The initializer for a dense layer in front: that of the activation."""
+        """The initializer for a dense layer before this layer, which is that of the activation."""
         return self.activation.suited_initializer
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the activation the shape of an input row."""
+        """Set the shape of an input row, also for the activation."""
         super().set_input_shape(shape)
         _connect(self.layers, self.input_shape())
 
@@ -389,7 +395,7 @@ class ParametricActivationLayer(Container):
         return {**super().parameter_shapes(), "strength": self.input_shape()}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Start as the activation."""
+        """Draw the parameters of the activation, and set every strength to 1."""
         super().draw_parameters(rng)
         self.parameter_views["strength"].fill(1)
 
@@ -404,7 +410,7 @@ class ParametricActivationLayer(Container):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Write the gradient of the strength, go back through the activation, and return dL/dx."""
+        """Write the gradients of the strength and of the activation's parameters; return dL/dx."""
         error, activated = self._accept_error(output_error), self.activation.output
         np.sum(error * (activated - self.input), axis=0, out=self.gradient_views["strength"])
         inner = _backward(self.layers, error * self.strength, self.needs_input_error)
@@ -412,7 +418,7 @@ class ParametricActivationLayer(Container):
         return None if inner is None else error * (1 - self.strength) + inner
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows of the strength and of the activation."""
+        """Write the gradients of single rows for the strength and the activation's parameters."""
         error = self._accept_error(output_error)
         np.multiply(error, self.activation.output - self.input, out=jacobian["strength"])
         self._write_jacobian(list(self._named()), error * self.strength, jacobian)
@@ -428,14 +434,14 @@ Columns: TypeAlias = "tuple[int, ...] | None"
 @final
 @dataclass(eq=False)
 class Parallel(Container):
-    """Several branches side by side: ``y = [f_1(x), f_2(x), ...]``, the outputs concatenated.
+    """Parallel branches, whose outputs are concatenated: ``y = [f_1(x), f_2(x), ...]``.
 
     Parameters
     ----------
     layers
-        The branches: a layer for each, such as a :class:`Sequential`.
+        One layer for each branch, such as a :class:`Sequential`.
     columns
-        For each branch the columns of the input that it takes, or None for all; all branches take all by default.
+        The input columns of each branch, or None for all columns. By default, every branch takes all columns.
 
     Examples
     --------
@@ -458,11 +464,14 @@ class Parallel(Container):
             self.columns = tuple(None if one is None else tuple(int(column) for column in one) for one in given)
             if len(self.columns) != len(self.layers):
                 raise InvalidInputError(
-                    f"Parallel has {len(self.layers)} branches, and columns for {len(self.columns)}; give one entry "
-                    "for each branch, None for all columns."
+                    f"Parallel has {len(self.layers)} branches, but columns for {len(self.columns)}; give one entry "
+                    "for each branch, such as a tuple of column numbers, or None for all columns."
                 )
             if any(one == () or (one is not None and min(one) < 0) for one in self.columns):
-                raise InvalidInputError("The columns of a branch are whole numbers >= 0, at least one of them.")
+                raise InvalidInputError(
+                    f"The columns of Parallel are {self.columns}; give each branch at least one whole number >= 0, or "
+                    "None for all columns."
+                )
 
     @property
     def accepts_sparse(self) -> bool:  # type: ignore[override]
@@ -473,13 +482,14 @@ class Parallel(Container):
         return zip(self.layers, self.columns or (None,) * len(self.layers), strict=True)
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell each branch how many columns it takes."""
+        """Set the shape of an input row, and the number of columns of each branch."""
         super().set_input_shape(shape)
         (width,) = self.input_shape()
         for layer, columns in self._branches():
             if columns is not None and max(columns) >= width:
                 raise InvalidInputError(
-                    f"A branch of Parallel takes column {max(columns)}, and the input has {width}, counted from 0."
+                    f"A branch of Parallel takes column {max(columns)}, but the input has {width} columns; give column "
+                    f"numbers from 0 to {width - 1}."
                 )
             layer.set_input_shape((width if columns is None else len(columns),))
             if len(layer.output_shape()) != 1:
@@ -489,12 +499,12 @@ class Parallel(Container):
                 )
 
     def output_shape(self) -> Shape:
-        """Return the sum of the widths of the branches."""
+        """Return ``(sum of the output widths of the branches,)``."""
         self.input_shape()
         return (sum(layer.output_shape()[0] for layer in self.layers),)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Return the outputs of the branches, side by side."""
+        """Return the concatenated outputs of the branches."""
         self._ready()
         x: Inputs = self._accept(inputs)
         parts: list[Any] = [
@@ -507,7 +517,7 @@ class Parallel(Container):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Go back through each branch with its part of the error; return the sum of what comes out of them."""
+        """Return the sum of the input errors of all branches, each computed from its columns of ``output_error``."""
         error, first = self._accept_error(output_error), 0
         input_error = np.zeros_like(self.input) if self.needs_input_error else None
         for layer, columns in self._branches():
@@ -518,13 +528,13 @@ class Parallel(Container):
                 if columns is None:
                     input_error += part
                 else:
-                    for place, column in enumerate(columns):  # which may be there several times
+                    for place, column in enumerate(columns):  # a column may be in a branch several times
                         input_error[:, column] += part[:, place]
         self._update_alone()
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows of the branches, each with its part of the error."""
+        """Write the gradients of single rows for all branches, each from its columns of ``output_error``."""
         error, first = self._accept_error(output_error), 0
         for prefix, layer in self._named():
             width = layer.output_shape()[0]
@@ -533,7 +543,7 @@ class Parallel(Container):
             first += width
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Return the outputs of the branches, side by side."""
+        """Return the concatenated outputs of the branches."""
         return program.concatenate(
             *(
                 program.lower(layer, x if columns is None else program.select(x, columns))

@@ -1,4 +1,4 @@
-"""The dense (fully connected) layer: the page to read beside the lecture."""
+"""The dense (fully connected) layer."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ __all__ = ["DenseLayer"]
 class DenseLayer(Layer):
     """Connects every input with every unit: ``z = a W + b``.
 
-    ``W`` has shape (inputs, units): rows are where a connection comes from, columns where it goes to. ``b`` has one
-    number a unit. With a batch of n rows, ``a`` is (n, inputs) and ``z`` is (n, units).
+    The weights ``W`` have shape (inputs, units): row i has the weights of input i, and column j those of unit j. The
+    biases ``b`` have shape (units,). For a batch of n rows, the input ``a`` has shape (n, inputs) and the output ``z``
+    has shape (n, units).
 
     Backward, with ``e = dL/dz``: ``dL/dW = a^T e``, ``dL/db = sum over rows of e``, ``dL/da = e W^T``.
 
-    A SciPy CSR matrix as input is multiplied as it is; it is never made dense.
+    The input may be a SciPy CSR matrix, which is multiplied without being converted to a dense array.
 
-    Without a ``weights_initializer``, a network draws the first weights as the activation behind the layer needs them:
-    He's for ReLU and its kin, LeCun's for SELU, Glorot's for the others and where there is none.
+    Without a ``weights_initializer``, the initial weights depend on the activation after the layer: He initialisation
+    for ReLU and similar activations, LeCun for SELU, and Glorot for others and without an activation.
 
     >>> layer = DenseLayer(1, (2,))
     >>> layer.weights, layer.biases = [[20], [20]], [-30]
@@ -64,7 +65,7 @@ class DenseLayer(Layer):
             raise InvalidInputError(f"A DenseLayer cannot have {n_units!r} units; give a whole number >= 1.")
         self.n_units, self.trainable, self.rate_factor, self.penalty = int(n_units), trainable, rate_factor, penalty
         self.weights_initializer = None if weights_initializer is None else INITIALIZERS.create(weights_initializer)
-        self.suited_initializer: Initializer = GlorotUniform()  # a network says which, where none is given
+        self.suited_initializer: Initializer = GlorotUniform()  # networks replace it by that of the next activation
         self.biases_initializer = INITIALIZERS.create(biases_initializer)
         if input_shape is not None:
             self.set_input_shape(input_shape)

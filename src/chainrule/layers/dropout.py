@@ -1,4 +1,4 @@
-"""Layers that disturb training on purpose, so that the network cannot rely on single numbers."""
+"""Layers that add noise in training, as a regularisation: dropout and Gaussian noise."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["DropoutLayer", "GaussianNoiseLayer"]
 @final
 @dataclass(eq=False)
 class DropoutLayer(Layer):
-    """Sets a random share ``rate`` of its inputs to 0 in training; does nothing at all in inference.
+    """Sets inputs to 0 at random in training, each with probability ``rate``; does nothing in inference.
 
-    Training: ``output = input * m``, with m = 0 with probability ``rate`` and 1 / (1 - rate) otherwise, drawn again for
-    every element of every batch. The factor keeps the expectation, so that inference needs no scaling ("inverted"
-    dropout). Backward: ``dL/d(input) = dL/d(output) * m``. Shapes stay as they are.
+    Training: ``output = input * m``, where m is 0 with probability ``rate`` and 1 / (1 - rate) otherwise, drawn
+    independently for every element of every batch. The factor 1 / (1 - rate) preserves the expectation, so that
+    inference needs no scaling ("inverted" dropout). Backward: ``dL/d(input) = dL/d(output) * m``.
 
-    A CSR matrix stays one: only its stored values are drawn for (a 0 stays 0 either way). It comes straight from the
-    data, where no error is needed, so that backward returns None for it.
+    For a CSR matrix the output is a CSR matrix, and m is drawn for its stored values only, because a 0 stays 0. A CSR
+    matrix can only be the input of the network, for which dL/d(input) is not needed; backward returns None.
 
     Source: Srivastava et al. 2014, Dropout: A simple way to prevent neural networks from overfitting, section 4 and,
     for the scaling, section 10.
@@ -47,7 +47,7 @@ class DropoutLayer(Layer):
             raise InvalidInputError(f"The rate of a DropoutLayer is {shown(self.rate)}; it must be >= 0 and < 1.")
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Return ``inputs * m`` in training, and the inputs themselves otherwise."""
+        """Return ``inputs * m`` in training, and the inputs unchanged otherwise."""
         inputs = self._accept(inputs)
         if not training:
             return inputs  # type: ignore[no-any-return]
@@ -67,7 +67,7 @@ class DropoutLayer(Layer):
         return np.where(u >= self.rate, x / (1 - self.rate), 0)
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Return x with elements dropped in training, and x itself otherwise."""
+        """Return x with dropped elements in training, and x unchanged otherwise."""
         return program.map(self.keep, x, program.noise(x, self.noise, "uniform")) if program.is_training else x
 
     def backward_propagation(self, output_error: Array) -> Array | None:
@@ -81,11 +81,11 @@ class DropoutLayer(Layer):
 @final
 @dataclass(eq=False)
 class GaussianNoiseLayer(Layer):
-    """Adds noise to its inputs in training; does nothing at all in inference.
+    """Adds Gaussian noise to its inputs in training; does nothing in inference.
 
-    Training: ``output = input + standard_deviation * n``, n drawn from N(0, 1) for every element of every batch.
-    Backward: the error passes unchanged. Shapes stay as they are. As the first layer on standardised data it makes new
-    examples out of known ones, much like a penalty on steep functions.
+    Training: ``output = input + standard_deviation * n``, where n is drawn from N(0, 1) for every element of every
+    batch. Backward: ``dL/d(input) = dL/d(output)``. As the first layer, on standardised data, it is a data
+    augmentation that has the effect of a penalty on steep functions.
 
     Source: Bishop 1995, Training with noise is equivalent to Tikhonov regularization.
     """
@@ -102,7 +102,7 @@ class GaussianNoiseLayer(Layer):
             )
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Return the inputs plus noise in training, and the inputs themselves otherwise."""
+        """Return the inputs plus noise in training, and the inputs unchanged otherwise."""
         x: Array = self._accept(inputs)
         if not training:
             return x
@@ -116,17 +116,17 @@ class GaussianNoiseLayer(Layer):
         return x + self.standard_deviation * n
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Return x with noise in training, and x itself otherwise."""
+        """Return x plus noise in training, and x unchanged otherwise."""
         return program.map(self.disturb, x, program.noise(x, self.noise, "normal")) if program.is_training else x
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return the error as it is."""
+        """Return ``output_error`` unchanged."""
         error = self._accept_error(output_error)
         return error if self.needs_input_error else None
 
 
 def entry_places(matrix: Inputs) -> Array:
-    """Return the place of every entry of a CSR matrix among all its elements, row by row."""
+    """Return the flat index of every stored entry of a CSR matrix: row * n_columns + column."""
     rows: Array = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     places: Array = rows * matrix.shape[1] + matrix.indices
     return places

@@ -1,4 +1,4 @@
-"""Layers that give categories and numbers vectors of their own."""
+"""Embeddings and encodings: layers that represent categories or numbers as vectors."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ __all__ = ["EmbeddingLayer", "PeriodicEmbeddingLayer", "PiecewiseLinearEncodingL
 @final
 @dataclass(eq=False)
 class EmbeddingLayer(Layer):
-    """Gives every category a trained vector: column j with the code c becomes row c of the table of column j.
+    """Replaces every category by a learnt vector: the code c in column j becomes row c of the table of column j.
 
-    The inputs are whole numbers: ``codes[i, j]`` from 0 to ``n_categories[j] - 1``. The output has ``n_dimensions``
-    numbers for each column, side by side. The tables of all columns stand one below another in ``vectors``, of shape
-    (sum of ``n_categories``, ``n_dimensions``), and start with numbers from N(0, 1), as in PyTorch's ``nn.Embedding``.
+    The inputs are integer codes: ``codes[i, j]`` is from 0 to ``n_categories[j] - 1``. The output has the vectors of
+    all columns of a row, each with ``n_dimensions`` elements, one after another. The tables of all columns are stacked
+    in ``vectors``, of shape (sum of ``n_categories``, ``n_dimensions``). Their initial values are drawn from N(0, 1),
+    as in PyTorch's ``nn.Embedding``.
 
-    Backward: the gradient of a row of the table is the sum of the errors where its code stands; the codes have none, so
-    the layer must be the first of its branch.
+    Backward, with ``e = dL/d(output)``: the gradient of a table row is the sum of the parts of e at the positions of
+    its code. Codes have no gradient, so the layer must be the first layer of the network or of a branch.
 
     Source: Guo and Berkhahn 2016, Entity embeddings of categorical variables.
 
@@ -53,15 +54,15 @@ class EmbeddingLayer(Layer):
         self.n_categories = tuple(check_count("an EmbeddingLayer", "n_categories", size) for size in sizes)
         self.n_dimensions = check_count("an EmbeddingLayer", "n_dimensions", self.n_dimensions)
 
-    vectors = LearntArray("The tables, one below another.")
+    vectors = LearntArray("The stacked tables of all columns, shape (sum of n_categories, n_dimensions).")
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layer the number of columns, for each of which it needs a number of categories."""
+        """Set the shape of an input row, which must have one column for each element of ``n_categories``."""
         super().set_input_shape(shape)
         if self.input_shape() != (len(self.n_categories),):
             raise InvalidInputError(
-                f"An EmbeddingLayer with {len(self.n_categories)} numbers of categories takes as many columns; its "
-                f"input has shape {self.input_shape()}."
+                f"An EmbeddingLayer needs one input column for each of the {len(self.n_categories)} elements of "
+                f"n_categories; its input rows have shape {self.input_shape()}."
             )
 
     def output_shape(self) -> Shape:
@@ -86,7 +87,7 @@ class EmbeddingLayer(Layer):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Write the gradient of the vectors."""
+        """Write the gradient of the vectors; return 0 as the gradient of the codes."""
         error, gradient = self._accept_error(output_error), self.gradient_views["vectors"]
         gradient.fill(0)
         np.add.at(gradient, self._places(self.input), error.reshape(len(error), -1, self.n_dimensions))
@@ -95,7 +96,7 @@ class EmbeddingLayer(Layer):
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the errors of each row where its codes stand."""
+        """Row i: dL_i/d(vectors) is ``output_error`` of the row at the table rows of its codes, and 0 elsewhere."""
         error, rows = self._accept_error(output_error), np.arange(len(output_error))[:, None]
         jacobian["vectors"].fill(0)
         np.add.at(
@@ -103,11 +104,11 @@ class EmbeddingLayer(Layer):
         )
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Return the rows of the tables."""
+        """Return the table rows of the codes."""
         return program.lookup(x, self.array("vectors"), self.n_categories)
 
     def _places(self, codes: Array) -> Array:
-        """Return the rows of the tables that the codes name. Raises InvalidInputError for one that names none."""
+        """Return the row numbers in ``vectors`` of the codes. Raises InvalidInputError for a code without a row."""
         wrong = ~((codes >= 0) & (codes < self.n_categories) & (np.floor(codes) == codes))
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
@@ -123,13 +124,14 @@ class EmbeddingLayer(Layer):
 @final
 @dataclass(eq=False)
 class PeriodicEmbeddingLayer(Layer):
-    """Describes every number x by sines and cosines of trained frequencies: ``[sin(2 pi c x), cos(2 pi c x)]``.
+    """Represents every number x by sines and cosines with learnt frequencies: ``[sin(2 pi c x), cos(2 pi c x)]``.
 
-    Each column has ``n_frequencies`` frequencies c of its own, at first from N(0, ``scale``^2). The output has the
-    sines of all columns, ``n_frequencies`` for each, and then the cosines. With them a network fits functions that vary
-    quickly with a number.
+    Each column has ``n_frequencies`` frequencies c, with initial values from N(0, ``scale``^2). The output has the
+    sines of all columns, ``n_frequencies`` for each, and then the cosines. They help a network to fit functions that
+    change quickly with a number.
 
-    Backward, with ``s`` and ``k`` the errors of sine and cosine, and ``v = 2 pi c x``: ``dL/dv = s cos(v) - k sin(v)``.
+    Backward, with ``v = 2 pi c x``, ``s = dL/d(sin v)`` and ``k = dL/d(cos v)``: ``dL/dv = s cos(v) - k sin(v)``,
+    ``dL/dc = sum over rows of 2 pi x dL/dv``, ``dL/dx = sum over the frequencies of 2 pi c dL/dv``.
 
     Source: Gorishniy, Rubachev and Babenko 2022, On embeddings for numerical features in tabular deep learning, section
     3.3 (arXiv 2203.05556).
@@ -151,7 +153,7 @@ class PeriodicEmbeddingLayer(Layer):
         if not (is_finite(self.scale) and self.scale > 0):
             raise InvalidInputError(f"The scale of a PeriodicEmbeddingLayer is {shown(self.scale)}; it must be > 0.")
 
-    frequencies = LearntArray("The frequencies, ``n_frequencies`` for each column in turn.")
+    frequencies = LearntArray("The frequencies, first those of column 0, shape (columns * n_frequencies,).")
 
     def output_shape(self) -> Shape:
         """Return ``(2 * columns * n_frequencies,)``."""
@@ -214,11 +216,12 @@ class PeriodicEmbeddingLayer(Layer):
 @final
 @dataclass(eq=False)
 class PiecewiseLinearEncodingLayer(Layer):
-    """Describes every number by how far it goes through each of ``n_bins`` bins: a thermometer with exact readings.
+    """Represents every number by its position in each of ``n_bins`` bins: 0 below a bin, 1 above it, linear inside.
 
-    For bin t of a column, from edge b_(t-1) to b_t: ``(x - b_(t-1)) / (b_t - b_(t-1))``, held between 0 and 1; the
-    first bin has no lower end and the last no upper one, so that no number is lost. :meth:`adapt` takes the edges from
-    quantiles of the data, before training; they are not trained. The output has ``n_bins`` numbers for each column.
+    For bin t of a column, from edge b_(t-1) to b_t: ``(x - b_(t-1)) / (b_t - b_(t-1))``, clipped to the range from 0 to
+    1. The first bin is not clipped at 0 and the last bin not at 1, so that numbers outside all bins stay different.
+    :meth:`adapt` computes the edges from quantiles of the data, before training; training does not change them. The
+    output has ``n_bins`` numbers for each column.
 
     Source: Gorishniy, Rubachev and Babenko 2022, On embeddings for numerical features in tabular deep learning,
     equation 1 (arXiv 2203.05556).
@@ -245,14 +248,15 @@ class PiecewiseLinearEncodingLayer(Layer):
         return np.column_stack([starts, starts[:, -1] + widths[:, -1]])
 
     def adapt(self, X: npt.ArrayLike) -> PiecewiseLinearEncodingLayer:
-        """Take the edges from quantiles of the columns of X and return the layer.
+        """Compute the edges from quantiles of the columns of X and return the layer.
 
-        A quantile that equals the one before leaves an empty bin, which is given the width of the others.
+        A bin between two equal quantiles would have the width 0. It is given the mean width of the bins instead.
         """
         rows = np.asarray(X, np.float64)
         if rows.ndim != 2 or not len(rows) or not np.isfinite(rows).all():
             raise InvalidInputError(
-                f"A PiecewiseLinearEncodingLayer adapts to rows of finite numbers; it was given shape {rows.shape}."
+                "PiecewiseLinearEncodingLayer.adapt needs at least one row of finite numbers, in two dimensions; it "
+                f"was given an array of shape {rows.shape}."
             )
         self.set_input_shape(rows.shape[1:])
         edges = np.quantile(rows, np.linspace(0, 1, self.n_bins + 1), axis=0)
@@ -269,23 +273,23 @@ class PiecewiseLinearEncodingLayer(Layer):
         return (self.input_shape()[0] * self.n_bins,)
 
     def state_shapes(self) -> dict[str, Shape]:
-        """Return the shapes of the starts and widths of the bins, and of the bounds of what each of them gives."""
+        """Return the shapes of the starts and widths of the bins, and of the bounds of their outputs."""
         return dict.fromkeys(("starts", "widths", "low", "high"), self.output_shape())
 
     def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
-        """Start with bins of width 1 from 0 on, unless there are bins already."""
+        """Set bins of width 1 that start at 0, 1, ..., unless the layer has bins already."""
         if not self.has_arrays:
             super().initialize(optimizer, rng=rng)
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Start with bins of width 1 from 0 on."""
+        """Set bins of width 1 that start at 0, 1, ..."""
         places = np.tile(np.arange(self.n_bins), self.input_shape()[0])
         self.state["starts"][...], self.state["widths"][...] = places, 1
         self.state["low"][...] = np.where(places == 0, UNBOUNDED_BELOW, 0)
         self.state["high"][...] = np.where(places == self.n_bins - 1, -UNBOUNDED_BELOW, 1)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Return how far each number goes through each bin."""
+        """Return the position of each number in each bin."""
         x: Array = self._accept(inputs)
         output = self._array_for("output", (len(x), *self.output_shape()), training)
         arrays = [self._state(name) for name in ("starts", "widths", "low", "high")]
@@ -295,11 +299,11 @@ class PiecewiseLinearEncodingLayer(Layer):
         return output
 
     def read(self, x: Array, starts: Array, widths: Array, low: Array, high: Array) -> Array:
-        """Return how far x goes through bins."""
+        """Return the position of x in the bins: (x - starts) / widths, clipped to the range from low to high."""
         return np.minimum(np.maximum((x - starts) / widths, low), high)
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return dL/dx: the errors of the bins that x is in, each divided by its width."""
+        """Return dL/dx: the sum of ``output_error`` / width over the bins in which x is not clipped."""
         error = self._accept_error(output_error)
         if not self.needs_input_error:
             return None
@@ -310,9 +314,9 @@ class PiecewiseLinearEncodingLayer(Layer):
         return input_error
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Return how far each number goes through each bin."""
+        """Return the position of each number in each bin."""
         repeated = program.select(x, np.repeat(range(x.width), self.n_bins).tolist())
         return program.map(self.read, repeated, *(self.array(name) for name in ("starts", "widths", "low", "high")))
 
 
-UNBOUNDED_BELOW = -1e30  # files hold no infinite numbers
+UNBOUNDED_BELOW = -1e30  # instead of -infinity, because model files contain no infinite numbers

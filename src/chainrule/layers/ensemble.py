@@ -1,8 +1,8 @@
-"""Ensembles in one network: the layers of K members, whose rows have the shape (K, n).
+"""Layers for an ensemble of K members in one network, with rows of shape (K, n).
 
-A :class:`RepeatLayer` gives every member the same input, dense layers with weights for each member let the members
-differ, and an :class:`EnsembleMeanLayer` at the end averages what they predict. In training the loss is the mean of the
-losses of the members, so that each of them learns to predict by itself.
+A :class:`RepeatLayer` copies the input for every member. Dense layers with separate weights or factors for each member
+follow. An :class:`EnsembleMeanLayer` at the end averages the predictions. The loss in training is the mean of the
+losses of the members, so that every member is trained to predict the targets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["BatchEnsembleLayer", "EnsembleDenseLayer", "EnsembleMeanLayer", "Rep
 
 
 def _check_shape(layer: Layer) -> tuple[int, int]:
-    """Return the number of members and of inputs of each; refuse rows that have no members."""
+    """Return the number of members and the inputs per member. Raises InvalidInputError for other input shapes."""
     shape = layer.input_shape()
     if len(shape) != 2:
         raise InvalidInputError(
@@ -35,9 +35,9 @@ def _check_shape(layer: Layer) -> tuple[int, int]:
 @final
 @dataclass(eq=False)
 class RepeatLayer(Layer):
-    """Repeats every row ``n`` times: (d,) becomes (n, d), such as one copy for each member of an ensemble.
+    """Repeats every row ``n`` times, once for each member of an ensemble: shape (d,) becomes (n, d).
 
-    Backward: ``dL/dx`` is the sum of the errors of the copies.
+    Backward: ``dL/dx`` is the sum of the gradients of the copies.
 
     >>> layer = RepeatLayer(2)
     >>> layer.set_input_shape((3,))
@@ -67,7 +67,7 @@ class RepeatLayer(Layer):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return the sum over the copies."""
+        """Return the sum of ``output_error`` over the copies."""
         error = self._accept_error(output_error)
         return np.asarray(error.sum(axis=1)) if self.needs_input_error else None
 
@@ -79,10 +79,10 @@ class RepeatLayer(Layer):
 @final
 @dataclass(eq=False)
 class EnsembleDenseLayer(Layer):
-    """A dense layer for each member, which shares nothing with the others: ``z_k = a_k W_k + b_k``.
+    """A separate dense layer for each member k: ``z_k = a_k W_k + b_k``.
 
-    ``weights`` has shape (members, inputs, units) and ``biases`` (members, units). A network of these layers trains as
-    many networks as there are members, at once.
+    ``weights`` has shape (members, inputs, units) and ``biases`` (members, units). A network of these layers trains one
+    independent network for each member, all at the same time.
 
     Backward, for each member: ``dL/dW = a^T e``, ``dL/db = sum over rows of e``, ``dL/da = e W^T``, with ``e = dL/dz``.
 
@@ -110,7 +110,7 @@ class EnsembleDenseLayer(Layer):
     biases = LearntArray("b, shape (members, units).")
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layer the numbers of members and inputs."""
+        """Set the shape of an input row: (members, inputs)."""
         super().set_input_shape(shape)
         _check_shape(self)
 
@@ -124,7 +124,7 @@ class EnsembleDenseLayer(Layer):
         return {"weights": (n_members, n_inputs, self.n_units), "biases": (n_members, self.n_units)}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Draw the weights of one member after another; the biases are 0."""
+        """Draw the weights of each member from the initializer; set the biases to 0."""
         initializer = self.weights_initializer or self.suited_initializer
         for weights in self.parameter_views["weights"]:
             weights[...] = initializer(weights.shape, rng)
@@ -165,13 +165,13 @@ class EnsembleDenseLayer(Layer):
 @final
 @dataclass(eq=False)
 class BatchEnsembleLayer(Layer):
-    """A dense layer whose weights the members share, but for factors: ``z_k = ((a_k * r_k) W) * s_k + b_k``.
+    """A dense layer with shared weights and separate factors for each member: ``z_k = ((a_k * r_k) W) * s_k + b_k``.
 
     ``weights`` W has shape (inputs, units). ``input_scales`` r, ``output_scales`` s and ``biases`` b have one row for
-    each member. The weights of member k are W times the rank-1 matrix ``r_k s_k^T``, element by element.
+    each member. The effective weights of member k are the elementwise product of W and the rank-1 matrix ``r_k s_k^T``.
 
-    s starts at 1. r starts at 1 or, with ``scales="signs"``, at 1 or -1 at random, without which the members of a first
-    layer would all be the same.
+    Initially, s is 1, and r is 1 or, with ``scales="signs"``, 1 or -1 at random. Use "signs" in the first layer of an
+    ensemble; otherwise all members start equal and stay equal.
 
     Backward, with ``h_k = a_k * r_k``, ``y_k = h_k W`` and ``e = dL/dz``: ``dL/ds = sum of e y``, ``dL/db = sum of e``,
     ``dL/dy = e s``, ``dL/dW = sum over the members of h_k^T dL/dy_k``, ``dL/dr = sum of a dL/dh``, ``dL/da = r dL/dh``.
@@ -210,7 +210,7 @@ class BatchEnsembleLayer(Layer):
     biases = LearntArray("b, shape (members, units).")
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layer the numbers of members and inputs."""
+        """Set the shape of an input row: (members, inputs)."""
         super().set_input_shape(shape)
         _check_shape(self)
 
@@ -230,7 +230,7 @@ class BatchEnsembleLayer(Layer):
         }
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Draw W from its initialiser, and r as ``scales`` says; s is 1 and b is 0."""
+        """Draw W from its initializer, and r according to ``scales``; set s to 1 and b to 0."""
         views, initializer = self.parameter_views, self.weights_initializer or self.suited_initializer
         views["weights"][...] = initializer(views["weights"].shape, rng)
         views["input_scales"].fill(1)
@@ -267,7 +267,7 @@ class BatchEnsembleLayer(Layer):
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows: as in backward propagation, without the sums over rows."""
+        """Write the gradients of single rows, which are those of backward propagation without the sums over rows."""
         error = self._accept_error(output_error)
         jacobian["biases"][...] = error
         np.multiply(error, self._product, out=jacobian["output_scales"])
@@ -286,12 +286,13 @@ class BatchEnsembleLayer(Layer):
 @final
 @dataclass(eq=False)
 class EnsembleMeanLayer(Layer):
-    """The mean over the members of an ensemble: (members, n) becomes (n,).
+    """The mean over the members of an ensemble: shape (members, n) becomes (n,).
 
-    At the end of a network it averages what the members predict, such as probabilities. The loss that is minimised in
-    training is then the mean of the members' losses, not the loss of their mean; elsewhere it is a plain mean.
+    As the last layer, it averages the predictions of the members, such as probabilities. Training then minimises the
+    mean of the losses of the members, not the loss of the mean prediction. In other places, the layer is an ordinary
+    mean in training too.
 
-    Backward: every member gets ``dL/dy`` divided by the number of members.
+    Backward: the gradient of every member is ``dL/dy`` divided by the number of members.
 
     >>> layer = EnsembleMeanLayer()
     >>> layer.set_input_shape((2, 1))
@@ -302,7 +303,7 @@ class EnsembleMeanLayer(Layer):
     keeps_range: ClassVar[bool] = True
 
     def set_input_shape(self, shape: Shape) -> None:
-        """Tell the layer the numbers of members and of their outputs."""
+        """Set the shape of an input row: (members, outputs per member)."""
         super().set_input_shape(shape)
         _check_shape(self)
 
@@ -320,7 +321,7 @@ class EnsembleMeanLayer(Layer):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return each member's part of the error."""
+        """Return ``output_error`` / members, repeated for each member."""
         error = self._accept_error(output_error)
         if not self.needs_input_error:
             return None
@@ -328,7 +329,11 @@ class EnsembleMeanLayer(Layer):
         return np.repeat(error[:, None] / n_members, n_members, axis=1)
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Return the mean: the numbers of one output side by side, their mean, and one copy of it for each output."""
+        """Return the mean, by operations on columns.
+
+        The columns are reordered so that the members of one output are adjacent; every group of columns is replaced by
+        its mean; and one column of each group is selected.
+        """
         n_members, n_outputs = self.input_shape()
         together = program.select(x, np.arange(x.width).reshape(n_members, n_outputs).T.reshape(-1).tolist())
         means = program.map(lambda x: np.mean(x, axis=-1, keepdims=True), together, name="mean", row_width=n_members)

@@ -1,4 +1,4 @@
-"""Layers that keep the numbers between other layers at mean 0 and variance 1."""
+"""Normalisation layers, which keep the outputs of other layers at mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chainrule.types import Array, Inputs, Shape
 __all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
 
 
-# Below, epsilon is 0 in float32; above, nothing of the inputs is left.
+# Below the smallest, variance + epsilon may underflow in float32. Above the largest, the outputs are almost constant.
 SMALLEST_EPSILON, LARGEST_EPSILON = 1e-30, 1e6
 
 
@@ -30,7 +30,7 @@ def _check_epsilon(layer_name: str, epsilon: float) -> None:
 
 
 class _NormalizationLayer(Layer):
-    """The base class of both: normalised numbers h become ``scale * h + shift``, or stay h with ``affine=False``."""
+    """The base class of both layers: the output is ``scale * h + shift``, or h itself with ``affine=False``."""
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
@@ -51,7 +51,7 @@ class _NormalizationLayer(Layer):
 
     @property
     def scale(self) -> Array:
-        """The learnt factors, shape of a row, at first 1; assigning copies the values in."""
+        """The learnt factors, shape of a row, initially 1; assigning copies the values."""
         return self._affine_parameter("scale")
 
     @scale.setter
@@ -60,7 +60,7 @@ class _NormalizationLayer(Layer):
 
     @property
     def shift(self) -> Array:
-        """The learnt offsets, shape of a row, at first 0; assigning copies the values in."""
+        """The learnt offsets, shape of a row, initially 0; assigning copies the values."""
         return self._affine_parameter("shift")
 
     @shift.setter
@@ -77,7 +77,7 @@ class _NormalizationLayer(Layer):
         return {"scale": self.input_shape(), "shift": self.input_shape()} if self.affine else {}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Start with scale 1 and shift 0."""
+        """Set scale 1 and shift 0."""
         if self.affine:
             self.parameter_views["scale"].fill(1)
             self.parameter_views["shift"].fill(0)
@@ -104,20 +104,21 @@ class _NormalizationLayer(Layer):
 class BatchNormalizationLayer(_NormalizationLayer):
     """Normalises every feature by its mean and variance over the batch: ``y = scale * h + shift``.
 
-    Training: ``h = (x - mean) / sqrt(variance + epsilon)``, both taken over the n rows of the batch (the variance
-    divided by n). The running statistics follow them: ``running = (1 - momentum) * running + momentum * batch``, where
-    the variance is the unbiased one (divided by n - 1). Inference: h from the running statistics, so that a row's
-    output does not depend on the rows beside it. All this is PyTorch's ``BatchNorm1d``. With ``affine=False``, its name
-    for it, y is h, without parameters.
+    Training: ``h = (x - mean) / sqrt(variance + epsilon)``, with the mean and the variance over the n rows of the batch
+    (the variance with divisor n). The running statistics are updated by
+    ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance of the batch (divisor n - 1).
+    Inference: h is computed from the running statistics, so that the output of a row does not depend on other rows.
+    This is the definition of PyTorch's ``BatchNorm1d``. With ``affine=False``, y is h and there are no parameters.
 
     Backward, with ``e = dL/dy``: ``dL/d(scale) = sum of e * h``, ``dL/d(shift) = sum of e``, and, since the mean and
     the variance depend on every row, ``dL/dx = scale / sqrt(variance + epsilon) * (e - mean(e) - h * mean(e * h))``.
 
-    Numbers that are the same in every row, such as the biases of a dense layer before this one, cancel out in training:
-    a network takes their gradient for the 0 that it is, and not for its rounding, of which Adam would make full steps.
+    An offset that is the same in every row, such as the biases of a dense layer before this layer, cancels out in
+    training. A network therefore sets the gradient of these biases to exactly 0. Otherwise, it would be a rounding
+    error, which Adam would turn into steps of full length.
 
-    A training batch of one row has no variance (PyTorch stops there). Such a batch, often the last of an epoch, is
-    normalised by the running statistics as constants, and leaves them as they are.
+    A training batch of one row has no variance (PyTorch raises an error). Such a batch, often the last of an epoch, is
+    normalised by the running statistics, which are treated as constants and not updated.
 
     Rows have shape (n_features,), and so has every parameter. Source: Ioffe and Szegedy 2015, Batch normalization,
     algorithms 1 and 2.
@@ -139,16 +140,16 @@ class BatchNormalizationLayer(_NormalizationLayer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given: Any = self.momentum  # None in a BatchNorm1d that averages over all batches
+        given: Any = self.momentum  # PyTorch also allows None, for an average over all batches
         if not is_finite(given) or not 0 <= given <= 1:
             raise InvalidInputError(
-                f"The momentum of a BatchNormalizationLayer is {shown(given)}; it is the weight of the newest batch, "
-                "between 0 and 1."
+                f"The momentum of a BatchNormalizationLayer is {shown(given)}; give the weight of the newest batch, a "
+                "number from 0 to 1."
             )
 
     @property
     def running_mean(self) -> Array:
-        """The mean that inference subtracts, shape (n_features,); assigning copies the values in."""
+        """The mean that inference subtracts, shape (n_features,); assigning copies the values."""
         return self._state("running_mean")
 
     @running_mean.setter
@@ -157,7 +158,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
 
     @property
     def running_variance(self) -> Array:
-        """The variance that inference divides by, shape (n_features,); assigning copies the values in."""
+        """The variance that inference normalises by, shape (n_features,); assigning copies the values."""
         return self._state("running_variance")
 
     @running_variance.setter
@@ -169,7 +170,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
         return {"running_mean": self.input_shape(), "running_variance": self.input_shape()}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Start as the identity: scale 1, shift 0, running mean 0, running variance 1."""
+        """Set scale 1, shift 0, running mean 0 and running variance 1."""
         super().draw_parameters(rng)
         self.state["running_mean"].fill(0)
         self.state["running_variance"].fill(1)
@@ -196,7 +197,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Write the gradients of scale and shift; return dL/dx, through the batch's mean and variance."""
+        """Write the gradients of scale and shift; return dL/dx, including the terms of the batch mean and variance."""
         error = self._accept_error(output_error)
         normalized = self._buffer("normalized", error.shape)
         h_error = self.write_gradients(error, normalized)
@@ -205,7 +206,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
             inverse_deviation = self._buffer("inverse_deviation", self.input_shape())
             input_error = self._buffer("input_error", error.shape)
             centered = h_error
-            if len(error) > 1:  # of one row, the statistics were constants
+            if len(error) > 1:  # for one row, the statistics were constants
                 means = np.mean(h_error, axis=0), np.mean(h_error * normalized, axis=0)
                 centered = h_error - (means[0] + normalized * means[1])
             np.multiply(centered, inverse_deviation, out=input_error)
@@ -226,7 +227,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
         return (x - mean) / np.sqrt(variance + self.epsilon)
 
     def _follow(self, mean: Array, variance: Array, rows: int) -> None:
-        """Move the running statistics towards those of a batch."""
+        """Update the running statistics by those of a batch."""
         running_mean, running_variance = self.running_mean, self.running_variance
         running_mean += self.momentum * (mean - running_mean)
         running_variance += self.momentum * (variance * (rows / (rows - 1)) - running_variance)
@@ -237,12 +238,13 @@ class BatchNormalizationLayer(_NormalizationLayer):
 class LayerNormalizationLayer(_NormalizationLayer):
     """Normalises every row by the mean and variance of its own features: ``y = scale * h + shift``.
 
-    ``h = (x - mean) / sqrt(variance + epsilon)`` over all features of the row (the variance divided by their number),
-    in training and in inference alike. ``scale`` and ``shift`` have the shape of a row. This is PyTorch's
-    ``LayerNorm(input_shape)``. With ``affine=False``, y is h, without parameters.
+    ``h = (x - mean) / sqrt(variance + epsilon)``, with the mean and the variance over all features of the row (the
+    variance with the number of features as divisor), in training and in inference. ``scale`` and ``shift`` have the
+    shape of a row. This is the definition of PyTorch's ``LayerNorm(input_shape)``. With ``affine=False``, y is h and
+    there are no parameters.
 
     Backward, with ``e = dL/dy`` and ``g = scale * e``: ``dL/d(scale) = sum over rows of e * h``, ``dL/d(shift) = sum
-    over rows of e``, ``dL/dx = (g - mean(g) - h * mean(g * h)) / sqrt(variance + epsilon)``, means over the row.
+    over rows of e``, ``dL/dx = (g - mean(g) - h * mean(g * h)) / sqrt(variance + epsilon)``, with means over the row.
 
     Source: Ba, Kiros and Hinton 2016, Layer normalization, equation 4.
 
@@ -270,8 +272,8 @@ class LayerNormalizationLayer(_NormalizationLayer):
     def standardize(self, x: Array) -> Array:
         """Return h for rows that are vectors.
 
-        The mean is subtracted twice: the second time takes away the rounding error of the first, which counts for rows
-        that are far from 0.
+        The mean is subtracted twice. The second subtraction removes the rounding error of the first, which is large for
+        rows that are far from 0.
         """
         centered: Array = x - np.mean(x, axis=-1, keepdims=True)
         centered = centered - np.mean(centered, axis=-1, keepdims=True)
@@ -279,7 +281,7 @@ class LayerNormalizationLayer(_NormalizationLayer):
         return h
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Write the gradients of scale and shift; return dL/dx, through the row's mean and variance."""
+        """Write the gradients of scale and shift; return dL/dx, including the terms of the row's mean and variance."""
         error = self._accept_error(output_error)
         normalized = self._buffer("normalized", error.shape)
         h_error = self.write_gradients(error, normalized)

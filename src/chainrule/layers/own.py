@@ -1,9 +1,10 @@
-"""A user's own layers, written as the lecture writes them, made to fit into a network.
+"""Adapters for user-defined layers that are written as in the lecture.
 
-The lecture's layer draws its arrays in ``initialize(optimizer)`` and updates them in its backward propagation, each
-with a copy of that optimizer. In a network here one optimizer updates one vector of all parameters. So such a layer is
-handed a :class:`GradientTaker` in place of an optimizer: it takes the gradients, and the network makes the step. The
-layer's parameters are then like any others: schedules, penalties, clipping, checkpoints and files know them.
+In the lecture, a layer draws its arrays in ``initialize(optimizer)`` and updates them in its backward propagation, each
+with a copy of the optimizer. In chainrule, one optimizer updates one vector with all parameters of a network. A layer
+of the lecture's form therefore gets a :class:`GradientTaker` instead of an optimizer: it stores the gradients, and the
+network updates the parameters. Schedules, penalties, clipping, checkpoints and model files then apply to these
+parameters as to all others.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ __all__ = ["GradientTaker", "adopt"]
 
 
 def adopt(layer: Layer) -> None:
-    """Let a layer that is written as the lecture writes it keep the contract of :class:`Layer`; leave others alone.
+    """Adapt a layer that is written as in the lecture to the interface of :class:`Layer`; do not change other layers.
 
-    Its class becomes one of the same name that is derived from its own.
+    The class of the layer is replaced by a subclass with the same name.
     """
     if not isinstance(layer, _UsersLayer):
         adopting = _adopting_class(type(layer))
@@ -34,7 +35,7 @@ def adopt(layer: Layer) -> None:
 
 @functools.cache
 def _adopting_class(cls: type[Layer]) -> type[Layer] | None:
-    """Return the class that stands for a user's class in networks; None where that keeps the contract itself."""
+    """Return the subclass that adapts a user-defined class; None if the class has the interface of :class:`Layer`."""
     mixins: list[type[Any]] = []
     if cls.parameter_shapes is Layer.parameter_shapes and "rng" not in inspect.signature(cls.initialize).parameters:
         mixins.append(_OwnParameters)
@@ -48,7 +49,7 @@ def _adopting_class(cls: type[Layer]) -> type[Layer] | None:
 
 
 def _takes(function: Any, n_arguments: int) -> bool:
-    """Tell whether a function can be called with so many positional arguments."""
+    """Return whether a function can be called with ``n_arguments`` positional arguments."""
     try:
         inspect.signature(function).bind(*range(n_arguments))
     except TypeError:
@@ -57,47 +58,47 @@ def _takes(function: Any, n_arguments: int) -> bool:
 
 
 class GradientTaker:
-    """What a layer gets as its optimizer in a network: it keeps the gradients, and the network makes the step."""
+    """A replacement for the optimizer of a layer in a network. It stores the gradients; the network makes the step."""
 
     def __init__(self, layer: _OwnParameters) -> None:
         self.layer = layer
 
     def update(self, weights: Array, gradient: Any) -> Array:
-        """Keep the gradient of one of the layer's parameters, and return the parameter as it is."""
+        """Store the gradient of a parameter of the layer, and return the parameter unchanged."""
         name = next((name for name, view in self.layer.parameter_views.items() if view is weights), None)
         if name is None:
             raise InvalidInputError(
                 f"{self.layer.layer_name()} updates an array that its initialize has not assigned to the layer; update "
-                f"its parameters, such as self.weights = optimizer.update(self.weights, gradient)."
+                "its parameters, such as self.weights = optimizer.update(self.weights, gradient)."
             )
         if np.size(gradient) != weights.size:
             raise InvalidInputError(
                 f"{self.layer.layer_name()} updates its {name} of shape {weights.shape} with a gradient of shape "
-                f"{np.shape(gradient)}; both need the same."
+                f"{np.shape(gradient)}; both must have the same shape."
             )
         self.layer.gradient_views[name] += np.reshape(gradient, weights.shape)
         self.layer.has_updated = True
         return weights
 
     def fresh(self) -> GradientTaker:
-        """Return itself: it has no memory of its own."""
+        """Return this object, because it has no state of its own."""
         return self
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"The optimizer of a layer in a network has no '{name}'; hand it the gradient, and the network makes the "
-            "step: self.weights = optimizer.update(self.weights, gradient)."
+            f"The optimizer of a layer in a network has no '{name}', because the network makes the step; call only "
+            "self.weights = optimizer.update(self.weights, gradient)."
         )
 
     def __copy__(self) -> GradientTaker:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GradientTaker:
-        return GradientTaker(memo.get(id(self.layer), self.layer))  # where the layer is copied, the copy's
+        return GradientTaker(memo.get(id(self.layer), self.layer))  # if the layer is copied, for the copy
 
 
 class _UsersLayer(Layer):
-    """What all classes have that stand for a user's; copies and pickles name the user's own."""
+    """Base class of the adapting subclasses; copies and pickles refer to the user-defined class."""
 
     users_class: type[Layer]
 
@@ -112,7 +113,7 @@ def _new(users_class: type[Layer]) -> Layer:
 
 
 class _OneInput(_UsersLayer):
-    """For ``forward_propagation(self, input)``, which is the same in training and in inference."""
+    """Adapts ``forward_propagation(self, input)``, without the argument ``training``."""
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         output: Array = super().forward_propagation(inputs)  # type: ignore[safe-super]
@@ -120,13 +121,13 @@ class _OneInput(_UsersLayer):
 
 
 class _OwnParameters(_UsersLayer):
-    """For ``initialize(self, optimizer)``: the arrays that it assigns to the layer are the layer's parameters.
+    """Adapts ``initialize(self, optimizer)``: the arrays that it assigns to the layer become its parameters.
 
-    They stay attributes of the layer, and are views of the network's vector: an array that is assigned to one later is
-    copied into it.
+    They remain attributes of the layer and become views of the network's vector. A later assignment to such an
+    attribute copies the values into the view.
     """
 
-    has_updated = False  # whether a backward propagation has handed a gradient to its optimizer
+    has_updated = False  # whether a backward propagation has passed a gradient to the optimizer
 
     def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
         if optimizer is not None:
@@ -134,7 +135,7 @@ class _OwnParameters(_UsersLayer):
         before = dict(self.__dict__)
         seed = (np.random.default_rng() if rng is None else rng).integers(2**32)
         state = np.random.get_state()  # noqa: NPY002
-        np.random.seed(seed)  # noqa: NPY002  (the lecture draws from NumPy's global generator)
+        np.random.seed(seed)  # noqa: NPY002  (layers of the lecture draw from NumPy's global generator)
         try:
             users_initialize: Any = super().initialize
             users_initialize(*([GradientTaker(self)] if _takes(users_initialize, 1) else ()))
@@ -145,7 +146,7 @@ class _OwnParameters(_UsersLayer):
             self._take_in({name: v for name, v in drawn.items() if isinstance(v, np.ndarray)}, before)
 
     def _take_in(self, drawn: dict[str, Array], before: dict[str, Any]) -> None:
-        """Make parameters of the arrays; those that the layer had already, in these shapes, keep their values."""
+        """Turn arrays into parameters; a parameter that the layer had before, with the same shape, keeps its values."""
         for name, array in drawn.items():
             kept = before.get(name)
             values = kept if isinstance(kept, np.ndarray) and kept.shape == array.shape else array
@@ -173,7 +174,7 @@ class _OwnParameters(_UsersLayer):
         if output.shape != (len(x), *self.output_shape()):
             raise InvalidInputError(
                 f"{self.layer_name()}.forward_propagation returns an array of shape {output.shape} for an input of "
-                f"shape {x.shape}; its output_shape() promises {(len(x), *self.output_shape())}."
+                f"shape {x.shape}; according to output_shape(), it must be {(len(x), *self.output_shape())}."
             )
         return output
 
@@ -184,12 +185,13 @@ class _OwnParameters(_UsersLayer):
         error: Array | None = super().backward_propagation(output_error)  # type: ignore[safe-super]
         if not self.has_updated and all(np.array_equal(self.parameter_views[name], v) for name, v in values.items()):
             raise InvalidInputError(
-                f"{self.layer_name()}.backward_propagation leaves {', '.join(values)} as they are; update each with "
-                "the optimizer that initialize has got: self.weights = optimizer.update(self.weights, gradient)."
+                f"{self.layer_name()}.backward_propagation does not update {', '.join(values)}; update each with the "
+                "optimizer given to initialize: self.weights = optimizer.update(self.weights, gradient)."
             )
         if error is None and self.needs_input_error:
             raise InvalidInputError(
-                f"{self.layer_name()}.backward_propagation returns None, and the layer before it needs dL/d(input)."
+                f"{self.layer_name()}.backward_propagation returns None, but the layer before needs dL/d(input); "
+                "return it."
             )
         return error
 

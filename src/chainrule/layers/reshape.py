@@ -1,4 +1,4 @@
-"""Layers that change the shape of a row and nothing else."""
+"""Layers that change the shape of a row only."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ __all__ = ["FlattenLayer"]
 @final
 @dataclass(eq=False)
 class FlattenLayer(Layer):
-    """Writes every row as one vector: an image of shape (h, w) becomes (h * w,), row after row of the image.
+    """Flattens every row to a vector: an image of shape (h, w) becomes a vector of shape (h * w,), in row-major order.
 
-    No number is moved or copied: the output is another view of the input, and backward views the error in the old
-    shape.
+    The output is a view of the input. Backward: dL/d(input) is dL/d(output) in the shape of the input.
 
     >>> layer = FlattenLayer()
     >>> layer.set_input_shape((2, 2))
@@ -34,7 +33,7 @@ class FlattenLayer(Layer):
         return (math.prod(self.input_shape()),)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Return the inputs as (rows, all numbers of a row)."""
+        """Return the inputs in the shape (rows, elements of a row)."""
         x: Array = self._accept(inputs)
         output = x.reshape(len(x), *self.output_shape())
         if training:
@@ -42,10 +41,10 @@ class FlattenLayer(Layer):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return the error in the shape of the inputs."""
+        """Return ``output_error`` in the shape of the inputs."""
         error = self._accept_error(output_error)
         return error.reshape(self.input.shape) if self.needs_input_error else None
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Return x: rows are vectors in a program."""
+        """Return x, because all rows are vectors in a program."""
         return x

@@ -1,4 +1,4 @@
-"""Layers that scale the inputs, so that a network can carry the scaling of its own data."""
+"""Layers that scale the inputs, so that the scaling of the data is a part of the network."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ __all__ = ["InputScalingLayer", "StandardizationLayer"]
 @final
 @dataclass(eq=False)
 class InputScalingLayer(Layer):
-    """Multiplies every input by a learnt factor of its own: ``y = x * scale``.
+    """Multiplies every input by a learnt factor: ``y = x * scale``.
 
-    ``scale`` has the shape of a row and starts at 1. After training, a factor near 0 marks an input that the network
-    does without. Backward, with ``e = dL/dy``: ``dL/d(scale) = sum over rows of e * x``, ``dL/dx = e * scale``.
+    ``scale`` has the shape of a row, and its initial value is 1. After training, a factor near 0 shows that the network
+    does not use this input. Backward, with ``e = dL/dy``: ``dL/d(scale) = sum over rows of e * x``,
+    ``dL/dx = e * scale``.
 
     >>> layer = InputScalingLayer()
     >>> layer.set_input_shape((2,))
@@ -43,7 +44,7 @@ class InputScalingLayer(Layer):
         return {"scale": self.input_shape()}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Start as the identity."""
+        """Set the factors to 1."""
         self.parameter_views["scale"].fill(1)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
@@ -76,12 +77,12 @@ class InputScalingLayer(Layer):
 @final
 @dataclass(eq=False)
 class StandardizationLayer(Layer):
-    """Standardises every input with fixed numbers: ``y = (x - mean) / scale``.
+    """Standardises every input by the statistics of the data: ``y = (x - mean) / scale``.
 
-    :meth:`adapt` learns ``mean`` and ``scale`` (the standard deviation, divided by the number of rows) from data,
-    before training; until then the layer is the identity. Neither is trained. They are facts about the data, so that
-    ``initialize`` (and a network's ``reset``) leaves them as they are; they are float64 until a network takes the
-    layer in and says what it computes in. Backward: ``dL/dx = dL/dy / scale``.
+    :meth:`adapt` computes ``mean`` and ``scale`` (the standard deviation, with divisor n) from data, before training.
+    Until then the layer is the identity. Training does not change ``mean`` and ``scale``, and neither does
+    ``initialize``, or ``reset`` of a network, because they describe the data. They are float64 until the layer is added
+    to a network, which converts them to its dtype. Backward: ``dL/dx = dL/dy / scale``.
 
     >>> layer = StandardizationLayer()
     >>> layer.adapt([[0, 5], [10, 5]]).forward_propagation([[20, 5]]).tolist()
@@ -90,25 +91,26 @@ class StandardizationLayer(Layer):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    mean = LearntArray("What is subtracted, shape of a row.")
+    mean = LearntArray("The means that are subtracted, shape of a row.")
     scale = LearntArray("The divisors, shape of a row.")
 
     def adapt(self, X: npt.ArrayLike) -> StandardizationLayer:
-        """Take mean and scale from the rows of X and return the layer.
+        """Compute mean and scale from the rows of X and return the layer.
 
-        The scale of an input that is constant, but for rounding, is 1.
+        The scale of an input that is constant up to rounding is 1.
         """
         if hasattr(X, "tocsr"):
             raise InvalidInputError(
-                "A StandardizationLayer cannot adapt to a sparse matrix: subtracting a mean would fill it."
+                "A StandardizationLayer cannot adapt to a sparse matrix, because subtracting a mean would make it "
+                "dense; give a dense array (X.toarray())."
             )
         refuse_masked(X, "X")
         given = np.asarray(X)
         rows = given.astype(np.float64)
         if rows.ndim < 2 or len(rows) == 0:
             raise InvalidInputError(
-                f"A StandardizationLayer adapts to a batch with at least one row; it was given an array of shape "
-                f"{rows.shape}."
+                "StandardizationLayer.adapt needs rows of at least one dimension, and at least one row; it was given "
+                f"an array of shape {rows.shape}."
             )
         if self.is_built and rows.shape[1:] != self.input_shape():
             raise InvalidInputError(
@@ -119,7 +121,7 @@ class StandardizationLayer(Layer):
             row, *place = np.argwhere(~np.isfinite(rows))[0].tolist()
             raise DataError(
                 f"Row {row} has the value {rows[row, *place]} in column {', '.join(map(str, place))} (both counted "
-                "from 0); a StandardizationLayer adapts to finite numbers only."
+                "from 0); StandardizationLayer.adapt needs finite numbers."
             )
         if not self.is_built:
             self.set_input_shape(rows.shape[1:])
@@ -135,12 +137,12 @@ class StandardizationLayer(Layer):
         return {"mean": self.input_shape(), "scale": self.input_shape()}
 
     def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
-        """Become the identity, unless there are a mean and a scale already."""
+        """Set mean 0 and scale 1, unless the layer has a mean and a scale already."""
         if not self.state:
             super().initialize(optimizer, rng=rng)
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Start as the identity."""
+        """Set mean 0 and scale 1."""
         self.state["mean"].fill(0)
         self.state["scale"].fill(1)
 

@@ -1,8 +1,8 @@
 """A network as a program: a list of operations on the rows of a batch.
 
 There are only a few kinds of operations. The method ``lower`` of a layer appends the operations of the layer to a
-program. Every engine and exporter implements each kind of operation once, independent of the layers. A new layer that
-consists of these operations therefore works in all of them.
+program. The compiled engine, PyTorch and the exporters implement each kind of operation once, independent of the
+layers. A new layer that consists of these operations therefore works in all of them.
 
 =======================  ==============================================================================================
 :class:`Affine`          ``z = x W + b``

@@ -41,7 +41,7 @@ class LayerStack:
     dtype
         float32 or float64, for parameters and arithmetic.
     seed
-        The seed of the initial weights and of all noise in layers. None draws a seed, which the attribute ``seed`` has.
+        The seed of the initial weights and of all noise in layers. None draws a seed, stored in the attribute ``seed``.
 
     Attributes
     ----------
@@ -301,7 +301,7 @@ class LayerStack:
         self.vector.set_rate_factors({(i, n): f for i, layer in layers for n, f in layer.rate_factors().items()})
 
     def whole_penalty(self, penalty: Penalty | None) -> Penalty | None:
-        """Return a penalty on all weights, together with those of the layers."""
+        """Return the sum of ``penalty`` on all weights and the penalties of the layers; None if there are none."""
         vector, of_layers = self.vector, [layer.penalties() for layer in self.layers]
         parts = [(slice(0, vector.n_penalized), penalty)] if penalty is not None else []
         for block in vector.blocks:

@@ -141,7 +141,7 @@ def test_files_keep_it(tmp_path: Path) -> None:
     ("settings", "optimizer", "sentence"),
     [
         ({"trainable": False}, "lbfgs", "LBFGS trains all parameters alike"),
-        ({"rate_factor": 0.5}, UnitSteps, "UnitSteps finds its own step lengths; leave out rate_factor"),
+        ({"rate_factor": 0.5}, UnitSteps, "UnitSteps computes its own step lengths; leave out the setting rate_factor"),
         ({"rate_factor": -1}, "adam", "rate_factor is -1; allowed are numbers from 0 up"),
     ],
 )

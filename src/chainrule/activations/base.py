@@ -122,7 +122,7 @@ class ActivationLayer(Layer):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the function has no settings, and so is the same for good."""
+        """Whether the function has no settings, so that it never changes."""
         return vars(self).keys() <= RUNTIME
 
     def __getstate__(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _trace(layer: ActivationLayer) -> MapFormula:
 
 
 def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a formula accept everything that NumPy converts to an array, and ignore overflows in it."""
+    """Return a method that applies a formula to anything that NumPy can convert to an array, and ignores overflows."""
 
     @functools.wraps(formula)
     def method(self: Any, x: Any) -> Any:
@@ -168,7 +168,7 @@ def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Any]:
             return formula(self, x)
         x = np.asarray(x)
         x = x.astype(np.result_type(x, np.float32), copy=False)
-        with np.errstate(over="ignore"):  # the limit, such as exp(-infinity) = 0, is the result that is wanted
+        with np.errstate(over="ignore"):  # the limit, such as exp(-infinity) = 0, is the desired result
             result = np.asarray(formula(self, np.atleast_1d(x)), x.dtype)
         if result.ndim < max(x.ndim, 1):  # a constant
             return np.full_like(x, result)

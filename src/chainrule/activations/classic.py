@@ -73,7 +73,7 @@ class SigmoidActivation(ActivationLayer):
 
 
 def log_sigmoid(x: Array) -> Array:
-    """Return the logarithm of :func:`sigmoid`, which is finite where that is 0."""
+    """Return the logarithm of :func:`sigmoid`, also where the sigmoid underflows to 0."""
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 
 
@@ -84,7 +84,7 @@ def softmax(x: Array) -> Array:
 
 
 def log_softmax(x: Array) -> Array:
-    """Return the logarithm of :func:`softmax`, which is finite where that is 0."""
+    """Return the logarithm of :func:`softmax`, also where the softmax underflows to 0."""
     shifted = x - np.max(x, axis=-1, keepdims=True)
     return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
 
@@ -117,7 +117,7 @@ class TanhActivation(ActivationLayer):
 class SoftmaxActivation(ActivationLayer):
     """f(x)_j = exp(x_j) / sum_k exp(x_k) over the last axis: the probabilities of k classes, sum 1.
 
-    Adding one number to a whole row changes nothing. Every output depends on every input of its row, so the
+    Adding one number to a whole row does not change the result. Every output depends on every input of its row, so the
     derivative of a row is a matrix, ``df_j / dx_k = f_j (1[j = k] - f_k)``.
 
     >>> SoftmaxActivation().activation_function([[1e6, 1e6]]).tolist()

@@ -258,8 +258,8 @@ class SELUActivation(ActivationLayer):
 class GELUActivation(ActivationLayer):
     """f(x) = x Phi(x) with the normal distribution Phi; f' = Phi(x) + x phi(x) with its density phi.
 
-    With ``approximate="tanh"``, Phi(x) is (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2 and in the
-    modules of PyTorch and Keras of that setting.
+    With ``approximate="tanh"``, Phi(x) is approximated by (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2
+    and in PyTorch and Keras with the corresponding setting.
 
     Hendrycks & Gimpel 2016, "Gaussian error linear units".
     """
@@ -275,7 +275,7 @@ class GELUActivation(ActivationLayer):
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]
-        """The numbers from the minimum on."""
+        """The numbers from the minimum of the function up."""
         low = -0.17004075057125406 if self.approximate == "tanh" else -0.16997120747990371
         return Range(low, math.inf, includes_low=True)
 

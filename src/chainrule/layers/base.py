@@ -190,7 +190,7 @@ class Layer(ABC):
         return dict.fromkeys(self.parameter_shapes(), float(self.rate_factor) if self.trainable else 0.0)
 
     def penalties(self) -> dict[str, tuple[Penalty, ...]]:
-        """Return the penalties on every parameter that is penalised, by name, without that of the network."""
+        """Return the layer's own penalties on every penalised parameter, by name."""
         own = choose_penalty(self.penalty)
         return dict.fromkeys(self.penalized_parameters, () if own is None else (own,))
 
@@ -239,7 +239,7 @@ class Layer(ABC):
         self._input_shape = sizes
 
     def forget(self) -> None:
-        """Forget what has been learnt, and the place in a network."""
+        """Delete the parameters and the state, and remove the connection to a network."""
         self.parameter_views, self.state = {}, {}
         self.is_bound = False
         self._forget_training()
@@ -316,7 +316,7 @@ class Layer(ABC):
         self.rng, self.noise = random_stream(seed, Stream.LAYERS, *path), NoiseSource(seed, *path)
 
     def learnt_array(self, name: str) -> Array:
-        """Return the parameter or the state of this name; a layer that stands alone draws it when first asked."""
+        """Return the parameter or the state ``name``; draw all parameters and states if the layer has none yet."""
         if name not in self.parameter_views and name not in self.state:
             self.initialize()
         return self.parameter_views[name] if name in self.parameter_views else self.state[name]

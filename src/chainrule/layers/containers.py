@@ -61,7 +61,7 @@ class Container(Layer):
         return {name: own * inner.get(name, 1.0) for name, own in super().rate_factors().items()}
 
     def penalties(self) -> dict[str, tuple[Penalty, ...]]:
-        """Return the penalties of the layers inside, and that of the container."""
+        """Return the penalties of the layers inside and of the container on every penalised parameter, by path name."""
         inner = {prefix + name: found for prefix, layer in self._named() for name, found in layer.penalties().items()}
         return {name: (*inner.get(name, ()), *own) for name, own in super().penalties().items()}
 
@@ -70,7 +70,7 @@ class Container(Layer):
         return {p + name: shape for p, layer in self._named() for name, shape in layer.state_shapes().items()}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
-        """Draw the parameters of the layers inside, one after another; those that bring their own arrays keep them."""
+        """Draw the parameters of the layers inside, one after another; layers given with parameters keep them."""
         mine = {**self.parameter_views, **self.state}
         for prefix, layer in self._named():
             layer.dtype = self.dtype
@@ -112,7 +112,7 @@ class Container(Layer):
                 inner.is_bound = self.is_bound
 
     def forget(self) -> None:
-        """Forget what the layers inside have learnt."""
+        """Delete the parameters and the state, also of the layers inside."""
         super().forget()
         for layer in self.layers:
             layer.forget()
@@ -264,7 +264,7 @@ class Sequential(Container):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return dL/d(input), by a backward propagation through all layers in reverse order."""
+        """Write the gradients of all layers, in reverse order; return dL/d(input)."""
         error = _backward(self.layers, self._accept_error(output_error), self.needs_input_error)
         self._update_alone()
         return error
@@ -324,7 +324,7 @@ class Residual(Container):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return ``e`` plus the result of a backward propagation of ``e`` through the layers inside."""
+        """Write the gradients of the layers inside; return ``e + (df/dx)^T e``."""
         error = self._accept_error(output_error)
         inner = _backward(self.layers, error.copy(), self.needs_input_error)
         self._update_alone()
@@ -517,7 +517,7 @@ class Parallel(Container):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Return the sum of the input errors of all branches, each computed from its columns of ``output_error``."""
+        """Write the gradients of all branches, each from its columns of ``output_error``; return dL/d(input)."""
         error, first = self._accept_error(output_error), 0
         input_error = np.zeros_like(self.input) if self.needs_input_error else None
         for layer, columns in self._branches():

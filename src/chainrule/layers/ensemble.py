@@ -171,7 +171,7 @@ class BatchEnsembleLayer(Layer):
     each member. The effective weights of member k are the elementwise product of W and the rank-1 matrix ``r_k s_k^T``.
 
     Initially, s is 1, and r is 1 or, with ``scales="signs"``, 1 or -1 at random. Use "signs" in the first layer of an
-    ensemble; otherwise all members start equal and stay equal.
+    ensemble, because the outputs of all its members would otherwise be equal.
 
     Backward, with ``h_k = a_k * r_k``, ``y_k = h_k W`` and ``e = dL/dz``: ``dL/ds = sum of e y``, ``dL/db = sum of e``,
     ``dL/dy = e s``, ``dL/dW = sum over the members of h_k^T dL/dy_k``, ``dL/dr = sum of a dL/dh``, ``dL/da = r dL/dh``.

@@ -17,7 +17,7 @@ from chainrule.types import Array, Inputs, Shape
 __all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
 
 
-# Below the smallest, variance + epsilon may underflow in float32. Above the largest, the outputs are almost constant.
+# Below the smallest, epsilon may be rounded to 0 in float32. Above the largest, the outputs are almost constant.
 SMALLEST_EPSILON, LARGEST_EPSILON = 1e-30, 1e6
 
 

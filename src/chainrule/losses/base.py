@@ -310,7 +310,11 @@ class FormulaLoss(LossFunction):
 
 
 class ElementwiseLoss(FormulaLoss):
-    """Base class of the losses that are the mean over all elements of a function of a target and its prediction."""
+    """Base class of the losses that are the mean over all elements of a function of a target and its prediction.
+
+    A subclass defines the function and its derivative. :meth:`loss` takes the mean, and :meth:`derivative` therefore
+    divides by the number of elements.
+    """
 
     _is_elementwise: ClassVar[bool] = True
 
@@ -329,8 +333,9 @@ class ElementwiseLoss(FormulaLoss):
 class RowLoss(FormulaLoss):
     """Base class of the losses that are the mean over all rows of a function of a row of targets and its predictions.
 
-    The formulas take sums, means and maxima over the last axis, ``np.sum(..., axis=-1)``, with ``keepdims=True`` if the
-    result is combined with whole rows.
+    A subclass defines the function and its derivative. :meth:`loss` takes the mean, and :meth:`derivative` therefore
+    divides by the number of rows. The formulas take sums, means and maxima over the last axis,
+    ``np.sum(..., axis=-1)``, with ``keepdims=True`` if the result is combined with whole rows.
     """
 
     _is_elementwise: ClassVar[bool] = False
@@ -389,7 +394,7 @@ class TracedLoss:
         value, *derivatives = formula.expressions
         is_elementwise = id(value) in elementwise([value], formula.arguments)
         if is_elementwise is not loss._is_elementwise or len(derivatives) != loss.outputs_per_target:
-            raise TraceError("A formula returns arrays whose shapes are not those of the elements or rows of the loss.")
+            raise TraceError("A formula must return one number for each element or row, but returns other shapes.")
         smallest: Any = value.graph.symbol("smallest")
         stored: Any = tuple(np.where(np.absolute(slope) < smallest, 0, slope) for slope in derivatives)
         return cls(value, stored, formula, is_elementwise)

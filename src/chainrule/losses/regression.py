@@ -250,7 +250,7 @@ class Poisson(ElementwiseLoss):
 @also_called(
     "gaussian_nll",
     unlike={
-        "GaussianNLLLoss": "PyTorch's takes the variances beside the outputs; 'gaussian_nll' reads the means and the "
+        "GaussianNLLLoss": "PyTorch's takes the variances as an extra argument; 'gaussian_nll' takes the means and the "
         "logarithms of the variances from twice as many outputs.",
     },
 )
@@ -292,7 +292,7 @@ SHORTEST = 1e-12  # the smallest squared length of a row; shorter rows are divid
 
 @also_called(
     unlike={
-        "CosineEmbeddingLoss": "PyTorch's takes pairs of rows and says which belong together; for those that do, it is "
+        "CosineEmbeddingLoss": "PyTorch's takes pairs of rows with labels 1 (similar) and -1; for the label 1, it is "
         "1 + 'cosine_similarity'.",
     },
 )

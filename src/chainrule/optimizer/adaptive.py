@@ -96,7 +96,7 @@ class Adadelta(Optimizer):
     """Steps in the units of the parameters, which need no learning rate (Zeiler 2012, algorithm 1).
 
     v = rho v + (1 - rho) g^2;  move = g * sqrt(u + epsilon) / sqrt(v + epsilon);  u = rho u + (1 - rho) move^2;
-    w -= rate * move.  The paper has no rate, which is a rate of 1.
+    w -= rate * move.  The paper has no learning rate, which corresponds to a rate of 1.
     """
 
     learning_rate: float = 1.0
@@ -151,8 +151,9 @@ class Adafactor(BlockOptimizer):
     For a matrix, with b = 1 - t^-decay_power: r = b r + (1 - b) mean of g^2 over each row, c = b c + (1 - b) mean of
     g^2 over each column, and v = r c^T / mean(r); for other parameters, v = b v + (1 - b) g^2. Then u = g / sqrt(v);
     w -= min(rate, 1 / sqrt(t)) * max(smallest_scale, rms(w)) * u / max(1, rms(u) / clip_threshold), where rms is the
-    root mean square of a parameter. A matrix of n rows and m columns so needs n + m numbers of state. Settings and
-    results are PyTorch's: ``decay_power`` is its -beta2_decay, ``clip_threshold`` its d, the others its eps.
+    root mean square of a parameter. The state of a matrix of n rows and m columns therefore has n + m numbers.
+    Settings and results are as in PyTorch, which calls ``decay_power`` -beta2_decay, ``clip_threshold`` d, and
+    ``epsilon`` and ``smallest_scale`` eps.
     """
 
     learning_rate: float = 0.01

@@ -127,7 +127,7 @@ class Optimizer(ABC):
         raise NotImplementedError
 
     def advance(self, learning_rate: float, step: int) -> None:  # noqa: B027  (most rules have nothing to prepare)
-        """Prepare a step: bring those state arrays up to date that hold one number for all weights.
+        """Prepare a step: update the state arrays that hold one number for all weights.
 
         The other state arrays may still be those of an earlier step.
         """
@@ -164,9 +164,9 @@ class Optimizer(ABC):
         return step
 
     def parts(self) -> list[tuple[slice, bool, float]]:
-        """Return the slices of the vector with the same settings, without those that are frozen.
+        """Return the slices of the vector with equal settings, without frozen parameters.
 
-        With each goes whether weight decay acts on it, and the factor on its learning rate.
+        Each slice is returned with two settings: whether weight decay acts on it, and the factor on its learning rate.
         """
         found: list[tuple[slice, bool, float]] = []
         for block in self.blocks:
@@ -233,7 +233,7 @@ class Optimizer(ABC):
         return results[:n_results] if self.optional_arguments else results
 
     def traced(self) -> TracedRule | None:
-        """Return the rule as expressions and as a compiled loop; None if a step is more than a rule that is traced."""
+        """Return the rule as expressions and a compiled loop; None if it cannot be traced or is not the whole step."""
         if (type(self).step, type(self).parts) != (Optimizer.step, Optimizer.parts):
             return None
         return self._trace()
@@ -294,11 +294,12 @@ class Optimizer(ABC):
         if type(self).step is not Optimizer.step and not isinstance(self, BlockOptimizer):
             if factors - {1.0}:
                 raise InvalidInputError(
-                    f"{type(self).__name__} trains all parameters alike; leave out trainable and rate_factor of layers."
+                    f"{type(self).__name__} trains all parameters alike; leave out the settings trainable and "
+                    "rate_factor of the layers."
                 )
         elif factors - {0.0, 1.0} and type(self).rule is not Optimizer.rule and "rate" not in self.rule_names():
             raise InvalidInputError(
-                f"{type(self).__name__} finds its own step lengths; leave out rate_factor of layers."
+                f"{type(self).__name__} computes its own step lengths; leave out the setting rate_factor of the layers."
             )
         self.blocks = tuple(blocks)
 
@@ -406,7 +407,9 @@ class TracedRule:
         arguments = ["weights", "gradient", *names]
         formula = Formula.trace(type(optimizer)._decayed_rule, optimizer, arguments, samples=samples)
         if any(node.is_reduction for result in formula.expressions for node in result.visit()):
-            raise TraceError("A rule reduces an array, whose parts it is applied to one by one.")
+            raise TraceError(
+                "The rule reduces an array, such as by np.sum, but it is applied to parts of the arrays separately."
+            )
         results = dict(zip(("weights", *vectors), formula.expressions, strict=True))
         return cls(results, vectors, scalars, formula)
 

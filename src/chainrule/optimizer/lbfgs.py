@@ -91,7 +91,7 @@ class LBFGS(ObjectiveOptimizer):
             direction = -gradient
             slope = float(np.dot(gradient, direction))
         steepest = state["pairs"][0] == 0
-        # The length of the gradient is no step size: the L1 norm of the first move is at most `learning_rate`.
+        # The length of the gradient is not a suitable step size. The L1 norm of the first move is at most the rate.
         longest = min(1.0, 1 / float(np.sum(np.abs(gradient)))) if steepest else 1.0
 
         def evaluate(step: float) -> Trial:

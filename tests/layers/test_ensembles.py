@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,16 @@ def test_they_come_back_from_files_and_predict_few_rows_alike(tmp_path: Path) ->
     loaded = NeuralNetwork.load(tmp_path / "ensemble")
     np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
     np.testing.assert_allclose(fitted.predict(X[:2]), fitted.predict(X)[:2], rtol=1e-12)
+
+
+def test_copies_do_not_carry_the_last_batch() -> None:
+    layer, sizes = BatchEnsembleLayer(5), []
+    layer.set_input_shape((3, 4))
+    for n_rows in (1, 500):
+        layer.forward_propagation(RNG.normal(size=(n_rows, 3, 4)), training=True)
+        layer.backward_propagation(np.ones((n_rows, 3, 5)))
+        sizes.append(len(pickle.dumps(layer)))
+    assert sizes[0] == sizes[1]
 
 
 def test_members_of_a_first_layer_differ_by_signs() -> None:

@@ -249,16 +249,17 @@ class BatchEnsembleLayer(Layer):
         np.multiply(product, self.output_scales, out=output)
         output += self.biases
         if training:
-            self.input, self.output, self._scaled, self._product = a, output, scaled, product
+            self.input, self.output = a, output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients; return ``dL/da``."""
         error, gradients = self._accept_error(output_error), self.gradient_views
+        scaled, product = self._buffer("scaled", self.input.shape), self._buffer("product", error.shape)
         np.sum(error, axis=0, out=gradients["biases"])
-        np.sum(error * self._product, axis=0, out=gradients["output_scales"])
+        np.sum(error * product, axis=0, out=gradients["output_scales"])
         of_product = error * self.output_scales
-        rows = self._scaled.reshape(-1, self.input_shape()[1])
+        rows = scaled.reshape(-1, self.input_shape()[1])
         np.matmul(rows.T, of_product.reshape(len(rows), -1), out=gradients["weights"])
         of_scaled = of_product @ self.weights.T
         np.sum(of_scaled * self.input, axis=0, out=gradients["input_scales"])
@@ -269,10 +270,11 @@ class BatchEnsembleLayer(Layer):
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows, which are those of backward propagation without the sums over rows."""
         error = self._accept_error(output_error)
+        scaled, product = self._buffer("scaled", self.input.shape), self._buffer("product", error.shape)
         jacobian["biases"][...] = error
-        np.multiply(error, self._product, out=jacobian["output_scales"])
+        np.multiply(error, product, out=jacobian["output_scales"])
         of_product = error * self.output_scales
-        np.matmul(self._scaled.swapaxes(1, 2), of_product, out=jacobian["weights"])
+        np.matmul(scaled.swapaxes(1, 2), of_product, out=jacobian["weights"])
         np.multiply(of_product @ self.weights.T, self.input, out=jacobian["input_scales"])
 
     def lower(self, program: Program, x: Value) -> Value:

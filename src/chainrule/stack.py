@@ -394,9 +394,7 @@ def _float_type(dtype: Any) -> np.dtype[Any]:
     try:
         found: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError, OverflowError, MemoryError, RecursionError):
-        raise InvalidInputError(
-            f"dtype is {shown(dtype)}; a network computes in float32 or float64; give one of them."
-        ) from None
+        raise InvalidInputError(f"dtype is {shown(dtype)}; a network computes in float32 or float64.") from None
     if found not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InvalidInputError(f"dtype is {found}; a network computes in float32 or float64; give one of them.")
+        raise InvalidInputError(f"dtype is {found}; a network computes in float32 or float64.")
     return found

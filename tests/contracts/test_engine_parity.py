@@ -80,10 +80,7 @@ def test_fifty_steps_of_methods_that_amplify_rounding(optimizer: str) -> None:
     combinations = [("tanh", loss) for loss in LOSS_NAMES if can_minimize(optimizer, LOSSES.create(loss))]
     combinations += [(layer, "mean_squared_error") for layer in LAYER_NAMES if can_train(optimizer, layer)]
     for layer, loss in combinations:
-        settings = fifty_steps(optimizer, layer)
-        if optimizer == "lbfgs" and loss in ("mean_absolute_percentage_error", "multi_margin"):
-            settings["epochs"] = 12  # along their kinks, a difference of 1e-12 grows tenfold in two or three steps
-        distances = compare(layer, loss, dtype="float64", **settings)
+        distances = compare(layer, loss, dtype="float64", **fifty_steps(optimizer, layer, loss))
         assert distances.functional() < 1e-3, (layer, loss)
 
 

@@ -297,3 +297,9 @@ def test_sums_with_sparse_rows_are_refused(inside: Layer) -> None:
         model.add(layer)
     with pytest.raises(InvalidInputError, match="Residual cannot take a sparse matrix"):
         model.fit(Dataset(scipy.sparse.csr_matrix(X), Y))
+
+
+@pytest.mark.parametrize("columns", [[(0.5,)], [["a"]], [3], 3])
+def test_columns_that_are_no_whole_numbers_are_refused(columns: Any) -> None:
+    with pytest.raises(InvalidInputError, match="give a list with an entry for each branch"):
+        Parallel([DenseLayer(1)], columns=columns)

@@ -6,13 +6,14 @@ The parameters and states of the layers inside have path names: ``"1.weights"`` 
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeAlias, final
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import Layer, LearntArray, cancelled_offset
 from chainrule.layers.own import adopt
 from chainrule.penalties import Penalty
@@ -461,7 +462,13 @@ class Parallel(Container):
         self.layers = _as_layers(self.layers, "Parallel")
         if self.columns is not None:
             given: Any = self.columns
-            self.columns = tuple(None if one is None else tuple(int(column) for column in one) for one in given)
+            try:
+                self.columns = tuple(None if one is None else tuple(map(operator.index, one)) for one in given)
+            except TypeError:
+                raise InvalidInputError(
+                    f"The columns of a Parallel are {shown(given)}; give a list with an entry for each branch: a list "
+                    "of whole numbers, or None for all columns."
+                ) from None
             if len(self.columns) != len(self.layers):
                 raise InvalidInputError(
                     f"Parallel has {len(self.layers)} branches, but columns for {len(self.columns)}; give one entry "

@@ -131,7 +131,8 @@ def test_a_network_is_checked_as_it_stands_and_left_alone() -> None:
     check = check_gradients(network, data)
     assert check, str(check)
     assert check.parts[0].name == "layer 1 DenseLayer.weights"
-    assert len(check.parts) == len(network.stack.vector.blocks)
+    assert [part.name for part in check.parts][-1] == "backward_propagation and lower"
+    assert len(check.parts) == len(network.stack.vector.blocks) + 1
     assert bits_of(network) == before
     assert [noise_of(layer) for layer in network.layers] == states
     network.layers[2].factor = 2.001  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.dataset import Dataset
+from chainrule.engines.numpy_engine import NumpySession
 from chainrule.errors import InvalidInputError
 from chainrule.layers import DenseLayer, Layer
 from chainrule.losses import LossFunction
@@ -81,6 +82,9 @@ def check_gradients(
 ) -> GradientCheck:
     """Check the derivatives of a network on some data, or of a single layer, activation or loss on random numbers.
 
+    The last part compares the gradients of the layers' own passes with those of the operations that ``lower`` returns,
+    which compiled code and PyTorch compute.
+
     Parameters
     ----------
     subject
@@ -124,24 +128,33 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
     layers = list(twin.stack.walk())
     states = [(layer.rng.bit_generator.state, layer.noise.epoch, layer.noise.step) for layer in layers]
 
-    def objective(values: Array) -> float:
+    def restore() -> None:
         for layer, (state, epoch, step) in zip(layers, states, strict=True):  # the same noise every time
             layer.rng.bit_generator.state, layer.noise.epoch, layer.noise.step = state, epoch, step
+
+    def objective(values: Array) -> float:
+        restore()
         vector.values[...] = values
         loss = session.compute_gradient(batch)
         return loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
 
     start = vector.values.copy()
     objective(start)
+    compiled = vector.gradients.copy()
     if penalty is not None:
         penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
     gradient = vector.gradients.copy()
+    restore()
+    NumpySession(twin.stack, trainer.plan, by_layers=True).compute_gradient(batch)
+    own = vector.gradients.copy()
     parts: list[GradientPart] = []
     for block in vector.blocks:
         mask = np.zeros_like(start)
         mask[block.start : block.start + block.size] = 1
         name = f"layer {block.layer + 1} {twin.layers[block.layer].layer_name()}.{block.name}"
         parts += _compare(name, objective, start, gradient, rng, mask)
+    direction = rng.normal(size=start.size)
+    parts.append(GradientPart("backward_propagation and lower", float(own @ direction), float(compiled @ direction)))
     return parts
 
 

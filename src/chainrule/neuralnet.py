@@ -612,6 +612,11 @@ def open_trainer(
     saved: SavedRun | None = None,
 ) -> Trainer:
     """Return the trainer of a network for these data, with the arguments of ``fit`` and the run that is to go on."""
+    if network.swa_from is not None and network.swa_from > network.epochs:
+        raise InvalidInputError(
+            f"swa_from is {network.swa_from}, and the network is trained for {network.epochs} epochs; give an epoch "
+            "that is reached."
+        )
     training = _as_training(network, dataset, y, sample_weight)
     held_out: Dataset | None = None
     if isinstance(validation, int | float):

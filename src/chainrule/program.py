@@ -376,6 +376,7 @@ class Lowers(Protocol):
     accepts_sparse: ClassVar[bool]
 
     def input_shape(self) -> tuple[int, ...]: ...
+    def output_shape(self) -> tuple[int, ...]: ...
     def layer_name(self) -> str: ...
     def lower(self, program: Program, x: Value) -> Value: ...
 
@@ -431,7 +432,15 @@ class Program:
         _check_lowers(layer)
         if x.is_sparse and not layer.accepts_sparse:
             raise NotLoweredError(f"{layer.layer_name()} cannot take a sparse matrix.")
-        return layer.lower(self, x)
+        output: Any = layer.lower(self, x)
+        n_outputs = math.prod(layer.output_shape())
+        if not isinstance(output, Value) or output.width != n_outputs:
+            found = f"a value of {output.width} columns" if isinstance(output, Value) else repr(output)
+            raise InvalidInputError(
+                f"The method lower of {layer.layer_name()} returns {found}; return the output of its last operation, "
+                f"with {n_outputs} columns."
+            )
+        return output
 
     def cancelled_offsets(self, operation: Operation) -> list[ArrayOf]:
         """Return the parameters that an operation adds to every row, if batch normalisation cancels them out.
@@ -452,6 +461,12 @@ class Program:
     def affine(self, x: Value, weights: ArrayOf, biases: ArrayOf | None = None) -> Value:
         """Return ``x W + b`` for each part of x; see :class:`Affine`."""
         n_inputs, n_outputs = weights.values.shape[-2:]
+        n_parts, rest = divmod(x.width, n_inputs)
+        if rest or (weights.values.ndim == 3 and n_parts != len(weights.values)):
+            raise InvalidInputError(
+                f"An affine operation has weights of shape {weights.values.shape} and an input of {x.width} columns; "
+                "they do not fit."
+            )
         return self._append(Affine((x,), Value(x.width // n_inputs * n_outputs), weights, biases))
 
     def map(self, formula: Callable[..., Any], *operands: Value | ArrayOf, name: str = "", row_width: int = 0) -> Value:
@@ -490,6 +505,13 @@ class Program:
             raise InvalidInputError(
                 f"The formula {name} combines values of {widths} columns; all must have the same number of columns."
             )
+        width = (row_width or inputs[0].width) if formula.is_of_rows else inputs[0].width
+        for array in parameters:
+            if array.values.size not in (1, width):
+                raise InvalidInputError(
+                    f"The formula {name} combines {width} columns with the array '{array.name}' of "
+                    f"{array.values.size} numbers; it needs one number, or one for each column."
+                )
         if not formula.result.operands and formula.result.value in formula.inputs:  # the identity
             return inputs[formula.inputs.index(formula.result.value)]
         output = Value(inputs[0].width, inputs[0].is_sparse)
@@ -511,6 +533,8 @@ class Program:
 
     def select(self, x: Value, columns: Sequence[int]) -> Value:
         """Return the given columns of x, in this order; a column may be given several times."""
+        if not all(0 <= column < x.width for column in columns):
+            raise InvalidInputError(f"A selection of columns goes beyond those of its input, 0 to {x.width - 1}.")
         return self._append(Select((x,), Value(len(columns)), tuple(columns)))
 
     def concatenate(self, *values: Value) -> Value:

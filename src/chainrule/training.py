@@ -57,6 +57,8 @@ class Trainer:
     ----------
     run
         The run, as callbacks see it.
+    plan
+        The loss, the optimizer and the other settings of training.
     batches
         The batches of an epoch.
     validation
@@ -80,7 +82,7 @@ class Trainer:
     ) -> None:
         _check_callbacks(callbacks)
         _check_metrics(plan, training)
-        self.engine, self._save_network = engine, save
+        self.engine, self.plan, self._save_network = engine, plan, save
         self.batches = training_batches(stack, plan, training, augmentation)
         self.validation = None if validation is None else validation_rows(stack, plan, validation, training.target)
         n_rows = min(training.n_rows, ROWS_RECORDED) if isinstance(training, RowStream) else training.n_rows

@@ -299,7 +299,90 @@ def test_sums_with_sparse_rows_are_refused(inside: Layer) -> None:
         model.fit(Dataset(scipy.sparse.csr_matrix(X), Y))
 
 
-@pytest.mark.parametrize("columns", [[(0.5,)], [["a"]], [3], 3])
+@pytest.mark.parametrize("columns", [[(0.5,)], [["a"]], [slice(0, 2)], [3], 3, "a"])
 def test_columns_that_are_no_whole_numbers_are_refused(columns: Any) -> None:
     with pytest.raises(InvalidInputError, match="give a list with an entry for each branch"):
         Parallel([DenseLayer(1)], columns=columns)
+
+
+class Scaled(Layer):
+    """Multiplies by a number for each column, written as the lecture writes layers."""
+
+    n_numbers: int | None = None
+
+    def initialize(self, optimizer: Any) -> None:  # type: ignore[override]
+        self.strength, self.optimizer = np.ones(self.n_numbers or self.input_shape()[0]), optimizer
+
+    def forward_propagation(self, inputs: Any) -> Any:  # type: ignore[override]
+        self.input = inputs
+        return self.strength * inputs
+
+    def backward_propagation(self, output_error: Any) -> Any:
+        input_error = self.strength * output_error
+        self.strength = self.optimizer.update(self.strength, (output_error * self.input).sum(axis=0))
+        return input_error
+
+    def lower(self, program: Any, x: Any) -> Any:
+        return self.scale(program, x)
+
+    def scale(self, program: Any, x: Any) -> Any:
+        return program.map(lambda x, s: s * x, x, self.array("strength"), name="scale")
+
+
+class Doubled(Scaled):
+    def scale(self, program: Any, x: Any) -> Any:
+        return program.map(lambda x, s: 2 * s * x, x, self.array("strength"), name="double")
+
+
+class Short(Scaled):
+    n_numbers = 3
+
+
+class Misspelt(Scaled):
+    def scale(self, program: Any, x: Any) -> Any:
+        return program.map(lambda x, s: s * x, x, self.array("strenght"), name="scale")
+
+
+class Silent(Scaled):
+    def scale(self, program: Any, x: Any) -> Any:
+        super().scale(program, x)
+
+
+class Beyond(Scaled):
+    def scale(self, program: Any, x: Any) -> Any:
+        return program.select(x, [0, 99, 2, 3])
+
+
+class Misfit(Scaled):
+    def scale(self, program: Any, x: Any) -> Any:
+        return program.affine(program.select(x, [0, 1, 2]), DenseLayer(4, (2,)).array("weights"))
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (Short, r"combines 4 columns with the array 'strength' of 3 numbers"),
+        (Misspelt, r"Misspelt has no array 'strenght'; it has: strength"),
+        (Silent, r"lower of Silent returns None; return the output of its last operation, with 4 columns"),
+        (Beyond, r"columns goes beyond those of its input, 0 to 3"),
+        (Misfit, r"has no array 'weights'"),
+    ],
+)
+def test_operations_that_do_not_fit_are_refused(cls: type[Layer], said: str) -> None:
+    made = NeuralNetwork(epochs=1)
+    for layer in (DenseLayer(4), cls(), DenseLayer(1)):
+        made.add(layer)
+    with pytest.raises(InvalidInputError, match=said):
+        made.fit(Dataset(X, Y))
+
+
+def test_a_check_of_gradients_compares_lower_with_the_layers_own_passes() -> None:
+    assert check_gradients(Scaled())
+    checked = check_gradients(Doubled())
+    assert not checked
+    assert checked.worst.name == "backward_propagation and lower"
+
+
+def test_averages_that_never_begin_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"swa_from is 9, and the network is trained for 3 epochs"):
+        network(swa_from=9).fit(Dataset(X, Y))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.activations import SoftmaxActivation, TanhActivation
+from chainrule.activations import PReLUActivation, SoftmaxActivation, TanhActivation
 from chainrule.data.batches import ArrayBatches
 from chainrule.data.dataset import Dataset
 from chainrule.engines import TrainingPlan
@@ -152,6 +152,17 @@ def test_metrics_of_the_epochs_are_those_of_the_mean(labels: bool, n_members: in
         found.append([*timeless, made.predict(X)])
     for mine, other in zip(*found, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-6)
+
+
+def test_slopes_for_each_unit_of_each_member() -> None:
+    pytest.importorskip("torch")
+    fitted = []
+    for engine in ("numpy", "torch"):
+        layers = [RepeatLayer(3), BatchEnsembleLayer(6, "signs"), PReLUActivation(shared=False), *members(2)[-2:]]
+        fitted.append(network(layers, engine=engine).fit(Dataset(X, Y)))
+    assert fitted[0].layers[2].parameter_shapes() == {"slope": (3, 6)}
+    np.testing.assert_allclose(fitted[0].predict(X), fitted[1].predict(X), rtol=1e-9)
+    assert check_gradients(fitted[0], Dataset(X, Y))
 
 
 def test_they_come_back_from_files_and_predict_few_rows_alike(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class ActivationLayer(Layer):
         terms = self.parameter_terms(x, error) if self.gradient_views else {}
         for name, gradient in self.gradient_views.items():
             columns = np.sum(terms[name].reshape(len(error), -1), axis=0, dtype=np.float64)
-            gradient[...] = columns.reshape(-1, gradient.size).sum(axis=0)
+            gradient[...] = columns.reshape(-1, *gradient.shape).sum(axis=0)
         input_error = None
         if self.needs_input_error:
             input_error = self._buffer("input_error", error.shape)
@@ -100,7 +100,7 @@ class ActivationLayer(Layer):
         """Write the sums of :meth:`parameter_terms` over each row."""
         error = self._accept_error(output_error)
         for name, terms in self.parameter_terms(self.input, error).items():
-            terms.reshape(len(error), -1, jacobian[name].shape[1]).sum(axis=1, out=jacobian[name])
+            terms.reshape(len(error), -1, *jacobian[name].shape[1:]).sum(axis=1, out=jacobian[name])
 
     def traced(self) -> MapFormula | None:
         """Return the formulas as expressions and compiled loops, or None if they cannot be traced.

@@ -138,7 +138,7 @@ class PReLUActivation(ActivationLayer):
 
     @property
     def slope(self) -> Array:
-        """The slopes, shape (1,), or (units,) if they are not shared; assigning copies the values in."""
+        """The slopes, shape (1,), or the shape of a row if they are not shared; assigning copies the values in."""
         if "slope" not in self.parameter_views:
             self.initialize()
         return self.parameter_views["slope"]
@@ -148,8 +148,8 @@ class PReLUActivation(ActivationLayer):
         self.set_parameter("slope", np.reshape(values, self.parameter_shapes()["slope"]))
 
     def parameter_shapes(self) -> dict[str, Shape]:
-        """Return the shape of the slopes: of one number, or of a number for each unit."""
-        return {"slope": (1,) if self.shared else self.input_shape()[-1:]}
+        """Return the shape of the slopes: one number, or one for each number of a row."""
+        return {"slope": (1,) if self.shared else self.input_shape()}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Set the slopes to ``initial_slope``, without random numbers."""

@@ -21,7 +21,7 @@ from chainrule.layers import Layer
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.program import Map, Program, Value
-from chainrule.types import Array, Inputs
+from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["ModelProgram", "PredictionLayer", "plan_buffers"]
 
@@ -94,6 +94,11 @@ class PredictionLayer(Layer):
         self.set_input_shape(model.network.stack.output_shape())
         if model.scaling is not None:
             self.state = {"scale": np.array(model.scaling.scale), "center": np.array(model.scaling.center)}
+
+    def output_shape(self) -> Shape:
+        """Return the shape of the predictions of a row: one for each target."""
+        *rest, n_outputs = self.input_shape()
+        return (*rest, n_outputs // self.model.network.loss.outputs_per_target)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the predictions."""

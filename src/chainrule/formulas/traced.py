@@ -89,7 +89,7 @@ class Formula:
         fractions = tuple(name for name in names if not isinstance(_attribute(owner, name), int))
         decay = tuple(name for name in names if name == f"{PREFIX}weight_decay")
         obstacle: Exception = TraceError("A formula returns nothing.")
-        parameters = tuple(f"{PREFIX}{name}" for name, array in _parameters(owner).items() if array.ndim == 1)
+        parameters = tuple(f"{PREFIX}{name}" for name in _parameters(owner))
         for chosen in dict.fromkeys((names, fractions, decay)):
             graph = Graph({name: values[name] for name in chosen})  # the decisions of an attempt are its own
             symbols = [graph.symbol(name) for name in arguments]

@@ -323,6 +323,9 @@ class Layer(ABC):
 
     def array(self, name: str) -> ArrayOf:
         """Return a parameter or a state as an operand of the operations in :meth:`lower`."""
+        known = (*self.parameter_views, *self.state)
+        if name not in known:
+            raise InvalidInputError(f"{self.layer_name()} has no array '{name}'; it has: {', '.join(known)}.")
         return ArrayOf(self, name)
 
     # Helpers for subclasses -------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule.activations import ACTIVATIONS
 from chainrule.errors import DataError, InvalidInputError
-from chainrule.layers import EnsembleMeanLayer, Layer
+from chainrule.layers import EnsembleMeanLayer, Layer, Sequential
 from chainrule.losses import LossFunction
 from chainrule.losses.base import TracedLoss
 from chainrule.losses.classification import FROM_0_TO_1
@@ -93,6 +93,14 @@ def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
     """
     last = _last_to_set_range(layers)
     name, outputs, domain = type(loss).__name__, last.output_range, loss.domain
+    inner: Layer = layers[-1]
+    while isinstance(inner, Sequential):
+        inner = inner.layers[-1]
+    if inner is not layers[-1] and (type(inner) is loss.fuses_with or isinstance(inner, EnsembleMeanLayer)):
+        raise InvalidInputError(
+            f"The network ends in a Sequential whose last layer is {inner.layer_name()}. The loss is computed together "
+            f"with that layer; add {inner.layer_name()} to the network by itself, after the Sequential."
+        )
     if domain is not None and domain.sums_to_one and layers[-1].output_shape()[-1] == 1:
         raise InvalidInputError(
             f"{name} compares the probabilities of two or more classes, and the network has one output unit: give it "

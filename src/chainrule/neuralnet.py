@@ -212,8 +212,13 @@ class NeuralNetwork:
         ] = "auto",
         **unknown: Never,
     ) -> None:
-        hint = "Add each layer with network.add(layer)."
-        check_arguments("NeuralNetwork", NeuralNetwork.__init__, unknown, layers=hint)
+        check_arguments(
+            "NeuralNetwork",
+            NeuralNetwork.__init__,
+            unknown,
+            layers="Add each layer with network.add(layer).",
+            weight_decay="Give it to the optimizer, as in optimizer=AdamW(weight_decay=0.01), or use the penalty l2.",
+        )
         given: Any = epochs  # a user may give anything
         if isinstance(given, Layer | list | tuple):
             raise InvalidInputError("NeuralNetwork takes no layers; add each of them with network.add(layer).")

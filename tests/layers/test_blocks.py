@@ -386,3 +386,21 @@ def test_a_check_of_gradients_compares_lower_with_the_layers_own_passes() -> Non
 def test_averages_that_never_begin_are_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"swa_from is 9, and the network is trained for 3 epochs"):
         network(swa_from=9).fit(Dataset(X, Y))
+
+
+@pytest.mark.parametrize(
+    "last", [[SigmoidActivation()], [Sequential([DenseLayer(1), SigmoidActivation()])]], ids=["flat", "nested"]
+)
+def test_a_head_inside_a_sequential_is_refused(last: list[Layer]) -> None:
+    """The loss is one function of the logits only with an activation that is a layer of the network itself."""
+    made = NeuralNetwork(loss="binary_cross_entropy", epochs=1)
+    made.add(Sequential([DenseLayer(1), *copy.deepcopy(last)]))
+    with pytest.raises(InvalidInputError, match="add SigmoidActivation to the network by itself"):
+        made.fit(X, (Y > 0).astype(int))
+
+
+def test_the_layers_inside_a_network_cannot_be_exchanged() -> None:
+    stack = LayerStack([Sequential([DenseLayer(3), TanhActivation()])])
+    stack.build((2,))
+    with pytest.raises(InvalidInputError, match="cannot be exchanged"):
+        stack.layers[0].layers = (DenseLayer(3),)  # type: ignore[attr-defined]

@@ -232,7 +232,8 @@ class Layer(ABC):
             )
         if self.takes_vectors_only and len(sizes) != 1:
             raise InvalidInputError(
-                f"{self.layer_name()} takes rows of shape (n_features,), not {sizes}; put a FlattenLayer before it."
+                f"{self.layer_name()} takes rows of shape (n_features,), not {sizes}; put a FlattenLayer before it, "
+                "or use an EnsembleDenseLayer if these are the members of an ensemble."
             )
         if self._input_shape not in (None, sizes):
             self.forget()

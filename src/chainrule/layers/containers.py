@@ -118,6 +118,13 @@ class Container(Layer):
         for layer in self.layers:
             layer.forget()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "layers" and self.__dict__.get("is_bound"):
+            raise InvalidInputError(
+                f"The layers of a {self.layer_name()} in a network cannot be exchanged; build a new network."
+            )
+        super().__setattr__(name, value)
+
     def __copy__(self) -> Self:
         """Return a deep copy, because a layer has the arrays of one container and cannot be in two."""
         return copy.deepcopy(self)

@@ -7,12 +7,11 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError
 from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
 from chainrule.layers.base import Layer, LearntArray
 from chainrule.penalties import Penalty
 from chainrule.program import Program, Value
-from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.ranges import ANY_NUMBER, Range, check_count
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
 __all__ = ["DenseLayer"]
@@ -61,9 +60,8 @@ class DenseLayer(Layer):
         rate_factor: float = 1.0,
         penalty: str | Penalty | None = None,
     ) -> None:
-        if not isinstance(n_units, (int, float, np.number)) or n_units < 1 or n_units % 1 != 0:
-            raise InvalidInputError(f"A DenseLayer cannot have {n_units!r} units; give a whole number >= 1.")
-        self.n_units, self.trainable, self.rate_factor, self.penalty = int(n_units), trainable, rate_factor, penalty
+        self.n_units = check_count("a DenseLayer", "n_units", n_units)
+        self.trainable, self.rate_factor, self.penalty = trainable, rate_factor, penalty
         self.weights_initializer = None if weights_initializer is None else INITIALIZERS.create(weights_initializer)
         self.suited_initializer: Initializer = GlorotUniform()  # networks replace it by that of the next activation
         self.biases_initializer = INITIALIZERS.create(biases_initializer)

@@ -586,7 +586,7 @@ class NeuralNetwork:
 
     def _plan(self) -> TrainingPlan:
         check_settings(NeuralNetwork, vars(self))  # those that were changed since
-        self.stack.read_rate_factors()
+        self.stack.read_groups()
         blocks = self.stack.vector.blocks
         if self.optimizer.blocks and self.optimizer.blocks != blocks:
             self.optimizer = self.optimizer.fresh()  # layers were added since the last fit

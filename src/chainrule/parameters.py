@@ -9,28 +9,46 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from chainrule.types import Array, Shape
 
-__all__ = ["ParameterBlock", "ParameterVector"]
+__all__ = ["ParameterBlock", "ParameterGroup", "ParameterVector"]
+
+
+class ParameterGroup(NamedTuple):
+    """How an optimizer treats a parameter.
+
+    ``rate_factor`` multiplies the learning rate. A parameter with the factor 0 is frozen: training does not change it.
+    ``decays`` is False for a parameter without weight decay.
+    """
+
+    rate_factor: float = 1.0
+    decays: bool = True
 
 
 @dataclass(frozen=True)
 class ParameterBlock:
-    """One named parameter of one layer, with its position in the vector and its shape.
-
-    ``rate_factor`` multiplies the learning rate of the parameter. A parameter with the factor 0 is frozen: training
-    does not change it.
-    """
+    """One named parameter of one layer, with its position in the vector and its shape."""
 
     layer: int
     name: str
     shape: Shape
     penalized: bool
     start: int = 0
-    rate_factor: float = field(default=1.0, compare=False)
+    group: ParameterGroup = field(default=ParameterGroup(), compare=False)
+
+    @property
+    def rate_factor(self) -> float:
+        """The factor on the learning rate."""
+        return self.group.rate_factor
+
+    @property
+    def decays(self) -> bool:
+        """Whether weight decay acts on the parameter: it is penalised, and its layer has not switched decay off."""
+        return self.penalized and self.group.decays
 
     @property
     def size(self) -> int:
@@ -78,9 +96,9 @@ class ParameterVector:
         self.values: Array = np.zeros(start, dtype)
         self.gradients: Array = np.zeros(start, dtype)
 
-    def set_rate_factors(self, factors: Mapping[tuple[int, str], float]) -> None:
-        """Set the factor on the learning rate of every block, by layer number and parameter name."""
-        self.blocks = tuple(replace(b, rate_factor=factors[b.layer, b.name]) for b in self.blocks)
+    def set_groups(self, groups: Mapping[tuple[int, str], ParameterGroup]) -> None:
+        """Set the group of every block, by layer number and parameter name."""
+        self.blocks = tuple(replace(block, group=groups[block.layer, block.name]) for block in self.blocks)
 
     @property
     def frozen(self) -> list[slice]:

@@ -293,12 +293,12 @@ class LayerStack:
                     {block.name: block.view(vector.gradients) for block in blocks_of[index]},
                 )
         self.vector, self.compiled = vector, threading.local()
-        self.read_rate_factors()
+        self.read_groups()
 
-    def read_rate_factors(self) -> None:
-        """Update the rate factors in the vector from the layers, whose settings may change between two fits."""
+    def read_groups(self) -> None:
+        """Update the parameter groups in the vector from the layers, whose settings may change between two fits."""
         layers = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
-        self.vector.set_rate_factors({(i, n): f for i, layer in layers for n, f in layer.rate_factors().items()})
+        self.vector.set_groups({(i, n): group for i, layer in layers for n, group in layer.parameter_groups().items()})
 
     def whole_penalty(self, penalty: Penalty | None) -> Penalty | None:
         """Return the sum of ``penalty`` on all weights and the penalties of the layers; None if there are none."""

@@ -206,3 +206,25 @@ def test_the_penalty_of_a_layer_is_checked_saved_and_added_to_that_of_its_contai
     assert container.penalties() == {"0.weights": (L1(), L2(0.5)), "2.weights": (L2(0.5),)}
     with pytest.raises(InvalidInputError, match="no penalty called 'l3'"):
         DenseLayer(3, penalty="l3")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon", "adafactor"])
+def test_weight_decay_can_be_switched_off_for_a_layer(optimizer: str, engine: str, tmp_path: Path) -> None:
+    def fitted(weight_decay: float, *decays: bool) -> NeuralNetwork:
+        layers = [DenseLayer(6, (5,), decays=decays[0]), TanhActivation(), DenseLayer(1, decays=decays[1])]
+        decaying = OPTIMIZERS.create(optimizer, weight_decay=weight_decay)
+        return network_of(*layers, engine=engine, optimizer=decaying, dtype="float64", epochs=3).fit(DATA)
+
+    without = fitted(0.0, True, True)
+    assert bits_of(fitted(0.5, False, False)) == bits_of(without)
+    some, every = fitted(0.5, False, True), fitted(0.5, True, True)
+    assert len({one.stack.vector.values.tobytes() for one in (without, some, every)}) == 3
+    some.save(tmp_path / "file")
+    assert [layer.decays for layer in NeuralNetwork.load(tmp_path / "file").layers] == [False, True, True]
+
+
+def test_a_container_switches_weight_decay_off_for_all_layers_inside() -> None:
+    network = network_of(Sequential([DenseLayer(4), DenseLayer(3)], decays=False), DenseLayer(1))
+    network.stack.build((5,))
+    assert {block.name for block in network.stack.vector.blocks if block.decays} == {"weights"}

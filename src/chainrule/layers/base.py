@@ -24,6 +24,7 @@ import numpy as np
 from chainrule.arrays import as_csr, refuse_masked
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.named import check_arguments
+from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.program import ArrayOf, NotLoweredError, Program, Value
 from chainrule.randomness import NoiseSource, Stream, random_stream
@@ -66,6 +67,9 @@ class Layer(ABC):
         A penalty on the weights of the layer, or its name. It is added to the penalty of the network.
     rate_factor
         A factor on the learning rate of the parameters; multiplied by that of the container.
+    decays
+        Whether the weight decay of the optimizer acts on the weights; also for a layer inside a container, the setting
+        of both must be True.
     input
         The last training batch; None before the first. Inference does not change it.
     output
@@ -105,6 +109,9 @@ class Layer(ABC):
     )
     rate_factor: Annotated[float, Setting("Factor on the learning rate of the parameters.", FROM_ZERO, since="0.2")] = (
         field(default=1.0, kw_only=True, repr=False)
+    )
+    decays: Annotated[bool, Setting("Whether weight decay acts on the weights.", since="0.2")] = field(
+        default=True, kw_only=True, repr=False
     )
     penalty: Annotated[
         str | Penalty | None,
@@ -184,10 +191,11 @@ class Layer(ABC):
         """Return the shape of every trainable parameter by name."""
         return {}
 
-    def rate_factors(self) -> dict[str, float]:
-        """Return the factor on the learning rate of every parameter by name; 0 for parameters that are not trained."""
+    def parameter_groups(self) -> dict[str, ParameterGroup]:
+        """Return how an optimizer treats every parameter, by name; the rate factor is 0 where nothing is trained."""
         check_settings(Layer, {"rate_factor": self.rate_factor})
-        return dict.fromkeys(self.parameter_shapes(), float(self.rate_factor) if self.trainable else 0.0)
+        group = ParameterGroup(float(self.rate_factor) if self.trainable else 0.0, bool(self.decays))
+        return dict.fromkeys(self.parameter_shapes(), group)
 
     def penalties(self) -> dict[str, tuple[Penalty, ...]]:
         """Return the layer's own penalties on every penalised parameter, by name."""

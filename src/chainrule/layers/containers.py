@@ -16,6 +16,7 @@ import numpy as np
 from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import Layer, LearntArray, cancelled_offset
 from chainrule.layers.own import adopt
+from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
@@ -56,10 +57,14 @@ class Container(Layer):
         """Return the shapes of the parameters of all layers inside, by path name."""
         return {p + name: shape for p, layer in self._named() for name, shape in layer.parameter_shapes().items()}
 
-    def rate_factors(self) -> dict[str, float]:
-        """Return the factors of the layers inside, multiplied by the factor of the container."""
-        inner = {p + name: factor for p, layer in self._named() for name, factor in layer.rate_factors().items()}
-        return {name: own * inner.get(name, 1.0) for name, own in super().rate_factors().items()}
+    def parameter_groups(self) -> dict[str, ParameterGroup]:
+        """Return the groups of the layers inside, with the rate factor of the container as a further factor."""
+        inner = {p + name: group for p, layer in self._named() for name, group in layer.parameter_groups().items()}
+        groups = {name: (own, inner.get(name, ParameterGroup())) for name, own in super().parameter_groups().items()}
+        return {
+            name: ParameterGroup(own.rate_factor * group.rate_factor, own.decays and group.decays)
+            for name, (own, group) in groups.items()
+        }
 
     def penalties(self) -> dict[str, tuple[Penalty, ...]]:
         """Return the penalties of the layers inside and of the container on every penalised parameter, by path name."""

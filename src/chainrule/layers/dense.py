@@ -58,10 +58,11 @@ class DenseLayer(Layer):
         biases_initializer: str | Initializer = "zeros",
         trainable: bool = True,
         rate_factor: float = 1.0,
+        decays: bool = True,
         penalty: str | Penalty | None = None,
     ) -> None:
         self.n_units = check_count("a DenseLayer", "n_units", n_units)
-        self.trainable, self.rate_factor, self.penalty = trainable, rate_factor, penalty
+        self.trainable, self.rate_factor, self.decays, self.penalty = trainable, rate_factor, decays, penalty
         self.weights_initializer = None if weights_initializer is None else INITIALIZERS.create(weights_initializer)
         self.suited_initializer: Initializer = GlorotUniform()  # networks replace it by that of the next activation
         self.biases_initializer = INITIALIZERS.create(biases_initializer)

@@ -170,7 +170,7 @@ class Optimizer(ABC):
         """
         found: list[tuple[slice, bool, float]] = []
         for block in self.blocks:
-            start, settings = block.start, (block.penalized or self.weight_decay == 0, block.rate_factor)
+            start, settings = block.start, (block.decays or self.weight_decay == 0, block.rate_factor)
             if found and found[-1][1:] == settings and found[-1][0].stop == start:
                 start = found.pop()[0].start
             if block.size and block.rate_factor:
@@ -459,7 +459,7 @@ class BlockOptimizer(Optimizer):
 
     def decay(self, weights: Array, rate: float, block: ParameterBlock) -> None:
         """Apply the weight decay to the weights of a parameter, in place."""
-        if block.penalized and self.weight_decay != 0:
+        if block.decays and self.weight_decay != 0:
             weights *= 1 - rate * self.weight_decay
 
     def takes_tensors(self) -> bool:

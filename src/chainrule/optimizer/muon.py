@@ -61,7 +61,7 @@ class Muon(MomentOptimizer, BlockOptimizer):
     ) -> None:
         """Take a step for one parameter in place."""
         if len(block.shape) < 2:
-            self.apply_rule(weights, gradient, rate, step, state, decays=block.penalized)
+            self.apply_rule(weights, gradient, rate, step, state, decays=block.decays)
             return
         mean = state["mean"]
         mean += (1 - self.momentum) * (gradient - mean)

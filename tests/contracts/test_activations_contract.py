@@ -16,6 +16,7 @@ import chainrule.activations
 from chainrule.activations import ACTIVATIONS, ActivationLayer, CustomActivation, PReLUActivation
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.named import settings_of
+from chainrule.penalties import L2
 from chainrule.types import Array
 
 
@@ -69,7 +70,9 @@ def test_names_find_the_class_and_settings_rebuild_it(cls: type) -> None:
     assert name == name.lower()
     for spelling in (name, name.replace("_", "-"), cls.__name__, cls.__name__.upper()):
         assert ACTIVATIONS.find(spelling) is cls
-    others: dict[str, Any] = {"shared": False, "approximate": "tanh"}
+    others: dict[str, Any] = {
+        "shared": False, "approximate": "tanh", "trainable": False, "decays": False, "penalty": L2(0.1),
+    }  # fmt: skip
     settings = {key: others[key] if key in others else value + 0.5 for key, value in settings_of(cls()).items()}
     assert settings_of(ACTIVATIONS.create(name, **settings)) == settings
 

@@ -1,7 +1,7 @@
 """The neural network of the lecture on one page: its classes and formulas, in its order, in plain NumPy.
 
 A network is a chain of layers. Forward, each layer turns its input into its output; the last output is the prediction.
-Backward, each layer receives the error of its output, dL/d(output), corrects its weights with it, and returns the error
+Backward, each layer receives the error of its output, dL/d(output), updates its weights with it, and returns the error
 of its input, dL/d(input), to the layer before: the chain rule, one link at a time.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Dataset = namedtuple("Dataset", "X y")  # the inputs, and what they should give
+Dataset = namedtuple("Dataset", "X y")  # inputs and targets
 rng = np.random.default_rng(0)  # draws the first weights and the order of the examples
 
 # Layers ---------------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class SoftmaxActivation(ActivationLayer):
     def backward_propagation(self, output_error: Array) -> Array:  # dL/dz_k = sum_j dL/df_j df_j/dz_k
         return np.einsum("nj,njk->nk", output_error, self.derivative(self.input))
 
-# Losses and a metric: y is what is true, p what is predicted ----------------------------------------------------------
+# Losses and a metric of targets y and predictions p -------------------------------------------------------------------
 class LossFunction(ABC):
     """L, how wrong the predictions are, as one number; and dL/dp."""
     @abstractmethod

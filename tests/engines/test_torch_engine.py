@@ -537,7 +537,7 @@ def test_pieces_of_ones_own_are_refused_by_name(piece: str) -> None:
     words = {
         "layer": "MyLayer overrides forward_propagation or backward_propagation, but not lower.*engine='numpy'",
         "loss": "PyTorch has no counterpart of the loss Mine.*engine='numpy'",
-        "penalty": "The penalty Half is no formula.*engine='numpy'",
+        "penalty": "The penalty Half cannot be traced.*engine='numpy'",
     }
     with pytest.raises(InvalidInputError, match=words[piece]):
         network.fit(regression_rows(10))

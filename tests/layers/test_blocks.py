@@ -355,7 +355,9 @@ class Beyond(Scaled):
 
 class Misfit(Scaled):
     def scale(self, program: Any, x: Any) -> Any:
-        return program.affine(program.select(x, [0, 1, 2]), DenseLayer(4, (2,)).array("weights"))
+        dense = DenseLayer(4, (2,))
+        dense.initialize()
+        return program.affine(program.select(x, [0, 1, 2]), dense.array("weights"))
 
 
 @pytest.mark.parametrize(
@@ -365,7 +367,7 @@ class Misfit(Scaled):
         (Misspelt, r"Misspelt has no array 'strenght'; it has: strength"),
         (Silent, r"lower of Silent returns None; return the output of its last operation, with 4 columns"),
         (Beyond, r"columns goes beyond those of its input, 0 to 3"),
-        (Misfit, r"has no array 'weights'"),
+        (Misfit, r"weights of shape \(2, 4\) and an input of 3 columns; they do not fit"),
     ],
 )
 def test_operations_that_do_not_fit_are_refused(cls: type[Layer], said: str) -> None:

@@ -51,7 +51,7 @@ def _plain(layer: type[Layer], module: type[nn.Module]) -> _Counterpart:
 def _prelu(layer: activations.PReLUActivation) -> nn.Module:
     if layer.shared or len(layer.input_shape()) == 1:
         return nn.PReLU(layer.slope.size, layer.initial_slope)
-    return LayerModule(copy.deepcopy(layer))  # PyTorch's slopes are those of the first axis of a row
+    return LayerModule(copy.deepcopy(layer))  # PyTorch has one slope for each index of the first axis
 
 
 _COUNTERPARTS = (

@@ -183,7 +183,7 @@ def _traced(penalty: Penalty) -> tuple[Formula, dict[str, float]]:
     traced = penalty.traced() if isinstance(penalty, ElementwisePenalty) else None
     if traced is None:
         raise InvalidInputError(
-            f"The penalty {type(penalty).__name__} is no formula of the weights that can be traced; train the network "
+            f"The penalty {type(penalty).__name__} cannot be traced as a formula of each weight; train the network "
             "with engine='numpy'."
         )
     numbers = traced.numbers(penalty)

@@ -310,11 +310,11 @@ class Layer(ABC):
 
     def set_parameter(self, name: str, values: Any) -> None:
         """Copy ``values`` into the parameter ``name``."""
-        self._copy_into(self._parameter(name), name, values)
+        self._copy_into(self.learnt_array(name), name, values)
 
     def set_state(self, name: str, values: Any) -> None:
         """Copy ``values`` into the state ``name``."""
-        self._copy_into(self._state(name), name, values)
+        self._copy_into(self.learnt_array(name), name, values)
 
     def walk(self) -> Iterator[Layer]:
         """Yield this layer, and then all layers inside it."""
@@ -343,18 +343,6 @@ class Layer(ABC):
         """Draw the parameters of a layer outside a network, unless it has them."""
         if self.input_shape() and not self.has_arrays:
             self.initialize()
-
-    def _parameter(self, name: str) -> Array:
-        """Return the parameter ``name``; draw all parameters if the layer has none yet."""
-        if name not in self.parameter_views:
-            self.initialize()
-        return self.parameter_views[name]
-
-    def _state(self, name: str) -> Array:
-        """Return the state ``name``; draw all parameters and states if the layer has none yet."""
-        if name not in self.state:
-            self.initialize()
-        return self.state[name]
 
     def _check_optimizer(self, optimizer: Any) -> None:
         if self.is_bound:
@@ -414,7 +402,7 @@ class Layer(ABC):
     def _accept_error(self, output_error: Array) -> Array:
         """Return dL/d(output) as a contiguous array of the layer's dtype.
 
-        Raises an error if there is no training batch, or if the shape is not that of the last output.
+        Raises an error if there is no training batch, or if the shape differs from that of the last output.
         """
         if self.output is None:
             raise NotBuiltError(

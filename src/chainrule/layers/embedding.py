@@ -244,7 +244,7 @@ class PiecewiseLinearEncodingLayer(Layer):
     @property
     def edges(self) -> Array:
         """The edges of the bins, shape (columns, n_bins + 1)."""
-        starts, widths = (self._state(name).reshape(-1, self.n_bins) for name in ("starts", "widths"))
+        starts, widths = (self.learnt_array(name).reshape(-1, self.n_bins) for name in ("starts", "widths"))
         return np.column_stack([starts, starts[:, -1] + widths[:, -1]])
 
     def adapt(self, X: npt.ArrayLike) -> PiecewiseLinearEncodingLayer:
@@ -292,7 +292,7 @@ class PiecewiseLinearEncodingLayer(Layer):
         """Return the position of each number in each bin."""
         x: Array = self._accept(inputs)
         output = self._array_for("output", (len(x), *self.output_shape()), training)
-        arrays = [self._state(name) for name in ("starts", "widths", "low", "high")]
+        arrays = [self.learnt_array(name) for name in ("starts", "widths", "low", "high")]
         output[...] = self.read(np.repeat(x, self.n_bins, axis=1), *arrays)
         if training:
             self.input, self.output = x, output
@@ -307,7 +307,7 @@ class PiecewiseLinearEncodingLayer(Layer):
         error = self._accept_error(output_error)
         if not self.needs_input_error:
             return None
-        starts, widths, low, high = (self._state(name) for name in ("starts", "widths", "low", "high"))
+        starts, widths, low, high = (self.learnt_array(name) for name in ("starts", "widths", "low", "high"))
         part = (np.repeat(self.input, self.n_bins, axis=1) - starts) / widths
         slopes = np.where((part >= low) & (part <= high), error / widths, 0)
         input_error: Array = slopes.reshape(len(error), -1, self.n_bins).sum(axis=2)

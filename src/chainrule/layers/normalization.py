@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, final
 import numpy as np
 
 from chainrule.errors import InvalidInputError, shown
-from chainrule.layers.base import Layer
+from chainrule.layers.base import Layer, LearntArray
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, is_finite
 from chainrule.settings import Setting
@@ -49,28 +49,14 @@ class _NormalizationLayer(Layer):
         """The shift, if there is one."""
         return "shift" if self.affine else None
 
-    @property
-    def scale(self) -> Array:
-        """The learnt factors, shape of a row, initially 1; assigning copies the values."""
-        return self._affine_parameter("scale")
+    scale = LearntArray("The learnt factors, shape of a row, initially 1.")
+    shift = LearntArray("The learnt offsets, shape of a row, initially 0.")
 
-    @scale.setter
-    def scale(self, values: Array) -> None:
-        self.set_parameter("scale", values)
-
-    @property
-    def shift(self) -> Array:
-        """The learnt offsets, shape of a row, initially 0; assigning copies the values."""
-        return self._affine_parameter("shift")
-
-    @shift.setter
-    def shift(self, values: Array) -> None:
-        self.set_parameter("shift", values)
-
-    def _affine_parameter(self, name: str) -> Array:
-        if not self.affine:
+    def learnt_array(self, name: str) -> Array:
+        """Return the parameter or the state ``name``. Raises InvalidInputError if ``affine=False`` leaves it out."""
+        if not self.affine and name in ("scale", "shift"):
             raise InvalidInputError(f"A {type(self).__name__} with affine=False has no {name}.")
-        return self._parameter(name)
+        return super().learnt_array(name)
 
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shapes of scale and shift, if there are any."""
@@ -92,7 +78,8 @@ class _NormalizationLayer(Layer):
             return error
         np.sum(error * normalized, axis=0, out=self.gradient_views["scale"])
         np.sum(error, axis=0, out=self.gradient_views["shift"])
-        return error * self.scale
+        h_error: Array = error * self.scale
+        return h_error
 
     def lower_affine(self, program: Program, h: Value) -> Value:
         """Return ``scale * h + shift``."""
@@ -147,23 +134,8 @@ class BatchNormalizationLayer(_NormalizationLayer):
                 "number from 0 to 1."
             )
 
-    @property
-    def running_mean(self) -> Array:
-        """The mean that inference subtracts, shape (n_features,); assigning copies the values."""
-        return self._state("running_mean")
-
-    @running_mean.setter
-    def running_mean(self, values: Array) -> None:
-        self.set_state("running_mean", values)
-
-    @property
-    def running_variance(self) -> Array:
-        """The variance that inference normalises by, shape (n_features,); assigning copies the values."""
-        return self._state("running_variance")
-
-    @running_variance.setter
-    def running_variance(self, values: Array) -> None:
-        self.set_state("running_variance", values)
+    running_mean = LearntArray("The mean that inference subtracts, shape (n_features,).")
+    running_variance = LearntArray("The variance that inference normalises by, shape (n_features,).")
 
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shapes of the running statistics."""

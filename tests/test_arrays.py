@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 
 from chainrule.activations import ReLUActivation
+from chainrule.arrays import aligned_zeros
 from chainrule.data import Dataset, split_rows
 from chainrule.data.batches import ArrayBatches, Batch
 from chainrule.errors import DataError, InvalidInputError
@@ -246,3 +247,16 @@ def test_a_row_instead_of_rows_is_told() -> None:
     for odd in (5.0, np.nan, []):
         with pytest.raises(InvalidInputError):
             small_network().predict(odd)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 1, 7, 1000])
+def test_aligned_zeros_begin_a_cache_line(size: int, dtype: str) -> None:
+    vectors = [aligned_zeros(size, np.dtype(dtype)) for _ in range(5)]
+    for vector in vectors:
+        assert vector.shape == (size,)
+        assert vector.dtype == dtype
+        assert not vector.any()
+        assert size == 0 or vector.ctypes.data % 64 == 0
+        assert vector.flags.c_contiguous
+        assert vector.flags.writeable

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from chainrule.arrays import aligned_zeros
 from chainrule.types import Array, Shape
 
 __all__ = ["ParameterBlock", "ParameterGroup", "ParameterVector"]
@@ -93,8 +94,8 @@ class ParameterVector:
             start += block.size
         self.blocks = tuple(placed)
         self.n_penalized = sum(block.size for block in placed if block.penalized)
-        self.values: Array = np.zeros(start, dtype)
-        self.gradients: Array = np.zeros(start, dtype)
+        self.values: Array = aligned_zeros(start, np.dtype(dtype))
+        self.gradients: Array = aligned_zeros(start, np.dtype(dtype))
 
     def set_groups(self, groups: Mapping[tuple[int, str], ParameterGroup]) -> None:
         """Set the group of every block, by layer number and parameter name."""

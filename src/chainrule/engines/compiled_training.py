@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from chainrule import kernels
+from chainrule.arrays import aligned_zeros
 from chainrule.data.batches import Batch, Portion
 from chainrule.engines.base import TrainingPlan
 from chainrule.formulas import TraceError
@@ -81,7 +82,7 @@ class CompiledTraining:
         self.loss, self.rule = loss, plan.optimizer.traced()
         self.penalties = _traced_penalties(plan)
         self.can_update = self.rule is not None and not plan.optimizer.needs_loss and None not in self.penalties
-        self._inputs = np.zeros(0 if program.input.is_sparse else batch_size * program.input.width, dtype)
+        self._inputs = aligned_zeros(0 if program.input.is_sparse else batch_size * program.input.width, dtype)
         self._starts = np.zeros(batch_size + 1, np.int64)
         self._targets = np.zeros((batch_size, n_targets), dtype)
         self._row_weights = np.zeros(batch_size * head.n_members, dtype)

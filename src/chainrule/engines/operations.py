@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from chainrule.arrays import aligned_zeros
 from chainrule.kernels import products, rows, statistics
 from chainrule.kernels.tape import Moving, Tape
 from chainrule.program import (
@@ -62,7 +63,7 @@ class Buffers:
         size = self.n_rows * width + 3  # noise is written four numbers at a time
         fitting = [array for array in self._free if array.size >= size]
         if not fitting:
-            self._arrays.append(np.zeros(size, self.dtype))
+            self._arrays.append(aligned_zeros(size, self.dtype))
             return self._arrays[-1]
         best = min(fitting, key=lambda array: array.size)
         self._free = [array for array in self._free if array is not best]

@@ -23,6 +23,7 @@ from typing import Annotated, Any, ClassVar, Protocol, Self
 import numpy as np
 
 from chainrule import kernels
+from chainrule.arrays import aligned_zeros
 from chainrule.errors import InvalidInputError, shown
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.formulas.translate import evaluate_torch
@@ -139,7 +140,7 @@ class Optimizer(ABC):
         takes ``step``.
         """
         names = self.rule_names()
-        state = {name: np.zeros(size, dtype) for name in self.vector_names()}
+        state = {name: aligned_zeros(size, dtype) for name in self.vector_names()}
         return {**state, "steps": np.zeros(1, np.int64)} if "step" in names else state
 
     def step(self, weights: Array, gradient: Array, learning_rate: float) -> None:

@@ -6,7 +6,7 @@ which solves for steps until one goes down. The table counts the problems in whi
 factor of 2) of the lowest error that any of the rules reached, with the geometric mean of its errors over the lowest.
 
 The rules differ in how the damping d of (J^T J + d D) move = -J^T r changes, with the gain ratio g = what the objective
-fell by over what the quadratic model foretold:
+fell by over what the quadratic model predicted:
 
 - constant factors (Hagan and Menhaj 1994): D = I; d / 10 after a step down with g > 1/4, 10 d after a step up.
 - Nielsen (1999), "Damping parameter in Marquardt's method": D = I; d max(1/3, 1 - (2 g - 1)^3) after a step down, and
@@ -112,12 +112,12 @@ def minimize(problem: Problem, rule: ConstantFactors, n_iterations: int) -> floa
                 rule.fail()
                 continue
             move = -linalg.cho_solve(factor, half_gradient)
-            foretold = float(rule.damping * (move @ move) - half_gradient @ move)
-            if foretold <= np.finfo(float).eps * value:
+            predicted_decrease = float(rule.damping * (move @ move) - half_gradient @ move)
+            if predicted_decrease <= np.finfo(float).eps * value:
                 return value
             trial = problem.value(weights + move)
             if trial < value:
-                rule.succeed((value - trial) / foretold)
+                rule.succeed((value - trial) / predicted_decrease)
                 weights, value = weights + move, trial
                 break
             rule.fail()

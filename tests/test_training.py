@@ -609,11 +609,11 @@ def test_what_another_process_has_decided_is_done_here(
     network = network_of(DenseLayer(1), epochs=5, batch_size=200)
     questions: list[int] = []
 
-    def agree(session: NumpySession, number: int) -> int:
+    def all_reduce_min(session: NumpySession, number: int) -> int:
         questions.append(number)
         return number if len(questions) <= 3 else code  # asked before an epoch, before its one call, and after it
 
-    monkeypatch.setattr(NumpySession, "agree", agree)
+    monkeypatch.setattr(NumpySession, "all_reduce_min", all_reduce_min)
     network.fit(regression_rows(), callbacks=[Watch()])
     assert network.history.n_epochs == 1
     assert ends == [is_interrupted]

@@ -43,7 +43,7 @@ def output_layers(target: Target, loss: LossFunction, activation: str | None = N
         if target.task != "regression":
             raise InvalidInputError(f"The outputs of a {target.task} network follow from its classes and loss.")
         layers.append(ACTIVATIONS.create(activation))
-    if loss.takes_scores:
+    if loss.expects_scores:
         return layers
     if target.task == "binary":
         layers.append(SigmoidActivation())

@@ -82,7 +82,7 @@ def _training_rows(stack: LayerStack, plan: TrainingPlan, training: Dataset) -> 
     check_head(stack.layers, plan.loss)
     if not plan.label_smoothing:
         return rows
-    if plan.loss.is_of_numbers and not (training.target and training.target.classes):
+    if plan.loss.is_regression and not (training.target and training.target.classes):
         raise InvalidInputError("label_smoothing needs targets that are classes, and these are numbers.")
     return rows._replace(targets=smooth_labels(rows.targets, plan.label_smoothing))
 
@@ -96,8 +96,8 @@ def _weighted(plan: TrainingPlan, dataset: Dataset, rows: Batch) -> Batch:
     """Return rows with class weights if the plan has them; their targets may be the probabilities of classes."""
     if plan.class_weight is None:
         return rows
-    shares, is_of_numbers = None, dataset.target is None or not dataset.target.classes
-    if is_of_numbers and not plan.loss.is_of_numbers:
+    shares, is_regression = None, dataset.target is None or not dataset.target.classes
+    if is_regression and not plan.loss.is_regression:
         one_column = rows.targets.shape[1] == 1  # of the second class
         shares = np.hstack([1 - rows.targets, rows.targets]) if one_column else rows.targets
         if not np.allclose(shares.sum(axis=1), 1, atol=1e-3):
@@ -135,7 +135,7 @@ def as_dataset(
 
 def predicts_numbers(loss: LossFunction, layers: Sequence[Layer]) -> bool:
     """Return whether a network with this loss and these layers predicts one number per row."""
-    if not loss.is_of_numbers or not layers or isinstance(layers[-1], SigmoidActivation | SoftmaxActivation):
+    if not loss.is_regression or not layers or isinstance(layers[-1], SigmoidActivation | SoftmaxActivation):
         return False
     n_units = next((layer.n_units for layer in reversed(layers) if isinstance(layer, DenseLayer)), 0)
     return n_units == loss.n_outputs(1)

@@ -91,7 +91,7 @@ def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
     the ``output_range`` of the layer with the ``domain`` of the loss. If one of them is not declared, as in most
     user-defined layers and losses, the combination is accepted.
     """
-    last = _last_to_set_range(layers)
+    last = _range_determining_layer(layers)
     name, outputs, domain = type(loss).__name__, last.output_range, loss.domain
     inner: Layer = layers[-1]
     while isinstance(inner, Sequential):
@@ -118,7 +118,7 @@ def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:
             f"The output of {last.layer_name()} with one unit is {outputs}, so the network cannot learn: end it "
             "in a sigmoid, or give it one unit for each class."
         )
-    if loss.takes_scores and not outputs.low < 0 < outputs.high:
+    if loss.expects_scores and not outputs.low < 0 < outputs.high:
         raise InvalidInputError(
             f"{name} needs scores that can be negative and positive, and {last.layer_name()} gives {outputs}: remove "
             "this activation, so that the network ends in a DenseLayer."
@@ -136,8 +136,8 @@ def gives_probabilities(layers: Sequence[Layer], loss: LossFunction) -> bool:
 
     A last layer without a declared range counts as one that gives probabilities.
     """
-    outputs = _last_to_set_range(layers).output_range
-    return not loss.takes_scores and (outputs is None or FROM_0_TO_1.contains(outputs))
+    outputs = _range_determining_layer(layers).output_range
+    return not loss.expects_scores and (outputs is None or FROM_0_TO_1.contains(outputs))
 
 
 def check_targets(targets: Array, loss: LossFunction) -> None:
@@ -150,7 +150,7 @@ def check_targets(targets: Array, loss: LossFunction) -> None:
             )
 
 
-def _last_to_set_range(layers: Sequence[Layer]) -> Layer:
+def _range_determining_layer(layers: Sequence[Layer]) -> Layer:
     return next((layer for layer in reversed(layers) if not layer.keeps_range), layers[-1])
 
 

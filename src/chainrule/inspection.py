@@ -170,7 +170,7 @@ def _layer_parts(layer: Layer, rng: np.random.Generator) -> list[GradientPart]:
 def _loss_parts(loss: LossFunction, rng: np.random.Generator) -> list[GradientPart]:
     parts = []
     for n_outputs in (1, 3):
-        for weights in (None, rng.uniform(0.5, 2.0, 10))[: 1 + loss.takes_weights]:
+        for weights in (None, rng.uniform(0.5, 2.0, 10))[: 1 + loss.accepts_weights]:
             targets = rng.integers(0, 2, (10, n_outputs)).astype(np.float64)
             predictions = rng.uniform(0.1, 0.9, (10, loss.n_outputs(n_outputs)))
             given = () if weights is None else (weights,)

@@ -569,7 +569,7 @@ class NeuralNetwork:
         for name, array in arrays.items():
             if array.dtype != network.stack.dtype:
                 raise ModelFileError(f"The file is damaged: '{name}' is {array.dtype}, not {network.stack.dtype}.")
-        network.stack.take(layers, input_shape)
+        network.stack.replace_layers(layers, input_shape)
         network.stack.write_arrays(arrays)
         if network.target is not None and not network.suits(network.target):
             raise ModelFileError("The file is damaged: the network's outputs are not those of its target.")
@@ -592,7 +592,7 @@ class NeuralNetwork:
             self.optimizer = self.optimizer.fresh()  # layers were added since the last fit
         self.optimizer.set_layout(blocks)
         settings = {field.name: getattr(self, field.name) for field in dataclasses.fields(TrainingPlan)}
-        return TrainingPlan(**{**settings, "penalty": self.stack.whole_penalty(self.penalty)})
+        return TrainingPlan(**{**settings, "penalty": self.stack.total_penalty(self.penalty)})
 
     if not TYPE_CHECKING:  # a type checker must not take every name for an attribute
 

@@ -32,7 +32,7 @@ from chainrule.types import Array
 __all__ = [
     "N_NOISE_SETTINGS",
     "Affine",
-    "ArrayOf",
+    "ArrayReference",
     "BatchNormalize",
     "Concatenate",
     "Lookup",
@@ -60,7 +60,7 @@ class Value:
     is_sparse: bool = False
 
 
-class HoldsArrays(Protocol):
+class ArrayOwner(Protocol):
     """The part of the layer interface that programs use: parameters with their gradients, and untrained arrays."""
 
     offset_parameter: ClassVar[str | None]
@@ -70,10 +70,10 @@ class HoldsArrays(Protocol):
 
 
 @dataclass(frozen=True)
-class ArrayOf:
+class ArrayReference:
     """A reference to an array of a layer by name: a parameter, or a state, which is not trained."""
 
-    layer: HoldsArrays
+    layer: ArrayOwner
     name: str
 
     @property
@@ -108,7 +108,7 @@ class Operation:
     output: Value
 
     @property
-    def arrays(self) -> tuple[ArrayOf, ...]:
+    def arrays(self) -> tuple[ArrayReference, ...]:
         """The arrays of layers that the operation reads."""
         return ()
 
@@ -122,11 +122,11 @@ class Affine(Operation):
     outputs), each part has separate weights and biases.
     """
 
-    weights: ArrayOf
-    biases: ArrayOf | None
+    weights: ArrayReference
+    biases: ArrayReference | None
 
     @property
-    def arrays(self) -> tuple[ArrayOf, ...]:
+    def arrays(self) -> tuple[ArrayReference, ...]:
         """The arrays of layers that the operation reads."""
         return (self.weights,) if self.biases is None else (self.weights, self.biases)
 
@@ -263,11 +263,11 @@ class Map(Operation):
     name: str
     formula: MapFormula
     owner: Any
-    parameters: tuple[ArrayOf, ...]
+    parameters: tuple[ArrayReference, ...]
     row_width: int
 
     @property
-    def arrays(self) -> tuple[ArrayOf, ...]:
+    def arrays(self) -> tuple[ArrayReference, ...]:
         """The arrays of layers that the operation reads."""
         return self.parameters
 
@@ -310,13 +310,13 @@ class BatchNormalize(Operation):
     Source: Ioffe and Szegedy 2015, Batch normalization, algorithm 1.
     """
 
-    running_mean: ArrayOf
-    running_variance: ArrayOf
+    running_mean: ArrayReference
+    running_variance: ArrayReference
     momentum: float
     epsilon: float
 
     @property
-    def arrays(self) -> tuple[ArrayOf, ...]:
+    def arrays(self) -> tuple[ArrayReference, ...]:
         """The arrays of layers that the operation reads."""
         return self.running_mean, self.running_variance
 
@@ -344,7 +344,7 @@ class Lookup(Operation):
     The tables are stacked in the array ``table``. The table of column j has ``sizes[j]`` rows.
     """
 
-    table: ArrayOf
+    table: ArrayReference
     sizes: tuple[int, ...]
 
     @property
@@ -353,7 +353,7 @@ class Lookup(Operation):
         return tuple(itertools.accumulate(self.sizes[:-1], initial=0))
 
     @property
-    def arrays(self) -> tuple[ArrayOf, ...]:
+    def arrays(self) -> tuple[ArrayReference, ...]:
         """The arrays of layers that the operation reads."""
         return (self.table,)
 
@@ -370,7 +370,7 @@ class Concatenate(Operation):
     """The columns of all inputs, one input after another."""
 
 
-class Lowers(Protocol):
+class LayerLike(Protocol):
     """The part of the layer interface that :meth:`Program.of` uses."""
 
     accepts_sparse: ClassVar[bool]
@@ -381,9 +381,9 @@ class Lowers(Protocol):
     def lower(self, program: Program, x: Value) -> Value: ...
 
 
-def _check_lowers(layer: Lowers) -> None:
+def _check_overrides(layer: LayerLike) -> None:
     """Raise NotLoweredError if a class overrides forward or backward propagation of its base class but not lower."""
-    kind, defined_in = getattr(layer, "users_class", type(layer)), {}
+    kind, defined_in = getattr(layer, "user_class", type(layer)), {}
     for name in ("lower", "forward_propagation", "backward_propagation"):
         defined_in[name] = next(cls for cls in kind.__mro__ if name in vars(cls))
     if not all(issubclass(defined_in["lower"], cls) for cls in defined_in.values()):
@@ -415,7 +415,7 @@ class Program:
         self.layer_values = [self.input]
 
     @classmethod
-    def of(cls, layers: Sequence[Lowers], *, is_training: bool = False, is_sparse: bool = False) -> Program:
+    def of(cls, layers: Sequence[LayerLike], *, is_training: bool = False, is_sparse: bool = False) -> Program:
         """Return the program of a chain of layers whose input shapes are set.
 
         Raises ``NotLoweredError`` for a layer that does not define its operations, and ``TraceError`` for a formula
@@ -427,9 +427,9 @@ class Program:
             program.layer_values.append(program.lower(layer, program.layer_values[-1]))
         return program
 
-    def lower(self, layer: Lowers, x: Value) -> Value:
+    def lower(self, layer: LayerLike, x: Value) -> Value:
         """Return the output of a layer for the input x."""
-        _check_lowers(layer)
+        _check_overrides(layer)
         if x.is_sparse and not layer.accepts_sparse:
             raise NotLoweredError(f"{layer.layer_name()} cannot take a sparse matrix.")
         output: Any = layer.lower(self, x)
@@ -442,7 +442,7 @@ class Program:
             )
         return output
 
-    def cancelled_offsets(self, operation: Operation) -> list[ArrayOf]:
+    def cancelled_offsets(self, operation: Operation) -> list[ArrayReference]:
         """Return the parameters that an operation adds to every row, if batch normalisation cancels them out.
 
         In batches of several rows, their gradient is 0 except for rounding errors, which optimizers that divide by the
@@ -458,7 +458,7 @@ class Program:
         """The output of the last layer."""
         return self.layer_values[-1]
 
-    def affine(self, x: Value, weights: ArrayOf, biases: ArrayOf | None = None) -> Value:
+    def affine(self, x: Value, weights: ArrayReference, biases: ArrayReference | None = None) -> Value:
         """Return ``x W + b`` for each part of x; see :class:`Affine`."""
         n_inputs, n_outputs = weights.values.shape[-2:]
         n_parts, rest = divmod(x.width, n_inputs)
@@ -469,7 +469,9 @@ class Program:
             )
         return self._append(Affine((x,), Value(x.width // n_inputs * n_outputs), weights, biases))
 
-    def map(self, formula: Callable[..., Any], *operands: Value | ArrayOf, name: str = "", row_width: int = 0) -> Value:
+    def map(
+        self, formula: Callable[..., Any], *operands: Value | ArrayReference, name: str = "", row_width: int = 0
+    ) -> Value:
         """Return a formula, written in NumPy, of values and of arrays of layers.
 
         ``row_width`` is the length of the rows over which the formula reduces, by default all columns. If the formula
@@ -482,7 +484,7 @@ class Program:
         traced = Formula.trace(method, owner, arguments)
         named = list(zip(arguments, operands, strict=True))
         values = {name: operand for name, operand in named if isinstance(operand, Value)}
-        arrays = {name: operand for name, operand in named if isinstance(operand, ArrayOf)}
+        arrays = {name: operand for name, operand in named if isinstance(operand, ArrayReference)}
         derived = MapFormula.derive(traced, list(values), list(arrays))
         name = name or formula.__name__
         return self.apply(derived, tuple(values.values()), tuple(arrays.values()), owner, name, row_width)
@@ -491,7 +493,7 @@ class Program:
         self,
         formula: MapFormula,
         inputs: tuple[Value, ...],
-        parameters: tuple[ArrayOf, ...],
+        parameters: tuple[ArrayReference, ...],
         owner: Any,
         name: str,
         row_width: int = 0,
@@ -518,7 +520,7 @@ class Program:
         return self._append(Map(inputs, output, name, formula, owner, parameters, row_width or output.width))
 
     def batch_normalize(
-        self, x: Value, running_mean: ArrayOf, running_variance: ArrayOf, momentum: float, epsilon: float
+        self, x: Value, running_mean: ArrayReference, running_variance: ArrayReference, momentum: float, epsilon: float
     ) -> Value:
         """Return x standardised by the statistics of the batch."""
         return self._append(BatchNormalize((x,), Value(x.width), running_mean, running_variance, momentum, epsilon))
@@ -527,7 +529,7 @@ class Program:
         """Return random numbers, one for each element of x."""
         return self._append(Noise((x,), Value(x.width, x.is_sparse), source, kind))
 
-    def lookup(self, codes: Value, table: ArrayOf, sizes: Sequence[int]) -> Value:
+    def lookup(self, codes: Value, table: ArrayReference, sizes: Sequence[int]) -> Value:
         """Return the table rows of the codes; the table of column j has ``sizes[j]`` rows."""
         return self._append(Lookup((codes,), Value(codes.width * table.values.shape[-1]), table, tuple(sizes)))
 

@@ -81,7 +81,7 @@ class _Search(Callback):
 
     def on_batch_end(self, run: TrainingRun) -> None:
         """Record the loss of the step, and set the rate of the next one."""
-        self._average = SMOOTHING * self._average + (1 - SMOOTHING) * run.session.take_mean_loss()
+        self._average = SMOOTHING * self._average + (1 - SMOOTHING) * run.session.pop_mean_loss()
         self.rates.append(run.learning_rate)
         self.losses.append(self._average / (1 - SMOOTHING ** len(self.rates)))
         if _ran_away(self.losses) or len(self.rates) == self.n_steps:

@@ -23,7 +23,7 @@ from chainrule.head import Head
 from chainrule.layers import LAYERS, Layer
 from chainrule.layers.base import cancelled_offset
 from chainrule.layers.containers import is_activation
-from chainrule.layers.own import adopt
+from chainrule.layers.own import adapt_lecture_layer
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
 from chainrule.penalties import Penalty, SumOfPenalties
@@ -90,7 +90,7 @@ class LayerStack:
             )
         if self.layers and self.layers[-1].is_built:
             self._connect(layer, self.layers[-1].output_shape(), f"after {self.layers[-1].layer_name()}")
-        adopt(layer)
+        adapt_lecture_layer(layer)
         layer.seed_noise(self.seed, len(self.layers))
         self.layers.append(layer)
         if layer.is_built:
@@ -109,7 +109,7 @@ class LayerStack:
         if not self.is_built:
             self._rebuild_vector()
 
-    def take(self, layers: Sequence[Layer], input_shape: Shape) -> None:
+    def replace_layers(self, layers: Sequence[Layer], input_shape: Shape) -> None:
         """Replace the layers by ``layers``, which may have parameters already, such as layers from a model file."""
         self.layers = list(layers)
         given: list[Any] = self.layers
@@ -117,7 +117,7 @@ class LayerStack:
             layer.seed_noise(self.seed, index)
             if is_activation(layer):
                 for _, dense in self._suited(index):
-                    dense.suited_initializer = layer.suited_initializer
+                    dense.default_initializer = layer.suited_initializer
         self.build(input_shape)
 
     def reset(self) -> None:
@@ -235,7 +235,7 @@ class LayerStack:
         """
         for index, layer in self._suited(len(self.layers) - 1):
             is_as_drawn = layer.is_bound and self._is_as_drawn(index)
-            layer.suited_initializer = activation.suited_initializer
+            layer.default_initializer = activation.suited_initializer
             if is_as_drawn:
                 layer.initialize(rng=self._weights_stream(index))
 
@@ -268,7 +268,7 @@ class LayerStack:
         """Create one vector for the parameters of all built layers; draw the parameters of layers that have none."""
         built = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
         for index, layer in built:
-            adopt(layer)
+            adapt_lecture_layer(layer)
             layer.dtype = self.dtype
             if not layer.has_arrays:
                 layer.initialize(rng=self._weights_stream(index))
@@ -300,7 +300,7 @@ class LayerStack:
         layers = [(index, layer) for index, layer in enumerate(self.layers) if layer.is_built]
         self.vector.set_groups({(i, n): group for i, layer in layers for n, group in layer.parameter_groups().items()})
 
-    def whole_penalty(self, penalty: Penalty | None) -> Penalty | None:
+    def total_penalty(self, penalty: Penalty | None) -> Penalty | None:
         """Return the sum of ``penalty`` on all weights and the penalties of the layers; None if there are none."""
         vector, of_layers = self.vector, [layer.penalties() for layer in self.layers]
         parts = [(slice(0, vector.n_penalized), penalty)] if penalty is not None else []

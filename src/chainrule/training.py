@@ -126,7 +126,7 @@ class Trainer:
         recorder = self._record_batch if run.metrics else None
         started: list[Callback] = []
         with limited_threads():
-            finite_weights = session.keep_weights()
+            finite_weights = session.copy_weights()
             try:
                 for callback in run.callbacks:
                     callback.on_fit_start(run)
@@ -147,7 +147,7 @@ class Trainer:
                         for callback in pace.watchers:
                             callback.on_batch_end(run)
                         if pace.watches_network:
-                            session.adopt_stack()
+                            session.load_stack()
                     if n_steps is None:
                         break
                     self._close_epoch(training_clock() - start)
@@ -157,10 +157,10 @@ class Trainer:
                     for callback in run.callbacks:
                         callback.on_epoch_end(run)
                     if watches_network:
-                        session.adopt_stack()
+                        session.load_stack()
             except DivergenceError as error:
                 run.stop(str(error))
-                session.put_back(finite_weights)  # the weights since then led to numbers that overflow
+                session.restore_weights(finite_weights)  # the weights since then led to numbers that overflow
                 raise
             finally:
                 with contextlib.ExitStack() as endings:  # all of them are called, whatever another raises
@@ -176,7 +176,7 @@ class Trainer:
         run = self.run
         stopped, going_on = 1, 2  # and 0: interrupted, to be resumed
         own = going_on if run.stop_reason is None or run.batch > 0 else stopped
-        agreed = run.session.agree(0 if run.is_interrupted else own)
+        agreed = run.session.all_reduce_min(0 if run.is_interrupted else own)
         if agreed == 0:
             run.interrupt(_ELSEWHERE)
         elif agreed == stopped:
@@ -190,7 +190,7 @@ class Trainer:
         """
         run = self.run
         left = run.n_batches - run.batch
-        n_steps = run.session.agree(0 if run.is_interrupted else max(min(most, left), 1))
+        n_steps = run.session.all_reduce_min(0 if run.is_interrupted else max(min(most, left), 1))
         if not n_steps:
             run.interrupt(_ELSEWHERE)
             return None
@@ -215,7 +215,7 @@ class Trainer:
         run, optimizer = self.run, self.run.plan.optimizer
         run.epoch, run.batch = run.epoch + 1, 0
         run.seconds += seconds
-        row: dict[str, float] = {"epoch": run.epoch, "loss": run.session.take_mean_loss()}
+        row: dict[str, float] = {"epoch": run.epoch, "loss": run.session.pop_mean_loss()}
         if run.plan.penalty is not None:
             row["penalty"] = run.session.penalty_value()
         if run.metrics:
@@ -235,14 +235,14 @@ class Trainer:
     def _copy_weights(self) -> Any:
         """Return a copy of the weights after an epoch; raise DivergenceError if they are not finite."""
         run = self.run
-        place = run.session.find_not_finite()
+        place = run.session.find_non_finite()
         if place is not None:
             raise DivergenceError(
                 f"Training stopped: epoch {run.epoch} left {place} not finite, at learning rate {run.learning_rate:g}. "
                 "Try a smaller learning rate, clip_norm=1, or standardised inputs; the network holds the weights of "
                 "the last epoch before."
             )
-        return run.session.keep_weights()
+        return run.session.copy_weights()
 
     def _save(self, path: str | Path) -> None:
         """Write the network with its present weights."""

@@ -156,7 +156,7 @@ def test_predictions_of_exactly_0_and_1(
             batch_size=30, learning_rate=1e-3,
         )  # fmt: skip
         network.layers[0].parameter_views["weights"][...] = np.eye(3)
-        ends.append(network.fit(Dataset(X, y, task="regression" if loss.is_of_numbers else None)).stack.vector.values)
+        ends.append(network.fit(Dataset(X, y, task="regression" if loss.is_regression else None)).stack.vector.values)
     assert np.isfinite(ends[0]).all()
     np.testing.assert_allclose(ends[0], ends[1], rtol=1e-10, atol=1e-13)
 

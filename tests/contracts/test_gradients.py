@@ -69,7 +69,7 @@ def data_for(loss: LossFunction, n_outputs: int, rng: np.random.Generator, *, we
     else:
         y = rng.normal(size=(N_ROWS, n_outputs))
     weights = rng.uniform(0.2, 3, N_ROWS) if weighted else None
-    task = "regression" if loss.is_of_numbers else None  # counts look like classes
+    task = "regression" if loss.is_regression else None  # counts look like classes
     return Dataset(sparse.csr_matrix(X) if csr else X, y, sample_weight=weights, task=task)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from chainrule.activations import ACTIVATIONS
 from chainrule.callbacks import CALLBACKS
 from chainrule.data.augment import AUGMENTATIONS
-from chainrule.engines.choice import ENGINES
+from chainrule.engines.registry import ENGINES
 from chainrule.errors import InvalidInputError
 from chainrule.initializers import INITIALIZERS
 from chainrule.layers import LAYERS

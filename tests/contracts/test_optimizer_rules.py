@@ -279,7 +279,7 @@ def test_a_rule_that_returns_too_little_is_named(kernel_set: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", [name for name, cls in OPTIMIZERS.classes.items() if cls().takes_tensors()])
+@pytest.mark.parametrize("name", [name for name, cls in OPTIMIZERS.classes.items() if cls().supports_tensors()])
 def test_steps_on_tensors_are_those_on_arrays(name: str, dtype: Any) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)

@@ -143,7 +143,7 @@ def train_both_ways(make: Any, batches: ArrayBatches, n_epochs: int = 3) -> tupl
         slow.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.01), None)
         assert slow._compiled is None
         assert fast.gradient_norm() == pytest.approx(slow.gradient_norm(), rel=1e-8)
-        assert fast.take_mean_loss() == pytest.approx(slow.take_mean_loss(), rel=1e-10)
+        assert fast.pop_mean_loss() == pytest.approx(slow.pop_mean_loss(), rel=1e-10)
     return fast, slow
 
 

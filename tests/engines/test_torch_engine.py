@@ -279,12 +279,12 @@ def test_the_log_cosh_of_small_errors_is_not_lost() -> None:
 
 
 def test_batches_through_the_data_loader_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chainrule.engines.torch_rows import DeviceRows
+    from chainrule.engines.torch_batches import DeviceBatches
 
     data = class_rows(70)
     settings: dict[str, Any] = {"engine": "torch", "loss": "categorical_cross_entropy", "epochs": 3, "batch_size": 16}
     resident = network_of(DenseLayer(3), SoftmaxActivation(), **settings).fit(data)
-    monkeypatch.setattr(DeviceRows, "_move", lambda self, source: None)
+    monkeypatch.setattr(DeviceBatches, "_move", lambda self, source: None)
     loaded = network_of(DenseLayer(3), SoftmaxActivation(), **settings).fit(data)
     np.testing.assert_array_equal(resident.stack.vector.values, loaded.stack.vector.values)
 

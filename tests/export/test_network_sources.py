@@ -150,7 +150,7 @@ def test_predictions_are_those_of_the_loss(cls: type[LossFunction], to: str, tmp
     loss = LOSSES.create(cls)
     units = loss.n_outputs(3)
     network = network_of(DenseLayer(units, (5,)), loss=loss)
-    target = Target("regression", n_columns=3) if loss.is_of_numbers else Target("multiclass", ("a", "b", "c"))
+    target = Target("regression", n_columns=3) if loss.is_regression else Target("multiclass", ("a", "b", "c"))
     scaling = TargetScaling((5.0, -3.0, 0.0), (2.0, 1e3, 1.0)) if target.task == "regression" else None
     check_numbers(to, Model(network, target, scaling=scaling), rows_of((5,)) / 10, tmp_path)
 

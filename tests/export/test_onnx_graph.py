@@ -37,7 +37,7 @@ def targets_for(loss: str) -> list[Target]:
     """Targets of every kind that the loss is made for."""
     numbers = [Target("regression"), Target("regression", n_columns=3)]
     classes = [Target("binary", ("no", "yes")), Target("multiclass", ("a", "b", "c"))]
-    if LOSSES.create(loss).is_of_numbers:
+    if LOSSES.create(loss).is_regression:
         return numbers
     return [t for t in classes if not loss.startswith("bin" if t.task == "multiclass" else "cat")]
 

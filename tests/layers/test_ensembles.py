@@ -73,7 +73,7 @@ def test_compiled_steps_are_those_of_the_layers(loss: LossFunction, n_members: i
         assert (session._compiled is None) is by_layers
         evaluation = session.evaluate(X, targets, WEIGHTS)
         assert evaluation.predictions.shape == targets.shape
-        found.append([stack.vector.values.copy(), evaluation.predictions, evaluation.loss, session.take_mean_loss()])
+        found.append([stack.vector.values.copy(), evaluation.predictions, evaluation.loss, session.pop_mean_loss()])
     for mine, other in zip(*found, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
 

@@ -127,7 +127,7 @@ def rows_for(
     elif loss.targets is not None:
         y = rng.poisson(np.exp(signal)).astype(float)
     weights = rng.uniform(0.2, 3, n_rows) if weighted else None
-    task = "regression" if loss.is_of_numbers else None  # counts look like classes
+    task = "regression" if loss.is_regression else None  # counts look like classes
     return Dataset(sparse.csr_matrix(X) if csr else X, y, sample_weight=weights, task=task)
 
 

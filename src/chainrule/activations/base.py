@@ -15,7 +15,7 @@ from chainrule.formulas import Attempt, Expression, Formula, TraceError
 from chainrule.formulas.traced import PREFIX
 from chainrule.initializers import GlorotUniform, Initializer
 from chainrule.layers.base import Layer
-from chainrule.program import ArrayOf, MapFormula, Program, Value, with_output
+from chainrule.program import ArrayReference, MapFormula, Program, Value, with_output
 from chainrule.types import Array, Inputs
 
 __all__ = ["ActivationLayer"]
@@ -67,7 +67,7 @@ class ActivationLayer(Layer):
     def lower(self, program: Program, x: Value) -> Value:
         """Return f(x), computed by the formulas."""
         formula = self.formulas()
-        parameters = tuple(ArrayOf(self, name.removeprefix(PREFIX)) for name in formula.parameters)
+        parameters = tuple(ArrayReference(self, name.removeprefix(PREFIX)) for name in formula.parameters)
         return program.apply(formula, (x,), parameters, self, self.layer_name(), self.input_shape()[-1])
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from chainrule.engines.base import Engine, Evaluation, Group, Session, TrainingPlan
-from chainrule.engines.choice import EngineLike, choose_engine, describe_engine, read_engine
-from chainrule.engines.findings import evaluate_outputs
+from chainrule.engines.evaluation import evaluate_outputs
 from chainrule.engines.numpy_engine import NumpyEngine
+from chainrule.engines.registry import EngineLike, choose_engine, describe_engine, read_engine
 from chainrule.engines.torch_engine import TorchEngine
 
 __all__ = [

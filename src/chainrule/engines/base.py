@@ -17,7 +17,7 @@ from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
-__all__ = ["Alone", "Engine", "Evaluation", "Group", "Recorder", "Session", "TrainingPlan"]
+__all__ = ["Engine", "Evaluation", "Group", "Recorder", "Session", "SingleProcess", "TrainingPlan"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Session(Protocol):
     def compute_gradient(self, batch: Batch) -> float:
         """Fill the stack's gradients with those of the mean loss over a batch, and return that loss."""
 
-    def take_mean_loss(self) -> float:
+    def pop_mean_loss(self) -> float:
         """Return the mean loss over the rows trained on since the last call, and start a new mean."""
 
     def batch_predictions(self) -> Array:
@@ -103,23 +103,23 @@ class Session(Protocol):
     def update_stack(self) -> None:
         """Bring the stack and the optimizer up to date, where what is trained lies elsewhere."""
 
-    def adopt_stack(self) -> None:
+    def load_stack(self) -> None:
         """Take up what somebody has written into the stack since :meth:`update_stack`."""
 
-    def agree(self, number: int) -> int:
+    def all_reduce_min(self, number: int) -> int:
         """Return the smallest of the numbers that the processes of this run give; all of them must ask."""
 
-    def find_not_finite(self) -> str | None:
+    def find_non_finite(self) -> str | None:
         """Name something in the network or the optimizer that is not finite; None if all is."""
 
     def penalty_value(self) -> float:
         """Return the penalty on the present weights; 0 where there is none."""
 
-    def keep_weights(self) -> Any:
-        """Return a copy of everything the network has learnt, where it lies, for :meth:`put_back`."""
+    def copy_weights(self) -> Any:
+        """Return a copy of everything the network has learnt, where it lies, for :meth:`restore_weights`."""
 
-    def put_back(self, kept: Any) -> None:
-        """Set the network to what :meth:`keep_weights` returned."""
+    def restore_weights(self, kept: Any) -> None:
+        """Set the network to what :meth:`copy_weights` returned."""
 
     def read_weights(self) -> dict[str, Array]:
         """Return copies of everything the network has learnt (parameters and layer state)."""
@@ -157,7 +157,7 @@ class Group(Protocol):
 
 
 @dataclass(frozen=True)
-class Alone:
+class SingleProcess:
     """One process."""
 
     rank: int = 0

@@ -65,7 +65,7 @@ class _CompiledPrediction:
     def __init__(self, stack: LayerStack, program: Program, n_layers: int, capacity: int) -> None:
         from chainrule.engines.operations import Buffers, Calls, Csr  # which imports Numba
         from chainrule.kernels import rows
-        from chainrule.kernels.tape import Moving, Tape
+        from chainrule.kernels.tape import Placeholder, Tape
 
         self.layers, self.capacity = stack.layers[:n_layers], capacity
         self.output_shape = self.layers[-1].output_shape() if self.layers else stack.input_shape()
@@ -73,25 +73,25 @@ class _CompiledPrediction:
         self._few: tuple[Array, Array] | None = None
         dtype, n_in, n_out = stack.dtype, program.input.width, program.output.width
         self.tape = tape = Tape()
-        outputs: Any = Moving("outputs", capacity * n_out * dtype.itemsize)
+        outputs: Any = Placeholder("outputs", capacity * n_out * dtype.itemsize)
         if program.input.is_sparse:
-            place: Any = Csr(Moving("data"), Moving("columns"), Moving("starts", capacity * 8))
+            place: Any = Csr(Placeholder("data"), Placeholder("columns"), Placeholder("starts", capacity * 8))
         elif capacity <= FEW_ROWS:
             place, outputs = np.zeros(capacity * n_in, dtype), np.zeros(capacity * n_out, dtype)
             self._few = place.reshape(capacity, *stack.input_shape()), outputs.reshape(capacity, *self.output_shape)
         else:
-            place = Moving("inputs", capacity * n_in * dtype.itemsize)
+            place = Placeholder("inputs", capacity * n_in * dtype.itemsize)
         if not program.input.is_sparse:
             tape.call(rows.check_finite(dtype), [place], n_in)
         buffers = Buffers(capacity, dtype)
-        places = {program.input: place, **({program.output: outputs} if program.operations else {})}
-        self.calls = calls = Calls(tape, buffers, places, mostly_zero=capacity <= FEW_ROWS)
+        locations = {program.input: place, **({program.output: outputs} if program.operations else {})}
+        self.calls = calls = Calls(tape, buffers, locations, mostly_zero=capacity <= FEW_ROWS)
         last_reader = {x: k for k, operation in enumerate(program.operations) for x in operation.inputs}
         for k, operation in enumerate(program.operations):
             calls.forward(operation)
             for x in set(operation.inputs):
-                if last_reader[x] == k and isinstance(calls.places[x], np.ndarray):
-                    buffers.give_back(calls.places[x])  # type: ignore[arg-type]
+                if last_reader[x] == k and isinstance(calls.locations[x], np.ndarray):
+                    buffers.release(calls.locations[x])  # type: ignore[arg-type]
         if not program.operations:
             whole = np.array([n_in, 0, n_in, 0], np.float64)
             tape.call(rows.copy_columns(dtype), [calls.dense(program.input), outputs], n_in, whole)
@@ -114,7 +114,7 @@ class _CompiledPrediction:
 
     def is_for(self, stack: LayerStack) -> bool:
         """Whether the layers and their formulas are still those that this was made from."""
-        same = all(mine is other for mine, other in zip(self.layers, stack.layers, strict=False))
+        same = all(own is other for own, other in zip(self.layers, stack.layers, strict=False))
         return same and (self.is_fixed or self.calls.is_current)
 
     def run(self, rows: Inputs) -> Array:
@@ -136,7 +136,7 @@ class _CompiledPrediction:
         else:
             arrays["inputs"] = rows
         for name, array in arrays.items():
-            self.tape.place(name, array.ctypes.data)
+            self.tape.bind(name, array.ctypes.data)
         if len(self._check) < n_chunks:
             self._check = np.zeros(n_chunks)
         if self.tape.run(n_rows, self.capacity, n_chunks, -1 if is_sparse(rows) else 0, self._check) < n_chunks:

@@ -90,7 +90,7 @@ class CompiledTraining:
         self._arrays: list[Array] = []  # the room of values and errors, for one tape as for another
         self._tapes: dict[_Variant, tuple[Any, Calls, int]] = {}
         self._source: _Source | None = None
-        self._placed: dict[str, Array] = {}
+        self._bound: dict[str, Array] = {}
         self.gradient_norm: float | None = None
         self.outputs = np.zeros((0, program.output.width), dtype)
 
@@ -186,9 +186,9 @@ class CompiledTraining:
         tape, calls, check = self._tape(variant)
         noise = {name: _noise_settings(op, n_steps, *first) for op, name in calls.noise}
         entries = {name: source.entries(name) for name in calls.entries}
-        self._placed = {**source.arrays, **places, **noise, **entries}  # the tape knows only their addresses
-        for name, array in self._placed.items():
-            tape.place(name, array.ctypes.data)
+        self._bound = {**source.arrays, **places, **noise, **entries}  # the tape knows only their addresses
+        for name, array in self._bound.items():
+            tape.bind(name, array.ctypes.data)
         calls.refresh_settings()
         return tape, check
 
@@ -208,31 +208,31 @@ class CompiledTraining:
         """Return a tape, what its operations know, and the place of the loss among its calls."""
         from chainrule.engines.operations import Buffers, Calls, Csr  # which imports Numba
         from chainrule.kernels import rows
-        from chainrule.kernels.tape import Moving, Tape
+        from chainrule.kernels.tape import Placeholder, Tape
 
         program, dtype, tape = self.program, self.stack.dtype, Tape()
-        order = Moving("order", self.batch_size * ROW_BYTES)
+        order = Placeholder("order", self.batch_size * ROW_BYTES)
         n_in, n_out = program.input.width, program.output.width
         if program.input.is_sparse:
-            source = [Moving(name) for name in ("data", "columns", "starts")]
-            place: Any = Csr(Moving("batch data"), Moving("batch columns"), self._starts)
+            source = [Placeholder(name) for name in ("data", "columns", "starts")]
+            place: Any = Csr(Placeholder("batch data"), Placeholder("batch columns"), self._starts)
             tape.call(rows.gather_csr(dtype), [*source, order, *place], n_in)
         else:
             place = self._inputs
-            tape.call(rows.gather(dtype), [Moving("inputs"), order, place], n_in)
-        tape.call(rows.gather(dtype), [Moving("targets"), order, self._targets], self.n_targets)
+            tape.call(rows.gather(dtype), [Placeholder("inputs"), order, place], n_in)
+        tape.call(rows.gather(dtype), [Placeholder("targets"), order, self._targets], self.n_targets)
         n_members = self.head.n_members
         weighted = np.array([variant.is_weighted, n_members], np.float64)
         weights = rows.gather_weights(dtype)
-        tape.call(weights, [Moving("weights"), order, self._row_weights], 1, weighted, per_row=n_members)
+        tape.call(weights, [Placeholder("weights"), order, self._row_weights], 1, weighted, per_row=n_members)
         buffers = Buffers(self.batch_size, dtype, self._arrays)
         calls = Calls(tape, buffers, {program.input: place}, mostly_zero=variant.mostly_zero)
         backwards = [calls.forward(operation) for operation in program.operations]
-        outputs, error = calls.dense(program.output), buffers.take(n_out)
+        outputs, error = calls.dense(program.output), buffers.acquire(n_out)
         settings = np.array(self.loss.numbers(self.plan.loss, self.n_targets, dtype))
         targets = self._targets
         if n_members > 1:  # each has a loss of its own
-            targets, n_repeated = buffers.take(n_members * self.n_targets), n_members * self.n_targets
+            targets, n_repeated = buffers.acquire(n_members * self.n_targets), n_members * self.n_targets
             columns, width = np.arange(n_repeated) % self.n_targets, np.array([float(self.n_targets)])
             tape.call(rows.select(dtype), [self._targets, columns, targets], n_repeated, width)
         arrays = [targets, outputs, self._row_weights, error]
@@ -241,7 +241,7 @@ class CompiledTraining:
         if variant.records:
             whole = np.array([n_out, 0, n_out, 0], np.float64)
             step_bytes = self.batch_size * n_out * dtype.itemsize
-            tape.call(rows.copy_columns(dtype), [outputs, Moving("record", step_bytes)], n_out, whole)
+            tape.call(rows.copy_columns(dtype), [outputs, Placeholder("record", step_bytes)], n_out, whole)
         calls.backward(program, backwards, error)
         if variant.updates:
             self._append_update(tape)
@@ -250,7 +250,7 @@ class CompiledTraining:
     def _append_update(self, tape: Any) -> None:
         """Append penalty, clipping, the optimizer's step, and the limit on the norms of the weights."""
         from chainrule.kernels import statistics
-        from chainrule.kernels.tape import Moving
+        from chainrule.kernels.tape import Placeholder
 
         plan, vector, dtype = self.plan, self.stack.vector, self.stack.dtype
         for traced, (part, penalty) in zip(self.penalties, _parts_of(plan.penalty), strict=True):
@@ -269,7 +269,7 @@ class CompiledTraining:
         arrays = [vector.values, vector.gradients, *(plan.optimizer.state[name] for name in self.rule.state)]
         stride = len(self.rule.numbers(plan.optimizer, 0.0, 0)) * 8
         for part, decays, factor in plan.optimizer.parts():
-            numbers = Moving(_name_of_numbers(decays, factor), stride)
+            numbers = Placeholder(_name_of_numbers(decays, factor), stride)
             parts = [array[part] for array in arrays]
             size = part.stop - part.start
             tape.call(self.rule.loop.address(dtype), parts, size, numbers, n_rows=1, per_row=0)
@@ -321,7 +321,7 @@ class CompiledTraining:
             [self.stack.input_shape(), *(layer.output_shape() for layer in self.layers)],
             strict=True,
         ):
-            place = calls.places[value]
+            place = calls.locations[value]
             if isinstance(place, np.ndarray):
                 shown.append(place[: n_rows * value.width].reshape(n_rows, *shape))
             else:
@@ -377,7 +377,7 @@ class _Source:
 
     def is_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> bool:
         """Whether these are the arrays."""
-        return all(mine is other for mine, other in zip(self._given, (inputs, targets, weights), strict=True))
+        return all(own is other for own, other in zip(self._given, (inputs, targets, weights), strict=True))
 
     def entries(self, name: str) -> Array:
         """Return room for the entries of a matrix that is computed from a batch of a CSR matrix."""

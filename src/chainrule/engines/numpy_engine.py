@@ -11,10 +11,10 @@ import numpy as np
 
 from chainrule.activations import ActivationLayer
 from chainrule.data.batches import Batch, Batches, Portion
-from chainrule.engines.base import Alone, Evaluation, Group, Recorder, Session, TrainingPlan
+from chainrule.engines.base import Evaluation, Group, Recorder, Session, SingleProcess, TrainingPlan
 from chainrule.engines.compiled_prediction import predict
 from chainrule.engines.compiled_training import CompiledTraining
-from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
+from chainrule.engines.evaluation import evaluate_outputs, explain_divergence, find_non_finite
 from chainrule.engines.objective import BatchObjective
 from chainrule.engines.session_state import RunningLoss, WeightAverage, collect_state, restore_optimizer
 from chainrule.errors import InvalidInputError
@@ -56,7 +56,7 @@ class NumpyEngine:
             raise InvalidInputError(
                 f"torchrun has started {n_processes} processes, and engine='numpy' trains in one; give engine='torch'."
             )
-        return Alone()
+        return SingleProcess()
 
 
 class NumpySession:
@@ -163,7 +163,7 @@ class NumpySession:
             return self._compiled
         if not self._by_layers:
             self._compiled = CompiledTraining.of(
-                self.stack, self.head, self.plan, self._average.others, inputs, targets, batch_size
+                self.stack, self.head, self.plan, self._average.inactive, inputs, targets, batch_size
             )
             self._by_layers = self._compiled is None
         return self._compiled
@@ -202,9 +202,9 @@ class NumpySession:
         self.stack.backward(self._error, n_layers=n_body)
         return loss
 
-    def take_mean_loss(self) -> float:
+    def pop_mean_loss(self) -> float:
         """Return the mean loss over the rows trained on since the last call, and start a new mean."""
-        return self._loss.take()
+        return self._loss.pop_mean()
 
     def batch_predictions(self) -> Array:
         """Return the outputs of the last training batch, before its update."""
@@ -222,17 +222,17 @@ class NumpySession:
         outputs = predict(self.stack, inputs, n_layers=self.head.n_body_layers)
         return evaluate_outputs(self.head, outputs, targets, sample_weight)
 
-    def find_not_finite(self) -> str | None:
+    def find_non_finite(self) -> str | None:
         """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
-        return find_not_finite(self.stack, self.plan.optimizer)
+        return find_non_finite(self.stack, self.plan.optimizer)
 
     def update_stack(self) -> None:
         """The stack is what is trained."""
 
-    def adopt_stack(self) -> None:
+    def load_stack(self) -> None:
         """The stack is what is trained."""
 
-    def agree(self, number: int) -> int:
+    def all_reduce_min(self, number: int) -> int:
         """Return the number: this process trains alone."""
         return number
 
@@ -241,12 +241,12 @@ class NumpySession:
         penalty = self.plan.penalty
         return 0.0 if penalty is None else penalty.value(self.stack.vector.penalized_values)
 
-    def keep_weights(self) -> dict[str, Array]:
+    def copy_weights(self) -> dict[str, Array]:
         """Return copies of all parameters and layer states."""
         return self.stack.read_arrays()
 
-    def put_back(self, kept: dict[str, Array]) -> None:
-        """Set the network to what :meth:`keep_weights` returned."""
+    def restore_weights(self, kept: dict[str, Array]) -> None:
+        """Set the network to what :meth:`copy_weights` returned."""
         self.stack.write_arrays(kept)
 
     def read_weights(self) -> dict[str, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.arrays import aligned_zeros
 from chainrule.kernels import products, rows, statistics
-from chainrule.kernels.tape import Moving, Tape
+from chainrule.kernels.tape import Placeholder, Tape
 from chainrule.program import (
     N_NOISE_SETTINGS,
     Affine,
@@ -30,7 +30,7 @@ from chainrule.program import (
 )
 from chainrule.types import Array
 
-__all__ = ["Buffers", "Calls", "Csr", "Place"]
+__all__ = ["Buffers", "Calls", "Csr", "Location"]
 
 # Appends the calls that lead from dL/d(output) of an operation to its gradients and the errors of its inputs.
 Backward: TypeAlias = "Callable[[Array], None]"
@@ -39,12 +39,12 @@ Backward: TypeAlias = "Callable[[Array], None]"
 class Csr(NamedTuple):
     """The arrays of a CSR matrix: its entries, their columns (int32), and where the rows begin (int64)."""
 
-    data: Array | Moving
-    columns: Array | Moving
-    starts: Array | Moving
+    data: Array | Placeholder
+    columns: Array | Placeholder
+    starts: Array | Placeholder
 
 
-Place: TypeAlias = "Array | Moving | Csr"
+Location: TypeAlias = "Array | Placeholder | Csr"
 
 
 class Buffers:
@@ -58,7 +58,7 @@ class Buffers:
         self._arrays = [] if arrays is None else arrays
         self._free = list(self._arrays)
 
-    def take(self, width: int) -> Array:
+    def acquire(self, width: int) -> Array:
         """Return an array with room for rows of this width."""
         size = self.n_rows * width + 3  # noise is written four numbers at a time
         fitting = [array for array in self._free if array.size >= size]
@@ -69,7 +69,7 @@ class Buffers:
         self._free = [array for array in self._free if array is not best]
         return best
 
-    def give_back(self, array: Array) -> None:
+    def release(self, array: Array) -> None:
         """Say that nothing more is read from an array."""
         self._free.append(array)
 
@@ -83,17 +83,19 @@ class Calls:
         The tape.
     buffers
         Where arrays for values and errors come from.
-    places
-        Where the program's input lies, and values that have a place already; the others are added.
+    locations
+        Where the program's input lies, and values that have a location already; the others are added.
     mostly_zero
         Whether so much of the input is 0 that products with it are faster entry by entry.
     """
 
-    def __init__(self, tape: Tape, buffers: Buffers, places: dict[Value, Place], *, mostly_zero: bool = False) -> None:
-        self.tape, self.buffers, self.places = tape, buffers, places
-        self.dtype, self._is_mostly_zero, self._inputs = buffers.dtype, mostly_zero, set(places)
-        self.noise: list[tuple[Noise, str]] = []  # with the name of the place of its settings
-        self.entries: list[str] = []  # the names of the places of the entries of computed CSR matrices
+    def __init__(
+        self, tape: Tape, buffers: Buffers, locations: dict[Value, Location], *, mostly_zero: bool = False
+    ) -> None:
+        self.tape, self.buffers, self.locations = tape, buffers, locations
+        self.dtype, self._is_mostly_zero, self._inputs = buffers.dtype, mostly_zero, set(locations)
+        self.noise: list[tuple[Noise, str]] = []  # with the name of the location of its settings
+        self.entries: list[str] = []  # the names of the locations of the entries of computed CSR matrices
         self._formulas: list[tuple[Map, Array]] = []
         self._errors: dict[Value, Array] = {}
         self._needed: set[Value] = set()
@@ -131,7 +133,7 @@ class Calls:
                 for offset in program.cancelled_offsets(operation):
                     settings = np.array([float(offset.gradient.size)])
                     self._call(statistics.zero_if_several, [offset.gradient], 1, settings)
-                self.buffers.give_back(self._errors.pop(operation.output))
+                self.buffers.release(self._errors.pop(operation.output))
         return self._errors.get(program.input)
 
     def refresh_settings(self) -> None:
@@ -153,23 +155,23 @@ class Calls:
         (x,), w, b, z = operation.inputs, operation.weights, operation.biases, self._output(operation)
         if operation.n_parts > 1:
             return self._affine_of_parts(operation)
-        n_out, blas, place = operation.output.width, products.blas_address(self.dtype), self.places[x]
+        n_out, blas, location = operation.output.width, products.blas_address(self.dtype), self.locations[x]
         settings = np.array([x.width, x.width, n_out], np.float64)
         biases = np.zeros(n_out, self.dtype) if b is None else b.values
-        if isinstance(place, Csr):
-            self._call(products.affine_csr, [*place, w.values, biases, z], n_out, settings)
+        if isinstance(location, Csr):
+            self._call(products.affine_csr, [*location, w.values, biases, z], n_out, settings)
         elif self._is_mostly_zero and x in self._inputs:
             room = [np.zeros(x.width, self.dtype), np.zeros(x.width, np.int64)]
-            self._call(products.affine_entries, [place, w.values, biases, z, *room], n_out, settings)
+            self._call(products.affine_entries, [location, w.values, biases, z, *room], n_out, settings)
         else:
-            self._call(products.affine, [place, w.values, biases, z, blas], n_out, settings)
+            self._call(products.affine, [location, w.values, biases, z, blas], n_out, settings)
 
         def backward(error: Array) -> None:
             gradients = [w.gradient, np.zeros(n_out, self.dtype) if b is None else b.gradient]
-            if isinstance(place, Csr):
-                self._call(products.affine_csr_gradients, [*place, error, *gradients], n_out, settings)
+            if isinstance(location, Csr):
+                self._call(products.affine_csr_gradients, [*location, error, *gradients], n_out, settings)
             else:
-                self._call(products.affine_gradients, [place, error, *gradients, blas], n_out, settings)
+                self._call(products.affine_gradients, [location, error, *gradients, blas], n_out, settings)
             for out in self._error_of(x):
                 self._call(products.affine_error, [error, w.values, out, blas], n_out, settings)
 
@@ -182,11 +184,11 @@ class Calls:
         n_groups = operation.n_parts if operation.is_separate else 1
         per_row, blas = operation.n_parts // n_groups, products.blas_address(self.dtype)
         settings = np.array([n_in, n_in * n_groups, n_out * n_groups], np.float64)
-        place, z = self.dense(x), self._output(operation)
-        if isinstance(place, Moving):  # parts are addressed by their first column
-            given, place = place, self.buffers.take(x.width)
-            self._copy(given, place, x.width)
-        written = self.buffers.take(operation.output.width) if isinstance(z, Moving) else z
+        location, z = self.dense(x), self._output(operation)
+        if isinstance(location, Placeholder):  # parts are addressed by their first column
+            given, location = location, self.buffers.acquire(x.width)
+            self._copy(given, location, x.width)
+        written = self.buffers.acquire(operation.output.width) if isinstance(z, Placeholder) else z
         shape = (n_groups, n_out)
 
         def groups(*arrays: tuple[Array, int]) -> Iterator[list[Array]]:
@@ -195,15 +197,15 @@ class Calls:
                 yield [array.reshape(-1)[k * size :] for array, size in arrays]
 
         own = (weights.values, n_in * n_out), (np.zeros(shape, self.dtype) if biases is None else biases.values, n_out)
-        for arrays in groups((place, n_in), *own, (written, n_out)):
+        for arrays in groups((location, n_in), *own, (written, n_out)):
             self.tape.call(products.affine(self.dtype), [*arrays, blas], n_out, settings, per_row=per_row)
-        if isinstance(z, Moving):
+        if isinstance(z, Placeholder):
             self._copy(written, z, operation.output.width)
 
         def backward(error: Array) -> None:
             of_biases = np.zeros(shape, self.dtype) if biases is None else biases.gradient
             gradients = (weights.gradient, n_in * n_out), (of_biases, n_out)
-            for arrays in groups((place, n_in), (error, n_out), *gradients):
+            for arrays in groups((location, n_in), (error, n_out), *gradients):
                 self.tape.call(products.affine_gradients(self.dtype), [*arrays, blas], n_out, settings, per_row=per_row)
             for out in self._error_of(x):
                 for arrays in groups((error, n_out), own[0], (out, n_in)):
@@ -214,7 +216,7 @@ class Calls:
     def _map(self, operation: Map) -> Backward:
         formula, scalars = operation.formula, operation.scalars
         settings = np.array(operation.numbers())
-        known: dict[str, Any] = dict(zip(formula.inputs, (self.places[x] for x in operation.inputs), strict=True))
+        known: dict[str, Any] = dict(zip(formula.inputs, (self.locations[x] for x in operation.inputs), strict=True))
         known["output"] = self._output(operation)
         known |= dict(zip(formula.parameters, (p.values.reshape(-1) for p in operation.parameters), strict=True))
         self._formulas.append((operation, settings))
@@ -246,7 +248,7 @@ class Calls:
         return backward
 
     def _call_on_entries(self, operation: Map, loop: Any, arrays: list[Any]) -> None:
-        """Append a call of a formula on the entries of CSR matrices, which have them at the same places."""
+        """Append a call of a formula on the entries of CSR matrices, which have them at the same locations."""
         if loop.columns or loop.scalars:
             raise NotLoweredError("A formula with parameters cannot take a sparse matrix.")
         (starts, *_) = {id(a.starts): a.starts for a in arrays if isinstance(a, Csr)}.values()
@@ -270,11 +272,11 @@ class Calls:
 
     def _noise(self, operation: Noise) -> Backward:
         (x,), width = operation.inputs, operation.output.width
-        name, place, out = f"noise {len(self.noise)}", self.places[x], self._output(operation)
+        name, location, out = f"noise {len(self.noise)}", self.locations[x], self._output(operation)
         self.noise.append((operation, name))
-        settings = Moving(name, N_NOISE_SETTINGS * 8)
-        if isinstance(place, Csr) and isinstance(out, Csr):
-            self._call(statistics.noise_of_entries, [place.columns, place.starts, out.data], width, settings)
+        settings = Placeholder(name, N_NOISE_SETTINGS * 8)
+        if isinstance(location, Csr) and isinstance(out, Csr):
+            self._call(statistics.noise_of_entries, [location.columns, location.starts, out.data], width, settings)
         else:
             self._call(statistics.noise, [out], width, settings)
         return _nothing
@@ -282,11 +284,11 @@ class Calls:
     def _lookup(self, operation: Lookup) -> Backward:
         (codes,), table, width = operation.inputs, operation.table, operation.table.values.shape[1]
         firsts, settings = np.concatenate(([0], np.cumsum(operation.sizes))), np.array([float(width)])
-        place = self.dense(codes)
-        self._call(rows.lookup, [place, table.values, firsts, self._output(operation)], codes.width, settings)
+        location = self.dense(codes)
+        self._call(rows.lookup, [location, table.values, firsts, self._output(operation)], codes.width, settings)
 
         def backward(error: Array) -> None:
-            self._call(rows.lookup_gradient, [place, error, firsts, table.gradient], codes.width, settings)
+            self._call(rows.lookup_gradient, [location, error, firsts, table.gradient], codes.width, settings)
 
         return backward
 
@@ -303,15 +305,15 @@ class Calls:
 
     def _concatenate(self, operation: Concatenate) -> Backward:
         width, out, first = operation.output.width, self._output(operation), 0
-        places = []
+        locations = []
         for x in operation.inputs:
             settings = np.array([x.width, 0, width, first], np.float64)
             self._call(rows.copy_columns, [self.dense(x), out], x.width, settings)
-            places.append((x, np.array([width, first, x.width, 0], np.float64)))
+            locations.append((x, np.array([width, first, x.width, 0], np.float64)))
             first += x.width
 
         def backward(error: Array) -> None:
-            for x, settings in places:
+            for x, settings in locations:
                 for part in self._error_of(x):
                     self._call(rows.copy_columns, [error, part], x.width, settings)
 
@@ -321,33 +323,33 @@ class Calls:
         """Yield where to write dL/dx, unless nobody needs it; what is written is added to what is there already."""
         if x not in self._needed:
             return
-        out = self.buffers.take(x.width)
+        out = self.buffers.acquire(x.width)
         yield out
         if x in self._errors:
             self._call(rows.add, [out, self._errors[x]], x.width)
-            self.buffers.give_back(out)
+            self.buffers.release(out)
         else:
             self._errors[x] = out
 
     def _output(self, operation: Operation) -> Any:
-        """Return where the output lies; it gets a place of its own unless it has one already."""
-        if operation.output not in self.places:
+        """Return where the output lies; it gets a location of its own unless it has one already."""
+        if operation.output not in self.locations:
             if operation.output.is_sparse:
-                given = self.places[operation.inputs[0]]
+                given = self.locations[operation.inputs[0]]
                 assert isinstance(given, Csr)  # what is computed from a sparse value has its entries
-                entries = Moving(f"entries {len(self.places)}")
+                entries = Placeholder(f"entries {len(self.locations)}")
                 self.entries.append(entries.name)
-                self.places[operation.output] = Csr(entries, given.columns, given.starts)
+                self.locations[operation.output] = Csr(entries, given.columns, given.starts)
             else:
-                self.places[operation.output] = self.buffers.take(operation.output.width)
-        return self.places[operation.output]
+                self.locations[operation.output] = self.buffers.acquire(operation.output.width)
+        return self.locations[operation.output]
 
-    def dense(self, x: Value) -> Array | Moving:
+    def dense(self, x: Value) -> Array | Placeholder:
         """Return where a value lies that must be dense."""
-        place = self.places[x]
-        if isinstance(place, Csr):
+        location = self.locations[x]
+        if isinstance(location, Csr):
             raise NotLoweredError("Only affine operations, formulas and noise take a sparse matrix.")
-        return place
+        return location
 
     def _copy(self, source: Any, out: Any, width: int) -> None:
         self._call(rows.copy_columns, [source, out], width, np.array([width, 0, width, 0], np.float64))

@@ -32,14 +32,14 @@ class RunningLoss:
         self._n_rows += n_rows
 
     def add_batches(self, losses: Array, batch_size: int, n_rows: int) -> None:
-        """Add batches with ``n_rows`` in all; the last has what is left by the others, which are full."""
+        """Add batches with ``n_rows`` in all; the last has what is left by the inactive, which are full."""
         parts = losses * batch_size
         parts[-1] = losses[-1] * (n_rows - (len(losses) - 1) * batch_size)
         # One after another, as if every batch were added by itself: however many are taken at a time, the bits agree.
         self._sum = float(np.cumsum(np.concatenate(([self._sum], parts)))[-1])
         self._n_rows += n_rows
 
-    def take(self) -> float:
+    def pop_mean(self) -> float:
         """Return the mean, NaN of no rows, and start a new one."""
         mean = self._sum / self._n_rows if self._n_rows else math.nan
         self._sum, self._n_rows = 0.0, 0
@@ -64,7 +64,7 @@ class WeightAverage:
 
     Attributes
     ----------
-    others
+    inactive
         The average within :meth:`training`, and otherwise the weights that are trained; empty without an average.
     """
 
@@ -72,7 +72,7 @@ class WeightAverage:
         self._decay, self._first_epoch = plan.ema_decay, plan.swa_from
         self._shown: list[Any] = [] if plan.ema_decay is None and plan.swa_from is None else [parameters]
         self._shown += statistics if plan.swa_from is not None else []
-        self.others = [array * 1 for array in self._shown]
+        self.inactive = [array * 1 for array in self._shown]
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
@@ -86,14 +86,14 @@ class WeightAverage:
     def after_step(self) -> None:
         """Take a step into the moving average; called within :meth:`training`."""
         if self._decay is not None:
-            for average, weights in zip(self.others, self._shown, strict=True):
+            for average, weights in zip(self.inactive, self._shown, strict=True):
                 average[...] += (1 - self._decay) * (weights - average)
 
     def after_epoch(self, number: int) -> None:
         """Take an epoch into the mean: all from the first one on count the same."""
         if self._first_epoch is not None:
             n_averaged = max(number - self._first_epoch + 1, 1)
-            for average, weights in zip(self._shown, self.others, strict=True):
+            for average, weights in zip(self._shown, self.inactive, strict=True):
                 average[...] = weights if n_averaged == 1 else average + (weights - average) / n_averaged
 
     def read(self, session: Session) -> dict[str, Array]:
@@ -111,7 +111,7 @@ class WeightAverage:
                 session.write_weights({name.removeprefix(TRAINED_PREFIX): state[name] for name in names})
 
     def _swap(self) -> None:
-        for shown, other in zip(self._shown, self.others, strict=True):
+        for shown, other in zip(self._shown, self.inactive, strict=True):
             kept = shown * 1
             shown[...] = other
             other[...] = kept

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.engines.torch_batches import as_array, as_tensor
 from chainrule.engines.torch_modules import build_module
-from chainrule.engines.torch_rows import as_array, as_tensor
 from chainrule.engines.torch_threads import limited_torch_threads
 from chainrule.engines.torch_workers import choose_device
 from chainrule.stack import LayerStack, check_inputs

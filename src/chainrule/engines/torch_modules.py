@@ -21,7 +21,7 @@ from chainrule.formulas.translate import evaluate_torch, torch_function
 from chainrule.layers import Layer
 from chainrule.program import (
     Affine,
-    ArrayOf,
+    ArrayReference,
     BatchNormalize,
     Concatenate,
     Lookup,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["LayerModule", "build_module", "export_arrays", "import_arrays", "noise_sources_of", "torch_dtype"]
 
 # The attributes of a module that are made from its layer.
-_MADE_BY_LOWERING = ("_steps", "_results", "_places_of_constants", "noise_sources")
+_MADE_BY_LOWERING = ("_steps", "_results", "_constant_numbers", "noise_sources")
 
 # Computes an operation from the values that it reads and the layers' arrays that it reads.
 Function: TypeAlias = "Callable[..., Tensor]"
@@ -83,7 +83,7 @@ class LayerModule(nn.Module):
     def _lower(self) -> None:
         """Lower the layer to its steps in inference and in training."""
         self.noise_sources: list[NoiseSource] = []
-        self._steps, self._results, self._places_of_constants = [], [], itertools.count()
+        self._steps, self._results, self._constant_numbers = [], [], itertools.count()
         for is_training in (False, True):
             program = Program.of([self._layer], is_training=is_training)
             places = {program.input: 0} | {op.output: i for i, op in enumerate(program.operations, start=1)}
@@ -109,12 +109,12 @@ class LayerModule(nn.Module):
 
     def _constant(self, numbers: Sequence[int]) -> str:
         """Keep whole numbers as a tensor on the module's device, and return its name."""
-        name = f"constant_{next(self._places_of_constants)}"
+        name = f"constant_{next(self._constant_numbers)}"
         if name not in self._buffers:  # as it is in a copy, on the device of the module
             self.register_buffer(name, torch.tensor(numbers, dtype=torch.int64), persistent=False)
         return name
 
-    def _name_of(self, array: ArrayOf) -> str:
+    def _name_of(self, array: ArrayReference) -> str:
         """Return the name of the tensor for an array of the layer, or of a layer inside it."""
         for name, values in _arrays(self._layer):
             if values is array.values or _lie_together(values, array.values):

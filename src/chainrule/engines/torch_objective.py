@@ -11,7 +11,7 @@ from torch import Tensor
 from chainrule.data.batches import Batch
 from chainrule.engines.base import TrainingPlan
 from chainrule.engines.objective import BatchObjective
-from chainrule.engines.torch_rows import as_tensor
+from chainrule.engines.torch_batches import as_tensor
 from chainrule.engines.torch_step import TrainingStep
 from chainrule.errors import InvalidInputError
 from chainrule.layers import Layer

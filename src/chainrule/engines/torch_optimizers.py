@@ -89,7 +89,7 @@ class OptimizerSteps:
     def __init__(self, optimizer: Optimizer, vector: DeviceVector) -> None:
         self.optimizer, self.vector = optimizer, vector
         self._state: dict[str, Tensor] = {}
-        self._on_host = vector.values.device.type == "cpu" or not optimizer.takes_tensors()
+        self._on_host = vector.values.device.type == "cpu" or not optimizer.supports_tensors()
         self.write_state()
 
     @torch.no_grad()

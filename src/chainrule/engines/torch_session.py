@@ -13,12 +13,12 @@ from torch import Tensor
 
 from chainrule.data.batches import Batch, Batches, Portion
 from chainrule.engines.base import Evaluation, Recorder, TrainingPlan
-from chainrule.engines.findings import evaluate_outputs, explain_divergence, find_not_finite
+from chainrule.engines.evaluation import evaluate_outputs, explain_divergence, find_non_finite
 from chainrule.engines.session_state import RunningLoss, WeightAverage, collect_state, restore_optimizer
+from chainrule.engines.torch_batches import DeviceBatches, TensorBatch, as_array
 from chainrule.engines.torch_inference import infer
 from chainrule.engines.torch_modules import export_arrays, import_arrays
 from chainrule.engines.torch_objective import TorchObjective
-from chainrule.engines.torch_rows import DeviceRows, TensorBatch, as_array
 from chainrule.engines.torch_step import TrainingStep
 from chainrule.engines.torch_threads import limited_torch_threads
 from chainrule.engines.torch_workers import Workers
@@ -49,7 +49,7 @@ class TorchSession:
         plan.optimizer.set_layout(stack.vector.blocks)
         plan.optimizer.prepare(stack.vector.values)
         self.step = TrainingStep(stack, plan, workers, precision, compiled)
-        self.rows = DeviceRows(workers.device, self.step.share, self.step.head)
+        self.rows = DeviceBatches(workers.device, self.step.share, self.step.head)
         self._loss = RunningLoss()
         self._average = WeightAverage(plan, self.step.vector.values, list(self.step.module.buffers()))
         self._gradient_norm: float | None = None  # of the last step before this session
@@ -90,7 +90,7 @@ class TorchSession:
             sizes.append(self.step.share.n_rows)
             if record is not None:
                 outputs.append(self.step.outputs)
-            if self.workers.waits_for_nothing and not math.isfinite(losses[-1]):
+            if self.workers.is_synchronous and not math.isfinite(losses[-1]):
                 break
         self._note_losses(losses, sizes, rates, lambda place: source.batch(epoch, portion.first + place))
         if record is not None:
@@ -114,7 +114,7 @@ class TorchSession:
         """Take a step; return this process's part of the loss before it."""
         self._stack_is_behind, self._gradient_norm = True, None
         if isinstance(batch, TensorBatch):
-            return self.step.take(batch, learning_rate)
+            return self.step.run(batch, learning_rate)
         optimizer, vector = self.plan.optimizer, self.stack.vector
         assert isinstance(optimizer, ObjectiveOptimizer)
         objective = TorchObjective(self.stack, self.plan, batch, self.compute_gradient, self.step)
@@ -162,13 +162,13 @@ class TorchSession:
 
     # What the fit loop asks --------------------------------------------------------------------------------------
 
-    def agree(self, number: int) -> int:
+    def all_reduce_min(self, number: int) -> int:
         """Return the smallest of the numbers that the processes of the run give."""
         return self.workers.smallest(number)
 
-    def take_mean_loss(self) -> float:
+    def pop_mean_loss(self) -> float:
         """Return the mean loss over the rows trained on since the last call, and start a new mean."""
-        return self._loss.take()
+        return self._loss.pop_mean()
 
     def batch_predictions(self) -> Array:
         """Return the outputs of the last training batch, before its update."""
@@ -196,28 +196,28 @@ class TorchSession:
                 self.step.steps.read_state()
             self._stack_is_behind = False
 
-    def adopt_stack(self) -> None:
+    def load_stack(self) -> None:
         """Take up what somebody has written into the stack since :meth:`update_stack`."""
         import_arrays(self.stack, self.step.module)
 
-    def find_not_finite(self) -> str | None:
+    def find_non_finite(self) -> str | None:
         """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
         steps = self.step.steps
         if steps is not None and _all_finite(self._learnt(), steps.tensors()):
             return None
         self.update_stack()
-        return find_not_finite(self.stack, self.plan.optimizer)
+        return find_non_finite(self.stack, self.plan.optimizer)
 
     def penalty_value(self) -> float:
         """Return the penalty on the present weights; 0 where there is none."""
         return self.step.penalty_value()
 
-    def keep_weights(self) -> list[Tensor]:
+    def copy_weights(self) -> list[Tensor]:
         """Return copies of the parameters and running statistics, on the device."""
         return [tensor.clone() for tensor in self._learnt()]
 
-    def put_back(self, kept: list[Tensor]) -> None:
-        """Set the network to what :meth:`keep_weights` returned."""
+    def restore_weights(self, kept: list[Tensor]) -> None:
+        """Set the network to what :meth:`copy_weights` returned."""
         for tensor, copy in zip(self._learnt(), kept, strict=True):
             tensor.copy_(copy)
         self._stack_is_behind = True
@@ -244,7 +244,7 @@ class TorchSession:
         if self.step.scale is not None:
             numbers |= {"loss_scale": self.step.scale.factor, "n_good": self.step.scale.n_good}
         state = collect_state(self.plan.optimizer, numbers)
-        if self._average.others:
+        if self._average.inactive:
             self._stack_is_behind = True
             state |= self._average.read(self)
             self._stack_is_behind = True  # it has the weights that are trained

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from chainrule.engines.base import TrainingPlan
+from chainrule.engines.torch_batches import TensorBatch
 from chainrule.engines.torch_losses import batch_loss
 from chainrule.engines.torch_modules import build_module, noise_sources_of
 from chainrule.engines.torch_optimizers import DeviceVector, OptimizerSteps
-from chainrule.engines.torch_rows import TensorBatch
 from chainrule.engines.torch_workers import BatchShare, Workers
 from chainrule.errors import InvalidInputError
 from chainrule.formulas import Formula
@@ -98,10 +98,10 @@ class TrainingStep:
         self.outputs = torch.empty((0, 0))
         self._norm_before_clipping: Tensor | None = None
 
-    def take(self, batch: TensorBatch, learning_rate: float) -> Tensor:
+    def run(self, batch: TensorBatch, learning_rate: float) -> Tensor:
         """Take one step; return this process's part of the batch's loss, before it."""
         loss = self.differentiate(batch)
-        if self.workers.waits_for_nothing and not math.isfinite(loss):
+        if self.workers.is_synchronous and not math.isfinite(loss):
             return loss  # the weights stay what they were, so that it can be told where this came from
         if self.scale is None or self.scale.undo(self.vector.gradients):
             self._update(loss, learning_rate)

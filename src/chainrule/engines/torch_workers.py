@@ -37,7 +37,7 @@ class Workers:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def waits_for_nothing(self) -> bool:
+    def is_synchronous(self) -> bool:
         """Whether a number can be looked at without waiting for a device or for other processes."""
         return self.size == 1 and self.device.type == "cpu"
 

@@ -9,7 +9,17 @@ import numpy as np
 
 from chainrule.formulas.expression import elementwise
 from chainrule.formulas.translate import as_onnx
-from chainrule.program import Affine, ArrayOf, Concatenate, Lookup, Map, NotLoweredError, Operation, Program, Select
+from chainrule.program import (
+    Affine,
+    ArrayReference,
+    Concatenate,
+    Lookup,
+    Map,
+    NotLoweredError,
+    Operation,
+    Program,
+    Select,
+)
 from chainrule.stack import LayerStack
 from chainrule.types import Shape
 
@@ -27,7 +37,7 @@ def append_program(graph: GraphBuilder, program: Program, x: str, stack: LayerSt
     layers = {id(inner): f"{i}_{inner.layer_name()}." for i, layer in enumerate(stack.layers) for inner in layer.walk()}
     values = {program.input: x}
 
-    def constant(array: ArrayOf, shape: Shape | None = None) -> str:
+    def constant(array: ArrayReference, shape: Shape | None = None) -> str:
         numbers = array.values if shape is None else array.values.reshape(shape)
         return graph.constant(layers.get(id(array.layer), "") + array.name, numbers)
 

@@ -14,7 +14,7 @@ import numpy as np
 from chainrule.export.c_text import identifiers
 from chainrule.export.program import ModelProgram, plan_buffers
 from chainrule.formulas.translate import Language, as_function
-from chainrule.program import Affine, ArrayOf, Concatenate, Lookup, Map, NotLoweredError, Operation, Select
+from chainrule.program import Affine, ArrayReference, Concatenate, Lookup, Map, NotLoweredError, Operation, Select
 from chainrule.types import Array
 
 __all__ = ["Steps"]
@@ -139,7 +139,7 @@ class Steps:
     def _arrays(self, operation: Operation) -> list[str]:
         return [self._array(array) for array in operation.arrays]
 
-    def _array(self, array: ArrayOf) -> str:
+    def _array(self, array: ArrayReference) -> str:
         """Return the name of an array of a layer, which is defined once."""
         key = (id(array.layer), array.name)
         if key not in self._known:

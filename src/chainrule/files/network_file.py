@@ -13,7 +13,7 @@ from chainrule.files.config import PIECES, build_piece, describe_piece, describe
 from chainrule.files.model_file import check_keys
 from chainrule.history import History
 from chainrule.layers import LAYERS, Layer, StandardizationLayer
-from chainrule.layers.own import adopt
+from chainrule.layers.own import adapt_lecture_layer
 from chainrule.metrics import METRICS, Metric
 from chainrule.named import settings_of
 from chainrule.settings import Declared
@@ -91,7 +91,7 @@ def build_layers(
     known = {*LAYERS.classes.values(), *ACTIVATIONS.classes.values()}
     try:
         for index, layer in enumerate(layers):
-            adopt(layer)
+            adapt_lecture_layer(layer)
             layer.set_input_shape(row_shape)
             for name, wanted in (*layer.parameter_shapes().items(), *layer.state_shapes().items()):
                 found = arrays.get(f"{index}.{name}")

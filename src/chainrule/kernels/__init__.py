@@ -1,14 +1,14 @@
 """Compiled operations that are not formulas: products, gathering, column statistics, noise.
 
-Every kernel is a C function of the signature :data:`chainrule.formulas.calls.SIGNATURE`, compiled by Numba when it is
-first used. The layers' own NumPy code says what the kernels compute. The environment variable
-``CHAINRULE_KERNELS=numpy`` switches compiled code off, and networks are then computed by their layers.
+Every kernel is a C function with the signature :data:`chainrule.formulas.calls.SIGNATURE`, compiled by Numba when it is
+first used. The NumPy code of the layers is the reference for the results. The environment variable
+``CHAINRULE_KERNELS=numpy`` switches compiled code off; networks are then computed by the NumPy code of their layers.
 
-Conventions that every kernel keeps:
+Conventions of all kernels:
 
-* arrays are C-contiguous, of the one float type that the kernel is compiled for unless its docstring says otherwise;
-* results go to arrays that the caller has allocated, and nothing that grows with the data is allocated;
-* no kernel clips, and none hides a number that is not finite.
+* Arrays are C-contiguous and have the float type that the kernel is compiled for, unless its docstring says otherwise.
+* Results are written to arrays that the caller has allocated. No memory that grows with the data is allocated.
+* No kernel clips numbers or hides a number that is not finite.
 """
 
 from __future__ import annotations

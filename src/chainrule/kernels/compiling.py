@@ -1,7 +1,7 @@
-"""What compiling means for whoever waits: it is announced once in a process, and it does not count as training.
+"""The announcement of compilations, and the clock that measures the time of training without them.
 
-Machine code is kept on disk, so compiling happens at the first fit of an installation, and seldom later. Where no
-folder for it can be written, it happens in every process.
+Machine code is stored on disk, so a compilation usually happens only at the first fit after an installation. If no
+folder is writable, it happens in every process.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from contextlib import contextmanager
 __all__ = ["announce_compiling", "quiet_about_compiling", "start_compiling", "stop_compiling", "training_clock"]
 
 _lock = threading.Lock()
-_depth = 0  # a compiler may call itself, and threads may compile at the same time
+_depth = 0  # the number of running compilations: they may be nested, and threads may compile at the same time
 _started = 0.0
 _seconds = 0.0
 _announces = True
 
 
 def training_clock() -> float:
-    """Return the seconds of a clock that stands still while this process compiles or loads machine code."""
+    """Return the seconds of a clock that stops while this process compiles or loads machine code."""
     with _lock:
         return (time.perf_counter() if _depth == 0 else _started) - _seconds
 
 
 def start_compiling() -> None:
-    """Stop the training clock until :func:`stop_compiling` has been called as often."""
-    global _depth, _started  # noqa: PLW0603  # compilers call from anywhere
+    """Stop the training clock until :func:`stop_compiling` has been called the same number of times."""
+    global _depth, _started  # noqa: PLW0603  # called by compilers
     with _lock:
         if _depth == 0:
             _started = time.perf_counter()
@@ -38,7 +38,7 @@ def start_compiling() -> None:
 
 
 def stop_compiling() -> None:
-    """Let the training clock go on."""
+    """Restart the training clock if no other compilation is running."""
     global _depth, _seconds  # noqa: PLW0603
     with _lock:
         _depth -= 1
@@ -46,23 +46,23 @@ def stop_compiling() -> None:
             _seconds += time.perf_counter() - _started
 
 
-def announce_compiling(is_kept: bool) -> None:
-    """Print once in a process, on the standard error, that compiling takes a while; of several processes the first."""
+def announce_compiling(is_cached: bool) -> None:
+    """Print to the standard error that the compilation takes some time; once, and in the first process only."""
     global _announces  # noqa: PLW0603
     is_first = "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
     if _announces and is_first:
-        kept = "a few seconds, and kept for the next time"
-        again = (
+        cached = "a few seconds, and kept for the next time"
+        repeated = (
             "some seconds in every process, because neither the installation nor the user's cache folder can be "
             "written; set NUMBA_CACHE_DIR to a folder that can"
         )
-        print(f"Compiling for this processor: {kept if is_kept else again}", file=sys.stderr)
+        print(f"Compiling for this processor: {cached if is_cached else repeated}", file=sys.stderr)
     _announces = False
 
 
 @contextmanager
 def quiet_about_compiling() -> Iterator[None]:
-    """Announce nothing within the block."""
+    """Within the block, do not announce compilations."""
     global _announces  # noqa: PLW0603
     before, _announces = _announces, False
     try:

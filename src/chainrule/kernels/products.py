@@ -1,4 +1,4 @@
-"""The products of affine operations: BLAS, plain loops for small ones, and entry by entry for sparse rows."""
+"""The matrix products of affine operations: by BLAS, by loops for small matrices, and by entries for sparse rows."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = [
     "blas_address",
 ]
 
-SMALL = 512  # a product of fewer multiplications is done before BLAS has begun
+SMALL = 512  # products with fewer multiplications are computed by loops, because calling BLAS takes longer
 
 _intrinsic: Callable[[Any], Any] = numba_intrinsic
 
 
 @cache
 def blas_address(dtype: np.dtype[Any]) -> int:
-    """Return the address of BLAS's general matrix product for a type of numbers, which kernels take as an array."""
+    """Return the address of BLAS's general matrix product for a float type; kernels take it in place of an array."""
     return int(get_cython_function_address("scipy.linalg.cython_blas", "sgemm" if dtype == np.float32 else "dgemm"))
 
 
@@ -41,7 +41,7 @@ def _gemm(
     typing: Any, function: Any, transpose_a: Any, transpose_b: Any, m: Any, n: Any, k: Any, one: Any,
     a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any,
 ) -> Any:  # fmt: skip
-    """Write c = a b, with a or b transposed if the letter is T; matrices in Fortran's order, each with its stride."""
+    """Write c = a b, with a or b transposed if its letter is T; the matrices are in Fortran order, with strides."""
     signature = types.void(function, transpose_a, transpose_b, m, n, k, one, a, lda, b, ldb, c, ldc)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -75,9 +75,9 @@ _N, _T = ord("N"), ord("T")
 
 @compiled
 def _add_entries(entries: Array, columns: IntArray, first: int, last: int, w: Array, z: Array) -> None:
-    """Add the entries ``first`` to ``last`` of a sparse row, each times a row of W, to a row of a product.
+    """Add the entries ``first`` to ``last`` of a sparse row, each multiplied by its row of W, to a row of the product.
 
-    Eight at a time: the row of the product is then read and written once for eight rows of the weights.
+    Eight entries are added at a time, so that the row of the product is read and written only once for eight rows of W.
     """
     k = first
     while k + 8 <= last:
@@ -86,8 +86,8 @@ def _add_entries(entries: Array, columns: IntArray, first: int, last: int, w: Ar
         w0, w1, w2, w3 = w[columns[k]], w[columns[k + 1]], w[columns[k + 2]], w[columns[k + 3]]
         w4, w5, w6, w7 = w[columns[k + 4]], w[columns[k + 5]], w[columns[k + 6]], w[columns[k + 7]]
         for j in range(z.size):
-            early = v0 * w0[j] + v1 * w1[j] + v2 * w2[j] + v3 * w3[j]
-            z[j] += early + (v4 * w4[j] + v5 * w5[j] + v6 * w6[j] + v7 * w7[j])
+            first_half = v0 * w0[j] + v1 * w1[j] + v2 * w2[j] + v3 * w3[j]
+            z[j] += first_half + (v4 * w4[j] + v5 * w5[j] + v6 * w6[j] + v7 * w7[j])
         k += 8
     while k < last:
         value, source = entries[k], w[columns[k]]
@@ -98,12 +98,12 @@ def _add_entries(entries: Array, columns: IntArray, first: int, last: int, w: Ar
 
 @compiled_kernel
 def affine(f: Any) -> Callable[..., float]:
-    """z = x W + b.  Arrays: x, W, b, z, BLAS.  Settings: inputs, and the distances between the rows of x and of z."""
+    """z = x W + b.  Arrays: x, W, b, z, BLAS.  Settings: inputs, and the row strides of x and z."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in, x_stride, z_stride = int(settings[0]), int(settings[1]), int(settings[2])
         b = carray(p2, n_columns, f)
-        if n_rows * n_in * n_columns < SMALL:  # on flat arrays, because to make a view takes as long as the product
+        if n_rows * n_in * n_columns < SMALL:  # flat arrays: creating a view takes as long as the product
             z = carray(p3, n_rows * z_stride, f)
             x, w = carray(p0, n_rows * x_stride, f), carray(p1, n_in * n_columns, f)
             for i in range(n_rows):
@@ -124,9 +124,9 @@ def affine(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def affine_entries(f: Any) -> Callable[..., float]:
-    """z = x W + b, with the rows of W left out that stand behind zeros.
+    """z = x W + b, without the products with zeros in x.
 
-    Arrays: x, W, b, z, and room for the numbers of a row and (as int64) their columns.  Settings: inputs.
+    Arrays: x, W, b, z, and buffers for the nonzero numbers of a row and their columns (int64).  Settings: inputs.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -137,7 +137,7 @@ def affine_entries(f: Any) -> Callable[..., float]:
         for i in range(n_rows):
             found = 0
             for k in range(n_in):
-                # Every number is written, and the place moves on only behind one that counts: no branch to mispredict.
+                # All numbers are written, but zeros are overwritten by the next; this avoids branch mispredictions.
                 columns[found] = k
                 entries[found] = x[i * n_in + k]
                 found += int(x[i * n_in + k] != 0)
@@ -152,9 +152,9 @@ def affine_entries(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def affine_gradients(f: Any) -> Callable[..., float]:
-    """dL/dW = x^T e and dL/db = the sums of e over the rows.
+    """dL/dW = x^T e and dL/db = sum of e over the rows.
 
-    Arrays: x, e, dL/dW, dL/db, BLAS.  Settings: inputs, and the distances between the rows of x and of e.
+    Arrays: x, e, dL/dW, dL/db, BLAS.  Settings: inputs, and the row strides of x and e.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -187,7 +187,7 @@ def affine_gradients(f: Any) -> Callable[..., float]:
 def affine_error(f: Any) -> Callable[..., float]:
     """dL/dx = e W^T.
 
-    Arrays: e, W, dL/dx, BLAS.  Settings: inputs, the distances between the rows of x and of e.  Columns: e's.
+    Arrays: e, W, dL/dx, BLAS.  Settings: inputs, and the row strides of x and e.  Columns: the columns of e.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""Kernels that move rows and columns: batches, parts of values, and tables of vectors."""
+"""Kernels that copy rows and columns: batches, selected columns, and vectors from tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 @compiled_kernel
 def gather(f: Any) -> Callable[..., float]:
-    """out_i = source of row_i.  Arrays: source, the numbers of the rows (int64), out."""
+    """out_i = source[row_i].  Arrays: source, row numbers (int64), out."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         rows, out = carray(p1, n_rows, np.int64), carray(p2, (n_rows, n_columns), f)
@@ -43,9 +43,9 @@ def gather(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def gather_weights(f: Any) -> Callable[..., float]:
-    """out_i = weight of row_(i // m) / n, or 1 / n: m equal weights for each row.
+    """out_i = weights[row_(i // m)] / n, or 1 / n without weights: m equal weights for each row.
 
-    Arrays: weights, numbers of rows, out.  Settings: 1 for weights, m.  Rows: n, those of ``out``.
+    Arrays: weights, row numbers, out.  Settings: 1 with weights or 0 without, m.  Rows: n, the length of out.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -64,9 +64,9 @@ def gather_weights(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def gather_csr(f: Any) -> Callable[..., float]:
-    """Copy some rows of a CSR matrix.
+    """Copy rows of a CSR matrix.
 
-    Arrays: data, columns (int32), row starts (int64), the numbers of the rows, and the three of the copy.
+    Arrays: data, columns (int32), row starts (int64), row numbers, and the three arrays of the copy.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -89,9 +89,9 @@ def gather_csr(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def on_entries(f: Any) -> Callable[..., float]:
-    """Call a loop on the entries of a CSR matrix, as if they were one row.
+    """Call a loop for the stored entries of a CSR matrix, as one row.
 
-    Arrays: up to seven of the loop, and the row starts (int64).  Settings: the loop's address, then its own settings.
+    Arrays: up to seven arrays of the loop, and the row starts (int64).  Settings: the loop's address and its settings.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -108,7 +108,7 @@ def on_entries(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def copy_columns(f: Any) -> Callable[..., float]:
-    """Copy columns.  Arrays: source, out.  Settings: width and first column of the source, and of out."""
+    """Copy columns.  Arrays: source, out.  Settings: width and first column of the source, then of out."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_from, first_from, n_to, first_to = int(settings[0]), int(settings[1]), int(settings[2]), int(settings[3])
@@ -141,17 +141,17 @@ def check_finite(f: Any) -> Callable[..., float]:
     """Return 0 if all numbers are finite, else NaN.  Arrays: the numbers."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        x, spoilt = carray(p0, n_rows * n_columns, f), f(0)
+        x, total = carray(p0, n_rows * n_columns, f), f(0)
         for i in range(n_rows * n_columns):
-            spoilt += x[i] * f(0)  # NaN from a number that is not finite
-        return 0.0 if spoilt == 0 else math.nan
+            total += x[i] * f(0)  # NaN if the number is not finite
+        return 0.0 if total == 0 else math.nan
 
     return run
 
 
 @compiled_kernel
 def select(f: Any) -> Callable[..., float]:
-    """Write some columns.  Arrays: source, columns (int64), out.  Settings: width of the source."""
+    """Copy selected columns.  Arrays: source, columns (int64), out.  Settings: width of the source."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         width = int(settings[0])
@@ -188,7 +188,7 @@ def select_error(f: Any) -> Callable[..., float]:
 def lookup(f: Any) -> Callable[..., float]:
     """Write the vectors of codes.  Arrays: codes, table, first rows of the columns' tables (int64), out.
 
-    Settings: length of a vector.  Returns NaN if a code names no row of its table.
+    Settings: length of a vector.  Returns NaN for a code without a row in its table.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]

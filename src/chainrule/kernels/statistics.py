@@ -1,4 +1,4 @@
-"""Kernels of columns and of whole vectors: batch normalisation, noise, and bounds on norms."""
+"""Kernels for columns and whole vectors: batch normalisation, noise, clipping and limits on norms."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = [
 
 @compiled_kernel
 def batch_normalize(f: Any) -> Callable[..., float]:
-    """h = (x - mean) / deviation, and the running statistics follow those of the batch.
+    """h = (x - mean) / deviation, with an update of the running statistics.
 
-    Arrays: x, running mean, running variance, h, 1 / deviation, and room for two float64 numbers for each column.
-    Settings: momentum, epsilon.  The running statistics take the place of those of a batch of one row.
+    Arrays: x, running mean, running variance, h, 1 / deviation, and a buffer of two float64 numbers for each column.
+    Settings: momentum, epsilon.  A batch of one row is normalised by the running statistics, without an update.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -71,7 +71,7 @@ def batch_normalize(f: Any) -> Callable[..., float]:
 def batch_normalize_error(f: Any) -> Callable[..., float]:
     """dL/dx = (e - mean(e) - h mean(e h)) / deviation, for e = dL/dh.
 
-    Arrays: h, 1 / deviation, e, dL/dx, and room for two numbers for each column.
+    Arrays: h, 1 / deviation, e, dL/dx, and buffers for the two means.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -81,7 +81,7 @@ def batch_normalize_error(f: Any) -> Callable[..., float]:
         for j in range(n_columns):
             means[j] = f(0)
             products[j] = f(0)
-        if n_rows > 1:  # of one row, the statistics were constants
+        if n_rows > 1:  # for one row, the statistics were constants
             for row in e:
                 for j in range(n_columns):
                     means[j] += row[j]
@@ -115,9 +115,9 @@ def zero_if_several(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def clip(f: Any) -> Callable[..., float]:
-    """Scale a gradient down to a norm, and then bound its numbers.
+    """Scale a gradient down to a norm, and then clip its elements.
 
-    Arrays: gradient, its norm before (float64).  Settings: the bound of the norm, that of the size of each number.
+    Arrays: gradient, its norm before clipping (float64).  Settings: upper bounds of the norm and of the elements.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -141,12 +141,12 @@ def clip(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def average(f: Any) -> Callable[..., float]:
-    """Move averages towards their numbers.  Arrays: averages, numbers.  Settings: the share of the way."""
+    """mean += (1 - decay) (x - mean), a moving average.  Arrays: mean, x.  Settings: 1 - decay."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        mean, x, share = carray(p0, n_columns, f), carray(p1, n_columns, f), f(settings[0])
+        mean, x, rate = carray(p0, n_columns, f), carray(p1, n_columns, f), f(settings[0])
         for i in range(n_columns):
-            mean[i] += share * (x[i] - mean[i])
+            mean[i] += rate * (x[i] - mean[i])
         return 0.0
 
     return run
@@ -154,7 +154,7 @@ def average(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def limit_column_norms(f: Any) -> Callable[..., float]:
-    """Scale every column of a matrix down to a norm.  Arrays: matrix, room for its columns.  Settings: the bound."""
+    """Scale every column of a matrix down to a norm.  Arrays: matrix, buffer (float64).  Settings: the norm."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         w, factors = carray(p0, (n_rows, n_columns), f), carray(p1, n_columns, np.float64)
@@ -166,7 +166,7 @@ def limit_column_norms(f: Any) -> Callable[..., float]:
         all_within = True
         for j in range(n_columns):
             norm = math.sqrt(factors[j])
-            within = norm <= settings[0]  # not so for NaN
+            within = norm <= settings[0]  # False for NaN
             factors[j] = 1.0 if within else settings[0] / norm
             all_within = all_within & within
         if not all_within:
@@ -201,18 +201,18 @@ def _length(word: Any) -> Any:
 
 
 @inlined
-def _turn(word: Any) -> Any:
+def _angle(word: Any) -> Any:
     return 2 * math.pi * (np.float64(word >> _8) * _FINE)
 
 
 @compiled_kernel
 def noise(f: Any) -> Callable[..., float]:
-    """Write random numbers.  Arrays: out.  Settings: two words of the key, epoch, step, 1 for normal."""
+    """Write random numbers.  Arrays: out.  Settings: two words of the key, epoch, step, 1 if normal."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         size = n_rows * n_columns
         n_blocks = (size + 3) // 4
-        out = carray(p0, 4 * n_blocks, f)  # the buffer has room for whole blocks
+        out = carray(p0, 4 * n_blocks, f)  # the buffer is long enough for whole blocks
         k0, k1 = np.uint64(settings[0]), np.uint64(settings[1])
         epoch, step = np.uint64(settings[2]), np.uint64(settings[3])
         if settings[4] == 0:
@@ -226,10 +226,10 @@ def noise(f: Any) -> Callable[..., float]:
         for block in range(n_blocks):
             x0, x1, x2, x3 = _philox(k0, k1, np.uint64(block), epoch, step)
             first, second = _length(x0), _length(x2)
-            out[4 * block] = f(first * math.cos(_turn(x1)))
-            out[4 * block + 1] = f(first * math.sin(_turn(x1)))
-            out[4 * block + 2] = f(second * math.cos(_turn(x3)))
-            out[4 * block + 3] = f(second * math.sin(_turn(x3)))
+            out[4 * block] = f(first * math.cos(_angle(x1)))
+            out[4 * block + 1] = f(first * math.sin(_angle(x1)))
+            out[4 * block + 2] = f(second * math.cos(_angle(x3)))
+            out[4 * block + 3] = f(second * math.sin(_angle(x3)))
         return 0.0
 
     return run
@@ -239,7 +239,7 @@ def noise(f: Any) -> Callable[..., float]:
 def noise_of_entries(f: Any) -> Callable[..., float]:
     """Write a uniform number for each entry of a CSR matrix.
 
-    Arrays: columns (int32), row starts (int64), out.  Settings: as those of :func:`noise`.
+    Arrays: columns (int32), row starts (int64), out.  Settings: those of :func:`noise`.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]

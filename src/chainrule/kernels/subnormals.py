@@ -1,7 +1,7 @@
-"""Subnormal numbers, those below 1.2e-38 in float32 (2.2e-308 in float64), count as 0 while a network trains.
+"""Subnormal numbers, below 1.2e-38 in float32 (2.2e-308 in float64), are replaced by 0 during training.
 
-Processors compute about a hundred times slower on them, and training makes many: averages of gradients that have become
-0 decay, and so do weights under a penalty whose inputs are nearly always 0.
+Processors compute with them about a hundred times slower, and training produces many: running averages of gradients
+that have become 0, and penalised weights whose inputs are nearly always 0, decay to subnormal numbers.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from chainrule.kernels import active_set
 
 __all__ = ["subnormals_are_zero"]
 
-# NumPy before 2.3 warns if it looks for the smallest subnormal number, which it does once, while there is none.
+# NumPy before 2.3 determines the smallest subnormal number at the first call, and warns if they are switched off.
 np.finfo(np.float32), np.finfo(np.float64)
 
 
 @contextmanager
 def subnormals_are_zero() -> Iterator[None]:
-    """Within the block, count subnormal numbers as 0 in everything that this thread computes.
+    """Within the block, replace subnormal numbers by 0 in all computations of this thread.
 
-    What held before holds again after the block, however it ends. Nothing changes with the reference kernels, and on
-    processors other than x86-64 and 64-bit ARM.
+    The previous setting is restored after the block, also after an exception. Nothing is changed if compiled code is
+    switched off, and on processors other than x86-64 and 64-bit ARM.
     """
     if active_set() != "numba":
         yield

@@ -26,16 +26,16 @@ from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.named import check_arguments
 from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty, choose_penalty
-from chainrule.program import ArrayOf, NotLoweredError, Program, Value
+from chainrule.program import ArrayReference, NotLoweredError, Program, Value
 from chainrule.randomness import NoiseSource, Stream, random_stream
 from chainrule.ranges import Range
 from chainrule.settings import FROM_ZERO, Setting, check_settings
 from chainrule.types import Array, Inputs, Shape
 
-__all__ = ["Layer", "LearntArray", "cancelled_offset"]
+__all__ = ["ArrayAttribute", "Layer", "cancelled_offset"]
 
 
-class LearntArray:
+class ArrayAttribute:
     """An attribute for the parameter or state array of the same name; assigning to it copies values into the array.
 
     The parameters of a layer outside a network are drawn at the first access to one of them.
@@ -48,10 +48,10 @@ class LearntArray:
         self._name = name
 
     def __get__(self, layer: Layer | None, owner: type | None = None) -> Any:
-        return self if layer is None else layer.learnt_array(self._name)
+        return self if layer is None else layer.get_array(self._name)
 
     def __set__(self, layer: Layer, values: Any) -> None:
-        layer._copy_into(layer.learnt_array(self._name), self._name, values)
+        layer._copy_into(layer.get_array(self._name), self._name, values)
 
 
 @dataclass(eq=False)
@@ -310,11 +310,11 @@ class Layer(ABC):
 
     def set_parameter(self, name: str, values: Any) -> None:
         """Copy ``values`` into the parameter ``name``."""
-        self._copy_into(self.learnt_array(name), name, values)
+        self._copy_into(self.get_array(name), name, values)
 
     def set_state(self, name: str, values: Any) -> None:
         """Copy ``values`` into the state ``name``."""
-        self._copy_into(self.learnt_array(name), name, values)
+        self._copy_into(self.get_array(name), name, values)
 
     def walk(self) -> Iterator[Layer]:
         """Yield this layer, and then all layers inside it."""
@@ -324,18 +324,18 @@ class Layer(ABC):
         """Restart the random numbers of the layer from ``seed``; ``path`` is the position of the layer in a network."""
         self.rng, self.noise = random_stream(seed, Stream.LAYERS, *path), NoiseSource(seed, *path)
 
-    def learnt_array(self, name: str) -> Array:
+    def get_array(self, name: str) -> Array:
         """Return the parameter or the state ``name``; draw all parameters and states if the layer has none yet."""
         if name not in self.parameter_views and name not in self.state:
             self.initialize()
         return self.parameter_views[name] if name in self.parameter_views else self.state[name]
 
-    def array(self, name: str) -> ArrayOf:
+    def array(self, name: str) -> ArrayReference:
         """Return a parameter or a state as an operand of the operations in :meth:`lower`."""
         known = (*self.parameter_views, *self.state)
         if name not in known:
             raise InvalidInputError(f"{self.layer_name()} has no array '{name}'; it has: {', '.join(known)}.")
-        return ArrayOf(self, name)
+        return ArrayReference(self, name)
 
     # Helpers for subclasses -------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Self, TypeAlias, final
 import numpy as np
 
 from chainrule.errors import InvalidInputError, shown
-from chainrule.layers.base import Layer, LearntArray, cancelled_offset
-from chainrule.layers.own import adopt
+from chainrule.layers.base import ArrayAttribute, Layer, cancelled_offset
+from chainrule.layers.own import adapt_lecture_layer
 from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty
 from chainrule.program import Program, Value
@@ -77,21 +77,21 @@ class Container(Layer):
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Draw the parameters of the layers inside, one after another; layers given with parameters keep them."""
-        mine = {**self.parameter_views, **self.state}
+        own = {**self.parameter_views, **self.state}
         for prefix, layer in self._named():
             layer.dtype = self.dtype
             arrays = {**layer.parameter_views, **layer.state}
-            brings_arrays = layer.has_arrays and not any(array is mine[prefix + name] for name, array in arrays.items())
-            if not brings_arrays:
+            has_own_arrays = layer.has_arrays and not any(array is own[prefix + name] for name, array in arrays.items())
+            if not has_own_arrays:
                 layer.initialize(rng=rng)
             for name, array in (*layer.parameter_views.items(), *layer.state.items()):
-                mine[prefix + name][...] = array
-        self._hand_down()
+                own[prefix + name][...] = array
+        self._share_arrays()
 
     def bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Replace the parameters by these views of a network's vector, and copy the values into them."""
         super().bind(parameters, gradients)
-        self._hand_down()
+        self._share_arrays()
 
     def _write_jacobian(self, layers: Sequence[tuple[str, Layer]], error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows of a chain of layers, from the last layer to the first."""
@@ -102,7 +102,7 @@ class Container(Layer):
             assert inner is not None  # because needs_input_error is True
             error = inner
 
-    def _hand_down(self) -> None:
+    def _share_arrays(self) -> None:
         """Give the layers inside views of the container's arrays, and its dtype."""
         for prefix, layer in self._named():
             layer.dtype = self.dtype
@@ -137,7 +137,7 @@ class Container(Layer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self.parameter_views or self.state:
-            self._hand_down()
+            self._share_arrays()
 
 
 def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
@@ -152,7 +152,7 @@ def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
             raise InvalidInputError(
                 f"This {layer.layer_name()} belongs to a network already; give copy.deepcopy(layer)."
             )
-        adopt(layer)
+        adapt_lecture_layer(layer)
     inside = [inner for layer in layers for inner in layer.walk()]
     if len({id(layer) for layer in inside}) < len(inside):
         raise InvalidInputError(
@@ -166,7 +166,7 @@ def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
 
 def is_activation(layer: Any) -> bool:
     """Return whether ``layer`` is an activation, which determines the initializer of the dense layer before it."""
-    return hasattr(layer, "suited_initializer") and not hasattr(layer, "weights_initializer")
+    return hasattr(layer, "suited_initializer")
 
 
 def suit_weights(layers: Sequence[Layer]) -> None:
@@ -178,7 +178,7 @@ def suit_weights(layers: Sequence[Layer]) -> None:
             waiting = layer
         elif is_activation(layer):
             if waiting is not None:
-                waiting.suited_initializer = layer.suited_initializer
+                waiting.default_initializer = layer.suited_initializer
             waiting = None
 
 
@@ -384,7 +384,7 @@ class ParametricActivationLayer(Container):
 
     activation: Any
 
-    strength = LearntArray("The strength of each unit, shape of a row.")
+    strength = ArrayAttribute("The strength of each unit, shape of a row.")
 
     def __post_init__(self) -> None:
         (self.activation,) = self.layers = _as_layers(self.activation, "ParametricActivationLayer")

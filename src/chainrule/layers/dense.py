@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
-from chainrule.layers.base import Layer, LearntArray
+from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.penalties import Penalty
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, check_count
@@ -64,13 +64,13 @@ class DenseLayer(Layer):
         self.n_units = check_count("a DenseLayer", "n_units", n_units)
         self.trainable, self.rate_factor, self.decays, self.penalty = trainable, rate_factor, decays, penalty
         self.weights_initializer = None if weights_initializer is None else INITIALIZERS.create(weights_initializer)
-        self.suited_initializer: Initializer = GlorotUniform()  # networks replace it by that of the next activation
+        self.default_initializer: Initializer = GlorotUniform()  # networks replace it by that of the next activation
         self.biases_initializer = INITIALIZERS.create(biases_initializer)
         if input_shape is not None:
             self.set_input_shape(input_shape)
 
-    weights = LearntArray("W, shape (inputs, units).")
-    biases = LearntArray("b, shape (units,).")
+    weights = ArrayAttribute("W, shape (inputs, units).")
+    biases = ArrayAttribute("b, shape (units,).")
 
     def output_shape(self) -> Shape:
         """Return ``(n_units,)``."""
@@ -82,7 +82,7 @@ class DenseLayer(Layer):
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Draw W and b from their initialisers."""
-        weights_initializer = self.weights_initializer or self.suited_initializer
+        weights_initializer = self.weights_initializer or self.default_initializer
         for name, initializer in (("weights", weights_initializer), ("biases", self.biases_initializer)):
             self.parameter_views[name][...] = initializer(self.parameter_shapes()[name], rng)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.errors import InvalidInputError, shown
-from chainrule.layers.base import Layer, LearntArray
+from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, check_count, is_finite
 from chainrule.types import Array, Inputs, Shape
@@ -54,7 +54,7 @@ class EmbeddingLayer(Layer):
         self.n_categories = tuple(check_count("an EmbeddingLayer", "n_categories", size) for size in sizes)
         self.n_dimensions = check_count("an EmbeddingLayer", "n_dimensions", self.n_dimensions)
 
-    vectors = LearntArray("The stacked tables of all columns, shape (sum of n_categories, n_dimensions).")
+    vectors = ArrayAttribute("The stacked tables of all columns, shape (sum of n_categories, n_dimensions).")
 
     def set_input_shape(self, shape: Shape) -> None:
         """Set the shape of an input row, which must have one column for each element of ``n_categories``."""
@@ -153,7 +153,7 @@ class PeriodicEmbeddingLayer(Layer):
         if not (is_finite(self.scale) and self.scale > 0):
             raise InvalidInputError(f"The scale of a PeriodicEmbeddingLayer is {shown(self.scale)}; it must be > 0.")
 
-    frequencies = LearntArray("The frequencies, first those of column 0, shape (columns * n_frequencies,).")
+    frequencies = ArrayAttribute("The frequencies, first those of column 0, shape (columns * n_frequencies,).")
 
     def output_shape(self) -> Shape:
         """Return ``(2 * columns * n_frequencies,)``."""
@@ -170,31 +170,31 @@ class PeriodicEmbeddingLayer(Layer):
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the sines and the cosines."""
         x: Array = self._accept(inputs)
-        v = self.turn(np.repeat(x, self.n_frequencies, axis=1), self.frequencies)
+        v = self.angle(np.repeat(x, self.n_frequencies, axis=1), self.frequencies)
         output = self._array_for("output", (len(x), *self.output_shape()), training)
         np.concatenate([np.sin(v), np.cos(v)], axis=1, out=output)
         if training:
             self.input, self.output = x, output
         return output
 
-    def turn(self, x: Array, frequencies: Array) -> Array:
+    def angle(self, x: Array, frequencies: Array) -> Array:
         """Return ``2 pi c x``."""
         return 2 * math.pi * (frequencies * x)
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradient of the frequencies; return dL/dx."""
         error, n_columns = self._accept_error(output_error), self.input_shape()[0]
-        of_turn = self._error_of_turn(error)
+        angle_error = self._scaled_angle_error(error)
         x = np.repeat(self.input, self.n_frequencies, axis=1)
-        np.sum(of_turn * x, axis=0, out=self.gradient_views["frequencies"])
+        np.sum(angle_error * x, axis=0, out=self.gradient_views["frequencies"])
         input_error = None
         if self.needs_input_error:
-            parts = (of_turn * self.frequencies).reshape(len(error), n_columns, self.n_frequencies)
+            parts = (angle_error * self.frequencies).reshape(len(error), n_columns, self.n_frequencies)
             input_error = parts.sum(axis=2)
         self._update_alone()
         return input_error
 
-    def _error_of_turn(self, error: Array) -> Array:
+    def _scaled_angle_error(self, error: Array) -> Array:
         """Return ``2 pi dL/dv``."""
         assert self.output is not None  # _accept_error has checked it
         (sines, cosines), (of_sine, of_cosine) = np.split(self.output, 2, axis=1), np.split(error, 2, axis=1)
@@ -203,13 +203,13 @@ class PeriodicEmbeddingLayer(Layer):
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/dc = 2 pi x_i dL_i/dv``."""
-        of_turn = self._error_of_turn(self._accept_error(output_error))
-        np.multiply(of_turn, np.repeat(self.input, self.n_frequencies, axis=1), out=jacobian["frequencies"])
+        angle_error = self._scaled_angle_error(self._accept_error(output_error))
+        np.multiply(angle_error, np.repeat(self.input, self.n_frequencies, axis=1), out=jacobian["frequencies"])
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return the sines and the cosines."""
         repeated = program.select(x, np.repeat(range(x.width), self.n_frequencies).tolist())
-        v = program.map(self.turn, repeated, self.array("frequencies"))
+        v = program.map(self.angle, repeated, self.array("frequencies"))
         return program.concatenate(program.map(np.sin, v, name="sin"), program.map(np.cos, v, name="cos"))
 
 
@@ -244,7 +244,7 @@ class PiecewiseLinearEncodingLayer(Layer):
     @property
     def edges(self) -> Array:
         """The edges of the bins, shape (columns, n_bins + 1)."""
-        starts, widths = (self.learnt_array(name).reshape(-1, self.n_bins) for name in ("starts", "widths"))
+        starts, widths = (self.get_array(name).reshape(-1, self.n_bins) for name in ("starts", "widths"))
         return np.column_stack([starts, starts[:, -1] + widths[:, -1]])
 
     def adapt(self, X: npt.ArrayLike) -> PiecewiseLinearEncodingLayer:
@@ -292,13 +292,13 @@ class PiecewiseLinearEncodingLayer(Layer):
         """Return the position of each number in each bin."""
         x: Array = self._accept(inputs)
         output = self._array_for("output", (len(x), *self.output_shape()), training)
-        arrays = [self.learnt_array(name) for name in ("starts", "widths", "low", "high")]
-        output[...] = self.read(np.repeat(x, self.n_bins, axis=1), *arrays)
+        arrays = [self.get_array(name) for name in ("starts", "widths", "low", "high")]
+        output[...] = self.encode(np.repeat(x, self.n_bins, axis=1), *arrays)
         if training:
             self.input, self.output = x, output
         return output
 
-    def read(self, x: Array, starts: Array, widths: Array, low: Array, high: Array) -> Array:
+    def encode(self, x: Array, starts: Array, widths: Array, low: Array, high: Array) -> Array:
         """Return the position of x in the bins: (x - starts) / widths, clipped to the range from low to high."""
         return np.minimum(np.maximum((x - starts) / widths, low), high)
 
@@ -307,7 +307,7 @@ class PiecewiseLinearEncodingLayer(Layer):
         error = self._accept_error(output_error)
         if not self.needs_input_error:
             return None
-        starts, widths, low, high = (self.learnt_array(name) for name in ("starts", "widths", "low", "high"))
+        starts, widths, low, high = (self.get_array(name) for name in ("starts", "widths", "low", "high"))
         part = (np.repeat(self.input, self.n_bins, axis=1) - starts) / widths
         slopes = np.where((part >= low) & (part <= high), error / widths, 0)
         input_error: Array = slopes.reshape(len(error), -1, self.n_bins).sum(axis=2)
@@ -316,7 +316,7 @@ class PiecewiseLinearEncodingLayer(Layer):
     def lower(self, program: Program, x: Value) -> Value:
         """Return the position of each number in each bin."""
         repeated = program.select(x, np.repeat(range(x.width), self.n_bins).tolist())
-        return program.map(self.read, repeated, *(self.array(name) for name in ("starts", "widths", "low", "high")))
+        return program.map(self.encode, repeated, *(self.array(name) for name in ("starts", "widths", "low", "high")))
 
 
 UNBOUNDED_BELOW = -1e30  # instead of -infinity, because model files contain no infinite numbers

@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError, shown
 from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
-from chainrule.layers.base import Layer, LearntArray
+from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, check_count
 from chainrule.types import Array, Inputs, Shape
@@ -104,10 +104,10 @@ class EnsembleDenseLayer(Layer):
         self.n_units = check_count("an EnsembleDenseLayer", "n_units", self.n_units)
         if self.weights_initializer is not None:
             self.weights_initializer = INITIALIZERS.create(self.weights_initializer)
-        self.suited_initializer: Initializer = GlorotUniform()
+        self.default_initializer: Initializer = GlorotUniform()
 
-    weights = LearntArray("W, shape (members, inputs, units).")
-    biases = LearntArray("b, shape (members, units).")
+    weights = ArrayAttribute("W, shape (members, inputs, units).")
+    biases = ArrayAttribute("b, shape (members, units).")
 
     def set_input_shape(self, shape: Shape) -> None:
         """Set the shape of an input row: (members, inputs)."""
@@ -125,7 +125,7 @@ class EnsembleDenseLayer(Layer):
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Draw the weights of each member from the initializer; set the biases to 0."""
-        initializer = self.weights_initializer or self.suited_initializer
+        initializer = self.weights_initializer or self.default_initializer
         for weights in self.parameter_views["weights"]:
             weights[...] = initializer(weights.shape, rng)
         self.parameter_views["biases"].fill(0)
@@ -142,12 +142,12 @@ class EnsembleDenseLayer(Layer):
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of W and b; return ``dL/da``."""
         error = self._accept_error(output_error)
-        of_members = error.swapaxes(0, 1)
-        np.matmul(self.input.transpose(1, 2, 0), of_members, out=self.gradient_views["weights"])
+        member_errors = error.swapaxes(0, 1)
+        np.matmul(self.input.transpose(1, 2, 0), member_errors, out=self.gradient_views["weights"])
         np.sum(error, axis=0, out=self.gradient_views["biases"])
         input_error = None
         if self.needs_input_error:
-            input_error = np.ascontiguousarray(np.matmul(of_members, self.weights.swapaxes(1, 2)).swapaxes(0, 1))
+            input_error = np.ascontiguousarray(np.matmul(member_errors, self.weights.swapaxes(1, 2)).swapaxes(0, 1))
         self._update_alone()
         return input_error
 
@@ -202,12 +202,12 @@ class BatchEnsembleLayer(Layer):
             )
         if self.weights_initializer is not None:
             self.weights_initializer = INITIALIZERS.create(self.weights_initializer)
-        self.suited_initializer: Initializer = GlorotUniform()
+        self.default_initializer: Initializer = GlorotUniform()
 
-    weights = LearntArray("W, shape (inputs, units).")
-    input_scales = LearntArray("r, shape (members, inputs).")
-    output_scales = LearntArray("s, shape (members, units).")
-    biases = LearntArray("b, shape (members, units).")
+    weights = ArrayAttribute("W, shape (inputs, units).")
+    input_scales = ArrayAttribute("r, shape (members, inputs).")
+    output_scales = ArrayAttribute("s, shape (members, units).")
+    biases = ArrayAttribute("b, shape (members, units).")
 
     def set_input_shape(self, shape: Shape) -> None:
         """Set the shape of an input row: (members, inputs)."""
@@ -231,7 +231,7 @@ class BatchEnsembleLayer(Layer):
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Draw W from its initializer, and r according to ``scales``; set s to 1 and b to 0."""
-        views, initializer = self.parameter_views, self.weights_initializer or self.suited_initializer
+        views, initializer = self.parameter_views, self.weights_initializer or self.default_initializer
         views["weights"][...] = initializer(views["weights"].shape, rng)
         views["input_scales"].fill(1)
         if self.scales == "signs":
@@ -258,12 +258,12 @@ class BatchEnsembleLayer(Layer):
         scaled, product = self._buffer("scaled", self.input.shape), self._buffer("product", error.shape)
         np.sum(error, axis=0, out=gradients["biases"])
         np.sum(error * product, axis=0, out=gradients["output_scales"])
-        of_product = error * self.output_scales
+        product_error = error * self.output_scales
         rows = scaled.reshape(-1, self.input_shape()[1])
-        np.matmul(rows.T, of_product.reshape(len(rows), -1), out=gradients["weights"])
-        of_scaled = of_product @ self.weights.T
-        np.sum(of_scaled * self.input, axis=0, out=gradients["input_scales"])
-        input_error = of_scaled * self.input_scales if self.needs_input_error else None
+        np.matmul(rows.T, product_error.reshape(len(rows), -1), out=gradients["weights"])
+        scaled_error = product_error @ self.weights.T
+        np.sum(scaled_error * self.input, axis=0, out=gradients["input_scales"])
+        input_error = scaled_error * self.input_scales if self.needs_input_error else None
         self._update_alone()
         return input_error
 
@@ -273,9 +273,9 @@ class BatchEnsembleLayer(Layer):
         scaled, product = self._buffer("scaled", self.input.shape), self._buffer("product", error.shape)
         jacobian["biases"][...] = error
         np.multiply(error, product, out=jacobian["output_scales"])
-        of_product = error * self.output_scales
-        np.matmul(scaled.swapaxes(1, 2), of_product, out=jacobian["weights"])
-        np.multiply(of_product @ self.weights.T, self.input, out=jacobian["input_scales"])
+        product_error = error * self.output_scales
+        np.matmul(scaled.swapaxes(1, 2), product_error, out=jacobian["weights"])
+        np.multiply(product_error @ self.weights.T, self.input, out=jacobian["input_scales"])
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return ``((x_k * r_k) W) * s_k + b_k`` for each part x_k of x."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, final
 import numpy as np
 
 from chainrule.errors import InvalidInputError, shown
-from chainrule.layers.base import Layer, LearntArray
+from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, is_finite
 from chainrule.settings import Setting
@@ -49,14 +49,14 @@ class _NormalizationLayer(Layer):
         """The shift, if there is one."""
         return "shift" if self.affine else None
 
-    scale = LearntArray("The learnt factors, shape of a row, initially 1.")
-    shift = LearntArray("The learnt offsets, shape of a row, initially 0.")
+    scale = ArrayAttribute("The learnt factors, shape of a row, initially 1.")
+    shift = ArrayAttribute("The learnt offsets, shape of a row, initially 0.")
 
-    def learnt_array(self, name: str) -> Array:
+    def get_array(self, name: str) -> Array:
         """Return the parameter or the state ``name``. Raises InvalidInputError if ``affine=False`` leaves it out."""
         if not self.affine and name in ("scale", "shift"):
             raise InvalidInputError(f"A {type(self).__name__} with affine=False has no {name}.")
-        return super().learnt_array(name)
+        return super().get_array(name)
 
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shapes of scale and shift, if there are any."""
@@ -134,8 +134,8 @@ class BatchNormalizationLayer(_NormalizationLayer):
                 "number from 0 to 1."
             )
 
-    running_mean = LearntArray("The mean that inference subtracts, shape (n_features,).")
-    running_variance = LearntArray("The variance that inference normalises by, shape (n_features,).")
+    running_mean = ArrayAttribute("The mean that inference subtracts, shape (n_features,).")
+    running_variance = ArrayAttribute("The variance that inference normalises by, shape (n_features,).")
 
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shapes of the running statistics."""

@@ -2,8 +2,8 @@
 
 In the lecture, a layer draws its arrays in ``initialize(optimizer)`` and updates them in its backward propagation, each
 with a copy of the optimizer. In chainrule, one optimizer updates one vector with all parameters of a network. A layer
-of the lecture's form therefore gets a :class:`GradientTaker` instead of an optimizer: it stores the gradients, and the
-network updates the parameters. Schedules, penalties, clipping, checkpoints and model files then apply to these
+of the lecture's form therefore gets a :class:`GradientCollector` instead of an optimizer: it stores the gradients, and
+the network updates the parameters. Schedules, penalties, clipping, checkpoints and model files then apply to these
 parameters as to all others.
 """
 
@@ -19,33 +19,33 @@ from chainrule.errors import InvalidInputError
 from chainrule.layers.base import Layer
 from chainrule.types import Array, Inputs, Shape
 
-__all__ = ["GradientTaker", "adopt"]
+__all__ = ["GradientCollector", "adapt_lecture_layer"]
 
 
-def adopt(layer: Layer) -> None:
+def adapt_lecture_layer(layer: Layer) -> None:
     """Adapt a layer that is written as in the lecture to the interface of :class:`Layer`; do not change other layers.
 
     The class of the layer is replaced by a subclass with the same name.
     """
-    if not isinstance(layer, _UsersLayer):
-        adopting = _adopting_class(type(layer))
+    if not isinstance(layer, _LectureLayer):
+        adopting = _adapting_class(type(layer))
         if adopting is not None:
             layer.__class__ = adopting
 
 
 @functools.cache
-def _adopting_class(cls: type[Layer]) -> type[Layer] | None:
+def _adapting_class(cls: type[Layer]) -> type[Layer] | None:
     """Return the subclass that adapts a user-defined class; None if the class has the interface of :class:`Layer`."""
     mixins: list[type[Any]] = []
     if cls.parameter_shapes is Layer.parameter_shapes and "rng" not in inspect.signature(cls.initialize).parameters:
         mixins.append(_OwnParameters)
     if not _takes(cls.forward_propagation, 3):
-        mixins.append(_OneInput)
+        mixins.append(_WithoutTrainingArgument)
     if not mixins:
         return None
     namespace = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     penalized = cls.penalized_parameters or ("weights",)
-    return type(cls.__name__, (*mixins, cls), {**namespace, "users_class": cls, "penalized_parameters": penalized})
+    return type(cls.__name__, (*mixins, cls), {**namespace, "user_class": cls, "penalized_parameters": penalized})
 
 
 def _takes(function: Any, n_arguments: int) -> bool:
@@ -57,7 +57,7 @@ def _takes(function: Any, n_arguments: int) -> bool:
     return True
 
 
-class GradientTaker:
+class GradientCollector:
     """A replacement for the optimizer of a layer in a network. It stores the gradients; the network makes the step."""
 
     def __init__(self, layer: _OwnParameters) -> None:
@@ -80,7 +80,7 @@ class GradientTaker:
         self.layer.has_updated = True
         return weights
 
-    def fresh(self) -> GradientTaker:
+    def fresh(self) -> GradientCollector:
         """Return this object, because it has no state of its own."""
         return self
 
@@ -90,29 +90,29 @@ class GradientTaker:
             "self.weights = optimizer.update(self.weights, gradient)."
         )
 
-    def __copy__(self) -> GradientTaker:
+    def __copy__(self) -> GradientCollector:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> GradientTaker:
-        return GradientTaker(memo.get(id(self.layer), self.layer))  # if the layer is copied, for the copy
+    def __deepcopy__(self, memo: dict[int, Any]) -> GradientCollector:
+        return GradientCollector(memo.get(id(self.layer), self.layer))  # if the layer is copied, for the copy
 
 
-class _UsersLayer(Layer):
+class _LectureLayer(Layer):
     """Base class of the adapting subclasses; copies and pickles refer to the user-defined class."""
 
-    users_class: type[Layer]
+    user_class: type[Layer]
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _new, (self.users_class,), self.__getstate__()
+        return _new, (self.user_class,), self.__getstate__()
 
 
-def _new(users_class: type[Layer]) -> Layer:
-    layer = users_class.__new__(users_class)
-    adopt(layer)
+def _new(user_class: type[Layer]) -> Layer:
+    layer = user_class.__new__(user_class)
+    adapt_lecture_layer(layer)
     return layer
 
 
-class _OneInput(_UsersLayer):
+class _WithoutTrainingArgument(_LectureLayer):
     """Adapts ``forward_propagation(self, input)``, without the argument ``training``."""
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
@@ -120,7 +120,7 @@ class _OneInput(_UsersLayer):
         return output
 
 
-class _OwnParameters(_UsersLayer):
+class _OwnParameters(_LectureLayer):
     """Adapts ``initialize(self, optimizer)``: the arrays that it assigns to the layer become its parameters.
 
     They remain attributes of the layer and become views of the network's vector. A later assignment to such an
@@ -137,8 +137,8 @@ class _OwnParameters(_UsersLayer):
         state = np.random.get_state()  # noqa: NPY002
         np.random.seed(seed)  # noqa: NPY002  (layers of the lecture draw from NumPy's global generator)
         try:
-            users_initialize: Any = super().initialize
-            users_initialize(*([GradientTaker(self)] if _takes(users_initialize, 1) else ()))
+            user_initialize: Any = super().initialize
+            user_initialize(*([GradientCollector(self)] if _takes(user_initialize, 1) else ()))
         finally:
             np.random.set_state(state)  # noqa: NPY002
         if not self.parameter_views:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from chainrule.arrays import refuse_masked
 from chainrule.errors import DataError, InvalidInputError
-from chainrule.layers.base import Layer, LearntArray
+from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.rounding import safe_deviation
@@ -37,7 +37,7 @@ class InputScalingLayer(Layer):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    scale = LearntArray("The learnt factors, shape of a row.")
+    scale = ArrayAttribute("The learnt factors, shape of a row.")
 
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shape of the factors."""
@@ -91,8 +91,8 @@ class StandardizationLayer(Layer):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    mean = LearntArray("The means that are subtracted, shape of a row.")
-    scale = LearntArray("The divisors, shape of a row.")
+    mean = ArrayAttribute("The means that are subtracted, shape of a row.")
+    scale = ArrayAttribute("The divisors, shape of a row.")
 
     def adapt(self, X: npt.ArrayLike) -> StandardizationLayer:
         """Compute mean and scale from the rows of X and return the layer.

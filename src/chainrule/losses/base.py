@@ -39,12 +39,12 @@ class LossFunction(ABC):
         predictions is refused before training.
     targets
         The targets for which the loss is defined; None for any. Data with other targets are refused before training.
-    is_of_numbers
+    is_regression
         Whether the targets are numbers, not classes.
-    takes_scores
+    expects_scores
         Whether the predictions are unbounded scores although the targets are classes. The network then ends in a dense
         layer without an activation.
-    takes_standardized
+    allows_standardized_targets
         Whether the targets of a regression may be shifted and scaled.
     compares_outputs
         Whether the loss compares the outputs of a row with one another and so needs two or more of them.
@@ -55,9 +55,9 @@ class LossFunction(ABC):
     fuses_with: ClassVar[type[ActivationLayer] | None] = None
     domain: ClassVar[Range | None] = None
     targets: ClassVar[Range | None] = None
-    is_of_numbers: ClassVar[bool] = False
-    takes_scores: ClassVar[bool] = False
-    takes_standardized: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = False
+    expects_scores: ClassVar[bool] = False
+    allows_standardized_targets: ClassVar[bool] = True
     compares_outputs: ClassVar[bool] = False
     outputs_per_target: ClassVar[int] = 1
 
@@ -70,7 +70,7 @@ class LossFunction(ABC):
         """Return the derivative of :meth:`loss` with respect to ``y_pred``, in its shape."""
 
     @property
-    def takes_weights(self) -> bool:
+    def accepts_weights(self) -> bool:
         """Whether :meth:`loss` and :meth:`derivative` take sample weights; user-defined losses may leave them out."""
         return len(inspect.signature(self.loss).parameters) > 2
 
@@ -85,7 +85,7 @@ class LossFunction(ABC):
         argument has the first outputs of all targets, its second argument the second outputs, and so on. Arguments at
         the end that the formula does not need may be left out.
         """
-        return shares_of_scores(outputs) if self.takes_scores else outputs
+        return shares_of_scores(outputs) if self.expects_scores else outputs
 
     def predictions_of(self, outputs: Array) -> Array:
         """Return the :meth:`point_predictions` for outputs of shape (rows, outputs)."""
@@ -126,7 +126,7 @@ class LossFunction(ABC):
             derivative.fill(0)
             return 0.0
         weights = () if row_weights.min() == row_weights.max() else (row_weights / total,)
-        if weights and not self.takes_weights:
+        if weights and not self.accepts_weights:
             raise InvalidInputError(
                 f"{type(self).__name__} takes no sample weights, but the rows have different weights; give its methods "
                 "loss and derivative a third argument, sample_weight=None."

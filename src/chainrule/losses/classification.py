@@ -335,7 +335,7 @@ class Hinge(ElementwiseLoss):
     one-hot targets, each column is a classifier of one class against the rest.
     """
 
-    takes_scores: ClassVar[bool] = True
+    expects_scores: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
@@ -356,7 +356,7 @@ class SquaredHinge(ElementwiseLoss):
     ``l' = -2 s max(0, 1 - s p)``.
     """
 
-    takes_scores: ClassVar[bool] = True
+    expects_scores: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
@@ -386,7 +386,7 @@ class MultiMargin(RowLoss):
     multi-class pattern recognition".
     """
 
-    takes_scores: ClassVar[bool] = True
+    expects_scores: ClassVar[bool] = True
     compares_outputs: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
@@ -397,15 +397,15 @@ class MultiMargin(RowLoss):
 
     def row_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return mean_k (1 - y_k) max(0, margin - s + p_k)."""
-        missing = self.margin - np.sum(y_true * y_pred, axis=-1, keepdims=True) + y_pred
-        return np.mean((1 - y_true) * np.maximum(missing, 0), axis=-1)
+        violation = self.margin - np.sum(y_true * y_pred, axis=-1, keepdims=True) + y_pred
+        return np.mean((1 - y_true) * np.maximum(violation, 0), axis=-1)
 
     def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
         """Return (a_k - y_k sum(a)) / K for K classes, where a_k is 1 - y_k if the margin to class k is too small."""
-        missing = self.margin - np.sum(y_true * y_pred, axis=-1, keepdims=True) + y_pred
-        pushed = (1 - y_true) * np.sign(np.maximum(missing, 0))
+        violation = self.margin - np.sum(y_true * y_pred, axis=-1, keepdims=True) + y_pred
+        violations = (1 - y_true) * np.sign(np.maximum(violation, 0))
         n_classes = np.sum(0 * y_true + 1, axis=-1, keepdims=True)
-        return (pushed - y_true * np.sum(pushed, axis=-1, keepdims=True)) / n_classes
+        return (violations - y_true * np.sum(violations, axis=-1, keepdims=True)) / n_classes
 
 
 def smooth_labels(targets: Array, amount: float) -> Array:

@@ -28,7 +28,7 @@ class CustomLoss(ElementwiseLoss):
     (8.0, [0.0, 16.0])
     """
 
-    is_of_numbers: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = True
 
     loss_function: Callable[[Array, Array], Array]
     loss_derivative: Callable[[Array, Array], Array]

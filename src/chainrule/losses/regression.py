@@ -48,7 +48,7 @@ class MeanSquaredError(ElementwiseLoss):
     2.0
     """
 
-    is_of_numbers: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = True
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return (p - y)^2."""
@@ -68,7 +68,7 @@ class MeanAbsoluteError(ElementwiseLoss):
     The median of the targets is the best constant prediction.
     """
 
-    is_of_numbers: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = True
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return |p - y|."""
@@ -88,8 +88,8 @@ class MeanAbsolutePercentageError(ElementwiseLoss):
     Rows with targets near 0 dominate this loss. The definition is the same as in Keras.
     """
 
-    is_of_numbers: ClassVar[bool] = True
-    takes_standardized: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = True
+    allows_standardized_targets: ClassVar[bool] = False
 
     epsilon: float = 1e-7
 
@@ -115,8 +115,8 @@ class MeanSquaredLogarithmicError(ElementwiseLoss):
     >= 0, so end the network in a softplus or a ReLU.
     """
 
-    is_of_numbers: ClassVar[bool] = True
-    takes_standardized: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = True
+    allows_standardized_targets: ClassVar[bool] = False
     domain: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
     targets: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
 
@@ -139,7 +139,7 @@ class Huber(ElementwiseLoss):
     "Robust estimation of a location parameter".
     """
 
-    is_of_numbers: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = True
 
     delta: float = 1.0
 
@@ -149,8 +149,8 @@ class Huber(ElementwiseLoss):
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return c (d - c / 2), where c is d clipped to the range from -delta to delta; it covers both cases."""
         difference = y_pred - y_true
-        held = np.clip(difference, -self.delta, self.delta)
-        return held * (difference - held / 2)
+        clipped = np.clip(difference, -self.delta, self.delta)
+        return clipped * (difference - clipped / 2)
 
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
         """Return d clipped to the range from -delta to delta."""
@@ -165,7 +165,7 @@ class LogCosh(ElementwiseLoss):
     It is close to ``d^2 / 2`` for small d and to ``|d| - log 2`` for large d, and it does not overflow.
     """
 
-    is_of_numbers: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = True
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return -log(1 - tanh(d)^2) / 2 where |d| < 1, else |d| + log((1 + exp(-2 |d|)) / 2)."""
@@ -190,7 +190,7 @@ class Pinball(ElementwiseLoss):
     prediction. With q = 0.5 the loss is half the absolute error. Koenker & Bassett 1978, "Regression quantiles".
     """
 
-    is_of_numbers: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = True
 
     quantile: float = 0.5
 
@@ -219,8 +219,8 @@ class Poisson(ElementwiseLoss):
     above 0, so end the network in a softplus: ``l = p - y log p``, ``l' = 1 - y / p``; for y = 0, ``l = p``.
     """
 
-    is_of_numbers: ClassVar[bool] = True
-    takes_standardized: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = True
+    allows_standardized_targets: ClassVar[bool] = False
     targets: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
 
     log_input: bool = True
@@ -265,7 +265,7 @@ class GaussianNegativeLogLikelihood(ElementwiseLoss):
     Weigend 1994, "Estimating the mean and variance of the target probability distribution".
     """
 
-    is_of_numbers: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = True
     outputs_per_target: ClassVar[int] = 2
 
     def element_loss(self, y_true: Array, mean: Array, log_variance: Array) -> Array:  # type: ignore[override]
@@ -305,8 +305,8 @@ class CosineSimilarity(RowLoss):
     Use it for targets such as embeddings. The definition is the same as in Keras.
     """
 
-    is_of_numbers: ClassVar[bool] = True
-    takes_standardized: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = True
+    allows_standardized_targets: ClassVar[bool] = False
     compares_outputs: ClassVar[bool] = True
 
     def row_loss(self, y_true: Array, y_pred: Array) -> Array:

@@ -214,7 +214,7 @@ class Optimizer(ABC):
     ) -> None:
         """Change tensors of PyTorch in place by the traced rule."""
         traced = self._trace()
-        assert traced is not None  # see takes_tensors
+        assert traced is not None  # see supports_tensors
         numbers = traced.numbers(self, rate, step, decays=decays)
         symbols: dict[str, Any] = dict(zip(traced.loop.settings, numbers, strict=True))
         symbols |= {"weights": weights, "gradient": gradient, **dict(zip(traced.state, state, strict=True))}
@@ -239,7 +239,7 @@ class Optimizer(ABC):
             return None
         return self._trace()
 
-    def takes_tensors(self) -> bool:
+    def supports_tensors(self) -> bool:
         """Whether :meth:`step` can be called with tensors of PyTorch, also in :attr:`state`."""
         return self.traced() is not None
 
@@ -463,7 +463,7 @@ class BlockOptimizer(Optimizer):
         if block.decays and self.weight_decay != 0:
             weights *= 1 - rate * self.weight_decay
 
-    def takes_tensors(self) -> bool:
+    def supports_tensors(self) -> bool:
         """Return True."""
         return True
 

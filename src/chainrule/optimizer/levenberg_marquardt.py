@@ -106,14 +106,14 @@ class LevenbergMarquardt(ObjectiveOptimizer):
                 continue
             along = -float(np.dot(half_gradient, move))
             curvature = along - damping * float(np.dot(move, move))
-            foretold = 2 * learning_rate * along - learning_rate**2 * curvature
-            if foretold <= np.finfo(start.dtype).eps * value:
+            predicted_decrease = 2 * learning_rate * along - learning_rate**2 * curvature
+            if predicted_decrease <= np.finfo(start.dtype).eps * value:
                 state["converged"][0] = 1
                 break
             trial = (start + learning_rate * move).astype(start.dtype, copy=False)
             trial_value = objective.value_and_gradient(trial)[0]
             if trial_value < value:
-                gain = (value - trial_value) / foretold
+                gain = (value - trial_value) / predicted_decrease
                 damping *= max(self.damping_decrease, 1 - (2 * gain - 1) ** 3)
                 end, value = trial, trial_value
                 break

@@ -222,7 +222,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
     def data_settings(self) -> dict[str, Any]:
         """Return the arguments of :func:`prepare_data` beside the source, those that say something only."""
         validation_size = 0 if self.validation_size is None and not self.stops_early else self.validation_size
-        takes_standardized = self.loss is None or LOSSES.find(self.loss).takes_standardized
+        allows_standardized_targets = self.loss is None or LOSSES.find(self.loss).allows_standardized_targets
         given = {
             "target": self.target,
             "task": self.task,
@@ -239,7 +239,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
             "missing": None if self.missing == "median" else self.missing,
             "drop_missing_target": self.drop_missing_target or None,
             "seed": self.seed,
-            "standardize_target": None if takes_standardized and self.output_activation is None else False,
+            "standardize_target": None if allows_standardized_targets and self.output_activation is None else False,
         }
         return shortest(given)
 

@@ -16,7 +16,7 @@ from chainrule.optimizer import Optimizer
 from chainrule.stack import LayerStack
 from chainrule.types import Array, is_sparse
 
-__all__ = ["evaluate_outputs", "explain_divergence", "find_not_finite"]
+__all__ = ["evaluate_outputs", "explain_divergence", "find_non_finite"]
 
 
 def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: Array | None) -> Evaluation:
@@ -32,7 +32,7 @@ def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: 
     return Evaluation(loss, predictions)
 
 
-def find_not_finite(stack: LayerStack, optimizer: Optimizer) -> str | None:
+def find_non_finite(stack: LayerStack, optimizer: Optimizer) -> str | None:
     """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
     for layer_index, layer in enumerate(stack.layers, start=1):
         for name, values in (*layer.parameter_views.items(), *layer.state.items()):

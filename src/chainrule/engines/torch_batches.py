@@ -16,7 +16,7 @@ from chainrule.engines.torch_workers import BatchShare
 from chainrule.head import Head
 from chainrule.types import Array, is_sparse
 
-__all__ = ["DeviceRows", "TensorBatch", "as_array", "as_tensor"]
+__all__ = ["DeviceBatches", "TensorBatch", "as_array", "as_tensor"]
 
 # How much of the memory that is free on a GPU the data may take up; beyond it they come batch by batch.
 SHARE_OF_MEMORY = 0.5
@@ -38,7 +38,7 @@ class _Resident(NamedTuple):
     weights: Tensor | None
 
 
-class DeviceRows:
+class DeviceBatches:
     """Gives the batches of portions as tensors.
 
     Dense data that fit the device's memory are put there once, and batches are gathered there. Others are gathered on

@@ -11,7 +11,7 @@ from chainrule.activations import ELUActivation, LeakyReLUActivation, ReLUActiva
 from chainrule.architecture import build_network, default_loss, select_architecture
 from chainrule.data import Dataset, Target
 from chainrule.errors import InvalidInputError
-from chainrule.layers import DenseLayer
+from chainrule.layers import DenseLayer, DropoutLayer
 from chainrule.losses import LOSSES
 from chainrule.named import settings_of
 from chainrule.neuralnet import NeuralNetwork
@@ -52,6 +52,49 @@ def test_hidden_layers_are_dense_normalised_activated_and_dropped() -> None:
     network = build_network(4, BINARY, hidden=(8, 4), activation="tanh", dropout=0.5, batch_normalization=True)
     block = ["Dense", "BatchNormalization", "Tanh", "Dropout"]
     assert names(network) == [*block, *block, "Dense", "Sigmoid"]
+
+
+def test_each_hidden_layer_may_have_settings_of_its_own() -> None:
+    network = build_network(
+        4,
+        NUMBER,
+        hidden=(8, 6),
+        activation=["tanh", ELUActivation],
+        dropout=[0.0, 0.25],
+        batch_normalization=[True, False],
+        layer_normalization=(False, True),
+        weights_initializer=["zeros", None],
+        input_dropout=0.125,
+        noise=0.5,
+        seed=0,
+    )
+    assert names(network) == [
+        *("Dropout", "GaussianNoise"),
+        *("Dense", "BatchNormalization", "Tanh"),
+        *("Dense", "LayerNormalization", "ELU", "Dropout"),
+        "Dense",
+    ]
+    assert [layer.rate for layer in network.layers if isinstance(layer, DropoutLayer)] == [0.125, 0.25]
+    assert not network.layers[2].parameter_views["weights"].any()
+    assert network.layers[5].parameter_views["weights"].any()
+    assert network.predict(np.ones((2, 4))).shape == (2, 1)
+
+
+def test_one_initializer_is_that_of_all_layers() -> None:
+    network = build_network(4, NUMBER, hidden=(8, 6), weights_initializer="zeros", seed=0)
+    assert not network.stack.vector.values.any()
+
+
+def test_an_activation_may_be_a_function_and_its_derivative() -> None:
+    data = regression_rows(100)
+    settings: dict[str, Any] = {"hidden": (8, 6), "seed": 0, "epochs": 3, "weights_initializer": "glorot_uniform"}
+    own, known = (
+        build_network(5, NUMBER, activation=activation, **settings).fit(data)
+        for activation in [(np.tanh, lambda x: 1 - np.tanh(x) ** 2), "tanh"]
+    )
+    np.testing.assert_allclose(own.predict(data), known.predict(data), rtol=1e-4, atol=1e-5)
+    mixed = build_network(5, NUMBER, activation=["tanh", (np.sin, np.cos)], **settings).fit(data)
+    assert names(mixed) == ["Dense", "Tanh", "Dense", "Custom", "Dense"]
 
 
 def test_settings_go_to_the_network_and_overrule() -> None:
@@ -131,6 +174,8 @@ def test_what_is_built_learns(data: Dataset, activation: str) -> None:
         ({"activation": "rellu"}, "Did you mean 'relu'"),
         ({"dropout": 1.0}, "rate"),
         ({"loss": "mse2"}, "no loss called"),
+        ({"dropout": [0.1, 0.2, 0.3]}, r"dropout is \[0.1, 0.2, 0.3\], and there are 2 hidden layers"),
+        ({"activation": ["relu"]}, "one value for each hidden layer"),
     ],
 )
 def test_mistakes_are_told(settings: dict[str, Any], words: str) -> None:

@@ -38,6 +38,7 @@ BOTH_SIGNS = {
 SUITED: dict[str, set[str]] = {
     "binary_cross_entropy": {"sigmoid", "softmax"},
     "binary_focal": {"sigmoid", "softmax"},
+    "multi_label_cross_entropy": {"sigmoid", "softmax"},
     "categorical_cross_entropy": {"softmax"},
     "categorical_focal": {"softmax"},
     "kl_divergence": {"softmax"},

@@ -37,6 +37,16 @@ def test_columns_have_one_element_an_epoch_and_nan_where_nothing_was_recorded(hi
     assert len(history) == 3
 
 
+def test_the_objective_is_the_loss_and_the_penalty(history: History) -> None:
+    assert "objective" in history
+    assert history["objective"][:2] == history["loss"][:2]
+    history.append({"epoch": 4, "loss": 2.0, "penalty": 0.5})
+    assert history["objective"][:2] == history["loss"][:2]
+    assert history.last("objective") == 2.5
+    assert list(history) == ["epoch", "loss", "validation_loss", "penalty"]
+    assert "objective" not in History()
+
+
 def test_last(history: History) -> None:
     assert history.last("validation_loss") == 0.5
     assert math.isnan(history.last("loss"))

@@ -13,18 +13,37 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
-from chainrule.activations import ACTIVATIONS, ActivationLayer, SigmoidActivation, SoftmaxActivation
+from chainrule.activations import (
+    ACTIVATIONS,
+    ActivationLayer,
+    CustomActivation,
+    SigmoidActivation,
+    SoftmaxActivation,
+)
 from chainrule.data.target import Target, TaskRequest
-from chainrule.errors import InvalidInputError, check_one_of
-from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
+from chainrule.errors import InvalidInputError, check_one_of, shown
+from chainrule.initializers import Initializer
+from chainrule.layers import (
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    GaussianNoiseLayer,
+    Layer,
+    LayerNormalizationLayer,
+)
 from chainrule.losses import LossFunction
 from chainrule.metrics import default_metrics
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["build_network", "default_loss", "hidden_sizes", "output_layers", "select_architecture"]
+__all__ = ["ActivationLike", "build_network", "default_loss", "hidden_sizes", "output_layers", "select_architecture"]
+
+# A name, a class, a layer, or a function and its derivative.
+ActivationLike: TypeAlias = (
+    str | type[ActivationLayer] | ActivationLayer | tuple[Callable[..., Any], Callable[..., Any]]
+)
 
 
 def default_loss(target: Target) -> str:
@@ -33,16 +52,22 @@ def default_loss(target: Target) -> str:
     return names.get(target.task, "mean_squared_error")
 
 
-def output_layers(target: Target, loss: LossFunction, activation: str | None = None) -> list[Layer]:
+def output_layers(
+    target: Target,
+    loss: LossFunction,
+    activation: ActivationLike | None = None,
+    weights_initializer: str | Initializer | None = None,
+) -> list[Layer]:
     """Return the last layers: as many units as target and loss need, and the activation that belongs to the task.
 
     ``activation`` is put behind the numbers of a regression when given: ReLU where they cannot be negative, say.
     """
-    layers: list[Layer] = [DenseLayer(loss.n_outputs(target.n_outputs))]
+    n_units = loss.n_outputs(target.n_outputs)
+    layers: list[Layer] = [DenseLayer(n_units, weights_initializer=weights_initializer)]
     if activation is not None:
         if target.task != "regression":
             raise InvalidInputError(f"The outputs of a {target.task} network follow from its classes and loss.")
-        layers.append(ACTIVATIONS.create(activation))
+        layers.append(_activation(activation))
     if loss.expects_scores:
         return layers
     if target.task == "binary":
@@ -57,19 +82,27 @@ def build_network(
     target: Target,
     *,
     hidden: int | Sequence[int] = (64, 32),
-    activation: str | type[ActivationLayer] | ActivationLayer = "relu",
-    dropout: float = 0.0,
-    batch_normalization: bool = False,
+    activation: ActivationLike | Sequence[ActivationLike] = "relu",
+    dropout: float | Sequence[float] = 0.0,
+    batch_normalization: bool | Sequence[bool] = False,
+    layer_normalization: bool | Sequence[bool] = False,
+    input_dropout: float = 0.0,
+    noise: float = 0.0,
+    weights_initializer: str | Initializer | Sequence[str | Initializer | None] | None = None,
     loss: str | LossFunction | None = None,
-    output_activation: str | None = None,
+    output_activation: ActivationLike | None = None,
     **settings: Any,
 ) -> NeuralNetwork:
     """Return a network for the task that ``target`` describes, ready to fit.
 
-    Each hidden layer is dense, then batch normalisation if asked for, the activation, and dropout; ``hidden`` has their
-    numbers of units. ``settings`` go to :class:`NeuralNetwork`; loss, metrics and Adam are filled in where they do not
-    say otherwise. A regression ends in linear units, or in ``output_activation``. The same layers, added to a network
-    one by one, have the same first weights for a seed.
+    ``hidden`` has the numbers of units of the hidden layers. Each of them is dense, followed by batch or layer
+    normalisation, the activation, and dropout; for these, give one value, or a list with one value for each hidden
+    layer. An activation is a name, a class, a layer, or a pair of a function and its derivative. In training,
+    ``input_dropout`` sets inputs to 0, and ``noise`` is the standard deviation of Gaussian noise that is added to them.
+
+    ``settings`` are those of :class:`NeuralNetwork`; loss, metrics and Adam are chosen where they are not given. A
+    regression ends in linear units, or in ``output_activation``. The same layers, added to a network one by one, have
+    the same initial weights for a seed.
 
     >>> network = build_network(4, Target.detect(["yes", "no"]), hidden=(8,))
     >>> [layer.layer_name() for layer in network.layers]
@@ -82,24 +115,57 @@ def build_network(
             "The second argument of build_network says what is to be predicted: give Target.detect(y), or the target "
             "of a Dataset."
         )
-    behind_each: ActivationLayer = ACTIVATIONS.create(activation)
+    per_layer = zip(
+        sizes,
+        _one_per_layer("activation", activation, len(sizes)),
+        _one_per_layer("dropout", dropout, len(sizes)),
+        _one_per_layer("batch_normalization", batch_normalization, len(sizes)),
+        _one_per_layer("layer_normalization", layer_normalization, len(sizes)),
+        _one_per_layer("weights_initializer", weights_initializer, len(sizes)),
+        strict=True,
+    )
     settings = {"optimizer": "adam", "metric": default_metrics(target.task), **settings}
     network = NeuralNetwork(loss=loss or default_loss(target), **settings)
-    shape: tuple[int, ...] | None = (n_inputs,)
-    for units in sizes:
-        network.add(DenseLayer(units, shape))
-        if batch_normalization:
-            network.add(BatchNormalizationLayer())
-        network.add(copy.deepcopy(behind_each))
-        if dropout:
-            network.add(DropoutLayer(dropout))
-        shape = None
-    for layer in output_layers(target, network.loss, output_activation):
-        if shape is not None:
-            layer.set_input_shape(shape)
-            shape = None
+    layers: list[Layer] = [DropoutLayer(input_dropout)] if input_dropout else []
+    layers += [GaussianNoiseLayer(noise)] if noise else []
+    for units, function, rate, has_batch_norm, has_layer_norm, initializer in per_layer:
+        layers.append(DenseLayer(units, weights_initializer=initializer))
+        layers += [BatchNormalizationLayer()] if has_batch_norm else []
+        layers += [LayerNormalizationLayer()] if has_layer_norm else []
+        layers.append(_activation(function))
+        layers += [DropoutLayer(rate)] if rate else []
+    of_all: Any = None if isinstance(weights_initializer, list | tuple) else weights_initializer
+    layers += output_layers(target, network.loss, output_activation, of_all)
+    layers[0].set_input_shape((n_inputs,))
+    for layer in layers:
         network.add(layer)
     return network
+
+
+def _is_pair_of_functions(given: Any) -> bool:
+    if not isinstance(given, tuple) or len(given) != 2:
+        return False
+    return all(callable(one) and not isinstance(one, type | ActivationLayer) for one in given)
+
+
+def _activation(given: Any) -> ActivationLayer:
+    """Return a new activation, for one network only."""
+    if _is_pair_of_functions(given):
+        return CustomActivation(*given)
+    activation: ActivationLayer = copy.deepcopy(ACTIVATIONS.create(given))
+    return activation
+
+
+def _one_per_layer(name: str, given: Any, n_layers: int) -> list[Any]:
+    """Return a setting of each hidden layer, given as one value for all, or as a list with one value for each."""
+    if not isinstance(given, list | tuple) or _is_pair_of_functions(given):
+        return [given] * n_layers
+    if len(given) != n_layers:
+        raise InvalidInputError(
+            f"{name} is {shown(given)}, and there are {n_layers} hidden layers; give one value, or a list with one "
+            "value for each hidden layer."
+        )
+    return list(given)
 
 
 def hidden_sizes(given: int | Sequence[int]) -> tuple[int, ...]:

@@ -43,7 +43,8 @@ def quantity_name(name: str) -> str:
 class History(dict[str, list[float]]):
     """One list per recorded quantity, with one element per epoch.
 
-    The names that other libraries use work as well: ``history["val_loss"]`` is ``history["validation_loss"]``.
+    The names that other libraries use work as well: ``history["val_loss"]`` is ``history["validation_loss"]``. The sum
+    of loss and penalty, which training minimises, is ``history["objective"]``.
 
     >>> history = History()
     >>> history.append({"epoch": 1, "loss": 0.5})
@@ -52,8 +53,8 @@ class History(dict[str, list[float]]):
     [0.5, 0.25]
     >>> history["val_loss"]
     [nan, 0.3]
-    >>> history.last("loss")
-    0.25
+    >>> history.last("loss"), history["objective"]
+    (0.25, [0.5, 0.25])
     """
 
     def __init__(self, columns: Mapping[str, Sequence[float | None]] | None = None) -> None:
@@ -73,6 +74,9 @@ class History(dict[str, list[float]]):
         return cls({name: [_from_json(value) for value in values] for name, values in columns.items()})
 
     def __missing__(self, name: str) -> list[float]:
+        if name == "objective" and "loss" in self:
+            penalties = self.get("penalty", [0.0] * self.n_epochs)
+            return [loss + (0 if math.isnan(p) else p) for loss, p in zip(self["loss"], penalties, strict=True)]
         here = quantity_name(name)
         if super().__contains__(here):
             return self[here]
@@ -82,6 +86,8 @@ class History(dict[str, list[float]]):
 
     def __contains__(self, name: object) -> bool:
         is_in = super().__contains__
+        if name == "objective":
+            return is_in("loss")
         return is_in(name) or (isinstance(name, str) and is_in(quantity_name(name)))
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -229,8 +229,8 @@ class Trainer:
                 row[f"validation_{metric.name}"] = value
         row |= {"learning_rate": run.learning_rate, "gradient_norm": run.session.gradient_norm(), "seconds": seconds}
         run.history.append(row)
-        if isinstance(optimizer, ObjectiveOptimizer) and optimizer.converged:
-            run.stop(f"{type(optimizer).__name__} found no way further down")
+        if isinstance(optimizer, ObjectiveOptimizer) and optimizer.stop_reason:
+            run.stop(optimizer.stop_reason)
 
     def _copy_weights(self) -> Any:
         """Return a copy of the weights after an epoch; raise DivergenceError if they are not finite."""

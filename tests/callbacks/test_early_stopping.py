@@ -11,6 +11,7 @@ import pytest
 from chainrule.activations import TanhActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau, TrainingRun
 from chainrule.errors import InvalidInputError
+from chainrule.history import History
 from chainrule.layers import DenseLayer
 from support.networks import bits_of, network_of, regression_rows
 from support.runs import play
@@ -25,6 +26,8 @@ CASES: dict[str, tuple[dict[str, Any], list[float], int | None]] = {
     "an equal value is no new best": ({"patience": 2}, [5, 5, 5, 1], 3),
     "too small a gain is none": ({"patience": 2, "min_delta": 1}, [5, 4.5, 4.2, 1], 3),
     "small gains add up": ({"patience": 2, "min_delta": 1}, [5, 4.5, 3.9, 3.5, 2.8], None),
+    "small gains do not add up with tol": ({"patience": 2, "tol": 1}, [5, 4.5, 3.9, 3.5, 2.8], 3),
+    "a gain above tol restarts the patience": ({"patience": 2, "tol": 1}, [5, 4.5, 3.4, 3.5, 2.3, 2.2, 2.1, 2], 7),
     "relative gain": ({"patience": 2, "min_delta": 0.1, "relative": True}, [0.5, 0.46, 0.455, 0.1], 3),
     "relative gain is enough": ({"patience": 2, "min_delta": 0.1, "relative": True}, [0.5, 0.46, 0.44, 0.1], None),
     "NaN is no best": ({"patience": 2}, [5, NAN, NAN, 1], 3),
@@ -93,6 +96,30 @@ def test_what_is_watched_by_default_and_which_way_is_better() -> None:
     assert play(falling, EarlyStopping("accuracy", patience=2)).epoch == 3
 
 
+def scikit_learns_last_epoch(losses: list[float], tol: float, n_iter_no_change: int) -> int | None:
+    """Where ``_update_no_improvement_count`` of scikit-learn's MLP stops."""
+    best, count = math.inf, 0
+    for epoch, loss in enumerate(losses, 1):
+        count = count + 1 if loss > best - tol else 0
+        best = min(best, loss)
+        if count > n_iter_no_change and epoch < len(losses):
+            return epoch
+    return None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_with_tol_it_stops_where_scikit_learn_stops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    losses = (np.exp(-np.arange(60) / rng.uniform(3, 30)) + rng.normal(0, rng.uniform(0, 0.05), 60)).tolist()
+    tol, n_iter_no_change = float(rng.choice([0.001, 0.01, 0.03])), int(rng.integers(1, 10))
+    stopping = EarlyStopping(monitor="loss", patience=n_iter_no_change + 1, tol=tol)
+    run = play({"loss": losses}, stopping)
+    stopped = run.epoch if run.stop_reason else None
+    assert stopped == scikit_learns_last_epoch(losses, tol, n_iter_no_change)
+    assert stopping.best_value == min(losses[: run.epoch])
+    assert stopping.best_epoch == 1 + int(np.argmin(losses[: run.epoch]))
+
+
 @pytest.mark.parametrize(("restore", "weights"), [(True, 2.0), (False, 4.0)])
 def test_the_weights_of_the_best_epoch_are_given_back(restore: bool, weights: float) -> None:
     stopping = EarlyStopping("loss", patience=2, restore_best=restore)
@@ -128,7 +155,17 @@ def test_what_it_remembers_goes_through_a_checkpoint() -> None:
     second = EarlyStopping("loss", patience=3)
     second.write_state(first.read_state())
     assert (second.best_value, second.best_epoch) == (1, 2)
-    assert second.read_state().keys() == first.read_state().keys() == {"best_value", "best_epoch", "w"}
+    assert second.read_state().keys() == first.read_state().keys() == {"best_value", "best_epoch", "last_progress", "w"}
+
+
+def test_the_last_progress_goes_through_a_checkpoint() -> None:
+    before, after = (EarlyStopping("loss", patience=3, tol=1) for _ in range(2))
+    play({"loss": [5, 4.5, 4.2]}, before)
+    after.write_state(before.read_state())
+    assert after.best_epoch == 3
+    columns = {"loss": [5, 4.5, 4.2, 4.1, 4.0]}
+    run = play(columns, after, history=History({"epoch": [1, 2, 3], **columns}), epoch=3)
+    assert run.epoch == 4
 
 
 def test_a_second_fit_begins_afresh() -> None:
@@ -193,10 +230,20 @@ def test_a_quantity_may_go_by_the_name_that_other_libraries_use(elsewhere: str, 
     assert (stopping.best_epoch, stopping.best_value) == (2, 0.5)
 
 
+def test_the_objective_can_be_watched() -> None:
+    stopping = EarlyStopping("objective", patience=9)
+    play({"loss": [3, 2, 1.5]}, stopping)
+    assert (stopping.best_epoch, stopping.best_value) == (3, 1.5)
+    network = network_of(DenseLayer(1, (5,)), epochs=3, l2=10.0, learning_rate=1e-3)
+    network.fit(regression_rows(), callbacks=[stopping])
+    assert stopping.best_value == min(network.history["objective"])
+    assert network.history.last("objective") == network.history.last("loss") + network.history.last("penalty")
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"patience": 0}, {"patience": None}, {"min_delta": -1}, {"patience": None, "tolerance": 1, "window": 1},
-     {"delta": NAN}, {"min_epochs": -1}, {"max_gap": -1}],
+     {"delta": NAN}, {"min_epochs": -1}, {"max_gap": -1}, {"tol": -1}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="EarlyStopping"):
@@ -214,6 +261,7 @@ def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
         ({"patience": 1, "factor": 0.1, "min_factor": 0.05}, [5, 5, 5, 5], [1, 0.1, 0.05, 0.05]),
         ({"patience": 1, "factor": 0.5, "min_delta": 1}, [5, 4.5, 3.5, 3], [1, 0.5, 0.5, 0.25]),
         ({"patience": 1, "factor": 0.5}, [NAN, 3, 2, 2], [1, 1, 1, 0.5]),
+        ({"patience": 2, "factor": 0.5, "min_delta": 0, "tol": 1}, [5, 4.5, 3.9, 3.5, 2.4], [1, 1, 0.5, 0.5, 0.5]),
     ],
 )
 def test_the_rate_is_lowered_on_a_plateau(settings: dict[str, Any], losses: list[float], factors: list[float]) -> None:
@@ -263,7 +311,26 @@ def test_a_lower_rate_is_what_the_next_epoch_trains_with() -> None:
     np.testing.assert_allclose(network.history["learning_rate"], [1e-9, 1e-9, 5e-10, 2.5e-10])
 
 
-@pytest.mark.parametrize("settings", [{"factor": 1}, {"factor": 0}, {"patience": 0}, {"cooldown": -1}, {"relative": 3}])
+def test_a_rate_that_is_lowest_already_stops_the_run() -> None:
+    network = network_of(DenseLayer(1, (5,)), learning_rate=1e-9, epochs=9)
+    plateau = ReduceOnPlateau(patience=1, factor=0.5, min_delta=0.1, lowest_rate=6e-10)
+    network.fit(regression_rows(), callbacks=[plateau])
+    np.testing.assert_allclose(network.history["learning_rate"], [1e-9, 1e-9, 5e-10])
+    assert network.stop_reason == "loss has not improved for 1 epochs, at learning rate 5e-10"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"factor": 1},
+        {"factor": 0},
+        {"patience": 0},
+        {"cooldown": -1},
+        {"relative": 3},
+        {"tol": -1},
+        {"lowest_rate": -1},
+    ],
+)
 def test_impossible_plateaus_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="ReduceOnPlateau"):
         ReduceOnPlateau(**settings)

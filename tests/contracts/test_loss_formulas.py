@@ -20,6 +20,7 @@ from chainrule.losses import (
     CosineSimilarity,
     Dice,
     GaussianNegativeLogLikelihood,
+    HalfSquaredError,
     Hinge,
     Huber,
     KLDivergence,
@@ -28,6 +29,7 @@ from chainrule.losses import (
     MeanAbsolutePercentageError,
     MeanSquaredError,
     MeanSquaredLogarithmicError,
+    MultiLabelCrossEntropy,
     MultiMargin,
     Pinball,
     Poisson,
@@ -39,6 +41,7 @@ SETS = ("numpy", "numba")
 TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
 INFINITE_WHERE_SURE = {
     "binary_cross_entropy", "binary_focal", "categorical_cross_entropy", "categorical_focal", "kl_divergence",
+    "multi_label_cross_entropy",
 }  # fmt: skip
 ON_PROBABILITIES = {*INFINITE_WHERE_SURE, "dice"}
 OF_CLASSES = {
@@ -49,6 +52,7 @@ Kernel = Callable[..., float]
 
 FORMULAS: dict[str, Kernel] = {
     "squared_error": MeanSquaredError().evaluate,
+    "half_squared_error": HalfSquaredError().evaluate,
     "absolute_error": MeanAbsoluteError().evaluate,
     "percentage_error": MeanAbsolutePercentageError(0.5).evaluate,
     "squared_logarithmic_error": MeanSquaredLogarithmicError().evaluate,
@@ -63,6 +67,8 @@ FORMULAS: dict[str, Kernel] = {
     "squared_hinge": SquaredHinge().evaluate,
     "binary_cross_entropy": BinaryCrossEntropy().evaluate,
     "sigmoid_binary_cross_entropy": BinaryCrossEntropy().evaluate_logits,
+    "multi_label_cross_entropy": MultiLabelCrossEntropy().evaluate,
+    "sigmoid_multi_label_cross_entropy": MultiLabelCrossEntropy().evaluate_logits,
     "kl_divergence": KLDivergence().evaluate,
     "softmax_kl_divergence": KLDivergence().evaluate_logits,
     "dice": Dice(0.3).evaluate,

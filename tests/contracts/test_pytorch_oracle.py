@@ -53,6 +53,7 @@ def one_thread() -> Iterator[None]:
 HEADS = {
     "binary_cross_entropy": "sigmoid",
     "binary_focal": "sigmoid",
+    "multi_label_cross_entropy": "sigmoid",
     "categorical_cross_entropy": "softmax",
     "categorical_focal": "softmax",
     "kl_divergence": "softmax",

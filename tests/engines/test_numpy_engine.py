@@ -26,7 +26,7 @@ from chainrule.engines import NumpyEngine, TrainingPlan
 from chainrule.engines.objective import BatchObjective
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
-from chainrule.losses import CategoricalCrossEntropy, MeanSquaredError
+from chainrule.losses import CategoricalCrossEntropy, HalfSquaredError, LossFunction, MeanSquaredError
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD, Adam, LevenbergMarquardt
 from chainrule.penalties import L2
@@ -219,14 +219,15 @@ def test_csr_rows_train_like_dense_ones(layers: tuple[Layer, ...]) -> None:
 # Methods that ask for the objective ---------------------------------------------------------------
 
 
+@pytest.mark.parametrize("loss", [MeanSquaredError(), HalfSquaredError()], ids=["mean", "half"])
 @pytest.mark.parametrize("middle", [TanhActivation, PReLUActivation])
-def test_residuals_and_jacobian_are_those_of_the_loss(middle: Callable[[], Layer]) -> None:
+def test_residuals_and_jacobian_are_those_of_the_loss(middle: Callable[[], Layer], loss: LossFunction) -> None:
     """r.r is the loss, 2 J'r its gradient, and J the derivative of r, with sample weights and two outputs."""
     rng = np.random.default_rng(0)
     stack = LayerStack([DenseLayer(4, (3,)), middle(), DenseLayer(2)], dtype=np.float64, seed=0)
     batch = Batch(rng.normal(size=(9, 3)), rng.normal(size=(9, 2)), rng.uniform(0.5, 2, 9))
     batch = batch._replace(weights=batch.weights / batch.weights.mean())  # type: ignore[operator,union-attr]
-    plan = TrainingPlan(MeanSquaredError(), LevenbergMarquardt())
+    plan = TrainingPlan(loss, LevenbergMarquardt())
     session: Any = NumpyEngine().open(stack, plan)
     objective = BatchObjective(stack, plan, batch, session.compute_gradient)
     weights = stack.vector.values.copy()

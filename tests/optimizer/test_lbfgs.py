@@ -111,6 +111,33 @@ class Wrong(Rosenbrock):
         return float(weights @ weights), -2 * weights
 
 
+def test_it_stops_at_a_small_decrease_where_scipy_stops() -> None:
+    start = np.tile([-1.2, 1.0], 5)
+    for ftol in (1e-2, 1e-5):
+        values, n = minimize(LBFGS(tolerance=0, min_decrease=ftol), start.copy(), Rosenbrock())
+        scale = np.maximum(np.maximum(values[:-1], values[1:]), 1)
+        assert n == 2 + int(np.argmax(-np.diff(values) <= ftol * scale))
+        scipys = optimize.minimize(
+            optimize.rosen, start, jac=optimize.rosen_der, method="L-BFGS-B", options={"gtol": 0, "ftol": ftol}
+        )
+        assert values[-1] <= 2 * scipys.fun + 1e-3
+
+
+def test_it_counts_evaluations_up_to_its_limit() -> None:
+    optimizer, weights, objective = LBFGS(evaluation_limit=20), np.array([-1.2, 1.0]), Rosenbrock()
+    for n in range(1, 100):
+        optimizer.minimize(weights, objective)
+        assert optimizer.state["evaluations"] == objective.evaluations - n  # ours asks for the start of each again
+        if optimizer.stop_reason:
+            break
+    assert 20 <= optimizer.state["evaluations"] < 20 + optimizer.max_evaluations
+    assert optimizer.stop_reason is not None
+    assert "its limit is 20" in optimizer.stop_reason
+    assert not optimizer.converged
+    assert LBFGS().stop_reason is None
+    assert "evaluations" not in LBFGS().allocate_state(2, np.dtype(float))
+
+
 def test_where_no_way_leads_down_the_weights_stay_and_it_says_so() -> None:
     weights, optimizer = np.array([1.0, 2.0]), LBFGS()
     assert optimizer.minimize(weights, Wrong()) == 5

@@ -20,7 +20,6 @@ from chainrule.losses import (
     Dice,
     LossFunction,
     MeanAbsolutePercentageError,
-    MeanSquaredError,
     MultiMargin,
 )
 from chainrule.neuralnet import NeuralNetwork
@@ -231,7 +230,7 @@ def fifty_steps(optimizer: str, layer: str = "tanh", loss: str = "mean_squared_e
 
 def can_minimize(optimizer: str, loss: LossFunction) -> bool:
     """Whether the optimizer takes this loss, on either engine."""
-    return optimizer != "levenberg_marquardt" or isinstance(loss, MeanSquaredError)
+    return optimizer != "levenberg_marquardt" or loss.squares_factor(1) is not None
 
 
 def can_train(optimizer: str, layer: str) -> bool:

@@ -58,6 +58,7 @@ def binary_focal(p: Any, y: Any) -> Any:
 # Registered name of ours: the loss of every element (or row) in PyTorch, from the predictions and the targets.
 LOSS_PAIRS: dict[str, Callable[[Any, Any], Any]] = {
     "mean_squared_error": lambda p, y: functional.mse_loss(p, y, reduction="none"),
+    "half_squared_error": lambda p, y: ((p - y) ** 2 / 2).sum(1, keepdim=True),
     "mean_absolute_error": lambda p, y: functional.l1_loss(p, y, reduction="none"),
     "mean_absolute_percentage_error": lambda p, y: 100 * (p - y).abs() / y.abs().clamp_min(1e-7),
     "mean_squared_logarithmic_error": lambda p, y: (torch.log1p(p) - torch.log1p(y)) ** 2,
@@ -70,6 +71,9 @@ LOSS_PAIRS: dict[str, Callable[[Any, Any], Any]] = {
     ),
     "cosine_similarity": lambda p, y: -functional.cosine_similarity(p, y)[:, None],
     "binary_cross_entropy": lambda p, y: functional.binary_cross_entropy(p, y, reduction="none"),
+    "multi_label_cross_entropy": lambda p, y: functional.binary_cross_entropy(p, y, reduction="none").sum(
+        1, keepdim=True
+    ),
     "categorical_cross_entropy": lambda p, y: -(y * torch.log(p)).sum(1, keepdim=True),
     "kl_divergence": lambda p, y: functional.kl_div(torch.log(p), y, reduction="none").sum(1, keepdim=True),
     "dice": lambda p, y: 1 - (2 * (p * y).sum(1, keepdim=True) + 1) / ((p + y).sum(1, keepdim=True) + 1),

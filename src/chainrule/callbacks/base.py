@@ -96,7 +96,7 @@ class TrainingRun:
         known = ["loss", *(metric.name for metric in self.metrics)]
         known += [f"validation_{quantity}" for quantity in known] if self.has_validation else []
         recorded = name if name in known else quantity_name(name)
-        if recorded not in known:
+        if recorded not in (*known, "objective"):
             lacks_rows = recorded.startswith("validation_") and not self.has_validation
             hint = "; give fit a validation set" if lacks_rows else ""
             raise InvalidInputError(

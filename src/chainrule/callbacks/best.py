@@ -36,18 +36,23 @@ class BestValue:
             self.value = None
 
     def is_new(self, value: float, min_delta: float = 0.0, *, relative: bool = False) -> bool:
-        """Tell whether ``value`` is the first finite one or better by more than ``min_delta``, and then remember it.
+        """Tell whether :meth:`is_better` holds for ``value``, and then remember it as the best."""
+        if not self.is_better(value, min_delta, relative=relative):
+            return False
+        self.value = value
+        return True
+
+    def is_better(self, value: float, min_delta: float = 0.0, *, relative: bool = False) -> bool:
+        """Tell whether ``value`` is the first finite one, or better than the best by more than ``min_delta``.
 
         With ``relative``, ``min_delta`` is a share of the best.
         """
         if not math.isfinite(value):
             return False
-        if self.value is not None:
-            needed = min_delta * abs(self.value) if relative else min_delta
-            if not self._sign * (self.value - value) > needed:
-                return False
-        self.value = value
-        return True
+        if self.value is None:
+            return True
+        needed = min_delta * abs(self.value) if relative else min_delta
+        return self._sign * (self.value - value) > needed
 
     def restore(self, value: Any) -> None:
         """Take back a ``value`` that was kept in a file."""

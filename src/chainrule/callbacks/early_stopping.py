@@ -39,6 +39,9 @@ class EarlyStopping(Callback):
         Never stop before this many epochs of the fit.
     restore_best
         Give the network the weights of its best epoch when the run ends.
+    tol
+        How much better than the best so far a value must be to restart the patience; by default ``min_delta``. With a
+        ``tol``, every better value is a new best, and progress in smaller steps stops the run, as in scikit-learn.
 
     Attributes
     ----------
@@ -66,9 +69,11 @@ class EarlyStopping(Callback):
     max_gap: float | None = None
     min_epochs: int = 0
     restore_best: bool = True
+    tol: float | None = None
 
     def __post_init__(self) -> None:
         bounds = {"patience": 1, "min_delta": 0, "tolerance": 0, "window": 2, "delta": 0, "max_gap": 0, "min_epochs": 0}
+        bounds["tol"] = 0
         for name, low in bounds.items():
             value = getattr(self, name)
             if value is not None and not (is_finite(value) and value >= low):
@@ -76,7 +81,7 @@ class EarlyStopping(Callback):
         if self.patience is None and self.tolerance is None and self.delta is None and self.max_gap is None:
             raise InvalidInputError("This EarlyStopping has no criterion; give patience, tolerance, delta or max_gap.")
         self._best = BestValue()
-        self.best_epoch = 0
+        self.best_epoch = self._last_progress = 0
         self._best_weights: dict[str, Array] = {}
 
     @property
@@ -90,11 +95,13 @@ class EarlyStopping(Callback):
         if self.max_gap is not None:
             run.check_monitor("validation_loss")
         if run.is_fresh:
-            self.best_epoch, self._best_weights = 0, {}
+            self.best_epoch, self._last_progress, self._best_weights = 0, 0, {}
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Stop the run if a criterion holds for the new value, except after the last epoch, when it ends anyway."""
         values = run.history[self._best.name][run.first_epoch - run.epoch :]
+        if self._best.is_better(values[-1], self.min_delta if self.tol is None else self.tol, relative=self.relative):
+            self._last_progress = run.epoch
         if self._best.is_new(values[-1], self.min_delta, relative=self.relative):
             self.best_epoch = run.epoch
             if self.restore_best:
@@ -110,20 +117,23 @@ class EarlyStopping(Callback):
             run.session.write_weights(self._best_weights)
 
     def read_state(self) -> dict[str, Any]:
-        """Return the best value, its epoch and its weights."""
-        return {"best_value": self.best_value, "best_epoch": self.best_epoch, **self._best_weights}
+        """Return the best value, its epoch and its weights, and the epoch from which the patience counts."""
+        epochs = {"best_epoch": self.best_epoch, "last_progress": self._last_progress}
+        return {"best_value": self.best_value, **epochs, **self._best_weights}
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`read_state` returned."""
         rest = dict(state)
         self._best.restore(rest.pop("best_value"))
         self.best_epoch = operator.index(rest.pop("best_epoch"))
+        self._last_progress = operator.index(rest.pop("last_progress", self.best_epoch))
         self._best_weights = rest
 
     def _reason_to_stop(self, run: TrainingRun, values: list[float]) -> str | None:
         name, best = self._best.name, self.best_value
-        if self.patience is not None and run.epoch - (self.best_epoch or run.first_epoch) >= self.patience:
-            return f"{name} has not improved for {self.patience} epochs; " + (
+        if self.patience is not None and run.epoch - (self._last_progress or run.first_epoch) >= self.patience:
+            by = f" by more than {self.tol:g}" if self.tol else ""
+            return f"{name} has not improved{by} for {self.patience} epochs; " + (
                 "it was never a finite number"
                 if best is None
                 else f"its best was {best:.6g} in epoch {self.best_epoch}"

@@ -23,7 +23,8 @@ class ReduceOnPlateau(Callback):
     after a lower rate are not counted. PyTorch's ``patience`` is smaller by 1.
 
     ``min_factor`` bounds how far the rate can sink below its setting. An :class:`EarlyStopping` beside it needs the
-    longer patience of the two.
+    longer patience of the two. With ``lowest_rate``, the run stops instead of lowering a rate that is at or below it.
+    ``tol`` is that of :class:`EarlyStopping`.
     """
 
     steers: ClassVar[bool] = True
@@ -36,13 +37,16 @@ class ReduceOnPlateau(Callback):
     min_factor: float = 1e-4
     cooldown: int = 0
     relative: bool = False
+    tol: float | None = None
+    lowest_rate: float = 0.0
 
     def __post_init__(self) -> None:
         if not (is_finite(self.factor) and 0 < self.factor < 1):
             raise InvalidInputError(
                 f"The factor of ReduceOnPlateau is {shown(self.factor)}; it must lie between 0 and 1."
             )
-        for name, low in {"patience": 1, "min_delta": 0, "min_factor": 0, "cooldown": 0}.items():
+        bounds = {"patience": 1, "min_delta": 0, "min_factor": 0, "cooldown": 0, "lowest_rate": 0}
+        for name, low in {**bounds, **({} if self.tol is None else {"tol": 0})}.items():
             value = getattr(self, name)
             if not (is_finite(value) and value >= low):
                 raise InvalidInputError(f"The {name} of ReduceOnPlateau is {shown(value)}; it must be at least {low}.")
@@ -60,14 +64,19 @@ class ReduceOnPlateau(Callback):
             self._waited = self._cooling = 0
 
     def on_epoch_end(self, run: TrainingRun) -> None:
-        """Count the epochs without a new best and lower the rate when they are too many."""
-        is_new = self._best.is_new(run.history.last(self._best.name), self.min_delta, relative=self.relative)
-        if is_new or self._best.value is None or self._cooling:
+        """Count the epochs without progress and lower the rate when they are too many."""
+        value, tol = run.history.last(self._best.name), self.min_delta if self.tol is None else self.tol
+        is_progress = self._best.is_better(value, tol, relative=self.relative)
+        self._best.is_new(value, self.min_delta, relative=self.relative)
+        if is_progress or self._best.value is None or self._cooling:
             self._waited = 0
         else:
             self._waited += 1
         self._cooling = max(0, self._cooling - 1)
         if self._waited >= self.patience:
+            rate = run.learning_rate
+            if self.lowest_rate and rate <= self.lowest_rate and run.epoch < run.last_epoch:
+                run.stop(f"{self._best.name} has not improved for {self.patience} epochs, at learning rate {rate:g}")
             run.rate_factor = max(run.rate_factor * self.factor, self.min_factor)
             self._waited, self._cooling = 0, self.cooldown
 

@@ -10,7 +10,6 @@ import numpy as np
 from chainrule.data.batches import Batch
 from chainrule.engines.base import TrainingPlan
 from chainrule.errors import InvalidInputError
-from chainrule.losses import MeanSquaredError
 from chainrule.penalties import L2
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
@@ -58,12 +57,13 @@ class BatchObjective:
         return self._value, vector.gradients
 
     def residuals_and_jacobian(self, weights: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield residuals r and J = dr/dw for blocks of rows, such that the mean squared error is the sum of r.r.
+        """Yield residuals r and J = dr/dw for blocks of rows, such that the mean loss is the sum of r.r.
 
         For each block one forward pass, and one backward pass for each output unit; row i of a pass gives the gradients
         of row i alone.
         """
-        if not isinstance(self.plan.loss, MeanSquaredError):
+        factor = self.plan.loss.squares_factor(self.batch.targets.shape[1])
+        if factor is None:
             raise InvalidInputError(
                 f"Levenberg-Marquardt minimises the mean squared error, not {type(self.plan.loss).__name__}; "
                 "use L-BFGS or Adam for other losses."
@@ -80,7 +80,7 @@ class BatchObjective:
         n_rows, n_outputs = batch.targets.shape
         rows_a_block = max(1, JACOBIAN_BYTES // (n_outputs * max(1, vector.values.nbytes)))
         scale = np.full(n_rows, 1.0) if batch.weights is None else np.asarray(batch.weights, np.float64)
-        scale = np.sqrt(scale / (n_rows * n_outputs)).astype(vector.values.dtype)
+        scale = np.sqrt(scale * factor / n_rows).astype(vector.values.dtype)
         for start in range(0, n_rows, rows_a_block):
             rows = slice(start, start + rows_a_block)
             outputs, jacobian = self.outputs_and_jacobian(batch.inputs[rows])

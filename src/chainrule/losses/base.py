@@ -78,6 +78,10 @@ class LossFunction(ABC):
         """Return the number of outputs that the network must have for ``n_targets`` target columns."""
         return self.outputs_per_target * n_targets
 
+    def squares_factor(self, n_targets: int) -> float | None:
+        """Return c if the loss of a row is c times its sum of squared errors, and None for another loss."""
+        return None
+
     def point_predictions(self, outputs: Array) -> Array:
         """Return the predicted values or probabilities: the outputs, or :func:`shares_of_scores` of scores.
 

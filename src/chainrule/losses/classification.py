@@ -25,6 +25,7 @@ __all__ = [
     "Dice",
     "Hinge",
     "KLDivergence",
+    "MultiLabelCrossEntropy",
     "MultiMargin",
     "SquaredHinge",
     "smooth_labels",
@@ -92,6 +93,41 @@ class BinaryCrossEntropy(ElementwiseLoss):
         """Return (1 - y + w y) sigmoid(z) - w y."""
         of_1 = self.pos_weight * y_true
         return (1 - y_true + of_1) * sigmoid(logits) - of_1
+
+
+@final
+@dataclass(frozen=True)
+class MultiLabelCrossEntropy(RowLoss):
+    """The mean over rows of the sum over labels of ``-y_k log p_k - (1 - y_k) log(1 - p_k)``.
+
+    Each row may have any number of the labels; y_k is 1 if it has label k, and p_k is the predicted probability of it.
+    :class:`BinaryCrossEntropy` is the same with the mean over the labels. In a network that ends in a sigmoid, sigmoid
+    and loss are computed together from the logits z, and the derivative is ``sigmoid(z)_k - y_k``.
+
+    >>> round(MultiLabelCrossEntropy().loss([[1, 0]], [[0.5, 0.5]]), 6)
+    1.386294
+    """
+
+    fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
+    domain: ClassVar[Range | None] = Range(0, 1)
+    targets: ClassVar[Range | None] = FROM_0_TO_1
+
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -sum_k y_k log p_k + (1 - y_k) log(1 - p_k)."""
+        return -np.sum(xlogy(y_true, y_pred) + xlog1py(1 - y_true, -y_pred), axis=-1)
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return (1 - y_k) / (1 - p_k) - y_k / p_k."""
+        return ratio(1 - y_true, 1 - y_pred) - ratio(y_true, y_pred)
+
+    def logits_loss(self, y_true: Array, logits: Array) -> Array:
+        """Return sum_k (1 - y_k) max(z_k, 0) + y_k max(-z_k, 0) + log(1 + exp(-|z_k|))."""
+        linear = np.where(logits >= 0, (1 - y_true) * logits, -y_true * logits)
+        return np.sum(linear + np.log1p(np.exp(-np.abs(logits))), axis=-1)
+
+    def logits_derivative(self, y_true: Array, logits: Array) -> Array:
+        """Return sigmoid(z)_k - y_k."""
+        return sigmoid(logits) - y_true
 
 
 @also_called(

@@ -17,6 +17,7 @@ from chainrule.types import Array
 __all__ = [
     "CosineSimilarity",
     "GaussianNegativeLogLikelihood",
+    "HalfSquaredError",
     "Huber",
     "LogCosh",
     "MeanAbsoluteError",
@@ -34,7 +35,7 @@ __all__ = [
     "MSELoss",
     unlike={
         "l2": "the squared error is 'mean_squared_error'.",
-        "l2_loss": "optax's l2_loss is half of 'mean_squared_error'.",
+        "l2_loss": "optax's l2_loss is half of 'mean_squared_error'; 'half_squared_error' is its sum over the outputs.",
         "rmse": "it is a metric; train on 'mean_squared_error', which is its square.",
         "root_mean_squared_error": "it is a metric; train on 'mean_squared_error', which is its square.",
     },
@@ -57,6 +58,36 @@ class MeanSquaredError(ElementwiseLoss):
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
         """Return 2 (p - y)."""
         return 2 * (y_pred - y_true)
+
+    def squares_factor(self, n_targets: int) -> float:
+        """Return 1 / n_targets: the mean over the targets."""
+        return 1 / n_targets
+
+
+@final
+@dataclass(frozen=True)
+class HalfSquaredError(RowLoss):
+    """The mean over rows of ``sum_k (p_k - y_k)^2 / 2``, whose derivative is ``p_k - y_k``: textbooks' squared error.
+
+    For one target it is half of :class:`MeanSquaredError`. scikit-learn's ``MLPRegressor`` minimises it.
+
+    >>> HalfSquaredError().loss([[1.0, 2.0]], [[1.0, 4.0]])
+    2.0
+    """
+
+    has_numeric_targets: ClassVar[bool] = True
+
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return sum_k (p_k - y_k)^2 / 2."""
+        return np.sum((y_pred - y_true) ** 2, axis=-1) / 2
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return p_k - y_k."""
+        return y_pred - y_true
+
+    def squares_factor(self, n_targets: int) -> float:
+        """Return 1 / 2."""
+        return 0.5
 
 
 @also_called("mae", "l1", "L1Loss", "absolute_error")

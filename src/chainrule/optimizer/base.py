@@ -515,6 +515,11 @@ class ObjectiveOptimizer(Optimizer):
         flag = self.state.get("converged")
         return flag is not None and bool(flag[0])
 
+    @property
+    def stop_reason(self) -> str | None:
+        """Why there is no further iteration, in words; None if there is one."""
+        return f"{type(self).__name__} has converged" if self.converged else None
+
     def minimize(self, weights: Array, objective: Objective, learning_rate: float | None = None) -> float:
         """Do one iteration on the flat vector ``weights``, in place, and return the objective at its end.
 

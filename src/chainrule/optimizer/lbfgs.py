@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
 from chainrule.optimizer.base import Objective, ObjectiveOptimizer, check_count, check_setting
 from chainrule.optimizer.line_search import Trial, strong_wolfe
+from chainrule.settings import Setting
 from chainrule.types import Array
 
 __all__ = ["LBFGS"]
@@ -36,7 +37,11 @@ class LBFGS(ObjectiveOptimizer):
 
     One call of ``minimize`` is one iteration. If the line search finds no lower point, the weights do not change and
     the pairs are deleted, so that the next iteration is one of steepest descent. If that finds no lower point either,
-    or if no element of the gradient is above ``tolerance``, the method has converged.
+    or if no element of the gradient is above ``tolerance``, the method has converged. It has also converged if an
+    iteration lowers the objective from f to f' by at most ``min_decrease * max(|f|, |f'|, 1)`` (SciPy's ``ftol``).
+
+    With an ``evaluation_limit``, the method stops after the iteration in which it has evaluated the objective that many
+    times in all.
     """
 
     learning_rate: float = 1.0
@@ -45,6 +50,8 @@ class LBFGS(ObjectiveOptimizer):
     c1: float = 1e-4
     c2: float = 0.9
     tolerance: float = 1e-7
+    min_decrease: Annotated[float, Setting(since="0.2")] = 0.0
+    evaluation_limit: Annotated[int | None, Setting(since="0.2")] = None
 
     def __post_init__(self) -> None:
         check_setting(self, "learning_rate", 0, open_low=True)
@@ -53,12 +60,20 @@ class LBFGS(ObjectiveOptimizer):
         check_setting(self, "c1", 0, 1, open_low=True)
         check_setting(self, "c2", 0, 1, open_low=True)
         check_setting(self, "tolerance", 0)
+        check_setting(self, "min_decrease", 0)
+        if self.evaluation_limit is not None:
+            check_count(self, "evaluation_limit", 2**53)
         if self.c1 >= self.c2:
             raise InvalidInputError(f"LBFGS has c1={self.c1:g} and c2={self.c2:g}; c1 must be below c2.")
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
-        """Return the moves and the gradient changes (ring buffers), the number of pairs so far, and ``converged``."""
+        """Return the moves and the gradient changes (ring buffers), the number of pairs so far, and ``converged``.
+
+        With an ``evaluation_limit``, the number of evaluations is counted as well.
+        """
+        counters = {} if self.evaluation_limit is None else {"evaluations": np.zeros(1, np.int64)}
         return {
+            **counters,
             "moves": np.zeros((self.memory, size), dtype),
             "changes": np.zeros((self.memory, size), dtype),
             "pairs": np.zeros(1, np.int64),
@@ -74,6 +89,14 @@ class LBFGS(ObjectiveOptimizer):
             curvatures = np.einsum("ij,ij->i", moves, changes)
         if not (curvatures > 0).all():
             raise InvalidInputError("The moves and gradient changes in the state of LBFGS do not belong together.")
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why there is no further iteration, in words; None if there is one."""
+        n_evaluations = int(self.state["evaluations"][0]) if "evaluations" in self.state else 0
+        if self.evaluation_limit is not None and n_evaluations >= self.evaluation_limit and not self.converged:
+            return f"LBFGS has evaluated the objective {n_evaluations} times, and its limit is {self.evaluation_limit}"
+        return super().stop_reason
 
     def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
         """Do one iteration; return its last point and the objective there."""
@@ -95,6 +118,8 @@ class LBFGS(ObjectiveOptimizer):
         longest = min(1.0, 1 / float(np.sum(np.abs(gradient)))) if steepest else 1.0
 
         def evaluate(step: float) -> Trial:
+            if "evaluations" in state:
+                state["evaluations"] += 1
             trial_value, trial_gradient = objective.value_and_gradient(start + step * direction)
             return Trial(step, trial_value, float(np.dot(trial_gradient, direction)), trial_gradient.copy())
 
@@ -105,6 +130,8 @@ class LBFGS(ObjectiveOptimizer):
             state["pairs"][0] = 0
             return start, value
         self._remember(direction, best.step, best.gradient - gradient)
+        if value - best.value <= self.min_decrease * max(abs(value), abs(best.value), 1):
+            state["converged"][0] = True
         return start + best.step * direction, best.value
 
     def _direction(self, gradient: Array) -> Array:

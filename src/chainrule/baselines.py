@@ -10,6 +10,7 @@ import numpy as np
 
 from chainrule.data.dataset import Dataset
 from chainrule.data.target import Target
+from chainrule.data.weights import weights_of_rows
 from chainrule.errors import InvalidInputError
 from chainrule.model import TargetScaling, measure
 from chainrule.types import Array, Inputs, is_sparse
@@ -49,12 +50,12 @@ def measure_baselines(
     target = training.target
     if target is None or training.y is None or test.y is None:
         raise InvalidInputError("Baselines need a training part and a test part with targets.")
-    found = []
+    found, test_weights = [], weights_of_rows(test.sample_weight)
     n_rows = training.n_rows if n_rows is None else n_rows
     for name, outputs, n_fitted in _outputs(training, test.X, target, seed):
         in_units = outputs if scaling is None else scaling.undo(outputs)
         note = "" if n_fitted == n_rows else f"{name} was fitted to {n_fitted:,} of the {n_rows:,} rows"
-        found.append(Baseline(name, measure(target.task, test.y, in_units, test.sample_weight), note))
+        found.append(Baseline(name, measure(target.task, test.y, in_units, test_weights), note))
     return tuple(found)
 
 
@@ -64,11 +65,11 @@ def _outputs(training: Dataset, X: Inputs, target: Target, seed: int) -> Iterato
     n_rows = X.shape[0]
     if target.task == "regression":
         columns = training.y.reshape(training.n_rows, -1)
-        mean = np.average(columns, axis=0, weights=training.sample_weight)
+        mean = np.average(columns, axis=0, weights=weights_of_rows(training.sample_weight))
         yield "mean", np.tile(mean, (n_rows, 1)), training.n_rows
         yield "ridge regression", _ridge(training, columns, X), training.n_rows
         return
-    shares = np.bincount(training.y, weights=training.sample_weight, minlength=len(target.classes))
+    shares = np.bincount(training.y, weights=weights_of_rows(training.sample_weight), minlength=len(target.classes))
     yield "majority class", _as_outputs(np.tile(shares / shares.sum(), (n_rows, 1)), target), training.n_rows
     if np.count_nonzero(shares) < 2:
         return  # the sample of a stream may lack the rare classes
@@ -82,7 +83,7 @@ def _ridge(training: Dataset, y: Array, X: Inputs) -> Array:
 
     # More columns than rows, or very many columns: the iterative solver keeps the time in bounds.
     solver = "lsqr" if is_sparse(training.X) or training.n_features > 2000 else "auto"
-    model = Ridge(alpha=1.0, solver=solver).fit(training.X, y, sample_weight=training.sample_weight)
+    model = Ridge(alpha=1.0, solver=solver).fit(training.X, y, sample_weight=weights_of_rows(training.sample_weight))
     return np.asarray(model.predict(X), np.float64).reshape(X.shape[0], -1)
 
 
@@ -94,7 +95,7 @@ def _logistic(training: Dataset, X: Inputs, n_classes: int) -> Array:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a yardstick need not be exact
         model = LogisticRegression(max_iter=LOGISTIC_ITERATIONS)
-        model.fit(training.X, training.y, sample_weight=training.sample_weight)
+        model.fit(training.X, training.y, sample_weight=weights_of_rows(training.sample_weight))
     probabilities = np.zeros((X.shape[0], n_classes))
     probabilities[:, model.classes_] = model.predict_proba(X)
     # Of float32 inputs they sum to 1 in float32 only.

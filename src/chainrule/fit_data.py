@@ -18,14 +18,14 @@ from chainrule.data.stream_batches import StreamBatches
 from chainrule.data.target import Target, are_numbers, label_array
 from chainrule.engines import TrainingPlan
 from chainrule.errors import DataError, InvalidInputError
-from chainrule.head import check_head, check_targets
+from chainrule.head import Head, check_head, check_targets
 from chainrule.layers import DenseLayer, Layer
 from chainrule.losses import LossFunction, smooth_labels
 from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.stack import LayerStack, check_inputs
 from chainrule.types import Array, Inputs
 
-__all__ = ["as_dataset", "as_rows", "predicts_numbers", "training_batches", "validation_rows"]
+__all__ = ["as_dataset", "as_rows", "check_members", "predicts_numbers", "training_batches", "validation_rows"]
 
 
 def training_batches(
@@ -145,6 +145,7 @@ def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset, target: Tar
     """Return a dataset as arrays of the network's type and shapes; classes in the order that ``target`` knows."""
     if dataset.y is None or dataset.target is None:
         raise InvalidInputError("This dataset has no targets y; training and scoring need them.")
+    check_members(stack.split_head(loss), dataset.sample_weight)
     inputs = check_inputs(dataset.X, stack.dtype, stack.input_shape())
     if len(stack.output_shape()) != 1:
         raise InvalidInputError(f"The network's outputs have shape {stack.output_shape()}; end in a DenseLayer.")
@@ -172,3 +173,16 @@ def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset, target: Tar
     if not known.classes:
         check_targets(targets, loss)
     return Batch(inputs, targets, dataset.sample_weight).check()
+
+
+def check_members(head: Head, weights: Array | None) -> None:
+    """Refuse weights for each member of an ensemble unless the network is an ensemble of so many members."""
+    if weights is None or weights.ndim == 1:
+        return
+    if head.average is None or weights.shape[1] != head.n_members:
+        members = "no members" if head.average is None else f"{head.n_members} members"
+        ends = "; a network has members if it ends in an EnsembleMeanLayer" if head.average is None else ""
+        raise InvalidInputError(
+            f"sample_weight has shape {weights.shape}, one column for each member of an ensemble, and this network has "
+            f"{members}: give one weight per row, shape {weights.shape[:1]}, or one column for each member{ends}."
+        )

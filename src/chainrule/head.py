@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from chainrule.activations import ACTIVATIONS
+from chainrule.data.weights import relative_weights
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers import EnsembleMeanLayer, Layer, Sequential
 from chainrule.losses import LossFunction
@@ -63,13 +64,16 @@ class Head:
     def evaluate(self, targets: Array, outputs: Array, row_weights: Array, derivative: Array) -> float:
         """Return the mean loss for the outputs of the body and write its derivative with respect to them.
 
-        For an ensemble, it is the mean of the losses of all members.
+        For an ensemble, it is the mean of the losses of all members, which have the weights of the rows, or weights of
+        their own: ``row_weights`` of shape (rows, members).
         """
         if self.average is not None:
             n = self.n_members
             shape = (len(targets) * n, *outputs.shape[2:])
             outputs, derivative = outputs.reshape(shape), derivative.reshape(shape)
-            targets, row_weights = np.repeat(targets, n, axis=0), np.repeat(row_weights / n, n)
+            targets = np.repeat(targets, n, axis=0)
+            weights = row_weights[:, None] if row_weights.ndim == 1 else row_weights
+            row_weights = np.broadcast_to(weights / n, (len(weights), n)).reshape(-1)
         evaluate = self.loss.evaluate if self.activation is None else self.loss.evaluate_logits
         return evaluate(targets, outputs, row_weights, derivative)
 
@@ -77,11 +81,21 @@ class Head:
         """Return the loss of the body's outputs as expressions and a compiled loop; None if it cannot be traced."""
         return self.loss.traced(of_logits=self.activation is not None)
 
-    def predictions(self, outputs: Array) -> Array:
-        """Return the outputs of the network for ``outputs`` of the body."""
-        for layer in (self.activation, self.average):
-            outputs = outputs if layer is None else layer.forward_propagation(outputs)
-        return outputs
+    def predictions(self, outputs: Array, weights: Array | None = None) -> Array:
+        """Return the outputs of the network for ``outputs`` of the body.
+
+        ``weights`` of shape (rows, members) are those of the members in the mean over the members of an ensemble; a row
+        whose weights are all 0 has the plain mean. Weights of shape (rows,) have no effect.
+        """
+        if self.activation is not None:
+            outputs = self.activation.forward_propagation(outputs)
+        if self.average is None:
+            return outputs
+        if weights is None or weights.ndim == 1:
+            return self.average.forward_propagation(outputs)
+        shares = relative_weights(weights)[:, :, None].astype(outputs.dtype)
+        mean: Array = np.sum(shares * outputs, axis=1) / np.sum(shares, axis=1)
+        return mean
 
 
 def check_head(layers: Sequence[Layer], loss: LossFunction) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.data.dataset import Dataset
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
+from chainrule.data.weights import as_weights, weights_of_rows
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.model_file import check_keys, read_model_file, write_model_file
 from chainrule.files.network_file import read_history
@@ -142,9 +143,9 @@ class Model:
         """Return class probabilities (rows, 1 or classes), or predicted numbers in their own units."""
         return self.outputs_of(self.inputs(data))
 
-    def outputs_of(self, inputs: Any) -> Array:
-        """Return the same for what :meth:`inputs` gave."""
-        outputs = self.network.loss.predictions_of(self.network.predict(inputs))
+    def outputs_of(self, inputs: Any, sample_weight: Array | None = None) -> Array:
+        """Return the same for what :meth:`inputs` gave; ``sample_weight`` is that of :meth:`NeuralNetwork.predict`."""
+        outputs = self.network.loss.predictions_of(self.network.predict(inputs, sample_weight))
         return outputs if self.scaling is None else self.scaling.undo(outputs)
 
     def predict(self, data: Any) -> Array:
@@ -179,7 +180,9 @@ class Model:
             raise InvalidInputError("To measure a model on rows, give their true targets as well: evaluate(rows, y).")
         else:
             codes = self.target.encode(y)
-        return measure(self.target.task, codes, self.outputs(data), sample_weight)
+        outputs = self.outputs_of(self.inputs(data), sample_weight)
+        weights = None if sample_weight is None else weights_of_rows(as_weights(sample_weight, len(outputs)))
+        return measure(self.target.task, codes, outputs, weights)
 
     def codes_of(self, data: Dataset) -> Array:
         """Return the dataset's targets with the model's own codes for its classes."""

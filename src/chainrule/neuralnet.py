@@ -18,6 +18,7 @@ from chainrule.data.class_weights import ClassWeight, check_class_weight
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
+from chainrule.data.weights import as_weights, weights_of_rows
 from chainrule.engines import EngineLike, TrainingPlan, choose_engine, evaluate_outputs
 from chainrule.engines.torch_engine import check_installed
 from chainrule.errors import (
@@ -39,7 +40,7 @@ from chainrule.files.network_file import (
     read_checkpoint_engine,
     read_history,
 )
-from chainrule.fit_data import as_dataset, as_rows, predicts_numbers
+from chainrule.fit_data import as_dataset, as_rows, check_members, predicts_numbers
 from chainrule.head import gives_probabilities
 from chainrule.history import History
 from chainrule.layers import Layer
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NeuralNetwork", "copy_with", "open_trainer"]
 
-Validation = Dataset | tuple[Inputs, Any] | float | None
+Validation = Dataset | tuple[Inputs, Any] | tuple[Inputs, Any, Array] | float | None
 MetricLike = str | Metric | Callable[..., float]
 
 
@@ -298,9 +299,16 @@ class NeuralNetwork:
         ----------
         dataset, y, sample_weight
             A :class:`Dataset`, or inputs, targets and (if not all rows count the same) a weight for each row; or a
-            :class:`ParquetStream` or :class:`NpyStream` of rows that do not fit into memory.
+            :class:`ParquetStream` or :class:`NpyStream` of rows that do not fit into memory. The training loss is the
+            mean over all rows with these weights. For an ensemble of K members in one network, the weights may have
+            the shape (rows, K), one column for each member. The loss is then the sum of ``w_ik l(y_i, f_k(x_i))`` over
+            rows i and members k, divided by the sum of all weights. The gradient of a member is therefore that of a
+            network trained alone, times the share of its column in the sum of all weights: 1 / K for columns with equal
+            sums, as without weights. Adam and other optimizers that rescale gradients do not depend on this factor;
+            with SGD, the learning rate must be K times as large, and a penalty 1 / K of what it is for one network.
         validation
-            Rows measured after every epoch: a dataset, a pair ``(X, y)``, or the share of the rows to hold out.
+            Rows measured after every epoch: a dataset, ``(X, y)`` or ``(X, y, sample_weight)``, or the share of the
+            rows to hold out.
         callbacks
             What is to happen beside the steps: early stopping, checkpoints, a progress bar.
         augmentation
@@ -399,9 +407,21 @@ class NeuralNetwork:
             rows = order[start : start + self.batch_size]
             yield X[rows], y[rows]
 
-    def predict(self, dataset: Dataset | Inputs) -> Array:
-        """Return the network's outputs, one row for each row of the data; safe from many threads at once."""
-        return self.engine.predict(self.stack, dataset.X if isinstance(dataset, Dataset) else dataset)
+    def predict(self, dataset: Dataset | Inputs, sample_weight: Array | None = None) -> Array:
+        """Return the network's outputs, one row for each row of the data; safe from many threads at once.
+
+        The output of an ensemble is the mean over its members. ``sample_weight`` of shape (rows, members) are the
+        weights of the members in this mean. With the weights of the rows that each member was not trained on, the
+        result is the out-of-fold predictions. The weights of a dataset, and weights of shape (rows,), have no effect.
+        """
+        inputs = dataset.X if isinstance(dataset, Dataset) else dataset
+        if sample_weight is None or np.ndim(sample_weight) < 2:
+            return self.engine.predict(self.stack, inputs)
+        head = self.stack.split_head(self.loss)
+        outputs = self.engine.predict(self.stack, inputs, n_layers=head.n_body_layers)
+        weights = as_weights(sample_weight, len(outputs))
+        check_members(head, weights)
+        return head.predictions(outputs, weights)
 
     def predict_labels(self, dataset: Dataset | Inputs) -> Array:
         """Return the label of the predicted class for each row, one of those that the network was fitted with."""
@@ -434,13 +454,18 @@ class NeuralNetwork:
         return measured[self.metrics[0].name if self.metrics else "loss"]
 
     def evaluate(self, dataset: Dataset | Inputs, y: Any = None) -> dict[str, float]:
-        """Return the loss (without penalty) and every metric on the data, weighted by its sample weights."""
+        """Return the loss (without penalty) and every metric on the data, weighted by its sample weights.
+
+        For an ensemble, they are those of the mean prediction of the members. With weights of shape (rows, members),
+        the members have these weights in the mean, and the weight of a row is the mean of its weights.
+        """
         rows = as_rows(self.stack, self.loss, _as_dataset(self, dataset, y, target=self.target), self.target)
         head = self.stack.split_head(self.loss)
         outputs = self.engine.predict(self.stack, rows.inputs, n_layers=head.n_body_layers)
         loss, outputs = evaluate_outputs(head, outputs, rows.targets, rows.weights)
         predictions = self.loss.predictions_of(outputs)
-        return {"loss": loss} | {m.name: m(rows.targets, predictions, rows.weights) for m in self.metrics}
+        weights = weights_of_rows(rows.weights)
+        return {"loss": loss} | {m.name: m(rows.targets, predictions, weights) for m in self.metrics}
 
     def save(self, path: str | Path) -> None:
         """Write the network to a safetensors file, whole or not at all."""
@@ -627,8 +652,8 @@ def open_trainer(
     if isinstance(validation, int | float):
         if not 0 < validation < 1:
             raise InvalidInputError(
-                f"validation is {shown(validation)}; give a dataset, a pair (X, y), or a share of the rows between "
-                "0 and 1."
+                f"validation is {shown(validation)}; give a dataset, (X, y), (X, y, sample_weight), or a share of the "
+                "rows between 0 and 1."
             )
         training, held_out = training.split(test_size=validation, seed=network.stack.seed)
     elif validation is not None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from chainrule.callbacks import CALLBACKS, Callback, TrainingRun
 from chainrule.data.batches import ArrayBatches, Batches
+from chainrule.data.weights import weights_of_rows
 from chainrule.engines import TrainingPlan
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.history import History
@@ -143,7 +144,7 @@ class SavedRun:
                 rows = batches.order(self.values["epoch"])[:n_done]
                 trained_on = {"targets": batches.targets[rows]}
                 if batches.weights is not None:
-                    trained_on["weights"] = batches.weights[rows]
+                    trained_on["weights"] = weights_of_rows(batches.weights[rows])
                 for name in found.keys() - {"predictions"} | trained_on.keys():
                     if not np.array_equal(found.get(name, [])[:n_done], trained_on.get(name, [])):
                         raise InvalidInputError(f"the array 'record/{name}' is not that of the rows trained on")

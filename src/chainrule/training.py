@@ -12,7 +12,6 @@ validation is measured after the epoch. :mod:`chainrule.run_state` saves and res
 from __future__ import annotations
 
 import contextlib
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ import numpy as np
 
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data.augment import Augmentation
-from chainrule.data.batches import ArrayBatches
+from chainrule.data.batches import checksum
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
+from chainrule.data.weights import weights_of_rows
 from chainrule.engines import Engine, TrainingPlan, describe_engine
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.fit_data import training_batches, validation_rows
@@ -34,7 +34,7 @@ from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.run_state import SavedRun, capture
 from chainrule.stack import LayerStack
 from chainrule.threads import limited_threads
-from chainrule.types import Array, Inputs, is_sparse
+from chainrule.types import Array
 
 __all__ = ["Trainer"]
 
@@ -197,7 +197,7 @@ class Trainer:
         return n_steps if left else 0
 
     def _record_batch(self, targets: Array, weights: Array | None, outputs: Array) -> None:
-        self.record.add(targets, weights, self.run.plan.loss.predictions_of(outputs))
+        self.record.add(targets, weights_of_rows(weights), self.run.plan.loss.predictions_of(outputs))
 
     def _learning_rates(self, n_steps: int) -> Array:
         """Return the learning rates of the next steps."""
@@ -222,11 +222,11 @@ class Trainer:
             row |= self.record.measure(run.metrics)
         if self.validation is not None:
             loss, outputs = run.session.evaluate(*self.validation)
+            targets, weights = self.validation.targets, weights_of_rows(self.validation.weights)
             predictions = run.plan.loss.predictions_of(outputs)
             row["validation_loss"] = loss
             for metric in run.metrics:
-                value = metric(self.validation.targets, predictions, self.validation.weights)
-                row[f"validation_{metric.name}"] = value
+                row[f"validation_{metric.name}"] = metric(targets, predictions, weights)
         row |= {"learning_rate": run.learning_rate, "gradient_norm": run.session.gradient_norm(), "seconds": seconds}
         run.history.append(row)
         if isinstance(optimizer, ObjectiveOptimizer) and optimizer.stop_reason:
@@ -256,9 +256,8 @@ class Trainer:
 
     def _fingerprint(self) -> list[int]:
         """Return numbers that tell these data from others."""
-        weights = self.batches.weights if isinstance(self.batches, ArrayBatches) else None
-        parts = (weights, *(self.validation or ()))
-        return [*self.batches.fingerprint(), *(_checksum(part) for part in parts if part is not None)]
+        held_out = [part for part in self.validation or () if part is not None]
+        return [*self.batches.fingerprint(), *map(checksum, held_out)]
 
 
 class _Pace:
@@ -297,7 +296,3 @@ def _check_callbacks(callbacks: Sequence[Callback]) -> None:
         if not isinstance(callback, Callback):
             hint = " Did you forget to call it?" if isinstance(callback, type) else ""
             raise InvalidInputError(f"callbacks holds {callback!r}, which is not a Callback.{hint}")
-
-
-def _checksum(part: Inputs) -> int:
-    return zlib.crc32(np.ascontiguousarray(part.data if is_sparse(part) else part).tobytes())

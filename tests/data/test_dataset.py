@@ -93,7 +93,7 @@ def _with(value, row=1, column=1):
         ({"X": X, "sample_weight": [1, 1, -1, 1, 1, 1]}, "-1 in row 3"),
         ({"X": X, "sample_weight": [1, 1, np.nan, 1, 1, 1]}, "nan in row 3"),
         ({"X": X, "sample_weight": np.zeros(6)}, "zero in every row"),
-        ({"X": X, "sample_weight": [1]}, "one value a row"),
+        ({"X": X, "sample_weight": [1]}, "one value per row"),
         ({"X": X, "feature_names": ["u"]}, "1 feature names for 2 columns"),
         ({"X": X, "y": Y, "label_names": ["u"]}, "1 label names for 3 classes"),
         ({"X": X, "y": [*Y[:5], "?!"], "target": Target("binary", ("a", "b"))}, "'c' in row 5"),

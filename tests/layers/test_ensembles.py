@@ -57,10 +57,12 @@ def network(layers: list[Layer], **settings: Any) -> NeuralNetwork:
 
 @pytest.mark.parametrize("loss", [MeanSquaredError(), CategoricalCrossEntropy()], ids=["numbers", "classes"])
 @pytest.mark.parametrize("n_members", [1, 3])
-def test_compiled_steps_are_those_of_the_layers(loss: LossFunction, n_members: int) -> None:
+@pytest.mark.parametrize("of_members", [False, True], ids=["weights of rows", "weights of members"])
+def test_compiled_steps_are_those_of_the_layers(loss: LossFunction, n_members: int, of_members: bool) -> None:
     is_classes = isinstance(loss, CategoricalCrossEntropy)
     targets = np.eye(3)[LABELS] if is_classes else Y
-    batches = ArrayBatches(X, targets, WEIGHTS, batch_size=16, seed=0)
+    weights = RNG.uniform(0, 2, (90, n_members)) if of_members else WEIGHTS
+    batches = ArrayBatches(X, targets, weights, batch_size=16, seed=0)
     found = []
     for by_layers in (False, True):
         stack = LayerStack(dtype="float64", seed=1)
@@ -71,7 +73,7 @@ def test_compiled_steps_are_those_of_the_layers(loss: LossFunction, n_members: i
         for epoch in range(3):
             session.train_batches(batches, epoch, 0, np.full(batches.n_batches, 0.01), None)
         assert (session._compiled is None) is by_layers
-        evaluation = session.evaluate(X, targets, WEIGHTS)
+        evaluation = session.evaluate(X, targets, weights)
         assert evaluation.predictions.shape == targets.shape
         found.append([stack.vector.values.copy(), evaluation.predictions, evaluation.loss, session.pop_mean_loss()])
     for mine, other in zip(*found, strict=True):

@@ -19,7 +19,15 @@ from chainrule.callbacks import EarlyStopping
 from chainrule.data import Dataset, NpyStream
 from chainrule.engines import choose_engine
 from chainrule.errors import InvalidInputError
-from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, GaussianNoiseLayer
+from chainrule.layers import (
+    BatchNormalizationLayer,
+    DenseLayer,
+    DropoutLayer,
+    EnsembleDenseLayer,
+    EnsembleMeanLayer,
+    GaussianNoiseLayer,
+    RepeatLayer,
+)
 from chainrule.neuralnet import NeuralNetwork
 from support.children import child_environment
 from support.networks import class_rows, network_of, regression_rows
@@ -40,6 +48,16 @@ def _weighted() -> NeuralNetwork:
     weights = np.random.default_rng(0).uniform(0, 3, 80)
     network = network_of(DenseLayer(8), ReLUActivation(), DenseLayer(1), engine="torch", batch_size=9, epochs=4, l2=0.1)
     return network.fit(regression_rows(80, sample_weight=weights))
+
+
+def _bagged() -> NeuralNetwork:
+    seen = 1.0 - np.eye(3)[np.arange(80) % 3]
+    network = network_of(
+        RepeatLayer(3), EnsembleDenseLayer(8), ReLUActivation(), EnsembleDenseLayer(1), EnsembleMeanLayer(),
+        engine="torch", batch_size=2, epochs=2, metric="r2",
+    )  # fmt: skip
+    rows = regression_rows(80)
+    return network.fit(rows.X, rows.y, seen, validation=(rows.X, rows.y, 1 - seen))
 
 
 def _sparse() -> NeuralNetwork:
@@ -86,6 +104,7 @@ CASES: dict[str, Callable[[], NeuralNetwork]] = {
     "lbfgs": lambda: _classes(optimizer="lbfgs", dtype="float64", epochs=6),
     "rprop": lambda: _classes(optimizer="rprop", dtype="float64", epochs=6),
     "weights": _weighted,
+    "weights of members": _bagged,
     "sparse": _sparse,
     "stopped early": _stopped_early,
     "streamed": _streamed,

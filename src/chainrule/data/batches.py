@@ -9,18 +9,20 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 
 from chainrule.data.augment import Augmentation
+from chainrule.data.weights import weights_of_rows
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.randomness import Stream, random_stream
 from chainrule.types import Array, Inputs, IntArray, is_sparse
 
-__all__ = ["ArrayBatches", "Batch", "Batches", "Portion"]
+__all__ = ["ArrayBatches", "Batch", "Batches", "Portion", "checksum"]
 
 
 class Batch(NamedTuple):
     """Some rows of the training data.
 
-    ``weights`` are the rows' sample weights, with mean 1 over the whole training set, or None when all are 1. The
-    arrays belong to the source, which overwrites them when the next batch is asked for.
+    ``weights`` are the sample weights, with mean 1 over the whole training set, or None when all are 1. They have the
+    shape (rows,), or (rows, members) for an ensemble. The arrays belong to the source, which overwrites them when the
+    next batch is asked for.
     """
 
     inputs: Inputs
@@ -99,7 +101,7 @@ class ArrayBatches:
     targets
         Matrix (rows, outputs) of the same type.
     sample_weight
-        One number a row, any scale; scaled here to mean 1.
+        One number for each row, or for each row and each member of an ensemble. They are scaled here to mean 1.
     augmentation
         A random change of the inputs of every batch; they must be dense then.
     """
@@ -129,9 +131,13 @@ class ArrayBatches:
             weights = np.asarray(sample_weight, np.float64)
             if not (weights >= 0).all():
                 raise DataError("The sample weights hold a number that is negative or missing; give numbers >= 0.")
-            if not weights.sum() > 0:
-                raise DataError("No row to train on has a weight above 0; look at the sample weights and the split.")
-            self.weights = np.asarray(weights / weights.mean(), targets.dtype)
+            without = np.flatnonzero(np.atleast_1d(weights.sum(axis=0)) <= 0)
+            if len(without):
+                member = f" for member {without[0] + 1} of the ensemble" if weights.ndim > 1 else ""
+                raise DataError(
+                    f"No row to train on has a weight above 0{member}; look at the sample weights and the split."
+                )
+            self.weights = np.asarray(weights / weights_of_rows(weights).mean(), targets.dtype)
         self._buffers: tuple[Array, ...] = ()
         self._is_shuffled = shuffle and self.batch_size < self.n_rows
         self._order: tuple[int, IntArray] | None = None  # of the epoch last asked for
@@ -172,13 +178,15 @@ class ArrayBatches:
     def fingerprint(self) -> list[int]:
         """Return numbers that tell these data from others: their shape, and checksums.
 
-        Those of the targets, of some rows of the inputs, and of the augmentation's settings where there is one.
+        The checksums are those of some rows of the inputs, of the targets, of the settings of the augmentation if there
+        is one, and of the weights if there are any.
         """
         some = self.inputs[:: max(1, self.n_rows // 64)]
-        values = some.toarray() if is_sparse(some) else some
-        checksums = [zlib.crc32(np.ascontiguousarray(part).tobytes()) for part in (values, self.targets)]
+        checksums = [checksum(some.toarray() if is_sparse(some) else some), checksum(self.targets)]
         if self.augmentation is not None:
             checksums.append(zlib.crc32(repr(self.augmentation).encode()))
+        if self.weights is not None:
+            checksums.append(checksum(self.weights))
         return [*self.inputs.shape, self.batch_size, *checksums]
 
     def _slice(self, rows: slice) -> Batch:
@@ -196,16 +204,18 @@ class ArrayBatches:
 
     def _take(self, place: int, source: Array, rows: Array) -> Array:
         out = self._buffer(place, len(rows))
-        np.take(source, rows, axis=0, out=out.reshape(len(rows), *source.shape[1:]), mode="clip")
-        return out if source.ndim > 1 else out[:, 0]
+        np.take(source, rows, axis=0, out=out, mode="clip")
+        return out
 
     def _buffer(self, place: int, n_rows: int) -> Array:
         """Return the first rows of the buffer for inputs (0), targets (1) or weights (2)."""
         if not self._buffers:
             width = self.inputs.shape[1:] if not is_sparse(self.inputs) else (0,)
-            self._buffers = (
-                np.empty((self.batch_size, *width), self.targets.dtype),
-                np.empty((self.batch_size, *self.targets.shape[1:]), self.targets.dtype),
-                np.empty((self.batch_size, 1), self.targets.dtype),
-            )
+            widths = (width, self.targets.shape[1:], () if self.weights is None else self.weights.shape[1:])
+            self._buffers = tuple(np.empty((self.batch_size, *width), self.targets.dtype) for width in widths)
         return self._buffers[place][:n_rows]
+
+
+def checksum(part: Inputs) -> int:
+    """Return a number that tells an array, or the entries of a sparse matrix, from others."""
+    return zlib.crc32(np.ascontiguousarray(part.data if is_sparse(part) else part).tobytes())

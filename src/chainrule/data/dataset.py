@@ -14,6 +14,7 @@ from chainrule.data.class_weights import ClassWeight, class_weights
 from chainrule.data.inputs import as_inputs
 from chainrule.data.splits import split_rows
 from chainrule.data.target import Target, TaskRequest, label_array
+from chainrule.data.weights import as_weights, weights_of_rows
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.rounding import is_constant, safe_deviation
 from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, Task, is_sparse
@@ -48,6 +49,14 @@ class Dataset:
     classes of earlier data. ``label_names`` are the classes in words, in the order of the sorted labels. ``groups``
     says which rows belong together (the same person, say): :meth:`split` keeps them on one side.
 
+    ``sample_weight`` says how much each row counts: (rows,) numbers >= 0, of which only the proportions matter. For an
+    ensemble of K members in one network, which ends in an :class:`EnsembleMeanLayer`, it may have the shape (rows, K).
+    Member k is then trained with the weights in column k, and does not see rows of weight 0. A loss or a metric
+    compares the target of a row with the mean of the members' predictions under the weights of the row, and the weight
+    of the row is their mean. Columns that are all equal have the effect of (rows,) weights. For bagging over K folds,
+    train with 0 in column k for the rows of fold k, and 1 elsewhere; the same rows with ``1 - sample_weight`` then
+    measure the out-of-fold predictions, in which every row is predicted by the members that were not trained on it.
+
     Raises ``DataError`` naming the row and column of the first value that cannot be used.
 
     >>> dataset = Dataset([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "no", "yes"])
@@ -74,7 +83,7 @@ class Dataset:
         self.feature_names: tuple[str, ...] = _feature_names(feature_names, found_names, self.n_features)
         self.target, self.y = _read_target(y, self.n_rows, task, label_names, target)
         self.label_names: tuple[str, ...] = _label_names(label_names, self.target)
-        self.sample_weight: Array | None = None if sample_weight is None else _weights(sample_weight, self.n_rows)
+        self.sample_weight: Array | None = None if sample_weight is None else as_weights(sample_weight, self.n_rows)
         self.groups: Array | None = None if groups is None else _one_a_row(groups, self.n_rows, "groups")
         self.scaling: ColumnScaling | None = None
 
@@ -192,26 +201,28 @@ class Dataset:
 
 
 def class_weight_rows(dataset: Dataset, class_weight: ClassWeight | None, shares: Array | None = None) -> Array:
-    """Return float64 (n,) weights: each row's class weight times its sample weight.
+    """Return float64 weights in the shape of the sample weights: each row's class weight times its sample weight.
 
     If the targets are probabilities, ``shares`` are those of all classes, (n, classes). A row then has the mean of the
     class weights under its probabilities, and the classes are numbered from 0.
 
     ``"balanced"`` gives every class present the same total weight, as scikit-learn does: a row with the sample weight 2
-    counts like two rows. A mapping gives weights by label or label name; labels it leaves out weigh 1.
+    counts like two rows. A mapping gives weights by label or label name; labels it leaves out weigh 1. All members of
+    an ensemble have the same class weights.
     """
-    rows = np.ones(dataset.n_rows) if dataset.sample_weight is None else dataset.sample_weight.copy()
+    given = np.ones(dataset.n_rows) if dataset.sample_weight is None else dataset.sample_weight.copy()
     if class_weight is None:
-        return rows
+        return given
+    rows = weights_of_rows(given)
     if shares is not None:
         weights = class_weights(range(shares.shape[1]), [], rows @ shares, class_weight)
-        return _weights(rows * (shares @ weights), dataset.n_rows)
+        return _weighted(given, shares @ weights)
     target = dataset.target
     totals: Array = np.zeros(0)
     if target is not None and target.classes and dataset.y is not None:
         totals = np.bincount(dataset.y, rows, minlength=len(target.classes))
     weights = class_weights(target.classes if target else (), dataset.label_names, totals, class_weight)
-    return _weights(rows * weights[dataset.y], dataset.n_rows)
+    return _weighted(given, weights[dataset.y])
 
 
 def _standard_scaling(X: Array) -> ColumnScaling:
@@ -271,14 +282,6 @@ def _one_a_row(values: Any, n_rows: int, name: str) -> Array:
     return column
 
 
-def _weights(sample_weight: Any, n_rows: int) -> Array:
-    weights = _one_a_row(sample_weight, n_rows, "sample_weight")
-    if weights.dtype.kind not in "biuf":
-        raise DataError("sample_weight holds something that is no number.")
-    weights = weights.astype(np.float64)
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(bad):
-        raise DataError(f"sample_weight is {weights[bad[0]]:g} in row {bad[0] + 1}; weights are finite and 0 or more.")
-    if not weights.any():
-        raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")
-    return weights
+def _weighted(weights: Array, factors: Array) -> Array:
+    """Return the weights of each row times its factor."""
+    return as_weights((weights.T * factors).T, len(factors))

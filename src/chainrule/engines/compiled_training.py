@@ -43,7 +43,7 @@ class _Variant(NamedTuple):
 
     updates: bool
     records: bool
-    is_weighted: bool
+    n_weights: int  # of a row: 0 without sample weights, 1, or one for each member
     mostly_zero: bool
 
 
@@ -119,7 +119,7 @@ class CompiledTraining:
         try:
             program = Program.of(layers, is_training=True, is_sparse=is_sparse(inputs))
             training = cls(stack, head, plan, averages, program, batch_size, targets.shape[1])
-            training._tape(_Variant(training.can_update, False, False, False))  # raises what is refused
+            training._tape(_Variant(training.can_update, False, 0, False))  # raises what is refused
         except (NotLoweredError, TraceError):
             return None
         return training
@@ -158,7 +158,7 @@ class CompiledTraining:
         counted = ("steps", *optimizer.scalar_state)
         before = {name: state[name].copy() for name in counted if name in state}
         places = {"record": outputs, **self._numbers(rates)}
-        variant = _Variant(True, records, batches.weights is not None, source.mostly_zero)
+        variant = _Variant(True, records, _n_weights(batches.weights), source.mostly_zero)
         tape, check = self._place(variant, source, (epoch, first_batch), len(rates), {**places, "order": rows})
         n_done = tape.run(len(rows), batches.batch_size, len(rates), check, losses)
         self._note(variant, rows, batches.batch_size, (epoch, first_batch + n_done), min(n_done, len(rates) - 1))
@@ -173,7 +173,7 @@ class CompiledTraining:
     def compute_gradient(self, batch: Batch, epoch: int, step: int) -> float:
         """Fill the network's gradients with those of the mean loss over a batch, and return that loss."""
         source, rows, losses = self._take_source(*batch), np.arange(batch.n_rows), np.empty(1)
-        variant = _Variant(False, False, batch.weights is not None, source.mostly_zero)
+        variant = _Variant(False, False, _n_weights(batch.weights), source.mostly_zero)
         tape, check = self._place(variant, source, (epoch, step), 1, {"order": rows})
         n_done = tape.run(batch.n_rows, batch.n_rows, 1, check, losses)
         self._note(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
@@ -222,9 +222,8 @@ class CompiledTraining:
             tape.call(rows.gather(dtype), [Placeholder("inputs"), order, place], n_in)
         tape.call(rows.gather(dtype), [Placeholder("targets"), order, self._targets], self.n_targets)
         n_members = self.head.n_members
-        weighted = np.array([variant.is_weighted, n_members], np.float64)
-        weights = rows.gather_weights(dtype)
-        tape.call(weights, [Placeholder("weights"), order, self._row_weights], 1, weighted, per_row=n_members)
+        shapes = np.array([variant.n_weights, n_members], np.float64)
+        tape.call(rows.gather_weights(dtype), [Placeholder("weights"), order, self._row_weights], 1, shapes)
         buffers = Buffers(self.batch_size, dtype, self._arrays)
         calls = Calls(tape, buffers, {program.input: place}, mostly_zero=variant.mostly_zero)
         backwards = [calls.forward(operation) for operation in program.operations]
@@ -329,6 +328,10 @@ class CompiledTraining:
         for layer, before, after in zip(self.layers, shown[:-1], shown[1:], strict=True):
             layer.input, layer.output = before, after
         self.outputs = shown[-1]
+
+
+def _n_weights(weights: Array | None) -> int:
+    return 0 if weights is None else weights.size // len(weights)
 
 
 def _name_of_numbers(decays: bool, rate_factor: float) -> str:

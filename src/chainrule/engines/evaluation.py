@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.batches import Batch
+from chainrule.data.weights import weights_of_rows
 from chainrule.engines.base import Evaluation
 from chainrule.errors import DivergenceError
 from chainrule.head import Head
@@ -22,9 +23,11 @@ __all__ = ["evaluate_outputs", "explain_divergence", "find_non_finite"]
 def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: Array | None) -> Evaluation:
     """Return the mean loss of these outputs of the head's body, and what the network predicts by them.
 
-    For an ensemble it is the loss of the members' mean.
+    For an ensemble, it is the loss of the mean prediction of the members, in which they have the weights of the row if
+    ``sample_weight`` has the shape (rows, members).
     """
-    row_weights, predictions = row_weights_of(sample_weight, len(targets), outputs.dtype), head.predictions(outputs)
+    predictions = head.predictions(outputs, sample_weight)
+    row_weights = row_weights_of(weights_of_rows(sample_weight), len(targets), outputs.dtype)
     if head.average is None:
         loss = head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
     else:

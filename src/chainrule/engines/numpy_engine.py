@@ -107,7 +107,7 @@ class NumpySession:
                     if record is not None:
                         rows, weights = portion.rows, source.weights
                         weights = None if weights is None else weights[rows]
-                        record(source.targets[rows], weights, self.head.predictions(outputs))
+                        record(source.targets[rows], weights, self.head.predictions(outputs, weights))
                     continue
                 # Python numbers: NumPy's would turn the arithmetic of a float32 network into that of float64.
                 for place, rate in enumerate(own_rates.tolist(), start=portion.first):
@@ -119,7 +119,7 @@ class NumpySession:
                     self._limit_norms()
                     self._average.after_step()
                     if record is not None:
-                        record(batch.targets, batch.weights, self.batch_predictions())
+                        record(batch.targets, batch.weights, self.head.predictions(self._outputs, batch.weights))
 
         if is_whole:
             self._average.after_epoch(epoch + 1)
@@ -192,8 +192,9 @@ class NumpySession:
             self._outputs = layer.forward_propagation(self._outputs, training=True)
         if self._error.shape != self._outputs.shape:
             self._error = np.empty_like(self._outputs)
-        if len(self._row_weights) != n_rows:
-            self._row_weights = np.empty(n_rows, self.stack.dtype)
+        shape = (n_rows,) if batch.weights is None else batch.weights.shape
+        if self._row_weights.shape != shape:
+            self._row_weights = np.empty(shape, self.stack.dtype)
         if batch.weights is None:
             self._row_weights.fill(1 / n_rows)
         else:

@@ -23,7 +23,11 @@ SHARE_OF_MEMORY = 0.5
 
 
 class TensorBatch(NamedTuple):
-    """The rows of a batch that are for this process. ``row_weights`` sum to 1 over the whole batch, or nearly so."""
+    """The rows of a batch that are for this process.
+
+    ``row_weights`` of shape (rows,) sum to 1 over the whole batch, or nearly so. Of shape (rows, members), their means
+    over the members do.
+    """
 
     inputs: Tensor
     targets: Tensor

@@ -1,7 +1,7 @@
 """The losses as functions of tensors, computed by their own formulas.
 
 The loss of a batch is ``sum of w_i l_i`` with weights that sum to 1, where ``l_i`` is the loss of row i, or the mean
-over its elements.
+over its elements. Each member of an ensemble counts as a row with a loss and a weight of its own.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def batch_loss(head: Head) -> BatchLoss:
         if head.average is not None:  # each member has a loss of its own
             outputs = outputs.flatten(0, 1)
             targets = targets.repeat_interleave(n_members, 0)
-            row_weights = row_weights.repeat_interleave(n_members, 0) / n_members
+            weights = row_weights[:, None] if row_weights.dim() == 1 else row_weights
+            row_weights = weights.expand(-1, n_members).flatten() / n_members
         dtype = np.dtype(np.float64 if outputs.dtype == torch.float64 else np.float32)
         symbols: dict[str, Any] = {"y_true": targets}
         symbols |= zip(traced.settings, traced.numbers(loss, targets.shape[1], dtype), strict=True)

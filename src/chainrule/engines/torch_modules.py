@@ -186,7 +186,8 @@ def _affine(x: Tensor, weights: Tensor, biases: Tensor | None = None) -> Tensor:
     n_inputs, n_outputs = weights.shape[-2:]
     if weights.ndim == 2 and x.shape[1] == n_inputs and biases is not None:
         return torch.addmm(biases, x, weights)
-    parts = x.reshape(x.shape[0], -1, n_inputs)  # len(x) would fix the number of rows of an exported program
+    # A process may have no rows of a small batch, and len(x) would fix the number of rows of an exported program.
+    parts = x.reshape(x.shape[0], x.shape[1] // n_inputs, n_inputs)
     if weights.ndim == 2:
         z = parts.reshape(-1, n_inputs) @ weights
     else:

@@ -97,7 +97,7 @@ class TorchSession:
             start = portion.first * source.batch_size
             rows = source.order(epoch)[start : start + sum(sizes)]
             weights = None if source.weights is None else source.weights[rows]
-            record(source.targets[rows], weights, self._predictions(torch.cat(outputs), sizes))
+            record(source.targets[rows], weights, self._predictions(torch.cat(outputs), sizes, weights))
 
     def _batches(self, portion: Portion) -> Iterable[TensorBatch | Batch]:
         if not self._iterates:
@@ -146,9 +146,9 @@ class TorchSession:
                 raise explain_divergence(self.stack, self.step.head, batch_at(place), rates[place])
             self._loss.add(loss, sizes[place])
 
-    def _predictions(self, outputs: Tensor, sizes: list[int]) -> Array:
+    def _predictions(self, outputs: Tensor, sizes: list[int], weights: Array | None = None) -> Array:
         """Return what the network gave for all rows of some batches, from this process's outputs of the body."""
-        return self.step.head.predictions(as_array(self.workers.gather(outputs, sizes)))
+        return self.step.head.predictions(as_array(self.workers.gather(outputs, sizes)), weights)
 
     def _check_alike(self, batches: Batches) -> None:
         """Refuse processes that do not train on the same data with the same seed."""

@@ -43,20 +43,24 @@ def gather(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def gather_weights(f: Any) -> Callable[..., float]:
-    """out_i = weights[row_(i // m)] / n, or 1 / n without weights: m equal weights for each row.
+    """out_ik = w_ik / (n m), with the weight w_ik of row i for member k, or 1 / (n m) without weights.
 
-    Arrays: weights, row numbers, out.  Settings: 1 with weights or 0 without, m.  Rows: n, the length of out.
+    Arrays: weights, row numbers, out.  Settings: weights per row (0, 1 or m), members m.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        m = int(settings[1])
-        rows, out = carray(p1, n_rows // m, np.int64), carray(p2, n_rows, f)
+        n_weights, m = int(settings[0]), int(settings[1])
+        size, step = n_rows * m, int(n_weights > 1)
+        rows, out = carray(p1, n_rows, np.int64), carray(p2, size, f)
+        if n_weights == 0:
+            for j in range(size):
+                out[j] = f(1) / f(size)
+            return 0.0
         for i in range(n_rows):
-            out[i] = f(1) / f(n_rows)
-        if settings[0] != 0:
-            for i in range(n_rows):
-                row = rows[i // m]
-                out[i] = carray(p0, row + 1, f)[row] / f(n_rows)
+            first = rows[i] * n_weights
+            weights = carray(p0, first + n_weights, f)
+            for k in range(m):
+                out[i * m + k] = weights[first + k * step] / f(size)
         return 0.0
 
     return run

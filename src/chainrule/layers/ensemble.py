@@ -291,8 +291,10 @@ class EnsembleMeanLayer(Layer):
     """The mean over the members of an ensemble: shape (members, n) becomes (n,).
 
     As the last layer, it averages the predictions of the members, such as probabilities. Training then minimises the
-    mean of the losses of the members, not the loss of the mean prediction. In other places, the layer is an ordinary
-    mean in training too.
+    mean of the losses of the members, not the loss of the mean prediction. The gradient of a member is therefore 1 / K
+    of that of a network trained alone, for K members; :meth:`NeuralNetwork.fit` says what this means for learning rates
+    and penalties. Each member may have weights for the rows of its own, so that it is trained on its own part of the
+    rows (``sample_weight`` of :class:`Dataset`). In other places, the layer is an ordinary mean in training too.
 
     Backward: the gradient of every member is ``dL/dy`` divided by the number of members.
 

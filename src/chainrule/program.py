@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from chainrule.errors import InvalidInputError
-from chainrule.formulas import Expression, Formula, Loop, values_of
+from chainrule.formulas import Expression, Formula, Loop, TraceError, values_of
 from chainrule.formulas.derivatives import pull_back
 from chainrule.types import Array
 
@@ -63,7 +63,6 @@ class Value:
 class ArrayOwner(Protocol):
     """The part of the layer interface that programs use: parameters with their gradients, and untrained arrays."""
 
-    offset_parameter: ClassVar[str | None]
     parameter_views: dict[str, Array]
     gradient_views: dict[str, Array]
     state: dict[str, Array]
@@ -112,6 +111,11 @@ class Operation:
         """The arrays of layers that the operation reads."""
         return ()
 
+    @property
+    def offsets(self) -> tuple[ArrayReference, ...]:
+        """The arrays that the operation adds to every row."""
+        return ()
+
 
 @dataclass(frozen=True, eq=False)
 class Affine(Operation):
@@ -128,7 +132,12 @@ class Affine(Operation):
     @property
     def arrays(self) -> tuple[ArrayReference, ...]:
         """The arrays of layers that the operation reads."""
-        return (self.weights,) if self.biases is None else (self.weights, self.biases)
+        return (self.weights, *self.offsets)
+
+    @property
+    def offsets(self) -> tuple[ArrayReference, ...]:
+        """The biases."""
+        return () if self.biases is None else (self.biases,)
 
     @property
     def n_parts(self) -> int:
@@ -272,6 +281,13 @@ class Map(Operation):
         return self.parameters
 
     @property
+    def offsets(self) -> tuple[ArrayReference, ...]:
+        """The parameters that the formula adds: the derivative of the result with respect to them is 1."""
+        named = zip(self.formula.parameters, self.parameters, strict=True)
+        terms = self.formula.terms
+        return tuple(array for n, array in named if (terms[n].operation, terms[n].value) == ("symbol", "error"))
+
+    @property
     def scalars(self) -> tuple[str, ...]:
         """The names of the formula's parameters that consist of one number."""
         named = zip(self.formula.parameters, self.parameters, strict=True)
@@ -400,6 +416,9 @@ class Program:
     ----------
     is_training
         Whether the program is for training, with noise and batch statistics, or for inference.
+    allows_unknown
+        Whether a layer that does not define its operations becomes one operation of unknown kind, the base class
+        :class:`Operation`. Such a program can be analysed, but not executed.
     input
         The input of the network.
     operations
@@ -408,32 +427,47 @@ class Program:
         The input, and the output of each layer.
     """
 
-    def __init__(self, n_inputs: int, *, is_training: bool, is_sparse: bool = False) -> None:
-        self.is_training = is_training
+    def __init__(
+        self, n_inputs: int, *, is_training: bool, is_sparse: bool = False, allows_unknown: bool = False
+    ) -> None:
+        self.is_training, self.allows_unknown = is_training, allows_unknown
         self.input = Value(n_inputs, is_sparse)
         self.operations: list[Operation] = []
         self.layer_values = [self.input]
 
     @classmethod
-    def of(cls, layers: Sequence[LayerLike], *, is_training: bool = False, is_sparse: bool = False) -> Program:
+    def of(
+        cls,
+        layers: Sequence[LayerLike],
+        *,
+        is_training: bool = False,
+        is_sparse: bool = False,
+        allows_unknown: bool = False,
+    ) -> Program:
         """Return the program of a chain of layers whose input shapes are set.
 
         Raises ``NotLoweredError`` for a layer that does not define its operations, and ``TraceError`` for a formula
         that cannot be traced.
         """
         n_inputs = math.prod(layers[0].input_shape()) if layers else 0
-        program = cls(n_inputs, is_training=is_training, is_sparse=is_sparse)
+        program = cls(n_inputs, is_training=is_training, is_sparse=is_sparse, allows_unknown=allows_unknown)
         for layer in layers:
-            program.layer_values.append(program.lower(layer, program.layer_values[-1]))
+            program.layer_values.append(program.lower(layer, program.output))
         return program
 
     def lower(self, layer: LayerLike, x: Value) -> Value:
         """Return the output of a layer for the input x."""
-        _check_overrides(layer)
-        if x.is_sparse and not layer.accepts_sparse:
-            raise NotLoweredError(f"{layer.layer_name()} cannot take a sparse matrix.")
-        output: Any = layer.lower(self, x)
-        n_outputs = math.prod(layer.output_shape())
+        n_operations, n_outputs = len(self.operations), math.prod(layer.output_shape())
+        try:
+            _check_overrides(layer)
+            if x.is_sparse and not layer.accepts_sparse:
+                raise NotLoweredError(f"{layer.layer_name()} cannot take a sparse matrix.")
+            output: Any = layer.lower(self, x)
+        except (NotLoweredError, TraceError):
+            if not self.allows_unknown:
+                raise
+            output = Value(n_outputs)
+            self.operations[n_operations:] = [Operation((x,), output)]
         if not isinstance(output, Value) or output.width != n_outputs:
             found = f"a value of {output.width} columns" if isinstance(output, Value) else repr(output)
             raise InvalidInputError(
@@ -442,16 +476,19 @@ class Program:
             )
         return output
 
-    def cancelled_offsets(self, operation: Operation) -> list[ArrayReference]:
-        """Return the parameters that an operation adds to every row, if batch normalisation cancels them out.
+    def cancelled_offsets(self) -> list[ArrayReference]:
+        """Return the parameters that are added to every row and cancel out in the batch normalisation that follows.
 
-        In batches of several rows, their gradient is 0 except for rounding errors, which optimizers that divide by the
-        size of the gradient would turn into steps of full length.
+        In batches of several rows, their gradient is 0 except for rounding errors. Optimizers that divide by the size
+        of the gradient would turn these errors into steps of full length, and the results of two engines, or of two
+        numbers of processes, would soon differ. All engines therefore set these gradients to 0.
         """
-        readers = [one for one in self.operations if operation.output in one.inputs]
-        if not readers or not all(isinstance(one, BatchNormalize) for one in readers):
-            return []
-        return [one for one in operation.arrays if one.is_trained and one.name == one.layer.offset_parameter]
+        found: list[ArrayReference] = []
+        for operation in self.operations:
+            readers = [reader for reader in self.operations if operation.output in reader.inputs]
+            if readers and all(isinstance(reader, BatchNormalize) for reader in readers):
+                found += [array for array in operation.offsets if array.is_trained]
+        return found
 
     @property
     def output(self) -> Value:

@@ -21,12 +21,12 @@ from chainrule.data.inputs import as_numbers
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, shown
 from chainrule.head import Head
 from chainrule.layers import LAYERS, Layer
-from chainrule.layers.base import cancelled_offset
-from chainrule.layers.containers import is_activation
+from chainrule.layers.containers import backward_through, suited_initializers
 from chainrule.layers.own import adapt_lecture_layer
 from chainrule.losses import LossFunction
 from chainrule.parameters import ParameterBlock, ParameterVector
 from chainrule.penalties import Penalty, SumOfPenalties
+from chainrule.program import ArrayReference, Program
 from chainrule.randomness import Stream, random_stream, resolve_seed
 from chainrule.types import Array, Inputs, Seed, Shape, is_sparse
 
@@ -59,6 +59,7 @@ class LayerStack:
         self.layers: list[Layer] = []
         self.vector = ParameterVector((), self.dtype)
         self.compiled = threading.local()
+        self._cancelled_offsets: list[ArrayReference] | None = None
         for layer in layers:
             self.add(layer)
 
@@ -95,8 +96,7 @@ class LayerStack:
         self.layers.append(layer)
         if layer.is_built:
             self._rebuild_vector()
-        if is_activation(layer):
-            self._suit_weights_to(layer)
+        self._suit_weights(draws=True)
 
     def build(self, input_shape: Shape) -> None:
         """Set the shape of an input row, and draw the parameters of all layers that have none."""
@@ -112,12 +112,9 @@ class LayerStack:
     def replace_layers(self, layers: Sequence[Layer], input_shape: Shape) -> None:
         """Replace the layers by ``layers``, which may have parameters already, such as layers from a model file."""
         self.layers = list(layers)
-        given: list[Any] = self.layers
-        for index, layer in enumerate(given):
+        for index, layer in enumerate(self.layers):
             layer.seed_noise(self.seed, index)
-            if is_activation(layer):
-                for _, dense in self._suited(index):
-                    dense.default_initializer = layer.suited_initializer
+        self._suit_weights(draws=False)
         self.build(input_shape)
 
     def reset(self) -> None:
@@ -140,18 +137,14 @@ class LayerStack:
         With ``to_input=True``, dL/d(input) is computed and returned. Otherwise the propagation ends at the first layer
         with parameters, and the result is None.
         """
-        layers = self.layers[:n_layers]
-        first = 0 if to_input else next((i for i, layer in enumerate(layers) if layer.parameter_views), len(layers))
-        error: Array | None = output_error
-        for index in range(len(layers) - 1, first - 1, -1):
-            layers[index].needs_input_error = to_input or index > first
-            assert error is not None  # only the last layer in this loop may return None
-            n_rows = len(error)
-            error = layers[index].backward_propagation(error)
-            offset = cancelled_offset(layers, index)
-            if offset is not None and n_rows > 1:
-                layers[index].gradient_views[offset].fill(0)
-        return error if to_input else None
+        input_error = backward_through(self.layers[:n_layers], output_error, to_input=to_input)
+        if self._cancelled_offsets is None:
+            program = Program.of(self.layers, is_training=True, allows_unknown=True)
+            self._cancelled_offsets = program.cancelled_offsets()
+        if len(output_error) > 1:
+            for offset in self._cancelled_offsets:
+                offset.gradient.fill(0)
+        return input_error
 
     def split_head(self, loss: LossFunction) -> Head:
         """Return the head of the network, in which the last layer and the loss may be one function of the logits."""
@@ -228,26 +221,20 @@ class LayerStack:
         place = sum(isinstance(layer, ActivationLayer) or _declares_parameters(layer) for layer in in_front)
         return random_stream(self.seed, Stream.WEIGHTS, place)
 
-    def _suit_weights_to(self, activation: Any) -> None:
-        """Draw the weights of the dense layer before the last layer, an activation, from the suited initializer.
+    def _suit_weights(self, *, draws: bool) -> None:
+        """Set the initializer of every dense layer to the one that suits the next activation.
 
-        The weights are kept if the dense layer has its own initializer, or if they were changed after they were drawn.
+        With ``draws=True``, weights of another initializer are drawn again, unless they were changed after they were
+        drawn.
         """
-        for index, layer in self._suited(len(self.layers) - 1):
-            is_as_drawn = layer.is_bound and self._is_as_drawn(index)
-            layer.default_initializer = activation.suited_initializer
-            if is_as_drawn:
+        layers: list[Any] = self.layers
+        for index, initializer in suited_initializers(layers).items():
+            layer = layers[index]
+            is_changed = layer.weights_initializer is None and layer.default_initializer != initializer
+            is_drawn_again = draws and is_changed and layer.is_bound and self._is_as_drawn(index)
+            layer.default_initializer = initializer
+            if is_drawn_again:
                 layer.initialize(rng=self._weights_stream(index))
-
-    def _suited(self, activation: int) -> list[tuple[int, Any]]:
-        """Return the number and the dense layer whose initializer depends on this activation, or an empty list."""
-        for index in range(activation - 1, -1, -1):
-            layer: Any = self.layers[index]
-            if hasattr(layer, "weights_initializer"):
-                return [(index, layer)] if layer.weights_initializer is None else []
-            if is_activation(layer):
-                return []
-        return []
 
     def _is_as_drawn(self, index: int) -> bool:
         """Return whether the parameters of a layer are still those that were drawn from the seed."""
@@ -292,7 +279,7 @@ class LayerStack:
                     {block.name: block.view(vector.values) for block in blocks_of[index]},
                     {block.name: block.view(vector.gradients) for block in blocks_of[index]},
                 )
-        self.vector, self.compiled = vector, threading.local()
+        self.vector, self.compiled, self._cancelled_offsets = vector, threading.local(), None
         self.read_groups()
 
     def read_groups(self) -> None:
@@ -311,7 +298,8 @@ class LayerStack:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes without the vector, which is created again from the arrays of the layers."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("vector", "compiled")}
+        transient = ("vector", "compiled", "_cancelled_offsets")
+        return {name: value for name, value in self.__dict__.items() if name not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

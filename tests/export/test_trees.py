@@ -23,8 +23,6 @@ from chainrule.layers import (
     LayerNormalizationLayer,
     Parallel,
     ParametricActivationLayer,
-    PeriodicEmbeddingLayer,
-    PiecewiseLinearEncodingLayer,
     RepeatLayer,
     Residual,
     Sequential,
@@ -34,21 +32,15 @@ from chainrule.program import NotLoweredError
 from support.exported import check_numbers, run_c, run_js
 from support.networks import network_of
 from support.onnx_runs import assert_predicts_alike, run_onnx
+from support.trees import TREE_X, tree_layers
 
-RNG = np.random.default_rng(0)
-X = np.column_stack([RNG.integers(0, 3, 40), RNG.integers(0, 5, 40), RNG.normal(size=(40, 4))])
+X = TREE_X[:40]
 
 
 def network() -> NeuralNetwork:
-    numbers = Sequential([PeriodicEmbeddingLayer(3, 0.5), DenseLayer(6), TanhActivation()])
-    bins = PiecewiseLinearEncodingLayer(4).adapt(X[:, 4:])
-    inner = Residual([Residual([DenseLayer(22), LayerNormalizationLayer(), TanhActivation()]), DenseLayer(22)])
-    made = network_of(
-        Parallel([EmbeddingLayer([3, 5], 4), numbers, bins], columns=[(0, 1), (2, 3, 4, 5), (5, 4)]),
-        Residual([DenseLayer(3), TanhActivation(), DenseLayer(22), inner]),
-        Parallel([DenseLayer(2), Sequential([DenseLayer(1), TanhActivation()])]),
-        dtype="float64",
-    )
+    branches = Parallel([DenseLayer(2), Sequential([DenseLayer(1), TanhActivation()])])
+    nested = Residual([Residual([DenseLayer(3), TanhActivation()]), DenseLayer(3)])
+    made = network_of(*tree_layers(), branches, nested, dtype="float64")
     made.stack.build((6,))
     return made
 

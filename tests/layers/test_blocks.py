@@ -25,10 +25,9 @@ from chainrule.layers import (
     DropoutLayer,
     EmbeddingLayer,
     FlattenLayer,
-    GaussianNoiseLayer,
     Layer,
-    LayerNormalizationLayer,
     Parallel,
+    ParametricActivationLayer,
     PeriodicEmbeddingLayer,
     PiecewiseLinearEncodingLayer,
     Residual,
@@ -37,42 +36,20 @@ from chainrule.layers import (
 )
 from chainrule.losses import MeanSquaredError
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.optimizer import Adam
+from chainrule.optimizer import SGD, Adam
 from chainrule.penalties import L2
 from chainrule.stack import LayerStack
 from support.networks import bits_of
+from support.trees import TREE_X, TREE_Y, tree_layers
 
-RNG = np.random.default_rng(0)
-X = np.column_stack([RNG.integers(0, 3, 90), RNG.integers(0, 5, 90), RNG.normal(size=(90, 4))])
-Y = X[:, :1] * X[:, 2:3] + X[:, 3:4] - X[:, 1:2]
-
-
-def layers() -> list[Layer]:
-    numbers = Sequential([PeriodicEmbeddingLayer(3, 0.5), DenseLayer(6), TanhActivation(), GaussianNoiseLayer(0.1)])
-    bins = PiecewiseLinearEncodingLayer(4).adapt(X[:, 4:])
-    inner = Residual([DenseLayer(22), TanhActivation()])
-    return [
-        Parallel([EmbeddingLayer([3, 5], 4), numbers, bins], columns=[(0, 1), (2, 3, 4, 5), (4, 5)]),
-        Residual(
-            [
-                DenseLayer(12),
-                BatchNormalizationLayer(),
-                TanhActivation(),
-                DropoutLayer(0.2),
-                LayerNormalizationLayer(),
-                DenseLayer(22),
-                inner,
-            ]
-        ),
-        DenseLayer(1),
-    ]  # fmt: skip
+X, Y = TREE_X, TREE_Y
 
 
 def network(**settings: Any) -> NeuralNetwork:
     made = NeuralNetwork(
         **{"epochs": 3, "batch_size": 16, "seed": 1, "optimizer": "adam", "dtype": "float64", **settings}
     )
-    for layer in layers():
+    for layer in tree_layers():
         made.add(layer)
     return made
 
@@ -82,7 +59,7 @@ def test_compiled_steps_are_those_of_the_layers() -> None:
     values = []
     for by_layers in (False, True):
         stack = LayerStack(dtype="float64", seed=1)
-        for layer in layers():
+        for layer in tree_layers():
             stack.add(layer)
         stack.build((6,))
         session = NumpySession(stack, TrainingPlan(MeanSquaredError(), Adam(0.01), L2(1e-3)), by_layers=by_layers)
@@ -94,15 +71,60 @@ def test_compiled_steps_are_those_of_the_layers() -> None:
         np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("behind", [BatchNormalizationLayer(), Sequential([BatchNormalizationLayer()])])
-def test_offsets_in_front_of_batch_normalization_stay_0(behind: Layer) -> None:
+class Halved(Layer):
+    """A layer without operations, which is computed by its own code."""
+
+    def forward_propagation(self, inputs: Any, training: bool = False) -> Any:
+        self.input = self.output = inputs
+        return inputs / 2
+
+    def backward_propagation(self, output_error: Any) -> Any:
+        return output_error / 2
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Sequential([DenseLayer(5)]), BatchNormalizationLayer()],
+        [Sequential([DenseLayer(5)]), Sequential([BatchNormalizationLayer()])],
+        [Sequential([DenseLayer(5), FlattenLayer()]), BatchNormalizationLayer()],
+        [Residual([DenseLayer(6), BatchNormalizationLayer()])],
+        [Sequential([Halved(), DenseLayer(5)]), BatchNormalizationLayer()],
+    ],
+    ids=["one after another", "nested", "flattened", "residual", "user-defined"],
+)
+@pytest.mark.parametrize("by_layers", [False, True])
+def test_offsets_in_front_of_batch_normalization_stay_0(layers: list[Layer], by_layers: bool) -> None:
     batches = ArrayBatches(X, Y, None, batch_size=16, seed=0)
-    for by_layers in (False, True):
-        stack = LayerStack([Sequential([DenseLayer(5)]), copy.deepcopy(behind), DenseLayer(1)], dtype="float64", seed=1)
+    stack = LayerStack([*copy.deepcopy(layers), DenseLayer(1)], dtype="float64", seed=1)
+    stack.build((6,))
+    session = NumpySession(stack, TrainingPlan(MeanSquaredError(), Adam(0.01)), by_layers=by_layers)
+    session.train_batches(batches, 0, 0, np.full(batches.n_batches, 0.01), None)
+    (dense,) = (layer for layer in stack.layers[0].walk() if isinstance(layer, DenseLayer))
+    assert dense.weights.any()
+    assert not dense.biases.any()
+
+
+def test_offsets_that_a_residual_adds_elsewhere_are_trained() -> None:
+    for first in (DenseLayer(6), Sequential([Halved(), DenseLayer(6)])):
+        tail = [Residual([BatchNormalizationLayer(), Halved()]), DenseLayer(1)]
+        stack = LayerStack([first, *tail], dtype="float64", seed=1)
         stack.build((6,))
-        session = NumpySession(stack, TrainingPlan(MeanSquaredError(), Adam(0.01)), by_layers=by_layers)
-        session.train_batches(batches, 0, 0, np.full(batches.n_batches, 0.01), None)
-        assert not stack.layers[0].parameter_views["0.biases"].any()
+        session = NumpySession(stack, TrainingPlan(MeanSquaredError(), Adam(0.01)), by_layers=True)
+        session.train_batches(ArrayBatches(X, Y, None, batch_size=16, seed=0), 0, 0, np.full(1, 0.01), None)
+        (dense,) = (layer for layer in first.walk() if isinstance(layer, DenseLayer))
+        assert dense.biases.all()
+
+
+def test_a_layer_alone_returns_the_gradient_before_its_update() -> None:
+    gradients = []
+    for optimizer in (None, SGD(10.0)):
+        layer = ParametricActivationLayer(TanhActivation())
+        layer.set_input_shape((2,))
+        layer.initialize(optimizer)
+        layer.forward_propagation([[0.5, -1.0]], training=True)
+        gradients.append(layer.backward_propagation(np.ones((1, 2))))
+    np.testing.assert_array_equal(*gradients)
 
 
 def test_a_sequence_gives_the_numbers_of_the_last_layer_that_changes_them() -> None:
@@ -282,7 +304,7 @@ def test_running_statistics_inside_a_container_are_averaged_once() -> None:
     ids=["sequential", "parallel", "columns", "dropout"],
 )
 def test_sparse_rows_give_the_same_as_dense_ones(block: Layer) -> None:
-    rows = np.where(RNG.random(X.shape) < 0.5, X, 0)
+    rows = np.where(np.random.default_rng(0).random(X.shape) < 0.5, X, 0)
     model = NeuralNetwork(epochs=2, seed=0, dtype="float64")
     model.add(copy.deepcopy(block))
     model.add(DenseLayer(1))

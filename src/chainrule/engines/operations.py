@@ -130,10 +130,10 @@ class Calls:
         for operation, backward in zip(reversed(program.operations), reversed(backwards), strict=True):
             if operation.output in self._errors and operation.output in self._needed:
                 backward(self._errors[operation.output])
-                for offset in program.cancelled_offsets(operation):
-                    settings = np.array([float(offset.gradient.size)])
-                    self._call(statistics.zero_if_several, [offset.gradient], 1, settings)
                 self.buffers.release(self._errors.pop(operation.output))
+        for offset in program.cancelled_offsets():
+            size = np.array([float(offset.gradient.size)])
+            self._call(statistics.zero_if_several, [offset.gradient], 1, size)
         return self._errors.get(program.input)
 
     def refresh_settings(self) -> None:

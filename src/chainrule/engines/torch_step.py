@@ -77,7 +77,7 @@ class TrainingStep:
         if not self.vector.slots:
             raise InvalidInputError("This network has no parameters to train; add a DenseLayer.")
         program = Program.of(stack.layers[: self.head.n_body_layers], is_training=True)
-        offsets = [offset.values for op in program.operations for offset in program.cancelled_offsets(op)]
+        offsets = [offset.values for offset in program.cancelled_offsets()]
         self._cancelled = [
             self.vector.gradient_of(block)
             for _, block in self.vector.slots

@@ -15,7 +15,7 @@ import functools
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Self
 
@@ -32,7 +32,7 @@ from chainrule.ranges import Range
 from chainrule.settings import FROM_ZERO, Setting, check_settings
 from chainrule.types import Array, Inputs, Shape
 
-__all__ = ["ArrayAttribute", "Layer", "cancelled_offset"]
+__all__ = ["ArrayAttribute", "Layer"]
 
 
 class ArrayAttribute:
@@ -91,17 +91,17 @@ class Layer(ABC):
         Whether backward propagation must compute dL/d(input). A network sets it to False where the result is not used.
     """
 
-    # Declarations of a subclass. penalized_parameters: the parameters that penalties act on. offset_parameter: the
-    # parameter that is added to every row of the outputs. cancels_offsets: whether adding a constant row to the inputs
-    # does not change the outputs in training. accepts_sparse: whether inputs may be CSR matrices. takes_vectors_only:
-    # whether input rows must have one dimension. output_range: the range of the outputs, None if it is not declared.
-    # keeps_range: whether the outputs have the range of the inputs.
+    # What a subclass declares about itself. The defaults suit a layer that computes with dense rows of any shape.
+
+    # The parameters that penalties and weight decay act on; usually weights, but not biases.
     penalized_parameters: ClassVar[tuple[str, ...]] = ()
-    offset_parameter: ClassVar[str | None] = None
-    cancels_offsets: ClassVar[bool] = False
+    # Whether the inputs may be a CSR matrix. Only the first layer of a network receives one.
     accepts_sparse: ClassVar[bool] = False
+    # Whether an input row must have the shape (n_features,); images and other rows are then refused.
     takes_vectors_only: ClassVar[bool] = False
+    # The range of the outputs, which is compared with the domain of the loss; None accepts any loss.
     output_range: ClassVar[Range | None] = None
+    # Whether the outputs have the same range as the inputs, as those of FlattenLayer have.
     keeps_range: ClassVar[bool] = False
 
     trainable: Annotated[bool, Setting("Whether training changes the parameters.", since="0.2")] = field(
@@ -441,14 +441,3 @@ class Layer(ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget_training()
-
-
-def cancelled_offset(layers: Sequence[Layer], index: int) -> str | None:
-    """Return the name of the parameter of a layer that cancels out in the next layer in training, or None.
-
-    In batches of several rows, the gradient of such a parameter is 0 except for rounding errors. Optimizers that divide
-    by the size of the gradient would turn these errors into steps of full length, and the results of two engines, or of
-    two numbers of processes, would soon differ.
-    """
-    is_cancelled = index + 1 < len(layers) and layers[index + 1].cancels_offsets
-    return layers[index].offset_parameter if is_cancelled else None

@@ -8,13 +8,14 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeAlias, final
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError, shown
-from chainrule.layers.base import ArrayAttribute, Layer, cancelled_offset
+from chainrule.layers.base import ArrayAttribute, Layer
+from chainrule.layers.dense import AffineLayer
 from chainrule.layers.own import adapt_lecture_layer
 from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty
@@ -93,15 +94,6 @@ class Container(Layer):
         super().bind(parameters, gradients)
         self._share_arrays()
 
-    def _write_jacobian(self, layers: Sequence[tuple[str, Layer]], error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows of a chain of layers, from the last layer to the first."""
-        for prefix, layer in reversed(layers):
-            layer.write_jacobian(error, {name: jacobian[prefix + name] for name in layer.parameter_shapes()})
-            layer.needs_input_error = True
-            inner = layer.backward_propagation(error)
-            assert inner is not None  # because needs_input_error is True
-            error = inner
-
     def _share_arrays(self) -> None:
         """Give the layers inside views of the container's arrays, and its dtype."""
         for prefix, layer in self._named():
@@ -160,7 +152,8 @@ def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
         )
     if not layers:
         raise InvalidInputError(f"{owner} needs at least one layer; give a list such as [DenseLayer(8)].")
-    suit_weights(layers)
+    for index, initializer in suited_initializers(layers).items():
+        layers[index].default_initializer = initializer
     return layers
 
 
@@ -169,49 +162,87 @@ def is_activation(layer: Any) -> bool:
     return hasattr(layer, "suited_initializer")
 
 
-def suit_weights(layers: Sequence[Layer]) -> None:
-    """Set the initializer of every dense layer to the one that suits the next activation."""
-    waiting: Any = None
-    chain: Sequence[Any] = layers
-    for layer in chain:
-        if hasattr(layer, "weights_initializer"):
-            waiting = layer
+def suited_initializers(layers: Sequence[Any]) -> dict[int, Any]:
+    """Return the initializer that suits the next activation, for every dense layer, by the number of the layer."""
+    found, last_dense = {}, None
+    for index, layer in enumerate(layers):
+        if isinstance(layer, AffineLayer):
+            last_dense = index
         elif is_activation(layer):
-            if waiting is not None:
-                waiting.default_initializer = layer.suited_initializer
-            waiting = None
+            if last_dense is not None:
+                found[last_dense] = layer.suited_initializer
+            last_dense = None
+    return found
 
 
-def _forward(layers: Sequence[Layer], inputs: Inputs, training: bool) -> Array:
-    outputs: Any = inputs
-    for layer in layers:
-        outputs = layer.forward_propagation(outputs, training)
-    return outputs  # type: ignore[no-any-return]
+def backward_through(layers: Sequence[Layer], output_error: Array, *, to_input: bool) -> Array | None:
+    """Propagate dL/d(output) backward through a chain of layers, which fill their gradients.
 
-
-def _backward(layers: Sequence[Layer], output_error: Array, needs_input_error: bool) -> Array | None:
+    With ``to_input=True``, dL/d(input) is computed and returned. Otherwise the propagation ends at the first layer with
+    parameters, and the result is None.
+    """
+    first = 0 if to_input else next((i for i, layer in enumerate(layers) if layer.parameter_views), len(layers))
     error: Array | None = output_error
-    for index in range(len(layers) - 1, -1, -1):
-        layers[index].needs_input_error = needs_input_error or index > 0
-        if error is not None:
-            n_rows = len(error)
-            error = layers[index].backward_propagation(error)
-            offset = cancelled_offset(layers, index)
-            if offset is not None and n_rows > 1:
-                layers[index].gradient_views[offset].fill(0)
-    return error
+    for index in range(len(layers) - 1, first - 1, -1):
+        layers[index].needs_input_error = to_input or index > first
+        assert error is not None  # only the last layer in this loop may return None
+        error = layers[index].backward_propagation(error)
+    return error if to_input else None
 
 
-def _connect(layers: Sequence[Layer], shape: Shape) -> Shape:
-    for layer in layers:
-        layer.set_input_shape(shape)
-        shape = layer.output_shape()
-    return shape
+@dataclass(eq=False)
+class Chain(Container):
+    """Base class of the containers with a chain of layers: the output of each layer is the input of the next."""
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        self.layers = _as_layers(self.layers, type(self).__name__)
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Set the shape of an input row, and the shapes of all layers inside."""
+        super().set_input_shape(shape)
+        shape = self.input_shape()
+        for layer in self.layers:
+            layer.set_input_shape(shape)
+            shape = layer.output_shape()
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
+        """Return the output of the last layer, by a forward propagation through all layers."""
+        self._ready()
+        x = outputs = self._accept(inputs)
+        for layer in self.layers:
+            outputs = layer.forward_propagation(outputs, training)
+        if training:
+            self.input, self.output = x, outputs
+        return outputs  # type: ignore[no-any-return]
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Write the gradients of all layers, in reverse order; return dL/d(input)."""
+        error = backward_through(self.layers, self._accept_error(output_error), to_input=self.needs_input_error)
+        self._update_alone()
+        return error
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradients of single rows for the layers inside, in reverse order."""
+        error = self._accept_error(output_error)
+        for prefix, layer in reversed(list(self._named())):
+            layer.write_jacobian(error, {name: jacobian[prefix + name] for name in layer.parameter_shapes()})
+            layer.needs_input_error = True
+            input_error = layer.backward_propagation(error)
+            assert input_error is not None  # because needs_input_error is True
+            error = input_error
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return the output of the last layer."""
+        for layer in self.layers:
+            x = program.lower(layer, x)
+        return x
 
 
 @final
 @dataclass(eq=False)
-class Sequential(Container):
+class Sequential(Chain):
     """A chain of layers as one layer: ``y = f_n(... f_2(f_1(x)))``.
 
     >>> from chainrule.layers import DenseLayer
@@ -220,11 +251,6 @@ class Sequential(Container):
     >>> block.output_shape(), list(block.parameter_shapes())
     ((2,), ['0.weights', '0.biases', '1.weights', '1.biases'])
     """
-
-    layers: tuple[Layer, ...]
-
-    def __post_init__(self) -> None:
-        self.layers = _as_layers(self.layers, "Sequential")
 
     @property
     def output_range(self) -> Range | None:  # type: ignore[override]
@@ -237,11 +263,6 @@ class Sequential(Container):
         return all(layer.keeps_range for layer in self.layers)
 
     @property
-    def cancels_offsets(self) -> bool:  # type: ignore[override]
-        """Whether adding a constant row to the inputs does not change the outputs of the first layer in training."""
-        return self.layers[0].cancels_offsets
-
-    @property
     def accepts_sparse(self) -> bool:  # type: ignore[override]
         """Whether the first layer takes a sparse matrix."""
         return self.layers[0].accepts_sparse
@@ -251,51 +272,15 @@ class Sequential(Container):
         """Whether the input rows of the first layer must have one dimension."""
         return self.layers[0].takes_vectors_only
 
-    @property
-    def offset_parameter(self) -> str | None:  # type: ignore[override]
-        """The parameter of the last layer that is added to every row of the outputs, or None."""
-        offset = self.layers[-1].offset_parameter
-        return None if offset is None else f"{len(self.layers) - 1}.{offset}"
-
-    def set_input_shape(self, shape: Shape) -> None:
-        """Set the shape of an input row, and the shapes of all layers inside."""
-        super().set_input_shape(shape)
-        _connect(self.layers, self.input_shape())
-
     def output_shape(self) -> Shape:
         """Return the shape of an output row of the last layer."""
         self.input_shape()
         return self.layers[-1].output_shape()
 
-    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Return the output of the last layer, by a forward propagation through all layers."""
-        self._ready()
-        inputs = self._accept(inputs)
-        output = _forward(self.layers, inputs, training)
-        if training:
-            self.input, self.output = inputs, output
-        return output
-
-    def backward_propagation(self, output_error: Array) -> Array | None:
-        """Write the gradients of all layers, in reverse order; return dL/d(input)."""
-        error = _backward(self.layers, self._accept_error(output_error), self.needs_input_error)
-        self._update_alone()
-        return error
-
-    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows for the layers inside."""
-        self._write_jacobian(list(self._named()), self._accept_error(output_error), jacobian)
-
-    def lower(self, program: Program, x: Value) -> Value:
-        """Return the output of the last layer."""
-        for layer in self.layers:
-            x = program.lower(layer, x)
-        return x
-
 
 @final
 @dataclass(eq=False)
-class Residual(Container):
+class Residual(Chain):
     """A residual block: ``y = x + f(x)``, where f is the chain of the layers inside.
 
     f(x) must have the shape of x. Backward, with ``e = dL/dy``: ``dL/dx = e + (df/dx)^T e``.
@@ -311,48 +296,34 @@ class Residual(Container):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    layers: tuple[Layer, ...]
-
-    def __post_init__(self) -> None:
-        self.layers = _as_layers(self.layers, "Residual")
-
     def set_input_shape(self, shape: Shape) -> None:
         """Set the shape of an input row. Raises InvalidInputError if the layers inside change the shape."""
         super().set_input_shape(shape)
-        found = _connect(self.layers, self.input_shape())
-        if found != self.input_shape():
+        expected, found = self.input_shape(), self.layers[-1].output_shape()
+        if found != expected:
             raise InvalidInputError(
-                f"A Residual adds its input, rows of shape {self.input_shape()}, to the output of its layers, rows of "
-                f"shape {found}; both shapes must be equal, so give the last layer {self.input_shape()[-1]} units."
+                f"A Residual adds its input, rows of shape {expected}, to the output of its layers, rows of shape "
+                f"{found}; both shapes must be equal, so give the last layer {expected[-1]} units."
             )
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``x + f(x)``."""
-        self._ready()
         x: Array = self._accept(inputs)
-        inner = _forward(self.layers, x, training)
+        inner = super().forward_propagation(x, training)
         output = np.add(x, inner, out=self._array_for("output", x.shape, training))
         if training:
-            self.input, self.output = x, output
+            self.output = output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of the layers inside; return ``e + (df/dx)^T e``."""
         error = self._accept_error(output_error)
-        inner = _backward(self.layers, error.copy(), self.needs_input_error)
-        self._update_alone()
+        inner = super().backward_propagation(error.copy())  # a user-defined layer may change its argument
         return None if inner is None else error + inner
-
-    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
-        """Write the gradients of single rows for the layers inside."""
-        self._write_jacobian(list(self._named()), self._accept_error(output_error), jacobian)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return ``x + f(x)``."""
-        y = x
-        for layer in self.layers:
-            y = program.lower(layer, y)
-        return program.map(lambda x, y: x + y, x, y, name="add")
+        return program.map(lambda x, y: x + y, x, super().lower(program, x), name="add")
 
 
 def _blend(x: Array, y: Array, strength: Array) -> Array:
@@ -362,7 +333,7 @@ def _blend(x: Array, y: Array, strength: Array) -> Array:
 
 @final
 @dataclass(eq=False)
-class ParametricActivationLayer(Container):
+class ParametricActivationLayer(Chain):
     """An activation f with a learnt strength for each unit: ``y = x + strength * (f(x) - x)``.
 
     With strength 1, the initial value, the layer is the activation f. With strength 0, it is the identity.
@@ -382,6 +353,7 @@ class ParametricActivationLayer(Container):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
+    layers: tuple[Layer, ...] = field(init=False, repr=False)
     activation: Any
 
     strength = ArrayAttribute("The strength of each unit, shape of a row.")
@@ -398,11 +370,6 @@ class ParametricActivationLayer(Container):
         """The initializer for a dense layer before this layer, which is that of the activation."""
         return self.activation.suited_initializer
 
-    def set_input_shape(self, shape: Shape) -> None:
-        """Set the shape of an input row, also for the activation."""
-        super().set_input_shape(shape)
-        _connect(self.layers, self.input_shape())
-
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shapes of the parameters of the activation, and of the strength."""
         return {**super().parameter_shapes(), "strength": self.input_shape()}
@@ -414,31 +381,31 @@ class ParametricActivationLayer(Container):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``x + strength * (f(x) - x)``."""
-        self._ready()
         x: Array = self._accept(inputs)
+        activated = super().forward_propagation(x, training)
         output = self._array_for("output", x.shape, training)
-        output[...] = _blend(x, _forward(self.layers, x, training), self.strength)
+        output[...] = _blend(x, activated, self.strength)
         if training:
-            self.input, self.output = x, output
+            self.output = output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of the strength and of the activation's parameters; return dL/dx."""
         error, activated = self._accept_error(output_error), self.activation.output
         np.sum(error * (activated - self.input), axis=0, out=self.gradient_views["strength"])
-        inner = _backward(self.layers, error * self.strength, self.needs_input_error)
-        self._update_alone()
-        return None if inner is None else error * (1 - self.strength) + inner
+        direct = error * (1 - self.strength)
+        inner = super().backward_propagation(error * self.strength)
+        return None if inner is None else direct + inner
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows for the strength and the activation's parameters."""
         error = self._accept_error(output_error)
         np.multiply(error, self.activation.output - self.input, out=jacobian["strength"])
-        self._write_jacobian(list(self._named()), error * self.strength, jacobian)
+        super().write_jacobian(error * self.strength, jacobian)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return ``x + strength * (f(x) - x)``."""
-        return program.map(_blend, x, program.lower(self.activation, x), self.array("strength"), name="blend")
+        return program.map(_blend, x, super().lower(program, x), self.array("strength"), name="blend")
 
 
 Columns: TypeAlias = "tuple[int, ...] | None"
@@ -541,7 +508,8 @@ class Parallel(Container):
         input_error = np.zeros_like(self.input) if self.needs_input_error else None
         for layer, columns in self._branches():
             width = layer.output_shape()[0]
-            part = _backward([layer], np.ascontiguousarray(error[:, first : first + width]), self.needs_input_error)
+            layer.needs_input_error = self.needs_input_error
+            part = layer.backward_propagation(np.ascontiguousarray(error[:, first : first + width]))
             first += width
             if input_error is not None and part is not None:
                 if columns is None:

@@ -8,28 +8,42 @@ losses of the members, so that every member is trained to predict the targets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError, shown
-from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
 from chainrule.layers.base import ArrayAttribute, Layer
+from chainrule.layers.dense import AffineLayer
 from chainrule.program import Program, Value
-from chainrule.ranges import ANY_NUMBER, Range, check_count
+from chainrule.ranges import check_count
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["BatchEnsembleLayer", "EnsembleDenseLayer", "EnsembleMeanLayer", "RepeatLayer"]
 
 
-def _check_shape(layer: Layer) -> tuple[int, int]:
-    """Return the number of members and the inputs per member. Raises InvalidInputError for other input shapes."""
-    shape = layer.input_shape()
-    if len(shape) != 2:
-        raise InvalidInputError(
-            f"{layer.layer_name()} takes rows of shape (members, n), not {shape}; put a RepeatLayer before it."
-        )
-    return shape[0], shape[1]
+class _OfMembers(Layer):
+    """Base class of the layers that take rows of shape (members, n)."""
+
+    def set_input_shape(self, shape: Shape) -> None:
+        """Set the shape of an input row, (members, n). Raises InvalidInputError for other shapes."""
+        super().set_input_shape(shape)
+        if len(self.input_shape()) != 2:
+            raise InvalidInputError(
+                f"{self.layer_name()} takes rows of shape (members, n), not {self.input_shape()}; put a RepeatLayer "
+                "before it."
+            )
+
+
+@dataclass(eq=False)
+class _MembersAffineLayer(_OfMembers, AffineLayer):
+    """Base class of the dense layers for the members of an ensemble."""
+
+    biases = ArrayAttribute("b, shape (members, units).")
+
+    def output_shape(self) -> Shape:
+        """Return ``(members, n_units)``."""
+        return (self.input_shape()[0], self.n_units)
 
 
 @final
@@ -78,7 +92,7 @@ class RepeatLayer(Layer):
 
 @final
 @dataclass(eq=False)
-class EnsembleDenseLayer(Layer):
+class EnsembleDenseLayer(_MembersAffineLayer):
     """A separate dense layer for each member k: ``z_k = a_k W_k + b_k``.
 
     ``weights`` has shape (members, inputs, units) and ``biases`` (members, units). A network of these layers trains one
@@ -93,30 +107,7 @@ class EnsembleDenseLayer(Layer):
     [[[10.0], [40.0]]]
     """
 
-    penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
-    offset_parameter: ClassVar[str | None] = "biases"
-    output_range: ClassVar[Range | None] = ANY_NUMBER
-
-    n_units: int
-    weights_initializer: Any = None
-
-    def __post_init__(self) -> None:
-        self.n_units = check_count("an EnsembleDenseLayer", "n_units", self.n_units)
-        if self.weights_initializer is not None:
-            self.weights_initializer = INITIALIZERS.create(self.weights_initializer)
-        self.default_initializer: Initializer = GlorotUniform()
-
     weights = ArrayAttribute("W, shape (members, inputs, units).")
-    biases = ArrayAttribute("b, shape (members, units).")
-
-    def set_input_shape(self, shape: Shape) -> None:
-        """Set the shape of an input row: (members, inputs)."""
-        super().set_input_shape(shape)
-        _check_shape(self)
-
-    def output_shape(self) -> Shape:
-        """Return ``(members, n_units)``."""
-        return (self.input_shape()[0], self.n_units)
 
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shapes of W and b."""
@@ -125,9 +116,8 @@ class EnsembleDenseLayer(Layer):
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Draw the weights of each member from the initializer; set the biases to 0."""
-        initializer = self.weights_initializer or self.default_initializer
         for weights in self.parameter_views["weights"]:
-            weights[...] = initializer(weights.shape, rng)
+            weights[...] = self.draw_weights(weights.shape, rng)
         self.parameter_views["biases"].fill(0)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
@@ -164,7 +154,7 @@ class EnsembleDenseLayer(Layer):
 
 @final
 @dataclass(eq=False)
-class BatchEnsembleLayer(Layer):
+class BatchEnsembleLayer(_MembersAffineLayer):
     """A dense layer with shared weights and separate factors for each member: ``z_k = ((a_k * r_k) W) * s_k + b_k``.
 
     ``weights`` W has shape (inputs, units). ``input_scales`` r, ``output_scales`` s and ``biases`` b have one row for
@@ -186,53 +176,33 @@ class BatchEnsembleLayer(Layer):
     [[[10.0], [-20.0]]]
     """
 
-    penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
-    offset_parameter: ClassVar[str | None] = "biases"
-    output_range: ClassVar[Range | None] = ANY_NUMBER
-
-    n_units: int
     scales: Literal["ones", "signs"] = "ones"
-    weights_initializer: Any = None
 
     def __post_init__(self) -> None:
-        self.n_units = check_count("a BatchEnsembleLayer", "n_units", self.n_units)
+        super().__post_init__()
         if self.scales not in ("ones", "signs"):
             raise InvalidInputError(
                 f"The scales of a BatchEnsembleLayer are {shown(self.scales)}; give 'ones' or 'signs'."
             )
-        if self.weights_initializer is not None:
-            self.weights_initializer = INITIALIZERS.create(self.weights_initializer)
-        self.default_initializer: Initializer = GlorotUniform()
 
     weights = ArrayAttribute("W, shape (inputs, units).")
     input_scales = ArrayAttribute("r, shape (members, inputs).")
     output_scales = ArrayAttribute("s, shape (members, units).")
-    biases = ArrayAttribute("b, shape (members, units).")
-
-    def set_input_shape(self, shape: Shape) -> None:
-        """Set the shape of an input row: (members, inputs)."""
-        super().set_input_shape(shape)
-        _check_shape(self)
-
-    def output_shape(self) -> Shape:
-        """Return ``(members, n_units)``."""
-        return (self.input_shape()[0], self.n_units)
 
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shapes of W, r, s and b."""
         n_members, n_inputs = self.input_shape()
-        of_units = (n_members, self.n_units)
         return {
             "weights": (n_inputs, self.n_units),
             "input_scales": (n_members, n_inputs),
-            "output_scales": of_units,
-            "biases": of_units,
+            "output_scales": self.output_shape(),
+            "biases": self.output_shape(),
         }
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Draw W from its initializer, and r according to ``scales``; set s to 1 and b to 0."""
-        views, initializer = self.parameter_views, self.weights_initializer or self.default_initializer
-        views["weights"][...] = initializer(views["weights"].shape, rng)
+        views = self.parameter_views
+        views["weights"][...] = self.draw_weights(views["weights"].shape, rng)
         views["input_scales"].fill(1)
         if self.scales == "signs":
             views["input_scales"][...] = rng.choice([-1.0, 1.0], views["input_scales"].shape)
@@ -287,7 +257,7 @@ class BatchEnsembleLayer(Layer):
 
 @final
 @dataclass(eq=False)
-class EnsembleMeanLayer(Layer):
+class EnsembleMeanLayer(_OfMembers):
     """The mean over the members of an ensemble: shape (members, n) becomes (n,).
 
     As the last layer, it averages the predictions of the members, such as probabilities. Training then minimises the
@@ -305,11 +275,6 @@ class EnsembleMeanLayer(Layer):
     """
 
     keeps_range: ClassVar[bool] = True
-
-    def set_input_shape(self, shape: Shape) -> None:
-        """Set the shape of an input row: (members, outputs per member)."""
-        super().set_input_shape(shape)
-        _check_shape(self)
 
     def output_shape(self) -> Shape:
         """Return ``(n,)``."""

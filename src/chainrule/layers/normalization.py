@@ -44,11 +44,6 @@ class _NormalizationLayer(Layer):
                 f"The setting affine of a {type(self).__name__} is {shown(self.affine)}; give True or False."
             )
 
-    @property
-    def offset_parameter(self) -> str | None:  # type: ignore[override]
-        """The shift, if there is one."""
-        return "shift" if self.affine else None
-
     scale = ArrayAttribute("The learnt factors, shape of a row, initially 1.")
     shift = ArrayAttribute("The learnt offsets, shape of a row, initially 0.")
 
@@ -119,7 +114,6 @@ class BatchNormalizationLayer(_NormalizationLayer):
     """
 
     takes_vectors_only: ClassVar[bool] = True
-    cancels_offsets: ClassVar[bool] = True
 
     momentum: float = 0.1
     epsilon: float = 1e-5

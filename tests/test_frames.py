@@ -93,7 +93,7 @@ def test_predictions_keep_the_index_and_the_columns_asked_for(visits: Path) -> N
         chainrule.predict(model, frame, keep=["idd"])
     with pytest.raises(InvalidInputError, match=r"keep=\['id'\]"):
         chainrule.predict(model, frame, keep="id")
-    with pytest.raises(DataError, match="a column 'prediction' of their own"):
+    with pytest.raises(DataError, match="The column 'prediction' to keep has the name of a column of the predictions"):
         chainrule.predict(model, frame.rename(columns={"id": "prediction"}), keep=["prediction"])
 
 
@@ -138,7 +138,7 @@ def test_an_interrupted_run_on_a_frame_goes_on_with_the_same_frame(visits: Path,
     whole = quick(frame, **options)
     with pytest.raises(RunInterrupted):
         quick(frame, out=tmp_path / "run", callbacks=[PressAt(2)], **options)
-    with pytest.raises(ModelFileError, match=r"data frame in memory.*source=frame"):
+    with pytest.raises(ModelFileError, match=r"was trained on a data frame, .*source=frame"):
         resume_run(tmp_path / "run")
     with pytest.raises(ModelFileError, match="has changed"):
         resume_run(tmp_path / "run", source=frame[::-1])
@@ -181,7 +181,7 @@ def test_what_cannot_be_trained_is_named(
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ({"a": [1, 2]}, "The data are a pandas or polars data frame, .* not a dict"),
+        ({"a": [1, 2]}, "The data must be a pandas or polars data frame, .* not a dict"),
         ([1, 2], "not a list"),
         (None, "not a NoneType"),
         (pd.DataFrame({"bought": []}), "The data frame has no rows"),
@@ -212,7 +212,7 @@ def test_models_of_arrays_take_arrays_and_others_do_not(visits: Path) -> None:
     test = digits.data.test
     assert chainrule.predict(digits, test.X).equals(chainrule.predict(digits, test))
     assert chainrule.evaluate(digits, test) == digits.metrics
-    with pytest.raises(DataError, match="5 columns of inputs, and this model takes 64"):
+    with pytest.raises(DataError, match="5 columns of inputs; this model needs 64"):
         chainrule.predict(digits, test.X[:, :5])
     with pytest.raises(InvalidInputError, match="takes a table with named columns"):
         chainrule.predict(quick(visits), test.X)
@@ -280,7 +280,7 @@ def test_rows_without_a_target_are_left_out_on_request_only(visits: Path, gaps: 
     with pytest.raises(DataError, match=sentence):
         quick(gaps)
     result = quick(gaps, drop_missing_target=True)
-    assert result.data.summary().endswith("; 2 rows without a target are left out")
+    assert result.data.summary().endswith("; 2 rows without a target dropped")
     assert result.data.describe()["rows_without_target"] == 2
     assert bits_of(result.model.network) == bits_of(quick(visits).model.network)
     with pytest.raises(DataError, match=sentence):

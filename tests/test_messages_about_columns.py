@@ -39,11 +39,11 @@ REGRESSION = r"choose the task 'regression' \(--task regression\) if the target 
 @pytest.mark.parametrize(
     ("counts", "options", "message"),
     [
-        (np.append(COUNTS[1:], 15), {}, "The class 15 has 1 row only, and the training and test parts need one each"),
+        (np.append(COUNTS[1:], 15), {}, "The class 15 has only 1 row, and the training and test parts need one each"),
         (
             np.append(COUNTS[1:], 15),
             {"validation_size": 0.2},
-            "The class 15 has 1 row only, and the training, validation and test parts need one each",
+            "The class 15 has only 1 row, and the training, validation and test parts need one each",
         ),
         (np.append(COUNTS[1:], 15), {"validation_size": 0.2, "test_size": 0}, "the training and validation parts need"),
         (COUNTS, {"test_size": 10}, "A stratified split of 12 classes needs at least 12 rows on each side"),
@@ -59,7 +59,7 @@ def test_a_refused_split_by_counts_says_that_they_may_be_a_quantity(
 
 
 def test_names_of_classes_are_no_quantity() -> None:
-    with pytest.raises(DataError, match="The class 'c' has 1 row only") as caught:
+    with pytest.raises(DataError, match="The class 'c' has only 1 row") as caught:
         prepared(table(y=["a", "b"] * (N // 2 - 1) + ["a", "c"]))
     assert "regression" not in str(caught.value)
 
@@ -173,8 +173,8 @@ def test_the_column_that_rows_are_split_by_has_a_line(tmp_path: Path) -> None:
     frame = table(store=np.repeat(np.arange(20), 3), day=pd.date_range("2024-01-01", periods=N))
     assert "store" in lines(frame.drop(columns="day"), test_size=0)
     grouped, timed = prepared(frame, group="store"), prepared(frame, split="time")
-    assert lines(frame, group="store")["store"] == "store: the group that the rows are split by, not an input"
-    assert lines(frame, split="time")["day"] == "day: the time that the rows are split by, not an input"
+    assert lines(frame, group="store")["store"] == "store: the group column of the split, not an input"
+    assert lines(frame, split="time")["day"] == "day: the time column of the split, not an input"
     assert [row["name"] for row in grouped.describe_columns()] == ["y", "store", "age", "town", "day"]
     assert [row["name"] for row in timed.describe_columns()] == ["y", "day", "age", "town", "store"]
     as_input = prepared(frame, group="store", categorical=["store"])
@@ -182,10 +182,10 @@ def test_the_column_that_rows_are_split_by_has_a_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"numeric \(--numeric\) names the column 'y', which is the target"):
         prepare_data(write_parquet(tmp_path / "files", frame), target="y", numeric=["y=1.234,5"])
     streamed = prepare_data(write_parquet(tmp_path / "files", frame), target="y", group="store")
-    assert "  store: the group that the rows are split by, not an input" in streamed.column_lines()
+    assert "  store: the group column of the split, not an input" in streamed.column_lines()
     result = train_run(TrainOptions.of(frame, target="y", group="store", epochs=1, out=tmp_path / "run"))
     assert result.folder is not None
-    assert "the group that the rows are split by" in RunFolder(result.folder).report.read_text()
+    assert "the group column of the split" in RunFolder(result.folder).report.read_text()
 
 
 # The result beside the baselines -------------------------------------------------------------------------------------
@@ -227,8 +227,8 @@ def test_unknown_categories_are_counted_once(tmp_path: Path) -> None:
     new = table(kind=["u", "w", "", "v"] * (N // 4), other="x").astype({"kind": "object"})
     new["town"] = ["Porto", "Aveiro", "Faro", None] * (N // 4)
     said = (
-        f"The training data did not have some categories of 'town' ({N // 4} rows, such as 'Aveiro') and 'kind' "
-        f"({N // 4} rows, such as 'w'); predictions for such rows may be wrong."
+        f"Categories that the training data did not have: 'town' ({N // 4} rows, such as 'Aveiro') and 'kind' "
+        f"({N // 4} rows, such as 'w'); predictions for these rows may be wrong."
     )
     path = tmp_path / "new.csv"
     new.to_csv(path, index=False)

@@ -149,8 +149,8 @@ def test_without_a_column_of_dates_the_last_rows_are_the_latest() -> None:
         ({"group": "machin"}, r"group \(--group\) names the column 'machin', which .* Did you mean 'machine'"),
         ({"time": "our"}, r"time \(--time\) names the column 'our', which .* Did you mean 'hour'"),
         ({"time": "machine"}, r"cannot be sorted by the column 'machine', .* \(machine: category"),
-        ({"group": "machine", "time": "hour"}, "two ways to split the rows; give one"),
-        ({"group": "machine", "split": "random"}, "leave split='random' out"),
+        ({"group": "machine", "time": "hour"}, "cannot be combined; give one"),
+        ({"group": "machine", "split": "random"}, "omit split"),
         ({"time": "hour", "split": "random"}, "give one of them"),
         ({"group": "one"}, "at least two groups"),
         ({"split": "time", "dates": ["day"]}, r"several columns of dates \(hour, day\).*--time COLUMN"),
@@ -183,7 +183,7 @@ def test_a_column_that_is_dropped_and_holds_words_is_no_order(words: list[str], 
 def test_a_missing_time_is_named_by_its_row() -> None:
     frame = machines()
     frame.loc[7, "hour"] = pd.NaT
-    with pytest.raises(DataError, match="'hour', which rows are sorted by, is missing in row 8"):
+    with pytest.raises(DataError, match="'hour', by which the rows are sorted, is missing in row 8"):
         prepared(frame, time="hour")
     assert prepared(frame.assign(hour=frame["hour"].astype(str)), group="machine").n_columns == 4
 
@@ -214,7 +214,7 @@ def test_a_random_split_of_related_rows_is_warned_of_with_the_flag() -> None:
 def test_flags_that_exclude_one_another_are_offered_as_a_choice() -> None:
     frame = machines().assign(patient=np.resize(np.repeat(np.arange(40), 3), 360))
     (both,) = warned(frame[["hour", "machine", "heat", "wear"]])
-    assert both.startswith("The rows look like a series in time (hour) and several rows have the same machine. ")
+    assert both.startswith("The rows look like a time series (hour) and several rows have the same machine. ")
     assert "choose one of --time hour and --group machine (" in both
     (three,) = warned(frame)
     assert "choose one of --time hour, --group machine and --group patient (" in three
@@ -393,7 +393,7 @@ def test_streams_leave_out_rows_without_a_target_on_request(tmp_path: Path) -> N
         prepared(folder)
     data, same = prepared(folder, drop_missing_target=True), prepared(whole)
     assert data.n_without_target == 40
-    assert data.summary().endswith("40 rows without a target are left out")
+    assert data.summary().endswith("40 rows without a target dropped")
     np.testing.assert_array_equal(data.test.X, same.test.X)
     rows = [np.concatenate([chunk.X for chunk in one.training.chunks()]) for one in (data, same)]  # type: ignore[union-attr]
     np.testing.assert_array_equal(*rows)

@@ -46,9 +46,10 @@ def test_several_files_are_streamed_and_leave_an_ordinary_run(folder: Path, tmp_
     options = TrainOptions(files, **{**OPTIONS, "epochs": 60}, out=tmp_path / "run", patience=60)
     result = train_run(options, announce=said.append)
     assert isinstance(result.data.training, ParquetStream)
-    assert said[0] == f"Learning the columns: one pass over {files[0]} and 2 more"
+    assert said[0] == f"Analysing the columns: one pass over {files[0]} and 2 more"
     assert (
-        "700 rows, 6 columns (12 inputs); 2 classes of bought; 448 to train on, 112 to validate, 140 to test" in said[1]
+        "700 rows, 6 columns (12 inputs); 2 classes of bought; 448 training rows, 112 validation rows, 140 test rows"
+        in said[1]
     )
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "finished"
@@ -135,7 +136,7 @@ def test_a_run_killed_in_an_epoch_loses_a_minute_and_ends_with_the_same_bytes(fo
 import os, signal, sys
 from chainrule.callbacks import Callback
 from chainrule.runs import TrainOptions, running, train_run
-running.SECONDS_AT_RISK = 1e-9
+running.CHECKPOINT_SECONDS = 1e-9
 class Die(Callback):
     def on_batch_end(self, run):
         if run.batch == 6:
@@ -158,7 +159,7 @@ def test_a_run_is_not_resumed_on_files_that_have_changed(tmp_path: Path) -> None
     with pytest.raises(RunInterrupted):
         train_run(TrainOptions(folder, **OPTIONS, out=tmp_path / "run"), callbacks=[InterruptAt()])
     write_parquet(folder, FRAME.assign(pages=FRAME["pages"] + 1))
-    with pytest.raises(ModelFileError, match=r"part0.parquet and 2 more' has changed since the run"):
+    with pytest.raises(ModelFileError, match=r"part0.parquet and 2 more' has changed since the start of the run"):
         resume_run(tmp_path / "run")
     (folder / "part1.parquet").unlink()
     with pytest.raises(ModelFileError, match=r"A data file of this run cannot be read: part1.parquet"):
@@ -182,10 +183,14 @@ def test_the_code_of_a_streamed_run_trains_the_same_network(folder: Path, tmp_pa
         (
             ["part0.parquet", "rows.csv"],
             {},
-            "rows.csv is no Parquet file, and only Parquet can be given as several",
+            "rows.csv is not a Parquet file, and several files must be Parquet files",
         ),
         (["part0.parquet", "part0.parquet"], {}, "part0.parquet is given twice"),
-        (["part0.parquet", "part1.parquet"], {"target": None}, "Say which column of part0.parquet to predict: minutes"),
+        (
+            ["part0.parquet", "part1.parquet"],
+            {"target": None},
+            "Give the target, the column of part0.parquet to predict: minutes",
+        ),
         (["part0.parquet", "part1.parquet"], {"target": "boght"}, "part0.parquet has no column 'boght' to predict"),
         (["part0.parquet", "part9.parquet"], {}, "There is no file"),
     ],
@@ -222,7 +227,7 @@ def test_predictions_come_in_pieces_that_are_those_of_the_whole(
     assert (joined["prediction"] == whole["prediction"]).all()
     np.testing.assert_allclose(joined.iloc[:, 1:], whole.iloc[:, 1:], rtol=1e-5)
     result = chainrule("predict", run, path, "--out", tmp_path / "p.csv")
-    assert f"{len(FRAME)} predictions are in" in result.output
+    assert f"{len(FRAME)} predictions to" in result.output
     assert pd.read_csv(tmp_path / "p.csv")["prediction"].tolist() == whole["prediction"].tolist()
     assert chainrule("predict", run, path).stdout == (tmp_path / "p.csv").read_text()
 
@@ -238,7 +243,7 @@ def test_a_bad_cell_far_down_leaves_no_half_written_predictions(
     assert result.stderr.startswith("Error: new.parquet: The column 'pages' has an infinite number in row 651;")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.parquet"]
     FRAME[:0].to_parquet(path)
-    with pytest.raises(DataError, match=r"new.parquet holds a table without rows"):
+    with pytest.raises(DataError, match=r"new.parquet contains a table without rows"):
         list(predict_chunks(load_run(run), path))
 
 
@@ -334,8 +339,8 @@ def test_files_that_cannot_be_measured_are_one_sentence(run: Path, folder: Path,
     model = load_run(run)
     with pytest.raises(DataError, match=r"lacking.parquet has no column 'bought' with .* Did you mean 'boughts'\?"):
         evaluate(model, [part, lacking])
-    with pytest.raises(DataError, match="holds a table without rows"):
+    with pytest.raises(DataError, match="contains a table without rows"):
         evaluate(model, [empty])
-    with pytest.raises(DataError, match=r"rows.csv is no Parquet file"):
+    with pytest.raises(DataError, match=r"rows.csv is not a Parquet file"):
         evaluate(model, [part, tmp_path / "rows.csv"])
     assert evaluate(model, [part, empty]) == evaluate(model, part)

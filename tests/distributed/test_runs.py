@@ -28,7 +28,7 @@ def test_two_processes_write_one_folder_and_speak_once(tmp_path: Path) -> None:
     run = torchrun(2, *TRAIN, "--epochs", "2", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("Measured on 360 test rows") == 1
-    assert run.stdout.count("1,437 to train on") == 1
+    assert run.stdout.count("1,437 training rows") == 1
     (folder,) = (tmp_path / "runs").iterdir()
     assert files_of(folder) == {
         "model.safetensors", "run.json", "history.csv", "report.html", "checkpoint.safetensors"
@@ -42,7 +42,7 @@ def test_what_cannot_work_is_said_before_any_work(tmp_path: Path, monkeypatch: p
         train_run(TrainOptions("digits", out=tmp_path / "run"))
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-    with pytest.raises(InvalidInputError, match="--out, so that it finds its checkpoint after a restart"):
+    with pytest.raises(InvalidInputError, match="--out, so that a restart finds the checkpoint"):
         train_run(TrainOptions("digits", engine="torch"))
     assert not (tmp_path / "run").exists()
 

@@ -59,12 +59,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "train visits.csv -t bought --epochs 5 --patience 1 --monitor nonsense --out run",
             "'nonsense', which this fit does not",
         ),
-        ("train visits.csv -t bought --no-early-stopping --patience 3", "patience would decide when to stop early"),
+        (
+            "train visits.csv -t bought --no-early-stopping --patience 3",
+            "patience can only be given with early stopping",
+        ),
         ("train visits.csv -t bought --missing medain", "Did you mean 'median'?"),
         ("train visits.csv -t bought --output-activation relu", "follow from its classes"),
-        ("train digits --missing mean", "no table of columns"),
-        ("train visits.csv -t bought --hidden 1000000,1000000", "units takes 20,000 GB"),
-        ("train visits.csv -t bought --out thesis", "'thesis' holds files that are no chainrule run"),
+        ("train digits --missing mean", "not a table with named columns"),
+        ("train visits.csv -t bought --hidden 1000000,1000000", "units needs 20,000 GB"),
+        ("train visits.csv -t bought --out thesis", "'thesis' contains files that do not belong to a chainrule run"),
         ("train visits.csv -t bought --out visits.csv", "is a file"),
         ("train digits --target x", "its own target"),
         ("predict no-run visits.csv -o out.parquet", "give 'out.parquet' a name that ends in .csv"),
@@ -111,7 +114,7 @@ NO_USER = "begins with the home folder of a user, and there is no such user"
         ("train loop -t b", LOOP),
         ("train loop.csv -t b", LOOP),
         ("train loop/t.csv -t b", LOOP),
-        ("train one.csv -t a --out loop", "'loop' is a link that leads nowhere; choose a folder for the run"),
+        ("train one.csv -t a --out loop", "'loop' is a broken link; choose a folder for the run"),
         ("resume loop", LOOP),
         ("predict loop one.csv", LOOP),
         ("predict run loop.csv", LOOP),
@@ -212,7 +215,7 @@ def test_a_run_that_has_lost_its_model_says_so(folder: Path) -> None:
     (folder / "run" / "model.safetensors").unlink()
     result = chainrule("predict", "run", "visits.csv")
     assert result.exit_code == 2
-    assert "has lost its file model.safetensors" in result.stderr
+    assert "The file model.safetensors of the run in" in result.stderr
     result = chainrule("resume", "run")
     assert result.exit_code == 2
     assert "is finished" in result.stderr

@@ -56,10 +56,13 @@ def test_the_main_job_on_classes(folder: Path) -> None:
     result = chainrule(*["train", "visits.csv", "--target", "bought", "--out", "run"])
     assert result.exit_code == 0, result.output
     text = result.stdout
-    assert "visits.csv: 400 rows, 2 columns; 2 classes of bought; 256 to train on, 64 to validate, 80 to test" in text
+    assert (
+        "visits.csv: 400 rows, 2 columns; 2 classes of bought; 256 training rows, 64 validation rows, 80 test rows"
+        in text
+    )
     for part in ("accuracy", "roc auc", "log loss", "this network", "logistic regression", "majority class"):
         assert part in text
-    assert "The run is in run; look at run/report.html" in text
+    assert "The run folder is run; open run/report.html" in text
     network, logistic = [float(number) for number in text.split("accuracy")[1].split()[:2]]
     assert network > 0.85
     assert network > logistic + 0.2, "a curve divides the classes, and no straight line does"
@@ -86,7 +89,7 @@ def test_the_main_job_on_numbers(folder: Path) -> None:
     new = write_lines(folder / "new.csv", "area,rooms,town", ["100,,Atlantis", "100,3,Porto"])
     written = chainrule("predict", runs[0], new, "-o", "out.csv")
     assert written.exit_code == 0
-    assert "2 predictions are in out.csv" in written.stdout
+    assert "Wrote 2 predictions to out.csv" in written.stdout
     prices = pd.read_csv("out.csv")["prediction"]
     assert prices[1] == pytest.approx(330_000, rel=0.15)
     assert np.isfinite(prices[0])

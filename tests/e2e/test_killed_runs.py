@@ -94,7 +94,7 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_go_on(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert f"go on with: chainrule resume {folder}" in errors.splitlines()[-1]
+    assert f"continue with: chainrule resume {folder}" in errors.splitlines()[-1]
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
     assert chainrule("resume", folder).exit_code == 0
     assert (folder / "model.safetensors").read_bytes() == undisturbed[0]

@@ -33,7 +33,7 @@ def test_a_model_file_is_exported_beside_itself(to: str, model_file: Path) -> No
     assert result.exit_code == 0, result.output
     written = model_file.with_suffix(FORMATS[to])  # type: ignore[index]
     first, use = result.stdout.splitlines()
-    assert first == f"{written} is written: {written.stat().st_size / 1e3:,.1f} kB"
+    assert first == f"Wrote {written} ({written.stat().st_size / 1e3:,.1f} kB)"
     assert written.name in use
 
 

@@ -1,4 +1,4 @@
-"""The command ``chainrule``. Each command imports the heavy libraries that it needs, so that help comes at once."""
+"""The command line. Each command imports the libraries that it needs when it runs, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line."""
-    # Until the commands are there, Ctrl-C ends the program at once, without a traceback of imports; where it is
-    # ignored, as in the background, it still is.
+    # During the imports, Ctrl-C ends the program without a traceback. A process that ignores SIGINT, such as a
+    # background job of a shell, still ignores it.
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

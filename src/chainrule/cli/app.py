@@ -1,4 +1,4 @@
-"""The commands, and what a user sees when one goes wrong: one sentence, and an exit code."""
+"""The Typer application, which converts the errors of the commands to messages and exit codes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from chainrule.cli.check import check
 from chainrule.cli.data import data_app
 from chainrule.cli.export import export
 from chainrule.cli.printing import on_one_line, printable_output
-from chainrule.cli.serve import SIGNALLED, serve
-from chainrule.cli.show import warnings_as_sentences
+from chainrule.cli.serve import SIGNAL_EXIT_CODE, serve
+from chainrule.cli.show import print_warnings
 from chainrule.cli.train import TrainCommand, resume, train
 from chainrule.cli.use import evaluate, predict
 from chainrule.errors import ChainruleError, DivergenceError
@@ -29,74 +29,74 @@ from chainrule.errors import ChainruleError, DivergenceError
 __all__ = ["app"]
 
 
-# What a write to the standard output may fail with: the disk is full, a quota or a limit is reached, nobody reads.
+# The errors of writes to the standard output: full disk, exceeded quota or file size limit, I/O error, closed pipe.
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
 
 
-_UsageError: Any = typer.BadParameter.__base__  # Typer has a click of its own, or the one that is installed
+_UsageError: Any = typer.BadParameter.__base__  # from the copy of click inside Typer, or from the installed click
 
 
 class _Commands(TyperGroup):
-    """Turns the errors of every command into a sentence and an exit code.
+    """A group of commands that prints the message of an error and exits with a code.
 
-    They are 2 for bad input, 1 for training that diverged, and 130 after Ctrl-C, as shells have it.
+    The codes are 2 for invalid input, 1 for diverged training, and 130 after Ctrl-C, as is usual in shells.
     """
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
+        """Run a command, and exit with a message if it raises an error that users can cause."""
         try:
             with _printable_errors():
                 return super().invoke(ctx)
         except DivergenceError as error:
-            _fail(str(error), 1, is_of_all=True)
+            _fail(str(error), 1, in_all_processes=True)
         except ChainruleError as error:
             _fail(str(error), 2)
         except MemoryError as error:
             _fail(f"There is not enough memory ({str(error) or 'out of memory'}); try fewer units or rows.", 2)
         except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError":  # PyTorch's, which is not loaded for its name
+            if type(error).__name__ != "OutOfMemoryError":  # compared by name, because PyTorch may not be imported
                 raise
             _fail("The device has not enough memory; try smaller batches, fewer units, or --device cpu.", 2)
         except OSError as error:
-            if _is_of_output(error):
+            if _is_output_error(error):
                 raise
             place = "" if error.filename is None else f"{error.filename}: "
             _fail(f"The system reports a problem: {place}{error.strerror or error}.", 2)
         except KeyboardInterrupt as interrupt:
-            _fail(str(interrupt) or "Interrupted.", SIGNALLED + signal.SIGINT, "", is_of_all=True)
+            _fail(str(interrupt) or "Interrupted.", SIGNAL_EXIT_CODE + signal.SIGINT, "", in_all_processes=True)
 
     def main(self, *args: Any, **settings: Any) -> Any:
-        """Read the command line and run; bring out all that was printed while it can still be told that it fails."""
+        """Run the command line, and flush the output, so that a failed write is reported."""
         with printable_output():
             try:
                 try:
-                    with warnings_as_sentences():
+                    with print_warnings():
                         return super().main(*args, **settings)
                 finally:
                     _flush()
             except OSError as error:
-                if not _is_of_output(error):
+                if not _is_output_error(error):
                     raise
                 with contextlib.suppress(OSError):
-                    sys.stdout.close()  # or Python would try again at its end
+                    sys.stdout.close()  # otherwise Python flushes it again at exit
                 if error.errno == errno.EPIPE:
                     sys.exit(1)
                 print(f"Error: Could not write the output: {error.strerror}.", file=sys.stderr)
                 sys.exit(2)
 
     def make_context(self, *args: Any, **settings: Any) -> Any:
-        """Read the arguments before the command."""
+        """Parse the arguments before the name of the command."""
         with _printable_errors():
             return super().make_context(*args, **settings)
 
 
-def _is_of_output(error: OSError) -> bool:
+def _is_output_error(error: OSError) -> bool:
     return error.errno in _OUTPUT_ERRORS and error.filename is None
 
 
 @contextlib.contextmanager
 def _printable_errors() -> Iterator[None]:
-    """Make the message of an argument that cannot be read printable: Typer shows it in a box of its own."""
+    """Escape control characters in the messages of invalid arguments, which Typer prints itself."""
     try:
         yield
     except _UsageError as error:
@@ -105,27 +105,27 @@ def _printable_errors() -> Iterator[None]:
 
 
 def _flush() -> None:
-    if sys.stdout is not None:  # as it is when the caller has closed it
+    if sys.stdout is not None:  # None if the standard output is closed
         sys.stdout.flush()
 
 
-def _fail(sentence: str, code: int, prefix: str = "Error: ", *, is_of_all: bool = False) -> None:
-    """End with this sentence; of several processes to which the same has happened, only the first says it."""
+def _fail(sentence: str, code: int, prefix: str = "Error: ", *, in_all_processes: bool = False) -> None:
+    """Print a message and exit. Only process 0 prints a message that is the same in all processes."""
     _flush()
     sentence = on_one_line(sentence)
     rank = os.environ.get("RANK", "0")
-    if rank == "0" or not is_of_all:
+    if rank == "0" or not in_all_processes:
         print(f"{prefix}{sentence}" if rank == "0" else f"Process {rank}: {prefix}{sentence}", file=sys.stderr)
     raise typer.Exit(code)
 
 
-def _help_of(command: Callable[..., None]) -> str:
-    """Return a docstring as a help text that flows: a line for each paragraph, and brackets that are no markup."""
+def _help_text(command: Callable[..., None]) -> str:
+    """Return the docstring of a command as a help text: one line per paragraph, with brackets escaped for rich."""
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs).replace("[", "\\[")
 
 
-# Where matplotlib finds no folder for its cache it takes a temporary one, and says so in two lines of its own.
+# matplotlib logs a warning if it cannot create its cache folder; it then uses a temporary folder.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 app = typer.Typer(
@@ -135,10 +135,10 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("train", cls=TrainCommand, help=_help_of(train))(lambda: None)
+app.command("train", cls=TrainCommand, help=_help_text(train))(lambda: None)
 for _command in (resume, predict, evaluate, export, serve):
-    app.command(no_args_is_help=True, help=_help_of(_command))(_command)
-app.command(help=_help_of(check))(check)
+    app.command(no_args_is_help=True, help=_help_text(_command))(_command)
+app.command(help=_help_text(check))(check)
 app.add_typer(data_app, name="data")
 
 

@@ -40,7 +40,7 @@ def check(
     from chainrule.runs import Check
     from chainrule.runs.code import code_for_check
 
-    wanted = Check(
+    gradient_check = Check(
         hidden=read_hidden(hidden),
         activation=activation,
         loss=loss,
@@ -56,9 +56,9 @@ def check(
         device=device,
     )
     if show_code:
-        print(code_for_check(wanted), end="")
+        print(code_for_check(gradient_check), end="")
         return
-    found = wanted.run()
-    print(found)
-    if not found:
+    report = gradient_check.run()
+    print(report)
+    if not report:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""``chainrule data``: the data sets that have a name."""
+"""``chainrule data``: list, describe and download the named data sets."""
 
 from __future__ import annotations
 
@@ -39,8 +39,15 @@ def list_sets() -> None:
         justify: Literal["left", "right"] = "right" if heading in ("rows", "columns") else "left"
         table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")
     for name in catalog.names():
-        one = catalog.get(name)
-        table.add_row(name, one.task, f"{one.rows:,}", f"{one.columns:,}", _place(one), one.title)
+        data_set = catalog.get(name)
+        table.add_row(
+            name,
+            data_set.task,
+            f"{data_set.rows:,}",
+            f"{data_set.columns:,}",
+            _availability(data_set),
+            data_set.title,
+        )
     console().print(table)
 
 
@@ -52,19 +59,19 @@ def show(name: Annotated[str, _NAME]) -> None:
     """
     from chainrule.data import catalog
 
-    one = catalog.get(name)
+    data_set = catalog.get(name)
     facts = {
-        "": one.summary,
-        "task": one.task,
-        "rows": f"{one.rows:,} in the training part",
-        "columns": f"{one.columns:,}",
-        "where": _place(one),
-        "licence": one.licence,
-        "citation": one.citation,
-        "notes": one.notes,
-        "files": ", ".join(file.name for file in one.files),
+        "": data_set.summary,
+        "task": data_set.task,
+        "rows": f"{data_set.rows:,} in the training part",
+        "columns": f"{data_set.columns:,}",
+        "where": _availability(data_set),
+        "licence": data_set.licence,
+        "citation": data_set.citation,
+        "notes": data_set.notes,
+        "files": ", ".join(file.name for file in data_set.files),
     }
-    print(one.title)
+    print(data_set.title)
     for label, fact in facts.items():
         if fact:
             print(f"  {label:<9} {fact}" if label else f"  {fact}")
@@ -79,38 +86,39 @@ def fetch(name: Annotated[str, _NAME]) -> None:
     """
     from chainrule.data import catalog
 
-    one = catalog.get(name)
-    if not one.files:
+    data_set = catalog.get(name)
+    if not data_set.files:
         print(f"{name} needs no download.")
         return
     with _download_bar(name) as progress:
-        paths = one.fetch(progress)
+        paths = data_set.fetch(progress)
     for path in paths.values():
         print(path)
 
 
-def _place(one: NamedSet) -> str:
-    """Say whether the files are here, without reading them."""
+def _availability(data_set: NamedSet) -> str:
+    """Return "built in", "on disk" or the size of the download, without reading the files."""
     import os
     from pathlib import Path
 
     from chainrule.data.catalog import cache_folder
     from chainrule.errors import DataError
 
-    if not one.files:
+    if not data_set.files:
         return "built in"
     folders = [Path(os.environ["CHAINRULE_DATA"])] if os.environ.get("CHAINRULE_DATA") else []
     with suppress(DataError):  # no home folder
         folders.append(cache_folder())
-    here = all(
-        any((folder / file.folder / name).exists() for folder in folders for name in _names(file)) for file in one.files
+    is_on_disk = all(
+        any((folder / file.folder / name).exists() for folder in folders for name in _names(file))
+        for file in data_set.files
     )
-    if here:
+    if is_on_disk:
         return "on disk"
-    if not all(file.urls for file in one.files):
+    if not all(file.urls for file in data_set.files):
         return "in CHAINRULE_DATA only"
-    sizes = [file.size for file in one.files if file.size is not None]
-    if len(sizes) < len(one.files):
+    sizes = [file.size for file in data_set.files if file.size is not None]
+    if len(sizes) < len(data_set.files):
         return "download"
     return f"download, {sum(sizes) / 1e6:.0f} MB" if sum(sizes) >= 1e6 else f"download, {sum(sizes) / 1e3:.0f} kB"
 
@@ -124,7 +132,7 @@ def _names(file: object) -> list[str]:
 
 @contextmanager
 def _download_bar(name: str) -> Iterator[Progress | None]:
-    """Show a bar for the file under way, on a terminal."""
+    """Show a progress bar of the current download if the standard error is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

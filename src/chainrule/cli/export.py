@@ -9,8 +9,8 @@ import typer
 
 __all__ = ["export"]
 
-# How each file is put to use, in a line.
-_USES = {
+# How to use the file of each format, printed after the export.
+_USAGE = {
     "onnx": "Open it with: onnxruntime.InferenceSession({text})",
     "torch": "Open it with: torch.export.load({text}).module()",
     "c": "Try it on a CSV file: cc -std=c99 -O2 -DCHAINRULE_MAIN {word} -lm -o predict && ./predict < rows.csv",
@@ -42,20 +42,22 @@ def export(
     from chainrule.runs import RunFolder, load_run
     from chainrule.runs.code import code_for_export
 
-    wanted, run = find_format(to), expand_user(run)
+    format_name, run = find_format(to), expand_user(run)
     source = RunFolder(run).model if is_folder(run) else run
-    path = source.with_suffix(FORMATS[wanted]) if out is None else expand_user(out)
+    path = source.with_suffix(FORMATS[format_name]) if out is None else expand_user(out)
     if show_code:
-        print(code_for_export(run, path, wanted), end="")
+        print(code_for_export(run, path, format_name), end="")
         return
     if is_folder(path) or is_same_file(path, source):
         raise InvalidInputError(
             f"'{path}' is {'a folder' if is_folder(path) else 'the model itself'}; choose another --out."
         )
-    export_model(load_run(run), path, wanted)
+    export_model(load_run(run), path, format_name)
     size = path.stat().st_size
-    print(f"{path} is written: {size / 1e6:,.1f} MB" if size >= 1e6 else f"{path} is written: {size / 1e3:,.1f} kB")
+    print(f"Wrote {path} ({size / 1e6:,.1f} MB)" if size >= 1e6 else f"Wrote {path} ({size / 1e3:,.1f} kB)")
     module = json.dumps(f"./{path.name}", ensure_ascii=False)
     print(
-        _USES[wanted].format(text=json.dumps(str(path), ensure_ascii=False), word=shlex.quote(str(path)), module=module)
+        _USAGE[format_name].format(
+            text=json.dumps(str(path), ensure_ascii=False), word=shlex.quote(str(path)), module=module
+        )
     )

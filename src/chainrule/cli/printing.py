@@ -1,7 +1,7 @@
-r"""What reaches a terminal: no control characters, whoever has written the names and labels in what is printed.
+r"""Escape control characters in everything that is printed.
 
-A file of a stranger may have escape sequences in its name, its columns or its labels, and a terminal obeys them. While
-a command runs, everything that it prints goes through here, and a control character is shown as its escape: ``\x1b``.
+The names of files and columns and the labels of classes may contain escape sequences, which a terminal would execute.
+While a command runs, its output is redirected to streams that print a control character as an escape such as ``\x1b``.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
 
 __all__ = ["on_one_line", "printable", "printable_console", "printable_output", "write_data"]
 
-# Control characters but for line breaks and tabs, characters that change the direction of text, separators of lines
-# and paragraphs, and halves of characters, which no encoding can write.
-_CONTROL = re.compile(
+# Control characters except line breaks and tabs, characters that change the direction of text, separators of lines
+# and paragraphs, and surrogates, which cannot be encoded.
+_CONTROL_CHARACTERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 def printable(text: str) -> str:
-    r"""Return a text with each control character as its escape; line breaks and tabs stay.
+    r"""Return a text in which control characters, except line breaks and tabs, are replaced by escapes.
 
     >>> print(printable("red: \x1b[31m"))
     red: \x1b[31m
     """
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return _CONTROL_CHARACTERS.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def on_one_line(text: str) -> str:
-    """Return a text with each control character as its escape, line breaks and tabs too."""
+    """Return a text in which control characters, also line breaks and tabs, are replaced by escapes."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 @contextmanager
 def printable_output() -> Iterator[None]:
-    """Within the block, have all that is printed on the standard output and the standard error made printable."""
+    """Escape control characters in what is written to the standard output and error, until the end of the block."""
     with contextlib.ExitStack() as stack:
-        if sys.stdout is not None:  # as it is when the caller has closed it
+        if sys.stdout is not None:  # None if the standard output is closed
             stack.enter_context(contextlib.redirect_stdout(cast("TextIO", _PrintableStream(sys.stdout))))
         if sys.stderr is not None:
             stack.enter_context(contextlib.redirect_stderr(cast("TextIO", _PrintableStream(sys.stderr))))
@@ -51,7 +51,7 @@ def printable_output() -> Iterator[None]:
 
 
 def write_data(text: str) -> None:
-    """Write data to the standard output: exactly as they are into a file or a pipe, printable on a terminal."""
+    """Write data to the standard output. Control characters are escaped only if it is a terminal."""
     stream: Any = sys.stdout
     if isinstance(stream, _PrintableStream) and not stream.isatty():
         stream = stream.rich_proxied_file
@@ -59,7 +59,7 @@ def write_data(text: str) -> None:
 
 
 def printable_console(**settings: Any) -> Console:
-    """Return a console of rich: what it is given to print is made printable, its own colours stay."""
+    """Return a rich console that escapes control characters in texts, but not in the styles that rich adds."""
     from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
     from rich.segment import Segment
 
@@ -81,9 +81,9 @@ def printable_console(**settings: Any) -> Console:
 
 
 class _PrintableStream:
-    """A stream that makes printable what is written to it.
+    """A stream that escapes control characters before it writes to another stream.
 
-    ``rich_proxied_file`` is the stream itself: consoles of rich write there, whose own escape sequences are wanted.
+    ``rich_proxied_file`` is the other stream. rich writes its own escape sequences directly to it.
     """
 
     def __init__(self, stream: TextIO) -> None:

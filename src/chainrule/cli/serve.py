@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["SIGNALLED", "serve"]
+__all__ = ["SIGNAL_EXIT_CODE", "serve"]
 
-SIGNALLED = 128  # a shell's exit code for a program that a signal has ended is this and the signal's number
+SIGNAL_EXIT_CODE = 128  # added to the number of the signal that ended a program, as shells do
 
 
 def serve(
@@ -56,14 +56,15 @@ def serve(
 
         model = load_run(run)
 
-        def tell(address: str) -> None:
-            # A listener at all addresses is reached at each of them.
-            shown = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-            print(
-                f"{run} is served at {address} until Ctrl-C; try: {curl_command(shown, example_row(model))}", flush=True
-            )
+        def print_address(address: str) -> None:
+            # 0.0.0.0 and [::] mean all addresses; clients on this machine use the loopback address.
+            local = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+            command = curl_command(local, example_row(model))
+            print(f"{run} is served at {address} until Ctrl-C; try: {command}", flush=True)
 
         limits = Limits(rows=max_rows, waiting_rows=max(max_rows, Limits.waiting_rows))
-        number = serve_model(model, host, limits=limits, allow_hosts=allow_host or (), listener=listener, on_start=tell)
-    if number:
-        raise typer.Exit(SIGNALLED + number)
+        signal_number = serve_model(
+            model, host, limits=limits, allow_hosts=allow_host or (), listener=listener, on_start=print_address
+        )
+    if signal_number:
+        raise typer.Exit(SIGNAL_EXIT_CODE + signal_number)

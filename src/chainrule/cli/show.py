@@ -1,4 +1,4 @@
-"""How results look on a terminal."""
+"""Print sentences, warnings and tables of metrics on a terminal."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from chainrule.cli.printing import on_one_line, printable_console
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "is_first_process", "metrics_table", "say", "shown_number", "warnings_as_sentences"]
+__all__ = ["console", "format_number", "is_first_process", "print_metrics", "print_sentence", "print_warnings"]
 
-WIDTH_ELSEWHERE = 200
+WIDTH_WITHOUT_TERMINAL = 200
 
 
 def console() -> Console:
-    """Return a console on the standard output; where that is no terminal, lines are as long as they are."""
-    width = None if sys.stdout.isatty() else WIDTH_ELSEWHERE
+    """Return a rich console on the standard output. Long lines are wrapped only on a terminal."""
+    width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
     return printable_console(file=sys.stdout, width=width, soft_wrap=width is not None)
 
 
 def is_first_process() -> bool:
-    """Whether this process says what happens: the first of those that torchrun has started, or the only one."""
+    """Return whether this process prints results: process 0 of those started by torchrun, or the only one."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
-def warnings_as_sentences() -> Iterator[None]:
-    """Print the warnings of chainrule, once each and without the line of code that they come from."""
+def print_warnings() -> Iterator[None]:
+    """Print the warnings of chainrule as one line each, without the line of code that raised them."""
     from chainrule.errors import ChainruleWarning
 
     with warnings.catch_warnings():
-        show = warnings.showwarning
+        show_other_warning = warnings.showwarning
 
-        def print_or_show(
+        def show_warning(
             message: Warning | str,
             category: type[Warning],
             filename: str,
@@ -48,22 +48,22 @@ def warnings_as_sentences() -> Iterator[None]:
             line: str | None = None,
         ) -> None:
             if not issubclass(category, ChainruleWarning):
-                show(message, category, filename, lineno, file, line)
+                show_other_warning(message, category, filename, lineno, file, line)
             elif is_first_process():
                 print(f"Warning: {on_one_line(str(message))}", file=sys.stderr)
 
         warnings.simplefilter("always", ChainruleWarning)
-        warnings.showwarning = print_or_show
+        warnings.showwarning = show_warning
         yield
 
 
-def say(sentence: str) -> None:
-    """Print a sentence about what is going on."""
+def print_sentence(sentence: str) -> None:
+    """Print one line; the description of the network is printed dimmed."""
     console().print(on_one_line(sentence), style="dim" if sentence.startswith("network") else "", markup=False)
 
 
-def shown_number(value: float) -> str:
-    """Return a metric as people read it: 0.9712, 48,210, or a dash for a number that does not exist."""
+def format_number(value: float) -> str:
+    """Return a metric as text, such as 0.9712 or 48,210. NaN is shown as a dash."""
     if not math.isfinite(value):
         return "-" if math.isnan(value) else str(value)
     if value == 0 or 1e-4 <= abs(value) < 1000:
@@ -71,13 +71,13 @@ def shown_number(value: float) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
-def metrics_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
-    """Print metrics under a title, one row each, with one column for each method; the first stands out."""
+def print_metrics(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
+    """Print a table with one row per metric and one column per method. The first column is printed in bold."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    # Names of files may hold brackets, which are no markup.
+    # Text is not parsed as rich markup, so that brackets in names are printed.
     table = Table(
         title=Text(title),
         title_justify="left",
@@ -90,5 +90,5 @@ def metrics_table(title: str, columns: Mapping[str, Mapping[str, float]]) -> Non
     for place, name in enumerate(columns):
         table.add_column(Text(name), justify="right", style="bold" if place == 0 else "")
     for metric in next(iter(columns.values())):
-        table.add_row(metric.replace("_", " "), *(shown_number(values[metric]) for values in columns.values()))
+        table.add_row(metric.replace("_", " "), *(format_number(values[metric]) for values in columns.values()))
     console().print(table)

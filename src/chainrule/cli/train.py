@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from chainrule.cli.printing import printable_console, write_data
-from chainrule.cli.show import metrics_table, say
+from chainrule.cli.show import print_metrics, print_sentence
 
 if TYPE_CHECKING:
     from chainrule.callbacks import Callback
@@ -26,7 +26,7 @@ _STOPPING, _MACHINE, _RESULT = "Early stopping", "The machine", "The result"
 
 
 def _option(panel: str, *names: str, help: str, metavar: str | None = None) -> Any:
-    """Describe an option; defaults that say something are shown, switches and absent numbers are not."""
+    """Return an option that the help lists in ``panel``."""
     return typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, readable=False)
 
 
@@ -230,36 +230,40 @@ def train(
     if show_code:
         print(code_for_training(options), end="")
     else:
-        _show_run(quiet, lambda callbacks, announce: train_run(options, callbacks, announce, force=force))
+        _run_and_print(quiet, lambda callbacks, announce: train_run(options, callbacks, announce, force=force))
 
 
 class TrainCommand(TyperCommand):
     """``chainrule train``, with the options that the settings of a network declare in place of ``**network``.
 
-    They are read as soon as the command is used, because reading them loads NumPy.
+    The settings are imported only when the command is used, because importing them loads NumPy.
     """
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Read the arguments."""
+        """Parse the arguments with the options of :func:`train` and of the network."""
         from chainrule.runs.options import NETWORK_OPTIONS
 
         signature = inspect.signature(train, eval_str=True)
-        parameters = [one for one in signature.parameters.values() if one.kind != inspect.Parameter.VAR_KEYWORD]
-        for name, one in NETWORK_OPTIONS.items():
-            option = _option(one.setting.group, *one.flags, help=one.setting.help)
-            hint: Any = Annotated[one.plain_hint, option]
+        parameters = [
+            parameter for parameter in signature.parameters.values() if parameter.kind != inspect.Parameter.VAR_KEYWORD
+        ]
+        for name, network_option in NETWORK_OPTIONS.items():
+            setting = network_option.setting
+            option = _option(setting.group, *network_option.flags, help=setting.help)
+            hint: Any = Annotated[network_option.plain_hint, option]
             parameters.append(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hint)
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=network_option.default, annotation=hint)
             )
 
-        def complete(**given: Any) -> None:
-            train(**given)
+        def command(**arguments: Any) -> None:
+            train(**arguments)
 
-        described: Any = complete
-        described.__signature__ = signature.replace(parameters=parameters)
-        described.__annotations__ = {one.name: one.annotation for one in parameters}
+        # Typer reads the options of a command from its signature and its annotations.
+        typed_command: Any = command
+        typed_command.__signature__ = signature.replace(parameters=parameters)
+        typed_command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         application = typer.Typer(add_completion=False)
-        application.command(no_args_is_help=True, help=self.help)(complete)
+        application.command(no_args_is_help=True, help=self.help)(command)
         return typer.main.get_command(application).make_context(info_name, args, parent, **extra)
 
 
@@ -288,7 +292,7 @@ def resume(
     from chainrule.runs import resume_run
 
     settings: dict[str, Any] = {"engine": engine, "device": device, "epochs": epochs, "keep_best": keep_best}
-    _show_run(quiet, lambda callbacks, announce: resume_run(run, callbacks, announce, **settings))
+    _run_and_print(quiet, lambda callbacks, announce: resume_run(run, callbacks, announce, **settings))
 
 
 def read_hidden(text: str) -> tuple[int, ...]:
@@ -305,8 +309,8 @@ def read_hidden(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]], RunResult]) -> None:
-    """Run, and print what came of it."""
+def _run_and_print(quiet: bool, start_run: Callable[[list[Callback], Callable[[str], None]], RunResult]) -> None:
+    """Train or resume a run, and print its progress, its metrics and how to use the model."""
     from chainrule.callbacks import ProgressBar
     from chainrule.errors import ChainruleWarning, shell_command
     from chainrule.kernels.compiling import quiet_about_compiling
@@ -314,41 +318,41 @@ def _show_run(quiet: bool, go: Callable[[list[Callback], Callable[[str], None]],
     if quiet:
         warnings.simplefilter("ignore", ChainruleWarning)
         with quiet_about_compiling():
-            result = go([], lambda sentence: None)
+            result = start_run([], lambda sentence: None)
         if result.rank == 0:
             write_data(f"{result.folder}\n")
         return
-    with _waiting() as wait:
+    with _spinner() as show_spinner:
 
         def announce(sentence: str) -> None:
-            (wait if sentence.startswith("Fitting") else say)(sentence)
+            (show_spinner if sentence.startswith("Fitting") else print_sentence)(sentence)
 
-        result = go([ProgressBar()], announce)
-    if result.rank > 0:  # of several processes the first tells it all
+        result = start_run([ProgressBar()], announce)
+    if result.rank > 0:  # only process 0 prints results
         return
-    columns = {"this network": result.metrics, **{one.name: one.metrics for one in reversed(result.baselines)}}
+    baselines = {baseline.name: baseline.metrics for baseline in reversed(result.baselines)}
     print()
-    metrics_table(result.title, columns)
+    print_metrics(result.title, {"this network": result.metrics, **baselines})
     if result.verdict:
-        say(result.verdict)
+        print_sentence(result.verdict)
     for baseline in result.baselines:
         if baseline.note:
-            say(f"Note: {baseline.note}.")
+            print_sentence(f"Note: {baseline.note}.")
     epochs = "1 epoch" if result.history.n_epochs == 1 else f"{result.history.n_epochs} epochs"
-    say(f"Trained for {epochs} in {result.seconds:.1f} s: {result.stop_reason}.")
+    print_sentence(f"Trained for {epochs} in {result.seconds:.1f} s: {result.stop_reason}.")
     assert result.folder is not None
-    say(f"The run is in {result.folder}; look at {result.folder / 'report.html'}")
-    say(f"Use it: {shell_command('predict', result.folder)} NEW_ROWS.csv -o predictions.csv")
+    print_sentence(f"The run folder is {result.folder}; open {result.folder / 'report.html'}")
+    print_sentence(f"To predict: {shell_command('predict', result.folder)} NEW_ROWS.csv -o predictions.csv")
 
 
 @contextlib.contextmanager
-def _waiting() -> Iterator[Callable[[str], None]]:
-    """Give a function that shows a sentence with a spinner, on a terminal, until the end of the block."""
+def _spinner() -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows a sentence with a spinner on a terminal, until the end of the block."""
     stderr = printable_console(stderr=True)
     with contextlib.ExitStack() as stack:
 
-        def wait(sentence: str) -> None:
+        def show_spinner(sentence: str) -> None:
             if stderr.is_terminal:
                 stack.enter_context(stderr.status(sentence))
 
-        yield wait
+        yield show_spinner

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chainrule.cli.printing import write_data
-from chainrule.cli.show import is_first_process, metrics_table
+from chainrule.cli.show import is_first_process, print_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ __all__ = ["evaluate", "predict"]
 
 ROWS_ON_A_TERMINAL = 20
 
-# Typer would tell in a box that a path may not be read.
+# readable=False: load_run reports an unreadable path in one sentence, where Typer would print a box.
 _RUN = typer.Argument(help="The run folder, or a model file.", readable=False)
 _FILES = typer.Argument(
     help="A file with the columns of the training data (- for the standard input); any number of Parquet files, "
@@ -74,35 +74,38 @@ def predict(
         raise InvalidInputError(f"Predictions are written as CSV; give '{out}' a name that ends in .csv.")
     model = load_run(run)
     model.network.engine = chosen
-    text = _Csv(model, predict_chunks(model, source, keep=kept), n_kept=len(kept))
+    text = _CsvText(model, predict_chunks(model, source, keep=kept), n_kept=len(kept))
     if out is not None:
         from chainrule.files.atomic import write_atomically
 
         write_atomically(out, text)
-        print(f"{text.n_rows:,} predictions are in {out}")
+        print(f"Wrote {text.n_rows:,} predictions to {out}")
         return
     if sys.stdout.isatty():
-        text.n_wanted = ROWS_ON_A_TERMINAL
+        text.max_rows = ROWS_ON_A_TERMINAL
     for piece in text:
         write_data(piece)
-    if text.n_wanted is not None and text.n_rows > text.n_wanted:
-        print(f"... and {text.n_rows - text.n_wanted:,} more; write all of them with -o FILE", file=sys.stderr)
+    if text.max_rows is not None and text.n_rows > text.max_rows:
+        print(f"... and {text.n_rows - text.max_rows:,} more; write all of them with -o FILE", file=sys.stderr)
 
 
-class _Csv:
-    """Predictions as CSV text, a piece at a time; ``n_rows`` counts them, also those beyond the ``n_wanted`` first."""
+class _CsvText:
+    """An iterator over the CSV text of predictions, one piece per chunk.
+
+    Only the first ``max_rows`` predictions are written (None: all); ``n_rows`` counts all of them.
+    """
 
     def __init__(self, model: Model, chunks: Iterable[pd.DataFrame], n_kept: int) -> None:
         self.model, self.chunks, self.n_kept, self.n_rows = model, chunks, n_kept, 0
-        self.n_wanted: int | None = None
+        self.max_rows: int | None = None
 
     def __iter__(self) -> Iterator[str]:
         from chainrule.runs.predictions import prediction_csv
 
         for chunk in self.chunks:
-            wanted = chunk if self.n_wanted is None else chunk[: max(self.n_wanted - self.n_rows, 0)]
-            if len(wanted) or self.n_rows == 0:
-                yield prediction_csv(self.model, wanted, header=self.n_rows == 0, n_kept=self.n_kept)
+            shown = chunk if self.max_rows is None else chunk[: max(self.max_rows - self.n_rows, 0)]
+            if len(shown) or self.n_rows == 0:
+                yield prediction_csv(self.model, shown, header=self.n_rows == 0, n_kept=self.n_kept)
             self.n_rows += len(chunk)
 
 
@@ -137,10 +140,10 @@ def evaluate(
     model = load_run(run)
     model.network.engine = chosen
     metrics = evaluate(model, source, drop_missing_target=drop_missing_target)
-    metrics_table(f"Measured on {shown_source(source)}", {str(run): metrics})
+    print_metrics(f"Measured on {shown_source(source)}", {str(run): metrics})
     if is_named_like_training_data(model, source):
-        print("Note: the model was trained on data of this name; on rows that it has seen, the figures flatter it.")
+        print("Note: the model was trained on data of this name; metrics on training rows are too optimistic.")
 
 
-def _source(given: list[str]) -> str | tuple[Path, ...]:
-    return given[0] if len(given) == 1 else tuple(map(Path, given))
+def _source(files: list[str]) -> str | tuple[Path, ...]:
+    return files[0] if len(files) == 1 else tuple(map(Path, files))

@@ -1,12 +1,12 @@
-"""Train, evaluate and predict on data frames, files and named data sets, as the commands do.
+"""Train, evaluate and predict on data frames, files and named data sets, like the commands.
 
 >>> import chainrule
 >>> result = chainrule.train("iris", hidden=(8,), epochs=2, verbose=False)
 >>> len(chainrule.predict(result, "iris"))
 150
 
-:func:`train` keeps everything in memory unless it is given ``out=``. :func:`train_run` writes a run folder, which
-:func:`load_run` and :func:`resume_run` read.
+:func:`train` writes no files unless ``out=`` is given. :func:`train_run` writes a run folder, which :func:`load_run`
+and :func:`resume_run` read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Are the gradients of a configuration right? The check of :mod:`chainrule.inspection` on random rows."""
+"""Check the gradients of a network configuration on random rows with :mod:`chainrule.inspection`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
 from chainrule.inspection import GradientCheck, check_gradients
 from chainrule.losses import LOSSES
-from chainrule.runs.settings import engine_settings, shortest
+from chainrule.runs.settings import engine_settings, without_none
 
 __all__ = ["Check"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """A network to check: its layers, its loss (which says what its outputs are), and how many random rows it sees.
+    """The configuration of a gradient check: the network, its loss, the number of random rows, and the engine.
 
-    ``engine`` and ``device`` say what works out the gradient.
+    The loss determines the kind of the target. ``engine`` and ``device`` compute the gradient that is checked.
     """
 
     hidden: tuple[int, ...] = (8, 4)
@@ -40,7 +40,7 @@ class Check:
     device: str = "auto"
 
     def target(self) -> Target:
-        """Return what the loss trains for: two classes, as many classes as outputs, or numbers."""
+        """Return a target that fits the loss: two classes, one class per output, or numbers."""
         name = LOSSES.name_of(LOSSES.find(self.loss))
         if min(self.inputs, self.outputs, self.rows) < 1:
             raise InvalidInputError("A check needs at least one input, one output and one row.")
@@ -48,13 +48,16 @@ class Check:
             return Target("multiclass", tuple(range(max(self.outputs, 2))))
         if name.startswith("binary"):
             if self.outputs > 1:
-                raise InvalidInputError(f"{name} has one output here; take categorical_cross_entropy for more classes.")
+                raise InvalidInputError(
+                    f"{name} is checked with one output, not {self.outputs}; use categorical_cross_entropy for several "
+                    "classes."
+                )
             return Target("binary", (0, 1))
         return Target("regression", n_columns=self.outputs)
 
     def network_settings(self) -> dict[str, Any]:
-        """Return the arguments of :func:`build_network`, those that say something only."""
-        given = {
+        """Return the arguments of :func:`build_network`, without those that are None."""
+        settings = {
             "hidden": self.hidden,
             "activation": self.activation,
             "loss": self.loss,
@@ -65,7 +68,7 @@ class Check:
             "seed": self.seed,
             **engine_settings(self.engine, self.device),
         }
-        return shortest(given)
+        return without_none(settings)
 
     def run(self) -> GradientCheck:
         """Check the gradients of the network on random rows."""

@@ -1,4 +1,4 @@
-"""The Python that does the same as a command: what ``--show-code`` prints, and what stands in every report."""
+"""Python programs equivalent to the commands, which ``--show-code`` prints and every report contains."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ __all__ = [
 
 
 def code_for_training(options: TrainOptions, data: PreparedData | None = None) -> str:
-    """Return a program that trains the network of these options, to the same bits; reads the data if not given."""
+    """Return a program that trains the same network as these options. The data are read if they are not given."""
     if data is None:
         options.check()
         data = prepare_data(options.source, **options.data_settings())
     settings = options.network_settings(data.training.n_rows, data.target)
     schedule = settings.get("schedule")
-    pieces = ["build_network", "Model", "ProgressBar", *(["EarlyStopping"] if options.stops_early else [])]
+    imports = ["build_network", "Model", "ProgressBar", *(["EarlyStopping"] if options.stops_early else [])]
     if isinstance(settings.get("engine"), TorchEngine):
-        pieces.append("TorchEngine")
+        imports.append("TorchEngine")
     lines = [
-        f"from chainrule import {', '.join(sorted(pieces))}",
+        f"from chainrule import {', '.join(sorted(imports))}",
         "from chainrule.runs import prepare_data",
     ]
     if schedule is not None:
         lines.append(f"from chainrule.schedules import {type(schedule).__name__}")
-    arguments = [_shown(options.source), *_given(options.data_settings())]
+    arguments = [_as_code(options.source), *_keywords(options.data_settings())]
     lines += ["", *_call("data = prepare_data", arguments)]
-    lines += _call("network = build_network", ["data.training.n_features", "data.target", *_given(settings)])
+    lines += _call("network = build_network", ["data.training.n_features", "data.target", *_keywords(settings)])
     stopping = options.early_stopping_settings(data.training.n_rows)
-    callbacks = [] if stopping is None else [f"EarlyStopping({', '.join(_given(stopping))})"]
+    callbacks = [] if stopping is None else [f"EarlyStopping({', '.join(_keywords(stopping))})"]
     callbacks.append("ProgressBar()")
     validation = ["validation=data.validation"] if data.validation is not None else []
     lines += _call("network.fit", ["data.training", *validation, f"callbacks=[{', '.join(callbacks)}]"])
@@ -60,13 +60,13 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
 def code_for_prediction(
     run: str | Path, source: RunSource, out: str | Path | None, keep: Sequence[str], engine: Engine
 ) -> str:
-    """Return a program that writes (or prints) the predictions for the rows of a file."""
+    """Return a program that writes the predictions for the rows of a file, or prints them if ``out`` is None."""
     kept = f", keep={list(keep)}" if keep else ""
-    end = "print(predictions)" if out is None else f"predictions.to_csv({_shown(out)}, index=False)"
+    end = "print(predictions)" if out is None else f"predictions.to_csv({_as_code(out)}, index=False)"
     return (
         "from chainrule.runs import load_run, predict\n"
         f"{_loading(run, engine)}"
-        f"predictions = predict(model, {_shown(source)}{kept})\n"
+        f"predictions = predict(model, {_as_code(source)}{kept})\n"
         f"{end}\n"
     )
 
@@ -77,7 +77,7 @@ def code_for_evaluation(run: str | Path, source: RunSource, engine: Engine, drop
     return (
         "from chainrule.runs import evaluate, load_run\n"
         f"{_loading(run, engine)}"
-        f"print(evaluate(model, {_shown(source)}{drops}))\n"
+        f"print(evaluate(model, {_as_code(source)}{drops}))\n"
     )
 
 
@@ -86,7 +86,7 @@ def code_for_export(run: str | Path, path: str | Path, to: str) -> str:
     return (
         "from chainrule.export import export_model\n"
         "from chainrule.runs import load_run\n\n"
-        f"export_model(load_run({_shown(run)}), {_shown(path)}, {_shown(to)})\n"
+        f"export_model(load_run({_as_code(run)}), {_as_code(path)}, {_as_code(to)})\n"
     )
 
 
@@ -96,24 +96,24 @@ def code_for_serving(run: str | Path, host: str, port: int, max_rows: int, allow
     return (
         "from chainrule.runs import load_run\n"
         "from chainrule.serving import Limits, serve\n\n"
-        f"model = load_run({_shown(run)})\n"
-        f"serve(model, {_shown(host)}, {port}, limits=Limits(rows={max_rows}){allowed}, on_start=print)\n"
+        f"model = load_run({_as_code(run)})\n"
+        f"serve(model, {_as_code(host)}, {port}, limits=Limits(rows={max_rows}){allowed}, on_start=print)\n"
     )
 
 
 def _loading(run: str | Path, engine: Engine) -> str:
-    load = f"model = load_run({_shown(run)})\n"
+    load = f"model = load_run({_as_code(run)})\n"
     if not isinstance(engine, TorchEngine):
         return f"\n{load}"
-    device = "" if engine.device == "auto" else _shown(engine.device)
+    device = "" if engine.device == "auto" else _as_code(engine.device)
     return f"from chainrule import TorchEngine\n\n{load}model.network.engine = TorchEngine({device})\n"
 
 
 def code_for_check(check: Check) -> str:
     """Return a program that checks the gradients of a network on random rows."""
     target = check.target()
-    shown = f"Target({_shown(target.task)}, "
-    shown += f"{target.classes})" if target.classes else f"n_columns={target.n_columns})"
+    target_code = f"Target({_as_code(target.task)}, "
+    target_code += f"{target.classes})" if target.classes else f"n_columns={target.n_columns})"
     y = (
         f"rng.integers(0, {len(target.classes)}, {check.rows})"
         if target.classes
@@ -127,28 +127,28 @@ def code_for_check(check: Check) -> str:
         f"rng = np.random.default_rng({check.seed})",
         f"X = rng.normal(size=({check.rows}, {check.inputs}))",
         f"y = {y}",
-        f"target = {shown}",
+        f"target = {target_code}",
     ]
-    lines += _call("network = build_network", [str(check.inputs), "target", *_given(check.network_settings())])
+    lines += _call("network = build_network", [str(check.inputs), "target", *_keywords(check.network_settings())])
     lines.append("print(check_gradients(network, Dataset(X, y, target=target)))")
     return "\n".join(lines) + "\n"
 
 
-def _given(settings: dict[str, Any]) -> list[str]:
-    return [f"{name}={_shown(value)}" for name, value in settings.items()]
+def _keywords(settings: dict[str, Any]) -> list[str]:
+    return [f"{name}={_as_code(value)}" for name, value in settings.items()]
 
 
-def _shown(value: Any) -> str:
-    """Return a value as Python: paths as text, text in double quotes, several files as a list, a frame by a name."""
+def _as_code(value: Any) -> str:
+    """Return a value as Python code. Paths become texts, several files a list, and a data frame the name ``frame``."""
     if isinstance(value, Frame):
         return "frame"
     if isinstance(value, tuple) and any(isinstance(part, Path) for part in value):
-        return f"[{', '.join(_shown(part) for part in value)}]"
+        return f"[{', '.join(_as_code(part) for part in value)}]"
     return json.dumps(str(value), ensure_ascii=False) if isinstance(value, str | Path) else repr(value)
 
 
 def _call(function: str, arguments: list[str]) -> list[str]:
-    """Return a call on one line where it fits, else with as many arguments a line as fit."""
+    """Return a function call as lines: one line if it is short enough, otherwise several lines of arguments."""
     line = f"{function}({', '.join(arguments)})"
     if len(line) <= 110:
         return [line]

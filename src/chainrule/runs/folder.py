@@ -1,4 +1,4 @@
-"""A run folder: the model, what it took to make it, and what it is worth."""
+"""Run folders, which contain a trained model, the record of its training, and a report."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from chainrule.export import FORMATS
 from chainrule.files.atomic import remove_leftovers, write_atomically
 from chainrule.model import Model
 from chainrule.paths import cannot_be_read, exists, expand_user, is_file, is_folder, nearest_path
-from chainrule.runs.claim import LOCK_NAME, Claim, find_holder
+from chainrule.runs.folder_lock import LOCK_NAME, FolderLock, find_holder
 from chainrule.runs.record import RECORD_VERSION, check_record, parse_record
 
-__all__ = ["RunFolder", "claim_free", "load_run"]
+__all__ = ["RunFolder", "load_run", "lock_for_new_run"]
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of a run, by what they are.
+    """The files of a run.
 
     ======================  =========================================================================
     model.safetensors       the trained model: network, preprocessing, meaning of the outputs
-    run.json                the record: options, versions, sizes, results; enough to repeat the run
+    run.json                the record: options, versions, sizes and results
     history.csv             loss and metrics of every epoch
-    report.html             the same in pictures, for people
-    checkpoint.safetensors  where training stands, for ``chainrule resume``
-    piped-data              the data of a run that came through a pipe, for ``chainrule resume``
-    run.lock                which process trains; only there while one does
+    report.html             the report with plots
+    checkpoint.safetensors  the state of the training, for ``chainrule resume``
+    piped-data              the data of a run that were read from a pipe, for ``chainrule resume``
+    run.lock                the process that trains; exists only during the training
     ======================  =========================================================================
     """
 
@@ -48,7 +48,7 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        """The table of the epochs."""
+        """The history of the training."""
         return self.path / "history.csv"
 
     @property
@@ -58,90 +58,90 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """The checkpoint of a run that is not done."""
+        """The checkpoint of the training."""
         return self.path / "checkpoint.safetensors"
 
     @property
     def piped_data(self) -> Path:
-        """The data, if they came through a pipe."""
+        """The data, if they were read from a pipe."""
         return self.path.resolve() / "piped-data"
 
     def check_free(self, *, replace: bool = False) -> None:
-        """Raise InvalidInputError if a new run must not write in this claimed folder.
+        """Raise InvalidInputError if a new run must not write to this locked folder.
 
-        Files of anything else than a run are never touched; a run that has a model, or that was cut off and can be
-        resumed, only goes with ``replace``.
+        Files that do not belong to a run are never overwritten. A finished run, and an interrupted run that can be
+        resumed, are replaced only with ``replace=True``.
         """
         remove_leftovers(self.record)
         if not self.is_run():
             if {entry.name for entry in self.path.iterdir()} - {LOCK_NAME, self.piped_data.name}:
                 raise InvalidInputError(
-                    f"The folder '{self.path}' holds files that are no chainrule run; choose another folder, so that "
-                    "nothing of yours is overwritten."
+                    f"The folder '{self.path}' contains files that do not belong to a chainrule run; choose another "
+                    "folder, so that they are not overwritten."
                 )
             return
         if replace:
             return
-        if self.was_cut_off() and self.checkpoint.exists():
+        if self.is_unfinished() and self.checkpoint.exists():
             raise InvalidInputError(
-                f"The folder '{self.path}' holds a run that was cut off; go on with: "
+                f"The folder '{self.path}' contains an interrupted run; continue it with: "
                 f"{shell_command('resume', self.path)}, or choose another folder, or replace the run with --force."
             )
         if self.model.exists():
             raise InvalidInputError(
-                f"The folder '{self.path}' holds a finished run; choose another folder, or replace the run with "
+                f"The folder '{self.path}' contains a finished run; choose another folder, or replace the run with "
                 "--force."
             )
 
-    def was_cut_off(self) -> bool:
-        """Tell whether the run in this claimed folder has begun and not ended."""
+    def is_unfinished(self) -> bool:
+        """Return whether the run in this locked folder was started and has not ended."""
         record = self._parse_record()
         return record is not None and record.get("status") in ("running", "interrupted")
 
-    def receive(self, source: str | Path) -> None:
-        """Keep what comes through a pipe; the data of a run that is to be replaced are put aside."""
+    def save_piped_data(self, source: str | Path) -> None:
+        """Copy the data of a pipe to the folder. The data of a run to be replaced are renamed."""
         content = read_content(source)
         if self.piped_data.exists():
-            self.piped_data.replace(self._earlier_data)
+            self.piped_data.replace(self._previous_data)
         write_atomically(self.piped_data, content)
 
-    def give_back(self) -> None:
-        """Take :meth:`receive` back."""
-        if self._earlier_data.exists():
-            self._earlier_data.replace(self.piped_data)
+    def restore_piped_data(self) -> None:
+        """Undo :meth:`save_piped_data`."""
+        if self._previous_data.exists():
+            self._previous_data.replace(self.piped_data)
         else:
             self.piped_data.unlink(missing_ok=True)
 
     @property
-    def _earlier_data(self) -> Path:
+    def _previous_data(self) -> Path:
         return self.piped_data.with_suffix(".earlier")
 
-    def begin(self, record: dict[str, Any]) -> None:
-        """Make this claimed folder that of a new run: the files of an earlier one go, and the record is written."""
+    def start_run(self, record: dict[str, Any]) -> None:
+        """Delete the files of a previous run from this locked folder, and write the record of a new run."""
         is_piped = record["options"]["source"] == str(self.piped_data)
         try:
-            exports = [self.model.with_suffix(suffix) for suffix in FORMATS.values()]  # of the model that goes
-            earlier_data = self._earlier_data if is_piped else self.piped_data
-            for old in (self.checkpoint, self.model, self.report, self.history, earlier_data, *exports):
-                old.unlink(missing_ok=True)
+            exports = [self.model.with_suffix(suffix) for suffix in FORMATS.values()]  # of the previous model
+            previous_data = self._previous_data if is_piped else self.piped_data
+            for file in (self.checkpoint, self.model, self.report, self.history, previous_data, *exports):
+                file.unlink(missing_ok=True)
             self.write_record(record)
         except OSError as error:
             raise InvalidInputError(f"Could not use the folder '{self.path}': {error.strerror or error}.") from error
         except InvalidInputError:
-            self.abandon()
+            self.discard_run()
             raise
 
-    def abandon(self) -> None:
-        """Take back the beginning of a run: remove its record, and its data if they came through a pipe."""
+    def discard_run(self) -> None:
+        """Undo :meth:`start_run`: delete the record, and the data if they were read from a pipe."""
         self.record.unlink(missing_ok=True)
         self.piped_data.unlink(missing_ok=True)
 
     def write_record(self, record: dict[str, Any]) -> None:
-        """Write the record, whole or not at all."""
+        """Write the record atomically."""
         write_atomically(self.record, json.dumps({"chainrule_run": RECORD_VERSION, **record}, indent=2) + "\n")
 
     def read_record(self) -> dict[str, Any]:
-        """Return the record; raises ModelFileError where there is none."""
+        """Return the record. Raises ModelFileError if there is none, or if it is invalid."""
         if not is_folder(self.path) and (not exists(self.path) or is_file(self.path)):
             raise ModelFileError(f"There is no run folder '{self.path}'.{nearest_path(self.path)}")
         content = self._read_record()
@@ -156,8 +156,8 @@ class RunFolder:
         if record["chainrule_run"] is True or record["chainrule_run"] != RECORD_VERSION:
             version = str(record["chainrule_run"])[:20]
             raise ModelFileError(
-                f"'{self.record}' was written by another version of chainrule (its format is {version}, and this "
-                f"version reads format {RECORD_VERSION}); use that version."
+                f"'{self.record}' was written by another version of chainrule (in format {version}; this version reads "
+                f"format {RECORD_VERSION}); use that version."
             )
         try:
             check_record(record)
@@ -166,7 +166,7 @@ class RunFolder:
         return record
 
     def is_run(self) -> bool:
-        """Tell whether a run was begun here."""
+        """Return whether the folder contains the record of a run."""
         return self._parse_record() is not None
 
     def _parse_record(self) -> dict[str, Any] | None:
@@ -182,21 +182,21 @@ class RunFolder:
             raise ModelFileError(cannot_be_read(self.record, error)) from error
 
 
-def claim_free(folder: RunFolder, *, replace: bool = False) -> Claim:
-    """Claim the folder of a new run; raise InvalidInputError for all that a new run must not write over."""
-    claim = Claim.of(folder.path)
+def lock_for_new_run(folder: RunFolder, *, replace: bool = False) -> FolderLock:
+    """Lock the folder of a new run. Raises InvalidInputError if a new run must not write to it."""
+    lock = FolderLock.acquire(folder.path)
     try:
         folder.check_free(replace=replace)
     except BaseException:
-        claim.release()
+        lock.release()
         raise
-    return claim
+    return lock
 
 
 def load_run(path: str | Path) -> Model:
-    """Return the model of a run folder, or of a model file.
+    """Return the model in a run folder or a model file.
 
-    Raises ModelFileError, saying what to do, for a folder without a model.
+    Raises ModelFileError if the folder contains no model.
     """
     path = expand_user(path)
     if is_file(path):
@@ -205,12 +205,16 @@ def load_run(path: str | Path) -> Model:
     record = folder.read_record()
     if not exists(folder.model):
         if record.get("status") == "diverged":
-            raise ModelFileError(f"The run in '{path}' has no model, because it diverged; train again, more gently.")
+            raise ModelFileError(
+                f"The run in '{path}' has no model, because it diverged; train again with a lower learning rate."
+            )
         if record.get("status") == "finished":
-            raise ModelFileError(f"The run in '{path}' has lost its file {folder.model.name}; train again.")
+            raise ModelFileError(f"The file {folder.model.name} of the run in '{path}' is missing; train again.")
         holder = find_holder(path)
         if holder is not None:
-            raise ModelFileError(f"The run in '{path}' is still going on ({holder}) and has no model yet; wait for it.")
+            raise ModelFileError(
+                f"The run in '{path}' has no model yet, because it is still training ({holder}); wait until it ends."
+            )
         raise ModelFileError(
             f"The run in '{path}' has no model yet; finish it with: {shell_command('resume', path)} (or add "
             "--keep-best to end it with its best weights so far)"

@@ -1,4 +1,4 @@
-"""Predict and evaluate with a trained model on a data frame, a file, or a data set that has a name."""
+"""Predict and evaluate with a trained model on a data frame, a file, or a named data set."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ __all__ = [
     "prediction_frame",
 ]
 
-# What to predict: rows in memory, or where they are.
+# The source of the rows to predict: rows in memory, files, or the name of a data set.
 Rows: TypeAlias = RunSource | Sequence[str | Path] | Array | Dataset
-# A trained model, as it was returned or as a run folder or model file holds it.
+# A trained model, the result of a run, or the path of a run folder or model file.
 Trained: TypeAlias = Model | RunResult | str | Path
 
 
@@ -57,16 +57,16 @@ def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.Dat
     model
         A model, the result of :func:`train`, or the path of a run folder or model file.
     source
-        A pandas or polars data frame or the path of a file, with or without the column to predict; several Parquet
-        files, a folder or a pattern of them; or the name of a data set, whose test part is taken if it has one. A model
-        of arrays also takes an array or a :class:`Dataset`.
+        A pandas or polars data frame or the path of a file, with or without the target column; several Parquet files,
+        or a folder or a pattern of them; or the name of a data set, of which the test set is used if it has one. Models
+        trained on arrays also accept an array or a :class:`Dataset`.
     keep
         Columns of the source, such as an id, to put before the predictions.
 
     Returns
     -------
     DataFrame
-        The predictions; those for a pandas frame have its index.
+        The predictions. If ``source`` is a pandas frame, they have the same index.
     """
     import pandas as pd
 
@@ -75,9 +75,9 @@ def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.Dat
 
 
 def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
-    """Yield what :func:`predict` returns in pieces: for Parquet files as they are read, for any other source at once.
+    """Yield the frame of :func:`predict` in chunks. Sources other than Parquet files are one chunk.
 
-    The memory needed does not grow with the rows of Parquet files.
+    The memory needed does not grow with the number of rows in Parquet files.
     """
     import pandas as pd
 
@@ -88,7 +88,7 @@ def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) ->
     rows, unknown = _open_rows(model, source), UnknownCategories()
     if isinstance(rows, Dataset):
         if keep:
-            raise InvalidInputError(f"{rows.name} has no named columns to keep; leave keep out.")
+            raise InvalidInputError(f"{rows.name} has no named columns to keep; omit keep.")
         yield prediction_frame(model, model.outputs_of(_inputs_of_dataset(model, rows)))
         return
     for name, frame, origin in rows:
@@ -98,13 +98,15 @@ def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) ->
         predictions = prediction_frame(model, model.outputs_of(_inputs_of_frame(model, frame, name, origin, unknown)))
         for column in keep:
             if column in predictions.columns:
-                raise DataError(f"The predictions have a column {column!r} of their own; rename the one to keep.")
+                raise DataError(
+                    f"The column {column!r} to keep has the name of a column of the predictions; rename it in the data."
+                )
         yield pd.concat([frame[list(keep)].reset_index(drop=True), predictions], axis=1) if keep else predictions
-    _warn_of_unknown(unknown)
+    _warn_about_unknown(unknown)
 
 
 def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
-    """Return the frame of :func:`predict` for what ``model.outputs`` gave."""
+    """Return the frame of :func:`predict` for outputs of the model."""
     import pandas as pd
 
     columns: dict[str, Any] = {"prediction": model.target.decode(outputs)}
@@ -121,21 +123,22 @@ def prediction_csv(model: Model, frame: pd.DataFrame, header: bool = True, n_kep
     """Return a frame of :func:`predict` as CSV.
 
     Predicted numbers and probabilities have seven significant digits (seventeen for networks in float64). Labels and
-    the first ``n_kept`` columns are as they were.
+    the first ``n_kept`` columns are not rounded.
     """
-    as_given = list(frame.columns[:n_kept])
-    if model.target.classes:  # a label that is a number is a name, and no measurement
-        as_given.append("prediction")
-    form = f"%.{n_digits(model.network.stack.dtype)}g"
-    text: str = frame.astype(dict.fromkeys(as_given, object)).to_csv(index=False, header=header, float_format=form)
+    not_rounded = list(frame.columns[:n_kept])
+    if model.target.classes:  # numeric labels
+        not_rounded.append("prediction")
+    number_format = f"%.{n_digits(model.network.stack.dtype)}g"
+    objects = frame.astype(dict.fromkeys(not_rounded, object))
+    text: str = objects.to_csv(index=False, header=header, float_format=number_format)
     return text
 
 
 def evaluate(model: Trained, source: Rows, *, drop_missing_target: bool = False) -> dict[str, float]:
-    """Return the metrics of a model on rows that have the column to predict.
+    """Return the metrics of a model on rows with known targets.
 
-    Parquet files are read in pieces. The target and the model's outputs are kept for all rows, because metrics such as
-    the area under the ROC curve need them all at once.
+    Parquet files are read in chunks. The targets and outputs of all rows are kept in memory, because metrics such as
+    the area under the ROC curve need all of them.
 
     Parameters
     ----------
@@ -147,31 +150,31 @@ def evaluate(model: Trained, source: Rows, *, drop_missing_target: bool = False)
     model = _open(model)
     rows, unknown = _open_rows(model, source), UnknownCategories()
     if isinstance(rows, Dataset):
-        _inputs_of_dataset(model, rows)  # refuses another number of columns
+        _inputs_of_dataset(model, rows)  # checks the number of columns
         return model.evaluate(rows)
-    target = _target_of(model)
-    for file in _files_in_pieces(source) or ():  # before any of them is read
+    target = _target_column(model)
+    for file in _parquet_files(source) or ():  # checked before any rows are read
         _check_has_target(target, file.name, ParquetFile.open(file).kinds)
     codes, outputs = [], []
-    for name, frame, origin in rows:
-        _check_has_target(target, name, frame.columns)
-        used, where = frame, origin
+    for name, chunk, chunk_origin in rows:
+        _check_has_target(target, name, chunk.columns)
+        frame, origin = chunk, chunk_origin
         if drop_missing_target:
-            places = np.flatnonzero(~is_missing_target(frame[target], model.target))
-            used, where = frame.iloc[places], origin.take(places)
-        if len(used):
-            refuse_missing_labels(used[target], target, where, model.target)
-            codes.append(encode_labels(model.target, used[target], where))
-            outputs.append(model.outputs_of(_inputs_of_frame(model, used, name, where, unknown)))
+            row_numbers = np.flatnonzero(~is_missing_target(frame[target], model.target))
+            frame, origin = frame.iloc[row_numbers], origin.take(row_numbers)
+        if len(frame):
+            refuse_missing_labels(frame[target], target, origin, model.target)
+            codes.append(encode_labels(model.target, frame[target], origin))
+            outputs.append(model.outputs_of(_inputs_of_frame(model, frame, name, origin, unknown)))
     if not codes:
         raise DataError(f"The target {target!r} is missing in every row.")
-    _warn_of_unknown(unknown)
+    _warn_about_unknown(unknown)
     return measure(model.target.task, np.concatenate(codes), np.concatenate(outputs))
 
 
 def is_named_like_training_data(model: Model, source: str | Path | Sequence[str | Path]) -> bool:
-    """Whether the model was trained on data of this name, so that its metrics on them may flatter it."""
-    files = _files_in_pieces(source)
+    """Return whether the model was trained on data with this name, so that metrics on it may be too optimistic."""
+    files = _parquet_files(source)
     if files is not None:
         return name_of_files(files) == model.notes.get("data")
     assert isinstance(source, str | Path)
@@ -185,13 +188,13 @@ def _open(model: Trained) -> Model:
         return load_run(model)
     if not isinstance(model, Model):
         raise InvalidInputError(
-            f"A model is a Model, the result of train, or the path of a run folder, not a {type(model).__name__}."
+            f"model must be a Model, the result of train, or the path of a run folder, not a {type(model).__name__}."
         )
     return model
 
 
-def _files_in_pieces(source: Rows) -> tuple[Path, ...] | None:
-    """Return the files of a source that is Parquet, which is read in pieces; None for any other."""
+def _parquet_files(source: Rows) -> tuple[Path, ...] | None:
+    """Return the Parquet files of a source, which are read in chunks; None for any other source."""
     if isinstance(source, Dataset) or is_sparse(source) or isinstance(source, np.ndarray):
         return None
     files = files_to_stream(source)
@@ -202,13 +205,13 @@ def _files_in_pieces(source: Rows) -> tuple[Path, ...] | None:
 
 
 def _open_rows(model: Model, source: Rows) -> Dataset | Iterable[tuple[str, pd.DataFrame, Origin]]:
-    """Return the rows of a source as frames, each with its name and where its rows stand, or as a dataset.
+    """Return the rows of a source as a dataset, or as frames with their names and origins.
 
-    Of a data set that has a name they are those of its test part, if it has one.
+    A named data set is represented by its test set if it has one.
     """
-    files = _files_in_pieces(source)
+    files = _parquet_files(source)
     if files is not None:
-        return _pieces(files)
+        return _read_chunks(files)
     if isinstance(source, Dataset):
         return source
     if is_sparse(source) or isinstance(source, np.ndarray):
@@ -224,17 +227,17 @@ def _open_rows(model: Model, source: Rows) -> Dataset | Iterable[tuple[str, pd.D
     return [(name, as_frame(read_table(source)), Origin(name))]
 
 
-def _pieces(files: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame, Origin]]:
+def _read_chunks(files: Sequence[Path]) -> Iterator[tuple[str, pd.DataFrame, Origin]]:
     n_rows = 0
     for file in files:
         for frame, origin in read_frames(file):
             n_rows += len(frame)
             yield file.name, frame, origin
     if n_rows == 0:
-        raise DataError(f"{name_of_files(files)} holds a table without rows or columns.")
+        raise DataError(f"{name_of_files(files)} contains a table without rows or columns.")
 
 
-def _target_of(model: Model) -> str:
+def _target_column(model: Model) -> str:
     return normal_text(model.target_name) or "y"
 
 
@@ -246,30 +249,30 @@ def _check_has_target(target: str, name: str, columns: Iterable[Any]) -> None:
         )
 
 
-def _warn_of_unknown(unknown: UnknownCategories) -> None:
-    """Warn of categories that the training rows did not have, in all rows together."""
+def _warn_about_unknown(unknown: UnknownCategories) -> None:
+    """Warn about categories that are unknown because no training row has them."""
     if unknown:
-        counted = {name: f"{n:,} row{'s' if n > 1 else ''}" for name, (n, _) in unknown.items()}
-        columns = listed([f"{name!r} ({counted[name]}, such as {text!r})" for name, (_, text) in unknown.items()])
-        warn(f"The training data did not have some categories of {columns}; predictions for such rows may be wrong.")
+        counts = {name: f"{n:,} row{'s' if n > 1 else ''}" for name, (n, _) in unknown.items()}
+        columns = listed([f"{name!r} ({counts[name]}, such as {text!r})" for name, (_, text) in unknown.items()])
+        warn(f"Categories that the training data did not have: {columns}; predictions for these rows may be wrong.")
 
 
 def _inputs_of_frame(model: Model, frame: pd.DataFrame, name: str, origin: Origin, unknown: UnknownCategories) -> Any:
-    inputs = frame.drop(columns=_target_of(model), errors="ignore")
+    inputs = frame.drop(columns=_target_column(model), errors="ignore")
     if model.table is not None:
         return model.table.transform(inputs, origin, unknown)
-    return _checked_width(model, Dataset(numbers_of_texts(inputs, origin)).X, name)
+    return _check_width(model, Dataset(numbers_of_texts(inputs, origin)).X, name)
 
 
 def _inputs_of_dataset(model: Model, dataset: Dataset) -> Any:
     if model.table is not None and dataset.feature_names != model.table.feature_names:
         raise DataError(f"{dataset.name} is not a table; this model needs a table with named columns.")
-    return _checked_width(model, dataset.X, dataset.name)
+    return _check_width(model, dataset.X, dataset.name)
 
 
-def _checked_width(model: Model, X: Any, name: str) -> Any:
-    """Return the inputs of a model that takes arrays; refuse another number of columns."""
-    wanted = model.network.stack.input_shape()[0]
-    if X.shape[1] != wanted:
-        raise DataError(f"{name or 'The data set'} has {X.shape[1]} columns of inputs, and this model takes {wanted}.")
+def _check_width(model: Model, X: Any, name: str) -> Any:
+    """Return the inputs unchanged. Raises DataError if the model has another number of inputs."""
+    n_inputs = model.network.stack.input_shape()[0]
+    if X.shape[1] != n_inputs:
+        raise DataError(f"{name or 'The data set'} has {X.shape[1]} columns of inputs; this model needs {n_inputs}.")
     return X

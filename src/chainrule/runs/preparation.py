@@ -1,4 +1,4 @@
-"""From a source to the rows that a network trains on: split first, then everything learnt on the training part only."""
+"""Read a source, split its rows, and encode them with a preprocessor that is fitted to the training set only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chainrule.data.target import Target, TaskRequest
 from chainrule.data.text_columns import table_evidence
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, warn
-from chainrule.runs.division import Division
+from chainrule.runs.data_split import DataSplit
 from chainrule.runs.prepared import PreparedData
 from chainrule.runs.related_rows import (
     find_time,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedData", "prepare_data"]
 
-MOST_CLASSES_SHOWN = 6
+MAX_SHOWN_CLASSES = 6
 
 
 def prepare_data(
@@ -63,27 +63,27 @@ def prepare_data(
     seed: Seed = 0,
     standardize_target: bool = True,
 ) -> PreparedData:
-    """Read a source, split it, and turn it into numbers as its training part teaches.
+    """Read a source, split its rows, and encode them; the encoding is fitted to the training set.
 
-    The sizes are shares, or numbers of rows from 1 up; None means 0.2, or nothing of fewer than 10 rows. The test part
-    of a source that has its own is that one. ``standardize_target=False`` leaves the numbers of a regression as they
-    are. :class:`TrainOptions` explains the other arguments.
+    Sizes below 1 are shares, other sizes are numbers of rows. None means 0.2, or 0 if there are fewer than 10 rows. If
+    the source has its own test set, that one is used. With ``standardize_target=False``, the target of a regression is
+    not standardised. :class:`TrainOptions` explains the other arguments.
 
-    Several Parquet files, and one that would take more than a quarter of the machine's memory, are streamed: the part
-    to train on is then a :class:`ParquetStream`, and the others have at most 100,000 rows each.
+    Several Parquet files, and one that would need more than a quarter of the machine's memory, are streamed: the
+    training set is then a :class:`ParquetStream`, and the other sets have at most 100,000 rows each.
     """
     group, time = (None if name is None else normal_text(name) for name in (group, time))
-    division = Division(test_size, validation_size, split, seed, group, time)
+    data_split = DataSplit(test_size, validation_size, split, seed, group, time)
     options = TablePreprocessor(
         categorical, drop, missing=missing, numeric=numeric, dates=dates, missing_words=missing_words
     )
     files = files_to_stream(source)
     if files is not None:
-        data = _prepare_stream(files, target, task, options, division, drop_missing_target)
+        data = _prepare_stream(files, target, task, options, data_split, drop_missing_target)
     else:
         opened = open_source(source, target)
         if isinstance(opened.train, Table):
-            data = _prepare_table(opened, opened.train, task, options, division, drop_missing_target)
+            data = _prepare_table(opened, opened.train, task, options, data_split, drop_missing_target)
         else:
             for_tables: dict[str, Any] = {"group": group, "time": time, "categorical": categorical}
             for_tables |= {"numeric": numeric, "dates": dates}
@@ -91,8 +91,8 @@ def prepare_data(
             given = [name for name, value in for_tables.items() if value]
             given += ["missing"] if missing != "median" else []
             if given:
-                raise InvalidInputError(f"{opened.name} has no table of columns; leave out {', '.join(given)}.")
-            data = _prepare_arrays(opened, opened.train, task, division)
+                raise InvalidInputError(f"{opened.name} is not a table with named columns; omit {', '.join(given)}.")
+            data = _prepare_arrays(opened, opened.train, task, data_split)
     for sentence in data.warnings:
         warn(sentence)
     return data.standardized() if standardize_target else data
@@ -103,116 +103,117 @@ def _prepare_stream(
     target: str | None,
     task: TaskRequest | None,
     options: TablePreprocessor,
-    division: Division,
+    data_split: DataSplit,
     drop_missing_target: bool,
 ) -> PreparedData:
-    """Split a stream; its columns are learnt from the training rows in one pass over the files."""
+    """Open a stream and split it. Its columns are analysed in one pass over the training rows."""
     kinds = ParquetFile.open(files[0]).kinds
     if target is None:
-        raise DataError(f"Say which column of {files[0].name} to predict: {listing(list(kinds))}.")
-    if division.split == "time" and division.time is None:
+        raise DataError(f"Give the target, the column of {files[0].name} to predict: {listing(list(kinds))}.")
+    if data_split.split == "time" and data_split.time is None:
         time = only_date([name for name, kind in kinds.items() if kind == "date"])
-        division = dataclasses.replace(division, time=time)
-    no_inputs = division.columns_without_inputs(options)
+        data_split = dataclasses.replace(data_split, time=time)
+    excluded = data_split.columns_to_exclude(options)
     stream = ParquetStream(
         files,
         target,
-        columns=[name for name in kinds if name not in (*no_inputs, target)] if no_inputs else None,
-        drop=[name for name in options.drop if name not in no_inputs],
+        columns=[name for name in kinds if name not in (*excluded, target)] if excluded else None,
+        drop=[name for name in options.drop if name not in excluded],
         task=task,
         preprocessor=with_options(options, drop=[]),
         drop_missing_target=drop_missing_target,
     )
-    parts = division.of_stream(stream)
+    parts = data_split.split_stream(stream)
     training = parts[0]
     data = PreparedData.of_parts(
         parts, training.name, training.target, training.table, training.target_name, training.n_columns
     )
     return dataclasses.replace(
         data,
-        split_by=division.shown,
-        split_line=division.column_line(options),
+        split_by=data_split.description,
+        split_line=data_split.column_line(options),
         n_without_target=stream.n_without_target,
     )
 
 
-def _prepare_arrays(source: Source, whole: Dataset, task: TaskRequest | None, division: Division) -> PreparedData:
-    if whole.target is None or whole.y is None:
-        raise DataError(f"{source.name} has no target to learn.")
-    if task not in (None, whole.task) and not (task == "classification" and whole.target.classes):
-        raise InvalidInputError(f"{source.name} has a {whole.task} target; leave the task out.")
+def _prepare_arrays(source: Source, dataset: Dataset, task: TaskRequest | None, data_split: DataSplit) -> PreparedData:
+    target = dataset.target
+    if target is None or dataset.y is None:
+        raise DataError(f"{source.name} has no target.")
+    if task not in (None, dataset.task) and not (task == "classification" and target.classes):
+        raise InvalidInputError(f"{source.name} has a {dataset.task} target; omit the task.")
     if isinstance(source.test, Table):
         raise InvalidInputError(f"{source.name} mixes a dataset and a table.")
-    rows = division.of_rows(whole.target, whole.y, whole.groups, has_test_part=source.test is not None)
-    training = whole.take(rows[0])
-    validation, test = (None if part is None else whole.take(part) for part in rows[1:])
+    rows = data_split.split_rows(target, dataset.y, dataset.groups, has_test_part=source.test is not None)
+    training = dataset.take(rows[0])
+    validation, test = (None if part is None else dataset.take(part) for part in rows[1:])
     if source.test is not None:
         test = source.test
-    return PreparedData.of_parts((training, validation, test), source.name, whole.target, None, "", whole.n_features)
+    return PreparedData.of_parts((training, validation, test), source.name, target, None, "", dataset.n_features)
 
 
 def _prepare_table(
     source: Source,
-    whole: Table,
+    data: Table,
     task: TaskRequest | None,
     options: TablePreprocessor,
-    division: Division,
+    data_split: DataSplit,
     drop_missing_target: bool,
 ) -> PreparedData:
-    asked = {"group": division.group, "time": division.time}
-    options, marks = options.for_inputs(whole.target)
-    options.check_names(whole.frame.columns, target=whole.target, beside=asked)
-    (frame, labels), origin = _with_target(whole, drop_missing_target, missing_words=options.missing_words)
+    split_columns = {"group": data_split.group, "time": data_split.time}
+    options, marks = options.for_inputs(data.target)
+    options.check_names(data.frame.columns, target=data.target, beside=split_columns)
+    (frame, labels), origin = _separate_target(data, drop_missing_target, missing_words=options.missing_words)
     target = Target.learn(
-        labels, task, name=whole.target, others=frame, missing_words=options.missing_words, marks=marks
+        labels, task, name=data.target, others=frame, missing_words=options.missing_words, marks=marks
     )
     if 2 * len(target.classes) > len(labels):
         raise DataError(
-            f"The target {whole.target!r} has {len(target.classes)} classes in {len(labels)} rows, fewer than two rows "
-            "a class; choose another column to predict, or the task 'regression' (--task regression) if it is a "
-            f"number.{_no_number(labels)}"
+            f"The target {data.target!r} has {len(target.classes)} classes in {len(labels)} rows, fewer than two rows "
+            "per class; choose another column to predict, or the task 'regression' (--task regression) if it is a "
+            f"number.{_find_text(labels)}"
         )
-    if division.split == "time" and division.time is None:
-        division = dataclasses.replace(division, time=find_time(frame, options, origin))
-    groups = None if division.group is None else read_groups(frame, division.group)
-    times = None if division.time is None else read_times(frame, division.time, options, origin)
+    if data_split.split == "time" and data_split.time is None:
+        data_split = dataclasses.replace(data_split, time=find_time(frame, options, origin))
+    groups = None if data_split.group is None else read_groups(frame, data_split.group)
+    times = None if data_split.time is None else read_times(frame, data_split.time, options, origin)
     codes = target.encode(labels)
-    rows = division.of_rows(target, codes, groups, times=times, has_test_part=source.test is not None)
-    no_inputs = division.columns_without_inputs(options)
-    table = with_options(options, drop=[name for name in options.drop if name not in no_inputs])
-    inputs = frame.drop(columns=no_inputs)
+    rows = data_split.split_rows(target, codes, groups, times=times, has_test_part=source.test is not None)
+    excluded = data_split.columns_to_exclude(options)
+    table = with_options(options, drop=[name for name in options.drop if name not in excluded])
+    inputs = frame.drop(columns=excluded)
     table.fit(inputs.iloc[rows[0]], origin.take(rows[0]), table_evidence(labels.to_frame()))
 
-    def numbers(frame: pd.DataFrame, labels: pd.Series[Any], origin: Origin) -> Dataset:
+    def encode(frame: pd.DataFrame, labels: pd.Series[Any], origin: Origin) -> Dataset:
         return Dataset(table.transform(frame, origin), labels, table.feature_names, name=source.name, target=target)
 
     training, validation, test = (
-        None if part is None else numbers(inputs.iloc[part], labels.iloc[part], origin.take(part)) for part in rows
+        None if part is None else encode(inputs.iloc[part], labels.iloc[part], origin.take(part)) for part in rows
     )
     assert training is not None
-    is_random = groups is None and not division.is_by_time and (validation is not None or test is not None)
+    is_random = groups is None and not data_split.is_by_time and (validation is not None or test is not None)
     if source.test is not None:
         assert isinstance(source.test, Table)
-        (test_frame, test_labels), test_origin = _with_target(source.test, drop_missing_target, target)
-        test = numbers(test_frame, test_labels, test_origin)
-    data = PreparedData.of_parts(
-        (training, validation, test), source.name, target, table, whole.target, inputs.shape[1]
+        (test_frame, test_labels), test_origin = _separate_target(source.test, drop_missing_target, target)
+        test = encode(test_frame, test_labels, test_origin)
+    prepared = PreparedData.of_parts(
+        (training, validation, test), source.name, target, table, data.target, inputs.shape[1]
     )
     return dataclasses.replace(
-        data,
-        target_line=_explain(target, whole.target, labels)
+        prepared,
+        target_line=_explain(target, data.target, labels)
         + (f"; {target.remedy_for_quantities}" if task is None and target.remedy_for_quantities else ""),
-        split_by=division.shown,
-        split_line=division.column_line(options),
-        n_without_target=len(whole) - len(frame),
+        split_by=data_split.description,
+        split_line=data_split.column_line(options),
+        n_without_target=len(data) - len(frame),
         warnings=tuple(warnings_of_related_rows(inputs, table)) if is_random else (),
     )
 
 
-def _with_target(
+def _separate_target(
     table: Table, drop_missing: bool, target: Target | None = None, missing_words: Sequence[str] = ()
 ) -> tuple[tuple[pd.DataFrame, pd.Series[Any]], Origin]:
-    """Return the inputs and the targets of the rows that are used, and where these stand in the table."""
+    """Return the inputs and the labels of the rows to use, and the positions of these rows in the table."""
     if not drop_missing:
         return table.split_target(target, missing_words), UNNAMED
     rows = table.rows_with_target(target, missing_words)
@@ -220,22 +221,22 @@ def _with_target(
 
 
 def _explain(target: Target, name: str, labels: pd.Series[Any]) -> str:
-    """Return a line on what the column to predict was taken for, with a sample."""
+    """Return a line about the target: its detected type with an example."""
     note = f"; {target.note}" if target.note else ""
     if target.classes:
-        shown = ", ".join(map(str, target.classes[:MOST_CLASSES_SHOWN]))
-        more = ", ..." if len(target.classes) > MOST_CLASSES_SHOWN else ""
+        shown = ", ".join(map(str, target.classes[:MAX_SHOWN_CLASSES]))
+        more = ", ..." if len(target.classes) > MAX_SHOWN_CLASSES else ""
         return f"{name}: the target, {len(target.classes)} classes, {shown}{more}{note}"
     sample = labels.iloc[0]
-    is_read = f", {sample!r} is {target.encode(labels[:1])[0]:.10g}" if isinstance(sample, str) else ""
-    return f"{name}: the target, a number{is_read}{note}"
+    example = f", {sample!r} is {target.encode(labels[:1])[0]:.10g}" if isinstance(sample, str) else ""
+    return f"{name}: the target, a number{example}{note}"
 
 
-def _no_number(labels: Any) -> str:
-    """Return a sentence about the first label that is no number, where most of them are."""
+def _find_text(labels: Any) -> str:
+    """Return a sentence about the first label that is not a number; empty unless most labels are numbers."""
     texts = [normal_text(str(label)) for label in labels]
     scan = NumberScan(texts, np.ones(len(texts), np.int64))
-    strangers = np.flatnonzero(np.isnan(scan.read(scan.choose()[0])))
-    if not 0 < 2 * len(strangers) < len(labels):
+    not_numbers = np.flatnonzero(np.isnan(scan.read(scan.choose()[0])))
+    if not 0 < 2 * len(not_numbers) < len(labels):
         return ""
-    return f" Row {strangers[0] + 1} has {texts[strangers[0]]!r}, which is not a number."
+    return f" Row {not_numbers[0] + 1} has {texts[not_numbers[0]]!r}, which is not a number."

@@ -1,4 +1,4 @@
-"""A source, split and turned into numbers: what a run trains and measures with."""
+"""The encoded training, validation and test sets of a run."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from chainrule.model import TargetScaling
 
 __all__ = ["PreparedData"]
 
-# Lines about columns that fit on a screen.
-MOST_LINES = 40
+# The maximum number of printed lines about columns.
+MAX_LINES = 40
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedData:
-    """A source, split and turned into numbers.
+    """The training, validation and test sets of a source, encoded as numbers.
 
     Attributes
     ----------
     training
-        What ``fit`` takes, a stream if the rows do not fit into memory; the numbers of a regression are standardised.
+        The training set, a stream if the rows do not fit into memory. The target of a regression is standardised.
     validation
-        The rows to validate with, in the same form; None where none were kept aside.
+        The validation set, with the same scaling; None if no rows were held out for validation.
     test
-        The rows to judge with, their targets in their own units; the training rows where nothing was kept aside.
+        The test set, with targets in their original units. If no rows were held out, it contains training rows.
     target
-        What is predicted. It, ``table``, ``scaling`` and ``target_name`` are what a :class:`Model` needs beside the
+        The task and the classes. A :class:`Model` is made from it, ``table``, ``scaling``, ``target_name`` and the
         network.
     table
-        How columns become numbers; None for data that were numbers.
+        The preprocessor of the columns; None if the source is not a table.
     scaling
-        How the numbers of a regression were standardised; None for classes.
+        The standardisation of the target of a regression; None for classes.
     target_name
-        The column that is predicted; empty where the data were no table.
+        The name of the target column; empty if the source is not a table.
     has_test_part
-        Whether ``test`` holds rows that were not trained on.
+        Whether ``test`` contains rows that are not training rows.
     n_columns
-        Columns of the source, without the target.
+        The number of columns of the source, without the target.
     target_line
-        What the column to predict was taken for, with a sample; empty where the data were no table.
+        A line about the target: its detected type with an example. Empty if the source is not a table.
     split_by
-        What the rows are split by, in words; empty for a random split.
+        The criterion of the split in words; empty for a random split.
     split_line
-        A line about the column that the rows are split by; empty if there is none, or if it is an input.
+        A line about the group or time column of the split; empty if there is none, or if it is an input.
     warnings
-        What may make the metrics better than they are on new rows, a sentence each.
+        Sentences about possible reasons why the metrics on the test set are too optimistic.
     n_without_target
-        Rows that were left out because their target is missing.
+        The number of rows that were dropped because their target is missing.
     """
 
     name: str
@@ -81,13 +81,13 @@ class PreparedData:
         target_name: str,
         n_columns: int,
     ) -> Self:
-        """Return the parts to train, validate and test with, all targets in their own units."""
+        """Return the training, validation and test sets, all with targets in their original units."""
         training, validation, test = parts
-        judged = _sample_of(training) if test is None else test
-        return cls(name, training, validation, judged, target, table, None, target_name, test is not None, n_columns)
+        test_rows = _sample(training) if test is None else test
+        return cls(name, training, validation, test_rows, target, table, None, target_name, test is not None, n_columns)
 
     def standardized(self) -> Self:
-        """Return the data with the numbers to predict standardised as the training part teaches, but for ``test``."""
+        """Return the data with the target of a regression standardised by the training set, except in ``test``."""
         training, validation = self.training, self.validation
         if self.target.task != "regression":
             return self
@@ -104,11 +104,11 @@ class PreparedData:
 
     @property
     def training_sample(self) -> Dataset:
-        """The rows to train on, or some of them where they do not fit into memory."""
-        return _sample_of(self.training)
+        """The training set, or a sample of it if it does not fit into memory."""
+        return _sample(self.training)
 
     def notes(self) -> dict[str, Any]:
-        """Return what a model file keeps of the data."""
+        """Return the information about the data that model files contain."""
         return {"label_names": list(self.training.label_names), "data": self.name, "tested_apart": self.has_test_part}
 
     def describe(self) -> dict[str, Any]:
@@ -131,27 +131,27 @@ class PreparedData:
         }
 
     def column_lines(self) -> list[str]:
-        """Return a line for each column: what it was taken for and why it was dropped, with a sample.
+        """Return a line for each column: its detected type with an example, or why it was dropped.
 
-        Of many columns, these are the first ones and those of which something is to be said.
+        If there are many columns, only the first ones and those that are dropped or have a note are included.
         """
         if self.table is None:
             return []
         plans = self.table.columns
         first = [f"  {line}" for line in (self.target_line, self.split_line) if line]
-        told = [place for place, plan in enumerate(plans) if plan.kind == "dropped" or plan.note]
+        with_note = [number for number, plan in enumerate(plans) if plan.kind == "dropped" or plan.note]
         shown = set(range(len(plans)))
-        if len(plans) > MOST_LINES:
-            shown = {*told[:MOST_LINES], *range(MOST_LINES // 2)}
-        lines = first + [f"  {plan.explain()}" for place, plan in enumerate(plans) if place in shown]
+        if len(plans) > MAX_LINES:
+            shown = {*with_note[:MAX_LINES], *range(MAX_LINES // 2)}
+        lines = first + [f"  {plan.explain()}" for number, plan in enumerate(plans) if number in shown]
         if len(plans) > len(shown):
-            n_told = sum(place not in shown for place in told)
-            rest = f", {n_told:,} of them dropped or with a note" if n_told else ""
+            n_omitted = sum(number not in shown for number in with_note)
+            rest = f", {n_omitted:,} of them dropped or with a note" if n_omitted else ""
             lines.append(f"  ... and {len(plans) - len(shown):,} more columns{rest}")
         return lines
 
     def describe_columns(self) -> list[dict[str, Any]]:
-        """Return a dictionary for the column to predict and each of the others, for a report."""
+        """Return a dictionary for the target, the column of the split and each input column, for a report."""
         if self.table is None:
             return []
         target = {"name": self.target_name, "explanation": self.target_line, "missing": self.n_without_target}
@@ -160,7 +160,7 @@ class PreparedData:
         return [target, *split, *self.table.describe()]
 
     def summary(self) -> str:
-        """Return one line on rows, columns, task and split."""
+        """Return one line about the rows, the columns, the task and the split."""
         facts = self.describe()
         inputs = "" if facts["inputs"] == facts["columns"] else f" ({facts['inputs']:,} inputs)"
         goal = self.target_name or "the target"
@@ -168,26 +168,25 @@ class PreparedData:
         if self.target.classes and self.target_name:
             task += f" of {self.target_name}"
         columns = f"{facts['columns']:,} column{'s' if facts['columns'] != 1 else ''}{inputs}"
-        parts = [f"{facts['training_rows']:,} to train on"]
+        parts = [f"{facts['training_rows']:,} training rows"]
         if self.validation is not None:
-            parts.append(f"{facts['validation_rows']:,} to validate")
-        parts.append(f"{facts['test_rows']:,} to test" if self.has_test_part else "none kept aside to test")
+            parts.append(f"{facts['validation_rows']:,} validation rows")
+        parts.append(f"{facts['test_rows']:,} test rows" if self.has_test_part else "no test rows")
         if self.split_by:
             parts.append(f"split {self.split_by}")
-        left_out = ""
+        dropped = ""
         if self.n_without_target:
-            is_one = self.n_without_target == 1
-            rows = "1 row without a target is" if is_one else f"{self.n_without_target:,} rows without a target are"
-            left_out = f"; {rows} left out"
-        return f"{self.name}: {facts['rows']:,} rows, {columns}; {task}; {', '.join(parts)}{left_out}"
+            rows = "1 row" if self.n_without_target == 1 else f"{self.n_without_target:,} rows"
+            dropped = f"; {rows} without a target dropped"
+        return f"{self.name}: {facts['rows']:,} rows, {columns}; {task}; {', '.join(parts)}{dropped}"
 
 
-def _sample_of(training: Dataset | RowStream) -> Dataset:
+def _sample(training: Dataset | RowStream) -> Dataset:
     return training if isinstance(training, Dataset) else training.sample
 
 
 def _with_targets(dataset: Dataset, scaling: TargetScaling) -> Dataset:
-    """Return the dataset with its numbers to predict standardised."""
+    """Return a copy of the dataset with standardised targets."""
     standardised = dataset.take(slice(None))
     assert dataset.y is not None
     standardised.y = scaling.apply(dataset.y)

@@ -1,4 +1,4 @@
-"""The record of a run, run.json, which is checked as a whole when it is read."""
+"""Parse and check the record of a run, ``run.json``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STATUSES = ("running", "interrupted", "finished", "diverged")
 
 
 def parse_record(text: bytes) -> dict[str, Any]:
-    """Return the record of a run from the bytes of its file; raise ValueError with the reason for anything else."""
+    """Return the record of a run from the bytes of its file. Raises ValueError with the reason if it is none."""
     record = parse_json(text)
     if not isinstance(record, dict) or "chainrule_run" not in record:
         raise ValueError("it has no 'chainrule_run'")
@@ -22,14 +22,14 @@ def parse_record(text: bytes) -> dict[str, Any]:
 
 
 def check_record(record: dict[str, Any]) -> None:
-    """Raise ValueError, with the reason, for a record that no run of this version has written.
+    """Raise ValueError, with the reason, if the record is invalid.
 
     The options are checked by :meth:`TrainOptions.from_dict`.
     """
     if record.get("status") not in _STATUSES:
-        raise ValueError(f"its status is {str(record.get('status'))[:40]!r}, and not one of {', '.join(_STATUSES)}")
+        raise ValueError(f"its status is {str(record.get('status'))[:40]!r}, not one of {', '.join(_STATUSES)}")
     versions, computers = record.get("versions"), record.get("computed_by", [])
-    if not isinstance(record.get("started"), str) or not _is_of_texts(versions):
+    if not isinstance(record.get("started"), str) or not _has_text_values(versions):
         raise ValueError("it has no start time or no versions")
     if not isinstance(computers, list) or not all(map(_is_computer, computers)):
         raise ValueError("its 'computed_by' is not a list of engines")
@@ -40,12 +40,12 @@ def check_record(record: dict[str, Any]) -> None:
         raise ValueError("its number of epochs is not a whole number")
 
 
-def _is_of_texts(values: Any) -> bool:
+def _has_text_values(values: Any) -> bool:
     return isinstance(values, dict) and all(isinstance(value, str) for value in values.values())
 
 
 def _is_computer(value: Any) -> bool:
-    """Tell whether an entry of ``computed_by`` names an engine, its processes, and its first epoch."""
+    """Return whether an entry of ``computed_by`` contains an engine, a number of processes and a first epoch."""
     if not isinstance(value, dict):
         return False
     texts = (value.get(name) for name in ("engine", "version", "device"))

@@ -1,6 +1,6 @@
-"""Columns that say which rows are related: by time, or because they belong to the same person, machine or the like.
+"""Find columns that indicate related rows, such as dates or the ids of persons or machines.
 
-A random split puts related rows into the training and the test part, and the metrics then promise too much.
+A random split puts related rows into both the training set and the test set, so that the metrics are too optimistic.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ __all__ = [
     "with_options",
 ]
 
-# A few different values may look regular by chance.
-FEWEST_MOMENTS, FEWEST_GROUPS = 10, 10
-FEWEST_ROWS_PER_GROUP = 2
-# In a series, nearly all steps in time are equal, and nearly all moments have the same number of rows.
-MOSTLY = 0.9
+# Fewer distinct values may look regular by chance.
+MIN_TIMES, MIN_GROUPS = 10, 10
+MIN_ROWS_PER_GROUP = 2
+# In a time series, at least this share of the time steps are equal, and of the times have the same number of rows.
+REGULAR_SHARE = 0.9
 
 _WORDS = (
     "user|customer|client|patient|subject|person|participant|respondent|machine|device|sensor|session|household|family|"
@@ -51,41 +51,41 @@ _CODE = re.compile(r"([^\W\d]+[-_. ]?)\d{2,}")
 
 
 def read_groups(frame: pd.DataFrame, name: str) -> IntArray:
-    """Return a number for each row, the same for rows with the same text in a column; missing cells are one group."""
+    """Return the number of the group of each row. Rows with the same text form a group, and so do missing cells."""
     cells, codes = distinct_cells(frame[name])
     numbers: dict[str, int] = {}
-    of_cells = [numbers.setdefault("" if cell is None else cell_text(cell), len(numbers)) for cell in cells]
-    return np.array(of_cells, np.intp)[codes]
+    cell_groups = [numbers.setdefault("" if cell is None else cell_text(cell), len(numbers)) for cell in cells]
+    return np.array(cell_groups, np.intp)[codes]
 
 
 def read_times(frame: pd.DataFrame, name: str, options: TablePreprocessor, origin: Origin = UNNAMED) -> Array:
-    """Return a column of dates or numbers as values that can be sorted; refuse any other, and missing cells.
+    """Return a column of dates or numbers as an array that can be sorted.
 
-    ``options`` say how the columns of the table are read.
+    Raises DataError for other columns and for missing cells. ``options`` determine how the columns are read.
     """
     column = frame[name]
-    moments = typed_dates(column)
-    if moments is None:
-        moments = typed_numbers(column)
-    if moments is None:
-        plan = next(plan for plan in _reader(frame, name, options, origin).columns if plan.name == name)
+    times = typed_dates(column)
+    if times is None:
+        times = typed_numbers(column)
+    if times is None:
+        plan = next(plan for plan in _fit_with(frame, name, options, origin).columns if plan.name == name)
         if plan.kind == "dropped":
-            moments = _read_row_numbers(column, name, options, origin)
+            times = _read_row_numbers(column, name, options, origin)
         elif plan.kind in ("date", "number"):
-            moments = plan.read_column(column, origin)
-        if moments is None:
+            times = plan.read_column(column, origin)
+        if times is None:
             raise DataError(
-                f"{origin}The rows cannot be sorted by the column {name!r}, which holds neither dates nor numbers "
+                f"{origin}The rows cannot be sorted by the column {name!r}, which contains neither dates nor numbers "
                 f"({plan.explain()})."
             )
-    missing = np.isnat(moments) if moments.dtype.kind == "M" else np.isnan(moments)
+    missing = np.isnat(times) if times.dtype.kind == "M" else np.isnan(times)
     if missing.any():
         row = origin.row(int(missing.argmax()))
         raise DataError(
-            f"{origin}The column {name!r}, which rows are sorted by, is missing in row {row}; fill it in, or leave "
-            "such rows out."
+            f"{origin}The column {name!r}, by which the rows are sorted, is missing in row {row}; fill it in, or drop "
+            "such rows."
         )
-    return moments
+    return times
 
 
 def find_time(frame: pd.DataFrame, options: TablePreprocessor, origin: Origin = UNNAMED) -> str | None:
@@ -95,22 +95,22 @@ def find_time(frame: pd.DataFrame, options: TablePreprocessor, origin: Origin = 
 
 
 def only_date(names: Sequence[str]) -> str | None:
-    """Return the only one of some columns of dates, None if there is none; refuse to choose between several."""
+    """Return the name if there is one, and None if there is none. Raises InvalidInputError if there are several."""
     if len(names) > 1:
         raise InvalidInputError(
-            f"There are several columns of dates ({', '.join(names)}); say with --time COLUMN (in Python time=) which "
-            "one the rows are sorted by."
+            f"There are several columns of dates ({', '.join(names)}); give the one to sort the rows by with --time "
+            "COLUMN (in Python time=)."
         )
     return names[0] if names else None
 
 
 def with_options(options: TablePreprocessor, **changes: Sequence[str]) -> TablePreprocessor:
-    """Return a preprocessor that is not fitted, with the options of another and some changes."""
+    """Return a new preprocessor with the options of another one and the given changes, not fitted."""
     return TablePreprocessor.from_dict({**options.to_dict(), **changes, "columns": []})
 
 
 def warnings_of_related_rows(frame: pd.DataFrame, table: TablePreprocessor) -> Iterator[str]:
-    """Yield a warning if columns indicate that rows are related, although the split is random."""
+    """Yield a warning if columns indicate that the rows of a random split are related."""
     times, groups = [], []
     for plan in table.columns:
         column = frame[plan.name]
@@ -119,7 +119,7 @@ def warnings_of_related_rows(frame: pd.DataFrame, table: TablePreprocessor) -> I
                 times.append(plan.name)
         elif is_group_column(plan.name, column):
             groups.append(plan.name)
-    signs = [f"The rows look like a series in time ({listed(times)})"] if times else []
+    signs = [f"The rows look like a time series ({listed(times)})"] if times else []
     signs += [f"Several rows have the same {name}" for name in groups]
     options = [f"--time {quote(name)}" for name in times] + [f"--group {quote(name)}" for name in groups]
     if len(options) > 1:
@@ -127,36 +127,37 @@ def warnings_of_related_rows(frame: pd.DataFrame, table: TablePreprocessor) -> I
         effects = ["--time tests the model on the latest rows"] if times else []
         effects += ["--group keeps rows with the same value together"] if groups else []
         yield (
-            f"{listed(signs)}. A random split puts related rows into the training part and the test part; choose one "
-            f"of {listed(options)} ({', '.join(effects)})."
+            f"{listed(signs)}. A random split puts related rows into both the training set and the test set; choose "
+            f"one of {listed(options)} ({', '.join(effects)})."
         )
     elif times:
         yield (
-            f"{signs[0]}. A random split tests the model on times between those that it was trained on; {options[0]} "
+            f"{signs[0]}. A random split tests the model on times between those of the training set; {options[0]} "
             "tests it on the latest rows."
         )
     elif groups:
         yield (
-            f"{signs[0]}. A random split puts some of them into the training part and others into the test part; "
+            f"{signs[0]}. A random split puts some of them into the training set and others into the test set; "
             f"{options[0]} keeps them together."
         )
 
 
-def is_time_column(moments: Array) -> bool:
-    """Tell whether rows with these dates are a series in time: sorted by them, or at regular steps."""
-    moments = moments[~np.isnat(moments)]
-    distinct, counts = np.unique(moments, return_counts=True)
-    if len(distinct) < FEWEST_MOMENTS:
+def is_time_column(times: Array) -> bool:
+    """Return whether rows with these dates are a time series: sorted by date, or at regular steps."""
+    times = times[~np.isnat(times)]
+    distinct, counts = np.unique(times, return_counts=True)
+    if len(distinct) < MIN_TIMES:
         return False
-    if _is_monotonic(moments):
+    if _is_monotonic(times):
         return True
-    return _share_of_most_frequent(np.diff(distinct)) >= MOSTLY and _share_of_most_frequent(counts) >= MOSTLY
+    return min(_share_of_most_frequent(np.diff(distinct)), _share_of_most_frequent(counts)) >= REGULAR_SHARE
 
 
 def is_group_column(name: str, column: pd.Series[Any]) -> bool:
-    """Tell whether a column holds ids that several rows share.
+    """Return whether a column contains ids that several rows share.
 
-    Either it is called like one (``patient``, ``store_id``), or its values are codes of one form, such as M07 and M12.
+    The name of such a column looks like an id (``patient``, ``store_id``), or its values are codes of one form, such as
+    M07 and M12.
     """
     is_named = _NAMED_LIKE_AN_ID.fullmatch(name.strip()) is not None
     if not is_named and column.dtype.kind in "biufmMc":
@@ -167,30 +168,30 @@ def is_group_column(name: str, column: pd.Series[Any]) -> bool:
         if cell is not None and (text := cell_text(cell)) not in MISSING_WORDS:
             n_rows += count
             groups.add(text)
-    if len(groups) * FEWEST_ROWS_PER_GROUP > n_rows:
+    if len(groups) * MIN_ROWS_PER_GROUP > n_rows:
         return False
     prefixes = {code and code[1] for code in map(_CODE.fullmatch, groups)}
-    return len(groups) >= FEWEST_GROUPS and (is_named or (len(prefixes) == 1 and None not in prefixes))
+    return len(groups) >= MIN_GROUPS and (is_named or (len(prefixes) == 1 and None not in prefixes))
 
 
-def _reader(frame: pd.DataFrame, name: str, options: TablePreprocessor, origin: Origin) -> TablePreprocessor:
-    """Return how the columns are read, with the given one among them."""
+def _fit_with(frame: pd.DataFrame, name: str, options: TablePreprocessor, origin: Origin) -> TablePreprocessor:
+    """Return a preprocessor fitted to a frame, of which the named column is neither dropped nor categorical."""
     without = {"drop": options.drop, "categorical": options.categorical}
-    changes = {option: [one for one in names if one != name] for option, names in without.items()}
+    changes = {option: [column for column in columns if column != name] for option, columns in without.items()}
     return with_options(options, **changes).fit(frame, origin)
 
 
 def _read_row_numbers(column: pd.Series[Any], name: str, options: TablePreprocessor, origin: Origin) -> Array | None:
-    """Return a column, of which nothing can be learnt, as numbers: those of rows have an order. None for any other."""
-    reader = with_options(options, categorical=[], drop=[], dates=[], numeric=[name])
+    """Return a dropped column, such as row numbers, as numbers; None if it does not contain numbers."""
+    table = with_options(options, categorical=[], drop=[], dates=[], numeric=[name])
     with contextlib.suppress(DataError):
-        (plan,) = reader.fit(column.to_frame(name), origin).columns
+        (plan,) = table.fit(column.to_frame(name), origin).columns
         return replace(plan, coerce=False).read_column(column, origin)
     return None
 
 
-def _is_monotonic(moments: Array) -> bool:
-    steps = np.diff(moments)
+def _is_monotonic(times: Array) -> bool:
+    steps = np.diff(times)
     zero = np.timedelta64(0)
     return bool((steps >= zero).all() or (steps <= zero).all())
 

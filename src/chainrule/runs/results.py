@@ -1,4 +1,4 @@
-"""The result of a run, and the files that it leaves in a run folder: model, history, report, record."""
+"""The result of a run, and the files that are written to the run folder."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ __all__ = ["RunResult", "add_baselines", "describe_network", "describe_result", 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RunResult:
-    """A finished run: the trained model and how good it is.
+    """The result of a finished run: the trained model and its metrics.
 
     Attributes
     ----------
     model
-        The trained model, which takes rows as the training data had them.
+        The trained model, which predicts rows with the columns of the training data.
     history
         Loss and metrics of every epoch.
     metrics
-        The metrics on the test rows, in the units of the target; on the training rows if no test rows were kept aside.
+        The metrics on the test set, in the units of the target; on the training set if no test rows were held out.
     baselines
-        Simple models on the same rows, with their metrics.
+        Simple models that were trained on the same rows, with their metrics.
     data
-        The rows, split and turned into numbers.
+        The encoded training, validation and test sets.
     stop_reason
-        Why training ended.
+        The reason why the training ended.
     seconds
-        How long training took.
+        The duration of the training in seconds.
     folder
-        The run folder; None for a run that was kept in memory.
+        The run folder; None if no files were written.
     options
         The options of the run.
     record
-        The record that ``run.json`` holds.
+        The content of ``run.json``.
     rank
-        Which of several processes this is; process 0 alone writes files and fits the baselines.
+        The number of this process. Only process 0 writes files and fits the baselines.
     """
 
     model: Model
@@ -76,38 +76,38 @@ class RunResult:
 
     @cached_property
     def report(self) -> Report:
-        """The report: a page for a notebook, or for a file (``result.report.save("report.html")``)."""
-        return Report(render_report(_report(self)))
+        """The report, which a notebook displays and ``result.report.save("report.html")`` writes to a file."""
+        return Report(render_report(_report_data(self)))
 
     def to_frame(self) -> pd.DataFrame:
         """Return the metrics as a pandas frame: one row for each metric, one column for each model."""
         import pandas as pd
 
-        return pd.DataFrame({NETWORK: self.metrics, **{one.name: one.metrics for one in reversed(self.baselines)}})
+        baselines = {baseline.name: baseline.metrics for baseline in reversed(self.baselines)}
+        return pd.DataFrame({NETWORK: self.metrics, **baselines})
 
     @property
     def title(self) -> str:
-        """Which rows the metrics come from."""
-        rows = "test rows" if self.data.has_test_part else "training rows, because no test rows were kept aside"
+        """A title for the metrics, with the number of rows that they were measured on."""
+        rows = "test rows" if self.data.has_test_part else "training rows, because no test rows were held out"
         return f"Measured on {self.data.test.n_rows:,} {rows}"
 
     @property
     def verdict(self) -> str:
         """A sentence that names the baseline that is better than the network; empty if there is none."""
-        found = compare(self.data.target.task, self.metrics, {one.name: one.metrics for one in self.baselines})
-        if found is None or not found.is_beaten:
+        baselines = {baseline.name: baseline.metrics for baseline in self.baselines}
+        comparison = compare(self.data.target.task, self.metrics, baselines)
+        if comparison is None or not comparison.is_beaten:
             return ""
-        values = f"{found.metric} {found.value:.4g} against {found.rival_value:.4g}"
-        return f"The network does not beat the baseline {found.rival!r}: {values}."
+        values = f"{comparison.metric} {comparison.value:.4g} against {comparison.rival_value:.4g}"
+        return f"The network does not beat the baseline {comparison.rival!r}: {values}."
 
     def __repr__(self) -> str:
-        epochs = "1 epoch" if self.history.n_epochs == 1 else f"{self.history.n_epochs} epochs"
         table = self.to_frame().to_string(float_format=lambda value: f"{value:.4g}")
-        place = "" if self.folder is None else f"\nThe run is in {self.folder}."
+        folder = "" if self.folder is None else f"\nThe run folder is {self.folder}."
         verdict = f"\n{self.verdict}" if self.verdict else ""
-        return (
-            f"{self.title}\n{table}{verdict}\nTrained for {epochs} in {self.seconds:.1f} s: {self.stop_reason}.{place}"
-        )
+        training = f"Trained for {_epochs(self.history.n_epochs)} in {self.seconds:.1f} s: {self.stop_reason}."
+        return f"{self.title}\n{table}{verdict}\n{training}{folder}"
 
 
 def measure_network(
@@ -120,7 +120,7 @@ def measure_network(
     record: dict[str, Any],
     rank: int,
 ) -> RunResult:
-    """Return the result of a run, without baselines to compare with."""
+    """Return the result of a run without baselines."""
     model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())
     history, reason = network.history, _stop_reason(network, stopper)
     seconds = sum(history["seconds"])
@@ -129,7 +129,7 @@ def measure_network(
 
 
 def add_baselines(result: RunResult) -> RunResult:
-    """Return the result with the baselines fitted on the same rows."""
+    """Return the result with baselines that are trained and measured on the same rows."""
     data, seed = result.data, result.options.seed
     assert seed is not None
     baselines = measure_baselines(
@@ -139,14 +139,14 @@ def add_baselines(result: RunResult) -> RunResult:
 
 
 def write_results(result: RunResult, folder: RunFolder) -> None:
-    """Write the model, its history and the report."""
+    """Write the model, the history and the report."""
     result.model.save(folder.model)
     write_atomically(folder.history, result.history.to_csv())
     result.report.save(folder.report)
 
 
 def describe_result(result: RunResult) -> dict[str, Any]:
-    """Return what the record says of a run that is done, as JSON values."""
+    """Return the entries of the record for a finished run, as JSON values."""
     return {
         "status": "finished",
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -155,13 +155,13 @@ def describe_result(result: RunResult) -> dict[str, Any]:
         "stop_reason": result.stop_reason,
         "measured_on": "test rows" if result.data.has_test_part else "training rows",
         "metrics": _finite(result.metrics),
-        "baselines": {one.name: _finite(one.metrics) for one in result.baselines},
-        "notes": [one.note for one in result.baselines if one.note],
+        "baselines": {baseline.name: _finite(baseline.metrics) for baseline in result.baselines},
+        "notes": [baseline.note for baseline in result.baselines if baseline.note],
     }
 
 
 def describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
-    """Return the network and how it is trained, on one line."""
+    """Return one line about the network, its optimizer, the batch size and the number of epochs."""
     stack = network.stack
     widths = [stack.input_shape()[0], *options.hidden, stack.output_shape()[0]]
     epochs = f"{'at most ' if options.stops_early else ''}{_epochs(network.epochs)}"
@@ -172,7 +172,7 @@ def describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
     )
 
 
-def _report(result: RunResult) -> ReportData:
+def _report_data(result: RunResult) -> ReportData:
     data, network, sizes = result.data, result.model.network, result.data.describe()
     options, record = result.options, result.record
     assert data.test.y is not None
@@ -182,24 +182,24 @@ def _report(result: RunResult) -> ReportData:
         class_names=data.training.label_names,
         history=result.history,
         measured=result.metrics,
-        baselines={one.name: one.metrics for one in result.baselines},
+        baselines={baseline.name: baseline.metrics for baseline in result.baselines},
         y_true=data.test.y,
         outputs=result.model.outputs(data.test),
         columns=data.describe_columns(),
         facts={
             "source": shown_source(options.source),
-            "rows": f"{sizes['rows']:,}: {sizes['training_rows']:,} to train on, {sizes['validation_rows']:,} to "
-            f"validate, {sizes['test_rows']:,} to test{f'; split {data.split_by}' if data.split_by else ''}"
-            f"{f'; {data.n_without_target:,} without a target left out' if data.n_without_target else ''}",
+            "rows": f"{sizes['rows']:,}: {sizes['training_rows']:,} training, {sizes['validation_rows']:,} validation, "
+            f"{sizes['test_rows']:,} test{f'; split {data.split_by}' if data.split_by else ''}"
+            f"{f'; {data.n_without_target:,} without a target dropped' if data.n_without_target else ''}",
             "measured on": result.title.removeprefix("Measured on "),
             "network": describe_network(network, options),
             "stopped": result.stop_reason,
             "training time": f"{result.seconds:.1f} s",
             "seed": str(options.seed),
             "started": str(record["started"]),
-            "computed by": "; ".join(map(_in_words, record.get("computed_by", []))),
+            "computed by": "; ".join(map(_describe_engine, record.get("computed_by", []))),
             **{name: str(version) for name, version in record["versions"].items()},
-            **{f"note on {one.name}": one.note for one in result.baselines if one.note},
+            **{f"note on {baseline.name}": baseline.note for baseline in result.baselines if baseline.note},
         },
         code=code_for_training(options, data),
         summary=summarize(network.stack, network.optimizer, network.batch_size),
@@ -213,22 +213,22 @@ def _epochs(number: int) -> str:
 
 
 def _stop_reason(network: NeuralNetwork, stopper: EarlyStopping | None) -> str:
-    """Return why training ended, in a sentence without a full stop, and which weights were kept."""
-    done = "its one epoch is" if network.history.n_epochs == 1 else f"all {network.history.n_epochs} epochs are"
+    """Return why the training ended, as a sentence without a full stop, and which weights were kept."""
+    done = "the only epoch is" if network.history.n_epochs == 1 else f"all {network.history.n_epochs} epochs are"
     reason = network.stop_reason or f"{done} done"
     if stopper is None or stopper.best_epoch in (0, network.history.n_epochs):
         return reason
     return f"{reason}; the weights of epoch {stopper.best_epoch} are kept"
 
 
-def _in_words(computer: dict[str, Any]) -> str:
-    """Return an entry of the record's ``computed_by``: torch 2.13.0 on cpu, 2 processes, from epoch 5."""
-    n_processes, first_epoch = computer["processes"], computer["first_epoch"]
-    several = f", {n_processes} processes" if n_processes > 1 else ""
-    later = f", from epoch {first_epoch}" if first_epoch > 1 else ""
-    return f"{computer['engine']} {computer['version']} on {computer['device']}{several}{later}"
+def _describe_engine(entry: dict[str, Any]) -> str:
+    """Return an entry of ``computed_by`` as text, such as "torch 2.13.0 on cpu, 2 processes, from epoch 5"."""
+    n_processes, first_epoch = entry["processes"], entry["first_epoch"]
+    processes = f", {n_processes} processes" if n_processes > 1 else ""
+    start = f", from epoch {first_epoch}" if first_epoch > 1 else ""
+    return f"{entry['engine']} {entry['version']} on {entry['device']}{processes}{start}"
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float | None]:
-    """Return metrics as JSON can hold them."""
+    """Return metrics as JSON values, with None for numbers that are not finite."""
     return {name: value if np.isfinite(value) else None for name, value in metrics.items()}

@@ -1,4 +1,4 @@
-"""Train from the data to the measured model, in memory or in a run folder, and resume a run that was cut off."""
+"""Train and evaluate a model, in memory or in a run folder, and resume an interrupted run."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from chainrule.files import Checkpoint
 from chainrule.kernels.compiling import quiet_about_compiling
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.paths import expand_user
-from chainrule.runs.claim import Claim
-from chainrule.runs.folder import RunFolder, claim_free
+from chainrule.runs.folder import RunFolder, lock_for_new_run
+from chainrule.runs.folder_lock import FolderLock
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
-from chainrule.runs.processes import check_restarts, check_same_checkpoint, first_claims, is_same_run
+from chainrule.runs.processes import check_restarts, check_same_checkpoint, is_same_run, lock_in_first_process
 from chainrule.runs.results import (
     RunResult,
     add_baselines,
@@ -50,22 +50,23 @@ __all__ = ["RunInterrupted", "resume_run", "train", "train_run"]
 
 Announce = Callable[[str], None]
 
-# The bytes of a source's name in that of its folder; with the time behind it, the name may have 255.
-LONGEST_NAME = 200
-# What a kill may cost of an epoch that streams its rows, and may take minutes or hours.
-SECONDS_AT_RISK = 60.0
+# The maximum number of bytes of the source's name in the name of a run folder. With the time, 255 are allowed.
+MAX_NAME_BYTES = 200
+# The time between checkpoints within an epoch of streamed rows, which may take hours.
+CHECKPOINT_SECONDS = 60.0
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A run was interrupted, and waits in ``folder`` to be resumed.
+    """A run was interrupted. It can be resumed from its ``folder``.
 
-    ``what`` says from where it will go on, ``has_weights`` whether it can also be ended as it is.
+    The message consists of ``what`` and the command that resumes the run. ``has_weights`` means that the run can also
+    be ended with the weights of a completed epoch.
     """
 
     def __init__(self, folder: Path, what: str, n_processes: int = 1, *, has_weights: bool = False) -> None:
-        several = "" if n_processes == 1 else f"torchrun --standalone --nproc-per-node {n_processes} -m "
-        ending = "; add --keep-best to end the run with its best weights so far" if has_weights else ""
-        super().__init__(f"{what} with: {several}{shell_command('resume', folder)}{ending}")
+        launcher = "" if n_processes == 1 else f"torchrun --standalone --nproc-per-node {n_processes} -m "
+        hint = "; add --keep-best to end the run with its best weights so far" if has_weights else ""
+        super().__init__(f"{what} with: {launcher}{shell_command('resume', folder)}{hint}")
         self.folder = folder
 
 
@@ -78,10 +79,10 @@ def train(
     force: bool = False,
     **options: Any,
 ) -> RunResult:
-    """Train a network on a data frame, a file or a named data set, and measure it, as ``chainrule train`` does.
+    """Train and evaluate a network on a data frame, a file or a named data set, like ``chainrule train``.
 
-    The rows are split into a training, a validation and a test part. The conversion of the columns to numbers is
-    learned from the training part. The metrics of the network and of baseline models are measured on the test part.
+    The rows are split into a training set, a validation set and a test set. The encoding of the columns is fitted to
+    the training set. The metrics of the network and of baseline models are measured on the test set.
 
     Parameters
     ----------
@@ -96,8 +97,8 @@ def train(
     force
         Whether to replace an existing run in the folder ``out``.
     **options
-        The other fields of :class:`TrainOptions`. With ``out="runs/houses"``, the run folder of the command is written.
-        Without ``out``, no files are written.
+        The other fields of :class:`TrainOptions`. With ``out="runs/houses"``, a run folder is written, as by the
+        command. Without ``out``, no files are written.
 
     Returns
     -------
@@ -106,8 +107,8 @@ def train(
 
     Notes
     -----
-    Ctrl-C ends the training after the current epoch, and the model so far is returned with a warning. With ``out=`` a
-    checkpoint is saved at once, and :class:`RunInterrupted` is raised; :func:`resume_run` goes on from there.
+    Ctrl-C ends the training after the current epoch, and the model so far is returned with a warning. With ``out``, a
+    checkpoint is saved immediately and :class:`RunInterrupted` is raised. :func:`resume_run` continues such a run.
 
     Examples
     --------
@@ -115,13 +116,13 @@ def train(
     >>> sorted(result.metrics)
     ['accuracy', 'balanced_accuracy', 'log_loss']
     """
-    wanted = TrainOptions.of(source, target=target, **options)
+    train_options = TrainOptions.of(source, target=target, **options)
     callbacks = [*([ProgressBar()] if verbose else []), *callbacks]
-    say = print if verbose else _say_nothing
+    announce = print if verbose else _ignore
     with contextlib.nullcontext() if verbose else quiet_about_compiling():
-        if wanted.out is None:
-            return _train_in_memory(wanted, callbacks, say)
-        return train_run(wanted, callbacks, say, force=force)
+        if train_options.out is None:
+            return _train_in_memory(train_options, callbacks, announce)
+        return train_run(train_options, callbacks, announce, force=force)
 
 
 def train_run(
@@ -131,16 +132,17 @@ def train_run(
     *,
     force: bool = False,
 ) -> RunResult:
-    """Prepare the data, train, measure, and write everything to a run folder.
+    """Prepare the data, train and evaluate a network, and write the results to a run folder.
 
-    ``announce`` gets a sentence at each stage. With ``force`` the run replaces one that is in its folder. Ctrl-C saves
-    a checkpoint and raises :class:`RunInterrupted`, which is a KeyboardInterrupt; :func:`resume_run` goes on from
-    there. The same options and data give the same bytes in the model file. Started by torchrun in several processes,
-    they train together, and process 0 does the rest; where torchrun restarts them after a failure (--max-restarts),
-    they go on from the last checkpoint.
+    ``announce`` is called with a sentence at each stage. ``force`` replaces an existing run in the folder. Ctrl-C saves
+    a checkpoint and raises :class:`RunInterrupted`, which is a KeyboardInterrupt; :func:`resume_run` continues the run.
+    The same options and data give the same bytes in the model file.
 
-    The folder belongs to this run from the beginning: raises InvalidInputError if a run is going on there, or if there
-    is a run to be replaced without ``force``.
+    Several processes started by torchrun train together, and process 0 prints and writes files. If torchrun restarts
+    them after a failure (--max-restarts), they continue from the last checkpoint.
+
+    The folder is locked until the run ends. Raises InvalidInputError if another process has locked it, or if it
+    contains a run and ``force`` is False.
     """
     options.check()
     group = options.make_engine().join()
@@ -150,38 +152,38 @@ def train_run(
     if out is not None and group.broadcast(restarts and is_same_run(RunFolder(out), options, any_seed=draws_seed)):
         frame = options.source if isinstance(options.source, Frame) else None
         return resume_run(out, callbacks, announce, source=frame)
-    say = announce if announce is not None and group.rank == 0 else _say_nothing
+    announce = announce if announce is not None and group.rank == 0 else _ignore
 
-    def claim() -> Claim:
+    def acquire() -> FolderLock:
         if out is None:
-            return Claim.of_new_folder(_default_folder(options))
-        return claim_free(RunFolder(out), replace=force)
+            return FolderLock.acquire_new_folder(_default_folder(options))
+        return lock_for_new_run(RunFolder(out), replace=force)
 
-    with first_claims(group, claim) as (path, held):
+    with lock_in_first_process(group, acquire) as (path, lock):
         folder = RunFolder(path)
         if folder.is_run():
-            say(f"Replacing the run in {path}")
-        with _readable_again(options, folder, group) as options:
-            data = _prepare(options, say)
+            announce(f"Replacing the run in {path}")
+        with _saved_pipe(options, folder, group) as options:
+            data = _prepare(options, announce)
             network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
-            record = _begin(options, data, group)
-            if held is not None:
-                folder.begin(record)
+            record = _first_record(options, data, group)
+            if lock is not None:
+                folder.start_run(record)
         try:
-            return _Run(folder, options, data, record, say, group, held).go(network, callbacks)
+            return _Run(folder, options, data, record, announce, group, lock).train(network, callbacks)
         except DivergenceError:
             raise
         except ChainruleError:
-            if held is not None and held.is_held() and not folder.checkpoint.is_file():
-                folder.abandon()
+            if lock is not None and lock.is_held() and not folder.checkpoint.is_file():
+                folder.discard_run()
             raise
 
 
 @contextmanager
-def _readable_again(options: TrainOptions, folder: RunFolder, group: Group) -> Iterator[TrainOptions]:
-    """Yield options whose source can be read again: what comes through a pipe is kept in the folder of the run.
+def _saved_pipe(options: TrainOptions, folder: RunFolder, group: Group) -> Iterator[TrainOptions]:
+    """Save the data of a pipe in the run folder, and yield options whose source is the saved file.
 
-    It is not kept if the run does not begin.
+    If the block raises an error, the file is removed. Other sources are not copied.
     """
     source = options.source
     if not group.broadcast(isinstance(source, str | Path) and is_pipe(source)):
@@ -189,49 +191,51 @@ def _readable_again(options: TrainOptions, folder: RunFolder, group: Group) -> I
         return
     assert isinstance(source, str | Path)
     if group.rank == 0:
-        folder.receive(source)
-    group.broadcast(None)  # the others wait for the file
+        folder.save_piped_data(source)
+    group.broadcast(None)  # the other processes wait for the file
     try:
         yield replace(options, source=folder.piped_data)
     except BaseException:
         if group.rank == 0:
-            folder.give_back()
+            folder.restore_piped_data()
         raise
 
 
-def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], say: Announce) -> RunResult:
-    """Prepare the data, train and measure, without a folder."""
+def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], announce: Announce) -> RunResult:
+    """Prepare the data, train and evaluate a network, without a run folder."""
     options.check()
     group = options.make_engine().join()
     options = group.broadcast(options.resolved())
-    writes = group.rank == 0
-    say = say if writes else _say_nothing
-    data = _prepare(options, say)
+    is_first = group.rank == 0
+    announce = announce if is_first else _ignore
+    data = _prepare(options, announce)
     network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
-    record = _begin(options, data, group)
-    say(data.summary())
+    record = _first_record(options, data, group)
+    announce(data.summary())
     for line in data.column_lines():
-        say(line)
-    say(describe_network(network, options))
-    stopper, interrupt = _early_stopping(options, data), StopOnInterrupt(resumable=False)
-    own: list[Callback] = [*([] if stopper is None else [stopper]), interrupt]
-    own += [callback for callback in callbacks if writes or callback.steers]
-    network.fit(data.training, validation=data.validation, callbacks=own)
+        announce(line)
+    announce(describe_network(network, options))
+    early_stopping, interrupt = _early_stopping(options, data), StopOnInterrupt(resumable=False)
+    all_callbacks: list[Callback] = [*([] if early_stopping is None else [early_stopping]), interrupt]
+    all_callbacks += [callback for callback in callbacks if is_first or callback.steers]
+    network.fit(data.training, validation=data.validation, callbacks=all_callbacks)
     if interrupt.has_stopped:
         warn(f"Training was interrupted in epoch {network.history.n_epochs}; the model so far is returned.")
-    result = measure_network(network, data, stopper, folder=None, options=options, record=record, rank=group.rank)
-    return add_baselines(result) if writes else result
+    result = measure_network(
+        network, data, early_stopping, folder=None, options=options, record=record, rank=group.rank
+    )
+    return add_baselines(result) if is_first else result
 
 
-def _begin(options: TrainOptions, data: PreparedData, group: Group) -> dict[str, Any]:
-    """Return the record of a run that begins."""
+def _first_record(options: TrainOptions, data: PreparedData, group: Group) -> dict[str, Any]:
+    """Return the record at the start of a run."""
     return {
         "status": "running",
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "options": options.to_dict(),
         "source_sha256": source_checksum(options.source),
         "versions": _versions(),
-        "computed_by": [_computer(options, group)],
+        "computed_by": [_engine_entry(options, group)],
         "data": data.describe(),
     }
 
@@ -252,31 +256,31 @@ def resume_run(
     epochs: int | None = None,
     keep_best: bool = False,
 ) -> RunResult:
-    """Go on with a run that was interrupted or killed, to the same bits as if it had not been.
+    """Resume an interrupted or killed run. The result has the same bits as that of an uninterrupted run.
 
-    The data are read and prepared again. Raises ModelFileError for a run that is finished, or whose data have changed,
-    and InvalidInputError for one that is still going on.
+    The data are read and prepared again. Raises ModelFileError if the run is finished, or if the data have changed, and
+    InvalidInputError if the run is still training.
 
     Parameters
     ----------
     source
-        The data frame, the same again, of a run on a data frame.
+        The data frame of a run that was trained on a data frame.
     engine, device
-        Take the run to another engine.
+        The engine to continue with, instead of that of the interrupted run.
     epochs
-        Train for so many epochs in all, also a run that is finished. Nothing stops it earlier, and early stopping, if
-        it was on, still keeps the best weights. A schedule is stretched over the new number of epochs. Until the end
-        the folder keeps the model of the finished run.
+        The total number of epochs, with which a finished run can also be continued. The training does not stop earlier.
+        Early stopping, if on, only restores the best weights. A learning-rate schedule covers the new number of epochs.
+        The model of a finished run stays in the folder until the new one is written.
     keep_best
-        End the run without more training: with the best weights so far if early stopping was on, else with the last
-        ones that were saved.
+        Whether to end the run without further training. The model gets the best weights so far if early stopping is on,
+        otherwise the last saved weights.
     """
     folder = RunFolder(expand_user(path))
     if epochs is not None and keep_best:
-        raise InvalidInputError("epochs asks for more training and keep_best for none; give one of them.")
+        raise InvalidInputError("epochs and keep_best cannot be combined; give one of them.")
 
     def read() -> tuple[dict[str, Any], TrainOptions]:
-        record = _resumable(folder, is_extended=epochs is not None, keep_best=keep_best)
+        record = _read_resumable(folder, is_extended=epochs is not None, keep_best=keep_best)
         options = _recorded_options(folder, record, source)
         if epochs is not None:
             options = options.with_epochs(epochs)
@@ -286,28 +290,28 @@ def resume_run(
 
     options = read()[1]
     group = options.make_engine().join()
-    say = announce if announce is not None and group.rank == 0 else _say_nothing
-    with first_claims(group, lambda: Claim.of(folder.path)) as (_, held):
+    announce = announce if announce is not None and group.rank == 0 else _ignore
+    with lock_in_first_process(group, lambda: FolderLock.acquire(folder.path)) as (_, lock):
         record, options = read()  # another process may have finished the run in the meantime
         if record.get("source_sha256") != source_checksum(options.source):
             raise ModelFileError(
-                f"'{shown_source(options.source)}' has changed since the run in '{path}' began; start a new "
-                "run, or restore the file."
+                f"'{shown_source(options.source)}' has changed since the start of the run in '{path}'; restore the "
+                "file, or start a new run."
             )
         check_same_checkpoint(group, folder)
-        _say_other_versions(record, say)
-        data = _prepare(options, say)
-        run = _Run(folder, options, data, record, say, group, held, epochs, keep_best)
+        _announce_versions(record, announce)
+        data = _prepare(options, announce)
+        run = _Run(folder, options, data, record, announce, group, lock, epochs, keep_best)
         if folder.checkpoint.is_file():
-            return run.go(None, callbacks)
-        say("There is no checkpoint yet: starting from the beginning")
-        return run.go(options.build_network(data.training.n_features, data.training.n_rows, data.target), callbacks)
+            return run.train(None, callbacks)
+        announce("There is no checkpoint yet: starting from the beginning")
+        return run.train(options.build_network(data.training.n_features, data.training.n_rows, data.target), callbacks)
 
 
-def _resumable(folder: RunFolder, *, is_extended: bool, keep_best: bool) -> dict[str, Any]:
-    """Return the record of a run that can be resumed like this; else raise ModelFileError."""
+def _read_resumable(folder: RunFolder, *, is_extended: bool, keep_best: bool) -> dict[str, Any]:
+    """Return the record of a run. Raises ModelFileError if the run cannot be resumed with these options."""
     record = folder.read_record()
-    status, again = record.get("status"), shell_command("resume", folder.path)
+    status, command = record.get("status"), shell_command("resume", folder.path)
     if status == "diverged":
         raise ModelFileError(f"The run in '{folder.path}' diverged; start a new run with other settings.")
     if status == "finished" and keep_best:
@@ -316,24 +320,26 @@ def _resumable(folder: RunFolder, *, is_extended: bool, keep_best: bool) -> dict
         n_epochs = record.get("epochs")
         further = 2 * n_epochs if isinstance(n_epochs, int) else "N"
         raise ModelFileError(
-            f"The run in '{folder.path}' is finished; to continue it, give the total number of epochs: {again} "
+            f"The run in '{folder.path}' is finished; to continue it, give the total number of epochs: {command} "
             f"--epochs {further}"
         )
     if status == "finished" and not folder.checkpoint.is_file():
-        raise ModelFileError(f"The run in '{folder.path}' has lost its file {folder.checkpoint.name}; start a new run.")
+        raise ModelFileError(
+            f"The file {folder.checkpoint.name} of the run in '{folder.path}' is missing; start a new run."
+        )
     if keep_best and not folder.checkpoint.is_file():
-        raise ModelFileError(f"The run in '{folder.path}' has no checkpoint yet; begin again with: {again}")
+        raise ModelFileError(f"The run in '{folder.path}' has no checkpoint yet; start it again with: {command}")
     return record
 
 
 def _recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame | None) -> TrainOptions:
-    """Return the options of a run, with the data frame that it was trained on, which no file holds."""
+    """Return the options of a run. ``source`` is the data frame that it was trained on, if it was one."""
     options: Any = record.get("options")
     was_frame = isinstance(options, dict) and "source" in options and options["source"] is None
     if was_frame and source is None:
         raise ModelFileError(
-            f"The run in '{folder.path}' was trained on a data frame in memory, which is not in its folder; give the "
-            "same frame again in Python: resume_run(folder, source=frame)."
+            f"The run in '{folder.path}' was trained on a data frame, which is not stored in the folder; resume it in "
+            "Python with the same frame: resume_run(folder, source=frame)."
         )
     was_piped = isinstance(options, dict) and Path(str(options.get("source"))).name == folder.piped_data.name
     if was_piped and folder.piped_data.exists():
@@ -345,62 +351,61 @@ def _recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame |
 
 @dataclass
 class _Run:
-    """What the stages of one run share."""
+    """A run whose data are prepared and whose folder is locked."""
 
     folder: RunFolder
     options: TrainOptions
     data: PreparedData
     record: dict[str, Any]
-    say: Announce
+    announce: Announce
     group: Group
-    claim: Claim | None  # of the process that writes files and says what happens
-    epochs: int | None = None  # in all, if not as many as the run began with
+    lock: FolderLock | None  # None except in process 0, which writes files
+    epochs: int | None = None  # the new total number of epochs of a resumed run
     keeps_best: bool = False
 
-    def go(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
-        """Train ``network``, or the one in the checkpoint, and conclude the run."""
-        self.say(self.data.summary())
-        stopper, end = _early_stopping(self.options, self.data), _End(self._go_on, self.keeps_best)
-        own: list[Callback] = [*([] if stopper is None else [stopper]), StopOnInterrupt()]
-        if self.claim is not None:
-            every, seconds = self.options.checkpoint_every, self._seconds_at_risk()
-            own += [_Watch(self.claim), Checkpoint(self.folder.checkpoint, every, every_seconds=seconds), *callbacks]
+    def train(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
+        """Train ``network``, or the network in the checkpoint, and write the results."""
+        self.announce(self.data.summary())
+        early_stopping = _early_stopping(self.options, self.data)
+        progress = _Progress(self._record_resumption, self.keeps_best)
+        all_callbacks: list[Callback] = [*([] if early_stopping is None else [early_stopping]), StopOnInterrupt()]
+        if self.lock is not None:
+            # Epochs of streamed rows are long, so that checkpoints are also saved within an epoch.
+            seconds = None if isinstance(self.data.training, Dataset) else CHECKPOINT_SECONDS
+            checkpoint = Checkpoint(self.folder.checkpoint, self.options.checkpoint_every, every_seconds=seconds)
+            all_callbacks += [_CheckFolder(self.lock), checkpoint, *callbacks]
         else:
-            own += [callback for callback in callbacks if callback.steers]
+            all_callbacks += [callback for callback in callbacks if callback.steers]
         try:
-            network = self._train(network, [*own, end])
-            if not end.is_interrupted:
-                return self._conclude(network, stopper)
+            network = self._fit(network, [*all_callbacks, progress])
+            if not progress.is_interrupted:
+                return self._finish(network, early_stopping)
         except DivergenceError as error:
-            self._write_end({"status": "diverged", "stop_reason": str(error)})
+            self._write_status({"status": "diverged", "stop_reason": str(error)})
             raise
         except KeyboardInterrupt:
             pass
-        self._write_end({"status": "interrupted"})
-        if end.is_interrupted:
-            what = f"Interrupted in epoch {end.epoch}, and saved; go on"
+        self._write_status({"status": "interrupted"})
+        if progress.is_interrupted:
+            what = f"Interrupted in epoch {progress.epoch} and saved; continue"
         elif self.folder.checkpoint.is_file():
-            what = f"Interrupted in epoch {end.epoch}, and only the last checkpoint is left; go on"
+            what = f"Interrupted in epoch {progress.epoch}; continue from the last checkpoint"
         else:
-            what = "Interrupted before anything was saved; begin again"
-        has_weights = end.epoch > 1 and self.folder.checkpoint.is_file()
+            what = "Interrupted before the first checkpoint; start again"
+        has_weights = progress.epoch > 1 and self.folder.checkpoint.is_file()
         raise RunInterrupted(self.folder.path, what, self.group.size, has_weights=has_weights)
 
-    def _go_on(self, epoch: int, last_epoch: int) -> None:
-        """Say where a resumed run goes on, and note what it is computed by from there on."""
+    def _record_resumption(self, epoch: int, last_epoch: int) -> None:
+        """Announce the epoch in which a resumed run continues, and write the engine to the record."""
         self.record["status"] = "running"
         if not self.keeps_best:
-            self.say(f"Continuing with epoch {epoch} of {last_epoch}")
-            computers = [*self.record.get("computed_by", []), _computer(self.options, self.group, epoch)]
-            self.record["computed_by"] = computers
-        if self.claim is not None:
+            self.announce(f"Continuing with epoch {epoch} of {last_epoch}")
+            engines = [*self.record.get("computed_by", []), _engine_entry(self.options, self.group, epoch)]
+            self.record["computed_by"] = engines
+        if self.lock is not None:
             self.folder.write_record(self.record)
 
-    def _seconds_at_risk(self) -> float | None:
-        """Return after how much training a checkpoint is due inside an epoch, where epochs are long."""
-        return None if isinstance(self.data.training, Dataset) else SECONDS_AT_RISK
-
-    def _train(self, network: NeuralNetwork | None, callbacks: list[Callback]) -> NeuralNetwork:
+    def _fit(self, network: NeuralNetwork | None, callbacks: list[Callback]) -> NeuralNetwork:
         training, validation = self.data.training, self.data.validation
         if network is None:
             return NeuralNetwork.resume(
@@ -412,96 +417,100 @@ class _Run:
                 epochs=self.epochs,
             )
         for line in self.data.column_lines():
-            self.say(line)
-        self.say(describe_network(network, self.options))
+            self.announce(line)
+        self.announce(describe_network(network, self.options))
         return network.fit(training, validation=validation, callbacks=callbacks)
 
-    def _conclude(self, network: NeuralNetwork, stopper: EarlyStopping | None) -> RunResult:
-        """Measure the model and write what the run leaves behind; the record comes last and says that all is there."""
+    def _finish(self, network: NeuralNetwork, early_stopping: EarlyStopping | None) -> RunResult:
+        """Evaluate the model and write the results. The record is written last, with the status "finished"."""
         result = measure_network(
             network,
             self.data,
-            stopper,
+            early_stopping,
             folder=self.folder.path,
             options=self.options,
             record=self.record,
             rank=self.group.rank,
         )
-        if self.claim is None:
+        if self.lock is None:
             return result
-        self.say("Fitting the baselines")
+        self.announce("Fitting the baselines")
         result = add_baselines(result)
-        self.claim.check()
+        self.lock.check()
         write_results(result, self.folder)
-        self._write_end(describe_result(result))
+        self._write_status(describe_result(result))
         return result
 
-    def _write_end(self, end: dict[str, Any]) -> None:
-        """Write how the run ended into its record; one that diverged loses its checkpoint."""
-        if self.claim is not None and self.claim.is_held():
-            self.record |= end
+    def _write_status(self, entries: dict[str, Any]) -> None:
+        """Update the record. The checkpoint of a diverged run is deleted."""
+        if self.lock is not None and self.lock.is_held():
+            self.record |= entries
             self.folder.write_record(self.record)
-            if end["status"] == "diverged":
+            if entries["status"] == "diverged":
                 self.folder.checkpoint.unlink(missing_ok=True)
 
 
 @dataclass(eq=False)
-class _Watch(Callback):
-    """Stops a run whose folder somebody has removed, before anything is written where another run may be by now."""
+class _CheckFolder(Callback):
+    """Stop the training if the run folder was removed or replaced, before anything is written to its path."""
 
     order: ClassVar[int] = 90  # before the checkpoint
     watches_every_batch = False
     watches_network: ClassVar[bool] = False
 
-    claim: Claim
+    lock: FolderLock
 
     def on_batch_end(self, run: TrainingRun) -> None:
-        """Look after the folder."""
-        self.claim.check()
+        """Check the folder."""
+        self.lock.check()
 
     def on_epoch_end(self, run: TrainingRun) -> None:
-        """Look after the folder."""
-        self.claim.check()
+        """Check the folder."""
+        self.lock.check()
 
 
-class _End(Callback):
-    """Tells of a training that goes on or ends it at once, and remembers in which epoch, counted from 1, it ended."""
+class _Progress(Callback):
+    """Record in which epoch, counted from 1, a training ended, and whether it was interrupted.
+
+    ``record_resumption`` is called with the current and the last epoch when a training is resumed. ``ends_at_start``
+    ends a resumed training without further epochs.
+    """
 
     order: ClassVar[int] = 1000
     watches_network: ClassVar[bool] = False
 
-    def __init__(self, go_on: Callable[[int, int], None], ends_at_once: bool) -> None:
-        self._go_on, self._ends_at_once = go_on, ends_at_once
+    def __init__(self, record_resumption: Callable[[int, int], None], ends_at_start: bool) -> None:
+        self._record_resumption, self._ends_at_start = record_resumption, ends_at_start
         self.is_interrupted, self.epoch = False, 1
 
     def on_fit_start(self, run: TrainingRun) -> None:
-        """Tell where a resumed run begins; end one that is to keep what it has."""
-        if self._ends_at_once:
+        """Record that a run is resumed, and end it if ``ends_at_start`` is set."""
+        if self._ends_at_start:
             if not run.epoch:
                 raise InvalidInputError("The run has not completed an epoch, so there is no model to keep.")
             run.last_epoch = run.epoch
             run.stop("ended on request after " + ("1 epoch" if run.epoch == 1 else f"{run.epoch} epochs"))
         if run.epoch or run.batch:
-            self._go_on(min(run.epoch + 1, run.last_epoch), run.last_epoch)
+            self._record_resumption(min(run.epoch + 1, run.last_epoch), run.last_epoch)
 
     def on_fit_end(self, run: TrainingRun) -> None:
-        """Take the last word."""
+        """Record the epoch and whether the training was interrupted."""
         self.is_interrupted, self.epoch = run.is_interrupted, min(run.epoch + 1, run.last_epoch)
 
 
 def _default_folder(options: TrainOptions) -> Path:
     name = "".join(character if character.isprintable() else "_" for character in source_name(options.source))
-    name = name.encode(errors="replace")[:LONGEST_NAME].decode(errors="ignore") or "run"
+    name = name.encode(errors="replace")[:MAX_NAME_BYTES].decode(errors="ignore") or "run"
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _say_other_versions(record: dict[str, Any], say: Announce) -> None:
-    """Announce the versions that differ from those at the start of the run."""
-    now = _versions()
-    begun_with = record["versions"].items()
-    others = [f"{name} {then}, now {now[name]}" for name, then in begun_with if now.get(name, then) != then]
-    if others:
-        say(f"Started with {'; '.join(others)}: the last digits may differ from those of a run that was never stopped")
+def _announce_versions(record: dict[str, Any], announce: Announce) -> None:
+    """Announce the libraries whose versions differ from those at the start of the run."""
+    current = _versions()
+    recorded = record["versions"].items()
+    changes = [f"{name} {old}, now {current[name]}" for name, old in recorded if current.get(name, old) != old]
+    if changes:
+        announce(f"Started with {'; '.join(changes)}: the last digits may differ from those of an uninterrupted run")
 
 
 def _versions() -> dict[str, str]:
@@ -510,19 +519,19 @@ def _versions() -> dict[str, str]:
     return {"chainrule": version("chainrule"), "python": platform.python_version(), "numpy": np.__version__}
 
 
-def _computer(options: TrainOptions, group: Group, first_epoch: int = 1) -> dict[str, Any]:
-    """Return what computes, from an epoch on, as JSON values."""
+def _engine_entry(options: TrainOptions, group: Group, first_epoch: int = 1) -> dict[str, Any]:
+    """Return an entry of ``computed_by``: the engine that computes from an epoch on, as JSON values."""
     from importlib.metadata import version
 
     engine = {"engine": options.engine, "version": version(options.engine), "device": str(group.device)}
     return {**engine, "processes": group.size, "first_epoch": first_epoch}
 
 
-def _prepare(options: TrainOptions, say: Announce) -> PreparedData:
+def _prepare(options: TrainOptions, announce: Announce) -> PreparedData:
     if isinstance(options.source, tuple):
-        say(f"Learning the columns: one pass over {shown_source(options.source)}")
+        announce(f"Analysing the columns: one pass over {shown_source(options.source)}")
     return prepare_data(options.source, **options.data_settings())
 
 
-def _say_nothing(_: str) -> None:
+def _ignore(_: str) -> None:
     pass

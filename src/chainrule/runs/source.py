@@ -1,4 +1,4 @@
-"""What a run trains on, as it was given: a data frame, a file, the name of a data set, or Parquet files to stream."""
+"""The source of a run: a data frame, a file, the name of a data set, or Parquet files to stream."""
 
 from __future__ import annotations
 
@@ -34,21 +34,22 @@ class Frame(Protocol):
     columns: Any
 
     def to_numpy(self) -> Any:
-        """Return the cells."""
+        """Return the cells as an array."""
 
 
 RunSource: TypeAlias = str | Path | tuple[str | Path, ...] | Frame
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".gz", ".bz2", ".xz", ".zip")
-# A table that would take more than this share of the machine's memory is streamed.
+# A Parquet file that would need more than this share of the machine's memory is streamed.
 SHARE_OF_MEMORY = 0.25
 
 
 def files_to_stream(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...] | None:
-    """Return the files of a source that is streamed; None for one that is read into memory.
+    """Return the files of a source that is streamed; None for a source that is read into memory.
 
-    Several files are streamed, and so are those of a folder or a pattern. One file is if it would take more than a
-    quarter of the machine's memory. A name in the catalogue is that data set, unless it is given as a ``Path``.
+    Several files, and the files of a folder or a pattern, are streamed. A single file is streamed if it would need more
+    than a quarter of the machine's memory. A text that is the name of a data set means that data set; a ``Path`` is
+    always a file.
     """
     if isinstance(source, Frame) or _is_name(source):
         return None
@@ -56,14 +57,14 @@ def files_to_stream(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...
         if not isinstance(source, Sequence) or not all(isinstance(path, str | Path) for path in source):
             hint = "; call its collect() first" if hasattr(source, "collect") else ""
             raise InvalidInputError(
-                "The data are a pandas or polars data frame, the path of a file, the name of a data set, or a list of "
-                f"Parquet files, not a {type(source).__name__}{hint}."
+                "The data must be a pandas or polars data frame, the path of a file, the name of a data set, or a list "
+                f"of Parquet files, not a {type(source).__name__}{hint}."
             )
         for path in source:
             if Path(path).suffix.lower() in (*_TEXT_SUFFIXES, ".npz", ".npy"):
                 raise DataError(
-                    f"{Path(path).name} is no Parquet file, and only Parquet can be given as several files; write the "
-                    "table as Parquet, or as one file."
+                    f"{Path(path).name} is not a Parquet file, and several files must be Parquet files; write the "
+                    "table to Parquet files, or to one file."
                 )
         return tuple(find_parquet_files(source))
     path = expand_user(source)
@@ -77,7 +78,7 @@ def files_to_stream(source: RunSource | Sequence[str | Path]) -> tuple[Path, ...
 
 
 def with_full_paths(source: RunSource) -> RunSource:
-    """Return a source that means the same in every folder: one that is streamed as its files."""
+    """Return a source with absolute paths. A source that is streamed becomes a tuple of its files."""
     files = files_to_stream(source)
     if files is not None:
         return tuple(path.resolve() for path in files)
@@ -88,7 +89,7 @@ def with_full_paths(source: RunSource) -> RunSource:
 
 
 def source_name(source: RunSource) -> str:
-    """Return a short name, for a folder: that of the file, or of the folder that the files are in."""
+    """Return a short name for a run folder: the name of the file, or of the folder of several files."""
     if isinstance(source, Frame):
         return "frame"
     if not isinstance(source, tuple) and is_pipe(source):
@@ -98,17 +99,17 @@ def source_name(source: RunSource) -> str:
 
 
 def shown_source(source: RunSource) -> str:
-    """Return a source in words."""
+    """Return a text that describes the source."""
     if isinstance(source, Frame):
         return "data frame"
     return first_and_more(source) if isinstance(source, tuple) else str(source)
 
 
 def source_checksum(source: RunSource) -> str | None:
-    """Return the SHA-256 of the source file; None for a pipe, and for a data set, whose files have their own.
+    """Return the SHA-256 of the source file; None for pipes and named data sets.
 
-    Of files that are streamed it is that of their descriptions, which say how many rows of which ranges they hold. Of a
-    data frame it is that of its columns: their names, types and cells.
+    For streamed files, it is the checksum of their metadata, which contain the numbers of rows and the ranges of the
+    columns. For a data frame, it is the checksum of the names, types and cells of its columns.
     """
     if isinstance(source, Frame):
         return _frame_checksum(source)
@@ -126,7 +127,7 @@ def source_checksum(source: RunSource) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelFileError(f"The data file '{path}' cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:  # no name of a file
+    except ValueError as error:  # not a valid name of a file
         raise ModelFileError(f"The data file {str(path)!r} cannot be read: {error}.") from error
 
 
@@ -140,7 +141,7 @@ def _frame_checksum(frame: Frame) -> str:
         column = table[name]
         try:
             hashes = pd.util.hash_pandas_object(column, index=False)
-        except TypeError:  # lists and the like, which only a column that is left out can hold
+        except TypeError:  # unhashable cells such as lists, which only dropped columns contain
             hashes = pd.util.hash_pandas_object(column.map(repr), index=False)
         checksum.update(hashes.to_numpy().tobytes())
     return checksum.hexdigest()

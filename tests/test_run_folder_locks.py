@@ -21,7 +21,7 @@ import pytest
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.runs import RunFolder, RunInterrupted, TrainOptions, load_run, resume_run, train_run
-from chainrule.runs.claim import LOCK_NAME, Claim, find_holder
+from chainrule.runs.folder_lock import LOCK_NAME, FolderLock, find_holder
 from support.tables import write_visits
 
 
@@ -53,17 +53,17 @@ def refused(action: Callable[[], Any], words: str) -> Callable[[TrainingRun], No
 def test_a_second_starter_is_refused_while_a_run_goes_on(visits: Path, tmp_path: Path, force: bool) -> None:
     options = TrainOptions(visits, target="bought", epochs=3, hidden=(5,), out=tmp_path / "run")
     other = TrainOptions(visits, target="bought", epochs=2, hidden=(9,), seed=1, out=tmp_path / "run")
-    here = f"A run is going on in the folder .*process {os.getpid()} on {socket.gethostname()}"
+    here = f"Another run uses the folder .*process {os.getpid()} on {socket.gethostname()}"
     second = During(refused(lambda: train_run(other, force=force), here))
     resumed = During(refused(lambda: resume_run(tmp_path / "run"), here))
-    used = During(refused(lambda: load_run(tmp_path / "run"), "still going on .*has no model yet"))
+    used = During(refused(lambda: load_run(tmp_path / "run"), "has no model yet, because it is still training"))
     train_run(options, [second, resumed, used])
     assert RunFolder(tmp_path / "run").read_record()["options"]["hidden"] == [5]
     assert load_run(tmp_path / "run").network.layers[0].output_shape() == (5,)
     assert not (tmp_path / "run" / LOCK_NAME).exists()
 
 
-def test_the_folder_is_claimed_before_the_data_are_read(
+def test_the_folder_is_locked_before_the_data_are_read(
     visits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from chainrule.runs import running
@@ -72,7 +72,7 @@ def test_the_folder_is_claimed_before_the_data_are_read(
     prepare = running.prepare_data
 
     def prepare_with_a_rival(*arguments: Any, **settings: Any) -> Any:
-        with pytest.raises(InvalidInputError, match="A run is going on"):
+        with pytest.raises(InvalidInputError, match="Another run uses the folder"):
             train_run(options)
         return prepare(*arguments, **settings)
 
@@ -84,53 +84,53 @@ def test_a_resumed_run_is_not_resumed_a_second_time(visits: Path, tmp_path: Path
     options = TrainOptions(visits, target="bought", epochs=3, out=tmp_path / "run")
     with pytest.raises(RunInterrupted):
         train_run(options, [During(lambda run: run.interrupt("interrupted"))])
-    rival = During(refused(lambda: resume_run(tmp_path / "run"), "A run is going on"), epoch=2)
+    rival = During(refused(lambda: resume_run(tmp_path / "run"), "Another run uses the folder"), epoch=2)
     assert resume_run(tmp_path / "run", [rival]).history.n_epochs == 3
 
 
 def test_runs_that_start_in_the_same_second_get_folders_of_their_own(tmp_path: Path) -> None:
-    claims: list[Claim] = []
+    locks: list[FolderLock] = []
     together = threading.Barrier(8)
 
     def start() -> None:
         together.wait()
-        claims.append(Claim.of_new_folder(tmp_path / "runs" / "visits-20261128-101500"))
+        locks.append(FolderLock.acquire_new_folder(tmp_path / "runs" / "visits-20261128-101500"))
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({claim.path for claim in claims}) == 8
-    for claim in claims:
-        claim.release()
+    assert len({lock.path for lock in locks}) == 8
+    for lock in locks:
+        lock.release()
     assert not list(tmp_path.glob("runs/*")), "nothing was written, so nothing is left"
 
 
 CLAIM_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from chainrule.runs.claim import Claim
-claim = Claim.of(Path(sys.argv[1]))
-print("claimed", flush=True)
+from chainrule.runs.folder_lock import FolderLock
+lock = FolderLock.acquire(Path(sys.argv[1]))
+print("locked", flush=True)
 sys.stdin.read()
 """
 
 
-def test_a_claim_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_process_however_that_ends(tmp_path: Path) -> None:
     command = [sys.executable, "-c", CLAIM_AND_WAIT, str(tmp_path / "run")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "claimed\n"
+    assert process.stdout.readline() == "locked\n"
     assert find_holder(tmp_path / "run") == f"process {process.pid} on {socket.gethostname()}"
     with pytest.raises(InvalidInputError, match=f"process {process.pid} on"):
-        Claim.of(tmp_path / "run")
+        FolderLock.acquire(tmp_path / "run")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert (tmp_path / "run" / LOCK_NAME).exists()
     assert find_holder(tmp_path / "run") is None
-    with Claim.of(tmp_path / "run") as claim:
-        assert claim.is_held()
+    with FolderLock.acquire(tmp_path / "run") as lock:
+        assert lock.is_held()
         assert find_holder(tmp_path / "run") == f"process {os.getpid()} on {socket.gethostname()}"
     assert list((tmp_path / "run").iterdir()) == []
 
@@ -146,22 +146,22 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_without_locks_the_file_is_the_claim(tmp_path: Path) -> None:
-    with Claim.of(tmp_path / "run"):
+def test_without_locks_the_file_is_the_lock(tmp_path: Path) -> None:
+    with FolderLock.acquire(tmp_path / "run"):
         assert find_holder(tmp_path / "run") == f"process {os.getpid()} on {socket.gethostname()}"
         with pytest.raises(InvalidInputError, match=f"process {os.getpid()} on"):
-            Claim.of(tmp_path / "run")
+            FolderLock.acquire(tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_without_locks_a_claim_of_a_process_that_has_ended_does_not_count(tmp_path: Path) -> None:
+def test_without_locks_a_lock_of_a_process_that_has_ended_does_not_count(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     lock = tmp_path / LOCK_NAME
     lock.write_text(json.dumps({"process": ended.pid, "host": socket.gethostname()}))
     assert find_holder(tmp_path) is None
-    with Claim.of(tmp_path):
+    with FolderLock.acquire(tmp_path):
         assert json.loads(lock.read_text())["process"] == os.getpid()
     assert list(tmp_path.iterdir()) == []
 
@@ -170,11 +170,11 @@ def test_without_locks_a_claim_of_a_process_that_has_ended_does_not_count(tmp_pa
 @pytest.mark.parametrize(
     "note", ["", "[" * 900, '{"process": -1, "host": "x"}', '{"process": 1, "host": "another machine"}']
 )
-def test_without_locks_a_claim_that_may_be_alive_counts(tmp_path: Path, note: str) -> None:
+def test_without_locks_a_lock_that_may_be_alive_counts(tmp_path: Path, note: str) -> None:
     (tmp_path / LOCK_NAME).write_text(note)
     assert find_holder(tmp_path) is not None
-    with pytest.raises(InvalidInputError, match="A run is going on"):
-        Claim.of(tmp_path)
+    with pytest.raises(InvalidInputError, match="Another run uses the folder"):
+        FolderLock.acquire(tmp_path)
     assert (tmp_path / LOCK_NAME).read_text() == note
 
 
@@ -183,14 +183,14 @@ def test_a_run_whose_folder_is_removed_stops_and_writes_nothing(
     visits: Path, tmp_path: Path, is_replaced: bool
 ) -> None:
     folder = tmp_path / "run"
-    rivals: list[Claim] = []
+    rivals: list[FolderLock] = []
 
     def remove(_: TrainingRun) -> None:
         shutil.rmtree(folder)
         if is_replaced:
-            rivals.append(Claim.of(folder))
+            rivals.append(FolderLock.acquire(folder))
 
-    with pytest.raises(InvalidInputError, match="was removed or replaced while its run was going on"):
+    with pytest.raises(InvalidInputError, match="was removed or replaced during its run"):
         train_run(TrainOptions(visits, target="bought", epochs=30, out=folder), [During(remove)])
     assert folder.exists() == is_replaced
     if is_replaced:
@@ -209,7 +209,7 @@ def test_a_folder_that_was_there_is_kept_and_others_are_removed(visits: Path, tm
 @pytest.mark.parametrize("out", ["visits.csv/run", "x" * 300, "new/" + "x" * 300, "link"])
 def test_a_folder_that_cannot_be_created_is_named(visits: Path, tmp_path: Path, out: str) -> None:
     (tmp_path / "link").symlink_to("nowhere")
-    with pytest.raises(InvalidInputError, match=r"Could not use the folder|is a file|is a link that leads nowhere"):
+    with pytest.raises(InvalidInputError, match=r"Could not use the folder|is a file|is a broken link"):
         train_run(TrainOptions(visits, target="bought", out=tmp_path / out))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "visits.csv"]
 
@@ -223,15 +223,15 @@ def test_a_lock_file_that_is_none_is_named_or_ignored(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("mine")
     (tmp_path / "link" / LOCK_NAME).symlink_to(tmp_path / "target")
     with pytest.raises(InvalidInputError, match="Could not use the folder"):
-        Claim.of(tmp_path / "link")
+        FolderLock.acquire(tmp_path / "link")
     assert (tmp_path / "target").read_text() == "mine"
 
 
-def test_a_look_at_the_holder_does_not_refuse_a_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_at_the_holder_does_not_refuse_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / LOCK_NAME).touch()
     looking = os.open(tmp_path / LOCK_NAME, os.O_RDONLY)
     fcntl.flock(looking, fcntl.LOCK_SH)
-    monkeypatch.setattr("chainrule.runs.claim.time.sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
-    with Claim.of(tmp_path) as claim:
-        assert claim.is_held()
+    monkeypatch.setattr("chainrule.runs.folder_lock.time.sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+    with FolderLock.acquire(tmp_path) as lock:
+        assert lock.is_held()
     os.close(looking)

@@ -1,4 +1,4 @@
-"""What a target and a machine allow of a network, asked before it is built."""
+"""Check, before a network is built, that its loss and settings suit the target and that it fits into memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chainrule.machine import machine_memory
 
 __all__ = ["check_fits_memory", "check_suits_target"]
 
-# Weights, gradients, two moments of Adam, and the last finite weights.
+# The weights, the gradients, the two moments of Adam, and the last finite weights.
 COPIES_IN_TRAINING = 5
 
 _ONLY_FOR = {
@@ -22,32 +22,33 @@ _ONLY_FOR = {
     "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "pinball",
                    "poisson", "gaussian_negative_log_likelihood"),
 }  # fmt: skip
-_FOR_CLASSES_TOO = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "hinge", "squared_hinge")
+_ALSO_FOR_CLASSES = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "hinge", "squared_hinge")
 
 
 def check_suits_target(target: Target, loss: str | None, for_classes: Sequence[str]) -> None:
-    """Raise InvalidInputError for a loss of another task (None is the target's own), and for what only classes have.
+    """Raise InvalidInputError if the loss is for another task, or if a regression has settings for classes.
 
-    ``for_classes`` are the names of the settings given that act on classes only.
+    ``loss`` may be None for the default loss of the target. ``for_classes`` are the names of the given settings that
+    are for classes only.
     """
     if target.task == "regression" and for_classes:
         raise InvalidInputError(f"{for_classes[0]} needs a target of classes, and this one is a number.")
     name = LOSSES.name_of(LOSSES.find(loss or default_loss(target)))
-    suited = _ONLY_FOR[target.task]
+    allowed = _ONLY_FOR[target.task]
     if target.task != "regression":
-        suited += _FOR_CLASSES_TOO
-    if name not in suited:
+        allowed += _ALSO_FOR_CLASSES
+    if name not in allowed:
         raise InvalidInputError(
-            f"The loss {name} does not suit a {target.task} target; take one of {', '.join(suited)}."
+            f"The loss {name} does not suit a {target.task} target; choose one of {', '.join(allowed)}."
         )
 
 
 def check_fits_memory(widths: Sequence[int]) -> None:
-    """Raise InvalidInputError for dense layers between so many units that this machine cannot train."""
+    """Raise InvalidInputError if dense layers of these widths need more memory than the machine has."""
     needed = COPIES_IN_TRAINING * 4 * sum(a * b for a, b in itertools.pairwise(widths))
     memory = machine_memory()
     if needed > memory:
         raise InvalidInputError(
-            f"A network of {'-'.join(map(str, widths))} units takes {needed // 10**9:,} GB in training, and this "
-            f"machine has {memory // 10**9:,} GB; choose smaller hidden layers."
+            f"A network of {'-'.join(map(str, widths))} units needs {needed // 10**9:,} GB of memory for training, and "
+            f"this machine has {memory // 10**9:,} GB; choose smaller hidden layers."
         )

@@ -1,9 +1,8 @@
-"""Exclusive use of a run folder, from the first moment of a run to its last.
+"""Lock a run folder, so that only one process at a time writes to it.
 
 The process that writes a run holds a lock on the file ``run.lock`` in the folder. The operating system releases the
-lock when the process ends, however it ends, so a killed run never looks like one that is still going on. On a file
-system without locks the existence of the file is the claim: it names the process and its machine, and does not count
-any more when that process has ended on this machine.
+lock when the process ends, also when it is killed. On a file system without locks, the existence of the file is the
+lock. The file names the process and its machine, and is ignored if that process has ended on this machine.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from typing import Self
 
 from chainrule.errors import InvalidInputError
 
-__all__ = ["LOCK_NAME", "Claim", "find_holder"]
+__all__ = ["LOCK_NAME", "FolderLock", "find_holder"]
 
 LOCK_NAME = "run.lock"
-# How often a folder is created again that somebody else removes in the same moment.
-MOST_TRIES = 10
-# Whoever asks for the holder of a folder locks it for a moment: how often a claim is tried, and the seconds in between.
-LOCK_TRIES, LOCK_PAUSE = 6, 0.01
+# The number of attempts to create a folder that another process removes at the same time.
+MAX_FOLDER_ATTEMPTS = 10
+# find_holder locks the file for a moment, so that a failed attempt to lock it is repeated after a pause in seconds.
+LOCK_ATTEMPTS, LOCK_PAUSE = 6, 0.01
 
 
-class _TakenError(InvalidInputError):
-    """A living process has claimed the folder."""
+class _LockedError(InvalidInputError):
+    """Another running process has locked the folder."""
 
 
-class Claim:
-    """Exclusive use of a run folder by this process; :meth:`of` and :meth:`of_new_folder` make one.
+class FolderLock:
+    """A lock on a run folder, held by this process. Use :meth:`acquire` or :meth:`acquire_new_folder`.
 
     Attributes
     ----------
@@ -46,18 +45,18 @@ class Claim:
     def __init__(self, path: Path, handle: int, created: list[Path]) -> None:
         self.path = path
         self._handle = handle
-        self._created = created  # the folder and its parents, as far as they did not exist
+        self._created = created  # the folder and those of its parents that did not exist before
 
     @classmethod
-    def of(cls, path: Path) -> Self:
-        """Claim a folder, which is created where it does not exist.
+    def acquire(cls, path: Path) -> Self:
+        """Lock a folder, which is created if it does not exist.
 
-        Raises InvalidInputError if another process has claimed it, or if the folder cannot be used.
+        Raises InvalidInputError if another process has locked the folder, or if it cannot be used.
         """
         created: list[Path] = []
         try:
-            for _ in range(MOST_TRIES):
-                with contextlib.suppress(FileNotFoundError):  # its last user has just removed the folder
+            for _ in range(MAX_FOLDER_ATTEMPTS):
+                with contextlib.suppress(FileNotFoundError):  # another process has just removed the folder
                     _make_folders(path, created)
                     return cls(path, _lock(path), created)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -68,32 +67,32 @@ class Claim:
             raise
 
     @classmethod
-    def of_new_folder(cls, path: Path) -> Self:
-        """Create and claim a folder of this name; where the name is taken, one with ``-2``, ``-3``, ... behind it."""
+    def acquire_new_folder(cls, path: Path) -> Self:
+        """Create and lock a folder. If it exists, ``-2``, ``-3``, ... is appended to its name."""
         candidate, number = path, 1
         while True:
             if not candidate.exists():
-                with contextlib.suppress(_TakenError):
-                    claim = cls.of(candidate)
-                    if candidate in claim._created:
-                        return claim
-                    claim.release()
+                with contextlib.suppress(_LockedError):
+                    lock = cls.acquire(candidate)
+                    if candidate in lock._created:
+                        return lock
+                    lock.release()
             number += 1
             candidate = path.with_name(f"{path.name}-{number}")
 
     def is_held(self) -> bool:
-        """Whether the claimed folder is still the one at its path: nobody has removed, moved or replaced it."""
+        """Return whether the locked folder is still at its path: it was not removed, moved or replaced."""
         return _is_file_at(self._handle, self.path / LOCK_NAME)
 
     def check(self) -> None:
         """Raise InvalidInputError if the folder has been removed or replaced, so that nothing is written there."""
         if not self.is_held():
             raise InvalidInputError(
-                f"The folder '{self.path}' was removed or replaced while its run was going on, so the run was stopped."
+                f"The folder '{self.path}' was removed or replaced during its run, so the run was stopped."
             )
 
     def release(self) -> None:
-        """Give the folder back, and remove it if this claim has created it and nothing else is in it."""
+        """Release the lock. Remove the folder if this object created it and it is empty."""
         if self.is_held():
             with contextlib.suppress(OSError):
                 (self.path / LOCK_NAME).unlink()
@@ -108,7 +107,7 @@ class Claim:
 
 
 def find_holder(path: Path) -> str | None:
-    """Return which process has claimed a folder, in words; None if no living process has."""
+    """Return a description of the running process that has locked a folder; None if there is none."""
     try:
         handle = os.open(path / LOCK_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -116,9 +115,9 @@ def find_holder(path: Path) -> str | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _holder_in_words(handle)
-    except OSError:  # no locks here
-        return None if _has_ended(handle) else _holder_in_words(handle)
+        return _describe_holder(handle)
+    except OSError:  # a file system without locks
+        return None if _has_ended(handle) else _describe_holder(handle)
     else:
         return None
     finally:
@@ -126,21 +125,21 @@ def find_holder(path: Path) -> str | None:
 
 
 def _make_folders(path: Path, created: list[Path]) -> None:
-    """Create a folder with its parents; note those that did not exist, the outermost first."""
+    """Create a folder with its parents, and append those that did not exist to ``created``, the outermost first."""
     for folder in (*reversed(path.parents), path):
         if not folder.is_dir():
             try:
                 folder.mkdir()
                 created.append(folder)
             except FileExistsError:
-                if folder.is_dir():  # somebody else was faster
+                if folder.is_dir():  # another process has created it at the same time
                     continue
-                what = "a file" if folder.exists() else "a link that leads nowhere"
+                what = "a file" if folder.exists() else "a broken link"
                 raise InvalidInputError(f"'{folder}' is {what}; choose a folder for the run.") from None
 
 
 def _remove_empty(created: list[Path]) -> None:
-    with contextlib.suppress(OSError):  # of the first folder that is not empty
+    with contextlib.suppress(OSError):  # a folder that is not empty ends the loop
         for folder in reversed(created):
             folder.rmdir()
 
@@ -151,47 +150,46 @@ def _lock(folder: Path) -> int:
     while True:
         handle, is_new = _open(path)
         try:
-            is_ours = _try_lock(handle)
-        except OSError:  # no locks here: whoever creates the file has claimed the folder
-            is_ours = is_new
+            is_locked = _try_lock(handle)
+        except OSError:  # a file system without locks: the process that creates the file holds the lock
+            is_locked = is_new
             if not is_new and _has_ended(handle):
-                _take_away(path, handle)
+                _remove_lock_file(path, handle)
                 os.close(handle)
                 continue
-        if not is_ours:
-            holder = _holder_in_words(handle)
+        if not is_locked:
+            holder = _describe_holder(handle)
             os.close(handle)
-            raise _TakenError(
-                f"A run is going on in the folder '{folder}' ({holder}); wait until it has ended, or choose another "
-                "folder."
+            raise _LockedError(
+                f"Another run uses the folder '{folder}' ({holder}); wait until it has ended, or choose another folder."
             )
         if _is_file_at(handle, path):
-            with contextlib.suppress(OSError):  # on a full disk the claim has no name
+            with contextlib.suppress(OSError):  # on a full disk, the lock file stays empty
                 os.ftruncate(handle, 0)
                 os.write(handle, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
             return handle
-        os.close(handle)  # its last holder has just removed the file
+        os.close(handle)  # the previous holder has just removed the file
 
 
 def _try_lock(handle: int) -> bool:
-    for number in range(LOCK_TRIES):
+    for number in range(LOCK_ATTEMPTS):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        if number + 1 < LOCK_TRIES:
+        if number + 1 < LOCK_ATTEMPTS:
             time.sleep(LOCK_PAUSE)
     return False
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """Open the lock file; return it, and whether it has been created."""
+    """Open the lock file; return its handle, and whether it was created."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     while True:
         with contextlib.suppress(FileExistsError):
             return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
         if not path.parent.exists():
             raise FileNotFoundError
-        with contextlib.suppress(FileNotFoundError):  # just removed
+        with contextlib.suppress(FileNotFoundError):  # removed by another process
             return os.open(path, flags), False
 
 
@@ -202,40 +200,41 @@ def _is_file_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _read_note(handle: int) -> tuple[int, str] | None:
+def _read_holder(handle: int) -> tuple[int, str] | None:
+    """Return the process and the machine that the lock file names."""
     try:
-        note = json.loads(os.pread(handle, 1000, 0))
-        process, host = int(note["process"]), str(note["host"])
+        content = json.loads(os.pread(handle, 1000, 0))
+        process, host = int(content["process"]), str(content["host"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return (process, host) if 0 < process < 2**31 else None
 
 
-def _holder_in_words(handle: int) -> str:
-    note = _read_note(handle)
-    return "another process" if note is None else f"process {note[0]} on {note[1]}"
+def _describe_holder(handle: int) -> str:
+    holder = _read_holder(handle)
+    return "another process" if holder is None else f"process {holder[0]} on {holder[1]}"
 
 
 def _has_ended(handle: int) -> bool:
-    """Whether the lock file names a process of this machine that does not exist any more."""
-    note = _read_note(handle)
-    if note is None or note[1] != socket.gethostname():
+    """Return whether the lock file names a process of this machine that has ended."""
+    holder = _read_holder(handle)
+    if holder is None or holder[1] != socket.gethostname():
         return False
     try:
-        os.kill(note[0], 0)
+        os.kill(holder[0], 0)
     except ProcessLookupError:
         return True
-    except OSError:  # it belongs to another user
+    except OSError:  # the process of another user
         return False
     return False
 
 
-def _take_away(path: Path, handle: int) -> None:
-    """Remove the lock file of a process that has ended, unless another starter has replaced it in this moment."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def _remove_lock_file(path: Path, handle: int) -> None:
+    """Remove the lock file of a process that has ended, unless another process has replaced it in the meantime."""
+    renamed = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with contextlib.suppress(FileNotFoundError):
-        path.rename(aside)
-        if not _is_file_at(handle, aside):
+        path.rename(renamed)
+        if not _is_file_at(handle, renamed):
             with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink()
+                os.link(renamed, path)
+        renamed.unlink()

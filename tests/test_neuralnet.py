@@ -233,7 +233,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "epochs of fit": (
         lambda: linear().fit(DATA, epochs=3),  # type: ignore[arg-type]
-        "fit has no argument 'epochs'. It is a setting of the network",
+        "fit has no argument 'epochs'. Give epochs to NeuralNetwork",
     ),
     "an activation in a layer": (
         lambda: DenseLayer(10, activation="relu"),  # type: ignore[call-arg]

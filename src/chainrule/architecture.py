@@ -36,6 +36,7 @@ from chainrule.layers import (
 )
 from chainrule.losses import LossFunction
 from chainrule.metrics import default_metrics
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 
 __all__ = ["ActivationLike", "build_network", "default_loss", "hidden_sizes", "output_layers", "select_architecture"]
@@ -77,6 +78,7 @@ def output_layers(
     return layers
 
 
+@checked
 def build_network(
     n_inputs: int,
     target: Target,
@@ -183,6 +185,7 @@ def hidden_sizes(given: int | Sequence[int]) -> tuple[int, ...]:
     return sizes
 
 
+@checked
 def select_architecture(n_inputs: int, n_outputs: int, task: TaskRequest, **settings: Any) -> NeuralNetwork:
     """Return a starting network for a kind of problem, with the hidden layers of the lecture notes.
 

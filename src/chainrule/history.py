@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.metrics import find_metric
+from chainrule.named import checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,7 @@ def quantity_name(name: str) -> str:
         return here
 
 
+@checked
 class History(dict[str, list[float]]):
     """One list per recorded quantity, with one element per epoch.
 

@@ -20,6 +20,7 @@ from chainrule.engines.numpy_engine import NumpySession
 from chainrule.errors import InvalidInputError
 from chainrule.layers import DenseLayer, Layer
 from chainrule.losses import LossFunction
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork, copy_with, open_trainer
 from chainrule.optimizer import SGD
 from chainrule.types import Array
@@ -73,6 +74,7 @@ class GradientCheck:
         return "\n".join(lines)
 
 
+@checked
 def check_gradients(
     subject: NeuralNetwork | Layer | LossFunction,
     data: Dataset | None = None,

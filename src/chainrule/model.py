@@ -18,6 +18,7 @@ from chainrule.files.model_file import check_keys, read_model_file, write_model_
 from chainrule.files.network_file import read_history
 from chainrule.metrics import METRICS
 from chainrule.metrics.inputs import normalized_probabilities
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
@@ -73,6 +74,7 @@ class TargetScaling:
         return np.asarray(outputs, np.float64) * self.scale + self.center
 
 
+@checked
 @dataclass(eq=False, repr=False)
 class Model:
     """A trained network with its preprocessing and the meaning of its outputs; what a model file holds.
@@ -233,6 +235,7 @@ class Model:
             raise ModelFileError(f"'{path}' is damaged: {error}") from error
 
 
+@checked
 def evaluate_model(model: NeuralNetwork | Model, dataset: Dataset) -> tuple[Array, Array]:
     """Return the predictions for a dataset and its true targets, as the lecture notes do.
 

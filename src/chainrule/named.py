@@ -1,66 +1,91 @@
-"""Pieces that users may name: a class, an instance, or a string such as ``"adam"``, all mean the same thing.
+"""Names that users write: of classes, of their settings, of arguments and of attributes.
 
-Every family of pieces (activations, losses, optimizers, ...) keeps one :class:`Registry`. Files resolve names
-through the same registries, so that a file can only ever name classes that are listed here or that its reader passed
-in.
+A class, an instance and a string such as ``"adam"`` or ``"adam:beta1=0.8"`` mean the same piece. Every family of pieces
+(activations, losses, optimizers, ...) has one :class:`Registry`, which resolves the names. Files use the same
+registries, so that a file can only name classes that are listed here or passed in by its reader.
 
-The names that other libraries give to a piece stand beside its class, see :func:`also_called`.
+The names that other libraries use are declared at each class or function with :func:`also_called`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
-from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.errors import InvalidInputError, listed, nearest_name
 
-__all__ = ["OtherNames", "Registry", "also_called", "check_arguments", "find_name", "other_names", "settings_of"]
+__all__ = [
+    "FixedAttributes",
+    "OtherNames",
+    "Registry",
+    "also_called",
+    "argument_hint",
+    "check_arguments",
+    "checked",
+    "find_name",
+    "other_names",
+    "settings_of",
+]
 
 Piece = TypeVar("Piece")
 Named = TypeVar("Named", bound=Callable[..., Any])
 
 _ATTRIBUTE = "_names_elsewhere"
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True)
 class OtherNames:
-    """What a piece is called elsewhere.
+    """The names that other libraries use for a class or a function, and for its arguments.
 
-    ``aliases`` are names for exactly the same function, with the same defaults. ``unlike`` are names of something else
-    that is near: for each a sentence that says what to take here and how it differs.
+    Attributes
+    ----------
+    aliases
+        Names of exactly the same function, with the same defaults.
+    unlike
+        Names of similar functions. Each has a sentence that says what to use here and how it differs.
+    key
+        The name in the registry, for a class whose name does not consist of words, such as ``LeakyReLU``.
+    arguments
+        Names of arguments. Each has the name of the argument here, or a sentence that says what to do.
     """
 
     aliases: tuple[str, ...] = ()
     unlike: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 def also_called(
-    *aliases: str, unlike: Mapping[str, str] | None = None, key: str | None = None
+    *aliases: str,
+    unlike: Mapping[str, str] | None = None,
+    key: str | None = None,
+    arguments: Mapping[str, str] | None = None,
 ) -> Callable[[Named], Named]:
-    """Declare the names that PyTorch, Keras and others give to a class or a function; a decorator.
+    """Declare the :class:`OtherNames` of a class or a function (decorator).
 
-    ``key`` is the name in the registry, for a class whose name does not consist of words such as ``LeakyReLU``.
-
-    Case, ``-``, ``_`` and spaces inside a name do not matter. An alias must mean exactly the same function as the piece
-    with its default settings; for all else ``unlike`` has a sentence. A subclass has other names of its own.
+    Case, ``-``, ``_`` and spaces inside a name do not matter. An alias must mean exactly the same function as the class
+    with its default settings; every other name belongs to ``unlike``. Subclasses do not inherit the names.
     """
 
     def declare(piece: Named) -> Named:
-        setattr(piece, _ATTRIBUTE, OtherNames(aliases, unlike or {}, key))
+        setattr(piece, _ATTRIBUTE, OtherNames(aliases, unlike or {}, key, arguments or {}))
         return piece
 
     return declare
 
 
 def other_names(piece: Any) -> OtherNames:
-    """Return what was declared beside a class or a function."""
+    """Return the names that are declared at a class or a function."""
     declared: OtherNames = vars(piece).get(_ATTRIBUTE, OtherNames())
     return declared
 
@@ -95,46 +120,171 @@ def _spelling(name: str) -> str:
     return re.sub(r"[-_ ]+(?=.)", "", name.strip().lower())
 
 
-# What other libraries call an argument, and what it is called here.
+# The names of arguments in other libraries, each with the name here, or with a sentence that says what to do.
 _ARGUMENTS_ELSEWHERE = {
     "lr": "learning_rate", "learning_rate_init": "learning_rate", "n_epochs": "epochs", "num_epochs": "epochs",
     "max_iter": "epochs", "random_state": "seed", "criterion": "loss", "metrics": "metric", "solver": "optimizer",
     "hidden_layer_sizes": "hidden", "validation_split": "validation", "validation_data": "validation",
+    "dropout": "Add DropoutLayer(rate) as the next layer.", "n_members": "n",
     "units": "n_units", "out_features": "n_units", "input_dim": "input_shape", "in_features": "input_shape",
     "kernel_initializer": "weights_initializer", "bias_initializer": "biases_initializer", "p": "rate",
-    "stddev": "standard_deviation", "eps": "epsilon", "beta_1": "beta1", "beta_2": "beta2", "weight_decay": "l2",
-    "clipnorm": "clip_norm", "clipvalue": "clip_value", "ema_momentum": "ema_decay",
+    "kernel_regularizer": "penalty", "stddev": "standard_deviation", "eps": "epsilon", "clipnorm": "clip_norm",
+    "clipvalue": "clip_value", "ema_momentum": "ema_decay", "gamma": "factor", "y_score": "y_pred",
+    "layers": "Add each layer with network.add(layer).",
+    "activation": "Add the activation as the next layer, such as ReLUActivation().",
+    "weight_decay": "Give it to the optimizer, as in optimizer='adamw:weight_decay=0.01', or use the penalty l2.",
 }  # fmt: skip
 
 
-def check_arguments(name: str, function: Callable[..., Any], given: Iterable[str], **hints: str) -> None:
-    """Raise InvalidInputError for a keyword argument that a function does not have, with the one that is meant.
-
-    ``hints`` say what to do in place of an argument that there is nowhere.
-    """
-    known = inspect.signature(function).parameters
-    if any(parameter.kind == parameter.VAR_KEYWORD and key != "unknown" for key, parameter in known.items()):
+def check_arguments(name: str, function: Callable[..., Any], given: Iterable[str]) -> None:
+    """Raise InvalidInputError for a keyword argument that a function does not have, with a hint what to use instead."""
+    known = _arguments_of(function)
+    if any(one.kind == one.VAR_KEYWORD for one in known.values()):
         return
-    arguments = [key for key in known if key not in ("self", "unknown")]
     for argument in given:
-        if argument not in arguments:
-            meant = _ARGUMENTS_ELSEWHERE.get(argument)
-            hint = nearest_name(argument, arguments, 0.8) if meant not in arguments else f" Did you mean '{meant}'?"
-            hint = f" {hints[argument]}" if argument in hints else hint
-            raise InvalidInputError(f"{name} has no argument '{argument}'.{hint} It has: {', '.join(arguments)}.")
+        if argument not in known or known[argument].kind == inspect.Parameter.POSITIONAL_ONLY:
+            raise InvalidInputError(
+                f"{name} has no argument '{argument}'.{argument_hint(argument, function)} It has: {', '.join(known)}."
+            )
+
+
+def argument_hint(argument: str, function: Callable[..., Any]) -> str:
+    """Return what to use instead of an argument that a function does not have, after a space; "" if that is unknown."""
+    known, owner = _arguments_of(function), _owner_of(function)
+    declared = [other_names(one).arguments for one in (inspect.unwrap(function), *getattr(owner, "__mro__", ()))]
+    meant = next((names[argument] for names in (*declared, _ARGUMENTS_ELSEWHERE) if argument in names), argument)
+    if meant in known:
+        return f" Did you mean '{meant}'?"
+    if owner is not None and meant in _arguments_of(owner):
+        return f" Give {meant} to {owner.__name__}."
+    if meant.endswith("."):
+        return f" {meant}"
+    near = nearest_name(argument, known, 0.8)
+    families = [(one, one.classes_with(argument)) for one in Registry.families if one.kind in known]
+    found = [(registry.kind, names) for registry, names in families if names]
+    if near or len(found) != 1:
+        return near
+    (kind, names), default = found[0], known[found[0][0]].default
+    return f" It is a setting of the {kind}, as in {kind}='{default if default in names else names[0]}:{argument}=...'."
+
+
+def _arguments_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the arguments of a function or of a constructor, without ``self``."""
+    parameters = inspect.signature(function).parameters
+    return {name: one for name, one in parameters.items() if name not in ("self", "cls")}
+
+
+def _owner_of(function: Callable[..., Any]) -> type[Any] | None:
+    """Return a class itself, the class of a method, or None for a function."""
+    if isinstance(function, type):
+        return function
+    found = getattr(function, "__globals__", {}).get(function.__qualname__.rpartition(".")[0])
+    return found if isinstance(found, type) else None
+
+
+def checked(function: Named) -> Named:
+    """Turn the TypeErrors of wrong calls into InvalidInputErrors that name the arguments (decorator).
+
+    Of a class, the constructor and the public methods are decorated. The classes in a :class:`Registry` need no
+    decorator.
+    """
+    if not isinstance(function, type):
+        return cast("Named", functools.wraps(function)(_explained(function)))
+    for name, member in list(vars(function).items()):
+        if name == "__init__" or not name.startswith("_"):
+            if inspect.isfunction(member):
+                setattr(function, name, checked(member))
+            elif isinstance(member, classmethod):
+                setattr(function, name, classmethod(checked(member.__func__)))
+    return function
+
+
+def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls ``function``, and raises InvalidInputError if its arguments are wrong."""
+    explain = functools.partial(_call_error, function)
+
+    def call(*args: Any, **keywords: Any) -> Any:
+        try:
+            return function(*args, **keywords)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # it was raised inside the function
+            raise explain(args, keywords) from None
+
+    # The globals are those of the function's module, without which doctest would leave the function out.
+    return types.FunctionType(call.__code__, getattr(function, "__globals__", globals()), closure=call.__closure__)
+
+
+def _call_error(function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]) -> InvalidInputError:
+    """Return the error of a call with the wrong arguments."""
+    owner, known = _owner_of(function), _arguments_of(function)
+    n_given = len(args) - len(inspect.signature(function).parameters) + len(known)  # without self
+    name = function.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
+    callee = owner if owner is not None and function.__name__ == "__init__" else function
+    try:
+        check_arguments(name, callee, keywords)
+    except InvalidInputError as error:
+        return error
+    by_position = [key for key, one in known.items() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    if n_given > len(by_position):
+        accepted = f"only {listed(by_position)}" if by_position else "no argument"
+        hint = argument_hint("*", callee) or " Give the others by name."
+        return InvalidInputError(f"{name} takes {accepted} by position, and was given {n_given} arguments.{hint}")
+    twice = [key for key in by_position[:n_given] if key in keywords]
+    if twice:
+        return InvalidInputError(f"{name} was given '{twice[0]}' twice, by position and by name.")
+    required = [key for key, one in known.items() if one.default is one.empty and one.kind not in _VARIABLE]
+    missing = [f"'{key}'" for key in required if key not in (*by_position[:n_given], *keywords)]
+    return InvalidInputError(
+        f"{name} needs the argument{'s' * (len(missing) > 1)} {listed(missing)}: call {name}({', '.join(required)})."
+    )
+
+
+class FixedAttributes:
+    """Base class of objects to which no new public attribute can be added, so that misspelt names are found.
+
+    Classes of users that derive from it may have any attributes.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__dict__ and not name.startswith("_"):
+            cls: Any = type(self)
+            known = _attributes_of(cls)
+            if known and name not in known:
+                hint = argument_hint(name, cls) or nearest_name(name, sorted(known))
+                raise InvalidInputError(f"{cls.__name__} has no attribute '{name}'.{hint}")
+        super().__setattr__(name, value)
+
+
+@functools.cache
+def _attributes_of(cls: type[Any]) -> frozenset[str]:
+    """Return the attributes that a class of chainrule declares; none for the class of a user."""
+    if cls.__module__.partition(".")[0] != __package__:
+        return frozenset()
+    declared = (inspect.get_annotations(base) for base in cls.__mro__)
+    return frozenset({*dir(cls), *itertools.chain(*declared)})
 
 
 class Registry(Generic[Piece]):
     """The known classes of one family, by name.
 
-    ``kind`` is the family's name in error sentences; ``base`` the class that all of them derive from, a user's own too.
-    Files and tables use the names given here; :func:`find_name` says what else is accepted.
+    ``kind`` is the name of the family in error messages. ``base`` is the class that all of them derive from, also those
+    of users. Files and tables use the names given here; :func:`find_name` says which others are accepted.
+
+    A name may be followed by settings: ``"adam:beta1=0.8,epsilon=1e-7"``, or ``"l2:1e-4"`` with the values alone, in
+    their order.
     """
+
+    families: ClassVar[list[Registry[Any]]] = []
 
     def __init__(self, kind: str, base: type[Any], classes: Mapping[str, type[Any]]) -> None:
         self.kind = kind
         self.base = base
         self.classes = dict(classes)
+        for cls in self.classes.values():
+            if inspect.isfunction(vars(cls).get("__init__")):
+                cls.__init__ = checked(cls.__init__)
+        Registry.families.append(self)
 
     @classmethod
     def of(cls, kind: str, base: type[Any], *modules: ModuleType) -> Self:
@@ -152,35 +302,85 @@ class Registry(Generic[Piece]):
         return tuple(sorted(self.classes))
 
     def name_of(self, piece: Piece | type[Piece]) -> str:
-        """Return the registered name of a class or instance, or its class name when it is a user's own."""
+        """Return the registered name of a class or an instance, or the name of the class of a user."""
         cls = piece if isinstance(piece, type) else type(piece)
         return next((name for name, known in self.classes.items() if known is cls), cls.__name__)
 
     def find(self, name: str) -> type[Any]:
-        """Return the class called ``name``: its name here, its class name, or one that another library gives it."""
-        return self.classes[find_name(self.kind, name, self.classes)]
+        """Return the class called ``name``; settings after the name do not matter."""
+        return self.classes[find_name(self.kind, name.partition(":")[0], self.classes)]
+
+    def classes_with(self, argument: str) -> list[str]:
+        """Return the names of the classes whose constructor has an argument."""
+        return [name for name, cls in self.classes.items() if argument in _arguments_of(cls)]
 
     def create(self, given: str | type[Any] | Piece, **settings: Any) -> Piece:
-        """Turn a name, a class or an instance into an instance.
+        """Return the instance for a name, a class or an instance.
 
-        ``settings`` whose value is not None are handed to a class or a name that has them; an instance already has
-        its own and is returned as it is.
+        A name or a class is given the ``settings`` that are not None and that its constructor has, except those in the
+        text after the name. An instance is returned unchanged.
         """
+        own: dict[str, Any] = {}
         if isinstance(given, str):
-            given = self.find(given)
-        if isinstance(given, type) and issubclass(given, self.base):
-            known = inspect.signature(given).parameters
-            created: Piece = given(
-                **{key: value for key, value in settings.items() if value is not None and key in known}
-            )
-            return created
-        if isinstance(given, self.base):
+            cls = self.find(given)
+            own = _read_settings(given, self.kind, list(_arguments_of(cls)))
+        elif isinstance(given, type) and issubclass(given, self.base):
+            cls = given
+        elif isinstance(given, self.base):
             instance: Piece = given
             return instance
-        raise InvalidInputError(
-            f"{given!r} is no {self.kind}; give a {self.base.__name__}, its class, or one of the names: "
-            f"{', '.join(self.names())}."
-        )
+        else:
+            raise InvalidInputError(
+                f"{given!r} is no {self.kind}; give a {self.base.__name__}, its class, or one of the names: "
+                f"{', '.join(self.names())}."
+            )
+        known = _arguments_of(cls)
+        others = {name: value for name, value in settings.items() if value is not None and name in known}
+        created: Piece = _explained(cls)(**{**others, **own})
+        return created
+
+
+def _read_settings(text: str, kind: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return the settings after the name of a piece; ``names`` are those of its constructor.
+
+    >>> _read_settings("adam:0.01,beta_1=0.8", "optimizer", ["learning_rate", "beta1"])
+    {'learning_rate': 0.01, 'beta1': 0.8}
+    >>> _read_settings("warm_up:5,then=(cosine:epochs=95,final=0.1)", "schedule", ["warm_up_epochs", "then"])
+    {'warm_up_epochs': 5, 'then': 'cosine:epochs=95,final=0.1'}
+    """
+    name, colon, rest = text.partition(":")
+    settings: dict[str, Any] = {}
+    for place, part in enumerate(_split(rest) if colon else ()):
+        named = re.fullmatch(r"\s*([\w-]+)\s*=(.*)", part)
+        key, value = (named[1], named[2].strip()) if named else ("".join(names[place : place + 1]), part.strip())
+        key = next((one for one in names if _spelling(one) == _spelling(key)), key)
+        if not key or not value or key in settings or value.count("(") != value.count(")"):
+            raise InvalidInputError(
+                f"The {kind} '{text}' cannot be read at '{part}'; write '{name}:SETTING=VALUE,SETTING=VALUE' with the "
+                f"settings {', '.join(names)}."
+            )
+        settings[key] = _read_value(value)
+    return settings
+
+
+def _split(text: str) -> list[str]:
+    """Split a text at the commas that are not inside parentheses."""
+    return re.split(r",(?![^(]*\))", text)
+
+
+def _read_value(text: str) -> Any:
+    """Return a number, a Boolean, None, a tuple of numbers in parentheses, or else the text itself.
+
+    >>> [_read_value(text) for text in ("1e-4", "3", "true", "none", "(5,8)", "tanh")]
+    [0.0001, 3, True, None, (5, 8), 'tanh']
+    """
+    if text.startswith("(") and text.endswith(")"):
+        values = [_read_value(part.strip()) for part in _split(text[1:-1]) if part.strip()]
+        return text[1:-1] if any(isinstance(value, str) for value in values) else tuple(values)
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 def settings_of(piece: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Never, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.data.target import Target
 from chainrule.data.weights import as_weights, weights_of_rows
-from chainrule.engines import EngineLike, TrainingPlan, choose_engine, evaluate_outputs
+from chainrule.engines import Engine, EngineLike, TrainingPlan, choose_engine, evaluate_outputs
 from chainrule.engines.torch_engine import check_installed
 from chainrule.errors import (
     DataError,
@@ -47,7 +47,7 @@ from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric, lower_is_better
 from chainrule.metrics.inputs import normalized_probabilities
-from chainrule.named import check_arguments
+from chainrule.named import FixedAttributes, checked
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.randomness import Stream, random_stream
@@ -81,8 +81,9 @@ MetricLike = str | Metric | Callable[..., float]
 NETWORK, TRAINING = "The network", "The training"
 
 
+@checked
 @documented
-class NeuralNetwork:
+class NeuralNetwork(FixedAttributes):
     """A feed-forward network of layers, trained by mini-batch gradient descent.
 
     Files do not store ``engine`` and ``device``, and open with either engine; :class:`TorchEngine` has more settings.
@@ -114,6 +115,12 @@ class NeuralNetwork:
     >>> net.fit(xnor).score(xnor)
     1.0
     """
+
+    stack: LayerStack
+    engine: Engine
+    history: History
+    target: Target | None
+    stop_reason: str | None
 
     def __init__(
         self,
@@ -211,15 +218,7 @@ class NeuralNetwork:
         device: Annotated[
             str, Setting("For torch: 'auto' (a GPU if there is one), 'cpu', 'cuda', 'mps', ...", in_files=False)
         ] = "auto",
-        **unknown: Never,
     ) -> None:
-        check_arguments(
-            "NeuralNetwork",
-            NeuralNetwork.__init__,
-            unknown,
-            layers="Add each layer with network.add(layer).",
-            weight_decay="Give it to the optimizer, as in optimizer=AdamW(weight_decay=0.01), or use the penalty l2.",
-        )
         given: Any = epochs  # a user may give anything
         if isinstance(given, Layer | list | tuple):
             raise InvalidInputError("NeuralNetwork takes no layers; add each of them with network.add(layer).")
@@ -240,8 +239,7 @@ class NeuralNetwork:
         self.stack = LayerStack(dtype=dtype, seed=seed)
         self._shuffler = random_stream(self.seed, Stream.BY_HAND)
         self.history = History()
-        self.target: Target | None = None
-        self.stop_reason: str | None = None
+        self.target, self.stop_reason = None, None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -291,7 +289,6 @@ class NeuralNetwork:
         validation: Validation = None,
         callbacks: Sequence[Callback] = (),
         augmentation: Augmentation | None = None,
-        **unknown: Never,
     ) -> Self:
         """Train for ``epochs`` epochs from the present weights, and return the network.
 
@@ -319,9 +316,6 @@ class NeuralNetwork:
         DivergenceError
             When the loss is no longer a finite number; the network then holds the weights of its last whole epoch.
         """
-        if unknown:
-            settings = dict.fromkeys(self.settings(), "It is a setting of the network, given to NeuralNetwork.")
-            check_arguments("fit", self.fit, unknown, **settings)
         trainer = open_trainer(self, dataset, y, sample_weight, validation, callbacks, augmentation)
         with self._concluding(trainer):
             trainer.train()

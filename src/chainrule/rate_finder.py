@@ -10,6 +10,7 @@ from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.errors import DivergenceError, InvalidInputError
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork, copy_with
 from chainrule.types import Inputs
 
@@ -32,6 +33,7 @@ class RateSearch:
     suggestion: float
 
 
+@checked
 def find_learning_rate(
     network: NeuralNetwork,
     dataset: Dataset | RowStream | Inputs,

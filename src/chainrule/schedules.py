@@ -36,6 +36,23 @@ __all__ = [
 _PLATEAU = "it follows the loss and not the epoch; give fit (or chainrule.train) the callback ReduceOnPlateau()."
 
 
+@also_called(
+    arguments={
+        "learning_rate": "A schedule is a factor on the learning rate, which is a setting of the optimizer.",
+        "initial_learning_rate": "A schedule is a factor on the learning rate, which is a setting of the optimizer.",
+        "lr": "A schedule is a factor on the learning rate, which is a setting of the optimizer.",
+        "max_lr": "A schedule is a factor on the learning rate, which is a setting of the optimizer.",
+        "optimizer": "Give the schedule to the network, as in NeuralNetwork(schedule=...).",
+        "eta_min": "Its share of the learning rate is 'final'.",
+        "end_learning_rate": "Its share of the learning rate is 'final'.",
+        "decay_steps": "Schedules count epochs, not steps.",
+        "total_steps": "Schedules count epochs, not steps.",
+        "steps_per_epoch": "Schedules count epochs, not steps.",
+        "decay_rate": "factor",
+        "total_iters": "epochs",
+        "alpha": "final",
+    }
+)
 class Schedule(ABC):
     """A factor on the learning rate."""
 
@@ -82,6 +99,7 @@ class ConstantRate(Schedule):
         "ReduceLROnPlateau": _PLATEAU,
         "adaptive": _PLATEAU,
     },
+    arguments={"step_size": "every"},
 )
 @final
 @dataclass(frozen=True)
@@ -104,7 +122,11 @@ class StepDecay(Schedule):
         return float(self.factor ** math.floor(min(epoch / self.every, 1e9)))
 
 
-@also_called("multi_step", "MultiStepLR")
+@also_called(
+    "multi_step",
+    "MultiStepLR",
+    arguments={"boundaries": "milestones"},
+)
 @final
 @dataclass(frozen=True)
 class MultiStepDecay(Schedule):
@@ -145,7 +167,10 @@ class ExponentialDecay(Schedule):
         return float(self.factor**epoch)
 
 
-@also_called("inverse_time")
+@also_called(
+    "inverse_time",
+    arguments={"decay_rate": "rate"},
+)
 @final
 @dataclass(frozen=True)
 class InverseTimeDecay(Schedule):
@@ -160,7 +185,10 @@ class InverseTimeDecay(Schedule):
         return 1 / (1 + self.rate * epoch)
 
 
-@also_called(unlike={"invscaling": "scikit-learn counts rows: it is InverseScaling(rows) with the rows of an epoch."})
+@also_called(
+    unlike={"invscaling": "scikit-learn counts rows: it is InverseScaling(rows) with the rows of an epoch."},
+    arguments={"power_t": "power"},
+)
 @final
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
@@ -181,7 +209,12 @@ class InverseScaling(Schedule):
         return float((1 + self.rows * math.floor(epoch)) ** -self.power)
 
 
-@also_called("cosine", "CosineAnnealingLR", "cosine_annealing")
+@also_called(
+    "cosine",
+    "CosineAnnealingLR",
+    "cosine_annealing",
+    arguments={"T_max": "epochs"},
+)
 @final
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
@@ -202,7 +235,14 @@ class CosineDecay(Schedule):
 
 
 @also_called(
-    "CosineAnnealingWarmRestarts", unlike={"cosine_decay_restarts": "Keras counts steps; it is CosineRestarts()."}
+    "CosineAnnealingWarmRestarts",
+    unlike={"cosine_decay_restarts": "Keras counts steps; it is CosineRestarts()."},
+    arguments={
+        "T_0": "period",
+        "T_mult": "growth",
+        "t_mul": "growth",
+        "first_decay_steps": "Schedules count epochs, not steps.",
+    },
 )
 @final
 @dataclass(frozen=True)
@@ -235,6 +275,13 @@ class CosineRestarts(Schedule):
     "cyclic",
     unlike={
         "CyclicLR": "PyTorch's counts steps and cycles the momentum; 'cyclic_rate' counts epochs, of the same shape."
+    },
+    arguments={
+        "base_lr": "Its share of the learning rate is 'low'.",
+        "step_size_up": "up",
+        "step_size_down": "down",
+        "gamma": "shrink",
+        "mode": "'triangular' is shrink=1, and 'triangular2' is shrink=0.5.",
     },
 )
 @final
@@ -294,6 +341,7 @@ class PolynomialDecay(Schedule):
         return self.final + (1 - self.final) * float(left**self.power)
 
 
+@also_called(arguments={"epochs": "warm_up_epochs", "total_iters": "warm_up_epochs", "start_factor": "start"})
 @final
 @dataclass(frozen=True)
 class WarmUp(Schedule):
@@ -325,6 +373,7 @@ class WarmUp(Schedule):
     unlike={
         "OneCycleLR": "PyTorch's also cycles the momentum; 'one_cycle' changes the rate alone, in the same way.",
     },
+    arguments={"pct_start": "peak", "div_factor": "It is 1 / start.", "final_div_factor": "It is start / final."},
 )
 @final
 @dataclass(frozen=True)

@@ -154,10 +154,13 @@ def option_fields(owner: type) -> list[tuple[str, Any, Any]]:
 def documented(owner: Class) -> Class:
     """Replace ``{settings}`` in the docstring of a class by its declared settings (class decorator).
 
-    The declarations are removed from the annotations of the constructor, so that its signature shows plain types.
+    The declarations are removed from the annotations of the constructor, so that its signature shows plain types. The
+    class gets annotations of the attributes in which it stores the settings.
     """
     declared, function = declared_settings(owner), owner.__init__  # type: ignore[misc]
     function.__annotations__ = typing.get_type_hints(function) | {"return": None}
+    stored = {one.setting.attribute or name: one.hint for name, one in declared.items() if one.setting.in_files}
+    owner.__annotations__ = {**stored, **inspect.get_annotations(owner)}
     if owner.__doc__:  # python -OO removes docstrings
         lines = (f"{name}\n        {one.setting.help}" for name, one in declared.items())
         owner.__doc__ = owner.__doc__.replace("{settings}", "\n    ".join(lines))

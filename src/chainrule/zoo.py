@@ -46,6 +46,7 @@ from chainrule.architecture import hidden_sizes
 from chainrule.errors import InvalidInputError
 from chainrule.initializers import Initializer, Normal, Uniform
 from chainrule.layers import DenseLayer, DropoutLayer, Layer
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD, Adam, RMSprop
 from chainrule.types import Array
@@ -70,6 +71,7 @@ Hidden: TypeAlias = int | Sequence[int]
 # Built in NumPy -----------------------------------------------------------------------------------------------------
 
 
+@checked
 def SimpleNeuralNet(W: Array, b: Array | float, **settings: Any) -> NeuralNetwork:
     """Return one linear layer with the weights given: ``predict(x) = x W + b``.
 
@@ -96,6 +98,7 @@ def SimpleNeuralNet(W: Array, b: Array | float, **settings: Any) -> NeuralNetwor
     return network
 
 
+@checked
 def ShallowNeuralNet(
     n_x: int, n_h: int, n_y: int, *, activation: Activation | None = None, **settings: Any
 ) -> NeuralNetwork:
@@ -120,6 +123,7 @@ def ShallowNeuralNet(
 # Built in PyTorch ---------------------------------------------------------------------------------------------------
 
 
+@checked
 def DeepNeuralNet(
     n_x: int, n_h: Sequence[int], n_y: int, *, activation: Activation = "relu", **settings: Any
 ) -> NeuralNetwork:
@@ -135,6 +139,7 @@ def DeepNeuralNet(
     return _network(layers, settings, **_CLASSIFIER, optimizer=Adam(learning_rate=1e-3))
 
 
+@checked
 def SimpleNN(
     input_size: int, hidden_size: int, output_size: int, *, activation: Activation = "relu", **settings: Any
 ) -> NeuralNetwork:
@@ -146,6 +151,7 @@ def SimpleNN(
     return MLP((input_size, hidden_size, output_size), activation=activation, **settings)
 
 
+@checked
 def MLP(layer_sizes: Sequence[int], *, activation: Activation = "relu", **settings: Any) -> NeuralNetwork:
     """Return a multi-layer perceptron: ReLU behind every dense layer but the last.
 
@@ -159,6 +165,7 @@ def MLP(layer_sizes: Sequence[int], *, activation: Activation = "relu", **settin
     return _network(layers, settings, optimizer=Adam(learning_rate=1e-3), epochs=100)
 
 
+@checked
 def DropoutMLP(
     layer_sizes: Sequence[int], dropout_rate: float = 0.5, *, activation: Activation = "relu", **settings: Any
 ) -> NeuralNetwork:
@@ -171,6 +178,7 @@ def DropoutMLP(
     return _network(layers, settings, optimizer=Adam(learning_rate=1e-3), epochs=100)
 
 
+@checked
 def RegressionNN(
     input_size: int,
     hidden_size1: int = 64,
@@ -195,6 +203,7 @@ def RegressionNN(
     return _network(layers, settings, metric="r2", optimizer=Adam(learning_rate=0.01), epochs=100, batch_size=100)
 
 
+@checked
 def XNORNet(hidden: Hidden = 2, *, activation: Activation = "sigmoid", **settings: Any) -> NeuralNetwork:
     """Return the network that learns XNOR: one hidden layer, a sigmoid behind both layers.
 
@@ -209,6 +218,7 @@ def XNORNet(hidden: Hidden = 2, *, activation: Activation = "sigmoid", **setting
     return _network(layers, settings, **_YES_OR_NO, optimizer=Adam(learning_rate=0.05), epochs=100, batch_size=4)
 
 
+@checked
 def SimpleMLP(*, hidden: Hidden = (128, 64), activation: Activation = "relu", **settings: Any) -> NeuralNetwork:
     """Return the network for MNIST: 784 pixels, 128 and 64 ReLU units, 10 digits.
 
@@ -221,6 +231,7 @@ def SimpleMLP(*, hidden: Hidden = (128, 64), activation: Activation = "relu", **
     return _network(layers, settings, **_CLASSIFIER, optimizer=Adam(learning_rate=1e-3), epochs=10, batch_size=64)
 
 
+@checked
 def HousingNet(
     in_features: int, *, hidden: Hidden = (64, 32), activation: Activation = "relu", **settings: Any
 ) -> NeuralNetwork:
@@ -235,6 +246,7 @@ def HousingNet(
     return _network(layers, settings, metric="r2", optimizer=Adam(learning_rate=1e-3))
 
 
+@checked
 def IMDBNet(
     hidden_nodes: int = 64,
     dropout: float = 0.0,

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import final
 
 from chainrule.activations.base import ActivationLayer
+from chainrule.named import checked
 from chainrule.types import Array
 
 __all__ = ["CustomActivation"]
 
 
+@checked
 @final
 @dataclass(eq=False)
 class CustomActivation(ActivationLayer):

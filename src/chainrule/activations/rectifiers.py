@@ -81,7 +81,10 @@ class ReLUActivation(ActivationLayer):
         return np.where(x > 0, 1, 0)
 
 
-@also_called(unlike={"rrelu": "it draws its slope at random in training; that of 'leaky_relu' is fixed."})
+@also_called(
+    unlike={"rrelu": "it draws its slope at random in training; that of 'leaky_relu' is fixed."},
+    arguments={"alpha": "negative_slope"},
+)
 @final
 @dataclass(eq=False)
 class LeakyReLUActivation(ActivationLayer):
@@ -111,6 +114,7 @@ class LeakyReLUActivation(ActivationLayer):
         return np.where(x > 0, 1, self.negative_slope)
 
 
+@also_called(arguments={"init": "initial_slope"})
 @final
 @dataclass(eq=False)
 class PReLUActivation(ActivationLayer):

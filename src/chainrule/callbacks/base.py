@@ -11,6 +11,7 @@ from chainrule.engines.base import Session, TrainingPlan
 from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.history import History, quantity_name
 from chainrule.metrics import Metric, lower_is_better
+from chainrule.named import FixedAttributes, also_called
 from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack
 from chainrule.types import Array
@@ -110,7 +111,14 @@ class TrainingRun:
         return lower_is_better(name, self.metrics)
 
 
-class Callback:
+@also_called(
+    arguments={
+        "mode": "The metric determines whether lower or higher values are better.",
+        "verbose": "Give verbose=True to the network.",
+        "threshold": "min_delta",
+    }
+)
+class Callback(FixedAttributes):
     """Base class of callbacks; override what you need.
 
     A callback whose decisions depend on what it has seen keeps that in :meth:`read_state` and :meth:`write_state`, so

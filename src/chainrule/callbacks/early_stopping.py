@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.best import BestValue
 from chainrule.errors import InvalidInputError, shown
+from chainrule.named import also_called
 from chainrule.ranges import is_finite
 from chainrule.types import Array
 
 __all__ = ["EarlyStopping"]
 
 
+@also_called(
+    arguments={
+        "restore_best_weights": "restore_best",
+        "start_from_epoch": "min_epochs",
+        "n_iter_no_change": "patience",
+    }
+)
 @final
 @dataclass(eq=False)
 class EarlyStopping(Callback):
@@ -70,6 +78,7 @@ class EarlyStopping(Callback):
     min_epochs: int = 0
     restore_best: bool = True
     tol: float | None = None
+    best_epoch: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         bounds = {"patience": 1, "min_delta": 0, "tolerance": 0, "window": 2, "delta": 0, "max_gap": 0, "min_epochs": 0}
@@ -81,7 +90,7 @@ class EarlyStopping(Callback):
         if self.patience is None and self.tolerance is None and self.delta is None and self.max_gap is None:
             raise InvalidInputError("This EarlyStopping has no criterion; give patience, tolerance, delta or max_gap.")
         self._best = BestValue()
-        self.best_epoch = self._last_progress = 0
+        self._last_progress = 0
         self._best_weights: dict[str, Array] = {}
 
     @property

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.named import checked
 
 __all__ = ["StopOnInterrupt"]
 
@@ -16,6 +17,7 @@ __all__ = ["StopOnInterrupt"]
 SECONDS_OF_ONE_PRESS = 2.0
 
 
+@checked
 @final
 class StopOnInterrupt(Callback):
     """Turn Ctrl-C into a stop after the steps under way; pressed again two seconds later, it interrupts as usual.
@@ -41,6 +43,8 @@ class StopOnInterrupt(Callback):
     order: ClassVar[int] = 50  # after those that may end the run for good, before the checkpoint
     watches_every_batch = False
     watches_network = False
+
+    has_stopped: bool
 
     def __init__(self, *, resumable: bool = True) -> None:
         self._resumable = resumable

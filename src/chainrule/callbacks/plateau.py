@@ -9,11 +9,18 @@ from typing import Any, ClassVar, final
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.best import BestValue
 from chainrule.errors import InvalidInputError, shown
+from chainrule.named import also_called
 from chainrule.ranges import is_finite
 
 __all__ = ["ReduceOnPlateau"]
 
 
+@also_called(
+    arguments={
+        "threshold_mode": "'rel' is relative=True, and 'abs' is relative=False.",
+        "min_lr": "Its share of the learning rate is 'min_factor'.",
+    }
+)
 @final
 @dataclass(eq=False)
 class ReduceOnPlateau(Callback):

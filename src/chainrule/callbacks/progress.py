@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TextIO, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
+from chainrule.named import checked
 
 __all__ = ["EpochPrinter", "ProgressBar", "describe_epoch"]
 
@@ -45,6 +46,7 @@ def _batches_in_all(run: TrainingRun) -> int:
     return (run.last_epoch - run.first_epoch) * run.n_batches
 
 
+@checked
 @final
 class EpochPrinter(Callback):
     """Print one line an epoch, as the course's ``verbose`` does."""
@@ -64,6 +66,7 @@ class EpochPrinter(Callback):
             print(f"stopped after epoch {run.epoch}: {run.stop_reason}", file=self._stream or sys.stdout)
 
 
+@checked
 @final
 class ProgressBar(Callback):
     """A live bar with the epoch's numbers and the time left, on a terminal or in a notebook.

@@ -16,6 +16,7 @@ from chainrule.data.splits import split_rows
 from chainrule.data.target import Target, TaskRequest, label_array
 from chainrule.data.weights import as_weights, weights_of_rows
 from chainrule.errors import DataError, InvalidInputError
+from chainrule.named import checked
 from chainrule.rounding import is_constant, safe_deviation
 from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, Task, is_sparse
 
@@ -37,6 +38,7 @@ class ColumnScaling:
         return scaled + dtype.type(self.low) if self.low else scaled
 
 
+@checked
 class Dataset:
     """Inputs ``X`` with their targets ``y``, as a network takes them.
 

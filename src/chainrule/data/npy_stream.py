@@ -16,6 +16,7 @@ from chainrule.data.stream import RowStream
 from chainrule.data.stream_rows import Features, RawRows
 from chainrule.data.target import TaskRequest
 from chainrule.errors import DataError
+from chainrule.named import checked
 from chainrule.types import Array
 
 __all__ = ["NpyStream"]
@@ -24,6 +25,7 @@ __all__ = ["NpyStream"]
 GROUP_ROWS = 4096
 
 
+@checked
 class NpyStream(RowStream):
     """The rows of an array in a ``.npy`` file, with their targets in another; neither need fit into memory.
 

@@ -19,6 +19,7 @@ from chainrule.data.target import TaskRequest
 from chainrule.data.target_summary import not_learnt
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.named import checked
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ NO_ROWS: IntArray = np.empty(0, np.int64)
 MOST_WORDS = 2**16
 
 
+@checked
 class ParquetStream(RowStream):
     """The rows of one or more Parquet files, with the column ``target`` to predict; together they may be any size.
 

@@ -13,6 +13,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.target import Target, missing_labels
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.named import checked
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Part", "Source", "Table", "is_missing_target", "listing", "refuse_missing_target"]
 
 
+@checked
 @dataclass(eq=False)
 class Table:
     """A pandas frame and the name of the column to predict."""

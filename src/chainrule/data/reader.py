@@ -20,6 +20,7 @@ from chainrule.data.text_encoding import decode_text
 from chainrule.data.text_table import parse_text_table
 from chainrule.data.unpacking import unpack
 from chainrule.errors import DataError, nearest_name
+from chainrule.named import checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ _OTHER_KINDS = {
 }
 
 
+@checked
 def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the table in a file, or those of its ``columns``.
 

@@ -14,11 +14,13 @@ from chainrule.data.reader import read_parts
 from chainrule.data.table import TablePreprocessor, as_frame
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.named import checked
 from chainrule.paths import exists, expand_user
 
 __all__ = ["datasets_of", "load_dataset", "open_source"]
 
 
+@checked
 def open_source(source: Any, target: str | None = None) -> Source:
     """Return the rows of a data frame, a file or a named data set, with ``target`` as the column to predict.
 
@@ -44,6 +46,7 @@ def open_source(source: Any, target: str | None = None) -> Source:
     raise DataError(f"{str(source)!r} is neither a file here nor a data set in the catalogue.{hint}")
 
 
+@checked
 def load_dataset(name: str, part: Literal["train", "test"] = "train") -> Dataset:
     """Return a data set of the catalogue as numbers; ``part="test"`` is its official test part.
 

@@ -31,6 +31,7 @@ from chainrule.errors import (
     nearest_name,
     with_option,
 )
+from chainrule.named import checked
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _ROW_NUMBER = re.compile(
 _ID = re.compile(r"(?i:(?:^|[_\W])(?:id|uuid|guid)(?:$|[_\W]))|(?<=[a-z])(?:Id|ID)$")
 
 
+@checked
 class TablePreprocessor:
     """Convert frames to float32 matrices by rules that :meth:`fit` determines from the training rows.
 

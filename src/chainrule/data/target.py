@@ -25,6 +25,7 @@ from chainrule.data.text_columns import (
 )
 from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text, yes_no_spellings
 from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
+from chainrule.named import checked
 from chainrule.types import Array, Task
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ MOST_INTEGER_CLASSES = 20
 LARGEST_LABEL = 10**100  # far above any number that names something, and a float can hold it
 
 
+@checked
 @dataclass(frozen=True)
 class Target:
     """The task and, for classes, their values in the order of the network's outputs.

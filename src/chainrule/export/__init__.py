@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.model import Model
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 
 __all__ = ["FORMATS", "FormatName", "export_model", "find_format"]
@@ -31,6 +32,7 @@ _WRITERS: dict[FormatName, tuple[str, str]] = {
 }
 
 
+@checked
 def export_model(model: Model | NeuralNetwork, path: str | Path, to: FormatName = "onnx") -> Path:
     """Write a model, or a bare network, as a file that needs no chainrule; return the path.
 

@@ -13,12 +13,22 @@ from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.best import BestValue
 from chainrule.errors import InvalidInputError
 from chainrule.files.model_file import write_model_file
+from chainrule.named import also_called, checked
 
 __all__ = ["Checkpoint", "files_by_epoch"]
 
 _EPOCH = re.compile(r"\{epoch(?::([^{}]*))?\}")
 
 
+@also_called(
+    arguments={
+        "filepath": "path",
+        "save_best_only": "Give the file of the best epoch as best_path.",
+        "save_freq": "every",
+        "period": "every",
+    }
+)
+@checked
 @final
 @dataclass(eq=False)
 class Checkpoint(Callback):

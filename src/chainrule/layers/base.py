@@ -23,7 +23,7 @@ import numpy as np
 
 from chainrule.arrays import as_csr, refuse_masked
 from chainrule.errors import InvalidInputError, NotBuiltError
-from chainrule.named import check_arguments
+from chainrule.named import FixedAttributes
 from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.program import ArrayReference, NotLoweredError, Program, Value
@@ -55,7 +55,7 @@ class ArrayAttribute:
 
 
 @dataclass(eq=False)
-class Layer(ABC):
+class Layer(FixedAttributes, ABC):
     """Base class of all layers.
 
     Attributes
@@ -133,12 +133,6 @@ class Layer(ABC):
     _optimizers: dict[str, Any] = field(init=False, repr=False)
 
     def __new__(cls, *args: object, **kwargs: Any) -> Self:
-        check_arguments(
-            cls.__name__,
-            cls.__init__,
-            kwargs,
-            activation="Add the activation as the next layer, such as ReLUActivation().",
-        )
         check_settings(Layer, kwargs)
         choose_penalty(kwargs.get("penalty"))  # raises an error for anything that is not a penalty
         # The runtime attributes are set here, so that the __init__ of a subclass need not call that of the base class.
@@ -206,7 +200,7 @@ class Layer(ABC):
         """Return the shape of every array that is learnt without gradients, by name."""
         return {}
 
-    def draw_parameters(self, rng: np.random.Generator) -> None:  # noqa: B027  (most layers have no parameters)
+    def draw_parameters(self, rng: np.random.Generator) -> None:
         """Write initial values into ``parameter_views`` and ``state``, which already have their shapes."""
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:

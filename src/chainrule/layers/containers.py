@@ -17,6 +17,7 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.layers.dense import AffineLayer
 from chainrule.layers.own import adapt_lecture_layer
+from chainrule.named import also_called
 from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty
 from chainrule.program import Program, Value
@@ -26,6 +27,7 @@ from chainrule.types import Array, Inputs, Shape, is_sparse
 __all__ = ["Parallel", "ParametricActivationLayer", "Residual", "Sequential"]
 
 
+@also_called(arguments={"*": "Give the layers in one list, such as [DenseLayer(8), ReLUActivation()]."})
 class Container(Layer):
     """Base class of the layers that consist of other layers, in :attr:`layers`.
 

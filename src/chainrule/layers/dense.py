@@ -30,12 +30,13 @@ class AffineLayer(Layer):
 
     n_units: int
     weights_initializer: Any = field(default=None, kw_only=True)  # a name or an Initializer
+    default_initializer: Initializer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.n_units = check_count(type(self).__name__, "n_units", self.n_units)
         if self.weights_initializer is not None:
             self.weights_initializer = INITIALIZERS.create(self.weights_initializer)
-        self.default_initializer: Initializer = GlorotUniform()
+        self.default_initializer = GlorotUniform()
 
     def draw_weights(self, shape: Shape, rng: np.random.Generator) -> Array:
         """Return initial values of a weight matrix."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import ArrayAttribute, Layer
+from chainrule.named import also_called
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range, check_count, is_finite
 from chainrule.types import Array, Inputs, Shape
@@ -19,6 +20,14 @@ from chainrule.types import Array, Inputs, Shape
 __all__ = ["EmbeddingLayer", "PeriodicEmbeddingLayer", "PiecewiseLinearEncodingLayer"]
 
 
+@also_called(
+    arguments={
+        "num_embeddings": "n_categories",
+        "input_dim": "n_categories",
+        "embedding_dim": "n_dimensions",
+        "output_dim": "n_dimensions",
+    }
+)
 @final
 @dataclass(eq=False)
 class EmbeddingLayer(Layer):

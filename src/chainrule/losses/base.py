@@ -18,6 +18,7 @@ from chainrule.arrays import refuse_masked
 from chainrule.errors import InvalidInputError, shown
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.formulas.expression import elementwise
+from chainrule.named import also_called
 from chainrule.program import Program, Value
 from chainrule.ranges import Range, is_finite
 from chainrule.types import Array
@@ -25,6 +26,14 @@ from chainrule.types import Array
 __all__ = ["ElementwiseLoss", "FormulaLoss", "LossFunction", "RowLoss", "TracedLoss", "row_weights_of"]
 
 
+@also_called(
+    arguments={
+        "reduction": "A loss is the mean over all elements or rows.",
+        "from_logits": "End the network with the activation, which is computed together with the loss.",
+        "label_smoothing": "It is a setting of NeuralNetwork.",
+        "weight": "It is the setting class_weight of NeuralNetwork.",
+    }
+)
 class LossFunction(ABC):
     """Base class of all losses.
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 from chainrule.losses.base import ElementwiseLoss
+from chainrule.named import checked
 from chainrule.types import Array
 
 __all__ = ["CustomLoss"]
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class CustomLoss(ElementwiseLoss):

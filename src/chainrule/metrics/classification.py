@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from chainrule.metrics.inputs import count_classes, has_nan, labels_and_weights, scores_and_weights
-from chainrule.named import also_called
+from chainrule.named import also_called, checked
 from chainrule.types import Array
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 
+@checked
 @also_called(
     "acc",
     "accuracy_score",
@@ -43,6 +44,7 @@ def accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
     return float(np.average(truth == guess, weights=weights))
 
 
+@checked
 @also_called("balanced_accuracy_score")
 def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the mean over the classes of the share of their rows that are right: the mean of the recalls."""
@@ -55,24 +57,37 @@ def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None 
     return float(recall_score(truth, guess, sample_weight=weights, **options))
 
 
-@also_called("precision_score")
+@checked
+@also_called(
+    "precision_score",
+    arguments={"average": "Use the metric 'precision_macro', 'precision_micro' or 'precision_weighted'."},
+)
 def precision(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return how many of the rows called 1 are 1; with more than two classes, the mean over the classes."""
     return _of_classes("precision_score", y_true, y_pred, sample_weight)
 
 
-@also_called("recall_score")
+@checked
+@also_called(
+    "recall_score",
+    arguments={"average": "Use the metric 'recall_macro', 'recall_micro' or 'recall_weighted'."},
+)
 def recall(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return how many of the rows that are 1 are called 1; with more than two classes, the mean over the classes."""
     return _of_classes("recall_score", y_true, y_pred, sample_weight)
 
 
-@also_called("f1_score")
+@checked
+@also_called(
+    "f1_score",
+    arguments={"average": "Use the metric 'f1_macro', 'f1_micro' or 'f1_weighted'."},
+)
 def f1(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the harmonic mean of precision and recall; with more than two classes, the mean over the classes."""
     return _of_classes("f1_score", y_true, y_pred, sample_weight)
 
 
+@checked
 @also_called("auc", "auroc", "roc_auc_score")
 def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the area under the ROC curve: how often a row of class 1 scores above a row of class 0.
@@ -94,6 +109,7 @@ def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) ->
     return float(np.mean(areas)) if areas else float("nan")
 
 
+@checked
 @also_called(unlike={"neg_log_loss": "it is 'log_loss' with its sign turned."})
 def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the cross-entropy, the mean of -log p of the true class, in natural logarithms.
@@ -109,6 +125,7 @@ def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
     return float(sklearn_log_loss(truth, columns, sample_weight=weights, labels=np.arange(columns.shape[1])))
 
 
+@checked
 def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
     """Return the number (or the weight) of rows by true class, down, and predicted class, across.
 
@@ -127,6 +144,7 @@ def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None =
     return np.full(matrix.shape, np.nan) if has_nan(y_pred) else np.asarray(matrix)
 
 
+@checked
 @dataclass(frozen=True)
 class ClassAverage:
     """Precision, recall or F1 with an average over all classes, as in scikit-learn, also if there are two of them.

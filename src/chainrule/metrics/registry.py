@@ -18,7 +18,7 @@ from chainrule.metrics.classification import (
     roc_auc,
 )
 from chainrule.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
-from chainrule.named import find_name
+from chainrule.named import checked, find_name
 from chainrule.types import Array, Task
 
 __all__ = ["METRICS", "Metric", "MetricFunction", "default_metrics", "find_metric", "lower_is_better"]
@@ -30,6 +30,7 @@ _CLASSES: tuple[Task, ...] = ("binary", "multiclass")
 _NUMBERS: tuple[Task, ...] = ("regression",)
 
 
+@checked
 @dataclass(frozen=True)
 class Metric:
     """A metric and what is known of it: its name, whether more is better, and the tasks that it is for."""
@@ -69,6 +70,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
+@checked
 def find_metric(given: str | Metric | MetricFunction) -> Metric:
     """Return the metric that is meant by a name, one of the functions here, a Metric, or a user's own function.
 
@@ -97,6 +99,7 @@ def lower_is_better(quantity: str, metrics: Iterable[Metric]) -> bool:
     return not any(metric.name == name and metric.greater_is_better for metric in metrics)
 
 
+@checked
 def default_metrics(task: Task) -> tuple[Metric, ...]:
     """Return what to follow when the user names nothing: accuracy for classes, R^2 and RMSE for numbers."""
     if task not in _EVERY_TASK:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.metrics.inputs import as_columns, errors_of, weights_of
-from chainrule.named import also_called
+from chainrule.named import also_called, checked
 from chainrule.rounding import is_constant
 from chainrule.types import Array
 
 __all__ = ["mean_absolute_error", "mean_squared_error", "r2", "root_mean_squared_error"]
 
 
+@checked
 @also_called(
     "mse",
     unlike={
@@ -19,6 +20,7 @@ __all__ = ["mean_absolute_error", "mean_squared_error", "r2", "root_mean_squared
         "msle": "it compares logarithms; 'mean_squared_error' compares the numbers.",
         "mean_squared_log_error": "it compares logarithms; 'mean_squared_error' compares the numbers.",
     },
+    arguments={"squared": "Its square root is the metric 'root_mean_squared_error'."},
 )
 def mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the mean of (p - y)^2 over all elements.
@@ -30,6 +32,7 @@ def mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None
     return float(np.average(np.mean(errors**2, axis=1), weights=weights_of(sample_weight, len(errors))))
 
 
+@checked
 @also_called(
     "rmse",
     unlike={
@@ -42,6 +45,7 @@ def root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array |
     return float(np.sqrt(mean_squared_error(y_true, y_pred, sample_weight)))
 
 
+@checked
 @also_called(
     "mae",
     unlike={
@@ -57,6 +61,7 @@ def mean_absolute_error(y_true: Array, y_pred: Array, sample_weight: Array | Non
     return float(np.average(np.mean(np.abs(errors), axis=1), weights=weights_of(sample_weight, len(errors))))
 
 
+@checked
 @also_called("r2_score")
 def r2(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return R^2, the share of the targets' variance that the predictions explain; the mean over the outputs.

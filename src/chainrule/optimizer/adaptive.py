@@ -16,7 +16,10 @@ from chainrule.types import Array
 __all__ = ["AdaGrad", "Adadelta", "Adafactor", "Lion", "RMSprop"]
 
 
-@also_called(key="adagrad")
+@also_called(
+    key="adagrad",
+    arguments={"initial_accumulator_value": "initial_total"},
+)
 @final
 @dataclass(eq=False)
 class AdaGrad(Optimizer):
@@ -46,7 +49,10 @@ class AdaGrad(Optimizer):
         return weights - rate * gradient / (np.sqrt(total) + self.epsilon), total
 
 
-@also_called(key="rmsprop")
+@also_called(
+    key="rmsprop",
+    arguments={"rho": "alpha"},
+)
 @final
 @dataclass(eq=False)
 class RMSprop(Optimizer):

@@ -16,7 +16,7 @@ import inspect
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
@@ -28,7 +28,7 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.formulas.translate import evaluate_torch
 from chainrule.kernels.subnormals import subnormals_are_zero
-from chainrule.named import check_arguments
+from chainrule.named import FixedAttributes, also_called
 from chainrule.parameters import ParameterBlock
 from chainrule.ranges import is_finite
 from chainrule.settings import Setting
@@ -50,8 +50,20 @@ __all__ = [
 RUNTIME = frozenset({"state", "blocks", "loss", "_checked", "_traced"})
 
 
+@also_called(
+    arguments={
+        "params": "Give the optimizer to the network, as in NeuralNetwork(optimizer=...).",
+        "betas": "Give its two numbers as beta1 and beta2.",
+        "beta_1": "beta1",
+        "beta_2": "beta2",
+        "clipnorm": "It is the setting clip_norm of NeuralNetwork.",
+        "clipvalue": "It is the setting clip_value of NeuralNetwork.",
+        "ema_momentum": "It is the setting ema_decay of NeuralNetwork.",
+        "history_size": "memory",
+    }
+)
 @dataclass(init=False, eq=False)
-class Optimizer(ABC):
+class Optimizer(FixedAttributes, ABC):
     """Base class of all optimizers: a subclass defines the formula of a step in :meth:`rule`.
 
     Attributes
@@ -89,9 +101,11 @@ class Optimizer(ABC):
     learning_rate: float
     _: KW_ONLY
     weight_decay: Annotated[float, Setting(since="0.2")] = 0.0
+    state: dict[str, Array] = field(init=False, repr=False)
+    blocks: tuple[ParameterBlock, ...] = field(init=False, repr=False)
+    loss: float | None = field(init=False, repr=False)
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
-        check_arguments(cls.__name__, cls.__init__, kwargs)
         if cls.rule is Optimizer.rule and cls.step is Optimizer.step:
             raise InvalidInputError(f"{cls.__name__} has no formula of a step; define its method rule.")
         if "weight_decay" in cls.rule.__code__.co_names:
@@ -104,9 +118,7 @@ class Optimizer(ABC):
         return self
 
     def _forget(self) -> None:
-        self.state: dict[str, Array] = {}
-        self.blocks: tuple[ParameterBlock, ...] = ()
-        self.loss: float | None = None
+        self.state, self.blocks, self.loss = {}, (), None
         self._checked: tuple[dict[str, Array], int, np.dtype[Any]] | None = None
         self._traced: Attempt[TracedRule] | None = None
 
@@ -127,7 +139,7 @@ class Optimizer(ABC):
         """
         raise NotImplementedError
 
-    def advance(self, learning_rate: float, step: int) -> None:  # noqa: B027  (most rules have nothing to prepare)
+    def advance(self, learning_rate: float, step: int) -> None:
         """Prepare a step: update the state arrays that hold one number for all weights.
 
         The other state arrays may still be those of an earlier step.

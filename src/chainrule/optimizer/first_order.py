@@ -72,6 +72,7 @@ class SGD(Optimizer):
         return weights - rate * direction, retained_gradient
 
 
+@also_called(arguments={"lambd": "shrinkage", "alpha": "power", "t0": "first_averaged"})
 @final
 @dataclass(eq=False)
 class ASGD(Optimizer):

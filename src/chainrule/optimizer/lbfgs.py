@@ -24,6 +24,11 @@ __all__ = ["LBFGS"]
         "bfgs": "it stores a whole matrix; 'lbfgs' stores the last few steps.",
         "l_bfgs_b": "it keeps the weights within bounds; 'lbfgs' has none.",
     },
+    arguments={
+        "max_eval": "max_evaluations",
+        "tolerance_grad": "tolerance",
+        "max_iter": "It is the number of epochs of the network.",
+    },
 )
 @final
 @dataclass(eq=False)

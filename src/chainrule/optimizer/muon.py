@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, final
 
+from chainrule.named import also_called
 from chainrule.optimizer.adam import MomentOptimizer
 from chainrule.optimizer.base import BlockOptimizer, check_choice, check_count, check_setting
 from chainrule.parameters import ParameterBlock
@@ -19,6 +20,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 SMALLEST_NORM = 1e-7
 
 
+@also_called(arguments={"ns_steps": "newton_schulz_steps", "adjust_lr_fn": "adjust"})
 @final
 @dataclass(eq=False)
 class Muon(MomentOptimizer, BlockOptimizer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, final
 
 import numpy as np
@@ -22,6 +22,10 @@ __all__ = ["Quickprop", "Rprop"]
         "rprop-": "it is Rprop(variant='minus').",
         "irprop+": "it is Rprop(variant='improved_plus').",
         "irprop-": "it is Rprop(variant='improved_minus'), the default.",
+    },
+    arguments={
+        "etas": "Give its two numbers as decrease and increase.",
+        "step_sizes": "Give its two numbers as smallest_step and largest_step.",
     },
 )
 @final
@@ -53,6 +57,7 @@ class Rprop(Optimizer):
     decrease: float = 0.5
     smallest_step: float = 1e-6
     largest_step: float = 50.0
+    take_back: float = field(init=False, repr=False)
 
     def _forget(self) -> None:
         super()._forget()

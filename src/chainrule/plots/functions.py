@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from chainrule.activations import ACTIVATIONS, ActivationLayer
+from chainrule.named import checked
 from chainrule.plots.canvas import PALETTE, add_legend, ink_of, label_axes, use_axes, use_log_scale
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class RateSearchLike(Protocol):
         """The rate to start with."""
 
 
+@checked
 def plot_activation(activation: ActivationLayer | type[ActivationLayer] | str, ax: Axes | None = None) -> Axes:
     """Draw an activation f(z) and its derivative f'(z) for z from -4 to 4.
 
@@ -54,6 +56,7 @@ def plot_activation(activation: ActivationLayer | type[ActivationLayer] | str, a
     return ax
 
 
+@checked
 def plot_rate_search(search: RateSearchLike, ax: Axes | None = None) -> Axes:
     """Draw the loss against the learning rates that were tried; a line marks the suggested one."""
     ax = use_axes(ax)

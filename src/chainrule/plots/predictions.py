@@ -11,6 +11,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError
 from chainrule.metrics.inputs import as_columns, class_probabilities, errors_of, has_nan, labels_of
 from chainrule.model import Model
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.plots.canvas import MARKERS, PALETTE, add_legend, ink_of, label_axes, legend_label, one_line, use_axes
 from chainrule.types import Array
@@ -26,6 +27,7 @@ MOST_COUNTS_SHOWN = 25  # above, the counts in the cells of a confusion matrix c
 GRID = 250  # points along either side of a decision boundary
 
 
+@checked
 def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes | None = None) -> Axes:
     """Draw how many rows of each true class were given each class; the colour is the share of the true class.
 
@@ -55,6 +57,7 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
     return ax
 
 
+@checked
 def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axes | None = None) -> Axes:
     """Draw predictions against true values; correct predictions lie on the diagonal.
 
@@ -76,6 +79,7 @@ def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "va
     return ax
 
 
+@checked
 def plot_residuals(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axes | None = None) -> Axes:
     """Draw the residuals, true minus predicted, against the predictions: a good model leaves no pattern in them."""
     errors, truth = errors_of(y_true, y_pred), as_columns(y_true)
@@ -87,6 +91,7 @@ def plot_residuals(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axe
     return ax
 
 
+@checked
 def plot_decision_boundary(
     model: Any,
     X: Any,

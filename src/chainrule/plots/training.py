@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.history import History, quantity_name
+from chainrule.named import checked
 from chainrule.plots.canvas import (
     LINE_STYLES,
     PALETTE,
@@ -56,6 +57,7 @@ def can_be_log(history: History, quantity: str = "loss") -> bool:
     return bool((values > 0).any() and not (values < 0).any())
 
 
+@checked
 def plot_loss(history: Mapping[str, Sequence[float]], *, log: bool = False, ax: Axes | None = None) -> Axes:
     """Draw the loss of the training and the validation rows; a ring marks the lowest, of the validation rows if any.
 
@@ -79,6 +81,7 @@ def plot_loss(history: Mapping[str, Sequence[float]], *, log: bool = False, ax: 
     return ax
 
 
+@checked
 def plot_metric(history: Mapping[str, Sequence[float]], name: str, ax: Axes | None = None) -> Axes:
     """Draw one metric, or any other quantity of the history, of the training and the validation rows."""
     ax, history, name = use_axes(ax), as_history(history), quantity_name(name).removeprefix("validation_")
@@ -89,6 +92,7 @@ def plot_metric(history: Mapping[str, Sequence[float]], name: str, ax: Axes | No
     return ax
 
 
+@checked
 def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     """Draw a whole history: the loss on linear and log axes side by side, and every metric."""
     history = as_history(history)
@@ -106,6 +110,7 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
+@checked
 def plot_comparison(
     histories: Mapping[str, Mapping[str, Sequence[float]]],
     quantity: str = "loss",

@@ -12,6 +12,7 @@ from chainrule.errors import InvalidInputError, ModelFileError, shell_command
 from chainrule.export import FORMATS
 from chainrule.files.atomic import remove_leftovers, write_atomically
 from chainrule.model import Model
+from chainrule.named import checked
 from chainrule.paths import cannot_be_read, exists, expand_user, is_file, is_folder, nearest_path
 from chainrule.runs.folder_lock import LOCK_NAME, FolderLock, find_holder
 from chainrule.runs.record import RECORD_VERSION, check_record, parse_record
@@ -193,6 +194,7 @@ def lock_for_new_run(folder: RunFolder, *, replace: bool = False) -> FolderLock:
     return lock
 
 
+@checked
 def load_run(path: str | Path) -> Model:
     """Return the model in a run folder or a model file.
 

@@ -23,6 +23,7 @@ from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, listed, nearest_name, warn
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.model import Model, measure
+from chainrule.named import checked
 from chainrule.paths import expand_user, is_file
 from chainrule.rounding import n_digits
 from chainrule.runs.folder import load_run
@@ -49,6 +50,7 @@ Rows: TypeAlias = RunSource | Sequence[str | Path] | Array | Dataset
 Trained: TypeAlias = Model | RunResult | str | Path
 
 
+@checked
 def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.DataFrame:
     """Return a frame with a ``prediction`` for each row, and a column ``probability_<class>`` for each class.
 
@@ -134,6 +136,7 @@ def prediction_csv(model: Model, frame: pd.DataFrame, header: bool = True, n_kep
     return text
 
 
+@checked
 def evaluate(model: Trained, source: Rows, *, drop_missing_target: bool = False) -> dict[str, float]:
     """Return the metrics of a model on rows with known targets.
 

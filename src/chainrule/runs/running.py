@@ -28,6 +28,7 @@ from chainrule.errors import (
 )
 from chainrule.files import Checkpoint
 from chainrule.kernels.compiling import quiet_about_compiling
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.paths import expand_user
 from chainrule.runs.folder import RunFolder, lock_for_new_run
@@ -70,6 +71,7 @@ class RunInterrupted(KeyboardInterrupt):
         self.folder = folder
 
 
+@checked
 def train(
     source: RunSource,
     target: str | None = None,
@@ -245,6 +247,7 @@ def _early_stopping(options: TrainOptions, data: PreparedData) -> EarlyStopping 
     return None if settings is None else EarlyStopping(**settings)
 
 
+@checked
 def resume_run(
     path: str | Path,
     callbacks: Sequence[Callback] = (),

@@ -71,10 +71,12 @@ class _Search(Callback):
 
     watches_network: ClassVar[bool] = False
 
+    rates: list[float]
+    losses: list[float]
+
     def __init__(self, first_factor: float, ratio: float, n_steps: int) -> None:
-        self.first_factor, self.ratio, self.n_steps = first_factor, ratio, n_steps
-        self.rates: list[float] = []
-        self.losses: list[float] = []
+        self._first_factor, self._ratio, self._n_steps = first_factor, ratio, n_steps
+        self.rates, self.losses = [], []
         self._average = 0.0
 
     def on_fit_start(self, run: TrainingRun) -> None:
@@ -86,12 +88,12 @@ class _Search(Callback):
         self._average = SMOOTHING * self._average + (1 - SMOOTHING) * run.session.pop_mean_loss()
         self.rates.append(run.learning_rate)
         self.losses.append(self._average / (1 - SMOOTHING ** len(self.rates)))
-        if _ran_away(self.losses) or len(self.rates) == self.n_steps:
+        if _ran_away(self.losses) or len(self.rates) == self._n_steps:
             run.interrupt("the search is over")
         self._set_rate(run)
 
     def _set_rate(self, run: TrainingRun) -> None:
-        run.rate_factor = self.first_factor * self.ratio ** (len(self.rates) / (self.n_steps - 1))
+        run.rate_factor = self._first_factor * self._ratio ** (len(self.rates) / (self._n_steps - 1))
 
 
 def _ran_away(losses: list[float]) -> bool:

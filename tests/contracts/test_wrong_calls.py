@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import inspect
 import pickle
+import pkgutil
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +23,7 @@ from chainrule.activations import LeakyReLUActivation, ReLUActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, EmbeddingLayer, Layer, RepeatLayer, Residual
 from chainrule.metrics import METRICS, f1
-from chainrule.named import Registry, other_names
+from chainrule.named import FixedAttributes, Registry, other_names
 from chainrule.optimizer import SGD, Adam, Optimizer
 from chainrule.schedules import CosineRestarts, CyclicRate, ExponentialDecay, MultiStepDecay, OneCycle, StepDecay
 
@@ -221,3 +224,22 @@ def test_every_piece_can_be_constructed_copied_and_pickled_with_its_attributes()
             arguments = inspect.signature(cls).parameters.values()
             if all(one.default is not one.empty for one in arguments):
                 assert type(registry.create(name)) is cls
+
+
+def test_every_attribute_that_a_method_assigns_is_declared_in_the_class() -> None:
+    """An attribute that is not declared could not be assigned, and the line that does it may run in no other test."""
+    for module in pkgutil.walk_packages(chainrule.__path__, "chainrule."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    classes: set[type[Any]] = set()
+    waiting: list[type[Any]] = [FixedAttributes]
+    while waiting:
+        found = waiting.pop().__subclasses__()
+        waiting += found
+        classes |= {cls for cls in found if cls.__module__.startswith("chainrule.")}
+    assert {DenseLayer, Adam, NeuralNetwork, EarlyStopping} <= classes
+    for cls in classes:
+        declared = {name for base in cls.__mro__ for name in (*vars(base), *inspect.get_annotations(base))}
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(cls)))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and not node.attr.startswith("_"):
+                assert ast.unparse(node.value) != "self" or node.attr in declared, f"{cls}.{node.attr}"

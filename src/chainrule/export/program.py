@@ -89,6 +89,8 @@ class ModelProgram:
 class PredictionLayer(Layer):
     """What a model makes of the outputs of its network, as a layer behind them: predictions in the target's units."""
 
+    model: Model
+
     def __init__(self, model: Model) -> None:
         self.model = model
         self.set_input_shape(model.network.stack.output_shape())

@@ -482,6 +482,9 @@ class _Progress(Callback):
     order: ClassVar[int] = 1000
     watches_network: ClassVar[bool] = False
 
+    is_interrupted: bool
+    epoch: int
+
     def __init__(self, record_resumption: Callable[[int, int], None], ends_at_start: bool) -> None:
         self._record_resumption, self._ends_at_start = record_resumption, ends_at_start
         self.is_interrupted, self.epoch = False, 1

@@ -24,7 +24,7 @@ from chainrule.activations import (
     SoftmaxActivation,
     TanhActivation,
 )
-from chainrule.engines.compiled_prediction import ROWS_A_CHUNK, predict
+from chainrule.engines.compiled_prediction import ROWS_PER_CHUNK, predict
 from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.layers import (
     BatchNormalizationLayer,
@@ -212,7 +212,7 @@ def test_sixteen_threads_predict_the_same_bits_as_one() -> None:
 @pytest.mark.parametrize("as_sparse", [False, True])
 def test_chunks_and_the_order_of_rows_do_not_matter(as_sparse: bool) -> None:
     network = network_of(DenseLayer(5, (6,)), ReLUActivation(), DenseLayer(2)) if as_sparse else full_network()
-    X = np.random.default_rng(1).normal(size=(2 * ROWS_A_CHUNK + 77, 6)).astype(np.float32)
+    X = np.random.default_rng(1).normal(size=(2 * ROWS_PER_CHUNK + 77, 6)).astype(np.float32)
     network.fit(X[:50], np.arange(50) % 2) if as_sparse else network.fit(DATA)
     given: Any = sparse.csr_array(X) if as_sparse else X
     whole = network.predict(given)

@@ -1,9 +1,9 @@
-"""Training steps in compiled code: gather, forward, loss, backward and update, with no Python between them.
+"""Training steps in compiled code: gather, forward, loss, backward and update, without Python code between them.
 
-Every network whose layers lower to operations, and whose loss is a traced formula, takes this path. An optimizer whose
-rule is traced, and a penalty of elements, take part in it; others update the weights from Python, after a gradient that
-is computed here. The choice depends on the network and the plan alone, so that a run gives the same bits with and
-without callbacks.
+Networks whose layers define their operations and whose loss is a traced formula are trained by this module. If the rule
+of the optimizer is traced and the penalty is elementwise, whole steps are compiled. Otherwise, only the gradient is
+computed here, and Python code updates the weights. The choice depends on the network and the plan only, so that a run
+gives the same bits with and without callbacks.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledTraining"]
 
-# Rows with fewer numbers other than 0 than this share are multiplied entry by entry, in front of a layer this wide.
-DENSITY, LEAST_INPUTS, LEAST_UNITS = 0.25, 64, 64
-ROWS_LOOKED_AT = 256
+# If the share of nonzero inputs is below MAX_DENSITY, in a layer with at least these numbers of inputs and units, the
+# first product is computed from the nonzero inputs only. The share is estimated from about N_SAMPLED_ROWS rows.
+MAX_DENSITY, MIN_INPUTS, MIN_UNITS = 0.25, 64, 64
+N_SAMPLED_ROWS = 256
 
-ROW_BYTES = 8  # size of a row number, an int64
+ROW_BYTES = 8  # the size of a row number, an int64
 
 
 class _Variant(NamedTuple):
-    """What a tape does besides the gradient."""
+    """What a tape does besides computing the gradient."""
 
     updates: bool
     records: bool
@@ -53,11 +54,11 @@ class CompiledTraining:
     Attributes
     ----------
     can_update
-        Whether the steps can be taken in compiled code, and not only the gradients computed.
+        Whether compiled code can take whole steps, and not only compute gradients.
     gradient_norm
-        The norm of the last step's gradient before it was clipped; None without clipping.
+        The norm of the gradient of the last step before clipping; None without clipping.
     outputs
-        What the network's body made of the last batch, before its update.
+        The outputs of the network's body for the last batch, before its update.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class CompiledTraining:
         self._targets = np.zeros((batch_size, n_targets), dtype)
         self._row_weights = np.zeros(batch_size * head.n_members, dtype)
         self._norm = np.zeros(1)
-        self._arrays: list[Array] = []  # the room of values and errors, for one tape as for another
+        self._arrays: list[Array] = []  # the buffers for values and errors, which all tapes share
         self._tapes: dict[_Variant, tuple[Any, Calls, int]] = {}
         self._source: _Source | None = None
         self._bound: dict[str, Array] = {}
@@ -105,9 +106,9 @@ class CompiledTraining:
         targets: Array,
         batch_size: int,
     ) -> Self | None:
-        """Return the program for such data, or None where the network is computed by its layers.
+        """Return the compiled form for such data, or None if the network must be computed by its layers.
 
-        ``averages`` has the moving average of the weights if the plan asks for one.
+        ``averages`` contains the moving average of the weights if the plan has one.
         """
         layers = stack.layers[: head.n_body_layers]
         if kernels.active_set() != "numba" or not layers or not stack.vector.size:
@@ -115,19 +116,19 @@ class CompiledTraining:
         n_outputs = head.loss.n_outputs(targets.shape[1])
         shape = (n_outputs,) if head.average is None else (head.n_members, n_outputs)
         if inputs.shape[1:] != layers[0].input_shape() or layers[-1].output_shape() != shape:
-            return None  # the layers say what is wrong with such rows
+            return None  # the layers raise an error that describes the rows
         try:
             program = Program.of(layers, is_training=True, is_sparse=is_sparse(inputs))
             training = cls(stack, head, plan, averages, program, batch_size, targets.shape[1])
-            training._tape(_Variant(training.can_update, False, 0, False))  # raises what is refused
+            training._tape(_Variant(training.can_update, False, 0, False))  # may raise NotLoweredError
         except (NotLoweredError, TraceError):
             return None
         return training
 
     def fits(self, inputs: Inputs, targets: Array, batch_size: int, *, is_alone: bool) -> bool:
-        """Whether network, plan and settings are still what the program was made from, and such batches fit.
+        """Return whether network, plan and settings have not changed, and batches of this size can be computed.
 
-        A batch that is the only one of a call may be smaller; others have to begin where the tables say.
+        A single batch may be smaller than ``batch_size``. With several batches, the tables determine their positions.
         """
         state = self.plan.optimizer.state
         return (
@@ -145,23 +146,24 @@ class CompiledTraining:
         )
 
     def take_steps(self, portion: Portion, rates: Array, *, records: bool) -> tuple[Array, Array]:
-        """Take a step at each rate, on the batches of a portion.
+        """Take a step on every batch of a portion, at the given learning rates.
 
-        Returns the mean loss of each step before its update, and the outputs of all rows if ``records`` is set. Where a
-        loss is not finite it is the last one, and its update has not been done.
+        Returns the mean loss of each step before its update, and the outputs of all rows if ``records`` is True. The
+        steps end at a loss that is not finite: it is the last one returned, and its update is not made.
         """
         batches, epoch, first_batch, _ = portion
         rows, losses = portion.rows, np.empty(len(rates))
         outputs = np.empty((len(rows) if records else 0, *self.layers[-1].output_shape()), self.stack.dtype)
-        source = self._take_source(batches.inputs, batches.targets, batches.weights)
+        source = self._source_of(batches.inputs, batches.targets, batches.weights)
         optimizer, state = self.plan.optimizer, self.plan.optimizer.state
-        counted = ("steps", *optimizer.scalar_state)
-        before = {name: state[name].copy() for name in counted if name in state}
-        places = {"record": outputs, **self._numbers(rates)}
+        counters = ("steps", *optimizer.scalar_state)
+        before = {name: state[name].copy() for name in counters if name in state}
+        arrays = {"record": outputs, "order": rows, **self._rule_numbers(rates)}
         variant = _Variant(True, records, _n_weights(batches.weights), source.mostly_zero)
-        tape, check = self._place(variant, source, (epoch, first_batch), len(rates), {**places, "order": rows})
+        tape, check = self._bind(variant, source, (epoch, first_batch), len(rates), arrays)
         n_done = tape.run(len(rows), batches.batch_size, len(rates), check, losses)
-        self._note(variant, rows, batches.batch_size, (epoch, first_batch + n_done), min(n_done, len(rates) - 1))
+        last = min(n_done, len(rates) - 1)
+        self._finish(variant, rows, batches.batch_size, (epoch, first_batch + n_done), last)
         if n_done < len(rates):
             for name, values in before.items():
                 state[name][...] = values
@@ -171,33 +173,33 @@ class CompiledTraining:
         return losses[: n_done + 1], outputs
 
     def compute_gradient(self, batch: Batch, epoch: int, step: int) -> float:
-        """Fill the network's gradients with those of the mean loss over a batch, and return that loss."""
-        source, rows, losses = self._take_source(*batch), np.arange(batch.n_rows), np.empty(1)
+        """Write the gradient of the mean loss over a batch to the network's gradients, and return this loss."""
+        source, rows, losses = self._source_of(*batch), np.arange(batch.n_rows), np.empty(1)
         variant = _Variant(False, False, _n_weights(batch.weights), source.mostly_zero)
-        tape, check = self._place(variant, source, (epoch, step), 1, {"order": rows})
+        tape, check = self._bind(variant, source, (epoch, step), 1, {"order": rows})
         n_done = tape.run(batch.n_rows, batch.n_rows, 1, check, losses)
-        self._note(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
+        self._finish(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
         return float(losses[0])
 
-    def _place(
-        self, variant: _Variant, source: _Source, first: tuple[int, int], n_steps: int, places: dict[str, Array]
+    def _bind(
+        self, variant: _Variant, source: _Source, first: tuple[int, int], n_steps: int, arrays: dict[str, Array]
     ) -> tuple[Any, int]:
-        """Return a tape with the arrays of its next run, and the place of the loss among its calls."""
+        """Return a tape that is bound to the arrays of its next run, and the number of its call of the loss."""
         tape, calls, check = self._tape(variant)
         noise = {name: _noise_settings(op, n_steps, *first) for op, name in calls.noise}
         entries = {name: source.entries(name) for name in calls.entries}
-        self._bound = {**source.arrays, **places, **noise, **entries}  # the tape knows only their addresses
+        self._bound = {**source.arrays, **arrays, **noise, **entries}  # the tape has only their addresses
         for name, array in self._bound.items():
             tape.bind(name, array.ctypes.data)
         calls.refresh_settings()
         return tape, check
 
-    def _note(self, variant: _Variant, rows: IntArray, batch_size: int, reached: tuple[int, int], last: int) -> None:
-        """Take up what a run has left: the place of the noise that comes next, and the last batch in the layers."""
+    def _finish(self, variant: _Variant, rows: IntArray, batch_size: int, position: tuple[int, int], last: int) -> None:
+        """Set the position of the next noise (epoch and step), and the last batch in the layers, after a run."""
         _, calls, _ = self._tape(variant)
         for operation, _ in calls.noise:
-            operation.source.epoch, operation.source.step = reached
-        self._show(calls, rows[last * batch_size : (last + 1) * batch_size])
+            operation.source.epoch, operation.source.step = position
+        self._set_last_batch(calls, rows[last * batch_size : (last + 1) * batch_size])
 
     def _tape(self, variant: _Variant) -> tuple[Any, Calls, int]:
         if variant not in self._tapes:
@@ -205,8 +207,8 @@ class CompiledTraining:
         return self._tapes[variant]
 
     def _build(self, variant: _Variant) -> tuple[Any, Calls, int]:
-        """Return a tape, what its operations know, and the place of the loss among its calls."""
-        from chainrule.engines.operations import Buffers, Calls, Csr  # which imports Numba
+        """Return a tape, its calls of operations, and the number of its call of the loss."""
+        from chainrule.engines.operations import Buffers, Calls, Csr  # this imports Numba
         from chainrule.kernels import rows
         from chainrule.kernels.tape import Placeholder, Tape
 
@@ -215,22 +217,22 @@ class CompiledTraining:
         n_in, n_out = program.input.width, program.output.width
         if program.input.is_sparse:
             source = [Placeholder(name) for name in ("data", "columns", "starts")]
-            place: Any = Csr(Placeholder("batch data"), Placeholder("batch columns"), self._starts)
-            tape.call(rows.gather_csr(dtype), [*source, order, *place], n_in)
+            inputs: Any = Csr(Placeholder("batch data"), Placeholder("batch columns"), self._starts)
+            tape.call(rows.gather_csr(dtype), [*source, order, *inputs], n_in)
         else:
-            place = self._inputs
-            tape.call(rows.gather(dtype), [Placeholder("inputs"), order, place], n_in)
+            inputs = self._inputs
+            tape.call(rows.gather(dtype), [Placeholder("inputs"), order, inputs], n_in)
         tape.call(rows.gather(dtype), [Placeholder("targets"), order, self._targets], self.n_targets)
         n_members = self.head.n_members
         shapes = np.array([variant.n_weights, n_members], np.float64)
         tape.call(rows.gather_weights(dtype), [Placeholder("weights"), order, self._row_weights], 1, shapes)
         buffers = Buffers(self.batch_size, dtype, self._arrays)
-        calls = Calls(tape, buffers, {program.input: place}, mostly_zero=variant.mostly_zero)
+        calls = Calls(tape, buffers, {program.input: inputs}, mostly_zero=variant.mostly_zero)
         backwards = [calls.forward(operation) for operation in program.operations]
         outputs, error = calls.dense(program.output), buffers.acquire(n_out)
         settings = np.array(self.loss.numbers(self.plan.loss, self.n_targets, dtype))
         targets = self._targets
-        if n_members > 1:  # each has a loss of its own
+        if n_members > 1:  # the loss is computed for each member of an ensemble
             targets, n_repeated = buffers.acquire(n_members * self.n_targets), n_members * self.n_targets
             columns, width = np.arange(n_repeated) % self.n_targets, np.array([float(self.n_targets)])
             tape.call(rows.select(dtype), [self._targets, columns, targets], n_repeated, width)
@@ -283,8 +285,8 @@ class CompiledTraining:
             arrays, share = [*self.averages, vector.values], np.array([1 - plan.ema_decay])
             tape.call(statistics.average(dtype), arrays, vector.size, share, n_rows=1, per_row=0)
 
-    def _numbers(self, rates: Array) -> dict[str, Array]:
-        """Return the numbers that the optimizer's rule takes in each step, for every kind of parts of the vector."""
+    def _rule_numbers(self, rates: Array) -> dict[str, Array]:
+        """Return the numbers that the optimizer's rule takes in each step, for each group of parts of the vector."""
         optimizer, rule = self.plan.optimizer, self.rule
         assert rule is not None
         steps = optimizer.state.get("steps")
@@ -297,37 +299,37 @@ class CompiledTraining:
         else:
             prepared = [rule.numbers(optimizer, rate, optimizer.begin_step(rate)) for rate in rates.tolist()]
             numbers = np.array(prepared)
-        of_parts = {}
+        groups = {}
         for _, decays, factor in optimizer.parts():
-            own = of_parts[_name_of_numbers(decays, factor)] = numbers.copy()
-            own[:, 0] *= factor
+            group_numbers = groups[_name_of_numbers(decays, factor)] = numbers.copy()
+            group_numbers[:, 0] *= factor
             if not decays:
-                own[:, rule.decay_place] = 0.0
-        return of_parts
+                group_numbers[:, rule.decay_index] = 0.0
+        return groups
 
-    def _take_source(self, inputs: Inputs, targets: Array, weights: Array | None) -> _Source:
+    def _source_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> _Source:
         if self._source is None or not self._source.is_of(inputs, targets, weights):
             width = self.layers[0].output_shape()[0]
             self._source = _Source(inputs, targets, weights, self.batch_size, width, self.stack.dtype)
         return self._source
 
-    def _show(self, calls: Calls, last_rows: IntArray) -> None:
-        """Let the layers show the last batch as their input and output, as they do when trained one by one."""
+    def _set_last_batch(self, calls: Calls, last_rows: IntArray) -> None:
+        """Set the attributes ``input`` and ``output`` of the layers, as their forward propagation does."""
         n_rows = len(last_rows)
-        shown: list[Any] = []
+        values: list[Any] = []
         for value, shape in zip(
             self.program.layer_values,
             [self.stack.input_shape(), *(layer.output_shape() for layer in self.layers)],
             strict=True,
         ):
-            place = calls.locations[value]
-            if isinstance(place, np.ndarray):
-                shown.append(place[: n_rows * value.width].reshape(n_rows, *shape))
+            location = calls.locations[value]
+            if isinstance(location, np.ndarray):
+                values.append(location[: n_rows * value.width].reshape(n_rows, *shape))
             else:
-                shown.append(self._source.rows(last_rows) if self._source is not None else None)
-        for layer, before, after in zip(self.layers, shown[:-1], shown[1:], strict=True):
-            layer.input, layer.output = before, after
-        self.outputs = shown[-1]
+                values.append(self._source.rows(last_rows) if self._source is not None else None)
+        for layer, inputs, outputs in zip(self.layers, values[:-1], values[1:], strict=True):
+            layer.input, layer.output = inputs, outputs
+        self.outputs = values[-1]
 
 
 def _n_weights(weights: Array | None) -> int:
@@ -348,7 +350,7 @@ def _traced_penalties(plan: TrainingPlan) -> list[TracedPenalty | None]:
 
 
 class _Source:
-    """The arrays that batches are gathered from, contiguous and of the network's type: compiled code checks nothing."""
+    """The arrays that batches are gathered from, contiguous and in the network's dtype, as compiled code needs them."""
 
     def __init__(
         self,
@@ -366,31 +368,31 @@ class _Source:
         self.n_entries = 0
         if is_sparse(inputs):
             starts = inputs.indptr.astype(np.int64, copy=False)
-            most = self.n_entries = int(np.sort(np.diff(starts))[-batch_size:].sum())
+            capacity = self.n_entries = int(np.sort(np.diff(starts))[-batch_size:].sum())
             self.arrays |= {
                 "data": np.ascontiguousarray(inputs.data, dtype),
                 "columns": inputs.indices.astype(np.int32, copy=False),
                 "starts": starts,
-                "batch data": np.zeros(most, dtype),
-                "batch columns": np.zeros(most, np.int32),
+                "batch data": np.zeros(capacity, dtype),
+                "batch columns": np.zeros(capacity, np.int32),
             }
         else:
             self.arrays["inputs"] = np.ascontiguousarray(inputs, dtype)
         self.mostly_zero = _is_mostly_zero(inputs, n_units)
 
     def is_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> bool:
-        """Whether these are the arrays."""
+        """Return whether this object was created from these arrays."""
         return all(own is other for own, other in zip(self._given, (inputs, targets, weights), strict=True))
 
     def entries(self, name: str) -> Array:
-        """Return room for the entries of a matrix that is computed from a batch of a CSR matrix."""
+        """Return a buffer for the entries of a matrix that is computed from a batch of a CSR matrix."""
         if name not in self.arrays:
             self.arrays[name] = np.zeros(self.n_entries, self.arrays["targets"].dtype)
         return self.arrays[name]
 
-    def rows(self, places: IntArray) -> Inputs:
-        """Return some rows of the inputs."""
-        return self._given[0][places]
+    def rows(self, numbers: IntArray) -> Inputs:
+        """Return rows of the inputs."""
+        return self._given[0][numbers]
 
 
 def _noise_settings(operation: Any, n_steps: int, epoch: int, first_step: int) -> Array:
@@ -403,8 +405,8 @@ def _noise_settings(operation: Any, n_steps: int, epoch: int, first_step: int) -
 
 
 def _is_mostly_zero(inputs: Inputs, n_units: int) -> bool:
-    """Whether a look at some rows says that products entry by entry are faster than those of BLAS."""
-    if is_sparse(inputs) or inputs.ndim > 2 or inputs.shape[1] < LEAST_INPUTS or n_units < LEAST_UNITS:
+    """Return whether products of the nonzero inputs are faster than those of BLAS, as estimated from a sample."""
+    if is_sparse(inputs) or inputs.ndim > 2 or inputs.shape[1] < MIN_INPUTS or n_units < MIN_UNITS:
         return False
-    some = inputs[:: max(1, len(inputs) // ROWS_LOOKED_AT)]
-    return bool(np.count_nonzero(some) < DENSITY * some.size)
+    sample = inputs[:: max(1, len(inputs) // N_SAMPLED_ROWS)]
+    return bool(np.count_nonzero(sample) < MAX_DENSITY * sample.size)

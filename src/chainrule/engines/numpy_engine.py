@@ -1,4 +1,4 @@
-"""Training on the CPU: forward, loss, backward, one update of the flat vector."""
+"""Training on the CPU, in compiled code or by the NumPy code of the layers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["NumpyEngine", "NumpySession"]
 class NumpyEngine:
     """The default engine: NumPy arrays and compiled code, on the CPU.
 
-    ``device`` is there for what is said of both engines in the same way: ``"auto"`` and ``"cpu"`` are the same here.
+    ``device`` may be ``"auto"`` or ``"cpu"``, which are the same; it exists because both engines have this setting.
     """
 
     device: Literal["auto", "cpu"] = "auto"
@@ -42,7 +42,7 @@ class NumpyEngine:
             )
 
     def open(self, stack: LayerStack, plan: TrainingPlan) -> Session:
-        """Start training ``stack`` by ``plan``."""
+        """Return a session that trains ``stack`` according to ``plan``."""
         return NumpySession(stack, plan)
 
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
@@ -50,7 +50,7 @@ class NumpyEngine:
         return predict(stack, inputs, n_layers=n_layers)
 
     def join(self) -> Group:
-        """Return this process alone; refuse to be one of several."""
+        """Return a group of one process. Raises InvalidInputError if torchrun has started several processes."""
         n_processes = os.environ.get("WORLD_SIZE", "1")
         if n_processes != "1":
             raise InvalidInputError(
@@ -60,15 +60,16 @@ class NumpyEngine:
 
 
 class NumpySession:
-    """One stack being trained: in compiled code if that is possible, and otherwise, or if asked to, by the layers.
+    """The training of one stack: in compiled code if possible, and otherwise by the NumPy code of the layers.
 
-    After its first step, a compiled step allocates nothing that grows with the data.
+    With ``by_layers=True``, no compiled code is used. After the first step, a compiled step allocates no memory that
+    grows with the data.
     """
 
     def __init__(self, stack: LayerStack, plan: TrainingPlan, *, by_layers: bool = False) -> None:
         for layer in stack.walk():
             if isinstance(layer, ActivationLayer):
-                layer.traced()  # before the first step, so that tracing does not count as training time
+                layer.traced()  # trace the formulas now, so that tracing does not count as training time
         self.stack, self.plan = stack, plan
         self.head = stack.split_head(plan.loss)
         plan.optimizer.set_layout(stack.vector.blocks)
@@ -86,15 +87,15 @@ class NumpySession:
         self._average = WeightAverage(plan, stack.vector.values, states)
         self._outputs: Array = np.empty((0, 0), stack.dtype)
         self._error = self._row_weights = self._outputs
-        self._gradient_norm: float | None = None  # where the gradient has been changed since
-        self._place = (0, 0)  # the epoch and the batch of the next step
+        self._gradient_norm: float | None = None  # before clipping; None if the gradient is not changed by clipping
+        self._position = (0, 0)  # the epoch and the batch of the next step
         self._compiled: CompiledTraining | None = None
         self._by_layers = by_layers
 
     def train_batches(
         self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:
-        """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
+        """Take a step on each batch of an epoch, from ``first_batch`` on, at the given learning rates."""
         is_whole = first_batch + len(rates) == batches.n_batches
         for portion in batches.portions(epoch, first_batch, len(rates)):
             source, (own_rates, rates) = portion.batches, np.split(rates, [portion.n_batches])
@@ -103,15 +104,15 @@ class NumpySession:
                 compiled = self._compile(source.inputs, source.targets, source.batch_size, is_alone=is_alone)
                 if compiled is not None and compiled.can_update and source.augmentation is None:
                     losses, outputs = compiled.take_steps(portion, own_rates, records=record is not None)
-                    self._note_steps(compiled, portion, own_rates, losses)
+                    self._finish_steps(compiled, portion, own_rates, losses)
                     if record is not None:
                         rows, weights = portion.rows, source.weights
                         weights = None if weights is None else weights[rows]
                         record(source.targets[rows], weights, self.head.predictions(outputs, weights))
                     continue
-                # Python numbers: NumPy's would turn the arithmetic of a float32 network into that of float64.
-                for place, rate in enumerate(own_rates.tolist(), start=portion.first):
-                    batch, self._place = source.batch(portion.epoch, place), (portion.epoch, place)
+                # Python floats, because NumPy's float64 would convert the results of a float32 network to float64.
+                for number, rate in enumerate(own_rates.tolist(), start=portion.first):
+                    batch, self._position = source.batch(portion.epoch, number), (portion.epoch, number)
                     if isinstance(self.plan.optimizer, ObjectiveOptimizer):
                         self._minimize(self.plan.optimizer, batch, rate)
                     else:
@@ -129,14 +130,14 @@ class NumpySession:
         objective = BatchObjective(self.stack, self.plan, batch, self.compute_gradient)
         values = self.stack.vector.values
         _, gradient = objective.value_and_gradient(values)
-        self._note_loss(objective.mean_loss, batch, learning_rate)
-        self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points write over it
+        self._add_loss(objective.mean_loss, batch, learning_rate)
+        self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points overwrite the gradient
         optimizer.minimize(values, objective, learning_rate)
 
     def _update(self, loss: float, batch: Batch, learning_rate: float) -> None:
-        """Change the parameters by their gradients, and those of the penalty."""
+        """Update the parameters from the gradient of the loss, to which that of the penalty is added."""
         optimizer, vector, penalty = self.plan.optimizer, self.stack.vector, self.plan.penalty
-        self._note_loss(loss, batch, learning_rate)
+        self._add_loss(loss, batch, learning_rate)
         if penalty is not None:
             penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
         for part in self._frozen:
@@ -152,13 +153,13 @@ class NumpySession:
         optimizer.step(vector.values, vector.gradients, learning_rate)
 
     def _limit_norms(self) -> None:
-        """Scale the weights that go into any one unit down to the greatest norm that is allowed."""
+        """Scale the weights of every unit whose norm exceeds ``max_norm`` down to this norm."""
         for weights in self._columns:
             norms = np.sqrt(np.sum(np.square(weights, dtype=np.float64), axis=0))
             weights[...] *= np.minimum(1, self._most_norm / np.maximum(norms, self._most_norm)).astype(weights.dtype)
 
     def _compile(self, inputs: Inputs, targets: Array, batch_size: int, *, is_alone: bool) -> CompiledTraining | None:
-        """Return the compiled form of the network and the plan; None where the layers compute."""
+        """Return the compiled form of the network and the plan; None if the network must be computed by its layers."""
         if self._compiled is not None and self._compiled.fits(inputs, targets, batch_size, is_alone=is_alone):
             return self._compiled
         if not self._by_layers:
@@ -168,25 +169,25 @@ class NumpySession:
             self._by_layers = self._compiled is None
         return self._compiled
 
-    def _note_steps(self, compiled: CompiledTraining, portion: Portion, rates: Array, losses: Array) -> None:
-        """Take up what compiled steps have left; stop at a loss that is not finite, which is the last one."""
+    def _finish_steps(self, compiled: CompiledTraining, portion: Portion, rates: Array, losses: Array) -> None:
+        """Store the results of compiled steps. Raises DivergenceError if the last loss is not finite."""
         self._outputs, self._gradient_norm = compiled.outputs, compiled.gradient_norm
-        source, place = portion.batches, len(losses) - 1
-        if not math.isfinite(losses[-1]):
-            batch = source.batch(portion.epoch, portion.first + place)
-            raise explain_divergence(self.stack, self.head, batch, float(rates[place]))
+        source, last = portion.batches, len(losses) - 1
+        if not math.isfinite(losses[last]):
+            batch = source.batch(portion.epoch, portion.first + last)
+            raise explain_divergence(self.stack, self.head, batch, float(rates[last]))
         self._loss.add_batches(losses, source.batch_size, len(portion.rows))
 
     def compute_gradient(self, batch: Batch) -> float:
-        """Fill the stack's gradients with those of the mean loss over the batch, and return that loss."""
+        """Write the gradient of the mean loss over the batch to the stack's gradients, and return this loss."""
         compiled = self._compile(batch.inputs, batch.targets, batch.n_rows, is_alone=True)
         if compiled is not None:
-            loss = compiled.compute_gradient(batch, *self._place)
+            loss = compiled.compute_gradient(batch, *self._position)
             self._outputs = compiled.outputs
             return loss
         n_rows, n_body = batch.n_rows, self.head.n_body_layers
         for layer in self.stack.walk():
-            layer.noise.epoch, layer.noise.step = self._place
+            layer.noise.epoch, layer.noise.step = self._position
         self._outputs = batch.inputs
         for layer in self.stack.layers[:n_body]:
             self._outputs = layer.forward_propagation(self._outputs, training=True)
@@ -204,7 +205,7 @@ class NumpySession:
         return loss
 
     def pop_mean_loss(self) -> float:
-        """Return the mean loss over the rows trained on since the last call, and start a new mean."""
+        """Return the mean loss over the rows of the steps since the last call, and start a new mean."""
         return self._loss.pop_mean()
 
     def batch_predictions(self) -> Array:
@@ -217,28 +218,28 @@ class NumpySession:
             return self._gradient_norm
         return float(np.linalg.norm(self.stack.vector.gradients))
 
-    @np.errstate(all="ignore")  # numbers that are not finite are reported by name
+    @np.errstate(all="ignore")  # find_non_finite reports numbers that are not finite
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
-        """Measure the present weights on some rows."""
+        """Return the loss and the predictions with the present weights."""
         outputs = predict(self.stack, inputs, n_layers=self.head.n_body_layers)
         return evaluate_outputs(self.head, outputs, targets, sample_weight)
 
     def find_non_finite(self) -> str | None:
-        """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
+        """Return the name of an array of the network or the optimizer with a number that is not finite, or None."""
         return find_non_finite(self.stack, self.plan.optimizer)
 
     def update_stack(self) -> None:
-        """The stack is what is trained."""
+        """Do nothing, because the session trains the arrays of the stack."""
 
     def load_stack(self) -> None:
-        """The stack is what is trained."""
+        """Do nothing, because the session trains the arrays of the stack."""
 
     def all_reduce_min(self, number: int) -> int:
-        """Return the number: this process trains alone."""
+        """Return the number, because there is one process."""
         return number
 
     def penalty_value(self) -> float:
-        """Return the penalty on the present weights; 0 where there is none."""
+        """Return the penalty on the present weights; 0 without a penalty."""
         penalty = self.plan.penalty
         return 0.0 if penalty is None else penalty.value(self.stack.vector.penalized_values)
 
@@ -246,16 +247,16 @@ class NumpySession:
         """Return copies of all parameters and layer states."""
         return self.stack.read_arrays()
 
-    def restore_weights(self, kept: dict[str, Array]) -> None:
-        """Set the network to what :meth:`copy_weights` returned."""
-        self.stack.write_arrays(kept)
+    def restore_weights(self, weights: dict[str, Array]) -> None:
+        """Set the network to the result of :meth:`copy_weights`."""
+        self.stack.write_arrays(weights)
 
     def read_weights(self) -> dict[str, Array]:
         """Return copies of all parameters and layer states."""
         return self.stack.read_arrays()
 
     def write_weights(self, weights: dict[str, Array]) -> None:
-        """Put back what :meth:`read_weights` returned."""
+        """Set the network to the result of :meth:`read_weights`."""
         self.stack.write_arrays(weights)
 
     def read_state(self) -> dict[str, Array]:
@@ -264,13 +265,13 @@ class NumpySession:
         return state | self._average.read(self)
 
     def write_state(self, state: dict[str, Array]) -> None:
-        """Put back what :meth:`read_state` returned."""
+        """Set the optimizer and the running mean to the result of :meth:`read_state`."""
         restore_optimizer(self.plan.optimizer, self.stack.vector, state)
         self._loss.write(state)
         self._gradient_norm = float(state["gradient_norm"][0])
         self._average.write(self, state)
 
-    def _note_loss(self, loss: float, batch: Batch, learning_rate: float) -> None:
+    def _add_loss(self, loss: float, batch: Batch, learning_rate: float) -> None:
         self._gradient_norm = None
         if not math.isfinite(loss):
             raise explain_divergence(self.stack, self.head, batch, learning_rate)

@@ -1,12 +1,12 @@
-"""The operations of a program as calls of compiled code: what each one computes forward, and backward.
+"""The operations of a program as calls of compiled functions, for the forward and the backward pass.
 
-:class:`Calls` appends the calls of one operation after another to a :class:`~chainrule.kernels.tape.Tape`, and knows
-where every value and its error lie in memory.
+:class:`Calls` appends the calls of each operation to a :class:`~chainrule.kernels.tape.Tape`, and allocates the memory
+of the values and of their errors, dL/d(value).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -32,12 +32,12 @@ from chainrule.types import Array
 
 __all__ = ["Buffers", "Calls", "Csr", "Location"]
 
-# Appends the calls that lead from dL/d(output) of an operation to its gradients and the errors of its inputs.
+# Appends the calls that compute the gradients of an operation and the errors of its inputs from dL/d(output).
 Backward: TypeAlias = "Callable[[Array], None]"
 
 
 class Csr(NamedTuple):
-    """The arrays of a CSR matrix: its entries, their columns (int32), and where the rows begin (int64)."""
+    """The arrays of a CSR matrix: its entries, their columns (int32), and the starts of the rows (int64)."""
 
     data: Array | Placeholder
     columns: Array | Placeholder
@@ -48,9 +48,9 @@ Location: TypeAlias = "Array | Placeholder | Csr"
 
 
 class Buffers:
-    """Flat arrays for values of ``n_rows`` rows, each of which may be used again when it is given back.
+    """Flat arrays for values of ``n_rows`` rows; an array that is released is used again.
 
-    ``arrays`` are at hand from the start; new ones are added to this list.
+    ``arrays`` has the arrays that exist already, which are free; new arrays are appended to this list.
     """
 
     def __init__(self, n_rows: int, dtype: np.dtype[Any], arrays: list[Array] | None = None) -> None:
@@ -59,8 +59,8 @@ class Buffers:
         self._free = list(self._arrays)
 
     def acquire(self, width: int) -> Array:
-        """Return an array with room for rows of this width."""
-        size = self.n_rows * width + 3  # noise is written four numbers at a time
+        """Return an array for rows of ``width`` numbers."""
+        size = self.n_rows * width + 3  # noise is written in blocks of four numbers
         fitting = [array for array in self._free if array.size >= size]
         if not fitting:
             self._arrays.append(aligned_zeros(size, self.dtype))
@@ -70,7 +70,7 @@ class Buffers:
         return best
 
     def release(self, array: Array) -> None:
-        """Say that nothing more is read from an array."""
+        """Free an array that is not read any more."""
         self._free.append(array)
 
 
@@ -82,11 +82,18 @@ class Calls:
     tape
         The tape.
     buffers
-        Where arrays for values and errors come from.
+        The arrays for values and errors.
     locations
-        Where the program's input lies, and values that have a location already; the others are added.
+        The memory of the program's input, and of other values that have memory already. The other values are added.
     mostly_zero
-        Whether so much of the input is 0 that products with it are faster entry by entry.
+        Whether the input has so many zeros that products of its nonzero entries are faster than those of BLAS.
+
+    Attributes
+    ----------
+    noise
+        The noise operations, each with the name of the placeholder of its settings.
+    entries
+        The names of the placeholders of the entries of computed CSR matrices.
     """
 
     def __init__(
@@ -94,14 +101,14 @@ class Calls:
     ) -> None:
         self.tape, self.buffers, self.locations = tape, buffers, locations
         self.dtype, self._is_mostly_zero, self._inputs = buffers.dtype, mostly_zero, set(locations)
-        self.noise: list[tuple[Noise, str]] = []  # with the name of the location of its settings
-        self.entries: list[str] = []  # the names of the locations of the entries of computed CSR matrices
+        self.noise: list[tuple[Noise, str]] = []
+        self.entries: list[str] = []
         self._formulas: list[tuple[Map, Array]] = []
         self._errors: dict[Value, Array] = {}
         self._needed: set[Value] = set()
 
     def forward(self, operation: Operation) -> Backward:
-        """Append the calls that compute the output; return what appends those of the backward pass."""
+        """Append the calls that compute the output; return the function that appends the calls of the backward pass."""
         match operation:
             case Affine():
                 return self._affine(operation)
@@ -124,7 +131,7 @@ class Calls:
     ) -> Array | None:
         """Append the backward pass, from the error of the program's output to the gradients of all parameters.
 
-        With ``to_input`` it goes on to the error of the program's input, and returns where that lies.
+        With ``to_input=True``, the error of the program's input is computed too, and its array is returned.
         """
         self._needed, self._errors = _needing_error(program, to_input), {program.output: error}
         for operation, backward in zip(reversed(program.operations), reversed(backwards), strict=True):
@@ -137,79 +144,61 @@ class Calls:
         return self._errors.get(program.input)
 
     def refresh_settings(self) -> None:
-        """Bring the settings of formulas up to date."""
+        """Update the settings of the formulas."""
         for operation, settings in self._formulas:
             settings[...] = operation.numbers()
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the formulas have no settings, and so are the same for good."""
+        """Whether the formulas have no settings, so that they never change."""
         return all(getattr(op.owner, "is_fixed", not op.formula.settings) for op, _ in self._formulas)
 
     @property
     def is_current(self) -> bool:
-        """Whether the formulas are still those that the operations were made from."""
+        """Whether the formulas have not changed since the operations were created."""
         return all(operation.is_current for operation, _ in self._formulas)
 
     def _affine(self, operation: Affine) -> Backward:
-        (x,), w, b, z = operation.inputs, operation.weights, operation.biases, self._output(operation)
-        if operation.n_parts > 1:
-            return self._affine_of_parts(operation)
-        n_out, blas, location = operation.output.width, products.blas_address(self.dtype), self.locations[x]
-        settings = np.array([x.width, x.width, n_out], np.float64)
-        biases = np.zeros(n_out, self.dtype) if b is None else b.values
-        if isinstance(location, Csr):
-            self._call(products.affine_csr, [*location, w.values, biases, z], n_out, settings)
-        elif self._is_mostly_zero and x in self._inputs:
-            room = [np.zeros(x.width, self.dtype), np.zeros(x.width, np.int64)]
-            self._call(products.affine_entries, [location, w.values, biases, z, *room], n_out, settings)
-        else:
-            self._call(products.affine, [location, w.values, biases, z, blas], n_out, settings)
-
-        def backward(error: Array) -> None:
-            gradients = [w.gradient, np.zeros(n_out, self.dtype) if b is None else b.gradient]
-            if isinstance(location, Csr):
-                self._call(products.affine_csr_gradients, [*location, error, *gradients], n_out, settings)
-            else:
-                self._call(products.affine_gradients, [location, error, *gradients, blas], n_out, settings)
-            for out in self._error_of(x):
-                self._call(products.affine_error, [error, w.values, out, blas], n_out, settings)
-
-        return backward
-
-    def _affine_of_parts(self, operation: Affine) -> Backward:
-        """Append the products of the parts of an input: rows of one product, or one product for each part."""
-        (x,), weights, biases = operation.inputs, operation.weights, operation.biases
-        n_in, n_out = weights.values.shape[-2:]
+        """Append the products of all parts of the input: one product for each group of parts with the same weights."""
+        (x,), w, b = operation.inputs, operation.weights, operation.biases
+        n_inputs, n_outputs = w.values.shape[-2:]
         n_groups = operation.n_parts if operation.is_separate else 1
         per_row, blas = operation.n_parts // n_groups, products.blas_address(self.dtype)
-        settings = np.array([n_in, n_in * n_groups, n_out * n_groups], np.float64)
-        location, z = self.dense(x), self._output(operation)
-        if isinstance(location, Placeholder):  # parts are addressed by their first column
-            given, location = location, self.buffers.acquire(x.width)
-            self._copy(given, location, x.width)
-        written = self.buffers.acquire(operation.output.width) if isinstance(z, Placeholder) else z
-        shape = (n_groups, n_out)
+        settings = np.array([n_inputs, n_inputs * n_groups, n_outputs * n_groups], np.float64)
+        zeros = np.zeros((n_groups, n_outputs), self.dtype)
+        biases, z = zeros if b is None else b.values, self._output(operation)
+        location = self.locations[x] if operation.n_parts == 1 else self.dense(x)
 
-        def groups(*arrays: tuple[Array, int]) -> Iterator[list[Array]]:
-            """Yield the parts of arrays for each product; each is given with its part's size."""
+        def call(kernel: Any, *arrays: tuple[Any, int]) -> None:
+            """Append a call for each group; every array is given with the size of the part for one group."""
             for k in range(n_groups):
-                yield [array.reshape(-1)[k * size :] for array, size in arrays]
+                parts = [array if n_groups == 1 else array.reshape(-1)[k * size :] for array, size in arrays]
+                self.tape.call(kernel(self.dtype), [*parts, blas], n_outputs, settings, per_row=per_row)
 
-        own = (weights.values, n_in * n_out), (np.zeros(shape, self.dtype) if biases is None else biases.values, n_out)
-        for arrays in groups((location, n_in), *own, (written, n_out)):
-            self.tape.call(products.affine(self.dtype), [*arrays, blas], n_out, settings, per_row=per_row)
-        if isinstance(z, Placeholder):
-            self._copy(written, z, operation.output.width)
+        if isinstance(location, Csr):
+            self._call(products.affine_csr, [*location, w.values, biases, z], n_outputs, settings)
+        elif self._is_mostly_zero and x in self._inputs and operation.n_parts == 1:
+            nonzeros = [np.zeros(x.width, self.dtype), np.zeros(x.width, np.int64)]
+            self._call(products.affine_entries, [location, w.values, biases, z, *nonzeros], n_outputs, settings)
+        else:
+            if n_groups > 1 and isinstance(location, Placeholder):  # the addresses of the groups must be known
+                location = self._copy(location, self.buffers.acquire(x.width), x.width)
+            written = self.buffers.acquire(operation.output.width) if n_groups > 1 and isinstance(z, Placeholder) else z
+            weights = (w.values, n_inputs * n_outputs)
+            call(products.affine, (location, n_inputs), weights, (biases, n_outputs), (written, n_outputs))
+            if written is not z:
+                self._copy(written, z, operation.output.width)
 
         def backward(error: Array) -> None:
-            of_biases = np.zeros(shape, self.dtype) if biases is None else biases.gradient
-            gradients = (weights.gradient, n_in * n_out), (of_biases, n_out)
-            for arrays in groups((location, n_in), (error, n_out), *gradients):
-                self.tape.call(products.affine_gradients(self.dtype), [*arrays, blas], n_out, settings, per_row=per_row)
+            biases_gradient = np.zeros_like(zeros) if b is None else b.gradient
+            if isinstance(location, Csr):
+                arrays = [*location, error, w.gradient, biases_gradient]
+                self._call(products.affine_csr_gradients, arrays, n_outputs, settings)
+            else:
+                gradients = (w.gradient, n_inputs * n_outputs), (biases_gradient, n_outputs)
+                call(products.affine_gradients, (location, n_inputs), (error, n_outputs), *gradients)
             for out in self._error_of(x):
-                for arrays in groups((error, n_out), own[0], (out, n_in)):
-                    self.tape.call(products.affine_error(self.dtype), [*arrays, blas], n_out, settings, per_row=per_row)
+                call(products.affine_error, (error, n_outputs), (w.values, n_inputs * n_outputs), (out, n_inputs))
 
         return backward
 
@@ -248,7 +237,7 @@ class Calls:
         return backward
 
     def _call_on_entries(self, operation: Map, loop: Any, arrays: list[Any]) -> None:
-        """Append a call of a formula on the entries of CSR matrices, which have them at the same locations."""
+        """Append a call of a formula for the entries of CSR matrices, which have them at the same positions."""
         if loop.columns or loop.scalars:
             raise NotLoweredError("A formula with parameters cannot take a sparse matrix.")
         (starts, *_) = {id(a.starts): a.starts for a in arrays if isinstance(a, Csr)}.values()
@@ -264,9 +253,9 @@ class Calls:
         self._call(statistics.batch_normalize, arrays, width, np.array([operation.momentum, operation.epsilon]))
 
         def backward(error: Array) -> None:
-            room = [np.zeros(width, self.dtype), np.zeros(width, self.dtype)]
+            means = [np.zeros(width, self.dtype), np.zeros(width, self.dtype)]
             for out in self._error_of(x):
-                self._call(statistics.batch_normalize_error, [h, inverse, error, out, *room], width)
+                self._call(statistics.batch_normalize_error, [h, inverse, error, out, *means], width)
 
         return backward
 
@@ -279,7 +268,7 @@ class Calls:
             self._call(statistics.noise_of_entries, [location.columns, location.starts, out.data], width, settings)
         else:
             self._call(statistics.noise, [out], width, settings)
-        return _nothing
+        return _no_backward
 
     def _lookup(self, operation: Lookup) -> Backward:
         (codes,), table, width = operation.inputs, operation.table, operation.table.values.shape[1]
@@ -305,22 +294,22 @@ class Calls:
 
     def _concatenate(self, operation: Concatenate) -> Backward:
         width, out, first = operation.output.width, self._output(operation), 0
-        locations = []
+        parts = []
         for x in operation.inputs:
             settings = np.array([x.width, 0, width, first], np.float64)
             self._call(rows.copy_columns, [self.dense(x), out], x.width, settings)
-            locations.append((x, np.array([width, first, x.width, 0], np.float64)))
+            parts.append((x, np.array([width, first, x.width, 0], np.float64)))
             first += x.width
 
         def backward(error: Array) -> None:
-            for x, settings in locations:
-                for part in self._error_of(x):
-                    self._call(rows.copy_columns, [error, part], x.width, settings)
+            for x, settings in parts:
+                for out in self._error_of(x):
+                    self._call(rows.copy_columns, [error, out], x.width, settings)
 
         return backward
 
     def _error_of(self, x: Value) -> Any:
-        """Yield where to write dL/dx, unless nobody needs it; what is written is added to what is there already."""
+        """Yield an array for dL/dx if it is needed; then add it to the error from other operations that read x."""
         if x not in self._needed:
             return
         out = self.buffers.acquire(x.width)
@@ -332,11 +321,11 @@ class Calls:
             self._errors[x] = out
 
     def _output(self, operation: Operation) -> Any:
-        """Return where the output lies; it gets a location of its own unless it has one already."""
+        """Return the location of the output, which is allocated unless it exists already."""
         if operation.output not in self.locations:
             if operation.output.is_sparse:
                 given = self.locations[operation.inputs[0]]
-                assert isinstance(given, Csr)  # what is computed from a sparse value has its entries
+                assert isinstance(given, Csr)  # the output has entries at the same positions as the input
                 entries = Placeholder(f"entries {len(self.locations)}")
                 self.entries.append(entries.name)
                 self.locations[operation.output] = Csr(entries, given.columns, given.starts)
@@ -345,25 +334,26 @@ class Calls:
         return self.locations[operation.output]
 
     def dense(self, x: Value) -> Array | Placeholder:
-        """Return where a value lies that must be dense."""
+        """Return the location of a value. Raises NotLoweredError for a CSR matrix."""
         location = self.locations[x]
         if isinstance(location, Csr):
             raise NotLoweredError("Only affine operations, formulas and noise take a sparse matrix.")
         return location
 
-    def _copy(self, source: Any, out: Any, width: int) -> None:
+    def _copy(self, source: Any, out: Any, width: int) -> Any:
         self._call(rows.copy_columns, [source, out], width, np.array([width, 0, width, 0], np.float64))
+        return out
 
     def _call(self, kernel: Any, arrays: Sequence[Any], n_columns: int, settings: Any = None) -> None:
         self.tape.call(kernel(self.dtype), arrays, n_columns, settings)
 
 
-def _nothing(error: Array) -> None:
-    """The backward pass of an operation without parameters and without inputs that need an error."""
+def _no_backward(error: Array) -> None:
+    """Append nothing: the operation has no parameters, and its inputs need no error."""
 
 
 def _needing_error(program: Program, to_input: bool) -> set[Value]:
-    """Return the values that depend on parameters, or on the input if that needs an error, too."""
+    """Return the values that depend on parameters or, with ``to_input``, on the input."""
     needed = {program.input} if to_input else set()
     for operation in program.operations:
         is_trained = any(array.is_trained for array in operation.arrays)

@@ -1,4 +1,4 @@
-"""Predictions by PyTorch, a chunk of rows at a time."""
+"""Prediction with PyTorch, in chunks of rows."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["infer", "predict"]
 
-ROWS_A_CHUNK, NUMBERS_A_CHUNK = 2**14, 2**24  # the most that is taken at a time
+ROWS_PER_CHUNK, NUMBERS_PER_CHUNK = 2**14, 2**24  # upper bounds of the size of a chunk
 
 
 def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str) -> Array:
-    """Return the outputs of the stack, or of its first layers, worked out on the device."""
+    """Return the outputs of the stack, or of its first layers, computed on the device."""
     rows = check_inputs(inputs, stack.dtype, stack.input_shape())
     chosen = choose_device(device)
-    # Without a limit the first predictions would start threads that a forked child does not have, and would wait for.
+    # Without a limit, the first predictions would start threads. A forked child would wait for these threads forever.
     with limited_torch_threads():
         outputs = as_array(infer(build_module(stack)[:n_layers].to(chosen), rows, chosen))
-    spoilt = np.flatnonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))
-    if spoilt.size:
-        stack.forward(rows[spoilt[:1]], n_layers=n_layers)  # a layer may refuse its input, such as an unknown code
+    non_finite = np.flatnonzero(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1))
+    if non_finite.size:
+        stack.forward(
+            rows[non_finite[:1]], n_layers=n_layers
+        )  # a layer may raise an error, such as for an unknown code
     return outputs
 
 
 @torch.inference_mode()
 def infer(module: torch.nn.Module, rows: Inputs, device: torch.device) -> Tensor:
-    """Return the module's outputs, chunk by chunk; CSR rows are made dense a chunk at a time."""
+    """Return the module's outputs, computed in chunks. CSR rows are converted to dense arrays chunk by chunk."""
     chunks = []
-    n_rows = max(1, min(ROWS_A_CHUNK, NUMBERS_A_CHUNK // math.prod(rows.shape[1:])))
+    n_rows = max(1, min(ROWS_PER_CHUNK, NUMBERS_PER_CHUNK // math.prod(rows.shape[1:])))
     for start in range(0, max(rows.shape[0], 1), n_rows):
         chunk = rows[start : start + n_rows]
         chunks.append(module(as_tensor(chunk.toarray() if is_sparse(chunk) else chunk).to(device)))

@@ -434,8 +434,8 @@ class TracedRule:
         return Loop(("weights", "gradient", *self.state), numbers, changed)
 
     @property
-    def decay_place(self) -> int:
-        """The place of the weight decay among the numbers of the loop."""
+    def decay_index(self) -> int:
+        """The index of the weight decay among the numbers of the loop."""
         return 2 + len(self.scalars) + self.settings.index("self.weight_decay")
 
     def numbers(self, optimizer: Optimizer, rate: float, step: int, *, decays: bool = True) -> list[float]:
@@ -443,7 +443,7 @@ class TracedRule:
         numbers = [rate, float(step), *(optimizer.state[name].item() for name in self.scalars)]
         numbers += values_of(optimizer, self.settings)
         if not decays:
-            numbers[self.decay_place] = 0.0
+            numbers[self.decay_index] = 0.0
         return numbers
 
 

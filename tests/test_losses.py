@@ -326,7 +326,7 @@ def test_settings_that_cannot_work_are_refused() -> None:
         lambda: Huber(0), lambda: Huber(np.nan), lambda: Pinball(1), lambda: BinaryFocal(-1),
         lambda: BinaryFocal(2, alpha=1.5), lambda: CategoricalFocal(np.inf),
     ):  # fmt: skip
-        with pytest.raises(InvalidInputError, match="must lie in"):
+        with pytest.raises(InvalidInputError, match="allowed are"):
             wrong()
 
 

@@ -75,5 +75,42 @@ def test_what_is_no_piece_is_refused(given: Any) -> None:
         ANIMALS.create(given)
 
 
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("great_tit:20", GreatTit(20)),
+        ("great tit: 20.5 , sings=false", GreatTit(20.5, sings=False)),
+        ("Great-Tit:weight=2e1", GreatTit(20.0)),
+        ("great_tit:SINGS=True", GreatTit(7.0, sings=True)),
+        ("great_tit:none", GreatTit(None)),  # type: ignore[arg-type]
+        ("great_tit:(3,4.5)", GreatTit((3, 4.5))),  # type: ignore[arg-type]
+        ("great_tit:heavy", GreatTit("heavy")),  # type: ignore[arg-type]
+    ],
+)
+def test_settings_may_follow_a_name(text: str, made: GreatTit) -> None:
+    created: Any = ANIMALS.create(text, weight=7.0)  # which the text overrules
+    assert created == made
+    assert type(created.weight) is type(made.weight)
+    assert ANIMALS.find(text) is GreatTit
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["great_tit:", "great_tit:weight=", "great_tit:1,2,3", "great_tit:1,weight=2", "great_tit:(1", "great_tit:1,"],
+)
+def test_settings_that_cannot_be_read_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        ANIMALS.create(text)
+    assert str(caught.value).startswith(f"The animal '{text}' cannot be read at '")
+    assert str(caught.value).endswith("write 'great_tit:SETTING=VALUE,SETTING=VALUE' with the settings weight, sings.")
+
+
+def test_an_unknown_setting_after_a_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(InvalidInputError, match=r"GreatTit has no argument 'wieght'\. Did you mean 'weight'"):
+        ANIMALS.create("great_tit:wieght=3")
+    with pytest.raises(InvalidInputError, match="Hedgehog has no argument 'weight'"):
+        ANIMALS.create("hedgehog:weight=3")
+
+
 def test_settings_are_what_the_constructor_takes() -> None:
     assert settings_of(GreatTit(18.5)) == {"weight": 18.5, "sings": True}

@@ -102,7 +102,7 @@ def test_l2_means_what_torchs_weight_decay_means() -> None:
     "make", [L1, L2, lambda rate: L1L2(l1=rate), lambda rate: L1L2(l2=rate)], ids=["L1", "L2", "l1", "l2"]
 )
 def test_bad_rates_are_refused(make: Any, rate: float) -> None:
-    with pytest.raises(InvalidInputError, match="must be a finite number >= 0"):
+    with pytest.raises(InvalidInputError, match="allowed are finite numbers from 0 up"):
         make(rate)
 
 

@@ -96,7 +96,7 @@ def test_a_batch_of_all_rows_is_asked_for_by_their_number() -> None:
     [
         (("--dtype", "float16"), "dtype is float16; a network computes in float32 or float64."),
         (("--class-weight", "even"), "class_weight must be 'balanced' or None, not 'even'."),
-        (("--clip-norm", "0"), "clip_norm is 0.0; allowed are numbers above 0, or None."),
+        (("--clip-norm", "0"), "clip_norm is 0.0; allowed are finite numbers above 0, or None."),
     ],
 )
 def test_an_option_that_is_not_allowed_is_refused_in_one_sentence(option: tuple[str, str], sentence: str) -> None:

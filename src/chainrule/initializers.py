@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError, shown
 from chainrule.named import Registry, also_called
-from chainrule.ranges import is_finite
+from chainrule.ranges import ANY_NUMBER
+from chainrule.settings import FROM_ZERO, CheckedSettings, Setting
 from chainrule.types import Array, Shape
 
 __all__ = [
@@ -36,21 +36,12 @@ __all__ = [
 ]
 
 
-class Initializer(ABC):
+class Initializer(CheckedSettings, ABC):
     """Draws the first values of one parameter."""
 
     @abstractmethod
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         """Return a float64 array of ``shape``."""
-
-
-def _check(initializer: Initializer, name: str, low: float = -math.inf) -> None:
-    value = getattr(initializer, name)
-    if not (is_finite(value) and value >= low):
-        bound = f" >= {low}" if low > -math.inf else ""
-        raise InvalidInputError(
-            f"The {name} of {type(initializer).__name__} is {shown(value)}; it must be a finite number{bound}."
-        )
 
 
 def _choice(family: str) -> str:
@@ -84,10 +75,7 @@ class Zeros(Initializer):
 class Constant(Initializer):
     """Every element equal to ``value``; shows the symmetry problem when used for weights."""
 
-    value: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check(self, "value")
+    value: Annotated[float, Setting("Value of every element.", ANY_NUMBER)] = 0.5
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return np.full(shape, self.value)
@@ -106,10 +94,7 @@ class Constant(Initializer):
 class Normal(Initializer):
     """N(0, scale^2); with the default this is ``0.1 * randn``, the scaled normal of the lecture notes."""
 
-    scale: float = 0.1
-
-    def __post_init__(self) -> None:
-        _check(self, "scale", 0)
+    scale: Annotated[float, Setting("Standard deviation.", FROM_ZERO)] = 0.1
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return rng.normal(0.0, self.scale, shape)
@@ -124,10 +109,7 @@ class Normal(Initializer):
 class Uniform(Initializer):
     """U(-limit, limit)."""
 
-    limit: float = 0.05
-
-    def __post_init__(self) -> None:
-        _check(self, "limit", 0)
+    limit: Annotated[float, Setting("Largest absolute value.", FROM_ZERO)] = 0.05
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return rng.uniform(-self.limit, self.limit, shape)
@@ -212,10 +194,7 @@ class LeCunNormal(Initializer):
 class Orthogonal(Initializer):
     """A random matrix with orthonormal rows or columns, times ``gain`` (Saxe et al. 2014)."""
 
-    gain: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check(self, "gain")
+    gain: Annotated[float, Setting("Factor on the matrix.", ANY_NUMBER)] = 1.0
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         rows, columns = fans(shape)

@@ -150,9 +150,7 @@ def check_arguments(name: str, function: Callable[..., Any], given: Iterable[str
 
 def argument_hint(argument: str, function: Callable[..., Any]) -> str:
     """Return what to use instead of an argument that a function does not have, after a space; "" if that is unknown."""
-    known, owner = _arguments_of(function), _owner_of(function)
-    declared = [other_names(one).arguments for one in (inspect.unwrap(function), *getattr(owner, "__mro__", ()))]
-    meant = next((names[argument] for names in (*declared, _ARGUMENTS_ELSEWHERE) if argument in names), argument)
+    known, owner, meant = _arguments_of(function), _owner_of(function), _meaning(argument, function)
     if meant in known:
         return f" Did you mean '{meant}'?"
     if owner is not None and meant in _arguments_of(owner):
@@ -166,6 +164,14 @@ def argument_hint(argument: str, function: Callable[..., Any]) -> str:
         return near
     (kind, names), default = found[0], known[found[0][0]].default
     return f" It is a setting of the {kind}, as in {kind}='{default if default in names else names[0]}:{argument}=...'."
+
+
+def _meaning(argument: str, function: Callable[..., Any]) -> str:
+    """Return the name here of an argument of another library, a sentence about it, or the name itself."""
+    declared = [
+        other_names(one).arguments for one in (inspect.unwrap(function), *getattr(_owner_of(function), "__mro__", ()))
+    ]
+    return next((names[argument] for names in (*declared, _ARGUMENTS_ELSEWHERE) if argument in names), argument)
 
 
 def _arguments_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -272,7 +278,7 @@ class Registry(Generic[Piece]):
     of users. Files and tables use the names given here; :func:`find_name` says which others are accepted.
 
     A name may be followed by settings: ``"adam:beta1=0.8,epsilon=1e-7"``, or ``"l2:1e-4"`` with the values alone, in
-    their order.
+    their order. The names of settings in other libraries are accepted.
     """
 
     families: ClassVar[list[Registry[Any]]] = []
@@ -323,7 +329,7 @@ class Registry(Generic[Piece]):
         own: dict[str, Any] = {}
         if isinstance(given, str):
             cls = self.find(given)
-            own = _read_settings(given, self.kind, list(_arguments_of(cls)))
+            own = _read_settings(given, self.kind, cls)
         elif isinstance(given, type) and issubclass(given, self.base):
             cls = given
         elif isinstance(given, self.base):
@@ -340,20 +346,21 @@ class Registry(Generic[Piece]):
         return created
 
 
-def _read_settings(text: str, kind: str, names: Sequence[str]) -> dict[str, Any]:
-    """Return the settings after the name of a piece; ``names`` are those of its constructor.
+def _read_settings(text: str, kind: str, cls: type[Any]) -> dict[str, Any]:
+    """Return the settings after the name of a piece, by the names of the arguments of its class.
 
-    >>> _read_settings("adam:0.01,beta_1=0.8", "optimizer", ["learning_rate", "beta1"])
-    {'learning_rate': 0.01, 'beta1': 0.8}
-    >>> _read_settings("warm_up:5,then=(cosine:epochs=95,final=0.1)", "schedule", ["warm_up_epochs", "then"])
+    >>> def warm_up(warm_up_epochs, then): ...
+    >>> _read_settings("warm_up:5,then=(cosine:epochs=95,final=0.1)", "schedule", warm_up)
     {'warm_up_epochs': 5, 'then': 'cosine:epochs=95,final=0.1'}
     """
     name, colon, rest = text.partition(":")
+    names = list(_arguments_of(cls))
     settings: dict[str, Any] = {}
     for place, part in enumerate(_split(rest) if colon else ()):
         named = re.fullmatch(r"\s*([\w-]+)\s*=(.*)", part)
         key, value = (named[1], named[2].strip()) if named else ("".join(names[place : place + 1]), part.strip())
-        key = next((one for one in names if _spelling(one) == _spelling(key)), key)
+        meant = _meaning(key, cls)
+        key = next((one for one in names if one == meant or _spelling(one) == _spelling(key)), key)
         if not key or not value or key in settings or value.count("(") != value.count(")"):
             raise InvalidInputError(
                 f"The {kind} '{text}' cannot be read at '{part}'; write '{name}:SETTING=VALUE,SETTING=VALUE' with the "

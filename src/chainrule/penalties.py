@@ -9,20 +9,20 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError, shown
+from chainrule.errors import InvalidInputError
 from chainrule.formulas import Attempt, Formula, Loop, values_of
 from chainrule.named import Registry, also_called
-from chainrule.ranges import is_finite
+from chainrule.settings import FROM_ZERO, CheckedSettings, Setting
 from chainrule.types import Array
 
 __all__ = ["L1", "L1L2", "L2", "PENALTIES", "ElementwisePenalty", "Penalty", "SumOfPenalties", "choose_penalty"]
 
 
-class Penalty(ABC):
+class Penalty(CheckedSettings, ABC):
     """A function of the penalised slice of the parameter vector."""
 
     @abstractmethod
@@ -116,20 +116,12 @@ class TracedPenalty:
         return values_of(penalty, self.formula.settings)
 
 
-def _check_rate(name: str, rate: float) -> None:
-    if not (is_finite(rate) and rate >= 0):
-        raise InvalidInputError(f"The rate of the {name} penalty is {shown(rate)}; it must be a finite number >= 0.")
-
-
 @final
 @dataclass(frozen=True)
 class L1(ElementwisePenalty):
     """rate * sum |w|; derivative rate * sign(w), 0 at 0."""
 
-    rate: float = 1e-5
-
-    def __post_init__(self) -> None:
-        _check_rate("L1", self.rate)
+    rate: Annotated[float, Setting("Factor on the sum of |weights|.", FROM_ZERO)] = 1e-5
 
     def element_value(self, weights: Array) -> Array:
         return self.rate * np.abs(weights)
@@ -144,10 +136,7 @@ class L1(ElementwisePenalty):
 class L2(ElementwisePenalty):
     """rate / 2 * sum w^2; derivative rate * w, so the rate means what PyTorch's ``weight_decay`` means for SGD."""
 
-    rate: float = 1e-4
-
-    def __post_init__(self) -> None:
-        _check_rate("L2", self.rate)
+    rate: Annotated[float, Setting("Factor on half the sum of squared weights.", FROM_ZERO)] = 1e-4
 
     def element_value(self, weights: Array) -> Array:
         return 0.5 * self.rate * weights * weights
@@ -162,12 +151,8 @@ class L2(ElementwisePenalty):
 class L1L2(ElementwisePenalty):
     """Both at once, the elastic net: l1 * sum |w| + l2 / 2 * sum w^2."""
 
-    l1: float = 1e-5
-    l2: float = 1e-4
-
-    def __post_init__(self) -> None:
-        _check_rate("L1", self.l1)
-        _check_rate("L2", self.l2)
+    l1: Annotated[float, Setting("Factor on the sum of |weights|.", FROM_ZERO)] = 1e-5
+    l2: Annotated[float, Setting("Factor on half the sum of squared weights.", FROM_ZERO)] = 1e-4
 
     def element_value(self, weights: Array) -> Array:
         return self.l1 * np.abs(weights) + 0.5 * self.l2 * weights * weights

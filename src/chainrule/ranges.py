@@ -50,7 +50,8 @@ class Range:
         low = f"{'from' if self.includes_low else 'above'} {self.low:.3g}"
         if self.high == math.inf:
             return f"numbers {low} up" if self.includes_low else f"numbers {low}"
-        return f"numbers {low} {'to' if self.includes_high else 'and below'} {self.high:.3g}"
+        to = "and below" if not self.includes_high else "to" if self.includes_low else "and up to"
+        return f"numbers {low} {to} {self.high:.3g}"
 
 
 ANY_NUMBER = Range(-math.inf, math.inf)

@@ -6,14 +6,16 @@ an epoch that number is fractional: 2.5 is half-way through the third.
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Annotated, Any, final
 
 from chainrule.errors import InvalidInputError, shown
 from chainrule.named import Registry, also_called, settings_of
-from chainrule.ranges import is_finite
+from chainrule.ranges import Range, is_finite
+from chainrule.settings import ABOVE_ZERO, FROM_ONE, FROM_ZERO, SHARE, CheckedSettings, Setting
 
 __all__ = [
     "SCHEDULES",
@@ -33,6 +35,7 @@ __all__ = [
     "stretched",
 ]
 
+FACTOR = Range(0, 1, includes_high=True)
 _PLATEAU = "it follows the loss and not the epoch; give fit (or chainrule.train) the callback ReduceOnPlateau()."
 
 
@@ -53,23 +56,12 @@ _PLATEAU = "it follows the loss and not the epoch; give fit (or chainrule.train)
         "alpha": "final",
     }
 )
-class Schedule(ABC):
+class Schedule(CheckedSettings, ABC):
     """A factor on the learning rate."""
 
     @abstractmethod
     def __call__(self, epoch: float) -> float:
         """Return the factor after ``epoch`` epochs, 0 at the start."""
-
-
-def _check(schedule: Schedule, name: str, low: float, high: float = math.inf, *, open_low: bool = False) -> None:
-    value = getattr(schedule, name)
-    if not is_finite(value) or value < low or (open_low and value == low) or value > high:
-        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
-            f" and at most {high:g}" if high < math.inf else ""
-        )
-        raise InvalidInputError(
-            f"The {name} of {type(schedule).__name__} is {shown(value)}; it must be a finite number {bounds}."
-        )
 
 
 def _cosine(start: float, end: float, done: float) -> float:
@@ -111,12 +103,8 @@ class StepDecay(Schedule):
     [1.0, 1.0, 0.5, 0.25]
     """
 
-    every: float = 30
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        _check(self, "every", 0, open_low=True)
-        _check(self, "factor", 0, 1, open_low=True)
+    every: Annotated[float, Setting("Epochs between two drops.", ABOVE_ZERO)] = 30
+    factor: Annotated[float, Setting("Factor at every drop.", FACTOR)] = 0.1
 
     def __call__(self, epoch: float) -> float:
         return float(self.factor ** math.floor(min(epoch / self.every, 1e9)))
@@ -137,14 +125,15 @@ class MultiStepDecay(Schedule):
     """
 
     milestones: tuple[float, ...] = (30, 60)
-    factor: float = 0.1
+    factor: Annotated[float, Setting("Factor at every milestone.", FACTOR)] = 0.1
 
     def __post_init__(self) -> None:
-        _check(self, "factor", 0, 1, open_low=True)
+        super().__post_init__()
         given: Any = self.milestones
-        if not isinstance(given, tuple | list) or not all(is_finite(epoch) and epoch >= 0 for epoch in given):
+        are_numbers = isinstance(given, tuple | list) and all(is_finite(epoch) and epoch >= 0 for epoch in given)
+        if not are_numbers or any(one >= other for one, other in itertools.pairwise(given)):
             raise InvalidInputError(
-                f"The milestones of MultiStepDecay are {shown(given)}; give a tuple of epochs, such as (30, 60)."
+                f"The milestones of MultiStepDecay are {shown(given)}; give increasing epochs, such as (30, 60)."
             )
         object.__setattr__(self, "milestones", tuple(given))  # a list, from a file
 
@@ -158,10 +147,7 @@ class MultiStepDecay(Schedule):
 class ExponentialDecay(Schedule):
     """factor ^ epoch: the same fraction less in every epoch."""
 
-    factor: float = 0.95
-
-    def __post_init__(self) -> None:
-        _check(self, "factor", 0, 1, open_low=True)
+    factor: Annotated[float, Setting("Factor per epoch.", FACTOR)] = 0.95
 
     def __call__(self, epoch: float) -> float:
         return float(self.factor**epoch)
@@ -176,10 +162,7 @@ class ExponentialDecay(Schedule):
 class InverseTimeDecay(Schedule):
     """1 / (1 + rate * epoch): half the rate after 1 / rate epochs."""
 
-    rate: float = 0.1
-
-    def __post_init__(self) -> None:
-        _check(self, "rate", 0)
+    rate: Annotated[float, Setting("Reciprocal of the number of epochs until the rate is halved.", FROM_ZERO)] = 0.1
 
     def __call__(self, epoch: float) -> float:
         return 1 / (1 + self.rate * epoch)
@@ -198,12 +181,8 @@ class InverseScaling(Schedule):
     instead.
     """
 
-    rows: float = 1.0
-    power: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check(self, "rows", 0, open_low=True)
-        _check(self, "power", 0)
+    rows: Annotated[float, Setting("Rows per epoch.", ABOVE_ZERO)] = 1.0
+    power: Annotated[float, Setting("Exponent.", FROM_ZERO)] = 0.5
 
     def __call__(self, epoch: float) -> float:
         return float((1 + self.rows * math.floor(epoch)) ** -self.power)
@@ -223,12 +202,8 @@ class CosineDecay(Schedule):
     final + (1 - final) * (1 + cos(pi * epoch / epochs)) / 2.
     """
 
-    epochs: float
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "epochs", 0, open_low=True)
-        _check(self, "final", 0, 1)
+    epochs: Annotated[float, Setting("Epochs until the end of the decay.", ABOVE_ZERO)]
+    final: Annotated[float, Setting("Factor at the end.", SHARE)] = 0.0
 
     def __call__(self, epoch: float) -> float:
         return _cosine(1.0, self.final, min(epoch / self.epochs, 1.0))
@@ -253,14 +228,9 @@ class CosineRestarts(Schedule):
     T_mult.
     """
 
-    period: float = 10.0
-    growth: float = 1.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "period", 0, open_low=True)
-        _check(self, "growth", 1)
-        _check(self, "final", 0, 1)
+    period: Annotated[float, Setting("Epochs of the first period.", ABOVE_ZERO)] = 10.0
+    growth: Annotated[float, Setting("Length of a period relative to the one before.", FROM_ONE)] = 1.0
+    final: Annotated[float, Setting("Factor at the end of a period.", SHARE)] = 0.0
 
     def __call__(self, epoch: float) -> float:
         if self.growth == 1:
@@ -293,16 +263,10 @@ class CyclicRate(Schedule):
     cycle: 1 is the policy "triangular", 1/2 is "triangular2".
     """
 
-    up: float = 4.0
-    down: float = 4.0
-    low: float = 0.1
-    shrink: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check(self, "up", 0, open_low=True)
-        _check(self, "down", 0, open_low=True)
-        _check(self, "low", 0, 1)
-        _check(self, "shrink", 0, 1, open_low=True)
+    up: Annotated[float, Setting("Epochs of the rise.", ABOVE_ZERO)] = 4.0
+    down: Annotated[float, Setting("Epochs of the fall.", ABOVE_ZERO)] = 4.0
+    low: Annotated[float, Setting("Lowest factor.", SHARE)] = 0.1
+    shrink: Annotated[float, Setting("Factor on the height after each cycle.", FACTOR)] = 1.0
 
     def __call__(self, epoch: float) -> float:
         cycle, place = divmod(epoch, self.up + self.down)
@@ -327,14 +291,9 @@ class PolynomialDecay(Schedule):
     final + (1 - final) * (1 - epoch / epochs) ^ power.
     """
 
-    epochs: float
-    power: float = 1.0
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self, "epochs", 0, open_low=True)
-        _check(self, "power", 0, open_low=True)
-        _check(self, "final", 0, 1)
+    epochs: Annotated[float, Setting("Epochs until the end of the decay.", ABOVE_ZERO)]
+    power: Annotated[float, Setting("Exponent; 1 is a straight line.", ABOVE_ZERO)] = 1.0
+    final: Annotated[float, Setting("Factor at the end.", SHARE)] = 0.0
 
     def __call__(self, epoch: float) -> float:
         left = 1 - min(epoch / self.epochs, 1.0)
@@ -345,27 +304,26 @@ class PolynomialDecay(Schedule):
 @final
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """From ``start`` to 1 in a straight line over ``warm_up_epochs``; then the schedule ``then``, its clock at 0.
+    """From ``start`` to 1 in a straight line over ``warm_up_epochs``; then the schedule ``then``, from its epoch 0.
 
     >>> schedule = WarmUp(5, then=CosineDecay(epochs=95))
     >>> [round(schedule(epoch), 3) for epoch in (0, 2.5, 5, 100)]
     [0.1, 0.55, 1.0, 0.0]
     """
 
-    warm_up_epochs: float = 5.0
-    then: Schedule | None = None
-    start: float = 0.1
+    warm_up_epochs: Annotated[float, Setting("Epochs of the rise.", ABOVE_ZERO)] = 5.0
+    then: str | Schedule | None = None
+    start: Annotated[float, Setting("Factor at the start.", SHARE)] = 0.1
 
     def __post_init__(self) -> None:
-        _check(self, "warm_up_epochs", 0, open_low=True)
-        _check(self, "start", 0, 1)
-        if self.then is not None and not isinstance(self.then, Schedule):
-            raise InvalidInputError(f"WarmUp goes on with a Schedule or None, not with {self.then!r}.")
+        super().__post_init__()
+        if self.then is not None:
+            object.__setattr__(self, "then", SCHEDULES.create(self.then))
 
     def __call__(self, epoch: float) -> float:
         if epoch < self.warm_up_epochs:
             return self.start + (1 - self.start) * epoch / self.warm_up_epochs
-        return 1.0 if self.then is None else self.then(epoch - self.warm_up_epochs)
+        return self.then(epoch - self.warm_up_epochs) if isinstance(self.then, Schedule) else 1.0
 
 
 @also_called(
@@ -384,16 +342,10 @@ class OneCycle(Schedule):
     rate is the highest one. PyTorch's ``div_factor`` is 1 / start, its ``final_div_factor`` start / final.
     """
 
-    epochs: float
-    peak: float = 0.3
-    start: float = 0.04
-    final: float = 4e-6
-
-    def __post_init__(self) -> None:
-        _check(self, "epochs", 0, open_low=True)
-        _check(self, "peak", 0, 1)
-        _check(self, "start", 0, 1)
-        _check(self, "final", 0, 1)
+    epochs: Annotated[float, Setting("Epochs of the cycle.", ABOVE_ZERO)]
+    peak: Annotated[float, Setting("Share of the epochs before the peak.", SHARE)] = 0.3
+    start: Annotated[float, Setting("Factor at the start.", SHARE)] = 0.04
+    final: Annotated[float, Setting("Factor at the end.", SHARE)] = 4e-6
 
     def __call__(self, epoch: float) -> float:
         done = min(epoch / self.epochs, 1.0)

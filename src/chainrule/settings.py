@@ -15,21 +15,24 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import numpy as np
 
 from chainrule.errors import InvalidInputError, shown
 from chainrule.ranges import Range, is_finite
 
-__all__ = ["ABOVE_ZERO", "FROM_ONE", "FROM_ZERO", "Declared", "Setting", "added_later", "check_settings",
-           "declared_settings", "documented", "option_fields", "settings_table"]  # fmt: skip
+__all__ = ["ABOVE_ZERO", "FROM_ONE", "FROM_ZERO", "SHARE", "CheckedSettings", "Declared", "Setting", "added_later",
+           "check_settings", "declared_settings", "documented", "option_fields", "settings_table"]  # fmt: skip
 
 Class = TypeVar("Class", bound=type)
 
-ABOVE_ZERO = Range(0, math.inf, includes_high=True)
+ABOVE_ZERO = Range(0, math.inf)
 FROM_ZERO = Range(0, math.inf, includes_low=True)
 FROM_ONE = Range(1, math.inf, includes_low=True)
+SHARE = Range(0, 1, includes_low=True, includes_high=True)
 
 
 @dataclass(frozen=True)
@@ -93,21 +96,27 @@ class Declared:
 
     @property
     def allowed(self) -> str:
-        """The allowed numbers in words; "" if the object that is created from the setting checks it."""
-        if self.setting.allowed is None:
-            return ""
+        """The allowed values in words; "" if the object that is created from the setting checks it."""
         kinds = members(self.hint)
-        whole, absent = "whole " if int in kinds else "", ", or None" if type(None) in kinds else ""
-        return f"{whole}{self.setting.allowed}{absent}"
+        if self.setting.allowed is None:
+            return "True and False" if bool in kinds else "functions" if self._is_function else ""
+        kind = "whole " if int in kinds else "finite " if self.setting.allowed.high == math.inf else ""
+        return f"{kind}{self.setting.allowed}" + (", or None" if type(None) in kinds else "")
 
-    def check(self, value: Any) -> None:
-        """Raise InvalidInputError if the declaration does not allow ``value``."""
+    @property
+    def _is_function(self) -> bool:
+        return get_origin(self.hint) is Callable
+
+    def allows(self, value: Any) -> bool:
+        """Return whether the declaration allows ``value``."""
         allowed, kinds = self.setting.allowed, members(self.hint)
-        if allowed is None or (value is None and type(None) in kinds):
-            return
-        is_number = is_finite(value) or (isinstance(value, float) and value == math.inf)
-        if not is_number or not allowed.includes(value) or (int in kinds and value % 1):
-            raise InvalidInputError(f"{self.name} is {shown(value)}; allowed are {self.allowed}.")
+        if not self.allowed or (value is None and type(None) in kinds):
+            return True
+        if self._is_function:
+            return callable(value)
+        if allowed is None:
+            return isinstance(value, bool | int | np.bool_) and value in (0, 1)
+        return is_finite(value) and allowed.includes(value) and not (int in kinds and value % 1)
 
 
 def members(hint: Any) -> tuple[Any, ...]:
@@ -123,19 +132,33 @@ def declared_settings(owner: type) -> dict[str, Declared]:
     function: Any = owner.__init__  # type: ignore[misc]  # the class is the one that declares the settings
     arguments = inspect.signature(function).parameters
     source = owner if dataclasses.is_dataclass(owner) else function
-    found = {}
-    for name, hint in typing.get_type_hints(source, include_extras=True).items():
+    found: dict[str, Declared] = {}
+    try:
+        hints = typing.get_type_hints(source, include_extras=True)
+    except NameError:  # the class of a user has annotations with names of a function
+        return found
+    for name, hint in hints.items():
         setting = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Setting)), None)
         if setting is not None and name in arguments:
             found[name] = Declared(name, get_args(hint)[0], arguments[name].default, setting)
     return found
 
 
-def check_settings(owner: type, values: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError if the declaration of a setting does not allow its value in ``values``."""
+def check_settings(owner: type, values: Mapping[str, Any], what: str = "{}") -> None:
+    """Raise InvalidInputError if the declaration of a setting does not allow its value in ``values``.
+
+    ``what`` is the setting in the message, with ``{}`` in place of its name.
+    """
     for name, one in declared_settings(owner).items():
-        if name in values:
-            one.check(values[name])
+        if name in values and not one.allows(values[name]):
+            raise InvalidInputError(f"{what.format(name)} is {shown(values[name])}; allowed are {one.allowed}.")
+
+
+class CheckedSettings:
+    """Base class of dataclasses whose constructor checks the settings that their fields declare."""
+
+    def __post_init__(self) -> None:
+        check_settings(type(self), vars(self), f"The {{}} of {type(self).__name__}")
 
 
 def added_later(owner: type) -> set[str]:

@@ -11,21 +11,34 @@ import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import chainrule
-from chainrule import Dataset, InvalidInputError, NeuralNetwork
-from chainrule.activations import LeakyReLUActivation, ReLUActivation
+from chainrule import Checkpoint, Dataset, InvalidInputError, NeuralNetwork
+from chainrule.activations import ACTIVATIONS, CustomActivation, LeakyReLUActivation, ReLUActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, EmbeddingLayer, Layer, RepeatLayer, Residual
-from chainrule.metrics import METRICS, f1
+from chainrule.losses import CustomLoss, Huber
+from chainrule.metrics import METRICS, Metric, f1
 from chainrule.named import FixedAttributes, Registry, other_names
-from chainrule.optimizer import SGD, Adam, Optimizer
-from chainrule.schedules import CosineRestarts, CyclicRate, ExponentialDecay, MultiStepDecay, OneCycle, StepDecay
+from chainrule.optimizer import SGD, Adam, AdamW, Optimizer
+from chainrule.penalties import L1, L2
+from chainrule.schedules import (
+    CosineDecay,
+    CosineRestarts,
+    CyclicRate,
+    ExponentialDecay,
+    MultiStepDecay,
+    OneCycle,
+    StepDecay,
+    WarmUp,
+)
 
 MODULES = ("activations", "callbacks", "initializers", "layers", "losses", "metrics", "optimizer", "penalties",
            "schedules", "zoo", "plots", "data.augment")  # fmt: skip
@@ -159,6 +172,135 @@ def test_own_classes_given_to_a_network_are_explained_too() -> None:
 
     with pytest.raises(InvalidInputError, match=r"Own needs the argument 'friction': call Own\(friction\)"):
         NeuralNetwork(optimizer=Own)
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("adamw:weight_decay=0.01,beta_1=0.95", AdamW(weight_decay=0.01, beta1=0.95)),
+        ("sgd:momentum=0.9,nesterov=true", SGD(momentum=0.9, nesterov=True)),
+        ("huber:delta=2", Huber(delta=2)),
+        ("adam:lr=0.5,eps=1e-4", Adam(0.5, epsilon=1e-4)),
+        ("leaky_relu:slope=0.1", LeakyReLUActivation(negative_slope=0.1)),
+        ("l2:1e-4", L2(1e-4)),
+        ("l2:rate=1e-4", L2(1e-4)),
+        ("cosine:final=0.1", CosineDecay(epochs=7, final=0.1)),
+        ("multi_step:(2,5),factor=0.5", MultiStepDecay((2, 5), 0.5)),
+        ("warm_up:2,then=(cosine:epochs=5,final=0.1)", WarmUp(2, CosineDecay(5, final=0.1))),
+    ],
+)
+def test_settings_may_follow_the_name_of_any_piece(text: str, made: Any) -> None:
+    registry = next(one for one in Registry.families if isinstance(made, one.base))
+    if registry.kind == "layer":
+        created = ACTIVATIONS.create(text)
+    else:
+        created = getattr(NeuralNetwork(epochs=7, **{registry.kind: text}), registry.kind)
+    assert repr(created) == repr(made)
+
+
+def test_a_penalty_with_settings_in_a_layer_is_saved_with_it(tmp_path: Path) -> None:
+    network = NeuralNetwork(seed=0, optimizer="adam:beta1=0.8", schedule="step:every=2")
+    network.add(DenseLayer(2, (3,), penalty="l1:0.25"))
+    network.save(tmp_path / "network.safetensors")
+    again = NeuralNetwork.load(tmp_path / "network.safetensors")
+    assert again.layers[0].penalties()["weights"] == (L1(0.25),)
+    assert (again.optimizer.beta1, again.schedule) == (0.8, StepDecay(every=2))  # type: ignore[attr-defined]
+
+
+# Values ---------------------------------------------------------------------------------------------------------------
+
+
+VALUES: dict[str, tuple[Any, str]] = {
+    "text for a function": (lambda: CustomActivation("sin", np.cos), "The function of CustomActivation is 'sin'"),
+    "text for a derivative": (lambda: CustomActivation(np.sin, "cos"), "The function_derivative of CustomActivation"),
+    "text for a loss": (lambda: CustomLoss("sin", np.cos), "The loss_function of CustomLoss is 'sin'"),
+    "text for a metric": (lambda: Metric("own", "r2"), "The function of Metric is 'r2'; allowed are functions"),
+    "no category": (lambda: EmbeddingLayer((), 4), r"The n_categories of an EmbeddingLayer are \(\)"),
+    "unsorted": (lambda: MultiStepDecay([5, 2]), r"The milestones of MultiStepDecay are \[5, 2\]; give increasing"),
+    "equal": (lambda: MultiStepDecay((5, 5)), "give increasing epochs"),
+    "half a cooldown": (
+        lambda: ReduceOnPlateau(cooldown=1.5),
+        "The cooldown of ReduceOnPlateau is 1.5; allowed are",
+    ),
+    "half a patience": (lambda: EarlyStopping(patience=2.5), "allowed are whole numbers from 1 up, or None"),
+    "half a window": (lambda: EarlyStopping(tolerance=1, window=2.5), "The window of EarlyStopping is 2.5"),
+    "half of every": (lambda: Checkpoint("x", every=0.5), "The every of Checkpoint is 0.5"),
+    "no Boolean": (lambda: EarlyStopping(restore_best="no"), "is 'no'; allowed are True and False"),
+    "verbose": (lambda: NeuralNetwork(verbose=2), "verbose is 2; allowed are True and False"),
+    "trainable": (lambda: DenseLayer(2, trainable="no"), "trainable is 'no'; allowed are True and False"),
+    "infinite value": (lambda: NeuralNetwork(clip_value=np.inf), "clip_value is inf; allowed are finite numbers abo"),
+    "infinite norm": (lambda: NeuralNetwork(clip_norm=np.inf), "clip_norm is inf"),
+    "infinite max-norm": (lambda: NeuralNetwork(max_norm=np.inf), "max_norm is inf"),
+    "then": (lambda: WarmUp(5, then="cosine"), "CosineDecay needs the argument 'epochs'"),
+    "then a number": (lambda: WarmUp(5, then=3), "3 is no schedule"),
+}
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_values_that_cannot_work_are_refused_at_once(value: str) -> None:
+    make, words = VALUES[value]
+    with pytest.raises(InvalidInputError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("function", "derivative", "wrong"),
+    [
+        (lambda x: x.sum(), np.ones_like, "activation_function returns an array of shape ()"),
+        (np.mean, np.ones_like, "activation_function returns an array of shape ()"),
+        (lambda x: x.sum(axis=-1), np.ones_like, "activation_function returns an array of shape (4,)"),
+        (lambda x: x.sum(axis=-1, keepdims=True), np.ones_like, "activation_function returns an array of shape (4, 1)"),
+        (lambda x: 2 * x, lambda x: x.sum(), "derivative returns an array of shape ()"),
+        (lambda x: 2 * x, lambda x: x.sum(axis=-1, keepdims=True), "derivative returns an array of shape (4, 1)"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_activation_that_reduces_its_input_is_refused(
+    function: Any, derivative: Any, wrong: str, dtype: Any
+) -> None:
+    network = NeuralNetwork(epochs=1, seed=0, dtype=dtype)
+    for layer in (DenseLayer(3, (2,)), CustomActivation(function, derivative), DenseLayer(1)):
+        network.add(layer)
+    with pytest.raises(InvalidInputError, match=re.escape(f"CustomActivation.{wrong} for an input of shape (4, 3)")):
+        network.fit(np.eye(4, 2), np.arange(4.0))
+
+
+def test_a_constant_derivative_is_a_number() -> None:
+    layer = CustomActivation(lambda x: 2 * x, lambda x: 2)
+    assert layer.traced() is not None
+    assert layer.derivative(np.zeros((2, 3))).tolist() == [[2.0] * 3] * 2
+
+
+class WithoutRate(Optimizer):
+    """An optimizer whose constructor forgets the learning rate."""
+
+    def __init__(self, friction: float = 0.5) -> None:
+        self.friction = friction
+
+    def rule(self, weights: Any, gradient: Any, rate: Any) -> Any:
+        return weights - rate * gradient
+
+
+class WithRate(WithoutRate):
+    """An optimizer with a learning rate that its constructor does not take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learning_rate = 0.5
+
+
+@pytest.mark.parametrize("given", [WithoutRate, WithoutRate(0.1)])
+@pytest.mark.parametrize("rate", [None, 0.1])
+def test_an_own_optimizer_without_a_learning_rate_is_refused(given: Any, rate: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"WithoutRate has no learning_rate; set self"):
+        NeuralNetwork(optimizer=given, learning_rate=rate)
+
+
+def test_the_rate_of_an_own_optimizer_may_be_given_to_the_network() -> None:
+    assert NeuralNetwork(optimizer=WithRate).learning_rate == 0.5
+    assert NeuralNetwork(optimizer=WithRate(), learning_rate=0.25).learning_rate == 0.25
+    with pytest.raises(InvalidInputError, match="The learning_rate of WithRate is -1"):
+        NeuralNetwork(optimizer=WithRate, learning_rate=-1.0)
 
 
 # Attributes -----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.formulas import Attempt, Expression, Formula, TraceError
+from chainrule.formulas.expression import elementwise
 from chainrule.formulas.traced import PREFIX
 from chainrule.initializers import GlorotUniform, Initializer
 from chainrule.layers.base import Layer
@@ -160,18 +161,34 @@ def _trace(layer: ActivationLayer) -> MapFormula:
 
 
 def _on_arrays(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method that applies a formula to anything that NumPy can convert to an array, and ignores overflows."""
+    """Return a method that applies a formula to anything that NumPy can convert to an array, and ignores overflows.
+
+    Raises InvalidInputError if the result does not have one number for each element of the argument. Python's numbers
+    are constants.
+    """
 
     @functools.wraps(formula)
     def method(self: Any, x: Any) -> Any:
         if isinstance(x, Expression):
-            return formula(self, x)
+            result = formula(self, x)
+            symbols = {node.value for node in x.visit() if node.operation == "symbol"}
+            is_constant = not isinstance(result, Expression) or result.operation == "constant"
+            if not is_constant and id(result) not in elementwise([result], symbols):
+                raise TraceError(f"{formula.__name__} reduces its argument.")
+            return result
         x = np.asarray(x)
         x = x.astype(np.result_type(x, np.float32), copy=False)
         with np.errstate(over="ignore"):  # the limit, such as exp(-infinity) = 0, is the desired result
-            result = np.asarray(formula(self, np.atleast_1d(x)), x.dtype)
-        if result.ndim < max(x.ndim, 1):  # a constant
+            result = formula(self, np.atleast_1d(x))
+        if type(result) in (int, float, bool):
             return np.full_like(x, result)
+        shape = np.atleast_1d(x).shape
+        if np.shape(result)[: len(shape)] != shape:  # the derivative of softmax has an axis more
+            raise InvalidInputError(
+                f"{self.layer_name()}.{formula.__name__} returns an array of shape {np.shape(result)} for an input of "
+                f"shape {shape}; it must return one number for each element of its input."
+            )
+        result = np.asarray(result, x.dtype)
         return result if x.ndim else result[0]
 
     return method

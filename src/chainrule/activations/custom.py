@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 from chainrule.activations.base import ActivationLayer
 from chainrule.named import checked
+from chainrule.settings import CheckedSettings, Setting
 from chainrule.types import Array
 
 __all__ = ["CustomActivation"]
@@ -16,7 +17,7 @@ __all__ = ["CustomActivation"]
 @checked
 @final
 @dataclass(eq=False)
-class CustomActivation(ActivationLayer):
+class CustomActivation(CheckedSettings, ActivationLayer):
     """An activation made of two functions of arrays, f and its derivative.
 
     Model files do not contain functions. They contain the ``name`` of the activation; pass the activation in
@@ -24,8 +25,8 @@ class CustomActivation(ActivationLayer):
     pickled.
     """
 
-    function: Callable[[Array], Array]
-    function_derivative: Callable[[Array], Array]
+    function: Annotated[Callable[[Array], Array], Setting("f.")]
+    function_derivative: Annotated[Callable[[Array], Array], Setting("The derivative of f.")]
     name: str = "CustomActivation"
 
     def activation_function(self, x: Array) -> Array:

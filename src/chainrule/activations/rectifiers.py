@@ -83,7 +83,7 @@ class ReLUActivation(ActivationLayer):
 
 @also_called(
     unlike={"rrelu": "it draws its slope at random in training; that of 'leaky_relu' is fixed."},
-    arguments={"alpha": "negative_slope"},
+    arguments={"alpha": "negative_slope", "slope": "negative_slope"},
 )
 @final
 @dataclass(eq=False)

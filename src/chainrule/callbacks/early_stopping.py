@@ -1,16 +1,18 @@
-"""Stopping when more training would not help, in every form that people mean by it."""
+"""Early stopping, by every criterion that is in use."""
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.best import BestValue
-from chainrule.errors import InvalidInputError, shown
+from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
-from chainrule.ranges import is_finite
+from chainrule.ranges import Range
+from chainrule.settings import FROM_ONE, FROM_ZERO, CheckedSettings, Setting, documented
 from chainrule.types import Array
 
 __all__ = ["EarlyStopping"]
@@ -23,33 +25,15 @@ __all__ = ["EarlyStopping"]
         "n_iter_no_change": "patience",
     }
 )
+@documented
 @final
 @dataclass(eq=False)
-class EarlyStopping(Callback):
-    """Stop when the watched quantity says so; several criteria may be on at once, the first to hold stops the run.
+class EarlyStopping(CheckedSettings, Callback):
+    """Stop the training when more of it would not help, by one or more criteria on a quantity of the history.
 
     Parameters
     ----------
-    monitor
-        A quantity of the history; by default the validation loss, or the training loss where there is no validation.
-    patience
-        Stop after this many epochs in a row without a new best; None switches the criterion off. Only finite values
-        can be a best, so that a quantity that is NaN from the start stops the run too.
-    min_delta
-        How much better than the best a value must be to count as a new best; with ``relative``, as a share of the best.
-    tolerance, window
-        Stop when the last ``window`` values all lie within +-``tolerance`` of their first.
-    delta
-        Stop when the quantity changed by less than this from one epoch to the next.
-    max_gap
-        Stop when the validation loss exceeds the training loss by more than this.
-    min_epochs
-        Never stop before this many epochs of the fit.
-    restore_best
-        Give the network the weights of its best epoch when the run ends.
-    tol
-        How much better than the best so far a value must be to restart the patience; by default ``min_delta``. With a
-        ``tol``, every better value is a new best, and progress in smaller steps stops the run, as in scikit-learn.
+    {settings}
 
     Attributes
     ----------
@@ -67,26 +51,56 @@ class EarlyStopping(Callback):
     steers: ClassVar[bool] = True
     watches_network: ClassVar[bool] = False
 
-    monitor: str | None = None
-    patience: int | None = 10
-    min_delta: float = 0.0
-    relative: bool = False
-    tolerance: float | None = None
-    window: int = 5
-    delta: float | None = None
-    max_gap: float | None = None
-    min_epochs: int = 0
-    restore_best: bool = True
-    tol: float | None = None
+    monitor: Annotated[
+        str | None,
+        Setting(
+            "A quantity of the history; by default the validation loss, or the training loss without a validation set."
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Setting(
+            "Stop after this many epochs in a row without a new best value. Only finite values can be the best. "
+            "None switches the criterion off.",
+            FROM_ONE,
+        ),
+    ] = 10
+    min_delta: Annotated[
+        float, Setting("How much better than the best a value must be to be the new best.", FROM_ZERO)
+    ] = 0.0
+    relative: Annotated[bool, Setting("Whether min_delta is a share of the best value.")] = False
+    tolerance: Annotated[
+        float | None,
+        Setting(
+            "Stop when the last values, as many as window, all lie within +-tolerance of the first of them.", FROM_ZERO
+        ),
+    ] = None
+    window: Annotated[
+        int, Setting("The number of values that are compared by tolerance.", Range(2, math.inf, includes_low=True))
+    ] = 5
+    delta: Annotated[
+        float | None, Setting("Stop when the quantity changes by less than this from one epoch to the next.", FROM_ZERO)
+    ] = None
+    max_gap: Annotated[
+        float | None, Setting("Stop when the validation loss exceeds the training loss by more than this.", FROM_ZERO)
+    ] = None
+    min_epochs: Annotated[int, Setting("Never stop before this many epochs of the fit.", FROM_ZERO)] = 0
+    restore_best: Annotated[
+        bool, Setting("Whether the network gets the weights of its best epoch when the training ends.")
+    ] = True
+    tol: Annotated[
+        float | None,
+        Setting(
+            "How much better than the best so far a value must be to restart the patience; by default min_delta. "
+            "With a tol, every better value is a new best, and progress in smaller steps stops the training, as "
+            "in scikit-learn.",
+            FROM_ZERO,
+        ),
+    ] = None
     best_epoch: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        bounds = {"patience": 1, "min_delta": 0, "tolerance": 0, "window": 2, "delta": 0, "max_gap": 0, "min_epochs": 0}
-        bounds["tol"] = 0
-        for name, low in bounds.items():
-            value = getattr(self, name)
-            if value is not None and not (is_finite(value) and value >= low):
-                raise InvalidInputError(f"The {name} of EarlyStopping is {shown(value)}; it must be at least {low}.")
+        super().__post_init__()
         if self.patience is None and self.tolerance is None and self.delta is None and self.max_gap is None:
             raise InvalidInputError("This EarlyStopping has no criterion; give patience, tolerance, delta or max_gap.")
         self._best = BestValue()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.best import BestValue
-from chainrule.errors import InvalidInputError, shown
 from chainrule.named import also_called
-from chainrule.ranges import is_finite
+from chainrule.ranges import Range
+from chainrule.settings import FROM_ONE, FROM_ZERO, CheckedSettings, Setting, documented
 
 __all__ = ["ReduceOnPlateau"]
 
@@ -21,46 +21,53 @@ __all__ = ["ReduceOnPlateau"]
         "min_lr": "Its share of the learning rate is 'min_factor'.",
     }
 )
+@documented
 @final
 @dataclass(eq=False)
-class ReduceOnPlateau(Callback):
-    """Multiply the learning rate by ``factor`` after ``patience`` epochs without a new best.
+class ReduceOnPlateau(CheckedSettings, Callback):
+    """Multiply the learning rate by ``factor`` after ``patience`` epochs without a new best value.
 
-    With ``relative``, ``min_delta`` is a share of the best value, as by default in PyTorch. Epochs of the ``cooldown``
-    after a lower rate are not counted. PyTorch's ``patience`` is smaller by 1.
+    PyTorch's ``patience`` is smaller by 1. An :class:`EarlyStopping` in the same fit needs a longer patience.
 
-    ``min_factor`` bounds how far the rate can sink below its setting. An :class:`EarlyStopping` beside it needs the
-    longer patience of the two. With ``lowest_rate``, the run stops instead of lowering a rate that is at or below it.
-    ``tol`` is that of :class:`EarlyStopping`.
+    Parameters
+    ----------
+    {settings}
     """
 
     steers: ClassVar[bool] = True
     watches_network: ClassVar[bool] = False
 
-    monitor: str | None = None
-    factor: float = 0.1
-    patience: int = 5
-    min_delta: float = 1e-4
-    min_factor: float = 1e-4
-    cooldown: int = 0
-    relative: bool = False
-    tol: float | None = None
-    lowest_rate: float = 0.0
+    monitor: Annotated[
+        str | None,
+        Setting(
+            "A quantity of the history; by default the validation loss, or the training loss without a validation set."
+        ),
+    ] = None
+    factor: Annotated[float, Setting("Factor on the learning rate.", Range(0, 1))] = 0.1
+    patience: Annotated[
+        int, Setting("Lower the rate after this many epochs in a row without a new best value.", FROM_ONE)
+    ] = 5
+    min_delta: Annotated[
+        float, Setting("How much better than the best a value must be to be the new best.", FROM_ZERO)
+    ] = 1e-4
+    min_factor: Annotated[float, Setting("Lower bound of the product of all factors.", FROM_ZERO)] = 1e-4
+    cooldown: Annotated[int, Setting("Epochs after a reduction that do not count.", FROM_ZERO)] = 0
+    relative: Annotated[bool, Setting("Whether min_delta is a share of the best value, as by default in PyTorch.")] = (
+        False
+    )
+    tol: Annotated[
+        float | None,
+        Setting(
+            "How much better than the best so far a value must be to restart the patience; by default min_delta.",
+            FROM_ZERO,
+        ),
+    ] = None
+    lowest_rate: Annotated[
+        float, Setting("Stop the training instead of lowering a learning rate at or below this.", FROM_ZERO)
+    ] = 0.0
 
     def __post_init__(self) -> None:
-        if not (is_finite(self.factor) and 0 < self.factor < 1):
-            raise InvalidInputError(
-                f"The factor of ReduceOnPlateau is {shown(self.factor)}; it must lie between 0 and 1."
-            )
-        bounds = {"patience": 1, "min_delta": 0, "min_factor": 0, "cooldown": 0, "lowest_rate": 0}
-        for name, low in {**bounds, **({} if self.tol is None else {"tol": 0})}.items():
-            value = getattr(self, name)
-            if not (is_finite(value) and value >= low):
-                raise InvalidInputError(f"The {name} of ReduceOnPlateau is {shown(value)}; it must be at least {low}.")
-        if self.relative not in (False, True):
-            raise InvalidInputError(
-                f"The setting relative of ReduceOnPlateau is {shown(self.relative)}; give True or False."
-            )
+        super().__post_init__()
         self._best = BestValue()
         self._waited = self._cooling = 0
 

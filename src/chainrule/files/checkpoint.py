@@ -7,13 +7,14 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.best import BestValue
 from chainrule.errors import InvalidInputError
 from chainrule.files.model_file import write_model_file
 from chainrule.named import also_called, checked
+from chainrule.settings import ABOVE_ZERO, FROM_ONE, CheckedSettings, Setting, documented
 
 __all__ = ["Checkpoint", "files_by_epoch"]
 
@@ -29,9 +30,10 @@ _EPOCH = re.compile(r"\{epoch(?::([^{}]*))?\}")
     }
 )
 @checked
+@documented
 @final
 @dataclass(eq=False)
-class Checkpoint(Callback):
+class Checkpoint(CheckedSettings, Callback):
     """Write a checkpoint every ``every`` epochs, and another of the best epoch when ``best_path`` is given.
 
     A checkpoint holds the network, the optimizer's state, the schedule, the place in the epoch, all random states, the
@@ -41,38 +43,36 @@ class Checkpoint(Callback):
 
     Parameters
     ----------
-    path
-        The file to write, replaced atomically each time. With ``{epoch}`` in it (or, say, ``{epoch:03d}``), the
-        checkpoint of every epoch is a file of its own, and :meth:`NeuralNetwork.load_best` reads the best of them.
-    every
-        Epochs between checkpoints.
-    every_batches
-        Batches between checkpoints inside an epoch; None for none.
-    every_seconds
-        Seconds of training between checkpoints inside an epoch; None for none.
-    best_path
-        File for the epoch in which ``monitor`` was best.
-    monitor
-        What is watched for ``best_path``; the validation loss by default, or the loss where there is no validation.
+    {settings}
     """
 
     watches_network: ClassVar[bool] = False  # it asks for copies
     order: ClassVar[int] = 100  # after the callbacks whose state it saves
 
-    path: str | Path
-    every: int = 1
-    every_batches: int | None = None
-    best_path: str | Path | None = None
-    monitor: str | None = None
-    every_seconds: float | None = None
+    path: Annotated[
+        str | Path,
+        Setting(
+            "The file to write, replaced atomically each time. With {epoch} in it (or {epoch:03d}), the "
+            "checkpoint of every epoch is a separate file, and NeuralNetwork.load_best reads the best of them."
+        ),
+    ]
+    every: Annotated[int, Setting("Epochs between checkpoints.", FROM_ONE)] = 1
+    every_batches: Annotated[
+        int | None, Setting("Batches between checkpoints inside an epoch; None for none.", FROM_ONE)
+    ] = None
+    best_path: Annotated[
+        str | Path | None, Setting("The file for the epoch in which the monitored quantity is best.")
+    ] = None
+    monitor: Annotated[
+        str | None,
+        Setting("The quantity for best_path; by default the validation loss, or the loss without a validation set."),
+    ] = None
+    every_seconds: Annotated[
+        float | None, Setting("Seconds of training between checkpoints inside an epoch; None for none.", ABOVE_ZERO)
+    ] = None
 
     def __post_init__(self) -> None:
-        for name in ("every", "every_batches"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InvalidInputError(f"{name} of Checkpoint is {value}; it must be at least 1.")
-        if self.every_seconds is not None and not self.every_seconds > 0:
-            raise InvalidInputError(f"every_seconds of Checkpoint is {self.every_seconds}; it must be above 0.")
+        super().__post_init__()
         for path in (self.path, self.best_path or ""):
             try:
                 _path_of_epoch(path, 1)

@@ -60,6 +60,10 @@ class EmbeddingLayer(Layer):
     def __post_init__(self) -> None:
         given: Any = self.n_categories
         sizes = tuple(given) if isinstance(given, Sequence | np.ndarray) else (given,)
+        if not sizes:
+            raise InvalidInputError(
+                f"The n_categories of an EmbeddingLayer are {shown(given)}; give the number for each column."
+            )
         self.n_categories = tuple(check_count("an EmbeddingLayer", "n_categories", size) for size in sizes)
         self.n_dimensions = check_count("an EmbeddingLayer", "n_dimensions", self.n_dimensions)
 

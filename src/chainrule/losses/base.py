@@ -15,12 +15,13 @@ import numpy as np
 from chainrule import kernels
 from chainrule.activations import ActivationLayer
 from chainrule.arrays import refuse_masked
-from chainrule.errors import InvalidInputError, shown
+from chainrule.errors import InvalidInputError
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.formulas.expression import elementwise
 from chainrule.named import also_called
 from chainrule.program import Program, Value
-from chainrule.ranges import Range, is_finite
+from chainrule.ranges import Range
+from chainrule.settings import CheckedSettings
 from chainrule.types import Array
 
 __all__ = ["ElementwiseLoss", "FormulaLoss", "LossFunction", "RowLoss", "TracedLoss", "row_weights_of"]
@@ -34,7 +35,7 @@ __all__ = ["ElementwiseLoss", "FormulaLoss", "LossFunction", "RowLoss", "TracedL
         "weight": "It is the setting class_weight of NeuralNetwork.",
     }
 )
-class LossFunction(ABC):
+class LossFunction(CheckedSettings, ABC):
     """Base class of all losses.
 
     Attributes
@@ -267,19 +268,6 @@ class FormulaLoss(LossFunction):
         weights = row_weights_of(sample_weight, len(predictions), predictions.dtype)
         value = self.evaluate(targets, predictions, weights, derivative)
         return value, derivative.reshape(np.shape(y_pred))
-
-    def _check(self, setting: str, value: float, low: float, high: float, ends: str) -> None:
-        """Raise InvalidInputError for a setting outside an interval with the brackets ``ends``, such as "[)"."""
-        inside = (
-            is_finite(value)
-            and (low <= value if ends[0] == "[" else low < value)
-            and (value <= high if ends[1] == "]" else value < high)
-        )
-        if not inside:
-            bounds = f"{ends[0]}{low:g}, {high:g}{ends[1]}"
-            raise InvalidInputError(
-                f"The {setting} of {type(self).__name__} is {shown(value)}; it must lie in {bounds}."
-            )
 
     def _mean(
         self,

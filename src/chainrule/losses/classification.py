@@ -14,7 +14,7 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.losses.base import ElementwiseLoss, RowLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range, is_finite
-from chainrule.settings import Setting
+from chainrule.settings import ABOVE_ZERO, FROM_ZERO, SHARE, Setting
 from chainrule.types import Array
 
 __all__ = [
@@ -70,10 +70,7 @@ class BinaryCrossEntropy(ElementwiseLoss):
     domain: ClassVar[Range | None] = Range(0, 1)
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
-    pos_weight: Annotated[float, Setting(since="0.2")] = 1.0
-
-    def __post_init__(self) -> None:
-        self._check("pos_weight", self.pos_weight, 0, np.inf, "()")
+    pos_weight: Annotated[float, Setting("Factor on the loss of positive targets.", ABOVE_ZERO, since="0.2")] = 1.0
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return -w y log p - (1 - y) log(1 - p)."""
@@ -237,13 +234,8 @@ class BinaryFocal(ElementwiseLoss):
     domain: ClassVar[Range | None] = Range(0, 1)
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
-    gamma: float = 2.0
-    alpha: float | None = None
-
-    def __post_init__(self) -> None:
-        self._check("gamma", self.gamma, 0, np.inf, "[)")
-        if self.alpha is not None:
-            self._check("alpha", self.alpha, 0, 1, "[]")
+    gamma: Annotated[float, Setting("Exponent of the factor on easy rows.", FROM_ZERO)] = 2.0
+    alpha: Annotated[float | None, Setting("Weight of class 1; that of class 0 is 1 - alpha.", SHARE)] = None
 
     @property
     def _class_weights(self) -> tuple[float, float]:
@@ -297,10 +289,7 @@ class CategoricalFocal(RowLoss):
     domain: ClassVar[Range | None] = Range(0, 1, sums_to_one=True)
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
-    gamma: float = 2.0
-
-    def __post_init__(self) -> None:
-        self._check("gamma", self.gamma, 0, np.inf, "[)")
+    gamma: Annotated[float, Setting("Exponent of the factor on easy rows.", FROM_ZERO)] = 2.0
 
     def row_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return -sum_k y_k (1 - p_k)^gamma log p_k."""
@@ -338,10 +327,7 @@ class Dice(RowLoss):
     domain: ClassVar[Range | None] = FROM_0_TO_1
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
-    smooth: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check("smooth", self.smooth, 0, np.inf, "()")
+    smooth: Annotated[float, Setting("Number added to numerator and denominator.", ABOVE_ZERO)] = 1.0
 
     def row_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return 1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s)."""
@@ -426,10 +412,7 @@ class MultiMargin(RowLoss):
     compares_outputs: ClassVar[bool] = True
     targets: ClassVar[Range | None] = FROM_0_TO_1
 
-    margin: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check("margin", self.margin, 0, np.inf, "()")
+    margin: Annotated[float, Setting("Least distance of the scores.", ABOVE_ZERO)] = 1.0
 
     def row_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return mean_k (1 - y_k) max(0, margin - s + p_k)."""

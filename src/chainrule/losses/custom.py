@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 from chainrule.losses.base import ElementwiseLoss
 from chainrule.named import checked
+from chainrule.settings import Setting
 from chainrule.types import Array
 
 __all__ = ["CustomLoss"]
@@ -32,8 +33,8 @@ class CustomLoss(ElementwiseLoss):
 
     is_regression: ClassVar[bool] = True
 
-    loss_function: Callable[[Array, Array], Array]
-    loss_derivative: Callable[[Array, Array], Array]
+    loss_function: Annotated[Callable[[Array, Array], Array], Setting("The loss of every element.")]
+    loss_derivative: Annotated[Callable[[Array, Array], Array], Setting("Its derivative with respect to y_pred.")]
     name: str = "CustomLoss"
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 from scipy.special import xlogy
@@ -12,6 +12,7 @@ from scipy.special import xlogy
 from chainrule.losses.base import ElementwiseLoss, RowLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range
+from chainrule.settings import ABOVE_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = [
@@ -122,10 +123,7 @@ class MeanAbsolutePercentageError(ElementwiseLoss):
     is_regression: ClassVar[bool] = True
     allows_standardized_targets: ClassVar[bool] = False
 
-    epsilon: float = 1e-7
-
-    def __post_init__(self) -> None:
-        self._check("epsilon", self.epsilon, 0, np.inf, "()")
+    epsilon: Annotated[float, Setting("Lower bound of the divisor.", ABOVE_ZERO)] = 1e-7
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return 100 |p - y| / max(|y|, epsilon)."""
@@ -172,10 +170,7 @@ class Huber(ElementwiseLoss):
 
     is_regression: ClassVar[bool] = True
 
-    delta: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check("delta", self.delta, 0, np.inf, "()")
+    delta: Annotated[float, Setting("Absolute error above which the loss is linear.", ABOVE_ZERO)] = 1.0
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return c (d - c / 2), where c is d clipped to the range from -delta to delta; it covers both cases."""
@@ -223,10 +218,7 @@ class Pinball(ElementwiseLoss):
 
     is_regression: ClassVar[bool] = True
 
-    quantile: float = 0.5
-
-    def __post_init__(self) -> None:
-        self._check("quantile", self.quantile, 0, 1, "()")
+    quantile: Annotated[float, Setting("Quantile to predict.", Range(0, 1))] = 0.5
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return q (y - p) where p < y, else (1 - q) (p - y)."""
@@ -254,7 +246,7 @@ class Poisson(ElementwiseLoss):
     allows_standardized_targets: ClassVar[bool] = False
     targets: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
 
-    log_input: bool = True
+    log_input: Annotated[bool, Setting("Whether the network predicts the logarithm of the rate.")] = True
 
     @property
     def domain(self) -> Range | None:  # type: ignore[override]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.metrics.classification import (
@@ -19,6 +19,7 @@ from chainrule.metrics.classification import (
 )
 from chainrule.metrics.regression import mean_absolute_error, mean_squared_error, r2, root_mean_squared_error
 from chainrule.named import checked, find_name
+from chainrule.settings import CheckedSettings, Setting
 from chainrule.types import Array, Task
 
 __all__ = ["METRICS", "Metric", "MetricFunction", "default_metrics", "find_metric", "lower_is_better"]
@@ -32,11 +33,11 @@ _NUMBERS: tuple[Task, ...] = ("regression",)
 
 @checked
 @dataclass(frozen=True)
-class Metric:
+class Metric(CheckedSettings):
     """A metric and what is known of it: its name, whether more is better, and the tasks that it is for."""
 
     name: str
-    function: MetricFunction
+    function: Annotated[MetricFunction, Setting("A function of (y_true, y_pred).")]
     greater_is_better: bool = True
     tasks: tuple[Task, ...] = _EVERY_TASK
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from chainrule.errors import InvalidInputError
 from chainrule.named import Registry
 from chainrule.optimizer import adam, adaptive, first_order, lbfgs, levenberg_marquardt, muon, resilient
@@ -32,9 +30,18 @@ __all__ += resilient.__all__
 
 def own_optimizer(given: str | type[Optimizer] | Optimizer, **settings: float | None) -> Optimizer:
     """Return a new optimizer, for one network only, with the settings that are not None."""
-    chosen = {name: value for name, value in settings.items() if value is not None}
     optimizer = OPTIMIZERS.create(given).fresh()
-    for name in chosen:
-        if not hasattr(optimizer, name):
-            raise InvalidInputError(f"{type(optimizer).__name__} has no {name}; leave {name} out.")
-    return dataclasses.replace(optimizer, **chosen) if chosen else optimizer  # type: ignore[arg-type]
+    name = type(optimizer).__name__
+    if not hasattr(optimizer, "learning_rate"):
+        raise InvalidInputError(
+            f"{name} has no learning_rate; set self.learning_rate in its constructor, or make it a dataclass with the "
+            "field learning_rate."
+        )
+    chosen = {setting: value for setting, value in settings.items() if value is not None}
+    for setting, value in chosen.items():
+        if not hasattr(optimizer, setting):
+            raise InvalidInputError(f"{name} has no {setting}; leave {setting} out.")
+        setattr(optimizer, setting, value)
+    if chosen:
+        optimizer.__post_init__()  # which checks them
+    return optimizer

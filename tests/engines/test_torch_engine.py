@@ -100,7 +100,7 @@ class Doubled(nn.Sequential):  # type: ignore[name-defined,misc]
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (nn.Sequential(nn.Linear(2, 2), nn.Conv1d(2, 2, 1)), "No layer of chainrule does what Conv1d does; known are"),
+        (nn.Sequential(nn.Linear(2, 2), nn.Conv1d(2, 2, 1)), "There is no layer for the module Conv1d"),
         (nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=0)), "dim=-1"),
         (nn.Sequential(nn.Linear(2, 2), nn.Softmax(dim=None)), "dim=-1"),
         (nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)), "track_running_stats=True"),
@@ -112,10 +112,10 @@ class Doubled(nn.Sequential):  # type: ignore[name-defined,misc]
         (nn.Sequential(nn.Linear(2, 3, dtype=torch.complex64)), "complex64"),
         (with_hook(nn.Sequential(nn.Linear(2, 3))), "hooks"),
         (nn.Sequential(with_hook(nn.Linear(2, 3))), "hooks"),
-        (nn.Sequential(Doubled(nn.Linear(2, 3))), "a forward step of its own"),
+        (nn.Sequential(Doubled(nn.Linear(2, 3))), "overrides forward"),
         (nn.Sequential(*2 * [nn.Linear(2, 2)]), "in several places"),
         (nn.Sequential(nn.ReLU()), "give input_shape=(n_features,)"),
-        (nn.Sequential(), "has no parts"),
+        (nn.Sequential(), "nn.Sequential is empty"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -487,7 +487,7 @@ def test_settings_that_do_not_go_together_are_named() -> None:
     with pytest.raises(InvalidInputError, match="precision is one of float32, bfloat16, float16, not 'bf16'"):
         TorchEngine(precision="bf16")  # type: ignore[arg-type]
     network = network_of(DenseLayer(1), engine=TorchEngine(precision="bfloat16"), dtype="float64", epochs=1)
-    with pytest.raises(InvalidInputError, match="precision='bfloat16' is for networks of float32"):
+    with pytest.raises(InvalidInputError, match="precision='bfloat16' needs a network with dtype='float32'"):
         network.fit(regression_rows(10))
     network = network_of(DenseLayer(1), engine=TorchEngine(precision="float16"), optimizer="lbfgs", epochs=1)
     with pytest.raises(InvalidInputError, match="LBFGS needs more than 16 bits"):

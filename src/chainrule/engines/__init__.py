@@ -1,4 +1,4 @@
-"""The engines: what turns a stack and a plan into training steps."""
+"""The engines, which train stacks of layers and compute predictions."""
 
 from __future__ import annotations
 

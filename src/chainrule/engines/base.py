@@ -1,4 +1,4 @@
-"""What the training loop asks of an engine, whatever does the arithmetic."""
+"""The interface between the training loop and the engines."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ __all__ = ["Engine", "Evaluation", "Group", "Recorder", "Session", "SingleProces
 class TrainingPlan:
     """How a stack is trained: the settings of a network that a fit uses, under the same names.
 
-    The first six describe a step. The objective is mean loss + penalty(weights). ``clip_norm`` scales the gradient of
-    a step down to this global norm, and ``clip_value`` then bounds the size of each of its numbers. ``max_norm`` holds
-    the norm of the weights that go into any one unit at or below this value after every step (Srivastava et al. 2014).
-    The others describe the batches, the epochs, the average of the weights, and what is measured.
+    The first six settings describe a step. The objective is mean loss + penalty(weights). ``clip_norm`` is the largest
+    norm of the gradient, to which longer gradients are scaled, and ``clip_value`` is then the largest absolute value of
+    its elements. ``max_norm`` is the largest norm of the weights of a unit, to which they are scaled after every step
+    (Srivastava et al. 2014). The other settings describe the batches, the epochs, the average of the weights, and the
+    metrics.
     """
 
     loss: LossFunction
@@ -49,8 +50,8 @@ class TrainingPlan:
     def __post_init__(self) -> None:
         if self.clips and isinstance(self.optimizer, ObjectiveOptimizer):
             raise InvalidInputError(
-                f"{type(self.optimizer).__name__} finds its own step lengths, so there is nothing to clip; leave "
-                "clip_norm and clip_value out."
+                f"{type(self.optimizer).__name__} determines its own step lengths, so the gradient cannot be clipped; "
+                "leave out clip_norm and clip_value."
             )
         if self.ema_decay is not None and self.swa_from is not None:
             raise InvalidInputError("ema_decay and swa_from are two averages of the weights; give only one of them.")
@@ -72,7 +73,7 @@ Recorder = Callable[[Array, Array | None, Array], None]
 
 
 class Session(Protocol):
-    """One stack being trained by one plan."""
+    """The training of one stack according to one plan."""
 
     def train_batches(
         self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
@@ -86,10 +87,10 @@ class Session(Protocol):
         """
 
     def compute_gradient(self, batch: Batch) -> float:
-        """Fill the stack's gradients with those of the mean loss over a batch, and return that loss."""
+        """Write the gradient of the mean loss over a batch to the stack's gradients, and return this loss."""
 
     def pop_mean_loss(self) -> float:
-        """Return the mean loss over the rows trained on since the last call, and start a new mean."""
+        """Return the mean loss over the rows of the steps since the last call, and start a new mean."""
 
     def batch_predictions(self) -> Array:
         """Return the outputs of the last training batch, before its update."""
@@ -98,74 +99,74 @@ class Session(Protocol):
         """Return the Euclidean norm of the last step's gradient, penalty included, before clipping."""
 
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
-        """Measure the present weights on some rows."""
+        """Return the loss and the predictions with the present weights."""
 
     def update_stack(self) -> None:
-        """Bring the stack and the optimizer up to date, where what is trained lies elsewhere."""
+        """Copy the parameters and the state of the optimizer from the device to the stack and the optimizer."""
 
     def load_stack(self) -> None:
-        """Take up what somebody has written into the stack since :meth:`update_stack`."""
+        """Copy the arrays of the stack, which may have been changed since :meth:`update_stack`, to the device."""
 
     def all_reduce_min(self, number: int) -> int:
-        """Return the smallest of the numbers that the processes of this run give; all of them must ask."""
+        """Return the smallest of the numbers that the processes of this run pass; all of them must call the method."""
 
     def find_non_finite(self) -> str | None:
-        """Name something in the network or the optimizer that is not finite; None if all is."""
+        """Return the name of an array of the network or the optimizer with a number that is not finite, or None."""
 
     def penalty_value(self) -> float:
-        """Return the penalty on the present weights; 0 where there is none."""
+        """Return the penalty on the present weights; 0 without a penalty."""
 
     def copy_weights(self) -> Any:
-        """Return a copy of everything the network has learnt, where it lies, for :meth:`restore_weights`."""
+        """Return copies of all parameters and layer states on the device, for :meth:`restore_weights`."""
 
-    def restore_weights(self, kept: Any) -> None:
-        """Set the network to what :meth:`copy_weights` returned."""
+    def restore_weights(self, weights: Any) -> None:
+        """Set the network to the result of :meth:`copy_weights`."""
 
     def read_weights(self) -> dict[str, Array]:
-        """Return copies of everything the network has learnt (parameters and layer state)."""
+        """Return copies of all parameters and layer states as NumPy arrays."""
 
     def write_weights(self, weights: dict[str, Array]) -> None:
-        """Put back what :meth:`read_weights` returned."""
+        """Set the network to the result of :meth:`read_weights`."""
 
     def read_state(self) -> dict[str, Array]:
-        """Return copies of everything else a training step depends on (optimizer, running mean)."""
+        """Return copies of the other arrays that a training step depends on: optimizer and running mean."""
 
     def write_state(self, state: dict[str, Array]) -> None:
-        """Put back what :meth:`read_state` returned."""
+        """Set the optimizer and the running mean to the result of :meth:`read_state`."""
 
 
 class Group(Protocol):
-    """The processes that train one network together: one, or those that torchrun has started."""
+    """The processes that train one network together: one process, or those that torchrun has started."""
 
     @property
     def rank(self) -> int:
-        """Which of them this is; process 0 writes files and shows progress."""
+        """The number of this process; process 0 writes files and shows progress."""
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of processes."""
 
     @property
     def device(self) -> object:
-        """What this one computes on; as text, ``cpu`` or ``cuda:1``."""
+        """The device of this process, such as ``cpu`` or ``cuda:1`` as text."""
 
     def same(self, number: int) -> bool:
-        """Whether all processes give the same number."""
+        """Return whether all processes pass the same number."""
 
     def broadcast(self, value: Any) -> Any:
-        """Return what process 0 gives."""
+        """Return the value that process 0 passes."""
 
 
 @dataclass(frozen=True)
 class SingleProcess:
-    """One process."""
+    """A group of one process."""
 
     rank: int = 0
     size: int = 1
     device: str = "cpu"
 
     def same(self, number: int) -> bool:
-        """Whether the number is itself."""
+        """Return True."""
         return True
 
     def broadcast(self, value: Any) -> Any:
@@ -175,13 +176,13 @@ class SingleProcess:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Something that can train a stack, and predict with it."""
+    """An object that trains stacks and computes predictions."""
 
     def open(self, stack: LayerStack, plan: TrainingPlan) -> Session:
-        """Start training ``stack`` by ``plan``."""
+        """Return a session that trains ``stack`` according to ``plan``."""
 
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
         """Return the outputs of the stack, or of its first layers, for any number of rows."""
 
     def join(self) -> Group:
-        """Return the processes that train together; raises InvalidInputError where the engine cannot."""
+        """Return the processes that train together. Raises InvalidInputError if the engine does not support them."""

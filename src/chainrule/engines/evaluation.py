@@ -1,4 +1,4 @@
-"""What every engine says in the same way: the loss on some rows, and where a number stopped being finite."""
+"""Functions that all engines share: the evaluation of outputs, and the search for numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: 
 
 
 def find_non_finite(stack: LayerStack, optimizer: Optimizer) -> str | None:
-    """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
+    """Return the name of an array of the network or the optimizer with a number that is not finite, or None."""
     for layer_index, layer in enumerate(stack.layers, start=1):
         for name, values in (*layer.parameter_views.items(), *layer.state.items()):
             if not _all_finite(values):
@@ -48,29 +48,29 @@ def find_non_finite(stack: LayerStack, optimizer: Optimizer) -> str | None:
 
 
 def explain_divergence(stack: LayerStack, head: Head, batch: Batch, learning_rate: float) -> DivergenceError:
-    """Find the first place where a number is not finite, in the order of the computation on this batch."""
-    place = "the loss"
+    """Return an error that names the first number that is not finite, in the order of the computation."""
+    where = "the loss"
     inputs = batch.inputs.data if is_sparse(batch.inputs) else batch.inputs
-    if not np.isfinite(inputs).all():  # an augmentation has made it so
-        place = "an input of this batch"
+    if not np.isfinite(inputs).all():  # because of an augmentation; other data have been checked
+        where = "an input of this batch"
     elif not np.isfinite(batch.targets).all():
-        place = "a target of this batch"
+        where = "a target of this batch"
     outputs: Any = batch.inputs
     for index, layer in enumerate(stack.layers[: head.n_body_layers], start=1):
         if any(not np.isfinite(values).all() for values in layer.parameter_views.values()):
-            place = f"a parameter of layer {index} ({layer.layer_name()})"
+            where = f"a parameter of layer {index} ({layer.layer_name()})"
             break
         with np.errstate(all="ignore"):
             outputs = layer.forward_propagation(outputs)
         if not np.isfinite(outputs).all():
-            place = f"the output of layer {index} ({layer.layer_name()})"
+            where = f"the output of layer {index} ({layer.layer_name()})"
             break
     return DivergenceError(
-        f"Training stopped: {place} is not finite at learning rate {learning_rate:g}. Try a smaller learning rate, "
+        f"Training stopped: {where} is not finite at learning rate {learning_rate:g}. Try a smaller learning rate, "
         "clip_norm=1, or standardised inputs; the network holds the weights of its last whole epoch."
     )
 
 
 def _all_finite(values: Array) -> bool:
-    """Whether all of these are finite. The sum, which one that is not would spoil, is the quicker question."""
+    """Return whether all values are finite. The sum, which is computed faster, is checked first."""
     return math.isfinite(values.sum()) or bool(np.isfinite(values).all())

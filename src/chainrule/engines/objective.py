@@ -1,4 +1,4 @@
-"""What second-order methods may ask about one batch: the objective, its gradient, residuals and their Jacobian."""
+"""The objective of one batch for second-order methods: value, gradient, residuals and their Jacobian."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chainrule.types import Array, Inputs
 
 __all__ = ["BatchObjective"]
 
-JACOBIAN_BYTES = 2**26  # how much of the Jacobian is worked out at a time
+JACOBIAN_BYTES = 2**26  # the size of a block of rows of the Jacobian
 
 
 class BatchObjective:
@@ -26,13 +26,13 @@ class BatchObjective:
         self, stack: LayerStack, plan: TrainingPlan, batch: Batch, compute_gradient: Callable[[Batch], float]
     ) -> None:
         self.stack, self.plan, self.batch, self.compute_gradient = stack, plan, batch, compute_gradient
-        self.mean_loss = math.nan  # at the last weights asked about, without the penalty
+        self.mean_loss = math.nan  # at the last weights, without the penalty
         self._known_weights: Array | None = None
         self._value = math.nan
 
     @property
     def l2_rate(self) -> float:
-        """The rate of the L2 penalty, which a least-squares method can take in; others it must refuse."""
+        """The rate of the L2 penalty. Raises InvalidInputError for other penalties, which are no sums of squares."""
         penalty = self.plan.penalty
         if penalty is not None and not isinstance(penalty, L2):
             raise InvalidInputError(
@@ -43,7 +43,7 @@ class BatchObjective:
     def value_and_gradient(self, weights: Array) -> tuple[float, Array]:
         """Return the objective at ``weights`` and its gradient, in a buffer that the next call overwrites.
 
-        The last answer is remembered, for a method that begins by asking about weights that have just been looked at.
+        The last result is stored, because many methods evaluate the objective at the same weights again.
         """
         vector, penalty = self.stack.vector, self.plan.penalty
         if self._known_weights is None or not np.array_equal(weights, self._known_weights):
@@ -59,8 +59,8 @@ class BatchObjective:
     def residuals_and_jacobian(self, weights: Array) -> Iterator[tuple[Array, Array]]:
         """Yield residuals r and J = dr/dw for blocks of rows, such that the mean loss is the sum of r.r.
 
-        For each block one forward pass, and one backward pass for each output unit; row i of a pass gives the gradients
-        of row i alone.
+        For each block, there is one forward pass, and one backward pass for each output unit. A backward pass computes
+        the gradient of every row separately.
         """
         factor = self.plan.loss.squares_factor(self.batch.targets.shape[1])
         if factor is None:

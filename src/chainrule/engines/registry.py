@@ -1,4 +1,4 @@
-"""Engines by their names."""
+"""The registry of the engines."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ ENGINES: Registry[Engine] = Registry("engine", Engine, {"numpy": NumpyEngine, "t
 
 
 def choose_engine(engine: EngineLike, device: str = "auto") -> Engine:
-    """Return the engine that is meant, by a name, a class or an instance; an instance has its device already."""
+    """Return the engine for a name, a class or an instance; an instance has its device already."""
     chosen = ENGINES.create(engine, device=device)
     if not isinstance(engine, str | type) and device != "auto":
-        raise InvalidInputError(f"{engine!r} has its device already; leave device={device!r} out.")
+        raise InvalidInputError(f"{engine!r} has its device already; leave out device={device!r}.")
     return chosen
 
 
 def describe_engine(engine: Engine) -> dict[str, Any]:
-    """Return the engine's name and settings, as :func:`choose_engine` and its class take them."""
+    """Return the engine's name and settings as JSON values, for :func:`read_engine`."""
     return {"engine": ENGINES.name_of(engine), **settings_of(engine)}
 
 
 def read_engine(description: Any) -> Engine:
-    """Return the engine that :func:`describe_engine` described; NumPy where nothing is said.
+    """Return the engine for the result of :func:`describe_engine`; the NumPy engine for None.
 
-    Raises InvalidInputError for anything else.
+    Raises InvalidInputError for other values.
     """
     if description is None:
         return NumpyEngine()

@@ -1,4 +1,4 @@
-"""Networks as standard modules of PyTorch, and back: a table with one line for each kind of layer.
+"""Conversion of networks to standard modules of PyTorch and back, by a table of equivalent layers and modules.
 
 A network becomes an ``nn.Sequential`` with one module for each layer, in their order. A layer that has no standard
 counterpart becomes a :class:`~chainrule.engines.torch_modules.LayerModule`. ``nn.Linear`` stores its weights with the
@@ -26,9 +26,9 @@ __all__ = ["build_standard_module", "check_same_function", "dtype_of", "layers_o
 
 
 class _Counterpart(NamedTuple):
-    """A kind of layer and the module that is the same function.
+    """A layer class and the module class for the same function.
 
-    ``arrays`` has PyTorch's name for each parameter and state; ``".T"`` at its end says that it is transposed.
+    ``arrays`` has the name in PyTorch for each parameter and state; ``".T"`` at the end means that it is transposed.
     """
 
     layer: type[Layer]
@@ -38,7 +38,7 @@ class _Counterpart(NamedTuple):
     arrays: Mapping[str, str] = {}
 
 
-_skip_init: Any = skip_init  # it has no types
+_skip_init: Any = skip_init  # it has no type hints
 _SCALE_AND_SHIFT = {"scale": "weight", "shift": "bias"}
 _RUNNING = {"running_mean": "running_mean", "running_variance": "running_var"}
 
@@ -58,7 +58,7 @@ _COUNTERPARTS = (
     _Counterpart(
         layers.DenseLayer,
         nn.Linear,
-        # Drawing its weights, which are overwritten, would change the state of PyTorch's own random numbers.
+        # Drawing the weights, which are overwritten, would change the state of PyTorch's random generator.
         lambda layer: _skip_init(nn.Linear, layer.input_shape()[0], layer.n_units),
         lambda module: layers.DenseLayer(module.out_features, (module.in_features,)),
         {"weights": "weight.T", "biases": "bias"},
@@ -111,7 +111,7 @@ _COUNTERPARTS = (
     _Counterpart(
         activations.SoftplusActivation,
         nn.Softplus,
-        # PyTorch's is the identity above its threshold, 20 by default, where log(1 + exp(-z)) is still 2e-9.
+        # PyTorch returns z for z above the threshold, 20 by default, where log(1 + exp(-z)) is 2e-9.
         lambda layer: nn.Softplus(layer.beta, threshold=40),
         lambda module: activations.SoftplusActivation(module.beta),
     ),
@@ -150,7 +150,7 @@ _OF_MODULES: dict[type[nn.Module], _Counterpart] = {counterpart.module: counterp
 
 
 def dtype_of(module: nn.Module) -> DTypeName:
-    """Return the type of the module's numbers, the widest of them; float32 where chainrule does not compute in it."""
+    """Return float64 if the module has tensors of this dtype, else float32."""
     types = [tensor.dtype for tensor in (*module.parameters(), *module.buffers())]
     return "float64" if torch.float64 in types else "float32"
 
@@ -161,7 +161,7 @@ def build_standard_module(stack: LayerStack) -> nn.Sequential:
     with torch.no_grad():
         for array, part, name in _pairs(stack, module):
             tensor = _tensor(part, name)
-            assert tensor is not None  # a module that was made of a layer has all of its arrays
+            assert tensor is not None  # a module that was created from a layer has all arrays
             tensor.copy_(torch.from_numpy(array))
     return module.eval()
 
@@ -172,26 +172,26 @@ def _standard_module(layer: Layer) -> nn.Module:
 
 
 def read_arrays(module: nn.Sequential, stack: LayerStack) -> None:
-    """Copy the module's parameters and states into the stack; a Linear without a bias has biases of 0."""
+    """Copy the module's parameters and states to the stack; without a bias in the module, the biases are 0."""
     for array, part, name in _pairs(stack, module):
         tensor = _tensor(part, name)
         if tensor is not None and (not tensor.is_floating_point() or tensor.shape != array.shape):
             raise InvalidInputError(
-                f"The module's {name.removesuffix('.T')} holds numbers of type {tensor.dtype} in shape "
-                f"{tuple(tensor.shape)}; the layer takes real numbers in shape {array.shape}."
+                f"The module's {name.removesuffix('.T')} has the dtype {tensor.dtype} and the shape "
+                f"{tuple(tensor.shape)}; the layer needs real numbers in the shape {array.shape}."
             )
         array[...] = 0 if tensor is None else tensor.detach().cpu().to(torch_dtype(array.dtype)).numpy()
 
 
 def _pairs(stack: LayerStack, module: nn.Sequential) -> Iterator[tuple[Array, nn.Module, str]]:
-    """Yield every parameter and state of the stack, with the module that holds it and its name there."""
+    """Yield every parameter and state of the stack, with its module and its name in the module."""
     for layer, part in zip(stack.layers, module, strict=True):
         for name, array in (*layer.parameter_views.items(), *layer.state.items()):
             yield array, part, name if isinstance(part, LayerModule) else _OF_MODULES[type(part)].arrays[name]
 
 
 def _tensor(part: nn.Module, name: str) -> Tensor | None:
-    """Return a tensor of a module in the layout of the layer; None for a bias that the module does without."""
+    """Return a tensor of a module in the layout of the layer; None for a bias that the module does not have."""
     if isinstance(part, LayerModule):
         return part.tensor(name)
     tensor: Tensor | None = getattr(part, name.removesuffix(".T"))
@@ -204,7 +204,9 @@ def _layer_of(module: nn.Module) -> Layer:
     counterpart = _OF_MODULES.get(type(module))
     if counterpart is None:
         known = ", ".join(sorted(known.__name__ for known in _OF_MODULES))
-        raise InvalidInputError(f"No layer of chainrule does what {type(module).__name__} does; known are: {known}.")
+        raise InvalidInputError(
+            f"There is no layer for the module {type(module).__name__}; give an nn.Sequential of: {known}."
+        )
     return counterpart.to_layer(module)
 
 
@@ -215,23 +217,23 @@ _SOFTPLUS_THRESHOLD = 20  # PyTorch's default; a higher one changes the function
 
 
 def layers_of(module: nn.Module, input_shape: Shape | None) -> tuple[list[Layer], Shape, nn.Sequential]:
-    """Read an ``nn.Sequential`` of known modules: layers, the shape of an input row, and the modules in one row.
+    """Return the layers for an ``nn.Sequential`` of known modules, the shape of an input row, and the flat modules.
 
-    A Sequential inside another is opened. Without ``input_shape`` the first module must tell it: a Linear,
-    BatchNorm1d or LayerNorm (or, for activations before it, the first of them). :func:`check_same_function` then says
-    whether the layers, which know their shapes by then, do what the modules do.
+    Modules inside nested Sequentials are included. Without ``input_shape``, the shape is taken from the first Linear,
+    BatchNorm1d or LayerNorm. :func:`check_same_function` then checks that the layers, whose shapes are known by then,
+    compute the functions of the modules.
     """
     parts = list(_flat(module))
     read = [_layer_of(part) for part in parts]
     if not parts:
-        raise InvalidInputError("This module has no parts; give an nn.Sequential of layers.")
+        raise InvalidInputError("The nn.Sequential is empty; give one with at least one module.")
     return read, input_shape or _input_shape(parts), nn.Sequential(*parts)
 
 
 def check_same_function(module: nn.Sequential, stack: LayerStack) -> None:
-    """Raise InvalidInputError unless every part of the module is the function of the layer that was read from it.
+    """Raise InvalidInputError unless every module computes the function of the layer that was created from it.
 
-    It is if it has the settings of the module that :func:`build_standard_module` makes of the layer.
+    It does if it has the settings of the module that :func:`build_standard_module` creates from the layer.
     """
     for layer, part, like in zip(stack.layers, module, build_standard_module(stack), strict=True):
         n_axes = len(layer.input_shape()) + 1
@@ -240,17 +242,17 @@ def check_same_function(module: nn.Sequential, stack: LayerStack) -> None:
             if given[name] != value:
                 raise InvalidInputError(
                     f"{type(part).__name__} with {name}={getattr(part, name)!r} is another function than "
-                    f"{layer.layer_name()}: for rows of shape {layer.input_shape()} it can be read with "
-                    f"{name}={getattr(like, name)!r} only."
+                    f"{layer.layer_name()}; for rows of shape {layer.input_shape()}, give {name}="
+                    f"{getattr(like, name)!r}."
                 )
     if len(list(module.parameters())) < sum(len(list(part.parameters())) for part in module):
         raise InvalidInputError(
-            "The module uses a parameter in several places, and every layer of a network has its own; copy it first."
+            "The module uses a parameter in several places, but layers cannot share parameters; copy the parameter."
         )
 
 
 def _settings(part: nn.Module, n_axes: int) -> dict[str, Any]:
-    """Return what decides, beside the tensors, what a module makes of a batch with this number of axes."""
+    """Return the settings that determine the function of a module for a batch with ``n_axes`` axes."""
     if isinstance(part, LayerModule):
         return {}
     settings = {n: v for n, v in vars(part).items() if not n.startswith("_") and n not in _WITHOUT_EFFECT}
@@ -268,8 +270,8 @@ def _flat(module: nn.Module) -> Iterator[nn.Module]:
         has_own_step |= type(module).forward is not nn.Sequential.forward
     if has_own_step or module._forward_hooks or module._forward_pre_hooks:
         raise InvalidInputError(
-            f"{type(module).__name__} has hooks or a forward step of its own, which from_torch cannot read; remove "
-            "them, or give the modules without them."
+            f"{type(module).__name__} has hooks or overrides forward, which from_torch cannot convert; give modules "
+            "without them."
         )
     if isinstance(module, nn.Sequential):
         for part in module:
@@ -290,4 +292,4 @@ def _input_shape(parts: Sequence[nn.Module]) -> Shape:
             return tuple(part.normalized_shape)
         if isinstance(part, LayerModule):
             return part.layer.input_shape()
-    raise InvalidInputError("The module does not tell the shape of an input row; give input_shape=(n_features,).")
+    raise InvalidInputError("The modules do not determine the shape of an input row; give input_shape=(n_features,).")

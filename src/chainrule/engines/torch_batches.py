@@ -1,4 +1,4 @@
-"""The batches of a fit as tensors on the device: this process's rows of each."""
+"""The batches of a fit as tensors on the device, with the rows of this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chainrule.types import Array, is_sparse
 
 __all__ = ["DeviceBatches", "TensorBatch", "as_array", "as_tensor"]
 
-# How much of the memory that is free on a GPU the data may take up; beyond it they come batch by batch.
+# The data are copied to a GPU as a whole if they need at most this share of its free memory, else batch by batch.
 SHARE_OF_MEMORY = 0.5
 
 
@@ -43,10 +43,11 @@ class _Resident(NamedTuple):
 
 
 class DeviceBatches:
-    """Gives the batches of portions as tensors.
+    """Provides the batches of portions as tensors.
 
-    Dense data that fit the device's memory are put there once, and batches are gathered there. Others are gathered on
-    the host and come through a ``DataLoader``: CSR rows, made dense a batch at a time, and augmented ones, too.
+    Dense data that fit into the memory of the device are copied once, and the batches are gathered on the device. Other
+    data are gathered on the host and copied by a ``DataLoader``, as are CSR rows, which are converted to dense batches,
+    and augmented rows.
     """
 
     def __init__(self, device: torch.device, share: BatchShare, head: Head) -> None:
@@ -55,32 +56,32 @@ class DeviceBatches:
         self._resident: _Resident | None = None
 
     def batches(self, portion: Portion) -> Iterator[TensorBatch]:
-        """Yield the batches of a portion; ``share`` says which rows of each they are."""
+        """Yield the batches of a portion, with the rows in ``share``."""
         source, epoch, first, n_batches = portion
         if self._resident_for is not source:
             self._resident_for, self._resident = source, self._move(source)
         if self._resident is not None:
             yield from self._gathered(self._resident, portion)
             return
-        places: DataLoader[TensorBatch] = DataLoader(
+        loader: DataLoader[TensorBatch] = DataLoader(
             _HostBatches(source, epoch, self.share),
             batch_size=None,
             sampler=range(first, first + n_batches),
             pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # it draws a seed for its workers, though there are none
+            generator=torch.Generator(),  # the loader draws a seed for workers, although there are none
         )
-        for batch in places:
+        for batch in loader:
             yield TensorBatch(*(part.to(self.device, non_blocking=True) for part in batch))
 
     def _gathered(self, data: _Resident, portion: Portion) -> Iterator[TensorBatch]:
-        """Yield the batches of data that lie on the device."""
+        """Yield the batches of data that are on the device."""
         size, start = portion.batches.batch_size, portion.first * portion.batches.batch_size
         order = portion.batches.order(portion.epoch)[start : start + portion.n_batches * size]
-        places = torch.from_numpy(order).to(self.device)
+        row_numbers = torch.from_numpy(order).to(self.device)
         equal = torch.empty(0)
         for batch_start in range(0, len(order), size):
-            rows = places[batch_start : batch_start + size]
-            if len(rows) != self.share.n_rows or not len(equal):  # the same for all batches, but for the last
+            rows = row_numbers[batch_start : batch_start + size]
+            if len(rows) != self.share.n_rows or not len(equal):  # the first batch, and a smaller last one
                 self.share.begin(len(rows))
                 equal = torch.full((len(rows),), 1 / len(rows), dtype=data.inputs.dtype, device=self.device)
             own = rows[self.share.rows]
@@ -90,11 +91,11 @@ class DeviceBatches:
             yield TensorBatch(data.inputs.index_select(0, own), data.targets.index_select(0, own), row_weights)
 
     def batch(self, batch: Batch) -> TensorBatch:
-        """Return this process's rows of one batch."""
+        """Return the rows of this process in one batch."""
         return TensorBatch(*(part.to(self.device) for part in _tensors(batch, self.share)))
 
     def _move(self, source: ArrayBatches) -> _Resident | None:
-        """Return the data on the device; None where they are to come batch by batch."""
+        """Return the data on the device; None if they must be copied batch by batch."""
         if is_sparse(source.inputs) or source.augmentation is not None:
             return None
         if self.device.type == "cuda":
@@ -107,17 +108,17 @@ class DeviceBatches:
 
 
 class _HostBatches(Dataset[TensorBatch]):
-    """The batches of an epoch by their place, gathered on the host."""
+    """The batches of an epoch by number, gathered on the host."""
 
     def __init__(self, source: ArrayBatches, epoch: int, share: BatchShare) -> None:
         self.source, self.epoch, self.share = source, epoch, share
 
-    def __getitem__(self, place: int) -> TensorBatch:
-        return _tensors(self.source.batch(self.epoch, place), self.share)
+    def __getitem__(self, number: int) -> TensorBatch:
+        return _tensors(self.source.batch(self.epoch, number), self.share)
 
 
 def _tensors(batch: Batch, share: BatchShare) -> TensorBatch:
-    """Return this process's rows of a batch as tensors on the host; they may share the batch's memory."""
+    """Return the rows of this process in a batch as tensors on the host, which may share memory with the batch."""
     share.begin(batch.n_rows)
     rows = share.rows
     inputs = batch.inputs[rows]
@@ -131,17 +132,17 @@ def _tensors(batch: Batch, share: BatchShare) -> TensorBatch:
 
 
 def as_tensor(array: Array) -> Tensor:
-    """Return a tensor over the array's own memory, which nobody writes to."""
+    """Return a tensor that shares memory with the array and is only read."""
     rows = np.ascontiguousarray(array)
     if rows.flags.writeable:
         return torch.from_numpy(rows)
     with warnings.catch_warnings():
-        # Memory maps and what joblib hands out cannot be written to, and are not.
+        # Memory maps and the arrays of joblib workers are read-only.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(rows)
 
 
 def as_array(tensor: Tensor) -> Array:
-    """Return the tensor's numbers on the host."""
+    """Return the tensor as an array on the host."""
     values: Array = tensor.detach().cpu().numpy()
     return values

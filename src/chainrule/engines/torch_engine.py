@@ -1,8 +1,8 @@
-"""The engine that trains with PyTorch: on GPUs, and in several processes on one machine or many.
+"""The engine that trains with PyTorch, on GPUs and in several processes on one or several machines.
 
-The network's layers become ordinary modules, the loss a function of tensors, the optimizer one of PyTorch's. The fit
-loop, the history, callbacks, schedules and files are the same as with NumPy, and a run that one engine has begun can be
-taken up by the other. PyTorch loads when the engine is first used.
+The layers become modules and the loss a function of tensors; the optimizers are those of chainrule. The fit loop, the
+history, callbacks, schedules and files are the same as for the NumPy engine, and each engine can resume the runs of the
+other. PyTorch is imported when the engine is first used.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class TorchEngine:
     Parameters
     ----------
     device
-        ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, ...
+        ``"auto"`` (a GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, ...
     precision
-        ``"bfloat16"`` or ``"float16"`` for mixed precision: products in 16 bits, parameters and sums in 32, and for
-        float16 a loss that is scaled so that small gradients do not vanish. ``"float32"`` is the network's own type.
+        ``"bfloat16"`` or ``"float16"`` for mixed precision: products in 16 bits, parameters and sums in 32 bits. With
+        float16, the loss is scaled so that small gradients do not vanish. ``"float32"`` is the dtype of the network.
     compile
-        Whether ``torch.compile`` makes one program of the network; it takes a minute at first, and a C++ compiler.
+        Whether the network is compiled by ``torch.compile``, which takes about a minute and needs a C++ compiler.
     """
 
     device: str = "auto"
@@ -45,26 +45,26 @@ class TorchEngine:
 
     def __post_init__(self) -> None:
         check_one_of("precision", self.precision, get_args(Precision))
-        given: Any = self.device  # a file may give anything
+        given: Any = self.device  # in a file, it may be any JSON value
         if not isinstance(given, str):
             raise InvalidInputError(f"device is {given!r}; give auto, cpu, cuda, cuda:1, mps, ...")
 
     def open(self, stack: LayerStack, plan: TrainingPlan) -> Session:
-        """Start training ``stack`` by ``plan``, together with the other processes if torchrun has started several."""
+        """Return a session that trains ``stack`` according to ``plan``, together with the processes of torchrun."""
         check_installed()
         from chainrule.engines.torch_session import TorchSession
 
         return TorchSession(stack, plan, self.join(), self.precision, self.compile)
 
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
-        """Return the outputs of the stack, or of its first layers, worked out on the device by this process alone."""
+        """Return the outputs of the stack, or of its first layers, computed on the device of this process."""
         check_installed()
         from chainrule.engines.torch_inference import predict
 
         return predict(stack, inputs, n_layers, self.device)
 
     def join(self) -> Workers:
-        """Return the processes that train together; this one alone where torchrun has not started several."""
+        """Return the processes that train together: this process, or those that torchrun has started."""
         check_installed()
         from chainrule.engines.torch_workers import join
 
@@ -72,6 +72,6 @@ class TorchEngine:
 
 
 def check_installed() -> None:
-    """Raise InvalidInputError where PyTorch is not installed."""
+    """Raise InvalidInputError if PyTorch is not installed."""
     if importlib.util.find_spec("torch") is None:
         raise missing_packages("Working with PyTorch", "torch")

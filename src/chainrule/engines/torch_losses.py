@@ -1,4 +1,4 @@
-"""The losses as functions of tensors, computed by their own formulas.
+"""The losses as functions of tensors, computed by their formulas.
 
 The loss of a batch is ``sum of w_i l_i`` with weights that sum to 1, where ``l_i`` is the loss of row i, or the mean
 over its elements. Each member of an ensemble counts as a row with a loss and a weight of its own.
@@ -25,7 +25,7 @@ BatchLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 def batch_loss(head: Head) -> BatchLoss:
     """Return the loss of a batch as a function of targets, outputs of the head's body, and row weights.
 
-    Raises InvalidInputError for a loss that has no formulas that can be traced.
+    Raises InvalidInputError for a loss without formulas that can be traced.
     """
     loss = head.loss
     traced = loss.traced(of_logits=head.activation is not None)

@@ -42,15 +42,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerModule", "build_module", "export_arrays", "import_arrays", "noise_sources_of", "torch_dtype"]
 
-# The attributes of a module that are made from its layer.
-_MADE_BY_LOWERING = ("_steps", "_results", "_constant_numbers", "noise_sources")
+# The attributes of a module that are created from its layer, and not pickled.
+_DERIVED = ("_steps", "_results", "_constant_numbers", "noise_sources")
 
-# Computes an operation from the values that it reads and the layers' arrays that it reads.
+# Computes an operation from its input values and from arrays of layers.
 Function: TypeAlias = "Callable[..., Tensor]"
 
 
 class _Step(NamedTuple):
-    """An operation: what computes it, which values it reads, and the names of the tensors that it reads."""
+    """An operation: its function, the numbers of its input values, and the names of the tensors that it reads."""
 
     function: Function
     inputs: tuple[int, ...]
@@ -60,15 +60,15 @@ class _Step(NamedTuple):
 class LayerModule(nn.Module):
     """A layer as a module: it computes the operations of the layer's program, in training or in inference.
 
-    Raises ``NotLoweredError`` or ``TraceError`` for a layer that does not say which operations it consists of.
+    Raises ``NotLoweredError`` or ``TraceError`` for a layer that does not define its operations.
 
     Parameters
     ----------
     layer
-        A layer that knows its input shape and has its parameters, of which the module holds copies.
+        A layer with an input shape and parameters; the module has copies of the parameters.
     share
-        The rows of this process, in training by several processes; without it, every batch is a whole one, and every
-        batch has other noise than the one before.
+        The rows of this process, in training by several processes. Without it, the module is given whole batches, and
+        every batch has different noise.
     """
 
     def __init__(self, layer: Layer, share: BatchShare | None = None) -> None:
@@ -81,16 +81,16 @@ class LayerModule(nn.Module):
         self._lower()
 
     def _lower(self) -> None:
-        """Lower the layer to its steps in inference and in training."""
+        """Create the steps for inference and for training from the operations of the layer."""
         self.noise_sources: list[NoiseSource] = []
         self._steps, self._results, self._constant_numbers = [], [], itertools.count()
         for is_training in (False, True):
             program = Program.of([self._layer], is_training=is_training)
-            places = {program.input: 0} | {op.output: i for i, op in enumerate(program.operations, start=1)}
-            self._results.append(places[program.output])
+            numbers = {program.input: 0} | {op.output: i for i, op in enumerate(program.operations, start=1)}
+            self._results.append(numbers[program.output])
             self._steps.append(
                 [
-                    _Step(self._function(op), tuple(places[x] for x in op.inputs), self._tensors(op))
+                    _Step(self._function(op), tuple(numbers[x] for x in op.inputs), self._tensors(op))
                     for op in program.operations
                 ]
             )
@@ -98,7 +98,7 @@ class LayerModule(nn.Module):
         self._output_shape = self._layer.output_shape()
 
     def _tensors(self, operation: Operation) -> tuple[str, ...]:
-        """Return the names of the tensors that an operation reads: arrays of the layer, and columns by number."""
+        """Return the names of the tensors that an operation reads: arrays of the layer, and whole numbers."""
         names = [self._name_of(array) for array in operation.arrays]
         match operation:
             case Lookup():
@@ -108,29 +108,29 @@ class LayerModule(nn.Module):
         return tuple(names)
 
     def _constant(self, numbers: Sequence[int]) -> str:
-        """Keep whole numbers as a tensor on the module's device, and return its name."""
+        """Register a tensor of whole numbers, and return its name."""
         name = f"constant_{next(self._constant_numbers)}"
-        if name not in self._buffers:  # as it is in a copy, on the device of the module
+        if name not in self._buffers:  # in a copy of a module it exists already
             self.register_buffer(name, torch.tensor(numbers, dtype=torch.int64), persistent=False)
         return name
 
     def _name_of(self, array: ArrayReference) -> str:
         """Return the name of the tensor for an array of the layer, or of a layer inside it."""
         for name, values in _arrays(self._layer):
-            if values is array.values or _lie_together(values, array.values):
+            if values is array.values or _is_same_memory(values, array.values):
                 return _tensor_name(name)
-        raise NotLoweredError(f"{self._layer.layer_name()} uses the array '{array.name}', which is not one of its own.")
+        raise NotLoweredError(f"{self._layer.layer_name()} uses the array '{array.name}', which does not belong to it.")
 
     def _function(self, operation: Operation) -> Function:
         match operation:
             case Affine():
                 return _affine
             case Map():
-                return _Mapped(operation)
+                return _Formula(operation)
             case BatchNormalize():
-                return _BatchNormalized(operation, self._share)
+                return _BatchNormalization(operation, self._share)
             case Noise():
-                return _Drawn(operation, self._share)
+                return _RandomNumbers(operation, self._share)
             case Lookup():
                 return _look_up
             case Select():
@@ -141,7 +141,7 @@ class LayerModule(nn.Module):
 
     @property
     def layer(self) -> Layer:
-        """A copy of the layer, with the parameters that it had when the module was made."""
+        """A copy of the layer, with the parameters at the creation of the module."""
         return copy.deepcopy(self._layer)
 
     def tensor(self, name: str) -> Tensor:
@@ -157,8 +157,8 @@ class LayerModule(nn.Module):
         return output if len(self._output_shape) == 1 else output.reshape(-1, *self._output_shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        """The steps are made again from the layer."""
-        return {name: value for name, value in self.__dict__.items() if name not in _MADE_BY_LOWERING}
+        """Return the attributes without the steps, which are created again from the layer."""
+        return {name: value for name, value in self.__dict__.items() if name not in _DERIVED}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -166,7 +166,7 @@ class LayerModule(nn.Module):
 
 
 def _tensor_name(name: str) -> str:
-    """Return what a module calls an array of a layer; PyTorch allows no dots in names."""
+    """Return the name of the tensor for an array of a layer, without dots, which PyTorch does not allow."""
     return name.replace(".", "_")
 
 
@@ -174,8 +174,8 @@ def _arrays(layer: Layer) -> Iterator[tuple[str, Array]]:
     return itertools.chain(layer.parameter_views.items(), layer.state.items())
 
 
-def _lie_together(a: Array, b: Array) -> bool:
-    """Whether both arrays are the same part of the memory."""
+def _is_same_memory(a: Array, b: Array) -> bool:
+    """Return whether both arrays are the same part of the memory."""
     return a.size == b.size and a.__array_interface__["data"] == b.__array_interface__["data"]
 
 
@@ -197,10 +197,10 @@ def _affine(x: Tensor, weights: Tensor, biases: Tensor | None = None) -> Tensor:
 
 
 def _look_up(codes: Tensor, table: Tensor, firsts: Tensor, sizes: Tensor) -> Tensor:
-    """Return the vectors of the codes; NaN where a code names no row, so that no wrong vector can pass unnoticed."""
+    """Return the vectors of the codes; NaN for an unknown code, instead of the vector of another category."""
     is_known = (codes >= 0) & (codes < sizes) & (codes == codes.floor())
-    places = torch.where(is_known, codes, 0).long() + firsts
-    return torch.where(is_known[..., None], table[places], math.nan).flatten(1)
+    rows = torch.where(is_known, codes, 0).long() + firsts
+    return torch.where(is_known[..., None], table[rows], math.nan).flatten(1)
 
 
 def _select(x: Tensor, columns: Tensor) -> Tensor:
@@ -211,27 +211,27 @@ def _concatenate(*parts: Tensor) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-class _Mapped:
-    """A formula of values and parameters, with its own derivatives.
+class _Formula:
+    """A formula of values and parameters, with the derivatives of chainrule.
 
-    PyTorch's derivative of a formula with ``abs`` or ``where`` can be wrong where its branches meet.
+    PyTorch's derivative of a formula with ``abs`` or ``where`` can be wrong at the boundary of two cases.
     """
 
     def __init__(self, operation: Map) -> None:
         self.operation, self.formula = operation, operation.formula
         self.row_width = operation.row_width if self.formula.is_of_rows else operation.output.width
         self.is_in_rows = self.row_width != operation.output.width
-        self.known = torch_function(self.formula.result, self.formula.input_errors)
+        self.function = torch_function(self.formula.result, self.formula.input_errors)
 
     def __call__(self, *tensors: Tensor) -> Tensor:
-        if self.known is not None:  # computed by PyTorch in one pass, in any precision
-            return self.known(tensors[0])
+        if self.function is not None:  # PyTorch has this formula as a single function
+            return self.function(tensors[0])
         n_inputs = len(self.formula.inputs)
         inputs, parameters = tensors[:n_inputs], tensors[n_inputs:]
         shape = inputs[0].shape
         if self.is_in_rows:
             inputs = tuple(x.reshape(-1, self.row_width) for x in inputs)
-        if inputs[0].dtype.itemsize < 4:  # the formulas of 16 bits would lose too many digits
+        if inputs[0].dtype.itemsize < 4:  # formulas in 16 bits are too inaccurate
             inputs = tuple(x.float() for x in inputs)
         settings = dict(zip(self.formula.settings, self.operation.numbers(), strict=True))
         rows = tuple(parameter.reshape(-1) for parameter in parameters)
@@ -240,7 +240,7 @@ class _Mapped:
 
 
 class _Apply(torch.autograd.Function):
-    """The value of a formula, with the derivatives by its inputs and parameters that the formula says."""
+    """The value of a formula, with its derivatives with respect to inputs and parameters."""
 
     generate_vmap_rule = True
 
@@ -248,7 +248,7 @@ class _Apply(torch.autograd.Function):
     def forward(formula: MapFormula, settings: dict[str, float], *tensors: Tensor) -> Tensor:
         (value,) = evaluate_torch([formula.result], _symbols(formula, settings, tensors))
         like = tensors[0]
-        # Comparing shapes of different lengths would compare columns with rows, and tie exports to a number of rows.
+        # Shapes of different lengths are not compared, because that would fix the rows of an exported program.
         is_whole = value.ndim == like.ndim and value.shape == like.shape
         return value if is_whole else value.expand_as(like).clone()
 
@@ -267,7 +267,7 @@ class _Apply(torch.autograd.Function):
         names = [name for name, is_wanted in wanted.items() if is_wanted]
         found = dict(zip(names, evaluate_torch([slopes[name] for name in names], symbols), strict=True))
         for name, slope in found.items():
-            whole = slope.expand_as(error)  # one number for each row stands for all of its columns
+            whole = slope.expand_as(error)  # the slope may have one number for each row
             is_parameter = name in formula.parameters
             found[name] = whole.reshape(-1, symbols[name].numel()).sum(0) if is_parameter else whole
         return None, None, *(found.get(name) for name in wanted)
@@ -277,18 +277,18 @@ def _symbols(formula: MapFormula, settings: dict[str, float], tensors: Sequence[
     return {**dict(zip((*formula.inputs, *formula.parameters), tensors, strict=True)), **settings}
 
 
-class _BatchNormalized:
-    """Batch normalisation by the statistics of the whole batch, whichever processes hold its rows.
+class _BatchNormalization:
+    """Batch normalisation by the statistics of the whole batch, also if several processes have its rows.
 
-    A batch of one row has no variance: it is normalised by the running statistics and leaves them as they are.
-    (``nn.SyncBatchNorm`` is for GPUs only.)
+    A batch of one row is normalised by the running statistics, which are not updated. (``nn.SyncBatchNorm`` is for GPUs
+    only.)
     """
 
     def __init__(self, operation: BatchNormalize, share: BatchShare | None) -> None:
         self.momentum, self.epsilon, self.share = operation.momentum, operation.epsilon, share
 
     def __call__(self, x: Tensor, running_mean: Tensor, running_variance: Tensor) -> Tensor:
-        x = x.to(running_mean.dtype)  # sums of 16 bits would not do
+        x = x.to(running_mean.dtype)  # sums in 16 bits are too inaccurate
         n_rows = len(x) if self.share is None else self.share.n_rows
         if n_rows == 1:
             return (x - running_mean) * torch.rsqrt(running_variance + self.epsilon)
@@ -305,8 +305,8 @@ class _BatchNormalized:
         return centered * torch.rsqrt(variance + self.epsilon)
 
 
-class _Drawn:
-    """Random numbers for this process's rows of the batch."""
+class _RandomNumbers:
+    """Random numbers for the rows of this process in the batch."""
 
     def __init__(self, operation: Noise, share: BatchShare | None) -> None:
         self.source, self.kind, self.share = operation.source, operation.kind, share
@@ -323,7 +323,7 @@ class _Drawn:
 
 
 def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
-    """Return PyTorch's name for float32 or float64."""
+    """Return the dtype of PyTorch for float32 or float64."""
     return torch.float64 if dtype == np.float64 else torch.float32
 
 
@@ -333,19 +333,19 @@ def build_module(stack: LayerStack, share: BatchShare | None = None) -> nn.Seque
 
 
 def noise_sources_of(module: nn.Sequential) -> list[NoiseSource]:
-    """Return where the random numbers of the module's layers come from in training."""
+    """Return the sources of the random numbers in training."""
     return [source for part in _parts(module) for source in part.noise_sources]
 
 
 def import_arrays(stack: LayerStack, module: nn.Sequential) -> None:
-    """Copy the stack's parameters and states into the module, wherever it is."""
+    """Copy the stack's parameters and states to the module, on any device."""
     with torch.no_grad():
         for array, tensor in _pairs(stack, module):
             tensor.copy_(torch.from_numpy(array))
 
 
 def export_arrays(module: nn.Sequential, stack: LayerStack) -> None:
-    """Copy the module's parameters and states into the stack."""
+    """Copy the module's parameters and states to the stack."""
     for array, tensor in _pairs(stack, module):
         array[...] = tensor.detach().cpu().numpy()
 
@@ -358,5 +358,5 @@ def _pairs(stack: LayerStack, module: nn.Sequential) -> Iterator[tuple[Array, Te
 
 def _parts(module: nn.Sequential) -> Iterator[LayerModule]:
     for part in module:
-        assert isinstance(part, LayerModule)  # as build_module makes them
+        assert isinstance(part, LayerModule)  # the module is a result of build_module
         yield part

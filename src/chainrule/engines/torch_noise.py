@@ -17,7 +17,7 @@ _WORD = 0xFFFFFFFF
 def draw(source: NoiseSource, kind: str, x: Tensor, first_row: int) -> Tensor:
     """Return a number for each element of some rows of a batch, the first of which is row ``first_row`` of the batch.
 
-    They belong to the place at which the source is, and have at least 32 bits.
+    The numbers depend on the epoch and step of the source, and have at least 32 bits.
     """
     first = first_row * x.shape[1]
     stop = first + x.numel()
@@ -35,15 +35,14 @@ def draw(source: NoiseSource, kind: str, x: Tensor, first_row: int) -> Tensor:
 
 def _normal(radius: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     length = torch.sqrt(-2 * torch.log(radius + 2.0**-24))
-    turn = (2 * math.pi) * angle
-    return length * torch.cos(turn), length * torch.sin(turn)
+    return length * torch.cos(2 * math.pi * angle), length * torch.sin(2 * math.pi * angle)
 
 
 def _philox(key: tuple[int, int], blocks: Tensor, epoch: int, step: int) -> list[Tensor]:
     """Return four words of 32 bits for every block, as :func:`chainrule.randomness.philox` does.
 
-    PyTorch has few operations on unsigned numbers. Products of two words, which wrap around in signed numbers of 64
-    bits, have the right bits, and what the shift fills in is masked out.
+    PyTorch has few operations for unsigned integers. The product of two words overflows in a signed integer of 64 bits,
+    but its bits are right; the bits that the right shift fills in are masked out.
     """
     x0, x1 = blocks & _WORD, blocks >> 32
     x2, x3 = (torch.full_like(blocks, number & _WORD) for number in (epoch, step))

@@ -1,4 +1,4 @@
-"""What second-order methods may ask about a batch, answered by PyTorch."""
+"""The objective of one batch for second-order methods, computed by PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["TorchObjective"]
 
 
 class TorchObjective(BatchObjective):
-    """objective(weights) = mean loss over the batch + penalty(weights); the weights are a vector on the host."""
+    """objective(weights) = mean loss over the batch + penalty(weights), for a vector of weights on the host."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class TorchObjective(BatchObjective):
         self.step = step
 
     def residuals_and_jacobian(self, weights: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield residuals r and J = dr/dw for blocks of rows; every process works them out for all rows."""
+        """Yield residuals r and J = dr/dw for blocks of rows; every process computes them for all rows."""
         for layer in self.stack.walk():
             if type(layer).write_jacobian is Layer.write_jacobian:
-                layer.write_jacobian(np.empty((0, 0)), {})  # refuses where rows have no gradients of their own
+                layer.write_jacobian(np.empty((0, 0)), {})  # raises InvalidInputError
         if self.step.noise_sources:
             raise InvalidInputError(
-                "Levenberg-Marquardt with noise in the layers is beyond PyTorch; leave the noise out, or use "
+                "PyTorch cannot compute Levenberg-Marquardt for layers with noise; remove the noise or use "
                 "engine='numpy'."
             )
         return super().residuals_and_jacobian(weights)

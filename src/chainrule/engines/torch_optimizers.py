@@ -1,9 +1,9 @@
-"""The parameters of a module as one vector on the device, and the steps of our optimizers on it.
+"""The parameters of a module as one vector on the device, and its updates by chainrule's optimizers.
 
 Parameters, gradients and the state of the optimizer have the layout of :class:`~chainrule.parameters.ParameterVector`.
-So a step is a few operations for all parameters together, and both engines can read a checkpoint. In the memory of the
-host the optimizer changes the vector itself, by its compiled loop. On other devices its formulas are computed by
-PyTorch; an optimizer whose formulas cannot be traced gets copies of the vectors on the host.
+A step is therefore a few operations for all parameters together, and both engines can read a checkpoint. On the CPU,
+the compiled loop of the optimizer updates the vector in place. On other devices, PyTorch computes its formulas; if they
+cannot be traced, the optimizer updates copies of the vectors on the host.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["DeviceVector", "OptimizerSteps", "Slot"]
 
 
 class Slot(NamedTuple):
-    """A parameter of the module, and the block of the vector that it is."""
+    """A parameter of the module, and its block of the vector."""
 
     parameter: nn.Parameter
     block: ParameterBlock
@@ -36,9 +36,9 @@ class DeviceVector:
     Attributes
     ----------
     values
-        The parameters, of which those of the module are views.
+        The parameters; those of the module are views of this vector.
     gradients
-        The gradients, as :meth:`gather_gradients` has found them.
+        The gradients, which :meth:`gather_gradients` writes.
     slots
         The parameters, in the order of the vector.
     n_penalized
@@ -65,7 +65,7 @@ class DeviceVector:
         return vector[block.start : block.start + block.size].view(block.shape)
 
     def forget_gradients(self) -> None:
-        """Prepare the parameters for the next backward pass."""
+        """Delete the gradients of the parameters, before the next backward pass."""
         for parameter, _ in self.slots:
             parameter.grad = None
 
@@ -76,14 +76,14 @@ class DeviceVector:
 
     @torch.no_grad()
     def load(self, values: Array) -> None:
-        """Set all parameters to those of a vector on the host."""
+        """Copy the parameters from a vector on the host."""
         self.values.copy_(torch.from_numpy(values))
 
 
 class OptimizerSteps:
-    """Steps of an optimizer on a vector; its state lies beside the vector.
+    """Steps of an optimizer on a vector. The state of the optimizer is on the device of the vector.
 
-    ``optimizer.state`` is up to date after :meth:`read_state`, and is taken over by :meth:`write_state`.
+    :meth:`read_state` copies it to ``optimizer.state``, and :meth:`write_state` copies it back.
     """
 
     def __init__(self, optimizer: Optimizer, vector: DeviceVector) -> None:
@@ -94,7 +94,7 @@ class OptimizerSteps:
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Take a step along the gradients of the vector."""
+        """Update the vector by its gradients."""
         optimizer, vector = self.optimizer, self.vector
         if self._on_host:
             values = vector.values.cpu()
@@ -110,18 +110,18 @@ class OptimizerSteps:
             optimizer.state = on_host
 
     def tensors(self) -> Iterable[Tensor]:
-        """Return the arrays of the state that hold a number for each parameter, where they are."""
+        """Return the arrays of the state with one number for each parameter."""
         arrays, size = self.optimizer.state.values(), self.vector.values.numel()
         on_host = (torch.from_numpy(array) for array in arrays if array.size == size and array.dtype.kind == "f")
         return on_host if self._on_host else self._state.values()
 
     def read_state(self) -> None:
-        """Bring ``optimizer.state`` up to date."""
+        """Copy the state to ``optimizer.state``."""
         for name, tensor in self._state.items():
             self.optimizer.state[name][...] = tensor.cpu().numpy()
 
     def write_state(self) -> None:
-        """Take over ``optimizer.state``."""
+        """Copy the state from ``optimizer.state``."""
         if not self._on_host:
             device, names = self.vector.values.device, self.optimizer.vector_names()
             self._state = {name: torch.from_numpy(self.optimizer.state[name]).to(device) for name in names}

@@ -1,4 +1,4 @@
-"""One stack being trained by PyTorch, alone or together with other processes."""
+"""Training with PyTorch, in one or several processes."""
 
 from __future__ import annotations
 
@@ -32,19 +32,21 @@ __all__ = ["TorchSession"]
 
 
 class TorchSession:
-    """One stack being trained. What it learns is on the device until :meth:`update_stack` brings it to the stack."""
+    """The training of one stack. Its parameters are on the device until :meth:`update_stack` copies them to it."""
 
     def __init__(self, stack: LayerStack, plan: TrainingPlan, workers: Workers, precision: str, compiled: bool) -> None:
         if precision != "float32" and stack.dtype != np.float32:
             raise InvalidInputError(
-                f"precision='{precision}' is for networks of float32, and this one is of {stack.dtype}."
+                f"precision='{precision}' needs a network with dtype='float32', and this network has {stack.dtype}."
             )
         if precision == "float16" and isinstance(plan.optimizer, ObjectiveOptimizer):
             raise InvalidInputError(
-                f"{type(plan.optimizer).__name__} needs more than 16 bits; leave precision='float16' out."
+                f"{type(plan.optimizer).__name__} needs more than 16 bits; leave out precision='float16'."
             )
         if workers.device.type == "mps" and stack.dtype == np.float64:
-            raise InvalidInputError("The device 'mps' computes in float32 only; make the network with dtype='float32'.")
+            raise InvalidInputError(
+                "The device 'mps' computes in float32 only; create the network with dtype='float32'."
+            )
         self.stack, self.plan, self.workers = stack, plan, workers
         plan.optimizer.set_layout(stack.vector.blocks)
         plan.optimizer.prepare(stack.vector.values)
@@ -53,7 +55,7 @@ class TorchSession:
         self._loss = RunningLoss()
         self._average = WeightAverage(plan, self.step.vector.values, list(self.step.module.buffers()))
         self._gradient_norm: float | None = None  # of the last step before this session
-        self._stack_is_behind = False
+        self._stack_is_outdated = False
         self._known: Batches | None = None
 
     # Training ----------------------------------------------------------------------------------------------------
@@ -61,9 +63,9 @@ class TorchSession:
     def train_batches(
         self, batches: Batches, epoch: int, first_batch: int, rates: Array, record: Recorder | None
     ) -> None:
-        """Take a step at each of these rates, on the batches of an epoch from ``first_batch`` on."""
+        """Take a step on each batch of an epoch, from ``first_batch`` on, at the given learning rates."""
         if self._known is not batches:
-            self._check_alike(batches)
+            self._check_same_data(batches)
         is_whole = first_batch + len(rates) == batches.n_batches
         with self._threads():
             done = 0
@@ -73,7 +75,7 @@ class TorchSession:
                 done += portion.n_batches
             if is_whole:
                 self._average.after_epoch(epoch + 1)
-        self._stack_is_behind = True
+        self._stack_is_outdated = True
 
     def _train_portion(self, portion: Portion, rates: list[float], record: Recorder | None) -> None:
         source, epoch = portion.batches, portion.epoch
@@ -81,10 +83,10 @@ class TorchSession:
         outputs: list[Tensor] = []
         sizes: list[int] = []
         batches = iter(self._batches(portion))
-        for place, rate in enumerate(rates):
+        for i, rate in enumerate(rates):
             for noise in self.step.noise_sources:
-                noise.epoch, noise.step = epoch, portion.first + place
-            # No name holds the batch while the next is gathered, so that the same memory, still in the cache, takes it.
+                noise.epoch, noise.step = epoch, portion.first + i
+            # The batch has no name, so that its memory, which is in the cache, is free for the next batch.
             losses.append(self._take_step(next(batches), rate))
             self._average.after_step()
             sizes.append(self.step.share.n_rows)
@@ -92,7 +94,7 @@ class TorchSession:
                 outputs.append(self.step.outputs)
             if self.workers.is_synchronous and not math.isfinite(losses[-1]):
                 break
-        self._note_losses(losses, sizes, rates, lambda place: source.batch(epoch, portion.first + place))
+        self._add_losses(losses, sizes, rates, lambda i: source.batch(epoch, portion.first + i))
         if record is not None:
             start = portion.first * source.batch_size
             rows = source.order(epoch)[start : start + sum(sizes)]
@@ -102,25 +104,25 @@ class TorchSession:
     def _batches(self, portion: Portion) -> Iterable[TensorBatch | Batch]:
         if not self._iterates:
             return self.rows.batches(portion)
-        places = range(portion.first, portion.first + portion.n_batches)
-        return (portion.batches.batch(portion.epoch, place) for place in places)
+        numbers = range(portion.first, portion.first + portion.n_batches)
+        return (portion.batches.batch(portion.epoch, number) for number in numbers)
 
     @property
     def _iterates(self) -> bool:
-        """Whether the optimizer asks for the objective at points of its own choosing."""
+        """Whether the optimizer evaluates the objective itself."""
         return self.step.steps is None
 
     def _take_step(self, batch: TensorBatch | Batch, learning_rate: float) -> Tensor:
-        """Take a step; return this process's part of the loss before it."""
-        self._stack_is_behind, self._gradient_norm = True, None
+        """Take a step; return the part of this process in the loss before the step."""
+        self._stack_is_outdated, self._gradient_norm = True, None
         if isinstance(batch, TensorBatch):
             return self.step.run(batch, learning_rate)
         optimizer, vector = self.plan.optimizer, self.stack.vector
         assert isinstance(optimizer, ObjectiveOptimizer)
         objective = TorchObjective(self.stack, self.plan, batch, self.compute_gradient, self.step)
         _, gradient = objective.value_and_gradient(vector.values)
-        self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points write over it
-        mean_loss = objective.mean_loss / self.workers.size  # each process has the whole of it
+        self._gradient_norm = float(np.linalg.norm(gradient))  # before trial points overwrite the gradient
+        mean_loss = objective.mean_loss / self.workers.size  # the losses of all processes will be added
         loss = torch.tensor(
             mean_loss, dtype=torch.float64, device=self.workers.device if self.workers.size > 1 else None
         )
@@ -130,28 +132,28 @@ class TorchSession:
         return loss
 
     def compute_gradient(self, batch: Batch) -> float:
-        """Fill the stack's gradients with those of the mean loss at the stack's weights, and return that loss."""
-        self.step.vector.load(self.stack.vector.values)  # running statistics stay what the trial points made them
+        """Write the gradient of the mean loss at the stack's weights to its gradients, and return this loss."""
+        self.step.vector.load(self.stack.vector.values)  # but not the running statistics
         loss = self.step.differentiate(self.rows.batch(batch))
         self.stack.vector.gradients[...] = self.step.vector.gradients.cpu().numpy()
         return float(self.workers.total(loss))
 
-    def _note_losses(
+    def _add_losses(
         self, losses: list[Tensor], sizes: list[int], rates: list[float], batch_at: Callable[[int], Batch]
     ) -> None:
-        """Add the losses of some batches to the running mean; stop at one that is not finite."""
-        for place, loss in enumerate(self.workers.total(torch.stack(losses)).tolist()):
+        """Add the losses of batches to the running mean. Raises DivergenceError for a loss that is not finite."""
+        for i, loss in enumerate(self.workers.total(torch.stack(losses)).tolist()):
             if not math.isfinite(loss):
                 self.update_stack()
-                raise explain_divergence(self.stack, self.step.head, batch_at(place), rates[place])
-            self._loss.add(loss, sizes[place])
+                raise explain_divergence(self.stack, self.step.head, batch_at(i), rates[i])
+            self._loss.add(loss, sizes[i])
 
     def _predictions(self, outputs: Tensor, sizes: list[int], weights: Array | None = None) -> Array:
-        """Return what the network gave for all rows of some batches, from this process's outputs of the body."""
+        """Return the predictions for all rows of batches, from the outputs of the body for the rows of this process."""
         return self.step.head.predictions(as_array(self.workers.gather(outputs, sizes)), weights)
 
-    def _check_alike(self, batches: Batches) -> None:
-        """Refuse processes that do not train on the same data with the same seed."""
+    def _check_same_data(self, batches: Batches) -> None:
+        """Raise InvalidInputError unless all processes train on the same data with the same seed."""
         checksum = zlib.crc32(repr((self.stack.seed, batches.n_rows, *batches.fingerprint())).encode())
         if not self.workers.same(checksum):
             raise InvalidInputError(
@@ -160,14 +162,14 @@ class TorchSession:
             )
         self._known = batches
 
-    # What the fit loop asks --------------------------------------------------------------------------------------
+    # Other methods of sessions-----------------------------------------------------------------------------------
 
     def all_reduce_min(self, number: int) -> int:
-        """Return the smallest of the numbers that the processes of the run give."""
+        """Return the smallest of the numbers that the processes of the run pass."""
         return self.workers.smallest(number)
 
     def pop_mean_loss(self) -> float:
-        """Return the mean loss over the rows trained on since the last call, and start a new mean."""
+        """Return the mean loss over the rows of the steps since the last call, and start a new mean."""
         return self._loss.pop_mean()
 
     def batch_predictions(self) -> Array:
@@ -179,7 +181,7 @@ class TorchSession:
         return self.step.gradient_norm() if self._gradient_norm is None else self._gradient_norm
 
     def evaluate(self, inputs: Inputs, targets: Array, sample_weight: Array | None) -> Evaluation:
-        """Measure the present weights on some rows; each process works out its part of them."""
+        """Return the loss and the predictions with the present weights; each process computes a part of the rows."""
         n_rows = len(targets)
         with self._threads():
             self.step.body.eval()
@@ -189,41 +191,41 @@ class TorchSession:
         return evaluate_outputs(self.step.head, outputs, targets, sample_weight)
 
     def update_stack(self) -> None:
-        """Bring the stack and the optimizer up to date with what has been learnt."""
-        if self._stack_is_behind:
+        """Copy the parameters and the state of the optimizer from the device to the stack and the optimizer."""
+        if self._stack_is_outdated:
             export_arrays(self.step.module, self.stack)
             if self.step.steps is not None:
                 self.step.steps.read_state()
-            self._stack_is_behind = False
+            self._stack_is_outdated = False
 
     def load_stack(self) -> None:
-        """Take up what somebody has written into the stack since :meth:`update_stack`."""
+        """Copy the arrays of the stack, which may have been changed since :meth:`update_stack`, to the device."""
         import_arrays(self.stack, self.step.module)
 
     def find_non_finite(self) -> str | None:
-        """Name an array of the network or the optimizer that holds a number that is not finite; None if all are."""
+        """Return the name of an array of the network or the optimizer with a number that is not finite, or None."""
         steps = self.step.steps
-        if steps is not None and _all_finite(self._learnt(), steps.tensors()):
+        if steps is not None and _all_finite(self._tensors(), steps.tensors()):
             return None
         self.update_stack()
         return find_non_finite(self.stack, self.plan.optimizer)
 
     def penalty_value(self) -> float:
-        """Return the penalty on the present weights; 0 where there is none."""
+        """Return the penalty on the present weights; 0 without a penalty."""
         return self.step.penalty_value()
 
     def copy_weights(self) -> list[Tensor]:
         """Return copies of the parameters and running statistics, on the device."""
-        return [tensor.clone() for tensor in self._learnt()]
+        return [tensor.clone() for tensor in self._tensors()]
 
-    def restore_weights(self, kept: list[Tensor]) -> None:
-        """Set the network to what :meth:`copy_weights` returned."""
-        for tensor, copy in zip(self._learnt(), kept, strict=True):
+    def restore_weights(self, weights: list[Tensor]) -> None:
+        """Set the network to the result of :meth:`copy_weights`."""
+        for tensor, copy in zip(self._tensors(), weights, strict=True):
             tensor.copy_(copy)
-        self._stack_is_behind = True
+        self._stack_is_outdated = True
         self.update_stack()
 
-    def _learnt(self) -> list[Tensor]:
+    def _tensors(self) -> list[Tensor]:
         return [tensor.detach() for tensor in self.step.module.state_dict().values()]
 
     def read_weights(self) -> dict[str, Array]:
@@ -232,7 +234,7 @@ class TorchSession:
         return self.stack.read_arrays()
 
     def write_weights(self, weights: dict[str, Array]) -> None:
-        """Put back what :meth:`read_weights` returned."""
+        """Set the network to the result of :meth:`read_weights`."""
         self.update_stack()
         self.stack.write_arrays(weights)
         import_arrays(self.stack, self.step.module)
@@ -245,19 +247,19 @@ class TorchSession:
             numbers |= {"loss_scale": self.step.scale.factor, "n_good": self.step.scale.n_good}
         state = collect_state(self.plan.optimizer, numbers)
         if self._average.inactive:
-            self._stack_is_behind = True
+            self._stack_is_outdated = True
             state |= self._average.read(self)
-            self._stack_is_behind = True  # it has the weights that are trained
+            self._stack_is_outdated = True  # the stack has the trained weights instead of the average
             self.update_stack()
         return state
 
     def write_state(self, state: dict[str, Array]) -> None:
-        """Put back what :meth:`read_state` returned, here or in a session of another engine."""
+        """Set the optimizer and the running mean to the result of :meth:`read_state` of a session of any engine."""
         restore_optimizer(self.plan.optimizer, self.stack.vector, state)
         if self.step.steps is not None:
             self.step.steps.write_state()
         self._average.write(self, state)
-        self._stack_is_behind = True
+        self._stack_is_outdated = True
         self._loss.write(state)
         self._gradient_norm = float(state["gradient_norm"][0])
         if self.step.scale is not None and "loss_scale" in state:
@@ -265,12 +267,12 @@ class TorchSession:
 
     @contextlib.contextmanager
     def _threads(self) -> Iterator[None]:
-        """Let products on the CPU use as many threads as a fit may, and count subnormal numbers as 0."""
+        """Limit the number of threads on the CPU, and replace subnormal numbers by 0."""
         with limited_torch_threads(), subnormals_are_zero():
             yield
 
 
 def _all_finite(*groups: Iterable[Tensor]) -> bool:
-    """Whether the sums of all of these are finite, in one question to the device."""
+    """Return whether the sums of all tensors are finite, with a single transfer from the device."""
     sums = [tensor.sum() for tensors in groups for tensor in tensors if tensor.is_floating_point()]
     return bool(torch.stack(sums).isfinite().all())

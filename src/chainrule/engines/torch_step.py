@@ -28,14 +28,14 @@ from chainrule.stack import LayerStack
 __all__ = ["LossScale", "TrainingStep"]
 
 
-LEAST_SCALE = 2.0**-24  # the smallest number of float16
+MIN_SCALE = 2.0**-24  # the smallest number of float16
 
 
 class LossScale:
-    """The factor that keeps small gradients above float16's smallest number: halved where one overflows.
+    """The factor of the loss that keeps small gradients above the smallest number of float16.
 
-    Such a step is left out; after 2,000 good ones in a row the factor is doubled (Micikevicius et al. 2018, Mixed
-    precision training, section 3.2).
+    If a gradient overflows, the step is skipped and the factor is halved. After 2,000 steps without an overflow, the
+    factor is doubled (Micikevicius et al. 2018, Mixed precision training, section 3.2).
     """
 
     def __init__(self) -> None:
@@ -53,18 +53,18 @@ class LossScale:
 
 
 class TrainingStep:
-    """A stack's layers as a module on the device, and the step that trains it.
+    """The layers of a stack as a module on the device, and a training step of the module.
 
     Attributes
     ----------
     module
-        One part for each layer, in their order.
+        One module for each layer, in order.
     share
-        This process's rows of the batch under way.
+        The rows of the current batch for this process.
     noise_sources
-        Where the random numbers of training come from; at the place of a step they are the same each time.
+        The sources of the random numbers in training.
     outputs
-        What the body gave for the rows, before the update.
+        The outputs of the body for these rows, before the update.
     """
 
     def __init__(self, stack: LayerStack, plan: TrainingPlan, workers: Workers, precision: str, compiled: bool) -> None:
@@ -99,21 +99,21 @@ class TrainingStep:
         self._norm_before_clipping: Tensor | None = None
 
     def run(self, batch: TensorBatch, learning_rate: float) -> Tensor:
-        """Take one step; return this process's part of the batch's loss, before it."""
+        """Take one step; return the part of this process in the loss of the batch before the step."""
         loss = self.differentiate(batch)
         if self.workers.is_synchronous and not math.isfinite(loss):
-            return loss  # the weights stay what they were, so that it can be told where this came from
+            return loss  # the weights are not changed, so that explain_divergence can find the reason
         if self.scale is None or self.scale.undo(self.vector.gradients):
             self._update(loss, learning_rate)
-        elif self.scale.factor < LEAST_SCALE:  # it is not the scale that makes them infinite
+        elif self.scale.factor < MIN_SCALE:  # the scale is not the reason for infinite gradients
             return loss * math.nan
         return loss
 
     @torch.no_grad()
     def _update(self, loss: Tensor, learning_rate: float) -> None:
-        """Move the parameters along the gradients that they have."""
+        """Update the parameters from the gradient of the loss, to which that of the penalty is added."""
         steps, optimizer = self.steps, self.plan.optimizer
-        assert steps is not None  # a method that finds its own steps asks for gradients only
+        assert steps is not None  # an ObjectiveOptimizer only needs gradients
         gradients = self.vector.gradients
         for part, formula, settings in self._penalties:
             (derivative,) = evaluate_torch([formula.expression], {"weights": self._penalized[part], **settings})
@@ -134,13 +134,13 @@ class TrainingStep:
             self._limit_norms(self.plan.max_norm)
 
     def differentiate(self, batch: TensorBatch) -> Tensor:
-        """Give every parameter the gradient of the batch's loss; return this process's part of the loss."""
+        """Compute the gradient of the loss of a batch; return the part of this process in the loss."""
         self.vector.forget_gradients()
         with nullcontext() if self._narrow is None else torch.autocast(self.workers.device.type, self._narrow):
             outputs = self._trained(batch.inputs)
         outputs = outputs.to(batch.row_weights.dtype)
         loss = self._loss(batch.targets, outputs, batch.row_weights)
-        # Gradients are averaged over the processes, and the parts of the loss add up.
+        # DistributedDataParallel averages the gradients, but those of the parts of the loss must be added.
         factor = self.workers.size * (1.0 if self.scale is None else self.scale.factor)
         whole = loss if factor == 1 else loss * factor
         whole.backward()  # type: ignore[no-untyped-call]
@@ -162,7 +162,7 @@ class TrainingStep:
         return self.plan.penalty.value(self._penalized.cpu().numpy()) if self.plan.penalty is not None else 0.0
 
     def _limit_norms(self, limit: float) -> None:
-        """Scale the weights that go into any one unit down to this norm."""
+        """Scale the weights of every unit whose norm exceeds ``limit`` down to this norm."""
         for parameter, block in self.vector.slots:
             if block.penalized and block.rate_factor and len(block.shape) >= 2:  # one matrix, or one for each member
                 norms = parameter.norm(dim=-2, keepdim=True)
@@ -171,7 +171,7 @@ class TrainingStep:
 
 @functools.cache
 def _watch_compiler() -> None:
-    """Have the training clock stand still while ``torch.compile`` compiles; once in a process."""
+    """Stop the training clock while ``torch.compile`` compiles; called once in a process."""
     from torch._dynamo.callback import on_compile_end, on_compile_start
 
     on_compile_start(lambda *_: start_compiling())

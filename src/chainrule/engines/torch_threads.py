@@ -1,4 +1,4 @@
-"""How many threads PyTorch may use on the CPU."""
+"""The number of threads that PyTorch uses on the CPU."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from chainrule.threads import wanted_threads
 __all__ = ["limited_torch_threads"]
 
 _lock = threading.Lock()
-_before: dict[int, int] = {}  # how many threads PyTorch used before each block under way, by the block's own thread
+_before: dict[int, int] = {}  # the number of threads before each active block, by the thread of the block
 
 
 @contextmanager
 def limited_torch_threads() -> Iterator[None]:
-    """Within the block, let PyTorch use as many threads as a fit may; the old number comes back at its end.
+    """Within the block, limit PyTorch to the number of threads of a fit; the previous number is restored at the end.
 
-    The number belongs to the thread, but one that uses PyTorch for the first time begins with the last that any thread
-    has set: beside another block, with its limit. What came before that limit comes back there, too.
+    The limit belongs to the Python thread. A thread that uses PyTorch for the first time starts with the number that
+    any thread set last, which may be the limit of another active block. In this case, the number before that limit is
+    restored.
     """
     n_threads, thread = wanted_threads(), threading.get_ident()
     if thread in _before:

@@ -1,4 +1,4 @@
-"""The processes that train one network together, as ``torchrun`` starts them, and what they say to each other.
+"""The processes that train one network together, as ``torchrun`` starts them, and their communication.
 
 Every process has the whole network and all of the data, and trains on its share of the rows of every batch. Gradients
 are summed over the processes, so all of them take the same steps and hold the same weights, bit for bit; each takes the
@@ -30,7 +30,7 @@ __all__ = ["BatchShare", "Workers", "choose_device", "join"]
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes of a run: how many there are, and which of them this is."""
+    """The processes of a run: their number, the number of this process, and its device."""
 
     rank: int = 0
     size: int = 1
@@ -38,25 +38,25 @@ class Workers:
 
     @property
     def is_synchronous(self) -> bool:
-        """Whether a number can be looked at without waiting for a device or for other processes."""
+        """Whether a number can be read without waiting for a device or for other processes."""
         return self.size == 1 and self.device.type == "cpu"
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over all processes; gradients flow back through it."""
+        """Return the sum over all processes, through which gradients are propagated."""
         if self.size == 1:
             return values
         total: Tensor = _SumOverProcesses.apply(values)  # type: ignore[no-untyped-call]
         return total
 
     def total(self, values: Tensor) -> Tensor:
-        """Return the sum over all processes, of numbers that no gradient goes through."""
+        """Return the sum over all processes, without gradients."""
         if self.size > 1:
             values = values.clone()
             dist.all_reduce(values)
         return values
 
     def smallest(self, number: int) -> int:
-        """Return the smallest of the numbers that the processes give."""
+        """Return the smallest of the numbers that the processes pass."""
         if self.size == 1:
             return number
         tensor = torch.tensor(number, device=self.device)
@@ -64,11 +64,11 @@ class Workers:
         return int(tensor)
 
     def same(self, number: int) -> bool:
-        """Whether all processes give the same number; all of them learn it."""
+        """Return whether all processes pass the same number."""
         return self.smallest(number) == -self.smallest(-number)
 
     def gather(self, rows: Tensor, sizes: list[int]) -> Tensor:
-        """Return all rows of some batches of these sizes, in their order, from this process's share of each."""
+        """Return all rows of batches of the given sizes, in order, from the rows of this process in each batch."""
         if self.size == 1:
             return rows
         shares = [[self.share_of(size, rank) for size in sizes] for rank in range(self.size)]
@@ -86,7 +86,7 @@ class Workers:
         return ordered
 
     def _gather_all(self, rows: Tensor, counts: list[int]) -> Tensor:
-        """Return the rows of all processes, one process after another; ``counts`` says how many each has."""
+        """Return the rows of all processes, one process after another; ``counts`` has the number of rows of each."""
         rows = rows.contiguous()
         shape, most = rows.shape[1:], max(counts)
         padded = torch.zeros((most, *shape), dtype=rows.dtype, device=rows.device)
@@ -96,7 +96,7 @@ class Workers:
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     def broadcast(self, value: Any) -> Any:
-        """Return what process 0 gives."""
+        """Return the value that process 0 passes."""
         if self.size == 1:
             return value
         box = [value]
@@ -104,7 +104,7 @@ class Workers:
         return box[0]
 
     def share_of(self, n_rows: int, rank: int | None = None) -> slice:
-        """Return the part of so many rows that is for this process, or for another; they differ by a row at most."""
+        """Return the part of ``n_rows`` rows for this process, or for another; all parts differ by one row at most."""
         rank = self.rank if rank is None else rank
         return slice(rank * n_rows // self.size, (rank + 1) * n_rows // self.size)
 
@@ -113,8 +113,8 @@ class Workers:
         if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
         together: Any = nn.parallel.DistributedDataParallel
-        # Running statistics are the same everywhere, for batch normalisation is done over whole batches. What says so
-        # has another name since PyTorch 2.13.
+        # Running statistics are equal in all processes, because batch normalisation uses the whole batch, so they need
+        # not be synchronised. The argument for this has another name since PyTorch 2.13.
         known = inspect.signature(together).parameters
         switch = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         wrapped: nn.Module = together(module, gradient_as_bucket_view=True, **{switch: False})
@@ -122,7 +122,7 @@ class Workers:
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum of the tensors of all processes; its derivative is the sum of theirs."""
+    """The sum of the tensors of all processes. Its derivative is the sum of their derivatives."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class BatchShare:
-    """The rows of the batch under way that are for this process; layers that look at whole batches ask it."""
+    """The rows of the current batch for this process, and the number of rows of the whole batch."""
 
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
@@ -146,14 +146,14 @@ class BatchShare:
         self.rows = slice(0, 0)
 
     def begin(self, n_rows: int) -> None:
-        """Take a share of a batch of so many rows."""
+        """Start a batch of ``n_rows`` rows."""
         self.n_rows, self.rows = n_rows, self.workers.share_of(n_rows)
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called ``name``; ``"auto"`` is a GPU where there is one, else the CPU.
+    """Return the device called ``name``; ``"auto"`` is a GPU if there is one, else the CPU.
 
-    Of several GPUs, each process of a run takes its own.
+    If a machine has several GPUs, each process of a run uses another one.
     """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
@@ -171,21 +171,22 @@ def choose_device(name: str) -> torch.device:
         )
     if device.index is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InvalidInputError(
-            f"The device '{name}' is one, and there are several processes; give '{device.type}': each takes its own."
+            f"The device '{name}' is a single device, but there are several processes; give '{device.type}', so that "
+            "each process uses another device."
         )
     index = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index
     if not index < torch.accelerator.device_count():
         raise InvalidInputError(
-            f"The device '{device.type}:{index}' is asked for, and there are {torch.accelerator.device_count()}; start "
-            "no more processes a machine than it has devices."
+            f"There is no device '{device.type}:{index}', because this machine has {torch.accelerator.device_count()}; "
+            "start at most one process per device."
         )
     return torch.device(device.type, index)
 
 
 def join(device: str) -> Workers:
-    """Return the processes that torchrun has started, this one among them; one alone where it has not.
+    """Return the processes that torchrun has started; without torchrun, a group of this process only.
 
-    They meet at the address in MASTER_ADDR and MASTER_PORT, over NCCL on NVIDIA GPUs and over gloo otherwise.
+    They connect to the address in MASTER_ADDR and MASTER_PORT, with NCCL on NVIDIA GPUs and with gloo otherwise.
     """
     chosen = choose_device(device)
     if chosen.type != "cpu":
@@ -193,20 +194,20 @@ def join(device: str) -> Workers:
     if not dist.is_available() or "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return Workers(device=chosen)
     if not dist.is_initialized():
-        # Its functions have the group as a default argument, and would hold it if they were imported after its birth.
+        # Its functions have the group as a default argument, and would hold a reference to it if imported later.
         importlib.import_module("torch.distributed.nn.functional")
         store, rank, size = next(rendezvous("env://"))
-        store = dist.PrefixStore(_meet(store, rank, size), store)  # type: ignore[attr-defined]
+        store = dist.PrefixStore(_agree_on_name(store, rank, size), store)  # type: ignore[attr-defined]
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", store=store, rank=rank, world_size=size)
         atexit.register(_leave)
     return Workers(dist.get_rank(), dist.get_world_size(), chosen)
 
 
-def _meet(store: Any, rank: int, size: int) -> str:
-    """Return a name that the living processes have agreed on, and that no process before a restart had.
+def _agree_on_name(store: Any, rank: int, size: int) -> str:
+    """Return a name that all running processes share, and that no process before a restart had.
 
     torchrun keeps the store over a restart (pytorch/pytorch issue 135712), so that a process could find the address of
-    one that is dead. Here each process greets with a word of its own, until the first has answered that very word.
+    a process that has ended. Therefore each process sends a random word, and process 0 answers exactly this word.
     """
     word = uuid.uuid4().hex
     if rank > 0:
@@ -219,12 +220,12 @@ def _meet(store: Any, rank: int, size: int) -> str:
         while not is_known:
             greeting = store.get(f"greeting of {other}").decode()
             store.set(f"answer to {greeting}", word)
-            is_known = _comes(store, f"{word} is known to {other}")
+            is_known = _is_set_soon(store, f"{word} is known to {other}")
     return word
 
 
-def _comes(store: Any, key: str) -> bool:
-    """Whether somebody sets the key within a second."""
+def _is_set_soon(store: Any, key: str) -> bool:
+    """Return whether the key is set within a second."""
     for _ in range(100):
         if store.check([key]):
             return True
@@ -233,10 +234,10 @@ def _comes(store: Any, key: str) -> bool:
 
 
 def _leave() -> None:
-    """End the group's threads while the interpreter lives: one that drops a tensor later aborts the process.
+    """End the threads of the group before the interpreter ends: a thread that frees a tensor later aborts the process.
 
-    They end with the last that holds the group (pytorch/pytorch pull request 179291), which what trains a module with
-    others does, in a cycle.
+    They end with the last reference to the group (pytorch/pytorch pull request 179291). Distributed modules have such
+    references, in reference cycles, which are collected first.
     """
     gc.collect()
     if dist.is_initialized():

@@ -76,7 +76,7 @@ class HalfSquaredError(RowLoss):
     2.0
     """
 
-    has_numeric_targets: ClassVar[bool] = True
+    is_regression: ClassVar[bool] = True
 
     def row_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return sum_k (p_k - y_k)^2 / 2."""

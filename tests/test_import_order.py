@@ -29,8 +29,9 @@ HOUSE = {
     7: "fit_data run_state training files summary",
     8: "neuralnet architecture model",
     9: "plots report inspection rate_finder baselines zoo textbook export",
-    10: "runs serving",
-    11: "__init__ cli __main__",  # __init__: the public names, which everything below must do without
+    10: "estimators",
+    11: "runs serving",
+    12: "__init__ cli __main__",  # __init__: the public names, which everything below must do without
 }
 PLACE = {room: (floor, i) for floor, rooms in HOUSE.items() for i, room in enumerate(rooms.split())}
 
@@ -41,7 +42,7 @@ THIRD_PARTIES = {
     "numba": "formulas kernels",
     "llvmlite": "formulas kernels",
     "pandas": "data metrics history plots report baselines runs cli",
-    "sklearn": "data metrics plots report baselines runs cli",
+    "sklearn": "data metrics plots report baselines estimators runs cli",
     "torch": "formulas engines export neuralnet",
     "onnx": "export",
     "onnxruntime": "export",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import json
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from typer.testing import CliRunner
@@ -15,9 +17,18 @@ from chainrule import Dataset, InvalidInputError, NeuralNetwork
 from chainrule.cli.app import app
 from chainrule.files.network_file import build_settings, describe_settings
 from chainrule.layers import DenseLayer
+from chainrule.ranges import Range
 from chainrule.runs import TrainOptions
 from chainrule.runs.options import NETWORK_OPTIONS
-from chainrule.settings import FROM_ONE, Setting, check_settings, declared_settings, settings_table
+from chainrule.settings import (
+    FROM_ONE,
+    Declared,
+    Setting,
+    check_settings,
+    declared_settings,
+    setting_fields,
+    settings_table,
+)
 
 DECLARED = declared_settings(NeuralNetwork)
 
@@ -102,3 +113,20 @@ def test_a_batch_of_all_rows_is_asked_for_by_their_number() -> None:
 def test_an_option_that_is_not_allowed_is_refused_in_one_sentence(option: tuple[str, str], sentence: str) -> None:
     ran = CliRunner().invoke(app, ["train", "iris", *option])
     assert (ran.exit_code, ran.stderr) == (2, f"Error: {sentence}\n")
+
+
+def test_strings_among_the_types_of_a_number_are_allowed_and_named() -> None:
+    size = Declared("size", int | Literal["auto"] | None, 1, Setting("", FROM_ONE))
+    assert [size.allows(value) for value in (1, "auto", None, "all", 0, 1.5)] == [True, True, True, False, False, False]
+    assert size.allowed == "whole numbers from 1 up, or 'auto', or None"
+    patience = Declared("patience", float, 1, Setting("", Range(1, math.inf, includes_low=True, includes_high=True)))
+    assert patience.allows(math.inf)
+    assert not Declared("patience", float, 1, Setting("", FROM_ONE)).allows(math.inf)
+
+
+def test_a_class_may_take_over_the_settings_of_another() -> None:
+    fields = setting_fields(NeuralNetwork, "clip_norm", "l1")
+    own = dataclasses.make_dataclass("Own", fields)
+    declared = declared_settings(NeuralNetwork)
+    assert list(declared_settings(own).values()) == [declared["clip_norm"], declared["l1"]]
+    assert own().l1 == declared["l1"].default

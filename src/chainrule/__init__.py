@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from chainrule.errors import InvalidInputError as InvalidInputError
     from chainrule.errors import ModelFileError as ModelFileError
     from chainrule.errors import NotBuiltError as NotBuiltError
+    from chainrule.estimators import MLPClassifier as MLPClassifier
+    from chainrule.estimators import MLPRegressor as MLPRegressor
     from chainrule.export import export_model as export_model
     from chainrule.files import Checkpoint as Checkpoint
     from chainrule.history import History as History
@@ -79,6 +81,7 @@ _HOMES = {
         "ModelFileError",
         "NotBuiltError",
     ),
+    "estimators": ("MLPClassifier", "MLPRegressor"),
     "export": ("export_model",),
     "files": ("Checkpoint",),
     "history": ("History",),
@@ -114,10 +117,8 @@ _INSTEAD = {
     "create_lr_scheduler": "NeuralNetwork(schedule='step') or another of chainrule.schedules",
     "prepare_data_for_nn": "Dataset(X, y).standardize()",
     "tune_hyperparameters": "a loop over build_network(...), compared by network.evaluate(validation)",
-    "MLPClassifier": "build_network(n_inputs, Target.detect(y)), or chainrule.train(frame, target=...)",
-    "MLPRegressor": "build_network(n_inputs, Target.detect(y)), or chainrule.train(frame, target=...)",
-    "NeuralNetworkClassifier": "build_network(n_inputs, Target.detect(y))",
-    "NeuralNetworkRegressor": "build_network(n_inputs, Target.detect(y))",
+    "NeuralNetworkClassifier": "MLPClassifier",
+    "NeuralNetworkRegressor": "MLPRegressor",
     "Sequential": "NeuralNetwork, and its method add",
     "Dense": "chainrule.layers.DenseLayer",
     "Linear": "chainrule.layers.DenseLayer",

@@ -39,7 +39,8 @@ from chainrule.metrics import default_metrics
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["ActivationLike", "build_network", "default_loss", "hidden_sizes", "output_layers", "select_architecture"]
+__all__ = ["ActivationLike", "build_network", "default_loss", "hidden_sizes", "mlp_layers", "output_layers",
+           "select_architecture"]  # fmt: skip
 
 # A name, a class, a layer, or a function and its derivative.
 ActivationLike: TypeAlias = (
@@ -78,6 +79,43 @@ def output_layers(
     return layers
 
 
+def mlp_layers(
+    target: Target,
+    loss: LossFunction,
+    *,
+    hidden: int | Sequence[int] = (64, 32),
+    activation: ActivationLike | Sequence[ActivationLike] = "relu",
+    dropout: float | Sequence[float] = 0.0,
+    batch_normalization: bool | Sequence[bool] = False,
+    layer_normalization: bool | Sequence[bool] = False,
+    input_dropout: float = 0.0,
+    noise: float = 0.0,
+    weights_initializer: str | Initializer | Sequence[str | Initializer | None] | None = None,
+    output_activation: ActivationLike | None = None,
+) -> list[Layer]:
+    """Return the layers of :func:`build_network`, which do not know the number of inputs yet."""
+    sizes = hidden_sizes(hidden)
+    per_layer = zip(
+        sizes,
+        _one_per_layer("activation", activation, len(sizes)),
+        _one_per_layer("dropout", dropout, len(sizes)),
+        _one_per_layer("batch_normalization", batch_normalization, len(sizes)),
+        _one_per_layer("layer_normalization", layer_normalization, len(sizes)),
+        _one_per_layer("weights_initializer", weights_initializer, len(sizes)),
+        strict=True,
+    )
+    layers: list[Layer] = [DropoutLayer(input_dropout)] if input_dropout else []
+    layers += [GaussianNoiseLayer(noise)] if noise else []
+    for units, function, rate, has_batch_norm, has_layer_norm, initializer in per_layer:
+        layers.append(DenseLayer(units, weights_initializer=initializer))
+        layers += [BatchNormalizationLayer()] if has_batch_norm else []
+        layers += [LayerNormalizationLayer()] if has_layer_norm else []
+        layers.append(_activation(function))
+        layers += [DropoutLayer(rate)] if rate else []
+    of_all: Any = None if isinstance(weights_initializer, list | tuple) else weights_initializer
+    return [*layers, *output_layers(target, loss, output_activation, of_all)]
+
+
 @checked
 def build_network(
     n_inputs: int,
@@ -110,34 +148,27 @@ def build_network(
     >>> [layer.layer_name() for layer in network.layers]
     ['DenseLayer', 'ReLUActivation', 'DenseLayer', 'SigmoidActivation']
     """
-    sizes = hidden_sizes(hidden)
     given: Any = target  # a user may give anything
     if not isinstance(given, Target):
         raise InvalidInputError(
             "The second argument of build_network says what is to be predicted: give Target.detect(y), or the target "
             "of a Dataset."
         )
-    per_layer = zip(
-        sizes,
-        _one_per_layer("activation", activation, len(sizes)),
-        _one_per_layer("dropout", dropout, len(sizes)),
-        _one_per_layer("batch_normalization", batch_normalization, len(sizes)),
-        _one_per_layer("layer_normalization", layer_normalization, len(sizes)),
-        _one_per_layer("weights_initializer", weights_initializer, len(sizes)),
-        strict=True,
-    )
     settings = {"optimizer": "adam", "metric": default_metrics(target.task), **settings}
     network = NeuralNetwork(loss=loss or default_loss(target), **settings)
-    layers: list[Layer] = [DropoutLayer(input_dropout)] if input_dropout else []
-    layers += [GaussianNoiseLayer(noise)] if noise else []
-    for units, function, rate, has_batch_norm, has_layer_norm, initializer in per_layer:
-        layers.append(DenseLayer(units, weights_initializer=initializer))
-        layers += [BatchNormalizationLayer()] if has_batch_norm else []
-        layers += [LayerNormalizationLayer()] if has_layer_norm else []
-        layers.append(_activation(function))
-        layers += [DropoutLayer(rate)] if rate else []
-    of_all: Any = None if isinstance(weights_initializer, list | tuple) else weights_initializer
-    layers += output_layers(target, network.loss, output_activation, of_all)
+    layers = mlp_layers(
+        target,
+        network.loss,
+        hidden=hidden,
+        activation=activation,
+        dropout=dropout,
+        batch_normalization=batch_normalization,
+        layer_normalization=layer_normalization,
+        input_dropout=input_dropout,
+        noise=noise,
+        weights_initializer=weights_initializer,
+        output_activation=output_activation,
+    )
     layers[0].set_input_shape((n_inputs,))
     for layer in layers:
         network.add(layer)

@@ -87,12 +87,12 @@ class ChainruleWarning(UserWarning):
     """Warning about data or settings that are valid but probably unintended."""
 
 
-def warn(sentence: str) -> None:
+def warn(sentence: str, category: type[Warning] = ChainruleWarning) -> None:
     """Warn in the name of the line, outside this package, that called into it."""
     level, frame = 2, sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__", "")).split(".")[0] == "chainrule":
         level, frame = level + 1, frame.f_back  # type: ignore[assignment]
-    warnings.warn(sentence, ChainruleWarning, stacklevel=level)
+    warnings.warn(sentence, category, stacklevel=level)
 
 
 def check_one_of(what: str, given: object, known: Collection[str]) -> None:

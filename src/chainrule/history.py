@@ -118,6 +118,9 @@ class History(dict[str, list[float]]):
 
     def last(self, name: str) -> float:
         """Return the newest value of ``name``, or NaN when it was never recorded."""
+        if name == "objective" and name in self:
+            penalty = self.last("penalty")
+            return self.last("loss") + (0.0 if math.isnan(penalty) else penalty)
         values = self.get(name)
         return values[-1] if values else math.nan
 

@@ -25,7 +25,8 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.ranges import Range, is_finite
 
 __all__ = ["ABOVE_ZERO", "FROM_ONE", "FROM_ZERO", "SHARE", "CheckedSettings", "Declared", "Setting", "added_later",
-           "check_settings", "declared_settings", "documented", "option_fields", "settings_table"]  # fmt: skip
+           "check_settings", "declared_settings", "documented", "option_fields", "setting_fields",
+           "settings_table"]  # fmt: skip
 
 Class = TypeVar("Class", bound=type)
 
@@ -99,9 +100,20 @@ class Declared:
         """The allowed values in words; "" if the object that is created from the setting checks it."""
         kinds = members(self.hint)
         if self.setting.allowed is None:
-            return "True and False" if bool in kinds else "functions" if self._is_function else ""
-        kind = "whole " if int in kinds else "finite " if self.setting.allowed.high == math.inf else ""
-        return f"{kind}{self.setting.allowed}" + (", or None" if type(None) in kinds else "")
+            return "True and False" if self._is_yes_or_no else "functions" if self._is_function else ""
+        is_open = self.setting.allowed.high == math.inf and not self.setting.allowed.includes_high
+        kind = "whole " if int in kinds else "finite " if is_open else ""
+        others = [*map(repr, self._words), *(["None"] if type(None) in kinds else [])]
+        return ", or ".join([f"{kind}{self.setting.allowed}", *others])
+
+    @property
+    def _words(self) -> tuple[str, ...]:
+        """The strings that are allowed besides numbers."""
+        return tuple(word for kind in members(self.hint) if get_origin(kind) is Literal for word in get_args(kind))
+
+    @property
+    def _is_yes_or_no(self) -> bool:
+        return bool in members(self.hint) and {*members(self.hint)} <= {bool, type(None)}
 
     @property
     def _is_function(self) -> bool:
@@ -116,7 +128,10 @@ class Declared:
             return callable(value)
         if allowed is None:
             return isinstance(value, bool | int | np.bool_) and value in (0, 1)
-        return is_finite(value) and allowed.includes(value) and not (int in kinds and value % 1)
+        if isinstance(value, str):
+            return value in self._words
+        is_number = is_finite(value) or (isinstance(value, float) and value == math.inf)
+        return is_number and allowed.includes(value) and not (int in kinds and value % 1)
 
 
 def members(hint: Any) -> tuple[Any, ...]:
@@ -137,10 +152,11 @@ def declared_settings(owner: type) -> dict[str, Declared]:
         hints = typing.get_type_hints(source, include_extras=True)
     except NameError:  # the class of a user has annotations with names of a function
         return found
-    for name, hint in hints.items():
+    for name, argument in arguments.items():
+        hint = hints.get(name)
         setting = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Setting)), None)
-        if setting is not None and name in arguments:
-            found[name] = Declared(name, get_args(hint)[0], arguments[name].default, setting)
+        if setting is not None:
+            found[name] = Declared(name, get_args(hint)[0], argument.default, setting)
     return found
 
 
@@ -174,6 +190,22 @@ def option_fields(owner: type) -> list[tuple[str, Any, Any]]:
     ]
 
 
+def setting_fields(owner: type, *names: str) -> list[tuple[str, Any, Any]]:
+    """Return declared settings of a class, as fields for :func:`dataclasses.make_dataclass`, with the same declaration.
+
+    A class that hands these settings on to ``owner`` so has the same defaults, bounds and help texts.
+    """
+    declared = declared_settings(owner)
+    return [
+        (
+            name,
+            Annotated[declared[name].hint, declared[name].setting],
+            dataclasses.field(default=declared[name].default),
+        )
+        for name in names
+    ]
+
+
 def documented(owner: Class) -> Class:
     """Replace ``{settings}`` in the docstring of a class by its declared settings (class decorator).
 
@@ -181,7 +213,9 @@ def documented(owner: Class) -> Class:
     class gets annotations of the attributes in which it stores the settings.
     """
     declared, function = declared_settings(owner), owner.__init__  # type: ignore[misc]
-    function.__annotations__ = typing.get_type_hints(function) | {"return": None}
+    hints = typing.get_type_hints(owner if dataclasses.is_dataclass(owner) else function)
+    parameters = inspect.signature(function).parameters
+    function.__annotations__ = {name: hints[name] for name in parameters if name in hints} | {"return": None}
     stored = {one.setting.attribute or name: one.hint for name, one in declared.items() if one.setting.in_files}
     owner.__annotations__ = {**stored, **inspect.get_annotations(owner)}
     if owner.__doc__:  # python -OO removes docstrings

@@ -122,15 +122,15 @@ class EarlyStopping(CheckedSettings, Callback):
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Stop the run if a criterion holds for the new value, except after the last epoch, when it ends anyway."""
-        values = run.history[self._best.name][run.first_epoch - run.epoch :]
-        if self._best.is_better(values[-1], self.min_delta if self.tol is None else self.tol, relative=self.relative):
+        value = run.history.last(self._best.name)
+        if self._best.is_better(value, self.min_delta if self.tol is None else self.tol, relative=self.relative):
             self._last_progress = run.epoch
-        if self._best.is_new(values[-1], self.min_delta, relative=self.relative):
+        if self._best.is_new(value, self.min_delta, relative=self.relative):
             self.best_epoch = run.epoch
             if self.restore_best:
                 self._best_weights = run.session.read_weights()
         if run.epoch < run.last_epoch and run.epoch - run.first_epoch >= self.min_epochs:
-            reason = self._reason_to_stop(run, values)
+            reason = self._reason_to_stop(run)
             if reason:
                 run.stop(reason)
 
@@ -152,7 +152,7 @@ class EarlyStopping(CheckedSettings, Callback):
         self._last_progress = operator.index(rest.pop("last_progress", self.best_epoch))
         self._best_weights = rest
 
-    def _reason_to_stop(self, run: TrainingRun, values: list[float]) -> str | None:
+    def _reason_to_stop(self, run: TrainingRun) -> str | None:
         name, best = self._best.name, self.best_value
         if self.patience is not None and run.epoch - (self._last_progress or run.first_epoch) >= self.patience:
             by = f" by more than {self.tol:g}" if self.tol else ""
@@ -161,6 +161,8 @@ class EarlyStopping(CheckedSettings, Callback):
                 if best is None
                 else f"its best was {best:.6g} in epoch {self.best_epoch}"
             )
+        n_epochs, n_recent = run.epoch - run.first_epoch, max(self.window, 2)
+        values = run.history[name][-min(n_epochs, n_recent) :] if self.tolerance is not None or self.delta else []
         recent = values[-self.window :]
         if (
             self.tolerance is not None

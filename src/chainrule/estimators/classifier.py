@@ -1,0 +1,198 @@
+"""Classification."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+from chainrule.data.class_weights import ClassWeight
+from chainrule.estimators.outputs import ClassColumn, Outputs, class_outputs
+from chainrule.estimators.parameters import ActivationParameter, HiddenSizes
+from chainrule.estimators.perceptron import MultilayerPerceptron, takes_batches
+from chainrule.losses import LOSSES, LossFunction
+from chainrule.named import checked
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.settings import Setting, declared_settings, documented
+from chainrule.types import Array
+
+__all__ = ["MLPClassifier"]
+
+_NETWORK = declared_settings(NeuralNetwork)
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    """Tell whether the loss compares probabilities; if not, raise AttributeError."""
+    loss = estimator.loss
+    if (isinstance(loss, str) and loss in ClassColumn.PROBABILISTIC) or not LOSSES.create(loss).expects_scores:
+        return True
+    raise AttributeError(f"probability estimates are not available for loss={loss!r}")
+
+
+@checked
+@documented
+@dataclass(eq=False, repr=False)
+class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
+    """Multi-layer perceptron for classification, with the interface of scikit-learn's ``MLPClassifier``.
+
+    The targets are two classes, several classes, or columns of 0 and 1 for several labels. Inputs are used as they are,
+    so standardise them, for example with ``StandardScaler``.
+
+    Parameters
+    ----------
+    {settings}
+
+    Attributes
+    ----------
+    classes_
+        The classes in sorted order; for several labels, the numbers of the columns.
+    network_
+        The :class:`NeuralNetwork`, with methods such as ``summary`` and ``save``.
+    model_
+        The :class:`Model`: the network with the meaning of its outputs, which can be saved, exported and served.
+    coefs_
+        The weights of the dense layers, of shape (inputs, units).
+    intercepts_
+        The biases of the dense layers.
+    history_
+        Loss, penalty, metrics, learning rate and seconds of every epoch, also of earlier fits with ``warm_start``.
+    loss_curve_
+        Loss plus penalty of every epoch.
+    loss_
+        The last element of ``loss_curve_``.
+    best_loss_
+        The smallest element of ``loss_curve_``; None with ``early_stopping``.
+    validation_loss_curve_
+        The loss on the validation rows after every epoch; None if there are none.
+    validation_scores_
+        The score on the validation rows after every epoch; None if there are none.
+    best_validation_score_
+        The largest of ``validation_scores_``; None if there are no validation rows.
+    n_iter_
+        The number of epochs of the last fit.
+    best_iter_
+        The epoch of the last fit, counted from 1, with the best validation score, or without ``early_stopping`` with
+        the smallest loss.
+    stop_reason_
+        The reason why the last fit stopped before ``max_iter`` epochs; None if it did not.
+    t_
+        The number of rows trained on, over all epochs.
+    n_features_in_
+        The number of input columns.
+    feature_names_in_
+        The names of the input columns, if X was a frame.
+    n_layers_
+        The number of layers, with those of the inputs and outputs.
+    n_outputs_
+        The number of outputs.
+    out_activation_
+        The activation of the outputs: "logistic", "softmax", "identity", ...
+
+    Notes
+    -----
+    With scikit-learn's parameters, the initial weights and the objective are those of scikit-learn for the same
+    ``random_state``; the rows are shuffled in another order, and the epsilon of Adam is added as in the paper.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
+    >>> classifier = MLPClassifier((64,), dropout=0.2, early_stopping=True, scoring="loss", random_state=0)
+    >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
+    True
+    >>> classifier.predict_proba(X_test).shape
+    (450, 10)
+    """
+
+    hidden_layer_sizes: Annotated[HiddenSizes, Setting("The numbers of units of the hidden layers.")] = (100,)
+    activation: Annotated[
+        ActivationParameter,
+        Setting("A name, an activation, or a function and its derivative: one, or a list with one for each layer."),
+    ] = "relu"
+    _: KW_ONLY
+    loss: Annotated[
+        str | type[LossFunction] | LossFunction,
+        Setting("'log_loss' (cross-entropy), 'focal', 'hinge', or another loss: an object, its class, or its name."),
+    ] = "log_loss"
+    label_smoothing: Annotated[float, _NETWORK["label_smoothing"].setting] = 0.0
+    class_weight: Annotated[ClassWeight | None, _NETWORK["class_weight"].setting] = None
+
+    @available_if(takes_batches)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one epoch on the given rows, from the present weights.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`.
+        classes
+            All classes, also those that ``y`` does not have; the first call needs them.
+
+        Returns
+        -------
+        object
+            The estimator.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
+                "compute_class_weight('balanced', classes=classes, y=y), and pass the weights as the class_weight "
+                "parameter."
+            )
+        if not self.__sklearn_is_fitted__():
+            if classes is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+        elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
+            raise ValueError(
+                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
+            )
+        return self._fit(X, y, sample_weight, None, incremental=True, classes=classes)
+
+    def predict(self, X: Any) -> Array:
+        """Return the class of each row, or columns of 0 and 1 for several labels."""
+        predictions = self._predictions(X)
+        return self._outputs.labels_of(predictions)
+
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probabilities of the classes as float64, with one column for each class, in sorted order.
+
+        The rows sum to 1. For several labels, each column has the probability of one label.
+        """
+        predictions = self._predictions(X)
+        return self._outputs.probabilities_of(predictions)
+
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithms of :meth:`predict_proba`."""
+        with np.errstate(divide="ignore"):  # the logarithm of 0
+            logarithms: Array = np.log(self.predict_proba(X))
+        return logarithms
+
+    def _find_outputs(self, y: Array, known: Outputs | None, *, incremental: bool, classes: Any = None) -> Outputs:
+        check_classification_targets(y)
+        if known is None:
+            return class_outputs(y, classes)
+        if known.target.classes:
+            found = unique_labels(y)
+            if incremental and len(np.setdiff1d(found, self.classes_)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {found}."
+                )
+            if not incremental and set(found) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {self.classes_}, `y` has {found}"
+                )
+        return known
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

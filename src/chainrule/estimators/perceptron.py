@@ -1,0 +1,398 @@
+"""The base class of the estimators: one fit for classes and numbers, and the fitted attributes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+
+from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
+from chainrule.callbacks.interrupt import StopOnInterrupt
+from chainrule.data.dataset import Dataset
+from chainrule.errors import InvalidInputError, warn
+from chainrule.estimators.outputs import Outputs
+from chainrule.estimators.parameters import NewParameters, SklearnParameters
+from chainrule.estimators.presets import Problem, draw_parameters, hidden_units, plain, solver_of
+from chainrule.estimators.scoring import metrics_for, without_scorers
+from chainrule.estimators.sklearn_callbacks import CallbackSupport, SklearnCallbacks, with_callbacks
+from chainrule.history import History
+from chainrule.layers import DenseLayer
+from chainrule.metrics import Metric, lower_is_better
+from chainrule.model import Model
+from chainrule.named import also_called, checked
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.optimizer import ObjectiveOptimizer
+from chainrule.settings import check_settings
+from chainrule.types import Array, Inputs
+
+__all__ = ["MultilayerPerceptron", "takes_batches"]
+
+# scikit-learn's learning_rate="adaptive" divides by 5, and stops at this rate.
+ADAPTIVE_FACTOR, LOWEST_RATE = 0.2, 1e-6
+
+
+class Rows(NamedTuple):
+    """Checked rows: inputs, labels or numbers, and sample weights."""
+
+    X: Inputs
+    y: Array
+    weights: Array | None
+
+    def take(self, rows: Any) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows])
+
+
+def takes_batches(estimator: Any) -> bool:
+    """Tell whether the solver takes mini-batches; if not, raise AttributeError as scikit-learn does."""
+    if solver_of(estimator).full_batch:
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+        )
+    return True
+
+
+@checked
+@also_called(
+    arguments={
+        "hidden": "hidden_layer_sizes",
+        "epochs": "max_iter",
+        "seed": "random_state",
+        "optimizer": "solver",
+        "lr": "learning_rate_init",
+        "patience": "n_iter_no_change",
+        "l2": "alpha",
+        "metric": "scoring",
+        "beta1": "beta_1",
+        "beta2": "beta_2",
+    }
+)
+@dataclass(eq=False, repr=False)
+class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, BaseEstimator):  # type: ignore[misc]
+    """Base class of :class:`MLPClassifier` and :class:`MLPRegressor`."""
+
+    @abstractmethod
+    def _find_outputs(self, y: Array, known: Outputs | None, *, incremental: bool, classes: Any = None) -> Outputs:
+        """Return what is to be predicted; compare it with what is ``known`` from the previous fit."""
+
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train a network on rows X with targets y.
+
+        Parameters
+        ----------
+        X
+            The inputs, of shape (rows, columns): an array, a frame of pandas or polars, or a sparse matrix.
+        y
+            The targets, of shape (rows,) or (rows, outputs).
+        sample_weight
+            The weights of the rows. A row of weight 0 has the same effect as no row.
+        X_val, y_val, sample_weight_val
+            Rows that are measured after every epoch, for ``validation_scores_`` and ``validation_loss_curve_``. With
+            ``early_stopping``, they take the place of the rows that are held out.
+
+        Returns
+        -------
+        object
+            The fitted estimator.
+        """
+        if (X_val is None) != (y_val is None):
+            raise InvalidInputError("X_val and y_val are given together; give both of them, or none.")
+        return self._fit(X, y, sample_weight, None if X_val is None else (X_val, y_val, sample_weight_val))
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any] | None,
+        *,
+        incremental: bool = False,
+        classes: Any = None,
+    ) -> Self:
+        check_settings(type(self), vars(self))
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        goes_on = self.__sklearn_is_fitted__() and (self.warm_start or incremental)
+        rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
+        known = self._outputs if goes_on else None
+        outputs = self._find_outputs(rows.y, known, incremental=incremental, classes=classes)
+        if rows.weights is not None and not rows.weights.all():
+            rows = rows.take(np.flatnonzero(rows.weights))
+        held_out = None
+        if validation is not None:
+            held_out = self._check_rows(*validation, reset=False)
+        rng = check_random_state(self.random_state)
+        problem = self._problem(rows, outputs, rng)
+        drawn = [] if goes_on else draw_parameters(self, problem, rng)
+        if self.early_stopping and held_out is None:
+            rows, held_out = self._split(rows, outputs, rng)
+            problem = self._problem(rows, outputs, rng, seed=problem.seed)
+        if held_out is not None:
+            self._check_known(outputs, held_out.y)
+
+        layers, settings = plain(self, problem)
+        self._outputs: Outputs = outputs
+        if outputs.classes is not None:
+            self.classes_ = outputs.classes
+        metrics = [] if held_out is None else metrics_for(self.scoring, self, outputs)
+        network = NeuralNetwork(**{**settings, "metric": metrics, **({"epochs": 1} if incremental else {})})
+        if goes_on:
+            self._continue(network, self.network_, incremental=incremental)
+        else:
+            self.t_ = 0
+            layers[0].set_input_shape((problem.n_features,))
+            for layer in layers:
+                network.add(layer)
+            dense = [layer for layer in layers if isinstance(layer, DenseLayer)]
+            for layer, (weights, biases) in zip(dense, drawn, strict=False):
+                layer.weights, layer.biases = weights, biases
+        self.network_: NeuralNetwork = network
+        self._train(network, rows, held_out, (X, y, sample_weight), incremental=incremental)
+        return self
+
+    def _check_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Rows:
+        """Return rows as arrays, checked by scikit-learn."""
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", multi_output=True, y_numeric=self._outputs_are_numbers,
+            dtype=(np.float64, np.float32), reset=reset,
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if sample_weight is None:
+            return Rows(X, y, None)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if not weights.any():
+            raise ValueError("Sample weights must contain at least one non-zero number.")
+        if weights.min() < 0:
+            raise ValueError("Negative values in data passed to `sample_weight`.")
+        return Rows(X, y, weights)
+
+    _outputs_are_numbers = False
+
+    def _check_known(self, outputs: Outputs, y: Array) -> None:
+        """Raise ValueError for validation rows with a class that no training row has."""
+        if isinstance(outputs.classes, np.ndarray) and outputs.target.classes:
+            unknown = np.setdiff1d(y, outputs.classes)
+            if len(unknown):
+                raise ValueError(
+                    f"The validation rows have classes that the training rows do not have: {unknown.tolist()}"
+                )
+
+    def _problem(self, rows: Rows, outputs: Outputs, rng: np.random.RandomState, seed: int | None = None) -> Problem:
+        if seed is None:
+            given = self.random_state
+            seed = int(given) if isinstance(given, int | np.integer) else int(rng.randint(np.iinfo(np.int32).max))
+        return Problem(
+            outputs,
+            n_rows=rows.X.shape[0],
+            n_features=rows.X.shape[1],
+            mean_weight=1.0 if rows.weights is None else float(rows.weights.mean()),
+            dtype=rows.X.dtype.name if self.dtype is None else self.dtype,
+            seed=seed,
+        )
+
+    def _split(self, rows: Rows, outputs: Outputs, rng: np.random.RandomState) -> tuple[Rows, Rows]:
+        """Return rows to train on, and rows to validate on, with the same shares of the classes."""
+        stratify = rows.y if outputs.target.classes else None
+        parts = train_test_split(
+            np.arange(rows.X.shape[0]), test_size=self.validation_fraction, random_state=rng, stratify=stratify
+        )
+        if len(parts[1]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        training, held_out = (rows.take(part) for part in parts)
+        return training, held_out
+
+    def _continue(self, network: NeuralNetwork, previous: NeuralNetwork, *, incremental: bool) -> None:
+        """Let a network with new settings go on where the previous one is."""
+        units = tuple(layer.n_units for layer in previous.layers if isinstance(layer, DenseLayer))[:-1]
+        if units != hidden_units(self):
+            raise ValueError(
+                f"The fitted network has hidden layers of {units} units, and the parameters ask for "
+                f"{hidden_units(self)}; set warm_start=False to fit another network."
+            )
+        network.stack, network.history, network.target = previous.stack, previous.history, previous.target
+        if incremental:
+            network.optimizer = previous.optimizer
+
+    def _dataset(self, rows: Rows) -> Dataset:
+        outputs = self._outputs
+        return Dataset(rows.X, outputs.targets_of(rows.y), sample_weight=rows.weights, target=outputs.target)
+
+    def _train(
+        self,
+        network: NeuralNetwork,
+        rows: Rows,
+        held_out: Rows | None,
+        given: tuple[Any, Any, Any],
+        *,
+        incremental: bool,
+    ) -> None:
+        """Train the network, and set the fitted attributes."""
+        first_epoch, monitor = network.history.n_epochs, self._monitor(network.metrics)
+        interrupt = StopOnInterrupt(resumable=False)
+        own: Any = () if self.callbacks is None else self.callbacks
+        callbacks: list[Callback] = list(own) if isinstance(own, list | tuple) else [own]
+        callbacks += [] if incremental else [*self._stopping(network, monitor), interrupt]
+        bridge = None
+        if not incremental and hasattr(self, "_init_callback_context"):
+            X, y, sample_weight = given
+            metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+            arguments = {"X": X, "y": y, "metadata": metadata}
+            bridge = SklearnCallbacks(self, network.epochs, arguments, self._fitted_attributes)
+            callbacks += [bridge] if getattr(self, "_skl_callbacks", None) else []
+        network.fit(
+            self._dataset(rows),
+            validation=None if held_out is None else self._dataset(held_out),
+            callbacks=callbacks,
+            augmentation=self.augmentation,
+        )
+        self._set_attributes(network, monitor, first_epoch, rows.X.shape[0])
+        network.metrics = without_scorers(network.metrics)
+        if bridge is not None and getattr(self, "_skl_callbacks", None):
+            bridge.close()
+        if interrupt.has_stopped:
+            warn("Training interrupted by user.")
+        elif not incremental:
+            self._warn_if_not_converged(network)
+
+    def _monitor(self, metrics: tuple[Metric, ...]) -> str:
+        """Return the quantity of the history that decides when to stop."""
+        if not self.early_stopping:
+            return "objective"
+        first = self.scoring[0] if isinstance(self.scoring, list | tuple) else self.scoring
+        return f"validation_{'loss' if first == 'loss' else metrics[0].name}"
+
+    def _stopping(self, network: NeuralNetwork, monitor: str) -> list[Callback]:
+        """Return the callbacks that stop training by scikit-learn's rules, and keep the best weights."""
+        if isinstance(network.optimizer, ObjectiveOptimizer) and not self.early_stopping:
+            return []
+        callbacks: list[Callback] = []
+        patience = network.epochs + 1 if np.isinf(self.n_iter_no_change) else int(self.n_iter_no_change) + 1
+        if self.solver == "sgd" and self.learning_rate == "adaptive":
+            callbacks.append(
+                ReduceOnPlateau(
+                    monitor, ADAPTIVE_FACTOR, patience, min_delta=0, min_factor=0, tol=self.tol, lowest_rate=LOWEST_RATE
+                )
+            )
+            patience = network.epochs + 1
+        return [*callbacks, EarlyStopping(monitor, patience, tol=self.tol, restore_best=self.early_stopping)]
+
+    def _set_attributes(self, network: NeuralNetwork, monitor: str, first_epoch: int, n_rows: int) -> None:
+        history, target = network.history, self._outputs.target
+        sign = 1 if lower_is_better(monitor, network.metrics) else -1
+        values = sign * np.array(history[monitor][first_epoch:])
+        self.n_iter_ = len(values)
+        self.best_iter_ = int(np.nanargmin(values)) + 1 if np.isfinite(values).any() else self.n_iter_
+        self.t_ += n_rows * self.n_iter_
+        self.n_layers_ = len(hidden_units(self)) + 2
+        self.n_outputs_ = target.n_outputs
+        self.out_activation_ = _name_of_last(network)
+        self.loss_ = history.last("objective")
+        self.best_loss_ = None if self.early_stopping else min(self.loss_curve_)
+        scores = f"validation_{network.metrics[0].name}" if network.metrics else ""
+        self.validation_scores_ = list(history[scores]) if scores else None
+        self.best_validation_score_ = max(history[scores]) if scores else None
+        self.stop_reason_ = network.stop_reason
+
+    def _warn_if_not_converged(self, network: NeuralNetwork) -> None:
+        optimizer = network.optimizer
+        if isinstance(optimizer, ObjectiveOptimizer):
+            if not optimizer.converged:
+                warn(
+                    f"{self.solver} failed to converge after {self.n_iter_} iteration(s). Increase max_iter="
+                    f"{self.max_iter} or max_fun={self.max_fun} to improve the convergence.",
+                    ConvergenceWarning,
+                )
+        elif network.stop_reason is None and network.schedule is None:
+            warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+            )
+
+    def _fitted_attributes(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name.endswith("_") or name == "_outputs"}
+
+    def _predictions(self, X: Any) -> Array:
+        """Return the predictions of the network: probabilities or numbers, of shape (rows, columns)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        return self.network_.loss.predictions_of(self.network_.predict(X))
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights of the dense layers, of shape (inputs, units)."""
+        return [layer.weights for layer in self._dense_layers()]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The biases of the dense layers."""
+        return [layer.biases for layer in self._dense_layers()]
+
+    @property
+    def history_(self) -> History:
+        """Loss, penalty and metrics of every epoch, of all fits if ``warm_start`` or ``partial_fit`` went on."""
+        return self._fitted_network().history
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """The loss of every epoch, with the penalty."""
+        return list(self.history_["objective"])
+
+    @property
+    def validation_loss_curve_(self) -> list[float] | None:
+        """The loss on the validation rows after every epoch; None without validation rows."""
+        curve = self.history_.get("validation_loss")
+        return None if curve is None else list(curve)
+
+    @property
+    def model_(self) -> Model:
+        """The network and the meaning of its outputs, which can be saved, exported and served."""
+        return Model(self._fitted_network(), self._outputs.target)
+
+    def _dense_layers(self) -> list[DenseLayer]:
+        return [layer for layer in self._fitted_network().layers if isinstance(layer, DenseLayer)]
+
+    def _fitted_network(self) -> NeuralNetwork:
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        network: NeuralNetwork = self.network_
+        return network
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _name_of_last(network: NeuralNetwork) -> str:
+    """Return the name of the output activation, as scikit-learn calls it."""
+    from chainrule.activations import ACTIVATIONS, ActivationLayer
+
+    last: Any = network.layers[-1]
+    if not isinstance(last, ActivationLayer):
+        return "exp" if getattr(network.loss, "log_input", False) else "identity"
+    name = ACTIVATIONS.name_of(last)
+    return {"sigmoid": "logistic", "linear": "identity"}.get(name, name)

@@ -1,0 +1,167 @@
+"""From the parameters of an estimator and the size of the data to the layers and the settings of a network."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.architecture import hidden_sizes, mlp_layers
+from chainrule.errors import InvalidInputError, check_one_of, warn
+from chainrule.estimators.outputs import Outputs
+from chainrule.estimators.parameters import SKLEARN_ACTIVATIONS
+from chainrule.layers import Layer
+from chainrule.losses import LOSSES, LossFunction
+from chainrule.optimizer import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer, own_optimizer
+from chainrule.schedules import InverseScaling, Schedule
+from chainrule.types import Array
+
+__all__ = ["Blueprint", "Problem", "draw_parameters", "hidden_units", "loss_of", "plain", "solver_of"]
+
+# SciPy's default, which scikit-learn's "lbfgs" uses.
+LBFGS_MIN_DECREASE = 2.220446049250313e-09
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a network is made for.
+
+    Attributes
+    ----------
+    outputs
+        What is to be predicted.
+    n_rows
+        The number of rows to train on.
+    n_features
+        The number of input columns.
+    mean_weight
+        The mean sample weight.
+    dtype
+        The type of the numbers of the network, by name.
+    seed
+        The seed of its random numbers.
+    """
+
+    outputs: Outputs
+    n_rows: int
+    n_features: int
+    mean_weight: float
+    dtype: str
+    seed: int
+
+
+class Blueprint(NamedTuple):
+    """The layers of a network, and its settings as arguments of :class:`NeuralNetwork`."""
+
+    layers: list[Layer]
+    settings: dict[str, Any]
+
+
+def plain(parameters: Any, problem: Problem) -> Blueprint:
+    """Return the network that the parameters describe, as scikit-learn's with the same parameters."""
+    loss, optimizer = loss_of(parameters, problem.outputs), solver_of(parameters)
+    n_rows_a_step = problem.n_rows if optimizer.full_batch else batch_size(parameters, problem.n_rows)
+    settings = {
+        "epochs": int(parameters.max_iter),
+        "batch_size": n_rows_a_step,
+        "optimizer": optimizer,
+        "loss": loss,
+        "verbose": bool(parameters.verbose),
+        "shuffle": parameters.shuffle,
+        "seed": problem.seed,
+        "dtype": problem.dtype,
+        "l1": parameters.l1,
+        # scikit-learn divides by the sum of the weights of a batch; the penalty of a network is not divided.
+        "l2": parameters.alpha / (n_rows_a_step * problem.mean_weight),
+        "schedule": _schedule(parameters, problem),
+    }
+    names = ("max_norm", "clip_norm", "clip_value", "ema_decay", "swa_from", "engine", "device", *OF_CLASSIFIERS)
+    settings |= {name: getattr(parameters, name) for name in names if hasattr(parameters, name)}
+    layers = mlp_layers(
+        problem.outputs.target,
+        loss,
+        hidden=hidden_units(parameters),
+        activation=parameters.activation,
+        dropout=parameters.dropout,
+        batch_normalization=parameters.batch_normalization,
+        layer_normalization=parameters.layer_normalization,
+        input_dropout=parameters.input_dropout,
+        noise=parameters.noise,
+        weights_initializer=parameters.weights_initializer,
+        output_activation=getattr(parameters, "output_activation", None),
+    )
+    return Blueprint([*layers, *problem.outputs.last_layers()], settings)
+
+
+OF_CLASSIFIERS = ("label_smoothing", "class_weight")
+
+
+def hidden_units(parameters: Any) -> tuple[int, ...]:
+    """Return the numbers of units of the hidden layers, by ``n_layers`` and ``width`` where they are given."""
+    sizes = hidden_sizes(parameters.hidden_layer_sizes)
+    if parameters.n_layers is None and parameters.width is None:
+        return sizes
+    if parameters.width is None and not sizes:
+        raise InvalidInputError("n_layers is given without a width, and hidden_layer_sizes is empty; give width too.")
+    n_layers = len(sizes) if parameters.n_layers is None else int(parameters.n_layers)
+    return (sizes[0] if parameters.width is None else int(parameters.width),) * n_layers
+
+
+def loss_of(parameters: Any, outputs: Outputs) -> LossFunction:
+    """Return the loss: scikit-learn's names mean the losses that scikit-learn minimises."""
+    loss = parameters.loss
+    created: LossFunction = LOSSES.create(outputs.losses.get(loss, loss) if isinstance(loss, str) else loss)
+    return created
+
+
+def solver_of(parameters: Any) -> Optimizer:
+    """Return a new optimizer."""
+    solver, rate = parameters.solver, parameters.learning_rate_init
+    if solver == "sgd":
+        nesterov = parameters.nesterovs_momentum and parameters.momentum > 0
+        return SGD(rate, parameters.momentum, nesterov=nesterov)
+    if solver == "adam":
+        return Adam(rate, parameters.beta_1, parameters.beta_2, parameters.epsilon)
+    if solver == "lbfgs":
+        return LBFGS(
+            tolerance=parameters.tol, min_decrease=LBFGS_MIN_DECREASE, evaluation_limit=int(parameters.max_fun)
+        )
+    optimizer: Optimizer = OPTIMIZERS.create(solver)
+    takes_rate = isinstance(solver, str) and not optimizer.full_batch
+    return own_optimizer(optimizer, learning_rate=rate if takes_rate else None)
+
+
+def batch_size(parameters: Any, n_rows: int) -> int:
+    """Return the number of rows of a step."""
+    if parameters.batch_size == "auto":
+        return min(200, n_rows)
+    if parameters.batch_size > n_rows:
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped.")
+    return min(int(parameters.batch_size), n_rows)
+
+
+def _schedule(parameters: Any, problem: Problem) -> str | Schedule | None:
+    check_one_of("learning_rate", parameters.learning_rate, ("constant", "invscaling", "adaptive"))
+    schedule: str | Schedule | None = parameters.schedule
+    if parameters.learning_rate == "invscaling" and parameters.solver == "sgd":
+        if schedule is not None:
+            raise InvalidInputError("learning_rate='invscaling' is a schedule; leave it or schedule out.")
+        return InverseScaling(problem.n_rows, parameters.power_t)
+    return schedule
+
+
+def draw_parameters(parameters: Any, problem: Problem, rng: np.random.RandomState) -> list[tuple[Array, Array]]:
+    """Return the initial weights and biases of the dense layers, or an empty list if the network draws its own.
+
+    They are those of scikit-learn for a given ``rng``: uniform between -b and b, with ``b^2 = 6 / (inputs + units)``,
+    or a third of that for the logistic function. The network draws its own for other activations than scikit-learn's.
+    """
+    if parameters.weights_initializer is not None or parameters.activation not in SKLEARN_ACTIVATIONS:
+        return []
+    factor = 2 if parameters.activation == "logistic" else 6
+    n_outputs = loss_of(parameters, problem.outputs).n_outputs(problem.outputs.target.n_outputs)
+    sizes = [problem.n_features, *hidden_units(parameters), n_outputs]
+    bounds = [(shape, np.sqrt(factor / sum(shape))) for shape in itertools.pairwise(sizes)]
+    return [(rng.uniform(-b, b, shape), rng.uniform(-b, b, shape[1])) for shape, b in bounds]

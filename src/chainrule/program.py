@@ -342,15 +342,19 @@ class Noise(Operation):
     """Random numbers, one for each element of the input: uniform in [0, 1), or from the normal distribution N(0, 1).
 
     They are a function of the noise source of the layer, the epoch, the step, the row and the column. For a CSR matrix,
-    there is one number for each stored entry.
+    there is one number for each stored entry. The input may be some columns of wider rows: those from ``first_column``
+    on, of ``row_width`` columns (0 for whole rows).
     """
 
     source: Any
     kind: Literal["uniform", "normal"]
+    first_column: int = 0
+    row_width: int = 0
 
 
-# The noise of a step has five settings: two words of the key, the epoch, the step, and whether the numbers are normal.
-N_NOISE_SETTINGS = 5
+# The noise of a step has seven settings: two words of the key, the epoch, the step, whether the numbers are normal, the
+# first column, and the width of the rows.
+N_NOISE_SETTINGS = 7
 
 
 @dataclass(frozen=True, eq=False)

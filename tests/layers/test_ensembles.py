@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,26 @@ from chainrule.activations import PReLUActivation, SoftmaxActivation, TanhActiva
 from chainrule.data.batches import ArrayBatches
 from chainrule.data.dataset import Dataset
 from chainrule.engines import TrainingPlan
+from chainrule.engines.members import split_members
 from chainrule.engines.numpy_engine import NumpySession
 from chainrule.errors import InvalidInputError
 from chainrule.inspection import check_gradients
 from chainrule.layers import (
     BatchEnsembleLayer,
     DenseLayer,
+    DropoutLayer,
     EnsembleDenseLayer,
     EnsembleMeanLayer,
     GaussianNoiseLayer,
     Layer,
     LayerNormalizationLayer,
+    PeriodicEmbeddingLayer,
     RepeatLayer,
+    Residual,
+    Sequential,
 )
 from chainrule.losses import CategoricalCrossEntropy, LossFunction, MeanSquaredError
+from chainrule.metrics import EpochRecord
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import Adam
 from chainrule.stack import LayerStack
@@ -76,6 +83,69 @@ def test_compiled_steps_are_those_of_the_layers(loss: LossFunction, n_members: i
         evaluation = session.evaluate(X, targets, weights)
         assert evaluation.predictions.shape == targets.shape
         found.append([stack.vector.values.copy(), evaluation.predictions, evaluation.loss, session.pop_mean_loss()])
+    for mine, other in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
+
+
+def separate(*layers: Layer) -> list[Layer]:
+    return [RepeatLayer(3), EnsembleDenseLayer(8), *layers, EnsembleDenseLayer(2)]
+
+
+BODIES: dict[str, tuple[Callable[[], list[Layer]], bool]] = {
+    "activation": (lambda: separate(TanhActivation()), True),
+    "layers before the members": (
+        lambda: [DenseLayer(5), TanhActivation(), PeriodicEmbeddingLayer(3, 1), *separate(TanhActivation())],
+        True,
+    ),
+    "normalisation of rows": (lambda: separate(LayerNormalizationLayer(), TanhActivation()), False),
+    "dropout": (lambda: separate(TanhActivation(), DropoutLayer(0.3)), True),
+    "noise": (lambda: separate(GaussianNoiseLayer(0.3), TanhActivation()), True),
+    "noise for members before the first layer": (
+        lambda: [RepeatLayer(3), GaussianNoiseLayer(0.3), *separate(TanhActivation())[1:]],
+        True,
+    ),
+    "noise, widths that are no multiples of 4": (
+        lambda: [RepeatLayer(3), EnsembleDenseLayer(6), DropoutLayer(0.3), EnsembleDenseLayer(2)],
+        False,
+    ),
+    "softmax of each member": (lambda: separate(SoftmaxActivation()), True),
+    "slopes of units": (lambda: separate(PReLUActivation(shared=False)), True),
+    "one slope of all members": (lambda: separate(PReLUActivation()), False),
+    "weights of all members": (lambda: [RepeatLayer(3), BatchEnsembleLayer(5, "signs"), *separate()[1:]], False),
+    "residual": (
+        lambda: [RepeatLayer(3), EnsembleDenseLayer(8), Residual([EnsembleDenseLayer(8)]), *separate()[1:]], True,
+    ),
+    "branches": (
+        lambda: [RepeatLayer(3), EnsembleDenseLayer(8), Sequential([TanhActivation(), EnsembleDenseLayer(2)])], True,
+    ),
+    "only the repetition": (lambda: [DenseLayer(2), RepeatLayer(3)], False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("n_columns", [0, 1, 3], ids=["no weights", "weights of rows", "weights of members"])
+def test_members_computed_one_by_one_train_as_their_layers_do(body: str, n_columns: int) -> None:
+    make, is_split = BODIES[body]
+    weights = None if n_columns == 0 else RNG.uniform(0, 2, (90, 3) if n_columns == 3 else 90)
+    batches = ArrayBatches(X, Y, weights, batch_size=16, seed=0)
+    found = []
+    for by_layers in (False, True):
+        stack = LayerStack(dtype="float64", seed=1)
+        for layer in (*make(), EnsembleMeanLayer()):
+            stack.add(layer)
+        stack.build((4,))
+        recorder = EpochRecord(90)
+        plan = TrainingPlan(MeanSquaredError(), Adam(0.01), max_norm=0.9, clip_norm=0.5)
+        session = NumpySession(stack, plan, by_layers=by_layers)
+        for epoch in range(2):
+            rates = np.full(batches.n_batches, 0.01)
+            session.train_batches(batches, epoch, 0, rates, recorder.add)
+        if not by_layers:
+            assert session._compiled is not None
+            assert len(split_members(session._compiled.program, 3).groups) == (3 if is_split else 1)
+        states = [array for layer in stack.walk() for array in layer.state.values()]
+        found.append([stack.vector.values, *states, session.pop_mean_loss(), *recorder.arrays.values(),
+                      session.batch_predictions(), session.gradient_norm()])  # fmt: skip
     for mine, other in zip(*found, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
 

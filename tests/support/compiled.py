@@ -19,15 +19,17 @@ def pass_compiled(layer: Layer, x: Array, error: Array) -> tuple[Array, Array]:
     """Go through a layer and back in compiled code; return its output and dL/dx. The gradients are in its views."""
     dtype, n_rows = np.dtype(x.dtype), len(x)
     program, tape = Program.of([layer], is_training=True), Tape()
-    calls = Calls(tape, Buffers(n_rows, dtype), {program.input: np.array(x).reshape(-1)})
-    backwards = [calls.forward(operation) for operation in program.operations]
-    input_error = calls.backward(program, backwards, np.array(error).reshape(-1), to_input=True)
+    calls = Calls(tape, Buffers(n_rows, dtype), {program.input: np.array(x).reshape(-1)}, to_input=True)
+    calls.forward(program.operations)
+    calls.errors[program.output] = np.array(error).reshape(-1)
+    calls.backward(len(program.operations))
+    input_error = calls.errors[program.input]
     for operation, name in calls.noise:
         source, kind = operation.source, float(operation.kind == "normal")
-        settings = np.array([*source.key, source.epoch, source.step, kind])
+        settings = np.array([*source.key, source.epoch, source.step, kind, 0, 0])
         assert settings.size == N_NOISE_SETTINGS
-        tape.place(name, settings.ctypes.data)
-    tape.run(n_rows, n_rows, 1, -1, np.zeros(1))
-    outputs: Any = calls.places[program.output]
+        tape.bind(name, settings.ctypes.data)
+    tape.run(n_rows, n_rows, 1, np.zeros(1))
+    outputs: Any = calls.locations[program.output]
     shape = (n_rows, *layer.output_shape())
     return outputs[: np.prod(shape)].reshape(shape).copy(), input_error[: x.size].reshape(x.shape).copy()

@@ -88,10 +88,10 @@ class _CompiledPrediction:
         self.calls = calls = Calls(tape, buffers, locations, mostly_zero=capacity <= FEW_ROWS)
         last_reader = {x: k for k, operation in enumerate(program.operations) for x in operation.inputs}
         for k, operation in enumerate(program.operations):
-            calls.forward(operation)
+            calls.forward([operation])
             for x in set(operation.inputs):
-                if last_reader[x] == k and isinstance(calls.locations[x], np.ndarray):
-                    buffers.release(calls.locations[x])  # type: ignore[arg-type]
+                if last_reader[x] == k:
+                    calls.release(x)
         if not program.operations:
             whole = np.array([n_in, 0, n_in, 0], np.float64)
             tape.call(rows.copy_columns(dtype), [calls.dense(program.input), outputs], n_in, whole)
@@ -124,7 +124,7 @@ class _CompiledPrediction:
         n_rows = rows.shape[0]
         if self._few is not None:
             self._few[0][:n_rows] = rows
-            if not self.tape.run(n_rows, self.capacity, 1, 0, self._check):
+            if not self.tape.run(n_rows, self.capacity, 1, self._check):
                 raise FloatingPointError("an input is not finite")
             return self._few[1][:n_rows].copy()
         outputs = np.empty((n_rows, *self.output_shape), self.dtype)
@@ -139,6 +139,6 @@ class _CompiledPrediction:
             self.tape.bind(name, array.ctypes.data)
         if len(self._check) < n_chunks:
             self._check = np.zeros(n_chunks)
-        if self.tape.run(n_rows, self.capacity, n_chunks, -1 if is_sparse(rows) else 0, self._check) < n_chunks:
+        if self.tape.run(n_rows, self.capacity, n_chunks, self._check) < n_chunks:
             raise FloatingPointError("an input is not finite")
         return outputs

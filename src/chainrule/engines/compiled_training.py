@@ -18,6 +18,7 @@ from chainrule import kernels
 from chainrule.arrays import aligned_zeros
 from chainrule.data.batches import Batch, Portion
 from chainrule.engines.base import TrainingPlan
+from chainrule.engines.members import split_members
 from chainrule.formulas import TraceError
 from chainrule.head import Head
 from chainrule.optimizer import Optimizer
@@ -89,7 +90,7 @@ class CompiledTraining:
         self._row_weights = np.zeros(batch_size * head.n_members, dtype)
         self._norm = np.zeros(1)
         self._arrays: list[Array] = []  # the buffers for values and errors, which all tapes share
-        self._tapes: dict[_Variant, tuple[Any, Calls, int]] = {}
+        self._tapes: dict[_Variant, tuple[Any, Calls]] = {}
         self._source: _Source | None = None
         self._bound: dict[str, Array] = {}
         self.gradient_norm: float | None = None
@@ -142,7 +143,7 @@ class CompiledTraining:
             and self.loss is self.head.traced()
             and self.rule is self.plan.optimizer.traced()
             and self.penalties == _traced_penalties(self.plan)
-            and all(calls.is_current for _, calls, _ in self._tapes.values())
+            and all(calls.is_current for _, calls in self._tapes.values())
         )
 
     def take_steps(self, portion: Portion, rates: Array, *, records: bool) -> tuple[Array, Array]:
@@ -160,8 +161,8 @@ class CompiledTraining:
         before = {name: state[name].copy() for name in counters if name in state}
         arrays = {"record": outputs, "order": rows, **self._rule_numbers(rates)}
         variant = _Variant(True, records, _n_weights(batches.weights), source.mostly_zero)
-        tape, check = self._bind(variant, source, (epoch, first_batch), len(rates), arrays)
-        n_done = tape.run(len(rows), batches.batch_size, len(rates), check, losses)
+        tape = self._bind(variant, source, (epoch, first_batch), len(rates), arrays)
+        n_done = tape.run(len(rows), batches.batch_size, len(rates), losses)
         last = min(n_done, len(rates) - 1)
         self._finish(variant, rows, batches.batch_size, (epoch, first_batch + n_done), last)
         if n_done < len(rates):
@@ -176,38 +177,38 @@ class CompiledTraining:
         """Write the gradient of the mean loss over a batch to the network's gradients, and return this loss."""
         source, rows, losses = self._source_of(*batch), np.arange(batch.n_rows), np.empty(1)
         variant = _Variant(False, False, _n_weights(batch.weights), source.mostly_zero)
-        tape, check = self._bind(variant, source, (epoch, step), 1, {"order": rows})
-        n_done = tape.run(batch.n_rows, batch.n_rows, 1, check, losses)
+        tape = self._bind(variant, source, (epoch, step), 1, {"order": rows})
+        n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses)
         self._finish(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
         return float(losses[0])
 
     def _bind(
         self, variant: _Variant, source: _Source, first: tuple[int, int], n_steps: int, arrays: dict[str, Array]
-    ) -> tuple[Any, int]:
-        """Return a tape that is bound to the arrays of its next run, and the number of its call of the loss."""
-        tape, calls, check = self._tape(variant)
+    ) -> Any:
+        """Return a tape that is bound to the arrays of its next run."""
+        tape, calls = self._tape(variant)
         noise = {name: _noise_settings(op, n_steps, *first) for op, name in calls.noise}
         entries = {name: source.entries(name) for name in calls.entries}
         self._bound = {**source.arrays, **arrays, **noise, **entries}  # the tape has only their addresses
         for name, array in self._bound.items():
             tape.bind(name, array.ctypes.data)
         calls.refresh_settings()
-        return tape, check
+        return tape
 
     def _finish(self, variant: _Variant, rows: IntArray, batch_size: int, position: tuple[int, int], last: int) -> None:
         """Set the position of the next noise (epoch and step), and the last batch in the layers, after a run."""
-        _, calls, _ = self._tape(variant)
+        _, calls = self._tape(variant)
         for operation, _ in calls.noise:
             operation.source.epoch, operation.source.step = position
         self._set_last_batch(calls, rows[last * batch_size : (last + 1) * batch_size])
 
-    def _tape(self, variant: _Variant) -> tuple[Any, Calls, int]:
+    def _tape(self, variant: _Variant) -> tuple[Any, Calls]:
         if variant not in self._tapes:
             self._tapes[variant] = self._build(variant)
         return self._tapes[variant]
 
-    def _build(self, variant: _Variant) -> tuple[Any, Calls, int]:
-        """Return a tape, its calls of operations, and the number of its call of the loss."""
+    def _build(self, variant: _Variant) -> tuple[Any, Calls]:
+        """Return a tape, and its calls of operations."""
         from chainrule.engines.operations import Buffers, Calls, Csr  # this imports Numba
         from chainrule.kernels import rows
         from chainrule.kernels.tape import Placeholder, Tape
@@ -223,30 +224,42 @@ class CompiledTraining:
             inputs = self._inputs
             tape.call(rows.gather(dtype), [Placeholder("inputs"), order, inputs], n_in)
         tape.call(rows.gather(dtype), [Placeholder("targets"), order, self._targets], self.n_targets)
-        n_members = self.head.n_members
-        shapes = np.array([variant.n_weights, n_members], np.float64)
+        n_members, members = self.head.n_members, split_members(program, self.head.n_members)
+        n_groups, per_row = len(members.groups), n_members // len(members.groups)
+        steps = (1, self.batch_size) if n_groups > 1 else (n_members, 1)  # from row to row, and from member to member
+        shapes = np.array([variant.n_weights, n_members, *steps], np.float64)
         tape.call(rows.gather_weights(dtype), [Placeholder("weights"), order, self._row_weights], 1, shapes)
         buffers = Buffers(self.batch_size, dtype, self._arrays)
         calls = Calls(tape, buffers, {program.input: inputs}, mostly_zero=variant.mostly_zero)
-        backwards = [calls.forward(operation) for operation in program.operations]
-        outputs, error = calls.dense(program.output), buffers.acquire(n_out)
         settings = np.array(self.loss.numbers(self.plan.loss, self.n_targets, dtype))
         targets = self._targets
-        if n_members > 1:  # the loss is computed for each member of an ensemble
+        if per_row > 1:  # the loss is computed for each member of an ensemble
             targets, n_repeated = buffers.acquire(n_members * self.n_targets), n_members * self.n_targets
             columns, width = np.arange(n_repeated) % self.n_targets, np.array([float(self.n_targets)])
             tape.call(rows.select(dtype), [self._targets, columns, targets], n_repeated, width)
-        arrays = [targets, outputs, self._row_weights, error]
-        check = len(tape)
-        tape.call(self.loss.loop.address(dtype), arrays, n_out // n_members, settings, per_row=n_members)
+        calls.forward(members.shared)
+        if n_groups > 1:
+            calls.locations[program.output] = buffers.acquire(n_out)
+        for k, (operations, output) in enumerate(zip(members.groups, members.outputs, strict=True)):
+            calls.forward(operations)
+            predicted, error = calls.dense(output), buffers.acquire(output.width)
+            arrays = [targets, predicted, self._row_weights[k * self.batch_size :], error]
+            loss, n_columns = self.loss.loop.address(dtype), n_out // n_members
+            tape.call(loss, arrays, n_columns, settings, per_row=per_row, adds_result=True)
+            if n_groups > 1:
+                part = np.array([n_columns, 0, n_out, k * n_columns], np.float64)
+                tape.call(rows.copy_columns(dtype), [predicted, calls.dense(program.output)], n_columns, part)
+            calls.errors[output] = error
+            calls.backward(len(operations), releases=n_groups > 1)
+        calls.backward(len(members.shared))
+        calls.cancel(program.cancelled_offsets())
         if variant.records:
             whole = np.array([n_out, 0, n_out, 0], np.float64)
-            step_bytes = self.batch_size * n_out * dtype.itemsize
-            tape.call(rows.copy_columns(dtype), [outputs, Placeholder("record", step_bytes)], n_out, whole)
-        calls.backward(program, backwards, error)
+            record = Placeholder("record", self.batch_size * n_out * dtype.itemsize)
+            tape.call(rows.copy_columns(dtype), [calls.dense(program.output), record], n_out, whole)
         if variant.updates:
             self._append_update(tape)
-        return tape, calls, check
+        return tape, calls
 
     def _append_update(self, tape: Any) -> None:
         """Append penalty, clipping, the optimizer's step, and the limit on the norms of the weights."""
@@ -314,7 +327,10 @@ class CompiledTraining:
         return self._source
 
     def _set_last_batch(self, calls: Calls, last_rows: IntArray) -> None:
-        """Set the attributes ``input`` and ``output`` of the layers, as their forward propagation does."""
+        """Set the attributes ``input`` and ``output`` of the layers, as their forward propagation does.
+
+        The values of members that are computed one after another are overwritten; they are None.
+        """
         n_rows = len(last_rows)
         values: list[Any] = []
         for value, shape in zip(
@@ -322,8 +338,10 @@ class CompiledTraining:
             [self.stack.input_shape(), *(layer.output_shape() for layer in self.layers)],
             strict=True,
         ):
-            location = calls.locations[value]
-            if isinstance(location, np.ndarray):
+            location = calls.locations.get(value)
+            if location is None:
+                values.append(None)
+            elif isinstance(location, np.ndarray):
                 values.append(location[: n_rows * value.width].reshape(n_rows, *shape))
             else:
                 values.append(self._source.rows(last_rows) if self._source is not None else None)
@@ -400,7 +418,7 @@ def _noise_settings(operation: Any, n_steps: int, epoch: int, first_step: int) -
     settings = np.empty((n_steps, N_NOISE_SETTINGS))
     settings[:, :2], settings[:, 2] = operation.source.key, epoch
     settings[:, 3] = first_step + np.arange(n_steps)
-    settings[:, 4] = operation.kind == "normal"
+    settings[:, 4:] = operation.kind == "normal", operation.first_column, operation.row_width
     return settings
 
 

@@ -17,6 +17,7 @@ from chainrule.kernels.tape import Placeholder, Tape
 from chainrule.program import (
     N_NOISE_SETTINGS,
     Affine,
+    ArrayReference,
     BatchNormalize,
     Concatenate,
     Lookup,
@@ -24,7 +25,6 @@ from chainrule.program import (
     Noise,
     NotLoweredError,
     Operation,
-    Program,
     Select,
     Value,
 )
@@ -87,9 +87,13 @@ class Calls:
         The memory of the program's input, and of other values that have memory already. The other values are added.
     mostly_zero
         Whether the input has so many zeros that products of its nonzero entries are faster than those of BLAS.
+    to_input
+        Whether the backward pass also computes the error of the input.
 
     Attributes
     ----------
+    errors
+        The arrays of dL/d(value) that the backward pass begins with, and has computed so far.
     noise
         The noise operations, each with the name of the placeholder of its settings.
     entries
@@ -97,18 +101,34 @@ class Calls:
     """
 
     def __init__(
-        self, tape: Tape, buffers: Buffers, locations: dict[Value, Location], *, mostly_zero: bool = False
+        self,
+        tape: Tape,
+        buffers: Buffers,
+        locations: dict[Value, Location],
+        *,
+        mostly_zero: bool = False,
+        to_input: bool = False,
     ) -> None:
         self.tape, self.buffers, self.locations = tape, buffers, locations
         self.dtype, self._is_mostly_zero, self._inputs = buffers.dtype, mostly_zero, set(locations)
         self.noise: list[tuple[Noise, str]] = []
         self.entries: list[str] = []
         self._formulas: list[tuple[Map, Array]] = []
-        self._errors: dict[Value, Array] = {}
-        self._needed: set[Value] = set()
+        self.errors: dict[Value, Array] = {}
+        self._needing_error: set[Value] = set(locations) if to_input else set()
+        self._forward: list[tuple[Operation, Backward]] = []  # whose backward pass has not been appended
 
-    def forward(self, operation: Operation) -> Backward:
-        """Append the calls that compute the output; return the function that appends the calls of the backward pass."""
+    def forward(self, operations: Sequence[Operation]) -> None:
+        """Append the calls that compute the outputs of operations."""
+        for operation in operations:
+            is_trained = any(array.is_trained for array in operation.arrays)
+            needs_error = is_trained or any(x in self._needing_error for x in operation.inputs)
+            if needs_error and not isinstance(operation, Noise):
+                self._needing_error.add(operation.output)
+            self._forward.append((operation, self._append(operation)))
+
+    def _append(self, operation: Operation) -> Backward:
+        """Append the calls of an operation; return the function that appends those of its backward pass."""
         match operation:
             case Affine():
                 return self._affine(operation)
@@ -126,22 +146,31 @@ class Calls:
                 return self._concatenate(operation)
         raise NotLoweredError(f"Compiled code has no operation {type(operation).__name__}.")
 
-    def backward(
-        self, program: Program, backwards: Sequence[Backward], error: Array, *, to_input: bool = False
-    ) -> Array | None:
-        """Append the backward pass, from the error of the program's output to the gradients of all parameters.
+    def backward(self, n_operations: int, *, releases: bool = False) -> None:
+        """Append the backward pass of the last operations, from :attr:`errors` to the gradients of their parameters.
 
-        With ``to_input=True``, the error of the program's input is computed too, and its array is returned.
+        With ``releases``, the outputs of the operations are not read any more.
         """
-        self._needed, self._errors = _needing_error(program, to_input), {program.output: error}
-        for operation, backward in zip(reversed(program.operations), reversed(backwards), strict=True):
-            if operation.output in self._errors and operation.output in self._needed:
-                backward(self._errors[operation.output])
-                self.buffers.release(self._errors.pop(operation.output))
-        for offset in program.cancelled_offsets():
+        for _ in range(n_operations):
+            operation, backward = self._forward.pop()
+            x = operation.output
+            if x in self.errors and x in self._needing_error:
+                backward(self.errors[x])
+                self.buffers.release(self.errors.pop(x))
+            if releases:
+                self.release(x)
+
+    def cancel(self, offsets: Sequence[ArrayReference]) -> None:
+        """Append calls that set the gradients of :meth:`Program.cancelled_offsets` to 0."""
+        for offset in offsets:
             size = np.array([float(offset.gradient.size)])
             self._call(statistics.zero_if_several, [offset.gradient], 1, size)
-        return self._errors.get(program.input)
+
+    def release(self, x: Value) -> None:
+        """Free the array of a value that is not read any more."""
+        location = self.locations[x]
+        if isinstance(location, np.ndarray):
+            self.buffers.release(location)
 
     def refresh_settings(self) -> None:
         """Update the settings of the formulas."""
@@ -225,7 +254,7 @@ class Calls:
             trained = {n: p for n, p in zip(formula.parameters, operation.parameters, strict=True) if p.is_trained}
             arrays = {**known, "error": error}
             arrays |= {f"d_{name}": parameter.gradient.reshape(-1) for name, parameter in trained.items()}
-            wanted = [(n, x) for n, x in zip(formula.inputs, operation.inputs, strict=True) if x in self._needed]
+            wanted = [(n, x) for n, x in zip(formula.inputs, operation.inputs, strict=True) if x in self._needing_error]
             names, first = tuple(trained), True
             for name, x in wanted or [("", operation.output)]:
                 for out in self._error_of(x) if name else [error]:
@@ -310,15 +339,15 @@ class Calls:
 
     def _error_of(self, x: Value) -> Any:
         """Yield an array for dL/dx if it is needed; then add it to the error from other operations that read x."""
-        if x not in self._needed:
+        if x not in self._needing_error:
             return
         out = self.buffers.acquire(x.width)
         yield out
-        if x in self._errors:
-            self._call(rows.add, [out, self._errors[x]], x.width)
+        if x in self.errors:
+            self._call(rows.add, [out, self.errors[x]], x.width)
             self.buffers.release(out)
         else:
-            self._errors[x] = out
+            self.errors[x] = out
 
     def _output(self, operation: Operation) -> Any:
         """Return the location of the output, which is allocated unless it exists already."""
@@ -350,13 +379,3 @@ class Calls:
 
 def _no_backward(error: Array) -> None:
     """Append nothing: the operation has no parameters, and its inputs need no error."""
-
-
-def _needing_error(program: Program, to_input: bool) -> set[Value]:
-    """Return the values that depend on parameters or, with ``to_input``, on the input."""
-    needed = {program.input} if to_input else set()
-    for operation in program.operations:
-        is_trained = any(array.is_trained for array in operation.arrays)
-        if not isinstance(operation, Noise) and (is_trained or any(x in needed for x in operation.inputs)):
-            needed.add(operation.output)
-    return needed

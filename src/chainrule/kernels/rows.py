@@ -45,22 +45,23 @@ def gather(f: Any) -> Callable[..., float]:
 def gather_weights(f: Any) -> Callable[..., float]:
     """out_ik = w_ik / (n m), with the weight w_ik of row i for member k, or 1 / (n m) without weights.
 
-    Arrays: weights, row numbers, out.  Settings: weights per row (0, 1 or m), members m.
+    Arrays: weights, row numbers, out.  Settings: weights per row (0, 1 or m), members m, distances between the rows and
+    between the members in out.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_weights, m = int(settings[0]), int(settings[1])
-        size, step = n_rows * m, int(n_weights > 1)
-        rows, out = carray(p1, n_rows, np.int64), carray(p2, size, f)
-        if n_weights == 0:
-            for j in range(size):
-                out[j] = f(1) / f(size)
-            return 0.0
+        n_weights, m, row_step, member_step = int(settings[0]), int(settings[1]), int(settings[2]), int(settings[3])
+        total, weight_step = f(n_rows * m), int(n_weights > 1)
+        rows, out = carray(p1, n_rows, np.int64), carray(p2, (n_rows - 1) * row_step + (m - 1) * member_step + 1, f)
         for i in range(n_rows):
+            if n_weights == 0:
+                for k in range(m):
+                    out[i * row_step + k * member_step] = f(1) / total
+                continue
             first = rows[i] * n_weights
             weights = carray(p0, first + n_weights, f)
             for k in range(m):
-                out[i * m + k] = weights[first + k * step] / f(size)
+                out[i * row_step + k * member_step] = weights[first + k * weight_step] / total
         return 0.0
 
     return run

@@ -207,29 +207,36 @@ def _angle(word: Any) -> Any:
 
 @compiled_kernel
 def noise(f: Any) -> Callable[..., float]:
-    """Write random numbers.  Arrays: out.  Settings: two words of the key, epoch, step, 1 if normal."""
+    """Write random numbers.  Arrays: out.
+
+    Settings: two words of the key, epoch, step, 1 if normal, first column, row width.  If the row width is not 0, the
+    numbers are those of some columns of wider rows; all three widths are then multiples of 4.
+    """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        size = n_rows * n_columns
-        n_blocks = (size + 3) // 4
-        out = carray(p0, 4 * n_blocks, f)  # the buffer is long enough for whole blocks
+        first_column, row_width = int(settings[5]), int(settings[6])
+        n_parts = 1 if row_width == 0 else n_rows
+        n_blocks = (n_rows * n_columns // n_parts + 3) // 4
+        numbers = carray(p0, (n_parts, 4 * n_blocks), f)  # the buffer is long enough for whole blocks
         k0, k1 = np.uint64(settings[0]), np.uint64(settings[1])
         epoch, step = np.uint64(settings[2]), np.uint64(settings[3])
-        if settings[4] == 0:
+        for i in range(n_parts):
+            out, first_block = numbers[i], (i * row_width + first_column) // 4
+            if settings[4] == 0:
+                for block in range(n_blocks):
+                    x0, x1, x2, x3 = _philox(k0, k1, np.uint64(first_block + block), epoch, step)
+                    out[4 * block] = f(np.int32(x0 >> _8)) * f(_FINE)
+                    out[4 * block + 1] = f(np.int32(x1 >> _8)) * f(_FINE)
+                    out[4 * block + 2] = f(np.int32(x2 >> _8)) * f(_FINE)
+                    out[4 * block + 3] = f(np.int32(x3 >> _8)) * f(_FINE)
+                continue
             for block in range(n_blocks):
-                x0, x1, x2, x3 = _philox(k0, k1, np.uint64(block), epoch, step)
-                out[4 * block] = f(np.int32(x0 >> _8)) * f(_FINE)
-                out[4 * block + 1] = f(np.int32(x1 >> _8)) * f(_FINE)
-                out[4 * block + 2] = f(np.int32(x2 >> _8)) * f(_FINE)
-                out[4 * block + 3] = f(np.int32(x3 >> _8)) * f(_FINE)
-            return 0.0
-        for block in range(n_blocks):
-            x0, x1, x2, x3 = _philox(k0, k1, np.uint64(block), epoch, step)
-            first, second = _length(x0), _length(x2)
-            out[4 * block] = f(first * math.cos(_angle(x1)))
-            out[4 * block + 1] = f(first * math.sin(_angle(x1)))
-            out[4 * block + 2] = f(second * math.cos(_angle(x3)))
-            out[4 * block + 3] = f(second * math.sin(_angle(x3)))
+                x0, x1, x2, x3 = _philox(k0, k1, np.uint64(first_block + block), epoch, step)
+                first, second = _length(x0), _length(x2)
+                out[4 * block] = f(first * math.cos(_angle(x1)))
+                out[4 * block + 1] = f(first * math.sin(_angle(x1)))
+                out[4 * block + 2] = f(second * math.cos(_angle(x3)))
+                out[4 * block + 3] = f(second * math.sin(_angle(x3)))
         return 0.0
 
     return run

@@ -24,11 +24,12 @@ from chainrule.types import Array, IntArray
 __all__ = ["Placeholder", "Tape", "run_steps"]
 
 # The columns of a table: the address of the function, the addresses of its arrays, its number of rows (a fixed number,
-# and a multiple of the rows of the batch), its number of columns, the address of its settings, and the number of bytes
-# by which the addresses of the settings and of each array increase with every step.
+# and a multiple of the rows of the batch), its number of columns, the address of its settings, the number of bytes by
+# which the addresses of the settings and of each array increase with every step, and whether its result is added.
 _ADDRESS, _ARRAYS, _FIXED, _PER_ROW = 0, 1, 1 + N_ARRAYS, 2 + N_ARRAYS
 _COLUMNS, _SETTINGS, _STRIDES = 3 + N_ARRAYS, 4 + N_ARRAYS, 5 + N_ARRAYS
-_WIDTH = _STRIDES + 1 + N_ARRAYS
+_ADDS_RESULT = _STRIDES + 1 + N_ARRAYS
+_WIDTH = _ADDS_RESULT + 1
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,14 @@ class Tape:
         *,
         n_rows: int = 0,
         per_row: int = 1,
+        adds_result: bool = False,
     ) -> None:
-        """Append a call for ``n_rows`` rows plus ``per_row`` rows for each row of the batch."""
+        """Append a call for ``n_rows`` rows plus ``per_row`` rows for each row of the batch.
+
+        With ``adds_result``, the number that it returns is added to the result of the step.
+        """
         row = [0] * _WIDTH
+        row[_ADDS_RESULT] = int(adds_result)
         row[_ADDRESS], row[_FIXED], row[_PER_ROW], row[_COLUMNS] = address, n_rows, per_row, n_columns
         for i, array in enumerate(arrays):
             row[_ARRAYS + i] = self._address(array, (_ARRAYS + i, _STRIDES + 1 + i), row)
@@ -85,9 +91,9 @@ class Tape:
             self._table = np.array(self._rows, np.int64).reshape(-1, _WIDTH)
         return self._table
 
-    def run(self, n_rows: int, batch_size: int, n_steps: int, check: int, results: Array) -> int:
+    def run(self, n_rows: int, batch_size: int, n_steps: int, results: Array) -> int:
         """Make the calls for every batch; see :func:`run_steps`."""
-        n_done: int = run_steps(self.table, n_rows, batch_size, n_steps, check, results)
+        n_done: int = run_steps(self.table, n_rows, batch_size, n_steps, results)
         return n_done
 
     def _address(self, array: Array | int | Placeholder | None, columns: tuple[int, int], row: list[int]) -> int:
@@ -102,15 +108,16 @@ class Tape:
 
 
 @compiled
-def run_steps(table: IntArray, n_rows: int, batch_size: int, n_steps: int, check: int, results: Array) -> int:
+def run_steps(table: IntArray, n_rows: int, batch_size: int, n_steps: int, results: Array) -> int:
     """Make the calls of a table once for every batch of ``batch_size`` rows, the last of which may have fewer.
 
-    In each step, the result of call number ``check``, such as the loss, is written to ``results``. If any call returns
-    a number that is not finite, this number is written to ``results`` instead, and no further calls are made. Returns
-    the number of complete steps.
+    In each step, the sum of the results of some calls (``adds_result``), such as the loss, is written to ``results``.
+    If any call returns a number that is not finite, this number is written to ``results`` instead, and no further calls
+    are made. Returns the number of complete steps.
     """
     for step in range(n_steps):
         n = min(batch_size, n_rows - step * batch_size)
+        results[step] = 0.0
         for k in range(table.shape[0]):
             row = table[k]
             result = call_address(
@@ -127,8 +134,8 @@ def run_steps(table: IntArray, n_rows: int, batch_size: int, n_steps: int, check
                 row[_COLUMNS],
                 row[_SETTINGS] + step * row[_STRIDES],
             )
-            if k == check:
-                results[step] = result
+            if row[_ADDS_RESULT]:
+                results[step] += result
             if not math.isfinite(result):
                 results[step] = result
                 return step

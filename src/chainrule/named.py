@@ -318,7 +318,8 @@ class Registry(Generic[Piece]):
 
     def classes_with(self, argument: str) -> list[str]:
         """Return the names of the classes whose constructor has an argument."""
-        return [name for name, cls in self.classes.items() if argument in _arguments_of(cls)]
+        wanted = _spelling(argument)
+        return [name for name, cls in self.classes.items() if wanted in map(_spelling, _arguments_of(cls))]
 
     def create(self, given: str | type[Any] | Piece, **settings: Any) -> Piece:
         """Return the instance for a name, a class or an instance.

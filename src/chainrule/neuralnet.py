@@ -110,7 +110,7 @@ class NeuralNetwork(FixedAttributes):
     >>> net = NeuralNetwork(epochs=500, batch_size=4, optimizer="adam", learning_rate=0.1, seed=0,
     ...                     loss="binary_cross_entropy", metric="accuracy")
     >>> for layer in (DenseLayer(8, (2,)), SigmoidActivation(), DenseLayer(1), SigmoidActivation()):
-    ...     net.add(layer)
+    ...     net = net.add(layer)
     >>> xnor = Dataset([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [1, 0, 0, 1])
     >>> net.fit(xnor).score(xnor)
     1.0
@@ -270,9 +270,10 @@ class NeuralNetwork(FixedAttributes):
     def learning_rate(self, rate: float) -> None:
         self.optimizer.learning_rate = own_optimizer(self.optimizer, learning_rate=rate).learning_rate
 
-    def add(self, layer: Layer) -> None:
-        """Append a layer; its parameters are drawn as soon as its input shape is known."""
+    def add(self, layer: Layer) -> Self:
+        """Append a layer, and return the network. Its parameters are drawn as soon as its input shape is known."""
         self.stack.add(layer)
+        return self
 
     def reset(self) -> None:
         """Draw the first parameters again from the seed and forget all training."""

@@ -20,15 +20,17 @@ import torch
 from torch import nn
 
 import chainrule
-from chainrule import Checkpoint, Dataset, InvalidInputError, NeuralNetwork
+from chainrule import Checkpoint, Dataset, InvalidInputError, NeuralNetwork, export_model, train
 from chainrule.activations import ACTIVATIONS, CustomActivation, LeakyReLUActivation, ReLUActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
+from chainrule.data import class_weight_rows
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, EmbeddingLayer, Layer, RepeatLayer, Residual
 from chainrule.losses import CustomLoss, Huber
 from chainrule.metrics import METRICS, Metric, f1
 from chainrule.named import FixedAttributes, Registry, other_names
 from chainrule.optimizer import SGD, Adam, AdamW, Optimizer
 from chainrule.penalties import L1, L2
+from chainrule.runs import TrainOptions
 from chainrule.schedules import (
     CosineDecay,
     CosineRestarts,
@@ -210,6 +212,7 @@ def test_a_penalty_with_settings_in_a_layer_is_saved_with_it(tmp_path: Path) -> 
 # Values ---------------------------------------------------------------------------------------------------------------
 
 
+NETWORK = NeuralNetwork(seed=0).add(DenseLayer(1, (2,)))
 VALUES: dict[str, tuple[Any, str]] = {
     "text for a function": (lambda: CustomActivation("sin", np.cos), "The function of CustomActivation is 'sin'"),
     "text for a derivative": (lambda: CustomActivation(np.sin, "cos"), "The function_derivative of CustomActivation"),
@@ -231,6 +234,36 @@ VALUES: dict[str, tuple[Any, str]] = {
     "infinite value": (lambda: NeuralNetwork(clip_value=np.inf), "clip_value is inf; allowed are finite numbers abo"),
     "infinite norm": (lambda: NeuralNetwork(clip_norm=np.inf), "clip_norm is inf"),
     "infinite max-norm": (lambda: NeuralNetwork(max_norm=np.inf), "max_norm is inf"),
+    "a target for labels": (lambda: Dataset([[1.0], [2.0]], target=[0, 1]), "target is a list; give the labels as y"),
+    "a list of own classes": (
+        lambda: NeuralNetwork.from_description(NETWORK.describe(), NETWORK.stack.read_arrays(), [DenseLayer]),
+        r"custom_objects is \[<class .*; give a dictionary from names to classes, such as \{'MyLayer': MyLayer\}",
+    ),
+    "no module": (lambda: NeuralNetwork.from_torch(None), "from_torch takes an nn.Sequential of layers, not None"),
+    "a module's class": (lambda: NeuralNetwork.from_torch(nn.Linear), "from_torch takes an nn.Sequential of layers"),
+    "swapped": (lambda: export_model("m.onnx", NETWORK), "not 'm.onnx'; the path is the second argument"),
+    "a suffix of C": (
+        lambda: export_model(NETWORK, "m.c", "onnx"),
+        "format is 'onnx', but 'm.c' has the suffix of the",
+    ),
+    "a suffix of JS": (lambda: export_model(NETWORK, "m.js", to="c"), "has the suffix of the format 'js'"),
+    "no format": (
+        lambda: export_model(NETWORK, "m.bin"),
+        "Give the format .*, which the suffix of 'm.bin'",
+    ),
+    "an unknown format": (lambda: export_model(NETWORK, "m", to="pdf"), "one of onnx, torch, c, js, not 'pdf'"),
+    "text for units": (lambda: train("iris", hidden="64,32"), r"hidden is '64,32'; give a tuple such as \(64, 32\)"),
+    "None for units": (lambda: train("iris", hidden=None), "hidden is None; give a tuple"),
+    "text for a share": (lambda: train("iris", test_size="0.2"), "test_size is '0.2'; give a float or None"),
+    "text for a rate": (lambda: train("iris", learning_rate="0.2"), "learning_rate is '0.2'; give a float or None"),
+    "an unknown option": (lambda: train("iris", hiden=3), "train has no argument 'hiden'. Did you mean 'hidden'"),
+    "scikit-learn's option": (lambda: train("iris", max_iter=3), "no argument 'max_iter'. Did you mean 'epochs'"),
+    "weight decay": (lambda: train("iris", weight_decay=3), "as in optimizer='adamw:weight_decay=0.01', or use the"),
+    "settings of a loss": (lambda: train("iris", loss="huber:delta=-1"), "The delta of Huber is -1"),
+    "an unknown class": (
+        lambda: class_weight_rows(Dataset([[1.0], [2.0]], [0, 1]), {2: 1.0}),
+        "class_weight has a weight for 2, which is not a class; the classes are 0, 1",
+    ),
     "then": (lambda: WarmUp(5, then="cosine"), "CosineDecay needs the argument 'epochs'"),
     "then a number": (lambda: WarmUp(5, then=3), "3 is no schedule"),
 }
@@ -263,6 +296,26 @@ def test_an_activation_that_reduces_its_input_is_refused(
         network.add(layer)
     with pytest.raises(InvalidInputError, match=re.escape(f"CustomActivation.{wrong} for an input of shape (4, 3)")):
         network.fit(np.eye(4, 2), np.arange(4.0))
+
+
+def test_layers_may_be_added_one_after_another() -> None:
+    network = NeuralNetwork(seed=0)
+    assert network.add(DenseLayer(3, (2,))).add(ReLUActivation()).add(DenseLayer(1)) is network
+    assert [layer.layer_name() for layer in network.layers] == ["DenseLayer", "ReLUActivation", "DenseLayer"]
+
+
+def test_the_suffix_of_the_path_determines_the_format_of_an_export(tmp_path: Path) -> None:
+    written = {suffix: export_model(NETWORK, tmp_path / f"m{suffix}").read_text() for suffix in (".c", ".js", ".mjs")}
+    assert "#include" in written[".c"]
+    assert written[".js"].replace("m.js", "m.mjs") == written[".mjs"]
+    assert "export function predict" in written[".js"]
+    assert export_model(NETWORK, tmp_path / "m.txt", to="c").read_text() == written[".c"]
+
+
+def test_options_of_a_run_may_be_numbers_of_numpy_and_lists() -> None:
+    options = TrainOptions.of("iris", hidden=np.array([8, 4]), epochs=np.int64(3), dropout=np.float32(0.5), drop=["a"])
+    assert (options.hidden, options.epochs, options.dropout, options.drop) == ((8, 4), 3, 0.5, ("a",))
+    assert TrainOptions.of("iris", hidden=8, drop="a", target=3).to_dict()["hidden"] == [8]
 
 
 def test_a_constant_derivative_is_a_number() -> None:

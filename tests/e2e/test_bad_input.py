@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from chainrule.activations import ELUActivation
+from chainrule.optimizer import AdamW
+from chainrule.runs import load_run
+from chainrule.schedules import CosineDecay
 from support.commands import chainrule, run_without_privileges
 from support.served import price_model
 from support.tables import write_houses, write_lines, write_visits
@@ -190,6 +194,64 @@ def test_a_path_without_permission_is_one_sentence(folder: Path, command: str, s
 @pytest.mark.parametrize("command", ["train", "train visits.csv --lr abc", "train visits.csv --no-such-option", "fly"])
 def test_a_command_that_cannot_be_read_ends_with_2(folder: Path, command: str) -> None:
     assert chainrule(*command.split()).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            "train",
+            "Missing argument 'SOURCE'. Give a file, such as houses.csv, or the name of a data set, such as digits.",
+        ),
+        ("predict", "Missing argument 'RUN'."),
+        ("predict run", "Missing argument 'FILES'."),
+        ("resume", "Missing argument 'RUN'."),
+        (
+            "train iris --weight-decay 0.1",
+            "Give it to the optimizer, as in --optimizer 'adamw:weight_decay=0.01', or use the penalty l2.",
+        ),
+        ("train iris --beta-1 0.9", "a setting of the optimizer, as in --optimizer 'adam:beta_1=...'."),
+        ("train iris --delta 0.9", "a setting of the loss, as in --loss 'huber:delta=...'."),
+        ("train iris --random-state 1", "No such option: --random-state. Did you mean --seed?"),
+        ("train iris --max-iter 1", "No such option: --max-iter. Did you mean --epochs?"),
+    ],
+)
+def test_what_is_missing_or_unknown_is_named(command: str, sentence: str) -> None:
+    result = chainrule(*command.split())
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.stderr.replace("\u2502", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("export run", "Give the format (--to): onnx, torch, c, js."),
+        ("export run -o model.bin", "Give the format (--to), which the suffix of 'model.bin' does not determine: onnx"),
+        ("export run --to c -o model.onnx", "'model.onnx' has the suffix of the format 'onnx'"),
+        ("train iris --optimizer adam:epsilom=0.5", "Adam has no argument 'epsilom'. Did you mean 'epsilon'?"),
+        ("train iris --optimizer adam:", "The optimizer 'adam:' cannot be read at ''"),
+        ("train iris --optimizer sgd:nesterov=maybe", "The nesterov of SGD is 'maybe'"),
+        ("train iris --loss huber:delta=-1", "The delta of Huber is -1"),
+        ("train iris --schedule step:every=0", "The every of StepDecay is 0"),
+        ("train iris --activation elu:alpha=x", "alpha"),
+    ],
+)
+def test_settings_after_a_name_are_checked_before_the_data_are_read(command: str, sentence: str) -> None:
+    result = chainrule(*command.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sentence in result.stderr
+
+
+def test_settings_after_a_name_reach_the_network_the_record_and_the_code(folder: Path) -> None:
+    settings = "--optimizer adamw:weight_decay=0.01,beta_1=0.95 --schedule cosine:final=0.1 --activation elu:alpha=0.5"
+    command = ["train", "visits.csv", "-t", "bought", "--epochs", "2", *settings.split()]
+    assert 'optimizer="adamw:weight_decay=0.01,beta_1=0.95"' in chainrule(*command, "--show-code").stdout
+    assert chainrule(*command, "--out", "run", "-q").exit_code == 0
+    network = load_run("run").network
+    assert repr(network.optimizer) == repr(AdamW(weight_decay=0.01, beta1=0.95))
+    assert network.schedule == CosineDecay(epochs=2, final=0.1)
+    assert repr(network.layers[1]) == repr(ELUActivation(alpha=0.5))
+    assert chainrule("resume", "run", "--epochs", "3", "-q").exit_code == 0
 
 
 def test_a_disk_that_is_full_at_once_leaves_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def test_exports_are_the_same_bytes_each_time(model_file: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--to", "jss"], "There is no export format 'jss'; the formats are onnx, torch, c, js. Did you mean 'js'?"),
+        (["--to", "jss"], "The export format is one of onnx, torch, c, js, not 'jss'. Did you mean 'js'?"),
         (["--to", "c", "-o", "."], "'.' is a folder; choose another --out."),
         (["--to", "c", "-o", "visits.safetensors"], "'visits.safetensors' is the model itself; choose another --out."),
         (["--to", "c", "-o", "visits.csv/model.c"], "Could not write 'visits.csv/model.c'"),

@@ -325,7 +325,7 @@ def test_the_name_of_the_file_becomes_a_name_of_c(name: str, tmp_path: Path) -> 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     wrong: Any = "java"
-    with pytest.raises(InvalidInputError, match="There is no export format 'java'; the formats are onnx, torch, c, js"):
+    with pytest.raises(InvalidInputError, match="The export format is one of onnx, torch, c, js, not 'java'"):
         export_model(network_of(DenseLayer(1, (1,))), tmp_path / "m", wrong)
     assert set(FORMATS) == {"onnx", "torch", "c", "js"}
 

@@ -22,7 +22,7 @@ from chainrule.cli.export import export
 from chainrule.cli.printing import on_one_line, printable_output
 from chainrule.cli.serve import SIGNAL_EXIT_CODE, serve
 from chainrule.cli.show import print_warnings
-from chainrule.cli.train import TrainCommand, resume, train
+from chainrule.cli.train import TrainCommand, UsageError, resume, train
 from chainrule.cli.use import evaluate, predict
 from chainrule.errors import ChainruleError, DivergenceError
 
@@ -31,9 +31,6 @@ __all__ = ["app"]
 
 # The errors of writes to the standard output: full disk, exceeded quota or file size limit, I/O error, closed pipe.
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
-
-
-_UsageError: Any = typer.BadParameter.__base__  # from the copy of click inside Typer, or from the installed click
 
 
 class _Commands(TyperGroup):
@@ -99,7 +96,7 @@ def _printable_errors() -> Iterator[None]:
     """Escape control characters in the messages of invalid arguments, which Typer prints itself."""
     try:
         yield
-    except _UsageError as error:
+    except UsageError as error:
         error.message = on_one_line(error.message)
         raise
 
@@ -136,9 +133,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", cls=TrainCommand, help=_help_text(train))(lambda: None)
-for _command in (resume, predict, evaluate, export, serve):
-    app.command(no_args_is_help=True, help=_help_text(_command))(_command)
-app.command(help=_help_text(check))(check)
+for _command in (resume, predict, evaluate, export, serve, check):
+    app.command(help=_help_text(_command))(_command)
 app.add_typer(data_app, name="data")
 
 

@@ -19,7 +19,7 @@ __all__ = ["data_app"]
 
 data_app = typer.Typer(no_args_is_help=True, help="Named data sets: list, show, fetch.")
 
-_NAME = typer.Argument(help="The name of a data set.")
+_NAME = typer.Argument(metavar="NAME", help="The name of a data set.")
 
 
 @data_app.command("list")

@@ -19,8 +19,11 @@ _USAGE = {
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="The run folder, or a model file.", readable=False)],
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="onnx, torch, c or js.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, or a model file.", readable=False)],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="FORMAT", help="onnx, torch, c or js; by default that of the suffix of --out."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The file to write; by default in the folder of the model.", readable=False),
@@ -42,7 +45,7 @@ def export(
     from chainrule.runs import RunFolder, load_run
     from chainrule.runs.code import code_for_export
 
-    format_name, run = find_format(to), expand_user(run)
+    format_name, run = find_format(to, out), expand_user(run)
     source = RunFolder(run).model if is_folder(run) else run
     path = source.with_suffix(FORMATS[format_name]) if out is None else expand_user(out)
     if show_code:

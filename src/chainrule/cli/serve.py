@@ -13,7 +13,7 @@ SIGNAL_EXIT_CODE = 128  # added to the number of the signal that ended a program
 
 
 def serve(
-    run: Annotated[Path, typer.Argument(help="The run folder, or a model file.", readable=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, or a model file.", readable=False)],
     host: Annotated[
         str,
         typer.Option(

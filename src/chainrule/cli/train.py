@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from chainrule.callbacks import Callback
     from chainrule.runs import RunResult
 
-__all__ = ["TrainCommand", "read_hidden", "resume", "train"]
+__all__ = ["TrainCommand", "UsageError", "read_hidden", "resume", "train"]
 
+UsageError: Any = typer.BadParameter.__base__  # from the copy of click inside Typer, or from the installed click
 _DATA, _NETWORK, _TRAINING = "The data", "The network", "The training"
 _STOPPING, _MACHINE, _RESULT = "Early stopping", "The machine", "The result"
 
@@ -34,8 +36,9 @@ def train(
     source: Annotated[
         list[str],
         typer.Argument(
+            metavar="SOURCE",
             help="A file (CSV, TSV, Parquet, NPZ; - for the standard input), a name from 'chainrule data list', or any "
-            "number of Parquet files."
+            "number of Parquet files.",
         ),
     ],
     target: Annotated[str | None, _option(_DATA, "--target", "-t", help="The column to predict.")] = None,
@@ -110,7 +113,13 @@ def train(
         ),
     ] = "64,32",
     activation: Annotated[
-        str, _option(_NETWORK, "--activation", "-a", help="Activation of the hidden layers: relu, tanh, gelu, ...")
+        str,
+        _option(
+            _NETWORK,
+            "--activation",
+            "-a",
+            help="Activation of the hidden layers: relu, elu:alpha=0.5, ...",
+        ),
     ] = "relu",
     dropout: Annotated[float, _option(_NETWORK, "--dropout", help="Share of units to drop.")] = 0.0,
     batch_norm: Annotated[bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer.")] = False,
@@ -122,7 +131,7 @@ def train(
             help="Output activation of a regression, such as relu for targets that are never negative.",
         ),
     ] = None,
-    loss: Annotated[str | None, _option(_NETWORK, "--loss", help="mean_squared_error, huber, ...")] = None,
+    loss: Annotated[str | None, _option(_NETWORK, "--loss", help="mean_squared_error, huber:delta=2, ...")] = None,
     epochs: Annotated[
         int | None,
         _option(
@@ -141,10 +150,17 @@ def train(
             help="Rows per step; by default 32 to 256, depending on the number of rows.",
         ),
     ] = None,
-    optimizer: Annotated[str, _option(_TRAINING, "--optimizer", help="adam, sgd, lbfgs, rprop, ...")] = "adam",
+    optimizer: Annotated[
+        str,
+        _option(_TRAINING, "--optimizer", help="adam, lbfgs, adamw:weight_decay=0.01,beta1=0.95, ..."),
+    ] = "adam",
     schedule: Annotated[
         str | None,
-        _option(_TRAINING, "--schedule", help="Learning-rate schedule: cosine, step, exponential, one_cycle, ..."),
+        _option(
+            _TRAINING,
+            "--schedule",
+            help="Learning-rate schedule: cosine, one_cycle, step:every=20,factor=0.5, ...",
+        ),
     ] = None,
     seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The seed of all random numbers.")] = 0,
     early_stopping: Annotated[
@@ -241,7 +257,8 @@ class TrainCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the arguments with the options of :func:`train` and of the network."""
-        from chainrule.runs.options import NETWORK_OPTIONS
+        from chainrule.named import argument_hint
+        from chainrule.runs.options import NETWORK_OPTIONS, TrainOptions
 
         signature = inspect.signature(train, eval_str=True)
         parameters = [
@@ -263,12 +280,31 @@ class TrainCommand(TyperCommand):
         typed_command.__signature__ = signature.replace(parameters=parameters)
         typed_command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         application = typer.Typer(add_completion=False)
-        application.command(no_args_is_help=True, help=self.help)(command)
-        return typer.main.get_command(application).make_context(info_name, args, parent, **extra)
+        application.command(help=self.help)(command)
+        try:
+            return typer.main.get_command(application).make_context(info_name, args, parent, **extra)
+        except UsageError as error:
+            if getattr(getattr(error, "param", None), "name", "") == "source":
+                error.message = "Give a file, such as houses.csv, or the name of a data set, such as digits."
+            name = getattr(error, "option_name", "")  # of an unknown option
+            hint = _as_options(argument_hint(name.lstrip("-").replace("-", "_"), TrainOptions))
+            if hint:
+                error.message, error.possibilities = f"No such option: {name}.{hint}", None
+            raise
+
+
+def _as_options(hint: str) -> str:
+    """Return a hint about arguments with the options of the command in their place.
+
+    >>> _as_options("Give it to the optimizer, as in optimizer='adamw:weight_decay=0.01'. Did you mean 'batch_size'?")
+    "Give it to the optimizer, as in --optimizer 'adamw:weight_decay=0.01'. Did you mean --batch-size?"
+    """
+    hint = re.sub(r"(\w+)='", lambda found: f"--{found[1].replace('_', '-')} '", hint)
+    return re.sub(r"(?<=mean )'(\w+)'", lambda found: f"--{found[1].replace('_', '-')}", hint)
 
 
 def resume(
-    run: Annotated[Path, typer.Argument(help="The run folder.", readable=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.", readable=False)],
     engine: Annotated[
         str | None, typer.Option("--engine", help="The engine: numpy or torch; by default that of the interrupted run.")
     ] = None,

@@ -22,10 +22,11 @@ __all__ = ["evaluate", "predict"]
 ROWS_ON_A_TERMINAL = 20
 
 # readable=False: load_run reports an unreadable path in one sentence, where Typer would print a box.
-_RUN = typer.Argument(help="The run folder, or a model file.", readable=False)
+_RUN = typer.Argument(metavar="RUN", help="The run folder, or a model file.", readable=False)
 _FILES = typer.Argument(
+    metavar="FILES",
     help="A file with the columns of the training data (- for the standard input); any number of Parquet files, "
-    "a folder or a pattern; or a data set's name."
+    "a folder or a pattern; or a data set's name.",
 )
 _ENGINE = typer.Option("--engine", help="The engine: numpy or torch.")
 _DEVICE = typer.Option("--device", help="For torch: auto (a GPU if there is one), cpu, cuda, cuda:1, mps, ...")

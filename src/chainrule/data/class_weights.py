@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from chainrule.errors import DataError, InvalidInputError, nearest_name
+from chainrule.errors import DataError, InvalidInputError
 from chainrule.types import Array
 
 __all__ = ["ClassWeight", "check_class_weight", "class_weights"]
@@ -44,9 +44,9 @@ def class_weights(
     weight: Any
     for label, weight in class_weight.items():
         if label not in code_of:
+            known = ", ".join(map(repr, classes[:20])) + ", ..." * (len(classes) > 20)
             raise InvalidInputError(
-                f"class_weight names the class {label!r}, which the target does not have."
-                f"{nearest_name(str(label), label_names)}"
+                f"class_weight has a weight for {label!r}, which is not a class; the classes are {known}."
             )
         if not isinstance(weight, int | float | np.integer | np.floating) or not 0 <= weight <= sys.float_info.max:
             raise InvalidInputError(f"The weight of class {label!r} is {weight!r}; it must be a finite number >= 0.")

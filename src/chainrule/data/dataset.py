@@ -245,6 +245,11 @@ def _read_target(
     y: Any, n_rows: int, task: TaskRequest | None, label_names: Sequence[str] | None, target: Target | None
 ) -> tuple[Target | None, Array | None]:
     """Return the target and the encoded ``y``."""
+    given: Any = target
+    if not isinstance(given, Target | None):
+        raise InvalidInputError(
+            f"target is a {type(given).__name__}; give the labels as y, and as target the target of another dataset."
+        )
     if y is None:
         return target, None
     labels = label_array(y)

@@ -17,7 +17,7 @@ from torch.nn.utils import skip_init
 
 from chainrule import activations, layers
 from chainrule.engines.torch_modules import LayerModule, torch_dtype
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.layers import Layer
 from chainrule.stack import LayerStack
 from chainrule.types import Array, DTypeName, Shape
@@ -223,6 +223,8 @@ def layers_of(module: nn.Module, input_shape: Shape | None) -> tuple[list[Layer]
     BatchNorm1d or LayerNorm. :func:`check_same_function` then checks that the layers, whose shapes are known by then,
     compute the functions of the modules.
     """
+    if not isinstance(module, nn.Module):
+        raise InvalidInputError(f"from_torch takes an nn.Sequential of layers, not {shown(module)}.")
     parts = list(_flat(module))
     read = [_layer_of(part) for part in parts]
     if not parts:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
-from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.errors import InvalidInputError, check_one_of, shown
 from chainrule.model import Model
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
@@ -20,8 +20,9 @@ __all__ = ["FORMATS", "FormatName", "export_model", "find_format"]
 
 FormatName: TypeAlias = Literal["onnx", "torch", "c", "js"]
 
-# How a file of each format usually ends.
+# The suffix of the files of each format.
 FORMATS: dict[FormatName, str] = {"onnx": ".onnx", "torch": ".pt2", "c": ".c", "js": ".mjs"}
+_FORMAT_OF_SUFFIX: dict[str, FormatName] = {suffix: name for name, suffix in FORMATS.items()} | {".js": "js"}
 
 # What writes each format: a module of this package, loaded when first asked for, and its function (model, path).
 _WRITERS: dict[FormatName, tuple[str, str]] = {
@@ -33,36 +34,50 @@ _WRITERS: dict[FormatName, tuple[str, str]] = {
 
 
 @checked
-def export_model(model: Model | NeuralNetwork, path: str | Path, to: FormatName = "onnx") -> Path:
-    """Write a model, or a bare network, as a file that needs no chainrule; return the path.
+def export_model(model: Model | NeuralNetwork, path: str | Path, to: FormatName | None = None) -> Path:
+    """Write a model or a network as a file that does not need chainrule, and return the path.
 
     Parameters
     ----------
     model
-        What :meth:`Model.load`, :func:`chainrule.runs.load_run` or :meth:`NeuralNetwork.load` gives, or a network
-        fresh from its training.
+        A :class:`Model` or a :class:`NeuralNetwork`.
     path
-        The file to write; it is there whole or not at all.
+        The file to write. It is written completely or not at all.
     to
-        ``"onnx"`` (one ONNX graph), ``"torch"`` (a ``torch.export`` program), ``"c"`` (one C99 file) or ``"js"``
-        (one JavaScript module). The first two need PyTorch's or ONNX's package here, the last two nothing.
+        ``"onnx"`` (an ONNX graph), ``"torch"`` (a ``torch.export`` program), ``"c"`` (a C99 source) or ``"js"`` (a
+        JavaScript module); by default the format of the suffix of ``path``: .onnx, .pt2, .c, .mjs or .js. The package
+        onnx or PyTorch must be installed for the first two.
 
     Raises
     ------
     InvalidInputError
-        For another format, and for a layer or a step that the format cannot say.
+        For an unknown format, a suffix of another format, and a layer that the format cannot represent.
     """
-    module, function = _WRITERS[find_format(to)]
+    given: Any = model
+    if not isinstance(given, Model | NeuralNetwork):
+        hint = "give its attribute model" if hasattr(given, "model") else "the path is the second argument"
+        raise InvalidInputError(f"export_model takes a Model or a NeuralNetwork, not {shown(given)}; {hint}.")
+    module, function = _WRITERS[find_format(to, path)]
     write: Callable[[Any, Path], None] = getattr(importlib.import_module(f"{__name__}.{module}"), function)
     write(model, Path(path))
     return Path(path)
 
 
-def find_format(name: str) -> FormatName:
-    """Return the format of this name; raises ``InvalidInputError`` for one that is not known."""
-    for known in FORMATS:
-        if name == known:
-            return known
-    raise InvalidInputError(
-        f"There is no export format {name!r}; the formats are {', '.join(FORMATS)}.{nearest_name(str(name), FORMATS)}"
-    )
+def find_format(to: str | None, path: str | Path | None) -> FormatName:
+    """Return the format called ``to``, or by default the format of the suffix of ``path``.
+
+    Raises InvalidInputError if it is unknown, or if the suffix is that of another format.
+    """
+    of_path = _FORMAT_OF_SUFFIX.get("" if path is None else Path(path).suffix.lower())
+    if to is None and of_path is not None:
+        return of_path
+    if to is None:
+        place = "" if path is None else f", which the suffix of '{path}' does not determine"
+        raise InvalidInputError(f"Give the format (--to){place}: {', '.join(FORMATS)}.")
+    check_one_of("The export format", to, FORMATS)
+    if of_path not in (None, to):
+        raise InvalidInputError(
+            f"The format is {to!r}, but '{path}' has the suffix of the format '{of_path}'; leave the format out, or "
+            "give another path."
+        )
+    return cast("FormatName", to)

@@ -8,7 +8,7 @@ from typing import Any
 from chainrule.activations import ACTIVATIONS
 from chainrule.arrays import all_finite
 from chainrule.engines import Engine, read_engine
-from chainrule.errors import InvalidInputError, ModelFileError
+from chainrule.errors import InvalidInputError, ModelFileError, shown
 from chainrule.files.config import PIECES, build_piece, describe_piece, describe_value
 from chainrule.files.model_file import check_keys
 from chainrule.history import History
@@ -83,6 +83,11 @@ def build_layers(
     The sizes in the description are compared with the arrays first: a file cannot make us reserve more memory than it
     has itself.
     """
+    if not isinstance(custom_objects, Mapping | None):
+        raise InvalidInputError(
+            f"custom_objects is {shown(custom_objects)}; give a dictionary from names to classes, such as "
+            "{'MyLayer': MyLayer}."
+        )
     given, shape = description["layers"], description["input_shape"]
     if not isinstance(given, list) or not isinstance(shape, list) or not all(isinstance(n, int) for n in shape):
         raise ModelFileError("The file is damaged: it has no layers or no input shape.")

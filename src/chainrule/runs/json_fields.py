@@ -6,8 +6,11 @@ import builtins
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from chainrule.errors import InvalidInputError, shown
 
 __all__ = ["check_types", "json_values"]
 
@@ -17,12 +20,28 @@ def json_values(instance: Any) -> dict[str, Any]:
     return {field.name: _as_json(getattr(instance, field.name)) for field in dataclasses.fields(instance)}
 
 
-def check_types(instance: Any) -> None:
-    """Raise TypeError with the name of a field of a dataclass whose value does not have the annotated type."""
-    for name, hint in typing.get_type_hints(type(instance)).items():
-        value = getattr(instance, name)
-        if not _has_type(value, hint):
-            raise TypeError(f"{name} cannot be {str(value)[:60]!r}")
+def check_types(values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for the first of the values that does not have the type of its annotation."""
+    for name, hint in hints.items():
+        if not _has_type(values[name], hint):
+            raise InvalidInputError(f"{name} is {shown(values[name])}; give {describe_type(hint)}.")
+
+
+def describe_type(hint: Any) -> str:
+    """Return the values of a type in words.
+
+    >>> describe_type(tuple[int, ...]), describe_type(float | None), describe_type(Literal["numpy", "torch"])
+    ('a tuple such as (64, 32)', 'a float or None', "'numpy' or 'torch'")
+    """
+    match typing.get_origin(hint):
+        case types.UnionType | typing.Union:
+            return " or ".join(describe_type(member) for member in typing.get_args(hint))
+        case typing.Literal:
+            return " or ".join(repr(value) for value in typing.get_args(hint))
+        case builtins.tuple:
+            item = typing.get_args(hint)[0]
+            return "a tuple such as (64, 32)" if item is int else f"a tuple of {getattr(item, '__name__', item)}"
+    return "None" if hint is types.NoneType else f"{'an' if hint is int else 'a'} {hint.__name__}"
 
 
 def _as_json(value: Any) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast, get_args
+
+import numpy as np
 
 from chainrule.architecture import build_network
 from chainrule.callbacks import EarlyStopping
@@ -16,8 +18,9 @@ from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
 from chainrule.engines import Engine, TorchEngine, choose_engine
 from chainrule.engines.torch_engine import Precision
-from chainrule.errors import InvalidInputError, ModelFileError, check_one_of, nearest_name
+from chainrule.errors import InvalidInputError, ModelFileError, check_one_of
 from chainrule.losses import LOSSES
+from chainrule.named import check_arguments
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.randomness import resolve_seed
@@ -175,15 +178,12 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
     @classmethod
     def of(cls, source: RunSource, **options: Any) -> Self:
         """Return options made from arguments. Fields that are tuples also accept a list or a single value."""
+        check_arguments("train", cls, options)
         hints = typing.get_type_hints(cls)
-        arguments: dict[str, Any] = {}
-        for name, value in options.items():
-            if name not in hints:
-                raise TypeError(f"There is no option {name!r}.{nearest_name(name, hints)}")
-            is_tuple = typing.get_origin(hints[name]) is tuple
-            arguments[name] = value if not is_tuple else (value,) if isinstance(value, str | int) else tuple(value)
+        arguments = {name: _as_field(value, hints[name]) for name, value in options.items()}
         if isinstance(arguments.get("target"), int):
             arguments["target"] = str(arguments["target"])  # names of columns are read as text
+        check_types(arguments, {name: hints[name] for name in arguments if name != "target"})
         return cls(source, **arguments)
 
     def resolved(self) -> TrainOptions:
@@ -212,7 +212,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
         if self.checkpoint_every < 1:
             raise InvalidInputError(f"checkpoint_every is {self.checkpoint_every}; it must be at least 1.")
         if self.loss is not None:
-            LOSSES.find(self.loss)
+            LOSSES.create(self.loss)
         if self.early_stopping is False and self._given_stopping_options():
             raise InvalidInputError(
                 f"{' and '.join(self._given_stopping_options())} can only be given with early stopping, which is off; "
@@ -350,7 +350,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
                 raise KeyError(f"{min(missing)} is missing")
             lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
             options = cls(**{**values, **lists})
-            check_types(options)
+            check_types(vars(options), typing.get_type_hints(cls))
             options.check()
         except (TypeError, ValueError, KeyError, OverflowError) as error:
             raise ModelFileError(f"The options of this run are damaged: {str(error).removesuffix('.')}.") from error
@@ -360,3 +360,14 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
         """Return the names of the options of early stopping whose values are not the defaults."""
         names = ("patience", "min_delta", "min_epochs", "monitor")
         return [name for name in names if getattr(self, name) not in (None, 0)]
+
+
+def _as_field(value: Any, hint: Any) -> Any:
+    """Return an argument as the value of a field: Python's numbers, and a tuple for a list, an array or one value."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if typing.get_origin(hint) is not tuple or value is None:
+        return value
+    if isinstance(value, str):
+        return (value,) if typing.get_args(hint)[0] is str else value
+    return tuple(_as_field(item, None) for item in value) if isinstance(value, Iterable) else (value,)

@@ -154,8 +154,13 @@ def test_other_names() -> None:
 
 
 def test_settings_that_cannot_work_are_refused() -> None:
-    for wrong in (lambda: LeakyReLUActivation(np.nan), lambda: ELUActivation(-1), lambda: PReLUActivation(np.inf)):
-        with pytest.raises(InvalidInputError, match="finite"):
+    for wrong in (
+        lambda: LeakyReLUActivation(np.nan),
+        lambda: ELUActivation(-1),
+        lambda: PReLUActivation(np.inf),
+        lambda: PReLUActivation(4),
+    ):
+        with pytest.raises(InvalidInputError, match=r"finite|above -1 and below 1"):
             wrong()
 
 

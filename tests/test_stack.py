@@ -342,7 +342,7 @@ def test_a_first_layer_without_parameters_computes_in_the_type_of_the_network(fi
         network.stack.build((1,))
         assert [layer.dtype for layer in network.layers] == [np.float64] * (1 + len(rest))
         for layer in rest:
-            layer.set_parameter("weights", [[1.0]])
+            layer.set_array("weights", [[1.0]])
         expected = x - 1 if first.state else x
         assert network.predict([[x]]).tolist() == [[expected]]
         assert network.predict(np.full((9, 1), x)).tolist() == [[expected]] * 9

@@ -22,7 +22,7 @@ from chainrule.head import Head, check_head, check_targets
 from chainrule.layers import DenseLayer, Layer
 from chainrule.losses import LossFunction, smooth_labels
 from chainrule.optimizer import ObjectiveOptimizer
-from chainrule.stack import LayerStack, check_inputs
+from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
 __all__ = ["as_dataset", "as_rows", "check_members", "predicts_numbers", "training_batches", "validation_rows"]
@@ -146,7 +146,7 @@ def as_rows(stack: LayerStack, loss: LossFunction, dataset: Dataset, target: Tar
     if dataset.y is None or dataset.target is None:
         raise InvalidInputError("This dataset has no targets y; training and scoring need them.")
     check_members(stack.split_head(loss), dataset.sample_weight)
-    inputs = check_inputs(dataset.X, stack.dtype, stack.input_shape())
+    inputs = stack.check_inputs(dataset.X)
     if len(stack.output_shape()) != 1:
         raise InvalidInputError(f"The network's outputs have shape {stack.output_shape()}; end in a DenseLayer.")
     n_targets, rest = divmod(stack.output_shape()[0], loss.n_outputs(1))

@@ -63,7 +63,7 @@ from chainrule.settings import (
     declared_settings,
     documented,
 )
-from chainrule.stack import LayerStack, check_inputs
+from chainrule.stack import LayerStack
 from chainrule.summary import summarize
 from chainrule.training import Trainer
 from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, is_sparse
@@ -380,7 +380,7 @@ class NeuralNetwork(FixedAttributes):
         rows = X.X if isinstance(X, Dataset) else X
         if not self.stack.is_built:
             self.stack.build(np.shape(rows)[1:])
-        return self.stack.forward(check_inputs(rows, self.stack.dtype, self.stack.input_shape()), training=training)
+        return self.stack.forward(self.stack.check_inputs(rows), training=training)
 
     def backward_propagation(self, error: Array) -> Array | None:
         """Go back through all layers from dL/d(output), update the weights by one step, and return dL/d(input).

@@ -44,6 +44,7 @@ __all__ = [
     "Program",
     "Select",
     "Value",
+    "sparse_refusal",
     "with_output",
 ]
 
@@ -401,6 +402,14 @@ class LayerLike(Protocol):
     def lower(self, program: Program, x: Value) -> Value: ...
 
 
+def sparse_refusal(layer_name: str) -> str:
+    """Return the message for a CSR matrix in front of a layer that needs a dense array."""
+    return (
+        f"{layer_name} cannot take a sparse matrix; use a DenseLayer as the first layer, or give a dense array "
+        "(X.toarray())."
+    )
+
+
 def _check_overrides(layer: LayerLike) -> None:
     """Raise NotLoweredError if a class overrides forward or backward propagation of its base class but not lower."""
     kind, defined_in = getattr(layer, "user_class", type(layer)), {}
@@ -461,11 +470,11 @@ class Program:
 
     def lower(self, layer: LayerLike, x: Value) -> Value:
         """Return the output of a layer for the input x."""
+        if x.is_sparse and not layer.accepts_sparse:
+            raise InvalidInputError(sparse_refusal(layer.layer_name()))
         n_operations, n_outputs = len(self.operations), math.prod(layer.output_shape())
         try:
             _check_overrides(layer)
-            if x.is_sparse and not layer.accepts_sparse:
-                raise NotLoweredError(f"{layer.layer_name()} cannot take a sparse matrix.")
             output: Any = layer.lower(self, x)
         except (NotLoweredError, TraceError):
             if not self.allows_unknown:

@@ -30,7 +30,7 @@ from chainrule.program import ArrayReference, Program
 from chainrule.randomness import Stream, random_stream, resolve_seed
 from chainrule.types import Array, Inputs, Seed, Shape, is_sparse
 
-__all__ = ["Head", "LayerStack", "check_inputs"]
+__all__ = ["Head", "LayerStack"]
 
 
 class LayerStack:
@@ -60,6 +60,7 @@ class LayerStack:
         self.vector = ParameterVector((), self.dtype)
         self.compiled = threading.local()
         self._cancelled_offsets: list[ArrayReference] | None = None
+        self._accepts_sparse = False  # whether a CSR matrix has been checked
         for layer in layers:
             self.add(layer)
 
@@ -149,6 +150,37 @@ class LayerStack:
     def split_head(self, loss: LossFunction) -> Head:
         """Return the head of the network, in which the last layer and the loss may be one function of the logits."""
         return Head.of(self.layers, loss)
+
+    def check_inputs(self, inputs: Inputs, *, finite: bool = True) -> Inputs:
+        """Return ``inputs`` as a contiguous array (or CSR matrix) with the dtype and the row shape of the network.
+
+        All inputs of ``fit`` and ``predict`` pass through this method. Images are flattened if the network takes flat
+        rows. Data are copied only if necessary. Raises DataError for inputs that :class:`Dataset` refuses, and for
+        numbers that are too large for the dtype. With ``finite=False``, the numbers of a dense array are not checked.
+        """
+        row_shape = self.input_shape()
+        if type(inputs) is np.ndarray and inputs.dtype == self.dtype and not finite:
+            matrix: Inputs = inputs
+        else:
+            numbers, _ = as_numbers(inputs, finite=finite)
+            with np.errstate(over="ignore"):
+                matrix = numbers.astype(self.dtype, copy=False)
+            if matrix is not numbers and (finite or is_sparse(matrix)):
+                _refuse_overflow(numbers, matrix)
+        if is_sparse(matrix):
+            if not self._accepts_sparse:
+                Program.of(self.layers, is_sparse=True, is_training=True, allows_unknown=True)  # or raises an error
+                self._accepts_sparse = True
+        else:
+            matrix = np.ascontiguousarray(matrix)
+            if matrix.ndim > 2 and len(row_shape) == 1:
+                matrix = matrix.reshape(len(matrix), -1)
+        if matrix.ndim < 2 or matrix.shape[1:] != row_shape:
+            raise InvalidInputError(
+                f"The network takes rows of shape {row_shape}, but the data have shape {matrix.shape}."
+                + (" For one row, give [row]." if matrix.shape == row_shape else "")
+            )
+        return matrix
 
     def input_shape(self) -> Shape:
         """Return the shape of one input row."""
@@ -279,7 +311,8 @@ class LayerStack:
                     {block.name: block.view(vector.values) for block in blocks_of[index]},
                     {block.name: block.view(vector.gradients) for block in blocks_of[index]},
                 )
-        self.vector, self.compiled, self._cancelled_offsets = vector, threading.local(), None
+        self.vector, self.compiled = vector, threading.local()
+        self._cancelled_offsets, self._accepts_sparse = None, False
         self.read_groups()
 
     def read_groups(self) -> None:
@@ -334,33 +367,6 @@ def _hint(given: object) -> str:
     if hasattr(given, "forward_propagation"):
         return " Derive its class from chainrule.layers.Layer."
     return ""
-
-
-def check_inputs(inputs: Inputs, dtype: np.dtype[Any], row_shape: Shape, *, finite: bool = True) -> Inputs:
-    """Return ``inputs`` as a contiguous array (or CSR matrix) of ``dtype`` with rows of ``row_shape``.
-
-    All inputs of networks pass through this function. Images are flattened if the network takes flat rows. Data are
-    copied only if necessary. Raises DataError for inputs that :class:`Dataset` refuses, and for numbers that are too
-    large for ``dtype``. With ``finite=False``, the numbers of a dense array are not checked.
-    """
-    if type(inputs) is np.ndarray and inputs.dtype == dtype and not finite:
-        matrix: Inputs = inputs
-    else:
-        numbers, _ = as_numbers(inputs, finite=finite)
-        with np.errstate(over="ignore"):
-            matrix = numbers.astype(dtype, copy=False)
-        if matrix is not numbers and (finite or is_sparse(matrix)):
-            _refuse_overflow(numbers, matrix)
-    if not is_sparse(matrix):
-        matrix = np.ascontiguousarray(matrix)
-        if matrix.ndim > 2 and len(row_shape) == 1:
-            matrix = matrix.reshape(len(matrix), -1)
-    if matrix.ndim < 2 or matrix.shape[1:] != row_shape:
-        raise InvalidInputError(
-            f"The network takes rows of shape {row_shape}, but the data have shape {matrix.shape}."
-            + (" For one row, give [row]." if matrix.shape == row_shape else "")
-        )
-    return matrix
 
 
 def _refuse_overflow(numbers: Inputs, rounded: Inputs) -> None:

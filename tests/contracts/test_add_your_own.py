@@ -214,7 +214,7 @@ class Mixing(Layer):
         return x[:, :2].astype(int) + np.array([0, self.n_codes])
 
     def forward_propagation(self, inputs: Any, training: bool = False) -> Array:
-        x, views = self._accept(inputs), self.parameter_views
+        x, views = self._check_inputs(inputs), self.parameter_views
         vectors = views["vectors"][self.places(x)].reshape(len(x), -1)
         output = np.hstack([vectors, x[:, 2:], x[:, 2:] * views["strength"]])
         if training:
@@ -222,7 +222,7 @@ class Mixing(Layer):
         return output
 
     def backward_propagation(self, output_error: Array) -> Array:
-        x, error, n = self.input, self._accept_error(output_error), 2 * self.width
+        x, error, n = self.input, self._check_error(output_error), 2 * self.width
         plain, scaled = np.split(error[:, n:], 2, axis=1)
         self.gradient_views["vectors"].fill(0)
         np.add.at(self.gradient_views["vectors"], self.places(x), error[:, :n].reshape(len(x), 2, -1))

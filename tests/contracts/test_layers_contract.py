@@ -507,5 +507,5 @@ def test_parameters_of_a_wrong_shape_are_refused(name: str) -> None:
     layer = make(name)
     key = next(iter(layer.parameter_views))
     with pytest.raises(InvalidInputError, match="must have shape") as error:
-        layer.set_parameter(key, np.ones((2, 2, 2)))
+        layer.set_array(key, np.ones((2, 2, 2)))
     one_sentence(error, layer)

@@ -14,12 +14,13 @@ from chainrule.data.augment import AUGMENTATIONS
 from chainrule.data.splits import split_rows
 from chainrule.errors import InvalidInputError
 from chainrule.initializers import INITIALIZERS
-from chainrule.layers import LAYERS
+from chainrule.layers import LAYERS, Layer
 from chainrule.losses import LOSSES, Huber
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.optimizer import OPTIMIZERS, SGD
+from chainrule.optimizer import OPTIMIZERS, SGD, ObjectiveOptimizer, Optimizer
 from chainrule.penalties import L2, PENALTIES
 from chainrule.schedules import SCHEDULES, StepDecay
+from chainrule.settings import declared_settings
 
 FAMILIES = (ACTIVATIONS, AUGMENTATIONS, CALLBACKS, INITIALIZERS, LAYERS, LOSSES, OPTIMIZERS, PENALTIES, SCHEDULES)
 REQUIRED: dict[str, Any] = {"image_shape": (8, 8), "epochs": 5}
@@ -27,15 +28,36 @@ REQUIRED: dict[str, Any] = {"image_shape": (8, 8), "epochs": 5}
 NO_FLOATS = {"huge": 10**400, "negative": -(10**400), "unprintable": 10**5000, "nan": float("nan"), "text": "0.5"}
 
 
+CLASSES = {cls for family in FAMILIES for cls in family.classes.values()} | {NeuralNetwork}
+BASES = {Layer: declared_settings(Layer), Optimizer: ("weight_decay",)}  # the settings that all their subclasses have
+
+
 def float_settings() -> list[tuple[type[Any], str]]:
-    """Every class, with each of its settings that is a float by default or is None without one."""
-    classes = {cls for family in FAMILIES for cls in family.classes.values()} | {NeuralNetwork}
-    return [
-        (cls, parameter.name)
-        for cls in sorted(classes, key=lambda cls: cls.__name__)
-        for parameter in inspect.signature(cls).parameters.values()
-        if isinstance(parameter.default, float) or parameter.name in ("clip_norm", "max_norm", "learning_rate")
-    ]
+    """Every class, with each of its settings that is a float by default or is None without one.
+
+    A setting of a base class is in the list for one subclass only.
+    """
+    found, seen = [], set()
+    for cls in sorted(CLASSES, key=lambda cls: cls.__name__):
+        for name, parameter in inspect.signature(cls).parameters.items():
+            owner = next((base for base, names in BASES.items() if issubclass(cls, base) and name in names), cls)
+            is_number = isinstance(parameter.default, float) or name in ("clip_norm", "max_norm", "learning_rate")
+            if is_number and (owner, name) not in seen:
+                seen.add((owner, name))
+                found.append((cls, name))
+    return found
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_all_subclasses_have_the_settings_of_their_base_class_and_check_them(base: type[Any]) -> None:
+    value = NO_FLOATS["nan"]
+    subclasses = [cls for cls in CLASSES if issubclass(cls, base) and not issubclass(cls, ObjectiveOptimizer)]
+    assert len(subclasses) > 10
+    name = {Layer: "rate_factor", Optimizer: "weight_decay"}[base]
+    for cls in subclasses:
+        assert inspect.signature(cls).parameters.keys() >= set(BASES[base])
+        with pytest.raises(InvalidInputError, match=name):
+            cls(**{name: value})
 
 
 @pytest.mark.parametrize("value", NO_FLOATS)

@@ -102,7 +102,7 @@ def test_the_gradient_of_what_does_not_train_counts_nowhere(engine: str) -> None
                       epochs=4, batch_size=16, clip_norm=0.1, optimizer="adam", engine=engine)  # fmt: skip
     for own, given in zip(rest.layers, whole.layers[2:], strict=True):
         for name, values in given.parameter_views.items():
-            own.set_parameter(name, values)
+            own.set_array(name, values)
     inner = np.tanh(DATA.X @ whole.layers[0].weights + whole.layers[0].biases)
     whole.fit(DATA)
     rest.fit(inner, DATA.y)

@@ -269,8 +269,8 @@ def test_dropout_keeps_the_expected_share_and_the_expected_sum() -> None:
 def test_the_log_cosh_of_small_errors_is_not_lost() -> None:
     for error in (1e-6, 1e-4, 1e-2, 0.99, 1.01, 20.0):
         network = network_of(DenseLayer(1, (1,)), loss="log_cosh", engine="torch", epochs=1, learning_rate=0.5)
-        network.layers[0].set_parameter("weights", [[0.0]])
-        network.layers[0].set_parameter("biases", [error])
+        network.layers[0].set_array("weights", [[0.0]])
+        network.layers[0].set_array("biases", [error])
         network.fit(np.zeros((4, 1)), np.zeros(4))
         exact = float(np.float32(error))
         true_loss = exact + np.log1p(np.exp(-2 * exact)) - np.log(2) if error > 0.1 else exact**2 / 2 - exact**4 / 12

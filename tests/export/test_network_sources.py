@@ -182,7 +182,7 @@ def test_labels_are_those_of_the_model(tmp_path: Path) -> None:
 
 def test_a_label_beyond_the_doubles_keeps_its_digits(tmp_path: Path) -> None:
     model = Model(network_of(DenseLayer(1, (1,)), SigmoidActivation()), Target("binary", (0, 2**60 + 1)))
-    model.network.layers[0].set_parameter("weights", [[1]])
+    model.network.layers[0].set_array("weights", [[1]])
     assert run_js(model, [[-1.0], [1.0]], tmp_path, "predict") == [0, str(2**60 + 1)]
 
 
@@ -240,7 +240,7 @@ def test_weights_keep_their_bits(to: str, tmp_path: Path) -> None:
     extremes = np.array([np.finfo(np.float32).max, np.finfo(np.float32).tiny, 1e-45, -0.0, 1 / 3], np.float32)
     weights = np.concatenate([extremes, some[np.isfinite(some)]])
     network = network_of(DenseLayer(len(weights), (1,)))
-    network.layers[0].set_parameter("weights", [weights])
+    network.layers[0].set_array("weights", [weights])
     found = outputs_of_c(network, tmp_path) if to == "c" else run_js(network, [[1.0]], tmp_path)[0]
     np.testing.assert_array_equal(np.array([float(cell) for cell in found]).astype(np.float32), weights)
 
@@ -297,7 +297,7 @@ def test_what_no_export_can_say_is_named(to: Any, tmp_path: Path) -> None:
     custom = CustomActivation(np.cbrt, lambda z: 1 / (3 * np.cbrt(z) ** 2), "CubeRoot")
     own = Model(network_of(DenseLayer(1, (2,)), loss=Squared()), Target("regression"))
     broken = network_of(DenseLayer(1, (2,)))
-    broken.layers[0].set_parameter("biases", [np.nan])
+    broken.layers[0].set_array("biases", [np.nan])
     cases: list[tuple[Any, str]] = [
         (network_of(DenseLayer(3, (2,)), Doubling()), "The class Doubling overrides .* but not lower"),
         (

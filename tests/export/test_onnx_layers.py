@@ -77,7 +77,7 @@ def test_columns_far_from_zero_keep_their_variance(offset: float) -> None:
     rows = offset + np.random.default_rng(0).normal(size=(50, 3))
     network = network_of(BatchNormalizationLayer(), DenseLayer(8), ACTIVATIONS.create("relu"), DenseLayer(1))
     network.stack.build((3,))
-    with_drawn_numbers(network).layers[0].set_state("running_mean", np.full(3, offset))
+    with_drawn_numbers(network).layers[0].set_array("running_mean", np.full(3, offset))
     assert_predicts_alike(network, rows)
 
 

@@ -116,7 +116,7 @@ class RowsOfImages(Layer):
         self.parameter_views["factors"][...] = rng.normal(size=self.input_shape())
 
     def forward_propagation(self, inputs: Any, training: bool = False) -> Any:
-        x = self._accept(inputs)
+        x = self._check_inputs(inputs)
         return x * self.parameter_views["factors"] + self.softmax.forward_propagation(x)
 
     def backward_propagation(self, output_error: Any) -> Any:
@@ -168,7 +168,7 @@ class Flat(Layer):
         return (3 * self.input_shape()[0],)
 
     def forward_propagation(self, inputs: Any, training: bool = False) -> Any:
-        x = self._accept(inputs)
+        x = self._check_inputs(inputs)
         numbers = np.broadcast_to(self.parameter_views["numbers"], x.shape)
         return np.hstack([np.full_like(x, 0.5), numbers, np.repeat(x.sum(axis=1, keepdims=True), x.shape[1], axis=1)])
 

@@ -26,6 +26,7 @@ from chainrule.layers import (
     EmbeddingLayer,
     FlattenLayer,
     Layer,
+    LayerNormalizationLayer,
     Parallel,
     ParametricActivationLayer,
     PeriodicEmbeddingLayer,
@@ -312,13 +313,34 @@ def test_sparse_rows_give_the_same_as_dense_ones(block: Layer) -> None:
     np.testing.assert_allclose(model.predict(scipy.sparse.csr_matrix(rows)), model.predict(rows), rtol=1e-12)
 
 
-@pytest.mark.parametrize("inside", [DenseLayer(6), DropoutLayer(0.5), TanhActivation()], ids=lambda x: type(x).__name__)
-def test_sums_with_sparse_rows_are_refused(inside: Layer) -> None:
-    model = NeuralNetwork(epochs=1, seed=0)
-    for layer in (Residual([copy.deepcopy(inside)]), DenseLayer(1)):
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        ([Residual([DenseLayer(6)])], "Residual"),
+        ([Residual([DropoutLayer(0.5)])], "Residual"),
+        ([Residual([TanhActivation()])], "Residual"),
+        ([TanhActivation()], "TanhActivation"),
+        ([DropoutLayer(0.5), TanhActivation()], "TanhActivation"),
+        ([Sequential([DropoutLayer(0.5), LayerNormalizationLayer()])], "LayerNormalizationLayer"),
+        ([Parallel([DenseLayer(2), TanhActivation()])], "Parallel"),
+        ([Halved()], "Halved"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_layers_that_need_dense_rows_refuse_sparse_ones(layers: list[Layer], name: str, engine: str) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch")
+    rows, message = scipy.sparse.csr_matrix(X), f"^{name} cannot take a sparse matrix; use a DenseLayer as the first"
+    model = NeuralNetwork(epochs=1, seed=0, engine=engine)
+    for layer in (*copy.deepcopy(layers), DenseLayer(1)):
         model.add(layer)
-    with pytest.raises(InvalidInputError, match="Residual cannot take a sparse matrix"):
-        model.fit(Dataset(scipy.sparse.csr_matrix(X), Y))
+    with pytest.raises(InvalidInputError, match=message):
+        model.fit(Dataset(rows, Y))
+    if name != "Halved" or engine == "numpy":
+        model.fit(Dataset(X, Y))
+        with pytest.raises(InvalidInputError, match=message):
+            model.predict(rows)
 
 
 @pytest.mark.parametrize("columns", [[(0.5,)], [["a"]], [slice(0, 2)], [3], 3, "a"])

@@ -103,7 +103,9 @@ def test_learnt_numbers_can_be_assigned() -> None:
         batch.running_mean = [1, 2, 3]
 
 
-@pytest.mark.parametrize("settings_", [{"epsilon": 0}, {"epsilon": float("nan")}, {"momentum": 1.1}, {"momentum": -1}])
+@pytest.mark.parametrize(
+    "settings_", [{"epsilon": 0}, {"epsilon": 32}, {"epsilon": float("nan")}, {"momentum": 1.1}, {"momentum": -1}]
+)
 def test_impossible_settings_are_refused(settings_: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="of a BatchNormalizationLayer is"):
         BatchNormalizationLayer(**settings_)

@@ -17,11 +17,11 @@ from chainrule.formulas.traced import PREFIX
 from chainrule.initializers import GlorotUniform, Initializer
 from chainrule.layers.base import Layer
 from chainrule.program import ArrayReference, MapFormula, Program, Value, with_output
-from chainrule.types import Array, Inputs
+from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["ActivationLayer"]
 
-# The attributes that every layer has; a trace does not depend on them.
+# The attributes of every layer; a trace does not depend on them.
 RUNTIME = frozenset(Layer.__annotations__) | {"_traced"}
 
 
@@ -62,7 +62,10 @@ class ActivationLayer(Layer):
         return error * self.derivative(x)
 
     def parameter_terms(self, x: Array, error: Array) -> dict[str, Array]:
-        """Return the terms of dL/d(parameter), one per element of x, for each parameter of one element or of a row."""
+        """Return the terms of dL/d(parameter) by name, one per element of x.
+
+        A parameter has one element, or the shape of a row. Its gradient is the sum of the terms; see :func:`sum_terms`.
+        """
         return {}
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -73,33 +76,32 @@ class ActivationLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return f(inputs)."""
-        z = self._accept(inputs)
-        output = self._array_for("output", z.shape, training)
-        output[...] = self.activation_function(z)
+        x: Array = self._check_inputs(inputs)
+        output = self._allocate("output", x.shape, training)
+        output[...] = self.activation_function(x)
         if training:
-            self.input, self.output = z, output
+            self.input, self.output = x, output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of the parameters, if there are any, and return dL/d(input).
 
-        Returns None when ``needs_input_error`` is off.
+        Returns None if ``needs_input_error`` is False.
         """
-        error, x = self._accept_error(output_error), self.input
+        error, x = self._check_error(output_error), self.input
         terms = self.parameter_terms(x, error) if self.gradient_views else {}
         for name, gradient in self.gradient_views.items():
-            columns = np.sum(terms[name].reshape(len(error), -1), axis=0, dtype=np.float64)
-            gradient[...] = columns.reshape(-1, *gradient.shape).sum(axis=0)
+            gradient[...] = sum_terms(terms[name], gradient.shape)
         input_error = None
         if self.needs_input_error:
             input_error = self._buffer("input_error", error.shape)
             input_error[...] = self.pull_back(x, error)
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the sums of :meth:`parameter_terms` over each row."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         for name, terms in self.parameter_terms(self.input, error).items():
             terms.reshape(len(error), -1, *jacobian[name].shape[1:]).sum(axis=1, out=jacobian[name])
 
@@ -128,6 +130,12 @@ class ActivationLayer(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_traced": None}
+
+
+def sum_terms(terms: Array, shape: Shape) -> Array:
+    """Return the gradient of a parameter from its terms: the sum over the rows and, if it is shared, over the units."""
+    sum_over_rows: Any = np.sum(terms.reshape(len(terms), -1), axis=0, dtype=np.float64)
+    return np.asarray(sum_over_rows.reshape(-1, *shape).sum(axis=0))
 
 
 def _trace(layer: ActivationLayer) -> MapFormula:

@@ -134,7 +134,11 @@ class PReLUActivation(ActivationLayer):
     shared: Annotated[bool, Setting(since="0.2")] = True
 
     def __post_init__(self) -> None:
-        _check(self, "initial_slope", self.initial_slope)
+        if not (is_finite(self.initial_slope) and -1 < self.initial_slope < 1):
+            raise InvalidInputError(
+                f"The initial_slope of PReLUActivation is {shown(self.initial_slope)}; it must be above -1 and below "
+                "1; for one slope per unit, give shared=False."
+            )
         if self.shared not in (False, True):
             raise InvalidInputError(
                 f"The setting shared of PReLUActivation is {shown(self.shared)}; give True or False."
@@ -143,13 +147,11 @@ class PReLUActivation(ActivationLayer):
     @property
     def slope(self) -> Array:
         """The slopes, shape (1,), or the shape of a row if they are not shared; assigning copies the values in."""
-        if "slope" not in self.parameter_views:
-            self.initialize()
-        return self.parameter_views["slope"]
+        return self.get_array("slope")
 
     @slope.setter
     def slope(self, values: Array) -> None:
-        self.set_parameter("slope", np.reshape(values, self.parameter_shapes()["slope"]))
+        self.set_array("slope", np.reshape(values, self.parameter_shapes()["slope"]))
 
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shape of the slopes: one number, or one for each number of a row."""

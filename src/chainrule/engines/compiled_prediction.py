@@ -11,7 +11,7 @@ from chainrule import kernels
 from chainrule.arrays import refuse_not_finite
 from chainrule.formulas import TraceError
 from chainrule.program import NotLoweredError, Program
-from chainrule.stack import LayerStack, check_inputs
+from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["predict"]
@@ -25,12 +25,12 @@ _NOT_COMPILED: Any = object()  # None means that the layers cannot be compiled
 def predict(stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
     """Return the outputs of the stack, or of its first layers, for any number of rows, without changing the stack."""
     # The compiled code checks whether the numbers are finite when it reads them.
-    rows = check_inputs(inputs, stack.dtype, stack.input_shape(), finite=False)
+    rows = stack.check_inputs(inputs, finite=False)
     compiled = _compiled(stack, len(stack.layers[:n_layers]), rows)
     try:
         return _predict_by_layers(stack, rows, n_layers) if compiled is None else compiled.run(rows)
     except FloatingPointError:
-        check_inputs(inputs, stack.dtype, stack.input_shape())  # raises an error that names the number
+        stack.check_inputs(inputs)  # raises an error that names the number
         _predict_by_layers(stack, rows, n_layers)  # a layer may raise an error that describes its input
         raise
 

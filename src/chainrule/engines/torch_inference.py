@@ -12,7 +12,7 @@ from chainrule.engines.torch_batches import as_array, as_tensor
 from chainrule.engines.torch_modules import build_module
 from chainrule.engines.torch_threads import limited_torch_threads
 from chainrule.engines.torch_workers import choose_device
-from chainrule.stack import LayerStack, check_inputs
+from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["infer", "predict"]
@@ -22,7 +22,7 @@ ROWS_PER_CHUNK, NUMBERS_PER_CHUNK = 2**14, 2**24  # upper bounds of the size of 
 
 def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str) -> Array:
     """Return the outputs of the stack, or of its first layers, computed on the device."""
-    rows = check_inputs(inputs, stack.dtype, stack.input_shape())
+    rows = stack.check_inputs(inputs)
     chosen = choose_device(device)
     # Without a limit, the first predictions would start threads. A forked child would wait for these threads forever.
     with limited_torch_threads():

@@ -104,7 +104,7 @@ class PredictionLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the predictions."""
-        outputs = self.model.network.loss.predictions_of(self._accept(inputs))
+        outputs = self.model.network.loss.predictions_of(self._check_inputs(inputs))
         return outputs if self.model.scaling is None else self.model.scaling.undo(outputs)
 
     def backward_propagation(self, output_error: Array) -> Array | None:

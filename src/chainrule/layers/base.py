@@ -26,7 +26,7 @@ from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.named import FixedAttributes
 from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty, choose_penalty
-from chainrule.program import ArrayReference, NotLoweredError, Program, Value
+from chainrule.program import ArrayReference, NotLoweredError, Program, Value, sparse_refusal
 from chainrule.randomness import NoiseSource, Stream, random_stream
 from chainrule.ranges import Range
 from chainrule.settings import FROM_ZERO, Setting, check_settings
@@ -51,7 +51,7 @@ class ArrayAttribute:
         return self if layer is None else layer.get_array(self._name)
 
     def __set__(self, layer: Layer, values: Any) -> None:
-        layer._copy_into(layer.get_array(self._name), self._name, values)
+        layer.set_array(self._name, values)
 
 
 @dataclass(eq=False)
@@ -144,7 +144,7 @@ class Layer(FixedAttributes, ABC):
         self.is_bound, self.needs_input_error = False, True
         self._optimizers = {}
         self.dtype = np.dtype(np.float32)
-        self._forget_training()
+        self._clear_training()
         return self
 
     # Methods that a subclass defines or may override --------------------------------------------------------------
@@ -186,7 +186,7 @@ class Layer(FixedAttributes, ABC):
         return {}
 
     def parameter_groups(self) -> dict[str, ParameterGroup]:
-        """Return how an optimizer treats every parameter, by name; the rate factor is 0 where nothing is trained."""
+        """Return how an optimizer treats every parameter, by name; the rate factor is 0 if the layer is frozen."""
         check_settings(Layer, {"rate_factor": self.rate_factor})
         group = ParameterGroup(float(self.rate_factor) if self.trainable else 0.0, bool(self.decays))
         return dict.fromkeys(self.parameter_shapes(), group)
@@ -245,7 +245,7 @@ class Layer(FixedAttributes, ABC):
         """Delete the parameters and the state, and remove the connection to a network."""
         self.parameter_views, self.state = {}, {}
         self.is_bound = False
-        self._forget_training()
+        self._clear_training()
 
     def input_shape(self) -> Shape:
         """Return the shape of one input row."""
@@ -264,8 +264,8 @@ class Layer(FixedAttributes, ABC):
     @property
     def has_arrays(self) -> bool:
         """Whether the layer has its parameters and its state; both may be set before it is added to a network."""
-        missing = self.parameter_views.keys() ^ self.parameter_shapes().keys()
-        return not missing and not self.state.keys() ^ self.state_shapes().keys()
+        has_parameters = self.parameter_views.keys() == self.parameter_shapes().keys()
+        return has_parameters and self.state.keys() == self.state_shapes().keys()
 
     def parameters(self) -> int:
         """Return the number of trainable parameters."""
@@ -283,10 +283,10 @@ class Layer(FixedAttributes, ABC):
         """
         if optimizer is not None:
             self._check_optimizer(optimizer)
-        if not self._fit(self.parameter_views, self.parameter_shapes()):
+        if not self._have_shapes(self.parameter_views, self.parameter_shapes()):
             self.parameter_views = {n: np.zeros(shape, self.dtype) for n, shape in self.parameter_shapes().items()}
             self.gradient_views = {name: np.zeros_like(values) for name, values in self.parameter_views.items()}
-        if not self._fit(self.state, self.state_shapes()):
+        if not self._have_shapes(self.state, self.state_shapes()):
             self.state = {name: np.zeros(shape, self.dtype) for name, shape in self.state_shapes().items()}
         self.draw_parameters(rng if rng is not None else np.random.default_rng())
         self._optimizers = {}
@@ -302,14 +302,6 @@ class Layer(FixedAttributes, ABC):
         self.is_bound, self._optimizers = True, {}
         self.state = {name: values.astype(self.dtype, copy=False) for name, values in self.state.items()}
 
-    def set_parameter(self, name: str, values: Any) -> None:
-        """Copy ``values`` into the parameter ``name``."""
-        self._copy_into(self.get_array(name), name, values)
-
-    def set_state(self, name: str, values: Any) -> None:
-        """Copy ``values`` into the state ``name``."""
-        self._copy_into(self.get_array(name), name, values)
-
     def walk(self) -> Iterator[Layer]:
         """Yield this layer, and then all layers inside it."""
         yield self
@@ -324,6 +316,16 @@ class Layer(FixedAttributes, ABC):
             self.initialize()
         return self.parameter_views[name] if name in self.parameter_views else self.state[name]
 
+    def set_array(self, name: str, values: Any) -> None:
+        """Copy ``values`` into the parameter or the state ``name``."""
+        array, given = self.get_array(name), np.asarray(values, dtype=self.dtype)
+        if given.shape != array.shape:
+            raise InvalidInputError(
+                f"The {name} of {self.layer_name()} must have shape {array.shape}; the values given have shape "
+                f"{given.shape}."
+            )
+        array[...] = given
+
     def array(self, name: str) -> ArrayReference:
         """Return a parameter or a state as an operand of the operations in :meth:`lower`."""
         known = (*self.parameter_views, *self.state)
@@ -333,7 +335,7 @@ class Layer(FixedAttributes, ABC):
 
     # Helpers for subclasses -------------------------------------------------------------------------------------------
 
-    def _ready(self) -> None:
+    def _ensure_parameters(self) -> None:
         """Draw the parameters of a layer outside a network, unless it has them."""
         if self.input_shape() and not self.has_arrays:
             self.initialize()
@@ -350,36 +352,24 @@ class Layer(FixedAttributes, ABC):
                 "generator as rng=..."
             )
 
-    def _update_alone(self) -> None:
+    def _update_parameters(self) -> None:
         """Update the parameters with the optimizers of a layer outside a network, after backward propagation."""
         for name, optimizer in self._optimizers.items():
-            self.set_parameter(name, optimizer.update(self.parameter_views[name], self.gradient_views[name]))
+            self.set_array(name, optimizer.update(self.parameter_views[name], self.gradient_views[name]))
 
-    def _copy_into(self, target: Array, name: str, values: Any) -> None:
-        given = np.asarray(values, dtype=self.dtype)
-        if given.shape != target.shape:
-            raise InvalidInputError(
-                f"The {name} of {self.layer_name()} must have shape {target.shape}; the values given have shape "
-                f"{given.shape}."
-            )
-        target[...] = given
-
-    def _fit(self, arrays: dict[str, Array], shapes: dict[str, Shape]) -> bool:
+    def _have_shapes(self, arrays: dict[str, Array], shapes: dict[str, Shape]) -> bool:
         """Return whether the arrays have the names and shapes in ``shapes``, and the dtype of the layer."""
         found = {name: (values.shape, values.dtype) for name, values in arrays.items()}
         return found == {name: (shape, self.dtype) for name, shape in shapes.items()}
 
-    def _accept(self, inputs: Inputs) -> Inputs:
+    def _check_inputs(self, inputs: Inputs) -> Inputs:
         """Return the batch as a contiguous array (or CSR matrix) of the layer's dtype.
 
         Raises InvalidInputError for a batch that the layer cannot process.
         """
         if hasattr(inputs, "tocsr"):
             if not self.accepts_sparse:
-                raise InvalidInputError(
-                    f"{self.layer_name()} cannot take a sparse matrix; use a DenseLayer as the first layer, or give "
-                    "a dense array (inputs.toarray())."
-                )
+                raise InvalidInputError(sparse_refusal(self.layer_name()))
             inputs = as_csr(inputs, f"The input of {self.layer_name()}")
             if inputs.dtype != self.dtype:
                 inputs = inputs.astype(self.dtype)
@@ -393,7 +383,7 @@ class Layer(FixedAttributes, ABC):
             )
         return inputs
 
-    def _accept_error(self, output_error: Array) -> Array:
+    def _check_error(self, output_error: Array) -> Array:
         """Return dL/d(output) as a contiguous array of the layer's dtype.
 
         Raises an error if there is no training batch, or if the shape differs from that of the last output.
@@ -411,7 +401,7 @@ class Layer(FixedAttributes, ABC):
             )
         return error
 
-    def _array_for(self, name: str, shape: Shape, training: bool) -> Array:
+    def _allocate(self, name: str, shape: Shape, training: bool) -> Array:
         """Return a buffer that is reused in every training batch, or a new array for inference."""
         return self._buffer(name, shape) if training else np.empty(shape, self.dtype)
 
@@ -422,7 +412,7 @@ class Layer(FixedAttributes, ABC):
             buffer = self._buffers[name] = np.empty(shape, self.dtype)
         return buffer if buffer.shape[0] == shape[0] else buffer[: shape[0]]
 
-    def _forget_training(self) -> None:
+    def _clear_training(self) -> None:
         self.input, self.output = None, None
         self._buffers = {}
         self.gradient_views = {name: np.zeros_like(values) for name, values in self.parameter_views.items()}
@@ -434,4 +424,4 @@ class Layer(FixedAttributes, ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget_training()
+        self._clear_training()

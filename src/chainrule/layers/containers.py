@@ -211,8 +211,8 @@ class Chain(Container):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the output of the last layer, by a forward propagation through all layers."""
-        self._ready()
-        x = outputs = self._accept(inputs)
+        self._ensure_parameters()
+        x = outputs = self._check_inputs(inputs)
         for layer in self.layers:
             outputs = layer.forward_propagation(outputs, training)
         if training:
@@ -221,13 +221,13 @@ class Chain(Container):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of all layers, in reverse order; return dL/d(input)."""
-        error = backward_through(self.layers, self._accept_error(output_error), to_input=self.needs_input_error)
-        self._update_alone()
+        error = backward_through(self.layers, self._check_error(output_error), to_input=self.needs_input_error)
+        self._update_parameters()
         return error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows for the layers inside, in reverse order."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         for prefix, layer in reversed(list(self._named())):
             layer.write_jacobian(error, {name: jacobian[prefix + name] for name in layer.parameter_shapes()})
             layer.needs_input_error = True
@@ -310,16 +310,16 @@ class Residual(Chain):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``x + f(x)``."""
-        x: Array = self._accept(inputs)
+        x: Array = self._check_inputs(inputs)
         inner = super().forward_propagation(x, training)
-        output = np.add(x, inner, out=self._array_for("output", x.shape, training))
+        output = np.add(x, inner, out=self._allocate("output", x.shape, training))
         if training:
             self.output = output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of the layers inside; return ``e + (df/dx)^T e``."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         inner = super().backward_propagation(error.copy())  # a user-defined layer may change its argument
         return None if inner is None else error + inner
 
@@ -383,9 +383,9 @@ class ParametricActivationLayer(Chain):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``x + strength * (f(x) - x)``."""
-        x: Array = self._accept(inputs)
+        x: Array = self._check_inputs(inputs)
         activated = super().forward_propagation(x, training)
-        output = self._array_for("output", x.shape, training)
+        output = self._allocate("output", x.shape, training)
         output[...] = _blend(x, activated, self.strength)
         if training:
             self.output = output
@@ -393,7 +393,7 @@ class ParametricActivationLayer(Chain):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of the strength and of the activation's parameters; return dL/dx."""
-        error, activated = self._accept_error(output_error), self.activation.output
+        error, activated = self._check_error(output_error), self.activation.output
         np.sum(error * (activated - self.input), axis=0, out=self.gradient_views["strength"])
         direct = error * (1 - self.strength)
         inner = super().backward_propagation(error * self.strength)
@@ -401,7 +401,7 @@ class ParametricActivationLayer(Chain):
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows for the strength and the activation's parameters."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         np.multiply(error, self.activation.output - self.input, out=jacobian["strength"])
         super().write_jacobian(error * self.strength, jacobian)
 
@@ -493,8 +493,8 @@ class Parallel(Container):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the concatenated outputs of the branches."""
-        self._ready()
-        x: Inputs = self._accept(inputs)
+        self._ensure_parameters()
+        x: Inputs = self._check_inputs(inputs)
         parts: list[Any] = [
             layer.forward_propagation(x if columns is None else x[:, list(columns)], training)
             for layer, columns in self._branches()
@@ -506,7 +506,7 @@ class Parallel(Container):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of all branches, each from its columns of ``output_error``; return dL/d(input)."""
-        error, first = self._accept_error(output_error), 0
+        error, first = self._check_error(output_error), 0
         input_error = np.zeros_like(self.input) if self.needs_input_error else None
         for layer, columns in self._branches():
             width = layer.output_shape()[0]
@@ -519,12 +519,12 @@ class Parallel(Container):
                 else:
                     for place, column in enumerate(columns):  # a column may be in a branch several times
                         input_error[:, column] += part[:, place]
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows for all branches, each from its columns of ``output_error``."""
-        error, first = self._accept_error(output_error), 0
+        error, first = self._check_error(output_error), 0
         for prefix, layer in self._named():
             width = layer.output_shape()[0]
             part = np.ascontiguousarray(error[:, first : first + width])

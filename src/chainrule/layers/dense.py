@@ -110,8 +110,8 @@ class DenseLayer(AffineLayer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``z = a W + b``."""
-        a = self._accept(inputs)
-        z = self._array_for("output", (a.shape[0], self.n_units), training)
+        a = self._check_inputs(inputs)
+        z = self._allocate("output", (a.shape[0], self.n_units), training)
         if is_sparse(a):
             z[...] = a @ self.weights
         else:
@@ -123,7 +123,7 @@ class DenseLayer(AffineLayer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write ``dL/dW = a^T e`` and ``dL/db``; return ``dL/da = e W^T``."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         if is_sparse(self.input):
             self.gradient_views["weights"][...] = self.input.T @ error
         else:
@@ -133,7 +133,7 @@ class DenseLayer(AffineLayer):
         if self.needs_input_error:
             input_error = self._buffer("input_error", (len(error), self.input_shape()[0]))
             np.matmul(error, self.weights.T, out=input_error)
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -142,7 +142,7 @@ class DenseLayer(AffineLayer):
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/dW = a_i e_i^T`` (an outer product) and ``dL_i/db = e_i``."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         a = self.input.toarray() if is_sparse(self.input) else self.input
         np.multiply(a[:, :, None], error[:, None, :], out=jacobian["weights"])
         jacobian["biases"][...] = error

@@ -48,31 +48,31 @@ class DropoutLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``inputs * m`` in training, and the inputs unchanged otherwise."""
-        inputs = self._accept(inputs)
+        x = self._check_inputs(inputs)
         if not training:
-            return inputs  # type: ignore[no-any-return]
-        values = inputs.data if is_sparse(inputs) else inputs
-        elements = entry_places(inputs) if is_sparse(inputs) else np.arange(inputs.size).reshape(inputs.shape)
-        u = self.noise.draw("uniform", elements, self.dtype)
+            return x  # type: ignore[no-any-return]
+        values = x.data if is_sparse(x) else x
+        positions = entry_positions(x) if is_sparse(x) else np.arange(x.size).reshape(x.shape)
+        u = self.noise.draw("uniform", positions, self.dtype)
         mask, output = self._buffer("mask", values.shape), self._buffer("output", values.shape)
-        mask[...] = self.keep(np.ones_like(values), u)
+        mask[...] = self.drop(np.ones_like(values), u)
         np.multiply(values, mask, out=output)
-        self.input, self.output = inputs, output
-        if is_sparse(inputs):
-            self.output = type(inputs)((output, inputs.indices, inputs.indptr), shape=inputs.shape, copy=False)
+        self.input, self.output = x, output
+        if is_sparse(x):
+            self.output = type(x)((output, x.indices, x.indptr), shape=x.shape, copy=False)
         return self.output
 
-    def keep(self, x: Array, u: Array) -> Array:
+    def drop(self, x: Array, u: Array) -> Array:
         """Return x / (1 - rate) where the uniform number u is at least ``rate``, else 0."""
         return np.where(u >= self.rate, x / (1 - self.rate), 0)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return x with dropped elements in training, and x unchanged otherwise."""
-        return program.map(self.keep, x, program.noise(x, self.noise, "uniform")) if program.is_training else x
+        return program.map(self.drop, x, program.noise(x, self.noise, "uniform")) if program.is_training else x
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return ``output_error * m``."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         if not self.needs_input_error or is_sparse(self.input):
             return None
         return np.multiply(error, self._buffer("mask", error.shape), out=self._buffer("input_error", error.shape))
@@ -103,30 +103,30 @@ class GaussianNoiseLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the inputs plus noise in training, and the inputs unchanged otherwise."""
-        x: Array = self._accept(inputs)
+        x: Array = self._check_inputs(inputs)
         if not training:
             return x
         output = self._buffer("output", x.shape)
-        output[...] = self.disturb(x, self.noise.draw("normal", np.arange(x.size).reshape(x.shape), self.dtype))
+        output[...] = self.add_noise(x, self.noise.draw("normal", np.arange(x.size).reshape(x.shape), self.dtype))
         self.input, self.output = x, output
         return output
 
-    def disturb(self, x: Array, n: Array) -> Array:
+    def add_noise(self, x: Array, n: Array) -> Array:
         """Return x + standard_deviation n."""
         return x + self.standard_deviation * n
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return x plus noise in training, and x unchanged otherwise."""
-        return program.map(self.disturb, x, program.noise(x, self.noise, "normal")) if program.is_training else x
+        return program.map(self.add_noise, x, program.noise(x, self.noise, "normal")) if program.is_training else x
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return ``output_error`` unchanged."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         return error if self.needs_input_error else None
 
 
-def entry_places(matrix: Inputs) -> Array:
+def entry_positions(matrix: Inputs) -> Array:
     """Return the flat index of every stored entry of a CSR matrix: row * n_columns + column."""
     rows: Array = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    places: Array = rows * matrix.shape[1] + matrix.indices
-    return places
+    positions: Array = rows * matrix.shape[1] + matrix.indices
+    return positions

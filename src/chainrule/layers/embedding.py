@@ -19,6 +19,8 @@ from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["EmbeddingLayer", "PeriodicEmbeddingLayer", "PiecewiseLinearEncodingLayer"]
 
+UNBOUNDED = 1e30  # instead of infinity, because model files contain no infinite numbers
+
 
 @also_called(
     arguments={
@@ -92,35 +94,35 @@ class EmbeddingLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the vectors of the codes."""
-        codes: Array = self._accept(inputs)
-        output = self._array_for("output", (len(codes), *self.output_shape()), training)
-        output[...] = self.vectors[self._places(codes)].reshape(output.shape)
+        codes: Array = self._check_inputs(inputs)
+        output = self._allocate("output", (len(codes), *self.output_shape()), training)
+        output[...] = self.vectors[self._rows_of(codes)].reshape(output.shape)
         if training:
             self.input, self.output = codes, output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradient of the vectors; return 0 as the gradient of the codes."""
-        error, gradient = self._accept_error(output_error), self.gradient_views["vectors"]
+        error, gradient = self._check_error(output_error), self.gradient_views["vectors"]
         gradient.fill(0)
-        np.add.at(gradient, self._places(self.input), error.reshape(len(error), -1, self.n_dimensions))
+        np.add.at(gradient, self._rows_of(self.input), error.reshape(len(error), -1, self.n_dimensions))
         input_error = np.zeros_like(self.input) if self.needs_input_error else None
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: dL_i/d(vectors) is ``output_error`` of the row at the table rows of its codes, and 0 elsewhere."""
-        error, rows = self._accept_error(output_error), np.arange(len(output_error))[:, None]
+        error, rows = self._check_error(output_error), np.arange(len(output_error))[:, None]
         jacobian["vectors"].fill(0)
         np.add.at(
-            jacobian["vectors"], (rows, self._places(self.input)), error.reshape(len(error), -1, self.n_dimensions)
+            jacobian["vectors"], (rows, self._rows_of(self.input)), error.reshape(len(error), -1, self.n_dimensions)
         )
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return the table rows of the codes."""
         return program.lookup(x, self.array("vectors"), self.n_categories)
 
-    def _places(self, codes: Array) -> Array:
+    def _rows_of(self, codes: Array) -> Array:
         """Return the row numbers in ``vectors`` of the codes. Raises InvalidInputError for a code without a row."""
         wrong = ~((codes >= 0) & (codes < self.n_categories) & (np.floor(codes) == codes))
         if wrong.any():
@@ -130,8 +132,9 @@ class EmbeddingLayer(Layer):
                 f"from 0), which has the categories 0 to {self.n_categories[column] - 1}; give whole numbers in this "
                 "range."
             )
-        places: Array = codes.astype(np.intp) + np.concatenate(([0], np.cumsum(self.n_categories[:-1]))).astype(np.intp)
-        return places
+        first_rows = np.concatenate(([0], np.cumsum(self.n_categories[:-1])))
+        rows: Array = codes.astype(np.intp) + first_rows.astype(np.intp)
+        return rows
 
 
 @final
@@ -182,9 +185,9 @@ class PeriodicEmbeddingLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the sines and the cosines."""
-        x: Array = self._accept(inputs)
+        x: Array = self._check_inputs(inputs)
         v = self.angle(np.repeat(x, self.n_frequencies, axis=1), self.frequencies)
-        output = self._array_for("output", (len(x), *self.output_shape()), training)
+        output = self._allocate("output", (len(x), *self.output_shape()), training)
         np.concatenate([np.sin(v), np.cos(v)], axis=1, out=output)
         if training:
             self.input, self.output = x, output
@@ -196,7 +199,7 @@ class PeriodicEmbeddingLayer(Layer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradient of the frequencies; return dL/dx."""
-        error, n_columns = self._accept_error(output_error), self.input_shape()[0]
+        error, n_columns = self._check_error(output_error), self.input_shape()[0]
         angle_error = self._scaled_angle_error(error)
         x = np.repeat(self.input, self.n_frequencies, axis=1)
         np.sum(angle_error * x, axis=0, out=self.gradient_views["frequencies"])
@@ -204,19 +207,19 @@ class PeriodicEmbeddingLayer(Layer):
         if self.needs_input_error:
             parts = (angle_error * self.frequencies).reshape(len(error), n_columns, self.n_frequencies)
             input_error = parts.sum(axis=2)
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def _scaled_angle_error(self, error: Array) -> Array:
         """Return ``2 pi dL/dv``."""
-        assert self.output is not None  # _accept_error has checked it
-        (sines, cosines), (of_sine, of_cosine) = np.split(self.output, 2, axis=1), np.split(error, 2, axis=1)
-        found: Array = 2 * math.pi * (of_sine * cosines - of_cosine * sines)
-        return found
+        assert self.output is not None  # _check_error has checked it
+        (sines, cosines), (s, k) = np.split(self.output, 2, axis=1), np.split(error, 2, axis=1)
+        angle_error: Array = 2 * math.pi * (s * cosines - k * sines)
+        return angle_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/dc = 2 pi x_i dL_i/dv``."""
-        angle_error = self._scaled_angle_error(self._accept_error(output_error))
+        angle_error = self._scaled_angle_error(self._check_error(output_error))
         np.multiply(angle_error, np.repeat(self.input, self.n_frequencies, axis=1), out=jacobian["frequencies"])
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -274,11 +277,11 @@ class PiecewiseLinearEncodingLayer(Layer):
         self.set_input_shape(rows.shape[1:])
         edges = np.quantile(rows, np.linspace(0, 1, self.n_bins + 1), axis=0)
         widths = np.diff(edges, axis=0)
-        usual = np.where(widths.any(axis=0), (edges[-1] - edges[0]) / self.n_bins, 1)
-        widths = np.where(widths > 0, widths, usual)
+        mean_width = np.where(widths.any(axis=0), (edges[-1] - edges[0]) / self.n_bins, 1)
+        widths = np.where(widths > 0, widths, mean_width)
         self.initialize()
-        self.set_state("starts", edges[:-1].T.reshape(-1))
-        self.set_state("widths", widths.T.reshape(-1))
+        self.set_array("starts", edges[:-1].T.reshape(-1))
+        self.set_array("widths", widths.T.reshape(-1))
         return self
 
     def output_shape(self) -> Shape:
@@ -296,15 +299,15 @@ class PiecewiseLinearEncodingLayer(Layer):
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Set bins of width 1 that start at 0, 1, ..."""
-        places = np.tile(np.arange(self.n_bins), self.input_shape()[0])
-        self.state["starts"][...], self.state["widths"][...] = places, 1
-        self.state["low"][...] = np.where(places == 0, UNBOUNDED_BELOW, 0)
-        self.state["high"][...] = np.where(places == self.n_bins - 1, -UNBOUNDED_BELOW, 1)
+        bins = np.tile(np.arange(self.n_bins), self.input_shape()[0])
+        self.state["starts"][...], self.state["widths"][...] = bins, 1
+        self.state["low"][...] = np.where(bins == 0, -UNBOUNDED, 0)
+        self.state["high"][...] = np.where(bins == self.n_bins - 1, UNBOUNDED, 1)
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the position of each number in each bin."""
-        x: Array = self._accept(inputs)
-        output = self._array_for("output", (len(x), *self.output_shape()), training)
+        x: Array = self._check_inputs(inputs)
+        output = self._allocate("output", (len(x), *self.output_shape()), training)
         arrays = [self.get_array(name) for name in ("starts", "widths", "low", "high")]
         output[...] = self.encode(np.repeat(x, self.n_bins, axis=1), *arrays)
         if training:
@@ -317,12 +320,12 @@ class PiecewiseLinearEncodingLayer(Layer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return dL/dx: the sum of ``output_error`` / width over the bins in which x is not clipped."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         if not self.needs_input_error:
             return None
         starts, widths, low, high = (self.get_array(name) for name in ("starts", "widths", "low", "high"))
-        part = (np.repeat(self.input, self.n_bins, axis=1) - starts) / widths
-        slopes = np.where((part >= low) & (part <= high), error / widths, 0)
+        positions = (np.repeat(self.input, self.n_bins, axis=1) - starts) / widths
+        slopes = np.where((positions >= low) & (positions <= high), error / widths, 0)
         input_error: Array = slopes.reshape(len(error), -1, self.n_bins).sum(axis=2)
         return input_error
 
@@ -330,6 +333,3 @@ class PiecewiseLinearEncodingLayer(Layer):
         """Return the position of each number in each bin."""
         repeated = program.select(x, np.repeat(range(x.width), self.n_bins).tolist())
         return program.map(self.encode, repeated, *(self.array(name) for name in ("starts", "widths", "low", "high")))
-
-
-UNBOUNDED_BELOW = -1e30  # instead of -infinity, because model files contain no infinite numbers

@@ -73,8 +73,8 @@ class RepeatLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return n copies of each row."""
-        x: Array = self._accept(inputs)
-        output = self._array_for("output", (len(x), *self.output_shape()), training)
+        x: Array = self._check_inputs(inputs)
+        output = self._allocate("output", (len(x), *self.output_shape()), training)
         output[...] = x[:, None]
         if training:
             self.input, self.output = x, output
@@ -82,7 +82,7 @@ class RepeatLayer(Layer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return the sum of ``output_error`` over the copies."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         return np.asarray(error.sum(axis=1)) if self.needs_input_error else None
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -122,8 +122,8 @@ class EnsembleDenseLayer(_MembersAffineLayer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``z_k = a_k W_k + b_k``."""
-        a: Array = self._accept(inputs)
-        output = self._array_for("output", (len(a), *self.output_shape()), training)
+        a: Array = self._check_inputs(inputs)
+        output = self._allocate("output", (len(a), *self.output_shape()), training)
         np.add(np.matmul(a.swapaxes(0, 1), self.weights).swapaxes(0, 1), self.biases, out=output)
         if training:
             self.input, self.output = a, output
@@ -131,19 +131,19 @@ class EnsembleDenseLayer(_MembersAffineLayer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of W and b; return ``dL/da``."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         member_errors = error.swapaxes(0, 1)
         np.matmul(self.input.transpose(1, 2, 0), member_errors, out=self.gradient_views["weights"])
         np.sum(error, axis=0, out=self.gradient_views["biases"])
         input_error = None
         if self.needs_input_error:
             input_error = np.ascontiguousarray(np.matmul(member_errors, self.weights.swapaxes(1, 2)).swapaxes(0, 1))
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/dW_k = a_ik e_ik^T`` and ``dL_i/db = e_i``."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         np.multiply(self.input[..., None], error[:, :, None, :], out=jacobian["weights"])
         jacobian["biases"][...] = error
 
@@ -211,11 +211,11 @@ class BatchEnsembleLayer(_MembersAffineLayer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``((a * r) W) * s + b``."""
-        a: Array = self._accept(inputs)
-        scaled = np.multiply(a, self.input_scales, out=self._array_for("scaled", a.shape, training))
-        product = self._array_for("product", (len(a), *self.output_shape()), training)
+        a: Array = self._check_inputs(inputs)
+        scaled = np.multiply(a, self.input_scales, out=self._allocate("scaled", a.shape, training))
+        product = self._allocate("product", (len(a), *self.output_shape()), training)
         np.matmul(scaled, self.weights, out=product)
-        output = self._array_for("output", product.shape, training)
+        output = self._allocate("output", product.shape, training)
         np.multiply(product, self.output_scales, out=output)
         output += self.biases
         if training:
@@ -224,7 +224,7 @@ class BatchEnsembleLayer(_MembersAffineLayer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients; return ``dL/da``."""
-        error, gradients = self._accept_error(output_error), self.gradient_views
+        error, gradients = self._check_error(output_error), self.gradient_views
         scaled, product = self._buffer("scaled", self.input.shape), self._buffer("product", error.shape)
         np.sum(error, axis=0, out=gradients["biases"])
         np.sum(error * product, axis=0, out=gradients["output_scales"])
@@ -234,12 +234,12 @@ class BatchEnsembleLayer(_MembersAffineLayer):
         scaled_error = product_error @ self.weights.T
         np.sum(scaled_error * self.input, axis=0, out=gradients["input_scales"])
         input_error = scaled_error * self.input_scales if self.needs_input_error else None
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows, which are those of backward propagation without the sums over rows."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         scaled, product = self._buffer("scaled", self.input.shape), self._buffer("product", error.shape)
         jacobian["biases"][...] = error
         np.multiply(error, product, out=jacobian["output_scales"])
@@ -282,8 +282,8 @@ class EnsembleMeanLayer(_OfMembers):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the mean over the members."""
-        x: Array = self._accept(inputs)
-        output = self._array_for("output", (len(x), *self.output_shape()), training)
+        x: Array = self._check_inputs(inputs)
+        output = self._allocate("output", (len(x), *self.output_shape()), training)
         np.mean(x, axis=1, out=output)
         if training:
             self.input, self.output = x, output
@@ -291,7 +291,7 @@ class EnsembleMeanLayer(_OfMembers):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return ``output_error`` / members, repeated for each member."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         if not self.needs_input_error:
             return None
         n_members = self.input_shape()[0]

@@ -17,16 +17,7 @@ from chainrule.types import Array, Inputs, Shape
 __all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
 
 
-# Below the smallest, epsilon may be rounded to 0 in float32. Above the largest, the outputs are almost constant.
-SMALLEST_EPSILON, LARGEST_EPSILON = 1e-30, 1e6
-
-
-def _check_epsilon(layer_name: str, epsilon: float) -> None:
-    if not is_finite(epsilon) or not SMALLEST_EPSILON <= epsilon <= LARGEST_EPSILON:
-        raise InvalidInputError(
-            f"The epsilon of a {layer_name} is {shown(epsilon)}; it must be from {SMALLEST_EPSILON:g} to "
-            f"{LARGEST_EPSILON:g}."
-        )
+SMALLEST_EPSILON = 1e-30  # smaller numbers may be rounded to 0 in float32
 
 
 class _NormalizationLayer(Layer):
@@ -38,7 +29,11 @@ class _NormalizationLayer(Layer):
     affine: bool
 
     def __post_init__(self) -> None:
-        _check_epsilon(type(self).__name__, self.epsilon)
+        if not (is_finite(self.epsilon) and SMALLEST_EPSILON <= self.epsilon < 1):
+            raise InvalidInputError(
+                f"The epsilon of a {type(self).__name__} is {shown(self.epsilon)}; it must be at least "
+                f"{SMALLEST_EPSILON:g} and below 1 (the number of features is not a setting)."
+            )
         if self.affine not in (False, True):
             raise InvalidInputError(
                 f"The setting affine of a {type(self).__name__} is {shown(self.affine)}; give True or False."
@@ -143,18 +138,18 @@ class BatchNormalizationLayer(_NormalizationLayer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``scale * h + shift``."""
-        x: Array = self._accept(inputs)
+        x: Array = self._check_inputs(inputs)
         mean, variance = self.running_mean, self.running_variance
         if training and len(x) > 1:
             mean, variance = self._buffer("mean", mean.shape), self._buffer("variance", variance.shape)
             mean[...] = x.mean(axis=0, dtype=np.float64)
             variance[...] = np.square(x - mean).mean(axis=0, dtype=np.float64)
-            self._follow(mean, variance, len(x))
-        inverse_deviation = self._array_for("inverse_deviation", variance.shape, training)
+            self._update_running_statistics(mean, variance, len(x))
+        inverse_deviation = self._allocate("inverse_deviation", variance.shape, training)
         np.add(variance, self.epsilon, out=inverse_deviation)
         np.sqrt(inverse_deviation, out=inverse_deviation)
         np.divide(1, inverse_deviation, out=inverse_deviation)
-        output = self._array_for("output", x.shape, training)
+        output = self._allocate("output", x.shape, training)
         normalized = self._buffer("normalized", x.shape) if training else output
         np.multiply(x - mean, inverse_deviation, out=normalized)
         self.write_output(normalized, output)
@@ -164,7 +159,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of scale and shift; return dL/dx, including the terms of the batch mean and variance."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         normalized = self._buffer("normalized", error.shape)
         h_error = self.write_gradients(error, normalized)
         input_error = None
@@ -176,7 +171,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
                 means = np.mean(h_error, axis=0), np.mean(h_error * normalized, axis=0)
                 centered = h_error - (means[0] + normalized * means[1])
             np.multiply(centered, inverse_deviation, out=input_error)
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -192,11 +187,11 @@ class BatchNormalizationLayer(_NormalizationLayer):
         """Return ``(x - mean) / sqrt(variance + epsilon)``."""
         return (x - mean) / np.sqrt(variance + self.epsilon)
 
-    def _follow(self, mean: Array, variance: Array, rows: int) -> None:
+    def _update_running_statistics(self, mean: Array, variance: Array, n_rows: int) -> None:
         """Update the running statistics by those of a batch."""
         running_mean, running_variance = self.running_mean, self.running_variance
         running_mean += self.momentum * (mean - running_mean)
-        running_variance += self.momentum * (variance * (rows / (rows - 1)) - running_variance)
+        running_variance += self.momentum * (variance * (n_rows / (n_rows - 1)) - running_variance)
 
 
 @final
@@ -225,8 +220,8 @@ class LayerNormalizationLayer(_NormalizationLayer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``scale * h + shift``."""
-        x: Array = self._accept(inputs)
-        output = self._array_for("output", x.shape, training)
+        x: Array = self._check_inputs(inputs)
+        output = self._allocate("output", x.shape, training)
         normalized = self._buffer("normalized", x.shape) if training else output
         rows = x.reshape(len(x), -1)
         normalized[...] = self.standardize(rows).reshape(x.shape)
@@ -236,30 +231,34 @@ class LayerNormalizationLayer(_NormalizationLayer):
         return output
 
     def standardize(self, x: Array) -> Array:
-        """Return h for rows that are vectors.
+        """Return h for rows that are vectors."""
+        centered, deviation = self._center(x)
+        return centered / deviation
+
+    def _center(self, x: Array) -> tuple[Array, Array]:
+        """Return ``x - mean`` and ``sqrt(variance + epsilon)``.
 
         The mean is subtracted twice. The second subtraction removes the rounding error of the first, which is large for
         rows that are far from 0.
         """
         centered: Array = x - np.mean(x, axis=-1, keepdims=True)
         centered = centered - np.mean(centered, axis=-1, keepdims=True)
-        h: Array = centered / np.sqrt(np.mean(centered * centered, axis=-1, keepdims=True) + self.epsilon)
-        return h
+        return centered, np.sqrt(np.mean(centered * centered, axis=-1, keepdims=True) + self.epsilon)
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradients of scale and shift; return dL/dx, including the terms of the row's mean and variance."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         normalized = self._buffer("normalized", error.shape)
         h_error = self.write_gradients(error, normalized)
         input_error = None
         if self.needs_input_error:
             rows = (len(error), -1)
             x, h, g = self.input.reshape(rows), normalized.reshape(rows), h_error.reshape(rows)
-            variance = np.var(x, axis=1, keepdims=True, dtype=np.float64)
+            _, deviation = self._center(x)
             centered = g - np.mean(g, axis=1, keepdims=True) - h * np.mean(g * h, axis=1, keepdims=True)
             input_error = self._buffer("input_error", error.shape)
-            input_error[...] = (centered / np.sqrt(variance + self.epsilon)).reshape(error.shape)
-        self._update_alone()
+            input_error[...] = (centered / deviation).reshape(error.shape)
+        self._update_parameters()
         return input_error
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -269,7 +268,7 @@ class LayerNormalizationLayer(_NormalizationLayer):
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/d(scale) = e_i * h_i`` and ``dL_i/d(shift) = e_i``."""
         if self.affine:
-            error = self._accept_error(output_error)
+            error = self._check_error(output_error)
             np.multiply(error, self._buffer("normalized", error.shape), out=jacobian["scale"])
             jacobian["shift"][...] = error
 

@@ -168,7 +168,7 @@ class _OwnParameters(_LectureLayer):
         return {name: view.shape for name, view in self.parameter_views.items()}
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        x: Array = self._accept(inputs)
+        x: Array = self._check_inputs(inputs)
         returned = super().forward_propagation(x, training)  # type: ignore[safe-super]
         output = np.ascontiguousarray(returned, dtype=self.dtype)
         if output.shape != (len(x), *self.output_shape()):

@@ -34,7 +34,7 @@ class FlattenLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the inputs in the shape (rows, elements of a row)."""
-        x: Array = self._accept(inputs)
+        x: Array = self._check_inputs(inputs)
         output = x.reshape(len(x), *self.output_shape())
         if training:
             self.input, self.output = x, output
@@ -42,7 +42,7 @@ class FlattenLayer(Layer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return ``output_error`` in the shape of the inputs."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         return error.reshape(self.input.shape) if self.needs_input_error else None
 
     def lower(self, program: Program, x: Value) -> Value:

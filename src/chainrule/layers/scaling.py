@@ -49,20 +49,20 @@ class InputScalingLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``inputs * scale``."""
-        x: Array = self._accept(inputs)
-        output: Array = np.multiply(x, self.scale, out=self._array_for("output", x.shape, training))
+        x: Array = self._check_inputs(inputs)
+        output: Array = np.multiply(x, self.scale, out=self._allocate("output", x.shape, training))
         if training:
             self.input, self.output = x, output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Write the gradient of the factors; return ``output_error * scale``."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         np.sum(error * self.input, axis=0, out=self.gradient_views["scale"])
         input_error = None
         if self.needs_input_error:
             input_error = np.multiply(error, self.scale, out=self._buffer("input_error", error.shape))
-        self._update_alone()
+        self._update_parameters()
         return input_error
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -71,7 +71,7 @@ class InputScalingLayer(Layer):
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Row i: ``dL_i/d(scale) = e_i * x_i``."""
-        np.multiply(self._accept_error(output_error), self.input, out=jacobian["scale"])
+        np.multiply(self._check_error(output_error), self.input, out=jacobian["scale"])
 
 
 @final
@@ -148,8 +148,8 @@ class StandardizationLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``(inputs - mean) / scale``."""
-        x: Array = self._accept(inputs)
-        output = self._array_for("output", x.shape, training)
+        x: Array = self._check_inputs(inputs)
+        output = self._allocate("output", x.shape, training)
         np.divide(x - self.mean.astype(self.dtype), self.scale.astype(self.dtype), out=output)
         if training:
             self.input, self.output = x, output
@@ -157,7 +157,7 @@ class StandardizationLayer(Layer):
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Return ``output_error / scale``."""
-        error = self._accept_error(output_error)
+        error = self._check_error(output_error)
         if not self.needs_input_error:
             return None
         input_error = self._buffer("input_error", error.shape)

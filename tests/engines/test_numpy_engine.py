@@ -280,10 +280,14 @@ def test_second_order_methods_never_go_up_and_stop_when_converged(optimizer: str
         ([], {"l1": 0.1}, "can be L2, not L1"),
         ([], {"l1": 0.1, "l2": 0.1}, "can be L2, not L1L2"),
         ([BatchNormalizationLayer], {}, "BatchNormalizationLayer cannot"),
+        ([lambda: BatchNormalizationLayer(affine=False)], {}, "BatchNormalizationLayer cannot"),
+        ([lambda: BatchNormalizationLayer(affine=False)], {"engine": "torch"}, "BatchNormalizationLayer cannot"),
         ([lambda: DenseLayer(5000)], {}, "GiB for the"),
     ],
 )
 def test_levenberg_marquardt_refuses_what_it_cannot_do(layers: Any, settings: dict[str, Any], words: str) -> None:
+    if settings.get("engine") == "torch":
+        pytest.importorskip("torch")
     network = network_of(
         DenseLayer(5, (5,)), *(make() for make in layers), DenseLayer(1), optimizer="levenberg_marquardt", **settings
     )

@@ -10,6 +10,7 @@ import numpy as np
 from chainrule.data.batches import Batch
 from chainrule.engines.base import TrainingPlan
 from chainrule.errors import InvalidInputError
+from chainrule.layers.containers import write_jacobian_through
 from chainrule.penalties import L2
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
@@ -74,15 +75,15 @@ class BatchObjective:
                 "members of an ensemble; use L-BFGS or Adam."
             )
         vector, batch = self.stack.vector, self.batch
-        self._known_weights = None  # the passes below write over the gradient
+        self._known_weights = None  # the passes below overwrite the gradient
         if weights is not vector.values:
             vector.values[...] = weights
         n_rows, n_outputs = batch.targets.shape
-        rows_a_block = max(1, JACOBIAN_BYTES // (n_outputs * max(1, vector.values.nbytes)))
+        rows_per_block = max(1, JACOBIAN_BYTES // (n_outputs * max(1, vector.values.nbytes)))
         scale = np.full(n_rows, 1.0) if batch.weights is None else np.asarray(batch.weights, np.float64)
         scale = np.sqrt(scale * factor / n_rows).astype(vector.values.dtype)
-        for start in range(0, n_rows, rows_a_block):
-            rows = slice(start, start + rows_a_block)
+        for start in range(0, n_rows, rows_per_block):
+            rows = slice(start, start + rows_per_block)
             outputs, jacobian = self.outputs_and_jacobian(batch.inputs[rows])
             residuals = scale[rows, None] * (outputs - batch.targets[rows])
             jacobian *= scale[rows, None, None]
@@ -96,18 +97,15 @@ class BatchObjective:
 
     def _unit_jacobian(self, unit: int, outputs: Array) -> Array:
         """Return the derivative of each row's output number ``unit``, shape (rows, parameters)."""
-        blocks, layers = self.stack.vector.blocks, self.stack.layers
-        jacobian = np.zeros((len(outputs), self.stack.vector.size), outputs.dtype)
+        vector, n_rows = self.stack.vector, len(outputs)
+        jacobian = np.zeros((n_rows, vector.size), outputs.dtype)
+        views = {
+            f"{block.layer}.{block.name}": jacobian[:, block.start : block.start + block.size].reshape(
+                n_rows, *block.shape
+            )
+            for block in vector.blocks
+        }
         unit_error = np.zeros_like(outputs)
         unit_error[:, unit] = 1
-        error: Array | None = unit_error
-        first = min((block.layer for block in blocks), default=0)
-        for index in range(len(layers) - 1, first - 1, -1):
-            parts = {b.name: np.empty((len(outputs), *b.shape), outputs.dtype) for b in blocks if b.layer == index}
-            assert error is not None  # only the first layer with parameters may keep it back
-            layers[index].write_jacobian(error, parts)
-            for block in (b for b in blocks if b.layer == index):
-                jacobian[:, block.start : block.start + block.size] = parts[block.name].reshape(len(outputs), -1)
-            layers[index].needs_input_error = index > first
-            error = layers[index].backward_propagation(error)
+        write_jacobian_through({f"{i}.": layer for i, layer in enumerate(self.stack.layers)}, unit_error, views)
         return jacobian

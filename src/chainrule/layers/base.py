@@ -103,6 +103,8 @@ class Layer(FixedAttributes, ABC):
     output_range: ClassVar[Range | None] = None
     # Whether the outputs have the same range as the inputs, as those of FlattenLayer have.
     keeps_range: ClassVar[bool] = False
+    # Whether the outputs of a row depend on the other rows of the batch in training, as in batch normalisation.
+    mixes_rows: ClassVar[bool] = False
 
     trainable: Annotated[bool, Setting("Whether training changes the parameters.", since="0.2")] = field(
         default=True, kw_only=True, repr=False
@@ -210,7 +212,7 @@ class Layer(FixedAttributes, ABC):
         ``sum(output_error[i] * output[i])``. The sum over the rows is the gradient that :meth:`backward_propagation`
         writes. A layer whose outputs depend on other rows of the batch has no gradients of single rows.
         """
-        if self.parameter_shapes():
+        if self.parameter_shapes() or self.mixes_rows:
             raise InvalidInputError(
                 f"{self.layer_name()} cannot compute the gradients of single rows, which Levenberg-Marquardt needs; "
                 "use another optimizer or leave this layer out."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypeAlias, final
 
@@ -192,6 +192,22 @@ def backward_through(layers: Sequence[Layer], output_error: Array, *, to_input: 
     return error if to_input else None
 
 
+def write_jacobian_through(layers: Mapping[str, Layer], output_error: Array, jacobian: Mapping[str, Array]) -> None:
+    """Write the gradients of single rows for all parameters of a chain of layers; see :meth:`Layer.write_jacobian`.
+
+    The keys of ``layers`` are the prefixes of the names of their parameters in ``jacobian``.
+    """
+    chain = list(layers.items())
+    first = next((i for i, (_, layer) in enumerate(chain) if layer.parameter_views), len(chain))
+    error: Array | None = output_error
+    for index in range(len(chain) - 1, first - 1, -1):
+        prefix, layer = chain[index]
+        assert error is not None  # because needs_input_error was True
+        layer.write_jacobian(error, {name: jacobian[prefix + name] for name in layer.parameter_shapes()})
+        layer.needs_input_error = index > first
+        error = layer.backward_propagation(error)
+
+
 @dataclass(eq=False)
 class Chain(Container):
     """Base class of the containers with a chain of layers: the output of each layer is the input of the next."""
@@ -227,13 +243,7 @@ class Chain(Container):
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows for the layers inside, in reverse order."""
-        error = self._check_error(output_error)
-        for prefix, layer in reversed(list(self._named())):
-            layer.write_jacobian(error, {name: jacobian[prefix + name] for name in layer.parameter_shapes()})
-            layer.needs_input_error = True
-            input_error = layer.backward_propagation(error)
-            assert input_error is not None  # because needs_input_error is True
-            error = input_error
+        write_jacobian_through(dict(self._named()), self._check_error(output_error), jacobian)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return the output of the last layer."""

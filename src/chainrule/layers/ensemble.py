@@ -22,7 +22,7 @@ from chainrule.types import Array, Inputs, Shape
 __all__ = ["BatchEnsembleLayer", "EnsembleDenseLayer", "EnsembleMeanLayer", "RepeatLayer"]
 
 
-class _OfMembers(Layer):
+class _MembersLayer(Layer):
     """Base class of the layers that take rows of shape (members, n)."""
 
     def set_input_shape(self, shape: Shape) -> None:
@@ -36,7 +36,7 @@ class _OfMembers(Layer):
 
 
 @dataclass(eq=False)
-class _MembersAffineLayer(_OfMembers, AffineLayer):
+class _MembersAffineLayer(_MembersLayer, AffineLayer):
     """Base class of the dense layers for the members of an ensemble."""
 
     biases = ArrayAttribute("b, shape (members, units).")
@@ -257,7 +257,7 @@ class BatchEnsembleLayer(_MembersAffineLayer):
 
 @final
 @dataclass(eq=False)
-class EnsembleMeanLayer(_OfMembers):
+class EnsembleMeanLayer(_MembersLayer):
     """The mean over the members of an ensemble: shape (members, n) becomes (n,).
 
     As the last layer, it averages the predictions of the members, such as probabilities. Training then minimises the

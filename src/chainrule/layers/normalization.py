@@ -109,6 +109,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
     """
 
     takes_vectors_only: ClassVar[bool] = True
+    mixes_rows: ClassVar[bool] = True
 
     momentum: float = 0.1
     epsilon: float = 1e-5

@@ -93,13 +93,13 @@ class LossFunction(CheckedSettings, ABC):
         return None
 
     def point_predictions(self, outputs: Array) -> Array:
-        """Return the predicted values or probabilities: the outputs, or :func:`shares_of_scores` of scores.
+        """Return the predicted values or probabilities: the outputs, or :func:`normalize_scores` of scores.
 
         This is a NumPy formula, which is traced for exports. If :attr:`outputs_per_target` is 2 or more, its first
         argument has the first outputs of all targets, its second argument the second outputs, and so on. Arguments at
         the end that the formula does not need may be left out.
         """
-        return shares_of_scores(outputs) if self.expects_scores else outputs
+        return normalize_scores(outputs) if self.expects_scores else outputs
 
     def predictions_of(self, outputs: Array) -> Array:
         """Return the :meth:`point_predictions` for outputs of shape (rows, outputs)."""
@@ -166,17 +166,17 @@ class LossFunction(CheckedSettings, ABC):
         return None
 
 
-def shares_of_scores(scores: Array) -> Array:
+def normalize_scores(scores: Array) -> Array:
     """Return numbers between 0 and 1 that keep the order of the scores.
 
     Several columns go through a softmax, and a single column through a sigmoid. The results are not calibrated
     probabilities, but their largest element, or the threshold 0.5 for a single column, gives the predicted class.
     """
-    is_alone = np.sum(0 * scores + 1, axis=-1, keepdims=True) == 1
+    is_single = np.sum(0 * scores + 1, axis=-1, keepdims=True) == 1
     largest = np.max(scores, axis=-1, keepdims=True)
-    largest = np.where(is_alone, np.maximum(largest, 0), largest)
+    largest = np.where(is_single, np.maximum(largest, 0), largest)
     powers = np.exp(scores - largest)
-    power_of_zero = np.where(is_alone, np.exp(-np.maximum(largest, 0)), 0)
+    power_of_zero = np.where(is_single, np.exp(-np.maximum(largest, 0)), 0)
     shares: Array = powers / (np.sum(powers, axis=-1, keepdims=True) + power_of_zero)
     return shares
 

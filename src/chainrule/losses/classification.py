@@ -82,14 +82,14 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
     def logits_loss(self, y_true: Array, logits: Array) -> Array:
         """Return (1 - y) max(z, 0) + w y max(-z, 0) + (1 - y + w y) log(1 + exp(-|z|)), a sum without cancellation."""
-        of_1, of_0 = self.pos_weight * y_true, 1 - y_true
-        linear = np.where(logits >= 0, of_0 * logits, -of_1 * logits)
-        return linear + (of_0 + of_1) * np.log1p(np.exp(-np.abs(logits)))
+        positive, negative = self.pos_weight * y_true, 1 - y_true
+        linear = np.where(logits >= 0, negative * logits, -positive * logits)
+        return linear + (negative + positive) * np.log1p(np.exp(-np.abs(logits)))
 
     def logits_derivative(self, y_true: Array, logits: Array) -> Array:
         """Return (1 - y + w y) sigmoid(z) - w y."""
-        of_1 = self.pos_weight * y_true
-        return (1 - y_true + of_1) * sigmoid(logits) - of_1
+        positive = self.pos_weight * y_true
+        return (1 - y_true + positive) * sigmoid(logits) - positive
 
 
 @final
@@ -243,28 +243,28 @@ class BinaryFocal(ElementwiseLoss):
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return -a y (1 - p)^gamma log p - (1 - a) (1 - y) p^gamma log(1 - p)."""
-        of_1, of_0 = self._class_weights
+        weight_1, weight_0 = self._class_weights
         p, q = y_pred, 1 - y_pred
-        return -of_1 * xlogy(y_true * q**self.gamma, p) - of_0 * xlog1py((1 - y_true) * p**self.gamma, -p)
+        return -weight_1 * xlogy(y_true * q**self.gamma, p) - weight_0 * xlog1py((1 - y_true) * p**self.gamma, -p)
 
     def element_derivative(self, y_true: Array, y_pred: Array) -> Array:
         """Return the derivative of both terms; see :func:`_focal_slope`."""
-        of_1, of_0 = self._class_weights
+        weight_1, weight_0 = self._class_weights
         p, q = y_pred, 1 - y_pred
-        return of_1 * _focal_slope(y_true, p, q, self.gamma) - of_0 * _focal_slope(1 - y_true, q, p, self.gamma)
+        return weight_1 * _focal_slope(y_true, p, q, self.gamma) - weight_0 * _focal_slope(1 - y_true, q, p, self.gamma)
 
     def logits_loss(self, y_true: Array, logits: Array) -> Array:
         """Return :meth:`element_loss` with logarithms that stay exact where p or 1 - p underflows."""
-        of_1, of_0 = self._class_weights
+        weight_1, weight_0 = self._class_weights
         p, q, log_p, log_q = sigmoid(logits), sigmoid(-logits), log_sigmoid(logits), log_sigmoid(-logits)
-        return -of_1 * y_true * q**self.gamma * log_p - of_0 * (1 - y_true) * p**self.gamma * log_q
+        return -weight_1 * y_true * q**self.gamma * log_p - weight_0 * (1 - y_true) * p**self.gamma * log_q
 
     def logits_derivative(self, y_true: Array, logits: Array) -> Array:
         """Return a y q^gamma (gamma p log p - q) - (1 - a) (1 - y) p^gamma (gamma q log q - p)."""
-        (of_1, of_0), gamma = self._class_weights, self.gamma
+        (weight_1, weight_0), gamma = self._class_weights, self.gamma
         p, q, log_p, log_q = sigmoid(logits), sigmoid(-logits), log_sigmoid(logits), log_sigmoid(-logits)
-        by_1 = of_1 * y_true * q**gamma * (gamma * p * log_p - q)
-        return by_1 - of_0 * (1 - y_true) * p**gamma * (gamma * q * log_q - p)
+        positive = weight_1 * y_true * q**gamma * (gamma * p * log_p - q)
+        return positive - weight_0 * (1 - y_true) * p**gamma * (gamma * q * log_q - p)
 
 
 @also_called(
@@ -308,8 +308,8 @@ class CategoricalFocal(RowLoss):
         """Return h_k - p_k sum(h), where h is the derivative with respect to log p."""
         log_p = log_softmax(logits)
         p, q = np.exp(log_p), -np.expm1(log_p)
-        pull = np.where(q == 0, -self.gamma, self.gamma * p * log_p / q)
-        h = y_true * q**self.gamma * (pull - 1)
+        gamma_term = np.where(q == 0, -self.gamma, self.gamma * p * log_p / q)
+        h = y_true * q**self.gamma * (gamma_term - 1)
         return h - p * np.sum(h, axis=-1, keepdims=True)
 
 
@@ -343,8 +343,8 @@ class Dice(RowLoss):
 
 def _focal_slope(y: Array, p: Array, q: Array, gamma: float) -> Array:
     """Return the derivative of -y q^gamma log p with respect to p: y q^gamma (gamma log(p) / q - 1 / p), q = 1 - p."""
-    pull = np.where(q == 0, -gamma, xlogy(gamma, p) / q)
-    return np.where(y == 0, 0 * p, y * q**gamma * (pull - 1 / p))
+    gamma_term = np.where(q == 0, -gamma, xlogy(gamma, p) / q)
+    return np.where(y == 0, 0 * p, y * q**gamma * (gamma_term - 1 / p))
 
 
 @also_called("hinge_loss")

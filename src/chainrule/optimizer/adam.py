@@ -174,9 +174,9 @@ class NAdam(MomentOptimizer):
         """Return the weights and both moments after a step."""
         mean, square = self.update_moments(gradient, mean, square)
         momentum, next_momentum = self._momentum(step), self._momentum(step + 1)
-        ahead = (1 - momentum) / (1 - momentum_product) * gradient
-        ahead = ahead + next_momentum / (1 - momentum_product * next_momentum) * mean
-        return weights - rate * ahead / (np.sqrt(square / (1 - self.beta2**step)) + self.epsilon), mean, square
+        direction = (1 - momentum) / (1 - momentum_product) * gradient
+        direction = direction + next_momentum / (1 - momentum_product * next_momentum) * mean
+        return weights - rate * direction / (np.sqrt(square / (1 - self.beta2**step)) + self.epsilon), mean, square
 
     def _momentum(self, step: int) -> float:
         momentum: float = self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay))
@@ -206,8 +206,8 @@ class RAdam(MomentOptimizer):
         mean, square = self.update_moments(gradient, mean, square)
         corrected_mean = mean / (1 - self.beta1**step)
         correction = 1 - self.beta2**step
-        longest = 2 / (1 - self.beta2) - 1
-        length = longest - 2 * step * self.beta2**step / correction
-        ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        max_length = 2 / (1 - self.beta2) - 1
+        length = max_length - 2 * step * self.beta2**step / correction
+        ratio = (length - 4) * (length - 2) * max_length / ((max_length - 4) * (max_length - 2) * length)
         scale = np.sqrt(np.maximum(ratio, 0) * correction) / (np.sqrt(square) + self.epsilon)
         return weights - rate * corrected_mean * np.where(length > 5, scale, 1), mean, square

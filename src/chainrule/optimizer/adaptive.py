@@ -194,7 +194,7 @@ class Adafactor(BlockOptimizer):
         self, block: ParameterBlock, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array]
     ) -> None:
         """Take a step for one parameter in place."""
-        newest = step**-self.decay_power
+        new_share = step**-self.decay_power
         scale = min(rate, step**-0.5) * _root_mean_square(weights).clip(self.smallest_scale, None)
         self.decay(weights, rate, block)
         estimate = squares = state["squares"]
@@ -202,11 +202,11 @@ class Adafactor(BlockOptimizer):
             n_rows = block.shape[0]
             gradients = (gradient * gradient).reshape(block.shape)
             rows, columns = squares[:n_rows], squares[n_rows:]
-            rows += newest * (gradients.mean(1) - rows)
-            columns += newest * (gradients.mean(0) - columns)
+            rows += new_share * (gradients.mean(1) - rows)
+            columns += new_share * (gradients.mean(0) - columns)
             estimate = (rows[:, None] * columns / rows.mean().clip(self.epsilon, None)).reshape(-1)
         else:
-            squares += newest * (gradient * gradient - squares)
+            squares += new_share * (gradient * gradient - squares)
         update = gradient / estimate.clip(self.epsilon**2, None) ** 0.5
         weights -= scale / (_root_mean_square(update) / self.clip_threshold).clip(1.0, None) * update
 

@@ -118,9 +118,9 @@ class LBFGS(ObjectiveOptimizer):
             state["pairs"][0] = 0
             direction = -gradient
             slope = float(np.dot(gradient, direction))
-        steepest = state["pairs"][0] == 0
+        is_steepest_descent = state["pairs"][0] == 0
         # The length of the gradient is not a suitable step size. The L1 norm of the first move is at most the rate.
-        longest = min(1.0, 1 / float(np.sum(np.abs(gradient)))) if steepest else 1.0
+        scale = min(1.0, 1 / float(np.sum(np.abs(gradient)))) if is_steepest_descent else 1.0
 
         def evaluate(step: float) -> Trial:
             if "evaluations" in state:
@@ -128,10 +128,10 @@ class LBFGS(ObjectiveOptimizer):
             trial_value, trial_gradient = objective.value_and_gradient(start + step * direction)
             return Trial(step, trial_value, float(np.dot(trial_gradient, direction)), trial_gradient.copy())
 
-        here = Trial(0.0, value, slope, gradient)
-        best = strong_wolfe(evaluate, here, learning_rate * longest, self.c1, self.c2, self.max_evaluations)
+        origin = Trial(0.0, value, slope, gradient)
+        best = strong_wolfe(evaluate, origin, learning_rate * scale, self.c1, self.c2, self.max_evaluations)
         if best.step == 0 or not best.value < value:
-            state["converged"][0] = steepest
+            state["converged"][0] = is_steepest_descent
             state["pairs"][0] = 0
             return start, value
         self._remember(direction, best.step, best.gradient - gradient)
@@ -141,19 +141,19 @@ class LBFGS(ObjectiveOptimizer):
 
     def _direction(self, gradient: Array) -> Array:
         """Return -H g by the two-loop recursion."""
-        moves, changes, seen = self.state["moves"], self.state["changes"], int(self.state["pairs"][0])
-        newest_first = [pair % self.memory for pair in range(seen - 1, max(seen - self.memory, 0) - 1, -1)]
+        moves, changes, n_pairs = self.state["moves"], self.state["changes"], int(self.state["pairs"][0])
+        newest_first = [pair % self.memory for pair in range(n_pairs - 1, max(n_pairs - self.memory, 0) - 1, -1)]
         direction = -gradient
-        shares = {}
+        alpha = {}
         for row in newest_first:
-            shares[row] = float(np.dot(moves[row], direction)) / float(np.dot(moves[row], changes[row]))
-            direction -= shares[row] * changes[row]
+            alpha[row] = float(np.dot(moves[row], direction)) / float(np.dot(moves[row], changes[row]))
+            direction -= alpha[row] * changes[row]
         if newest_first:
             s, y = moves[newest_first[0]], changes[newest_first[0]]
             direction *= float(np.dot(s, y)) / float(np.dot(y, y))
         for row in reversed(newest_first):
-            share = float(np.dot(changes[row], direction)) / float(np.dot(moves[row], changes[row]))
-            direction += (shares[row] - share) * moves[row]
+            beta = float(np.dot(changes[row], direction)) / float(np.dot(moves[row], changes[row]))
+            direction += (alpha[row] - beta) * moves[row]
         return direction
 
     def _remember(self, direction: Array, step: float, change: Array) -> None:

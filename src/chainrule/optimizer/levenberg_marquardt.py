@@ -18,7 +18,7 @@ from chainrule.types import Array
 __all__ = ["LevenbergMarquardt"]
 
 _BLOCK_BYTES = 2**26
-_LEAST_DAMPING, _MOST_DAMPING = 1e-20, 1e10
+_MIN_DAMPING, _MAX_DAMPING = 1e-20, 1e10
 
 
 @also_called("lm")
@@ -80,8 +80,8 @@ class LevenbergMarquardt(ObjectiveOptimizer):
         if needed > min(self.max_bytes, memory):
             bound = "max_bytes" if self.max_bytes <= memory else "the memory of this machine"
             raise InvalidInputError(
-                f"Levenberg-Marquardt would need {_in_units(needed)} for the {n_parameters:,} parameters of this "
-                f"network, above {bound} ({_in_units(min(self.max_bytes, memory))}); use L-BFGS or Adam instead."
+                f"Levenberg-Marquardt would need {_format_bytes(needed)} for the {n_parameters:,} parameters of this "
+                f"network, above {bound} ({_format_bytes(min(self.max_bytes, memory))}); use L-BFGS or Adam instead."
             )
 
     def iterate(self, start: Array, objective: Objective, learning_rate: float) -> tuple[Array, float]:
@@ -104,9 +104,9 @@ class LevenbergMarquardt(ObjectiveOptimizer):
             except LinAlgError:  # too little damping for a system that is singular to working precision
                 damping, increase = damping * increase, 2 * increase
                 continue
-            along = -float(np.dot(half_gradient, move))
-            curvature = along - damping * float(np.dot(move, move))
-            predicted_decrease = 2 * learning_rate * along - learning_rate**2 * curvature
+            descent = -float(np.dot(half_gradient, move))
+            curvature = descent - damping * float(np.dot(move, move))
+            predicted_decrease = 2 * learning_rate * descent - learning_rate**2 * curvature
             if predicted_decrease <= np.finfo(start.dtype).eps * value:
                 state["converged"][0] = 1
                 break
@@ -118,9 +118,9 @@ class LevenbergMarquardt(ObjectiveOptimizer):
                 end, value = trial, trial_value
                 break
             damping, increase = damping * increase, 2 * increase
-        if damping > _MOST_DAMPING:
+        if damping > _MAX_DAMPING:
             state["converged"][0] = 1
-        state["damping"][0] = min(max(damping, _LEAST_DAMPING), _MOST_DAMPING)
+        state["damping"][0] = min(max(damping, _MIN_DAMPING), _MAX_DAMPING)
         return end, value
 
     def _normal_equations(self, start: Array, objective: Objective) -> tuple[Array, Array, float]:
@@ -145,5 +145,5 @@ def _blocks(given: tuple[Array, Array] | Iterable[tuple[Array, Array]]) -> Itera
     return (cast("tuple[Array, Array]", given),) if isinstance(given, tuple) else given
 
 
-def _in_units(n_bytes: float) -> str:
+def _format_bytes(n_bytes: float) -> str:
     return f"{n_bytes / 2**30:,.1f} GiB" if n_bytes >= 2**30 else f"{n_bytes / 2**20:,.1f} MiB"

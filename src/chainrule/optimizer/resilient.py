@@ -106,9 +106,9 @@ class Rprop(Optimizer):
         change = -np.sign(gradient) * step_size
         if self.variant == "minus":
             return weights + change, gradient, change, step_size
-        turned = agreement < 0
-        new_weights = weights + np.where(turned, -self.take_back * move, change)
-        return new_weights, np.where(turned, 0, gradient), np.where(turned, 0, change), step_size
+        has_turned = agreement < 0
+        new_weights = weights + np.where(has_turned, -self.take_back * move, change)
+        return new_weights, np.where(has_turned, 0, gradient), np.where(has_turned, 0, change), step_size
 
 
 @final

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from chainrule.activations import PReLUActivation, SoftmaxActivation, TanhActiva
 from chainrule.data.batches import ArrayBatches
 from chainrule.data.dataset import Dataset
 from chainrule.engines import TrainingPlan
+from chainrule.engines.compiled_prediction import predict
 from chainrule.engines.members import split_members
 from chainrule.engines.numpy_engine import NumpySession
 from chainrule.errors import InvalidInputError
@@ -27,6 +29,7 @@ from chainrule.layers import (
     GaussianNoiseLayer,
     Layer,
     LayerNormalizationLayer,
+    Parallel,
     PeriodicEmbeddingLayer,
     RepeatLayer,
     Residual,
@@ -36,6 +39,7 @@ from chainrule.losses import CategoricalCrossEntropy, LossFunction, MeanSquaredE
 from chainrule.metrics import EpochRecord
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import Adam
+from chainrule.program import Program
 from chainrule.stack import LayerStack
 
 RNG = np.random.default_rng(0)
@@ -142,12 +146,28 @@ def test_members_computed_one_by_one_train_as_their_layers_do(body: str, n_colum
             session.train_batches(batches, epoch, 0, rates, recorder.add)
         if not by_layers:
             assert session._compiled is not None
-            assert len(split_members(session._compiled.program, 3).groups) == (3 if is_split else 1)
+            members = split_members(session._compiled.program)
+            assert (len(members.groups) == 3 and not members.rest) is is_split
         states = [array for layer in stack.walk() for array in layer.state.values()]
         found.append([stack.vector.values, *states, session.pop_mean_loss(), *recorder.arrays.values(),
                       session.batch_predictions(), session.gradient_norm()])  # fmt: skip
+        for n_layers, n_rows in ((None, 90), (None, 2), (len(stack.layers) - 1, 90)):
+            predicted = predict(stack, X[:n_rows], n_layers=n_layers)
+            np.testing.assert_allclose(predicted, stack.forward(X[:n_rows], n_layers=n_layers), rtol=1e-10, atol=1e-12)
     for mine, other in zip(*found, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
+
+
+def test_a_network_goes_on_from_members_computed_one_by_one() -> None:
+    """Predictions take the members one by one as far as they go."""
+    branches = Parallel([Sequential([*separate(TanhActivation()), EnsembleMeanLayer()]), DenseLayer(3)])
+    stack = LayerStack([DenseLayer(4, (4,)), branches, TanhActivation(), DenseLayer(2)], dtype="float64", seed=1)
+    members = split_members(Program.of(stack.layers))
+    assert len(members.groups) == 3
+    assert members.rest
+    np.testing.assert_allclose(predict(stack, X), stack.forward(X), rtol=1e-12)
+    network_of_it = network([DenseLayer(4, (4,)), copy.deepcopy(branches), DenseLayer(2)])
+    assert check_gradients(network_of_it.fit(Dataset(X, Y)), Dataset(X, Y))
 
 
 def test_an_ensemble_of_members_that_share_nothing_is_the_mean_of_networks() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule import kernels
 from chainrule.arrays import refuse_not_finite
+from chainrule.engines.members import split_members
 from chainrule.formulas import TraceError
-from chainrule.program import NotLoweredError, Program
+from chainrule.program import NotLoweredError, Operation, Program
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, is_sparse
 
@@ -86,12 +89,23 @@ class _CompiledPrediction:
         buffers = Buffers(capacity, dtype)
         locations = {program.input: inputs, **({program.output: outputs} if program.operations else {})}
         self.calls = calls = Calls(tape, buffers, locations, mostly_zero=capacity <= FEW_ROWS)
-        last_reader = {x: k for k, operation in enumerate(program.operations) for x in operation.inputs}
-        for k, operation in enumerate(program.operations):
-            calls.forward([operation])
-            for x in set(operation.inputs):
-                if last_reader[x] == k:
-                    calls.release(x)
+        shared, groups, results, joined, rest = split_members(program)
+        last_reader = {x: op for op in itertools.chain(shared, *groups, rest) for x in op.inputs}
+
+        def append(operations: Sequence[Operation]) -> None:
+            for operation in operations:
+                calls.forward([operation])
+                for x in set(operation.inputs):
+                    if last_reader[x] is operation:
+                        calls.release(x)
+
+        append(shared)
+        for k, (operations, result) in enumerate(zip(groups, results, strict=True)):
+            append(operations)
+            if len(groups) > 1:
+                calls.join(result, k, joined)
+                calls.release(result)
+        append(rest)
         if not program.operations:
             whole = np.array([n_in, 0, n_in, 0], np.float64)
             tape.call(rows.copy_columns(dtype), [calls.dense(program.input), outputs], n_in, whole)

@@ -18,7 +18,7 @@ from chainrule import kernels
 from chainrule.arrays import aligned_zeros
 from chainrule.data.batches import Batch, Portion
 from chainrule.engines.base import TrainingPlan
-from chainrule.engines.members import split_members
+from chainrule.engines.members import split_members, whole_program
 from chainrule.formulas import TraceError
 from chainrule.head import Head
 from chainrule.optimizer import Optimizer
@@ -224,7 +224,9 @@ class CompiledTraining:
             inputs = self._inputs
             tape.call(rows.gather(dtype), [Placeholder("inputs"), order, inputs], n_in)
         tape.call(rows.gather(dtype), [Placeholder("targets"), order, self._targets], self.n_targets)
-        n_members, members = self.head.n_members, split_members(program, self.head.n_members)
+        n_members, members = self.head.n_members, split_members(program)
+        if members.rest or len(members.groups) != n_members:
+            members = whole_program(program)
         n_groups, per_row = len(members.groups), n_members // len(members.groups)
         steps = (1, self.batch_size) if n_groups > 1 else (n_members, 1)  # from row to row, and from member to member
         shapes = np.array([variant.n_weights, n_members, *steps], np.float64)
@@ -238,8 +240,6 @@ class CompiledTraining:
             columns, width = np.arange(n_repeated) % self.n_targets, np.array([float(self.n_targets)])
             tape.call(rows.select(dtype), [self._targets, columns, targets], n_repeated, width)
         calls.forward(members.shared)
-        if n_groups > 1:
-            calls.locations[program.output] = buffers.acquire(n_out)
         for k, (operations, output) in enumerate(zip(members.groups, members.outputs, strict=True)):
             calls.forward(operations)
             predicted, error = calls.dense(output), buffers.acquire(output.width)
@@ -247,8 +247,7 @@ class CompiledTraining:
             loss, n_columns = self.loss.loop.address(dtype), n_out // n_members
             tape.call(loss, arrays, n_columns, settings, per_row=per_row, adds_result=True)
             if n_groups > 1:
-                part = np.array([n_columns, 0, n_out, k * n_columns], np.float64)
-                tape.call(rows.copy_columns(dtype), [predicted, calls.dense(program.output)], n_columns, part)
+                calls.join(output, k, program.output)
             calls.errors[output] = error
             calls.backward(len(operations), releases=n_groups > 1)
         calls.backward(len(members.shared))

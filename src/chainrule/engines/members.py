@@ -1,13 +1,13 @@
 """The operations of an ensemble, member by member.
 
-In a batch, the numbers of one member are few enough to stay in the processor's cache, and those of all members are not.
-Compiled training therefore computes the forward pass, the loss and the backward pass of one member before those of the
-next, if no operation between the input of the members and their outputs combines several members.
+The numbers that one member computes for a batch are few enough to stay in the processor's cache, and those of all
+members are not. Compiled code therefore computes one member before the next, as far as no operation combines members.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,46 +16,62 @@ import numpy as np
 from chainrule.program import Affine, ArrayReference, Map, Noise, Operation, Program, Select, Value
 from chainrule.types import Array
 
-__all__ = ["Members", "split_members"]
+__all__ = ["Members", "split_members", "whole_program"]
 
 
 class Members(NamedTuple):
-    """The operations that come before the members, and the operations and the output of each member."""
+    """The operations of a program in the order of computation by members.
 
-    shared: list[Operation]
-    groups: list[list[Operation]]
-    outputs: list[Value]
-
-
-def split_members(program: Program, n_members: int) -> Members:
-    """Return the operations of a program by members; as one group if the members cannot be computed one by one.
-
-    The members begin with a selection that repeats its input, such as that of a ``RepeatLayer``.
+    Attributes
+    ----------
+    shared
+        The operations before the members.
+    groups
+        The operations of each member; one group with all operations if the members cannot be separated.
+    outputs
+        The result of each group.
+    joined
+        The value of the program with the results of all members, one after another.
+    rest
+        The operations that follow, and read ``joined``.
     """
+
+    shared: Sequence[Operation]
+    groups: Sequence[Sequence[Operation]]
+    outputs: Sequence[Value]
+    joined: Value
+    rest: Sequence[Operation]
+
+
+def split_members(program: Program) -> Members:
+    """Return the operations of a program by members. The members begin where all columns of a value are repeated."""
     shared: list[Operation] = []
-    groups: list[list[Operation]] = [[] for _ in range(n_members)]
+    groups: list[list[Operation]] = []
     parts: dict[Value, list[Value]] = {}
-    for operation in program.operations if n_members > 1 else ():
+    joined, n_done = program.input, 0
+    for operation in program.operations:
         if any(x in parts for x in operation.inputs):
-            own = [_of_member(operation, k, n_members, parts) for k in range(n_members)]
-        elif columns := _repeated_columns(operation, n_members):
-            (x,) = operation.inputs
-            if columns == tuple(range(x.width)):
-                parts[operation.output] = [x] * n_members
-                continue
-            own = [Select((x,), Value(len(columns)), columns) for _ in range(n_members)]
+            own = [_of_member(operation, k, len(groups), parts) for k in range(len(groups))]
+            if None in own:
+                break
+            for group, one in zip(groups, own, strict=True):
+                group.append(one)  # type: ignore[arg-type]
+            joined, parts[operation.output] = operation.output, [group[-1].output for group in groups]
+        elif not groups and (n_members := _n_repetitions(operation)) > 1:
+            groups, parts[operation.output] = [[] for _ in range(n_members)], [*operation.inputs] * n_members
         else:
             shared.append(operation)
-            continue
-        for group, one in zip(groups, own, strict=True):
-            if one is None:
-                return Members([], [program.operations], [program.output])
-            group.append(one)
-        parts[operation.output] = [group[-1].output for group in groups]
-    outputs = parts.get(program.output)
-    if outputs is None or not groups[0] or outputs[0] is not groups[0][-1].output:
-        return Members([], [program.operations], [program.output])
-    return Members(shared, groups, outputs)
+        n_done += 1
+    rest = program.operations[n_done:]
+    read = {x for operation in rest for x in operation.inputs if x in parts}
+    if not groups or not groups[0] or not read <= {joined} or (not rest and program.output is not joined):
+        return whole_program(program)
+    return Members(shared, groups, parts[joined], joined, rest)
+
+
+def whole_program(program: Program) -> Members:
+    """Return all operations of a program as one group."""
+    return Members([], [program.operations], [program.output], program.output, [])
 
 
 @dataclass(frozen=True)
@@ -77,11 +93,13 @@ class _PartOfArray(ArrayReference):
         return part
 
 
-def _repeated_columns(operation: Operation, n_members: int) -> tuple[int, ...]:
-    """Return the columns that an operation selects once for each member, or an empty tuple."""
-    columns = operation.columns if isinstance(operation, Select) else ()
-    once = columns[: len(columns) // n_members]
-    return once if columns == once * n_members else ()
+def _n_repetitions(operation: Operation) -> int:
+    """Return how many times an operation selects all columns of its input, one after another; 0 for others."""
+    if not isinstance(operation, Select):
+        return 0
+    width = operation.inputs[0].width
+    n, rest = divmod(len(operation.columns), width)
+    return n if not rest and operation.columns == (*range(width),) * n else 0
 
 
 def _of_member(operation: Operation, k: int, n_members: int, parts: dict[Value, list[Value]]) -> Operation | None:
@@ -96,14 +114,15 @@ def _of_member(operation: Operation, k: int, n_members: int, parts: dict[Value, 
             within = np.array(columns).reshape(n_members, -1)[k] - k * own.inputs[0].width
             is_within = within.min() >= 0 and within.max() < own.inputs[0].width
             return dataclasses.replace(own, columns=tuple(within.tolist())) if is_within else None
-        case Affine() if operation.is_separate:  # type: ignore[attr-defined]
+        case Affine() if own.is_separate and own.weights.values.shape[0] == n_members:
             return dataclasses.replace(own, weights=arrays[0], biases=arrays[1] if own.biases is not None else None)
         case Map() if not own.formula.is_of_rows:
-            of_columns = [array.values.size == operation.output.width for array in operation.arrays]
-            if any(array.is_trained for array, is_of in zip(operation.arrays, of_columns, strict=True) if not is_of):
-                return None  # the members share it
-            chosen = zip(of_columns, arrays, own.parameters, strict=True)
-            return dataclasses.replace(own, parameters=tuple(part if is_of else whole for is_of, part, whole in chosen))
+            has_members = [array.values.shape[0] == n_members for array in own.parameters]
+            shared = [array for array, has in zip(own.parameters, has_members, strict=True) if not has]
+            if any(array.is_trained or array.values.size > 1 for array in shared):
+                return None
+            chosen = zip(has_members, arrays, own.parameters, strict=True)
+            return dataclasses.replace(own, parameters=tuple(part if has else whole for has, part, whole in chosen))
         case Map() if width % own.row_width == 0 and not arrays:
             return own
         case Noise() if width % 4 == 0:  # random numbers are computed four at a time

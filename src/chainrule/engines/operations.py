@@ -160,6 +160,13 @@ class Calls:
             if releases:
                 self.release(x)
 
+    def join(self, part: Value, k: int, whole: Value) -> None:
+        """Copy the result of member k of an ensemble to its columns of the value of all members."""
+        if whole not in self.locations:
+            self.locations[whole] = self.buffers.acquire(whole.width)
+        settings = np.array([part.width, 0, whole.width, k * part.width], np.float64)
+        self._call(rows.copy_columns, [self.dense(part), self.locations[whole]], part.width, settings)
+
     def cancel(self, offsets: Sequence[ArrayReference]) -> None:
         """Append calls that set the gradients of :meth:`Program.cancelled_offsets` to 0."""
         for offset in offsets:

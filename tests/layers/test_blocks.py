@@ -231,6 +231,37 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         EmbeddingLayer([3], 2).set_input_shape((4,))
 
 
+def test_a_shortcut_takes_the_place_of_the_input(tmp_path: Path) -> None:
+    f, shortcut = [DenseLayer(5), TanhActivation(), DenseLayer(2)], DenseLayer(2)
+    model = NeuralNetwork(epochs=1, seed=0, dtype="float64")
+    model.add(Residual(f, shortcut=shortcut))
+    model.add(DenseLayer(1))
+    model.fit(Dataset(X, Y))
+    hidden = np.tanh(X @ f[0].weights + f[0].biases)  # type: ignore[attr-defined]
+    block = X @ shortcut.weights + shortcut.biases + hidden @ f[2].weights + f[2].biases  # type: ignore[attr-defined]
+    expected = block @ model.layers[1].weights + model.layers[1].biases  # type: ignore[attr-defined]
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-12)
+    names = ["0.0.weights", "0.0.biases", "0.2.weights", "0.2.biases", "0.shortcut.0.weights", "0.shortcut.0.biases"]
+    assert sorted(model.stack.read_arrays())[:6] == sorted(names)
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(NeuralNetwork.load(tmp_path / "model.safetensors").predict(X), model.predict(X))
+    assert check_gradients(model, Dataset(X[:8], Y[:8]))
+
+
+def test_shortcuts_that_cannot_be_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"output of its shortcut, rows of shape \(3,\).*give the last layer 3"):
+        Residual([DenseLayer(2)], shortcut=DenseLayer(3)).set_input_shape((4,))
+    shared = DenseLayer(2)
+    with pytest.raises(InvalidInputError, match="one layer several times"):
+        Residual([shared], shortcut=shared)
+    with pytest.raises(InvalidInputError, match="takes layers, but 'relu' is not a layer"):
+        Residual([shared], shortcut="relu")
+    stack = LayerStack([Residual([DenseLayer(2)], shortcut=DenseLayer(2))], dtype="float64", seed=0)
+    stack.build((2,))
+    with pytest.raises(InvalidInputError, match="cannot be exchanged"):
+        stack.layers[0].shortcut = None  # type: ignore[attr-defined]
+
+
 def test_a_copy_leaves_the_layers_inside_alone() -> None:
     stack = LayerStack([DenseLayer(3), Residual([DenseLayer(3)])], dtype="float64", seed=0)
     stack.build((2,))

@@ -119,6 +119,9 @@ BODIES: dict[str, tuple[Callable[[], list[Layer]], bool]] = {
     "residual": (
         lambda: [RepeatLayer(3), EnsembleDenseLayer(8), Residual([EnsembleDenseLayer(8)]), *separate()[1:]], True,
     ),
+    "residual with a shortcut": (
+        lambda: [RepeatLayer(3), Residual(separate(TanhActivation())[1:], shortcut=EnsembleDenseLayer(2))], True,
+    ),
     "branches": (
         lambda: [RepeatLayer(3), EnsembleDenseLayer(8), Sequential([TanhActivation(), EnsembleDenseLayer(2)])], True,
     ),

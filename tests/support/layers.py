@@ -33,7 +33,7 @@ _MAKERS: dict[type[Layer], Callable[[], Layer]] = {
     ),
     ParametricActivationLayer: lambda: ParametricActivationLayer(PReLUActivation()),
     PeriodicEmbeddingLayer: lambda: PeriodicEmbeddingLayer(3, 0.1),
-    Residual: lambda: Residual((LayerNormalizationLayer(), InputScalingLayer(), TanhActivation())),
+    Residual: lambda: Residual((LayerNormalizationLayer(), Residual((TanhActivation(),), InputScalingLayer()))),
     Sequential: lambda: Sequential((DenseLayer(5), TanhActivation())),
 }
 

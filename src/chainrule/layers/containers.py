@@ -9,7 +9,7 @@ import copy
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypeAlias, final
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.settings import Setting
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
 __all__ = ["Parallel", "ParametricActivationLayer", "Residual", "Sequential"]
@@ -42,13 +43,13 @@ class Container(Layer):
     def walk(self) -> Iterator[Layer]:
         """Yield this layer, and then all layers inside."""
         yield self
-        for layer in self.layers:
+        for _, layer in self._named():
             yield from layer.walk()
 
     def seed_noise(self, seed: int, *path: int) -> None:
         """Restart the random numbers of the layers inside from ``seed``."""
         super().seed_noise(seed, *path)
-        for index, layer in enumerate(self.layers):
+        for index, (_, layer) in enumerate(self._named()):
             layer.seed_noise(seed, *path, index)
 
     @property
@@ -114,11 +115,11 @@ class Container(Layer):
     def forget(self) -> None:
         """Delete the parameters and the state, also of the layers inside."""
         super().forget()
-        for layer in self.layers:
+        for _, layer in self._named():
             layer.forget()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "layers" and self.__dict__.get("is_bound"):
+        if name in ("layers", "shortcut") and self.__dict__.get("is_bound"):
             raise InvalidInputError(
                 f"The layers of a {self.layer_name()} in a network cannot be exchanged; build a new network."
             )
@@ -136,7 +137,7 @@ class Container(Layer):
 
 def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
     """Return the layers given to a container as a tuple. Raises InvalidInputError for anything else."""
-    layers = tuple(given) if isinstance(given, Sequence) else (given,)
+    layers = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     for layer in layers:
         if not isinstance(layer, Layer):
             raise InvalidInputError(
@@ -147,16 +148,21 @@ def _as_layers(given: Any, owner: str) -> tuple[Layer, ...]:
                 f"This {layer.layer_name()} belongs to a network already; give copy.deepcopy(layer)."
             )
         adapt_lecture_layer(layer)
-    inside = [inner for layer in layers for inner in layer.walk()]
-    if len({id(layer) for layer in inside}) < len(inside):
-        raise InvalidInputError(
-            f"{owner} was given one layer several times; create a separate layer for each position."
-        )
+    _check_separate(layers, owner)
     if not layers:
         raise InvalidInputError(f"{owner} needs at least one layer; give a list such as [DenseLayer(8)].")
     for index, initializer in suited_initializers(layers).items():
         layers[index].default_initializer = initializer
     return layers
+
+
+def _check_separate(layers: Sequence[Layer], owner: str) -> None:
+    """Raise InvalidInputError if a layer occurs several times, also inside of others."""
+    inside = [inner for layer in layers for inner in layer.walk()]
+    if len({id(layer) for layer in inside}) < len(inside):
+        raise InvalidInputError(
+            f"{owner} was given one layer several times; create a separate layer for each position."
+        )
 
 
 def is_activation(layer: Any) -> bool:
@@ -243,7 +249,8 @@ class Chain(Container):
 
     def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
         """Write the gradients of single rows for the layers inside, in reverse order."""
-        write_jacobian_through(dict(self._named()), self._check_error(output_error), jacobian)
+        named = {f"{index}.": layer for index, layer in enumerate(self.layers)}
+        write_jacobian_through(named, self._check_error(output_error), jacobian)
 
     def lower(self, program: Program, x: Value) -> Value:
         """Return the output of the last layer."""
@@ -295,47 +302,91 @@ class Sequential(Chain):
 class Residual(Chain):
     """A residual block: ``y = x + f(x)``, where f is the chain of the layers inside.
 
-    f(x) must have the shape of x. Backward, with ``e = dL/dy``: ``dL/dx = e + (df/dx)^T e``.
+    f(x) must have the shape of x. With a ``shortcut`` s, which is another chain of layers, ``y = s(x) + f(x)``, and
+    f(x) must have the shape of s(x). Backward, with ``e = dL/dy``: ``dL/dx = e + (df/dx)^T e``, or
+    ``dL/dx = (ds/dx)^T e + (df/dx)^T e``.
 
-    Source: He et al. 2016, Deep residual learning for image recognition, equation 1.
+    Source: He et al. 2016, Deep residual learning for image recognition, equations 1 and 2.
 
     >>> from chainrule.layers import DenseLayer
     >>> block = Residual([DenseLayer(2, weights_initializer="zeros")])
     >>> block.set_input_shape((2,))
     >>> block.forward_propagation([[1.0, 2.0]]).tolist()
     [[1.0, 2.0]]
+    >>> block = Residual([DenseLayer(8), DenseLayer(1)], shortcut=DenseLayer(1))
+    >>> block.set_input_shape((2,))
+    >>> block.output_shape(), list(block.parameter_shapes())[-2:]
+    ((1,), ['shortcut.0.weights', 'shortcut.0.biases'])
     """
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
+    shortcut: Annotated[
+        Any, Setting("A layer, or a list of layers, whose output is added in place of the input.", since="0.2")
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shortcut is not None:
+            if not isinstance(self.shortcut, Sequential):
+                self.shortcut = Sequential(_as_layers(self.shortcut, "Residual"))
+            _check_separate((*self.layers, self.shortcut), "Residual")
+
+    def _named(self) -> Iterator[tuple[str, Layer]]:
+        yield from super()._named()
+        if self.shortcut is not None:
+            yield "shortcut.", self.shortcut
+
     def set_input_shape(self, shape: Shape) -> None:
-        """Set the shape of an input row. Raises InvalidInputError if the layers inside change the shape."""
+        """Set the shape of an input row. Raises InvalidInputError if the two terms have different shapes."""
         super().set_input_shape(shape)
         expected, found = self.input_shape(), self.layers[-1].output_shape()
+        what = "its input"
+        if self.shortcut is not None:
+            self.shortcut.set_input_shape(self.input_shape())
+            expected, what = self.shortcut.output_shape(), "the output of its shortcut"
         if found != expected:
             raise InvalidInputError(
-                f"A Residual adds its input, rows of shape {expected}, to the output of its layers, rows of shape "
+                f"A Residual adds {what}, rows of shape {expected}, to the output of its layers, rows of shape "
                 f"{found}; both shapes must be equal, so give the last layer {expected[-1]} units."
             )
 
+    def output_shape(self) -> Shape:
+        """Return the shape of an output row of the last layer."""
+        self.input_shape()
+        return self.layers[-1].output_shape()
+
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Return ``x + f(x)``."""
+        """Return ``x + f(x)``, or ``s(x) + f(x)``."""
         x: Array = self._check_inputs(inputs)
         inner = super().forward_propagation(x, training)
-        output = np.add(x, inner, out=self._allocate("output", x.shape, training))
+        direct = self.shortcut.forward_propagation(x, training) if self.shortcut is not None else x
+        output = np.add(direct, inner, out=self._allocate("output", inner.shape, training))
         if training:
             self.output = output
         return output
 
     def backward_propagation(self, output_error: Array) -> Array | None:
-        """Write the gradients of the layers inside; return ``e + (df/dx)^T e``."""
+        """Write the gradients of the layers inside; return ``e + (df/dx)^T e``, or ``(ds/dx)^T e + (df/dx)^T e``."""
         error = self._check_error(output_error)
+        direct: Array | None = error
+        if self.shortcut is not None:
+            self.shortcut.needs_input_error = self.needs_input_error
+            direct = self.shortcut.backward_propagation(error.copy())
         inner = super().backward_propagation(error.copy())  # a user-defined layer may change its argument
-        return None if inner is None else error + inner
+        return None if inner is None or direct is None else direct + inner
+
+    def write_jacobian(self, output_error: Array, jacobian: dict[str, Array]) -> None:
+        """Write the gradients of single rows for the layers inside."""
+        super().write_jacobian(output_error, jacobian)
+        if self.shortcut is not None:
+            names = self.shortcut.parameter_shapes()
+            self.shortcut.write_jacobian(output_error, {name: jacobian["shortcut." + name] for name in names})
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Return ``x + f(x)``."""
-        return program.map(lambda x, y: x + y, x, super().lower(program, x), name="add")
+        """Return ``x + f(x)``, or ``s(x) + f(x)``."""
+        direct = program.lower(self.shortcut, x) if self.shortcut is not None else x
+        return program.map(lambda x, y: x + y, direct, super().lower(program, x), name="add")
 
 
 def _blend(x: Array, y: Array, strength: Array) -> Array:

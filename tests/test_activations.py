@@ -16,6 +16,7 @@ from chainrule.activations import (
     LeakyReLUActivation,
     PReLUActivation,
     SELUActivation,
+    SmoothClipActivation,
     SoftmaxActivation,
 )
 from chainrule.errors import InvalidInputError
@@ -32,6 +33,7 @@ ORACLE: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "softsign": (torch.nn.functional.softsign, {}),
     # PyTorch's own hardsigmoid multiplies its float64 gradient by 1/6 rounded to float32: 3e-8 off.
     "hard_sigmoid": (lambda z: torch.nn.functional.relu6(z + 3) / 6, {}),
+    "smooth_clip": (lambda z, limit=3.0: z / torch.sqrt(1 + (z / limit) ** 2), {"limit": 0.7}),
     "relu": (torch.relu, {}),
     "leaky_relu": (torch.nn.functional.leaky_relu, {"negative_slope": 0.3}),
     "elu": (torch.nn.functional.elu, {"alpha": 0.7}),
@@ -50,6 +52,16 @@ ORACLE: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 
 def test_the_table_has_every_activation() -> None:
     assert ORACLE.keys() == {ACTIVATIONS.name_of(cls) for cls in ACTIVATIONS.classes.values()}
+
+
+def test_a_smooth_clip_of_extreme_numbers_is_its_limit() -> None:
+    clip = SmoothClipActivation(limit=2.0)
+    for dtype in (np.float32, np.float64):
+        extreme = np.array([[-np.finfo(dtype).max, -1e12, 0, 1e-20, 1e30]], dtype)
+        np.testing.assert_allclose(clip.activation_function(extreme), [[-2, -2, 0, 1e-20, 2]], rtol=1e-6)
+        np.testing.assert_allclose(clip.derivative(extreme), [[0, 0, 1, 1, 0]], atol=1e-30)
+    with pytest.raises(InvalidInputError, match="limit must be a finite number > 0"):
+        SmoothClipActivation(limit=0.0)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-5)])

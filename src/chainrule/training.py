@@ -25,6 +25,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.data.weights import weights_of_rows
 from chainrule.engines import Engine, TrainingPlan, describe_engine
+from chainrule.engines.base import Evaluation
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.fit_data import training_batches, validation_rows
 from chainrule.history import History
@@ -104,6 +105,7 @@ class Trainer:
             metrics=plan.metrics,
             has_validation=self.validation is not None,
             callbacks=sorted(callbacks, key=lambda callback: callback.order),
+            measure_validation=self._measure_validation,
             describe=describe,
             save=self._save,
             capture=self._capture,
@@ -221,7 +223,7 @@ class Trainer:
         if run.metrics:
             row |= self.record.measure(run.metrics)
         if self.validation is not None:
-            loss, outputs = run.session.evaluate(*self.validation)
+            loss, outputs = self._measure_validation()
             targets, weights = self.validation.targets, weights_of_rows(self.validation.weights)
             predictions = run.plan.loss.predictions_of(outputs)
             row["validation_loss"] = loss
@@ -231,6 +233,11 @@ class Trainer:
         run.history.append(row)
         if isinstance(optimizer, ObjectiveOptimizer) and optimizer.stop_reason:
             run.stop(optimizer.stop_reason)
+
+    def _measure_validation(self) -> Evaluation:
+        """Return the loss and the outputs for the validation set."""
+        assert self.validation is not None  # a monitor of the validation loss is checked before
+        return self.run.session.evaluate(*self.validation)
 
     def _copy_weights(self) -> Any:
         """Return a copy of the weights after an epoch; raise DivergenceError if they are not finite."""

@@ -194,6 +194,23 @@ def test_a_real_run_ends_with_the_weights_of_its_best_epoch() -> None:
     assert network.evaluate(other)["loss"] == pytest.approx(min(network.history["validation_loss"]))
 
 
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_the_weights_before_the_first_epoch_may_be_the_best(engine: str) -> None:
+    rows = regression_rows()
+    for rate, improves in ((0.01, True), (50.0, False)):
+        model = network_of(DenseLayer(1), epochs=8, learning_rate=rate, optimizer="adam", seed=0, engine=engine)
+        model.stack.build(rows.X.shape[1:])
+        start = model.evaluate(rows)["loss"]
+        stopping = EarlyStopping(patience=2, from_start=True)
+        model.fit(rows, validation=rows, callbacks=[stopping])
+        assert (stopping.best_epoch > 0) == improves
+        assert model.evaluate(rows)["loss"] == pytest.approx(stopping.best_value)
+        assert improves or stopping.best_value == pytest.approx(start)
+        assert improves or model.history.n_epochs == 2
+    with pytest.raises(InvalidInputError, match="from_start=True needs the monitor 'validation_loss'"):
+        model.fit(rows, callbacks=[EarlyStopping(from_start=True)])
+
+
 # What cannot be watched ---------------------------------------------------------------------------
 
 

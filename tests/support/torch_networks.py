@@ -37,6 +37,7 @@ ACTIVATION_PAIRS: dict[str, Callable[[], torch.nn.Module]] = {
     "gaussian": lambda: Function(lambda z: torch.exp(-(z**2))),
     "softsign": torch.nn.Softsign,
     "hard_sigmoid": lambda: Function(lambda z: functional.relu6(z + 3) / 6),  # their own has 1/6 in float32 only
+    "smooth_clip": lambda: Function(lambda z: z / torch.sqrt(1 + (z / 3) ** 2)),
     "relu": torch.nn.ReLU,
     "leaky_relu": torch.nn.LeakyReLU,
     "elu": torch.nn.ELU,

@@ -9,6 +9,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from chainrule.activations.base import ActivationLayer
+from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.types import Array
@@ -19,6 +20,7 @@ __all__ = [
     "LinearActivation",
     "LogSoftmaxActivation",
     "SigmoidActivation",
+    "SmoothClipActivation",
     "SoftmaxActivation",
     "SoftsignActivation",
     "TanhActivation",
@@ -217,3 +219,40 @@ class HardSigmoidActivation(ActivationLayer):
     def derivative(self, x: Array) -> Array:
         """Return 1/6 where |x| < 3, else 0."""
         return np.where(np.abs(x) < 3, 1 / 6, 0)
+
+
+# Above this multiple of the limit, a float32 equals the limit, and its square is finite.
+_FAR = 1e15
+
+
+@final
+@dataclass(eq=False)
+class SmoothClipActivation(ActivationLayer):
+    """f(x) = x / sqrt(1 + (x / ``limit``)^2), between -limit and limit; f' = (1 + (x / limit)^2)^(-3/2).
+
+    Small numbers are almost unchanged, and extreme ones stay within the limits. As the first layer, it bounds the
+    influence of outliers in standardised inputs.
+
+    Source: Holzmueller, Grinsztajn and Steinwart 2024, Better by default, section 3 (arXiv 2407.04491).
+    """
+
+    limit: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit < math.inf:
+            raise InvalidInputError(f"limit must be a finite number > 0, not {self.limit!r}.")
+
+    @property
+    def output_range(self) -> Range:  # type: ignore[override]
+        """The numbers between the limits."""
+        return Range(-self.limit, self.limit, includes_low=True, includes_high=True)
+
+    def activation_function(self, x: Array) -> Array:
+        """Return x / sqrt(1 + (x / limit)^2)."""
+        u = np.clip(x / self.limit, -_FAR, _FAR)
+        return self.limit * (u / np.sqrt(1 + u**2))
+
+    def derivative(self, x: Array) -> Array:
+        """Return (1 + (x / limit)^2)^(-3/2)."""
+        u = np.clip(x / self.limit, -_FAR, _FAR)
+        return (1 / np.sqrt(1 + u**2)) ** 3

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from chainrule.engines.base import Session, TrainingPlan
+import numpy as np
+
+from chainrule.engines.base import Evaluation, Session, TrainingPlan
 from chainrule.errors import InvalidInputError, nearest_name
 from chainrule.history import History, quantity_name
 from chainrule.metrics import Metric, lower_is_better
@@ -43,6 +46,8 @@ class TrainingRun:
         Why the run stopped before its last epoch, in words; None while it goes on.
     is_interrupted
         Whether it was stopped from outside and is meant to be resumed.
+    measure_validation
+        Measures the present weights on the validation set, if ``has_validation``.
     describe
         Returns the network's settings as JSON values, for files; raises InvalidInputError if no file can hold them.
     save
@@ -69,6 +74,7 @@ class TrainingRun:
     stop_reason: str | None = None
     is_interrupted: bool = False
     callbacks: Sequence[Callback] = ()
+    measure_validation: Callable[[], Evaluation] = lambda: Evaluation(math.nan, np.empty(0))
     describe: Callable[[], dict[str, Any]] = dict
     save: Callable[[str | Path], None] = lambda path: None
     capture: Callable[[], tuple[dict[str, Any], dict[str, Array]]] = lambda: ({}, {})

@@ -40,7 +40,7 @@ class EarlyStopping(CheckedSettings, Callback):
     best_value
         The best value seen.
     best_epoch
-        The epoch, counted from 1, that had it.
+        The epoch, counted from 1, that had it; 0 for the weights before the first epoch.
 
     Examples
     --------
@@ -97,6 +97,13 @@ class EarlyStopping(CheckedSettings, Callback):
             FROM_ZERO,
         ),
     ] = None
+    from_start: Annotated[
+        bool,
+        Setting(
+            "Whether the weights before the first epoch may be the best as well; the monitor is the validation loss.",
+            since="0.2",
+        ),
+    ] = False
     best_epoch: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -117,8 +124,16 @@ class EarlyStopping(CheckedSettings, Callback):
         self._best.watch(run, self.monitor)
         if self.max_gap is not None:
             run.check_monitor("validation_loss")
+        if self.from_start and self._best.name != "validation_loss":
+            raise InvalidInputError(
+                f"from_start=True needs the monitor 'validation_loss' and a validation set; the monitor is "
+                f"{self._best.name!r}."
+            )
         if run.is_fresh:
             self.best_epoch, self._last_progress, self._best_weights = 0, 0, {}
+            if self.from_start:
+                self._best.is_new(run.measure_validation()[0])
+                self.best_epoch, self._best_weights = run.epoch, run.session.read_weights()
 
     def on_epoch_end(self, run: TrainingRun) -> None:
         """Stop the run if a criterion holds for the new value, except after the last epoch, when it ends anyway."""

@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 from chainrule import training as training_module
+from chainrule.activations import SoftmaxActivation
 from chainrule.architecture import build_network
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data import Dataset, ImageAugmentation, NpyStream, ParquetStream, TablePreprocessor
 from chainrule.data import stream as stream_module
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.files import Checkpoint
+from chainrule.layers import DenseLayer
 from chainrule.metrics import EpochRecord
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
@@ -61,6 +63,16 @@ def test_a_stream_of_one_block_trains_as_the_rows_in_memory_do(folder: Path, set
     learnt = stream_of(folder, buffer_rows=N_ROWS)
     again = network_for(learnt, **settings).fit(learnt)
     np.testing.assert_allclose(again.history["loss"], in_memory.history["loss"], rtol=1e-4)
+
+
+def test_class_weights_of_a_stream_of_probabilities_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "X.npy", rng.normal(size=(50, 3)))
+    np.save(tmp_path / "y.npy", rng.dirichlet([1, 1, 1], size=50))
+    network = NeuralNetwork(loss="categorical_cross_entropy", class_weight="balanced", seed=0)
+    network.add(DenseLayer(3, (3,))).add(SoftmaxActivation())
+    with pytest.raises(InvalidInputError, match=r"class_weight needs a stream of classes.*; leave class_weight out"):
+        network.fit(NpyStream(tmp_path / "X.npy", tmp_path / "y.npy"))
 
 
 def test_both_engines_take_the_same_batches_of_a_stream(folder: Path) -> None:

@@ -66,6 +66,11 @@ def _stream_batches(
     weight_of = None  # for the classes of the whole stream: a piece of it may lack some of them
     if plan.class_weight is not None:
         classes = training.target.classes
+        if not classes:
+            raise InvalidInputError(
+                "class_weight needs a stream of classes, and these targets are numbers or probabilities; leave "
+                "class_weight out, or train on rows that fit into memory."
+            )
         weight_of = class_weights(classes, training.label_names, training.class_counts, plan.class_weight)
         weight_of = weight_of / np.average(weight_of, weights=training.class_counts)
 

@@ -144,19 +144,22 @@ def members(hint: Any) -> tuple[Any, ...]:
 @functools.cache
 def declared_settings(owner: type) -> dict[str, Declared]:
     """Return the settings that the constructor of a class declares, by name."""
-    function: Any = owner.__init__  # type: ignore[misc]  # the class is the one that declares the settings
-    arguments = inspect.signature(function).parameters
-    source = owner if dataclasses.is_dataclass(owner) else function
+    source: Any = owner
+    if dataclasses.is_dataclass(owner):
+        defaults = {field.name: field.default for field in dataclasses.fields(owner) if field.init}
+    else:
+        source = owner.__init__  # type: ignore[misc]  # the class is the one that declares the settings
+        defaults = {name: one.default for name, one in inspect.signature(source).parameters.items()}
     found: dict[str, Declared] = {}
     try:
         hints = typing.get_type_hints(source, include_extras=True)
     except NameError:  # the class of a user has annotations with names of a function
         return found
-    for name, argument in arguments.items():
+    for name, default in defaults.items():
         hint = hints.get(name)
         setting = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Setting)), None)
         if setting is not None:
-            found[name] = Declared(name, get_args(hint)[0], argument.default, setting)
+            found[name] = Declared(name, get_args(hint)[0], default, setting)
     return found
 
 

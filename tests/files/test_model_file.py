@@ -38,11 +38,12 @@ from chainrule.layers import (
     RepeatLayer,
     StandardizationLayer,
 )
+from chainrule.layers.base import ArrayAttribute
 from chainrule.losses import LOSSES, CustomLoss, LossFunction
 from chainrule.named import Registry
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.optimizer import OPTIMIZERS, Adam
-from chainrule.penalties import L1L2, PENALTIES
+from chainrule.optimizer import OPTIMIZERS, Adam, Optimizer
+from chainrule.penalties import L1, L1L2, PENALTIES
 from chainrule.schedules import SCHEDULES, CosineDecay, OneCycle, PolynomialDecay, WarmUp
 from chainrule.types import Array
 from support.layers import LAYER_CLASSES, make_layer
@@ -636,3 +637,60 @@ def test_a_users_own_class_keeps_its_settings(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"takes 'factor' and does not keep it as self\.factor"):
         saved(tmp_path / "other", DenseLayer(1, (5,)), Forgetful(1.0))
     assert not (tmp_path / "other").exists()
+
+
+class Doubled(Layer):
+    """A layer with arrays as a user writes it, whose constructor does not take the settings of all layers."""
+
+    def __init__(self, n_units: int) -> None:
+        self.n_units = n_units
+
+    penalized_parameters = ("weights",)
+    weights = ArrayAttribute("W")
+
+    def output_shape(self) -> tuple[int, ...]:
+        return (self.n_units,)
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"weights": (self.input_shape()[0], self.n_units)}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        self.parameter_views["weights"][...] = rng.normal(size=self.parameter_shapes()["weights"])
+
+    def forward_propagation(self, inputs: Any, training: bool = False) -> Array:
+        self.input, self.output = self._accept(inputs), self._accept(inputs) @ self.weights
+        return self.output
+
+    def backward_propagation(self, output_error: Array) -> Array:
+        self.gradient_views["weights"][...] = self.input.T @ output_error
+        return output_error @ self.weights.T
+
+
+def test_a_users_own_layer_keeps_the_settings_of_all_layers(tmp_path: Path) -> None:
+    layer = Doubled(2)
+    layer.trainable, layer.rate_factor, layer.decays, layer.penalty = False, 0.5, False, L1(0.25)
+    saved(tmp_path / "model", layer)
+    loaded = NeuralNetwork.load(tmp_path / "model", custom_objects={"Doubled": Doubled}).layers[0]
+    assert (loaded.trainable, loaded.rate_factor, loaded.decays, loaded.penalty) == (False, 0.5, False, L1(0.25))
+    assert loaded.parameter_groups()["weights"] == layer.parameter_groups()["weights"]
+    saved(tmp_path / "plain", Doubled(2))
+    assert "trainable" not in str(read_model_file(tmp_path / "plain", "network")[0]["network"]["layers"][0])
+
+
+class Halved(Optimizer):
+    """An optimizer as a user writes it, whose constructor takes no learning rate and no weight decay."""
+
+    def __init__(self) -> None:
+        self.learning_rate = 0.5
+
+    def rule(self, weights: Any, gradient: Any, rate: Any) -> Any:
+        return weights - rate * gradient / 2
+
+
+def test_a_users_own_optimizer_keeps_the_settings_of_all_optimizers(tmp_path: Path) -> None:
+    optimizer = Halved()
+    optimizer.weight_decay = 0.125
+    network = NeuralNetwork(optimizer=optimizer, learning_rate=0.25, seed=0).add(DenseLayer(1, (2,)))
+    network.save(tmp_path / "model")
+    loaded = NeuralNetwork.load(tmp_path / "model", custom_objects={"Halved": Halved}).optimizer
+    assert (loaded.learning_rate, loaded.weight_decay) == (0.25, 0.125)

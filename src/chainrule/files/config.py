@@ -24,7 +24,7 @@ from chainrule.named import Registry, settings_of
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.penalties import PENALTIES
 from chainrule.schedules import SCHEDULES
-from chainrule.settings import added_later
+from chainrule.settings import added_later, check_settings, declared_settings
 
 __all__ = ["PIECES", "build_piece", "describe_piece", "describe_value"]
 
@@ -63,6 +63,11 @@ def describe_piece(piece: Any) -> dict[str, Any]:
                 "when loading."
             )
         return {"kind": registry.kind, "type": name}  # the reader hands in the piece of this name
+    base: Any = registry.base
+    for name, one in declared_settings(base).items():  # the constructor of a user's class may not take them
+        value = getattr(piece, name, one.default)
+        if name not in settings and value != one.default:
+            settings[name] = value
     described = {name: describe_value(value, type(piece).__name__) for name, value in settings.items()}
     return {"kind": registry.kind, "type": registry.name_of(piece), **described}
 
@@ -119,7 +124,14 @@ def build_piece(description: Any, kind: str, custom_objects: Mapping[str, Any] |
             if setting not in (*settings, "input_shape") and setting not in added_later(cls):
                 raise ModelFileError(f"The file is damaged: '{setting}' is missing in its {kind} '{name[:60]}'.")
     try:
-        return cls(**{key: _build_value(value, custom_objects) for key, value in settings.items()})
+        settings = {key: _build_value(value, custom_objects) for key, value in settings.items()}
+        base: Any = registry.base
+        check_settings(base, settings)
+        later = declared_settings(base).keys() & settings.keys() - inspect.signature(cls).parameters.keys()
+        piece = cls(**{key: value for key, value in settings.items() if key not in later})
+        for key in later:
+            setattr(piece, key, settings[key])
+        return piece
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelFileError(
             f"The file describes the {kind} '{name}', which cannot be made: {str(error)[:200]}"

@@ -98,7 +98,7 @@ class Optimizer(FixedAttributes, ABC):
     scalar_state: ClassVar[tuple[str, ...]] = ()
     optional_arguments: ClassVar[tuple[tuple[str, str], ...]] = ()
 
-    learning_rate: float
+    learning_rate: Annotated[float, Setting("The step size.")]
     _: KW_ONLY
     weight_decay: Annotated[float, Setting(since="0.2")] = 0.0
     state: dict[str, Array] = field(init=False, repr=False)

@@ -297,7 +297,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "rows of predict": (lambda: ensemble().fit(X, Y).predict(X, SEEN[1:]), r"shape \(89, 3\); give one value per row"),
     "three dimensions": (lambda: Dataset(X, Y, sample_weight=SEEN[..., None]), r"shape \(90, 3, 1\); give one value"),
     "no columns": (lambda: Dataset(X, Y, sample_weight=SEEN[:, :0]), r"shape \(90, 0\); give one value"),
-    "negative": (lambda: Dataset(X, Y, sample_weight=SEEN - np.eye(90)[:, :K] * 9), "in row 1, column 1; weights are"),
+    "negative": (
+        lambda: Dataset(X, Y, sample_weight=SEEN - np.eye(90)[:, :K] * 9),
+        r"in row 1, column 1 \(counted from 1\); weights are",
+    ),
     "a member without rows": (
         lambda: ensemble().fit(X, Y, SEEN * [1, 0, 1]),
         "No row to train on has a weight above 0 for member 2 of the ensemble",

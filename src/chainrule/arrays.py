@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import DataError
+from chainrule.errors import DataError, array_place
 from chainrule.types import Array, Inputs
 
 __all__ = ["aligned_zeros", "all_finite", "as_csr", "refuse_masked", "refuse_not_finite"]
@@ -35,9 +35,9 @@ def refuse_masked(values: Any, name: str) -> None:
     parts = values if isinstance(values, list | tuple) else [values]
     for row, part in enumerate(parts):
         if isinstance(part, np.ma.MaskedArray) and np.ma.getmaskarray(part).any():
-            place = np.argwhere(np.ma.getmaskarray(part))[0] if part is values else [row]
+            place = np.argwhere(np.ma.getmaskarray(part))[0].tolist() if part is values else [row]
             raise DataError(
-                f"{name} has a masked value in row {place[0] + 1 if len(place) else 1}; fill masked values in with "
+                f"{name} has a masked value in {array_place(*place[:1] or [0])}; fill masked values in with "
                 "filled(...), or leave these rows out."
             )
 

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "EXTRAS",
@@ -24,6 +25,7 @@ __all__ = [
     "InvalidInputError",
     "ModelFileError",
     "NotBuiltError",
+    "array_place",
     "check_one_of",
     "listed",
     "missing_packages",
@@ -175,6 +177,16 @@ def shown(value: object) -> str:
     except ValueError:  # Python does not write integers of so many digits
         return "an integer of thousands of digits"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+def array_place(*indices: Any) -> str:
+    """Return the place of an element of an array for a message, from its indices.
+
+    >>> array_place(2), array_place(2, 0)
+    ('row 3 (counted from 1)', 'row 3, column 1 (counted from 1)')
+    """
+    row, *columns = (str(int(index) + 1) for index in indices)
+    return f"row {row}" + f", column {', '.join(columns)}" * bool(columns) + " (counted from 1)"
 
 
 def shell_command(*words: str | Path) -> str:

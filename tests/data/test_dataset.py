@@ -196,7 +196,11 @@ def test_class_weights_are_those_of_scikit_learn():
     assert class_weight_rows(dataset, None).tolist() == weights.tolist()
     unweighted = compute_class_weight("balanced", classes=np.array(["a", "b", "c"]), y=labels)
     np.testing.assert_allclose(class_weight_rows(Dataset(X, labels), "balanced"), unweighted[dataset.y])
-    for rule, message in (("balance", "balanced"), ({"aa": 1}, "Did you mean 'a'"), ({"a": -1}, "finite number >= 0")):
+    for rule, message in (
+        ("balance", "balanced"),
+        ({"aa": 1}, "the classes are 'a', 'b', 'c'"),
+        ({"a": -1}, "finite number >= 0"),
+    ):
         with pytest.raises(InvalidInputError, match=message):
             class_weight_rows(dataset, rule)
     with pytest.raises(InvalidInputError, match="classes"):

@@ -174,9 +174,10 @@ def test_codes_that_name_no_category_are_refused() -> None:
     for code in (5.0, -1.0, 0.5):
         rows = X.copy()
         rows[7, 1] = code
-        with pytest.raises(InvalidInputError, match=rf"the code {code:g} in column 1.*categories 0 to 4"):
+        message = rf"the code {code:g} in column 2 .*; give whole numbers from 0 to 4"
+        with pytest.raises(InvalidInputError, match=message):
             fitted.predict(rows)
-        with pytest.raises(InvalidInputError, match=rf"the code {code:g} in column 1"):
+        with pytest.raises(InvalidInputError, match=message):
             network().fit(Dataset(rows, Y))
 
 

@@ -100,7 +100,7 @@ def test_images_are_standardised_pixel_by_pixel() -> None:
 
 def test_data_to_adapt_to_that_cannot_work_are_refused() -> None:
     layer = StandardizationLayer()
-    with pytest.raises(DataError, match="Row 1 has the value nan in column 0 "):
+    with pytest.raises(DataError, match=r"X has nan in row 2, column 1 \(counted from 1\); StandardizationLayer"):
         layer.adapt([[1, 2], [np.nan, 3]])
     with pytest.raises(InvalidInputError, match="at least one row"):
         layer.adapt(np.empty((0, 3)))

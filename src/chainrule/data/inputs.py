@@ -9,7 +9,7 @@ import numpy as np
 from chainrule.arrays import all_finite, as_csr, refuse_masked
 from chainrule.data.cells import UNNAMED, Origin, cell_type, distinct_texts
 from chainrule.data.number_format import NumberFormat
-from chainrule.errors import CellError, ChainruleError, DataError
+from chainrule.errors import CellError, ChainruleError, DataError, array_place
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _numeric_array(X: Any) -> Array:
                 )
     elif array.dtype.kind in "US" and array.ndim >= 2 and array.size:
         raise DataError(
-            f"X holds text ({array.flat[0]!s:.40} in row 1, column 1); "
+            f"X holds text ({array.flat[0]!s:.40} in {array_place(0, 0)}); "
             "turn a table with text into numbers with TablePreprocessor."
         )
     raise DataError(f"X has the type {array.dtype}; give an array of numbers (X.astype('float32'), say).")
@@ -184,8 +184,7 @@ def _refuse_rounded_away(array: Array) -> None:
 
 def _where(row: int, place: list[int], names: tuple[str, ...] | None = None) -> str:
     """Return a place in words: a row and the place in it."""
-    column = repr(names[place[0]]) if names else ", ".join(str(number + 1) for number in place)
-    return f"row {row + 1}, column {column}" if place else f"place {row + 1}"
+    return f"row {row + 1}, column {names[place[0]]!r}" if names and place else array_place(row, *place)
 
 
 def _raise_not_finite(value: Any, row: int, place: list[int], names: tuple[str, ...] | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from chainrule.arrays import refuse_masked
-from chainrule.errors import DataError
+from chainrule.errors import DataError, array_place
 from chainrule.types import Array
 
 __all__ = ["as_weights", "relative_weights", "weights_of_rows"]
@@ -27,8 +27,9 @@ def as_weights(sample_weight: Any, n_rows: int) -> Array:
     weights = weights.astype(np.float64)
     bad = np.argwhere(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
-        place = f"row {bad[0][0] + 1}" + "".join(f", column {column + 1}" for column in bad[0][1:])
-        raise DataError(f"sample_weight is {weights[tuple(bad[0])]:g} in {place}; weights are finite and 0 or more.")
+        raise DataError(
+            f"sample_weight is {weights[tuple(bad[0])]:g} in {array_place(*bad[0])}; weights are finite and 0 or more."
+        )
     if not weights.any():
         raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")
     return weights

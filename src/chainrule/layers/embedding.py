@@ -128,9 +128,8 @@ class EmbeddingLayer(Layer):
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise InvalidInputError(
-                f"An EmbeddingLayer was given the code {codes[row, column]:g} in column {column} of its input (counted "
-                f"from 0), which has the categories 0 to {self.n_categories[column] - 1}; give whole numbers in this "
-                "range."
+                f"An EmbeddingLayer was given the code {codes[row, column]:g} in column {column + 1} (counted from 1); "
+                f"give whole numbers from 0 to {self.n_categories[column] - 1} in this column."
             )
         first_rows = np.concatenate(([0], np.cumsum(self.n_categories[:-1])))
         rows: Array = codes.astype(np.intp) + first_rows.astype(np.intp)

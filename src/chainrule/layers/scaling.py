@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.arrays import refuse_masked
-from chainrule.errors import DataError, InvalidInputError
+from chainrule.errors import DataError, InvalidInputError, array_place
 from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
@@ -118,10 +118,9 @@ class StandardizationLayer(Layer):
                 f"{rows.shape}."
             )
         if not np.isfinite(rows).all():
-            row, *place = np.argwhere(~np.isfinite(rows))[0].tolist()
+            place = np.argwhere(~np.isfinite(rows))[0]
             raise DataError(
-                f"Row {row} has the value {rows[row, *place]} in column {', '.join(map(str, place))} (both counted "
-                "from 0); StandardizationLayer.adapt needs finite numbers."
+                f"X has {rows[tuple(place)]} in {array_place(*place)}; StandardizationLayer.adapt needs finite numbers."
             )
         if not self.is_built:
             self.set_input_shape(rows.shape[1:])

@@ -152,7 +152,7 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
     parts: list[GradientPart] = []
     for block in vector.blocks:
         mask = np.zeros_like(start)
-        mask[block.start : block.start + block.size] = 1
+        mask[block.slice] = 1
         name = f"layer {block.layer + 1} {twin.layers[block.layer].layer_name()}.{block.name}"
         parts += _compare(name, objective, start, gradient, rng, mask)
     direction = rng.normal(size=start.size)

@@ -56,9 +56,14 @@ class ParameterBlock:
         """The number of elements."""
         return math.prod(self.shape)
 
+    @property
+    def slice(self) -> slice:
+        """The slice of the vector."""
+        return slice(self.start, self.start + self.size)
+
     def view(self, vector: Array) -> Array:
         """Return this block of ``vector`` in the shape of the parameter, as a view."""
-        return vector[self.start : self.start + self.size].reshape(self.shape)
+        return vector[self.slice].reshape(self.shape)
 
     def matrices(self, vector: Array) -> list[Array]:
         """Return the weight matrices in this block of ``vector``, as views.
@@ -104,7 +109,7 @@ class ParameterVector:
     @property
     def frozen(self) -> list[slice]:
         """The slices of the vector that training does not change."""
-        return [slice(b.start, b.start + b.size) for b in self.blocks if b.rate_factor == 0]
+        return [block.slice for block in self.blocks if block.rate_factor == 0]
 
     @property
     def size(self) -> int:

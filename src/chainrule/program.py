@@ -199,7 +199,7 @@ class MapFormula:
         return self.formula.settings
 
     @property
-    def is_of_rows(self) -> bool:
+    def is_rowwise(self) -> bool:
         """Whether an element of the result depends on other elements of its row."""
         return any(node.is_reduction for node in self.result.visit())
 
@@ -234,12 +234,12 @@ class MapFormula:
     ) -> Loop:
         if key not in self._loops:
             ones = {*scalars, *(f"d_{name}" for name in scalars)}
-            of_columns = {*self.parameters, *sums} - ones
+            column_names = {*self.parameters, *sums} - ones
             self._loops[key] = Loop(
                 arrays,
                 self.settings,
                 outputs,
-                columns=tuple(name for name in arrays if name in of_columns),
+                columns=tuple(name for name in arrays if name in column_names),
                 scalars=tuple(name for name in arrays if name in ones),
                 sums=sums,
             )
@@ -557,7 +557,7 @@ class Program:
             raise InvalidInputError(
                 f"The formula {name} combines values of {widths} columns; all must have the same number of columns."
             )
-        width = (row_width or inputs[0].width) if formula.is_of_rows else inputs[0].width
+        width = (row_width or inputs[0].width) if formula.is_rowwise else inputs[0].width
         for array in parameters:
             if array.values.size not in (1, width):
                 raise InvalidInputError(

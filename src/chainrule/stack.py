@@ -322,11 +322,11 @@ class LayerStack:
 
     def total_penalty(self, penalty: Penalty | None) -> Penalty | None:
         """Return the sum of ``penalty`` on all weights and the penalties of the layers; None if there are none."""
-        vector, of_layers = self.vector, [layer.penalties() for layer in self.layers]
+        vector, layer_penalties = self.vector, [layer.penalties() for layer in self.layers]
         parts = [(slice(0, vector.n_penalized), penalty)] if penalty is not None else []
         for block in vector.blocks:
-            found = of_layers[block.layer].get(block.name, ())
-            parts += [(slice(block.start, block.start + block.size), one) for one in found]
+            found = layer_penalties[block.layer].get(block.name, ())
+            parts += [(block.slice, one) for one in found]
         return SumOfPenalties(parts) if len(parts) > (penalty is not None) else penalty
 
     def __getstate__(self) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def test_its_state_is_arrays_and_nothing_else_changes(cls: type[Any], settings: 
         assert array.dtype.kind in "fi"
         assert array.flags.c_contiguous
         assert (array.shape, array.dtype) == (expected[name].shape, expected[name].dtype)
-    known = {"state", "blocks", "loss", "take_back", "_checked", "_scratch", "_rest", "_traced", *before}
+    known = {"state", "blocks", "loss", "reversal", "_checked", "_scratch", "_rest", "_traced", *before}
     assert set(vars(optimizer)) <= known, "what an optimizer accumulates belongs into its state"
 
 

@@ -116,7 +116,7 @@ def _of_member(operation: Operation, k: int, n_members: int, parts: dict[Value, 
             return dataclasses.replace(own, columns=tuple(within.tolist())) if is_within else None
         case Affine() if own.is_separate and own.weights.values.shape[0] == n_members:
             return dataclasses.replace(own, weights=arrays[0], biases=arrays[1] if own.biases is not None else None)
-        case Map() if not own.formula.is_of_rows:
+        case Map() if not own.formula.is_rowwise:
             has_members = [array.values.shape[0] == n_members for array in own.parameters]
             shared = [array for array, has in zip(own.parameters, has_members, strict=True) if not has]
             if any(array.is_trained or array.values.size > 1 for array in shared):

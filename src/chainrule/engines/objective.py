@@ -100,9 +100,7 @@ class BatchObjective:
         vector, n_rows = self.stack.vector, len(outputs)
         jacobian = np.zeros((n_rows, vector.size), outputs.dtype)
         views = {
-            f"{block.layer}.{block.name}": jacobian[:, block.start : block.start + block.size].reshape(
-                n_rows, *block.shape
-            )
+            f"{block.layer}.{block.name}": jacobian[:, block.slice].reshape(n_rows, *block.shape)
             for block in vector.blocks
         }
         unit_error = np.zeros_like(outputs)

@@ -245,7 +245,7 @@ class Calls:
         known["output"] = self._output(operation)
         known |= dict(zip(formula.parameters, (p.values.reshape(-1) for p in operation.parameters), strict=True))
         self._formulas.append((operation, settings))
-        n_columns = operation.row_width if formula.is_of_rows else operation.output.width
+        n_columns = operation.row_width if formula.is_rowwise else operation.output.width
         per_row = operation.output.width // n_columns
 
         def call(loop: Any, arrays: list[Any]) -> None:

@@ -219,7 +219,7 @@ class _Formula:
 
     def __init__(self, operation: Map) -> None:
         self.operation, self.formula = operation, operation.formula
-        self.row_width = operation.row_width if self.formula.is_of_rows else operation.output.width
+        self.row_width = operation.row_width if self.formula.is_rowwise else operation.output.width
         self.is_in_rows = self.row_width != operation.output.width
         self.function = torch_function(self.formula.result, self.formula.input_errors)
 

@@ -62,7 +62,7 @@ class DeviceVector:
 
     @staticmethod
     def _view(vector: Tensor, block: ParameterBlock) -> Tensor:
-        return vector[block.start : block.start + block.size].view(block.shape)
+        return vector[block.slice].view(block.shape)
 
     def forget_gradients(self) -> None:
         """Delete the gradients of the parameters, before the next backward pass."""

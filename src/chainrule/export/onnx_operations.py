@@ -82,7 +82,7 @@ def _map(graph: GraphBuilder, operation: Map, inputs: Sequence[str], constant: C
     wide = np.result_type(graph.dtype, *(array.values for array in operation.parameters))
     if wide != graph.dtype:  # as in NumPy, what is computed with such numbers is of their type
         inputs, graph.dtype = [graph.cast(x, wide) for x in inputs], wide
-    is_in_parts = formula.is_of_rows and row_width != width
+    is_in_parts = formula.is_rowwise and row_width != width
     if is_in_parts:
         inputs = [graph.reshape(x, (width // row_width, row_width)) for x in inputs]
     symbols = dict(zip(formula.inputs, inputs, strict=True))

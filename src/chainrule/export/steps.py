@@ -132,7 +132,7 @@ class Steps:
         if self._language.name == "js":
             self.pieces += [node.operation for node in nodes if node.operation in ("erf", "erfc")]
         n = operation.output.width
-        width = operation.row_width if operation.formula.is_of_rows else n
+        width = operation.row_width if operation.formula.is_rowwise else n
         arguments = [*values.values(), *map(self._array, arrays.values()), width, n, output]
         self.lines.append(f"{name}({', '.join(map(str, arguments))});")
 

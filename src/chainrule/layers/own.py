@@ -39,7 +39,7 @@ def _adapting_class(cls: type[Layer]) -> type[Layer] | None:
     mixins: list[type[Any]] = []
     if cls.parameter_shapes is Layer.parameter_shapes and "rng" not in inspect.signature(cls.initialize).parameters:
         mixins.append(_OwnParameters)
-    if not _takes(cls.forward_propagation, 3):
+    if not _accepts(cls.forward_propagation, 3):
         mixins.append(_WithoutTrainingArgument)
     if not mixins:
         return None
@@ -48,7 +48,7 @@ def _adapting_class(cls: type[Layer]) -> type[Layer] | None:
     return type(cls.__name__, (*mixins, cls), {**namespace, "user_class": cls, "penalized_parameters": penalized})
 
 
-def _takes(function: Any, n_arguments: int) -> bool:
+def _accepts(function: Any, n_arguments: int) -> bool:
     """Return whether a function can be called with ``n_arguments`` positional arguments."""
     try:
         inspect.signature(function).bind(*range(n_arguments))
@@ -138,14 +138,14 @@ class _OwnParameters(_LectureLayer):
         np.random.seed(seed)  # noqa: NPY002  (layers of the lecture draw from NumPy's global generator)
         try:
             user_initialize: Any = super().initialize
-            user_initialize(*([GradientCollector(self)] if _takes(user_initialize, 1) else ()))
+            user_initialize(*([GradientCollector(self)] if _accepts(user_initialize, 1) else ()))
         finally:
             np.random.set_state(state)  # noqa: NPY002
         if not self.parameter_views:
             drawn = {name: value for name, value in self.__dict__.items() if before.get(name) is not value}
-            self._take_in({name: v for name, v in drawn.items() if isinstance(v, np.ndarray)}, before)
+            self._make_parameters({name: v for name, v in drawn.items() if isinstance(v, np.ndarray)}, before)
 
-    def _take_in(self, drawn: dict[str, Array], before: dict[str, Any]) -> None:
+    def _make_parameters(self, drawn: dict[str, Array], before: dict[str, Any]) -> None:
         """Turn arrays into parameters; a parameter that the layer had before, with the same shape, keeps its values."""
         for name, array in drawn.items():
             kept = before.get(name)

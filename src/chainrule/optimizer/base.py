@@ -461,7 +461,7 @@ class BlockOptimizer(Optimizer):
         """Take one step in place."""
         step = self.begin_step(learning_rate)
         for block in (block for block in self.blocks if block.rate_factor):
-            part, rate = slice(block.start, block.start + block.size), block.rate_factor * learning_rate
+            part, rate = block.slice, block.rate_factor * learning_rate
             self.step_block(block, weights[part], gradient[part], rate, step, self.state_of(part))
 
     @abstractmethod

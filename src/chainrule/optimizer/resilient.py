@@ -57,11 +57,11 @@ class Rprop(Optimizer):
     decrease: float = 0.5
     smallest_step: float = 1e-6
     largest_step: float = 50.0
-    take_back: float = field(init=False, repr=False)
+    reversal: float = field(init=False, repr=False)
 
     def _forget(self) -> None:
         super()._forget()
-        self.take_back = 0.0
+        self.reversal = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,14 +78,14 @@ class Rprop(Optimizer):
 
     def advance(self, learning_rate: float, step: int) -> None:
         """Decide whether this step takes the last moves back."""
-        self.take_back = float(self.variant == "plus")
+        self.reversal = float(self.variant == "plus")
         if self.variant == "improved_plus":
             if self.loss is None:
                 raise InvalidInputError(
                     "Rprop(variant='improved_plus') takes steps back if the loss increases; set its attribute `loss` "
                     "to the loss at these weights before each update."
                 )
-            self.take_back = float(self.loss > float(self.state["loss"][0]))
+            self.reversal = float(self.loss > float(self.state["loss"][0]))
             self.state["loss"][0] = self.loss
 
     def rule(
@@ -107,7 +107,7 @@ class Rprop(Optimizer):
         if self.variant == "minus":
             return weights + change, gradient, change, step_size
         has_turned = agreement < 0
-        new_weights = weights + np.where(has_turned, -self.take_back * move, change)
+        new_weights = weights + np.where(has_turned, -self.reversal * move, change)
         return new_weights, np.where(has_turned, 0, gradient), np.where(has_turned, 0, change), step_size
 
 

@@ -133,6 +133,34 @@ def fit_xgboost(inputs: pd.DataFrame, target: np.ndarray, task: Task, seed: int)
     return lambda frame: predict(convert(frame))
 
 
+def _fit_pytabkit(model: str, inputs: pd.DataFrame, target: np.ndarray, task: Task, seed: int) -> Predict:
+    """A model of pytabkit with its tuned defaults; it takes categories, but no missing numbers."""
+    import pytabkit
+
+    numbers, categories = _numbers_and_categories(inputs)
+    medians, convert = inputs[numbers].median(), _with_categories(inputs)
+
+    def complete(frame: pd.DataFrame) -> pd.DataFrame:
+        frame = convert(frame)
+        filled = {name: frame[name].cat.add_categories("missing").fillna("missing") for name in categories}
+        return frame.assign(**frame[numbers].fillna(medians).astype(np.float32), **filled)
+
+    kind = getattr(pytabkit, f"{model}_{'Regressor' if task == 'regression' else 'Classifier'}")
+    fitted = kind(device="cpu", n_threads=1, random_state=seed, verbosity=0).fit(complete(inputs), target)
+    predict = _predictor(fitted, task)
+    return lambda frame: predict(complete(frame))
+
+
+def fit_realmlp(inputs: pd.DataFrame, target: np.ndarray, task: Task, seed: int) -> Predict:
+    """RealMLP of pytabkit with its tuned defaults."""
+    return _fit_pytabkit("RealMLP_TD", inputs, target, task, seed)
+
+
+def fit_tabm(inputs: pd.DataFrame, target: np.ndarray, task: Task, seed: int) -> Predict:
+    """TabM of pytabkit with its defaults."""
+    return _fit_pytabkit("TabM_D", inputs, target, task, seed)
+
+
 def fit_chainrule(inputs: pd.DataFrame, target: np.ndarray, task: Task, seed: int) -> Predict:
     """``chainrule train`` with its defaults; as few rows as possible go to its own test part."""
     from chainrule import runs
@@ -159,6 +187,8 @@ MODELS: dict[str, Fit] = {
     "sklearn_mlp": fit_sklearn_mlp,
     "boosting": fit_boosting,
     "xgboost": fit_xgboost,
+    "realmlp": fit_realmlp,
+    "tabm": fit_tabm,
     "chainrule": fit_chainrule,
 }
 

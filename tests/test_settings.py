@@ -7,16 +7,22 @@ import dataclasses
 import inspect
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from typer.testing import CliRunner
 
-from chainrule import Dataset, InvalidInputError, NeuralNetwork
+from chainrule import Checkpoint, Dataset, InvalidInputError, NeuralNetwork
+from chainrule.activations import CustomActivation
 from chainrule.cli.app import app
 from chainrule.files.network_file import build_settings, describe_settings
 from chainrule.layers import DenseLayer
+from chainrule.losses import CustomLoss
+from chainrule.metrics import Metric
+from chainrule.named import Registry
+from chainrule.optimizer import Adam, AdamW, Optimizer
 from chainrule.ranges import Range
 from chainrule.runs import TrainOptions
 from chainrule.runs.options import NETWORK_OPTIONS
@@ -95,6 +101,28 @@ def test_the_docstring_and_the_signature_have_the_declarations() -> None:
     for name, one in DECLARED.items():
         assert f"    {name}\n        {one.setting.help}\n" in NeuralNetwork.__doc__
     assert "Setting(" not in str(inspect.signature(NeuralNetwork))
+    for registry in Registry.families:
+        for cls in (*registry.classes.values(), CustomActivation, CustomLoss, Checkpoint, Metric):
+            assert "Setting(" not in str(inspect.signature(cls))
+
+
+def test_a_field_of_a_subclass_keeps_the_declaration_of_its_base_class() -> None:
+    @dataclass(eq=False)
+    class Own(Optimizer):
+        learning_rate: float = 0.5
+        pull: float = 2.0
+
+        def rule(self, weights: Any, gradient: Any, rate: Any) -> Any:
+            return weights - self.pull * rate * gradient
+
+    assert Own(1).learning_rate == 1.0
+    with pytest.raises(InvalidInputError, match="The learning_rate of Own is 0; allowed are finite numbers above 0"):
+        Own(0)
+    with pytest.raises(InvalidInputError, match="The weight_decay of Own is -1"):
+        Own(weight_decay=-1)
+    assert declared_settings(AdamW)["weight_decay"].setting.since == "0.1"
+    assert declared_settings(Adam)["weight_decay"].setting.since == "0.2"
+    assert declared_settings(Adam)["beta1"].default == 0.9
 
 
 def test_a_batch_of_all_rows_is_asked_for_by_their_number() -> None:

@@ -16,6 +16,7 @@ import inspect
 import itertools
 import re
 import types
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -196,13 +197,25 @@ def checked(function: Named) -> Named:
     """
     if not isinstance(function, type):
         return cast("Named", functools.wraps(function)(_explained(function)))
+    checked_constructor(function)
     for name, member in list(vars(function).items()):
-        if name == "__init__" or not name.startswith("_"):
+        if not name.startswith("_"):
             if inspect.isfunction(member):
                 setattr(function, name, checked(member))
             elif isinstance(member, classmethod):
                 setattr(function, name, classmethod(checked(member.__func__)))
     return function
+
+
+def checked_constructor(cls: type[Any]) -> None:
+    """Decorate the constructor of a class by :func:`checked`; that of a dataclass shows types without ``Annotated``."""
+    constructor = vars(cls).get("__init__")
+    if inspect.isfunction(constructor):
+        shown = [name for name, hint in constructor.__annotations__.items() if str(hint).startswith("Annotated[")]
+        if shown and dataclasses.is_dataclass(cls):
+            hints = typing.get_type_hints(cls)
+            constructor.__annotations__ |= {name: hints[name] for name in shown}
+        cls.__init__ = checked(constructor)
 
 
 def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -288,8 +301,7 @@ class Registry(Generic[Piece]):
         self.base = base
         self.classes = dict(classes)
         for cls in self.classes.values():
-            if inspect.isfunction(vars(cls).get("__init__")):
-                cls.__init__ = checked(cls.__init__)
+            checked_constructor(cls)
         Registry.families.append(self)
 
     @classmethod

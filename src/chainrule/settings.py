@@ -9,6 +9,7 @@ derived from it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -24,13 +25,14 @@ import numpy as np
 from chainrule.errors import InvalidInputError, shown
 from chainrule.ranges import Range, is_finite
 
-__all__ = ["ABOVE_ZERO", "FROM_ONE", "FROM_ZERO", "SHARE", "CheckedSettings", "Declared", "Setting", "added_later",
-           "check_settings", "declared_settings", "documented", "option_fields", "setting_fields",
+__all__ = ["ABOVE_ZERO", "BELOW_ONE", "FROM_ONE", "FROM_ZERO", "SHARE", "CheckedSettings", "Declared", "Setting",
+           "added_later", "check_settings", "declared_settings", "documented", "option_fields", "setting_fields",
            "settings_table"]  # fmt: skip
 
 Class = TypeVar("Class", bound=type)
 
 ABOVE_ZERO = Range(0, math.inf)
+BELOW_ONE = Range(0, 1, includes_low=True)
 FROM_ZERO = Range(0, math.inf, includes_low=True)
 FROM_ONE = Range(1, math.inf, includes_low=True)
 SHARE = Range(0, 1, includes_low=True, includes_high=True)
@@ -143,24 +145,34 @@ def members(hint: Any) -> tuple[Any, ...]:
 
 @functools.cache
 def declared_settings(owner: type) -> dict[str, Declared]:
-    """Return the settings that the constructor of a class declares, by name."""
-    source: Any = owner
+    """Return the settings that the constructor of a class declares, by name.
+
+    A field of a dataclass without a declaration has that of the field of the same name in a base class.
+    """
     if dataclasses.is_dataclass(owner):
+        sources: list[Any] = list(reversed(owner.__mro__))
         defaults = {field.name: field.default for field in dataclasses.fields(owner) if field.init}
     else:
-        source = owner.__init__  # type: ignore[misc]  # the class is the one that declares the settings
-        defaults = {name: one.default for name, one in inspect.signature(source).parameters.items()}
-    found: dict[str, Declared] = {}
-    try:
-        hints = typing.get_type_hints(source, include_extras=True)
-    except NameError:  # the class of a user has annotations with names of a function
-        return found
-    for name, default in defaults.items():
-        hint = hints.get(name)
-        setting = next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Setting)), None)
-        if setting is not None:
-            found[name] = Declared(name, get_args(hint)[0], default, setting)
-    return found
+        constructor: Any = owner.__init__  # type: ignore[misc]  # the class is the one that declares the settings
+        sources = [constructor]
+        defaults = {name: one.default for name, one in inspect.signature(constructor).parameters.items()}
+    hints: dict[str, Any] = {}
+    settings: dict[str, Setting] = {}
+    for source in sources:
+        with contextlib.suppress(NameError):  # the class of a user has annotations with names of a function
+            hints |= typing.get_type_hints(source, include_extras=True)
+        settings |= {name: setting for name, hint in hints.items() if (setting := _setting_of(hint)) is not None}
+    return {
+        name: Declared(name, get_args(hint)[0] if _setting_of(hint) else hint, default, settings[name])
+        for name, default in defaults.items()
+        if name in settings
+        for hint in [hints[name]]
+    }
+
+
+def _setting_of(hint: Any) -> Setting | None:
+    """Return the declaration in an annotation, or None."""
+    return next((part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Setting)), None)
 
 
 def check_settings(owner: type, values: Mapping[str, Any], what: str = "{}") -> None:

@@ -51,7 +51,7 @@ def ensemble() -> NeuralNetwork:
         BatchEnsembleLayer(4, "signs"),
         LayerNormalizationLayer(),
         ParametricActivationLayer(TanhActivation()),
-        Residual([EnsembleDenseLayer(5), TanhActivation(), EnsembleDenseLayer(3)], EnsembleDenseLayer(3)),
+        Residual([EnsembleDenseLayer(5), TanhActivation(), EnsembleDenseLayer(3)], shortcut=EnsembleDenseLayer(3)),
         SoftmaxActivation(),
         EnsembleMeanLayer(),
         dtype="float64",

@@ -255,7 +255,7 @@ def test_absurd_epsilons_are_refused(make: Any, epsilon: float) -> None:
     ],
 )
 def test_counts_that_would_never_end_are_refused(make: Callable[[], Any]) -> None:
-    with pytest.raises(InvalidInputError, match="it must be a whole number from 1 to"):
+    with pytest.raises(InvalidInputError, match="allowed are whole numbers from 1 to"):
         make()
 
 

@@ -72,14 +72,14 @@ def test_retained_gradient_is_the_documents_recursion() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: SGD(nesterov="yes"), "nesterov of SGD is 'yes'; it must be one of False, True"),
+        (lambda: SGD(nesterov="yes"), "nesterov of SGD is 'yes'; allowed are True and False"),
         (lambda: SGD(nesterov=True), "needs a momentum above 0"),
-        (lambda: SGD(momentum=1), "momentum of SGD is 1; it must be a finite number at least 0 and below 1"),
-        (lambda: RMSprop(centered=1), "centered of RMSprop is 1"),
-        (lambda: Muon(newton_schulz_steps=2.5), "whole number from 1 to 100"),
+        (lambda: SGD(momentum=1), "momentum of SGD is 1; allowed are numbers from 0 and below 1"),
+        (lambda: RMSprop(centered=2), "centered of RMSprop is 2; allowed are True and False"),
+        (lambda: Muon(newton_schulz_steps=2.5), "allowed are whole numbers from 1 to 100"),
         (lambda: Muon(adjust="best"), "one of 'match_rms_adamw', 'original'"),
         (lambda: Rprop(variant="star"), "variant of Rprop is 'star'"),
-        (lambda: Rprop(largest_step=1e-7), "largest_step of Rprop"),
+        (lambda: Rprop(largest_step=1e-7), "smallest_step must be below largest_step"),
     ],
 )
 def test_refusals_say_what_would_do(make: Any, words: str) -> None:

@@ -33,7 +33,9 @@ _MAKERS: dict[type[Layer], Callable[[], Layer]] = {
     ),
     ParametricActivationLayer: lambda: ParametricActivationLayer(PReLUActivation()),
     PeriodicEmbeddingLayer: lambda: PeriodicEmbeddingLayer(3, 0.1),
-    Residual: lambda: Residual((LayerNormalizationLayer(), Residual((TanhActivation(),), InputScalingLayer()))),
+    Residual: lambda: Residual(
+        (LayerNormalizationLayer(), Residual((TanhActivation(),), shortcut=InputScalingLayer()))
+    ),
     Sequential: lambda: Sequential((DenseLayer(5), TanhActivation())),
 }
 

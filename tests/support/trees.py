@@ -34,5 +34,5 @@ def tree_layers() -> list[Layer]:
     branches = Parallel([EmbeddingLayer([3, 5], 4), numbers, bins], columns=[(0, 1), (2, 3, 4, 5), (5, 4)])
     inner = Residual([DenseLayer(22), TanhActivation()])
     norms = [BatchNormalizationLayer(), TanhActivation(), DropoutLayer(0.2), LayerNormalizationLayer()]
-    projected = Residual([DenseLayer(7), TanhActivation(), DenseLayer(5)], [DropoutLayer(0.1), DenseLayer(5)])
+    projected = Residual([DenseLayer(7), TanhActivation(), DenseLayer(5)], shortcut=[DropoutLayer(0.1), DenseLayer(5)])
     return [branches, Residual([DenseLayer(12), *norms, DenseLayer(22), inner]), projected, DenseLayer(1)]

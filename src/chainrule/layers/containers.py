@@ -323,7 +323,7 @@ class Residual(Chain):
 
     shortcut: Annotated[
         Any, Setting("A layer, or a list of layers, whose output is added in place of the input.", since="0.2")
-    ] = None
+    ] = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

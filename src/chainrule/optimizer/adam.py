@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, final
 import numpy as np
 
 from chainrule.named import also_called
-from chainrule.optimizer.base import Optimizer, check_choice, check_setting
-from chainrule.settings import Setting
+from chainrule.optimizer.base import Optimizer
+from chainrule.settings import ABOVE_ZERO, BELOW_ONE, FROM_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
@@ -26,17 +26,10 @@ class MomentOptimizer(Optimizer):
 
     optional_arguments: ClassVar[tuple[tuple[str, str], ...]] = (("largest", "amsgrad"),)
 
-    beta1: float
-    beta2: float
-    epsilon: float
-    amsgrad: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "beta1", 0, 1)
-        check_setting(self, "beta2", 0, 1)
-        check_setting(self, "epsilon", 0, open_low=True)
-        check_choice(self, "amsgrad", (False, True))
+    beta1: Annotated[float, Setting("Decay of the average of the gradients.", BELOW_ONE)]
+    beta2: Annotated[float, Setting("Decay of the average of their squares.", BELOW_ONE)]
+    epsilon: Annotated[float, Setting("Number added to the divisor.", ABOVE_ZERO)]
+    amsgrad: Annotated[bool, Setting("Whether to divide by the largest average so far.", since="0.2")] = False
 
     @abstractmethod
     def rule(self, weights: Any, gradient: Any, *arguments: Any) -> Any:
@@ -81,7 +74,7 @@ class Adam(MomentOptimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    amsgrad: Annotated[bool, Setting(since="0.2")] = False
+    amsgrad: bool = False
 
     rule = MomentOptimizer.adam_step
 
@@ -124,7 +117,7 @@ class AdamW(MomentOptimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
     amsgrad: Annotated[bool, Setting(since="0.2")] = field(default=False, kw_only=True)
-    weight_decay: float = field(default=0.01, kw_only=True)
+    weight_decay: Annotated[float, Setting("Decoupled weight decay.", FROM_ZERO)] = field(default=0.01, kw_only=True)
 
     rule = MomentOptimizer.adam_step
 
@@ -143,13 +136,9 @@ class NAdam(MomentOptimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    momentum_decay: float = 0.004
+    momentum_decay: Annotated[float, Setting("Speed at which the momentum reaches beta1.", FROM_ZERO)] = 0.004
 
     scalar_state: ClassVar[tuple[str, ...]] = ("momentum_product",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "momentum_decay", 0)
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return Adam's state and the product of all momenta so far, 1."""

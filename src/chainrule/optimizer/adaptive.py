@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import numpy as np
 
 from chainrule.named import also_called
-from chainrule.optimizer.base import BlockOptimizer, Optimizer, check_choice, check_setting
+from chainrule.optimizer.base import BlockOptimizer, Optimizer
 from chainrule.parameters import ParameterBlock
+from chainrule.settings import ABOVE_ZERO, BELOW_ONE, FROM_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = ["AdaGrad", "Adadelta", "Adafactor", "Lion", "RMSprop"]
@@ -31,13 +32,8 @@ class AdaGrad(Optimizer):
     """
 
     learning_rate: float = 0.01
-    epsilon: float = 1e-10
-    initial_total: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "epsilon", 0, open_low=True)
-        check_setting(self, "initial_total", 0)
+    epsilon: Annotated[float, Setting("Number added to the divisor.", ABOVE_ZERO)] = 1e-10
+    initial_total: Annotated[float, Setting("First value of the sums of squares.", FROM_ZERO)] = 0.0
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return the totals of the squared gradients."""
@@ -66,17 +62,10 @@ class RMSprop(Optimizer):
     """
 
     learning_rate: float = 0.01
-    alpha: float = 0.99
-    epsilon: float = 1e-8
-    momentum: float = 0.0
-    centered: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "alpha", 0, 1)
-        check_setting(self, "epsilon", 0, open_low=True)
-        check_setting(self, "momentum", 0, 1)
-        check_choice(self, "centered", (False, True))
+    alpha: Annotated[float, Setting("Decay of the average of the squares.", BELOW_ONE)] = 0.99
+    epsilon: Annotated[float, Setting("Number added to the divisor.", ABOVE_ZERO)] = 1e-8
+    momentum: Annotated[float, Setting("Momentum.", BELOW_ONE)] = 0.0
+    centered: Annotated[bool, Setting("Whether to subtract the squared mean of the gradients.")] = False
 
     def rule(
         self, weights: Array, gradient: Array, rate: float, square: Array, mean: Array, retained: Array
@@ -106,13 +95,8 @@ class Adadelta(Optimizer):
     """
 
     learning_rate: float = 1.0
-    rho: float = 0.9
-    epsilon: float = 1e-6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "rho", 0, 1)
-        check_setting(self, "epsilon", 0, open_low=True)
+    rho: Annotated[float, Setting("Decay of both averages.", BELOW_ONE)] = 0.9
+    epsilon: Annotated[float, Setting("Number added to both averages.", ABOVE_ZERO)] = 1e-6
 
     def rule(
         self, weights: Array, gradient: Array, rate: float, square: Array, square_move: Array
@@ -135,13 +119,8 @@ class Lion(Optimizer):
     """
 
     learning_rate: float = 0.0001
-    beta1: float = 0.9
-    beta2: float = 0.99
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "beta1", 0, 1)
-        check_setting(self, "beta2", 0, 1)
+    beta1: Annotated[float, Setting("Share of the average in a step.", BELOW_ONE)] = 0.9
+    beta2: Annotated[float, Setting("Decay of the average of the gradients.", BELOW_ONE)] = 0.99
 
     def rule(self, weights: Array, gradient: Array, rate: float, mean: Array) -> tuple[Array, Array]:
         """Return the weights and the momentum after a step."""
@@ -163,17 +142,10 @@ class Adafactor(BlockOptimizer):
     """
 
     learning_rate: float = 0.01
-    decay_power: float = 0.8
-    epsilon: float = 1.1920929e-7
-    smallest_scale: float = 1e-3
-    clip_threshold: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "decay_power", 0, open_low=True)
-        check_setting(self, "epsilon", 0, open_low=True)
-        check_setting(self, "smallest_scale", 0, open_low=True)
-        check_setting(self, "clip_threshold", 0, open_low=True)
+    decay_power: Annotated[float, Setting("Exponent of the decay.", ABOVE_ZERO)] = 0.8
+    epsilon: Annotated[float, Setting("Number added to the squares.", ABOVE_ZERO)] = 1.1920929e-7
+    smallest_scale: Annotated[float, Setting("Lower bound of the size of a parameter.", ABOVE_ZERO)] = 1e-3
+    clip_threshold: Annotated[float, Setting("Upper bound of the size of a step.", ABOVE_ZERO)] = 1.0
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return the mean squares, those of the rows and columns of a matrix one after another, and the step number."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -30,8 +29,7 @@ from chainrule.formulas.translate import evaluate_torch
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.named import FixedAttributes, also_called
 from chainrule.parameters import ParameterBlock
-from chainrule.ranges import is_finite
-from chainrule.settings import Setting
+from chainrule.settings import ABOVE_ZERO, FROM_ZERO, Setting, check_settings, declared_settings
 from chainrule.types import Array
 
 __all__ = [
@@ -41,8 +39,6 @@ __all__ = [
     "Optimizer",
     "TracedRule",
     "check_choice",
-    "check_count",
-    "check_setting",
 ]
 
 
@@ -98,9 +94,9 @@ class Optimizer(FixedAttributes, ABC):
     scalar_state: ClassVar[tuple[str, ...]] = ()
     optional_arguments: ClassVar[tuple[tuple[str, str], ...]] = ()
 
-    learning_rate: Annotated[float, Setting("The step size.")]
+    learning_rate: Annotated[float, Setting("The step size.", ABOVE_ZERO)]
     _: KW_ONLY
-    weight_decay: Annotated[float, Setting(since="0.2")] = 0.0
+    weight_decay: Annotated[float, Setting("Decoupled weight decay.", FROM_ZERO, since="0.2")] = 0.0
     state: dict[str, Array] = field(init=False, repr=False)
     blocks: tuple[ParameterBlock, ...] = field(init=False, repr=False)
     loss: float | None = field(init=False, repr=False)
@@ -123,9 +119,13 @@ class Optimizer(FixedAttributes, ABC):
         self._traced: Attempt[TracedRule] | None = None
 
     def __post_init__(self) -> None:
-        """Check the settings that all optimizers have; subclasses check their own."""
-        check_setting(self, "learning_rate", 0, open_low=True)
-        check_setting(self, "weight_decay", 0)
+        """Check the settings that the fields declare."""
+        names = [name for name in declared_settings(type(self)) if hasattr(self, name)]
+        check_settings(type(self), {n: getattr(self, n) for n in names}, f"The {{}} of {type(self).__name__}")
+        # One type for every number: a kernel is compiled once, not again for momentum=0 or a NumPy scalar.
+        for name in names:
+            hint, value = declared_settings(type(self))[name].hint, getattr(self, name)
+            setattr(self, name, hint(value) if hint in (bool, int, float) else value)
 
     def rule(self, weights: Any, gradient: Any, *arguments: Any) -> Any:
         """Return the weights after a step and the new state arrays, in the order of the arguments, by a NumPy formula.
@@ -562,35 +562,6 @@ class ObjectiveOptimizer(Optimizer):
             f"{type(self).__name__} needs the objective, not only a gradient; train a network with it, "
             f"or call minimize(weights, objective)."
         )
-
-
-def check_setting(
-    optimizer: Optimizer, name: str, low: float, high: float = float("inf"), *, open_low: bool = False
-) -> None:
-    """Store a setting as a float; raise InvalidInputError unless it is within bounds.
-
-    The bounds are ``low <= value < high``, or ``low < value < high`` with ``open_low``.
-    """
-    value = getattr(optimizer, name)
-    if not is_finite(value) or not (value > low if open_low else value >= low) or not value < high:
-        bounds = f"{'above' if open_low else 'at least'} {low:g}" + (
-            f" and below {high:g}" if high < float("inf") else ""
-        )
-        raise InvalidInputError(
-            f"The {name} of {type(optimizer).__name__} is {shown(value)}; it must be a finite number {bounds}."
-        )
-    # One type for every number: a kernel is compiled once, not again for momentum=0 or a NumPy scalar.
-    setattr(optimizer, name, float(value))
-
-
-def check_count(optimizer: Optimizer, name: str, high: int) -> None:
-    """Raise InvalidInputError unless a setting is a whole number from 1 to ``high``."""
-    value: Any = getattr(optimizer, name)
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 1 <= int(value) <= high:
-        raise InvalidInputError(
-            f"The {name} of {type(optimizer).__name__} is {shown(value)}; it must be a whole number from 1 to {high}."
-        )
-    setattr(optimizer, name, int(value))
 
 
 def check_choice(optimizer: Optimizer, name: str, choices: Sequence[Any]) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
-from chainrule.optimizer.base import Optimizer, check_choice, check_setting
-from chainrule.settings import Setting
+from chainrule.optimizer.base import Optimizer
+from chainrule.settings import BELOW_ONE, FROM_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = ["ASGD", "SGD"]
@@ -41,17 +41,14 @@ class SGD(Optimizer):
     """
 
     learning_rate: float = 0.01
-    momentum: float = 0.0
-    nesterov: bool = False
-    dampening: Annotated[float, Setting(since="0.2")] = 0.0
+    momentum: Annotated[float, Setting("Momentum.", BELOW_ONE)] = 0.0
+    nesterov: Annotated[bool, Setting("Whether to take Nesterov's momentum.")] = False
+    dampening: Annotated[float, Setting("Dampening of the gradient.", BELOW_ONE, since="0.2")] = 0.0
 
     optional_arguments: ClassVar[tuple[tuple[str, str], ...]] = (("step", "dampening"),)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_setting(self, "momentum", 0, 1)
-        check_choice(self, "nesterov", (False, True))
-        check_setting(self, "dampening", 0, 1)
         if self.nesterov and self.momentum == 0:
             raise InvalidInputError("SGD with nesterov=True needs a momentum above 0, such as momentum=0.9.")
         if self.dampening and (self.nesterov or self.momentum == 0):
@@ -86,15 +83,9 @@ class ASGD(Optimizer):
     """
 
     learning_rate: float = 0.01
-    shrinkage: float = 1e-4
-    power: float = 0.75
-    first_averaged: float = 1e6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "shrinkage", 0)
-        check_setting(self, "power", 0)
-        check_setting(self, "first_averaged", 0)
+    shrinkage: Annotated[float, Setting("Decay of the weights and of the rate.", FROM_ZERO)] = 1e-4
+    power: Annotated[float, Setting("Exponent of the rate.", FROM_ZERO)] = 0.75
+    first_averaged: Annotated[float, Setting("Step at which the average begins.", FROM_ZERO)] = 1e6
 
     def rule(self, weights: Array, gradient: Array, rate: float, step: int, average: Array) -> tuple[Array, Array]:
         """Return the weights and their average after a step."""

@@ -11,9 +11,10 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
-from chainrule.optimizer.base import Objective, ObjectiveOptimizer, check_count, check_setting
+from chainrule.optimizer.base import Objective, ObjectiveOptimizer
 from chainrule.optimizer.line_search import Trial, strong_wolfe
-from chainrule.settings import Setting
+from chainrule.ranges import Range
+from chainrule.settings import FROM_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = ["LBFGS"]
@@ -50,24 +51,21 @@ class LBFGS(ObjectiveOptimizer):
     """
 
     learning_rate: float = 1.0
-    memory: int = 10
-    max_evaluations: int = 25
-    c1: float = 1e-4
-    c2: float = 0.9
-    tolerance: float = 1e-7
-    min_decrease: Annotated[float, Setting(since="0.2")] = 0.0
-    evaluation_limit: Annotated[int | None, Setting(since="0.2")] = None
+    memory: Annotated[int, Setting("Pairs of vectors that are kept.", Range(1, 1000, True, True))] = 10
+    max_evaluations: Annotated[
+        int,
+        Setting("Evaluations of the objective per iteration.", Range(1, 10_000, True, True)),
+    ] = 25
+    c1: Annotated[float, Setting("Constant of the first Wolfe condition.", Range(0, 1))] = 1e-4
+    c2: Annotated[float, Setting("Constant of the second Wolfe condition.", Range(0, 1))] = 0.9
+    tolerance: Annotated[float, Setting("Largest gradient at which the method ends.", FROM_ZERO)] = 1e-7
+    min_decrease: Annotated[float, Setting("Relative decrease at which the method ends.", FROM_ZERO, since="0.2")] = 0.0
+    evaluation_limit: Annotated[
+        int | None, Setting("Evaluations at most.", Range(1, 2**53, True, True), since="0.2")
+    ] = None
 
     def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
-        check_count(self, "memory", 1000)
-        check_count(self, "max_evaluations", 10_000)
-        check_setting(self, "c1", 0, 1, open_low=True)
-        check_setting(self, "c2", 0, 1, open_low=True)
-        check_setting(self, "tolerance", 0)
-        check_setting(self, "min_decrease", 0)
-        if self.evaluation_limit is not None:
-            check_count(self, "evaluation_limit", 2**53)
+        super().__post_init__()
         if self.c1 >= self.c2:
             raise InvalidInputError(f"LBFGS has c1={self.c1:g} and c2={self.c2:g}; c1 must be below c2.")
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast, final
+from typing import Annotated, Any, cast, final
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.machine import machine_memory
 from chainrule.named import also_called
-from chainrule.optimizer.base import Objective, ObjectiveOptimizer, check_count, check_setting
+from chainrule.optimizer.base import Objective, ObjectiveOptimizer
+from chainrule.ranges import Range
+from chainrule.settings import ABOVE_ZERO, FROM_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = ["LevenbergMarquardt"]
@@ -47,21 +49,12 @@ class LevenbergMarquardt(ObjectiveOptimizer):
     """
 
     learning_rate: float = 1.0
-    damping: float = 1e-3
-    damping_increase: float = 2.0
-    damping_decrease: float = 1 / 3
-    max_tries: int = 10
-    tolerance: float = 1e-10
-    max_bytes: int = 2**31
-
-    def __post_init__(self) -> None:
-        check_setting(self, "learning_rate", 0, open_low=True)
-        check_setting(self, "damping", 0, open_low=True)
-        check_setting(self, "damping_increase", 1, open_low=True)
-        check_setting(self, "damping_decrease", 0, 1, open_low=True)
-        check_count(self, "max_tries", 1000)
-        check_setting(self, "tolerance", 0)
-        check_count(self, "max_bytes", 2**50)
+    damping: Annotated[float, Setting("First damping.", ABOVE_ZERO)] = 1e-3
+    damping_increase: Annotated[float, Setting("Factor on the damping after a failed step.", Range(1, math.inf))] = 2.0
+    damping_decrease: Annotated[float, Setting("Least factor on the damping after a step.", Range(0, 1))] = 1 / 3
+    max_tries: Annotated[int, Setting("Steps that are tried per iteration.", Range(1, 1000, True, True))] = 10
+    tolerance: Annotated[float, Setting("Relative decrease at which the method ends.", FROM_ZERO)] = 1e-10
+    max_bytes: Annotated[int, Setting("Memory for the Jacobian.", Range(1, 2**50, True, True))] = 2**31
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return the damping, float64, and ``converged``."""

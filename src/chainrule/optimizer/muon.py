@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 from chainrule.named import also_called
 from chainrule.optimizer.adam import MomentOptimizer
-from chainrule.optimizer.base import BlockOptimizer, check_choice, check_count, check_setting
+from chainrule.optimizer.base import BlockOptimizer, check_choice
 from chainrule.parameters import ParameterBlock
+from chainrule.ranges import Range
+from chainrule.settings import BELOW_ONE, FROM_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = ["Muon"]
@@ -40,22 +42,19 @@ class Muon(MomentOptimizer, BlockOptimizer):
     """
 
     learning_rate: float = 0.001
-    momentum: float = 0.95
-    nesterov: bool = True
-    newton_schulz_steps: int = 5
+    momentum: Annotated[float, Setting("Momentum.", BELOW_ONE)] = 0.95
+    nesterov: Annotated[bool, Setting("Whether to take Nesterov's momentum.")] = True
+    newton_schulz_steps: Annotated[int, Setting("Steps of the orthogonalisation.", Range(1, 100, True, True))] = 5
     adjust: Literal["match_rms_adamw", "original"] = "match_rms_adamw"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    weight_decay: float = field(default=0.1, kw_only=True)
+    weight_decay: Annotated[float, Setting("Decoupled weight decay.", FROM_ZERO)] = field(default=0.1, kw_only=True)
 
     rule = MomentOptimizer.adam_step
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_setting(self, "momentum", 0, 1)
-        check_choice(self, "nesterov", (False, True))
-        check_count(self, "newton_schulz_steps", 100)
         check_choice(self, "adjust", ("match_rms_adamw", "original"))
 
     def step_block(

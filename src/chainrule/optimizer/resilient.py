@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
-from chainrule.optimizer.base import Optimizer, check_choice, check_setting
+from chainrule.optimizer.base import Optimizer, check_choice
+from chainrule.ranges import Range
+from chainrule.settings import ABOVE_ZERO, FROM_ONE, FROM_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = ["Quickprop", "Rprop"]
@@ -53,10 +55,10 @@ class Rprop(Optimizer):
 
     learning_rate: float = 0.01
     variant: Literal["improved_minus", "minus", "plus", "improved_plus"] = "improved_minus"
-    increase: float = 1.2
-    decrease: float = 0.5
-    smallest_step: float = 1e-6
-    largest_step: float = 50.0
+    increase: Annotated[float, Setting("Factor on a step after equal signs.", FROM_ONE)] = 1.2
+    decrease: Annotated[float, Setting("Factor on a step after different signs.", Range(0, 1))] = 0.5
+    smallest_step: Annotated[float, Setting("Lower bound of a step.", FROM_ZERO)] = 1e-6
+    largest_step: Annotated[float, Setting("Upper bound of a step.", ABOVE_ZERO)] = 50.0
     reversal: float = field(init=False, repr=False)
 
     def _forget(self) -> None:
@@ -66,10 +68,11 @@ class Rprop(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice(self, "variant", ("improved_minus", "minus", "plus", "improved_plus"))
-        check_setting(self, "increase", 1)
-        check_setting(self, "decrease", 0, 1, open_low=True)
-        check_setting(self, "smallest_step", 0)
-        check_setting(self, "largest_step", self.smallest_step, open_low=True)
+        if not self.smallest_step < self.largest_step:
+            raise InvalidInputError(
+                f"Rprop has smallest_step={self.smallest_step:g} and largest_step={self.largest_step:g}; smallest_step "
+                "must be below largest_step."
+            )
 
     def allocate_state(self, size: int, dtype: np.dtype[Any]) -> dict[str, Array]:
         """Return the last gradient and move, the step sizes, the number of steps and the last loss."""
@@ -132,11 +135,7 @@ class Quickprop(Optimizer):
     full_batch: ClassVar[bool] = True
 
     learning_rate: float = 0.1
-    growth: float = 1.75
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_setting(self, "growth", 0, open_low=True)
+    growth: Annotated[float, Setting("Upper bound of a step relative to the one before.", ABOVE_ZERO)] = 1.75
 
     def rule(
         self, weights: Array, gradient: Array, rate: float, previous_gradient: Array, move: Array

@@ -39,8 +39,8 @@ from chainrule.metrics import default_metrics
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["ActivationLike", "build_network", "default_loss", "hidden_sizes", "mlp_layers", "output_layers",
-           "select_architecture"]  # fmt: skip
+__all__ = ["ActivationLike", "build_network", "default_loss", "hidden_layers", "hidden_sizes", "mlp_layers",
+           "output_activations", "output_layers", "select_architecture"]  # fmt: skip
 
 # A name, a class, a layer, or a function and its derivative.
 ActivationLike: TypeAlias = (
@@ -64,8 +64,13 @@ def output_layers(
 
     ``activation`` is put behind the numbers of a regression when given: ReLU where they cannot be negative, say.
     """
-    n_units = loss.n_outputs(target.n_outputs)
-    layers: list[Layer] = [DenseLayer(n_units, weights_initializer=weights_initializer)]
+    dense = DenseLayer(loss.n_outputs(target.n_outputs), weights_initializer=weights_initializer)
+    return [dense, *output_activations(target, loss, activation)]
+
+
+def output_activations(target: Target, loss: LossFunction, activation: ActivationLike | None = None) -> list[Layer]:
+    """Return the activations behind the output units: the given one, and that of the task."""
+    layers: list[Layer] = []
     if activation is not None:
         if target.task != "regression":
             raise InvalidInputError(f"The outputs of a {target.task} network follow from its classes and loss.")
@@ -94,6 +99,33 @@ def mlp_layers(
     output_activation: ActivationLike | None = None,
 ) -> list[Layer]:
     """Return the layers of :func:`build_network`, which do not know the number of inputs yet."""
+    layers = hidden_layers(
+        hidden,
+        activation,
+        dropout=dropout,
+        batch_normalization=batch_normalization,
+        layer_normalization=layer_normalization,
+        input_dropout=input_dropout,
+        noise=noise,
+        weights_initializer=weights_initializer,
+    )
+    of_all: Any = None if isinstance(weights_initializer, list | tuple) else weights_initializer
+    return [*layers, *output_layers(target, loss, output_activation, of_all)]
+
+
+def hidden_layers(
+    hidden: int | Sequence[int],
+    activation: ActivationLike | Sequence[ActivationLike],
+    *,
+    dropout: float | Sequence[float] = 0.0,
+    batch_normalization: bool | Sequence[bool] = False,
+    layer_normalization: bool | Sequence[bool] = False,
+    input_dropout: float = 0.0,
+    noise: float = 0.0,
+    weights_initializer: str | Initializer | Sequence[str | Initializer | None] | None = None,
+    dense: Callable[..., Layer] = DenseLayer,
+) -> list[Layer]:
+    """Return the layers before the output layer; ``dense`` makes those with units."""
     sizes = hidden_sizes(hidden)
     per_layer = zip(
         sizes,
@@ -107,13 +139,12 @@ def mlp_layers(
     layers: list[Layer] = [DropoutLayer(input_dropout)] if input_dropout else []
     layers += [GaussianNoiseLayer(noise)] if noise else []
     for units, function, rate, has_batch_norm, has_layer_norm, initializer in per_layer:
-        layers.append(DenseLayer(units, weights_initializer=initializer))
+        layers.append(dense(units, weights_initializer=initializer))
         layers += [BatchNormalizationLayer()] if has_batch_norm else []
         layers += [LayerNormalizationLayer()] if has_layer_norm else []
         layers.append(_activation(function))
         layers += [DropoutLayer(rate)] if rate else []
-    of_all: Any = None if isinstance(weights_initializer, list | tuple) else weights_initializer
-    return [*layers, *output_layers(target, loss, output_activation, of_all)]
+    return layers
 
 
 @checked

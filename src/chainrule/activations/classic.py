@@ -9,9 +9,9 @@ from typing import ClassVar, final
 import numpy as np
 
 from chainrule.activations.base import ActivationLayer
-from chainrule.errors import InvalidInputError
+from chainrule.errors import InvalidInputError, shown
 from chainrule.named import also_called
-from chainrule.ranges import Range
+from chainrule.ranges import Range, is_finite
 from chainrule.types import Array
 
 __all__ = [
@@ -239,8 +239,8 @@ class SmoothClipActivation(ActivationLayer):
     limit: float = 3.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.limit < math.inf:
-            raise InvalidInputError(f"limit must be a finite number > 0, not {self.limit!r}.")
+        if not (is_finite(self.limit) and self.limit > 0):
+            raise InvalidInputError(f"limit must be a finite number > 0, not {shown(self.limit)}.")
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]

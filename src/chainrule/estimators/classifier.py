@@ -55,7 +55,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     model_
         The :class:`Model`: the network with the meaning of its outputs, which can be saved, exported and served.
     coefs_
-        The weights of the dense layers, of shape (inputs, units).
+        The weights of the dense layers, of shape (inputs, units), or (members, inputs, units) with
+        ``preset="tabular"``.
     intercepts_
         The biases of the dense layers.
     history_
@@ -67,7 +68,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     best_loss_
         The smallest element of ``loss_curve_``; None with ``early_stopping``.
     validation_loss_curve_
-        The loss on the validation rows after every epoch; None if there are none.
+        The loss on the validation rows after every epoch; None if there are none. With ``preset="tabular"``, each row
+        is predicted by the member of the ensemble that was not trained on it.
     validation_scores_
         The score on the validation rows after every epoch; None if there are none.
     best_validation_score_
@@ -76,7 +78,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         The number of epochs of the last fit.
     best_iter_
         The epoch of the last fit, counted from 1, with the best validation score, or without ``early_stopping`` with
-        the smallest loss.
+        the smallest loss. With ``preset="tabular"``, the one with the smallest validation loss; 0 is the linear model.
     stop_reason_
         The reason why the last fit stopped before ``max_iter`` epochs; None if it did not.
     t_

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -12,7 +12,9 @@ from sklearn.utils.multiclass import type_of_target
 from chainrule.activations import ActivationLayer, SigmoidActivation
 from chainrule.data.target import Target
 from chainrule.layers import Layer
+from chainrule.losses import LossFunction
 from chainrule.metrics.inputs import normalized_probabilities
+from chainrule.model import TargetScaling
 from chainrule.types import Array
 
 __all__ = ["ClassColumn", "LabelColumns", "Numbers", "Outputs", "class_outputs"]
@@ -29,11 +31,14 @@ class Outputs(ABC):
         What the network learns to predict.
     classes
         The attribute ``classes_`` of a classifier; None for numbers.
+    scaling
+        The standardisation of numbers for training; None if there is none.
     """
 
     losses: ClassVar[dict[str, str]] = {}
     target: Target
     classes: Any = None
+    scaling: TargetScaling | None = None
 
     def last_layers(self) -> list[Layer]:
         """Return the layers behind those that follow from :attr:`target`."""
@@ -42,6 +47,10 @@ class Outputs(ABC):
     def targets_of(self, y: Array) -> Array:
         """Return labels or numbers as a :class:`Dataset` takes them."""
         return y
+
+    def scaled_for(self, y: Array, loss: LossFunction, output_activation: Any) -> Outputs:
+        """Return these outputs with numbers standardised for training, if loss and output activation allow it."""
+        return self
 
     @abstractmethod
     def labels_of(self, predictions: Array) -> Array:
@@ -60,14 +69,26 @@ class Numbers(Outputs):
     losses: ClassVar[dict[str, str]] = {"squared_error": "half_squared_error"}
 
     n_columns: int
+    scaling: TargetScaling | None = None
 
     @property
     def target(self) -> Target:  # type: ignore[override]
         """A regression."""
         return Target("regression", n_columns=self.n_columns)
 
+    def scaled_for(self, y: Array, loss: LossFunction, output_activation: Any) -> Outputs:
+        """Return these outputs with the means and the standard deviations of ``y``."""
+        suits = loss.allows_standardized_targets and output_activation is None
+        return replace(self, scaling=TargetScaling.learn(y)) if suits else self
+
+    def targets_of(self, y: Array) -> Array:
+        """Return the numbers, standardised with ``scaling``."""
+        return y if self.scaling is None else self.scaling.apply(y)
+
     def labels_of(self, predictions: Array) -> Array:
-        """Return the numbers, as a vector if there is one for each row."""
+        """Return the numbers in the units of the targets, as a vector if there is one for each row."""
+        if self.scaling is not None:
+            predictions = self.scaling.undo(predictions)
         return predictions[:, 0] if self.n_columns == 1 else predictions
 
 

@@ -107,6 +107,13 @@ _FromNetwork: Any = dataclasses.make_dataclass(
 class NewParameters(_FromNetwork):  # type: ignore[misc]  # made from the declarations
     """The parameters that scikit-learn does not have."""
 
+    preset: Annotated[
+        Literal["tabular"] | None,
+        Setting(
+            "'tabular': the network and the training of `chainrule train` for tables, with all kinds of columns; "
+            "parameters that differ from their defaults replace its own."
+        ),
+    ] = None
     n_layers: Annotated[
         int | None, Setting("The number of hidden layers of equal width, in place of hidden_layer_sizes.", FROM_ZERO)
     ] = None

@@ -11,19 +11,29 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _check_y,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.callbacks.interrupt import StopOnInterrupt
 from chainrule.data.dataset import Dataset
-from chainrule.errors import InvalidInputError, warn
+from chainrule.data.inputs import is_frame
+from chainrule.data.table import TablePreprocessor, as_frame
+from chainrule.errors import InvalidInputError, check_one_of, warn
 from chainrule.estimators.outputs import Outputs
 from chainrule.estimators.parameters import NewParameters, SklearnParameters
-from chainrule.estimators.presets import Problem, draw_parameters, hidden_units, plain, solver_of
-from chainrule.estimators.scoring import metrics_for, without_scorers
+from chainrule.estimators.presets import Problem, draw_parameters, hidden_units, loss_of, plain, solver_of, tabular
+from chainrule.estimators.scoring import MeasureRows, metrics_for, without_scorers
 from chainrule.estimators.sklearn_callbacks import CallbackSupport, SklearnCallbacks, with_callbacks
 from chainrule.history import History
 from chainrule.layers import DenseLayer
+from chainrule.layers.dense import AffineLayer
 from chainrule.metrics import Metric, lower_is_better
 from chainrule.model import Model
 from chainrule.named import also_called, checked
@@ -52,6 +62,8 @@ class Rows(NamedTuple):
 
 def takes_batches(estimator: Any) -> bool:
     """Tell whether the solver takes mini-batches; if not, raise AttributeError as scikit-learn does."""
+    if estimator.preset:
+        raise AttributeError("partial_fit is not available with preset='tabular', which trains on all rows at once.")
     if solver_of(estimator).full_batch:
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
@@ -126,6 +138,8 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         classes: Any = None,
     ) -> Self:
         check_settings(type(self), vars(self))
+        if self.preset is not None:
+            check_one_of("preset", self.preset, ("tabular",))
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         goes_on = self.__sklearn_is_fitted__() and (self.warm_start or incremental)
@@ -138,6 +152,8 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         if validation is not None:
             held_out = self._check_rows(*validation, reset=False)
         rng = check_random_state(self.random_state)
+        if self.preset:
+            return self._fit_tabular(rows, outputs, held_out, self._problem(rows, outputs, rng), (X, y, sample_weight))
         problem = self._problem(rows, outputs, rng)
         drawn = [] if goes_on else draw_parameters(self, problem, rng)
         if self.early_stopping and held_out is None:
@@ -163,25 +179,78 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             for layer, (weights, biases) in zip(dense, drawn, strict=False):
                 layer.weights, layer.biases = weights, biases
         self.network_: NeuralNetwork = network
-        self._train(network, rows, held_out, (X, y, sample_weight), incremental=incremental)
+        monitor = self._monitor(network.metrics)
+        callbacks = [] if incremental else self._stopping(network, monitor)
+        watched = None if held_out is None else self._dataset(held_out)
+        given = (X, y, sample_weight)
+        self._train(network, self._dataset(rows), watched, monitor, callbacks, given, incremental=incremental)
+        return self
+
+    def _fit_tabular(
+        self, rows: Rows, outputs: Outputs, held_out: Rows | None, problem: Problem, given: tuple[Any, Any, Any]
+    ) -> Self:
+        """Train the network of ``preset="tabular"``."""
+        outputs = outputs.scaled_for(rows.y, loss_of(self, outputs), getattr(self, "output_activation", None))
+        self._outputs, self.t_ = outputs, 0
+        if outputs.classes is not None:
+            self.classes_ = outputs.classes
+        design = tabular(self, problem, self._dataset(rows))
+        network = self.network_ = design.network
+        network.metrics = tuple(metrics_for(self.scoring, self, outputs))
+        callbacks: list[Callback] = [design.stopping]
+        measured = None
+        if held_out is not None:
+            self._check_known(outputs, held_out.y)
+            measured = MeasureRows(self._dataset(held_out))
+            callbacks.append(measured)
+        self._train(network, design.training, design.validation, "validation_loss", callbacks, given)
+        self.best_iter_ = design.stopping.best_epoch
+        if measured is not None and measured.scores:
+            self.validation_scores_: list[float] | None = measured.scores
+            self.best_validation_score_: float | None = max(measured.scores)
         return self
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Rows:
         """Return rows as arrays, checked by scikit-learn."""
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, y_numeric=self._outputs_are_numbers,
-            dtype=(np.float64, np.float32), reset=reset,
-        )  # fmt: skip
+        if self.preset and is_frame(X):
+            frame, y = self._check_frame(X, reset=reset), self._check_targets(y)
+            check_consistent_length(frame, y)
+            X = frame
+        else:
+            own: dict[str, Any] = {"accept_sparse": "csr", "dtype": (np.float64, np.float32)}
+            if self.preset:
+                own = {"dtype": None, "ensure_all_finite": "allow-nan", "ensure_min_samples": 2}
+            X, y = validate_data(self, X, y, multi_output=True, y_numeric=self._outputs_are_numbers, reset=reset, **own)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if sample_weight is None:
-            return Rows(X, y, None)
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if not weights.any():
-            raise ValueError("Sample weights must contain at least one non-zero number.")
-        if weights.min() < 0:
-            raise ValueError("Negative values in data passed to `sample_weight`.")
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, y, dtype=np.float64)
+            if not weights.any():
+                raise ValueError("Sample weights must contain at least one non-zero number.")
+            if weights.min() < 0:
+                raise ValueError("Negative values in data passed to `sample_weight`.")
+        if reset:
+            self._table: TablePreprocessor | None = None
+            if self.preset:
+                frame = as_frame(X)
+                seen = frame if weights is None else frame[weights > 0]
+                self._table = TablePreprocessor(scaling="standard").fit(seen)
+        if self._table is not None:
+            X = self._table.transform(as_frame(X))
         return Rows(X, y, weights)
+
+    def _check_frame(self, X: Any, *, reset: bool) -> Any:
+        """Return a frame of pandas or polars as one of pandas; check its columns."""
+        validate_data(self, X, skip_check_array=True, reset=reset)
+        return as_frame(X)
+
+    def _check_targets(self, y: Any) -> Array:
+        """Return the targets of a frame as an array, checked by scikit-learn."""
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+        targets: Array = _check_y(y, multi_output=True, y_numeric=self._outputs_are_numbers, estimator=self)
+        return targets
 
     _outputs_are_numbers = False
 
@@ -239,18 +308,20 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
     def _train(
         self,
         network: NeuralNetwork,
-        rows: Rows,
-        held_out: Rows | None,
+        training: Dataset,
+        validation: Dataset | None,
+        monitor: str,
+        stopping: list[Callback],
         given: tuple[Any, Any, Any],
         *,
-        incremental: bool,
+        incremental: bool = False,
     ) -> None:
         """Train the network, and set the fitted attributes."""
-        first_epoch, monitor = network.history.n_epochs, self._monitor(network.metrics)
+        first_epoch = network.history.n_epochs
         interrupt = StopOnInterrupt(resumable=False)
         own: Any = () if self.callbacks is None else self.callbacks
         callbacks: list[Callback] = list(own) if isinstance(own, list | tuple) else [own]
-        callbacks += [] if incremental else [*self._stopping(network, monitor), interrupt]
+        callbacks += [*stopping, *([] if incremental else [interrupt])]
         bridge = None
         if not incremental and hasattr(self, "_init_callback_context"):
             X, y, sample_weight = given
@@ -259,18 +330,18 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             bridge = SklearnCallbacks(self, network.epochs, arguments, self._fitted_attributes)
             callbacks += [bridge] if getattr(self, "_skl_callbacks", None) else []
         network.fit(
-            self._dataset(rows),
-            validation=None if held_out is None else self._dataset(held_out),
+            training,
+            validation=validation,
             callbacks=callbacks,
             augmentation=self.augmentation,
         )
-        self._set_attributes(network, monitor, first_epoch, rows.X.shape[0])
+        self._set_attributes(network, monitor, first_epoch, training.n_rows)
         network.metrics = without_scorers(network.metrics)
         if bridge is not None and getattr(self, "_skl_callbacks", None):
             bridge.close()
         if interrupt.has_stopped:
             warn("Training interrupted by user.")
-        elif not incremental:
+        elif not incremental and not self.preset:
             self._warn_if_not_converged(network)
 
     def _monitor(self, metrics: tuple[Metric, ...]) -> str:
@@ -302,11 +373,11 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         self.n_iter_ = len(values)
         self.best_iter_ = int(np.nanargmin(values)) + 1 if np.isfinite(values).any() else self.n_iter_
         self.t_ += n_rows * self.n_iter_
-        self.n_layers_ = len(hidden_units(self)) + 2
+        self.n_layers_ = len(self._dense_layers()) + 1
         self.n_outputs_ = target.n_outputs
         self.out_activation_ = _name_of_last(network)
         self.loss_ = history.last("objective")
-        self.best_loss_ = None if self.early_stopping else min(self.loss_curve_)
+        self.best_loss_ = None if self.early_stopping or self.preset else min(self.loss_curve_)
         scores = f"validation_{network.metrics[0].name}" if network.metrics else ""
         self.validation_scores_ = list(history[scores]) if scores else None
         self.best_validation_score_ = max(history[scores]) if scores else None
@@ -329,12 +400,20 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             )
 
     def _fitted_attributes(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name.endswith("_") or name == "_outputs"}
+        return {
+            name: value for name, value in vars(self).items() if name.endswith("_") or name in ("_outputs", "_table")
+        }
 
     def _predictions(self, X: Any) -> Array:
         """Return the predictions of the network: probabilities or numbers, of shape (rows, columns)."""
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        if self._table is None:
+            X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        elif is_frame(X):
+            X = self._table.transform(self._check_frame(X, reset=False))
+        else:
+            X = validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=False)
+            X = self._table.transform(as_frame(X))
         return self.network_.loss.predictions_of(self.network_.predict(X))
 
     @property
@@ -366,10 +445,12 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
     @property
     def model_(self) -> Model:
         """The network and the meaning of its outputs, which can be saved, exported and served."""
-        return Model(self._fitted_network(), self._outputs.target)
+        return Model(self._fitted_network(), self._outputs.target, self._table, self._outputs.scaling)
 
-    def _dense_layers(self) -> list[DenseLayer]:
-        return [layer for layer in self._fitted_network().layers if isinstance(layer, DenseLayer)]
+    def _dense_layers(self) -> list[Any]:
+        """Return the dense layers from the inputs to the outputs, of an ensemble without the linear part."""
+        layers = [layer for top in self._fitted_network().layers for layer in getattr(top, "layers", (top,))]
+        return [layer for layer in layers if isinstance(layer, AffineLayer)]
 
     def _fitted_network(self) -> NeuralNetwork:
         if not self.__sklearn_is_fitted__():
@@ -382,7 +463,9 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = not self.preset
+        if self.preset:
+            tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
         tags.target_tags.multi_output = True
         return tags
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule.architecture import hidden_sizes, mlp_layers
-from chainrule.errors import InvalidInputError, check_one_of, warn
+from chainrule.data.dataset import Dataset
+from chainrule.errors import InvalidInputError, check_one_of, listed, warn
 from chainrule.estimators.outputs import Outputs
 from chainrule.estimators.parameters import SKLEARN_ACTIVATIONS
+from chainrule.estimators.tabular import Design, Recipe, design_network, table_optimizer
 from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.optimizer import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer, own_optimizer
 from chainrule.schedules import InverseScaling, Schedule
+from chainrule.settings import declared_settings
 from chainrule.types import Array
 
-__all__ = ["Blueprint", "Problem", "draw_parameters", "hidden_units", "loss_of", "plain", "solver_of"]
+__all__ = ["Blueprint", "Problem", "draw_parameters", "hidden_units", "loss_of", "plain", "solver_of", "tabular"]
 
 # SciPy's default, which scikit-learn's "lbfgs" uses.
 LBFGS_MIN_DECREASE = 2.220446049250313e-09
@@ -72,13 +77,11 @@ def plain(parameters: Any, problem: Problem) -> Blueprint:
         "shuffle": parameters.shuffle,
         "seed": problem.seed,
         "dtype": problem.dtype,
-        "l1": parameters.l1,
         # scikit-learn divides by the sum of the weights of a batch; the penalty of a network is not divided.
         "l2": parameters.alpha / (n_rows_a_step * problem.mean_weight),
         "schedule": _schedule(parameters, problem),
     }
-    names = ("max_norm", "clip_norm", "clip_value", "ema_decay", "swa_from", "engine", "device", *OF_CLASSIFIERS)
-    settings |= {name: getattr(parameters, name) for name in names if hasattr(parameters, name)}
+    settings |= _network_settings(parameters)
     layers = mlp_layers(
         problem.outputs.target,
         loss,
@@ -98,9 +101,78 @@ def plain(parameters: Any, problem: Problem) -> Blueprint:
 OF_CLASSIFIERS = ("label_smoothing", "class_weight")
 
 
-def hidden_units(parameters: Any) -> tuple[int, ...]:
-    """Return the numbers of units of the hidden layers, by ``n_layers`` and ``width`` where they are given."""
-    sizes = hidden_sizes(parameters.hidden_layer_sizes)
+def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
+    """Return the network of ``preset="tabular"``; parameters with other values than their defaults replace its own."""
+    cls: Any = type(parameters)
+    changed = {
+        name: getattr(parameters, name)
+        for name, declared in declared_settings(cls).items()
+        if not _is_default(getattr(parameters, name), declared.default)
+    }
+    refused = [name for name in NOT_OF_TABLES if name in changed]
+    if refused:
+        raise InvalidInputError(
+            f"preset='tabular' cannot be combined with {listed(refused)}; leave the default values."
+        )
+    given: dict[str, Any] = {name: changed[name] for name in ("activation", "dropout") if name in changed}
+    if {"solver", "momentum", "nesterovs_momentum"} & changed.keys():
+        given["optimizer"] = solver_of(parameters)
+    else:
+        names = {"learning_rate_init": "learning_rate", "beta_1": "beta1", "beta_2": "beta2", "epsilon": "epsilon"}
+        given["optimizer"] = table_optimizer(**{own: changed[name] for name, own in names.items() if name in changed})
+    if given["optimizer"].full_batch or "batch_size" in changed:
+        given["batch_size"] = (
+            problem.n_rows if given["optimizer"].full_batch else batch_size(parameters, problem.n_rows)
+        )
+    if "max_iter" in changed:
+        given["epochs"] = int(parameters.max_iter)
+    if {"schedule", "learning_rate"} & changed.keys():
+        given["schedule"] = _schedule(parameters, problem)
+    recipe = Recipe.of_size(problem.n_rows, **given)
+    sizes = hidden_units(parameters, changed.get("hidden_layer_sizes", recipe.hidden))
+    patience = recipe.patience
+    if "n_iter_no_change" in changed:
+        patience = int(min(parameters.n_iter_no_change, recipe.epochs)) + 1
+    settings = {name: changed[name] for name in HIDDEN_SETTINGS if name in changed}
+    recipe = dataclasses.replace(recipe, hidden=sizes, patience=patience, hidden_settings=settings)
+    return design_network(
+        data,
+        loss_of(parameters, problem.outputs),
+        seed=problem.seed,
+        recipe=recipe,
+        output_activation=getattr(parameters, "output_activation", None),
+        last_layers=problem.outputs.last_layers(),
+        verbose=bool(parameters.verbose),
+        shuffle=parameters.shuffle,
+        dtype=problem.dtype,
+        l2=parameters.alpha / (recipe.batch_size * problem.mean_weight) if "alpha" in changed else 0.0,
+        **_network_settings(parameters),
+    )
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Tell whether a parameter has its default value; a list is equal to a tuple."""
+    if isinstance(value, list | tuple) or isinstance(default, list | tuple):
+        return isinstance(value, list | tuple) and isinstance(default, list | tuple) and [*value] == [*default]
+    return type(value) is type(default) and bool(value == default)
+
+
+NOT_OF_TABLES = ("warm_start", "early_stopping", "augmentation")
+HIDDEN_SETTINGS = ("batch_normalization", "layer_normalization", "input_dropout", "noise", "weights_initializer")
+
+
+def _network_settings(parameters: Any) -> dict[str, Any]:
+    """Return the parameters that are settings of a network."""
+    names = ("l1", "max_norm", "clip_norm", "clip_value", "ema_decay", "swa_from", "engine", "device", *OF_CLASSIFIERS)
+    return {name: getattr(parameters, name) for name in names if hasattr(parameters, name)}
+
+
+def hidden_units(parameters: Any, default: int | Sequence[int] | None = None) -> tuple[int, ...]:
+    """Return the numbers of units of the hidden layers, by ``n_layers`` and ``width`` where they are given.
+
+    ``default`` takes the place of ``hidden_layer_sizes``.
+    """
+    sizes = hidden_sizes(parameters.hidden_layer_sizes if default is None else default)
     if parameters.n_layers is None and parameters.width is None:
         return sizes
     if parameters.width is None and not sizes:

@@ -27,7 +27,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     """Multi-layer perceptron for regression, with the interface of scikit-learn's ``MLPRegressor``.
 
     The targets are one or several numbers for each row. Inputs and targets are used as they are, so standardise both,
-    for example with ``StandardScaler`` and ``TransformedTargetRegressor``.
+    for example with ``StandardScaler`` and ``TransformedTargetRegressor``; ``preset="tabular"`` takes any tables.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     model_
         The :class:`Model`: the network with the meaning of its outputs, which can be saved, exported and served.
     coefs_
-        The weights of the dense layers, of shape (inputs, units).
+        The weights of the dense layers, of shape (inputs, units), or (members, inputs, units) with
+        ``preset="tabular"``.
     intercepts_
         The biases of the dense layers.
     history_
@@ -52,7 +53,8 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     best_loss_
         The smallest element of ``loss_curve_``; None with ``early_stopping``.
     validation_loss_curve_
-        The loss on the validation rows after every epoch; None if there are none.
+        The loss on the validation rows after every epoch; None if there are none. With ``preset="tabular"``, each row
+        is predicted by the member of the ensemble that was not trained on it.
     validation_scores_
         The score on the validation rows after every epoch; None if there are none.
     best_validation_score_
@@ -61,7 +63,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         The number of epochs of the last fit.
     best_iter_
         The epoch of the last fit, counted from 1, with the best validation score, or without ``early_stopping`` with
-        the smallest loss.
+        the smallest loss. With ``preset="tabular"``, the one with the smallest validation loss; 0 is the linear model.
     stop_reason_
         The reason why the last fit stopped before ``max_iter`` epochs; None if it did not.
     t_

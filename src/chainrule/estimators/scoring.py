@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import get_scorer
 
+from chainrule.callbacks import Callback, TrainingRun
+from chainrule.data.dataset import Dataset
 from chainrule.estimators.outputs import Outputs
+from chainrule.fit_data import validation_rows
 from chainrule.metrics import METRICS, Metric
 from chainrule.types import Array
 
-__all__ = ["metrics_for", "without_scorers"]
+__all__ = ["MeasureRows", "metrics_for", "without_scorers"]
 
 
 def metrics_for(scoring: Any, estimator: Any, outputs: Outputs) -> list[Metric]:
@@ -32,7 +35,8 @@ def without_scorers(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
 
 def _metric_for(scoring: Any, estimator: Any, outputs: Outputs) -> Metric:
     has_label_columns = outputs.classes is not None and not outputs.target.classes
-    if isinstance(scoring, str) and scoring in METRICS and not has_label_columns:
+    in_units = outputs.scaling is None or scoring == "r2"  # which does not depend on the units
+    if isinstance(scoring, str) and scoring in METRICS and not has_label_columns and in_units:
         return METRICS[scoring]
     if isinstance(scoring, Metric):
         return scoring
@@ -60,6 +64,29 @@ class _Predicted(BaseEstimator):  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
         return self.estimator.__sklearn_tags__()
+
+
+class MeasureRows(Callback):
+    """Measures further rows after every epoch by the first metric of the network; :attr:`scores` has the values."""
+
+    watches_network: ClassVar[bool] = False
+
+    scores: list[float]
+
+    def __init__(self, data: Dataset) -> None:
+        self.watches_every_batch = False
+        self.scores = []
+        self._data = data
+
+    def on_fit_start(self, run: TrainingRun) -> None:
+        """Check the rows."""
+        self._rows = validation_rows(run.stack, run.plan, self._data, self._data.target)
+
+    def on_epoch_end(self, run: TrainingRun) -> None:
+        """Measure the rows."""
+        for metric in run.metrics[:1]:
+            outputs = run.session.evaluate(*self._rows).predictions
+            self.scores.append(metric(self._rows.targets, run.plan.loss.predictions_of(outputs), self._rows.weights))
 
 
 class ScorerOnOutputs:

@@ -131,6 +131,10 @@ class Container(Layer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        for arrays in (self.parameter_views, self.gradient_views, self.state):
+            for name, array in arrays.items():
+                if not array.flags.writeable:  # joblib hands read-only arrays to its workers
+                    arrays[name] = array.copy()
         if self.parameter_views or self.state:
             self._share_arrays()
 

@@ -1,0 +1,278 @@
+"""preset="tabular": an ensemble over folds that starts from a linear model."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import make_multilabel_classification
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from chainrule import EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model
+from chainrule.layers import DropoutLayer, EnsembleDenseLayer
+from chainrule.optimizer import SGD, AdamW
+from support.exported import check_numbers
+from support.onnx_runs import assert_predicts_alike
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(160, 4))
+Y = np.sin(2 * X[:, 0]) + X[:, 1] + 0.1 * RNG.normal(size=160)
+CODES = (X[:, 0] * X[:, 1] > 0).astype(int)
+
+
+def classifier(**settings: Any) -> MLPClassifier:
+    return MLPClassifier(**{"preset": "tabular", "random_state": 0, "max_iter": 20, "width": 16, **settings})
+
+
+def regressor(**settings: Any) -> MLPRegressor:
+    return MLPRegressor(**{"preset": "tabular", "random_state": 0, "max_iter": 20, "width": 16, **settings})
+
+
+SAME_FOLDS = "The folds are made of rows, so that repeated rows and a weight have different effects."
+
+
+@parametrize_with_checks(
+    [classifier(max_iter=2, width=4, dtype="float64"), regressor(max_iter=2, width=4, dtype="float64")],
+    expected_failed_checks=lambda estimator: {"check_sample_weight_equivalence_on_dense_data": SAME_FOLDS},
+)
+def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+# Results ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_linear_problem_is_solved_as_by_ridge() -> None:
+    inputs = RNG.normal(size=(60, 20))
+    targets = inputs @ RNG.normal(size=20) + RNG.normal(size=60)
+    new = RNG.normal(size=(500, 20))
+    truth = new @ np.linalg.lstsq(inputs, targets, rcond=None)[0]
+    ridge = RidgeCV(np.logspace(-3, 4, 15)).fit(inputs, targets)
+    ours = MLPRegressor(preset="tabular", random_state=0).fit(inputs, targets)
+    assert np.corrcoef(ours.predict(new), truth)[0, 1] > 0.98 * np.corrcoef(ridge.predict(new), truth)[0, 1]
+    assert ours.validation_loss_curve_ is not None
+
+
+def test_without_an_improvement_the_linear_model_is_the_result() -> None:
+    inputs, targets = RNG.normal(size=(48, 6)), RNG.normal(size=48)
+    ours = regressor(solver=SGD(1e3), max_iter=12, clip_norm=1.0).fit(inputs, targets)
+    assert ours.best_iter_ == 0
+    shortcut = ours.network_.layers[1].shortcut.layers[1]
+    assert np.abs(ours.coefs_[-1]).max() == 0
+    assert np.abs(shortcut.weights).max() > 0
+    labels = (inputs[:, 0] + targets > 0).astype(int)
+    ours = classifier(solver=SGD(1e3), max_iter=12, clip_norm=1.0, dtype="float64").fit(inputs, labels)
+    assert ours.best_iter_ == 0
+    logistic = make_pipeline(StandardScaler(), LogisticRegression()).fit(inputs, labels)
+    difference = ours.predict_proba(inputs) - logistic.predict_proba(inputs)
+    assert np.abs(difference).max() < 0.25
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_what_is_not_linear_is_learnt(engine: str) -> None:
+    ours = MLPRegressor(preset="tabular", random_state=0, engine=engine, max_iter=60).fit(X, Y)
+    new = RNG.normal(size=(500, 4))
+    truth = np.sin(2 * new[:, 0]) + new[:, 1]
+    assert ours.score(new, truth) > 0.9 > RidgeCV().fit(X, Y).score(new, truth) + 0.1
+    codes = (truth > 0).astype(int)
+    assert classifier(engine=engine).fit(X, (Y > 0).astype(int)).score(new, codes) > 0.85
+
+
+def test_engines_give_the_same() -> None:
+    both = [
+        classifier(engine=engine, dtype="float64", max_iter=4).fit(X, CODES).predict_proba(X)
+        for engine in ("numpy", "torch")
+    ]
+    np.testing.assert_allclose(*both, rtol=1e-8)
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    made = [regressor(random_state=seed).fit(X, Y).predict(X) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+
+
+@pytest.mark.parametrize("kind", ["numbers", "two classes", "three classes"])
+def test_results_are_saved_and_exported(kind: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(town=RNG.choice(["Porto", "Faro", "Braga"], 160))
+    frame.loc[3, "a"] = np.nan
+    if kind == "numbers":
+        ours: Any = regressor(max_iter=5).fit(frame, 1000 + 50 * Y)
+    else:
+        ours = classifier(max_iter=5).fit(frame, CODES if kind == "two classes" else np.digitize(Y, [-0.5, 0.5]))
+    ours.model_.save(tmp_path / "model.safetensors")
+    model = Model.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(model.predict(frame), ours.predict(frame))
+    check_numbers("c", model.network, ours._table.transform(frame)[:20], tmp_path, 1e-5)
+    assert_predicts_alike(model.network, ours._table.transform(frame)[:20], 1e-5)
+    again = pickle.loads(pickle.dumps(ours))
+    np.testing.assert_array_equal(again.predict(frame), ours.predict(frame))
+
+
+# Data ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        RNG.normal(size=(20, 3)),
+        RNG.normal(size=(40, 1)),
+        np.column_stack([np.ones(40), RNG.normal(size=(40, 2))]),
+        np.column_stack([RNG.integers(0, 2, 40), RNG.normal(size=40) * 1e6 + 1e9]),
+        np.vstack([RNG.normal(size=(39, 2)), [[1e12, -1e12]]]),
+        RNG.normal(size=(30, 60)),
+        RNG.normal(size=(3, 2)),
+    ],
+    ids=["20 rows", "one feature", "a constant column", "large numbers", "an outlier", "more columns than rows", "3"],
+)
+def test_all_kinds_of_tables(inputs: Any) -> None:
+    targets = inputs[:, -1] + RNG.normal(size=len(inputs))
+    ours = regressor().fit(inputs, targets)
+    assert np.isfinite(ours.predict(inputs)).all()
+    assert ours.score(inputs, targets) > -0.5
+    codes = np.arange(len(inputs)) % 2
+    assert np.isfinite(classifier().fit(inputs, codes).predict_proba(inputs)).all()
+
+
+@pytest.mark.parametrize("counts", [(30, 2), (30, 1), (30, 28, 2), (30, 20, 1)])
+def test_rare_classes(counts: tuple[int, ...]) -> None:
+    codes = np.repeat(np.arange(len(counts)), counts)
+    inputs = codes[:, None] + 0.3 * np.random.default_rng(0).normal(size=(len(codes), 3))
+    ours = classifier(max_iter=40).fit(inputs, codes)
+    np.testing.assert_allclose(ours.predict_proba(inputs).sum(axis=1), 1)
+    assert ours.score(inputs, codes) > 0.9
+
+
+def test_every_row_is_held_out_once_and_classes_are_spread_over_the_folds() -> None:
+    ours = classifier(max_iter=1).fit(X, np.repeat([0, 1, 2], [100, 50, 10]))
+    layers = [layer for layer in ours.network_.stack.walk() if isinstance(layer, EnsembleDenseLayer)]
+    assert {layer.input_shape()[0] for layer in layers} == {8}
+    assert ours.n_layers_ == 4
+    assert [w.shape for w in ours.coefs_] == [(8, 36, 16), (8, 16, 16), (8, 16, 3)]
+
+
+def test_rows_without_weight_are_no_rows() -> None:
+    weights = RNG.integers(0, 2, 160).astype(float)
+    seen = weights > 0
+    for make, targets in ((classifier, CODES), (regressor, Y)):
+        with_weights = make(max_iter=5).fit(X, targets, weights).predict(X)
+        np.testing.assert_array_equal(with_weights, make(max_iter=5).fit(X[seen], targets[seen]).predict(X))
+
+
+def test_weights_count() -> None:
+    inputs = np.vstack([X, X])
+    targets = np.concatenate([Y, -Y])
+    weights = np.repeat([1.0, 1e-6], 160)
+    assert regressor().fit(inputs, targets, weights).score(X, Y) > 0.5
+    rare = np.where(X[:, 0] > 1.3, 1, 0)
+    noisy = np.where(RNG.random(160) < 0.1, 1 - rare, rare)
+    balanced = classifier(class_weight="balanced").fit(X, noisy).predict_proba(X)[:, 1].mean()
+    assert balanced > classifier().fit(X, noisy).predict_proba(X)[:, 1].mean() + 0.05
+
+
+def test_frames_with_all_kinds_of_columns() -> None:
+    days = pd.date_range("2024-01-01", periods=160)
+    town = RNG.choice(["Porto", "Faro", "Braga"], 160)
+    frame = pd.DataFrame(
+        {"a": X[:, 0], "town": pd.Categorical(town), "day": days, "price": [f"{v:.2f} EUR" for v in Y]}
+    )
+    frame.loc[::7, "a"] = np.nan
+    targets = np.where(town == "Porto", 2.0, 0.0) + Y
+    ours = regressor().fit(frame, targets)
+    assert ours.score(frame, targets) > 0.9
+    assert list(ours.feature_names_in_) == ["a", "town", "day", "price"]
+    assert ours.model_.table is not None
+    np.testing.assert_array_equal(ours.model_.predict(frame), ours.predict(frame))
+    np.testing.assert_allclose(ours.predict(frame[:5].assign(town="Lagos")).shape, (5,))
+    polars = regressor().fit(pl.from_pandas(frame), targets)
+    np.testing.assert_allclose(polars.predict(pl.from_pandas(frame)), ours.predict(frame), rtol=1e-4, atol=1e-4)
+    objects = np.array([["a", 1.0], ["b", 2.0], ["a", np.nan], ["b", 4.0]] * 10, dtype=object)
+    assert set(classifier().fit(objects, list("xyxy") * 10).predict(objects)) <= {"x", "y"}
+
+
+def test_several_outputs() -> None:
+    several = np.column_stack([Y, 100 - 50 * X[:, 2]])
+    assert regressor(max_iter=40).fit(X, several).score(X, several) > 0.9
+    inputs, labels = make_multilabel_classification(150, 8, n_classes=3, random_state=0)
+    ours = classifier(max_iter=40).fit(inputs, labels)
+    assert ours.predict(inputs).shape == labels.shape
+    assert ours.score(inputs, labels) > 0.5
+    counts = np.random.default_rng(0).poisson(np.exp(X[:, 0]))
+    poisson = regressor(loss="poisson", max_iter=40).fit(X, counts)
+    assert poisson.predict(X).min() > 0
+
+
+# Parameters ---------------------------------------------------------------------------------------------------------
+
+
+def test_other_values_than_the_defaults_replace_those_of_the_preset() -> None:
+    ours = MLPRegressor(
+        preset="tabular", hidden_layer_sizes=[12, 7, 5], activation="tanh", dropout=[0.3, 0.0, 0.0], max_iter=3,
+        batch_size=10, solver=AdamW(0.02), schedule=None, random_state=0, clip_norm=2.0, layer_normalization=True,
+    ).fit(X, Y)  # fmt: skip
+    network = ours.network_
+    assert [w.shape[2] for w in ours.coefs_] == [12, 7, 5, 1]
+    rates = [layer.rate for layer in network.stack.walk() if isinstance(layer, DropoutLayer)]
+    assert rates == [0.3]
+    assert (network.epochs, network.batch_size, network.learning_rate, network.clip_norm) == (3, 10, 0.02, 2.0)
+    assert ours.n_iter_ == 3
+    other = regressor(learning_rate_init=0.002, beta_1=0.8, n_layers=1, width=9, max_iter=1).fit(X, Y)
+    optimizer = other.network_.optimizer
+    assert (optimizer.learning_rate, optimizer.beta1, optimizer.beta2, optimizer.weight_decay) == (
+        0.002,
+        0.8,
+        0.99,
+        0.1,
+    )
+    assert [w.shape[2] for w in other.coefs_] == [9, 1]
+    assert regressor(solver="lbfgs", max_iter=5).fit(X, Y).score(X, Y) > 0.5
+
+
+@pytest.mark.parametrize("name", ["warm_start", "early_stopping"])
+def test_parameters_that_have_no_meaning_are_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"preset='tabular' cannot be combined with {name}"):
+        regressor(**{name: True}).fit(X, Y)
+
+
+def test_impossible_calls_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="preset"):
+        regressor(preset="images").fit(X, Y)
+    assert not hasattr(classifier(), "partial_fit")
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
+        regressor().fit(sparse.csr_matrix(X), Y)
+
+
+def test_curves_are_those_of_the_held_out_rows() -> None:
+    ours = classifier(max_iter=10, scoring=["accuracy", "roc_auc"]).fit(X, CODES)
+    assert len(ours.validation_loss_curve_ or ()) == len(ours.validation_scores_ or ()) == ours.n_iter_
+    assert set(ours.history_) >= {"validation_loss", "validation_accuracy", "validation_roc_auc", "accuracy"}
+    assert ours.best_loss_ is None
+    measured = classifier(max_iter=10).fit(X, CODES, X_val=X[:50], y_val=CODES[:50])
+    scores = measured.validation_scores_ or []
+    assert len(scores) == measured.n_iter_
+    assert measured.validation_loss_curve_ == classifier(max_iter=10).fit(X, CODES).validation_loss_curve_
+    best = scores[measured.best_iter_ - 1]
+    assert best == pytest.approx(measured.score(X[:50], CODES[:50]))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_pipelines_searches_and_clones_work() -> None:
+    search = GridSearchCV(classifier(max_iter=3), {"dropout": [0.1, 0.3]}, cv=2).fit(X, CODES)
+    assert clone(search.best_estimator_).preset == "tabular"
+    assert len(cross_val_score(make_pipeline(StandardScaler(), regressor(max_iter=3)), X, Y, cv=3)) == 3
+    stopped = regressor(callbacks=EarlyStopping("loss", patience=1, min_delta=10)).fit(X, Y)
+    assert stopped.n_iter_ == 2
+    plain = clone(stopped).set_params(preset=None, callbacks=None).fit(X, Y)
+    assert plain.model_.table is None

@@ -40,6 +40,10 @@ def regressor(**settings: Any) -> MLPRegressor:
     return MLPRegressor(**{"preset": "tabular", "random_state": 0, "max_iter": 20, "width": 16, **settings})
 
 
+def units_of(estimator: Any) -> list[int]:
+    return [layer.n_units for layer in estimator.network_.stack.walk() if isinstance(layer, EnsembleDenseLayer)]
+
+
 SAME_FOLDS = "The folds are made of rows, so that repeated rows and a weight have different effects."
 
 
@@ -69,9 +73,9 @@ def test_without_an_improvement_the_linear_model_is_the_result() -> None:
     inputs, targets = RNG.normal(size=(48, 6)), RNG.normal(size=48)
     ours = regressor(solver=SGD(1e3), max_iter=12, clip_norm=1.0).fit(inputs, targets)
     assert ours.best_iter_ == 0
-    shortcut = ours.network_.layers[1].shortcut.layers[1]
-    assert np.abs(ours.coefs_[-1]).max() == 0
-    assert np.abs(shortcut.weights).max() > 0
+    for branch in ours.network_.layers[1].layers:
+        assert np.abs(branch.layers[-1].weights).max() == 0
+        assert np.abs(branch.shortcut.layers[-1].weights).max() > 0
     labels = (inputs[:, 0] + targets > 0).astype(int)
     ours = classifier(solver=SGD(1e3), max_iter=12, clip_norm=1.0, dtype="float64").fit(inputs, labels)
     assert ours.best_iter_ == 0
@@ -160,7 +164,10 @@ def test_every_row_is_held_out_once_and_classes_are_spread_over_the_folds() -> N
     layers = [layer for layer in ours.network_.stack.walk() if isinstance(layer, EnsembleDenseLayer)]
     assert {layer.input_shape()[0] for layer in layers} == {8}
     assert ours.n_layers_ == 4
-    assert [w.shape for w in ours.coefs_] == [(8, 36, 16), (8, 16, 16), (8, 16, 3)]
+    assert not hasattr(ours, "coefs_")
+    shapes = [layer.weights.shape for layer in layers]
+    one_kind = [(8, 16, 16), (8, 16, 3), (8, 4, 3)]
+    assert shapes == [(8, 4, 16), *one_kind, (8, 36, 16), *one_kind, (8, 36, 16), *one_kind]
 
 
 def test_rows_without_weight_are_no_rows() -> None:
@@ -223,9 +230,9 @@ def test_other_values_than_the_defaults_replace_those_of_the_preset() -> None:
         batch_size=10, solver=AdamW(0.02), schedule=None, random_state=0, clip_norm=2.0, layer_normalization=True,
     ).fit(X, Y)  # fmt: skip
     network = ours.network_
-    assert [w.shape[2] for w in ours.coefs_] == [12, 7, 5, 1]
+    assert units_of(ours) == 3 * [12, 7, 5, 1, 1]
     rates = [layer.rate for layer in network.stack.walk() if isinstance(layer, DropoutLayer)]
-    assert rates == [0.3]
+    assert rates == [0.3, 0.3, 0.3]
     assert (network.epochs, network.batch_size, network.learning_rate, network.clip_norm) == (3, 10, 0.02, 2.0)
     assert ours.n_iter_ == 3
     other = regressor(learning_rate_init=0.002, beta_1=0.8, n_layers=1, width=9, max_iter=1).fit(X, Y)
@@ -236,7 +243,7 @@ def test_other_values_than_the_defaults_replace_those_of_the_preset() -> None:
         0.99,
         0.1,
     )
-    assert [w.shape[2] for w in other.coefs_] == [9, 1]
+    assert units_of(other) == 3 * [9, 1, 1]
     assert regressor(solver="lbfgs", max_iter=5).fit(X, Y).score(X, Y) > 0.5
 
 

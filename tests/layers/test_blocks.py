@@ -24,6 +24,8 @@ from chainrule.layers import (
     DenseLayer,
     DropoutLayer,
     EmbeddingLayer,
+    EnsembleDenseLayer,
+    EnsembleMeanLayer,
     FlattenLayer,
     Layer,
     LayerNormalizationLayer,
@@ -31,6 +33,7 @@ from chainrule.layers import (
     ParametricActivationLayer,
     PeriodicEmbeddingLayer,
     PiecewiseLinearEncodingLayer,
+    RepeatLayer,
     Residual,
     Sequential,
     StandardizationLayer,
@@ -221,6 +224,23 @@ def test_an_embedding_learns_what_its_categories_mean() -> None:
 def test_settings_that_cannot_be_are_refused(make: Any, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         make()
+
+
+def test_parallel_ensembles_are_one_ensemble() -> None:
+    branches = [Sequential([RepeatLayer(k), EnsembleDenseLayer(2)]) for k in (3, 2)]
+    model = NeuralNetwork(epochs=2, seed=0, dtype="float64")
+    for layer in (Parallel(branches), EnsembleDenseLayer(1), EnsembleMeanLayer()):
+        model.add(layer)
+    model.fit(Dataset(X, Y))
+    assert model.layers[0].output_shape() == (5, 2)
+    first = branches[1].layers[1]
+    np.testing.assert_allclose(
+        model.layers[0].forward_propagation(X)[:, 3],
+        X @ first.weights[0] + first.biases[0],  # type: ignore[attr-defined]
+    )
+    assert check_gradients(model, Dataset(X[:8], Y[:8]))
+    with pytest.raises(InvalidInputError, match="must return vectors, or rows of shape"):
+        Parallel([Sequential([RepeatLayer(2), EnsembleDenseLayer(2)]), DenseLayer(2)]).set_input_shape((4,))
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

@@ -55,8 +55,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     model_
         The :class:`Model`: the network with the meaning of its outputs, which can be saved, exported and served.
     coefs_
-        The weights of the dense layers, of shape (inputs, units), or (members, inputs, units) with
-        ``preset="tabular"``.
+        The weights of the dense layers, of shape (inputs, units); not available with ``preset="tabular"``.
     intercepts_
         The biases of the dense layers.
     history_

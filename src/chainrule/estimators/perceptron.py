@@ -419,12 +419,12 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
     @property
     def coefs_(self) -> list[Array]:
         """The weights of the dense layers, of shape (inputs, units)."""
-        return [layer.weights for layer in self._dense_layers()]
+        return [layer.weights for layer in self._single_layers()]
 
     @property
     def intercepts_(self) -> list[Array]:
         """The biases of the dense layers."""
-        return [layer.biases for layer in self._dense_layers()]
+        return [layer.biases for layer in self._single_layers()]
 
     @property
     def history_(self) -> History:
@@ -448,9 +448,21 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         return Model(self._fitted_network(), self._outputs.target, self._table, self._outputs.scaling)
 
     def _dense_layers(self) -> list[Any]:
-        """Return the dense layers from the inputs to the outputs, of an ensemble without the linear part."""
-        layers = [layer for top in self._fitted_network().layers for layer in getattr(top, "layers", (top,))]
+        """Return the dense layers from the inputs to the outputs, of an ensemble those of its first kind of members."""
+        layers: Any = self._fitted_network().layers
+        if self._table is not None:
+            layers = layers[1].layers[0].layers
         return [layer for layer in layers if isinstance(layer, AffineLayer)]
+
+    def _single_layers(self) -> list[Any]:
+        """Return the dense layers of a network that is no ensemble; raise AttributeError for others."""
+        layers = self._dense_layers()
+        if self._table is not None:
+            raise AttributeError(
+                "coefs_ and intercepts_ are not available with preset='tabular', which trains an ensemble; "
+                "network_.stack.read_arrays() returns all arrays."
+            )
+        return layers
 
     def _fitted_network(self) -> NeuralNetwork:
         if not self.__sklearn_is_fitted__():

@@ -40,8 +40,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     model_
         The :class:`Model`: the network with the meaning of its outputs, which can be saved, exported and served.
     coefs_
-        The weights of the dense layers, of shape (inputs, units), or (members, inputs, units) with
-        ``preset="tabular"``.
+        The weights of the dense layers, of shape (inputs, units); not available with ``preset="tabular"``.
     intercepts_
         The biases of the dense layers.
     history_

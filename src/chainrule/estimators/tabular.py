@@ -1,9 +1,11 @@
 """The network of ``preset="tabular"``: an ensemble over cross-validation folds that starts from a linear model.
 
 Every member of the ensemble is trained on all rows except those of its fold, and the folds together measure the network
-on all rows. Each member is the sum of a linear model and of a network with two hidden layers. At the start, the linear
-model is the best ridge or logistic regression, and the output of the hidden layers is 0; if training never improves the
-out-of-fold loss, the linear model is the result.
+on all rows. For each fold, there is one member of each kind in ``KINDS``.
+
+Each member is the sum of a linear model and of a network with hidden layers. At the start, the linear model is the best
+ridge or logistic regression, and the output of the hidden layers is 0. If training never improves the out-of-fold loss,
+the linear model is the result.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -28,6 +30,7 @@ from chainrule.layers import (
     Layer,
     Parallel,
     PeriodicEmbeddingLayer,
+    PiecewiseLinearEncodingLayer,
     RepeatLayer,
     Residual,
 )
@@ -40,36 +43,47 @@ from chainrule.types import Array
 
 __all__ = ["Design", "Recipe", "design_network", "table_optimizer"]
 
+
+class Kind(NamedTuple):
+    """A kind of members: what they take beside the numbers, and the activation (for classes and for numbers)."""
+
+    encoding: Literal["", "sines", "bins"]
+    activations: tuple[str, str]
+
+
+# All constants of the recipe. In the tables, the first value belongs to training sets with fewer rows than the bound.
+KINDS = (Kind("", ("selu", "mish")), Kind("sines", ("relu", "relu")), Kind("bins", ("relu", "relu")))
 N_FOLDS = 8
-# For tables with fewer rows than the first number: the second number, the first that holds.
-MEMBERS = ((6_000, 8), (16_000, 4), (math.inf, 2))
-WIDTHS = ((1_500, 64), (math.inf, 128))
+TRAINED_FOLDS = ((1_500, 8), (16_000, 4), (math.inf, 2))
+WIDTHS, N_HIDDEN_LAYERS = ((10_000, 64), (math.inf, 128)), 2
+DROPOUT = 0.1
 BATCH_SIZES = ((2_000, 32), (6_000, 64), (16_000, 128), (math.inf, 256))
-# The steps of a training of 1,000 rows or fewer, and the power of the number of rows with which the steps grow.
-STEPS, STEPS_GROWTH = 1_500, 0.4
-LEAST_EPOCHS, MOST_EPOCHS = 24, 400
-# The share of the epochs after which training stops without an improvement, and the smallest number of epochs.
-PATIENCE, LEAST_PATIENCE = 0.4, 10
-# The sines and cosines of each number, and the standard deviation of their first frequencies.
-N_FREQUENCIES, FREQUENCY_SCALE = 4, 0.15
-# Columns with fewer values have no sines and cosines.
-LEAST_VALUES = 9
+# The number of steps is that of 1,000 rows, and grows with this power of the number of rows.
+STEPS, GROWTH_OF_STEPS = 1_500, 0.4
+LEAST_EPOCHS, MOST_EPOCHS = 8, 400
+# Training stops after this share of the epochs, and this number of epochs, without an improvement.
+PATIENCE, LEAST_PATIENCE = 0.5, 8
+OPTIMIZER = {"learning_rate": 0.01, "beta2": 0.99, "weight_decay": 0.1}
+SCHEDULE = "cosine_decay"
+# A factor on the learning rate of the linear models.
 SHORTCUT_RATE = 0.3
-# The largest number of rows with which the loss is measured after every epoch.
-MOST_VALIDATION_ROWS = 20_000
-# The largest number of rows from which the first linear model is computed.
-MOST_LINEAR_ROWS, MOST_LINEAR_COLUMNS = 20_000, 1_000
-RIDGE_PENALTIES = tuple(float(a) for a in np.logspace(-3, 4, 15))
+# Only columns with this many values or more have sines or bins.
+LEAST_VALUES = 9
+BINS = ((5_000, 8), (math.inf, 24))
+FREQUENCIES, FREQUENCY_SCALES = ((5_000, 4), (math.inf, 8)), ((5_000, 0.2), (math.inf, 0.5))
+RIDGE_PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-6, 9))
 LOGISTIC_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+# Larger tables are sampled for the first linear model and for the measurement after every epoch.
+MOST_LINEAR_ROWS, MOST_LINEAR_COLUMNS, MOST_VALIDATION_ROWS = 20_000, 1_000, 10_000
 
 
-def _of_size(table: Sequence[tuple[float, int]], n_rows: int) -> int:
+def _of_size(table: Sequence[tuple[float, Any]], n_rows: int) -> Any:
     return next(value for bound, value in table if n_rows < bound)
 
 
 def table_optimizer(**given: Any) -> AdamW:
     """Return a new optimizer; ``given`` replaces its default settings."""
-    return AdamW(**{"learning_rate": 0.01, "beta2": 0.99, "weight_decay": 0.1, **given})
+    return AdamW(**{**OPTIMIZER, **given})
 
 
 @dataclass(frozen=True)
@@ -78,38 +92,37 @@ class Recipe:
 
     Attributes
     ----------
-    members
-        The number of members of the ensemble.
+    trained_folds
+        The number of folds for which there are members. Large tables do not need a member for every fold.
     hidden, activation, dropout, hidden_settings
         The hidden layers of every member; ``hidden_settings`` are further arguments of
-        :func:`~chainrule.architecture.hidden_layers`.
+        :func:`~chainrule.architecture.hidden_layers`. Without an activation, each kind of members has its own.
     batch_size, epochs, optimizer, schedule
         As for :class:`NeuralNetwork`.
     patience
-        The epochs without an improvement of the out-of-fold loss after which training stops.
+        The number of epochs without an improvement of the out-of-fold loss after which training stops.
     """
 
-    members: int
+    trained_folds: int
     hidden: tuple[int, ...]
     batch_size: int
     epochs: int
     patience: int
-    activation: ActivationLike | Sequence[ActivationLike] = "relu"
-    dropout: float | Sequence[float] = 0.1
+    activation: ActivationLike | Sequence[ActivationLike] | None = None
+    dropout: float | Sequence[float] = DROPOUT
     optimizer: Optimizer = dataclasses.field(default_factory=table_optimizer)
-    schedule: str | Schedule | None = "cosine_decay"
+    schedule: str | Schedule | None = SCHEDULE
     hidden_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of_size(cls, n_rows: int, **given: Any) -> Recipe:
         """Return the settings for a number of training rows; those that are ``given`` replace the default ones."""
-        width, batch_size = _of_size(WIDTHS, n_rows), given.get("batch_size", _of_size(BATCH_SIZES, n_rows))
-        n_steps = STEPS * max(1.0, n_rows / 1_000) ** STEPS_GROWTH
-        epochs = min(max(round(n_steps * batch_size / n_rows), LEAST_EPOCHS), MOST_EPOCHS)
-        epochs = given.get("epochs", epochs)
+        batch_size = given.get("batch_size", _of_size(BATCH_SIZES, n_rows))
+        n_steps = STEPS * max(1.0, n_rows / 1_000) ** GROWTH_OF_STEPS
+        epochs = given.get("epochs", min(max(round(n_steps * batch_size / n_rows), LEAST_EPOCHS), MOST_EPOCHS))
         defaults = {
-            "members": min(_of_size(MEMBERS, n_rows), n_rows),
-            "hidden": (width, width),
+            "trained_folds": min(_of_size(TRAINED_FOLDS, n_rows), n_rows),
+            "hidden": (_of_size(WIDTHS, n_rows),) * N_HIDDEN_LAYERS,
             "batch_size": batch_size,
             "epochs": epochs,
             "patience": max(LEAST_PATIENCE, round(PATIENCE * epochs)),
@@ -125,7 +138,7 @@ class Design(NamedTuple):
     network
         The network, which is a linear model yet.
     training
-        The training rows. The weight of a row is 0 for the member that does not see it.
+        The training rows. The weight of a row is 0 for the members that do not see it.
     validation
         The same rows, or some of them, with weights above 0 for the members that do not see them.
     stopping
@@ -167,58 +180,42 @@ def design_network(
     """
     assert data.target is not None
     recipe = Recipe.of_size(data.n_rows) if recipe is None else recipe
-    held_out = _held_out(data, recipe.members, seed)
+    held_out = _held_out(data, recipe.trained_folds, seed)
     weights = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight / data.sample_weight.mean()
+    n_outputs = loss.n_outputs(data.target.n_outputs)
+    clip = SmoothClipActivation()
+    sample = slice(None, None, -(-data.n_rows // MOST_LINEAR_ROWS))
+    clipped: Array = clip.activation_function(np.asarray(data.X[sample], np.float64))
+    branches = tuple(_members(kind, recipe, data, clipped, n_outputs) for kind in KINDS)
+    network = NeuralNetwork(
+        recipe.epochs, recipe.batch_size, recipe.optimizer, loss=loss, schedule=recipe.schedule, seed=seed, **settings
+    )
+    ends = [*output_activations(data.target, loss, output_activation), *last_layers]
+    for layer in (clip, Parallel(branches), *ends, EnsembleMeanLayer()):
+        network.add(layer)
+    network.stack.build((data.n_features,))
+    suits = loss.allows_standardized_targets and output_activation is None and not last_layers
+    if suits and data.n_features <= MOST_LINEAR_COLUMNS and n_outputs == data.target.n_outputs:
+        solution = _linear_solution(data, clipped, sample, weights, held_out)
+        for branch in branches:
+            linear = branch.shortcut.layers[-1]
+            linear.weights, linear.biases = solution
+
     validation_rows = np.flatnonzero(held_out.any(axis=1))
     if len(validation_rows) > MOST_VALIDATION_ROWS:
         chosen = random_stream(seed, Stream.SAMPLE).choice(validation_rows, MOST_VALIDATION_ROWS, replace=False)
         validation_rows = np.sort(chosen)
-    k = loss.n_outputs(data.target.n_outputs)
-    ends = [*output_activations(data.target, loss, output_activation), *last_layers]
-    rate = 1.0 if recipe.optimizer.full_batch else SHORTCUT_RATE  # those methods have one rate for all parameters
-    shortcut = EnsembleDenseLayer(k, decays=False, rate_factor=rate, weights_initializer="zeros")
-    hidden = hidden_layers(
-        recipe.hidden, recipe.activation, dropout=recipe.dropout, dense=EnsembleDenseLayer, **recipe.hidden_settings
-    )
-    network = NeuralNetwork(
-        recipe.epochs,
-        recipe.batch_size,
-        recipe.optimizer,
-        loss=loss,
-        schedule=recipe.schedule,
-        seed=seed,
-        **settings,
-    )
-    for layer in (
-        SmoothClipActivation(),
-        Residual(
-            (
-                *_embedding(data.X),
-                RepeatLayer(recipe.members),
-                *hidden,
-                EnsembleDenseLayer(k, weights_initializer="zeros"),
-            ),
-            shortcut=[RepeatLayer(recipe.members), shortcut],
-        ),
-        *ends,
-        EnsembleMeanLayer(),
-    ):
-        network.add(layer)
-    network.stack.build((data.n_features,))
-    solution = _linear_solution(data, weights, held_out, loss, has_ends=bool(output_activation or last_layers))
-    if solution is not None:
-        shortcut.weights, shortcut.biases = solution
+    held_out = np.tile(held_out, len(KINDS))
     training, validation = data.take(slice(None)), data.take(validation_rows)
     training.sample_weight = np.where(held_out, 0, weights[:, None])
     validation.sample_weight = np.where(held_out, weights[:, None], 0)[validation_rows]
-    stopping = EarlyStopping("validation_loss", recipe.patience, from_start=True)
-    return Design(network, training, validation, stopping)
+    return Design(network, training, validation, EarlyStopping("validation_loss", recipe.patience, from_start=True))
 
 
-def _held_out(data: Dataset, n_members: int, seed: int) -> Array:
-    """Return for each row and member whether the member does not see the row.
+def _held_out(data: Dataset, n_folds: int, seed: int) -> Array:
+    """Return for each row and each of ``n_folds`` folds whether the row is in the fold.
 
-    The rows are divided among the folds at random, and those of each class evenly.
+    All rows are divided among the folds at random, and those of each class evenly.
     """
     assert data.target is not None
     n_rows = data.n_rows
@@ -226,45 +223,58 @@ def _held_out(data: Dataset, n_members: int, seed: int) -> Array:
     order = np.lexsort((random_stream(seed, Stream.SPLIT).random(n_rows), codes))
     folds = np.empty(n_rows, np.intp)
     folds[order] = np.arange(n_rows) % min(N_FOLDS, n_rows)
-    held_out: Array = folds[:, None] == np.arange(n_members)
+    held_out: Array = folds[:, None] == np.arange(n_folds)
     return held_out
 
 
-def _embedding(X: Array) -> list[Layer]:
-    """Return a layer that adds sines and cosines of the columns with many values, if there are any."""
-    columns = tuple(j for j in range(X.shape[1]) if len(np.unique(X[:MOST_LINEAR_ROWS, j])) >= LEAST_VALUES)
-    if not N_FREQUENCIES or not columns:
+def _members(kind: Kind, recipe: Recipe, data: Dataset, clipped: Array, n_outputs: int) -> Residual:
+    """Return the members of one kind, each the sum of a linear model and of a network; ``clipped`` are their inputs."""
+    assert data.target is not None
+    activation = recipe.activation or kind.activations[data.target.task == "regression"]
+    hidden = hidden_layers(
+        recipe.hidden, activation, dropout=recipe.dropout, dense=EnsembleDenseLayer, **recipe.hidden_settings
+    )
+    rate = 1.0 if recipe.optimizer.full_batch else SHORTCUT_RATE  # those methods have one rate for all parameters
+    linear = EnsembleDenseLayer(n_outputs, decays=False, rate_factor=rate, weights_initializer="zeros")
+    last = EnsembleDenseLayer(n_outputs, weights_initializer="zeros")
+    repeat = RepeatLayer(recipe.trained_folds)
+    return Residual(
+        (*_encoding(kind, clipped, data.n_rows), repeat, *hidden, last),
+        shortcut=(RepeatLayer(recipe.trained_folds), linear),
+    )
+
+
+def _encoding(kind: Kind, clipped: Array, n_rows: int) -> list[Layer]:
+    """Return a layer that puts the encoding of columns with many values beside all columns."""
+    columns = tuple(j for j in range(clipped.shape[1]) if len(np.unique(clipped[:, j])) >= LEAST_VALUES)
+    if not kind.encoding or not columns:
         return []
-    return [Parallel((PeriodicEmbeddingLayer(N_FREQUENCIES, FREQUENCY_SCALE), LinearActivation()), (columns, None))]
+    encoding: Layer
+    if kind.encoding == "sines":
+        encoding = PeriodicEmbeddingLayer(_of_size(FREQUENCIES, n_rows), _of_size(FREQUENCY_SCALES, n_rows))
+    else:
+        encoding = PiecewiseLinearEncodingLayer(_of_size(BINS, n_rows)).adapt(clipped[:, columns])
+    return [Parallel((encoding, LinearActivation()), (columns, None))]
 
 
 def _linear_solution(
-    data: Dataset, weights: Array, held_out: Array, loss: LossFunction, *, has_ends: bool
-) -> tuple[Array, Array] | None:
-    """Return weights and biases of the best linear model of each member; None if it does not suit the loss."""
-    target, y = data.target, data.y
-    assert target is not None
-    assert y is not None
-    n_rows = data.n_rows
-    if has_ends or data.n_features > MOST_LINEAR_COLUMNS or loss.n_outputs(1) != 1:
-        return None
-    if n_rows > MOST_LINEAR_ROWS:
-        step = -(-n_rows // MOST_LINEAR_ROWS)
-        y, weights, held_out = y[::step], weights[::step], held_out[::step]
-    else:
-        step = 1
-    X = SmoothClipActivation().activation_function(np.asarray(data.X[::step], np.float64))
-    if target.task == "regression":
-        return _ridge(X, y.reshape(len(y), -1), weights, held_out) if loss.allows_standardized_targets else None
-    return _logistic(X, np.asarray(y).reshape(-1), weights, held_out, len(target.classes))
+    data: Dataset, clipped: Array, sample: slice, weights: Array, held_out: Array
+) -> tuple[Array, Array]:
+    """Return weights and biases of the best linear model for each fold, determined from a sample of the rows."""
+    assert data.target is not None
+    y = np.asarray(data.y)[sample]
+    weights, held_out = weights[sample], held_out[sample]
+    if data.target.task == "regression":
+        return _ridge(clipped, y.reshape(len(y), -1), weights, held_out)
+    return _logistic(clipped, y.reshape(-1), weights, held_out, len(data.target.classes))
 
 
 def _ridge(X: Array, y: Array, weights: Array, held_out: Array) -> tuple[Array, Array]:
-    """Return ridge regressions of the members, with the penalty of the smallest out-of-fold loss."""
+    """Return ridge regressions without the rows of each fold, with the penalty of the smallest out-of-fold loss."""
     n_outputs = y.shape[1]
     solutions = np.empty((len(RIDGE_PENALTIES), held_out.shape[1], X.shape[1] + 1, n_outputs))
     losses = np.zeros(len(RIDGE_PENALTIES))
-    for member, out in enumerate(held_out.T):
+    for fold, out in enumerate(held_out.T):
         x, targets, w = X[~out], y[~out], weights[~out, None]
         x_mean, y_mean = (w * x).sum(axis=0) / w.sum(), (w * targets).sum(axis=0) / w.sum()
         x, targets = np.sqrt(w) * (x - x_mean), np.sqrt(w) * (targets - y_mean)
@@ -275,13 +285,13 @@ def _ridge(X: Array, y: Array, weights: Array, held_out: Array) -> tuple[Array, 
             intercept = y_mean - x_mean @ coefficients
             errors = X[out] @ coefficients + intercept - y[out]
             losses[index] += np.sum(weights[out, None] * errors**2)
-            solutions[index, member] = np.vstack([coefficients, intercept])
+            solutions[index, fold] = np.vstack([coefficients, intercept])
     best = solutions[losses.argmin()]
     return best[:, :-1], best[:, -1]
 
 
 def _logistic(X: Array, codes: Array, weights: Array, held_out: Array, n_classes: int) -> tuple[Array, Array]:
-    """Return logistic regressions of the members, with the penalty of the smallest out-of-fold loss."""
+    """Return logistic regressions without the rows of each fold, with the penalty of the smallest out-of-fold loss."""
     from sklearn.linear_model import LogisticRegression
 
     n_outputs = 1 if n_classes == 2 else n_classes
@@ -289,9 +299,9 @@ def _logistic(X: Array, codes: Array, weights: Array, held_out: Array, n_classes
     for strength in LOGISTIC_STRENGTHS:
         loss = 0.0
         found = np.zeros((held_out.shape[1], X.shape[1], n_outputs)), np.zeros((held_out.shape[1], n_outputs))
-        for member, out in enumerate(held_out.T):
+        for fold, out in enumerate(held_out.T):
             present = np.unique(codes[~out])
-            if len(present) == 1:  # of two classes, of which the fold of this member has the only row of one
+            if len(present) == 1:  # of two classes, of which this fold has the only row of one
                 continue
             model = LogisticRegression(C=strength, max_iter=100, tol=1e-3)
             with warnings.catch_warnings():
@@ -302,9 +312,9 @@ def _logistic(X: Array, codes: Array, weights: Array, held_out: Array, n_classes
                 coefficients = np.hstack([-coefficients, coefficients]) / 2
                 intercepts = np.array([-1, 1]) * intercepts / 2
             columns = present if n_classes > 2 else [0]
-            found[1][member] = intercepts.min() - 3  # for classes that this member has not seen
-            found[0][member][:, columns], found[1][member][columns] = coefficients, intercepts
-            loss += _log_loss(X[out] @ found[0][member] + found[1][member], codes[out], weights[out])
+            found[1][fold] = intercepts.min() - 3  # for classes that only this fold has
+            found[0][fold][:, columns], found[1][fold][columns] = coefficients, intercepts
+            loss += _log_loss(X[out] @ found[0][fold] + found[1][fold], codes[out], weights[out])
         if loss >= best_loss:
             break
         best_loss, best = loss, found

@@ -483,6 +483,8 @@ Columns: TypeAlias = "tuple[int, ...] | None"
 class Parallel(Container):
     """Parallel branches, whose outputs are concatenated: ``y = [f_1(x), f_2(x), ...]``.
 
+    Branches that are ensembles, with outputs of shape (members, n), form one ensemble with the members of all.
+
     Parameters
     ----------
     layers
@@ -545,16 +547,17 @@ class Parallel(Container):
                     f"numbers from 0 to {width - 1}."
                 )
             layer.set_input_shape((width if columns is None else len(columns),))
-            if len(layer.output_shape()) != 1:
+            first, found = self.layers[0].output_shape(), layer.output_shape()
+            if len(found) not in (1, 2) or found[1:] != first[1:]:
                 raise InvalidInputError(
-                    f"The branches of Parallel must return vectors; {layer.layer_name()} returns rows of shape "
-                    f"{layer.output_shape()}."
+                    "The branches of Parallel must return vectors, or rows of shape (members, n) with equal n; "
+                    f"{self.layers[0].layer_name()} returns rows of shape {first}, and {layer.layer_name()} {found}."
                 )
 
     def output_shape(self) -> Shape:
-        """Return ``(sum of the output widths of the branches,)``."""
+        """Return ``(sum of the widths,)`` of the outputs of the branches, or ``(sum of the members, n)``."""
         self.input_shape()
-        return (sum(layer.output_shape()[0] for layer in self.layers),)
+        return (sum(layer.output_shape()[0] for layer in self.layers), *self.layers[0].output_shape()[1:])
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the concatenated outputs of the branches."""

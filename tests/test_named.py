@@ -71,7 +71,9 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("given", [7, None, int, object()])
 def test_what_is_no_piece_is_refused(given: Any) -> None:
-    with pytest.raises(InvalidInputError, match="is no animal; give a Animal, its class, or one of the names"):
+    with pytest.raises(
+        InvalidInputError, match="is no animal; give an instance or a subclass of Animal, or one of the names"
+    ):
         ANIMALS.create(given)
 
 

@@ -36,7 +36,7 @@ from chainrule.layers import (
 )
 from chainrule.losses import LossFunction
 from chainrule.metrics import default_metrics
-from chainrule.named import checked
+from chainrule.named import check_arguments, checked
 from chainrule.neuralnet import NeuralNetwork
 
 __all__ = ["ActivationLike", "build_network", "default_loss", "hidden_layers", "hidden_sizes", "mlp_layers",
@@ -179,6 +179,7 @@ def build_network(
     >>> [layer.layer_name() for layer in network.layers]
     ['DenseLayer', 'ReLUActivation', 'DenseLayer', 'SigmoidActivation']
     """
+    check_arguments("build_network", settings, build_network, NeuralNetwork)
     given: Any = target  # a user may give anything
     if not isinstance(given, Target):
         raise InvalidInputError(

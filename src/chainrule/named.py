@@ -20,9 +20,9 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
-from chainrule.errors import InvalidInputError, listed, nearest_name
+from chainrule.errors import InvalidInputError, listed, nearest_name, shown
 
 __all__ = [
     "FixedAttributes",
@@ -41,6 +41,7 @@ Piece = TypeVar("Piece")
 Named = TypeVar("Named", bound=Callable[..., Any])
 
 _ATTRIBUTE = "_names_elsewhere"
+LONGEST_TEXT = 500  # of a name with its settings
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -137,16 +138,19 @@ _ARGUMENTS_ELSEWHERE = {
 }  # fmt: skip
 
 
-def check_arguments(name: str, function: Callable[..., Any], given: Iterable[str]) -> None:
-    """Raise InvalidInputError for a keyword argument that a function does not have, with a hint what to use instead."""
-    known = _arguments_of(function)
-    if any(one.kind == one.VAR_KEYWORD for one in known.values()):
+def check_arguments(name: str, given: Iterable[str], *functions: Callable[..., Any]) -> None:
+    """Raise InvalidInputError for a keyword argument that none of the functions has, with a hint what to use instead.
+
+    Several functions are one that hands its further arguments to the next.
+    """
+    known = {key: one for function in functions for key, one in _arguments_of(function).items()}
+    if any(one.kind == one.VAR_KEYWORD for one in _arguments_of(functions[-1]).values()):
         return
+    names = [key for key, one in known.items() if one.kind != one.VAR_KEYWORD]
     for argument in given:
-        if argument not in known or known[argument].kind == inspect.Parameter.POSITIONAL_ONLY:
-            raise InvalidInputError(
-                f"{name} has no argument '{argument}'.{argument_hint(argument, function)} It has: {', '.join(known)}."
-            )
+        if argument not in names or known[argument].kind == inspect.Parameter.POSITIONAL_ONLY:
+            hint = next(filter(None, (argument_hint(argument, function) for function in functions)), "")
+            raise InvalidInputError(f"{name} has no argument '{argument}'.{hint} It has: {', '.join(names)}.")
 
 
 def argument_hint(argument: str, function: Callable[..., Any]) -> str:
@@ -241,7 +245,7 @@ def _call_error(function: Callable[..., Any], args: Sequence[Any], keywords: Map
     name = function.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
     callee = owner if owner is not None and function.__name__ == "__init__" else function
     try:
-        check_arguments(name, callee, keywords)
+        check_arguments(name, keywords, callee)
     except InvalidInputError as error:
         return error
     by_position = [key for key, one in known.items() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
@@ -265,14 +269,19 @@ class FixedAttributes:
     Classes of users that derive from it may have any attributes.
     """
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self.__dict__ and not name.startswith("_"):
-            cls: Any = type(self)
-            known = _attributes_of(cls)
-            if known and name not in known:
-                hint = argument_hint(name, cls) or nearest_name(name, sorted(known))
-                raise InvalidInputError(f"{cls.__name__} has no attribute '{name}'.{hint}")
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # for which a class with __setattr__ has any attribute
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name not in self.__dict__ and not name.startswith("_"):
+                cls: Any = type(self)
+                known = _attributes_of(cls)
+                if known and name not in known:
+                    hint = argument_hint(name, cls) or nearest_name(name, sorted(known))
+                    raise InvalidInputError(f"{cls.__name__} has no attribute '{name}'.{hint}")
+            descriptor = getattr(type(self), name, None)
+            if isinstance(descriptor, property) and descriptor.fset is None:
+                raise InvalidInputError(f"The {name} of a {type(self).__name__} cannot be changed; make a new one.")
+            super().__setattr__(name, value)
 
 
 @functools.cache
@@ -341,6 +350,8 @@ class Registry(Generic[Piece]):
         """
         own: dict[str, Any] = {}
         if isinstance(given, str):
+            if len(given) > LONGEST_TEXT:  # it may come from a file
+                raise InvalidInputError(f"The {self.kind} {shown(given)} is longer than {LONGEST_TEXT} characters.")
             cls = self.find(given)
             own = _read_settings(given, self.kind, cls)
         elif isinstance(given, type) and issubclass(given, self.base):
@@ -350,8 +361,8 @@ class Registry(Generic[Piece]):
             return instance
         else:
             raise InvalidInputError(
-                f"{given!r} is no {self.kind}; give a {self.base.__name__}, its class, or one of the names: "
-                f"{', '.join(self.names())}."
+                f"{shown(given)} is no {self.kind}; give an instance or a subclass of {self.base.__name__}, or one of "
+                f"the names: {', '.join(self.names())}."
             )
         known = _arguments_of(cls)
         others = {name: value for name, value in settings.items() if value is not None and name in known}
@@ -376,8 +387,8 @@ def _read_settings(text: str, kind: str, cls: type[Any]) -> dict[str, Any]:
         key = next((one for one in names if one == meant or _spelling(one) == _spelling(key)), key)
         if not key or not value or key in settings or value.count("(") != value.count(")"):
             raise InvalidInputError(
-                f"The {kind} '{text}' cannot be read at '{part}'; write '{name}:SETTING=VALUE,SETTING=VALUE' with the "
-                f"settings {', '.join(names)}."
+                f"The {kind} {shown(text)} cannot be read at {shown(part)}; write "
+                f"'{name}:SETTING=VALUE,SETTING=VALUE' with the settings {', '.join(names)}."
             )
         settings[key] = _read_value(value)
     return settings
@@ -395,7 +406,8 @@ def _read_value(text: str) -> Any:
     [0.0001, 3, True, None, (5, 8), 'tanh']
     """
     if text.startswith("(") and text.endswith(")"):
-        values = [_read_value(part.strip()) for part in _split(text[1:-1]) if part.strip()]
+        parts = [part.strip() for part in _split(text[1:-1]) if part.strip()]
+        values = [part if part.startswith("(") else _read_value(part) for part in parts]
         return text[1:-1] if any(isinstance(value, str) for value in values) else tuple(values)
     for kind in (int, float):
         with contextlib.suppress(ValueError):

@@ -606,6 +606,8 @@ class NeuralNetwork(FixedAttributes):
 
     def _plan(self) -> TrainingPlan:
         check_settings(NeuralNetwork, vars(self))  # those that were changed since
+        optimizer: Any = type(self.optimizer)
+        check_settings(optimizer, vars(self.optimizer), f"The {{}} of {optimizer.__name__}")
         self.stack.read_groups()
         blocks = self.stack.vector.blocks
         if self.optimizer.blocks and self.optimizer.blocks != blocks:
@@ -616,6 +618,9 @@ class NeuralNetwork(FixedAttributes):
 
     if not TYPE_CHECKING:  # a type checker must not take every name for an attribute
 
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, _CONVERTERS[name](self, value) if name in _CONVERTERS else value)
+
         def __getattr__(self, name: str) -> Any:
             instead = _INSTEAD.get(name)
             hint = "" if instead is None else f": use {instead}"
@@ -624,6 +629,17 @@ class NeuralNetwork(FixedAttributes):
     def __repr__(self) -> str:
         layers = ", ".join(layer.layer_name() for layer in self.layers)
         return f"NeuralNetwork([{layers}], {self.loss}, {self.optimizer})"
+
+
+# Attributes that may be assigned as the constructor takes them, such as by name.
+_CONVERTERS: dict[str, Callable[[NeuralNetwork, Any], Any]] = {
+    "optimizer": lambda network, given: given if isinstance(given, Optimizer) else own_optimizer(given),
+    "loss": lambda network, given: LOSSES.create(given),
+    "metrics": lambda network, given: tuple(find_metric(metric) for metric in _as_sequence(given)),
+    "penalty": lambda network, given: choose_penalty(given),
+    "schedule": lambda network, given: None if given is None else SCHEDULES.create(given, epochs=network.epochs),
+    "engine": lambda network, given: choose_engine(given),
+}
 
 
 def open_trainer(
@@ -644,20 +660,21 @@ def open_trainer(
         )
     training = _as_training(network, dataset, y, sample_weight)
     held_out: Dataset | None = None
-    if isinstance(validation, int | float):
-        if not 0 < validation < 1:
+    given: Any = validation  # a user may give anything
+    if isinstance(given, int | float | str):
+        if isinstance(given, str) or not 0 < given < 1:
             raise InvalidInputError(
                 f"validation is {shown(validation)}; give a dataset, (X, y), (X, y, sample_weight), or a share of the "
                 "rows between 0 and 1."
             )
-        training, held_out = training.split(test_size=validation, seed=network.stack.seed)
-    elif validation is not None:
-        pair = validation if isinstance(validation, tuple) else (validation,)
+        training, held_out = training.split(test_size=given, seed=network.stack.seed)
+    elif given is not None:
+        pair = given if isinstance(given, tuple | list) else (given,)
         held_out = _as_dataset(network, *pair, target=training.target)
     if not network.stack.is_built:
         network.stack.build((training.n_features,))
-    given: Any = callbacks  # one callback alone will do
-    given = (given,) if isinstance(given, Callback | type) else given
+    given = callbacks  # one callback alone will do
+    given = (given,) if isinstance(given, Callback | type | str) else given
     callbacks = [*given, *([EpochPrinter()] if network.verbose else [])]
     trainer = Trainer(
         network.engine,
@@ -721,6 +738,7 @@ _INSTEAD = {
     "backward": "backward_propagation(error), or fit",
     "train": "fit",
     "eval": "predict, which is never in training mode",
+    "predict_classes": "predict_labels",
     "compile": "the arguments optimizer, loss and metric of NeuralNetwork",
     "parameters": "layers[i].weights and layers[i].biases, or stack.parameters() for their number",
     "get_weights": "layers[i].weights and layers[i].biases",

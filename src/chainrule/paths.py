@@ -10,9 +10,17 @@ import os
 import stat
 from pathlib import Path
 
-from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.errors import InvalidInputError, nearest_name, shown
 
-__all__ = ["cannot_be_read", "exists", "expand_user", "is_file", "is_folder", "is_same_file", "nearest_path"]
+__all__ = ["as_path", "cannot_be_read", "exists", "expand_user", "is_file", "is_folder", "is_same_file", "nearest_path"]
+
+
+def as_path(path: str | Path) -> Path:
+    """Return a path as a ``Path``. Raises InvalidInputError for anything else than a text or a path."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise InvalidInputError(f"The path is {shown(path)}; give a text or a pathlib.Path.") from None
 
 
 def expand_user(path: str | Path) -> Path:
@@ -20,7 +28,7 @@ def expand_user(path: str | Path) -> Path:
 
     Raises InvalidInputError for a user that does not exist, unless something with this very name does.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         return path.expanduser()
     except RuntimeError:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
-from chainrule.errors import DivergenceError, InvalidInputError
+from chainrule.errors import DivergenceError, InvalidInputError, shown
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork, copy_with
 from chainrule.types import Inputs
@@ -48,6 +48,11 @@ def find_learning_rate(
     The steps are those of a ``fit`` with the network's settings, its schedule apart. The network itself is not changed.
     The search ends early when the loss runs away.
     """
+    given: Any = network
+    if not isinstance(given, NeuralNetwork):
+        raise InvalidInputError(
+            f"find_learning_rate takes a NeuralNetwork first, and then the data, not {shown(given)}."
+        )
     if not 0 < low < high:
         raise InvalidInputError(f"The rates to try go from {low:g} to {high:g}; they must grow, from above 0.")
     if n_steps < 10:

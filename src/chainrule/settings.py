@@ -18,6 +18,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
@@ -102,7 +103,9 @@ class Declared:
         """The allowed values in words; "" if the object that is created from the setting checks it."""
         kinds = members(self.hint)
         if self.setting.allowed is None:
-            return "True and False" if self._is_yes_or_no else "functions" if self._is_function else ""
+            named = {"True and False": self._is_yes_or_no, "functions": self._is_function, "texts": self._is_text}
+            found = next((words for words, is_so in named.items() if is_so), "")
+            return f"{found}, or None" if found and type(None) in kinds else found
         is_open = self.setting.allowed.high == math.inf and not self.setting.allowed.includes_high
         kind = "whole " if int in kinds else "finite " if is_open else ""
         others = [*map(repr, self._words), *(["None"] if type(None) in kinds else [])]
@@ -118,6 +121,10 @@ class Declared:
         return bool in members(self.hint) and {*members(self.hint)} <= {bool, type(None)}
 
     @property
+    def _is_text(self) -> bool:
+        return str in members(self.hint) and {*members(self.hint)} <= {str, Path, type(None)}
+
+    @property
     def _is_function(self) -> bool:
         return get_origin(self.hint) is Callable
 
@@ -128,6 +135,8 @@ class Declared:
             return True
         if self._is_function:
             return callable(value)
+        if self._is_text:
+            return isinstance(value, str | Path)
         if allowed is None:
             return isinstance(value, bool | int | np.bool_) and value in (0, 1)
         if isinstance(value, str):

@@ -20,7 +20,19 @@ import torch
 from torch import nn
 
 import chainrule
-from chainrule import Checkpoint, Dataset, InvalidInputError, NeuralNetwork, export_model, train
+from chainrule import (
+    Checkpoint,
+    Dataset,
+    InvalidInputError,
+    NeuralNetwork,
+    Target,
+    build_network,
+    export_model,
+    find_learning_rate,
+    plot_history,
+    read_table,
+    train,
+)
 from chainrule.activations import ACTIVATIONS, CustomActivation, LeakyReLUActivation, ReLUActivation
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.data import class_weight_rows
@@ -264,6 +276,24 @@ VALUES: dict[str, tuple[Any, str]] = {
         lambda: class_weight_rows(Dataset([[1.0], [2.0]], [0, 1]), {2: 1.0}),
         "class_weight has a weight for 2, which is not a class; the classes are 0, 1",
     ),
+    "a monitor that is no name": (
+        lambda: EarlyStopping(monitor=3),
+        "The monitor of EarlyStopping is 3; allowed",
+    ),
+    "a path that is none": (lambda: Checkpoint(3), "The path of Checkpoint is 3; allowed are texts"),
+    "a file to write": (lambda: NETWORK.save(3), "The path is 3; give a text or a pathlib.Path"),
+    "a file to read": (lambda: NeuralNetwork.load(3), "The path is 3; give a text or a pathlib.Path"),
+    "a table to read": (lambda: read_table(3), "The path is 3; give a text or a pathlib.Path"),
+    "no network": (lambda: find_learning_rate([[1.0]], [1]), r"find_learning_rate takes a NeuralNetwork.*, not \[\[1"),
+    "no history": (lambda: plot_history(NETWORK), "A history is needed, such as network.history, not Neural"),
+    "a share in words": (lambda: NETWORK.fit([[1.0, 2.0]], [1.0], validation="x"), "validation is 'x'; give a dataset"),
+    "a callback's name": (lambda: NETWORK.fit([[1.0, 2.0]], [1.0], callbacks="stop"), "callbacks holds 'stop', which"),
+    "an argument of build_network": (
+        lambda: build_network(3, Target("regression"), hiden=4),
+        "build_network has no argument 'hiden'. Did you mean 'hidden'.* It has: n_inputs, target, hidden, .*epochs",
+    ),
+    "a text that is too long": (lambda: NeuralNetwork(optimizer="adam:" + "(" * 999), "is longer than 500 characters"),
+    "a text in a text": (lambda: NeuralNetwork(optimizer="adam:" + "(" * 200 + ")" * 200), "The learning_rate of Adam"),
     "then": (lambda: WarmUp(5, then="cosine"), "CosineDecay needs the argument 'epochs'"),
     "then a number": (lambda: WarmUp(5, then=3), "3 is no schedule"),
 }
@@ -380,6 +410,29 @@ def test_a_misspelt_attribute_is_refused(subject: Any, name: str, meant: str) ->
         setattr(subject, name, 1)
     assert name not in vars(subject)
     subject._own_note = 1  # private names are free
+
+
+@pytest.mark.parametrize("name", ["layers", "seed", "dtype"])
+def test_attributes_that_cannot_change_say_so(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"The {name} of a NeuralNetwork cannot be changed; make a new one"):
+        setattr(NeuralNetwork(seed=0), name, getattr(NETWORK, name))
+
+
+def test_attributes_take_what_the_constructor_takes() -> None:
+    given = {"optimizer": "adam:beta1=0.8", "loss": "huber", "schedule": "cosine", "penalty": "l2:0.5"}
+    network, wanted = NeuralNetwork(epochs=3, seed=0), NeuralNetwork(epochs=3, metric="r2", seed=0, **given)
+    for name, value in {**given, "metrics": "r2"}.items():
+        setattr(network, name, value)
+        assert repr(getattr(network, name)) == repr(getattr(wanted, name))
+    with pytest.raises(InvalidInputError, match=r"There is no loss called 'hubber'\. Did you mean 'huber'"):
+        network.loss = "hubber"
+
+
+def test_a_setting_of_an_optimizer_that_was_changed_is_checked_before_the_next_fit() -> None:
+    network = NeuralNetwork(optimizer="sgd", seed=0).add(DenseLayer(1, (1,)))
+    network.optimizer.momentum = 2
+    with pytest.raises(InvalidInputError, match=r"The momentum of SGD is 2; allowed are numbers from 0 and below 1"):
+        network.fit([[1.0], [2.0]], [1.0, 2.0])
 
 
 def test_settings_that_are_stored_elsewhere_are_no_attributes() -> None:

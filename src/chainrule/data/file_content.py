@@ -14,7 +14,7 @@ from typing import IO
 
 from chainrule.data.memory import largest_text, read_at_most
 from chainrule.errors import DataError
-from chainrule.paths import cannot_be_read, nearest_path
+from chainrule.paths import as_path, cannot_be_read, nearest_path
 
 __all__ = [
     "STANDARD_INPUT",
@@ -42,7 +42,7 @@ def is_pipe(source: str | Path) -> bool:
     if str(source) == STANDARD_INPUT:
         return True
     try:
-        mode = Path(source).stat().st_mode
+        mode = as_path(source).stat().st_mode
     except (OSError, ValueError):
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
@@ -60,7 +60,7 @@ def check_can_be_read(source: str | Path) -> None:
     if str(source) == STANDARD_INPUT:
         return
     refuse_url(source)
-    path = Path(source)
+    path = as_path(source)
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from chainrule.errors import InvalidInputError
+from chainrule.paths import as_path
 
 __all__ = ["remove_leftovers", "write_atomically"]
 
@@ -34,7 +35,7 @@ def write_atomically(path: str | Path, content: bytes | str | Iterable[str]) -> 
     pieces: Iterable[bytes | str] = [content] if isinstance(content, bytes | str) else content
     temporary: Path | None = None
     try:
-        target, replaced = _find_target(Path(path))
+        target, replaced = _find_target(as_path(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target)
         temporary, handle = _open_temporary(target, 0o666 if replaced is None else 0o600)

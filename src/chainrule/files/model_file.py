@@ -17,7 +17,7 @@ import numpy as np
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.atomic import write_atomically
 from chainrule.json_text import parse_json
-from chainrule.paths import cannot_be_read, is_file
+from chainrule.paths import as_path, cannot_be_read, is_file
 from chainrule.types import Array
 
 __all__ = ["FORMAT_VERSION", "check_keys", "read_model_file", "write_model_file"]
@@ -64,7 +64,7 @@ def read_model_file(path: str | Path, *kinds: str) -> tuple[dict[str, Any], dict
     """
     from safetensors import SafetensorError, safe_open
 
-    path, kind = Path(path), kinds[0]
+    path, kind = as_path(path), kinds[0]
     try:
         if not is_file(path, strict=True):
             raise ModelFileError(f"There is no {kind} file at '{path}'.")

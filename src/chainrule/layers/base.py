@@ -23,7 +23,7 @@ import numpy as np
 
 from chainrule.arrays import as_csr, refuse_masked
 from chainrule.errors import InvalidInputError, NotBuiltError
-from chainrule.named import FixedAttributes
+from chainrule.named import FixedAttributes, also_called
 from chainrule.parameters import ParameterGroup
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.program import ArrayReference, NotLoweredError, Program, Value, sparse_refusal
@@ -54,6 +54,17 @@ class ArrayAttribute:
         layer.set_array(self._name, values)
 
 
+@also_called(
+    arguments={
+        "num_features": "The layer takes the size of its inputs from the layer before it.",
+        "normalized_shape": "The layer takes the size of its inputs from the layer before it.",
+        "inplace": "The inputs of a layer are never changed.",
+        "dim": "The layer acts on the last axis.",
+        "axis": "The layer acts on the last axis.",
+        "bias": "A dense layer always has biases.",
+        "use_bias": "A dense layer always has biases.",
+    }
+)
 @dataclass(eq=False)
 class Layer(FixedAttributes, ABC):
     """Base class of all layers.

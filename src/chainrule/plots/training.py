@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError, nearest_name
+from chainrule.errors import InvalidInputError, nearest_name, shown
 from chainrule.history import History, quantity_name
 from chainrule.named import checked
 from chainrule.plots.canvas import (
@@ -34,10 +34,12 @@ NOT_METRICS = frozenset({"epoch", "loss", "penalty", "learning_rate", "gradient_
 FEW_EPOCHS = 20  # up to here every epoch gets a dot: a line through a single one would not be seen
 
 
-def as_history(given: Mapping[str, Sequence[float]]) -> History:
+def as_history(given: Any) -> History:
     """Return a history as it is; make one of another mapping, its quantities called as they are here."""
     if isinstance(given, History):
         return given
+    if not isinstance(given, Mapping):
+        raise InvalidInputError(f"A history is needed, such as network.history, not {shown(given)}.")
     return History({quantity_name(name): list(values) for name, values in given.items()})
 
 

@@ -178,7 +178,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
     @classmethod
     def of(cls, source: RunSource, **options: Any) -> Self:
         """Return options made from arguments. Fields that are tuples also accept a list or a single value."""
-        check_arguments("train", cls, options)
+        check_arguments("train", options, cls)
         hints = typing.get_type_hints(cls)
         arguments = {name: _as_field(value, hints[name]) for name, value in options.items()}
         if isinstance(arguments.get("target"), int):

@@ -42,13 +42,14 @@ SUITED: dict[str, set[str]] = {
     "categorical_cross_entropy": {"softmax"},
     "categorical_focal": {"softmax"},
     "kl_divergence": {"softmax"},
+    "negative_log_likelihood": {"log_softmax"},
     "dice": {"sigmoid", "hard_sigmoid", "softmax", "gaussian"},
     "mean_squared_logarithmic_error": {"relu", "softplus", "sigmoid", "hard_sigmoid", "softmax", "gaussian"},
     "hinge": BOTH_SIGNS,
     "squared_hinge": BOTH_SIGNS,
     "multi_margin": BOTH_SIGNS,
 }
-COMPARING = {"multi_margin", "cosine_similarity"}
+COMPARING = {"multi_margin", "cosine_similarity", "negative_log_likelihood"}
 
 
 def names_of(registry: Any) -> list[str]:

@@ -73,6 +73,7 @@ ORACLE: list[tuple[str, dict[str, Any], str, Callable[[Any, Any], Any]]] = [
     ("multi_label_cross_entropy", {}, "probabilities",
      lambda p, y: F.binary_cross_entropy(p, y, reduction="none").sum(1).mean()),
     ("categorical_cross_entropy", {}, "classes", lambda p, y: F.nll_loss(torch.log(p), y.argmax(1))),
+    ("negative_log_likelihood", {}, "class scores", lambda p, y: F.nll_loss(p, y.argmax(1))),
     ("kl_divergence", {}, "shares", lambda p, y: F.kl_div(torch.log(p), y, reduction="batchmean")),
     ("kl_divergence", {}, "classes", lambda p, y: F.kl_div(torch.log(p), y, reduction="batchmean")),
     ("dice", {}, "probabilities", pytorch_dice),

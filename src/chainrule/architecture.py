@@ -40,7 +40,7 @@ from chainrule.named import check_arguments, checked
 from chainrule.neuralnet import NeuralNetwork
 
 __all__ = ["ActivationLike", "build_network", "default_loss", "hidden_layers", "hidden_sizes", "mlp_layers",
-           "output_activations", "output_layers", "select_architecture"]  # fmt: skip
+           "output_activations", "output_layers", "output_units", "select_architecture"]  # fmt: skip
 
 # A name, a class, a layer, or a function and its derivative.
 ActivationLike: TypeAlias = (
@@ -64,8 +64,15 @@ def output_layers(
 
     ``activation`` is put behind the numbers of a regression when given: ReLU where they cannot be negative, say.
     """
-    dense = DenseLayer(loss.n_outputs(target.n_outputs), weights_initializer=weights_initializer)
+    dense = DenseLayer(output_units(target, loss), weights_initializer=weights_initializer)
     return [dense, *output_activations(target, loss, activation)]
+
+
+def output_units(target: Target, loss: LossFunction) -> int:
+    """Return the number of output units that target and loss need."""
+    if target.classes and loss.output_activation is not None:
+        return len(target.classes)
+    return loss.n_outputs(target.n_outputs)
 
 
 def output_activations(target: Target, loss: LossFunction, activation: ActivationLike | None = None) -> list[Layer]:
@@ -77,7 +84,9 @@ def output_activations(target: Target, loss: LossFunction, activation: Activatio
         layers.append(_activation(activation))
     if loss.expects_scores:
         return layers
-    if target.task == "binary":
+    if target.classes and loss.output_activation is not None:
+        layers.append(loss.output_activation())
+    elif target.task == "binary":
         layers.append(SigmoidActivation())
     elif target.task == "multiclass":
         layers.append(SoftmaxActivation())

@@ -89,7 +89,8 @@ def _training_rows(stack: LayerStack, plan: TrainingPlan, training: Dataset) -> 
         return rows
     if plan.loss.is_regression and not (training.target and training.target.classes):
         raise InvalidInputError("label_smoothing needs targets that are classes, and these are numbers.")
-    return rows._replace(targets=smooth_labels(rows.targets, plan.label_smoothing))
+    independent = isinstance(stack.layers[-1], SigmoidActivation)
+    return rows._replace(targets=smooth_labels(rows.targets, plan.label_smoothing, independent=independent))
 
 
 def validation_rows(stack: LayerStack, plan: TrainingPlan, held_out: Dataset, target: Target | None) -> Batch:

@@ -32,7 +32,7 @@ from chainrule.layers import (
     Layer,
     LayerNormalizationLayer,
 )
-from chainrule.losses import LOSSES, Dice, LossFunction, MultiMargin, Poisson
+from chainrule.losses import LOSSES, Dice, LossFunction, MultiMargin, NegativeLogLikelihood, Poisson
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import SGD
 from chainrule.penalties import L1, L1L2, L2
@@ -50,6 +50,8 @@ PENALTIES = (None, L1(0.01), L2(0.1), L1L2(0.01, 0.1))
 
 def head_of(loss: LossFunction, *, fused: bool = True) -> list[Layer]:
     """The layers that turn the last linear outputs into what the loss takes; not fused, another layer comes after."""
+    if loss.output_activation is not None:
+        return [loss.output_activation()]
     if loss.fuses_with is None:
         suited = SoftplusActivation() if loss.domain is not None and loss.domain.high > 1 else SigmoidActivation()
         return [] if loss.domain is None else [suited]
@@ -60,7 +62,7 @@ def data_for(loss: LossFunction, n_outputs: int, rng: np.random.Generator, *, we
     X = rng.normal(size=(N_ROWS, N_FEATURES))
     if csr:
         X *= rng.random(X.shape) < 0.4
-    if loss.fuses_with is SoftmaxActivation or isinstance(loss, MultiMargin):
+    if loss.fuses_with is SoftmaxActivation or isinstance(loss, MultiMargin | NegativeLogLikelihood):
         y: Array = np.arange(N_ROWS) % n_outputs
     elif loss.fuses_with is not None or isinstance(loss, Dice) or "Hinge" in type(loss).__name__:
         y = rng.integers(0, 2, (N_ROWS, n_outputs)).astype(float)

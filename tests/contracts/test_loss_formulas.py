@@ -31,6 +31,7 @@ from chainrule.losses import (
     MeanSquaredLogarithmicError,
     MultiLabelCrossEntropy,
     MultiMargin,
+    NegativeLogLikelihood,
     Pinball,
     Poisson,
     SquaredHinge,
@@ -46,7 +47,7 @@ INFINITE_WHERE_SURE = {
 ON_PROBABILITIES = {*INFINITE_WHERE_SURE, "dice"}
 OF_CLASSES = {
     "categorical_cross_entropy", "categorical_focal", "softmax_cross_entropy", "softmax_categorical_focal",
-    "kl_divergence", "softmax_kl_divergence", "multi_margin",
+    "kl_divergence", "softmax_kl_divergence", "multi_margin", "negative_log_likelihood",
 }  # fmt: skip
 Kernel = Callable[..., float]
 
@@ -69,6 +70,7 @@ FORMULAS: dict[str, Kernel] = {
     "sigmoid_binary_cross_entropy": BinaryCrossEntropy().evaluate_logits,
     "multi_label_cross_entropy": MultiLabelCrossEntropy().evaluate,
     "sigmoid_multi_label_cross_entropy": MultiLabelCrossEntropy().evaluate_logits,
+    "negative_log_likelihood": NegativeLogLikelihood().evaluate,
     "kl_divergence": KLDivergence().evaluate,
     "softmax_kl_divergence": KLDivergence().evaluate_logits,
     "dice": Dice(0.3).evaluate,

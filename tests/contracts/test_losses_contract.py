@@ -69,6 +69,8 @@ def batch(loss: Any, outputs: int, rows: int = 9, seed: int = 0) -> tuple[Array,
     if name.startswith("Categorical") or name == "KLDivergence":
         # Below 1 even where there is but one class, so that a step to either side is still a probability.
         return np.eye(outputs)[rng.integers(outputs, size=rows)], 0.9 * softmax(rng.standard_normal(shape))
+    if name == "NegativeLogLikelihood":
+        return np.eye(outputs)[rng.integers(outputs, size=rows)], np.log(softmax(rng.standard_normal(shape)))
     if name.startswith("Binary") or name in ("Dice", "MultiLabelCrossEntropy"):
         y = rng.integers(2, size=shape).astype(float)
         y[0] = 0.3
@@ -99,7 +101,7 @@ each_fused_loss = pytest.mark.parametrize("loss", FUSED, ids=label)
 
 
 def test_every_class_is_final_frozen_and_registered() -> None:
-    assert len(CLASSES) == 22
+    assert len(CLASSES) == 23
     for cls in CLASSES:
         assert getattr(cls, "__final__", False), cls
         assert cls.__dataclass_params__.frozen, cls

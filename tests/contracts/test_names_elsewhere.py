@@ -205,7 +205,7 @@ def test_losses_of_pytorch_are_the_same_functions() -> None:
     rng = np.random.default_rng(0)
     names = of_pytorch("loss", nn.modules.loss.__all__)
     functional = ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss", "poisson_nll_loss", "binary_cross_entropy",
-                  "multi_margin_loss")  # fmt: skip
+                  "multi_margin_loss", "nll_loss")  # fmt: skip
     assert {LOSSES.find(name) for name in functional} == {LOSSES.find(name) for name in names}
     for name in names:
         probabilities = "BCE" in name
@@ -213,9 +213,10 @@ def test_losses_of_pytorch_are_the_same_functions() -> None:
         p = rng.uniform(0.01, 0.99, (20, 3)) if probabilities else rng.normal(size=(20, 3))
         if "Poisson" in name:
             y = np.abs(y).round()
-        if "Margin" in name:
+        takes_codes = "Margin" in name or name == "NLLLoss"
+        if takes_codes:
             y = np.eye(3)[rng.integers(3, size=20)]
-        theirs = torch.tensor(y.argmax(axis=1) if "Margin" in name else y)
+        theirs = torch.tensor(y.argmax(axis=1) if takes_codes else y)
         wanted = float(getattr(nn, name)()(torch.tensor(p), theirs))
         assert LOSSES.create(name).loss(y, p) == pytest.approx(wanted, rel=1e-9), name
 

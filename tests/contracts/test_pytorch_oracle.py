@@ -54,6 +54,7 @@ HEADS = {
     "binary_cross_entropy": "sigmoid",
     "binary_focal": "sigmoid",
     "multi_label_cross_entropy": "sigmoid",
+    "negative_log_likelihood": "log_softmax",
     "categorical_cross_entropy": "softmax",
     "categorical_focal": "softmax",
     "kl_divergence": "softmax",
@@ -63,7 +64,10 @@ HEADS = {
 
 
 # Losses that compare the outputs of a row with one another.
-OF_ROWS = {"categorical_cross_entropy", "categorical_focal", "kl_divergence", "cosine_similarity", "multi_margin"}
+OF_ROWS = {
+    "categorical_cross_entropy", "categorical_focal", "kl_divergence", "cosine_similarity", "multi_margin",
+    "negative_log_likelihood",
+}  # fmt: skip
 
 
 def test_every_activation_and_loss_has_a_pair() -> None:

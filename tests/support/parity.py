@@ -86,6 +86,8 @@ def layer_of(name: str) -> Layer:
 
 def head_of(loss: LossFunction) -> list[Layer]:
     """What stands behind the last linear outputs."""
+    if loss.output_activation is not None:
+        return [loss.output_activation()]
     if loss.fuses_with is None and loss.domain is not None:
         return [SoftplusActivation() if loss.domain.high > 1 else SigmoidActivation()]
     return [] if loss.fuses_with is None else [loss.fuses_with()]
@@ -117,7 +119,7 @@ def rows_for(
         X *= rng.random(X.shape) < 0.5
     signal = np.tanh(X @ rng.normal(size=(N_FEATURES, 3))) + 0.1 * rng.normal(size=(n_rows, 3))
     y: Any = signal
-    if loss.fuses_with is SoftmaxActivation or isinstance(loss, MultiMargin):
+    if loss.fuses_with is SoftmaxActivation or loss.output_activation is not None or isinstance(loss, MultiMargin):
         y = signal.argmax(axis=1)
     elif loss.fuses_with is not None or isinstance(loss, Dice) or "Hinge" in type(loss).__name__:
         y = (signal > 0).astype(float)

@@ -76,6 +76,7 @@ LOSS_PAIRS: dict[str, Callable[[Any, Any], Any]] = {
         1, keepdim=True
     ),
     "categorical_cross_entropy": lambda p, y: -(y * torch.log(p)).sum(1, keepdim=True),
+    "negative_log_likelihood": lambda p, y: functional.nll_loss(p, y.argmax(1), reduction="none")[:, None],
     "kl_divergence": lambda p, y: functional.kl_div(torch.log(p), y, reduction="none").sum(1, keepdim=True),
     "dice": lambda p, y: 1 - (2 * (p * y).sum(1, keepdim=True) + 1) / ((p + y).sum(1, keepdim=True) + 1),
     "binary_focal": binary_focal,

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from chainrule.activations import LinearActivation, SmoothClipActivation
-from chainrule.architecture import ActivationLike, hidden_layers, output_activations
+from chainrule.architecture import ActivationLike, hidden_layers, output_activations, output_units
 from chainrule.callbacks import EarlyStopping
 from chainrule.data.dataset import Dataset
 from chainrule.layers import (
@@ -182,7 +182,7 @@ def design_network(
     recipe = Recipe.of_size(data.n_rows) if recipe is None else recipe
     held_out = _held_out(data, recipe.trained_folds, seed)
     weights = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight / data.sample_weight.mean()
-    n_outputs = loss.n_outputs(data.target.n_outputs)
+    n_outputs = output_units(data.target, loss)
     clip = SmoothClipActivation()
     sample = slice(None, None, -(-data.n_rows // MOST_LINEAR_ROWS))
     clipped: Array = clip.activation_function(np.asarray(data.X[sample], np.float64))

@@ -60,6 +60,8 @@ class LossFunction(CheckedSettings, ABC):
         Whether the loss compares the outputs of a row with one another and so needs two or more of them.
     outputs_per_target
         The number of network outputs for each target column.
+    output_activation
+        The activation for one unit per class that a network for classes ends in; None for a sigmoid or a softmax.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = None
@@ -70,6 +72,7 @@ class LossFunction(CheckedSettings, ABC):
     allows_standardized_targets: ClassVar[bool] = True
     compares_outputs: ClassVar[bool] = False
     outputs_per_target: ClassVar[int] = 1
+    output_activation: ClassVar[type[ActivationLayer] | None] = None
 
     @abstractmethod
     def loss(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, final
 import numpy as np
 from scipy.special import xlog1py, xlogy
 
-from chainrule.activations import ActivationLayer, SigmoidActivation, SoftmaxActivation
+from chainrule.activations import ActivationLayer, LogSoftmaxActivation, SigmoidActivation, SoftmaxActivation
 from chainrule.activations.classic import log_sigmoid, log_softmax, sigmoid, softmax
 from chainrule.errors import InvalidInputError, shown
 from chainrule.losses.base import ElementwiseLoss, RowLoss, ratio
@@ -27,6 +27,7 @@ __all__ = [
     "KLDivergence",
     "MultiLabelCrossEntropy",
     "MultiMargin",
+    "NegativeLogLikelihood",
     "SquaredHinge",
     "smooth_labels",
 ]
@@ -134,8 +135,6 @@ class MultiLabelCrossEntropy(RowLoss):
     unlike={
         "CrossEntropyLoss": "PyTorch's contains the softmax; end the network in SoftmaxActivation() and give "
         "'categorical_cross_entropy', which computes both as one function of the logits.",
-        "NLLLoss": "PyTorch's takes logarithms of probabilities; end the network in SoftmaxActivation() and give "
-        "'categorical_cross_entropy'.",
     },
 )
 @final
@@ -168,6 +167,40 @@ class CategoricalCrossEntropy(RowLoss):
     def logits_derivative(self, y_true: Array, logits: Array) -> Array:
         """Return softmax(z)_k sum(y) - y_k."""
         return softmax(logits) * np.sum(y_true, axis=-1, keepdims=True) - y_true
+
+
+@also_called(
+    "nll", "NLLLoss", unlike={"NLLLoss2d": "it takes images; 'negative_log_likelihood' takes rows of classes."}
+)
+@final
+@dataclass(frozen=True)
+class NegativeLogLikelihood(RowLoss):
+    """The mean over rows of ``-sum_k y_k p_k`` for one-hot targets y and logarithms p of class probabilities.
+
+    The network ends in a LogSoftmaxActivation. For one column of classes, :class:`CategoricalCrossEntropy` after a
+    softmax is the same function. For several columns of classes, the network ends in a Parallel with one
+    LogSoftmaxActivation for the units of each column, and the loss is the sum over the columns.
+
+    >>> NegativeLogLikelihood().loss([[0, 1]], [[-3.0, -0.5]])
+    0.5
+    """
+
+    domain: ClassVar[Range | None] = Range(-np.inf, 0, includes_high=True)
+    targets: ClassVar[Range | None] = FROM_0_TO_1
+    compares_outputs: ClassVar[bool] = True
+    output_activation: ClassVar[type[ActivationLayer] | None] = LogSoftmaxActivation
+
+    def row_loss(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -sum_k y_k p_k."""
+        return -np.sum(y_true * y_pred, axis=-1)
+
+    def row_derivative(self, y_true: Array, y_pred: Array) -> Array:
+        """Return -y_k, and NaN where p_k is NaN."""
+        return 0 * y_pred - y_true
+
+    def point_predictions(self, outputs: Array) -> Array:
+        """Return the probabilities."""
+        return np.exp(outputs)
 
 
 @also_called(
@@ -427,11 +460,11 @@ class MultiMargin(RowLoss):
         return (violations - y_true * np.sum(violations, axis=-1, keepdims=True)) / n_classes
 
 
-def smooth_labels(targets: Array, amount: float) -> Array:
+def smooth_labels(targets: Array, amount: float, *, independent: bool = False) -> Array:
     """Return smoothed labels: ``y (1 - a) + a / k`` for one-hot rows of k classes, where a is ``amount``.
 
-    One column of 0 and 1 has two classes: ``y (1 - a) + a / 2``. Szegedy et al. 2016, "Rethinking the Inception
-    architecture for computer vision", section 7.
+    One column of 0 and 1 has two classes, and so has each of several ``independent`` columns. Szegedy et al. 2016,
+    "Rethinking the Inception architecture for computer vision", section 7.
 
     >>> smooth_labels(np.array([[0.0, 1.0]]), 0.1).tolist()
     [[0.05, 0.9500000000000001]]
@@ -440,5 +473,5 @@ def smooth_labels(targets: Array, amount: float) -> Array:
         raise InvalidInputError(f"The label smoothing is {shown(amount)}; it must lie in [0, 1).")
     labels = np.asarray(targets)
     labels = np.asarray(labels, np.result_type(labels, np.float32))
-    n_classes = labels.shape[1] if labels.ndim > 1 and labels.shape[1] > 1 else 2
+    n_classes = labels.shape[1] if labels.ndim > 1 and labels.shape[1] > 1 and not independent else 2
     return np.asarray(labels * (1 - amount) + amount / n_classes)

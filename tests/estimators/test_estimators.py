@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification, make_regression
 from sklearn.metrics import balanced_accuracy_score, make_scorer, mean_absolute_error, roc_auc_score
+from sklearn.utils.class_weight import compute_sample_weight
 
 from chainrule import EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model
 from chainrule.activations import LeakyReLUActivation
@@ -431,6 +433,73 @@ def test_several_numbers() -> None:
     assert regressor.score(X_NUMBERS, y) > 0.5
 
 
+def columns_of_classes() -> Array:
+    return np.column_stack([np.array(["a", "b", "c"])[Y_CLASSES], np.array(["low", "high"])[(X_CLASSES[:, 0] > 0) * 1]])
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_several_columns_of_classes(engine: str, dtype: Any) -> None:
+    y = columns_of_classes()
+    classifier = small(
+        engine=engine, dtype=dtype, max_iter=150, learning_rate_init=0.02, hidden_layer_sizes=(16,), early_stopping=True
+    ).fit(X_CLASSES, y)
+    assert [classes.tolist() for classes in classifier.classes_] == [["a", "b", "c"], ["high", "low"]]
+    probabilities = classifier.predict_proba(X_CLASSES)
+    assert [one.shape for one in probabilities] == [(300, 3), (300, 2)]
+    for one, logarithms in zip(probabilities, classifier.predict_log_proba(X_CLASSES), strict=True):
+        np.testing.assert_allclose(one.sum(axis=1), 1, rtol=1e-12)
+        np.testing.assert_allclose(np.exp(logarithms), one)
+    predicted = classifier.predict(X_CLASSES)
+    assert (predicted == y).mean(axis=0).min() > 0.75
+    assert classifier.score(X_CLASSES, y) == (predicted == y).all(axis=1).mean()
+    assert classifier.best_validation_score_ > 0.5
+    assert layer_names(classifier) == ["Dense", "ReLU", "Dense", "Parallel"]
+
+
+def test_each_column_of_classes_is_learnt_as_alone() -> None:
+    """Without hidden layers, the columns do not share weights."""
+    y = columns_of_classes()
+    settings: dict[str, Any] = {"hidden_layer_sizes": (), "solver": "sgd", "alpha": 0, "tol": 0, "batch_size": 300}
+    together = small(**settings, max_iter=1, learning_rate_init=1e-30, warm_start=True).fit(X_CLASSES, y)
+    alone = small(**settings, max_iter=1, learning_rate_init=1e-30, warm_start=True).fit(X_CLASSES, y[:, 0])
+    alone.coefs_[0][...], alone.intercepts_[0][...] = together.coefs_[0][:, :3], together.intercepts_[0][:3]
+    for one, targets in ((together, y), (alone, y[:, 0])):
+        one.set_params(max_iter=20, learning_rate_init=0.1).fit(X_CLASSES, targets)
+    np.testing.assert_allclose(alone.predict_proba(X_CLASSES), together.predict_proba(X_CLASSES)[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["labels", "columns"])
+def test_classes_of_several_columns_have_weights(kind: str) -> None:
+    if kind == "labels":
+        y: Array = np.column_stack([Y_CLASSES == 0, Y_CLASSES == 1]).astype(int)
+        given: Any = [{0: 1.0, 1: 3.0}, {0: 2.0}]
+        by_hand = np.where(y[:, 0] == 1, 3.0, 1.0) * np.where(y[:, 1] == 0, 2.0, 1.0)
+    else:
+        y, given = columns_of_classes(), [{"a": 3.0}, {"low": 0.5, "high": 2.0}]
+        by_hand = np.where(y[:, 0] == "a", 3.0, 1.0) * np.where(y[:, 1] == "low", 0.5, 2.0)
+    weights = np.random.default_rng(0).uniform(0.5, 2, 300)
+    settings: dict[str, Any] = {"alpha": 0.0, "batch_size": 50}
+    weighted = small(class_weight=given, **settings).fit(X_CLASSES, y, weights)
+    np.testing.assert_array_equal(weighted.coefs_[0], small(**settings).fit(X_CLASSES, y, weights * by_hand).coefs_[0])
+    balanced = small(class_weight="balanced", **settings).fit(X_CLASSES, y)
+    expected = compute_sample_weight("balanced", y)
+    np.testing.assert_allclose(balanced.coefs_[0], small(**settings).fit(X_CLASSES, y, expected).coefs_[0], rtol=1e-9)
+    with pytest.raises(InvalidInputError, match="class_weight has 3 elements, and the target has 2 columns"):
+        small(class_weight=[None] * 3).fit(X_CLASSES, y)
+
+
+def test_smoothed_labels_are_those_of_two_classes_each() -> None:
+    y = np.column_stack([Y_CLASSES == 0, Y_CLASSES == 1, Y_CLASSES == 2]).astype(int)
+    network = small(label_smoothing=0.2, max_iter=1).fit(X_CLASSES, y).network_
+    z = small(max_iter=1, learning_rate_init=1e-12).fit(X_CLASSES, y).network_.predict(X_CLASSES)
+    smoothed = 0.8 * y + 0.1
+    loss = -(smoothed * np.log(z) + (1 - smoothed) * np.log(1 - z)).sum(axis=1).mean()
+    assert network.history["loss"][0] == pytest.approx(loss, rel=0.02)
+    with pytest.raises(InvalidInputError, match="label_smoothing"):
+        small(label_smoothing=0.2).fit(X_CLASSES, columns_of_classes())
+
+
 # Further fits ---------------------------------------------------------------------------------------------------------
 
 
@@ -468,6 +537,47 @@ def test_partial_fits_are_the_epochs_of_a_fit(cls: Any) -> None:
     np.testing.assert_array_equal(parts.coefs_[0], whole.coefs_[0])
     assert parts.loss_curve_ == whole.loss_curve_
     assert (parts.n_iter_, parts.t_) == (1, 6 * 300)
+
+
+@pytest.mark.parametrize("schedule", [{"schedule": "cosine"}, {"learning_rate": "invscaling"}])
+def test_schedules_go_on_in_partial_fits(schedule: dict[str, Any], tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"solver": "sgd", "max_iter": 6, "n_iter_no_change": np.inf, **schedule}
+    whole = small(MLPRegressor, **settings).fit(X_NUMBERS, Y_NUMBERS)
+    parts = small(MLPRegressor, **settings)
+    for _ in range(6):
+        parts.partial_fit(X_NUMBERS, Y_NUMBERS)
+    np.testing.assert_array_equal(parts.coefs_[0], whole.coefs_[0])
+    assert parts.history_["learning_rate"] == whole.history_["learning_rate"]
+    parts.model_.save(tmp_path / "model.safetensors")
+    assert Model.load(tmp_path / "model.safetensors").network.schedule == whole.network_.schedule
+
+
+def test_columns_of_classes_in_further_fits() -> None:
+    y = columns_of_classes()
+    parts = small().partial_fit(X_CLASSES, y, [["a", "b", "c"], ["high", "low"]]).partial_fit(X_CLASSES[:9], y[:9])
+    assert len(parts.loss_curve_) == 2
+    with pytest.raises(ValueError, match="is not the same as on last call"):
+        parts.partial_fit(X_CLASSES, y, [["a", "b"], ["high", "low"]])
+    y[0, 0] = "new"
+    with pytest.raises(ValueError, match=r"'y' has \['new'\]"):
+        parts.partial_fit(X_CLASSES, y)
+    with pytest.raises(ValueError, match="the training rows do not have"):
+        small().fit(X_CLASSES[1:], y[1:], X_val=X_CLASSES, y_val=y)
+    with pytest.raises(ValueError, match="warm_start can only be used"):
+        small(warm_start=True).fit(X_CLASSES[1:], y[1:]).fit(X_CLASSES, y)
+
+
+def test_ctrl_c_ends_a_fit_with_the_weights_so_far() -> None:
+    class Press(Callback):
+        def on_epoch_end(self, run: TrainingRun) -> None:
+            if run.epoch == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        classifier = small(max_iter=50, callbacks=Press()).fit(X_CLASSES, Y_CLASSES)
+    assert classifier.n_iter_ == 3
+    assert classifier.stop_reason_ == "interrupted"
+    assert classifier.predict(X_CLASSES).shape == (300,)
 
 
 def test_what_partial_fit_refuses() -> None:
@@ -615,6 +725,8 @@ def test_an_argument_that_there_is_not_is_named() -> None:
     for name, here in meant.items():
         with pytest.raises(InvalidInputError, match=rf"MLPClassifier has no argument '{name}'\. Did you mean '{here}'"):
             MLPClassifier(**{name: 3})
+    with pytest.raises(InvalidInputError, match=r"fit has no argument 'weights'"):
+        MLPClassifier().fit(X_CLASSES, Y_CLASSES, weights=1)
 
 
 def test_nothing_is_read_before_a_fit() -> None:

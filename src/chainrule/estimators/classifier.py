@@ -8,12 +8,13 @@ from typing import Annotated, Any, Self
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.multiclass import check_classification_targets
 
 from chainrule.data.class_weights import ClassWeight
-from chainrule.estimators.outputs import ClassColumn, Outputs, class_outputs
+from chainrule.estimators.outputs import ClassColumn, ClassColumns, Outputs, class_outputs
 from chainrule.estimators.parameters import ActivationParameter, HiddenSizes
 from chainrule.estimators.perceptron import MultilayerPerceptron, takes_batches
+from chainrule.estimators.scoring import exact_matches
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
@@ -33,14 +34,20 @@ def _has_probabilities(estimator: Any) -> bool:
     raise AttributeError(f"probability estimates are not available for loss={loss!r}")
 
 
+def _same_classes(one: Any, other: Any) -> bool:
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(np.array_equal, one, other))
+    return np.array_equal(one, other)
+
+
 @checked
 @documented
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
     """Multi-layer perceptron for classification, with the interface of scikit-learn's ``MLPClassifier``.
 
-    The targets are two classes, several classes, or columns of 0 and 1 for several labels. Inputs are used as they are,
-    so standardise them, for example with ``StandardScaler``.
+    The targets are two or more classes, columns of 0 and 1 for several labels, or several columns of classes. Inputs
+    are used as they are, so standardise them, for example with ``StandardScaler``.
 
     Parameters
     ----------
@@ -49,7 +56,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     Attributes
     ----------
     classes_
-        The classes in sorted order; for several labels, the numbers of the columns.
+        The classes in sorted order; for several columns of classes, a list of these; for several labels, the numbers
+        of the columns.
     network_
         The :class:`NeuralNetwork`, with methods such as ``summary`` and ``save``.
     model_
@@ -149,48 +157,67 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         if not self.__sklearn_is_fitted__():
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
-        elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
+        elif classes is not None and not _same_classes(class_outputs(y, classes).classes, self.classes_):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
             )
         return self._fit(X, y, sample_weight, None, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> Array:
-        """Return the class of each row, or columns of 0 and 1 for several labels."""
+        """Return the class of each row, columns of 0 and 1 for several labels, or columns of classes."""
         predictions = self._predictions(X)
         return self._outputs.labels_of(predictions)
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any) -> Array:
+    def predict_proba(self, X: Any) -> Any:
         """Return the probabilities of the classes as float64, with one column for each class, in sorted order.
 
-        The rows sum to 1. For several labels, each column has the probability of one label.
+        The rows sum to 1. For several labels, each column has the probability of one label. For several columns of
+        classes, the result is a list with one array for each of them.
         """
         predictions = self._predictions(X)
         return self._outputs.probabilities_of(predictions)
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
-    def predict_log_proba(self, X: Any) -> Array:
+    def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of :meth:`predict_proba`."""
+        probabilities = self.predict_proba(X)
         with np.errstate(divide="ignore"):  # the logarithm of 0
-            logarithms: Array = np.log(self.predict_proba(X))
-        return logarithms
+            return [*map(np.log, probabilities)] if isinstance(probabilities, list) else np.log(probabilities)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy: the share of the rows whose class, or all of whose labels or classes, are right.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            Rows with their classes, and their weights.
+
+        Returns
+        -------
+        float
+            The accuracy.
+        """
+        if isinstance(getattr(self, "_outputs", None), ClassColumns):
+            return exact_matches(self, X, np.asarray(y), sample_weight)
+        accuracy: float = super().score(X, y, sample_weight)
+        return accuracy
 
     def _find_outputs(self, y: Array, known: Outputs | None, *, incremental: bool, classes: Any = None) -> Outputs:
         check_classification_targets(y)
         if known is None:
             return class_outputs(y, classes)
-        if known.target.classes:
-            found = unique_labels(y)
-            if incremental and len(np.setdiff1d(found, self.classes_)):
-                raise ValueError(
-                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {found}."
-                )
-            if not incremental and set(found) != set(self.classes_):
-                raise ValueError(
-                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                    f"Previously got {self.classes_}, `y` has {found}"
-                )
+        unknown = known.unknown_labels(y)
+        if incremental and unknown:
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {unknown}."
+            )
+        found = self.classes_ if incremental else class_outputs(y).classes
+        if not _same_classes(found, self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {found}"
+            )
         return known
 
     def __sklearn_tags__(self) -> Any:

@@ -39,6 +39,7 @@ from chainrule.model import Model
 from chainrule.named import also_called, checked
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import ObjectiveOptimizer
+from chainrule.schedules import Schedule
 from chainrule.settings import check_settings
 from chainrule.types import Array, Inputs
 
@@ -95,6 +96,7 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         """Return what is to be predicted; compare it with what is ``known`` from the previous fit."""
 
     @with_callbacks  # type: ignore[untyped-decorator]
+    @checked
     def fit(
         self,
         X: Any,
@@ -167,7 +169,9 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         if outputs.classes is not None:
             self.classes_ = outputs.classes
         metrics = [] if held_out is None else metrics_for(self.scoring, self, outputs)
-        network = NeuralNetwork(**{**settings, "metric": metrics, **({"epochs": 1} if incremental else {})})
+        network = NeuralNetwork(**{**settings, "metric": metrics})
+        if incremental:
+            network.epochs = 1
         if goes_on:
             self._continue(network, self.network_, incremental=incremental)
         else:
@@ -256,12 +260,9 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
 
     def _check_known(self, outputs: Outputs, y: Array) -> None:
         """Raise ValueError for validation rows with a class that no training row has."""
-        if isinstance(outputs.classes, np.ndarray) and outputs.target.classes:
-            unknown = np.setdiff1d(y, outputs.classes)
-            if len(unknown):
-                raise ValueError(
-                    f"The validation rows have classes that the training rows do not have: {unknown.tolist()}"
-                )
+        unknown = outputs.unknown_labels(y)
+        if unknown:
+            raise ValueError(f"The validation rows have classes that the training rows do not have: {unknown}")
 
     def _problem(self, rows: Rows, outputs: Outputs, rng: np.random.RandomState, seed: int | None = None) -> Problem:
         if seed is None:
@@ -300,10 +301,12 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         network.stack, network.history, network.target = previous.stack, previous.history, previous.target
         if incremental:
             network.optimizer = previous.optimizer
+            network.schedule = None if network.schedule is None else Later(network.schedule, previous.history.n_epochs)
 
     def _dataset(self, rows: Rows) -> Dataset:
         outputs = self._outputs
-        return Dataset(rows.X, outputs.targets_of(rows.y), sample_weight=rows.weights, target=outputs.target)
+        weights = outputs.row_weights(rows.y, getattr(self, "class_weight", None), rows.weights)
+        return Dataset(rows.X, outputs.targets_of(rows.y), sample_weight=weights, target=outputs.target)
 
     def _train(
         self,
@@ -336,7 +339,7 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             augmentation=self.augmentation,
         )
         self._set_attributes(network, monitor, first_epoch, training.n_rows)
-        network.metrics = without_scorers(network.metrics)
+        network.metrics, network.schedule = without_scorers(network.metrics), _in_files(network.schedule)
         if bridge is not None and getattr(self, "_skl_callbacks", None):
             bridge.close()
         if interrupt.has_stopped:
@@ -480,6 +483,22 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
         tags.target_tags.multi_output = True
         return tags
+
+
+@dataclass(frozen=True)
+class Later(Schedule):
+    """A schedule that goes on after some epochs."""
+
+    schedule: Schedule
+    n_epochs: int
+
+    def __call__(self, epoch: float) -> float:
+        return self.schedule(self.n_epochs + epoch)
+
+
+def _in_files(schedule: Schedule | None) -> Schedule | None:
+    """Return the schedule as a model file can describe it."""
+    return schedule.schedule if isinstance(schedule, Later) else schedule
 
 
 def _name_of_last(network: NeuralNetwork) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from chainrule.architecture import hidden_sizes, mlp_layers
 from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError, check_one_of, listed, warn
-from chainrule.estimators.outputs import Outputs
+from chainrule.estimators.outputs import ClassColumns, Outputs
 from chainrule.estimators.parameters import SKLEARN_ACTIVATIONS
 from chainrule.estimators.tabular import Design, Recipe, design_network, table_optimizer
 from chainrule.layers import Layer
@@ -81,7 +81,7 @@ def plain(parameters: Any, problem: Problem) -> Blueprint:
         "l2": parameters.alpha / (n_rows_a_step * problem.mean_weight),
         "schedule": _schedule(parameters, problem),
     }
-    settings |= _network_settings(parameters)
+    settings |= _network_settings(parameters, problem)
     layers = mlp_layers(
         problem.outputs.target,
         loss,
@@ -96,9 +96,6 @@ def plain(parameters: Any, problem: Problem) -> Blueprint:
         output_activation=getattr(parameters, "output_activation", None),
     )
     return Blueprint([*layers, *problem.outputs.last_layers()], settings)
-
-
-OF_CLASSIFIERS = ("label_smoothing", "class_weight")
 
 
 def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
@@ -146,7 +143,7 @@ def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
         shuffle=parameters.shuffle,
         dtype=problem.dtype,
         l2=parameters.alpha / (recipe.batch_size * problem.mean_weight) if "alpha" in changed else 0.0,
-        **_network_settings(parameters),
+        **_network_settings(parameters, problem),
     )
 
 
@@ -161,10 +158,14 @@ NOT_OF_TABLES = ("warm_start", "early_stopping", "augmentation")
 HIDDEN_SETTINGS = ("batch_normalization", "layer_normalization", "input_dropout", "noise", "weights_initializer")
 
 
-def _network_settings(parameters: Any) -> dict[str, Any]:
+def _network_settings(parameters: Any, problem: Problem) -> dict[str, Any]:
     """Return the parameters that are settings of a network."""
-    names = ("l1", "max_norm", "clip_norm", "clip_value", "ema_decay", "swa_from", "engine", "device", *OF_CLASSIFIERS)
-    return {name: getattr(parameters, name) for name in names if hasattr(parameters, name)}
+    names = ["l1", "max_norm", "clip_norm", "clip_value", "ema_decay", "swa_from", "engine", "device"]
+    names += [] if problem.outputs.classes is None else ["label_smoothing"]
+    names += ["class_weight"] if problem.outputs.target.classes else []
+    if isinstance(problem.outputs, ClassColumns) and parameters.label_smoothing:
+        raise InvalidInputError("label_smoothing is for one column of classes, or for labels; leave it out.")
+    return {name: getattr(parameters, name) for name in names}
 
 
 def hidden_units(parameters: Any, default: int | Sequence[int] | None = None) -> tuple[int, ...]:

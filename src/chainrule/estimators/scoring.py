@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import get_scorer
 
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data.dataset import Dataset
-from chainrule.estimators.outputs import Outputs
+from chainrule.estimators.outputs import ClassColumns, Outputs
 from chainrule.fit_data import validation_rows
 from chainrule.metrics import METRICS, Metric
 from chainrule.types import Array
 
-__all__ = ["MeasureRows", "metrics_for", "without_scorers"]
+__all__ = ["MeasureRows", "exact_matches", "metrics_for", "without_scorers"]
 
 
 def metrics_for(scoring: Any, estimator: Any, outputs: Outputs) -> list[Metric]:
@@ -22,10 +23,17 @@ def metrics_for(scoring: Any, estimator: Any, outputs: Outputs) -> list[Metric]:
 
     ``None`` is the score of the estimator. "loss" needs no metric, since the loss is recorded anyway.
     """
+    if scoring is None and isinstance(outputs, ClassColumns):
+        return [Metric("accuracy", ScorerOnOutputs(exact_matches, estimator, outputs))]
     if scoring is None:
         scoring = "r2" if outputs.classes is None else "accuracy"
     given = scoring if isinstance(scoring, list | tuple) else [scoring]
     return [_metric_for(one, estimator, outputs) for one in given if one != "loss"]
+
+
+def exact_matches(estimator: Any, X: Any, y: Array, sample_weight: Array | None = None) -> float:
+    """Return the share of the rows in which all columns are right, for several columns of classes."""
+    return float(np.average((estimator.predict(X) == y).all(axis=1), weights=sample_weight))
 
 
 def without_scorers(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:

@@ -116,7 +116,7 @@ _INSTEAD = {
     "initialize_weights": "DenseLayer(n_units, weights_initializer='xavier_uniform')",
     "create_lr_scheduler": "NeuralNetwork(schedule='step') or another of chainrule.schedules",
     "prepare_data_for_nn": "Dataset(X, y).standardize()",
-    "tune_hyperparameters": "a loop over build_network(...), compared by network.evaluate(validation)",
+    "tune_hyperparameters": "GridSearchCV of scikit-learn with MLPClassifier or MLPRegressor",
     "NeuralNetworkClassifier": "MLPClassifier",
     "NeuralNetworkRegressor": "MLPRegressor",
     "Sequential": "NeuralNetwork, and its method add",

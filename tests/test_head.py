@@ -23,6 +23,7 @@ BOTH_SIGNS = {
     "linear",
     "tanh",
     "softsign",
+    "smooth_clip",
     "leaky_relu",
     "prelu",
     "elu",

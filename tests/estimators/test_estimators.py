@@ -496,8 +496,9 @@ def test_smoothed_labels_are_those_of_two_classes_each() -> None:
     smoothed = 0.8 * y + 0.1
     loss = -(smoothed * np.log(z) + (1 - smoothed) * np.log(1 - z)).sum(axis=1).mean()
     assert network.history["loss"][0] == pytest.approx(loss, rel=0.02)
-    with pytest.raises(InvalidInputError, match="label_smoothing"):
-        small(label_smoothing=0.2).fit(X_CLASSES, columns_of_classes())
+    for settings in ({"label_smoothing": 0.2}, {"preset": "tabular"}):
+        with pytest.raises(InvalidInputError, match="one column of classes"):
+            MLPClassifier(**settings).fit(X_CLASSES, columns_of_classes())
 
 
 # Further fits ---------------------------------------------------------------------------------------------------------

@@ -100,6 +100,11 @@ def plain(parameters: Any, problem: Problem) -> Blueprint:
 
 def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
     """Return the network of ``preset="tabular"``; parameters with other values than their defaults replace its own."""
+    if isinstance(problem.outputs, ClassColumns):
+        raise InvalidInputError(
+            "preset='tabular' predicts one column of classes; use MultiOutputClassifier of scikit-learn around it for "
+            "several columns, or leave the preset out."
+        )
     cls: Any = type(parameters)
     changed = {
         name: getattr(parameters, name)

@@ -103,7 +103,7 @@ def test_every_form_of_sparse_matrix_is_read(format: str) -> None:
 # Predictions refuse what a fit refuses ------------------------------------------------------------
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "text": ([["a", "b", "c"]], "X holds text"),
+    "text": ([["a", "b", "c"]], "X contains text"),
     "ragged": ([[1, 2, 3], [4]], "different lengths"),
     "objects": (np.array([[1, {}, 2]], object), r"X has \{\} in row 1, column 2"),
     "None": ([[1, None, 2]], "X has None in row 1, column 2"),
@@ -211,13 +211,13 @@ def test_codes_that_stand_for_no_class_are_refused(code: int) -> None:
         dataset = Dataset(X, Y)
         assert dataset.y is not None
         dataset.y[1] = code
-        with pytest.raises(DataError, match="class codes of 2 classes are whole numbers from 0 to 1"):
+        with pytest.raises(DataError, match="The codes of 2 classes must be whole numbers from 0 to 1"):
             uses(dataset)
-        with pytest.raises(DataError, match="class codes"):
+        with pytest.raises(DataError, match="codes of 2 classes"):
             dataset.one_hot()
     assert other.y is not None
     other.y[1] = code
-    with pytest.raises(DataError, match="class codes"):
+    with pytest.raises(DataError, match="codes of 2 classes"):
         network.evaluate(other)
 
 

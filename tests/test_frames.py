@@ -75,7 +75,7 @@ def test_a_result_shows_what_it_is_worth(visits: Path, tmp_path: Path) -> None:
 def test_a_column_of_lists_is_named_unless_it_is_left_out(visits: Path) -> None:
     frame = pd.read_csv(visits)
     frame["tags"] = [[place % 3] for place in range(len(frame))]
-    with pytest.raises(DataError, match=r"column 'tags' has \[\d\] in row \d+, but a cell must hold one value"):
+    with pytest.raises(DataError, match=r"column 'tags' has \[\d\] in row \d+, but a cell must contain one value"):
         quick(frame)
     assert "tags" not in " ".join(quick(frame, drop=["tags"]).data.table.feature_names)
 
@@ -163,7 +163,7 @@ def test_an_interrupted_run_in_memory_returns_the_best_model_so_far(visits: Path
 @pytest.mark.parametrize(
     ("given", "error", "sentence"),
     [
-        ({"target": None}, DataError, "Say which column of the data frame to predict: .*bought"),
+        ({"target": None}, DataError, "Give the target, the column of the data frame to predict: .*bought"),
         ({"target": "bougth"}, DataError, "The data frame has no column 'bougth' to predict.*Did you mean 'bought'"),
         ({"target": pd.Series([1, 2])}, InvalidInputError, "target is the name of a column, not a Series"),
         ({"learning_rte": 0.1}, TypeError, "no option 'learning_rte'. Did you mean 'learning_rate'"),
@@ -186,7 +186,7 @@ def test_what_cannot_be_trained_is_named(
         (None, "not a NoneType"),
         (pd.DataFrame({"bought": []}), "The data frame has no rows"),
         (pd.DataFrame({"bought": [1, 0]}), "no column besides the target"),
-        (pd.DataFrame([[1, 0]], columns=["bought", "bought"]), "more than one column called 'bought'"),
+        (pd.DataFrame([[1, 0]], columns=["bought", "bought"]), "more than one column named 'bought'"),
     ],
     ids=str,
 )

@@ -299,11 +299,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no columns": (lambda: Dataset(X, Y, sample_weight=SEEN[:, :0]), r"shape \(90, 0\); give one value"),
     "negative": (
         lambda: Dataset(X, Y, sample_weight=SEEN - np.eye(90)[:, :K] * 9),
-        r"in row 1, column 1 \(counted from 1\); weights are",
+        r"in row 1, column 1 \(counted from 1\); weights must be",
     ),
     "a member without rows": (
         lambda: ensemble().fit(X, Y, SEEN * [1, 0, 1]),
-        "No row to train on has a weight above 0 for member 2 of the ensemble",
+        "No training row has a weight above 0 for member 2 of the ensemble",
     ),
 }
 

@@ -46,7 +46,7 @@ REGRESSION = r"choose the task 'regression' \(--task regression\) if the target 
             "The class 15 has only 1 row, and the training, validation and test parts need one each",
         ),
         (np.append(COUNTS[1:], 15), {"validation_size": 0.2, "test_size": 0}, "the training and validation parts need"),
-        (COUNTS, {"test_size": 10}, "A stratified split of 12 classes needs at least 12 rows on each side"),
+        (COUNTS, {"test_size": 10}, "A stratified split of 12 classes needs at least 12 rows in each set"),
     ],
 )
 def test_a_refused_split_by_counts_says_that_they_may_be_a_quantity(
@@ -147,11 +147,11 @@ def test_a_constant_column_is_shown_once() -> None:
     found = lines(
         table(const="a", five="5", day="2023-01-01", number=2.5, gaps=["2023-01-01", ""] * (N // 2)), test_size=0
     )
-    assert found["const"] == "const: dropped, every row holds 'a'"
-    assert found["five"] == "five: dropped, every row holds '5'"
-    assert found["day"] == "day: dropped, every row holds '2023-01-01'"
-    assert found["number"] == "number: dropped, every row holds '2.5'"
-    assert found["gaps"] == "gaps: dropped, every row that is not empty holds '2023-01-01'; 30 missing"
+    assert found["const"] == "const: dropped, every row has 'a'"
+    assert found["five"] == "five: dropped, every row has '5'"
+    assert found["day"] == "day: dropped, every row has '2023-01-01'"
+    assert found["number"] == "number: dropped, every row has '2.5'"
+    assert found["gaps"] == "gaps: dropped, every row that is not empty has '2023-01-01'; 30 missing"
 
 
 @pytest.mark.parametrize(
@@ -327,10 +327,10 @@ def test_spellings_that_are_one_category_are_named() -> None:
     )
     assert note(["Yes", "no", "Yes"]) == ""
     assert note(["Basic", "basic", "Pro"]) == (
-        "'Basic' and 'basic' differ in case only and are different categories; write them alike if they mean the same"
+        "'Basic' and 'basic' differ only in case and are different categories; use one spelling if they mean the same"
     )
     labels = ["Spam", "spam", "ham"] * (N // 3)
-    assert prepared(table(y=labels)).target_line.endswith("; write them alike if they mean the same")
+    assert prepared(table(y=labels)).target_line.endswith("; use one spelling if they mean the same")
     assert prepared(table(y=["Yes", "yes", "no"] * (N // 3))).target_line == (
         "y: the target, 2 classes, Yes, no; 'Yes' and 'yes' are one category"
     )

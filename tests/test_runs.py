@@ -309,8 +309,8 @@ def test_a_short_schedule_name_stretches_over_all_epochs() -> None:
         ({"missing": "meen"}, "Did you mean 'mean'"),
         ({"output_activation": "rellu"}, "Did you mean 'relu'"),
         ({"output_activation": "relu"}, "The outputs of a multiclass network follow from its classes"),
-        ({"test_size": 1.5}, "test_size=1.5"),
-        ({"validation_size": -0.5}, "validation_size=-0.5"),
+        ({"test_size": 1.5}, "test_size must be .* not 1.5"),
+        ({"validation_size": -0.5}, "validation_size must be .* not -0.5"),
         ({"task": "regression"}, "(?i)species|text|numbers"),
     ],
 )
@@ -491,7 +491,7 @@ def test_one_cell_that_is_no_number_in_a_numeric_target_is_named(houses: Path, t
         match=r"'regression' \(--task regression\) if it is a number. Row 4 has 'n/k', which is not a number.",
     ):
         prepare_data(tmp_path / "rows.csv", target="price")
-    with pytest.raises(DataError, match="needs numbers, and the target has 'n/k' in row 4; correct that cell"):
+    with pytest.raises(DataError, match="needs numbers, but the target has 'n/k' in row 4; correct that cell"):
         prepare_data(tmp_path / "rows.csv", target="price", task="regression")
 
 
@@ -818,7 +818,7 @@ def test_a_model_of_bare_numbers_reads_them_from_text(tmp_path: Path) -> None:
     rows = (tmp_path / "digits.csv").read_text().splitlines()
     rows[5] = "," + rows[5].partition(",")[2]
     (tmp_path / "gap.csv").write_text("\n".join(rows))
-    with pytest.raises(DataError, match=r"gap\.csv: The column '0' has '' in row 5, and the model takes numbers there"):
+    with pytest.raises(DataError, match=r"gap\.csv: The column '0' has '' in row 5; the model needs a number there"):
         predict(result, tmp_path / "gap.csv")
 
 

@@ -294,7 +294,7 @@ def test_a_sample_is_a_value_and_row_numbers_are_no_input() -> None:
     frame = pd.DataFrame({"n\u00ba": range(1, 81), "size": rng.choice(["1.5", "2"], 80), "wear": rng.normal(size=80)})
     frame.loc[:60, "size"] = "-"
     lines = prepared(frame).column_lines()
-    assert lines[1].startswith("  n\u00ba: dropped, it numbers the rows")
+    assert lines[1].startswith("  n\u00ba: dropped, it contains row numbers")
     assert "'-' is nan" not in lines[2]
 
 
@@ -356,7 +356,7 @@ def test_of_many_columns_the_first_and_the_dropped_are_told() -> None:
     frame["x250"] = 7.0
     lines = prepared(frame.assign(wear=rng.normal(size=80))).column_lines()
     assert len(lines) < 45
-    assert any(line.startswith("  x250: dropped, every row holds '7") for line in lines)
+    assert any(line.startswith("  x250: dropped, every row has '7") for line in lines)
     assert any(line.startswith("  x0: number") for line in lines)
     assert lines[-1].startswith("  ... and 279 more columns")
 

@@ -165,7 +165,7 @@ def test_optimizers_of_all_rows_and_measures_of_all_rows_are_refused(folder: Pat
         network_for(stream, optimizer="lbfgs").fit(stream)
     network = network_for(stream).fit(stream)
     for ask in (network.evaluate, network.predict):
-        with pytest.raises(InvalidInputError, match="A stream is for training; predict and measure on"):
+        with pytest.raises(InvalidInputError, match="A stream can be used for training only; predict and evaluate on"):
             ask(stream)
 
 
@@ -192,7 +192,7 @@ def test_a_record_without_room_keeps_the_last_rows() -> None:
 
 def test_the_memory_of_a_fit_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight times the rows in the same memory: the buffer, and no more."""
-    bounds = [(stream_module, "MOST_FOR_MEDIANS"), (stream_module, "MOST_SAMPLED"), (training_module, "ROWS_RECORDED")]
+    bounds = [(stream_module, "MEDIAN_SAMPLE_ROWS"), (stream_module, "SAMPLE_ROWS"), (training_module, "ROWS_RECORDED")]
     for module, bound in bounds:
         monkeypatch.setattr(module, bound, 1000)  # which 2**14 rows exceed, as they do the buffer
 

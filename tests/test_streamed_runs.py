@@ -218,7 +218,7 @@ def test_predictions_come_in_pieces_that_are_those_of_the_whole(
 ) -> None:
     path = tmp_path / "new.parquet"
     (FRAME if has_target else FRAME.drop(columns=["bought"])).to_parquet(path, row_group_size=90)
-    monkeypatch.setattr(parquet_files, "PIECE_ROWS", 40)
+    monkeypatch.setattr(parquet_files, "CHUNK_ROWS", 40)
     model = load_run(run)
     pieces = list(predict_chunks(model, path))
     assert max(map(len, pieces)) <= 40
@@ -235,7 +235,7 @@ def test_predictions_come_in_pieces_that_are_those_of_the_whole(
 def test_a_bad_cell_far_down_leaves_no_half_written_predictions(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet_files, "PIECE_ROWS", 40)
+    monkeypatch.setattr(parquet_files, "CHUNK_ROWS", 40)
     path = tmp_path / "new.parquet"
     FRAME.assign(pages=FRAME["pages"].where(FRAME.index != 650, np.inf)).to_parquet(path, row_group_size=90)
     result = chainrule("predict", run, path, "-o", tmp_path / "p.csv")
@@ -268,8 +268,8 @@ def test_metrics_of_several_files_are_those_of_the_rows_as_one(
     whole = model.evaluate(FRAME.drop(columns=target), FRAME[target])
     sizes: list[int] = []
     predict = model.network.predict
-    monkeypatch.setattr(parquet_files, "PIECE_ROWS", 30)
-    monkeypatch.setattr(model.network, "predict", lambda X: sizes.append(len(X)) or predict(X))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(parquet_files, "CHUNK_ROWS", 30)
+    monkeypatch.setattr(model.network, "predict", lambda X, *weights: sizes.append(len(X)) or predict(X, *weights))  # type: ignore[func-returns-value]
     files = sorted(folder.glob("*.parquet"))
     metrics = evaluate(model, {"folder": folder, "pattern": f"{folder}/*.parquet", "files": files}[given])
     assert metrics == pytest.approx(whole, rel=1e-6)
@@ -315,13 +315,16 @@ def test_evaluate_takes_what_train_takes(run: Path, folder: Path, tmp_path: Path
     [
         ("maybe", "new.parquet: The target has the value 'maybe' in row 651, which is not one of the classes"),
         (None, "new.parquet: The target 'bought' is missing in row 651; fill it in"),
-        (["yes"], "new.parquet: Unknown label type: the target holds ndarray objects (row 1); give numbers or text."),
+        (
+            ["yes"],
+            "new.parquet: Unknown label type: the target contains ndarray objects (row 1); give numbers or text.",
+        ),
     ],
 )
 def test_a_target_that_cannot_be_measured_is_named_with_its_row(
     run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: Any, message: str
 ) -> None:
-    monkeypatch.setattr(parquet_files, "PIECE_ROWS", 40)
+    monkeypatch.setattr(parquet_files, "CHUNK_ROWS", 40)
     rows = FRAME.astype({"bought": object})
     rows.at[650, "bought"] = label
     if isinstance(label, list):  # a column of Parquet is of one kind

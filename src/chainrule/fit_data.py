@@ -13,7 +13,7 @@ from chainrule.data.augment import Augmentation
 from chainrule.data.batches import ArrayBatches, Batch, Batches
 from chainrule.data.class_weights import class_weights
 from chainrule.data.dataset import Dataset, class_weight_rows
-from chainrule.data.stream import NOT_AT_ONCE, RowStream
+from chainrule.data.stream import STREAM_NOT_ALLOWED, RowStream
 from chainrule.data.stream_batches import StreamBatches
 from chainrule.data.target import Target, are_numbers, label_array
 from chainrule.engines import TrainingPlan
@@ -125,7 +125,7 @@ def as_dataset(
     however few distinct ones there are: counts, ratings, prices in whole dollars.
     """
     if isinstance(data, RowStream):
-        raise InvalidInputError(NOT_AT_ONCE)
+        raise InvalidInputError(STREAM_NOT_ALLOWED)
     if isinstance(data, Dataset):
         if y is not None or sample_weight is not None:
             raise InvalidInputError(

@@ -191,7 +191,7 @@ def test_a_large_batch_needs_no_large_memory(augmentation):
 @pytest.mark.parametrize(
     ("augmentation", "inputs", "message"),
     [
-        (EVERYTHING, pictures(2, (9, 13)), "Images of 9 x 12 have 108 numbers, and the inputs have 117 columns"),
+        (EVERYTHING, pictures(2, (9, 13)), "Images of 9 x 12 have 108 numbers, but the inputs have 117 columns"),
         (ImageAugmentation((9, 12, 3)), pictures(2), "9 x 12 x 3 have 324"),
         (EVERYTHING, sparse.csr_matrix(pictures(2)), "sparse matrix cannot be augmented"),
         (NoiseAugmentation(), sparse.csr_array(pictures(2)), "sparse matrix cannot be augmented"),

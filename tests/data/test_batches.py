@@ -208,7 +208,7 @@ def test_the_fingerprint_tells_data_and_settings_apart():
     [
         ({"batch_size": 0}, "batch size is 0; it must be a whole number >= 1"),
         ({"batch_size": 2.5}, "batch size is 2.5"),
-        ({"augmentation": ImageAugmentation((3, 3))}, "3 x 3 have 9 numbers, and the inputs have 4 columns"),
+        ({"augmentation": ImageAugmentation((3, 3))}, "3 x 3 have 9 numbers, but the inputs have 4 columns"),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(change, message):

@@ -36,7 +36,7 @@ def test_the_encoding_of_a_row_does_not_depend_on_the_other_rows() -> None:
     table = TablePreprocessor.from_dict(GOLDEN["preprocessor"])
     plan, rows = table.feature_plan, GOLDEN["rows"]
     few = [column.read([row[column.name] for row in rows]) for column in plan.columns]
-    n_times = feature_plan.ROWS_AT_A_TIME // len(rows) + 2
+    n_times = feature_plan.ROWS_PER_BLOCK // len(rows) + 2
     many = plan.encode([np.tile(values, n_times) for values in few])
     np.testing.assert_array_equal(many, np.tile(np.array(GOLDEN["matrix"], np.float32), (n_times, 1)))
 
@@ -74,6 +74,6 @@ def test_a_category_most_of_whose_cells_are_numbers_is_said_to_be_one() -> None:
     ages[::8], ages[1::8] = ["unknown"] * 25, ["not given"] * 25
     (plan, _) = TablePreprocessor().fit(pd.DataFrame({"age": ages, "x": ["a", "b"] * 100})).columns
     assert plan.kind == "category"
-    assert "list it under numeric (--numeric) if 'unknown', 'not given' stand for missing values" in plan.explain()
+    assert "list it under numeric (--numeric) if 'unknown', 'not given' mean missing values" in plan.explain()
     codes = TablePreprocessor().fit(pd.DataFrame({"code": ["01", "02", "2A"] * 50})).columns[0]
     assert "under numeric" not in codes.explain()

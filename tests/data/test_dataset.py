@@ -79,7 +79,7 @@ def _with(value, row=1, column=1):
         ({"X": pd.DataFrame({"p": pd.array([1, None], dtype="Int64")})}, "row 2, column 'p'"),
         ({"X": pd.DataFrame({"p": ["u", "v"]})}, "'p'.*TablePreprocessor"),
         ({"X": pl.DataFrame({"p": ["u", "v"]})}, "'p'.*TablePreprocessor"),
-        ({"X": pd.DataFrame([[1, 2]], columns=["p", "p"])}, "more than one column called 'p'"),
+        ({"X": pd.DataFrame([[1, 2]], columns=["p", "p"])}, "more than one column named 'p'"),
         ({"X": np.empty((0, 2))}, "at least one row"),
         ({"X": np.empty((2, 0))}, "at least one row"),
         ({"X": np.ones(3)}, r"reshape\(-1, 1\)"),
@@ -126,7 +126,7 @@ def test_parts_keep_target_names_and_weights():
     assert part.outputs(3).shape == (2, 3)
     train, test = dataset.split(0.34, seed=1)
     assert not set(train.groups) & set(test.groups)
-    with pytest.raises(DataError, match="none was taken"):
+    with pytest.raises(DataError, match="no row was selected"):
         dataset.take([])
 
 
@@ -149,7 +149,7 @@ def test_standardize_and_scale_like_the_training_part():
     ranged = train.scale(-1, 1)
     assert (ranged.X[:, 0].min(), ranged.X[:, 0].max()) == (-1, 1)
     np.testing.assert_array_equal(test.scale(-1, 1, like=train).X, test.scale(like=ranged).X)
-    with pytest.raises(InvalidInputError, match="goes up"):
+    with pytest.raises(InvalidInputError, match="low must be below high"):
         train.scale(1, 1)
     with pytest.raises(DataError, match="columns"):
         train.standardize(like=Dataset(X[:, :1]))
@@ -170,7 +170,7 @@ def test_label_names_stand_for_all_classes():
     assert dataset.one_hot().shape == (6, 3)
     with pytest.raises(InvalidInputError, match="no y"):
         Dataset(X).one_hot()
-    with pytest.raises(InvalidInputError, match="need classes"):
+    with pytest.raises(InvalidInputError, match="needs a target of classes"):
         Dataset(X, np.arange(6) / 4).one_hot()
 
 
@@ -217,7 +217,7 @@ def test_columns_of_whole_numbers_that_floats_cannot_tell_apart_are_refused():
 
 def test_a_class_too_small_to_be_split_is_named_by_its_label() -> None:
     dataset = Dataset(np.random.default_rng(0).normal(size=(60, 3)), ["common"] * 30 + ["usual"] * 29 + ["rare"])
-    with pytest.raises(DataError, match="The class rare has one row only"):
+    with pytest.raises(DataError, match="The class rare has only one row"):
         dataset.split(0.2)
 
 

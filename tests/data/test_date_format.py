@@ -72,7 +72,7 @@ def test_what_is_no_date_is_not_read(wrong: str) -> None:
 
 def test_a_column_without_such_dates_does_not_read_them() -> None:
     table = learn(["2023-01-31", "2023-02-01"])
-    with pytest.raises(DataError, match="'x' holds dates, but row 1 has '01/02/2023'; write it as 2024-12-31"):
+    with pytest.raises(DataError, match="'x' contains dates, but row 1 has '01/02/2023'; write it like 2024-12-31"):
         read(table, ["01/02/2023"])
 
 
@@ -110,7 +110,7 @@ def test_years_of_two_digits_are_said() -> None:
 
 
 def test_both_orders_in_one_column_are_mistakes_or_no_dates() -> None:
-    with pytest.raises(DataError, match="'x' holds dates, but row 12 has '12/31/2023'"):
+    with pytest.raises(DataError, match="'x' contains dates, but row 12 has '12/31/2023'"):
         learn([*[f"{day}/01/2023" for day in range(13, 24)], "12/31/2023"])
     assert learn(["31/12/2023", "12/31/2023", "a", "b"]).columns[0].kind == "category"
 
@@ -126,10 +126,10 @@ def test_numbers_of_eight_digits_are_dates_where_all_of_them_are() -> None:
 
 def test_a_word_among_dates_is_missing_and_other_texts_are_mistakes() -> None:
     table = learn(["2023-01-31", "2023-02-01", "never"])
-    assert table.columns[0].note == "'never' (1 cell) is taken for a missing value"
+    assert table.columns[0].note == "'never' (1 cell) is read as a missing value"
     assert read(table, ["never", None, ""]) == ["NaT"] * 3
     days = [f"2023-01-{day:02d}" for day in range(1, 31)]
-    with pytest.raises(DataError, match=r"holds dates, but row 31 has 'soon' .*list the column under dates .--date"):
+    with pytest.raises(DataError, match=r"contains dates, but row 31 has 'soon' .*list the column under dates .--date"):
         learn([*days, "soon", "later"])
     coerced = learn([*days, "soon", "later"], dates=["x"])
     assert "2 cells such as 'soon' cannot be read and are missing" in coerced.columns[0].note
@@ -140,7 +140,7 @@ def test_times_are_hours_and_are_not_mixed_with_dates() -> None:
     table = learn(["18:30", "6:15 PM", "00:45:30"])
     assert [number.name for number in table.columns[0].numbers] == ["x hour"]
     assert read(table, ["23:59"]) == ["1970-01-01 23:59"]
-    with pytest.raises(DataError, match="write it as 18:30"):
+    with pytest.raises(DataError, match="write it like 18:30"):
         read(table, ["2023-01-31"])
 
 
@@ -157,4 +157,4 @@ def test_many_texts_are_looked_at_as_closely_as_few() -> None:
     assert DateScan([*unclear, "31/12/2023"], counts).decided == "dmy"
     assert DateScan([*unclear, "12/31/2023"], counts).decided == "mdy"
     assert DateScan([*unclear, "12/12/2023"], counts).decided is None
-    assert DateScan([f"word {k}" for k in range(20_001)], counts).is_hopeless
+    assert DateScan([f"word {k}" for k in range(20_001)], counts).has_no_dates

@@ -76,14 +76,14 @@ def test_parquet_and_arrays_are_known_by_their_first_bytes(tmp_path: Path) -> No
     [
         (
             zipped(**{"a.csv": ROWS, "b.csv": ROWS}),
-            r"holds 2 files \(a.csv, b.csv\), but a zip file must hold",
+            r"contains 2 files \(a.csv, b.csv\), but a zip file must contain",
         ),
         (
             zipped(**{"README.txt": b"x", "rows.txt": ROWS}),
-            r"holds 2 files \(README.txt, rows.txt\), but a zip file must hold one table",
+            r"contains 2 files \(README.txt, rows.txt\), but a zip file must contain one table",
         ),
-        (zipped(**{"a.md": b"x", "b.md": b"x"}), r"holds 2 files \(a.md, b.md\), but .*unpack it"),
-        (zipped(), "holds 0 files, but a zip"),
+        (zipped(**{"a.md": b"x", "b.md": b"x"}), r"contains 2 files \(a.md, b.md\), but .*unpack it"),
+        (zipped(), "contains 0 files, but a zip"),
         (zipped(**{"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}), "is a workbook or another document"),
         (zipped(**{"X.npy": b"x", "y.npy": b"y"}), r"archive of NumPy arrays.*\.npz"),
         (zipped(**{"a.csv": ROWS})[:-9], "is a damaged zip file"),
@@ -137,23 +137,23 @@ def test_more_than_the_bound_is_never_unpacked(packer: str, monkeypatch: pytest.
             lengths.append(file.tell())
 
     monkeypatch.setattr(unpacking, "read_at_most", noting)
-    with pytest.raises(DataError, match=r"holds more than 4,.* when it is unpacked"):
+    with pytest.raises(DataError, match=r"has more than 4,.* when it is unpacked"):
         unpack(packed, "rows.gz")
     assert max(lengths) <= 2**22 + 2**21
 
 
 def test_the_bound_follows_the_size_of_the_file_and_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "machine_memory", lambda: 2**40)
-    assert unpacking.largest_unpacked(1000) == 2**28
-    assert unpacking.largest_unpacked(2**26) == 200 * 2**26
+    assert unpacking.max_unpacked_bytes(1000) == 2**28
+    assert unpacking.max_unpacked_bytes(2**26) == 200 * 2**26
     monkeypatch.setattr(memory, "machine_memory", lambda: 2**30)
-    assert unpacking.largest_unpacked(2**26) == 2**30 // 10
+    assert unpacking.max_unpacked_bytes(2**26) == 2**30 // 10
 
 
 def test_a_text_beyond_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "machine_memory", lambda: 100)
     (tmp_path / "rows.csv").write_bytes(ROWS)
-    with pytest.raises(DataError, match=r"rows.csv holds more than 10 bytes.*Parquet"):
+    with pytest.raises(DataError, match=r"rows.csv has more than 10 bytes.*Parquet"):
         read_table(tmp_path / "rows.csv")
 
 
@@ -192,9 +192,9 @@ def test_the_message_names_the_line_of_the_standard_input(monkeypatch: pytest.Mo
 )  # fmt: skip
 def test_addresses_are_refused_in_a_sentence(url: str) -> None:
     for given in (url, Path(url)):
-        with pytest.raises(DataError, match="is an address, and only files are read; download it first"):
+        with pytest.raises(DataError, match="is a URL, and only files are read; download it first"):
             read_table(given)
-        with pytest.raises(DataError, match="is an address"):
+        with pytest.raises(DataError, match="is a URL"):
             open_source(given, "y")
 
 

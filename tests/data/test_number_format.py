@@ -103,7 +103,7 @@ def test_infinite_numbers_are_refused_and_not_missing() -> None:
         (["3,283", "5,251", "1,099"], ["0,5", "2,25", "3,75"], 3.283, "it is read as a decimal separator"),
         (["3,283", "5,251", "1,099"], ["0.5", "2.25", "3.75"], 3283, ""),
         (["3,283", "5.251", "1,099"], [1, 2, 3], 3283, "'5.251' can be read in two ways"),
-        (["47.5%", "3%", "12"], [1, 2, 3], 47.5, "cells without % are read alike"),
+        (["47.5%", "3%", "12"], [1, 2, 3], 47.5, "cells without % are read in the same way"),
     ],
 )
 def test_what_marks_leave_open_is_decided_by_the_table_and_said(
@@ -161,11 +161,11 @@ def test_one_word_among_numbers_is_a_missing_value_at_any_share(n_words: int) ->
     table = learn(["1", "2.5", *["sold out", "Sold out"] * n_words])
     plan = table.columns[0]
     assert (plan.kind, plan.n_missing) == ("number", 2 * n_words)
-    assert plan.note == f"'sold out' and 'Sold out' ({2 * n_words} cells) is taken for a missing value"
+    assert plan.note == f"'sold out' and 'Sold out' ({2 * n_words} cells) is read as a missing value"
     assert plan.missing_indicator
     new = pd.DataFrame({"x": ["sold out", "7"], "y": 0.0})
     assert table.read(new)["x"].isna().tolist() == [True, False]
-    with pytest.raises(DataError, match="'x' holds numbers, but row 1 has 'gone'"):
+    with pytest.raises(DataError, match="'x' contains numbers, but row 1 has 'gone'"):
         table.read(new.assign(x=["gone", "7"]))
 
 
@@ -204,7 +204,7 @@ def test_a_number_far_from_all_others_stands_for_a_missing_value(
     table = TablePreprocessor().fit(frame)
     plan = table.columns[0]
     assert plan.n_missing == n_missing
-    assert ("taken for a missing value" in plan.note) == (n_missing > 0)
+    assert ("read as a missing value" in plan.note) == (n_missing > 0)
     assert int(table.read(frame)["x"].isna().sum()) == n_missing
     spelt = pd.DataFrame({"x": ["-999.0", "-999", "-9.99e2"], "y": 0.0})
     if -999 in numbers:
@@ -240,4 +240,4 @@ def test_many_texts_are_looked_at_as_closely_as_few() -> None:
     assert scan.choose()[0] == NumberFormat(".", ",", "$")
     assert np.isnan(scan.read(scan.choose()[0])).sum() == 1 + sum(k > 999 for k in range(1, 20_001))
     words = [f"word {k}" for k in range(20_000)]
-    assert NumberScan([*words, "word"], counts).is_hopeless
+    assert NumberScan([*words, "word"], counts).has_no_numbers

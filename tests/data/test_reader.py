@@ -85,15 +85,15 @@ def test_columns_are_chosen(tmp_path):
         ("a.csv", b"a,b\n1,2,3\n", "3 values in line 2|2 values in line"),
         ("a.csv", b"a,b,c\n1,2,3\n4,5\n6,7,8\n", "2 values in line 3.* 3 columns"),
         ("a.csv", b"# note\na,b\n1,2\n\n3\n", "1 values in line 5"),
-        ("a.csv", b"a,a\n1,2\n", "more than one column called 'a' .columns 1 and 2"),
+        ("a.csv", b"a,a\n1,2\n", "more than one column named 'a' .columns 1 and 2"),
         ("a.csv", b'a,b\n1,2\n3,"4\n5,6\n', "line 3"),
         ("a.csv", b"a,b\n\x00\x01\x02", "binary"),
         ("a.csv", b"PK\x03\x04\x00\x00", "damaged zip"),
-        ("a.csv", b"\xff\xfe\x00", "UTF-16 text by its first bytes, but line 1"),
+        ("a.csv", b"\xff\xfe\x00", "UTF-16 text according to its byte order mark, but line 1"),
         ("a.csv.gz", b"\x1f\x8b\x08garbage", "damaged gzip"),
         ("a.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "damaged gzip"),
-        ("a.parquet", b"PAR1 no", "not a Parquet"),
-        ("a.parquet", b"", "not a Parquet"),
+        ("a.parquet", b"PAR1 no", "cannot be read as a Parquet file"),
+        ("a.parquet", b"", "cannot be read as a Parquet file"),
         ("a.npy", b"", "damaged or not a NumPy"),
         ("a.npy", b"\x93NUMPY\x01\x00", "damaged or not a NumPy"),
         ("a.npz", b"PK\x03\x04", "damaged or not a NumPy"),
@@ -130,7 +130,7 @@ def test_parquet(tmp_path, monkeypatch):
     assert back["b"].isna().tolist() == [False, True]
     whole = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "half.parquet").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="not a Parquet"):
+    with pytest.raises(DataError, match="cannot be read as a Parquet file"):
         read_table(tmp_path / "half.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InvalidInputError, match="pyarrow"):
@@ -161,12 +161,12 @@ class Bomb:
     ("arrays", "message"),
     [
         ({"X": np.array([Bomb()], dtype=object)}, "Python objects"),
-        ({"a": np.ones(2), "b": np.ones(2)}, "needs arrays X and y.* has a, b"),
+        ({"a": np.ones(2), "b": np.ones(2)}, "must contain the arrays X and y.* has a, b"),
         ({"X": np.ones((3, 2)), "y": np.ones(2)}, "3 rows of inputs and labels"),
         ({"X": np.float64(3)}, "not a table"),
         ({"X": np.ones((2, 2)) * 1j}, "not a table"),
         ({"X": np.ones((0, 2))}, "without rows"),
-        ({"X": np.ones((2, 1)), "y": np.ones(2), "feature_names": np.array(["y"])}, "called 'y'"),
+        ({"X": np.ones((2, 1)), "y": np.ones(2), "feature_names": np.array(["y"])}, "named 'y'"),
     ],
 )
 def test_arrays_that_are_no_table(tmp_path, arrays, message):
@@ -217,7 +217,7 @@ def test_ctrl_c_while_pandas_reads_is_no_fault_of_the_table(monkeypatch: pytest.
     def interrupted(self: object, size: int | None = -1) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(text_table._Pieces, "read", interrupted)
+    monkeypatch.setattr(text_table._TextReader, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         parse_text_table("a,b\n1,2\n3,4\n", "rows.csv")
 
@@ -253,9 +253,9 @@ def test_every_cell_is_the_text_that_stands_in_the_file() -> None:
 def test_a_table_is_the_same_whatever_the_size_of_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a,b,c\n" + "".join(f'{row},"x\n{row}",\n' for row in range(100))
     whole = parse_text_table(text, "x")
-    monkeypatch.setattr(text_table, "CELLS_AT_A_TIME", 20)
+    monkeypatch.setattr(text_table, "CELLS_PER_CHUNK", 20)
     assert parse_text_table(text, "x").equals(whole)
-    assert parse_text_table(text, "x", most_rows=50).equals(whole[:50])
+    assert parse_text_table(text, "x", max_rows=50).equals(whole[:50])
     with pytest.raises(DataError, match="2 values in line 202"):
         parse_text_table(text + "1,2\n", "x")
 
@@ -263,15 +263,15 @@ def test_a_table_is_the_same_whatever_the_size_of_its_pieces(monkeypatch: pytest
 def test_no_more_rows_are_read_than_are_wanted() -> None:
     for end in ("\n", "\r\n", "\r"):
         text = f"a,b{end}" + f'1,"two{end}lines"{end}' * 9
-        assert len(parse_text_table(text, "x", most_rows=3)) == 3
-        assert len(parse_text_table(text, "x", most_rows=9)) == len(parse_text_table(text, "x")) == 9
+        assert len(parse_text_table(text, "x", max_rows=3)) == 3
+        assert len(parse_text_table(text, "x", max_rows=9)) == len(parse_text_table(text, "x")) == 9
 
 
 def test_a_table_too_wide_is_refused_before_its_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pd, "read_csv", lambda *args, **kwargs: pytest.fail("pandas was asked"))
     for start in ("", "# made today\n", "#\n" * 50, "\n\n"):
-        with pytest.raises(DataError, match="has 5 columns in its first line, and 4 at most"):
-            parse_text_table(start + "a,b,c,d,e\n1,2,3,4,5\n", "x", most_columns=4)
+        with pytest.raises(DataError, match="has 5 columns in its first line; the maximum is 4"):
+            parse_text_table(start + "a,b,c,d,e\n1,2,3,4,5\n", "x", max_columns=4)
     for text in ("a,b\n1,2,3\n", "a,b\n ,\n1,2,3\n"):
         with pytest.raises(DataError, match="has 3 values in line"):
             parse_text_table(text, "x")

@@ -92,17 +92,20 @@ def test_the_rows_are_those_of_scikit_learn():
     ("arguments", "message"),
     [
         ({"n_rows": 1, "test_size": 0.5}, "at least 2 rows"),
-        ({"n_rows": 9, "test_size": 1.5}, "fraction between 0 and 1"),
-        ({"n_rows": 9, "test_size": 0.0}, "fraction"),
+        ({"n_rows": 9, "test_size": 1.5}, "share between 0 and 1"),
+        ({"n_rows": 9, "test_size": 0.0}, "share between 0 and 1"),
         ({"n_rows": 9, "test_size": 9}, "between 1 and 8"),
-        ({"n_rows": 9, "test_size": True}, "fraction"),
-        ({"n_rows": 9, "test_size": float("nan")}, "fraction"),
-        ({"n_rows": 9, "test_size": "a"}, "fraction"),
+        ({"n_rows": 9, "test_size": True}, "share between 0 and 1"),
+        ({"n_rows": 9, "test_size": float("nan")}, "share between 0 and 1"),
+        ({"n_rows": 9, "test_size": "a"}, "share between 0 and 1"),
         ({"n_rows": 9, "test_size": 0.5, "strategy": "stratify"}, "Did you mean 'stratified'"),
         ({"n_rows": 9, "test_size": 0.5, "strategy": "stratified"}, "needs labels="),
-        ({"n_rows": 3, "test_size": 0.5, "strategy": "stratified", "labels": ["a", "a", "b"]}, "class b has one row"),
-        ({"n_rows": 4, "test_size": 1, "strategy": "stratified", "labels": list("aabb")}, "at least 2 rows on each"),
-        ({"n_rows": 3, "test_size": 0.5, "strategy": "stratified", "labels": ["a"]}, "one value a row"),
+        (
+            {"n_rows": 3, "test_size": 0.5, "strategy": "stratified", "labels": ["a", "a", "b"]},
+            "class b has only one row",
+        ),
+        ({"n_rows": 4, "test_size": 1, "strategy": "stratified", "labels": list("aabb")}, "at least 2 rows in each"),
+        ({"n_rows": 3, "test_size": 0.5, "strategy": "stratified", "labels": ["a"]}, "one value per row"),
         ({"n_rows": 3, "test_size": 0.5, "strategy": "group", "groups": [1, 1, 1]}, "two groups"),
         ({"n_rows": 9, "test_size": 0.5, "seed": -1}, "seed"),
     ],
@@ -113,5 +116,5 @@ def test_impossible_splits_say_why(arguments, message):
 
 
 def test_three_parts_leave_something_to_train_on():
-    with pytest.raises(InvalidInputError, match="leave nothing"):
+    with pytest.raises(InvalidInputError, match="leave no training rows"):
         train_validation_test(10, 0.5, 0.5)

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[7, 10_000], ids=["pieces of 7 rows", "whole groups"])
 def piece_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_files, "PIECE_ROWS", request.param)
+    monkeypatch.setattr(parquet_files, "CHUNK_ROWS", request.param)
 
 
 def rows_of(stream: ParquetStream, *parts: Any) -> Any:
@@ -164,22 +164,22 @@ def test_a_group_can_be_begun_at_any_of_its_rows(folder: Path) -> None:
 
 
 def test_parts_in_memory_and_the_sample_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_rows, "MOST_KEPT_ASIDE", 30)
-    monkeypatch.setattr(stream_module, "MOST_SAMPLED", 20)
-    monkeypatch.setattr(stream_module, "MOST_FOR_MEDIANS", 200)
+    monkeypatch.setattr(stream_rows, "MAX_HELD_OUT", 30)
+    monkeypatch.setattr(stream_module, "SAMPLE_ROWS", 20)
+    monkeypatch.setattr(stream_module, "MEDIAN_SAMPLE_ROWS", 200)
     training, validation, test = ParquetStream(folder, "bought").train_validation_test(0.2, 0.2, seed=0)
     assert validation is not None
     assert test is not None
     assert (training.n_rows, validation.n_rows, test.n_rows, training.sample.n_rows) == (440, 30, 30, 20)
     pages = next(plan for plan in training.table.columns if plan.name == "pages").numbers[0]
     assert 0 < abs(pages.fill - FRAME["pages"].median()) < 0.3, "the median of some rows only"
-    with pytest.raises(InvalidInputError, match="A part of 31 rows was asked for, and at most 30 rows of a stream"):
+    with pytest.raises(InvalidInputError, match="test_size is 31; at most 30 rows of a stream"):
         training.split(31)
 
 
 @given(st.integers(1, 5000), st.integers(1, 300))
 def test_a_sample_is_spread_over_all_rows(n_rows: int, most: int) -> None:
-    rows = stream_rows.spread(n_rows, most)
+    rows = stream_rows.sample_rows(n_rows, most)
     assert len(rows) == len(set(rows.tolist())) == min(n_rows, most)
     assert (np.diff(rows) > 0).all()
     assert 0 <= rows[0] <= rows[-1] < n_rows
@@ -202,8 +202,8 @@ def test_what_the_path_means(folder: Path, tmp_path: Path) -> None:
     assert ParquetStream(files[1], "bought").n_rows == 167
     for paths, message in {
         tmp_path / "none.parquet": "There is no file",
-        str(tmp_path / "*.parquet"): "There is no file like",
-        tmp_path: "holds no .parquet file",
+        str(tmp_path / "*.parquet"): "No file matches the pattern",
+        tmp_path: "contains no .parquet file",
         (files[0], folder): "is given twice",
         (): "No Parquet file was given",
     }.items():
@@ -219,11 +219,11 @@ def test_what_the_path_means(folder: Path, tmp_path: Path) -> None:
             "part0.parquet has no column 'bougt' to predict; it has place, .* mean 'bought'?",
         ),
         ({"columns": ["pagess"]}, "part0.parquet has no column 'pagess'. Did you mean 'pages'?"),
-        ({"columns": "pages"}, "columns is a list of column names, not one text"),
+        ({"columns": "pages"}, "columns must be a list of column names, not one text"),
         ({"columns": ["pages", "place", "pages"]}, "columns names the column 'pages' twice; name it once"),
         ({"columns": ["bought"]}, "has no column besides the target 'bought'"),
         ({"drop": ["pagess"]}, r"drop \(--drop\) names the column 'pagess', which .* Did you mean 'pages'\?"),
-        ({"drop": "pages"}, "drop is a list of column names, not one text"),
+        ({"drop": "pages"}, "drop must be a list of column names, not one text"),
         ({"buffer_rows": 0}, "buffer_rows is 0; it must be a whole number >= 1"),
         ({"columns": ["pages"], "task": "multi"}, "The task is one of .* not 'multi'"),
     ],
@@ -249,7 +249,7 @@ def test_a_damaged_file_is_named(folder: Path, tmp_path: Path, how: str) -> None
     for path in files:
         path.write_bytes((folder / path.name).read_bytes())
     files[1].write_bytes(damaged(files[1].read_bytes())[how])
-    with pytest.raises(DataError, match=re.escape("part1.parquet is not a Parquet file that can be read (")) as caught:
+    with pytest.raises(DataError, match=re.escape("part1.parquet cannot be read as a Parquet file (")) as caught:
         ParquetStream(files, "bought").learn()
     assert "\n" not in str(caught.value)
 
@@ -257,12 +257,12 @@ def test_a_damaged_file_is_named(folder: Path, tmp_path: Path, how: str) -> None
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.drop(columns="pages"), "b.parquet has no column 'pages', and a.parquet has one"),
+        (lambda f: f.drop(columns="pages"), "b.parquet has no column 'pages', but a.parquet has one"),
         (
             lambda f: f.assign(pages="few"),
-            "b.parquet holds a text in the column 'pages', and the files before hold a",
+            "b.parquet has the type text in the column 'pages', but the previous files have",
         ),
-        (lambda f: f.assign(more=1), "b.parquet has a column 'more', and a.parquet has none; leave it out"),
+        (lambda f: f.assign(more=1), "b.parquet has a column 'more', but a.parquet has none; drop it"),
         (lambda f: f.assign(pages=np.inf), "b.parquet: The column 'pages' has an infinite number in row 1;"),
         (
             lambda f: f.assign(bought=f["bought"].where(f.index % 50 != 29)),
@@ -320,7 +320,7 @@ def late_code(folder: Path, code: Any, first: list[Any], column: str) -> Path:
 def test_a_code_after_many_numbers_is_refused_by_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    monkeypatch.setattr(parquet_stream, "MOST_WORDS", 10)
+    monkeypatch.setattr(parquet_stream, "MAX_TEXTS", 10)
     folder = late_code(tmp_path / "f", code, [str(number) for number in range(40)], "id")
     with pytest.raises(DataError, match=r"part1.parquet: The column 'id' .*row 5.*--categorical"):
         _ = ParquetStream(folder, "a").n_features
@@ -332,7 +332,7 @@ def test_a_code_after_many_numbers_is_refused_by_its_row(
 
 def test_a_code_of_64_bits_after_numbers_is_refused_by_its_row(tmp_path: Path) -> None:
     folder = late_code(tmp_path, 2**60 + 1, [*range(40)], "id")
-    message = "part1.parquet: The column 'id' has '1152921504606846977' in row 5, which is a code rather than a number"
+    message = "part1.parquet: The column 'id' has '1152921504606846977' in row 5, which is a code and not a number"
     with pytest.raises(DataError, match=message):
         _ = ParquetStream(folder, "a").n_features
     stream = ParquetStream(folder, "a", preprocessor=TablePreprocessor(categorical=["id"]))
@@ -344,7 +344,7 @@ def test_a_code_of_64_bits_after_numbers_is_refused_by_its_row(tmp_path: Path) -
 def test_a_code_among_many_numbers_to_predict_is_refused_by_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    monkeypatch.setattr(target_summary, "MOST_LABELS", 10)
+    monkeypatch.setattr(target_summary, "MAX_LABELS", 10)
     folder = late_code(tmp_path, code, [f"{number}.5" for number in range(40)], "y")
     with pytest.raises(DataError, match=r"part1.parquet: The target 'y' .*row 5"):
         _ = ParquetStream(folder, "y").target
@@ -364,8 +364,8 @@ def test_labels_of_64_bits_keep_every_bit(tmp_path: Path, labels: tuple[int, int
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (pa.array([[1, 2], [3]] * 20), "Unknown label type: the target holds ndarray objects"),
-        (pa.array([{"a": 1}, {"a": 2}] * 20), "Unknown label type: the target holds dict objects"),
+        (pa.array([[1, 2], [3]] * 20), "Unknown label type: the target contains ndarray objects"),
+        (pa.array([{"a": 1}, {"a": 2}] * 20), "Unknown label type: the target contains dict objects"),
     ],
     ids=["lists", "structs"],
 )
@@ -417,17 +417,17 @@ def test_arrays_in_files_are_the_rows_that_they_hold(
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [
-        (np.zeros(5), np.zeros(5), "X.npy holds an array of shape (5,); it needs rows and columns"),
+        (np.zeros(5), np.zeros(5), "X.npy has an array of shape (5,); it needs rows and columns"),
         (np.zeros((5, 2)), np.zeros(4), "X.npy has 5 rows and y.npy has 4; they need the same number"),
-        (np.zeros((0, 2)), np.zeros(0), "X.npy has the shape (0, 2)"),
-        (np.array([["a", {}]], object), np.zeros(1), "X.npy holds Python objects"),
+        (np.zeros((0, 2)), np.zeros(0), "X.npy has an array of shape (0, 2)"),
+        (np.array([["a", {}]], object), np.zeros(1), "X.npy contains Python objects"),
         (
             np.where(np.arange(12).reshape(6, 2) == 8, np.nan, 1),
             np.arange(6) % 2,
             "X.npy: X has nan in row 5, column 1",
         ),
         (np.eye(6), np.array([0, 1, np.nan, 1, 0, 1]), "X.npy: The target is missing in row 3"),
-        (np.eye(6), np.ones(6), "The target has one class only"),
+        (np.eye(6), np.ones(6), "The target has only one class"),
     ],
 )
 def test_arrays_that_cannot_be_used_are_one_sentence(tmp_path: Path, X: Any, y: Any, message: str) -> None:

@@ -94,7 +94,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(paths: tuple[Path, Path]) -> 
 
 def test_groups_come_in_a_new_order_and_blocks_are_shuffled(paths: tuple[Path, Path]) -> None:
     batches = batches_of(paths)
-    assert (batches.batches_a_block, batches.n_blocks) == (4, 6)
+    assert (batches.batches_per_block, batches.n_blocks) == (4, 6)
     for number in range(2):
         order = batches.group_order(number).tolist()
         assert sorted(order) == list(range(13))

@@ -43,7 +43,7 @@ def test_the_pieces_do_not_matter_and_little_is_kept(monkeypatch: pytest.MonkeyP
     labels = np.random.default_rng(0).choice(["a", "b", "c"], 200_000, p=[0.9, 0.09, 0.01])
     whole = draw(labels, 400)
     assert not np.array_equal(draw(labels, 400, seed=1), whole)
-    monkeypatch.setattr(stream_split, "FEWEST_TO_SORT", 100)
+    monkeypatch.setattr(stream_split, "MIN_ROWS_TO_SORT", 100)
     for pieces in (2, 37, 1000):
         np.testing.assert_array_equal(draw(labels, 400, pieces), whole)
     drawing, most = ClassDraw(len(labels), 400, np.random.default_rng(0)), 0
@@ -55,7 +55,7 @@ def test_the_pieces_do_not_matter_and_little_is_kept(monkeypatch: pytest.MonkeyP
 
 
 def test_a_class_that_comes_late_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_split, "FEWEST_TO_SORT", 100)
+    monkeypatch.setattr(stream_split, "MIN_ROWS_TO_SORT", 100)
     labels = np.repeat([0, 1, 0, 1], [500, 1, 3000, 3000])
     for seed in range(20):
         places = draw(labels, 2000, 50, seed)
@@ -120,7 +120,7 @@ def test_numbers_are_drawn_at_random(folder: Path) -> None:
     stream = ParquetStream(folder, "amount", drop=["kind"])
     auto, random = (stream.split(0.2, strategy=strategy, seed=3)[1] for strategy in ("auto", "random"))  # type: ignore[arg-type]
     np.testing.assert_array_equal(auto.X, random.X)
-    with pytest.raises(InvalidInputError, match="needs a target of classes, and this one is a number"):
+    with pytest.raises(InvalidInputError, match="needs a target of classes, but this target is a number"):
         stream.split(0.2, strategy="stratified")
     with pytest.raises(InvalidInputError, match=r"not 'statified'. Did you mean 'stratified'\?"):
         stream.split(0.2, strategy="statified")  # type: ignore[arg-type]
@@ -182,15 +182,15 @@ def test_the_latest_rows_are_kept_aside_however_they_come(
 
 
 def test_pieces_do_not_matter_to_the_latest_rows_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_split, "FEWEST_TO_SORT", 100)
+    monkeypatch.setattr(stream_split, "MIN_ROWS_TO_SORT", 100)
     times = np.random.default_rng(3).permutation(20_000)
     for pieces in (1, 7, 400):
-        latest, start = stream_split._Latest(500), 0
+        latest, start = stream_split._LatestRows(500), 0
         for piece in np.array_split(times, pieces):
             latest.add(piece, start + np.arange(len(piece)))
             start += len(piece)
             if pieces == 400:
-                assert sum(map(len, latest._moments)) < 700
+                assert sum(map(len, latest._times)) < 700
         np.testing.assert_array_equal(times[latest.finish()[1]], np.arange(19_500, 20_000))
 
 
@@ -239,10 +239,10 @@ def test_a_stream_is_split_by_the_times_of_a_column(series: Path) -> None:
     ("by", "sentence"),
     [
         ({"group": "machin"}, r"part0.parquet has no column 'machin'\. Did you mean 'machine'"),
-        ({"time": "machine"}, r"part0.parquet: The column 'machine' holds no dates or numbers to sort by"),
-        ({"group": "constant"}, "a group for each part, and there are 1 in all"),
+        ({"time": "machine"}, r"part0.parquet: The rows cannot be sorted by the column 'machine'"),
+        ({"group": "constant"}, "at least one group for each set, but there are 1"),
         ({"time": "constant"}, "'constant' has too few different times"),
-        ({"time": "gaps"}, r"part0.parquet: The column 'gaps', which rows are sorted by, is missing in row 3"),
+        ({"time": "gaps"}, r"part0.parquet: The column 'gaps', by which the rows are sorted, is missing in row 3"),
     ],
 )
 def test_columns_that_do_not_split_a_stream_are_named(by: dict[str, str], sentence: str, tmp_path: Path) -> None:

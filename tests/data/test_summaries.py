@@ -45,7 +45,7 @@ def table_of(n_rows: int = N_ROWS) -> pd.DataFrame:
 
 
 def learn_in_pieces(frame: pd.DataFrame, size: int, preprocessor: TablePreprocessor) -> TablePreprocessor:
-    summaries = preprocessor.new_summaries(list(frame.columns), most_texts=10_000)
+    summaries = preprocessor.new_summaries(list(frame.columns), max_texts=10_000)
     for start in range(0, len(frame), size):
         for name, summary in summaries.items():
             if summary is not None:
@@ -135,7 +135,7 @@ def test_the_median_is_taken_from_the_rows_sampled() -> None:
 def test_frequent_words_are_counted_where_there_are_too_many_words_to_keep() -> None:
     rng = np.random.default_rng(0)
     words = np.where(rng.random(40_000) < 0.1, "often", [f"word {row}" for row in range(40_000)])
-    summary = ColumnSummary("a", most_texts=1000)
+    summary = ColumnSummary("a", max_texts=1000)
     for piece in np.split(words, 40):
         summary.add(pd.Series(piece))
         assert len(summary.read().counts) <= 2000
@@ -150,7 +150,7 @@ def test_frequent_words_are_counted_where_there_are_too_many_words_to_keep() -> 
 @pytest.mark.parametrize("frequent", [("A", "B"), ("A",)], ids=["two values", "one value"])
 def test_words_that_were_forgotten_are_other_words(frequent: tuple[str, ...]) -> None:
     words = np.array([*(f"rare {row}" for row in range(250)), *frequent * 2000])
-    summary = ColumnSummary("a", most_texts=100)
+    summary = ColumnSummary("a", max_texts=100)
     for start in range(0, len(words), 250):
         summary.add(pd.Series(words[start : start + 250]))
     assert {word for word, _ in summary.read().counts} == set(frequent)
@@ -163,11 +163,11 @@ def test_words_that_were_forgotten_are_other_words(frequent: tuple[str, ...]) ->
 
 
 def test_a_column_of_which_every_word_was_forgotten_has_values() -> None:
-    summary = ColumnSummary("a", most_texts=10)
+    summary = ColumnSummary("a", max_texts=10)
     summary.add(pd.Series([f"word {row}" for row in range(40)]))
     assert not summary.read().counts
     plan = TablePreprocessor().fit_summaries({"a": summary, "b": number_summary()}).columns[0]
-    assert (plan.kind, plan.reason) == ("dropped", "no value of it is in one row of a thousand")
+    assert (plan.kind, plan.reason) == ("dropped", "each of its values is in less than one row in a thousand")
 
 
 def number_summary() -> ColumnSummary:
@@ -181,13 +181,13 @@ def number_summary() -> ColumnSummary:
     [
         (
             [["1"] * 20, ["2", "oops", "3", "ouch"]],
-            "f.csv: The column 'a' holds numbers, but row 22 has 'oops'",
+            "f.csv: The column 'a' contains numbers, but row 22 has 'oops'",
         ),
-        ([["2024-01-01"] * 20, ["soon", "later"]], "f.csv: The column 'a' holds dates, but row 21 has 'soon'"),
-        ([["2024-01-01"], ["2024-02-30"]], "f.csv: The column 'a' holds dates, but row 2 has '2024-02-30'"),
+        ([["2024-01-01"] * 20, ["soon", "later"]], "f.csv: The column 'a' contains dates, but row 21 has 'soon'"),
+        ([["2024-01-01"], ["2024-02-30"]], "f.csv: The column 'a' contains dates, but row 2 has '2024-02-30'"),
         ([["1"], ["inf"]], "f.csv: The column 'a' has an infinite number in row 2"),
         ([[1.0], [np.inf]], "f.csv: The column 'a' has an infinite number in row 2"),
-        ([[1.0, 2.0], ["x"]], "f.csv: The column 'a' holds what has the type text, and the rows before had number"),
+        ([[1.0, 2.0], ["x"]], "f.csv: The column 'a' has the type text, but the previous rows have the type number"),
     ],
 )
 def test_a_bad_cell_is_named_with_its_file_and_row(pieces: list[list[Any]], message: str) -> None:
@@ -207,7 +207,7 @@ def test_an_infinite_number_is_refused_in_a_stream_as_in_memory() -> None:
 
     def learn(**options: Any) -> ColumnSummary:
         table = TablePreprocessor(**options)
-        summary = table.new_summaries(["a"], most_texts=5)["a"]
+        summary = table.new_summaries(["a"], max_texts=5)["a"]
         assert summary is not None
         for number, piece in enumerate(pieces):
             summary.add(pd.Series(piece), origin=Origin("f.csv", 100 * number))

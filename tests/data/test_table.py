@@ -43,7 +43,7 @@ def test_every_kind_of_column_becomes_numbers():
     assert named["town (missing)"].tolist() == [0, 0, 1, 0]
     assert named["smokes=yes"].tolist() == [0, 1, 1, 0]
     reasons = {plan.name: plan.reason for plan in table.columns if plan.kind == "dropped"}
-    assert reasons == {"same": "every row holds '7'", "empty": "it has no value in any row"}
+    assert reasons == {"same": "every row has '7'", "empty": "it has no value in any row"}
     assert [row["name"] for row in table.describe()] == list(FRAME.columns)
 
 
@@ -197,19 +197,19 @@ def test_dates_of_every_form_agree():
         (
             {"a": [*map(str, range(20)), "oops", "ouch"]},
             {},
-            r"'a' holds numbers, but row 21 has 'oops' .*categorical",
+            r"'a' contains numbers, but row 21 has 'oops' .*categorical",
         ),
-        ({"a": [*map(str, range(20)), "12x"]}, {}, "'a' holds numbers, but row 21 has '12x'; correct that cell"),
-        ({"a": ["2024-01-01"] * 20 + ["soon", "later"]}, {}, "holds dates, but row 21 has 'soon'"),
-        ({"a": ["2024-02-28", "2024-02-30"]}, {}, "holds dates, but row 2 has '2024-02-30'"),
+        ({"a": [*map(str, range(20)), "12x"]}, {}, "'a' contains numbers, but row 21 has '12x'; correct that cell"),
+        ({"a": ["2024-01-01"] * 20 + ["soon", "later"]}, {}, "contains dates, but row 21 has 'soon'"),
+        ({"a": ["2024-02-28", "2024-02-30"]}, {}, "contains dates, but row 2 has '2024-02-30'"),
         ({"a": [1.0, np.inf]}, {}, "'a' has an infinite number in row 2"),
         ({"a": ["1", "inf"]}, {}, "'a' has an infinite number in row 2"),
         ({"a": [1j, 2j]}, {}, "complex"),
-        ({"a": [1, 1]}, {}, "No column .* every row holds '1'"),
+        ({"a": [1, 1]}, {}, "No column .* every row has '1'"),
         ({"a": []}, {}, "no rows"),
         ({"price": [1, 2]}, {"drop": ["prise"]}, "Did you mean 'price'"),
         ({"price": [1, 2]}, {"categorical": ["prise"]}, "Did you mean 'price'"),
-        ({"price": [1, 2]}, {"categorical": "price"}, "is a list of column names"),
+        ({"price": [1, 2]}, {"categorical": "price"}, "must be a list of column names"),
         ({"price": [1, 2]}, {"scaling": "standart"}, "Did you mean 'standard'"),
         (
             {"price": [1, 2]},
@@ -227,10 +227,10 @@ def test_what_cannot_be_learnt_from_is_named(frame, options, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"age": ["20", "x", "3", "4"]}, "'age' holds numbers, but row 2 has 'x'"),
+        ({"age": ["20", "x", "3", "4"]}, "'age' contains numbers, but row 2 has 'x'"),
         ({"age": [1, 2, 3, -np.inf]}, "'age' has an infinite number in row 4"),
-        ({"age": [1, 2, 3, 1e300]}, "'age' has 1e.300 in row 4, too far"),
-        ({"since": ["2024-01-01", "tomorrow", None, None]}, "'since' holds dates, but row 2 has 'tomorrow'"),
+        ({"age": [1, 2, 3, 1e300]}, "'age' has 1e.300 in row 4, which is too far"),
+        ({"since": ["2024-01-01", "tomorrow", None, None]}, "'since' contains dates, but row 2 has 'tomorrow'"),
     ],
 )
 def test_new_data_that_do_not_fit_are_named(change, message):
@@ -245,7 +245,7 @@ def test_missing_and_repeated_columns_are_named():
     rooms = pd.DataFrame({"rooms": [1.0, 2.0, 3.0], "room": [3.0, 5.0, 4.0]})
     with pytest.raises(DataError, match=r"no column 'rooms', which the training data had\.$"):  # 'room' is itself
         TablePreprocessor().fit(rooms).transform(rooms[["room"]])
-    with pytest.raises(DataError, match="more than one column called 'age'"):
+    with pytest.raises(DataError, match="more than one column named 'age'"):
         table.transform(pd.concat([FRAME, FRAME[["age"]]], axis=1))
     with pytest.raises(DataError, match="no rows"):
         table.transform(FRAME.iloc[:0])
@@ -299,7 +299,7 @@ def test_a_cell_of_another_type_is_no_number(cell):
     for column in ("age", "text_number"):
         frame = FRAME.astype(object)
         frame.at[2, column] = cell
-        message = "(holds numbers, but row 3 has|has the (bytes|complex number) .* in row 3)"
+        message = "(contains numbers, but row 3 has|has the (bytes|complex number) .* in row 3)"
         with pytest.raises(CellError, match=f"column '{column}' {message}"):
             table.transform(frame)
 
@@ -317,7 +317,7 @@ def test_a_number_of_any_real_type_is_read(cell):
 def test_a_cell_with_several_values_is_named(cell, column):
     frame = FRAME.astype(object)
     frame.at[2, column] = cell
-    message = rf"column '{column}' has .* in row 3, but a cell must hold one value"
+    message = rf"column '{column}' has .* in row 3, but a cell must contain one value"
     with pytest.raises(CellError, match=message):
         TablePreprocessor().fit(frame)
     with pytest.raises(CellError, match=message):
@@ -352,7 +352,7 @@ def test_whole_numbers_of_16_digits_are_the_codes_that_they_are_as_text(convert)
     np.testing.assert_array_equal(matrix, typed.transform(pd.DataFrame({"card": list(map(str, few))})))
     every = pd.DataFrame({"card": convert([LARGE + place for place in range(60)]), "n": np.arange(60) % 7})
     (dropped, _) = TablePreprocessor().fit(every).columns
-    assert (dropped.kind, dropped.reason) == ("dropped", "every row has a different value, as a name or an id has")
+    assert (dropped.kind, dropped.reason) == ("dropped", "every row has a different value, like a name or an id")
 
 
 def test_large_numbers_are_numbers_where_they_are_said_to_be_or_have_decimals():

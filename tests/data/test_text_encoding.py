@@ -41,8 +41,14 @@ def test_western_text_is_that_of_windows() -> None:
         (POLISH.encode().replace(b"\xc3\xbc", b"\xfc"), "is UTF-8 text, but line 3 has the byte 0xFC"),
         (POLISH.encode().replace(b"\n", b"\r").replace(b"\xc3\xbc", b"\xfc"), "line 3 has the byte 0xFC"),
         (POLISH.encode() + b"S\xc3", "line 5 has the byte 0xC3"),
-        (POLISH.encode("utf-8-sig").replace(b"\xc3\xbc", b"\xfc"), "UTF-8 text by its first bytes, but line 3"),
-        (codecs.BOM_UTF16_LE + POLISH.encode("utf-16-le") + b"\x00", "UTF-16 text by its first bytes, but line 5"),
+        (
+            POLISH.encode("utf-8-sig").replace(b"\xc3\xbc", b"\xfc"),
+            "UTF-8 text according to its byte order mark, but line 3",
+        ),
+        (
+            codecs.BOM_UTF16_LE + POLISH.encode("utf-16-le") + b"\x00",
+            "UTF-16 text according to its byte order mark, but line 5",
+        ),
         (codecs.BOM_UTF16_LE + "a\nb\n".encode("utf-16-le") + b"\x00\xd8x\x00", "UTF-16 text .* but line 3"),
         ("é,1\nü,2\n".encode() + "ö,3\nä,3\nü,3\n".encode("cp1252"), "neither UTF-8 nor .* in line 3"),
         (b"a,b\n1,\x002\n", "zero byte in line 2"),

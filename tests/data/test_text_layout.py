@@ -165,17 +165,17 @@ def test_comments_above_the_table_are_left_out(text: str, names: list[str]) -> N
     [
         (
             lines("My table", "a,b", "1,2", "3,4"),
-            "1 values in line 1, and most lines below it have 2; remove the lines",
+            "1 values in line 1, but most lines below it have 2; remove the lines",
         ),
-        (lines("# x", "My table", "", "a,b,c", "1,2,3", "4,5,6"), "1 values in line 2, and most lines below it have 3"),
-        (lines("a,b,c", "1,2", "1,2,3", "4", "5,6", "7,8,9,0"), "2 values in line 2, and the table has 3"),
+        (lines("# x", "My table", "", "a,b,c", "1,2,3", "4,5,6"), "1 values in line 2, but most lines below it have 3"),
+        (lines("a,b,c", "1,2", "1,2,3", "4", "5,6", "7,8,9,0"), "2 values in line 2, but the table has 3"),
         (lines("# note", "#code\tplace\tzone\tnote", "x\t1\ty", "x\t2\ty\tz", "u\t1\ty"), "4 values in line 4"),
         (lines('a,"b', "1,2", "3,4"), "quotation mark in line 1 that is never closed"),
         (lines("sep=;", "a;b", "1;2", "1;2;3"), "3 values in line 4"),
         (lines("# note", "a b", "1 2", "1 2", "1 2 3"), "3 values in line 5"),
         ("# note\ra,b\r1,2\r1,2,3\r", "3 values in line 4"),
         (lines("a,b", "1" * 2**24), "more than 4,194,304 characters in line 2"),
-        ("1," * 10**6 + "1", "1,000,001 columns in its first line, and 100,000 at most"),
+        ("1," * 10**6 + "1", "1,000,001 columns in its first line; the maximum is 100,000"),
     ],
 )
 def test_the_line_is_named(text: str, message: str) -> None:
@@ -187,7 +187,7 @@ def test_the_line_is_named(text: str, message: str) -> None:
     "text", ["", "\n", "\x0c\n", "\u3000\n", "sep=;\n", "sep=;", "\ufeffsep=;\r\n\x1a", "\xa0\n" * 2000]
 )
 def test_a_text_of_blank_lines_is_empty(text: str) -> None:
-    with pytest.raises(DataError, match="is empty; a table needs a line of column names and rows"):
+    with pytest.raises(DataError, match="is empty; a table needs a line of column names, and rows"):
         parse_text_table(text, "rows.csv")
 
 

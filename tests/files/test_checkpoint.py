@@ -106,7 +106,7 @@ def test_losses_that_are_not_finite_are_no_best_and_can_be_kept(tmp_path: Path) 
 
 @pytest.mark.parametrize("settings", [{"every": 0}, {"every_batches": 0}, {"every_seconds": 0}])
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError, match=r"at least 1|above 0"):
+    with pytest.raises(InvalidInputError, match=r"allowed are (whole numbers from 1 up|.*above 0)"):
         Checkpoint("x", **settings)
 
 

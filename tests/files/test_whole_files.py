@@ -121,7 +121,7 @@ MODELS: dict[str, tuple[Change, str]] = {
     "a category of numbers": (setting(*COLUMN, 1, "missing_indicator", to=True), "'town' is damaged"),
     "a category twice": (setting(*COLUMN, 1, "categories", to=["Faro", "Faro", "Porto"]), "'town' is damaged"),
     "no categories": (setting(*COLUMN, 1, "categories", to=[]), "'town' is damaged"),
-    "no missing words": (without(*COLUMN, 1, "missing_words"), "other fields"),
+    "no missing words": (without(*COLUMN, 1, "missing_words"), "missing or unknown fields"),
     "parts of a date in another order": (
         lambda metadata, _: metadata["table"]["columns"][3]["numbers"].reverse(), "'sold' is damaged"
     ),

@@ -371,9 +371,9 @@ def test_text_of_any_kind_is_echoed_as_ascii() -> None:
     [
         (lambda text: text.replace("Porto", "Lisbon"), None),
         (lambda text: text.replace("town", "city"), "The body has the column \"city\", which the model does not know"),
-        (lambda text: text + "1,2\n", "The body has 2 values in line 22, and the table has 9 columns"),
+        (lambda text: text + "1,2\n", "The body has 2 values in line 22, but the table has 9 columns"),
         (lambda text: text.partition("\n")[2], "which the model does not know; the first line gives the names"),
-        (lambda text: text.replace(",1.0,", ",perhaps,"), "The column 'rooms' holds numbers, but row"),
+        (lambda text: text.replace(",1.0,", ",perhaps,"), "The column 'rooms' contains numbers, but row"),
         (lambda text: "area\n", "no rows"),
         (lambda text: "", "The body is empty"),
         (lambda text: text.replace("no 1,", 'no 1,"'), "quotation mark"),

@@ -1,9 +1,8 @@
-"""Data: from files and names to checked rows of numbers.
+"""Read, check, encode and split data.
 
-``Dataset`` is what networks train on; ``read_table`` and ``TablePreprocessor`` make one from a table;
-``load_dataset(name)`` brings a well-known one. ``ParquetStream`` and ``NpyStream`` take its place where the rows do not
-fit into memory. An ``Augmentation`` changes
-mini-batches at random while a network trains on them.
+Networks are trained on a :class:`Dataset`. ``read_table`` and :class:`TablePreprocessor` make one from a table, and
+``load_dataset(name)`` returns a well-known data set. :class:`ParquetStream` and :class:`NpyStream` replace the dataset
+if the rows do not fit into memory. An :class:`Augmentation` changes the mini-batches at random during training.
 """
 
 from __future__ import annotations

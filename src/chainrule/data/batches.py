@@ -1,4 +1,4 @@
-"""Mini-batches of rows: of data in memory, gathered into buffers that are used again and again."""
+"""Mini-batches of data in memory, gathered into reused buffers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ __all__ = ["ArrayBatches", "Batch", "Batches", "Portion", "checksum"]
 
 
 class Batch(NamedTuple):
-    """Some rows of the training data.
+    """The inputs and targets of some training rows.
 
-    ``weights`` are the sample weights, with mean 1 over the whole training set, or None when all are 1. They have the
-    shape (rows,), or (rows, members) for an ensemble. The arrays belong to the source, which overwrites them when the
-    next batch is asked for.
+    ``weights`` are the sample weights, with mean 1 over the whole training set; None means that all are 1. They have
+    the shape (rows,), or (rows, members) for an ensemble. The arrays are buffers, which the next batch overwrites.
     """
 
     inputs: Inputs
@@ -35,17 +34,17 @@ class Batch(NamedTuple):
         return len(self.targets)
 
     def check(self) -> Self:
-        """Return the batch; raise DataError unless its parts have the same rows, for kernels check no bounds."""
+        """Return the batch. Raises DataError if its arrays have different numbers of rows."""
         sizes = [self.inputs.shape[0], len(self.targets), *([] if self.weights is None else [len(self.weights)])]
         if len(set(sizes)) > 1:
-            raise DataError(f"Inputs, targets and weights need the same number of rows, and they have {sizes}.")
+            raise DataError(f"Inputs, targets and weights need the same number of rows, but they have {sizes}.")
         return self
 
 
 class Portion(NamedTuple):
-    """Some consecutive batches of an epoch that lie in memory: ``n_batches`` of ``batches``, from ``first`` on.
+    """Consecutive batches of an epoch in memory: ``n_batches`` of ``batches``, starting with number ``first``.
 
-    ``epoch`` is the number to ask ``batches`` with.
+    ``epoch`` is the number of the epoch for the methods of ``batches``.
     """
 
     batches: ArrayBatches
@@ -55,15 +54,15 @@ class Portion(NamedTuple):
 
     @property
     def rows(self) -> IntArray:
-        """The numbers of the rows, in the order of the batches."""
+        """The row numbers in the order of the batches."""
         size = self.batches.batch_size
         return self.batches.order(self.epoch)[self.first * size : (self.first + self.n_batches) * size]
 
 
 class Batches(Protocol):
-    """Where the batches of a fit come from: memory, or files larger than it.
+    """The source of the batches of a fit: data in memory, or files that do not fit into memory.
 
-    Every epoch is the same for the same seed, and can be begun at any batch.
+    The batches of an epoch depend only on the seed and the number of the epoch. An epoch can start at any batch.
     """
 
     n_rows: int
@@ -71,39 +70,39 @@ class Batches(Protocol):
 
     @property
     def n_batches(self) -> int:
-        """The number of batches of an epoch; the last may be shorter than ``batch_size``."""
+        """The number of batches of an epoch. The last batch may be smaller than ``batch_size``."""
         ...
 
     def portions(self, number: int, first_batch: int, n_batches: int) -> Iterator[Portion]:
-        """Yield so many batches of epoch ``number`` from ``first_batch`` on, as portions that lie in memory.
+        """Yield ``n_batches`` batches of epoch ``number``, starting with ``first_batch``, as portions in memory.
 
-        A portion may be overwritten when the next is asked for.
+        The next portion may overwrite the previous one.
         """
         ...
 
     def fingerprint(self) -> list[int]:
-        """Return numbers that tell these data from others."""
+        """Return numbers that identify the data."""
         ...
 
 
 class ArrayBatches:
-    """The batches of data that lie in memory.
+    """The batches of data in memory.
 
-    Every epoch is a permutation of the rows that depends on the seed and the number of the epoch alone, so an epoch
-    can be taken up again at any batch. The last batch may be shorter. A batch as large as the data is the data, in
-    their own order. An augmentation draws from a stream of its own for every batch of every epoch, so an epoch that is
-    taken up again sees the same rows; it changes copies, and the user's arrays are never written to.
+    The order of the rows is a permutation that depends only on the seed and the number of the epoch, so that an epoch
+    can be resumed at any batch. The last batch may be smaller. If the batch size is the number of rows, the rows are
+    not shuffled. An augmentation has its own random numbers for every batch of every epoch. It changes copies of the
+    rows, never the arrays of the user.
 
     Parameters
     ----------
     inputs
         Matrix (rows, features), dense or CSR.
     targets
-        Matrix (rows, outputs) of the same type.
+        Matrix (rows, outputs) with the same dtype.
     sample_weight
-        One number for each row, or for each row and each member of an ensemble. They are scaled here to mean 1.
+        One number per row, or per row and member of an ensemble. The weights are scaled to mean 1.
     augmentation
-        A random change of the inputs of every batch; they must be dense then.
+        A random change of the inputs of every batch, which requires dense inputs.
     """
 
     def __init__(
@@ -130,17 +129,17 @@ class ArrayBatches:
         if sample_weight is not None:
             weights = np.asarray(sample_weight, np.float64)
             if not (weights >= 0).all():
-                raise DataError("The sample weights hold a number that is negative or missing; give numbers >= 0.")
+                raise DataError("The sample weights contain a negative or missing number; give numbers >= 0.")
             without = np.flatnonzero(np.atleast_1d(weights.sum(axis=0)) <= 0)
             if len(without):
                 member = f" for member {without[0] + 1} of the ensemble" if weights.ndim > 1 else ""
                 raise DataError(
-                    f"No row to train on has a weight above 0{member}; look at the sample weights and the split."
+                    f"No training row has a weight above 0{member}; check the sample weights and the split."
                 )
             self.weights = np.asarray(weights / weights_of_rows(weights).mean(), targets.dtype)
         self._buffers: tuple[Array, ...] = ()
         self._is_shuffled = shuffle and self.batch_size < self.n_rows
-        self._order: tuple[int, IntArray] | None = None  # of the epoch last asked for
+        self._order: tuple[int, IntArray] | None = None  # the number and the row numbers of the latest epoch
 
     @property
     def n_batches(self) -> int:
@@ -148,7 +147,7 @@ class ArrayBatches:
         return -(-self.n_rows // self.batch_size)
 
     def order(self, number: int) -> IntArray:
-        """Return the numbers of the rows in the order in which epoch ``number`` takes them."""
+        """Return the row numbers in the order of epoch ``number``."""
         if self._order is None or (self._is_shuffled and number != self._order[0]):
             if self._is_shuffled:
                 rows = random_stream(self.seed, Stream.BATCHES, number).permutation(self.n_rows)
@@ -158,31 +157,31 @@ class ArrayBatches:
         return self._order[1]
 
     def portions(self, number: int, first_batch: int, n_batches: int) -> Iterator[Portion]:
-        """Yield the one portion that these batches are."""
+        """Yield one portion with these batches."""
         yield Portion(self, number, first_batch, n_batches)
 
     def epoch(self, number: int, first_batch: int = 0) -> Iterator[Batch]:
-        """Yield the batches of epoch ``number`` from batch ``first_batch`` on."""
-        for place in range(first_batch, self.n_batches):
-            yield self.batch(number, place)
+        """Yield the batches of epoch ``number``, starting with ``first_batch``."""
+        for index in range(first_batch, self.n_batches):
+            yield self.batch(number, index)
 
-    def batch(self, number: int, place: int) -> Batch:
-        """Return batch ``place`` of epoch ``number``."""
-        rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
+    def batch(self, number: int, index: int) -> Batch:
+        """Return batch ``index`` of epoch ``number``."""
+        rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
         batch = self._gather(self.order(number)[rows]) if self._is_shuffled else self._slice(rows)
         if self.augmentation is not None:
-            rng = random_stream(self.seed, Stream.AUGMENTATION, number * self.n_batches + place)
+            rng = random_stream(self.seed, Stream.AUGMENTATION, number * self.n_batches + index)
             self.augmentation.apply(batch.inputs, rng)
         return batch
 
     def fingerprint(self) -> list[int]:
-        """Return numbers that tell these data from others: their shape, and checksums.
+        """Return numbers that identify the data: their shape, the batch size and checksums.
 
-        The checksums are those of some rows of the inputs, of the targets, of the settings of the augmentation if there
-        is one, and of the weights if there are any.
+        There are checksums of some rows of the inputs, of the targets, of the settings of the augmentation if there is
+        one, and of the weights if there are any.
         """
-        some = self.inputs[:: max(1, self.n_rows // 64)]
-        checksums = [checksum(some.toarray() if is_sparse(some) else some), checksum(self.targets)]
+        sample = self.inputs[:: max(1, self.n_rows // 64)]
+        checksums = [checksum(sample.toarray() if is_sparse(sample) else sample), checksum(self.targets)]
         if self.augmentation is not None:
             checksums.append(zlib.crc32(repr(self.augmentation).encode()))
         if self.weights is not None:
@@ -191,7 +190,7 @@ class ArrayBatches:
 
     def _slice(self, rows: slice) -> Batch:
         inputs, targets = self.inputs[rows], self.targets[rows]
-        if self.augmentation is not None:  # it writes, so it gets a copy
+        if self.augmentation is not None:  # which changes its argument
             buffer = self._buffer(0, len(targets))
             np.copyto(buffer, inputs)
             inputs = buffer
@@ -202,18 +201,18 @@ class ArrayBatches:
         weights = None if self.weights is None else self._take(2, self.weights, rows)
         return Batch(inputs, self._take(1, self.targets, rows), weights)
 
-    def _take(self, place: int, source: Array, rows: Array) -> Array:
-        out = self._buffer(place, len(rows))
+    def _take(self, index: int, source: Array, rows: Array) -> Array:
+        out = self._buffer(index, len(rows))
         np.take(source, rows, axis=0, out=out, mode="clip")
         return out
 
-    def _buffer(self, place: int, n_rows: int) -> Array:
+    def _buffer(self, index: int, n_rows: int) -> Array:
         """Return the first rows of the buffer for inputs (0), targets (1) or weights (2)."""
         if not self._buffers:
             width = self.inputs.shape[1:] if not is_sparse(self.inputs) else (0,)
             widths = (width, self.targets.shape[1:], () if self.weights is None else self.weights.shape[1:])
             self._buffers = tuple(np.empty((self.batch_size, *width), self.targets.dtype) for width in widths)
-        return self._buffers[place][:n_rows]
+        return self._buffers[index][:n_rows]
 
 
 def checksum(part: Inputs) -> int:

@@ -1,4 +1,4 @@
-"""The cells of one column of a table: their types, their distinct values, and where they stand."""
+"""The cells of a column: their types, their distinct values, and the file and rows that they come from."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ __all__ = [
 
 CellType: TypeAlias = Literal["number", "date", "category", "text"]
 
-# A whole number of 16 digits or more is a code, as it is where it stands in a text.
+# An integer with 16 digits or more is a code, also in a column of text.
 SMALLEST_CODE = 10**15
-# Python writes whole numbers of 4,300 digits at most.
-MOST_BITS = (10**4000).bit_length()
+# Python converts integers with at most 4,300 digits to text.
+MAX_BITS = (10**4000).bit_length()
 
 DATE_PARTS = ("year", "month", "weekday", "days", "hour")
 
 
 class Origin(NamedTuple):
-    """Where some rows come from, for messages: ``f"{origin}..."`` begins with the file, if there is one to name.
+    """The file and the numbers of some rows, for error messages. ``f"{origin}..."`` starts with the name of the file.
 
-    They are the rows from ``first_row`` on, or of those the ones that ``rows`` counts out.
+    The rows are those from ``first_row`` on, or the selection ``rows`` of them.
     """
 
     file: str = ""
@@ -55,16 +55,16 @@ class Origin(NamedTuple):
     def __str__(self) -> str:
         return f"{self.file}: " if self.file else ""
 
-    def row(self, place: int) -> int:
-        """Return the number of a row, counted from 1 in its file."""
-        return self.first_row + int(place if self.rows is None else self.rows[place]) + 1
+    def row(self, index: int) -> int:
+        """Return the number of a row in its file, counted from 1."""
+        return self.first_row + int(index if self.rows is None else self.rows[index]) + 1
 
-    def rows_at(self, places: IntArray) -> IntArray:
-        """Return the numbers of some rows, counted from 1 in their file."""
-        return self.first_row + (places if self.rows is None else self.rows[places]) + 1
+    def rows_at(self, indices: IntArray) -> IntArray:
+        """Return the numbers of some rows in their file, counted from 1."""
+        return self.first_row + (indices if self.rows is None else self.rows[indices]) + 1
 
     def take(self, rows: IntArray) -> Origin:
-        """Return where some of these rows come from."""
+        """Return the origin of some of these rows."""
         return self._replace(rows=rows if self.rows is None else self.rows[rows])
 
 
@@ -72,7 +72,7 @@ UNNAMED = Origin()
 
 
 def cell_type(column: pd.Series[Any]) -> CellType:
-    """Tell what the type of a column says that it holds; text may turn out to be numbers or dates."""
+    """Return the type of the cells according to the dtype. Columns of text may contain numbers or dates."""
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind == "b":
@@ -91,7 +91,10 @@ def cell_type(column: pd.Series[Any]) -> CellType:
 
 
 def typed_numbers(column: pd.Series[Any]) -> Array | None:
-    """Return a column of numbers, durations (in seconds) or booleans as float64, NaN where missing; else None."""
+    """Return a column of numbers, durations (in seconds) or booleans as float64 with NaN for missing cells.
+
+    Returns None for columns of other types.
+    """
     if column.dtype.kind == "m":
         return np.asarray(column.dt.total_seconds().to_numpy(dtype=np.float64))
     if column.dtype.kind in "biuf":
@@ -100,7 +103,7 @@ def typed_numbers(column: pd.Series[Any]) -> Array | None:
 
 
 def has_codes(column: pd.Series[Any]) -> bool:
-    """Return whether a numeric column has an integer with so many digits that it must be an identifier."""
+    """Return whether a numeric column contains an integer with 16 digits or more, which must be an identifier."""
     if column.dtype.kind in "iu":
         return bool(column.max() >= SMALLEST_CODE)
     return column.dtype == object and any(
@@ -110,8 +113,8 @@ def has_codes(column: pd.Series[Any]) -> bool:
 
 
 def number_of_cell(cell: Any) -> float:
-    """Return a number of any real type as float, infinity where it is too large, NaN for everything else."""
-    if isinstance(cell, np.timedelta64):  # for NumPy a whole number
+    """Return a number of any real type as float, infinity if it is too large, and NaN for other objects."""
+    if isinstance(cell, np.timedelta64):  # a subclass of np.signedinteger
         return np.nan
     if not isinstance(cell, int | float | np.bool_ | np.integer | np.floating | Decimal):
         return np.nan
@@ -122,9 +125,9 @@ def number_of_cell(cell: Any) -> float:
 
 
 def refuse_unusable(column: pd.Series[Any], name: str, origin: Origin = UNNAMED) -> None:
-    """Raise ``CellError`` for the first cell that no column can hold.
+    """Raise ``CellError`` for the first cell of an unsupported type.
 
-    Such cells are collections (lists, for example), complex numbers, bytes, and numbers with too many digits.
+    Such cells are collections such as lists, complex numbers, bytes, and integers with too many digits.
     """
     import pandas as pd
 
@@ -136,9 +139,9 @@ def refuse_unusable(column: pd.Series[Any], name: str, origin: Origin = UNNAMED)
         return
     if int not in kinds and not any(issubclass(kind, _UNUSABLE) and not issubclass(kind, str) for kind in kinds):
         return
-    for place, cell in enumerate(column.tolist()):
-        if problem := _problem_of(cell):
-            row, (what, remedy) = origin.row(place), problem
+    for index, cell in enumerate(column.tolist()):
+        if problem := _find_problem(cell):
+            row, (what, remedy) = origin.row(index), problem
             raise CellError(
                 f"{origin}The column {name!r} has {what} in row {row}{remedy}.", row=row, column=name, value=cell
             )
@@ -147,25 +150,25 @@ def refuse_unusable(column: pd.Series[Any], name: str, origin: Origin = UNNAMED)
 _UNUSABLE = (Collection, complex, np.complexfloating)
 
 
-def _problem_of(cell: Any) -> tuple[str, str] | None:
-    """Return why a cell cannot be used, and what to do about it; None for a cell that can."""
+def _find_problem(cell: Any) -> tuple[str, str] | None:
+    """Return a description of an unsupported cell and what to do about it; None for a supported cell."""
     if isinstance(cell, bytes | bytearray):
         decode = "; if it is text, decode it with Series.str.decode('utf-8')"
-        return f"the bytes {bytes(cell[:20])!r}", f"{decode}, else leave the column out with drop (--drop)"
+        return f"the bytes {bytes(cell[:20])!r}", f"{decode}, otherwise drop the column with drop (--drop)"
     if isinstance(cell, Collection) and not isinstance(cell, str):
-        remedy = "put each value into its own column, or leave the column out with drop (--drop)"
-        return f"{cell!r}", f", but a cell must hold one value; {remedy}"
+        remedy = "put each value into its own column, or drop the column with drop (--drop)"
+        return f"{cell!r}", f", but a cell must contain one value; {remedy}"
     if isinstance(cell, complex | np.complexfloating):
         if cell != cell:  # noqa: PLR0124  # NaN is a missing value
             return None
         return f"the complex number {cell}", "; use two columns for the real and the imaginary part"
-    if type(cell) is int and cell.bit_length() > MOST_BITS:
+    if type(cell) is int and cell.bit_length() > MAX_BITS:
         return "a whole number of more than 4,000 digits", "; give a smaller one, or leave the cell empty"
     return None
 
 
 def typed_dates(column: pd.Series[Any]) -> Array | None:
-    """Return a column of dates as datetime64 in UTC, NaT where missing; None for a column of another type."""
+    """Return a column of dates as datetime64 in UTC with NaT for missing cells; None for columns of other types."""
     if column.dtype.kind != "M":
         return None
     if getattr(column.dtype, "tz", None) is not None:
@@ -173,18 +176,18 @@ def typed_dates(column: pd.Series[Any]) -> Array | None:
     return np.asarray(column.to_numpy())
 
 
-def date_parts(moments: Array) -> Array:
-    """Return the :data:`DATE_PARTS` of some moments as (rows, 5) float64, NaN where they are missing.
+def date_parts(dates: Array) -> Array:
+    """Return the :data:`DATE_PARTS` of dates as (rows, 5) float64 with NaN for missing dates.
 
-    Monday is the weekday 0; days are counted from 1970-01-01, with the time as a fraction; hours have their minutes as
-    a fraction.
+    The weekday of Monday is 0. The days are counted from 1970-01-01, with the time as a fraction, and the hours include
+    the minutes as a fraction.
     """
-    missing = np.isnat(moments)
-    whole = np.where(missing, np.array(0, moments.dtype), moments)
-    years = whole.astype("M8[Y]").astype(np.int64) + 1970
-    months = whole.astype("M8[M]").astype(np.int64) % 12 + 1
-    weekdays = (whole.astype("M8[D]").astype(np.int64) + 3) % 7
-    days = (whole - np.array(0, whole.dtype)) / np.timedelta64(1, "D")
+    missing = np.isnat(dates)
+    present = np.where(missing, np.array(0, dates.dtype), dates)
+    years = present.astype("M8[Y]").astype(np.int64) + 1970
+    months = present.astype("M8[M]").astype(np.int64) % 12 + 1
+    weekdays = (present.astype("M8[D]").astype(np.int64) + 3) % 7
+    days = (present - np.array(0, present.dtype)) / np.timedelta64(1, "D")
     hours = (days - np.floor(days)) * 24
     parts = np.column_stack([years, months, weekdays, days, hours]).astype(np.float64)
     parts[missing] = np.nan
@@ -192,9 +195,9 @@ def date_parts(moments: Array) -> Array:
 
 
 def distinct_cells(column: pd.Series[Any]) -> tuple[list[Any], IntArray]:
-    """Return the different cells of a column, None for missing ones, and for each row the place of its cell.
+    """Return the distinct cells of a column, with None for missing cells, and for each row the index of its cell.
 
-    Some cells may stand there more than once: those of a column of mixed types, in which 1, True and "1" differ.
+    A column of mixed types, in which 1, True and "1" differ, may have repeated cells.
     """
     import pandas as pd
 
@@ -209,14 +212,14 @@ def distinct_cells(column: pd.Series[Any]) -> tuple[list[Any], IntArray]:
         cells = column[present].tolist()
         codes = np.where(present, np.cumsum(present) - 1, -1)
     if len(codes) and codes.min() < 0:
-        cells = [*cells, None]  # which -1 leads to
+        cells = [*cells, None]  # at index -1
     return cells, np.asarray(codes, np.intp)
 
 
 def distinct_texts(column: pd.Series[Any]) -> tuple[list[str], IntArray]:
-    """Return the different texts, in normal form, of the cells that are there, and for each of these its text's place.
+    """Return the distinct texts of a column in normal form, and for each cell the index of its text.
 
-    But for a column of categories, the texts are in the order of their first rows.
+    Missing cells are skipped. The texts are in the order of their first rows, except for columns of categories.
     """
     cells, codes = distinct_cells(column)
     if cells and cells[-1] is None:
@@ -225,18 +228,18 @@ def distinct_texts(column: pd.Series[Any]) -> tuple[list[str], IntArray]:
     if are_normal(cells):
         return cells, codes
     texts: dict[str, int] = {}
-    places = [texts.setdefault(cell_text(cell), len(texts)) for cell in cells]
-    return list(texts), np.array(places, np.intp)[codes]
+    indices = [texts.setdefault(cell_text(cell), len(texts)) for cell in cells]
+    return list(texts), np.array(indices, np.intp)[codes]
 
 
 def cell_text(cell: Any) -> str:
-    """Return a cell that is there as text in normal form; 3.0 and 3 are the same text."""
+    """Return a cell that is not missing as text in normal form. 3.0 and 3 give the same text."""
     if type(cell) is str:
         return normal_text(cell)
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
-        # Missing cells turn whole numbers into floats; the category must not change with them.
+        # In a column with missing cells, integers are stored as floats.
         return str(int(cell))
     if isinstance(cell, Decimal):
-        # Not by normalize(), which rounds to the digits of the context.
+        # normalize() would round to the precision of the context.
         return f"{cell:f}".partition(".")[0] if cell == cell.to_integral_value() else str(cell)
     return normal_text(str(cell))

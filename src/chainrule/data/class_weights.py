@@ -1,4 +1,4 @@
-"""How much the rows of each class count."""
+"""Weights of classes in the loss."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def class_weights(
     totals: Array,
     class_weight: ClassWeight,
 ) -> Array:
-    """Return the float64 weight of each class, given the number of its rows, or the sum of their sample weights.
+    """Return the float64 weight of each class. ``totals`` are the numbers of rows or the sums of sample weights.
 
-    ``"balanced"`` gives every class present the same total: sum of all totals / (classes * total of the class), as
-    scikit-learn does. A mapping gives weights by label or label name; labels it leaves out weigh 1.
+    ``"balanced"`` gives every class in the data the same total weight, as in scikit-learn: sum of all totals / (number
+    of classes * total of the class). A mapping contains weights by label or label name; missing labels have weight 1.
     """
     if not classes or not len(totals):
         raise InvalidInputError("class_weight needs a target of classes, or of the probabilities of classes.")
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise InvalidInputError(
-                f"class_weight is 'balanced' or a mapping from labels to weights, not {class_weight!r}."
+                f"class_weight must be 'balanced' or a mapping from labels to weights, not {class_weight!r}."
             )
         present = totals > 0
         mean = totals.sum() / max(np.count_nonzero(present), 1)
@@ -52,17 +52,17 @@ def class_weights(
             raise InvalidInputError(f"The weight of class {label!r} is {weight!r}; it must be a finite number >= 0.")
         weights[code_of[label]] = weight
     if not (weights * totals).any():
-        raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")
+        raise DataError("All weights are zero after class_weight; give some class with rows a weight above 0.")
     return weights
 
 
-def check_class_weight(given: Any) -> None:
-    """Raise InvalidInputError for what gives no weight to each class."""
-    if given is None or (isinstance(given, str) and given == "balanced"):
+def check_class_weight(class_weight: Any) -> None:
+    """Raise InvalidInputError for an invalid value of ``class_weight``."""
+    if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return
-    weights = given.values() if isinstance(given, Mapping) else [None]
+    weights = class_weight.values() if isinstance(class_weight, Mapping) else [None]
     if not all(isinstance(w, int | float | np.number) and 0 <= w < math.inf for w in weights):
         raise InvalidInputError(
-            f"class_weight is {repr(given)[:200]}; give 'balanced', a mapping from labels to finite numbers >= 0, or "
-            "None."
+            f"class_weight is {repr(class_weight)[:200]}; it must be 'balanced', a mapping from labels to finite "
+            "numbers >= 0, or None."
         )

@@ -38,14 +38,14 @@ from chainrule.types import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CategoryPlaces", "ColumnKind", "ColumnPlan", "MissingRule", "NumberPlan", "UnknownCategories"]
+__all__ = ["ColumnKind", "ColumnPlan", "MissingRule", "NumberPlan", "SpecialCodes", "UnknownCategories"]
 
-# For each column with unknown categories: the number of their rows, and one of the categories.
+# For each column with unknown categories, the number of rows that have them and one of the categories.
 UnknownCategories: TypeAlias = dict[str, tuple[int, str]]
 ColumnKind: TypeAlias = Literal["number", "category", "date", "dropped"]
 MissingRule: TypeAlias = Literal["median", "mean", "zero"]
 
-MOST_SHOWN = 6  # categories in a line about a column
+MAX_SHOWN_CATEGORIES = 6  # in a line about a column
 _NUMBER = re.compile(r"[-+]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?")
 _PLAIN_TYPES = frozenset({int, float, bool, type(None)})
 _NAN = re.compile(r"[-+]?nan", re.IGNORECASE)
@@ -53,7 +53,10 @@ _NAN = re.compile(r"[-+]?nan", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class NumberPlan:
-    """How a number is scaled: ``(x - center) / scale``, with ``fill``, by ``fill_rule``, in place of a missing one."""
+    """The scaling ``(x - center) / scale`` of a number.
+
+    A missing number is replaced by ``fill``, which was determined by ``fill_rule``.
+    """
 
     name: str
     fill: float
@@ -62,10 +65,11 @@ class NumberPlan:
     fill_rule: MissingRule = "median"
 
 
-class CategoryPlaces(NamedTuple):
-    """Where the values of a category stand among its numbers: value k at place k, and the others at these places.
+class SpecialCodes(NamedTuple):
+    """The codes of missing cells and of other values of a category, and the range of codes that have an output.
 
-    -1 is no place: all numbers are then 0. The numbers are those of the places ``first`` to ``end - 1``.
+    Category k has the code k. Missing cells and other values have the code -1 if they have no output of their own. The
+    outputs are 0/1 columns for the codes ``first`` to ``end - 1``; all of them are 0 for a code outside this range.
     """
 
     missing: int
@@ -76,7 +80,7 @@ class CategoryPlaces(NamedTuple):
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """The type and the format of a column, from the training rows, as plain values that JSON can hold.
+    """The type and the format of a column, determined from the training rows, as JSON values.
 
     A number or a date has ``numbers`` (a date several: year, month, ...), and ``missing_indicator`` if training rows
     have missing values. A category has ``categories`` in the order of their outputs; ``missing_category`` and ``other``
@@ -85,8 +89,8 @@ class ColumnPlan:
     Attributes
     ----------
     format
-        How the numbers or dates of the column are written; None in a model of version 0.1, which read numbers as
-        Python writes them and dates of ISO 8601.
+        The format of the numbers or dates. None in models of version 0.1, which read numbers in Python's syntax and
+        dates in ISO 8601.
     missing_words
         The texts, in normal form, that mean a missing value. A number, such as -999, matches every spelling of it.
     coerce
@@ -117,28 +121,28 @@ class ColumnPlan:
 
     @property
     def is_two_valued(self) -> bool:
-        """Whether the category needs one 0/1 output only, for its second value."""
+        """Whether the category has a single 0/1 output, for its second value."""
         return len(self.categories) == 2 and not self.missing_category and not self.other
 
     @property
-    def places(self) -> CategoryPlaces:
-        """Where the values of a category stand among its numbers."""
+    def special_codes(self) -> SpecialCodes:
+        """The codes of missing cells and of other values of a category, and the range of codes with an output."""
         n = len(self.categories)
         missing = n if self.missing_category else -1
         other = n + self.missing_category if self.other else -1
-        return CategoryPlaces(missing, other, int(self.is_two_valued), n + self.missing_category + self.other)
+        return SpecialCodes(missing, other, int(self.is_two_valued), n + self.missing_category + self.other)
 
     @property
     def parts(self) -> tuple[int, ...]:
-        """Which of :data:`DATE_PARTS` the numbers of a date are; of a number, 0."""
+        """The indices in :data:`DATE_PARTS` of the outputs of a date; (0,) for a number."""
         if self.kind != "date":
             return tuple(range(len(self.numbers)))
         names = {plan.name for plan in self.numbers}
-        return tuple(place for place, part in enumerate(DATE_PARTS) if f"{self.name} {part}" in names)
+        return tuple(index for index, part in enumerate(DATE_PARTS) if f"{self.name} {part}" in names)
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The names of the columns that this one becomes."""
+        """The names of the features made from this column."""
         if self.kind == "category":
             names = [
                 f"{self.name}={value}" for value in (self.categories[1:] if self.is_two_valued else self.categories)
@@ -149,10 +153,10 @@ class ColumnPlan:
     # Reading ---------------------------------------------------------------------------------------------------------
 
     def read(self, cells: Sequence[Any], origin: Origin = UNNAMED) -> Array:
-        """Return what some cells mean: text, numbers, booleans, dates, or None where they are missing.
+        """Return the values of cells, which are text, numbers, booleans or dates, or None if they are missing.
 
-        Numbers come as float64 with NaN for missing ones, dates as datetime64 in UTC with NaT, categories as their
-        places (:attr:`places`), -1 where a value has none. Raises ``CellError`` for the first cell that cannot be read.
+        Numbers are returned as float64 with NaN for missing cells, dates as datetime64 in UTC with NaT, and categories
+        as codes (see :class:`SpecialCodes`). Raises ``CellError`` for the first cell that cannot be read.
         """
         values, bad = self._read(cells)
         if bad:
@@ -162,10 +166,9 @@ class ColumnPlan:
     def read_column(
         self, column: pd.Series[Any], origin: Origin = UNNAMED, unknown: UnknownCategories | None = None
     ) -> Array:
-        """Return the values of a column of a frame, as :meth:`read` does for cells.
+        """Return the values of a column of a frame, like :meth:`read`.
 
-        ``unknown`` counts the rows with a category that the training rows did not have. If rare and unknown categories
-        share an output, they cannot be told apart, and no rows are counted.
+        The rows with unknown categories are counted in ``unknown``, unless rare and unknown categories share an output.
         """
         typed = {"number": typed_numbers, "date": typed_dates}.get(self.kind, lambda _: None)(column)
         if typed is not None:
@@ -180,48 +183,48 @@ class ColumnPlan:
             self._count_unknown(cells, codes, values, unknown)
         return values[codes]
 
-    def _count_unknown(self, cells: Sequence[Any], codes: Array, places: Array, unknown: UnknownCategories) -> None:
-        is_unknown = places < 0
+    def _count_unknown(self, cells: Sequence[Any], codes: Array, values: Array, unknown: UnknownCategories) -> None:
+        is_unknown = values < 0
         for k in np.flatnonzero(is_unknown).tolist():
             is_unknown[k] = not (_is_missing(cells[k]) or cell_text(cells[k]) in self._missing)
         if is_unknown.any():
-            n_before, shown = unknown.get(self.name, (0, cell_text(cells[int(is_unknown.argmax())])))
-            unknown[self.name] = (n_before + int(is_unknown[codes].sum()), shown)
+            n_before, example = unknown.get(self.name, (0, cell_text(cells[int(is_unknown.argmax())])))
+            unknown[self.name] = (n_before + int(is_unknown[codes].sum()), example)
 
-    def shown(self, column: pd.Series[Any]) -> Array:
-        """Return a column's texts: categories as the plan spells them, others as they are, None where missing."""
+    def read_texts(self, column: pd.Series[Any]) -> Array:
+        """Return the texts of a column, with None for missing cells and each category in the spelling of the plan."""
         cells, codes = distinct_cells(column)
         texts = np.empty(len(cells), dtype=object)
         for k, cell in enumerate(cells):
-            place, text = self._place(cell), None if _is_missing(cell) else cell_text(cell)
-            if 0 <= place < len(self.categories):
-                texts[k] = self.categories[place]
+            code, text = self._code(cell), None if _is_missing(cell) else cell_text(cell)
+            if 0 <= code < len(self.categories):
+                texts[k] = self.categories[code]
             else:
                 texts[k] = None if text in self._missing else text
         return texts[codes]
 
     def explain(self) -> str:
-        """Return one line: what the column was taken for, how it is read, with a sample, and what was left open."""
+        """Return a line about the column: its detected type and format with an example, and remarks."""
         facts = [*self._facts()]
         if self.n_missing:
             facts.append(f"{self.n_missing:,} missing")
         return f"{self.name}: {'; '.join(filter(None, [*facts, self.note]))}"
 
     def _facts(self) -> Iterator[str]:
-        is_value = self.sample and normal_text(self.sample) not in self._missing
-        sample = f"{self.sample!r}" if is_value else ""
+        has_sample = self.sample and normal_text(self.sample) not in self._missing
+        sample = f"{self.sample!r}" if has_sample else ""
         if self.kind == "dropped":
             yield f"dropped, {self.reason}" + (f" (such as {sample})" if sample and sample not in self.reason else "")
         elif self.kind == "category":
-            shown = ", ".join(self.categories[:MOST_SHOWN])
-            more = f", ... ({len(self.categories)} in all)" if len(self.categories) > MOST_SHOWN else ""
+            shown = ", ".join(self.categories[:MAX_SHOWN_CATEGORIES])
+            more = f", ... ({len(self.categories)} in all)" if len(self.categories) > MAX_SHOWN_CATEGORIES else ""
             yield f"category, {shown}{more}" + (" and others" if self.other else "")
         else:
-            shown = self._shown_sample()
-            yield self.kind + (f", {sample} is {shown}" if sample and shown else "")
+            value = self._sample_value()
+            yield self.kind + (f", {sample} is {value}" if sample and value else "")
 
-    def _shown_sample(self) -> str:
-        """Return what the sample is read as, empty for a missing value and for a typed cell that has no such text."""
+    def _sample_value(self) -> str:
+        """Return the value of the sample as text; empty if it is missing or cannot be read from its text."""
         (value,), bad = self._read([self.sample])
         if bad or np.isnan(value):
             return ""
@@ -234,9 +237,9 @@ class ColumnPlan:
 
     @cached_property
     def spellings(self) -> dict[str, int]:
-        """The places of the categories that are words for yes and no, by the word in lower case.
+        """The codes of the categories that mean yes or no, by the word in lower case.
 
-        A text whose lower case is one of them is that category, unless it is a category itself.
+        Any text with this lower case form is read as this category, unless it is a category itself.
         """
         words = yes_no_spellings(self.categories)
         return {
@@ -244,20 +247,20 @@ class ColumnPlan:
         }
 
     @property
-    def number_places(self) -> dict[float, int]:
-        """The places of the categories that are numbers which a double holds exactly."""
-        places = {float(number): place for number, place in self._place_of_number.items() if number is not None}
-        return {number: place for number, place in places.items() if abs(number) < 2**53}
+    def number_codes(self) -> dict[float, int]:
+        """The codes of the categories that are numbers, as far as float64 represents them exactly."""
+        codes = {float(number): code for number, code in self._codes_of_numbers.items() if number is not None}
+        return {number: code for number, code in codes.items() if abs(number) < 2**53}
 
     @property
     def missing_numbers(self) -> Array:
-        """The numbers that stand for a missing value, such as -999."""
+        """The numbers that mean a missing value, such as -999."""
         return self._missing_numbers
 
     def _read(self, cells: Sequence[Any]) -> tuple[Array, list[int]]:
-        """Return what cells mean, and the places of those that cannot be read."""
+        """Return the values of cells, and the indices of the cells that cannot be read."""
         if self.kind == "category":
-            return np.array([self._place(cell) for cell in cells], np.intp), []
+            return np.array([self._code(cell) for cell in cells], np.intp), []
         if self.kind == "number" and (numbers := _plain_numbers(cells)) is not None:
             values, bad = numbers, self._finish_numbers(numbers)
         else:
@@ -268,34 +271,34 @@ class ColumnPlan:
         return values, []
 
     def _read_mixed(self, cells: Sequence[Any]) -> tuple[Array, list[int]]:
-        """Read numbers or dates of which some are text."""
+        """Read numbers or dates, some of which are text."""
         texts: dict[int, str] = {}
         others: list[Any] = [None] * len(cells)
         missing = self._missing
-        for place, cell in enumerate(cells):
+        for index, cell in enumerate(cells):
             if isinstance(cell, str):
                 if cell not in missing and (text := normal_text(cell)) not in missing:
-                    texts[place] = text
+                    texts[index] = text
             elif cell is not None:
-                others[place] = cell
+                others[index] = cell
         return (self._read_dates if self.kind == "date" else self._read_numbers)(texts, others)
 
     def _read_numbers(self, texts: Mapping[int, str], others: Sequence[Any]) -> tuple[Array, list[int]]:
         values = np.array([np.nan if cell is None else number_of_cell(cell) for cell in others])
-        bad = [place for place in np.flatnonzero(np.isnan(values)).tolist() if not _is_missing(others[place])]
+        bad = [index for index in np.flatnonzero(np.isnan(values)).tolist() if not _is_missing(others[index])]
         if texts:
             if isinstance(self.format, NumberFormat):
                 read = self.format.read(list(texts.values()))
             else:
                 read = np.array([_python_number(text) for text in texts.values()])
             values[list(texts)] = read
-            for place, is_unread in zip(texts, np.isnan(read).tolist(), strict=True):
-                if is_unread and not (self.format is None and _NAN.fullmatch(texts[place])):
-                    bad.append(place)
+            for index, is_unread in zip(texts, np.isnan(read).tolist(), strict=True):
+                if is_unread and not (self.format is None and _NAN.fullmatch(texts[index])):
+                    bad.append(index)
         return values, [*bad, *self._finish_numbers(values)]
 
     def _finish_numbers(self, values: Array) -> list[int]:
-        """Replace numbers that stand for a missing value by NaN, in place; return the places of infinite numbers."""
+        """Replace numbers that mean a missing value by NaN, in place. Return the indices of infinite numbers."""
         if len(self._missing_numbers):
             values[np.isin(values, self._missing_numbers)] = np.nan
         return np.isinf(values).nonzero()[0].tolist()
@@ -303,37 +306,37 @@ class ColumnPlan:
     def _read_dates(self, texts: Mapping[int, str], others: Sequence[Any]) -> tuple[Array, list[int]]:
         date_format = self.format if isinstance(self.format, DateFormat) else None
         read = DateFormat.read_iso if date_format is None else date_format.read
-        moments = np.full(len(others), "NaT", "M8[us]")
-        present = [place for place, cell in enumerate(others) if not _is_missing(cell)]
-        moments[list(texts)] = read(list(texts.values()))
-        moments[present] = read([cell_text(others[place]) for place in present])
-        return moments, [place for place in (*texts, *present) if np.isnat(moments[place])]
+        dates = np.full(len(others), "NaT", "M8[us]")
+        present = [index for index, cell in enumerate(others) if not _is_missing(cell)]
+        dates[list(texts)] = read(list(texts.values()))
+        dates[present] = read([cell_text(others[index]) for index in present])
+        return dates, [index for index in (*texts, *present) if np.isnat(dates[index])]
 
     def _without_missing_numbers(self, values: Array, origin: Origin) -> Array:
-        """Return typed numbers with NaN for those that stand for a missing value; refuse infinite ones."""
+        """Return typed numbers with NaN for those that mean a missing value. Infinite numbers raise ``CellError``."""
         if len(self._missing_numbers):
             values = np.where(np.isin(values, self._missing_numbers), np.nan, values)
         if np.isinf(values).any():
             if not self.coerce:
-                place = int(np.isinf(values).argmax())
-                self._refuse(place, float(values[place]), origin)
+                index = int(np.isinf(values).argmax())
+                self._refuse(index, float(values[index]), origin)
             values = np.where(np.isinf(values), np.nan, values)
         return values
 
-    def _place(self, cell: Any) -> int:
-        if type(cell) is str and cell in self._place_of:
-            return self._place_of[cell]
+    def _code(self, cell: Any) -> int:
+        if type(cell) is str and cell in self._codes:
+            return self._codes[cell]
         if _is_missing(cell):
-            return self.places.missing
+            return self.special_codes.missing
         text = cell_text(cell)
-        place = self._place_of.get(text)
-        if place is None and text in self._missing:
-            return self.places.missing
-        if place is None:
-            place = self.spellings.get(text.lower())
-        if place is None and (self.from_numbers or isinstance(cell, Number)):
-            place = self._place_of_number.get(_exact(text))
-        return self.places.other if place is None else place
+        code = self._codes.get(text)
+        if code is None and text in self._missing:
+            return self.special_codes.missing
+        if code is None:
+            code = self.spellings.get(text.lower())
+        if code is None and (self.from_numbers or isinstance(cell, Number)):
+            code = self._codes_of_numbers.get(_exact(text))
+        return self.special_codes.other if code is None else code
 
     @cached_property
     def _missing(self) -> frozenset[str]:
@@ -345,38 +348,38 @@ class ColumnPlan:
         return read[np.isfinite(read)]
 
     @cached_property
-    def _place_of(self) -> dict[str, int]:
-        return {text: place for place, text in enumerate(self.categories)}
+    def _codes(self) -> dict[str, int]:
+        return {text: code for code, text in enumerate(self.categories)}
 
     @cached_property
-    def _place_of_number(self) -> dict[Decimal | None, int]:
-        """The places of the categories that are numbers, those left out that are the same number as another."""
+    def _codes_of_numbers(self) -> dict[Decimal | None, int]:
+        """The codes of the categories that are numbers, except categories that are the same number."""
         numbers = [_exact(text) for text in self.categories]
         return {
             number: numbers.index(number) for number, n in Counter(numbers).items() if n == 1 and number is not None
         }
 
-    def _refuse(self, place: int, cell: Any, origin: Origin) -> NoReturn:
-        row = origin.row(place)
+    def _refuse(self, index: int, cell: Any, origin: Origin) -> NoReturn:
+        row = origin.row(index)
         if self.kind == "number" and np.isinf(NumberFormat().read([str(cell)])[0]):
             message = f"has an infinite number in row {row}; use a finite number or leave it empty"
         else:
             example = "2024-12-31" if self.kind == "date" else "1234.5"
             if self.format is not None:
                 example = self.format.example()
-            message = f"holds {self.kind}s, but row {row} has {cell!r}; write it as {example}, or leave the cell empty"
+            message = f"contains {self.kind}s, but row {row} has {cell!r}; write it like {example}, or leave it empty"
         raise CellError(f"{origin}The column {self.name!r} {message}.", row=row, column=self.name, value=cell)
 
     # Files -----------------------------------------------------------------------------------------------------------
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ColumnPlan:
-        """Read what ``dataclasses.asdict`` and JSON made of a plan; raises ``InvalidInputError`` for anything else."""
+        """Return a plan from the values of :meth:`to_dict`. Raises ``InvalidInputError`` for invalid values."""
         given, names = dict(values), [field.name for field in fields(cls)]
         lists = ("categories", "missing_words")
-        first = names.index("format")  # version 0.1 wrote those in front; later ones write the others as well
+        first = names.index("format")  # version 0.1 had only the fields before this one
         if set(given) not in (set(names[:first]), set(names)):
-            raise InvalidInputError("The description of a table column has other fields than those that are written.")
+            raise InvalidInputError("The description of a table column has missing or unknown fields.")
         try:
             given["numbers"] = tuple(NumberPlan(**plan) for plan in values["numbers"])
             for name in lists:
@@ -387,11 +390,11 @@ class ColumnPlan:
                 given["format"] = formats[given.get("kind")].from_dict(given["format"])
             plan = cls(**given)
         except (TypeError, KeyError, AttributeError):
-            raise InvalidInputError("The description of a table column has fields that are not known.") from None
+            raise InvalidInputError("The description of a table column has unknown fields.") from None
         texts = (plan.name, plan.reason, plan.note, plan.sample, *plan.categories, *plan.missing_words)
         flags = (plan.missing_indicator, plan.missing_category, plan.other, plan.coerce, plan.from_numbers)
         numbers = plan.numbers
-        sound = (
+        is_valid = (
             all(isinstance(text, str) for text in texts)
             and all(isinstance(values.get(name, ()), list | tuple) for name in ("numbers", *lists))
             and plan.kind in get_args(ColumnKind)
@@ -407,31 +410,31 @@ class ColumnPlan:
                 and number.scale > 0
                 for number in numbers
             )
-            and plan._has_parts_of_its_kind()
+            and plan._has_fields_of_its_kind()
         )
-        if not sound:
+        if not is_valid:
             raise InvalidInputError(f"The description of the table column {values.get('name')!r} is damaged.")
         return plan
 
-    def _has_parts_of_its_kind(self) -> bool:
-        """Tell whether a plan from a file has what its kind has, and nothing of another kind."""
-        has_words = bool(self.categories) or self.missing_category or self.other
+    def _has_fields_of_its_kind(self) -> bool:
+        """Return whether a plan from a file has the fields of its kind, and none of other kinds."""
+        has_categories = bool(self.categories) or self.missing_category or self.other
         has_numbers = bool(self.numbers) or self.missing_indicator
         if self.kind == "category":
             return bool(self.categories) and not has_numbers
         if self.kind == "dropped":
-            return not has_words and not has_numbers
+            return not has_categories and not has_numbers
         outputs = [number.name for number in self.numbers]
         expected = [self.name] if self.kind == "number" else [f"{self.name} {DATE_PARTS[part]}" for part in self.parts]
-        return bool(outputs) and outputs == expected and not has_words
+        return bool(outputs) and outputs == expected and not has_categories
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as plain values that JSON can hold."""
+        """Return the plan as JSON values."""
         return asdict(self)
 
 
 def _plain_numbers(cells: Sequence[Any]) -> Array | None:
-    """Return Python numbers as float64, NaN for None; return None for any other cells, and for too large numbers."""
+    """Return cells that are Python numbers or None as float64; None if there are other cells or too large integers."""
     if not _PLAIN_TYPES.issuperset(map(type, cells)):
         return None
     try:
@@ -445,25 +448,25 @@ def _is_finite(value: Any) -> bool:
 
 
 def _is_missing(cell: Any) -> bool:
-    """Tell whether a cell of any type is None, NaN, NaT or pandas.NA: none of them equals itself, or says so."""
+    """Return whether a cell of any type is None, NaN, NaT or pandas.NA."""
     if cell is None:
         return True
     try:
-        return bool(cell != cell)  # noqa: PLR0124  # this is what NaN does
+        return bool(cell != cell)  # noqa: PLR0124  # NaN and NaT do not equal themselves
     except (TypeError, ValueError):
         return type(cell).__name__ == "NAType"
 
 
 def _python_number(text: str) -> float:
-    """Return a number as Python writes it, True and False among them; NaN for any other text."""
+    """Return the number in a text in Python's syntax, also True and False; NaN for other texts."""
     if text in ("True", "False"):
         return float(text == "True")
     try:
-        return float(text) if "_" not in text else np.nan  # Python reads 1_000, no spreadsheet does
+        return float(text) if "_" not in text else np.nan  # float() accepts 1_000
     except ValueError:
         return np.nan
 
 
 def _exact(text: str) -> Decimal | None:
-    """Return the number that a text is, to its last digit."""
+    """Return the exact number in a text; None if it is not a number."""
     return Decimal(text) if _NUMBER.fullmatch(text) else None

@@ -1,4 +1,4 @@
-"""Rows to learn from: the inputs, what they should give, their names and weights, checked once on construction."""
+"""The inputs, targets, names and weights of rows in memory, which are checked on construction."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = ["ColumnScaling", "Dataset", "class_weight_rows"]
 
 @dataclass(frozen=True, eq=False)
 class ColumnScaling:
-    """What was done to each column: ``(x - center) / scale + low``; the arrays have one number a column."""
+    """The scaling ``(x - center) / scale + low`` of columns. The arrays have one number per column."""
 
     center: Array
     scale: Array
     low: float = 0.0
 
     def apply(self, X: Array) -> Array:
-        """Return a scaled copy of ``X`` in its own precision."""
+        """Return a scaled copy of ``X`` with the same dtype."""
         dtype = X.dtype
         scaled: Array = (X - self.center.astype(dtype)) / self.scale.astype(dtype)
         return scaled + dtype.type(self.low) if self.low else scaled
@@ -40,26 +40,26 @@ class ColumnScaling:
 
 @checked
 class Dataset:
-    """Inputs ``X`` with their targets ``y``, as a network takes them.
+    """Inputs ``X`` and targets ``y`` for training and evaluation.
 
-    ``X`` is a matrix (rows, columns) of numbers, a numeric pandas or polars frame, a SciPy sparse matrix (kept as
-    CSR), or images (rows, height, width[, channels]), which are flattened and remembered in ``image_shape``.
-    It is not copied when it already is float32 or float64, and nothing ever writes into it.
+    ``X`` is a matrix (rows, columns) of numbers, a numeric pandas or polars frame, a SciPy sparse matrix (stored as
+    CSR), or images (rows, height, width[, channels]), which are flattened; ``image_shape`` is the shape of one image.
+    Arrays of float32 or float64 are not copied, and never changed.
 
-    ``y`` is any column of labels or numbers. Afterwards ``dataset.y`` holds class codes 0, 1, ... or float64 numbers,
-    and ``dataset.target`` knows the labels behind the codes. ``target`` may be handed in to read new data with the
-    classes of earlier data. ``label_names`` are the classes in words, in the order of the sorted labels. ``groups``
-    says which rows belong together (the same person, say): :meth:`split` keeps them on one side.
+    ``y`` contains labels or numbers. The attribute ``dataset.y`` contains class codes 0, 1, ... or float64 numbers, and
+    ``dataset.target`` the classes. Pass the ``target`` of the training data to encode new data with the same classes.
+    ``label_names`` are the names of the classes, in the order of the sorted labels. Rows with the same value in
+    ``groups``, such as the same person, stay in the same part of a :meth:`split`.
 
-    ``sample_weight`` says how much each row counts: (rows,) numbers >= 0, of which only the proportions matter. For an
-    ensemble of K members in one network, which ends in an :class:`EnsembleMeanLayer`, it may have the shape (rows, K).
-    Member k is then trained with the weights in column k, and does not see rows of weight 0. A loss or a metric
-    compares the target of a row with the mean of the members' predictions under the weights of the row, and the weight
-    of the row is their mean. Columns that are all equal have the effect of (rows,) weights. For bagging over K folds,
-    train with 0 in column k for the rows of fold k, and 1 elsewhere; the same rows with ``1 - sample_weight`` then
-    measure the out-of-fold predictions, in which every row is predicted by the members that were not trained on it.
+    ``sample_weight`` contains the weights of the rows: (rows,) numbers >= 0, of which only the proportions matter. For
+    an ensemble of K members in one network, which ends in an :class:`EnsembleMeanLayer`, it may have the shape (rows,
+    K). Member k is then trained with the weights in column k, and rows with weight 0 do not affect it. A loss or a
+    metric compares the target of a row with the mean of the members' predictions under the weights of the row, and the
+    weight of the row is their mean. Columns that are all equal have the effect of (rows,) weights. For bagging over K
+    folds, train with 0 in column k for the rows of fold k, and 1 for other rows. Evaluation with ``1 - sample_weight``
+    then measures out-of-fold predictions: every row is predicted by the members that were not trained on it.
 
-    Raises ``DataError`` naming the row and column of the first value that cannot be used.
+    Raises ``DataError`` with the row and column of the first invalid value.
 
     >>> dataset = Dataset([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["no", "no", "yes"])
     >>> dataset.shape, dataset.task, dataset.y
@@ -86,17 +86,17 @@ class Dataset:
         self.target, self.y = _read_target(y, self.n_rows, task, label_names, target)
         self.label_names: tuple[str, ...] = _label_names(label_names, self.target)
         self.sample_weight: Array | None = None if sample_weight is None else as_weights(sample_weight, self.n_rows)
-        self.groups: Array | None = None if groups is None else _one_a_row(groups, self.n_rows, "groups")
+        self.groups: Array | None = None if groups is None else _one_per_row(groups, self.n_rows, "groups")
         self.scaling: ColumnScaling | None = None
 
     @property
     def task(self) -> Task | None:
-        """What kind of prediction this is; ``None`` without ``y``."""
+        """The task: binary, multiclass or regression; ``None`` without ``y``."""
         return None if self.target is None else self.target.task
 
     @property
     def shape(self) -> tuple[int, int]:
-        """The number of rows and of columns."""
+        """The numbers of rows and columns."""
         return self.X.shape[0], self.X.shape[1]
 
     @property
@@ -125,16 +125,16 @@ class Dataset:
             rows = rows if rows.size else rows.astype(np.intp)
         part.X = self.X[rows]
         if part.n_rows == 0:
-            raise DataError("A dataset needs at least one row, and none was taken.")
+            raise DataError("A dataset needs at least one row, but no row was selected.")
         part.y = None if self.y is None else self.y[rows]
         part.sample_weight = None if self.sample_weight is None else self.sample_weight[rows]
         part.groups = None if self.groups is None else self.groups[rows]
         return part
 
     def split(self, test_size: float = 0.2, stratify: bool = True, seed: Seed = None) -> tuple[Dataset, Dataset]:
-        """Return a training part and a test part.
+        """Return a training set and a test set.
 
-        Classes keep their shares on both sides unless ``stratify`` is off; a dataset with ``groups`` is split by them.
+        The split is stratified by class unless ``stratify`` is False. A dataset with ``groups`` is split by group.
         """
         if self.groups is not None:
             train, test = split_rows(self.n_rows, test_size, strategy="group", groups=self.groups, seed=seed)
@@ -154,15 +154,15 @@ class Dataset:
     def standardize(self, like: Dataset | None = None) -> Dataset:
         """Return a copy with mean 0 and standard deviation 1 in every column; constant columns become 0.
 
-        A column whose numbers differ by rounding only counts as constant. The statistics come from this dataset, or
-        from ``like``: the training part, standardised already or not.
+        A column whose numbers differ only by rounding is constant. The mean and the standard deviation are those of
+        this dataset, or of ``like``, which is the training set, standardised or not.
         """
         return self._scaled_like(like, _standard_scaling)
 
     def scale(self, low: float = 0.0, high: float = 1.0, like: Dataset | None = None) -> Dataset:
-        """Return a copy with every column between ``low`` and ``high``; ``like`` is as in :meth:`standardize`."""
+        """Return a copy with every column between ``low`` and ``high``, or with the scaling of ``like``."""
         if not low < high:
-            raise InvalidInputError(f"The range to scale to goes up, and {low:g} to {high:g} does not.")
+            raise InvalidInputError(f"low is {low:g} and high is {high:g}; low must be below high.")
 
         def range_scaling(X: Array) -> ColumnScaling:
             smallest, largest = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
@@ -171,64 +171,65 @@ class Dataset:
 
         return self._scaled_like(like, range_scaling)
 
-    def _scaled_like(self, like: Dataset | None, learn: Any) -> Dataset:
+    def _scaled_like(self, like: Dataset | None, fit: Any) -> Dataset:
         source = self if like is None else like
         if is_sparse(self.X) or is_sparse(source.X):
-            raise InvalidInputError("A sparse matrix would become dense when scaled; scale its columns before, or not.")
+            raise InvalidInputError("A sparse matrix cannot be scaled without becoming dense; pass a dense matrix.")
         if source.n_features != self.n_features:
             raise DataError(
-                f"The dataset to scale like has {source.n_features} columns, and this one has {self.n_features}."
+                f"like has {source.n_features} columns, and this dataset has {self.n_features}; they need the same "
+                "number."
             )
         scaled = copy.copy(self)
-        scaled.scaling = like.scaling if like is not None and like.scaling is not None else learn(source.X)
+        scaled.scaling = like.scaling if like is not None and like.scaling is not None else fit(source.X)
         scaled.X = scaled.scaling.apply(self.X)
         return scaled
 
     def one_hot(self) -> Array:
-        """Return (n, k) float32 rows with a 1 at each row's class."""
+        """Return the one-hot matrix (rows, classes) of the classes, as float32."""
         target, y = self._known_target()
         if not target.classes:
-            raise InvalidInputError("One-hot rows need classes, and this target is a number.")
+            raise InvalidInputError("One-hot encoding needs a target of classes, but this target is a number.")
         return target.as_outputs(y, len(target.classes))
 
     def outputs(self, n_outputs: int, dtype: DTypeName = "float32") -> Array:
-        """Return the (n, n_outputs) matrix that a network with so many output units trains on."""
+        """Return the matrix (rows, n_outputs) of targets for a network with ``n_outputs`` output units."""
         target, y = self._known_target()
         return target.as_outputs(y, n_outputs, dtype)
 
     def _known_target(self) -> tuple[Target, Array]:
         if self.target is None or self.y is None:
-            raise InvalidInputError("This dataset has no y; training and scoring need one.")
+            raise InvalidInputError("This dataset has no y; training and evaluation need one.")
         return self.target, self.y
 
 
 def class_weight_rows(dataset: Dataset, class_weight: ClassWeight | None, shares: Array | None = None) -> Array:
-    """Return float64 weights in the shape of the sample weights: each row's class weight times its sample weight.
+    """Return the class weight of each row times its sample weight, as float64 with the shape of the sample weights.
 
-    If the targets are probabilities, ``shares`` are those of all classes, (n, classes). A row then has the mean of the
-    class weights under its probabilities, and the classes are numbered from 0.
+    If the targets are class probabilities, ``shares`` contains them (rows, classes). The class weight of a row is then
+    the mean of the class weights under its probabilities, and the labels are 0, 1, ...
 
-    ``"balanced"`` gives every class present the same total weight, as scikit-learn does: a row with the sample weight 2
-    counts like two rows. A mapping gives weights by label or label name; labels it leaves out weigh 1. All members of
-    an ensemble have the same class weights.
+    ``"balanced"`` gives every class in the data the same total weight, as in scikit-learn; a row with sample weight 2
+    counts like two rows. A mapping contains weights by label or label name; missing labels have weight 1. All members
+    of an ensemble have the same class weights.
     """
-    given = np.ones(dataset.n_rows) if dataset.sample_weight is None else dataset.sample_weight.copy()
+    sample_weight = np.ones(dataset.n_rows) if dataset.sample_weight is None else dataset.sample_weight.copy()
     if class_weight is None:
-        return given
-    rows = weights_of_rows(given)
+        return sample_weight
+    rows = weights_of_rows(sample_weight)
     if shares is not None:
         weights = class_weights(range(shares.shape[1]), [], rows @ shares, class_weight)
-        return _weighted(given, shares @ weights)
+        return _scale_rows(sample_weight, shares @ weights)
     target = dataset.target
     totals: Array = np.zeros(0)
     if target is not None and target.classes and dataset.y is not None:
         totals = np.bincount(dataset.y, rows, minlength=len(target.classes))
     weights = class_weights(target.classes if target else (), dataset.label_names, totals, class_weight)
-    return _weighted(given, weights[dataset.y])
+    return _scale_rows(sample_weight, weights[dataset.y])
 
 
 def _standard_scaling(X: Array) -> ColumnScaling:
-    constant = X.min(axis=0) == X.max(axis=0)  # their mean may be rounded, and they are to become 0 exactly
+    constant = X.min(axis=0) == X.max(axis=0)  # centred at their value, because their mean may be rounded
     return ColumnScaling(np.where(constant, X[0], X.mean(axis=0, dtype=np.float64)), safe_deviation(X))
 
 
@@ -263,7 +264,7 @@ def _read_target(
 
 
 def _target_of_codes(labels: Array, n_classes: int, task: TaskRequest | None) -> Target | None:
-    """Take whole numbers 0 ... k-1 with k label names as codes of all k classes, even if some class has no row here."""
+    """Return a target with k classes for integers from 0 to k - 1, also if some class has no rows; None otherwise."""
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n_classes:
         return None
     if n_classes < 2:
@@ -281,14 +282,14 @@ def _label_names(given: Sequence[str] | None, target: Target | None) -> tuple[st
     return names
 
 
-def _one_a_row(values: Any, n_rows: int, name: str) -> Array:
+def _one_per_row(values: Any, n_rows: int, name: str) -> Array:
     refuse_masked(values, name)
     column = np.asarray(values)
     if column.shape != (n_rows,):
-        raise DataError(f"{name} needs one value a row: {n_rows} values, not an array of shape {column.shape}.")
+        raise DataError(f"{name} needs one value per row: {n_rows} values, not an array of shape {column.shape}.")
     return column
 
 
-def _weighted(weights: Array, factors: Array) -> Array:
-    """Return the weights of each row times its factor."""
+def _scale_rows(weights: Array, factors: Array) -> Array:
+    """Return the weights of each row multiplied by the factor of the row."""
     return as_weights((weights.T * factors).T, len(factors))

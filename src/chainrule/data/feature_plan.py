@@ -1,9 +1,9 @@
-"""The encoding of a whole table, compiled to arrays: training, prediction, serving and exports all use this plan.
+"""The encoding of a whole table, compiled to arrays, for training, prediction, serving and exports.
 
-All numbers of a row are treated alike: filled, centred, scaled. They are brought together in one matrix of *raw*
-columns (the number columns, then year, month, weekday, days and hour of the dates), NaN where the cell is missing. The
-scaled numbers, the indicators of missing cells, and the 0/1 columns of the categories are then put into the order of
-the features. :meth:`FeaturePlan.encode` does this with NumPy; the ONNX and PyTorch exports write the same arrays.
+The numbers of all columns are collected in one matrix of *raw* columns: the columns of numbers, then year, month,
+weekday, days and hour of the dates, with NaN for missing cells. They are filled, centred and scaled together. The
+scaled numbers, the indicators of missing cells, and the 0/1 columns of the categories are then brought into the order
+of the features. :meth:`FeaturePlan.encode` does this with NumPy. The ONNX and PyTorch exports contain the same arrays.
 """
 
 from __future__ import annotations
@@ -22,17 +22,15 @@ from chainrule.types import Array, IntArray
 
 __all__ = ["CategoryCodes", "FeaturePlan"]
 
-ROWS_AT_A_TIME = 8192  # so that the float64 matrix of the raw columns stays in the processor's cache
+ROWS_PER_BLOCK = 8192  # so that the float64 matrix of the raw columns fits into the processor's cache
 
 
 @dataclass(frozen=True)
 class CategoryCodes:
-    """A category as codes: which text has which, and which codes have a 0/1 column of their own, in their order.
+    """The codes of the texts of a category, and the codes that have a 0/1 column, in their order.
 
-    The texts are those of the categories, the column's words for a missing value, and those for yes and no, in lower
-    case.
-
-    A code without a column is all 0: an unknown text, say, where training rows had none that was rare.
+    The texts are the categories, the words for a missing value, and the words for yes and no in lower case. If a code
+    has no column, as unknown texts in a category without rare values, all columns are 0.
     """
 
     name: str
@@ -77,13 +75,13 @@ class FeaturePlan:
         For each chosen raw column, the replacement of a missing number. A number becomes ``(number - center) / scale``,
         in float64, rounded to float32.
     center
-        What is subtracted.
+        For each chosen raw column, the number that is subtracted.
     scale
-        The divisor.
+        For each chosen raw column, the divisor.
     indicators
         The raw columns that have an indicator of missing cells.
-    places
-        The features that the chosen raw columns become, then those of the indicators, then those of the categories.
+    feature_indices
+        The indices of the features made from the chosen raw columns, then from the indicators, then from categories.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -96,31 +94,31 @@ class FeaturePlan:
     center: Array
     scale: Array
     indicators: IntArray
-    places: IntArray
+    feature_indices: IntArray
 
     @classmethod
     def of(cls, columns: Sequence[ColumnPlan]) -> Self:
         """Return the plan of a table from the plans of its columns."""
         plans = tuple(plan for plan in columns if plan.kind != "dropped")
         first = np.cumsum([0, *(len(plan.output_names) for plan in plans)]).tolist()
-        placed = [*zip(plans, first[:-1], strict=True)]
-        numbers = [(plan, feature) for plan, feature in placed if plan.kind == "number"]
-        dates = [(plan, feature) for plan, feature in placed if plan.kind == "date"]
-        categories = [(plan, feature) for plan, feature in placed if plan.kind == "category"]
+        plans_and_features = [*zip(plans, first[:-1], strict=True)]
+        numbers = [(plan, feature) for plan, feature in plans_and_features if plan.kind == "number"]
+        dates = [(plan, feature) for plan, feature in plans_and_features if plan.kind == "date"]
+        categories = [(plan, feature) for plan, feature in plans_and_features if plan.kind == "category"]
 
-        # Raw columns with their scaling, and raw columns with an indicator, each with its feature.
+        # The scaled raw columns and those with an indicator, with the index of their feature.
         scaled = [(raw, plan.numbers[0], feature) for raw, (plan, feature) in enumerate(numbers)]
-        for place, (plan, feature) in enumerate(dates):
+        for index, (plan, feature) in enumerate(dates):
             for offset, (part, number) in enumerate(zip(plan.parts, plan.numbers, strict=True)):
-                scaled.append((len(numbers) + part * len(dates) + place, number, feature + offset))
-        gaps = [
+                scaled.append((len(numbers) + part * len(dates) + index, number, feature + offset))
+        indicators = [
             (raw, feature + len(plan.numbers))
             for raw, (plan, feature) in enumerate([*numbers, *dates])
             if plan.missing_indicator
         ]
-        places = [feature for *_, feature in scaled] + [feature for _, feature in gaps]
+        feature_indices = [feature for *_, feature in scaled] + [feature for _, feature in indicators]
         for plan, feature in categories:
-            places += range(feature, feature + len(plan.output_names))
+            feature_indices += range(feature, feature + len(plan.output_names))
         return cls(
             plans,
             tuple(plan.name for plan, _ in numbers),
@@ -131,24 +129,25 @@ class FeaturePlan:
             np.array([number.fill for _, number, _ in scaled], np.float64),
             np.array([number.center for _, number, _ in scaled], np.float64),
             np.array([number.scale for _, number, _ in scaled], np.float64),
-            np.array([raw for raw, _ in gaps], np.int64),
-            np.array(places, np.int64),
+            np.array([raw for raw, _ in indicators], np.int64),
+            np.array(feature_indices, np.int64),
         )
 
     @property
     def order(self) -> IntArray:
-        """Feature i is column ``order[i]`` of the groups side by side: numbers, indicators, categories."""
-        return np.argsort(self.places)
+        """The order of the features: feature i is column ``order[i]`` of numbers, indicators and categories."""
+        return np.argsort(self.feature_indices)
 
     def encode(self, values: Sequence[Array], origin: Origin = UNNAMED) -> Array:
-        """Return the (rows, features) float32 matrix of some rows.
+        """Return the (rows, features) float32 matrix of rows.
 
-        ``values`` are those of :attr:`columns`, as :meth:`ColumnPlan.read` returns them; ``origin`` is the file and the
-        place of the rows, for messages. Raises ``CellError`` for a number that is too large for float32 when scaled.
+        ``values`` are the values of :attr:`columns`, as returned by :meth:`ColumnPlan.read`. ``origin`` contains the
+        file and the numbers of the rows, for messages. Raises ``CellError`` if a scaled number is too large for
+        float32.
         """
-        features = np.zeros((len(values[0]), len(self.places)), dtype=np.float32)
-        for start in range(0, len(features), ROWS_AT_A_TIME):
-            rows = slice(start, start + ROWS_AT_A_TIME)
+        features = np.zeros((len(values[0]), len(self.feature_indices)), dtype=np.float32)
+        for start in range(0, len(features), ROWS_PER_BLOCK):
+            rows = slice(start, start + ROWS_PER_BLOCK)
             self._write(features[rows], [column[rows] for column in values])
         if not np.isfinite(features).all():
             self._refuse(features, values, origin)
@@ -159,16 +158,17 @@ class FeaturePlan:
         n_numbers, n_dates = len(number_columns), len(date_columns)
         if n_numbers or n_dates:
             raw = np.empty((len(features), n_numbers + len(DATE_PARTS) * n_dates))
-            for place, column in enumerate(number_columns):
-                raw[:, place] = values[column]
-            for place, column in enumerate(date_columns, n_numbers):
-                raw[:, place::n_dates] = date_parts(values[column])
+            for index, column in enumerate(number_columns):
+                raw[:, index] = values[column]
+            for index, column in enumerate(date_columns, n_numbers):
+                raw[:, index::n_dates] = date_parts(values[column])
             chosen, n_chosen = raw.take(self.chosen, axis=1), len(self.chosen)
             chosen = np.where(np.isnan(chosen), self.fill, chosen)
-            with np.errstate(over="ignore"):  # encode refuses what is too large
-                features[:, self.places[:n_chosen]] = (chosen - self.center) / self.scale
-            if n_gaps := len(self.indicators):
-                features[:, self.places[n_chosen : n_chosen + n_gaps]] = np.isnan(raw.take(self.indicators, axis=1))
+            with np.errstate(over="ignore"):  # encode checks for infinite numbers
+                features[:, self.feature_indices[:n_chosen]] = (chosen - self.center) / self.scale
+            if n_indicators := len(self.indicators):
+                columns = self.feature_indices[n_chosen : n_chosen + n_indicators]
+                features[:, columns] = np.isnan(raw.take(self.indicators, axis=1))
         if category_columns:
             codes = np.array([values[column] for column in category_columns])
             columns, rows = (codes >= first[:, None]).nonzero()
@@ -176,26 +176,26 @@ class FeaturePlan:
 
     @cached_property
     def _groups(self) -> tuple[list[int], list[int], list[int], IntArray, IntArray]:
-        """The columns of numbers, dates and categories; the first code of a category that has a feature, and the shift.
+        """The indices of the columns of numbers, dates and categories, and the first code and the shift of categories.
 
-        Code k of a category has the feature ``k + shift``.
+        The codes of a category from its first code on have a feature; code k has the feature ``k + shift``.
         """
         by_kind: dict[str, list[int]] = {"number": [], "date": [], "category": []}
         first, shift, feature = [], [], 0
-        for place, plan in enumerate(self.columns):
-            by_kind[plan.kind].append(place)
+        for index, plan in enumerate(self.columns):
+            by_kind[plan.kind].append(index)
             if plan.kind == "category":
-                first.append(plan.places.first)
-                shift.append(feature - plan.places.first)
+                first.append(plan.special_codes.first)
+                shift.append(feature - plan.special_codes.first)
             feature += len(plan.output_names)
         return by_kind["number"], by_kind["date"], by_kind["category"], np.array(first, int), np.array(shift, int)
 
     def _refuse(self, features: Array, values: Sequence[Array], origin: Origin) -> NoReturn:
-        place, feature = (int(index) for index in np.argwhere(~np.isfinite(features))[0])
-        column = [place for place, plan in enumerate(self.columns) for _ in plan.output_names][feature]
-        name, value, row = self.columns[column].name, values[column][place].item(), origin.row(place)
-        shown = f"{value:g}" if isinstance(value, float) else value
+        row_index, feature = (int(index) for index in np.argwhere(~np.isfinite(features))[0])
+        column = [index for index, plan in enumerate(self.columns) for _ in plan.output_names][feature]
+        name, value, row = self.columns[column].name, values[column][row_index].item(), origin.row(row_index)
+        text = f"{value:g}" if isinstance(value, float) else value
         raise CellError(
-            f"{origin}The column {name!r} has {shown} in row {row}, too far from the training data.",
+            f"{origin}The column {name!r} has {text} in row {row}, which is too far from the training data.",
             row=row, column=name, value=value,
         )  # fmt: skip

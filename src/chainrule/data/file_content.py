@@ -1,4 +1,4 @@
-"""The bytes of a file, of a pipe or of the standard input."""
+"""Read the bytes of a file, a pipe or the standard input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from chainrule.data.memory import largest_text, read_at_most
+from chainrule.data.memory import max_text_bytes, read_at_most
 from chainrule.errors import DataError
 from chainrule.paths import as_path, cannot_be_read, nearest_path
 
@@ -32,13 +32,13 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
 def refuse_url(source: str | Path) -> None:
-    """Raise ``DataError`` for an address of the web or of a cloud: nothing is fetched from an address."""
+    """Raise ``DataError`` for a URL, because only files are read."""
     if _URL.match(str(source)):
-        raise DataError(f"'{source}' is an address, and only files are read; download it first, and give its path.")
+        raise DataError(f"'{source}' is a URL, and only files are read; download it first, and give its path.")
 
 
 def is_pipe(source: str | Path) -> bool:
-    """Tell whether a source is the standard input or a pipe, and can be read only once."""
+    """Return whether a source is the standard input or a pipe, which can be read only once."""
     if str(source) == STANDARD_INPUT:
         return True
     try:
@@ -49,14 +49,14 @@ def is_pipe(source: str | Path) -> bool:
 
 
 def name_of_content(source: str | Path) -> str:
-    """Return what messages call a source: the name of a file, and a pipe by its path."""
+    """Return the name of a source for messages: the name of a file, or the path of a pipe."""
     if str(source) == STANDARD_INPUT:
         return "The standard input"
     return str(source) if is_pipe(source) else Path(source).name
 
 
 def check_can_be_read(source: str | Path) -> None:
-    """Raise ``DataError`` unless a source is the standard input, or a path that leads to a file or a pipe."""
+    """Raise ``DataError`` unless a source is the standard input, or the path of a file or a pipe."""
     if str(source) == STANDARD_INPUT:
         return
     refuse_url(source)
@@ -79,21 +79,21 @@ def check_can_be_read(source: str | Path) -> None:
 def read_content(source: str | Path) -> bytes:
     """Return the bytes of a file, a pipe or the standard input.
 
-    Raises ``DataError`` for what cannot be read, and for more than a tenth of the machine's memory.
+    Raises ``DataError`` if it cannot be read, or if it is larger than a tenth of the machine's memory.
     """
     check_can_be_read(source)
-    most = largest_text()
+    max_bytes = max_text_bytes()
     too_long = (
-        f"{name_of_content(source)} holds more than {most:,} bytes, too many for a text table in this memory; write "
-        "the table as Parquet, which is streamed."
+        f"{name_of_content(source)} has more than {max_bytes:,} bytes, which is too large for a text table in this "
+        "memory; write the table as Parquet, which is streamed."
     )
     with opened(source) as file:
-        return read_at_most(file, most, too_long)
+        return read_at_most(file, max_bytes, too_long)
 
 
 @contextlib.contextmanager
 def opened(source: str | Path) -> Iterator[IO[bytes]]:
-    """Open a source to read its bytes; raises ``DataError`` where that fails."""
+    """Open a source for reading bytes. Raises ``DataError`` if that fails."""
     try:
         if str(source) == STANDARD_INPUT:
             yield sys.stdin.buffer

@@ -1,4 +1,4 @@
-"""Whether a file that is read a piece at a time is still the one that was opened."""
+"""Detect changes of a file that is read in pieces."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["FileStamp"]
 
 
 class FileStamp(NamedTuple):
-    """The size of a file, and when it was last written, in nanoseconds."""
+    """The size of a file and the time of its last change in nanoseconds."""
 
     size: int
     written: int
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Return the stamp of a file as it is now."""
-        found = path.stat()
-        return cls(found.st_size, found.st_mtime_ns)
+        """Return the current stamp of a file."""
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns)
 
     def check(self, path: Path) -> None:
-        """Raise ``DataError`` if the file was written again, replaced or removed since this stamp was taken."""
+        """Raise ``DataError`` if the file was changed, replaced or removed since this stamp was taken."""
         try:
             is_same = FileStamp.of(path) == self
         except OSError:

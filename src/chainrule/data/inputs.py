@@ -1,4 +1,4 @@
-"""From what people hand in (arrays, frames, images, sparse matrices) to one kind of matrix that kernels can trust."""
+"""Convert arrays, frames, images and sparse matrices to checked matrices of floats."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["as_inputs", "as_numbers", "is_frame", "numbers_of_texts"]
 
-# Above 2**24 float32 no longer holds every whole number, and above 2**53 float64.
-LARGEST_WHOLE_FLOAT32 = 2**24
-LARGEST_WHOLE_FLOAT64 = 2**53
+# float32 represents all integers up to 2**24 exactly, and float64 up to 2**53.
+MAX_INTEGER_FLOAT32 = 2**24
+MAX_INTEGER_FLOAT64 = 2**53
 
 
 def is_frame(X: Any) -> bool:
-    """Tell whether ``X`` is a pandas or polars frame, without importing either."""
+    """Return whether ``X`` is a pandas or polars frame, without importing either library."""
     return hasattr(X, "columns") and hasattr(X, "to_numpy")
 
 
 def as_inputs(X: Inputs) -> tuple[Inputs, tuple[str, ...] | None, Shape | None]:
-    """Return ``X`` as a finite float matrix or CSR matrix, the column names it came with, and the shape of its images.
+    """Return ``X`` as a finite float matrix or CSR matrix, its column names, and the shape of its images.
 
-    Raises ``DataError`` for anything that is not rows of finite numbers; see :func:`as_numbers`.
+    Raises ``DataError`` unless ``X`` contains rows of finite numbers; see :func:`as_numbers`.
     """
     matrix, names = as_numbers(X)
     image_shape = None
@@ -45,12 +45,12 @@ def as_inputs(X: Inputs) -> tuple[Inputs, tuple[str, ...] | None, Shape | None]:
 
 
 def as_numbers(X: Inputs, *, finite: bool = True) -> tuple[Inputs, tuple[str, ...] | None]:
-    """Return ``X``, of any shape, as finite floats or as CSR, and the column names it came with.
+    """Return ``X``, of any shape, as finite floats or as a CSR matrix, and its column names.
 
-    float32 and float64 pass without a copy; other numbers become float32, or float64 where float32 would round them.
-    Raises ``DataError``, naming the row and column, for text, dates, complex numbers, masked, missing and infinite
-    values, rows of different lengths, and sparse matrices whose indices lead outside. ``finite=False`` leaves the look
-    at the numbers of a dense array to the caller.
+    Arrays of float32 and float64 are not copied. Other numbers are converted to float32, or to float64 if float32 would
+    round them. Raises ``DataError`` with the row and column for text, dates, complex numbers, and masked, missing and
+    infinite values, and for rows of different lengths and sparse matrices with invalid indices. With ``finite=False``,
+    a dense array may contain numbers that are not finite.
     """
     names: tuple[str, ...] | None = None
     if is_sparse(X):
@@ -62,15 +62,15 @@ def as_numbers(X: Inputs, *, finite: bool = True) -> tuple[Inputs, tuple[str, ..
     if array.ndim == 0:
         raise DataError(_wrong_dimensions(array))
     if finite and not all_finite(array):
-        row, *place = np.argwhere(~np.isfinite(array))[0].tolist()
-        _raise_not_finite(array[row, *place], row, place, names)
+        row, *index = np.argwhere(~np.isfinite(array))[0].tolist()
+        _raise_not_finite(array[row, *index], row, index, names)
     return array, names
 
 
 def numbers_of_texts(frame: pd.DataFrame, origin: Origin = UNNAMED) -> pd.DataFrame:
-    """Return a frame with its columns of text read as numbers with a decimal point, for networks that take numbers.
+    """Return a frame whose columns of text are converted to numbers with a decimal point.
 
-    Raises ``CellError`` for the first cell that is no number.
+    Raises ``CellError`` for the first cell that is not a number.
     """
     read = {}
     for name in frame.columns:
@@ -80,10 +80,10 @@ def numbers_of_texts(frame: pd.DataFrame, origin: Origin = UNNAMED) -> pd.DataFr
         values = NumberFormat().read(texts)[codes]
         if len(values) < len(frame) or np.isnan(values).any():
             present = frame[name].notna().to_numpy(dtype=bool)
-            place = int(np.argmin(present)) if not present.all() else int(np.argmax(np.isnan(values)))
-            row, cell = origin.row(place), frame[name].iloc[place]
+            index = int(np.argmin(present)) if not present.all() else int(np.argmax(np.isnan(values)))
+            row, cell = origin.row(index), frame[name].iloc[index]
             raise CellError(
-                f"{origin}The column {str(name)!r} has {cell!r} in row {row}, and the model takes numbers there.",
+                f"{origin}The column {str(name)!r} has {cell!r} in row {row}; the model needs a number there.",
                 row=row, column=str(name), value=cell,
             )  # fmt: skip
         read[name] = values
@@ -94,7 +94,7 @@ def _numeric_array(X: Any) -> Array:
     refuse_masked(X, "X")
     try:
         array = np.asarray(X)
-    except ChainruleError:  # of a stream, which is no array
+    except ChainruleError:  # raised by streams, which are not arrays
         raise
     except ValueError:
         raise DataError("The rows of X have different lengths; every row needs the same number of columns.") from None
@@ -102,42 +102,40 @@ def _numeric_array(X: Any) -> Array:
         raise DataError(f"X cannot be read as an array of numbers: {str(problem).splitlines()[0]}") from None
     if array.dtype.kind == "c":
         raise DataError(
-            "X holds complex numbers; give real numbers (the real and imaginary parts as two columns, say)."
+            "X contains complex numbers; give real numbers, for example the real and imaginary parts as two columns."
         )
     if array.dtype.kind in "biuf":
         return array
     if array.dtype.kind == "O" and array.ndim >= 2:
-        for (row, *place), value in np.ndenumerate(array):
+        for (row, *index), value in np.ndenumerate(array):
             if not isinstance(value, int | float | np.number):
                 raise DataError(
-                    f"X has {value!r:.60} in {_where(row, place)}, which is no number; "
-                    "turn a table with text into numbers with TablePreprocessor."
+                    f"X has {value!r:.60} in {_position(row, index)}, which is not a number; "
+                    "convert a table with text to numbers with TablePreprocessor."
                 )
     elif array.dtype.kind in "US" and array.ndim >= 2 and array.size:
         raise DataError(
-            f"X holds text ({array.flat[0]!s:.40} in {array_place(0, 0)}); "
-            "turn a table with text into numbers with TablePreprocessor."
+            f"X contains text ({array.flat[0]!s:.40} in {array_place(0, 0)}); "
+            "convert a table with text to numbers with TablePreprocessor."
         )
-    raise DataError(f"X has the type {array.dtype}; give an array of numbers (X.astype('float32'), say).")
+    raise DataError(f"X has the dtype {array.dtype}; give an array of numbers, such as X.astype('float32').")
 
 
 def _frame_values(frame: Any, names: tuple[str, ...]) -> Array:
-    """Return the numbers of a frame; name the first column that has none."""
+    """Return the numbers of a frame. Raises ``DataError`` with the first column that does not contain numbers."""
     repeated = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     if repeated:
-        raise DataError(
-            f"The frame has more than one column called {sorted(repeated)[0]!r}; give them different names."
-        )
+        raise DataError(f"The frame has more than one column named {sorted(repeated)[0]!r}; give them different names.")
     columns = []
     for label, name in zip(frame.columns, names, strict=True):
         values = np.asarray(frame[label])
         if values.dtype.kind == "O" and getattr(getattr(frame[label], "dtype", None), "kind", "O") in "iufb":
-            # A nullable pandas column: its missing cells become NaN here, and are named below.
+            # A nullable pandas column. Its missing cells become NaN, for which as_numbers raises an error.
             values = frame[label].to_numpy(dtype=np.float64, na_value=np.nan)
         if values.dtype.kind not in "biuf":
             raise DataError(
-                f"The column {name!r} of X does not hold numbers; turn the table into numbers with TablePreprocessor, "
-                "or leave the column out."
+                f"The column {name!r} of X does not contain numbers; convert the table with TablePreprocessor, or drop "
+                "the column."
             )
         columns.append(values)
     if len({values.dtype for values in columns}) == 1:
@@ -150,10 +148,10 @@ def _frame_values(frame: Any, names: tuple[str, ...]) -> Array:
 def _wrong_dimensions(array: Array) -> str:
     if array.ndim == 1:
         return (
-            f"X is a 1-D array of {len(array)} values, and it needs rows and columns; reshape your data with "
+            f"X is a 1-D array of {len(array)} values, but it must have rows and columns; reshape your data with "
             "X.reshape(-1, 1) if it is one column, or X.reshape(1, -1) if it is one row."
         )
-    return f"X has {array.ndim} dimensions; it needs rows and columns, or images (rows, height, width, channels)."
+    return f"X has {array.ndim} dimensions; it must be a matrix, or images (rows, height, width, channels)."
 
 
 def _as_float(array: Array) -> Array:
@@ -163,37 +161,37 @@ def _as_float(array: Array) -> Array:
         return array.astype(np.float32)
     if array.dtype.kind in "iu":
         largest = 0 if array.size == 0 else max(int(array.max()), -int(array.min()))
-        if largest <= LARGEST_WHOLE_FLOAT32:
+        if largest <= MAX_INTEGER_FLOAT32:
             return array.astype(np.float32)
-        if largest > LARGEST_WHOLE_FLOAT64 and array.ndim > 1:
-            _refuse_rounded_away(array)
+        if largest > MAX_INTEGER_FLOAT64 and array.ndim > 1:
+            _check_rounding(array)
     return array.astype(np.float64)
 
 
-def _refuse_rounded_away(array: Array) -> None:
-    """Raise ``DataError`` for a column of whole numbers that differ, and would all be rounded to the same float."""
+def _check_rounding(array: Array) -> None:
+    """Raise ``DataError`` for a column of different integers that would all be rounded to the same float."""
     columns = array.reshape(len(array), -1)
     low, high = columns.min(axis=0), columns.max(axis=0)
     lost = np.flatnonzero((low != high) & (low.astype(np.float64) == high.astype(np.float64)))
     if len(lost):
         raise DataError(
-            f"Column {lost[0] + 1} of X has whole numbers from {low[lost[0]]} to {high[lost[0]]}, which 64-bit floats "
-            "cannot tell apart; subtract the smallest of them first, or give them as text."
+            f"Column {lost[0] + 1} of X has whole numbers from {low[lost[0]]} to {high[lost[0]]}, which are all equal "
+            "as 64-bit floats; subtract the smallest of them first, or give them as text."
         )
 
 
-def _where(row: int, place: list[int], names: tuple[str, ...] | None = None) -> str:
-    """Return a place in words: a row and the place in it."""
-    return f"row {row + 1}, column {names[place[0]]!r}" if names and place else array_place(row, *place)
+def _position(row: int, index: list[int], names: tuple[str, ...] | None = None) -> str:
+    """Return the position of a value as text: its row and column."""
+    return f"row {row + 1}, column {names[index[0]]!r}" if names and index else array_place(row, *index)
 
 
-def _raise_not_finite(value: Any, row: int, place: list[int], names: tuple[str, ...] | None = None) -> None:
-    where = _where(row, place, names)
+def _raise_not_finite(value: Any, row: int, index: list[int], names: tuple[str, ...] | None = None) -> None:
+    position = _position(row, index, names)
     if np.isnan(value):
         raise DataError(
-            f"X has a missing value (NaN) in {where}; fill it in, leave the row out, or use TablePreprocessor."
+            f"X has a missing value (NaN) in {position}; fill it in, drop the row, or use TablePreprocessor."
         )
-    raise DataError(f"X has an infinite value in {where}; give finite numbers.")
+    raise DataError(f"X has an infinite value in {position}; give finite numbers.")
 
 
 def _checked_sparse(X: Inputs) -> Inputs:

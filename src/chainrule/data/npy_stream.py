@@ -1,4 +1,4 @@
-"""Rows of two ``.npy`` files, mapped into memory a slice at a time."""
+"""Stream the rows of two ``.npy`` files, which are memory-mapped in slices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data.array_files import MOST_COLUMNS, map_npy
+from chainrule.data.array_files import MAX_COLUMNS, map_npy
 from chainrule.data.cells import Origin
 from chainrule.data.file_stamp import FileStamp
 from chainrule.data.inputs import as_inputs
@@ -21,23 +21,22 @@ from chainrule.types import Array
 
 __all__ = ["NpyStream"]
 
-# Rows of a group. They are read in a new order in every epoch, so small groups shuffle well; a group is one access.
+# The number of rows per group. Groups are read in a new order in every epoch; small groups are shuffled better.
 GROUP_ROWS = 4096
 
 
 @checked
 class NpyStream(RowStream):
-    """The rows of an array in a ``.npy`` file, with their targets in another; neither need fit into memory.
+    """A stream of the rows of a ``.npy`` file, with the targets in another file. The files need not fit into memory.
 
-    ``X`` holds numbers (rows, columns), or images (rows, height, width[, channels]), which are flattened. ``y`` holds
-    labels or numbers, one a row, or (rows, k) numbers. ``task`` and ``buffer_rows`` mean what they do for a
+    ``X`` contains numbers (rows, columns), or images (rows, height, width[, channels]), which are flattened. ``y``
+    contains labels or numbers, one per row, or numbers (rows, k). For ``task`` and ``buffer_rows`` see
     :class:`ParquetStream`.
 
-    Nothing is standardised, as with arrays in memory: the network takes the numbers as they are, and learns slowly from
-    columns of very different sizes. ``network.add(StandardizationLayer().adapt(stream.sample.X))`` as its first layer
-    does for arrays what the preprocessing of a table does for :class:`ParquetStream`.
+    The columns are not standardised. Training is slow if their scales are very different. To standardise them, make
+    ``StandardizationLayer().adapt(stream.sample.X)`` the first layer of the network.
 
-    Raises ``DataError``, in one sentence that names the file, for files that cannot be read or do not fit together.
+    Raises ``DataError`` for files that cannot be read or do not fit together.
     """
 
     def __init__(
@@ -47,18 +46,20 @@ class NpyStream(RowStream):
         inputs, labels = (_open(path) for path in self._paths)
         self._stamps = tuple(map(FileStamp.of, self._paths))
         if inputs.ndim < 2:
-            raise DataError(f"{self._paths[0].name} holds an array of shape {inputs.shape}; it needs rows and columns.")
+            raise DataError(f"{self._paths[0].name} has an array of shape {inputs.shape}; it needs rows and columns.")
         if len(inputs) != len(labels):
             raise DataError(
                 f"{self._paths[0].name} has {len(inputs)} rows and {self._paths[1].name} has {len(labels)}; they need "
                 "the same number."
             )
         if 0 in inputs.shape:
-            raise DataError(f"{self._paths[0].name} has the shape {inputs.shape}; it needs a row and a column.")
-        if inputs.size // len(inputs) > MOST_COLUMNS:
             raise DataError(
-                f"{self._paths[0].name} has rows of {inputs.size // len(inputs):,} numbers; a stream takes "
-                f"{MOST_COLUMNS:,} at most."
+                f"{self._paths[0].name} has an array of shape {inputs.shape}; it needs at least one row and one column."
+            )
+        if inputs.size // len(inputs) > MAX_COLUMNS:
+            raise DataError(
+                f"{self._paths[0].name} has rows of {inputs.size // len(inputs):,} numbers; the maximum for streams is "
+                f"{MAX_COLUMNS:,}."
             )
         n_rows = len(inputs)
         sizes = [min(GROUP_ROWS, n_rows - start) for start in range(0, n_rows, GROUP_ROWS)]
@@ -67,7 +68,7 @@ class NpyStream(RowStream):
 
     def _read(self, group: int, first: int) -> Iterator[RawRows]:
         start, stop = group * GROUP_ROWS + first, min((group + 1) * GROUP_ROWS, self._shape[0])
-        # Mapped again for each group; otherwise the pages that were read would count as memory of this process.
+        # Each group is mapped again; otherwise all pages that were read would count as memory of this process.
         inputs, labels = (np.array(_open(path)[start:stop]) for path in self._paths)
         self._check_unchanged()
         yield RawRows(inputs.reshape(len(inputs), -1), _as_column(labels), Origin(self.name, start))
@@ -90,26 +91,26 @@ class NpyStream(RowStream):
 
 
 class _Numbers:
-    """Numbers that the network takes as they are."""
+    """An encoding of numbers that does not change them."""
 
     def __init__(self, n_columns: int) -> None:
         self._names = tuple(f"x{column + 1}" for column in range(n_columns))
 
     def add(self, inputs: Array, sampled: Array, origin: Origin) -> None:
-        """Learn nothing, but refuse what is no finite number."""
+        """Raise ``DataError`` for numbers that are not finite."""
         self.encode(inputs, origin)
 
     def finish(self) -> None:
-        """There is nothing to conclude."""
+        """Do nothing."""
 
     def names(self) -> tuple[str, ...]:
-        """Return x1, x2, ..."""
+        """Return the names x1, x2, ..."""
         return self._names
 
     def encode(self, inputs: Array, origin: Origin) -> Array:
         """Return the numbers as floats."""
         if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-            row, column = (int(place) for place in np.argwhere(~np.isfinite(inputs))[0])
+            row, column = (int(index) for index in np.argwhere(~np.isfinite(inputs))[0])
             raise DataError(
                 f"{origin}X has {inputs[row, column]} in row {origin.row(row)}, column {column + 1}; give finite "
                 "numbers."
@@ -122,8 +123,11 @@ def _as_column(labels: Array) -> Array:
 
 
 def _open(path: Path) -> Array:
-    """Return a file's array without reading it."""
+    """Return the memory-mapped array of a file."""
     array = map_npy(path)
     if array.dtype.kind not in "biufUS" or array.ndim == 0:
-        raise DataError(f"{path.name} holds no array of numbers or labels with a row for each example.")
+        raise DataError(
+            f"{path.name} contains an array of {array.dtype} and shape {array.shape}; it must contain numbers or "
+            "labels, with one row per example."
+        )
     return array

@@ -1,4 +1,4 @@
-"""Rows of Parquet files that together need not fit into memory."""
+"""Stream the rows of Parquet files, which need not fit into memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from chainrule.data.cells import Origin
 from chainrule.data.parquet_files import ParquetFile, find_parquet_files, name_of_files
 from chainrule.data.parts import is_missing_target, listing
 from chainrule.data.stream import RowStream
-from chainrule.data.stream_rows import Features, RawRows, past, within
+from chainrule.data.stream_rows import Features, RawRows, row_numbers, rows_in_range
 from chainrule.data.summaries import ColumnSummary
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import TaskRequest
-from chainrule.data.target_summary import not_learnt
+from chainrule.data.target_summary import provisional_target
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.named import checked
@@ -28,41 +28,41 @@ if TYPE_CHECKING:
 __all__ = ["ParquetStream"]
 
 NO_ROWS: IntArray = np.empty(0, np.int64)
-# Counts of so many different words of a column are kept in the pass over the rows.
-MOST_WORDS = 2**16
+# The number of distinct texts of a column whose counts are kept during the pass over the rows.
+MAX_TEXTS = 2**16
 
 
 @checked
 class ParquetStream(RowStream):
-    """The rows of one or more Parquet files, with the column ``target`` to predict; together they may be any size.
+    """A stream of the rows of one or more Parquet files, which need not fit into memory.
 
-    The files are read in row groups, and of them the columns that are used. How columns become numbers is learnt in
-    one pass, as :class:`TablePreprocessor` learns it from a table in memory, but that medians are those of 131,072 rows
-    drawn from all.
+    The files are read in row groups, and only the used columns are read. The encoding of the columns is determined in
+    one pass over the training rows, as by :class:`TablePreprocessor` for a table in memory, except that medians are
+    those of a random sample of 131,072 rows.
 
     Parameters
     ----------
     paths
-        A file, a folder, a pattern such as ``"big/*.parquet"``, or a list of these. The first file says which columns
-        there are; the others have them too, with the same kinds of values.
+        A file, a folder, a pattern such as ``"big/*.parquet"``, or a list of these. All files must have the columns of
+        the first file, with the same kinds of values.
     target
         The column to predict.
     columns, drop
-        The columns to learn from, all if not said; and columns to leave out.
+        The columns to use, by default all; and columns to drop.
     task
-        What kind of prediction it is, if the values of the target would suggest another.
+        The task, by default inferred from the values of the target.
     preprocessor
-        A :class:`TablePreprocessor` with options for the columns. One that has learnt already is used as it is.
+        A :class:`TablePreprocessor` with options for the columns. A fitted preprocessor is not fitted again.
     buffer_rows
-        Rows that are in memory at a time, and shuffled; a whole number of batches of them.
+        The maximum number of rows in memory, which are shuffled together; rounded down to whole batches.
     drop_missing_target
-        Whether to drop rows whose target is missing. Otherwise such rows are an error. The column is read
-        once to find them.
+        Whether to drop rows whose target is missing. Otherwise such rows are an error. The column is read once to find
+        them.
 
     Raises
     ------
     DataError
-        In one sentence that names the file, for files that cannot be read or do not fit together.
+        If files cannot be read or do not fit together.
     """
 
     def __init__(
@@ -82,44 +82,44 @@ class ParquetStream(RowStream):
         self._options = _with_drop(preprocessor or TablePreprocessor(), drop, files)
         self._columns = _used_columns(files[0], target, columns, self._options)
         self._missing_words = self._options.missing_words
-        _compare(files, [target, *self._columns], drop=[*self._options.drop, *drop], takes_all=columns is None)
+        _check_columns(files, [target, *self._columns], drop=[*self._options.drop, *drop], uses_all=columns is None)
         self._files = files
         self._groups = [(file, group) for file in files for group in range(len(file.group_rows))]
         name = name_of_files([file.path for file in files])
         self._missing = self._find_missing() if drop_missing_target else {}
         sizes = [file.group_rows[number] for file, number in self._groups]
-        for group, places in self._missing.items():
-            sizes[group] -= len(places)
+        for group, rows in self._missing.items():
+            sizes[group] -= len(rows)
         super().__init__(name, sizes, task, buffer_rows)
         if self.n_rows == 0:
-            raise DataError(f"{name} holds a table without rows.")
+            raise DataError(f"{name} contains a table without rows.")
 
     @property
     def table(self) -> TablePreprocessor:
-        """How columns become numbers."""
-        features = self._known.features
+        """The fitted preprocessor of the columns."""
+        features = self._content.features
         assert isinstance(features, _Columns)
         return features.preprocessor
 
     @property
     def n_columns(self) -> int:
-        """The number of columns to learn from, those that are left out among them."""
+        """The number of columns without the target, including dropped columns."""
         return len(self._columns)
 
     def _find_missing(self) -> dict[int, IntArray]:
-        """Return the places of the rows without a target in each group that has some."""
-        found: dict[int, IntArray] = {}
+        """Return the rows without a target of each group that has such rows."""
+        missing: dict[int, IntArray] = {}
         for group, (file, number) in enumerate(self._groups):
             labels = (frame[self.target_name] for frame, _ in file.read(number, [self.target_name]))
-            masks = [is_missing_target(piece, not_learnt(self._missing_words)) for piece in labels]
-            places = np.flatnonzero(np.concatenate(masks)) if masks else NO_ROWS
-            if len(places):
-                found[group] = places
-        return found
+            masks = [is_missing_target(chunk, provisional_target(self._missing_words)) for chunk in labels]
+            rows = np.flatnonzero(np.concatenate(masks)) if masks else NO_ROWS
+            if len(rows):
+                missing[group] = rows
+        return missing
 
     @property
     def n_without_target(self) -> int:
-        """The number of rows that are left out because their target is missing."""
+        """The number of rows that are dropped because their target is missing."""
         return sum(map(len, self._missing.values()))
 
     def _read(self, group: int, first: int) -> Iterator[RawRows]:
@@ -141,14 +141,15 @@ class ParquetStream(RowStream):
         """Yield the rows of a group from ``first`` on, without those whose target is missing."""
         file, number = self._groups[group]
         missing = self._missing.get(group, NO_ROWS)
-        start = int(past(np.array([first]), missing)[0])
+        start = int(row_numbers(np.array([first]), missing)[0])
         for frame, origin in file.read(number, columns, start):
-            places = np.setdiff1d(np.arange(len(frame)), within(missing, start, len(frame)), assume_unique=True)
+            missing_here = rows_in_range(missing, start, len(frame))
+            rows = np.setdiff1d(np.arange(len(frame)), missing_here, assume_unique=True)
             start += len(frame)
-            if len(places) == len(frame):
+            if len(rows) == len(frame):
                 yield frame, origin
-            elif len(places):
-                yield frame.iloc[places], origin.take(places)
+            elif len(rows):
+                yield frame.iloc[rows], origin.take(rows)
 
     def _new_features(self) -> Features:
         return _Columns(self._options, self._columns)
@@ -158,22 +159,22 @@ class ParquetStream(RowStream):
 
 
 class _Columns:
-    """The columns of a table, by way of a preprocessor."""
+    """The encoding of the columns of a table by a preprocessor."""
 
     def __init__(self, options: TablePreprocessor, names: Sequence[str]) -> None:
-        self.preprocessor = TablePreprocessor.from_dict(options.to_dict())  # that of the user stays as it is
+        self.preprocessor = TablePreprocessor.from_dict(options.to_dict())  # a copy of the user's preprocessor
         self._summaries: dict[str, ColumnSummary | None] = {}
         if not self.preprocessor.columns:
-            self._summaries = self.preprocessor.new_summaries(names, MOST_WORDS)
+            self._summaries = self.preprocessor.new_summaries(names, MAX_TEXTS)
 
     def add(self, inputs: Any, sampled: Array, origin: Origin) -> None:
-        """Take in training rows."""
+        """Add training rows to the summaries of the columns."""
         for name, summary in self._summaries.items():
             if summary is not None:
                 summary.add(inputs[name], sampled, origin)
 
     def finish(self) -> None:
-        """Learn from what was taken in, unless the preprocessor knew before."""
+        """Fit the preprocessor to the summaries, unless it was fitted before."""
         if self._summaries:
             self.preprocessor.fit_summaries(self._summaries)
             self._summaries = {}
@@ -183,18 +184,18 @@ class _Columns:
         return self.preprocessor.feature_names
 
     def encode(self, inputs: Any, origin: Origin) -> Array:
-        """Return some rows as a matrix."""
+        """Return the encoded rows."""
         return self.preprocessor.transform(inputs, origin)
 
 
 def _with_drop(preprocessor: TablePreprocessor, drop: Sequence[str], files: Sequence[ParquetFile]) -> TablePreprocessor:
-    """Return a preprocessor like the given one that leaves out these columns, too, where the first file has them."""
+    """Return a copy of the preprocessor that also drops these columns, as far as the first file has them."""
     known = [name for file in files for name in file.kinds]
-    more = TablePreprocessor(drop=drop)
-    more.check_names(known)
-    given = preprocessor.to_dict()
-    new = [name for name in more.drop if name in files[0].kinds and name not in given["drop"]]
-    return TablePreprocessor.from_dict({**given, "drop": [*given["drop"], *new]})
+    additional = TablePreprocessor(drop=drop)
+    additional.check_names(known)
+    values = preprocessor.to_dict()
+    new = [name for name in additional.drop if name in files[0].kinds and name not in values["drop"]]
+    return TablePreprocessor.from_dict({**values, "drop": [*values["drop"], *new]})
 
 
 def _used_columns(
@@ -207,44 +208,44 @@ def _used_columns(
             f"{nearest_name(target, names)}"
         )
     if isinstance(columns, str):
-        raise InvalidInputError(f"columns is a list of column names, not one text; write columns=[{columns!r}].")
-    for place, name in enumerate(columns or ()):
+        raise InvalidInputError(f"columns must be a list of column names, not one text; write columns=[{columns!r}].")
+    for index, name in enumerate(columns or ()):
         if normal_text(name) not in names:
             raise DataError(f"{file.path.name} has no column {name!r}.{nearest_name(name, names)}")
-        if name in list(columns or ())[:place]:
+        if name in list(columns or ())[:index]:
             raise InvalidInputError(f"columns names the column {name!r} twice; name it once.")
     used = [normal_text(name) for name in (names if columns is None else columns) if normal_text(name) != target]
     if not used:
         raise DataError(
-            f"{file.path.name} has no column besides the target {target!r}; there is nothing to learn from."
+            f"{file.path.name} has no column besides the target {target!r}; a model needs at least one input column."
         )
     options.check_names(used, target=target)
     return used
 
 
-def _compare(files: Sequence[ParquetFile], used: Sequence[str], drop: Sequence[str], takes_all: bool) -> None:
-    """Refuse files that do not have the columns of the first, with values of the same kinds."""
+def _check_columns(files: Sequence[ParquetFile], used: Sequence[str], drop: Sequence[str], uses_all: bool) -> None:
+    """Raise ``DataError`` unless all files have the columns of the first file, with the same kinds of values."""
     first = files[0]
     kinds = dict(first.kinds)
     for file in files[1:]:
         for name in used:
             if name in drop:
                 continue
-            found = file.kinds.get(name)
-            if found is None:
+            kind = file.kinds.get(name)
+            if kind is None:
                 raise DataError(
-                    f"{file.path.name} has no column {name!r}, and {first.path.name} has one; give files of one table."
+                    f"{file.path.name} has no column {name!r}, but {first.path.name} has one; give files of one table."
                 )
             if kinds[name] == "nothing":
-                kinds[name] = found
-            if found not in (kinds[name], "nothing"):
+                kinds[name] = kind
+            if kind not in (kinds[name], "nothing"):
                 raise DataError(
-                    f"{file.path.name} holds a {found} in the column {name!r}, and the files before hold a "
+                    f"{file.path.name} has the type {kind} in the column {name!r}, but the previous files have "
                     f"{kinds[name]}; write all files with the same types."
                 )
-        more = [name for name in file.kinds if name not in first.kinds and name not in drop]
-        if more and takes_all:
+        additional = [name for name in file.kinds if name not in first.kinds and name not in drop]
+        if additional and uses_all:
             raise DataError(
-                f"{file.path.name} has a column {more[0]!r}, and {first.path.name} has none; leave it out, or say with "
-                "columns= which ones to use."
+                f"{file.path.name} has a column {additional[0]!r}, but {first.path.name} has none; drop it, or list "
+                "the columns to use in columns=."
             )

@@ -1,4 +1,4 @@
-"""Tables with a column to predict, and sources: a training part with its official test part."""
+"""Tables with a target column, and sources, which have a training set and possibly an official test set."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ class Table:
     def split_target(
         self, target: Target | None = None, missing_words: Collection[str] = ()
     ) -> tuple[pd.DataFrame, pd.Series[Any]]:
-        """Return the columns to predict from, and the column to predict.
+        """Return the input columns and the target column.
 
-        Raises ``DataError`` naming the rows where the target is missing; ``target`` says which texts mean that, if it
-        has been learnt. If not, they are ``missing_words`` and those that usually do.
+        Raises ``DataError`` if the target is missing in some rows. The words for missing values are those of
+        ``target``, if it is given; otherwise the standard ones and ``missing_words``.
         """
         y = self.frame[self.target]
         refuse_missing_target(is_missing_target(y, target, missing_words), self.target)
         if self.frame.shape[1] == 1:
             raise DataError(
-                f"The table has no column besides the target {self.target!r}; there is nothing to learn from."
+                f"The table has no column besides the target {self.target!r}; a model needs at least one input column."
             )
         return self.frame.drop(columns=self.target), y
 
     def rows_with_target(self, target: Target | None = None, missing_words: Collection[str] = ()) -> IntArray:
-        """Return the numbers of the rows whose target is there; raises ``DataError`` if there are none."""
+        """Return the numbers of the rows with a target. Raises ``DataError`` if there are none."""
         rows = np.flatnonzero(~is_missing_target(self.frame[self.target], target, missing_words))
         if len(rows) == 0:
             raise DataError(f"The target {self.target!r} is missing in every row.")
@@ -79,7 +79,7 @@ Part: TypeAlias = Dataset | Table
 
 @dataclass(eq=False)
 class Source:
-    """A training part and, where its authors made one, the official test part."""
+    """A training set and the official test set, if the data set has one."""
 
     name: str
     train: Part
@@ -87,23 +87,24 @@ class Source:
     notes: str = ""
 
     def with_target(self, target: str) -> Source:
-        """Return the source with another column to predict; only tables have columns to choose from."""
+        """Return the source with another target column. Raises ``InvalidInputError`` if it is not a table."""
         if isinstance(self.train, Dataset) or isinstance(self.test, Dataset):
-            raise InvalidInputError(f"{self.name} has its own target; leave target out.")
+            raise InvalidInputError(f"{self.name} is not a table, so its target cannot be changed; omit target.")
         test = None if self.test is None else replace(self.test, target=target)
         return replace(self, train=replace(self.train, target=target), test=test)
 
 
 def is_missing_target(labels: Any, target: Target | None = None, missing_words: Collection[str] = ()) -> Array:
-    """Return a mask of the rows whose label or number to predict is missing.
+    """Return a mask of the rows whose target is missing.
 
-    ``target`` says which texts mean that; if it has not been learnt yet, the labels and ``missing_words`` do.
+    The words for missing values are those of ``target``, if it is given; otherwise they are determined from the labels
+    and ``missing_words``.
     """
     return missing_labels(labels, missing_words) if target is None else target.is_missing(labels)
 
 
 def refuse_missing_target(is_missing: Array, name: str, origin: Origin = UNNAMED) -> None:
-    """Raise ``DataError``, naming file and rows, if the target of some rows is missing."""
+    """Raise ``DataError`` with the file and the rows if the target is missing in some rows."""
     rows = np.flatnonzero(is_missing)
     if len(rows) == 0:
         return
@@ -112,8 +113,8 @@ def refuse_missing_target(is_missing: Array, name: str, origin: Origin = UNNAMED
         numbers = ", ".join(f"{origin.row(row)}" for row in rows[:5]) + (", ..." if len(rows) > 5 else "")
         where = f"{len(rows):,} of {len(is_missing):,} rows (rows {numbers})"
     raise DataError(
-        f"{origin}The target{f' {name!r}' if name else ''} is missing in {where}; fill it in, or leave such rows out "
-        "with --drop-missing-target (in Python drop_missing_target=True)."
+        f"{origin}The target{f' {name!r}' if name else ''} is missing in {where}; fill it in, or drop such rows with "
+        "--drop-missing-target (in Python drop_missing_target=True)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Read a table from a file: text with any usual separator, Parquet, or NumPy arrays. Nothing in a file is executed."""
+"""Read a table from a text file, a Parquet file or a NumPy file. No code in a file is executed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_parts", "read_table"]
 
-# How files begin that people have and that are no text tables.
+# The first bytes of common files that are not text tables.
 _OTHER_KINDS = {
     b"PAR1": "a Parquet file",
     b"\x93NUMPY": "a NumPy array",
@@ -50,18 +50,18 @@ _OTHER_KINDS = {
 
 @checked
 def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the table in a file, or those of its ``columns``.
+    """Return the table in a file, or some of its columns.
 
-    The file holds text, Parquet, or NumPy arrays: .npy, or .npz with X and y or x_train, y_train, ... (the training
-    rows come first, then the test rows). ``"-"`` is the standard input.
+    The file contains text, Parquet or NumPy arrays: .npy, or .npz with X and y or x_train, y_train, ... (the test rows
+    follow the training rows). ``"-"`` is the standard input.
 
-    Text may be packed (gzip, bzip2, xz, or zip with one table in it), and its file may have any name. The encoding
-    and the separator are detected. If the rows below show that the first line holds values, the columns are called
-    column_1, column_2, ... Every cell is text (in a column of dtype object), as it stands in the file; an empty cell is
-    ``""``. :class:`TablePreprocessor` learns what the columns mean, and its ``read`` returns them as numbers, dates and
-    categories. Parquet and NumPy keep their types.
+    A text file may be compressed (gzip, bzip2, xz, or zip with one table), and may have any name. The encoding and the
+    separator are detected. If the first line contains values instead of names, the columns are named column_1,
+    column_2, ... Every cell is returned as its text in the file, in a column of dtype object; an empty cell is ``""``.
+    :class:`TablePreprocessor` determines the types of the columns, and its ``read`` returns numbers, dates and
+    categories. Columns of Parquet and NumPy files keep their types.
 
-    Raises ``DataError`` in one sentence naming the file and, where there is one, the line.
+    Raises ``DataError`` with the file and, if possible, the line.
     """
     import pandas as pd
 
@@ -78,7 +78,7 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.
 
 
 def read_parts(path: str | Path) -> dict[str, pd.DataFrame]:
-    """Return the tables in a file by part: ``{"train": frame}``, and ``"test"`` where the file has one (.npz only)."""
+    """Return the training set ``"train"`` of a file, and the test set ``"test"`` of a .npz file that has one."""
     check_can_be_read(path)
     kind = _kind_of_file(path)
     if kind == "text":
@@ -90,7 +90,7 @@ def read_parts(path: str | Path) -> dict[str, pd.DataFrame]:
 
 
 def _kind_of_file(path: str | Path) -> str:
-    """Return "parquet", "npy", "npz" or "text", by the file's name or its first bytes."""
+    """Return "parquet", "npy", "npz" or "text", according to the name of the file or its first bytes."""
     if str(path) == STANDARD_INPUT or is_pipe(path):
         return "text"
     suffix = Path(path).suffix.lower().removeprefix(".")
@@ -113,5 +113,5 @@ def _read_text(source: str | Path) -> pd.DataFrame:
 
 def _not_empty(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     if frame.shape[0] == 0 or frame.shape[1] == 0:
-        raise DataError(f"{path.name} holds a table without rows or columns.")
+        raise DataError(f"{path.name} contains a table without rows or columns.")
     return frame

@@ -1,4 +1,4 @@
-"""Where rows come from: a file of one's own, or a data set that has a name."""
+"""Open data frames, files and named data sets as sources."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ __all__ = ["datasets_of", "load_dataset", "open_source"]
 
 @checked
 def open_source(source: Any, target: str | None = None) -> Source:
-    """Return the rows of a data frame, a file or a named data set, with ``target`` as the column to predict.
+    """Return a data frame, a file or a named data set as a source, with ``target`` as the column to predict.
 
-    A name in the catalogue (``chainrule.data.names()``) means that data set, unless it is given as a ``Path``.
-    Raises ``DataError`` for a name that is neither, with the nearest of both kinds, and for a file without ``target``.
+    A text that is a name in the catalogue (``chainrule.data.names()``) means that data set; a ``Path`` is always a
+    file. Raises ``DataError`` if there is neither a file nor a data set with this name, and for a file without the
+    column ``target``.
     """
     if is_frame(source):
         frame = as_frame(source)
         if len(frame) == 0:
             raise DataError("The data frame has no rows.")
         if target is None:
-            raise DataError(f"Say which column of the data frame to predict: {listing(list(frame.columns))}.")
+            columns = listing(list(frame.columns))
+            raise DataError(f"Give the target, the column of the data frame to predict: {columns}.")
         return Source("data frame", Table(frame, target, "The data frame"))
     if isinstance(source, str) and source in catalog.names():
         opened = catalog.get(source).load()
@@ -41,39 +43,39 @@ def open_source(source: Any, target: str | None = None) -> Source:
     path = expand_user(source)
     if str(source) == STANDARD_INPUT or exists(path) or path.suffix or len(path.parts) > 1:
         return _source_of_file(path, target)
-    neighbours = [entry.name for entry in Path().iterdir() if entry.is_file()]
-    hint = nearest_name(str(source), [*catalog.names(), *neighbours])
-    raise DataError(f"{str(source)!r} is neither a file here nor a data set in the catalogue.{hint}")
+    files = [entry.name for entry in Path().iterdir() if entry.is_file()]
+    hint = nearest_name(str(source), [*catalog.names(), *files])
+    raise DataError(f"{str(source)!r} is neither a file in this folder nor a data set in the catalogue.{hint}")
 
 
 @checked
 def load_dataset(name: str, part: Literal["train", "test"] = "train") -> Dataset:
-    """Return a data set of the catalogue as numbers; ``part="test"`` is its official test part.
+    """Return a data set of the catalogue as numbers. ``part="test"`` returns its official test set.
 
-    The numbers are those of the published file. Split and standardise them yourself, in this order, so that nothing is
-    learnt from the test part: ``train, test = dataset.split()``, then ``train.standardize()`` and
-    ``test.standardize(like=train)``. Pixels lie between 0 and 1. Of a table, categories are columns of 0 and 1, and a
-    missing number is the median of the training part; ``open_source(name)`` gives the table itself.
+    The numbers are not scaled, except that pixels are between 0 and 1. Split the dataset before standardising it, so
+    that the scaling does not depend on the test set: ``train, test = dataset.split()``, then ``train.standardize()``
+    and ``test.standardize(like=train)``. Categories of a table become columns of 0 and 1, and missing numbers the
+    median of the training set. ``open_source(name)`` returns the table itself.
     """
     if part not in ("train", "test"):
-        raise InvalidInputError(f"The part is 'train' or 'test', not {part!r}.")
+        raise InvalidInputError(f"part must be 'train' or 'test', not {part!r}.")
     train, test = datasets_of(catalog.get(name).load(), preprocessor=TablePreprocessor(scaling="none"))
     if part == "train":
         return train
     if test is None:
-        raise InvalidInputError(f"{name} has no official test part; use load_dataset({name!r}).split().")
+        raise InvalidInputError(f"{name} has no official test set; use load_dataset({name!r}).split().")
     return test
 
 
 def _source_of_file(path: Path, target: str | None) -> Source:
-    """Read a file into a source; a ``DataError`` lists the columns when the target is not named."""
+    """Return a file as a source. Raises ``DataError`` with the columns if ``target`` is None."""
     parts = read_parts(path)
     train = parts["train"]
     name = name_of_content(path)
     if target is None and path.suffix.lower() == ".npz" and "y" in train.columns:
         target = "y"
     if target is None:
-        raise DataError(f"Say which column of {name} to predict: {listing([str(c) for c in train.columns])}.")
+        raise DataError(f"Give the target, the column of {name} to predict: {listing(list(map(str, train.columns)))}.")
     test = Table(parts["test"], target, name) if "test" in parts else None
     return Source(name, Table(train, target, name), test)
 
@@ -81,7 +83,7 @@ def _source_of_file(path: Path, target: str | None) -> Source:
 def datasets_of(
     source: Source, task: TaskRequest | None = None, preprocessor: TablePreprocessor | None = None
 ) -> tuple[Dataset, Dataset | None]:
-    """Return the source's parts as datasets; tables become numbers as their training part teaches."""
+    """Return the training and test sets of a source as datasets; the encoding is fitted to the training set."""
     if isinstance(source.train, Dataset):
         if isinstance(source.test, Table):
             raise InvalidInputError(f"{source.name} mixes a dataset and a table.")

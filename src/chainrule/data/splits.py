@@ -1,4 +1,4 @@
-"""Which rows to train on and which to keep aside: at random, by class, by group, or by time."""
+"""Split rows into training, validation and test sets: at random, stratified by class, by group, or by time."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def split_rows(
     seed: Seed = None,
     class_names: Sequence[str] = (),
 ) -> tuple[IntArray, IntArray]:
-    """Return the row numbers of the training part and of the test part; together they hold every row once.
+    """Return the row numbers of the training set and of the test set, which together contain every row once.
 
-    ``test_size`` is a fraction between 0 and 1, rounded up, or a whole number of rows. The strategies are
+    ``test_size`` is a share between 0 and 1, rounded up, or a number of rows. The strategies are
 
-    - ``"random"``: any rows;
-    - ``"stratified"``: every class of ``labels`` keeps its share on both sides, to within one row;
-    - ``"group"``: rows with the same value in ``groups`` (a person, a machine) stay on one side; ``test_size`` then
-      counts groups, because groups are what is drawn;
-    - ``"time"``: the latest rows by ``times`` (or by position) are the test part, so that the past predicts the future.
-      Rows of the same time stay on one side, so the part may be a few rows smaller or larger than asked for.
+    - ``"random"``: the test rows are drawn at random;
+    - ``"stratified"``: both sets have the same share of every class of ``labels``, to within one row;
+    - ``"group"``: rows with the same value in ``groups``, such as a person or a machine, are in the same set; groups
+      are drawn, and ``test_size`` is a share of the groups;
+    - ``"time"``: the latest rows by ``times``, or the last rows without ``times``, are the test set. Rows with the same
+      time are in the same set, so that its size may differ from ``test_size`` by a few rows.
 
-    ``class_names`` are the names of the classes for messages, where ``labels`` are their codes.
+    ``class_names`` are the names of the classes in messages if ``labels`` are codes.
 
-    The order within each part is shuffled (by time for ``"time"``), and the same seed gives the same rows.
-    The draws are scikit-learn's: its ``train_test_split`` with the same seed gives the same rows.
+    The rows of each set are shuffled (sorted by time for ``"time"``). With the same seed, ``train_test_split`` of
+    scikit-learn draws the same rows.
     """
     from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
@@ -55,15 +55,15 @@ def split_rows(
     if strategy == "time" and times is None:
         return np.arange(n_rows - n_test), np.arange(n_rows - n_test, n_rows)
     if strategy == "time":
-        moments = _column(times, n_rows, "times")
-        order = np.argsort(moments, kind="stable")
-        n_train = _end_of_past(moments[order], n_rows - n_test)
+        sort_keys = _column(times, n_rows, "times")
+        order = np.argsort(sort_keys, kind="stable")
+        n_train = _nearest_boundary(sort_keys[order], n_rows - n_test)
         return order[:n_train], order[n_train:]
     if strategy == "group":
         group_codes = np.unique(_column(groups, n_rows, "groups"), return_inverse=True)[1]
         n_groups = int(group_codes.max()) + 1
         if n_groups < 2:
-            raise DataError("A split by group needs rows of at least two groups, and there is one only.")
+            raise DataError("A split by group needs rows of at least two groups, but all rows are in one group.")
         n_test = min(max(round(n_groups * n_test / n_rows), 1), n_groups - 1)
         splitter = GroupShuffleSplit(1, test_size=n_test, train_size=n_groups - n_test, random_state=seed)
         train, test = next(splitter.split(placeholder, groups=group_codes))
@@ -87,83 +87,83 @@ def train_validation_test(
     times: Any = None,
     seed: Seed = None,
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Return the row numbers for training, validation and test; both sizes are shares of all rows.
+    """Return the row numbers of the training, validation and test sets. Both sizes are shares of all rows.
 
-    The strategies are those of :func:`split_rows`; by time, the test part is the latest and validation comes before it.
+    The strategies are those of :func:`split_rows`. With ``"time"``, the validation rows precede the test rows.
     """
     n_test = count_of(test_size, n_rows, "test_size", "rows")
     n_validation = count_of(validation_size, n_rows, "validation_size", "rows")
     if n_test + n_validation >= n_rows:
         raise InvalidInputError(
-            f"The validation part ({n_validation} rows) and the test part ({n_test} rows) leave nothing of "
-            f"{n_rows} rows to train on; make them smaller."
+            f"The validation set ({n_validation} rows) and the test set ({n_test} rows) leave no training rows of "
+            f"{n_rows} rows; make them smaller."
         )
     keys: dict[str, Any] = {"labels": labels, "groups": groups, "times": times}
     rest, test = split_rows(n_rows, n_test, strategy=strategy, seed=seed, **keys)
     within: dict[str, Any] = {
         name: None if key is None else _column(key, n_rows, name)[rest] for name, key in keys.items()
     }
-    # By group the test part seldom has the exact share, so validation is counted in what is left.
+    # A test set of whole groups rarely has the exact size, so the validation size is scaled to the remaining rows.
     n_left = max(1, round(n_validation * len(rest) / (n_rows - n_test)))
     train, validation = split_rows(len(rest), n_left, strategy=strategy, seed=seed, **within)
     return rest[train], rest[validation], test
 
 
-def _end_of_past(moments: Array, n_train: int) -> int:
-    """Return the number of rows nearest to ``n_train`` that ends between two different moments, of sorted ones."""
-    moment = moments[n_train]
-    ends = [int(np.searchsorted(moments, moment, side)) for side in ("left", "right")]
-    ends = [end for end in ends if 0 < end < len(moments)]
+def _nearest_boundary(times: Array, n_train: int) -> int:
+    """Return the number of rows nearest to ``n_train`` after which the sorted times change."""
+    time = times[n_train]
+    ends = [int(np.searchsorted(times, time, side)) for side in ("left", "right")]
+    ends = [end for end in ends if 0 < end < len(times)]
     return min(ends, key=lambda end: abs(end - n_train), default=n_train)
 
 
 def _check_seed(seed: Seed) -> None:
     if seed is not None and (not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32):
-        raise InvalidInputError(f"The seed is a whole number from 0 to 4294967295, or None, not {seed!r}.")
+        raise InvalidInputError(f"seed must be a whole number from 0 to 4294967295, or None, not {seed!r}.")
 
 
 def count_of(size: float, n_rows: int, name: str, unit: str) -> int:
-    """Return how many rows a share or a count means; refuse those that leave a part empty."""
+    """Return the number of rows of a share or a number. Raises ``InvalidInputError`` if one of the sets is empty."""
     if n_rows < 2:
-        raise DataError(f"A split needs at least 2 rows, and there are {n_rows}.")
+        raise DataError(f"A split needs at least 2 rows, but there are {n_rows}.")
     if not is_finite(size):
-        raise InvalidInputError(f"{name} is a fraction between 0 and 1 or a number of {unit}, not {shown(size)}.")
+        raise InvalidInputError(f"{name} must be a share between 0 and 1 or a number of {unit}, not {shown(size)}.")
     if isinstance(size, int | np.integer):
         count = int(size)
         if not 0 < count < n_rows:
-            raise InvalidInputError(f"{name}={count} does not lie between 1 and {n_rows - 1}, for {n_rows} {unit}.")
+            raise InvalidInputError(f"{name} must be between 1 and {n_rows - 1} for {n_rows} {unit}, not {count}.")
         return count
     if not 0 < size < 1:
-        raise InvalidInputError(f"{name}={size:g} is no fraction between 0 and 1.")
-    # 0.1 * 30 is a little more than 3 in binary; without the slack it would round up to 4.
+        raise InvalidInputError(f"{name} must be a share between 0 and 1 or a number of {unit}, not {size:g}.")
+    # In floating-point arithmetic, 0.1 * 30 is slightly more than 3; the tolerance keeps it from being rounded up to 4.
     return min(math.ceil(size * n_rows - 1e-9), n_rows - 1)
 
 
 def _column(values: Any, n_rows: int, name: str) -> Array:
     if values is None:
-        raise InvalidInputError(f"This split strategy needs {name}=, one value a row.")
+        raise InvalidInputError(f"This split strategy needs {name}=, one value per row.")
     refuse_masked(values, name)
     column = np.asarray(values)
     if column.ndim != 1 or len(column) != n_rows:
-        raise DataError(f"{name} needs one value a row: {n_rows} values, not an array of shape {column.shape}.")
+        raise DataError(f"{name} needs one value per row: {n_rows} values, not an array of shape {column.shape}.")
     if column.dtype.kind in "fmM" and (column != column).any():  # noqa: PLR0124  # NaN and NaT do not equal themselves
         raise DataError(f"{name} is missing in row {int((column != column).argmax()) + 1}.")  # noqa: PLR0124
     return column
 
 
 def _class_codes(labels: Array, n_test: int, n_rows: int, names: Sequence[str]) -> IntArray:
-    """Return class codes for the stratified split; refuse classes too small to stand on both sides."""
+    """Return the class codes for a stratified split. Raises ``DataError`` if a class has only one row."""
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     smallest = int(counts.argmin())
     if counts[smallest] < 2:
         name = names[classes[smallest]] if names else classes[smallest]
         raise DataError(
-            f"The class {name!s} has one row only, and a stratified split needs two of every class; "
+            f"The class {name!s} has only one row, and a stratified split needs two of every class; "
             "add rows of that class or split at random."
         )
     if min(n_test, n_rows - n_test) < len(classes):
         raise DataError(
-            f"A stratified split of {len(classes)} classes needs at least {len(classes)} rows on each side, and this "
-            f"one has {n_rows - n_test} and {n_test}; change test_size or split at random."
+            f"A stratified split of {len(classes)} classes needs at least {len(classes)} rows in each set, but the "
+            f"sets have {n_rows - n_test} and {n_test}; change test_size or split at random."
         )
     return codes

@@ -1,4 +1,4 @@
-"""What streams of every kind are made of: raw rows, the way from them to numbers, and rows counted by their numbers."""
+"""Raw rows of a stream, the protocol of their encoding, and calculations with row numbers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from chainrule.errors import InvalidInputError
 from chainrule.randomness import Stream, random_stream
 from chainrule.types import Array, IntArray
 
-__all__ = ["Features", "RawRows", "past", "size_of", "spread", "within"]
+__all__ = ["Features", "RawRows", "row_numbers", "rows_in_range", "sample_rows", "size_of"]
 
-MOST_KEPT_ASIDE = 100_000  # rows of each part that is held in memory
+MAX_HELD_OUT = 100_000  # the maximum number of rows in the validation set and in the test set
 
 
 class RawRows(NamedTuple):
-    """Some rows as they stand in a file: a frame or a matrix, and the labels; ``origin`` says where they come from."""
+    """Rows of a file that are not encoded: inputs in a frame or a matrix, labels, and their origin."""
 
     inputs: Any
     labels: Any
@@ -29,59 +29,57 @@ class RawRows(NamedTuple):
         return len(self.labels)
 
     def take(self, rows: IntArray) -> RawRows:
-        """Return some of the rows, by their places among these."""
+        """Return a selection of the rows."""
         inputs, labels = (part.iloc[rows] if hasattr(part, "iloc") else part[rows] for part in self[:2])
         return RawRows(inputs, labels, self.origin.take(rows))
 
     def checksum(self, before: int) -> int:
-        """Return the checksum of the rows of arrays, these and all before; those of frames have one in their files."""
+        """Return the checksum of arrays, which continues ``before``. Frames are identified by the metadata of files."""
         if not isinstance(self.inputs, np.ndarray):
             return before
         return zlib.crc32(self.labels.tobytes(), zlib.crc32(self.inputs.tobytes(), before))
 
 
 class Features(Protocol):
-    """How raw inputs become the network's numbers: learnt from rows in pieces, then applied."""
+    """An encoding of raw inputs that is fitted to the training rows in chunks."""
 
     def add(self, inputs: Any, sampled: Array, origin: Origin) -> None:
-        """Take in training rows; ``sampled`` is a mask of those that medians are taken from."""
+        """Add training rows. ``sampled`` is a mask of the rows that are used for medians."""
 
     def finish(self) -> None:
-        """Conclude, when all rows have been taken in."""
+        """Fit the encoding after all training rows were added."""
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the columns of :meth:`encode`."""
 
     def encode(self, inputs: Any, origin: Origin) -> Array:
-        """Return some rows as a matrix."""
+        """Return the encoded rows as a matrix."""
 
 
 def size_of(name: str, size: float, n_rows: int) -> int:
-    """Return how many rows a share or a number means, if they are to be kept in memory."""
+    """Return the number of rows of a validation or test set. Raises ``InvalidInputError`` if it is too large."""
     if size == 0:
         return 0
     n = count_of(size, n_rows, name, "rows")
-    if n > MOST_KEPT_ASIDE and isinstance(size, int | np.integer):
-        raise InvalidInputError(
-            f"A part of {n:,} rows was asked for, and at most {MOST_KEPT_ASIDE:,} rows of a stream are kept in memory."
-        )
-    return min(n, MOST_KEPT_ASIDE)
+    if n > MAX_HELD_OUT and isinstance(size, int | np.integer):
+        raise InvalidInputError(f"{name} is {n:,}; at most {MAX_HELD_OUT:,} rows of a stream are held out in memory.")
+    return min(n, MAX_HELD_OUT)
 
 
-def spread(n_rows: int, most: int) -> IntArray:
-    """Return the numbers of at most so many rows, in order: one drawn at random from each of as many equal parts."""
-    if n_rows <= most:
+def sample_rows(n_rows: int, max_rows: int) -> IntArray:
+    """Return sorted numbers of at most ``max_rows`` rows, one drawn at random from each of ``max_rows`` equal parts."""
+    if n_rows <= max_rows:
         return np.arange(n_rows)
-    edges = np.arange(most + 1) * n_rows // most
-    drawn = random_stream(0, Stream.SAMPLE).random(most)
+    edges = np.arange(max_rows + 1) * n_rows // max_rows
+    drawn = random_stream(0, Stream.SAMPLE).random(max_rows)
     return edges[:-1] + (drawn * np.diff(edges)).astype(np.int64)
 
 
-def past(places: IntArray, aside: IntArray) -> IntArray:
-    """Return the numbers of rows that are given by their places among those that are not kept aside."""
-    return places + np.searchsorted(aside - np.arange(len(aside)), places, side="right")
+def row_numbers(indices: IntArray, held_out: IntArray) -> IntArray:
+    """Return the row numbers of rows that are given by their indices among the rows that are not held out."""
+    return indices + np.searchsorted(held_out - np.arange(len(held_out)), indices, side="right")
 
 
-def within(numbers: IntArray, start: int, n_rows: int) -> IntArray:
-    """Return the places, among the rows from ``start`` on, of those that are given by their sorted numbers."""
+def rows_in_range(numbers: IntArray, start: int, n_rows: int) -> IntArray:
+    """Return those of the sorted row numbers that are in a chunk of ``n_rows`` rows, relative to its ``start``."""
     return numbers[slice(*np.searchsorted(numbers, [start, start + n_rows]))] - start

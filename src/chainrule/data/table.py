@@ -1,4 +1,4 @@
-"""Convert tables with numbers, words, dates and missing values to matrices, by rules from the training rows."""
+"""Encode tables with numbers, categories, dates and missing values as matrices."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from chainrule.data.columns import ColumnPlan, MissingRule, NumberPlan, UnknownC
 from chainrule.data.date_format import DateFormat, DateOrder
 from chainrule.data.feature_plan import FeaturePlan
 from chainrule.data.inputs import is_frame
-from chainrule.data.number_format import NumberMarks, number_marks
+from chainrule.data.number_format import NumberSeparators, split_separators
 from chainrule.data.parts import listing
 from chainrule.data.summaries import ColumnSummary, NumberSummary, Reading
-from chainrule.data.text_columns import NOTHING_ELSE, ColumnOptions, Elsewhere, ReadAs
+from chainrule.data.text_columns import NO_CONVENTIONS, ColumnOptions, Conventions, ReadAs
 from chainrule.data.texts import normal_text
 from chainrule.errors import (
     CellError,
@@ -41,14 +41,14 @@ __all__ = ["Scaling", "TablePreprocessor", "as_frame"]
 
 Scaling: TypeAlias = Literal["standard", "range", "none"]
 
-# A text column in which every value is different says nothing about new rows; in a small table that can be chance.
-FEWEST_ROWS_FOR_AN_ID = 50
-# A category in fewer rows than this share is pooled with the other rare ones.
-SMALLEST_CATEGORY = 0.001
-MOST_SAMPLE = 60
-# The largest number of further columns with errors that one message names.
-MOST_MISTAKES = 5
-# The names of columns that number the rows, and of those that hold an id.
+# A column whose values all differ is an id and is dropped, unless the table has too few rows to be sure.
+MIN_ROWS_FOR_ID = 50
+# Categories with a smaller share of the rows are combined into one category.
+MIN_CATEGORY_SHARE = 0.001
+MAX_SAMPLE_LENGTH = 60
+# The maximum number of additional columns with invalid cells that a message names.
+MAX_INVALID_COLUMNS = 5
+# The names of columns that contain row numbers, and of columns that contain ids.
 _ROW_NUMBER = re.compile(
     r"(column_\d+|unnamed:? ?\d+|index|idx|level_0|row(_?(names?|number|num|no|nr|id))?|nr\.?|no\.?|n[º°]\.?|num|#|)",
     re.IGNORECASE,
@@ -58,7 +58,7 @@ _ID = re.compile(r"(?i:(?:^|[_\W])(?:id|uuid|guid)(?:$|[_\W]))|(?<=[a-z])(?:Id|I
 
 @checked
 class TablePreprocessor:
-    """Convert frames to float32 matrices by rules that :meth:`fit` determines from the training rows.
+    """Encode frames as float32 matrices. The encoding is fitted to the training rows.
 
     - Numbers are standardised (``scaling="standard"``), scaled to the range from 0 to 1 (``"range"``) or not changed
       (``"none"``). Missing numbers become the training median, the training mean (``missing="mean"``), or 0 after
@@ -85,13 +85,14 @@ class TablePreprocessor:
         01/02/2023 in a column of dates, and ``"name=1.234,5"`` and ``"name=1,234.5"`` the separators in a column of
         numbers.
     drop
-        Columns to leave out.
+        Columns to drop.
     missing_words
-        Words for missing values, besides the usual ones. A number, such as ``"-1"``, matches every spelling of it.
+        Words for missing values, in addition to the standard ones. A number, such as ``"-1"``, matches every spelling
+        of it.
     max_categories
-        The largest number of categories of a column that have their own output.
+        The maximum number of categories of a column that have their own output.
     scaling, missing
-        How numbers are scaled, and the replacement of missing numbers.
+        The scaling of numbers, and the replacement of missing numbers.
     """
 
     def __init__(
@@ -109,13 +110,13 @@ class TablePreprocessor:
         for option, given, known in (("scaling", scaling, Scaling), ("missing", missing, MissingRule)):
             check_one_of(option, given, get_args(known))
         if type(max_categories) is not int or max_categories < 1:
-            raise InvalidInputError(f"max_categories is a whole number from 1 up, not {max_categories!r}.")
+            raise InvalidInputError(f"max_categories must be a whole number >= 1, not {max_categories!r}.")
         self.categorical = _texts("categorical", categorical)
         self.drop = _texts("drop", drop)
         self.numeric = _texts("numeric", numeric)
         self.dates = _texts("dates", dates)
         self.missing_words = _texts("missing_words", missing_words)
-        self._number_marks = dict(map(number_marks, self.numeric))
+        self._separators = dict(map(split_separators, self.numeric))
         self._date_orders = dict(map(_date_order, self.dates))
         self._check_disjoint()
         self.max_categories = max_categories
@@ -123,62 +124,65 @@ class TablePreprocessor:
         self.missing: MissingRule = missing
         self.columns: tuple[ColumnPlan, ...] = ()
 
-    def fit(self, frame: Any, origin: Origin = UNNAMED, beside: Elsewhere = NOTHING_ELSE) -> TablePreprocessor:
-        """Learn from the training rows, and only from them; returns itself.
+    def fit(
+        self, frame: Any, origin: Origin = UNNAMED, target_conventions: Conventions = NO_CONVENTIONS
+    ) -> TablePreprocessor:
+        """Determine the encoding from the training rows. Return the preprocessor.
 
-        ``origin`` says for messages which file the rows come from, and where they stand there; ``beside`` is what the
-        column to predict decides about decimal marks and the order of dates.
+        ``origin`` contains the file and the numbers of the rows, for messages. ``target_conventions`` are the decimal
+        separator and the order of dates that the target column determines.
         """
         table = as_frame(frame)
         if len(table) == 0:
-            raise DataError("The table has no rows to learn from.")
+            raise DataError("The table has no rows.")
         summaries = self.new_summaries(list(table.columns))
         for name, summary in summaries.items():
             if summary is not None:
                 summary.add(table[name], origin=origin)
-        return self.fit_summaries(summaries, beside)
+        return self.fit_summaries(summaries, target_conventions)
 
     def fit_summaries(
-        self, summaries: Mapping[str, ColumnSummary | None], beside: Elsewhere = NOTHING_ELSE
+        self, summaries: Mapping[str, ColumnSummary | None], target_conventions: Conventions = NO_CONVENTIONS
     ) -> TablePreprocessor:
-        """Learn from summaries of the training rows, None for a column to leave out; returns itself.
+        """Determine the encoding from the summaries of the training rows. Return the preprocessor.
 
-        They are those of :meth:`new_summaries`, which have taken in all rows, piece by piece.
+        The summaries were made by :meth:`new_summaries`, and all rows were added to them. A column without a summary is
+        dropped.
         """
-        elsewhere = Elsewhere.of(
-            [beside, *(summary.evidence() for summary in summaries.values() if summary is not None)]
+        conventions = Conventions.union(
+            [target_conventions, *(summary.conventions() for summary in summaries.values() if summary is not None)]
         )
-        plans, mistakes = [], []
+        plans, errors = [], []
         for name, summary in summaries.items():
             try:
-                plans.append(self._plan(name, summary, elsewhere))
-            except CellError as mistake:
-                mistakes.append(mistake)
-        if mistakes:
-            raise _of_several_columns(mistakes)
+                plans.append(self._plan(name, summary, conventions))
+            except CellError as error:
+                errors.append(error)
+        if errors:
+            raise _combine_errors(errors)
         self._set(plans)
         return self
 
-    def new_summaries(self, names: Sequence[str], most_texts: int | None = None) -> dict[str, ColumnSummary | None]:
-        """Return an empty summary for each column of a table, None for a column to leave out."""
+    def new_summaries(self, names: Sequence[str], max_texts: int | None = None) -> dict[str, ColumnSummary | None]:
+        """Return an empty summary for each column of a table; None for dropped columns."""
         self.check_names(names)
         return {
-            name: None if name in self.drop else ColumnSummary(name, self._options_of(name), most_texts=most_texts)
+            name: None if name in self.drop else ColumnSummary(name, self._options_of(name), max_texts=max_texts)
             for name in map(normal_text, names)
         }
 
     def check_names(
-        self, names: Iterable[str], *, target: str = "", beside: Mapping[str, str | None] = MappingProxyType({})
+        self, names: Iterable[str], *, target: str = "", other_options: Mapping[str, str | None] = MappingProxyType({})
     ) -> None:
-        """Raise ``DataError`` if an option names columns that are not among these, or the target.
+        """Raise ``DataError`` if an option names the target or a column that is not among ``names``.
 
-        ``beside`` has the columns of other options, by the name of the option.
+        ``other_options`` contains the columns of further options by the name of the option.
         """
         known = [name for name in map(normal_text, names) if name != target]
-        options: dict[str, Iterable[str]] = {option: [name] for option, name in beside.items() if name is not None}
+        options: dict[str, Iterable[str]] = {option: [name] for option, name in other_options.items() if name}
         options |= {"categorical": self.categorical, "drop": self.drop}
-        options |= {"numeric": self._number_marks, "dates": self._date_orders}
-        wrong = [(name, option) for option, given in options.items() for name in given if name not in known]
+        options |= {"numeric": self._separators, "dates": self._date_orders}
+        wrong = [(name, option) for option, columns in options.items() for name in columns if name not in known]
         it_has = f" It has {listing(known)}."
         for name, option in wrong:
             if name == target:
@@ -196,24 +200,24 @@ class TablePreprocessor:
 
     def named_columns(self) -> set[str]:
         """Return the columns that options name, other than ``drop``."""
-        return {*self.categorical, *self._number_marks, *self._date_orders}
+        return {*self.categorical, *self._separators, *self._date_orders}
 
-    def for_inputs(self, target: str) -> tuple[TablePreprocessor, NumberMarks | None]:
-        """Return a preprocessor with the options of the inputs, and the separators of the numbers of the target.
+    def for_inputs(self, target: str) -> tuple[TablePreprocessor, NumberSeparators | None]:
+        """Return a preprocessor for the inputs, and the separators of the numbers of the target.
 
-        The options are those of this preprocessor without an entry of ``numeric`` for the separators of the target.
+        The preprocessor has the same options, without the entry of ``numeric`` for the target.
         """
-        marks = self._number_marks.get(target)
-        if marks is None:
+        separators = self._separators.get(target)
+        if separators is None:
             return self, None
-        numeric = [given for given in self.numeric if number_marks(given)[0] != target]
-        return TablePreprocessor.from_dict({**self.to_dict(), "numeric": numeric}), marks
+        numeric = [entry for entry in self.numeric if split_separators(entry)[0] != target]
+        return TablePreprocessor.from_dict({**self.to_dict(), "numeric": numeric}), separators
 
     def transform(self, frame: Any, origin: Origin = UNNAMED, unknown: UnknownCategories | None = None) -> Array:
         """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns of the training rows.
 
-        ``origin`` is the file and the place of the rows, for messages. ``unknown`` counts, for each column, the rows
-        with a category that the training rows did not have.
+        ``origin`` contains the file and the numbers of the rows, for messages. The rows with unknown categories are
+        counted for each column in ``unknown``.
         """
         self._check_fitted()
         table = as_frame(frame)
@@ -224,10 +228,10 @@ class TablePreprocessor:
         return plan.encode([column.read_column(cells, origin, unknown) for column, cells in columns], origin)
 
     def read(self, frame: Any, origin: Origin = UNNAMED) -> pd.DataFrame:
-        """Return the used columns of a frame as their plans read them.
+        """Return the used columns of a frame as numbers, dates and categories.
 
-        Numbers are float64, dates are datetime64 in UTC, and categories are the texts of the plan; a missing cell is
-        NaN, NaT or None.
+        Numbers are float64, dates are datetime64 in UTC, and categories are texts in the spelling of the training rows.
+        Missing cells are NaN, NaT or None.
         """
         import pandas as pd
 
@@ -237,11 +241,12 @@ class TablePreprocessor:
         for plan in self.columns:
             if plan.kind != "dropped":
                 column = self._column(table, plan, origin)
-                columns[plan.name] = plan.read_column(column, origin) if plan.kind != "category" else plan.shown(column)
+                is_category = plan.kind == "category"
+                columns[plan.name] = plan.read_texts(column) if is_category else plan.read_column(column, origin)
         return pd.DataFrame(columns, index=table.index)
 
     def fit_transform(self, frame: Any) -> Array:
-        """Learn from the training rows and return their matrix."""
+        """Determine the encoding from the training rows, and return their matrix."""
         return self.fit(frame).transform(frame)
 
     @property
@@ -252,12 +257,12 @@ class TablePreprocessor:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """The names of the matrix's columns: ``age``, ``age (missing)``, ``town=Porto``, ``town (other)``, ..."""
+        """The names of the columns of the matrix: ``age``, ``age (missing)``, ``town=Porto``, ``town (other)``, ..."""
         self._check_fitted()
         return tuple(name for plan in self.columns for name in plan.output_names)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return a dictionary a column for a report: name, kind, what became of it, and the numbers behind."""
+        """Return a dictionary for each column for a report: its name, its kind, its features and their scaling."""
         self._check_fitted()
         rows = []
         for plan in self.columns:
@@ -275,12 +280,12 @@ class TablePreprocessor:
         return rows
 
     def explain(self) -> list[str]:
-        """Return a line for each column: what it was taken for, how it is read, and why it was dropped."""
+        """Return a line for each column: its detected type and format with an example, or why it was dropped."""
         self._check_fitted()
         return [plan.explain() for plan in self.columns]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return options and columns as plain values that JSON can hold."""
+        """Return the options and the columns as JSON values."""
         return {
             "categorical": list(self.categorical),
             "drop": list(self.drop),
@@ -295,7 +300,7 @@ class TablePreprocessor:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TablePreprocessor:
-        """Read what :meth:`to_dict` wrote, to transform alike; raises ``InvalidInputError`` for anything else."""
+        """Return a preprocessor from the values of :meth:`to_dict`. Raises ``InvalidInputError`` for invalid values."""
         new = {key: values[key] for key in ("numeric", "dates", "missing_words") if key in values}  # since version 0.2
         columns, texts = values.get("columns"), [values.get("categorical"), values.get("drop"), *new.values()]
         if (
@@ -310,14 +315,14 @@ class TablePreprocessor:
         preprocessor = cls(
             values["categorical"],
             values["drop"],
-            values.get("max_categories", None),  # checked on construction
-            values.get("scaling", None),  # checked on construction
-            values.get("missing", "median"),  # which was the only rule once, and had no name
+            values.get("max_categories", None),  # None is invalid
+            values.get("scaling", None),  # None is invalid
+            values.get("missing", "median"),  # the only rule of early versions
             **new,
         )
         preprocessor.columns = tuple(ColumnPlan.from_dict(plan) for plan in columns)
         if len({plan.name for plan in preprocessor.columns}) < len(columns):
-            raise InvalidInputError("The description of a table preprocessor has a column twice.")
+            raise InvalidInputError("The description of a table preprocessor contains a column twice.")
         return preprocessor
 
     def _check_fitted(self) -> None:
@@ -331,7 +336,7 @@ class TablePreprocessor:
         self.columns = tuple(plans)
 
     def _check_disjoint(self) -> None:
-        options = {"categorical": self.categorical, "numeric": self._number_marks, "dates": self._date_orders}
+        options = {"categorical": self.categorical, "numeric": self._separators, "dates": self._date_orders}
         owners: dict[str, str] = {}
         for option, names in options.items():
             for name in names:
@@ -345,29 +350,29 @@ class TablePreprocessor:
         read_as: ReadAs = "auto"
         if name in self.categorical:
             read_as = "category"
-        elif name in self._number_marks:
+        elif name in self._separators:
             read_as = "number"
         elif name in self._date_orders:
             read_as = "date"
-        return ColumnOptions(read_as, self._number_marks.get(name), self._date_orders.get(name), self.missing_words)
+        return ColumnOptions(read_as, self._separators.get(name), self._date_orders.get(name), self.missing_words)
 
     def _column(self, table: pd.DataFrame, plan: ColumnPlan, origin: Origin) -> pd.Series[Any]:
         name = normal_text(plan.name)
         if name not in table.columns:
-            strangers = set(table.columns) - {normal_text(one.name) for one in self.columns}
+            unknown = set(table.columns) - {normal_text(column.name) for column in self.columns}
             raise DataError(
                 f"{origin}The table has no column {plan.name!r}, which the training data had."
-                f"{nearest_name(plan.name, sorted(strangers))}"
+                f"{nearest_name(plan.name, sorted(unknown))}"
             )
         return table[name]
 
-    def _plan(self, name: str, summary: ColumnSummary | None, elsewhere: Elsewhere) -> ColumnPlan:
+    def _plan(self, name: str, summary: ColumnSummary | None, conventions: Conventions) -> ColumnPlan:
         if summary is None:
-            return ColumnPlan(name, "dropped", "it was asked for")
-        reading = summary.read(elsewhere)
+            return ColumnPlan(name, "dropped", "as requested")
+        reading = summary.read(conventions)
         make = self._category_plan if reading.kind == "category" else self._number_plan
         plan = make(name, summary, reading)
-        is_cut = len(summary.sample) > MOST_SAMPLE  # to what may be another number
+        is_cut = len(summary.sample) > MAX_SAMPLE_LENGTH  # the cut text of a number may be another number
         return replace(
             plan,
             format=None if plan.kind == "dropped" else reading.format,
@@ -375,17 +380,18 @@ class TablePreprocessor:
             coerce=plan.kind in ("number", "date") and summary.options.read_as != "auto",
             from_numbers=reading.from_numbers,
             note="; ".join(reading.notes),
-            sample="" if is_cut and plan.kind in ("number", "date") else summary.sample[:MOST_SAMPLE],
+            sample="" if is_cut and plan.kind in ("number", "date") else summary.sample[:MAX_SAMPLE_LENGTH],
         )
 
     def _number_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:
         n_missing, kind = reading.n_missing, reading.kind
         parts = DATE_PARTS if kind == "date" else ("",)
         time_only = isinstance(reading.format, DateFormat) and reading.format.time_only
-        if reading.all_different and reading.n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self._number_marks:
+        if reading.all_different and reading.n_rows > MIN_ROWS_FOR_ID and name not in self._separators:
             is_dense = reading.numbers[0].width < 2 * reading.n_rows
             if _ID.search(name) or (_ROW_NUMBER.fullmatch(name) and is_dense):
-                return ColumnPlan(name, "dropped", "it numbers the rows: every row has another whole number", n_missing)
+                reason = "it contains row numbers: a different whole number in every row"
+                return ColumnPlan(name, "dropped", reason, n_missing)
         numbers = tuple(
             plan
             for part, number in zip(parts, reading.numbers, strict=True)
@@ -395,14 +401,14 @@ class TablePreprocessor:
         if not numbers:
             if n_missing == 0 or kind == "date":
                 rows = "every row" if n_missing == 0 else "every row that is not empty"
-                return ColumnPlan(name, "dropped", f"{rows} holds {summary.sample[:MOST_SAMPLE]!r}", n_missing)
-            # A constant with gaps tells something by its gaps alone.
+                return ColumnPlan(name, "dropped", f"{rows} has {summary.sample[:MAX_SAMPLE_LENGTH]!r}", n_missing)
+            # The indicator of missing cells is the only information in a constant column.
             constant = reading.numbers[0].low
             numbers = (NumberPlan(name, constant, constant, 1.0, self.missing),)
         return ColumnPlan(name, kind, n_missing=n_missing, numbers=numbers, missing_indicator=n_missing > 0)
 
     def _scale(self, output: str, present: NumberSummary) -> list[NumberPlan]:
-        """Return the plan for one number, or none when it never changes, but for rounding."""
+        """Return the plan of one number; an empty list if it is constant except for rounding."""
         if present.is_constant:
             return []
         center, scale = 0.0, 1.0
@@ -415,18 +421,18 @@ class TablePreprocessor:
 
     def _category_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:
         counts, n_missing, n_rows = reading.counts, reading.n_missing, reading.n_rows
-        has_more = reading.has_forgotten  # words than these
+        has_more = reading.has_dropped_texts
         n_categories = reading.n_categories
         if not n_categories and not has_more:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
-        if n_categories == n_rows > FEWEST_ROWS_FOR_AN_ID and name not in self.categorical:
-            return ColumnPlan(name, "dropped", "every row has a different value, as a name or an id has", n_missing)
+        if n_categories == n_rows > MIN_ROWS_FOR_ID and name not in self.categorical:
+            return ColumnPlan(name, "dropped", "every row has a different value, like a name or an id", n_missing)
         if n_categories == 1 and n_missing == 0 and not has_more:
-            return ColumnPlan(name, "dropped", f"every row holds {counts[0][0][:MOST_SAMPLE]!r}")
-        floor = math.ceil(n_rows * SMALLEST_CATEGORY)
-        kept = [text for text, count in counts[: self.max_categories] if count >= floor]
+            return ColumnPlan(name, "dropped", f"every row has {counts[0][0][:MAX_SAMPLE_LENGTH]!r}")
+        min_count = math.ceil(n_rows * MIN_CATEGORY_SHARE)
+        kept = [text for text, count in counts[: self.max_categories] if count >= min_count]
         if not kept:
-            return ColumnPlan(name, "dropped", "no value of it is in one row of a thousand", n_missing)
+            return ColumnPlan(name, "dropped", "each of its values is in less than one row in a thousand", n_missing)
         return ColumnPlan(
             name,
             "category",
@@ -437,13 +443,13 @@ class TablePreprocessor:
         )
 
 
-def _of_several_columns(mistakes: Sequence[CellError]) -> CellError:
-    """Return the error of the first column with a wrong cell, with the other columns named in its message."""
-    first, *others = mistakes
+def _combine_errors(errors: Sequence[CellError]) -> CellError:
+    """Return the error of the first column with an invalid cell, with the other columns added to its message."""
+    first, *others = errors
     if not others:
         return first
-    n_more = len(others) - MOST_MISTAKES
-    shown = [f"{one.column!r} (row {one.row} has {one.value!r})" for one in others[:MOST_MISTAKES]]
+    n_more = len(others) - MAX_INVALID_COLUMNS
+    shown = [f"{error.column!r} (row {error.row} has {error.value!r})" for error in others[:MAX_INVALID_COLUMNS]]
     shown += [f"{n_more} more"] if n_more > 0 else []
     columns = "column" if len(others) == 1 else "columns"
     return CellError(
@@ -452,25 +458,25 @@ def _of_several_columns(mistakes: Sequence[CellError]) -> CellError:
     )  # fmt: skip
 
 
-def _texts(option: str, given: Sequence[str]) -> tuple[str, ...]:
+def _texts(option: str, texts: Sequence[str]) -> tuple[str, ...]:
     """Return the texts of an option in normal form."""
-    if isinstance(given, str):
+    if isinstance(texts, str):
         what = "texts" if option == "missing_words" else "column names"
-        raise InvalidInputError(f"{option} is a list of {what}, not one text; write {option}=[{given!r}].")
-    return tuple(normal_text(str(text)) for text in given)
+        raise InvalidInputError(f"{option} must be a list of {what}, not one text; write {option}=[{texts!r}].")
+    return tuple(normal_text(str(text)) for text in texts)
 
 
-def _date_order(given: str) -> tuple[str, DateOrder | None]:
+def _date_order(entry: str) -> tuple[str, DateOrder | None]:
     """Return the name and the order of ``name`` or ``name=dmy``."""
-    name, _, order = given.rpartition("=")
+    name, _, order = entry.rpartition("=")
     if not name or not re.fullmatch("[dmy]+", order):
-        return given, None
+        return entry, None
     check_one_of(f"The order of the dates of {name!r}", order, get_args(DateOrder))
     return normal_text(name), cast("DateOrder", order)
 
 
 def as_frame(table: Any) -> pd.DataFrame:
-    """Return a pandas frame with text for column names, from a pandas or polars frame or a 2-D array."""
+    """Return a pandas or polars frame or a 2-D array as a pandas frame whose column names are texts."""
     import pandas as pd
 
     if isinstance(table, pd.DataFrame):
@@ -480,9 +486,9 @@ def as_frame(table: Any) -> pd.DataFrame:
     elif isinstance(table, np.ndarray) and table.ndim == 2:
         frame = pd.DataFrame(table, columns=[f"x{column + 1}" for column in range(table.shape[1])])
     else:
-        raise InvalidInputError(f"A table is a pandas or polars frame or a 2-D array, not {type(table).__name__}.")
+        raise InvalidInputError(f"A table must be a pandas or polars frame or a 2-D array, not {type(table).__name__}.")
     names = [normal_text(str(name)) for name in frame.columns]
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"The table has more than one column called {repeated!r}; give them different names.")
+        raise DataError(f"The table has more than one column named {repeated!r}; give them different names.")
     return frame.set_axis(names, axis=1).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""What a network is to predict: the task, the classes, and the way between labels and the numbers to train on."""
+"""The target of a network: the task, the classes, and the conversion between labels and numbers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import numpy as np
 from chainrule.arrays import refuse_masked
 from chainrule.data.cells import UNNAMED, Origin, cell_text, distinct_texts
 from chainrule.data.columns import ColumnPlan
-from chainrule.data.number_format import NumberFormat, NumberMarks
+from chainrule.data.number_format import NumberFormat, NumberSeparators
 from chainrule.data.text_columns import (
-    NOTHING_ELSE,
+    NO_CONVENTIONS,
     ColumnOptions,
-    Elsewhere,
+    Conventions,
     TextColumn,
     category_counts,
-    table_evidence,
+    table_conventions,
 )
 from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text, yes_no_spellings
 from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
@@ -44,22 +44,21 @@ __all__ = [
 ]
 
 ClassLabel: TypeAlias = str | int | float | bool
-# "classification" leaves the choice between two classes and more of them to the data.
+# "classification" means binary or multiclass, depending on the number of classes.
 TaskRequest: TypeAlias = Task | Literal["classification"]
 
-MOST_INTEGER_CLASSES = 20
-LARGEST_LABEL = 10**100  # far above any number that names something, and a float can hold it
+MAX_INTEGER_CLASSES = 20
+MAX_LABEL = 10**100  # larger than any number that is used as a label, and within the range of floats
 
 
 @checked
 @dataclass(frozen=True)
 class Target:
-    """The task and, for classes, their values in the order of the network's outputs.
+    """The task and, for classification, the classes in the order of the outputs.
 
-    ``classes`` are plain Python values (empty for regression) and ``n_columns`` is the number of numbers that a
-    regression predicts for a row. ``format`` is how the numbers of a column of text are written, and ``missing_words``
-    are the texts that stand for a missing label there. ``note`` says what these texts leave open, where the target has
-    just been learnt.
+    ``classes`` are Python values (empty for a regression), and ``n_columns`` is the number of values per row that a
+    regression predicts. For a column of text, ``format`` is the format of its numbers, and ``missing_words`` are the
+    texts that mean a missing label. ``note`` contains remarks on ambiguous texts.
 
     >>> target = Target.detect(["no", "yes", "no"])
     >>> target.task, target.classes
@@ -86,34 +85,34 @@ class Target:
 
     @classmethod
     def detect(cls, y: Any, task: TaskRequest | None = None) -> Target:
-        """Find the task and the classes of ``y``: (n,) labels or numbers, or (n, k) numbers.
+        """Infer the task and the classes from ``y``: labels or numbers (rows,), or numbers (rows, k).
 
-        Text, booleans and categories are classes. Of numbers, exactly two distinct values are two classes, whole
-        numbers with at most 20 distinct values are classes, and all else is regression. A ``task`` overrules this.
+        Texts, booleans and categories are classes. Two distinct numbers, and integers with at most 20 distinct values,
+        are classes, too. The task of other numbers is regression. ``task`` overrides this.
 
-        Raises ``DataError`` for labels that are empty, missing, infinite, complex, or of one class only.
+        Raises ``DataError`` for labels that are missing, infinite or complex, and for a single class.
         """
         if task is not None:
             check_one_of("The task", task, (*get_args(Task), "classification"))
         values = label_array(y)
         if values.ndim == 2 or task == "regression":
             if task not in (None, "regression"):
-                raise DataError(f"A target of classes has one column, and this one has {values.shape[1]}.")
+                raise DataError(f"A target of classes must have one column, but this one has {values.shape[1]}.")
             _numbers(values)
             return cls("regression", n_columns=values.shape[1] if values.ndim == 2 else 1)
         classes = _distinct(values)
         numeric = are_numbers(values)
         is_whole = numeric and all(isinstance(value, int) or float(value).is_integer() for value in classes)
-        if task is None and numeric and len(classes) > 2 and not (is_whole and len(classes) <= MOST_INTEGER_CLASSES):
+        if task is None and numeric and len(classes) > 2 and not (is_whole and len(classes) <= MAX_INTEGER_CLASSES):
             return cls("regression")
         if len(classes) < 2:
             raise DataError(
-                f"The target has one class only, {classes[0]!r}; training needs rows of at least two classes. (In "
-                "Python, a Dataset for measuring a trained network on such rows takes target=network.target.)"
+                f"The target has only one class, {classes[0]!r}; training needs rows of at least two classes. (To "
+                "evaluate a trained network on such rows in Python, pass target=network.target to Dataset.)"
             )
         if task == "binary" and len(classes) > 2:
             raise DataError(
-                f"The target has {len(classes)} distinct values ({_listing(classes)}), and a binary task has two; "
+                f"The target has {len(classes)} distinct values ({_listing(classes)}), but a binary task needs two; "
                 "choose the task 'multiclass' (--task multiclass)."
             )
         if numeric and not is_whole and len(classes) > 2:
@@ -133,29 +132,38 @@ class Target:
         name: str = "",
         others: pd.DataFrame | None = None,
         missing_words: Collection[str] = (),
-        marks: NumberMarks | None = None,
+        separators: NumberSeparators | None = None,
     ) -> Target:
-        """Find the task and the classes of a column of a table, and how its texts are read.
+        """Infer the task, the classes and the format from a column of a table.
 
-        Texts that all are numbers, in one format, count as these numbers; else they are labels in their normal form,
-        of which yes/no words in any case are the same. Missing cells are left out. ``name`` is the column's, for
-        messages, and ``others`` are the columns beside it: their marks help where its own may be read in two ways.
-        ``missing_words`` stand for a missing label, besides those that usually do; a column that is no text has none.
-        ``marks`` are the separators of its numbers, if the user gives them.
+        If all texts of the column are numbers in one format, they are read as numbers. Otherwise they are labels in
+        normal form, and the spellings of a word for yes or no are the same label. Missing cells are ignored.
+
+        Parameters
+        ----------
+        name
+            The name of the column, for messages.
+        others
+            The other columns of the table, whose separators determine how ambiguous numbers are read.
+        missing_words
+            Words for a missing label, in addition to the standard ones.
+        separators
+            The separators of the numbers, if the user gives them.
         """
         if not is_text(column):
             return replace(cls.detect(column, task), missing_words=tuple(sorted(missing_words)))
         texts, codes = distinct_texts(column)
-        seen = TextColumn(name, ColumnOptions(marks=marks))
-        seen.add_rows(texts, codes)
-        elsewhere = NOTHING_ELSE if others is None or seen.number_scan.decided else table_evidence(others)
-        found = read_labels(seen, elsewhere, as_numbers=task == "regression", missing_words=missing_words)
-        labels = [found.values[texts[code]] for code in codes.tolist() if texts[code] in found.values]
-        target = cls.detect(labels, task)
-        return replace(target, format=found.format, missing_words=found.missing_words, note=found.note)
+        text_column = TextColumn(name, ColumnOptions(separators=separators))
+        text_column.add_rows(texts, codes)
+        is_decided = others is None or text_column.number_scan.decided
+        conventions = NO_CONVENTIONS if is_decided or others is None else table_conventions(others)
+        labels = read_labels(text_column, conventions, as_numbers=task == "regression", missing_words=missing_words)
+        values = [labels.values[texts[code]] for code in codes.tolist() if texts[code] in labels.values]
+        target = cls.detect(values, task)
+        return replace(target, format=labels.format, missing_words=labels.missing_words, note=labels.note)
 
     def is_missing(self, labels: Any) -> Array:
-        """Return a mask of the rows of a column in which the label is missing."""
+        """Return a mask of the rows with a missing label."""
         import pandas as pd
 
         is_missing: Array = np.asarray(pd.isna(labels)).reshape(len(labels), -1)
@@ -175,39 +183,38 @@ class Target:
 
     @property
     def remedy_for_quantities(self) -> str:
-        """What to do about a target with three or more numeric classes; empty for other targets."""
+        """A hint for messages about a target with three or more numeric classes; empty for other targets."""
         if len(self.classes) < 3 or not all(type(label) in (int, float) for label in self.classes):
             return ""
         return "choose the task 'regression' (--task regression) if the target is a quantity"
 
     @property
     def n_outputs(self) -> int:
-        """The number of output units that suits the task: 1 for two classes, one a class, or one a column."""
+        """The number of output units: 1 for two classes, one per class, or one per column of a regression."""
         if self.task == "binary":
             return 1
         return len(self.classes) if self.classes else self.n_columns
 
     def takes_outputs(self, n_outputs: int) -> bool:
-        """Tell whether a network with so many output units can learn this target."""
+        """Return whether a network with ``n_outputs`` output units can be trained on this target."""
         if self.task == "binary":
             return n_outputs in (1, 2)
         return n_outputs == self.n_outputs
 
     def encode(self, y: Any, origin: Origin = UNNAMED) -> Array:
-        """Turn labels into class codes, int64 (n,), or numbers into float64 of shape (n,) or (n, k).
+        """Return labels as class codes, int64 (rows,), or numbers as float64 of shape (rows,) or (rows, k).
 
-        Raises ``DataError`` for a class that is not among ``classes``, naming the value and the row, and the file where
-        ``origin`` says it.
+        Raises ``DataError`` with the value and the row for a label that is not one of the classes.
         """
         values = label_array(y, origin)
         if not self.classes:
             numbers = _numbers(values, origin, self.format or NumberFormat())
             columns = numbers.shape[1] if numbers.ndim == 2 else 1
             if columns != self.n_columns:
-                raise DataError(f"The target has {columns} columns, and the training data had {self.n_columns}.")
+                raise DataError(f"The target has {columns} columns, but the training data had {self.n_columns}.")
             return numbers
         if values.ndim == 2:
-            raise DataError(f"A target of classes has one column, and this one has {values.shape[1]}.")
+            raise DataError(f"A target of classes must have one column, but this one has {values.shape[1]}.")
         code_of = {label: code for code, label in enumerate(self.classes)}
         codes = np.array(
             [code_of[label] if label in code_of else self._code(label) for label in values.tolist()], dtype=np.int64
@@ -216,9 +223,7 @@ class Target:
             row = int(np.argmin(codes))
             value = values.tolist()[row]
             if isinstance(value, str) and normal_text(value) in self.missing_words:
-                raise DataError(
-                    f"{origin}The target is missing in row {origin.row(row)}; fill it in, or leave the row out."
-                )
+                raise DataError(f"{origin}The target is missing in row {origin.row(row)}; fill it in, or drop the row.")
             hint = nearest_name(str(value), map(str, self.classes))
             raise DataError(
                 f"{origin}The target has the value {value!r} in row {origin.row(row)}, which is not one of the classes "
@@ -227,7 +232,7 @@ class Target:
         return codes
 
     def _code(self, label: ClassLabel) -> int:
-        """Return the code of a label that is written in another way than the class is; -1 for one that is no class."""
+        """Return the code of a label in another spelling than that of its class; -1 if it is not a class."""
         if isinstance(label, str) and self.format is not None:
             number = float(self.format.read([normal_text(label)])[0])
             return self.classes.index(number) if number in self.classes else -1
@@ -235,16 +240,17 @@ class Target:
 
     @cached_property
     def _plan(self) -> ColumnPlan:
-        """The classes as a category, which finds a label by its normal form, a word for yes or no, or a number."""
+        """The plan of the classes as categories, which matches normal forms, words for yes or no, and numbers."""
         is_numeric = not any(isinstance(label, str | bool) for label in self.classes)
         return ColumnPlan(
             "", "category", categories=tuple(map(cell_text, self.classes)), missing_words=(), from_numbers=is_numeric
         )
 
     def as_outputs(self, codes: Array, n_outputs: int, dtype: Any = "float32") -> Array:
-        """Return the (n, n_outputs) matrix that a network trains on, from what :meth:`encode` returned.
+        """Return encoded labels as the matrix (rows, n_outputs) of targets of a network.
 
-        Two classes and one output give 0 and 1, as many outputs as classes give one-hot rows, regression its numbers.
+        Two classes become 0 and 1 for one output, and one-hot rows for two. Other classes become one-hot rows. The
+        numbers of a regression are not changed.
         """
         codes = np.asarray(codes)
         if not self.classes:
@@ -258,17 +264,17 @@ class Target:
             if self.task == "binary":
                 raise InvalidInputError(_units_needed(n_outputs, "1 (sigmoid) or 2 (softmax)", "two classes"))
             raise InvalidInputError(
-                _units_needed(n_outputs, str(len(self.classes)), f"{len(self.classes)} classes, one unit a class")
+                _units_needed(n_outputs, str(len(self.classes)), f"{len(self.classes)} classes, one unit per class")
             )
         one_hot = np.zeros((len(codes), n_outputs), dtype=dtype)
         one_hot[np.arange(len(codes)), codes.astype(np.int64)] = 1
         return one_hot
 
     def decode(self, outputs: Array) -> Array:
-        """Turn a network's outputs, (n,) or (n, m) probabilities or numbers, into labels as they were given.
+        """Return the labels of a network's outputs, which are probabilities or numbers (rows,) or (rows, columns).
 
-        One column of probabilities means the second class from 0.5 up; several mean the largest. Raises ``DataError``
-        for a probability that is NaN, which means no class.
+        One column of probabilities means the second class if it is at least 0.5. With several columns, the class with
+        the largest probability is returned. Raises ``DataError`` if a probability is NaN.
         """
         outputs = np.asarray(outputs)
         if not self.classes:
@@ -276,8 +282,8 @@ class Target:
         if outputs.dtype.kind == "f" and np.isnan(outputs).any():
             row = int(np.argwhere(np.isnan(outputs))[0][0])
             raise DataError(
-                f"The network's output for row {row + 1} is NaN, which means no class; the row's values may be too far "
-                "from the training data."
+                f"The network's output for row {row + 1} is NaN, so it has no class; the values of the row may be too "
+                "far from the training data."
             )
         if outputs.ndim == 1 or outputs.shape[1] == 1:
             codes = (outputs.reshape(-1) >= 0.5).astype(np.int64)
@@ -286,15 +292,15 @@ class Target:
         return self.class_array()[codes]
 
     def labels_of(self, codes: Array) -> Array:
-        """Return the labels behind class codes; raises ``DataError`` for a code that stands for no class."""
+        """Return the labels of class codes. Raises ``DataError`` for invalid codes."""
         self._check_codes(codes)
         return self.class_array()[codes]
 
     def class_array(self) -> Array:
-        """Return the classes as an array, in the order of their codes; object dtype when their types differ."""
+        """Return the classes as an array in the order of their codes, with dtype object if their types differ."""
         array = np.array(self.classes)
         has_one_type = len({type(label) for label in self.classes}) <= 1
-        # NumPy makes floats of whole numbers of which some need 64 bits and others a sign.
+        # NumPy converts integers to floats if some exceed int64 and others are negative.
         if has_one_type and (array.dtype.kind != "f" or isinstance(self.classes[0], float)):
             return array
         mixed = np.empty(len(self.classes), dtype=object)
@@ -304,10 +310,10 @@ class Target:
     def _check_codes(self, codes: Array) -> None:
         n = len(self.classes)
         if codes.ndim != 1 or codes.dtype.kind not in "biu" or not ((codes >= 0) & (codes < n)).all():
-            raise DataError(f"The class codes of {n} classes are whole numbers from 0 to {n - 1}, one per row.")
+            raise DataError(f"The codes of {n} classes must be whole numbers from 0 to {n - 1}, one per row.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the target as plain values that JSON can hold."""
+        """Return the target as JSON values."""
         return {
             "task": self.task,
             "classes": list(self.classes),
@@ -318,7 +324,7 @@ class Target:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Target:
-        """Read what :meth:`to_dict` wrote; raises ``InvalidInputError`` for anything else."""
+        """Return a target from the values of :meth:`to_dict`. Raises ``InvalidInputError`` for invalid values."""
         classes, n_columns = values.get("classes"), values.get("n_columns")
         number_format, words = values.get("format"), values.get("missing_words", [])  # since version 0.2
         if (
@@ -333,12 +339,13 @@ class Target:
             raise InvalidInputError(
                 "The description of a target needs a list of distinct 'classes' and a whole 'n_columns'."
             )
-        read = None if number_format is None else NumberFormat.from_dict(number_format)
-        return cls(values.get("task"), tuple(classes), n_columns, read, tuple(words))  # type: ignore[arg-type]  # checked
+        text_format = None if number_format is None else NumberFormat.from_dict(number_format)
+        # The constructor checks the task.
+        return cls(values.get("task"), tuple(classes), n_columns, text_format, tuple(words))  # type: ignore[arg-type]
 
 
 class Labels(NamedTuple):
-    """What the texts of a column are as a target: the label or number of each that is not missing, and their format."""
+    """The label or the number of each text of a target column that is not missing, and their format."""
 
     values: dict[str, ClassLabel]
     format: NumberFormat | None
@@ -347,23 +354,24 @@ class Labels(NamedTuple):
 
 
 def read_labels(
-    column: TextColumn, elsewhere: Elsewhere, *, as_numbers: bool, missing_words: Collection[str] = ()
+    column: TextColumn, conventions: Conventions, *, as_numbers: bool, missing_words: Collection[str] = ()
 ) -> Labels:
-    """Return the labels or numbers that the texts of a column are; ``as_numbers`` refuses any that is no number.
+    """Return the labels or numbers of the texts of a column.
 
-    ``missing_words`` stand for a missing label, besides those that usually do: a number among them in every spelling.
+    With ``as_numbers``, a text that is not a number raises ``DataError``. ``missing_words`` mean a missing label, in
+    addition to the standard words; a number among them matches every spelling of it.
     """
     all_words = MISSING_NUMBER_WORDS.union(missing_words)
     numbers = column.without(all_words)
-    number_format, remark = numbers.choose_number_format(elsewhere)
-    is_word = np.isin(number_format.read(numbers.texts), _numbers_among(missing_words))
-    spelt_otherwise = [numbers.texts[place] for place in np.flatnonzero(is_word)]
-    numbers = numbers.without(spelt_otherwise)
+    number_format, remark = numbers.choose_number_format(conventions)
+    is_missing = np.isin(number_format.read(numbers.texts), _numbers_among(missing_words))
+    missing_spellings = [numbers.texts[index] for index in np.flatnonzero(is_missing)]
+    numbers = numbers.without(missing_spellings)
     scan = numbers.number_scan
     values = number_format.read(numbers.texts)
     if as_numbers and np.isnan(values).any():
         first, file, row = numbers.first_of(np.flatnonzero(np.isnan(values)))
-        raise _no_number(numbers.texts[first], file, row)
+        raise _not_a_number(numbers.texts[first], file, row)
     if as_numbers or (len(values) and not (np.isnan(values).any() or scan.code or scan.looks_like_lists)):
         is_whole = not any(number_format.decimal in text for text in numbers.texts)
         if is_whole and (values == np.floor(values)).all() and np.abs(values).max(initial=0) < 2.0**53:
@@ -371,113 +379,118 @@ def read_labels(
         words = tuple(sorted(all_words))
         return Labels(dict(zip(numbers.texts, values.tolist(), strict=True)), number_format, words, remark)
     standard = column.only(all_words)
-    labels = column.without([*standard, *spelt_otherwise])
-    found = category_counts(labels.texts, labels.counts.tolist(), standard, tuple(missing_words))
-    shown = dict.fromkeys([*labels.texts, *standard.keys() - set(found.missing_words)])
-    spellings = yes_no_spellings(shown)
-    by_word = {spellings[text]: text for text, _ in found.counts if text in spellings}
-    label_of: dict[str, ClassLabel] = {text: by_word.get(spellings.get(text, ""), text) for text in shown}
-    return Labels(label_of, None, (*found.missing_words, *spelt_otherwise), "; ".join(found.notes))
+    labels = column.without([*standard, *missing_spellings])
+    categories = category_counts(labels.texts, labels.counts.tolist(), standard, tuple(missing_words))
+    texts = dict.fromkeys([*labels.texts, *standard.keys() - set(categories.missing_words)])
+    spellings = yes_no_spellings(texts)
+    by_word = {spellings[text]: text for text, _ in categories.counts if text in spellings}
+    label_of: dict[str, ClassLabel] = {text: by_word.get(spellings.get(text, ""), text) for text in texts}
+    return Labels(label_of, None, (*categories.missing_words, *missing_spellings), "; ".join(categories.notes))
 
 
 def missing_labels(column: Any, missing_words: Collection[str] = ()) -> Array:
-    """Return a mask of the rows of a column in which a target that is learnt from it has no value.
+    """Return a mask of the rows of a target column that have no label.
 
-    ``missing_words`` stand for a missing label, besides those that usually do.
+    ``missing_words`` mean a missing label, in addition to the standard words.
     """
     target = Target("regression", missing_words=tuple(missing_words))
     if is_text(column):
-        seen = TextColumn("")
-        seen.add_rows(*distinct_texts(column))
-        found = read_labels(seen, NOTHING_ELSE, as_numbers=False, missing_words=missing_words)
-        target = replace(target, format=found.format, missing_words=found.missing_words)
+        text_column = TextColumn("")
+        text_column.add_rows(*distinct_texts(column))
+        labels = read_labels(text_column, NO_CONVENTIONS, as_numbers=False, missing_words=missing_words)
+        target = replace(target, format=labels.format, missing_words=labels.missing_words)
     return target.is_missing(column)
 
 
 def _numbers_among(words: Collection[str]) -> Array:
-    """Return the numbers among words for a missing value, such as -999."""
+    """Return those of the words for a missing value that are numbers, such as -999."""
     values = NumberFormat().read([*words])
     return values[np.isfinite(values)]
 
 
 def is_text(y: Any) -> bool:
-    """Whether a column is a pandas column of text."""
+    """Return whether a column is a pandas column of text."""
     import pandas as pd
 
     return isinstance(y, pd.Series) and pd.api.types.is_string_dtype(y.dropna())
 
 
 def _is_label(value: Any) -> bool:
-    """Tell whether a value from a file can be the label of a class."""
+    """Return whether a value from a file is a valid label."""
     if isinstance(value, int):
-        return abs(value) < LARGEST_LABEL
+        return abs(value) < MAX_LABEL
     return isinstance(value, str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def label_array(y: Any, origin: Origin = UNNAMED) -> Array:
-    """Return ``y`` (list, array, pandas or polars column) as an array (n,) or (n, k) with k > 1.
+    """Return ``y``, a list, array, pandas or polars column, as an array (rows,) or (rows, k) with k > 1.
 
-    What comes out are booleans, numbers, text, or objects that mix those; missing values and all else are refused, and
-    ``origin`` says where the rows come from.
+    The array contains booleans, numbers, texts, or a mixture of these as objects. Raises ``DataError`` for missing
+    values and other objects, with their ``origin``.
     """
     refuse_masked(y, "The target")
     try:
         values = np.asarray(y)
     except ValueError:
-        raise DataError("The rows of the target have different lengths; give one label a row.") from None
+        raise DataError("The rows of the target have different lengths; give one label per row.") from None
     if values.dtype.kind == "f" and isinstance(y, list | tuple) and (np.abs(values) >= 2**63).any():
-        values = np.array(y, dtype=object)  # NumPy would round whole numbers of which some need 64 bits, others a sign
+        values = np.array(y, dtype=object)  # large integers together with negative ones, which NumPy has rounded
     if values.dtype.kind == "S":
         try:
             values = np.char.decode(values, "utf-8")
         except UnicodeDecodeError as problem:
             raise DataError(
-                f"{origin}The target holds bytes that are not UTF-8 text ({problem.object!r:.40}); decode them first."
+                f"{origin}The target contains bytes that are not UTF-8 ({problem.object!r:.40}); decode them first."
             ) from None
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim not in (1, 2):
-        raise DataError(f"The target is a list of labels or a matrix of numbers, not an array of shape {values.shape}.")
+        raise DataError(
+            f"The target must be a list of labels or a matrix of numbers, not an array of shape {values.shape}."
+        )
     if values.size == 0:
         raise DataError("The target is empty; training needs at least one row.")
     if values.dtype.kind == "c":
-        raise DataError("The target holds complex numbers; give real numbers or class labels.")
+        raise DataError("The target contains complex numbers; give real numbers or class labels.")
     if values.dtype.kind in "mMV":
-        raise DataError("The target holds dates, durations or records; give numbers or class labels.")
+        raise DataError("The target contains dates, durations or records; give numbers or class labels.")
     if values.dtype.kind == "f":
-        _refuse_rows(np.isnan(values), origin, "is missing (NaN)", "remove those rows or fill them in")
-        _refuse_rows(np.isinf(values), origin, "is infinite", "give finite numbers")
+        _check_rows(np.isnan(values), origin, "is missing (NaN)", "remove those rows or fill them in")
+        _check_rows(np.isinf(values), origin, "is infinite", "give finite numbers")
     elif values.dtype.kind == "O":
-        # A missing value is None, NaN, NaT or pandas.NA: none of them equals itself, or says so.
+        # Missing values are None, NaN, NaT and pandas.NA.
         missing = np.array([value is None or _differs_from_itself(value) for value in values.flat])
-        _refuse_rows(missing.reshape(values.shape), origin, "is missing", "remove those rows or fill them in")
-        values = _plain_objects(values, origin)
+        _check_rows(missing.reshape(values.shape), origin, "is missing", "remove those rows or fill them in")
+        values = _convert_objects(values, origin)
     return values
 
 
 def _differs_from_itself(value: Any) -> bool:
     try:
-        return bool(value != value)  # noqa: PLR0124  # this is what NaN does
-    except TypeError:  # pandas.NA refuses to say whether it equals anything
+        return bool(value != value)  # noqa: PLR0124  # NaN and NaT do not equal themselves
+    except TypeError:  # pandas.NA, whose comparisons have no truth value
         return True
-    except ValueError:  # arrays, which say it element by element
+    except ValueError:  # arrays, which are compared element by element
         return False
 
 
-def _plain_objects(values: Array, origin: Origin) -> Array:
-    """Return an array of numbers, booleans or text where all objects are of that kind; refuse other objects."""
+def _convert_objects(values: Array, origin: Origin) -> Array:
+    """Return an array of objects as numbers, booleans or texts if all have this type; otherwise as objects.
+
+    Raises ``DataError`` for objects of other types.
+    """
     plain = [_plain_number(value) for value in values.flat]
-    for place, value in enumerate(plain):
+    for index, value in enumerate(plain):
         if isinstance(value, complex):
-            raise DataError("The target holds complex numbers; give real numbers or class labels.")
-        row = place * len(values) // values.size
+            raise DataError("The target contains complex numbers; give real numbers or class labels.")
+        row = index * len(values) // values.size
         if not isinstance(value, str | int | float):
             kind = type(value).__name__
             raise DataError(
-                f"{origin}Unknown label type: the target holds {kind} objects (row {origin.row(row)}); give numbers or "
-                "text."
+                f"{origin}Unknown label type: the target contains {kind} objects (row {origin.row(row)}); give numbers "
+                "or text."
             )
-        if isinstance(value, int) and abs(value) >= LARGEST_LABEL:
+        if isinstance(value, int) and abs(value) >= MAX_LABEL:
             raise DataError(
                 f"{origin}The target has a whole number of more than 100 digits in row {origin.row(row)}; give it as "
                 "text."
@@ -496,51 +509,57 @@ def _plain_objects(values: Array, origin: Origin) -> Array:
 
 
 def _plain_number(value: Any) -> Any:
-    """Return a number of NumPy, or a decimal number of Parquet, as one of Python's; other objects as they are."""
+    """Return a NumPy scalar or a Decimal as a Python number; other objects unchanged."""
     if isinstance(value, Decimal) and value.is_finite():
         return int(value) if value == value.to_integral_value() else float(value)
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _refuse_rows(is_bad: Array, origin: Origin, what: str, remedy: str) -> None:
-    if is_bad.any():
-        rows = np.flatnonzero(is_bad.reshape(len(is_bad), -1).any(axis=1))
+def _check_rows(is_invalid: Array, origin: Origin, what: str, remedy: str) -> None:
+    if is_invalid.any():
+        rows = np.flatnonzero(is_invalid.reshape(len(is_invalid), -1).any(axis=1))
         more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
         raise DataError(f"{origin}The target {what} in row {origin.row(rows[0])}{more}; {remedy}.")
 
 
 def are_numbers(values: Array) -> bool:
-    """Tell whether what :func:`label_array` returned are numbers: whole ones beyond 64 bits are objects there."""
+    """Return whether an array of :func:`label_array` contains numbers; integers above 64 bits are objects."""
     return values.dtype.kind in "iuf" or (values.dtype.kind == "O" and all(type(v) is int for v in values.flat))
 
 
 def _numbers(values: Array, origin: Origin = UNNAMED, number_format: NumberFormat | None = None) -> Array:
-    """Return float64 numbers, of text those in the format; refuse other text, and whole numbers of the same float."""
+    """Return labels as float64 numbers; texts are read in the format.
+
+    Raises ``DataError`` for texts that are not numbers, and for different integers that are equal as floats.
+    """
     if values.dtype.kind in "biuf" or are_numbers(values):
         numbers = values.astype(np.float64)
-        columns, whole = (part.reshape(len(values), -1) for part in (numbers, values))
+        columns, exact = (part.reshape(len(values), -1) for part in (numbers, values))
         for column in range(columns.shape[1]):
-            if np.ptp(columns[:, column]) == 0 and (whole[:, column] != whole[0, column]).any():
+            if np.ptp(columns[:, column]) == 0 and (exact[:, column] != exact[0, column]).any():
                 raise DataError(
-                    f"{origin}The target has whole numbers near {whole[0, column]} that 64-bit floats cannot tell "
-                    "apart; subtract the smallest of them first, or give them as text if they are names."
+                    f"{origin}The target has different whole numbers near {exact[0, column]} that are equal as 64-bit "
+                    "floats; subtract the smallest of them first, or give them as text if they are names."
                 )
         return numbers
     cells = values.reshape(-1).tolist()
-    read = number_format or NumberFormat()
-    numbers = np.array([read.read([normal_text(cell)])[0] if isinstance(cell, str) else float(cell) for cell in cells])
-    unread = np.flatnonzero(~np.isfinite(numbers))
-    # In memory, a column of texts is one of labels.
-    if number_format is None or len(unread):
-        place = int(unread[0]) if len(unread) else next(k for k, cell in enumerate(cells) if isinstance(cell, str))
-        row = origin.row(place * len(values) // values.size)
-        raise _no_number(cells[place], str(origin), row)
+    text_format = number_format or NumberFormat()
+    numbers = np.array(
+        [text_format.read([normal_text(cell)])[0] if isinstance(cell, str) else float(cell) for cell in cells]
+    )
+    not_read = np.flatnonzero(~np.isfinite(numbers))
+    # Without a format, the texts of an array are labels, also if they look like numbers.
+    if number_format is None or len(not_read):
+        first_text = (k for k, cell in enumerate(cells) if isinstance(cell, str))
+        index = int(not_read[0]) if len(not_read) else next(first_text)
+        row = origin.row(index * len(values) // values.size)
+        raise _not_a_number(cells[index], str(origin), row)
     return numbers.reshape(values.shape)
 
 
-def _no_number(cell: object, file: str, row: int) -> DataError:
+def _not_a_number(cell: object, file: str, row: int) -> DataError:
     return DataError(
-        f"{file}Regression needs numbers, and the target has {cell!r} in row {row}; correct that cell, or choose a "
+        f"{file}Regression needs numbers, but the target has {cell!r} in row {row}; correct that cell, or choose a "
         "classification task or another target."
     )
 
@@ -558,4 +577,4 @@ def _listing(labels: tuple[ClassLabel, ...]) -> str:
 
 
 def _units_needed(n_outputs: int, needed: str, why: str) -> str:
-    return f"The network has {n_outputs} output units, and this target needs {needed} ({why}); change the last layer."
+    return f"The network has {n_outputs} output units, but this target needs {needed} ({why}); change the last layer."

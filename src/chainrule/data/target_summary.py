@@ -1,4 +1,4 @@
-"""What the column to predict holds, gathered piece by piece: the task, the classes with their counts, the scale."""
+"""The statistics of a target column, which is read in chunks: the task, the classes with their counts, the scale."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chainrule.data.number_format import NumberFormat
 from chainrule.data.parts import is_missing_target, refuse_missing_target
 from chainrule.data.summaries import NumberSummary
 from chainrule.data.target import (
-    MOST_INTEGER_CLASSES,
+    MAX_INTEGER_CLASSES,
     ClassLabel,
     Labels,
     Target,
@@ -22,36 +22,38 @@ from chainrule.data.target import (
     label_array,
     read_labels,
 )
-from chainrule.data.text_columns import NOTHING_ELSE, TextColumn
+from chainrule.data.text_columns import NO_CONVENTIONS, TextColumn
 from chainrule.data.texts import MISSING_NUMBER_WORDS
 from chainrule.errors import DataError
 from chainrule.types import Array, IntArray
 
-__all__ = ["TargetSummary", "encode_labels", "not_learnt", "refuse_missing_labels"]
+__all__ = ["TargetSummary", "encode_labels", "provisional_target", "refuse_missing_labels"]
 
-# More different labels than these are no classes to learn.
-MOST_LABELS = 2**16
-NOT_LEARNT = Target("regression", missing_words=("",))  # before the words of the column are known
+# The maximum number of distinct labels.
+MAX_LABELS = 2**16
+# A target for the detection of missing labels before the words of the column are known.
+PROVISIONAL_TARGET = Target("regression", missing_words=("",))
 
 
 class TargetSummary:
-    """The labels or numbers to predict, taken in piece by piece; what it finds is what ``Target.detect`` finds.
+    """Infer the target from labels or numbers that are added in chunks, with the result of :meth:`Target.detect`.
 
-    Classes are those of all rows; their counts, and the mean and deviation of numbers, are those of the training rows.
+    The classes are those of all rows. The counts of the classes, and the mean and deviation of numbers, are those of
+    the training rows.
     """
 
     def __init__(self, task: TaskRequest | None = None, name: str = "", missing_words: Collection[str] = ()) -> None:
         self.task, self.name, self.missing_words = task, name, tuple(sorted(missing_words))
         self.n_columns = 1
         self.numbers: list[NumberSummary] = []
-        self._counts: dict[ClassLabel, int] | None = {}  # None where numbers are too many to be classes
+        self._counts: dict[ClassLabel, int] | None = {}  # None if there are too many distinct numbers for classes
         self._has_text = False
-        self._texts = TextColumn(name)  # of a column of text
-        self._format: NumberFormat | None = None  # once these were too many to be kept, and are numbers
+        self._texts = TextColumn(name)
+        self._format: NumberFormat | None = None  # set if there are too many distinct texts, which are numbers
 
     def add(self, labels: Any, is_training: Array, origin: Origin) -> None:
-        """Take in the labels of some rows; ``is_training`` is a mask of those to learn from."""
-        refuse_missing_labels(labels, self.name, origin, not_learnt(self.missing_words))
+        """Add the labels of rows. ``is_training`` is a mask of the training rows."""
+        refuse_missing_labels(labels, self.name, origin, provisional_target(self.missing_words))
         if is_text(labels):
             self._add_texts(labels, is_training, origin)
             return
@@ -64,21 +66,21 @@ class TargetSummary:
             if values.dtype.kind in "biuf":
                 self._add_numbers(values.astype(np.float64).reshape(len(values), -1)[is_training])
             elif self.task == "regression":
-                Target.detect(values, "regression")  # says what is no number
+                Target.detect(values, "regression")  # raises an error, because they are not numbers
             else:
                 self._has_text = True
 
     @property
     def has_classes(self) -> bool:
-        """Whether the labels so far may be classes; once they are not, they never will be."""
+        """Whether the labels so far may be classes."""
         if not self._texts.texts:
             return self._counts is not None
-        found = self._found()
-        few = found.format is None or len(found.values) <= MOST_INTEGER_CLASSES
+        labels = self._read_labels()
+        few = labels.format is None or len(labels.values) <= MAX_INTEGER_CLASSES
         return self.task != "regression" and self._format is None and (few or self.task is not None)
 
     def target(self) -> Target:
-        """Return the target that these labels call for; ``DataError`` says where they call for none."""
+        """Return the inferred target. Raises ``DataError`` if the labels are not a valid target."""
         if self._texts.texts or self._format is not None:
             return self._target_of_texts()
         if self._counts is None:
@@ -92,35 +94,35 @@ class TargetSummary:
         return np.array([(self._counts or {}).get(label, 0) for label in target.classes], np.int64)
 
     def _add_texts(self, labels: Any, is_training: Array, origin: Origin) -> None:
-        piece = TextColumn(self.name)
-        piece.add_rows(*distinct_texts(labels), is_training, origin)
+        chunk = TextColumn(self.name)
+        chunk.add_rows(*distinct_texts(labels), is_training, origin)
         if self._format is not None:
-            self._gather_texts(piece)
+            self._add_numbers_from_texts(chunk)
             return
-        self._texts.add(piece.texts, piece.counts, piece.sampled, piece.rows, origin.file)
-        if len(self._texts.texts) > 2 * MOST_LABELS:
-            found = self._found()
+        self._texts.add(chunk.texts, chunk.counts, chunk.sampled, chunk.rows, origin.file)
+        if len(self._texts.texts) > 2 * MAX_LABELS:
+            found = self._read_labels()
             if found.format is None or self.task not in (None, "regression"):
                 raise self._too_many()
             self._format = found.format
-            self._gather_texts(self._texts)
+            self._add_numbers_from_texts(self._texts)
             self._texts = TextColumn(self.name)
 
-    def _gather_texts(self, column: TextColumn) -> None:
-        """Take in texts that are numbers; refuse any other."""
+    def _add_numbers_from_texts(self, column: TextColumn) -> None:
+        """Add the numbers in texts. Raises ``DataError`` for texts that are not numbers."""
         assert self._format is not None
         if self.task is None and column.number_scan.code:
-            first, file, row = column.first_of(column.code_places())
+            first, file, row = column.first_of(column.code_indices())
             raise DataError(
-                f"{file}The target{self._named()} has {column.texts[first]!r} in row {row}, which is a code rather "
-                "than a number, but the rows before were read as numbers; choose the task 'regression' (--task "
-                "regression) if it is a number, or another column to predict."
+                f"{file}The target{self._named()} has {column.texts[first]!r} in row {row}, which is a code and not a "
+                "number, but the previous rows were read as numbers; choose the task 'regression' (--task regression) "
+                "if it is a number, or another column to predict."
             )
         values = self._format.read(column.texts)
         if not np.isfinite(values).all():
             first, file, row = column.first_of(np.flatnonzero(~np.isfinite(values)))
             raise DataError(
-                f"{file}The target{self._named()} is a number, and row {row} has {column.texts[first]!r}; give a "
+                f"{file}The target{self._named()} is a number, but row {row} has {column.texts[first]!r}; give a "
                 "finite number there."
             )
         self.numbers = self.numbers or [NumberSummary()]
@@ -131,26 +133,26 @@ class TargetSummary:
         if self._format is not None:
             words = tuple(sorted(MISSING_NUMBER_WORDS.union(self.missing_words)))
             return Target("regression", format=self._format, missing_words=words)
-        column, found = self._texts, self._found()
-        missing = [place for place, text in enumerate(column.texts) if text not in found.values]
+        column, labels = self._texts, self._read_labels()
+        missing = [index for index, text in enumerate(column.texts) if text not in labels.values]
         if missing:
             column.refuse_missing(missing[0])
-        target = Target.detect(list(found.values.values()), self.task)
-        target = replace(target, format=found.format, missing_words=found.missing_words)
+        target = Target.detect(list(labels.values.values()), self.task)
+        target = replace(target, format=labels.format, missing_words=labels.missing_words)
         self._counts = {}
         for text, count in zip(column.texts, column.sampled.tolist(), strict=True):
-            label = found.values[text]
+            label = labels.values[text]
             self._counts[label] = self._counts.get(label, 0) + count
         if not target.classes:
-            assert found.format is not None
-            self._format = found.format
-            self._gather_texts(column)
+            assert labels.format is not None
+            self._format = labels.format
+            self._add_numbers_from_texts(column)
         return target
 
-    def _found(self) -> Labels:
-        """Return what the texts so far are."""
+    def _read_labels(self) -> Labels:
+        """Return the labels or numbers of the texts so far."""
         return read_labels(
-            self._texts, NOTHING_ELSE, as_numbers=self.task == "regression", missing_words=self.missing_words
+            self._texts, NO_CONVENTIONS, as_numbers=self.task == "regression", missing_words=self.missing_words
         )
 
     def _count(self, labels: Any, is_training: Array) -> None:
@@ -159,7 +161,7 @@ class TargetSummary:
         assert self._counts is not None
         try:
             codes, uniques = pd.factorize(labels)
-        except TypeError:  # lists and the like
+        except TypeError:  # unhashable objects, such as lists
             label_array(labels)
             raise
         counts = np.bincount(codes[is_training], minlength=len(uniques))
@@ -169,7 +171,7 @@ class TargetSummary:
         is_number = distinct.dtype.kind in "iuf"
         if is_number and self.task is None and len(self._counts) > 2:
             is_whole = all(float(label).is_integer() for label in self._counts)
-            if not is_whole or len(self._counts) > MOST_INTEGER_CLASSES:
+            if not is_whole or len(self._counts) > MAX_INTEGER_CLASSES:
                 self._counts = None
         elif is_number and len(self._counts) > 2 and (distinct != np.floor(distinct)).any():
             value = distinct[distinct != np.floor(distinct)][0]
@@ -177,12 +179,12 @@ class TargetSummary:
                 f"Unknown label type: continuous values such as {value!s} cannot be classes; choose the task "
                 "'regression' (--task regression)."
             )
-        if self._counts is not None and len(self._counts) > MOST_LABELS:
+        if self._counts is not None and len(self._counts) > MAX_LABELS:
             raise self._too_many()
 
     def _too_many(self) -> DataError:
         return DataError(
-            f"The target{self._named()} has more than {MOST_LABELS:,} different values; choose another column to "
+            f"The target{self._named()} has more than {MAX_LABELS:,} different values; choose another column to "
             "predict, or the task 'regression' (--task regression) if it is a number."
         )
 
@@ -191,21 +193,21 @@ class TargetSummary:
             self.n_columns = values.shape[1]
             self.numbers = [NumberSummary() for _ in range(self.n_columns)]
         for summary, column in zip(self.numbers, values.T, strict=True):
-            summary.add(column, np.zeros(len(column), bool))  # nobody asks for a median
+            summary.add(column, np.zeros(len(column), bool))  # no sample, because the median is not needed
 
     def _named(self) -> str:
         return f" {self.name!r}" if self.name else ""
 
 
-def not_learnt(missing_words: Collection[str]) -> Target:
-    """Return a target that knows of no missing label but an empty one and these words."""
-    return replace(NOT_LEARNT, missing_words=("", *missing_words))
+def provisional_target(missing_words: Collection[str]) -> Target:
+    """Return a target for which only empty texts and the given words are missing labels."""
+    return replace(PROVISIONAL_TARGET, missing_words=("", *missing_words))
 
 
-def refuse_missing_labels(labels: Any, name: str, origin: Origin, target: Target = NOT_LEARNT) -> None:
-    """Raise ``DataError``, naming file and row, for a label or number to predict that is missing or infinite.
+def refuse_missing_labels(labels: Any, name: str, origin: Origin, target: Target = PROVISIONAL_TARGET) -> None:
+    """Raise ``DataError`` with the file and the row if a label is missing or infinite.
 
-    ``target`` says which texts are missing; before it is learnt, only an empty one is.
+    The words for missing labels are those of ``target``, by default only empty texts.
     """
     refuse_missing_target(is_missing_target(labels, target), name, origin)
     if getattr(labels.dtype, "kind", "O") == "f":
@@ -217,7 +219,7 @@ def refuse_missing_labels(labels: Any, name: str, origin: Origin, target: Target
 
 
 def encode_labels(target: Target, labels: Any, origin: Origin = UNNAMED) -> Array:
-    """Return what ``target.encode`` does, by way of the distinct labels where they are classes."""
+    """Return the result of ``target.encode``, which is called only for the distinct labels of classes."""
     import pandas as pd
 
     if not target.classes:
@@ -225,6 +227,6 @@ def encode_labels(target: Target, labels: Any, origin: Origin = UNNAMED) -> Arra
     try:
         codes, uniques = pd.factorize(labels)
         return np.asarray(target.encode(np.asarray(uniques))[codes])
-    except (DataError, TypeError):  # lists and the like cannot be told apart
-        target.encode(labels, origin)  # raises the same, with the row
+    except (DataError, TypeError):  # TypeError for unhashable objects
+        target.encode(labels, origin)  # raises the error with the row
         raise

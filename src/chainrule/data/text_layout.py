@@ -1,4 +1,4 @@
-"""Find out how a text is a table: the comments above it, what separates its cells, whether it begins with names."""
+"""Detect the layout of a text table: the comments above it, the separator of its cells, and the column names."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from chainrule.errors import DataError
 
 __all__ = ["TextLayout", "find_layout", "rows_of"]
 
-# What is looked at to find the separator and the header: so many rows, in so many lines and characters. A line of more
-# characters than that belongs to no table.
+# The size of the sample of the text in which the separator and the header are detected. A longer line is refused.
 SAMPLE_ROWS = 100
 SAMPLE_LINES = 1000
 SAMPLE_CHARACTERS = 2**22
-# Cells of a row that are looked at to compare separators.
+# The number of cells per row that are used to compare separators.
 SAMPLE_CELLS = 50
 
 _SEPARATORS = (",", ";", "\t", "|")
@@ -33,16 +32,16 @@ _QUOTED_OR_SPACES = re.compile(r'(?<!\S)"[^"]*(?:""[^"]*)*+"(?!\S)|[ \t]+')
 
 _MEASURE = re.compile(rf"[^\d\s,;|\"]{{0,4}}\s?{DIGITS}\s?[^\d\s,;|\"]{{0,4}}")
 _SEVERAL_NUMBERS = re.compile(r"[+-]?[\d.]+(?:\s+[+-]?[\d.]+)+")
-_WRONGLY_CUT = re.compile(r"[;|\t\"]|,(?! )")
+_WRONGLY_SPLIT = re.compile(r"[;|\t\"]|,(?! )")
 
 csv.field_size_limit(2**30)
 
 
 @dataclass(frozen=True)
 class TextLayout:
-    """A text as a table: ``names`` of its columns, and rows whose cells ``separator`` separates.
+    """The layout of a text table: the names of its columns, and the separator of its cells.
 
-    The rows begin at the character ``start`` of ``text``, after ``lines_before`` lines of the file.
+    The rows start at the index ``start`` of ``text``, after ``lines_before`` lines of the file.
     """
 
     text: str
@@ -52,61 +51,60 @@ class TextLayout:
     lines_before: int
 
 
-def find_layout(text: str, name: str, column_names: Sequence[str] | None, most_columns: int) -> TextLayout:
-    """Return how ``text`` is a table; ``name`` is the file's name for messages.
+def find_layout(text: str, name: str, column_names: Sequence[str] | None, max_columns: int) -> TextLayout:
+    """Detect the layout of a text table in the first part of the text. ``name`` is that of the file, for messages.
 
-    ``column_names`` says what the columns are called, and that the first line is data. Only the beginning of the text
-    is looked at.
+    If ``column_names`` are given, the first line contains values.
 
-    Raises ``DataError`` naming the line, also for a table of more than ``most_columns``.
+    Raises ``DataError`` with the line, also for a table of more than ``max_columns`` columns.
     """
-    text = text.rstrip("\x1a")  # the end of a file in DOS
+    text = text.rstrip("\x1a")  # the end-of-file character of DOS
     _refuse_long_lines(text, name)
     start = len(text) - len(text.lstrip("\ufeff"))
     given = _SEPARATOR_LINE.match(text, start)
     start = given.end() if given else start
     if not _SOMETHING.search(text, start):
-        raise DataError(f"{name} is empty; a table needs a line of column names and rows.")
+        raise DataError(f"{name} is empty; a table needs a line of column names, and rows.")
     separator = given[1] if given else _find_separator(_sample(text, _end_of_comments(text, start)))
     lines_before = 0
     if separator == " ":
         lines_before = count_lines(text, start)
         text, start, separator = _separate_by_tabs(text[start:]), 0, "\t"
-    start, header = _find_header(text, separator, start, column_names, name, most_columns)
+    start, header = _find_header(text, separator, start, column_names, name, max_columns)
     names = list(column_names) if column_names is not None else _unique_names(header, name)
     return TextLayout(text, separator, names, start, lines_before + count_lines(text, start))
 
 
 def rows_of(text: str, separator: str, start: int = 0) -> Iterator[tuple[list[str], int, int]]:
-    """Yield the rows from ``start`` on that are not blank lines, and where each begins and ends in the text."""
-    place = start
+    """Yield the rows from ``start`` on that are not blank lines, with their start and end in the text."""
+    position = start
 
     def lines() -> Iterator[str]:
-        nonlocal place
+        nonlocal position
         for match in _LINE.finditer(text, start):
-            place = match.end()
+            position = match.end()
             yield match[0]
 
     end = start
     for row in csv.reader(lines(), delimiter=separator, skipinitialspace=True):
-        begin, end = end, place
+        begin, end = end, position
         if len(row) > 1 or not text[begin:end].isspace():
             yield row, begin, end
 
 
 def _refuse_long_lines(text: str, name: str) -> None:
-    most = SAMPLE_CHARACTERS
-    for start in range(0, len(text) - most, most):
-        if text.find("\n", start, start + most) < 0 and text.find("\r", start, start + most) < 0:
+    size = SAMPLE_CHARACTERS
+    for start in range(0, len(text) - size, size):
+        if text.find("\n", start, start + size) < 0 and text.find("\r", start, start + size) < 0:
             line = count_lines(text, start) + 1
             raise DataError(
-                f"{name} has more than {most:,} characters in line {line}, which is too long for a row of a table; "
-                "check that it is the file that you mean."
+                f"{name} has more than {size:,} characters in line {line}, which is too long for a row of a table; "
+                "check that it is the right file."
             )
 
 
 def _end_of_comments(text: str, start: int) -> int:
-    """Return where the first line begins that is neither blank nor a comment; where all are comments, the first one."""
+    """Return the start of the first line that is neither blank nor a comment; of the first comment if there is none."""
     first_comment = None
     for match in _LINE.finditer(text, start):
         if match[0].isspace():
@@ -118,11 +116,11 @@ def _end_of_comments(text: str, start: int) -> int:
 
 
 def _sample(text: str, start: int) -> str:
-    """Return the text from ``start`` on, cut at the end of a line where there is much of it."""
+    """Return a sample of the text from ``start`` on, which ends at the end of a line."""
     stop = end = min(start + 2 * SAMPLE_CHARACTERS, len(text))
     for match in itertools.islice(_LINE.finditer(text, start, stop), SAMPLE_LINES):
         end = match.end()
-    if end == stop < len(text):  # within a line
+    if end == stop < len(text):  # inside a line
         end = max(text.rfind("\n", start, stop), text.rfind("\r", start, stop)) + 1
     return text[start:end]
 
@@ -130,23 +128,26 @@ def _sample(text: str, start: int) -> str:
 def _first_rows(text: str, separator: str, start: int) -> list[list[str]]:
     sample = _sample(text, start)
     rows = [row for row, _, _ in itertools.islice(rows_of(sample, separator), SAMPLE_ROWS)]
-    is_cut = len(rows) < SAMPLE_ROWS and start + len(sample) < len(text)  # perhaps within a quoted cell
+    is_cut = len(rows) < SAMPLE_ROWS and start + len(sample) < len(text)  # possibly inside a quoted cell
     return rows[:-1] if is_cut and len(rows) > 1 else rows
 
 
 def _find_separator(sample: str) -> str:
-    """Return the separator that cuts the first rows into equally many cells that look like values; " " is any space."""
-    best, best_score = None, 0.9 if _is_column_of_numbers(sample) else 0.3  # for a table of one column
+    """Return the separator that splits the first rows into equally many cells that look like values.
+
+    The separator " " means any number of spaces and tabs.
+    """
+    best, best_score = None, 0.9 if _is_column_of_numbers(sample) else 0.3  # the score of a table with one column
     rows_by = {separator: _first_rows(sample, separator, 0) for separator in _SEPARATORS if separator in sample}
     for separator, rows in rows_by.items():
-        score = _score(rows, of_text=0.7)
+        score = _score(rows, text_quality=0.7)
         if score > best_score:
             best, best_score = separator, score
-    # Words with spaces between them are rather a text than a row of a table.
+    # Words that are separated by spaces are probably one text.
     lines = "".join(match[0] for match in itertools.islice(_LINE.finditer(sample), SAMPLE_ROWS))
-    if 0.99 * _score(_first_rows(_separate_by_tabs(lines), "\t", 0), of_text=0.3) > best_score:
+    if 0.99 * _score(_first_rows(_separate_by_tabs(lines), "\t", 0), text_quality=0.3) > best_score:
         return " "
-    if best is None:  # one column, unless the first row and half of the others have several cells, if not equally many
+    if best is None:  # one column, unless the first row and half of the other rows have several cells
         shares = {
             separator: sum(len(row) > 1 for row in rows) / len(rows)
             for separator, rows in rows_by.items()
@@ -159,32 +160,32 @@ def _find_separator(sample: str) -> str:
 
 
 def _is_column_of_numbers(sample: str) -> bool:
-    """Tell whether a word is followed by lines that are one number each, perhaps with a decimal comma."""
+    """Return whether a word is followed by lines with one number each, possibly with a decimal comma."""
     lines = [match[0].strip() for match in itertools.islice(_LINE.finditer(sample), SAMPLE_ROWS) if match[0].strip()]
-    return not any(mark in lines[0] for mark in _SEPARATORS) and all(map(is_number, lines[1:]))
+    return not any(separator in lines[0] for separator in _SEPARATORS) and all(map(is_number, lines[1:]))
 
 
-def _score(rows: list[list[str]], of_text: float) -> float:
-    """Tell how well rows were cut: whether all have as many cells, and how many of these look like values."""
+def _score(rows: list[list[str]], text_quality: float) -> float:
+    """Return a score of split rows: the share of rows with the same number of cells times the quality of the cells."""
     width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 1)
     if width == 1:
         return 0.0
     agreement = count / len(rows) * (1.0 if len(rows[0]) == width else 0.5)
-    with_tabs = sum(any("\t" in cell for cell in row) for row in rows) / len(rows)  # no cell should have one
+    with_tabs = sum(any("\t" in cell for cell in row) for row in rows) / len(rows)  # cells should not contain tabs
     cells = [cell for row in rows if len(row) == width for cell in row[:SAMPLE_CELLS]]
-    return agreement * (1 - 0.6 * with_tabs) * sum(_quality(cell, of_text) for cell in cells) / len(cells)
+    return agreement * (1 - 0.6 * with_tabs) * sum(_quality(cell, text_quality) for cell in cells) / len(cells)
 
 
-def _quality(cell: str, of_text: float) -> float:
-    """Tell how much a cell looks like one value: 1 for numbers, dates and nothing, little for what was cut wrongly."""
+def _quality(cell: str, text_quality: float) -> float:
+    """Return how much a cell looks like one value: 1 for numbers, dates and empty cells, 0.2 for a wrong split."""
     text = cell.strip()
     if text.lower() in NO_VALUE or is_number(text) or _MEASURE.fullmatch(text) or DATE.fullmatch(text):
         return 1.0
-    return 0.2 if _WRONGLY_CUT.search(text) or _SEVERAL_NUMBERS.fullmatch(text) else of_text
+    return 0.2 if _WRONGLY_SPLIT.search(text) or _SEVERAL_NUMBERS.fullmatch(text) else text_quality
 
 
 def _separate_by_tabs(text: str) -> str:
-    """Return the text of a table separated by spaces and tabs with one tab between any two cells."""
+    """Return the text of a table that is separated by spaces and tabs, with one tab between cells."""
 
     def replace(match: re.Match[str]) -> str:
         if match[0][0] == '"':
@@ -203,15 +204,13 @@ def _find_header(
     start: int,
     column_names: Sequence[str] | None,
     name: str,
-    most_columns: int,
+    max_columns: int,
 ) -> tuple[int, list[str]]:
-    """Return where the rows of data begin, and the names above them: empty ones where the file has none."""
+    """Return the start of the rows, and the column names, which are empty texts if the file has none."""
     first = _end_of_comments(text, start)
     rows = _first_rows(text, separator, first)
-    if len(rows[0]) > most_columns:
-        raise DataError(
-            f"{name} has {len(rows[0]):,} columns in its first line, and {most_columns:,} at most can be used."
-        )
+    if len(rows[0]) > max_columns:
+        raise DataError(f"{name} has {len(rows[0]):,} columns in its first line; the maximum is {max_columns:,}.")
     if column_names is not None:
         return first, []
     width = Counter(map(len, rows)).most_common(1)[0][0]
@@ -221,19 +220,19 @@ def _find_header(
         if begin < first:  # a row such as #id,age
             first, rows = begin, _first_rows(text, separator, begin)
             evidence = header_evidence(rows[0], rows[1:])
-        elif names and _holds_values(rows[0], evidence):  # names as numpy.savetxt writes them
+        elif names and _has_values(rows[0], evidence):  # names in a comment, as written by numpy.savetxt
             return first, names
     header = rows[0]
     if len(header) != width and 2 * sum(len(row) == width for row in rows) > len(rows):
-        # R leaves out the name of the first column, which holds the names of the rows.
+        # R writes no name for the first column, which contains the names of the rows.
         if separator != "\t" or len(header) != width - 1 or header_evidence(["", *header], rows[1:]) < 0:
             line = count_lines(text, next(rows_of(text, separator, first))[1]) + 1
             raise DataError(
-                f"{name} has {len(header)} values in line {line}, and most lines below it have {width}; remove the "
+                f"{name} has {len(header)} values in line {line}, but most lines below it have {width}; remove the "
                 "lines above the column names, or correct that line."
             )
         header, evidence = ["", *header], 1
-    if _holds_values(header, evidence):
+    if _has_values(header, evidence):
         return first, [""] * len(header)
     _, begin, end = next(rows_of(text, separator, first))
     if end == len(text) and any("\n" in cell or "\r" in cell for cell in header):
@@ -241,16 +240,16 @@ def _find_header(
     return end, header
 
 
-def _holds_values(row: list[str], evidence: float) -> bool:
-    """Tell whether a first row is no header; where the rows below do not tell, a number makes it one of values."""
+def _has_values(row: list[str], evidence: float) -> bool:
+    """Return whether a first row contains values. Without evidence from other rows, a row with a number does."""
     return evidence < 0 or (evidence == 0 and any(map(is_number, row)))
 
 
 def _header_in_comments(text: str, separator: str, start: int, end: int, width: int) -> tuple[int, list[str]]:
-    """Look for column names in the comment lines above a table of ``width`` columns.
+    """Search for column names in the comment lines above a table of ``width`` columns.
 
-    Return where the rows like ``#id,age`` begin with which the comments end, ``end`` if there are none; and the cells
-    of the last line if it is one like ``# id,age``.
+    Return the start of the last comment lines that are rows like ``#id,age``, or ``end`` if there are none, and the
+    cells of the last line if it has the form ``# id,age``.
     """
     begin, names = end, list[str]()
     for match in _LINE.finditer(text, start, end):
@@ -273,8 +272,8 @@ def _unique_names(header: list[str], name: str) -> list[str]:
     names = [normal_text(cell) or f"column_{number + 1}" for number, cell in enumerate(header)]
     repeated = [label for label, count in Counter(names).items() if count > 1]
     if repeated:
-        places = [str(number + 1) for number, label in enumerate(names) if label == repeated[0]][:3]
+        numbers = [str(number + 1) for number, label in enumerate(names) if label == repeated[0]][:3]
         raise DataError(
-            f"{name} has more than one column called {repeated[0]!r} (columns {' and '.join(places)}); rename one."
+            f"{name} has more than one column named {repeated[0]!r} (columns {' and '.join(numbers)}); rename one."
         )
     return names

@@ -1,4 +1,4 @@
-"""Read a table that is written as text: its cells as they stand there, without a guess at what they mean."""
+"""Read a text table with all cells as texts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["parse_text_table"]
 
-# A text table of more columns is refused: every column costs time and memory, whatever is in it.
-MOST_COLUMNS = 100_000
-# Cells that pandas cuts at a time. It needs some 40 bytes for each, beside those of the text that it makes of it.
-CELLS_AT_A_TIME = 3_000_000
+# The maximum number of columns. Every column needs time and memory, whatever it contains.
+MAX_COLUMNS = 100_000
+# The number of cells that pandas parses at a time. It needs about 40 bytes per cell in addition to the text.
+CELLS_PER_CHUNK = 3_000_000
 
 
 def parse_text_table(
@@ -25,41 +25,41 @@ def parse_text_table(
     name: str,
     *,
     column_names: list[str] | None = None,
-    most_columns: int = MOST_COLUMNS,
-    most_rows: int | None = None,
+    max_columns: int = MAX_COLUMNS,
+    max_rows: int | None = None,
 ) -> pd.DataFrame:
-    """Return the frame that ``text`` describes; ``name`` is the file's name for messages.
+    """Return a text table as a frame of texts (dtype object). ``name`` is the name of the file for messages.
 
-    Every cell is text (of dtype object), as it stands in the file but for its quotes and the spaces before it; an empty
-    cell is ``""``. ``column_names`` says what the columns are called, and that the first line is data. A table of more
-    than ``most_columns`` is refused before its rows are read. Of the rows, the first ``most_rows`` are read.
+    The cells are the texts of the file without quotes and leading spaces; an empty cell is ``""``. If ``column_names``
+    are given, the first line contains values. Raises ``DataError`` for a table of more than ``max_columns`` columns. At
+    most ``max_rows`` rows are read.
     """
-    layout = find_layout(text, name, column_names, most_columns)
-    frame = _parse(layout, name, most_rows)
+    layout = find_layout(text, name, column_names, max_columns)
+    frame = _parse(layout, name, max_rows)
     if frame.empty:
-        raise DataError(f"{name} has a line of column names and no rows.")
+        raise DataError(f"{name} has a line of column names but no rows.")
     return frame
 
 
-class _Pieces(io.TextIOBase):
-    """The rows of a text, for pandas to read piece by piece; ``io.StringIO`` would copy all of it."""
+class _TextReader(io.TextIOBase):
+    """A file object of the rows of a text, which is not copied as by ``io.StringIO``."""
 
     def __init__(self, layout: TextLayout) -> None:
-        self._text, self._place = layout.text, layout.start
+        self._text, self._position = layout.text, layout.start
 
     def read(self, size: int | None = -1) -> str:
         """Return the next ``size`` characters."""
-        end = None if size is None or size < 0 else self._place + size
-        piece = self._text[self._place : end]
-        self._place += len(piece)
-        return piece
+        end = None if size is None or size < 0 else self._position + size
+        characters = self._text[self._position : end]
+        self._position += len(characters)
+        return characters
 
 
-def _parse(layout: TextLayout, name: str, most_rows: int | None) -> pd.DataFrame:
+def _parse(layout: TextLayout, name: str, max_rows: int | None) -> pd.DataFrame:
     import pandas as pd
 
     width = len(layout.names)
-    # pandas takes the surplus cells of a first row for an index, and needs very long for thousands of them.
+    # pandas reads surplus cells of the first row as an index, which is very slow for thousands of cells.
     for row, _, _ in rows_of(layout.text, layout.separator, layout.start):
         if len(row) > width:
             _refuse_ragged(layout, name)
@@ -67,7 +67,7 @@ def _parse(layout: TextLayout, name: str, most_rows: int | None) -> pd.DataFrame
             break
     try:
         with pd.read_csv(
-            _Pieces(layout),
+            _TextReader(layout),
             sep=layout.separator,
             names=layout.names,
             header=None,
@@ -75,15 +75,15 @@ def _parse(layout: TextLayout, name: str, most_rows: int | None) -> pd.DataFrame
             na_filter=False,
             skipinitialspace=True,
             low_memory=False,
-            nrows=most_rows,
-            chunksize=max(1, CELLS_AT_A_TIME // width),
+            nrows=max_rows,
+            chunksize=max(1, CELLS_PER_CHUNK // width),
         ) as frames:
             frame = pd.concat(list(frames), ignore_index=True)
     except pd.errors.EmptyDataError:
         _refuse_ragged(layout, name)
         return pd.DataFrame(columns=layout.names)
     except (pd.errors.ParserError, ValueError) as problem:
-        if "Calling read" in str(problem):  # pandas says so of a Ctrl-C; a text in memory can always be read
+        if "Calling read" in str(problem):  # the message of pandas if Ctrl-C interrupts a read
             raise KeyboardInterrupt from None
         last_line = _refuse_ragged(layout, name)
         if "EOF inside string" in str(problem):
@@ -96,9 +96,9 @@ def _parse(layout: TextLayout, name: str, most_rows: int | None) -> pd.DataFrame
 
 
 def _refuse_ragged(layout: TextLayout, name: str) -> int:
-    """Raise ``DataError`` for the first row whose number of cells is not that of the columns, naming its line.
+    """Raise ``DataError`` with the line for the first row whose number of cells is not the number of columns.
 
-    Returns the line in which the last row begins.
+    Return the line of the last row if there is no such row.
     """
     width = len(layout.names)
     begin = layout.start
@@ -108,12 +108,12 @@ def _refuse_ragged(layout: TextLayout, name: str) -> int:
             if any("\n" in cell or "\r" in cell for cell in row):
                 raise DataError(f"{name} has a quotation mark in line {line} that is not closed where its row ends.")
             raise DataError(
-                f"{name} has {len(row)} values in line {line}, and the table has {width} columns; "
-                "check that line, or whether the right separator is used throughout."
+                f"{name} has {len(row)} values in line {line}, but the table has {width} columns; check this line, and "
+                "that all lines use the same separator."
             )
     return _line(layout, begin)
 
 
-def _line(layout: TextLayout, place: int) -> int:
-    """Return the number of the line that begins at a place in the text."""
-    return layout.lines_before + count_lines(layout.text[layout.start : place]) + 1
+def _line(layout: TextLayout, index: int) -> int:
+    """Return the number of the line that starts at an index of the text."""
+    return layout.lines_before + count_lines(layout.text[layout.start : index]) + 1

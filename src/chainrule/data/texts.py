@@ -1,4 +1,4 @@
-"""The normal form of a text cell, and the words with a meaning of their own: missing values, yes and no."""
+"""The normal form of text cells, and the words for missing values and for yes and no."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = [
     "yes_no_spellings",
 ]
 
-# Texts of more characters are not composed, and not read as numbers or dates.
+# Longer texts are not normalised, and not read as numbers or dates.
 LONGEST_COMPOSED, LONGEST_VALUE = 1000, 128
 
-# White space as Unicode has it, and characters without width that spreadsheets and web pages leave around a text.
+# Unicode white space, and zero-width characters, which spreadsheets and web pages may add to texts.
 _OUTER = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\u180e\u200b\u200e\u200f\u2060\ufeff"
@@ -29,21 +29,21 @@ _OUTER = (
 
 _SPACE_OUTSIDE = re.compile(r"^[\s\x1c-\x1f]|[\s\x1c-\x1f]$", re.MULTILINE)
 
-# The missing values of models of version 0.1.
+# The words for missing values in models of version 0.1.
 MISSING_WORDS = frozenset({"", "?", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "<NA>"})
-# A missing value in a column of categories. "None" and "none" are not among them: in many tables they are a category.
+# Words for missing values in columns of categories. "None" and "none" are not included, because they may be categories.
 MISSING_CATEGORY_WORDS = MISSING_WORDS | {
     "na", "N/a", "#N/A", "#NA", "#N/D", "#NV", "N.A.", "n.a.", "n. a.", "N/D", "n/d", "n.d.", "S/D", "s/d", "k.A.",
     "k. A.", "NAN", "-nan", "NaT", "Null", "(null)", "\\N", ".", "..", "...", "-", "--", "---", "\u2013", "\u2014",
     "??", "???",
 }  # fmt: skip
-# A missing value in a column of numbers or dates: the same, and what cannot be a number.
+# Words for missing values in columns of numbers or dates, which include other words that are not numbers.
 MISSING_NUMBER_WORDS = MISSING_CATEGORY_WORDS | {
     "None", "none", "NONE", "nil", "NIL", "nd", "ND", "sd", "-NaN", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND",
     "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!", "missing", "Missing", "MISSING",
 }  # fmt: skip
 
-# Words for yes and no, in lower case; they mean the same however they are written.
+# Words for yes and no, in lower case.
 YES_NO_WORDS = frozenset(
     {"yes", "no", "y", "n", "true", "false", "t", "f", "on", "off", "sim", "n\u00e3o", "nao", "s\u00ed", "si", "ja",
      "nein", "oui", "non"}
@@ -52,21 +52,21 @@ _LONGEST_YES_NO = max(map(len, YES_NO_WORDS))
 
 
 def normal_text(text: str) -> str:
-    """Return a text in Unicode's composed form (NFC), without the white space around it.
+    """Return a text in the Unicode normalisation form NFC, without leading and trailing white space.
 
-    A text of more than 1,000 characters is not composed.
+    A text of more than 1,000 characters is only stripped.
 
     >>> normal_text(" Sa\u0303o Joa\u0303o\u00a0") == "S\u00e3o Jo\u00e3o"
     True
     """
     if text.isascii():
         return text.strip()
-    # The time for composing grows with the square of a run of combining marks.
+    # The time for normalising grows with the square of the length of a run of combining marks.
     return (text if len(text) > LONGEST_COMPOSED else unicodedata.normalize("NFC", text)).strip(_OUTER)
 
 
 def are_normal(texts: list[Any]) -> bool:
-    """Whether these are texts, all of them ASCII and in normal form, as is quick to tell."""
+    """Return whether these are texts, all of them ASCII and in normal form, which is fast to check."""
     if not all(type(text) is str for text in texts):
         return False
     joined = "\n".join(texts)
@@ -74,10 +74,10 @@ def are_normal(texts: list[Any]) -> bool:
 
 
 def yes_no_spellings(texts: Collection[str]) -> dict[str, str]:
-    """Return those texts of a column that mean yes or no, each with the word in lower case that it stands for.
+    """Return the texts of a column that mean yes or no, each with its word in lower case.
 
-    A single letter counts as such a word only where the column has nothing else, since ``N`` and ``n`` may well be
-    different codes among others.
+    A single letter is such a word only if the column has no other texts, because ``N`` and ``n`` may be different
+    codes.
 
     >>> yes_no_spellings(["Yes", "YES", "unknown", "N"])
     {'Yes': 'yes', 'YES': 'yes'}

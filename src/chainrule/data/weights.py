@@ -14,7 +14,7 @@ __all__ = ["as_weights", "relative_weights", "weights_of_rows"]
 
 
 def as_weights(sample_weight: Any, n_rows: int) -> Array:
-    """Return sample weights as float64 of shape (rows,) or (rows, members); raise DataError for other values."""
+    """Return sample weights as float64 of shape (rows,) or (rows, members). Raises DataError for other values."""
     refuse_masked(sample_weight, "sample_weight")
     weights = np.asarray(sample_weight)
     if weights.ndim not in (1, 2) or len(weights) != n_rows or not weights.size:
@@ -23,15 +23,14 @@ def as_weights(sample_weight: Any, n_rows: int) -> Array:
             f"member of an ensemble, shape ({n_rows}, members)."
         )
     if weights.dtype.kind not in "biuf":
-        raise DataError("sample_weight holds something that is no number.")
+        raise DataError(f"sample_weight has the dtype {weights.dtype}; it must contain numbers.")
     weights = weights.astype(np.float64)
     bad = np.argwhere(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
-        raise DataError(
-            f"sample_weight is {weights[tuple(bad[0])]:g} in {array_place(*bad[0])}; weights are finite and 0 or more."
-        )
+        value, position = f"{weights[tuple(bad[0])]:g}", array_place(*bad[0])
+        raise DataError(f"sample_weight is {value} in {position}; weights must be finite and >= 0.")
     if not weights.any():
-        raise DataError("sample_weight is zero in every row, so there is nothing to learn from.")
+        raise DataError("sample_weight is zero in every row; at least one row needs a weight above 0.")
     return weights
 
 
@@ -47,9 +46,9 @@ def weights_of_rows(weights: Array) -> Array: ...
 @overload
 def weights_of_rows(weights: Array | None) -> Array | None: ...
 def weights_of_rows(weights: Array | None) -> Array | None:
-    """Return one weight for each row: of (rows, members) weights, the mean over the members; None if there are none.
+    """Return one weight for each row: the mean over the members of an ensemble; None for None.
 
-    Where all members of a row have the same weight, the result is this weight, without a rounding error.
+    If all members of a row have the same weight, the result is exactly this weight.
     """
     if weights is None or weights.ndim == 1:
         return weights

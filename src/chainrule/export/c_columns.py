@@ -70,8 +70,8 @@ class CDefinitions:
             for word, place in plan.spellings.items()
             for form in (word, _small_ascii(word.upper()), decomposed(word), _small_ascii(decomposed(word.upper())))
         }
-        numbers = plan.number_places if plan.from_numbers else {}
-        missing, other, _, _ = plan.places
+        numbers = plan.number_codes if plan.from_numbers else {}
+        missing, other, _, _ = plan.special_codes
         text = ", ".join(
             [
                 *self._table(spellings),

@@ -185,7 +185,7 @@ def _encoding(
         refuse = f"        return {place};"
         if plan.kind == "category":
             pieces += ["category", "one_hot"]
-            _, _, first, end = plan.places
+            _, _, first, end = plan.special_codes
             found = f"category(row->{field}, &{definitions.category_type(plan)})"
             lines.append(f"    one_hot({found} - {first}, {end - first}, x + {at});")
         else:

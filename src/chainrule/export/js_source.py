@@ -101,11 +101,11 @@ def _plan(plan: ColumnPlan) -> str:
     values: dict[str, Any] = {"name": plan.name, "kind": plan.kind, "missing": plan.missing_words}
     raw: dict[str, str] = {}
     if plan.kind == "category":
-        missing, other, first, end = plan.places
+        missing, other, first, end = plan.special_codes
         values |= {"categories": plan.categories, "noPlace": missing, "other": other, "first": first, "end": end}
         values["fromNumbers"] = plan.from_numbers
         raw["words"] = f"new Map({_value(list(plan.spellings.items()))})"
-        raw["numbers"] = f"new Map({_value(list(plan.number_places.items()))})"
+        raw["numbers"] = f"new Map({_value(list(plan.number_codes.items()))})"
         return _object(values, raw)
     values["numbers"] = [
         {"part": part, "fill": number.fill, "center": number.center, "scale": number.scale}

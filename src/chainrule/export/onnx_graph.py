@@ -115,7 +115,7 @@ def onnx_inputs(model: Model | NeuralNetwork, data: Any) -> dict[str, Array]:
 
 def _column_input(plan: ColumnPlan, column: Any) -> Array:
     if plan.kind == "category":
-        return np.array([text or "" for text in plan.shown(column)], dtype=object).reshape(-1, 1)
+        return np.array([text or "" for text in plan.read_texts(column)], dtype=object).reshape(-1, 1)
     return read_column(plan, column).reshape(-1, 1)
 
 

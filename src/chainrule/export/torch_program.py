@@ -104,4 +104,4 @@ def _column_input(plan: ColumnPlan, column: Any) -> Array:
         return read_column(plan, column)
     codes: dict[str | None, float] = {text: code for code, text in enumerate(plan.categories)}
     codes[None] = np.nan
-    return np.array([codes.get(text, -1) for text in plan.shown(column)], np.float64)
+    return np.array([codes.get(text, -1) for text in plan.read_texts(column)], np.float64)

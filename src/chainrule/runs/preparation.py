@@ -19,7 +19,7 @@ from chainrule.data.parts import Source, Table, listing
 from chainrule.data.sources import open_source
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
-from chainrule.data.text_columns import table_evidence
+from chainrule.data.text_columns import table_conventions
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, warn
 from chainrule.runs.data_split import DataSplit
@@ -161,11 +161,11 @@ def _prepare_table(
     drop_missing_target: bool,
 ) -> PreparedData:
     split_columns = {"group": data_split.group, "time": data_split.time}
-    options, marks = options.for_inputs(data.target)
-    options.check_names(data.frame.columns, target=data.target, beside=split_columns)
+    options, separators = options.for_inputs(data.target)
+    options.check_names(data.frame.columns, target=data.target, other_options=split_columns)
     (frame, labels), origin = _separate_target(data, drop_missing_target, missing_words=options.missing_words)
     target = Target.learn(
-        labels, task, name=data.target, others=frame, missing_words=options.missing_words, marks=marks
+        labels, task, name=data.target, others=frame, missing_words=options.missing_words, separators=separators
     )
     if 2 * len(target.classes) > len(labels):
         raise DataError(
@@ -182,7 +182,7 @@ def _prepare_table(
     excluded = data_split.columns_to_exclude(options)
     table = with_options(options, drop=[name for name in options.drop if name not in excluded])
     inputs = frame.drop(columns=excluded)
-    table.fit(inputs.iloc[rows[0]], origin.take(rows[0]), table_evidence(labels.to_frame()))
+    table.fit(inputs.iloc[rows[0]], origin.take(rows[0]), table_conventions(labels.to_frame()))
 
     def encode(frame: pd.DataFrame, labels: pd.Series[Any], origin: Origin) -> Dataset:
         return Dataset(table.transform(frame, origin), labels, table.feature_names, name=source.name, target=target)

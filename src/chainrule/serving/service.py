@@ -108,7 +108,7 @@ class PredictionService:
             return self._rows.encode(json_rows(text, limits))
         most_columns = self._rows.n_values + SURPLUS_COLUMNS
         try:
-            frame = parse_text_table(text, "The body", most_columns=most_columns, most_rows=limits.rows + 1)
+            frame = parse_text_table(text, "The body", max_columns=most_columns, max_rows=limits.rows + 1)
             check_number_of_rows(len(frame), limits)
             return self._rows.encode_frame(frame)
         except (InvalidInputError, csv.Error) as error:

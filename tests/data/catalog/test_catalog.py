@@ -147,7 +147,7 @@ def test_all_reviews():
 def test_names_that_are_unknown():
     with pytest.raises(DataError, match="Did you mean 'fashion-mnist'"):
         catalog.get("fashion_mnist")
-    with pytest.raises(InvalidInputError, match="no official test part"):
+    with pytest.raises(InvalidInputError, match="no official test set"):
         load_dataset("digits", "test")
     with pytest.raises(InvalidInputError, match="'train' or 'test'"):
         load_dataset("digits", "tset")
@@ -158,18 +158,18 @@ def test_a_source_is_a_file_or_a_name(tmp_path, monkeypatch):
     (tmp_path / "houses.csv").write_text("rooms,price\n3,100\n4,\n5,150\n6,170\n")
     source = open_source("houses.csv", "price")
     assert source.name == "houses.csv"
-    with pytest.raises(DataError, match=r"'price' is missing in row 2; fill it in, or leave .* --drop-missing-target"):
+    with pytest.raises(DataError, match=r"'price' is missing in row 2; fill it in, or drop .* --drop-missing-target"):
         source.train.split_target()
     X, y = source.train.take([0, 2, 3]).split_target()
     assert (list(X.columns), y.tolist()) == (["rooms"], ["100", "150", "170"])
     assert open_source("iris", "petal width (cm)").train.target == "petal width (cm)"
     for name, target, message in (
-        ("houses.csv", None, "which column of houses.csv to predict: rooms, price"),
+        ("houses.csv", None, "the column of houses.csv to predict: rooms, price"),
         ("houses.csv", "prise", "no column 'prise'.*rooms, price.*Did you mean 'price'"),
         ("house", "price", r"neither a file .* Did you mean 'houses\.csv'"),
         ("mnit", None, "Did you mean 'mnist'"),
         ("house.csv", "price", r"Did you mean 'houses\.csv'"),
-        ("digits", "x1", "has its own target"),
+        ("digits", "x1", "its target cannot be changed"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             open_source(name, target)

@@ -77,7 +77,7 @@ def test_a_file_is_fetched_once_and_progress_is_told(server, tmp_path):
 
 @pytest.mark.parametrize("size", [len(CONTENT), None])
 def test_an_interruption_is_resumed(server, tmp_path, size):
-    with pytest.raises(DataError, match=r"after 300000 of 1024000 bytes.* 300000 bytes are kept"):
+    with pytest.raises(DataError, match=r"after 300000 of 1024000 bytes.* continues after 300000 bytes"):
         fetch_file(remote(server, "/breaks", size=size))
     part = cached(tmp_path).with_name("file.bin.part")
     assert part.stat().st_size == 300_000
@@ -142,7 +142,7 @@ def test_the_data_folder_is_read_and_never_written(server, tmp_path, monkeypatch
     (folder / "file.bin").write_bytes(b"rebuilt")
     assert fetch_file(file) == folder / "file.bin"
     (folder / "file.bin").write_bytes(b"something else")
-    with pytest.raises(DataError, match="damaged or of another version"):
+    with pytest.raises(DataError, match="damaged or another version"):
         fetch_file(file)
     monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="not a folder"):
@@ -151,9 +151,7 @@ def test_the_data_folder_is_read_and_never_written(server, tmp_path, monkeypatch
 
 def test_a_cache_that_can_only_be_read_is_read(server, tmp_path, monkeypatch):
     fetch_file(remote(server, "/good"))
-    monkeypatch.setattr(
-        "chainrule.data.catalog.download._alone_with", lambda _: pytest.fail("nothing is to be written")
-    )
+    monkeypatch.setattr("chainrule.data.catalog.download._lock", lambda _: pytest.fail("nothing is to be written"))
     assert fetch_file(remote(server, "/good")).read_bytes() == CONTENT
 
 

@@ -1,4 +1,4 @@
-"""The data sets that have a name. Each lives in a small module of its own, which is loaded when it is asked for."""
+"""The catalogue of named data sets. Each is defined in a small module, which is imported when the set is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chainrule.errors import DataError, nearest_name
 
 __all__ = ["NamedSet", "Progress", "RemoteFile", "cache_folder", "fetch", "get", "names"]
 
-# Which module holds which set. Every module has a tuple SETS.
+# The module of each data set. Every module defines a tuple SETS.
 _MODULES = {
     "xnor": "gates",
     "gates-and": "gates",
@@ -47,15 +47,15 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> NamedSet:
-    """Return the description of a data set; ``.load()`` reads it. Raises ``DataError`` for a name that is unknown."""
+    """Return the description of a data set, whose ``load()`` reads it. Raises ``DataError`` for an unknown name."""
     if name not in _MODULES:
         hint = nearest_name(name, _MODULES)
-        raise DataError(f"There is no data set called {name!r} in the catalogue.{hint}")
+        raise DataError(f"There is no data set named {name!r} in the catalogue.{hint}")
     module = importlib.import_module(f"chainrule.data.catalog.{_MODULES[name]}")
     sets: tuple[NamedSet, ...] = module.SETS
     return next(named_set for named_set in sets if named_set.name == name)
 
 
 def fetch(name: str, progress: Progress | None = None) -> tuple[Path, ...]:
-    """Download the files of a data set, where they are not on this machine yet, and return their paths."""
+    """Download the files of a data set that are not on this machine yet. Return the paths of all its files."""
     return tuple(get(name).fetch(progress).values())

@@ -1,4 +1,4 @@
-"""Adult (census income): numbers, categories and missing cells, with an official test part."""
+"""Adult (census income): numbers, categories and missing cells, with an official test set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/adult"
 
 
 def read_people(path: Path) -> Table:
-    """Return one part: ``?`` is missing, and the comment line and the full stops of the test part are left out."""
+    """Return the training or the test set, without the comment line and the full stops of the test set."""
     try:
         text = read_unpacked(path).decode("ascii")
     except UnicodeDecodeError as problem:

@@ -1,4 +1,4 @@
-"""Boston housing, for the lab that uses it."""
+"""Boston housing, which one of the labs uses."""
 
 from __future__ import annotations
 

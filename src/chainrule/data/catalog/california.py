@@ -1,4 +1,4 @@
-"""California housing, 1990: the census blocks that scikit-learn uses."""
+"""California housing, 1990: the table of census blocks that scikit-learn also provides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLUMNS = [
 
 
 def read_blocks(path: Path) -> Table:
-    """Return the table in cal_housing.tgz, or in its cal_housing.data (.gz)."""
+    """Return the table in cal_housing.tgz or in cal_housing.data.gz."""
     content = read_unpacked(path)
     if path.suffix == ".tgz":
         try:

@@ -1,4 +1,4 @@
-"""Handwritten digits in 8 x 8 pixels, which come with scikit-learn."""
+"""Handwritten digits of 8 x 8 pixels, which are included in scikit-learn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SETS = (
         task="multiclass",
         rows=1797,
         columns=64,
-        summary="1,797 digits in 8 x 8 pixels from 0 to 1; small enough to try anything on.",
+        summary="1,797 digits in 8 x 8 pixels from 0 to 1; small enough for quick experiments.",
         licence="CC BY 4.0 (UCI)",
         citation="Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI, doi 10.24432/C50P49",
         read=_read,

@@ -17,14 +17,14 @@ from chainrule.types import Array
 __all__ = ["read_idx"]
 
 _UNSIGNED_BYTE = 0x08
-# MNIST has 47 million bytes; a header that asks for more than this is damaged, or made to fill the memory.
-_LARGEST = 2**30
+# The maximum size of an array. MNIST has 47 million bytes.
+_MAX_BYTES = 2**30
 
 
 def read_idx(path: Path, n_dimensions: int) -> Array:
     """Return the uint8 array of an IDX file (.gz or plain) with the given number of dimensions.
 
-    Raises ``DataError`` if the header is not that of such an array, or the file is shorter or longer than it says.
+    Raises ``DataError`` if the header is invalid, or if it does not match the size of the file.
     """
     return _read(io.BytesIO(read_unpacked(path)), n_dimensions, path.name)
 
@@ -40,10 +40,10 @@ def _read(file: BinaryIO, n_dimensions: int, name: str) -> Array:
         )
     shape = struct.unpack_from(f">{n_dimensions}I", header, 4)
     size = math.prod(shape)
-    if not 0 < size <= _LARGEST:
-        raise DataError(f"{name} announces an array of shape {shape}, which cannot be right.")
+    if not 0 < size <= _MAX_BYTES:
+        raise DataError(f"{name} has a header with the invalid shape {shape}; download it again.")
     content = file.read(size + 1)
     if len(content) != size:
-        much = "more bytes than" if len(content) > size else f"{len(content)} bytes instead of"
-        raise DataError(f"{name} holds {much} the {size} that its shape {shape} needs; download it again.")
+        amount = "more bytes than" if len(content) > size else f"{len(content)} bytes instead of"
+        raise DataError(f"{name} contains {amount} the {size} bytes of its shape {shape}; download it again.")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)

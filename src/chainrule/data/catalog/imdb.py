@@ -1,4 +1,4 @@
-"""IMDB reviews as Keras publishes them: which of the 10,000 most common words a review has, and whether it is good."""
+"""IMDB reviews as published by Keras: the sentiment of a review by the 10,000 most common words."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from chainrule.types import Array, IntArray
 __all__ = ["SETS", "multi_hot", "read_reviews_of_ranks"]
 
 NUM_WORDS = 10_000
-_REVIEWS_AT_A_TIME = 1000
-# Keras keeps 0 for padding, 1 for the start and 2 for rarer words, so the word of rank r has the index r + 3.
+_REVIEWS_PER_BLOCK = 1000
+# In Keras, 0 is padding, 1 the start and 2 a rare word, so the word of rank r has the index r + 3.
 FIRST_RANK = 3
 _RESERVED = ("(padding)", "(start)", "(rare word)")
 _KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
 
 
 def multi_hot(reviews: Array, num_words: int = NUM_WORDS) -> Any:
-    """Return a CSR float32 matrix with a 1 in row i, column rank + 3, for every word of review i below ``num_words``.
+    """Return a CSR float32 matrix with a 1 in row i and column rank + 3 for every word of review i.
 
-    ``reviews`` is an object array of lists of word ranks. The three reserved columns stay empty: every review starts,
-    so they would say nothing.
+    ``reviews`` is an object array of lists of word ranks. Words from index ``num_words`` on are ignored. The three
+    reserved columns are empty.
     """
     from scipy.sparse import csr_matrix
 
     columns: list[IntArray] = []
     counts: list[IntArray] = [np.zeros(1, dtype=np.int64)]
-    # Some reviews at a time, so that the temporary arrays stay small beside the lists.
-    for start in range(0, len(reviews), _REVIEWS_AT_A_TIME):
-        found, count = _distinct_columns(reviews[start : start + _REVIEWS_AT_A_TIME], num_words)
+    # The reviews are processed in blocks, so that the temporary arrays are small.
+    for start in range(0, len(reviews), _REVIEWS_PER_BLOCK):
+        found, count = _distinct_columns(reviews[start : start + _REVIEWS_PER_BLOCK], num_words)
         columns.append(found)
         counts.append(count)
     indices = np.concatenate(columns)
@@ -51,16 +51,16 @@ def multi_hot(reviews: Array, num_words: int = NUM_WORDS) -> Any:
 
 
 def _distinct_columns(reviews: Array, num_words: int) -> tuple[IntArray, IntArray]:
-    """Return the sorted distinct columns of each review, one after the other, and how many each review has."""
+    """Return the sorted distinct columns of all reviews in one array, and the number of columns of each review."""
     lengths = np.array([len(review) for review in reviews])
     try:
         ranks = np.fromiter(itertools.chain.from_iterable(reviews), dtype=np.int64, count=int(lengths.sum()))
     except (TypeError, ValueError, OverflowError):
-        raise DataError("The reviews hold something else than word ranks.") from None
+        raise DataError("The reviews contain objects that are not word ranks; download the file again.") from None
     if len(ranks) and ranks.min() < 1:
-        raise DataError("The reviews hold a word rank below 1.")
+        raise DataError("The reviews contain a word rank below 1; download the file again.")
     kept = ranks < num_words - FIRST_RANK
-    # One number a word and review: sorted they are the matrix, row by row, and repetitions stand side by side.
+    # One number per word and review. When they are sorted, repetitions are adjacent.
     cells = np.repeat(np.arange(len(reviews)), lengths)[kept] * num_words + ranks[kept] + FIRST_RANK
     cells.sort()
     cells = cells[np.diff(cells, prepend=-1) > 0]
@@ -68,7 +68,7 @@ def _distinct_columns(reviews: Array, num_words: int) -> tuple[IntArray, IntArra
 
 
 def read_reviews_of_ranks(path: Path, part: str, order: IntArray, words: tuple[str, ...]) -> Dataset:
-    """Return the ``"train"`` or ``"test"`` part of imdb.npz, its rows in the given order."""
+    """Return the training (``"train"``) or test set (``"test"``) of imdb.npz, with the rows in the given order."""
     labels = read_member(path, f"y_{part}")
     reviews = read_member(path, f"x_{part}")
     if labels.shape != reviews.shape or labels.dtype.kind not in "iu" or len(order) != len(labels):
@@ -78,19 +78,19 @@ def read_reviews_of_ranks(path: Path, part: str, order: IntArray, words: tuple[s
 
 
 def read_words(path: Path) -> tuple[str, ...]:
-    """Return the word behind each column, from the ranks in imdb_word_index.json."""
+    """Return the word of each column, from the ranks in imdb_word_index.json."""
     try:
         rank_of = parse_json(read_unpacked(path))
         word_at = {rank: word for word, rank in rank_of.items()}
         words = [word_at[index - FIRST_RANK] for index in range(FIRST_RANK + 1, NUM_WORDS)]
     except (ValueError, AttributeError, TypeError, KeyError) as problem:
-        raise DataError(f"{path.name} is not the list of words that was published ({problem}).") from None
-    return (*_RESERVED, "(unused)", *words)  # rank 1 has the index 4, so the index 3 belongs to no word
+        raise DataError(f"{path.name} is not the published list of words ({problem}); download it again.") from None
+    return (*_RESERVED, "(unused)", *words)  # rank 1 has the index 4, so the index 3 is not used
 
 
 def _read(paths: Mapping[str, Path]) -> Source:
     words = read_words(paths["imdb_word_index.json"])
-    # The stored rows are sorted by label. Keras shuffles them so, and its published first reviews are then the first.
+    # The stored rows are sorted by label. Keras shuffles them with this generator, so that the order is the same.
     shuffler = np.random.RandomState(113)
     orders = []
     for _ in ("train", "test"):
@@ -111,7 +111,7 @@ SETS = (
         task="binary",
         rows=25000,
         columns=NUM_WORDS,
-        summary="Good or bad: 50,000 film reviews as sparse rows of the words they have, half of them for testing.",
+        summary="Positive or negative: 50,000 film reviews as sparse rows of words, half of them in the test set.",
         licence="no licence stated; research use, with citation",
         citation="Maas, Daly, Pham, Huang, Ng and Potts 2011, Learning Word Vectors for Sentiment Analysis",
         notes="Columns are Keras' word indices; rows are in Keras' order.",

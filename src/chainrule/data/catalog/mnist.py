@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: 28 x 28 pixels, ten classes, 60,000 images to train on and 10,000 to test with."""
+"""MNIST and Fashion-MNIST: 28 x 28 pixels, ten classes, 60,000 training images and 10,000 test images."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def read_images(images: Path, labels: Path, label_names: tuple[str, ...], name: 
     """Return the images of two IDX files as float32 from 0 to 1, with their labels."""
     pixels, codes = read_idx(images, 3), read_idx(labels, 1)
     if len(pixels) != len(codes):
-        raise DataError(f"{images.name} has {len(pixels)} images, and {labels.name} has {len(codes)} labels.")
+        raise DataError(f"{images.name} has {len(pixels)} images, but {labels.name} has {len(codes)} labels.")
     if codes.max() >= len(label_names):
         row = int(np.argmax(codes >= len(label_names)))
-        raise DataError(f"{labels.name} has the label {codes[row]} in row {row + 1}; labels go up to 9.")
+        raise DataError(f"{labels.name} has the label {codes[row]} in row {row + 1}; the largest label is 9.")
     scaled = np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
     return Dataset(scaled, codes.astype(np.int64), label_names=label_names, name=name)
 
@@ -59,7 +59,7 @@ SETS = (
         task="multiclass",
         rows=60000,
         columns=784,
-        summary="70,000 handwritten digits in 28 x 28 grey pixels from 0 to 1, 10,000 of them for testing.",
+        summary="70,000 handwritten digits in 28 x 28 grey pixels from 0 to 1, 10,000 of them in the test set.",
         licence="CC BY-SA 3.0 (as Keras documents it)",
         citation="LeCun, Bottou, Bengio and Haffner 1998, Gradient-based learning applied to document recognition",
         files=_files(

@@ -1,4 +1,4 @@
-"""What a data set of the catalogue is: its description, its files, and the function that reads them."""
+"""The description of a data set of the catalogue, with its files and the function that reads them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["NamedSet"]
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A data set with a name: where its files are published, under which terms, and how to read them.
+    """A named data set: its files with their URLs, its licence, and the function that reads it.
 
-    ``rows`` and ``columns`` are those of the training part, with the target not counted. ``read`` gets the paths of
-    the ``files`` by name, and returns the source.
+    ``rows`` and ``columns`` are those of the training set, without the target. ``read`` is called with the paths of the
+    ``files`` by name, and returns the source.
     """
 
     name: str
@@ -34,9 +34,9 @@ class NamedSet:
     files: tuple[RemoteFile, ...] = ()
 
     def fetch(self, progress: Progress | None = None) -> dict[str, Path]:
-        """Return where each file is on this machine, downloading what is not there; see :mod:`.download`."""
+        """Return the path of each file, which is downloaded if necessary; see :mod:`.download`."""
         return {file.name: fetch_file(file, progress) for file in self.files}
 
     def load(self, progress: Progress | None = None) -> Source:
-        """Return the source, downloading its files first where needed."""
+        """Return the source. Its files are downloaded if necessary."""
         return self.read(self.fetch(progress))

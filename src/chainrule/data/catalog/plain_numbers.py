@@ -1,4 +1,4 @@
-"""Tables of plain numbers without a header, as older archives publish them."""
+"""Read tables of numbers without a header, as published in older archives."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["read_plain_numbers"]
 
 
 def read_plain_numbers(content: bytes, name: str, **options: Any) -> pd.DataFrame:
-    """Return the table that pandas reads with these options; ``DataError`` names the file where it is none."""
+    """Return a table that is read by pandas with these options. Raises ``DataError`` if that fails."""
     import pandas as pd
 
     try:
         frame: pd.DataFrame = pd.read_csv(io.BytesIO(content), **options)
-        if not isinstance(frame.index, pd.RangeIndex):  # what pandas makes of surplus columns
+        if not isinstance(frame.index, pd.RangeIndex):  # pandas reads surplus columns as an index
             raise ValueError("it has too many columns")
     except (ValueError, TypeError, OverflowError) as problem:
         first_line = str(problem).strip().split("\n")[0]
-        raise DataError(f"{name} is not the table that was published ({first_line}); download it again.") from None
+        raise DataError(f"{name} is not the published table ({first_line}); download it again.") from None
     return frame

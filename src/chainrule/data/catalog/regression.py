@@ -1,4 +1,4 @@
-"""Linear data with Gaussian noise: the regression lab's."""
+"""Generated linear data with Gaussian noise, as in the regression lab."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SETS", "linear_regression"]
 def linear_regression(n_features: int = 3, n_rows: int = 100, noise: float = 0.1, seed: Seed = 3) -> Dataset:
     """Return ``y = X w + noise * e`` with X, w and e drawn from the standard normal distribution."""
     if n_features < 1 or n_rows < 1 or not 0 <= noise < np.inf:
-        raise InvalidInputError("Generated data need at least one column and one row, and noise from 0 up.")
+        raise InvalidInputError("Generated data need at least one column, at least one row, and noise >= 0.")
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n_rows, n_features), dtype=np.float32)
     slopes = rng.standard_normal(n_features)
@@ -30,9 +30,9 @@ SETS = (
         task="regression",
         rows=100,
         columns=3,
-        summary="100 rows of a linear function of 3 normal variables, with a tenth of normal noise.",
+        summary="100 rows of a linear function of 3 normal variables, with normal noise of standard deviation 0.1.",
         licence="none needed",
-        notes="chainrule.data.catalog.regression.linear_regression makes it with other sizes and noise.",
+        notes="chainrule.data.catalog.regression.linear_regression generates other sizes and noise.",
         read=lambda _: Source("regression", linear_regression()),
     ),
 )

@@ -1,7 +1,7 @@
-"""Read the arrays of lists of integers that Keras publishes as pickles inside .npz, without running what a pickle can.
+"""Read the arrays of lists of integers that Keras publishes as pickles in .npz files, without executing code.
 
-A pickle names functions and calls them, so ``numpy.load(allow_pickle=True)`` runs whatever its author wished. This
-unpickler admits three names, which together can only build an array, and looks at what came out.
+A pickle can call any function, so that ``numpy.load(allow_pickle=True)`` executes code from the file. This unpickler
+allows only three names, with which a pickle can only make an array, and checks the result.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from chainrule.types import Array
 
 __all__ = ["read_member"]
 
-# NumPy 1 wrote numpy.core, NumPy 2 writes numpy._core; both mean the same function.
+# The function is numpy.core.multiarray._reconstruct in NumPy 1, and numpy._core.multiarray._reconstruct in NumPy 2.
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
-_ADMITTED: dict[tuple[str, str], Any] = {
+_ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
 }
-# What a damaged or hostile pickle makes the machinery raise.
+# The exceptions of the unpickler for a damaged or malicious pickle.
 _PICKLE_PROBLEMS = (
     *ARRAY_FILE_PROBLEMS, pickle.UnpicklingError, TypeError, AttributeError, IndexError, KeyError, ImportError,
     RecursionError, SystemError,
@@ -36,29 +36,32 @@ _PICKLE_PROBLEMS = (
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Resolves the admitted names from its own table, and imports nothing."""
+    """An unpickler that allows only the names of a table, and imports nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ADMITTED[module, name]
+            return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+            raise pickle.UnpicklingError(f"it uses {module}.{name}") from None
 
     def persistent_load(self, pid: Any) -> NoReturn:
-        raise pickle.UnpicklingError("it refers to objects outside itself")
+        raise pickle.UnpicklingError("it uses external objects")
 
 
-def read_member(archive: Path, member: str, largest: int = 2**28) -> Array:
-    """Return the array ``member`` (such as ``"x_train"``) of a .npz file: plain, or an object array of lists.
+def read_member(archive: Path, member: str, max_bytes: int = 2**28) -> Array:
+    """Return the array ``member`` (such as ``"x_train"``) of a .npz file: an array of numbers, or of lists as objects.
 
-    ``largest`` bounds the unpacked bytes. Raises ``DataError`` if the file is damaged, or if its pickle asks for
-    anything besides arrays, lists and integers; nothing of it is run then.
+    ``max_bytes`` is the maximum size of the unpacked array. Raises ``DataError`` if the file is damaged, or if its
+    pickle contains anything except arrays, lists and integers, in which case no code is executed.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             info = opened.getinfo(f"{member}.npy")
-            if info.file_size > largest:
-                raise DataError(f"{archive.name} unpacks {member} to {info.file_size} bytes, more than it should.")
+            if info.file_size > max_bytes:
+                raise DataError(
+                    f"{member} in {archive.name} has {info.file_size} bytes when it is unpacked, but the maximum is "
+                    f"{max_bytes}; download the file again."
+                )
             content = opened.read(info)
     except KeyError:
         raise DataError(f"{archive.name} has no array {member!r}.") from None
@@ -74,7 +77,7 @@ def _array_of(content: bytes, where: str) -> Array:
     try:
         version = np.lib.format.read_magic(stream)
         if version != (1, 0):
-            raise DataError(f"{where} has the NumPy format version {version}, which Keras does not write.")
+            raise DataError(f"{where} has the NumPy format version {version}; the published file has version 1.0.")
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
         if not dtype.hasobject:
             plain: Array = np.load(io.BytesIO(content), allow_pickle=False)
@@ -85,9 +88,9 @@ def _array_of(content: bytes, where: str) -> Array:
     except _PICKLE_PROBLEMS as problem:
         raise DataError(f"{where} is not a pickle of arrays, lists and integers ({problem}); it was refused.") from None
     if type(array) is not np.ndarray or array.dtype != object or array.shape != shape or array.ndim != 1:
-        raise DataError(f"{where} is not the one-dimensional array of lists that its header promises.")
+        raise DataError(f"{where} is not a one-dimensional array of lists with the shape of its header.")
     if not all(type(entry) is list for entry in array):
-        raise DataError(f"{where} holds something else than lists.")
-    if sum(map(len, array)) > len(content):  # a pickle may name the same long list many times
-        raise DataError(f"{where} holds longer lists than its size allows.")
+        raise DataError(f"{where} contains objects that are not lists.")
+    if sum(map(len, array)) > len(content):  # a pickle may refer to the same long list many times
+        raise DataError(f"{where} contains longer lists than its size allows.")
     return array

@@ -1,4 +1,4 @@
-"""Points in the plane, for decision boundaries: moons, circles, spirals, blobs."""
+"""Generated points in the plane, for plots of decision boundaries: moons, circles, spirals, blobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SETS", "blobs", "circles", "moons", "spirals"]
 
 
 def moons(n_rows: int = 400, noise: float = 0.2, seed: Seed = 0) -> Dataset:
-    """Return two half circles that reach into each other."""
+    """Return two interleaving half circles."""
     from sklearn.datasets import make_moons
 
     _check(n_rows, noise)
@@ -35,7 +35,7 @@ def circles(n_rows: int = 400, noise: float = 0.1, seed: Seed = 0) -> Dataset:
 
 
 def spirals(n_rows: int = 400, noise: float = 0.1, seed: Seed = 0) -> Dataset:
-    """Return two spirals of one and a half turns, wound around each other: the hard one."""
+    """Return two intertwined spirals of one and a half turns, the most difficult of these data sets."""
     _check(n_rows, noise)
     rng = np.random.default_rng(seed)
     labels = np.arange(n_rows) % 2
@@ -46,7 +46,7 @@ def spirals(n_rows: int = 400, noise: float = 0.1, seed: Seed = 0) -> Dataset:
 
 
 def blobs(n_rows: int = 400, noise: float = 1.0, n_classes: int = 3, seed: Seed = 0) -> Dataset:
-    """Return one round cloud a class, of the standard deviation ``noise``."""
+    """Return one round cluster per class, with the standard deviation ``noise``."""
     from sklearn.datasets import make_blobs
 
     _check(n_rows, noise)
@@ -56,7 +56,7 @@ def blobs(n_rows: int = 400, noise: float = 1.0, n_classes: int = 3, seed: Seed 
 
 def _check(n_rows: int, noise: float) -> None:
     if n_rows < 4 or not 0 <= noise < np.inf:
-        raise InvalidInputError("Generated data need at least 4 rows, and noise from 0 up.")
+        raise InvalidInputError("Generated data need at least 4 rows, and noise >= 0.")
 
 
 def _plane(points: Array, labels: Array, name: str) -> Dataset:
@@ -68,10 +68,10 @@ def _reader(name: str, make: Callable[[], Dataset]) -> Callable[[Mapping[str, Pa
 
 
 _SHAPES: tuple[tuple[str, Callable[[], Dataset], Task, str], ...] = (
-    ("moons", moons, "binary", "Two half circles that reach into each other."),
+    ("moons", moons, "binary", "Two interleaving half circles."),
     ("circles", circles, "binary", "A circle within a circle."),
-    ("spirals", spirals, "binary", "Two spirals wound around each other."),
-    ("blobs", blobs, "multiclass", "Three round clouds of points."),
+    ("spirals", spirals, "binary", "Two intertwined spirals."),
+    ("blobs", blobs, "multiclass", "Three round clusters of points."),
 )
 SETS = tuple(
     NamedSet(
@@ -82,7 +82,7 @@ SETS = tuple(
         columns=2,
         summary=summary,
         licence="none needed",
-        notes=f"chainrule.data.catalog.shapes.{name} makes it with other sizes, noise and seed.",
+        notes=f"chainrule.data.catalog.shapes.{name} generates other sizes, noise and seeds.",
         read=_reader(name, make),
     )
     for name, make, task, summary in _SHAPES

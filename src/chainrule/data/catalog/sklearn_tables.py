@@ -1,4 +1,4 @@
-"""Small real tables that come with scikit-learn, so they need no network: iris, wine, breast cancer, diabetes."""
+"""Small tables that are included in scikit-learn: iris, wine, breast cancer, diabetes."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ SETS = (
         summary="The progression of diabetes after a year, from ten measurements at its start.",
         licence="free to use with citation",
         citation="Efron, Hastie, Johnstone and Tibshirani 2004, Least Angle Regression",
-        read=_reader("diabetes", "load_diabetes", "progression", scaled=False),  # scikit-learn scales it otherwise
+        read=_reader("diabetes", "load_diabetes", "progression", scaled=False),  # the default of scikit-learn is scaled
     ),
 )

@@ -1,4 +1,4 @@
-"""Human activity recognition with smartphones: the official set, and one derived from the raw recordings."""
+"""Human activity recognition with smartphones: the official set, and a set computed from the raw recordings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FOLDER = "UCI HAR Dataset"
 
 
 def read_official(path: Path) -> Source:
-    """Return both parts of the official archive: UCI's outer one, or the inner ``UCI HAR Dataset.zip``."""
+    """Return the training and test sets of the official archive, or of the ``UCI HAR Dataset.zip`` inside it."""
     try:
         with zipfile.ZipFile(path) as outer:
             if _INNER not in outer.namelist():
@@ -41,7 +41,7 @@ def read_official(path: Path) -> Source:
 
 
 def read_derived(path: Path) -> Source:
-    """Return both parts of har_derived_561.npz."""
+    """Return the training and test sets of har_derived_561.npz."""
     try:
         with zipfile.ZipFile(path) as archive:
 
@@ -83,15 +83,18 @@ def _read_member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 
 
 def _part(X: Array, y: Array, people: Array, names: list[str], labels: list[str], name: str) -> Dataset:
-    """Return one part; activities are numbered from 1, and people are the groups."""
+    """Return the training or test set. Activities are numbered from 1, and people are the groups."""
     if y.min() < 1 or y.max() > len(labels):
-        raise DataError(f"{name} has the activities {y.min()} to {y.max()}, and they go from 1 to {len(labels)}.")
+        raise DataError(
+            f"{name} has activities from {y.min()} to {y.max()}, but they must be from 1 to {len(labels)}; download "
+            "the file again."
+        )
     target = Target("multiclass", tuple(labels))
     return Dataset(X, [labels[code - 1] for code in y], _unique(names), name=name, groups=people, target=target)
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Return names that differ: the official list has 561 names of which 84 occur before."""
+    """Return distinct names. The official list of 561 names has 84 repetitions."""
     seen: dict[str, int] = {}
     unique = []
     for name in names:
@@ -119,7 +122,7 @@ SETS = (
         summary="Six activities of 30 people, from 561 features of a smartphone's accelerometer and gyroscope.",
         licence="CC BY 4.0 on UCI's page, non-commercial in the archive's README",
         citation=_CITATION,
-        notes="The people of the test part are others than those of the training part; groups are the people.",
+        notes="The training set and the test set contain different people, who are the groups.",
         files=(
             RemoteFile(
                 folder="uci-har",
@@ -142,7 +145,7 @@ SETS = (
         summary="The 561 features recomputed from the published raw recordings of the same experiment.",
         licence="as uci-har",
         citation=_CITATION,
-        notes="These are not the official numbers: quote no result on them as a UCI HAR result.",
+        notes="These are not the official features; do not cite results on them as UCI HAR results.",
         files=(
             RemoteFile(
                 folder="uci-har",

@@ -1,4 +1,4 @@
-"""Wine quality: the grade that tasters gave, from eleven chemical measurements."""
+"""Wine quality: the grades of tasters, with eleven chemical measurements."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SETS = tuple(
         task="multiclass",
         rows=rows,
         columns=11,
-        summary=f"The quality grade of {rows} {colour} Vinhos Verdes, from their chemistry.",
+        summary=f"The quality grade of {rows} {colour} Vinhos Verdes, from chemical measurements.",
         licence="CC BY 4.0 (UCI)",
         citation="Cortez, Cerdeira, Almeida, Matos and Reis 2009, doi 10.24432/C56S3T",
-        notes="The grades have an order: as a regression (task='regression') the network knows it.",
+        notes="The grades are ordered; with task='regression' they are predicted as numbers.",
         files=(
             RemoteFile(
                 folder="wine-quality",

@@ -1,8 +1,8 @@
-"""S11: a busy machine: training while another process computes on every core.
+"""S11: training on a busy machine, where another process computes on every core.
 
-784-128-64-10 with Adam, batch 512, in four conditions: one thread and each program's defaults, quiet and busy. A
-program is safe when its defaults on a busy machine cost no more than its own one thread there. Nobody is held to a
-core; the competitors multiply matrices with one thread each, at the same priority.
+784-128-64-10 with Adam, batch 512, in four conditions: one thread and the default threads of each program, on an idle
+and on a busy machine. On the busy machine, the default threads should not be slower than one thread. No process is
+restricted to a core. The competing processes multiply matrices with one thread each, at the same priority.
 
     python benchmarks/busy_machine.py [--rounds 5] [--peers torch,jax-step]
 """
@@ -42,7 +42,7 @@ while True:
 
 @contextlib.contextmanager
 def competitors(number: int) -> Iterator[None]:
-    """Keep so many processes computing."""
+    """Run ``number`` processes that compute."""
     started = [
         subprocess.Popen([sys.executable, "-c", COMPETITOR], env=machine.environment("1")) for _ in range(number)
     ]
@@ -58,8 +58,8 @@ def competitors(number: int) -> Iterator[None]:
 def table(result: Result) -> str:
     """Return the four conditions as a Markdown table."""
     lines = [
-        "| program | 1 thread, quiet (us) | defaults, quiet | 1 thread, busy | defaults, busy "
-        "| busy: defaults / 1 thread | busy defaults / ours |",
+        "| program | 1 thread, idle (us) | default threads, idle | 1 thread, busy | default threads, busy "
+        "| busy: default threads / 1 thread | busy, default threads: / chainrule |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in sorted(result["summary"].items(), key=lambda item: item[1]["default busy"]):
@@ -74,7 +74,7 @@ def main() -> None:
     peers = [peer for peer in PEERS if peer in wanted]
     rows = datasets.mnist()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    print(f"{TASK.title}; {cores} competitors; data: {rows.origin}", flush=True)
+    print(f"{TASK.title}; {cores} competing processes; data: {rows.origin}", flush=True)
     conditions: dict[str, Result] = {}
     for busy in (0, cores):
         for threads in ("1", "default"):

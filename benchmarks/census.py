@@ -1,4 +1,4 @@
-"""A made-up table for the services: 8 numbers and 4 categories, two classes."""
+"""A generated table for the benchmark of the servers: 8 numbers, 4 categories and two classes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Rows:
 
 
 def make_rows(n_train: int = 8_000, n_test: int = 1_000) -> Rows:
-    """Return a table in the manner of a census: skewed numbers, categories that matter, two in a hundred missing."""
+    """Return a table like that of a census: skewed numbers, informative categories, 2 % of the cells missing."""
     rng = np.random.default_rng(0)
     n = n_train + n_test
     frame = pd.DataFrame({name: rng.gamma(2.0, 10.0, n).round(2) for name in NUMBERS})
     effects = {}
-    for place, name in enumerate(WORDS):
-        levels = [f"{name} {level}" for level in range(5 + 2 * place)]
+    for index, name in enumerate(WORDS):
+        levels = [f"{name} {level}" for level in range(5 + 2 * index)]
         codes = rng.integers(0, len(levels), n)
         frame[name] = np.array(levels, dtype=object)[codes]
         effects[name] = rng.normal(size=len(levels))[codes]

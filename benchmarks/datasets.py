@@ -1,7 +1,7 @@
-"""The data of the workloads: real where the files are on this machine, else generated with the same sparsity.
+"""The data of the workloads: real data if the files exist, otherwise generated data with the same sparsity.
 
-The real files are looked for in the folder named by CHAINRULE_DATA, or in ../shared/data beside the repository. Nothing
-is downloaded. Every function returns the arrays and, in words, which of the two they are.
+The real files are read from the folder named by CHAINRULE_DATA, or from ../shared/data next to the repository. Nothing
+is downloaded. Every function returns the arrays and a description of their origin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @dataclass(frozen=True)
 class Rows:
-    """Inputs, targets, and where they come from."""
+    """Inputs, targets and their origin."""
 
     X: Array
     y: Array
@@ -30,7 +30,7 @@ class Rows:
 
 
 def real_file(path: str) -> bool:
-    """Return whether a file of the data folder is there; makes that folder the one that chainrule reads."""
+    """Return whether a file exists in the data folder; if so, let chainrule read this folder."""
     folder = Path(os.environ.get("CHAINRULE_DATA", BESIDE_THE_REPOSITORY))
     if not (folder / path).exists():
         return False
@@ -39,7 +39,7 @@ def real_file(path: str) -> bool:
 
 
 def mnist() -> Rows:
-    """60,000 images of 784 pixels from 0 to 1 (19 % of them not 0) and 10 classes; 10,000 more to test with."""
+    """60,000 training images and 10,000 test images of 784 pixels from 0 to 1 (19 % of them not 0), in 10 classes."""
     if real_file("mnist/train-images-idx3-ubyte.gz"):
         from chainrule import load_dataset
 
@@ -48,7 +48,7 @@ def mnist() -> Rows:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 10, 70_000)
     pixels = np.stack(np.meshgrid(*[np.linspace(-1, 1, 28)] * 2), axis=-1).reshape(784, 2)
-    strokes = rng.uniform(-0.5, 0.5, (10, 6, 2))  # each class is some soft dots around the middle
+    strokes = rng.uniform(-0.5, 0.5, (10, 6, 2))  # an image of a class has six blurred dots near the centre
     distance = np.linalg.norm(pixels[None, None] - strokes[:, :, None], axis=-1).min(axis=1)
     ink = np.exp(-((distance / 0.25) ** 2))
     ink *= 0.19 / ink.mean()
@@ -59,7 +59,7 @@ def mnist() -> Rows:
 
 
 def table(n_rows: int = 20_000) -> Rows:
-    """A regression of 13 standardised columns, the shape of Boston housing."""
+    """A regression with 13 standardised columns, as many as Boston housing has."""
     rng = np.random.default_rng(1)
     X = rng.standard_normal((n_rows + 2_000, 13), np.float32)
     y = np.sin(X[:, 0] * 2) + X[:, 1] * X[:, 2] + 0.5 * X[:, 3] + 0.1 * rng.standard_normal(len(X))
@@ -75,7 +75,7 @@ def xnor(copies: int) -> Rows:
 
 
 def imdb() -> Rows:
-    """25,000 reviews as CSR rows of 10,000 words, about 130 of them present, and whether the review is good."""
+    """25,000 reviews as CSR rows of 10,000 words, about 130 of them present; the target is a positive review."""
     if real_file("imdb/imdb.npz"):
         from chainrule import load_dataset
 

@@ -1,9 +1,9 @@
-"""How many epochs, and how much patience, small data should get by default: chosen without looking at a test set.
+"""Choose the default number of epochs and the default patience for small data, without a test set.
 
-For each of ten small sets the test fifth is put aside unseen. Inside the rest, four-fold cross-validation (two
-shuffles) trains the default network on three folds, with early stopping on a fifth of them, and measures the fourth.
-The candidates: at least 100 epochs, and up to so many that a given number of steps is made, with a fixed patience or
-a twentieth of the epochs.
+For each of ten small data sets, the test rows (a fifth) are not used. On the other rows, four-fold cross-validation
+with two shuffles trains the default network on three folds, with early stopping on a fifth of them, and measures the
+fourth. The candidates are at least 100 epochs, and more until a given number of steps is reached, with a fixed patience
+or a twentieth of the epochs.
 
     OMP_NUM_THREADS=1 python benchmarks/default_epochs.py
 
@@ -25,13 +25,13 @@ from chainrule.runs import prepare_data
 RESULT = Path(__file__).parent / "results" / "default_epochs.md"
 SETS = ("iris", "wine", "breast-cancer", "diabetes", "wine-quality-red", "regression", "digits", "boston", "moons",
         "spirals")  # fmt: skip
-BATCH_SIZE, FEWEST_EPOCHS = 32, 100
+BATCH_SIZE, MIN_EPOCHS = 32, 100
 
 
 class Rule(NamedTuple):
     name: str
     steps: int
-    most_epochs: int
+    max_epochs: int
     patience: int | None  # None: a twentieth of the epochs, at least 10
 
 
@@ -57,8 +57,8 @@ def score(rule: Rule, dataset: Dataset, is_regression: bool) -> tuple[float, flo
     scores, epochs = [], []
     for seed, learning, measured in folds(dataset, is_regression):
         training, validation = learning.split(test_size=0.2, seed=seed)
-        steps_an_epoch = -(-training.n_rows // BATCH_SIZE)
-        n_epochs = min(max(rule.steps // steps_an_epoch, FEWEST_EPOCHS), rule.most_epochs)
+        steps_per_epoch = -(-training.n_rows // BATCH_SIZE)
+        n_epochs = min(max(rule.steps // steps_per_epoch, MIN_EPOCHS), rule.max_epochs)
         network = build_network(
             dataset.n_features, dataset.target, epochs=n_epochs, batch_size=BATCH_SIZE, seed=seed,
             metric="r2" if is_regression else "accuracy",
@@ -83,7 +83,7 @@ def main() -> None:
         print(lines[-1])
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(
-        "# Default epochs and patience for small data\n\nAccuracy or R2 by cross-validation inside the training part.\n"
+        "# Default epochs and patience for small data\n\nAccuracy or R2 by cross-validation on the training rows.\n"
         "Made by `python benchmarks/default_epochs.py`.\n\n" + "\n".join(lines) + "\n"
     )
 

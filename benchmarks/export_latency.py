@@ -1,9 +1,9 @@
-"""What a prediction of one row costs in every form of a model: the size of the file, and the time of a call.
+"""Measure the prediction of one row in every export format: the size of the file, and the time per call.
 
-Three models, with weights as they were drawn: XNOR (2-8-1), a table of eight numbers and four categories (64-32-1), and
-images of 784 pixels (128-64-10). chainrule, onnxruntime and torch are called from Python, with rows that lie ready in
-the form that each of them takes; the C is compiled with -O2 and calls itself, and so does the JavaScript in Node.js.
-The same 32 rows in turn; one core; the programs take turns; medians over the rounds.
+There are three untrained models: XNOR (2-8-1), a table of eight numbers and four categories (64-32-1), and images of
+784 pixels (128-64-10). chainrule, onnxruntime and PyTorch are called from Python, with rows already in the format that
+each of them needs. The C program, compiled with -O2, and the JavaScript program in Node.js contain the loop over the
+calls. The calls use 32 rows in turn, on one core. The programs take turns, and medians over the rounds are reported.
 
     python benchmarks/export_latency.py [--rounds 9]
 
@@ -34,10 +34,10 @@ from chainrule.export.onnx_graph import onnx_inputs
 from chainrule.export.torch_program import torch_inputs
 
 N_ROWS = 32
-LEAST_SECONDS = 0.05  # of calls in a measurement
+MIN_SECONDS = 0.05  # of a measurement
 TOLERANCE = 1e-5  # of every probability
 
-Measure = Callable[[int], tuple[float, list[float]]]  # calls -> seconds, the last output for each row
+Measure = Callable[[int], tuple[float, list[float]]]  # number of calls -> seconds, and the last output of each row
 
 _C_TIMER = """\
 #include "model.c"
@@ -78,14 +78,14 @@ console.log(JSON.stringify([seconds, rows.map((row) => outputs(row).at(-1))]));
 
 
 def xnor_model() -> tuple[Model, np.ndarray]:
-    """The smallest model that there is, and rows for it."""
+    """Return a very small model, and rows for it."""
     target = Target("binary", (0, 1))
     rows = np.random.default_rng(0).integers(0, 2, (N_ROWS, 2)).astype(np.float32)
     return Model(build_network(2, target, hidden=(8,), activation="tanh", seed=0), target), rows
 
 
 def cells_of(model: Model, rows: Any) -> list[list[Any]]:
-    """The rows as plain values; None is a missing one."""
+    """Return the rows as lists of values; None is a missing value."""
     if model.table is None:
         return rows.tolist()
     columns = [plan.name for plan in model.table.columns if plan.output_names]
@@ -154,7 +154,7 @@ def torch_module(model: Model, rows: Any, folder: Path) -> Measure:
 
 
 def measure(model: Model, rows: pd.DataFrame | np.ndarray, n_rounds: int) -> dict[str, Any]:
-    """Return sizes and seconds a call, after comparing what the programs say."""
+    """Return the sizes and the seconds per call, after a comparison of the outputs."""
     rows = rows[:N_ROWS]
     sizes: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as place:
@@ -179,14 +179,14 @@ def measure(model: Model, rows: pd.DataFrame | np.ndarray, n_rounds: int) -> dic
 
 
 def compare(name: str, program: Measure, expected: np.ndarray) -> int:
-    """Stop if the program does not say what the model says; return the calls that take long enough to be timed."""
+    """Exit if the outputs differ from those of the model; return a number of calls that is large enough to be timed."""
     n = 1
     while True:
         seconds, outputs = program(n)
         far = np.abs(np.array(outputs) - expected).max()
         if not far <= TOLERANCE:
             raise SystemExit(f"{name} differs from chainrule by {far:.1e}")
-        if seconds >= LEAST_SECONDS:
+        if seconds >= MIN_SECONDS:
             return n
         n *= 4
 
@@ -194,7 +194,7 @@ def compare(name: str, program: Measure, expected: np.ndarray) -> int:
 def table(found: dict[str, dict[str, Any]]) -> str:
     """Return sizes and medians as a Markdown table."""
     lines = [
-        "| program | " + " | ".join(f"{name}: kB | us a row" for name in found) + " |",
+        "| program | " + " | ".join(f"{name}: kB | us per row" for name in found) + " |",
         "|---|" + "---:|---:|" * len(found),
     ]
     names = {"onnx": "onnxruntime", "torch": "torch.export", "c": "C, -O2", "js": "JavaScript, Node.js"}
@@ -202,6 +202,17 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         cells = [f"{one['bytes'][program] / 1e3:,.1f} | {one['medians'][program] * 1e6:,.2f}" for one in found.values()]
         lines.append(f"| {names.get(program, program)} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def page(result: dict[str, Any]) -> str:
+    """Return a result as Markdown."""
+    models = result["models"]
+    rounds = len(next(iter(next(iter(models.values()))["seconds"].values())))
+    return (
+        f"# Prediction of one row in every format\n\nWritten by `python benchmarks/export_latency.py` on "
+        f"{result['machine']['cpu']}, one core, medians of {rounds} rounds. Python calls the first three.\n\n"
+        f"{table(models)}\n"
+    )
 
 
 def main() -> None:
@@ -212,11 +223,9 @@ def main() -> None:
     found = {name: measure(*make(), arguments.rounds) for name, make in makers.items()}
     print(table(found))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "export.json").write_text(json.dumps({"machine": where, "models": found}, indent=1) + "\n")
-    (arguments.out / "export.md").write_text(
-        f"# One row, in every form of a model\n\nMade by `python benchmarks/export_latency.py` on {where['cpu']}, one "
-        f"core, medians of {arguments.rounds} rounds. Python calls the first three.\n\n{table(found)}\n"
-    )
+    result = {"machine": where, "models": found}
+    (arguments.out / "export.json").write_text(json.dumps(result, indent=1) + "\n")
+    (arguments.out / "export.md").write_text(page(result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Two models to take elsewhere, with weights as they were drawn, and rows for them."""
+"""Two untrained models for the benchmark of the exports, and rows for them."""
 
 from __future__ import annotations
 

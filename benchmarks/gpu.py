@@ -1,16 +1,17 @@
-"""On a GPU: a training step by chainrule with ``engine="torch"``, beside a plain PyTorch loop on the same card.
+"""Compare a training step of chainrule on a GPU (``engine="torch"``) with a hand-written PyTorch loop on the same GPU.
 
-784-128-64-10 with batches of 64 and 512 rows, and 784-4096-4096-10 with 512 and 4096; Adam; float32, and bfloat16 by
-autocast. By hand is the loop of ``peers/torch_on_device.py``: rows and permutation lie on the device, fused Adam,
-nothing is read back before a round is over. Both leave the precision of products as PyTorch has it (no TF32). Each
-program has a process, they take turns, and the losses after a short task from the same weights are compared first.
+The networks are 784-128-64-10 with batches of 64 and 512 rows, and 784-4096-4096-10 with 512 and 4096, trained with
+Adam in float32 and in bfloat16 by autocast. The hand-written loop (``peers/torch_on_device.py``) keeps the rows and the
+permutation on the device, uses fused Adam, and reads nothing back during a round. Both use the default precision of
+products of PyTorch (no TF32). Each program runs in its own process, and they take turns. The losses after a short task
+from the same weights are compared first.
 
     python benchmarks/gpu.py [--device cuda] [--rounds 5] [--nets small,wide]
 
-It takes some five minutes, and writes gpu.json and gpu.md into results/. Two times are given for ours: a step, by the
-seconds in the history, and all of ``fit`` divided by its steps: it moves the data to the card, and brings the weights
-from there after every epoch. Without a GPU nothing is measured; ``--device cpu`` tries the script on smaller nets and a
-few rows, and writes nothing.
+It takes about five minutes, and writes gpu.json and gpu.md to results/. There are two times for chainrule: that of a
+step, from the seconds of the history, and that of ``fit`` divided by the number of steps, which includes the copy of
+the data to the GPU and of the weights back after every epoch. The benchmark needs a GPU. ``--device cpu`` tries the
+script on smaller networks with a few rows, and writes nothing.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from workload import Workload
 
 BY_HAND = "torch-on-device"
 GOAL = 0.95
-PRECISIONS = {"float32": 1e-2, "bfloat16": 1e-1}  # and how far the losses may be apart: wide nets differ soon
-NETS: dict[str, list[tuple[tuple[int, ...], int, int]]] = {  # widths, batch, epochs a round
+PRECISIONS = {"float32": 1e-2, "bfloat16": 1e-1}  # with the tolerance of the losses; wide networks differ sooner
+NETS: dict[str, list[tuple[tuple[int, ...], int, int]]] = {  # widths, batch, epochs per round
     "small": [((784, 128, 64, 10), 64, 5), ((784, 128, 64, 10), 512, 30)],
     "wide": [((784, 4096, 4096, 10), 512, 10), ((784, 4096, 4096, 10), 4096, 10)],
 }
 
 
 def tasks(nets: list[str], device: str) -> list[Workload]:
-    """Return the tasks of these nets, each in every precision."""
+    """Return the tasks of these networks, each in every precision."""
     found = []
     for widths, batch, epochs in (case for net in nets for case in NETS[net]):
         for precision, tolerance in PRECISIONS.items():
@@ -50,7 +51,7 @@ def tasks(nets: list[str], device: str) -> list[Workload]:
                 loss="cross_entropy",
                 n_rows=60_000 // batch * batch,
                 epochs_a_round=epochs,
-                check_steps=min(50, 60_000 // batch),  # within an epoch: ours lays the rows out in its order
+                check_steps=min(50, 60_000 // batch),  # at most one epoch, because the rows are sorted beforehand
                 tolerance=tolerance,
                 engine="torch",
                 device=device,
@@ -58,13 +59,13 @@ def tasks(nets: list[str], device: str) -> list[Workload]:
             )
             if device == "cpu":
                 few = {"widths": tuple(min(width, 784) for width in widths), "n_rows": 2 * batch, "check_steps": 2}
-                task = dataclasses.replace(task, title=f"like {task.title}", epochs_a_round=1, **few)
+                task = dataclasses.replace(task, title=f"{task.title} (smaller)", epochs_a_round=1, **few)
             found.append(task)
     return found
 
 
 def summarize(result: Result) -> Result:
-    """Return seconds a step of both, and our speed as a share of that by hand: in the steps, and of the whole fit."""
+    """Return the seconds per step of both, and the speed of chainrule relative to the loop: of the steps and of fit."""
     programs, n_steps = result["programs"], result["n_steps"]
     for name in (OURS, BY_HAND):
         if "left_out" in programs[name]:
@@ -72,7 +73,7 @@ def summarize(result: Result) -> Result:
     ours, hand = (programs[name]["rounds"] for name in (OURS, BY_HAND))
 
     def middle(rounds: list[Result], key: str) -> float:
-        return statistics.median(seen[key] for seen in rounds) / n_steps
+        return statistics.median(one[key] for one in rounds) / n_steps
 
     def share(key: str) -> float:
         return statistics.median(b["seconds"] / a[key] for a, b in zip(ours, hand, strict=True))
@@ -90,8 +91,8 @@ def summarize(result: Result) -> Result:
 def table(summary: dict[str, Result]) -> str:
     """Return the summary as a Markdown table."""
     lines = [
-        "| net | by hand (us a step) | ours | ours, all of fit | speed / by hand | all of fit: speed / by hand "
-        "| loss differs by | |",
+        "| network | hand-written (us per step) | chainrule | chainrule, whole fit | speed / hand-written "
+        "| whole fit: speed / hand-written | difference of losses | |",
         "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, row in summary.items():
@@ -108,11 +109,12 @@ def page(result: Result) -> str:
     versions = ", ".join(f"{name} {place['versions'][name]}" for name in ("python", "chainrule", "numpy", "torch"))
     return "\n\n".join(
         [
-            "# On a GPU: the measurements",
-            "Written by `python benchmarks/gpu.py`; gpu.json beside this page holds every round. A training step with "
-            f'Adam on {result["origin"]}, ours with `engine="torch"` against plain PyTorch on the same card; the '
-            f"programs take turns, medians of {result['n_rounds']} rounds. 'All of fit' has in it what `fit` does "
-            f"around its steps, divided by them. The goal is at least {GOAL:g} of the speed by hand, in the steps.",
+            "# Training steps on a GPU",
+            "Written by `python benchmarks/gpu.py`; gpu.json contains every round. A training step with Adam on "
+            f'{result["origin"]}, by chainrule with `engine="torch"` and by a hand-written PyTorch loop on the same '
+            f"GPU. The programs take turns; medians of {result['n_rounds']} rounds. 'Whole fit' is the time of `fit` "
+            f"divided by the number of steps. The goal is at least {GOAL:g} of the speed of the hand-written loop, "
+            "in the steps.",
             f"Machine: {result['card']}; {place['cpu']}, {place['cores']} cores, {place['system']}; {place['time']} "
             f"UTC, load before {place['load_before']:.1f}. Versions: {versions}.",
             table(result["summary"]),
@@ -139,10 +141,10 @@ def main() -> None:
     for task in tasks(arguments.nets.split(","), str(arguments.device)):
         results.append(runner.compare_steps(task, rows, [BY_HAND], "1", arguments.rounds, one_core=False))
         summary[task.title] = summarize(results[-1])
-        print(f"{task.title}: {summary[task.title]['share']:.3f} of the speed by hand", flush=True)
+        print(f"{task.title}: {summary[task.title]['share']:.3f} of the speed of the hand-written loop", flush=True)
     print(table(summary))
     if is_trial:
-        print("This was a trial on the CPU; nothing is written.")
+        print("This was a test on the CPU; nothing is written.")
         return
     card = torch.cuda.get_device_name(arguments.device) if arguments.device.type == "cuda" else str(arguments.device)
     result = {"n_rounds": arguments.rounds, "machine": place, "card": card, "origin": rows.origin}
@@ -150,7 +152,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
     (arguments.out / "gpu.md").write_text(page(result) + "\n")
-    print(f"written: {arguments.out / 'gpu.md'}")
+    print(f"Wrote {arguments.out / 'gpu.md'}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""S5: an epoch of 10000-64-64-1 with RMSprop on 25,000 reviews as CSR rows, batch 512, time and memory.
+"""S5: time and memory of an epoch of 10000-64-64-1 with RMSprop, batch 512, on 25,000 reviews as CSR rows.
 
-PyTorch in three forms: the matrix dense in memory (what tutorials write), dense batch by batch (lean), and the first
-layer as an EmbeddingBag (what an expert writes). scikit-learn takes CSR rows as we do; it has no RMSprop and trains
-with Adam, so its loss is only compared roughly. There is no floor: no bare product of NumPy takes CSR rows.
+PyTorch has three forms: the whole matrix dense in memory (as in tutorials), dense batch by batch (less memory), and the
+first layer as an EmbeddingBag (fastest). scikit-learn accepts CSR rows, as chainrule does. It has no RMSprop and trains
+with Adam, so its loss is compared with a wide tolerance. There is no floor, because NumPy cannot multiply CSR rows.
 
-The second task is the same with an L2 penalty, which makes the weights of rare words subnormal within some epochs. A
-step should take as long as without the penalty.
+The second task adds an L2 penalty, which makes the weights of rare words subnormal after some epochs. A step should
+take as long as without the penalty.
 
     python benchmarks/imdb_epoch.py [--threads 1|default|both] [--rounds 5]
 """

@@ -1,7 +1,7 @@
-"""S9: how long ``import chainrule`` and ``chainrule --help`` take, beside NumPy, PyTorch, scikit-learn and Keras.
+"""S9: the time of ``import chainrule`` and ``chainrule --help``, compared with NumPy, PyTorch, scikit-learn and Keras.
 
-Each is a whole process from start to end, in alternation, files in the cache; the time of an empty Python is shown, and
-what ``python -X importtime`` says costs most.
+Each time is that of a whole process, in alternation, with the files in the cache of the system. The time of an empty
+Python process is shown too. The result contains the slowest modules according to ``python -X importtime``.
 
     python benchmarks/import_time.py [--rounds 15] [--threads 1|default|both]
 """
@@ -19,13 +19,13 @@ import machine
 import runner
 from runner import Result
 
-BESIDE = Path(sys.executable).parent
+SCRIPTS = Path(sys.executable).parent
 COMMANDS = {
     "python": [sys.executable, "-c", "pass"],
     "import numpy": [sys.executable, "-c", "import numpy"],
     "import chainrule": [sys.executable, "-c", "import chainrule"],
     "import chainrule, use NeuralNetwork": [sys.executable, "-c", "from chainrule import NeuralNetwork, Dataset"],
-    "chainrule --help": [str(BESIDE / "chainrule"), "--help"],
+    "chainrule --help": [str(SCRIPTS / "chainrule"), "--help"],
     "import sklearn": [sys.executable, "-c", "import sklearn"],
     "from sklearn.neural_network import MLPClassifier": [
         sys.executable, "-c", "from sklearn.neural_network import MLPClassifier",
@@ -38,7 +38,7 @@ IMPORTTIME = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)")
 
 
 def seconds_of(command: list[str], threads: str) -> float:
-    """Run a command to its end; return how long that took."""
+    """Run a command and return its time."""
     start = time.perf_counter()
     subprocess.run(
         command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=machine.environment(threads)
@@ -47,7 +47,7 @@ def seconds_of(command: list[str], threads: str) -> float:
 
 
 def costliest(statement: str, n: int = 12) -> list[Result]:
-    """Return the modules that ``python -X importtime`` finds most expensive, themselves without what they import."""
+    """Return the slowest modules according to ``python -X importtime``, without the modules that they import."""
     run = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", statement], check=True, capture_output=True, text=True
     )
@@ -91,7 +91,7 @@ def table(result: Result) -> str:
 def main() -> None:
     arguments = runner.read_arguments(__doc__)
     for threads in arguments.thread_settings:
-        print(f"S9: starting up; threads: {threads}", flush=True)
+        print(f"S9: start-up; threads: {threads}", flush=True)
         result = measure(threads, max(arguments.rounds, 5))
         print(table(result))
         runner.save(result, "import_time", arguments.out)

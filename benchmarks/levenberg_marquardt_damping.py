@@ -1,18 +1,20 @@
-"""Which rule of damping takes Levenberg-Marquardt furthest: that of Hagan and Menhaj, Nielsen's, or MINPACK's?
+"""Compare rules for the damping of Levenberg-Marquardt: those of Hagan and Menhaj, of Nielsen, and of MINPACK.
 
-Small networks (tanh, sigmoid, softplus, PReLU; one or two hidden layers) on small regressions, in float64, all from the
-same first weights. A problem is a data set, a network and a seed; every rule has the same number of iterations, each of
-which solves for steps until one goes down. The table counts the problems in which a rule ends within 1 % (and within a
-factor of 2) of the lowest error that any of the rules reached, with the geometric mean of its errors over the lowest.
+Small networks (tanh, sigmoid, softplus, PReLU; one or two hidden layers) are fitted to small regressions, in float64,
+from the same initial weights. A problem is a data set, a network and a seed. Every rule has the same number of
+iterations, each of which tries steps until one reduces the objective. The table contains the number of problems for
+which a rule ends within 1 % (and within a factor of 2) of the lowest error of all rules, and the geometric mean of its
+error divided by the lowest.
 
-The rules differ in how the damping d of (J^T J + d D) move = -J^T r changes, with the gain ratio g = what the objective
-fell by over what the quadratic model predicted:
+The rules differ in the change of the damping d of (J^T J + d D) move = -J^T r. The gain ratio g is the decrease of the
+objective divided by the decrease that the quadratic model predicts:
 
-- constant factors (Hagan and Menhaj 1994): D = I; d / 10 after a step down with g > 1/4, 10 d after a step up.
-- Nielsen (1999), "Damping parameter in Marquardt's method": D = I; d max(1/3, 1 - (2 g - 1)^3) after a step down, and
-  2 d, 4 d, 8 d ... after one step up after another.
+- constant factors (Hagan and Menhaj 1994): D = I; d / 10 after a step that reduces the objective with g > 1/4, and 10 d
+  after a step that does not.
+- Nielsen (1999), "Damping parameter in Marquardt's method": D = I; d max(1/3, 1 - (2 g - 1)^3) after a step that
+  reduces the objective, and 2 d, 4 d, 8 d ... after consecutive steps that do not.
 - MINPACK (Moré 1978): a trust region scaled by the columns of J, by ``scipy.optimize.least_squares(method="lm")``. It
-  counts evaluations, not iterations, and gets as many Jacobians as the others.
+  counts evaluations instead of iterations, and may compute as many Jacobians as the others.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/levenberg_marquardt_damping.py [--iterations 200]
 """
@@ -45,7 +47,7 @@ from chainrule.stack import LayerStack
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = (("tanh", (8,)), ("tanh", (6, 4)), ("sigmoid", (10,)), ("softplus", (8,)), ("prelu", (8,)))
 SEEDS = range(3)
-MOST_TRIES, LEAST, MOST = 10, 1e-20, 1e10
+MAX_STEPS, MIN_DAMPING, MAX_DAMPING = 10, 1e-20, 1e10  # steps tried per iteration; bounds of the damping
 
 
 class Problem:
@@ -73,39 +75,39 @@ class Problem:
 
 
 class ConstantFactors:
-    """Down by ten after a good step, up by ten after a bad one."""
+    """Damping that is divided or multiplied by ten."""
 
     def __init__(self, damping: float) -> None:
         self.damping = damping
 
     def succeed(self, gain: float) -> None:
-        self.damping = max(self.damping * (0.1 if gain > 0.25 else 1.0), LEAST)
+        self.damping = max(self.damping * (0.1 if gain > 0.25 else 1.0), MIN_DAMPING)
 
     def fail(self) -> None:
-        self.damping = min(self.damping * 10, 2 * MOST)
+        self.damping = min(self.damping * 10, 2 * MAX_DAMPING)
 
 
 class Nielsen(ConstantFactors):
-    """Down by a smooth function of the gain ratio, up by 2, 4, 8, ..."""
+    """Damping that is reduced by a smooth function of the gain ratio, and multiplied by 2, 4, 8, ..."""
 
     growth = 2.0
 
     def succeed(self, gain: float) -> None:
-        self.damping = max(self.damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), LEAST)
+        self.damping = max(self.damping * max(1 / 3, 1 - (2 * gain - 1) ** 3), MIN_DAMPING)
         self.growth = 2.0
 
     def fail(self) -> None:
-        self.damping = min(self.damping * self.growth, 2 * MOST)
+        self.damping = min(self.damping * self.growth, 2 * MAX_DAMPING)
         self.growth = min(2 * self.growth, 2.0**60)
 
 
 def minimize(problem: Problem, rule: ConstantFactors, n_iterations: int) -> float:
-    """Return the error that the rule ends with."""
+    """Return the final error of a rule."""
     weights, value = problem.start.copy(), problem.value(problem.start)
     for _ in range(n_iterations):
         r, J = problem.linearized(weights)
         normal, half_gradient = J.T @ J, J.T @ r
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_STEPS):
             try:
                 factor = linalg.cho_factor(normal + rule.damping * np.eye(len(normal)))
             except linalg.LinAlgError:
@@ -121,18 +123,18 @@ def minimize(problem: Problem, rule: ConstantFactors, n_iterations: int) -> floa
                 weights, value = weights + move, trial
                 break
             rule.fail()
-        if rule.damping > MOST:
+        if rule.damping > MAX_DAMPING:
             break
     return value
 
 
 def minimize_by_minpack(problem: Problem, n_iterations: int) -> float:
-    """Return the error that MINPACK's lmder ends with, after at most as many Jacobians."""
+    """Return the final error of MINPACK's lmder, with at most ``n_iterations`` Jacobians."""
     n_jacobians = 0
     last = problem.start
 
     class NoMoreJacobiansError(Exception):
-        """There are no more Jacobians."""
+        """The limit of Jacobians is reached."""
 
     def jacobian(weights: Array) -> Array:
         nonlocal n_jacobians, last
@@ -161,7 +163,7 @@ RULES: dict[str, Callable[[Problem, int], float]] = {
 
 
 def data_sets() -> Iterator[tuple[str, Array, Array]]:
-    """Yield small regressions with inputs and targets standardised."""
+    """Yield small regressions with standardised inputs and targets."""
     rng = np.random.default_rng(0)
     x = np.sort(rng.uniform(-3, 3, 80))[:, None]
     plane = rng.uniform(-2, 2, (150, 2))
@@ -194,7 +196,7 @@ def main() -> None:
                 errors = {rule: run(problem, n_iterations) for rule, run in RULES.items()}
                 ends.append({"data": name, "activation": activation, "widths": widths, "seed": seed, "errors": errors})
         print(f"{name}: done", flush=True)
-    floor = 1e-20  # below, there is nothing to compare
+    floor = 1e-20  # smaller errors are rounding errors
     rows = []
     for rule in RULES:
         ratios = [max(end["errors"][rule], floor) / max(min(end["errors"].values()), floor) for end in ends]
@@ -211,9 +213,9 @@ def main() -> None:
     print(table)
     where = f"{platform.processor() or platform.machine()}, NumPy {np.__version__}"
     (RESULTS / "levenberg_marquardt_damping.md").write_text(
-        f"# Rules of damping for Levenberg-Marquardt\n\n"
+        f"# Damping rules of Levenberg-Marquardt\n\n"
         f"{len(ends)} problems, {n_iterations} iterations of each rule; {where}.\n"
-        f"Made by `python benchmarks/levenberg_marquardt_damping.py --iterations {n_iterations}`.\n\n{table}\n"
+        f"Written by `python benchmarks/levenberg_marquardt_damping.py --iterations {n_iterations}`.\n\n{table}\n"
     )
     (RESULTS / "levenberg_marquardt_damping.json").write_text(json.dumps({"machine": where, "ends": ends}, indent=1))
 

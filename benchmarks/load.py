@@ -1,7 +1,7 @@
-"""A load generator: so many connections, each asking again as soon as it has its answer.
+"""A load generator for HTTP: several connections, each of which sends a request when the last one is answered.
 
-It runs in a process of its own (``python benchmarks/load.py`` reads its task as JSON from the standard input), on
-another core than the server. It says how much of its core it used: near 100 % it would be itself that is measured.
+It runs in its own process (``python benchmarks/load.py`` reads its task as JSON from the standard input), on another
+core than the server. It reports its use of the core: near 100 %, the generator limits the measured rate.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 import httptools
 
 Result = dict[str, Any]
-CHECK_EVERY = 50  # answers, one of which is read and compared
+CHECK_EVERY = 50  # one of so many answers is parsed and compared
 
 
 class Client(asyncio.Protocol):
-    """One connection: it sends a request, waits for the whole answer, notes the time, and sends the next."""
+    """A connection that sends a request, waits for the whole answer, records the time, and sends the next request."""
 
     def __init__(self, load: Load, first: int) -> None:
         self.load, self.number = load, first
@@ -64,7 +64,7 @@ class Client(asyncio.Protocol):
 
 
 class Load:
-    """What the connections share."""
+    """The shared state of the connections."""
 
     def __init__(self, requests: list[bytes], labels: list[str] | None, n_connections: int) -> None:
         self.requests, self.labels, self.step = requests, labels, n_connections
@@ -75,7 +75,7 @@ class Load:
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def check(self, number: int, body: bytes) -> None:
-        """Compare an answer with what the service said of that row by itself."""
+        """Compare an answer with the earlier prediction of the service for this row."""
         if self.labels is not None:
             expected = self.labels[number % len(self.labels)]
             if label_of(json.loads(body)) != expected:
@@ -100,13 +100,13 @@ def label_of(answer: Result) -> str:
 
 
 def request_bytes(port: int, body: bytes) -> bytes:
-    """Return a request as it goes over the line."""
+    """Return the bytes of a request."""
     head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
     return head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 async def put_load(port: int, bodies: list[str], labels: list[str] | None, connections: int, seconds: float) -> Result:
-    """Ask for so many seconds, and return the number of answers and the times of all of them."""
+    """Send requests for some seconds, and return the number of answers and their times."""
     load = Load([request_bytes(port, body.encode()) for body in bodies], labels, connections)
     loop = asyncio.get_running_loop()
     clients = []

@@ -1,4 +1,4 @@
-"""What a result says about where it was measured, and how a process is held to one thread."""
+"""Describe the machine and the versions for the results, and run processes on one thread or one core."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COUNTS = (
 
 
 def environment(threads: str) -> dict[str, str]:
-    """Return the environment of a measured process: one thread for every library, or whatever each does by default."""
+    """Return the environment of a measured process, with one thread for every library or with their defaults."""
     kept = {name: value for name, value in os.environ.items() if name not in (*_COUNTS, "XLA_FLAGS")}
     if threads == "1":
         kept |= dict.fromkeys(_COUNTS, "1")
@@ -29,10 +29,10 @@ def environment(threads: str) -> dict[str, str]:
 
 
 def hold_to_one_core() -> None:
-    """Run this process on one core alone, where the system can; of processes that compute together, each on its own.
+    """Restrict this process to one core, if the system supports it; processes of one program use different cores.
 
-    XLA has no switch that keeps it to one thread: with multi_thread_eigen off it still used 1.6 to 1.9 cores here.
-    On one core no program can, so "one thread" means the same for all.
+    XLA cannot be restricted to one thread: without multi_thread_eigen it still used 1.6 to 1.9 cores. On one core,
+    "one thread" means the same for all programs.
     """
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0), reverse=True)
@@ -40,9 +40,9 @@ def hold_to_one_core() -> None:
 
 
 def peak_memory() -> int:
-    """Return the most memory, in bytes, that this process has had resident.
+    """Return the peak of the resident memory of this process, in bytes.
 
-    VmHWM where there is one: ru_maxrss also counts the process that this one was forked from.
+    VmHWM is preferred, because ru_maxrss includes the memory of the process that this one was forked from.
     """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -60,7 +60,7 @@ def versions() -> dict[str, str]:
 
 
 def versions_of(libraries: Iterable[str]) -> dict[str, str]:
-    """Return the versions of some libraries, or that they are not installed."""
+    """Return the versions of libraries, or "not installed"."""
     found = {}
     for name in libraries:
         try:
@@ -71,7 +71,7 @@ def versions_of(libraries: Iterable[str]) -> dict[str, str]:
 
 
 def describe() -> dict[str, object]:
-    """Return the machine, the versions, the time, and how busy the machine is at the moment."""
+    """Return a description of the machine, with the versions, the time and the current load."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

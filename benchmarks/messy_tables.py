@@ -1,9 +1,9 @@
-"""How well the plain command reads three messy tables: its scores beside those on the same tables cleaned by hand.
+"""Compare the scores on three messy tables with those on the same tables cleaned by hand.
 
-The tables are made here from a seed: members of a gym (dates with the day first, money with a currency sign, spellings
-of yes and no, gaps, blank targets), flats for sale (semicolons, decimal commas, Windows-1252, prices with the sign
-behind them, a word for an unknown year) and pumps (a time series for each machine, -999 for a broken sensor, row
-numbers). The cleaning is what a person would write in pandas after having looked at the files.
+The tables are generated: members of a gym (dates with the day first, amounts of money, spellings of yes and no, missing
+cells, missing targets), flats for sale (semicolons, decimal commas, Windows-1252, currency after the price, a word for
+an unknown year) and pumps (a time series for each machine, -999 for a broken sensor, row numbers). The functions
+``clean_...`` contain the cleaning with pandas that the files need.
 
     OMP_NUM_THREADS=1 python benchmarks/messy_tables.py
 """
@@ -147,7 +147,7 @@ TABLES = (
 
 
 def scores(table: Messy, source: Path | pd.DataFrame) -> tuple[list[float], list[float]]:
-    """The metric of the network, and of the best baseline, for each seed."""
+    """Return the metric of the network and of the best baseline for each seed."""
     network, baseline = [], []
     for seed in SEEDS:
         result = chainrule.train(source, table.target, seed=seed, verbose=False, **table.options)
@@ -171,11 +171,11 @@ def main() -> None:
     lines = [
         "# Messy tables",
         "",
-        "Made by `python benchmarks/messy_tables.py`, which writes the tables, reads them as `chainrule train` does,",
-        "and trains on the same rows after cleaning by hand. Test part, mean and standard deviation over five seeds;",
-        "the split of a seed is the same for both.",
+        "Written by `python benchmarks/messy_tables.py`, which generates the tables, trains with `chainrule.train`,",
+        "and trains on the same rows after cleaning by hand. Metric of the test rows, mean and standard deviation over",
+        "five seeds. For each seed, both have the same split.",
         "",
-        "| table | metric | as it is | cleaned by hand | best simple model, as it is | the same, cleaned |",
+        "| table | metric | unchanged | cleaned by hand | best baseline, unchanged | best baseline, cleaned |",
         "|---|---|---|---|---|---|",
     ]
     pages = []
@@ -196,7 +196,7 @@ def main() -> None:
                 *first_rows,
                 "```",
                 "",
-                "What `chainrule train` prints:",
+                "Output of `chainrule train`:",
                 "",
             ]
             pages += ["```text", columns_as_printed(table, path), "```"]

@@ -1,12 +1,12 @@
-"""S8: the documents' MNIST script, ten epochs, as written and by us; and the seconds each program needs to 98 %.
+"""S8: ten epochs of the MNIST script of the course, and the training time of each program to 98 % test accuracy.
 
-First the script as its documents write it (a DataLoader with two workers, batches of 64 in random order, Adam at 0.001)
-against ``NeuralNetwork.fit`` with the same settings, epoch by epoch in alternation. torchvision is not needed: its
-data set is replaced by one that gives the same (image tensor, label) for each index, and gives it faster.
+First, the script of the course (a DataLoader with two workers, batches of 64 in random order, Adam at 0.001) is
+compared with ``NeuralNetwork.fit`` with the same settings, epoch by epoch in alternation. torchvision is not needed:
+its data set is replaced by a faster one that returns the same (image tensor, label) for each index.
 
-Then all programs train the same net from the same weights until the test accuracy is 98 %, epoch by epoch in turns.
-The seconds are those of training with any compilation in it; measuring the accuracy is not counted. The test set only
-says when to stop the clock. Several seeds, the same for every program.
+Then all programs train the same network from the same weights until the test accuracy is 98 %, epoch by epoch in
+alternation. The time is that of training with compilation, without measuring the accuracy. The test set only
+determines the end of the measurement. All programs use the same seeds.
 
     python benchmarks/mnist_script.py [--threads 1|default|both] [--seeds 5] [--epochs 10]
 """
@@ -27,7 +27,7 @@ from runner import OURS, Result
 from workload import Workload, describe
 
 GOAL = 0.98
-MOST_EPOCHS = 40
+MAX_EPOCHS = 40
 SCRIPT = Workload(
     name="mnist_script",
     title="S8: the MNIST script: 784-128-64-10, Adam 0.001, batch 64",
@@ -50,7 +50,7 @@ def race(
     goal: float,
     pin: bool,
 ) -> Result:
-    """Train all programs in turns, an epoch each, until ``n_epochs`` or the goal; return every epoch's numbers."""
+    """Train all programs in turns, one epoch each, until ``n_epochs`` or the goal; return the results of all epochs."""
     place = machine.describe()
     with tempfile.TemporaryDirectory() as folder:
         written = workload.write(Path(folder), rows)
@@ -87,9 +87,9 @@ def race(
 
 
 def run_script(arguments: argparse.Namespace, rows: datasets.Rows, threads: str) -> None:
-    """The script as written against ours."""
+    """Compare the script of the course with chainrule."""
     print(f"{SCRIPT.title}; {arguments.epochs} epochs; threads: {threads}; data: {rows.origin}", flush=True)
-    # Not held to one core: the DataLoader's two workers are part of the script.
+    # Several cores, because the two workers of the DataLoader are part of the script.
     result = race(SCRIPT, rows, ("torch-script",), threads, n_epochs=arguments.epochs, goal=2, pin=False)
     ours = result["summary"][OURS]["seconds"]
     for row in result["summary"].values():
@@ -99,7 +99,7 @@ def run_script(arguments: argparse.Namespace, rows: datasets.Rows, threads: str)
 
 
 def run_race(arguments: argparse.Namespace, rows: datasets.Rows, threads: str) -> None:
-    """All programs to the goal, for several seeds."""
+    """Train all programs to the goal, for several seeds."""
     print(f"{RACE.title} test accuracy; {arguments.seeds} seeds; threads: {threads}; data: {rows.origin}", flush=True)
     wanted = [p for p in RACERS if not arguments.peers or p in arguments.peers.split(",")]
     seeds = [
@@ -108,7 +108,7 @@ def run_race(arguments: argparse.Namespace, rows: datasets.Rows, threads: str) -
             rows,
             wanted,
             threads,
-            n_epochs=arguments.most_epochs,
+            n_epochs=arguments.max_epochs,
             goal=GOAL,
             pin=threads == "1",
         )
@@ -130,9 +130,9 @@ def run_race(arguments: argparse.Namespace, rows: datasets.Rows, threads: str) -
 
 def table(result: Result) -> str:
     """Return the summary as a Markdown table, fastest first."""
-    reached = " seeds that reached it |" if "goal" in result else ""
+    reached = " seeds that reached the goal |" if "goal" in result else ""
     lines = [
-        f"| program | seconds | / ours | epochs | test accuracy | peak memory (MB) |{reached}",
+        f"| program | seconds | / chainrule | epochs | test accuracy | peak memory (MB) |{reached}",
         "|---|---:|---:|---:|---:|---:|" + ("---:|" if reached else ""),
     ]
     for name, row in sorted(result["summary"].items(), key=lambda item: item[1]["seconds"]):
@@ -147,9 +147,9 @@ def table(result: Result) -> str:
 def main() -> None:
     arguments = runner.read_arguments(
         __doc__,
-        seeds={"type": int, "default": 5, "help": "seeds of the race to 98 %%"},
+        seeds={"type": int, "default": 5, "help": "number of seeds of the comparison at 98 %%"},
         epochs={"type": int, "default": 10, "help": "epochs of the script"},
-        most_epochs={"type": int, "default": MOST_EPOCHS, "help": "where the race ends for those not there yet"},
+        max_epochs={"type": int, "default": MAX_EPOCHS, "help": "largest number of epochs of the comparison at 98 %%"},
     )
     rows = datasets.mnist()
     for threads in arguments.thread_settings:

@@ -9,7 +9,7 @@ import datasets
 import runner
 from workload import Workload
 
-# Whole batches only: the compiled peers cannot take a short one.
+# All batches are full, because the compiled peers cannot compute a shorter one.
 TASKS = [
     Workload(
         name=f"mnist_step_{batch}",

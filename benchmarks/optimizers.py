@@ -1,10 +1,10 @@
-"""How fast each optimizer fits a small regression: the classical methods beside Adam.
+"""Compare the training time of the classical optimizers on a small regression with that of Adam.
 
-200 rows of Friedman's function (10 inputs, 5 of them noise), a 10-12-1 tanh network in float64, five seeds, the same
-first weights for all methods. Every method trains for the same number of seconds; the table shows the median over the
-seeds of the training error at several times, and of the seconds it took to reach the error that Adam ended with. Adam
-runs in the best of its usual forms (mini-batches of 32 and full batches, three learning rates), chosen by its error at
-the end; the others run with their default settings.
+The data are 200 rows of Friedman's function (10 inputs, 5 of them noise). The network is 10-12-1 with tanh, in float64,
+with five seeds and the same initial weights for all methods. Every method trains for the same time. The table shows the
+median over the seeds of the training error at several times, and of the time until the final error of Adam is reached.
+Adam has the best of its usual settings (mini-batches of 32 or full batches, three learning rates), chosen by its final
+error. The other methods have their default settings.
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/optimizers.py [--seconds 3]
 """
@@ -33,7 +33,7 @@ MARKS = (0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 class Stopwatch(Callback):
-    """Note the error after every epoch, and stop when the time is up."""
+    """Record the error after every epoch, and stop after a given time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -46,14 +46,15 @@ class Stopwatch(Callback):
         elapsed = time.perf_counter() - self.start
         self.points.append((elapsed, run.history.last("loss")))
         if elapsed > self.seconds:
-            run.stop("the time is up")
+            run.stop("the time limit is reached")
 
     def error_at(self, seconds: float) -> float:
-        """The lowest error seen up to then."""
+        """Return the lowest error until this time."""
         return min((error for elapsed, error in self.points if elapsed <= seconds), default=float("nan"))
 
     def seconds_to(self, error: float) -> float:
-        return next((elapsed for elapsed, seen in self.points if seen <= error), float("inf"))
+        """Return the time at which the error is reached."""
+        return next((elapsed for elapsed, reached in self.points if reached <= error), float("inf"))
 
 
 def train(dataset: Dataset, seconds: float, **settings: Any) -> list[Stopwatch]:
@@ -109,8 +110,8 @@ def main() -> None:
     where = f"{platform.processor() or platform.machine()}, NumPy {np.__version__}, one thread"
     (RESULTS / "optimizers.md").write_text(
         f"# Optimizers on a regression of 200 rows\n\n"
-        f"Training mean squared error, targets standardised, median of 5 seeds; {where}.\n"
-        f"Made by `python benchmarks/optimizers.py --seconds {seconds:g}`.\n\n{table}\n"
+        f"Training mean squared error, standardised targets, median of 5 seeds; {where}.\n"
+        f"Written by `python benchmarks/optimizers.py --seconds {seconds:g}`.\n\n{table}\n"
     )
     curves = {name: [run.points[:: max(1, len(run.points) // 200)] for run in runs] for name, runs in watches.items()}
     (RESULTS / "optimizers.json").write_text(json.dumps({"machine": where, "seconds": seconds, "curves": curves}))

@@ -1,6 +1,6 @@
-"""S7: ``predict`` of one row, and of 10,000 rows, by 784-128-64-10: NumPy in, probabilities out.
+"""S7: ``predict`` of one row and of 10,000 rows by 784-128-64-10, from NumPy arrays to probabilities.
 
-Every program has the same weights, and its outputs are compared first. The floor is the forward products alone.
+All programs have the same weights, and their outputs are compared first. The floor is the products of the forward pass.
 
     python benchmarks/predict.py [--threads 1|default|both] [--rounds 5] [--peers torch,onnxruntime]
 """
@@ -28,7 +28,7 @@ TASK = Workload(
     n_rows=6_400,
 )
 PEERS = (FLOOR, "torch", "jax-step", "sklearn", "onnxruntime")
-CALLS = {1: 2000, 10_000: 5}  # rows a call -> calls a round
+CALLS = {1: 2000, 10_000: 5}  # rows per call -> calls per round
 TOLERANCE = 1e-5  # of every probability of a row
 
 
@@ -53,7 +53,7 @@ def measure(peers: Sequence[str], threads: str, n_rounds: int, rows: datasets.Ro
                     if not far <= TOLERANCE:
 
                         def refuse(process: runner.PeerProcess, fact: Result, far: float = far) -> None:
-                            raise runner.PeerError(f"its probabilities differ from ours by {far:.1e}")
+                            raise runner.PeerError(f"its probabilities differ from those of chainrule by {far:.1e}")
 
                         runner.attempt(running, facts, name, refuse)
                 for _ in range(n_rounds):
@@ -75,8 +75,8 @@ def measure(peers: Sequence[str], threads: str, n_rounds: int, rows: datasets.Ro
 
 
 def table(result: Result) -> str:
-    """Return the summary as a Markdown table, the fastest on one row first."""
-    lines = ["| program | one row (us) | / ours | 10,000 rows (ms) | / ours |", "|---|---:|---:|---:|---:|"]
+    """Return the summary as a Markdown table, sorted by the time for one row."""
+    lines = ["| program | one row (us) | / chainrule | 10,000 rows (ms) | / chainrule |", "|---|---:|---:|---:|---:|"]
     for name, row in sorted(result["summary"].items(), key=lambda item: item[1]["seconds"]["1"]):
         one, many = row["seconds"]["1"] * 1e6, row["seconds"]["10000"] * 1e3
         ratios = row["to_ours"]

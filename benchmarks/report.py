@@ -1,4 +1,4 @@
-"""Turns the results into a page: results/README.md with the tables, the machine and the versions, and a bar chart.
+"""Write results/README.md from the results: tables, the machine, the versions, and bar charts.
 
 python benchmarks/report.py [FOLDER]
 """
@@ -32,21 +32,22 @@ TABLES = {
 TITLES = {
     "predict": "S7: predict by 784-128-64-10",
     "mnist_race": "S8: seconds to 98 % test accuracy",
-    "import_time": "S9: starting up",
+    "import_time": "S9: start-up",
 }
-THREADS = {"1": "one thread", "default": "each program's default threads", "both": "one thread and defaults"}
+THREADS = {"1": "one thread", "default": "default threads of each program", "both": "one thread and default threads"}
 INTRODUCTION = """# Benchmarks
 
-Written by `python benchmarks/report.py` from the JSON files beside this page, which hold every round; `make bench`
-measures all of it again. In every table each program runs in a process of its own, the programs take turns (ours, peer,
-ours, next peer, ...), and the numbers are medians over the rounds. "/ ours" is the median of the peer's time divided by
-ours just before it: above 1, the peer is slower. float32 everywhere; every step gathers its rows by a shuffled index.
+`python benchmarks/report.py` writes this page from the JSON files in this folder, which contain every round.
+`make bench` repeats all measurements. Each program runs in its own process. The programs take turns (chainrule, peer,
+chainrule, next peer, ...), and the numbers are medians over the rounds. "/ chainrule" is the median of the time of the
+peer divided by the preceding time of chainrule: above 1, the peer is slower. All numbers are float32. Every step
+gathers its rows by a shuffled index.
 
-Training programs start from the same weights and see the same batches in a short check before the clock starts; one
-whose loss then differs from ours by more than the tolerance is left out. "Floor" is the time of the bare
-`np.matmul(out=)` products that the step cannot avoid, in the same run. At one thread all processes are held to one and
-the same core, since not every program has a switch that keeps it to one thread; only the documents' script is not:
-its DataLoader has two workers.
+Before the measurement, all programs train from the same weights on the same batches in a short check. Programs whose
+loss differs from that of chainrule by more than the tolerance are left out. "Floor" is the time of the
+`np.matmul(out=)` products of the step alone, in the same run. With one thread, all processes run on the same core,
+because some programs cannot be restricted to one thread. The exception is the script of the course, whose DataLoader
+has two workers.
 """
 
 
@@ -66,36 +67,36 @@ def section(name: str, result: Result) -> str:
     title = TITLES.get(name, workload.get("title", name))
     facts = [THREADS[result["threads"]]]
     if result.get("one_core"):
-        facts.append("held to one core")
+        facts.append("on one core")
     if "origin" in workload:
         facts.append(f"data: {workload['origin']}")
     if result["kind"] == "steps":
         rounds = len(next(iter(result["programs"].values())).get("rounds", []))
-        facts.append(f"{result['n_steps']:,} steps a round, {rounds} rounds of ours")
-        facts.append(f"losses may differ by {workload['tolerance']:g}")
+        facts.append(f"{result['n_steps']:,} steps per round, {rounds} rounds of chainrule")
+        facts.append(f"tolerance of the losses {workload['tolerance']:g}")
         note = result["programs"].get(runner.FLOOR, {}).get("prepare", {}).get("note")
         facts += [note] if note else []
     facts.append(f"{result['machine']['time']} UTC, load before {result['machine']['load_before']:.1f}")
     parts = [f"### {title}", "; ".join(facts) + ".", TABLES[result["kind"]](result)]
     if not runner.was_quiet(result):
-        parts.append("**The machine was not quiet: programs got less than 95 % of their core. Do not quote these.**")
+        parts.append("**The machine was not idle: programs got less than 95 % of a core. Do not quote these numbers.**")
     return "\n\n".join(parts)
 
 
 def forms(results: list[tuple[str, Result]]) -> str:
-    """Return in which form each program ran, and where it cannot do quite the same."""
+    """Return the form in which each program ran, and how its computation differs."""
     lines: dict[str, str] = {}
     for _, result in results:
         for name, fact in result.get("programs", {}).items():
             if "form" in fact:
                 differs = fact.get("check", {}).get("difference")
-                odd = f" Not quite the same: {differs}." if differs and name not in lines else ""
-                lines.setdefault(name, f"- **{name}** ({fact['library']}): {fact['form'].replace('``', '`')}{odd}")
+                note = f" Difference: {differs}." if differs and name not in lines else ""
+                lines.setdefault(name, f"- **{name}** ({fact['library']}): {fact['form'].replace('``', '`')}{note}")
     return "\n".join(lines[name] for name in sorted(lines))
 
 
 def chart(results: list[tuple[str, Result]], path: Path, threads: str) -> bool:
-    """Draw the time a step of every program, one panel a workload; return whether there was anything to draw."""
+    """Draw the time per step of every program, with one panel per workload; return whether there are results."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -115,13 +116,13 @@ def chart(results: list[tuple[str, Result]], path: Path, threads: str) -> bool:
         bars = axis.barh(names, times, color=[colours.get(name, "#4a7fb5") for name in names])
         axis.bar_label(bars, [f"{t:,.0f}" if t >= 20 else f"{t:.1f}" for t in times], padding=3, fontsize=8)
         axis.set_title(result["workload"]["title"], fontsize=9)
-        axis.set_xlabel("microseconds a step", fontsize=8)
+        axis.set_xlabel("microseconds per step", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.margins(x=0.15)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in list(axes.flat)[len(steps) :]:
         axis.set_axis_off()
-    figure.suptitle(f"A training step, {THREADS[threads]}: less is better", fontsize=11)
+    figure.suptitle(f"Time of a training step, {THREADS[threads]} (lower is better)", fontsize=11)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
     return True
@@ -142,12 +143,12 @@ def write(folder: Path) -> Path:
         name = f"steps-threads-{threads}.svg"
         if chart(results, folder / name, threads):
             parts.append(f"![Time of a training step, {THREADS[threads]}]({name})")
-    parts += ["## Against the goals", goals.write(folder).read_text()]
+    parts += ["## Goals", goals.write(folder).read_text()]
     for threads, words in THREADS.items():
         some = [section(name, result) for name, result in results if result["threads"] == threads]
         if some:
             parts += [f"## {words.capitalize()}", *some]
-    parts += ["## In which form each program runs", forms(results)]
+    parts += ["## The form of each program", forms(results)]
     versions = ", ".join(f"{name} {version}" for name, version in place["versions"].items())
     parts += ["## Versions", versions + "."]
     page = folder / "README.md"
@@ -157,4 +158,4 @@ def write(folder: Path) -> Path:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else runner.HERE / "results"
-    print(f"written: {write(target)}")
+    print(f"Wrote {write(target)}")

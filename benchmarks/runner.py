@@ -1,7 +1,7 @@
-"""Compares programs on one workload: each in a process of its own, in alternation, after a check of what they compute.
+"""Compare programs on one workload: each runs in its own process, in alternation, after a check of the results.
 
-The order is ours, peer, ours, next peer, ..., round after round. A peer's ratio is the median over the rounds of its
-time divided by ours just before it, so that a drift of the machine's speed cancels.
+The order in each round is chainrule, peer, chainrule, next peer, ... The ratio of a peer is the median over the rounds
+of its time divided by the preceding time of chainrule, so that a drift of the machine's speed cancels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Result = dict[str, Any]
 
 
 class PeerError(Exception):
-    """A program that cannot take part; the message says why."""
+    """A program cannot be measured; the message gives the reason."""
 
 
 class PeerProcess:
@@ -55,8 +55,8 @@ class PeerProcess:
     def send(self, do: str, **details: Any) -> None:
         """Send a command."""
         assert self.process.stdin is not None
-        self.asked = do
-        with contextlib.suppress(BrokenPipeError):  # the answer will be missing, too
+        self.last_command = do
+        with contextlib.suppress(BrokenPipeError):  # `receive` raises an error, because the answer is missing
             self.process.stdin.write(json.dumps({"do": do, **details}) + "\n")
             self.process.stdin.flush()
 
@@ -65,7 +65,7 @@ class PeerProcess:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise PeerError(f"its process ended at '{self.asked}'")
+            raise PeerError(f"its process ended during '{self.last_command}'")
         answer: Result = json.loads(line)
         if "error" in answer:
             raise PeerError(answer["error"])
@@ -90,7 +90,7 @@ VERBOSE = False
 def processes(
     names: Sequence[str], folder: Path, threads: str, one_core: bool
 ) -> Iterator[tuple[dict[str, PeerProcess], dict[str, Result]]]:
-    """Start the programs; yield them with what each says of itself. One that cannot start says only why."""
+    """Start the programs; yield the running ones, and a description of each or the reason why it cannot run."""
     running: dict[str, PeerProcess] = {}
     facts: dict[str, Result] = {}
     try:
@@ -105,21 +105,21 @@ def processes(
 
 
 def attempt(running: dict[str, PeerProcess], facts: dict[str, Result], name: str, action: Any) -> None:
-    """Do something with a program; if it cannot, it takes no further part, and the result says why."""
+    """Call ``action`` for a program; if it fails, stop the program and record the reason in the result."""
     try:
         action(running[name], facts[name])
     except PeerError as error:
         facts[name]["left_out"] = str(error)
         running.pop(name).close()
-        print(f"  {name} takes no part: {error}", file=sys.stderr)
+        print(f"  {name} is left out: {error}", file=sys.stderr)
 
 
 def check_losses(running: dict[str, PeerProcess], facts: dict[str, Result]) -> None:
-    """Compare all losses after the short task with ours; a program that computes something else is left out."""
+    """Compare all losses after the short task with that of chainrule; leave out programs whose loss differs."""
     for name in [name for name in running if name != FLOOR]:
         attempt(running, facts, name, lambda p, fact: fact.update(check=p.ask("check")))
     if OURS not in running:
-        raise SystemExit(f"chainrule itself failed: {facts[OURS].get('left_out')}")
+        raise SystemExit(f"chainrule failed: {facts[OURS].get('left_out')}")
     ours = facts[OURS]["check"]["loss"]
     for name in [name for name in running if name != FLOOR]:
         check = facts[name]["check"]
@@ -127,7 +127,7 @@ def check_losses(running: dict[str, PeerProcess], facts: dict[str, Result]) -> N
         if not check["relative_difference"] <= check["tolerance"]:
 
             def refuse(process: PeerProcess, fact: Result, check: Result = check) -> None:
-                raise PeerError(f"its loss is {check['loss']:.6g} where ours is {ours:.6g}: it computes something else")
+                raise PeerError(f"its loss is {check['loss']:.6g}, and that of chainrule is {ours:.6g}")
 
             attempt(running, facts, name, refuse)
 
@@ -135,7 +135,7 @@ def check_losses(running: dict[str, PeerProcess], facts: dict[str, Result]) -> N
 def compare_steps(
     workload: Workload, rows: Rows, peers: Sequence[str], threads: str, n_rounds: int, one_core: bool | None = None
 ) -> Result:
-    """Measure training steps of all peers against ours, and return everything that was seen."""
+    """Measure the training steps of chainrule and of all peers, and return all measurements."""
     pinned = threads == "1" if one_core is None else one_core
     place = machine.describe()
     with tempfile.TemporaryDirectory() as folder:
@@ -173,7 +173,7 @@ def compare_steps(
 
 
 def summarize(result: Result) -> dict[str, Result]:
-    """Return the medians and ratios of a step comparison."""
+    """Return the medians and ratios of a comparison of steps."""
     facts, n_steps = result["programs"], result["n_steps"]
     step = {
         name: statistics.median(r["seconds"] for r in fact["rounds"]) / n_steps
@@ -201,7 +201,7 @@ def summarize(result: Result) -> dict[str, Result]:
 
 
 def was_quiet(result: Result) -> bool:
-    """Return whether programs held to one core had it to themselves while they were measured."""
+    """Return whether no other program used the core while the programs on it were measured."""
     cores = [row["cores"] for row in result["summary"].values() if "cores" in row]
     return not (cores and result.get("one_core")) or min(cores) >= 0.95
 
@@ -209,8 +209,8 @@ def was_quiet(result: Result) -> bool:
 def step_table(result: Result) -> str:
     """Return the summary as a Markdown table, fastest first."""
     lines = [
-        "| program | time a step (us) | time / ours | time / floor | GFLOP/s | cores "
-        "| peak memory (MB) | of that, imports | loss differs by |",
+        "| program | time per step (us) | time / chainrule | time / floor | GFLOP/s | cores "
+        "| peak memory (MB) | of that, imports | difference of losses |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in sorted(result["summary"].items(), key=lambda item: item[1]["seconds_a_step"]):
@@ -223,26 +223,28 @@ def step_table(result: Result) -> str:
             f"| {row['cores']:.1f} | {memory[0]} | {memory[1]} | {differs} |"
         )
     left_out = {name: fact["left_out"] for name, fact in result["programs"].items() if "left_out" in fact}
-    return "\n".join([*lines, *(f"\n{name} took no part: {reason}" for name, reason in left_out.items())])
+    return "\n".join([*lines, *(f"\n{name} was left out: {reason}" for name, reason in left_out.items())])
 
 
 def save(result: Result, name: str, folder: Path) -> None:
-    """Write a result, and say where."""
+    """Write a result, and print its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-threads-{result['threads']}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"written: {path}\n", flush=True)
+    print(f"Wrote {path}\n", flush=True)
 
 
 def read_arguments(description: str | None, **more: Any) -> argparse.Namespace:
-    """Read the command line that every workload has."""
+    """Read the command line, with the options of all workloads and ``more``."""
     global VERBOSE  # noqa: PLW0603  (a switch of the command line)
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", choices=("1", "default", "both"), default="both", help="one thread, or defaults")
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured; medians are reported")
-    parser.add_argument("--peers", help="only these, separated by commas")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="where the results go")
-    parser.add_argument("--verbose", action="store_true", help="show what the programs print")
+    parser.add_argument(
+        "--threads", choices=("1", "default", "both"), default="both", help="one thread, or each program's default"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="number of measurements; medians are reported")
+    parser.add_argument("--peers", help="the programs to compare with, separated by commas")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="the folder of the results")
+    parser.add_argument("--verbose", action="store_true", help="show the output of the programs")
     for name, options in more.items():
         parser.add_argument(f"--{name}", **options)
     arguments = parser.parse_args()
@@ -252,7 +254,7 @@ def read_arguments(description: str | None, **more: Any) -> argparse.Namespace:
 
 
 def run_steps(description: str | None, tasks: Sequence[tuple[Workload, Any]], peers: Sequence[str]) -> None:
-    """The whole of a script that compares training steps; ``tasks`` are workloads with functions that make the rows."""
+    """Run a script that compares training steps; ``tasks`` are workloads and functions that return their rows."""
     arguments = read_arguments(description)
     wanted = arguments.peers.split(",") if arguments.peers else peers
     for workload, make_rows in tasks:
@@ -262,5 +264,5 @@ def run_steps(description: str | None, tasks: Sequence[tuple[Workload, Any]], pe
             result = compare_steps(workload, rows, [p for p in peers if p in wanted], threads, arguments.rounds)
             print(step_table(result))
             if not was_quiet(result):
-                print("The machine is not quiet: these numbers are not to be quoted.")
+                print("The machine was not idle; do not quote these numbers.")
             save(result, workload.name, arguments.out)

@@ -1,12 +1,12 @@
-"""Serving: requests a second and their times, beside FastAPI with scikit-learn, on the same table in the same run.
+"""Compare the server with FastAPI and scikit-learn on the same table: requests per second, and their times.
 
-A table of 8 numbers and 4 categories, two classes, a network of 64 and 32 hidden units. Each request is one row as
-JSON, over connections that stay open; each connection asks again as soon as it has its answer. Server and load
-generator have a core each. The services take turns, round after round; medians over the rounds are reported. "Floor"
-is uvicorn with an application that answers everything with a constant: what HTTP alone costs.
+The table has 8 numbers, 4 categories and two classes, and the network 64 and 32 hidden units. Each request is one row
+as JSON, over open connections; each connection sends a request when the last one is answered. Server and load generator
+have one core each. The services take turns, and medians over the rounds are reported. "Floor" is uvicorn with an
+application that returns a constant, which measures HTTP alone.
 
-Before the clock starts, every service predicts the test rows over HTTP, and its accuracy is reported; while it runs,
-one answer of 50 is compared with those predictions.
+Before the measurement, every service predicts the test rows over HTTP, and its accuracy is reported. During the
+measurement, one of 50 answers is compared with these predictions.
 
     python benchmarks/serve.py [--rounds 5] [--seconds 5] [--connections 1,16,64] [--services chainrule,...]
 """
@@ -43,15 +43,15 @@ LIBRARIES = ("pandas", "fastapi", "pydantic", "starlette", "uvicorn", "httptools
 FORMS = {
     OURS: "`chainrule serve RUN`",
     "fastapi-frame": "FastAPI, pydantic, scikit-learn's Pipeline on a data frame of one row",
-    "fastapi-array": "the same on an array of objects, which is quicker",
-    FLOOR: "uvicorn answering with a constant",
+    "fastapi-array": "the same with an array of objects, which is faster",
+    FLOOR: "uvicorn with an application that returns a constant",
 }
 
 Result = dict[str, Any]
 
 
 def train_ours(rows: Rows, folder: Path) -> Path:
-    """Train by the command, as a user would; return the run folder."""
+    """Train with the command; return the run folder."""
     pd.DataFrame(rows.train).assign(income=rows.train_labels).to_csv(folder / "rows.csv", index=False)
     hidden = ",".join(map(str, HIDDEN))
     options = ["--target", "income", "--hidden", hidden, "--epochs", "8", "--batch-size", "256", "-q"]
@@ -63,7 +63,7 @@ def train_ours(rows: Rows, folder: Path) -> Path:
 
 
 def prepare(names: list[str], rows: Rows, folder: Path) -> dict[str, Path]:
-    """Train what each service needs; return the files by the services' names."""
+    """Train the model of each service; return the files by the names of the services."""
     files = {}
     for name in names:
         if name == OURS:
@@ -77,7 +77,7 @@ def prepare(names: list[str], rows: Rows, folder: Path) -> dict[str, Path]:
 
 @contextlib.contextmanager
 def running(name: str, file: Path | None, core: int | None) -> Iterator[int]:
-    """Start a service on a core of its own; yield its port when it answers."""
+    """Start a service on its own core; yield its port when it answers."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     environment = machine.environment("1") | {"PYTHONPATH": os.pathsep.join([str(HERE), *sys.path[1:]])}
@@ -102,18 +102,18 @@ def running(name: str, file: Path | None, core: int | None) -> Iterator[int]:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the port is listened at."""
+    """Wait until the service listens on the port."""
     for _ in range(600):
         if process.poll() is not None:
-            raise SystemExit(f"a service ended with {process.returncode} before it answered")
+            raise SystemExit(f"A service exited with code {process.returncode} before it answered.")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.1)
-    raise SystemExit("a service did not answer within a minute")
+    raise SystemExit("A service did not answer within a minute.")
 
 
 async def answer_constant(scope: Any, receive: Any, send: Any) -> None:
-    """The floor: an application that reads a request and answers with a constant."""
+    """Read a request and return a constant: the application of the floor."""
     if scope["type"] == "http":
         while (await receive()).get("more_body"):
             pass
@@ -124,7 +124,7 @@ async def answer_constant(scope: Any, receive: Any, send: Any) -> None:
 
 
 def predict_all(port: int, bodies: list[str]) -> list[str]:
-    """Return the labels that a service gives, one request after another."""
+    """Return the labels that a service predicts, with one request after another."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     labels = []
     with contextlib.closing(connection):
@@ -133,13 +133,13 @@ def predict_all(port: int, bodies: list[str]) -> list[str]:
             response = connection.getresponse()
             content = response.read()
             if response.status != 200:
-                raise SystemExit(f"status {response.status} for {body}: {content!r}")
+                raise SystemExit(f"The service returned status {response.status} for {body}: {content!r}")
             labels.append(label_of(json.loads(content)))
     return labels
 
 
 def ask(task: Result) -> Result:
-    """Run the load generator in a process of its own."""
+    """Run the load generator in its own process."""
     ended = subprocess.run(
         [sys.executable, str(HERE / "load.py")], input=json.dumps(task), stdout=subprocess.PIPE, text=True, check=True
     )
@@ -150,7 +150,7 @@ def ask(task: Result) -> Result:
 
 
 def cores() -> tuple[int | None, int | None]:
-    """Return a core for the server and another for the load generator, where the system can hold processes to one."""
+    """Return a core for the server and one for the load generator, or None if the system cannot restrict processes."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return (allowed[-1], allowed[-2]) if len(allowed) > 1 else (None, None)
 
@@ -166,7 +166,7 @@ def measure(names: list[str], connections: list[int], rounds: int, seconds: floa
         for number in range(rounds):
             for name in names:
                 with running(name, files.get(name), server_core) as port:
-                    if name not in labels:  # also before the first round of each: it warms the service up
+                    if name not in labels:  # also a warm-up before the first round
                         labels[name] = predict_all(port, bodies)
                         right = [a == b for a, b in zip(labels[name], rows.test_labels, strict=True)]
                         programs[name]["accuracy"] = statistics.mean(right)
@@ -177,14 +177,14 @@ def measure(names: list[str], connections: list[int], rounds: int, seconds: floa
                         result = {"round": number, "connections": n}
                         result |= ask({**task, "connections": n, "seconds": seconds})
                         programs[name]["rounds"].append(result)
-                        print(f"  {name}, {n} connections: {result['rate']:,.0f} requests a second", flush=True)
+                        print(f"  {name}, {n} connections: {result['rate']:,.0f} requests per second", flush=True)
     return {"kind": "serve", "machine": place | {"versions": versions(place)}, "seconds": seconds,
             "connections": connections, "pinned": server_core is not None, "programs": programs,
             "summary": summarize(programs, connections)}  # fmt: skip
 
 
 def versions(place: Result) -> dict[str, str]:
-    """Return the versions of what takes part."""
+    """Return the versions of the measured libraries."""
     common = {name: place["versions"][name] for name in ("python", "chainrule", "numpy", "scikit-learn")}
     return common | machine.versions_of(LIBRARIES)
 
@@ -208,7 +208,8 @@ def summarize(programs: dict[str, Result], connections: list[int]) -> dict[str, 
 def table(result: Result) -> str:
     """Return the summary as a Markdown table."""
     lines = [
-        "| connections | service | requests a second | ours / it | p50 (ms) | p99 (ms) | spread | generator's core |",
+        "| connections | service | requests per second | rate of chainrule / rate | p50 (ms) | p99 (ms) | spread "
+        "| use of the generator's core |",
         "|---:|---|---:|---:|---:|---:|---:|---:|",
     ]
     for n in result["connections"]:
@@ -231,16 +232,16 @@ def page(result: Result) -> str:
     )
     rounds = len(next(iter(result["programs"].values()))["rounds"]) // len(result["connections"])
     parts = [
-        "# Serving: the measurements",
-        f"Written by `python benchmarks/serve.py`; serve.json beside this page holds every round. {rounds} rounds of "
-        f"{result['seconds']:g} seconds, medians. One row a request, one worker; server and load generator "
-        f"{'on a core each' if result['pinned'] else 'not held to a core'}.",
+        "# Requests per second",
+        f"Written by `python benchmarks/serve.py`; serve.json contains every round. Medians of {rounds} rounds of "
+        f"{result['seconds']:g} seconds. One row per request, one worker; server and load generator "
+        f"{'on one core each' if result['pinned'] else 'on any core'}.",
         f"Machine: {place['cpu']} (model {place['cpu_model']}, {place['simd']}), {place['cores']} cores, "
         f"{place['system']}; {place['time']} UTC, load before {place['load_before']:.1f}.",
-        f"**The load generator used {heavy:.0%} of its core at the most"
-        + (": where it is near 100 %, the service is quicker than the figure.**" if heavy > 0.9 else ".**"),
+        f"The load generator used at most {heavy:.0%} of its core"
+        + (". Near 100 %, the service is faster than the measured rate." if heavy > 0.9 else "."),
         table(result),
-        f"Accuracy on the 1,000 rows that are asked for, over HTTP: {accuracies}.",
+        f"Accuracy of the 1,000 rows, predicted over HTTP: {accuracies}.",
         "\n".join(f"- **{name}**: {program['form']}." for name, program in result["programs"].items()),
         "Versions: " + ", ".join(f"{name} {version}" for name, version in place["versions"].items()) + ".",
     ]
@@ -249,11 +250,11 @@ def page(result: Result) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long each measurement takes")
+    parser.add_argument("--rounds", type=int, default=5, help="number of measurements; medians are reported")
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of each measurement")
     parser.add_argument("--connections", default="1,16,64", help="numbers of connections, separated by commas")
-    parser.add_argument("--services", default=",".join(SERVICES), help="only these, separated by commas")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="where the results go")
+    parser.add_argument("--services", default=",".join(SERVICES), help="the services, separated by commas")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="the folder of the results")
     arguments = parser.parse_args()
     names = [name for name in SERVICES if name in arguments.services.split(",")]
     connections = [int(n) for n in arguments.connections.split(",")]
@@ -262,7 +263,7 @@ def main() -> None:
     (arguments.out / "serve.json").write_text(json.dumps(result, indent=1) + "\n")
     (arguments.out / "serve.md").write_text(page(result))
     print(table(result))
-    print(f"written: {arguments.out / 'serve.md'}")
+    print(f"Wrote {arguments.out / 'serve.md'}")
 
 
 if __name__ == "__main__":

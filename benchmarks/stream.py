@@ -1,15 +1,15 @@
-"""S10: time and memory against the rows, where the rows come from Parquet files that need not fit into memory.
+"""S10: time and memory of training on a stream of Parquet files, as functions of the number of rows.
 
-The rows are generated in pieces, with eight columns of numbers (one with gaps), a word, a date and a number to predict,
-in files of a million rows with groups of 100,000. Every size is a process of its own, on one thread: it loads the
-kernels with a small stream, then learns the columns in one pass and trains a 64-32 network for one epoch, batch 256,
-with Adam, in the default buffer of 131,072 rows. The target: time linear in the rows within 10 %, and memory constant
-within 10 %, each against a million rows.
+The rows are generated in pieces, with eight columns of numbers (one with missing values), a category, a date and a
+number to predict, in files of a million rows with groups of 100,000. Every size is measured in its own process, on one
+thread. The process loads the kernels with a small stream. Then it analyses the columns in one pass and trains a 64-32
+network for one epoch, batch 256, with Adam, with the default buffer of 131,072 rows. The goal is a time proportional to
+the rows within 10 %, and constant memory within 10 %, compared with a million rows.
 
     python benchmarks/stream.py [--rows 100000,1000000,10000000] [--rounds 3] [--folder DIR]
 
-It writes stream.json and stream.md into results/. Ten million rows take 0.9 GB on the disk; the files are kept if a
-folder is given.
+It writes stream.json and stream.md to results/. Ten million rows take 0.9 GB on the disk. With ``--folder``, the files
+are kept.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ import machine
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
-ROWS_A_FILE, ROWS_A_GROUP = 1_000_000, 100_000
+FILE_ROWS, GROUP_ROWS = 1_000_000, 100_000
 REFERENCE = 1_000_000
 TOWNS = np.array(["Braga", "Coimbra", "Faro", "Lisboa", "Porto"])
 MB = 2**20
 
 
 def generate(folder: Path, n_rows: int) -> list[Path]:
-    """Write so many rows, unless they are there, and return their files."""
+    """Write files with ``n_rows`` rows, unless they exist, and return their paths."""
     import pyarrow as pa
     from pyarrow import parquet
 
     files = []
-    for number, start in enumerate(range(0, n_rows, ROWS_A_FILE)):
-        stop = min(start + ROWS_A_FILE, n_rows)
+    for number, start in enumerate(range(0, n_rows, FILE_ROWS)):
+        stop = min(start + FILE_ROWS, n_rows)
         path = folder / f"{n_rows}-{number:03}.parquet"
         files.append(path)
         if path.exists():
             continue
         with parquet.ParquetWriter(path.with_suffix(".part"), schema()) as writer:
-            for first in range(start, stop, ROWS_A_GROUP):
-                rows = rows_of(first, min(ROWS_A_GROUP, stop - first))
+            for first in range(start, stop, GROUP_ROWS):
+                rows = rows_of(first, min(GROUP_ROWS, stop - first))
                 writer.write_table(pa.table(rows, schema=schema()))
         path.with_suffix(".part").rename(path)
     return files
@@ -76,17 +76,17 @@ def rows_of(first: int, n_rows: int) -> dict[str, Any]:
 
 
 def measure(files: list[str], small: str) -> dict[str, Any]:
-    """Return the seconds and the peak of memory of learning the columns and of an epoch."""
+    """Return the seconds and the peak memory of the analysis of the columns and of an epoch."""
     train(small)
     loaded = machine.peak_memory()
     start = time.perf_counter()
     from chainrule import ParquetStream
 
     stream = ParquetStream(files, "y").learn()
-    learnt, peak_learning = time.perf_counter(), machine.peak_memory()
+    analysed, peak_analysis = time.perf_counter(), machine.peak_memory()
     network = train(stream)
-    seconds = {"learn": learnt - start, "train": time.perf_counter() - learnt}
-    memory = {"loaded": loaded, "learnt": peak_learning, "trained": machine.peak_memory()}
+    seconds = {"learn": analysed - start, "train": time.perf_counter() - analysed}
+    memory = {"loaded": loaded, "learnt": peak_analysis, "trained": machine.peak_memory()}
     return {"seconds": seconds, "memory": memory, "loss": network.history.last("loss")}
 
 
@@ -99,7 +99,7 @@ def train(data: Any) -> Any:
 
 
 def ask(files: list[Path], small: Path) -> dict[str, Any]:
-    """Measure in a process of its own."""
+    """Measure in a separate process."""
     command = [sys.executable, __file__, "--measure", json.dumps([*map(str, files)]), "--small", str(small)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=machine.environment("1"))
     found: dict[str, Any] = json.loads(done.stdout)
@@ -107,26 +107,27 @@ def ask(files: list[Path], small: Path) -> dict[str, Any]:
 
 
 def table(points: list[dict[str, Any]]) -> str:
-    """Return the points as Markdown, each against the one of a million rows, or the largest if there is none."""
+    """Return the points as a Markdown table, relative to the point of a million rows, or else to the largest one."""
     reference = next((point for point in points if point["rows"] == REFERENCE), points[-1])
     lines = [
-        "| rows | learn columns | train an epoch | time a row | beside reference | peak memory | beside reference |",
+        f"| rows | column analysis | epoch | time per row | relative to {reference['rows']:,} rows | peak memory "
+        f"| relative to {reference['rows']:,} rows |",
         "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for point in points:
-        time_a_row, memory = cost(point)
-        its_time, its_memory = cost(reference)
+        row_time, memory = cost(point)
+        reference_time, reference_memory = cost(reference)
         learn, epoch = (statistics.median(r["seconds"][part] for r in point["rounds"]) for part in ("learn", "train"))
         lines.append(
-            f"| {point['rows']:,} | {learn:.2f} s | {epoch:.2f} s | {1e6 * time_a_row:.2f} µs | "
-            f"{100 * (time_a_row / its_time - 1):+.1f} % | {memory / MB:.0f} MB | "
-            f"{100 * (memory / its_memory - 1):+.1f} % |"
+            f"| {point['rows']:,} | {learn:.2f} s | {epoch:.2f} s | {1e6 * row_time:.2f} µs | "
+            f"{100 * (row_time / reference_time - 1):+.1f} % | {memory / MB:.0f} MB | "
+            f"{100 * (memory / reference_memory - 1):+.1f} % |"
         )
     return "\n".join(lines)
 
 
 def cost(point: dict[str, Any]) -> tuple[float, float]:
-    """Return the seconds a row and the peak of memory: medians of the rounds."""
+    """Return the medians of the seconds per row and of the peak memory."""
     seconds = statistics.median(sum(r["seconds"].values()) for r in point["rounds"])
     return seconds / point["rows"], statistics.median(r["memory"]["trained"] for r in point["rounds"])
 
@@ -153,7 +154,7 @@ def main() -> None:
             print(f"{n_rows:,} rows: generating ...", file=sys.stderr)
             files[n_rows] = generate(folder, n_rows)
         rounds: dict[int, list[dict[str, Any]]] = {n_rows: [] for n_rows in sizes}
-        for number in range(given.rounds):  # all sizes in turn, so that a busy minute falls on all alike
+        for number in range(given.rounds):  # all sizes in turn, so that load of the machine affects all sizes
             for n_rows in sizes:
                 rounds[n_rows].append(ask(files[n_rows], small))
                 print(f"round {number + 1}, {n_rows:,} rows: {rounds[n_rows][-1]['seconds']}", file=sys.stderr)

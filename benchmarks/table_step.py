@@ -1,4 +1,4 @@
-"""S3: a training step of a small regression net, 13-64-32-1 with Adam, batch 32.
+"""S3: a training step of a small regression network, 13-64-32-1 with Adam, batch 32.
 
 python benchmarks/table_step.py [--threads 1|default|both] [--rounds 5] [--peers torch,jax-scan]
 """

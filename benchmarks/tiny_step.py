@@ -1,7 +1,7 @@
-"""S4: a training step of 2-4-1 on XNOR, batch 4, Adam: almost nothing but the cost of taking a step.
+"""S4: a training step of 2-4-1 on XNOR, batch 4, Adam, which consists almost only of overhead.
 
-Twice: on the four rows a thousand times (an epoch is 1,000 shuffled steps), and on the four rows as they are, where
-every step is an epoch with all that belongs to one (a row of the history, a safe copy of the weights).
+The first task repeats the four rows a thousand times, so that an epoch is 1,000 shuffled steps. The second task has
+the four rows only, so that every step is an epoch, with a row of the history and a copy of the weights.
 
     python benchmarks/tiny_step.py [--threads 1|default|both] [--rounds 5] [--peers torch,jax-scan]
 """
@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {
 }
 LONG = Workload(name="tiny_step", title="S4: 2-4-1, Adam, batch 4", epochs_a_round=2, **SETTINGS)
 REAL = Workload(
-    name="tiny_epoch", title="S4, the real XNOR: 2-4-1, Adam, an epoch a step", epochs_a_round=1000, **SETTINGS
+    name="tiny_epoch", title="S4, four rows: 2-4-1, Adam, one step per epoch", epochs_a_round=1000, **SETTINGS
 )
 
 if __name__ == "__main__":

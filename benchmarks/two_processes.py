@@ -1,15 +1,15 @@
-"""S12: two processes that train one network, against one process, and against PyTorch's own engine by hand.
+"""S12: compare training in two processes with one process, and chainrule with hand-written PyTorch.
 
-Two networks: 784-128-64-10, and 784-1024-256-10 with ten times its parameters (9.8 times, to be exact). Adam, float32,
-MNIST, 512 rows a step in all, so that each of two processes takes 256. Ours is ``NeuralNetwork(engine="torch")``, by
-hand is the loop of ``peers/torch_ddp.py``. Every process has one thread and, where the machine has as many, a core of
-its own; those of a pair are started with the variables that torchrun sets, and meet over gloo. They all wait while
-another program has its turn. The first weights are the same, and so are the batches of a check before the clock starts.
+The networks are 784-128-64-10, and 784-1024-256-10 with 9.8 times as many parameters. They are trained on MNIST with
+Adam in float32 and 512 rows per step in total, 256 in each of two processes. chainrule has ``engine="torch"``; the
+hand-written loop is ``peers/torch_ddp.py``. Every process has one thread and, if the machine has enough, its own core.
+The processes of a pair have the environment variables that torchrun sets, and communicate with gloo. The programs take
+turns. The initial weights are the same, and so are the batches of a check before the measurement.
 
     python benchmarks/two_processes.py [--rounds 15] [--networks small,large]
 
-It takes some eight minutes on two cores, and writes two_processes.json and two_processes.md into results/. A round of
-ours is a call of ``fit``, with all that is done around its steps; starting the processes is not part of it.
+It takes about eight minutes on two cores, and writes two_processes.json and two_processes.md to results/. A round of
+chainrule is a call of ``fit``, without the start of the processes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from runner import HERE, OURS, PeerError, PeerProcess, Result
 from workload import Workload, describe
 
 BY_HAND = "torch-ddp"
-WORDS = {BY_HAND: "DDP by hand", OURS: OURS}
+WORDS = {BY_HAND: "hand-written DDP", OURS: OURS}
 GOAL = 0.95
 NETWORKS = {
     name: Workload(
@@ -50,7 +50,7 @@ NETWORKS = {
 
 
 class Together:
-    """A program in one process, or in several that compute together."""
+    """A program in one process, or in several processes of one group."""
 
     def __init__(self, name: str, folder: Path, n_processes: int) -> None:
         shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(n_processes)}
@@ -64,7 +64,7 @@ class Together:
         for process in self.processes:
             process.send(do, **details)
         answers, errors = list[Result](), list[str]()
-        for process in self.processes:  # all of them: where one fails, the others only say that they lost it
+        for process in self.processes:  # if one fails, the errors of the others only report the lost connection
             try:
                 answers.append(process.receive())
             except PeerError as error:
@@ -80,14 +80,14 @@ class Together:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a free port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
 
 def measure(workload: Workload, rows: Rows, n_rounds: int) -> Result:
-    """Measure a network: both programs, alone and in two processes, round after round."""
+    """Measure a network with both programs, in one and in two processes."""
     programs: dict[str, Result] = {}
     with contextlib.ExitStack() as until_the_end:
         folder = Path(until_the_end.enter_context(tempfile.TemporaryDirectory()))
@@ -115,23 +115,23 @@ def measure(workload: Workload, rows: Rows, n_rounds: int) -> Result:
 
 
 def one_round(answers: list[Result]) -> Result:
-    """Return a round as long as its slowest process took."""
+    """Return a round with the times of its slowest process."""
     longest = {key: max(answer[key] for answer in answers) for key in ("seconds", "step_seconds")}
     return {**longest, "cores": [answer["cpu_seconds"] / answer["seconds"] for answer in answers]}
 
 
 def check_losses(programs: dict[str, Result]) -> None:
-    """Stop unless all have the same loss after the short task."""
+    """Exit unless all programs have the same loss after the short task."""
     ours = programs[f"{OURS} x 1"]["check"]["loss"]
     for key, program in programs.items():
         check = program["check"]
         check["relative_difference"] = abs(check["loss"] - ours) / abs(ours)
         if not check["relative_difference"] <= check["tolerance"]:
-            raise SystemExit(f"{key}: its loss is {check['loss']:.6g} where ours is {ours:.6g}: something else")
+            raise SystemExit(f"The loss of {key} is {check['loss']:.6g}, and that of chainrule is {ours:.6g}.")
 
 
 def summarize(programs: dict[str, Result], n_steps: int) -> Result:
-    """Return steps a second of each program, our speed as a share of that by hand, and what the second process adds."""
+    """Return the steps per second of each program, the relative speed of chainrule, and the gain of two processes."""
 
     def ratio(of: str, to: str) -> float:
         pairs = zip(programs[of]["rounds"], programs[to]["rounds"], strict=True)
@@ -139,12 +139,12 @@ def summarize(programs: dict[str, Result], n_steps: int) -> Result:
 
     rates = {}
     for key, program in programs.items():
-        seconds = [seen["seconds"] for seen in program["rounds"]]
+        seconds = [one["seconds"] for one in program["rounds"]]
         middle = statistics.median(seconds)
         rates[key] = {
             "steps_a_second": n_steps / middle,
             "seconds_a_step": middle / n_steps,
-            "within_fit": statistics.median(seen["step_seconds"] for seen in program["rounds"]) / n_steps,
+            "within_fit": statistics.median(one["step_seconds"] for one in program["rounds"]) / n_steps,
             "spread": (max(seconds) - min(seconds)) / middle,
             "cores": [statistics.median(cores) for cores in zip(*(r["cores"] for r in program["rounds"]), strict=True)],
         }
@@ -156,17 +156,17 @@ def summarize(programs: dict[str, Result], n_steps: int) -> Result:
 
 
 def was_quiet(result: Result) -> bool:
-    """Whether the programs of one process had their core to themselves."""
+    """Return whether no other program used the cores while the single processes were measured."""
     rows = result["summary"]["programs"]
     return min(rows[f"{name} x 1"]["cores"][0] for name in (BY_HAND, OURS)) >= 0.95
 
 
 def section(result: Result) -> str:
-    """Return what was seen of a network as Markdown."""
+    """Return the results of a network as Markdown."""
     summary, programs = result["summary"], result["programs"]
     lines = [
-        "| program | processes | steps a second | time a step (us) | of that, in the steps | spread | speed / by hand "
-        "| cores | peak memory a process (MB) | loss differs by |",
+        "| program | processes | steps per second | time per step (us) | of that, in the steps | spread "
+        "| speed / hand-written | cores | peak memory per process (MB) | difference of losses |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for key, row in summary["programs"].items():
@@ -183,11 +183,11 @@ def section(result: Result) -> str:
     parts = [
         f"## {result['workload']['title']}: {result['parameters']:,} parameters",
         "\n".join(lines),
-        f"Two processes against one, times as fast: {gains}. In two processes ours has {share:.3f} of the speed by "
-        f"hand; the goal, at least {GOAL:g}, is {'reached' if share >= GOAL else 'missed'}.",
+        f"Speed of two processes relative to one: {gains}. In two processes, chainrule has {share:.3f} of the speed of "
+        f"the hand-written loop; the goal, at least {GOAL:g}, is {'reached' if share >= GOAL else 'missed'}.",
     ]
     if not was_quiet(result):
-        parts.append("**The machine was not quiet: a program got less than 95 % of its core. Do not quote these.**")
+        parts.append("**The machine was not idle: a program got less than 95 % of a core. Do not quote this.**")
     return "\n\n".join(parts)
 
 
@@ -199,11 +199,11 @@ def page(result: Result) -> str:
     forms = {program["program"]: program["form"].replace("``", "`") for program in one["programs"].values()}
     return "\n\n".join(
         [
-            "# Two processes against one: the measurements",
-            "Written by `python benchmarks/two_processes.py`; two_processes.json beside this page holds every round. "
-            f"Adam, float32, {one['workload']['batch']} rows a step in all, data: {one['workload']['origin']}. One "
-            f"thread a process; the programs take turns; medians of {result['n_rounds']} rounds, ratios as medians of "
-            "the rounds' ratios. A round of ours is a whole `fit`; 'in the steps' leaves out what it does around them.",
+            "# Training in two processes",
+            "Written by `python benchmarks/two_processes.py`; two_processes.json contains every round. Adam, float32, "
+            f"{one['workload']['batch']} rows per step in total, data: {one['workload']['origin']}. One thread per "
+            f"process; the programs take turns; medians of {result['n_rounds']} rounds; ratios are medians of the "
+            "ratios of the rounds. A round of chainrule is a call of `fit`; 'in the steps' is the time of its steps.",
             f"Machine: {place['cpu']} (model {place['cpu_model']}, {place['simd']}), {place['cores']} cores, "
             f"{place['system']}; {place['time']} UTC, load before {place['load_before']:.1f}. Versions: {versions}.",
             *(section(network) for network in networks.values()),
@@ -214,10 +214,10 @@ def page(result: Result) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="only these, separated by commas")
-    parser.add_argument("--rounds", type=int, default=15, help="how often everything is measured; medians are reported")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="where the results go")
-    parser.add_argument("--verbose", action="store_true", help="show what the programs print")
+    parser.add_argument("--networks", default=",".join(NETWORKS), help="the networks, separated by commas")
+    parser.add_argument("--rounds", type=int, default=15, help="number of measurements; medians are reported")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="the folder of the results")
+    parser.add_argument("--verbose", action="store_true", help="show the output of the programs")
     arguments = parser.parse_args()
     runner.VERBOSE = arguments.verbose
     place, rows = machine.describe(), datasets.mnist()
@@ -226,14 +226,14 @@ def main() -> None:
         try:
             networks[name] = measure(NETWORKS[name], rows, arguments.rounds)
         except PeerError as error:
-            raise SystemExit(f"{error}; --verbose shows what it prints.") from error
+            raise SystemExit(f"{error}; --verbose shows the output of the programs.") from error
         print(f"{section(networks[name])}\n", flush=True)
     summary = {name: network["summary"] for name, network in networks.items()}
     result = {"n_rounds": arguments.rounds, "machine": place, "networks": networks, "summary": summary}
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "two_processes.json").write_text(json.dumps(result, indent=1) + "\n")
     (arguments.out / "two_processes.md").write_text(page(result) + "\n")
-    print(f"written: {arguments.out / 'two_processes.md'}")
+    print(f"Wrote {arguments.out / 'two_processes.md'}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""One program in a process of its own: reads commands as JSON lines, answers as JSON lines.
+"""Run one program: read commands as lines of JSON, and write the answers as lines of JSON.
 
     python worker.py PEER FOLDER [--one-core]
 
-The runner starts it; ``FOLDER`` holds the workload.
+The runner starts this script. ``FOLDER`` contains the workload.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import machine
 
 
 class Worker:
-    """The commands; each returns what the answer says."""
+    """The commands; each returns the fields of the answer."""
 
     def __init__(self, name: str, folder: Path) -> None:
         import peers
@@ -35,7 +35,7 @@ class Worker:
         return {"library": self.cls.library, "form": " ".join((self.cls.__doc__ or "").split())}
 
     def check(self) -> dict[str, Any]:
-        """Train the short task; the loss after it must be that of the other programs."""
+        """Train on the short task and return the loss, which must agree with that of the other programs."""
         from workload import CHECK_ROWS
 
         task = self.workload.check_task()
@@ -46,7 +46,7 @@ class Worker:
         loss, tolerance = peer.loss(task, X, y), peer.tolerance or task.tolerance
         difference = peer.difference
         del peer, X
-        gc.collect()  # its memory is not to count as that of the measured rounds
+        gc.collect()  # so that this memory does not count in the measured rounds
         return {"loss": loss, "tolerance": tolerance, "difference": difference}
 
     def prepare(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Worker:
         return {"seconds": time.perf_counter() - start, "note": self.peer.note}
 
     def round(self, number: int) -> dict[str, Any]:
-        """Train one round and time it; drawing the order is not part of it."""
+        """Train one round and return its time, without the time of drawing the order of the rows."""
         order = self.workload.order(number)
         start = time.perf_counter()
         cpu = time.process_time()
@@ -75,7 +75,7 @@ class Worker:
         return {"accuracy": self.workload.measure_accuracy(outputs, self.workload.targets("_test"))}
 
     def predict(self, rows: int, calls: int) -> dict[str, Any]:
-        """Time ``calls`` predictions of ``rows`` rows each, from NumPy to NumPy; every call has other rows."""
+        """Time ``calls`` predictions of ``rows`` rows each, from NumPy to NumPy, with different rows in every call."""
         X = self.workload.inputs("_test")
         starts = [(call * rows) % max(1, len(X) - rows) for call in range(calls)]
         parts = [X[start : start + rows] for start in starts]
@@ -91,7 +91,7 @@ class Worker:
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w", buffering=1)  # what libraries print must not mix with the answers
+    answers = os.fdopen(os.dup(1), "w", buffering=1)  # separate from the output of the libraries
     os.dup2(2, 1)
     if "--one-core" in sys.argv:
         machine.hold_to_one_core()
@@ -107,7 +107,7 @@ def main() -> None:
             answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
         print(json.dumps(answer), file=answers, flush=True)
         if "error" in answer and "RANK" in os.environ:
-            break  # so that the processes that compute with this one do not wait for it
+            break  # so that the other processes of this program do not wait for this one
 
 
 if __name__ == "__main__":

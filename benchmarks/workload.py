@@ -1,7 +1,7 @@
-"""What is to be computed: the network, its first weights, the rows and their order. All peers get the same.
+"""Workloads: the network, its initial weights, the rows and their order. They are the same for all peers.
 
-The runner writes the arrays into a folder once; every peer's process reads them from there, so that no peer's memory
-holds more than its own copy.
+The runner writes the arrays to a folder once. The process of each peer reads them from there, so that its memory
+contains only its own copy.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from typing import Any, Self
 import numpy as np
 from datasets import Array, Rows
 
-CHECK_ROWS = 2048  # the loss is compared on so many rows of the training data
+CHECK_ROWS = 2048  # number of training rows on which the loss is compared
 
 
 @dataclass(frozen=True)
 class Workload:
     """A training task.
 
-    ``tolerance`` is how much, relatively, the losses of two programs may differ after ``check_steps`` steps from the
-    same weights on the same batches. Against float64, over eight seeds of S2, the differences were below 2e-7 for most
-    runs of PyTorch and of ours, but 1e-4 to 6e-4 for one or two of each and for half of JAX's: a ReLU whose input is
-    within rounding of 0 is on in one program and off in the other, and Adam's first step of a weight has full length
-    however small its gradient. RMSprop's is ten times as long, so there the tolerance is wider.
+    ``tolerance`` is the allowed relative difference of the losses of two programs after ``check_steps`` steps from the
+    same weights on the same batches. Compared with float64, over eight seeds of S2, the differences were below 2e-7 for
+    most runs of PyTorch and chainrule, but 1e-4 to 6e-4 for one or two runs of each and for half of the runs of JAX.
+    The reason is that the input of a ReLU near 0 is positive in one program and negative in the other, and that the
+    first step of Adam for a weight has full length for any gradient. The first step of RMSprop is ten times as long, so
+    its tolerance is wider.
 
-    ``for_check`` marks the short task on which that is tested: dropout is off there (each program draws its own), and a
-    program that cannot be told the order gets the rows laid out in it.
+    ``for_check`` marks the short task of this comparison. It has no dropout, because each program draws other masks.
+    Programs that choose the order of the rows themselves get the rows in the given order.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Workload:
     l2: float = 0.0  # the rate of the penalty rate / 2 * sum w^2
     batch_norm: bool = False
     sparse: bool = False  # the inputs are CSR rows
-    engine: str = "numpy"  # what chainrule computes with, or "torch"; then on this device and in this precision:
+    engine: str = "numpy"  # of chainrule; the device and the precision are those of engine="torch"
     device: str = "cpu"
     precision: str = "float32"
     n_rows: int = 0
@@ -57,7 +58,7 @@ class Workload:
     folder: str = ""
 
     def write(self, folder: Path, rows: Rows) -> Self:
-        """Put the arrays into ``folder``; returns the workload that reads them from there."""
+        """Write the arrays to ``folder``; return the workload that reads them from there."""
         n_rows = self.n_rows or rows.X.shape[0]
         parts = {"": (rows.X[:n_rows], rows.y[:n_rows]), "_test": (rows.X_test, rows.y_test)}
         for part, (X, y) in parts.items():
@@ -86,16 +87,16 @@ class Workload:
 
     @property
     def n_steps(self) -> int:
-        """The steps of one round."""
+        """The number of steps per round."""
         return self.epochs_a_round * -(-self.n_rows // self.batch)
 
     @property
     def n_classes(self) -> int:
-        """How many classes there are; 0 for a regression."""
+        """The number of classes; 0 for a regression."""
         return {"cross_entropy": self.widths[-1], "binary_cross_entropy": 2, "mean_squared_error": 0}[self.loss]
 
     def inputs(self, part: str = "", first: int | None = None) -> Array:
-        """Return the input rows (or the ``first`` so many), dense or CSR; only these are read into memory."""
+        """Return the input rows (or only the ``first`` rows), dense or CSR; no other rows are read into memory."""
         folder = Path(self.folder)
         rows = first if part else min(first or self.n_rows, self.n_rows)
         if (folder / f"X{part}.npy").exists():
@@ -109,12 +110,12 @@ class Workload:
         return X if rows in (None, X.shape[0]) else X[:rows]
 
     def targets(self, part: str = "") -> Array:
-        """Return class codes (int64) or numbers (float32), one a row."""
+        """Return one class code (int64) or number (float32) per row."""
         y = np.load(Path(self.folder) / f"y{part}.npy")
         return y if part else y[: self.n_rows].copy()
 
     def weights(self) -> list[tuple[Array, Array]]:
-        """Return W (inputs, units) and b of each layer: Glorot's uniform, float32, and zeros."""
+        """Return W (inputs, units), Glorot uniform, and b, zeros, of each layer, in float32."""
         rng = np.random.default_rng([self.seed, 7])
         pairs = []
         for n_in, n_out in zip(self.widths, self.widths[1:], strict=False):
@@ -123,12 +124,12 @@ class Workload:
         return pairs
 
     def order(self, number: int) -> Array:
-        """Return the numbers of the rows of round ``number``: for each epoch a new permutation, one after the other."""
+        """Return the row numbers of round ``number``: the permutations of its epochs, concatenated."""
         rng = np.random.default_rng([self.seed, number])
         return np.concatenate([rng.permutation(self.n_rows) for _ in range(self.epochs_a_round)])
 
     def measure_loss(self, outputs: Array, y: Array) -> float:
-        """Return the mean loss of a network's outputs, which are probabilities where there are classes; float64."""
+        """Return the mean loss of the outputs of a network, computed in float64; classes need probabilities."""
         p = np.asarray(outputs, np.float64).reshape(len(y), -1)
         if self.loss == "mean_squared_error":
             return float(np.mean((p[:, 0] - y) ** 2))
@@ -136,19 +137,19 @@ class Workload:
         return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
 
     def measure_accuracy(self, outputs: Array, y: Array) -> float:
-        """Return the share of rows whose most likely class is right."""
+        """Return the share of rows whose most probable class is correct."""
         outputs = np.asarray(outputs).reshape(len(y), -1)
-        guessed = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.5
-        return float(np.mean(guessed == y))
+        predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.5
+        return float(np.mean(predicted == y))
 
     @property
     def flops_a_step(self) -> int:
-        """The multiplications and additions of the (dense) products that a step of a full batch cannot avoid."""
+        """The number of multiplications and additions in the dense products of a step on a full batch."""
         pairs = list(zip(self.widths, self.widths[1:], strict=False))
         return 2 * self.batch * (2 * sum(a * b for a, b in pairs) + sum(a * b for a, b in pairs[1:]))
 
 
 def describe(workload: Workload) -> dict[str, Any]:
-    """Return what a result says about its workload."""
+    """Return the description of a workload for a result."""
     facts = dataclasses.asdict(workload)
     return {name: value for name, value in facts.items() if name not in ("folder", "for_check")}

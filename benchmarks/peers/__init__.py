@@ -1,4 +1,4 @@
-"""The programs that are compared: one small class each, in a file of its own that imports only its own library."""
+"""The programs that are compared: one class per program, in modules that import only the library of the program."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PEERS = {
 
 
 def load(name: str) -> type[Peer]:
-    """Import a peer's file, and with it the peer's library."""
+    """Import the module of a peer, which imports its library."""
     module, cls = PEERS[name].split(":")
     peer: type[Peer] = getattr(importlib.import_module(f"peers.{module}"), cls)
     return peer

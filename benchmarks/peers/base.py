@@ -1,4 +1,4 @@
-"""What the runner asks of every program."""
+"""The base class of the programs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from workload import Workload
 
 
 class Peer(ABC):
-    """One program in the form that its own documentation recommends for speed; the docstring says which form.
+    """A program in the form that its documentation recommends for speed, which the docstring describes.
 
-    ``library`` is the distribution whose version is reported. ``tolerance`` widens the workload's where the program
-    cannot compute quite the same thing; ``difference`` then says why. ``note`` is what it found out in ``prepare``.
-    ``step_seconds`` is how long the steps of the last call of ``epoch`` took, where the program tells.
+    ``library`` is the distribution whose version is reported. ``tolerance`` replaces that of the workload if the
+    program computes something slightly different; ``difference`` then gives the reason. ``note`` is a result of
+    ``prepare``. ``step_seconds`` is the time of the steps in the last call of ``epoch``, if the program measures it.
     """
 
     library: ClassVar[str]
@@ -25,16 +25,16 @@ class Peer(ABC):
 
     @abstractmethod
     def prepare(self, workload: Workload) -> None:
-        """Build the network with the given weights, and lay the data out as the program likes them best."""
+        """Build the network with the given weights, and store the data in the best form for the program."""
 
     def epoch(self, order: Array) -> None:
-        """Train once through the rows in this order (several times, if the order holds several epochs), and wait."""
+        """Train on the rows in this order, which may contain several epochs, and wait for the end."""
         raise NotImplementedError
 
     @abstractmethod
     def outputs(self, X: Array) -> Array:
-        """Return the network's outputs for these rows, NumPy to NumPy: probabilities for classes, else numbers."""
+        """Return the outputs of the network for these rows as a NumPy array: probabilities of classes, or numbers."""
 
     def loss(self, workload: Workload, X: Array, y: Array) -> float:
-        """Return the mean loss of the present weights, worked out by the same formula for every program."""
+        """Return the mean loss of the current weights, computed by the same formula for all programs."""
         return workload.measure_loss(self.outputs(X), y)

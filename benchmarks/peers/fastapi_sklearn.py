@@ -1,11 +1,11 @@
-"""scikit-learn behind FastAPI, as its users serve a model: a pydantic row in, a Pipeline, a pydantic answer out.
+"""A pipeline of scikit-learn served with FastAPI, with pydantic models for the row and the answer.
 
-uvicorn runs it with httptools and one worker. The address is an ``async def``, which spares the hop to a thread; the
-answer is a pydantic model, which FastAPI turns into bytes without going through Python; scikit-learn leaves its
-checks of parameters and of finite numbers out. What the pipeline is given for a row is a data frame, or with
-``SERVED_FORM=array`` an array of objects, which is quicker.
+uvicorn runs it with httptools and one worker. The endpoint is an ``async def``, which avoids a switch to another
+thread. The answer is a pydantic model, which FastAPI serialises without Python code. scikit-learn does not check
+parameters and finite numbers. The input of the pipeline is a data frame of one row or, with ``SERVED_FORM=array``, an
+array of objects, which is faster.
 
-The pipeline is read from the file ``SERVED_MODEL``; ``train`` writes it.
+The pipeline is read from the file ``SERVED_MODEL``, which ``train`` writes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 
 class Row(BaseModel):
-    """What a client sends."""
+    """The request."""
 
     age: float | None
     hours: float | None
@@ -48,7 +48,7 @@ class Row(BaseModel):
 
 
 class Answer(BaseModel):
-    """What it gets."""
+    """The answer."""
 
     prediction: str
     probabilities: dict[str, float]
@@ -73,7 +73,7 @@ def train(rows: list[dict[str, Any]], labels: list[str], hidden: tuple[int, ...]
     )
     network = MLPClassifier(hidden, batch_size=256, learning_rate_init=0.003, max_iter=8, random_state=0, tol=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the epochs are as many as they are to be
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
         pipeline = make_pipeline(preprocessing, network).fit(table_form(rows, form), labels)
     path.write_bytes(pickle.dumps(pipeline))
 
@@ -92,7 +92,7 @@ def build() -> FastAPI:
         if form == "frame":
             inputs: Any = pd.DataFrame([row.model_dump()], columns=names)
         else:
-            values = row.__dict__  # the fields, without a copy
+            values = row.__dict__  # the fields without a copy
             inputs = np.empty((1, len(names)), dtype=object)
             inputs[0] = [values[name] for name in names]
         probabilities = pipeline.predict_proba(inputs)[0]

@@ -1,4 +1,4 @@
-"""The floor: the products that a training step cannot avoid, and nothing else."""
+"""The floor: only the matrix products of a training step."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from peers.base import Peer
 
 
 class Floor(Peer):
-    """Bare ``np.matmul(out=)``: forward, weight gradients, and input gradients except those of the first layer.
+    """``np.matmul(out=)`` alone: forward, weight gradients, and input gradients except those of the first layer.
 
-    No rows are gathered, and there is no bias, activation, loss or optimizer.
+    Rows are not gathered, and there is no bias, activation, loss or optimizer.
     """
 
     library = "numpy"

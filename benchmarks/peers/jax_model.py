@@ -1,4 +1,4 @@
-"""What the JAX peers share: the network, the loss and the optimizer, as pure functions."""
+"""The network, the loss and the optimizer of the JAX peers, as pure functions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from workload import Workload
 
 from peers.base import Peer
 
-# On the CPU, steps started from the calling thread are faster than those handed to a second one (held to one core, a
-# jitted MNIST step took 395 instead of 438 us).
+# On the CPU, steps are faster in the calling thread than in a second one: on one core, a jitted MNIST step took 395
+# instead of 438 us.
 jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
@@ -23,13 +23,13 @@ Parameters = list[tuple[Any, Any]]
 
 
 class JaxPeer(Peer):
-    """The data lie on the device; parameters and optimizer state are donated to every call."""
+    """The data are on the device; parameters and optimizer state are donated to every call."""
 
     library = "jax"
 
     def prepare(self, workload: Workload) -> None:
         if workload.dropout or workload.batch_norm or workload.n_rows % workload.batch:
-            raise NotImplementedError("only plain layers and whole batches")
+            raise NotImplementedError("only plain layers and full batches are supported")
         self.workload = workload
         self.X, self.y = jnp.asarray(workload.inputs()), jnp.asarray(workload.targets())
         self.parameters: Parameters = [(jnp.asarray(W), jnp.asarray(b)) for W, b in workload.weights()]

@@ -13,8 +13,8 @@ from peers.jax_model import JaxPeer
 
 
 class JaxScan(JaxPeer):
-    """One ``lax.scan`` over all steps of the epoch, jitted, parameters and state donated. The strongest form there is,
-    and nobody's daily one: no callbacks, no short last batch, a compilation for every shape.
+    """One jitted ``lax.scan`` over all steps of the epoch, with donated parameters and state. It is the fastest form,
+    but supports no callbacks and no shorter last batch, and is compiled again for every shape.
     """
 
     def prepare(self, workload: Workload) -> None:

@@ -1,4 +1,4 @@
-"""JAX and optax, one jitted call a step."""
+"""JAX and optax, one jitted call per step."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from peers.jax_model import JaxPeer
 
 
 class JaxStep(JaxPeer):
-    """One jitted function a step, parameters and state donated; it cuts its row numbers out of the order, which lies on
-    the device, so that a step sends one integer. Waited for once an epoch.
+    """One call of a jitted function per step, with donated parameters and state. It slices the row numbers from the
+    order on the device, so that a step sends one integer to the device. The result is awaited once per epoch.
     """
 
     def prepare(self, workload: Workload) -> None:

@@ -15,18 +15,18 @@ from peers.base import Peer
 if keras.backend.backend() == "jax":
     import jax
 
-    jax.config.update("jax_cpu_enable_async_dispatch", False)  # as for the other JAX peers
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # as in the other JAX peers
 
 
 class KerasFit(Peer):
     """``model.fit`` on arrays with the JAX backend (the faster of JAX and PyTorch), compiled with XLA, the loss from
     logits, and 32 ``steps_per_execution``, which Keras recommends for small models (8 and 1 were slower).
 
-    It draws its own order; in the check it gets the rows in the given order with ``shuffle=False``.
+    It shuffles the rows itself; in the check, the rows are in the given order and ``shuffle=False``.
     """
 
     library = "keras"
-    difference = "its Adam adds epsilon before the correction of the start, not after as in the paper"
+    difference = "its Adam adds epsilon before the bias correction, not after it as in the paper"
     steps_per_execution = int(os.environ.get("BENCH_KERAS_STEPS", "32"))
 
     def prepare(self, workload: Workload) -> None:
@@ -50,11 +50,11 @@ class KerasFit(Peer):
             "adam": keras.optimizers.Adam(workload.learning_rate, epsilon=1e-8),
             "rmsprop": keras.optimizers.RMSprop(workload.learning_rate, rho=0.99, epsilon=1e-8),
         }
-        steps_an_epoch = workload.n_steps // workload.epochs_a_round
+        steps_per_epoch = workload.n_steps // workload.epochs_a_round
         self.model.compile(
             optimizer=optimizers[workload.optimizer],
             loss=losses[workload.loss],
-            steps_per_execution=min(self.steps_per_execution, steps_an_epoch),
+            steps_per_execution=min(self.steps_per_execution, steps_per_epoch),
         )
         self.note = f"backend {keras.backend.backend()}, steps_per_execution {self.steps_per_execution}"
 

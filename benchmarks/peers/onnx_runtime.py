@@ -1,4 +1,4 @@
-"""onnxruntime, which only predicts."""
+"""onnxruntime, for predictions only."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from peers.base import Peer
 
 
 class OnnxRuntime(Peer):
-    """A graph of Gemm and Relu nodes with a Softmax, all graph optimisations on, run by an ``InferenceSession`` whose
-    thread count is the one that the other programs got.
+    """A graph of Gemm and Relu nodes with a Softmax, with all graph optimisations, run by an ``InferenceSession`` with
+    the same number of threads as the other programs.
     """
 
     library = "onnxruntime"
 
     def prepare(self, workload: Workload) -> None:
         if workload.loss != "cross_entropy" or workload.batch_norm:
-            raise NotImplementedError("written for plain classifiers")
+            raise NotImplementedError("only plain classifiers are supported")
         nodes, initializers, value = [], [], "x"
         pairs = workload.weights()
         for number, (W, b) in enumerate(pairs):

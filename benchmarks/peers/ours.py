@@ -1,4 +1,4 @@
-"""chainrule, through the door that its users take."""
+"""chainrule, by its public interface."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def build(workload: Workload, **settings: object) -> NeuralNetwork:
 
 
 class Ours(Peer):
-    """``NeuralNetwork.fit`` of whole epochs, with no callbacks and no metric: what a user waits for, divided by steps.
+    """``NeuralNetwork.fit`` of whole epochs, without callbacks and metric: the time of ``fit`` divided by its steps.
 
-    Each round is one call of ``fit`` that goes on from the present weights. ``fit`` draws its own order; in the check
-    it gets the rows in the given order with ``shuffle=False``.
+    Each round is one call of ``fit``, which continues with the current weights. ``fit`` shuffles the rows itself; in
+    the check, the rows are in the given order and ``shuffle=False``.
     """
 
     library = "chainrule"

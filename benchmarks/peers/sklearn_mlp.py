@@ -17,21 +17,21 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 class SklearnMLP(Peer):
     """``MLPClassifier`` or ``MLPRegressor``, float32, without penalty or early stopping. A round is one call, so
-    that the data are checked once a round: ``partial_fit`` where the round is an epoch, else ``fit`` with
-    ``warm_start``, which starts Adam anew. CSR rows are taken as they are.
+    that the data are checked once per round: ``partial_fit`` if a round is an epoch, otherwise ``fit`` with
+    ``warm_start``, which resets the state of Adam. CSR rows are not converted.
 
-    It draws its own order; in the check it gets the rows in the given order with ``shuffle=False``.
+    It shuffles the rows itself; in the check, the rows are in the given order and ``shuffle=False``.
     """
 
     library = "scikit-learn"
-    difference = "its Adam adds epsilon before the correction of the start, not after as in the paper"
+    difference = "its Adam adds epsilon before the bias correction, not after it as in the paper"
 
     def prepare(self, workload: Workload) -> None:
         if workload.dropout or workload.batch_norm:
             raise NotImplementedError("scikit-learn has neither dropout nor batch normalisation")
         self.workload = workload
         if workload.optimizer != "adam":
-            self.difference = f"it has no {workload.optimizer}; trained with Adam"
+            self.difference = f"it has no {workload.optimizer} and trains with Adam"
             self.tolerance = 1.0
         self.X, self.y = workload.inputs(), workload.targets()
         if workload.for_check:
@@ -41,7 +41,7 @@ class SklearnMLP(Peer):
         self.model = (MLPClassifier if workload.n_classes else MLPRegressor)(
             hidden_layer_sizes=workload.widths[1:-1],
             activation=activation,
-            alpha=workload.l2 * min(workload.batch, workload.n_rows),  # it divides by the rows of the batch
+            alpha=workload.l2 * min(workload.batch, workload.n_rows),  # divided by the rows of the batch
             batch_size=min(workload.batch, workload.n_rows),
             learning_rate_init=workload.learning_rate,
             max_iter=workload.epochs_a_round,
@@ -51,7 +51,7 @@ class SklearnMLP(Peer):
             random_state=0,
             warm_start=True,
         )
-        # One short fit makes the arrays; then the given weights go in, and the optimizer is made anew.
+        # A short fit allocates the arrays. Then the given weights are copied, and the optimizer is reset.
         some = np.unique(self.y, return_index=True)[1] if workload.n_classes else np.arange(2)
         self.model.set_params(batch_size=len(some))
         self.model.fit(self.X[some], self.y[some])

@@ -12,8 +12,9 @@ from peers.torch_eager import TorchEager
 
 
 class TorchCompiled(TorchEager):
-    """``torch.compile`` in its default mode over network and loss, which compiles forward and backward; the optimizer
-    is the faster of its fused and foreach forms, and everything else as in the eager peer. Needs a C++ compiler.
+    """``torch.compile`` in its default mode for network and loss, which compiles forward and backward passes. The
+    optimizer is the faster of its fused and foreach forms, and the rest is as in the eager peer. A C++ compiler is
+    needed.
     """
 
     def loss_function(self, model: nn.Module) -> Callable[..., Tensor]:

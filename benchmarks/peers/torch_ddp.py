@@ -1,4 +1,4 @@
-"""PyTorch in several processes, by hand."""
+"""A hand-written PyTorch loop in several processes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from peers.torch_eager import TorchEager
 
 
 class TorchDDP(TorchEager):
-    """The eager loop in ``DistributedDataParallel`` over gloo: every process holds all rows as tensors and takes its
-    part of each batch of the one permutation by ``index_select``; fused Adam, ``gradient_as_bucket_view``, subnormal
-    numbers flushed; no loss is read back, and only gradients go between the processes. One process alone trains the
-    bare module.
+    """The eager loop with ``DistributedDataParallel`` over gloo. Every process has all rows as tensors and gathers its
+    share of each batch by ``index_select``. It uses fused Adam and ``gradient_as_bucket_view``, flushes subnormal
+    numbers, reads no loss back, and only communicates gradients. A single process trains the module directly.
     """
 
     def prepare(self, workload: Workload) -> None:
@@ -35,6 +34,6 @@ class TorchDDP(TorchEager):
         self.loss_of = self.loss_function(trained)
 
     def epoch(self, order: Array) -> None:
-        batches = torch.from_numpy(order).view(-1, self.workload.batch)  # all of them full
+        batches = torch.from_numpy(order).view(-1, self.workload.batch)  # all batches are full
         for rows in batches.chunk(self.size, dim=1)[self.rank].contiguous():
             self.step(self.loss_of, self.optimizer, rows)

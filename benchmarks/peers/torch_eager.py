@@ -15,9 +15,10 @@ from peers.base import Peer
 
 
 class TorchEager(Peer):
-    """The loop of PyTorch's tutorials without what slows it: the data are two tensors in memory and rows come by
-    ``index_select`` (no DataLoader), gradients are set to None, the optimizer is the faster of its fused and foreach
-    forms, subnormal numbers are flushed (``set_flush_denormal``), no loss is read back; ``inference_mode`` predicts.
+    """The loop of PyTorch's tutorials without its slow parts: the data are two tensors in memory, and rows are gathered
+    by ``index_select`` (no DataLoader); gradients are set to None; the optimizer is the faster of its fused and foreach
+    forms; subnormal numbers are flushed (``set_flush_denormal``); no loss is read back; predictions use
+    ``inference_mode``.
     """
 
     library = "torch"
@@ -31,7 +32,7 @@ class TorchEager(Peer):
         self.loss_of = self.loss_function(self.model)
 
     def lay_out(self) -> None:
-        """Put the rows into memory as tensors."""
+        """Store the rows in memory as tensors."""
         self.X = torch.from_numpy(self.workload.inputs())
         self.y = torch_model.targets(self.workload)
 
@@ -40,18 +41,18 @@ class TorchEager(Peer):
         return self.X.index_select(0, rows), self.y.index_select(0, rows)
 
     def loss_function(self, model: nn.Module) -> Callable[..., Tensor]:
-        """Return the function from a batch's inputs and targets to its loss."""
+        """Return a function that computes the loss of a batch from its inputs and targets."""
         criterion = torch_model.criterion(self.workload)
         return lambda x, y: criterion(model(x), y)
 
     def step(self, loss_of: Callable[..., Tensor], optimizer: torch.optim.Optimizer, rows: Tensor) -> None:
-        """Take one training step."""
+        """Compute one training step."""
         optimizer.zero_grad(set_to_none=True)
         loss_of(*self.rows(rows)).backward()
         optimizer.step()
 
     def stepper(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[int], None]:
-        """Return a function that takes some steps with a given network and optimizer."""
+        """Return a function that computes some steps with a given network and optimizer."""
         loss_of, rows = self.loss_function(model), torch.arange(min(self.workload.batch, self.workload.n_rows))
 
         def take(n_steps: int) -> None:

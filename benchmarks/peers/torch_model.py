@@ -1,4 +1,4 @@
-"""What the PyTorch peers share: the network, the loss, and the choice of the fastest optimizer."""
+"""The network, the loss and the choice of the fastest optimizer of the PyTorch peers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from datasets import Array
 from torch import Tensor, nn
 from workload import Workload
 
-# Adam's averages of weights that rarely get a gradient (the margins of MNIST) decay into subnormal numbers, which are
-# slow; PyTorch's own switch for that makes a step a third faster there and changes nothing else.
+# Adam's averages for weights that rarely get a gradient (the margins of MNIST) decay to subnormal numbers, which are
+# slow. This setting of PyTorch makes such a step a third faster and changes nothing else.
 torch.set_flush_denormal(True)
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
@@ -23,14 +23,14 @@ OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], list[dict[str,
 
 
 def hidden_part(workload: Workload, n_units: int) -> list[nn.Module]:
-    """Return what follows a hidden linear layer."""
+    """Return the modules after a hidden linear layer."""
     parts: list[nn.Module] = [nn.BatchNorm1d(n_units)] if workload.batch_norm else []
     parts.append(ACTIVATIONS[workload.activation]())
     return [*parts, nn.Dropout(workload.dropout)] if workload.dropout else parts
 
 
 def build(workload: Workload) -> nn.Sequential:
-    """Return the network with its first weights; it gives logits."""
+    """Return the network with the initial weights; its outputs are logits."""
     modules: list[nn.Module] = []
     pairs = workload.weights()
     for number, (W, b) in enumerate(pairs, start=1):
@@ -43,7 +43,7 @@ def build(workload: Workload) -> nn.Sequential:
 
 
 def criterion(workload: Workload) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the loss of a network's logits, with the targets of :func:`targets`."""
+    """Return the loss as a function of logits and the targets of :func:`targets`."""
     losses: dict[str, Callable[[], nn.Module]] = {
         "cross_entropy": nn.CrossEntropyLoss,
         "binary_cross_entropy": nn.BCEWithLogitsLoss,
@@ -53,13 +53,13 @@ def criterion(workload: Workload) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def targets(workload: Workload) -> Tensor:
-    """Return the targets in the form that the loss takes."""
+    """Return the targets in the form that the loss needs."""
     y = torch.from_numpy(workload.targets())
     return y if workload.loss == "cross_entropy" else y.to(torch.float32).unsqueeze(1)
 
 
 def as_outputs(workload: Workload, logits: Tensor) -> Array:
-    """Turn logits into probabilities, where there are classes."""
+    """Return probabilities if there are classes, otherwise the outputs."""
     if workload.loss == "cross_entropy":
         logits = logits.softmax(dim=1)
     elif workload.loss == "binary_cross_entropy":
@@ -75,9 +75,9 @@ def parameters(workload: Workload, model: nn.Module) -> list[dict[str, Any]]:
 
 
 def fastest_optimizer(workload: Workload, step_with: Callable[[nn.Module, Any], Callable[[int], None]]) -> Any:
-    """Time every form of the optimizer on a network of its own; return ``make(model)`` of the fastest, and its name.
+    """Time every form of the optimizer on a separate network; return ``make(model)`` of the fastest, and its name.
 
-    ``step_with(model, optimizer)`` returns a function that takes so many steps.
+    ``step_with(model, optimizer)`` returns a function that computes a given number of steps.
     """
     create, forms = OPTIMIZERS[workload.optimizer]
     seconds = []

@@ -1,4 +1,4 @@
-"""PyTorch on a device, by hand."""
+"""A hand-written PyTorch loop on a device."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from peers.torch_eager import TorchEager
 
 
 class TorchOnDevice(TorchEager):
-    """The eager loop with network and rows on the device: the permutation goes there once a round, batches come by
-    ``index_select``, the optimizer is fused Adam, 16 bits come by ``autocast``, and nothing is read back before the
-    round is over.
+    """The eager loop with network and rows on the device. The permutation is copied once per round, batches are
+    gathered by ``index_select``, the optimizer is fused Adam, ``autocast`` selects 16 bits, and nothing is read back
+    during a round.
     """
 
     def prepare(self, workload: Workload) -> None:

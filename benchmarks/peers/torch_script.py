@@ -1,4 +1,4 @@
-"""The course's MNIST script, as its documents write it."""
+"""The MNIST script of the course."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from peers.base import Peer
 
 
 class Images(Dataset[tuple[Tensor, int]]):
-    """One (image tensor, label) for each index, as torchvision's MNIST with ToTensor gives them.
+    """One (image tensor, label) per index, as in torchvision's MNIST with ToTensor.
 
-    torchvision makes each tensor from a PIL image when it is asked for; here all tensors are made beforehand, which is
-    in the script's favour.
+    torchvision converts a PIL image to a tensor at each access. Here, all tensors are converted beforehand, which makes
+    the script faster.
     """
 
     def __init__(self, X: Array, y: Array) -> None:
@@ -49,8 +49,8 @@ class SimpleMLP(nn.Module):
 
 
 class TorchScript(Peer):
-    """The script as its documents write it: ``DataLoader(batch_size=64, shuffle=True, num_workers=2)``, default Adam,
-    ``loss.item()`` in every step. Only the first weights are the given ones, and the images are tensors beforehand.
+    """The script of the course: ``DataLoader(batch_size=64, shuffle=True, num_workers=2)``, default Adam,
+    ``loss.item()`` in every step. The initial weights are those of the workload, and the images are already tensors.
     """
 
     library = "torch"

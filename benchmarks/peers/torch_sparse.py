@@ -1,4 +1,4 @@
-"""PyTorch on rows of which only some words are present: from the tutorials' form to the experts'."""
+"""PyTorch on sparse rows of words, in three forms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from peers.torch_eager import TorchEager
 
 
 class TorchDense(TorchEager):
-    """The whole matrix made dense in memory, as multi-hot tutorials do; then as the eager peer."""
+    """The whole matrix is made dense in memory, as in tutorials; the rest is as in the eager peer."""
 
     def lay_out(self) -> None:
         self.X = torch.from_numpy(self.workload.inputs().toarray())
@@ -26,7 +26,7 @@ class TorchDense(TorchEager):
 
 
 class TorchDenseBatches(TorchDense):
-    """The matrix stays CSR; the rows of each batch are made dense when it comes. Slower, but lean in memory."""
+    """The matrix stays CSR, and the rows of each batch are made dense. This is slower, but needs little memory."""
 
     def lay_out(self) -> None:
         self.sparse = self.workload.inputs()
@@ -37,7 +37,7 @@ class TorchDenseBatches(TorchDense):
 
 
 class _Bag(nn.Module):
-    """The first layer as the sum of the rows of W that belong to the words present."""
+    """The first layer, as the sum of the rows of W for the words of a text."""
 
     def __init__(self, workload: Workload) -> None:
         super().__init__()
@@ -55,14 +55,14 @@ class _Bag(nn.Module):
 
 
 class TorchEmbeddingBag(TorchEager):
-    """``nn.EmbeddingBag(mode="sum")``, which sums the rows of W that belong to the words present, and reads no others:
-    an expert's form, possible because every stored number is 1. Its gradient is dense, as RMSprop needs it.
+    """``nn.EmbeddingBag(mode="sum")``, which sums the rows of W for the words of a text and reads no others. This is
+    possible because every stored number is 1. Its gradient is dense, because RMSprop needs a dense one.
     """
 
     def lay_out(self) -> None:
         self.sparse = self.workload.inputs()
         if not np.all(self.sparse.data == 1):
-            raise ValueError("EmbeddingBag without weights needs rows of zeros and ones")
+            raise ValueError("EmbeddingBag without weights needs rows that contain only zeros and ones")
         self.y = torch_model.targets(self.workload)
 
     def prepare(self, workload: Workload) -> None:
@@ -75,7 +75,7 @@ class TorchEmbeddingBag(TorchEager):
 
     @staticmethod
     def words(rows: Array) -> tuple[Tensor, Tensor]:
-        """Return the words of CSR rows and where each row starts and ends."""
+        """Return the words of CSR rows, and the boundaries of the rows."""
         return torch.from_numpy(rows.indices), torch.from_numpy(rows.indptr)
 
     def rows(self, rows: Tensor) -> tuple[Any, ...]:

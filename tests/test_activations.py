@@ -60,7 +60,9 @@ def test_a_smooth_clip_of_extreme_numbers_is_its_limit() -> None:
         extreme = np.array([[-np.finfo(dtype).max, -1e12, 0, 1e-20, 1e30]], dtype)
         np.testing.assert_allclose(clip.activation_function(extreme), [[-2, -2, 0, 1e-20, 2]], rtol=1e-6)
         np.testing.assert_allclose(clip.derivative(extreme), [[0, 0, 1, 1, 0]], atol=1e-30)
-    with pytest.raises(InvalidInputError, match="limit must be a finite number > 0"):
+    with pytest.raises(
+        InvalidInputError, match=r"limit of SmoothClipActivation is 0\.0; allowed are finite numbers above 0"
+    ):
         SmoothClipActivation(limit=0.0)
 
 

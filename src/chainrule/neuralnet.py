@@ -153,7 +153,9 @@ class NeuralNetwork(FixedAttributes):
         ] = None,
         *,
         seed: Annotated[Seed, Setting("The seed of all random numbers; if None, a seed is drawn.")] = None,
-        dtype: Annotated[DTypeName, Setting("The type of all numbers: float32 or float64.", group=NETWORK)] = "float32",
+        dtype: Annotated[
+            DTypeName | np.dtype[Any] | type, Setting("The type of all numbers: float32 or float64.", group=NETWORK)
+        ] = "float32",
         penalty: Annotated[str | Penalty | None, Setting("A penalty on the weights, or its name.")] = None,
         l1: Annotated[
             float, Setting("Penalty on the sum of |weights|.", FROM_ZERO, group=TRAINING, in_files=False)

@@ -47,11 +47,15 @@ class Range:
             return f"{self.low:g} for every row"
         if self.low == -math.inf and self.high == math.inf:
             return "any number"
-        low = f"{'from' if self.includes_low else 'above'} {self.low:.3g}"
+        low = f"{'from' if self.includes_low else 'above'} {_as_text(self.low)}"
         if self.high == math.inf:
             return f"numbers {low} up" if self.includes_low else f"numbers {low}"
         to = "and below" if not self.includes_high else "to" if self.includes_low else "and up to"
-        return f"numbers {low} {to} {self.high:.3g}"
+        return f"numbers {low} {to} {_as_text(self.high)}"
+
+
+def _as_text(number: float) -> str:
+    return f"{number:g}" if number % 1 == 0 else f"{number:.3g}"
 
 
 ANY_NUMBER = Range(-math.inf, math.inf)

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import numpy as np
 
 from chainrule.errors import InvalidInputError, shown
-from chainrule.ranges import Range, is_finite
+from chainrule.ranges import ANY_NUMBER, Range, is_finite
 
 __all__ = ["ABOVE_ZERO", "BELOW_ONE", "FROM_ONE", "FROM_ZERO", "SHARE", "CheckedSettings", "Declared", "Setting",
            "added_later", "check_settings", "declared_settings", "documented", "option_fields", "setting_fields",
@@ -103,18 +103,25 @@ class Declared:
         """The allowed values in words; "" if the object that is created from the setting checks it."""
         kinds = members(self.hint)
         if self.setting.allowed is None:
+            if self._is_choice:
+                return " and ".join(", ".join(map(repr, words)) for words in (self._words[:-1], self._words[-1:]))
             named = {"True and False": self._is_yes_or_no, "functions": self._is_function, "texts": self._is_text}
             found = next((words for words, is_so in named.items() if is_so), "")
             return f"{found}, or None" if found and type(None) in kinds else found
         is_open = self.setting.allowed.high == math.inf and not self.setting.allowed.includes_high
         kind = "whole " if int in kinds else "finite " if is_open else ""
         others = [*map(repr, self._words), *(["None"] if type(None) in kinds else [])]
-        return ", or ".join([f"{kind}{self.setting.allowed}", *others])
+        numbers = "numbers" if self.setting.allowed == ANY_NUMBER else str(self.setting.allowed)
+        return ", or ".join([f"{kind}{numbers}", *others])
 
     @property
     def _words(self) -> tuple[str, ...]:
         """The strings that are allowed besides numbers."""
         return tuple(word for kind in members(self.hint) if get_origin(kind) is Literal for word in get_args(kind))
+
+    @property
+    def _is_choice(self) -> bool:
+        return len(self._words) > 1 and all(get_origin(kind) is Literal for kind in members(self.hint))
 
     @property
     def _is_yes_or_no(self) -> bool:
@@ -137,12 +144,22 @@ class Declared:
             return callable(value)
         if self._is_text:
             return isinstance(value, str | Path)
+        if self._is_choice:
+            return isinstance(value, str) and value in self._words
         if allowed is None:
             return isinstance(value, bool | int | np.bool_) and value in (0, 1)
         if isinstance(value, str):
             return value in self._words
         is_number = is_finite(value) or (isinstance(value, float) and value == math.inf)
         return is_number and allowed.includes(value) and not (int in kinds and value % 1)
+
+    def converted(self, value: Any) -> Any:
+        """Return an allowed value, with a number or Boolean as an ``int``, ``float`` or ``bool`` of Python."""
+        if value is None or isinstance(value, str):
+            return value
+        if self.setting.allowed is None:
+            return bool(value) if self._is_yes_or_no else value
+        return int(value) if int in members(self.hint) else value if type(value) in (int, float) else float(value)
 
 
 def members(hint: Any) -> tuple[Any, ...]:
@@ -198,7 +215,11 @@ class CheckedSettings:
     """Base class of dataclasses whose constructor checks the settings that their fields declare."""
 
     def __post_init__(self) -> None:
-        check_settings(type(self), vars(self), f"The {{}} of {type(self).__name__}")
+        kind: type = type(self)
+        declared = {name: one for name, one in declared_settings(kind).items() if hasattr(self, name)}
+        check_settings(kind, {name: getattr(self, name) for name in declared}, f"The {{}} of {kind.__name__}")
+        for name, one in declared.items():  # NumPy's scalars would convert the results of formulas to their type
+            object.__setattr__(self, name, one.converted(getattr(self, name)))  # the class may be frozen
 
 
 def added_later(owner: type) -> set[str]:

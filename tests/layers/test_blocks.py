@@ -217,7 +217,7 @@ def test_an_embedding_learns_what_its_categories_mean() -> None:
         (lambda: Parallel([DenseLayer(2)], columns=[None, None]), "1 branches, but columns for 2"),
         (lambda: Parallel([DenseLayer(2)], columns=[()]), "whole number >= 0"),
         (lambda: EmbeddingLayer([0], 2), "n_categories"),
-        (lambda: PeriodicEmbeddingLayer(scale=0.0), "must be > 0"),
+        (lambda: PeriodicEmbeddingLayer(scale=0.0), "scale of PeriodicEmbeddingLayer is 0"),
         (lambda: PiecewiseLinearEncodingLayer(2).adapt([[np.nan]]), "finite numbers"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_change_of_type_before_initialisation_is_taken_up() -> None:
 
 @pytest.mark.parametrize("n_units", [0, -1, 2.5, float("nan"), float("inf"), "many", None])
 def test_an_impossible_number_of_units_is_refused(n_units: Any) -> None:
-    with pytest.raises(InvalidInputError, match="give a whole number >= 1"):
+    with pytest.raises(InvalidInputError, match=r"n_units of DenseLayer is .*; allowed are whole numbers from 1 up"):
         DenseLayer(n_units)
 
 

@@ -289,9 +289,9 @@ def test_members_of_a_first_layer_differ_by_signs() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"put a RepeatLayer before it"):
         network([BatchEnsembleLayer(3), EnsembleMeanLayer()]).fit(Dataset(X, Y))
-    with pytest.raises(InvalidInputError, match="'ones' or 'signs'"):
+    with pytest.raises(InvalidInputError, match="'ones' and 'signs'"):
         BatchEnsembleLayer(3, "zeros")  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match="whole number >= 1"):
+    with pytest.raises(InvalidInputError, match="n of RepeatLayer is 0; allowed are whole numbers from 1 up"):
         RepeatLayer(0)
     with pytest.raises(InvalidInputError, match="members of an ensemble"):
         network(members(2)[:5] + members(2)[-2:], optimizer="levenberg_marquardt").fit(Dataset(X, Y))

@@ -107,10 +107,10 @@ def test_learnt_numbers_can_be_assigned() -> None:
     "settings_", [{"epsilon": 0}, {"epsilon": 32}, {"epsilon": float("nan")}, {"momentum": 1.1}, {"momentum": -1}]
 )
 def test_impossible_settings_are_refused(settings_: dict[str, float]) -> None:
-    with pytest.raises(InvalidInputError, match="of a BatchNormalizationLayer is"):
+    with pytest.raises(InvalidInputError, match="of BatchNormalizationLayer is"):
         BatchNormalizationLayer(**settings_)
     if "epsilon" in settings_:
-        with pytest.raises(InvalidInputError, match="epsilon of a LayerNormalizationLayer"):
+        with pytest.raises(InvalidInputError, match="epsilon of LayerNormalizationLayer"):
             LayerNormalizationLayer(**settings_)
 
 
@@ -137,5 +137,5 @@ def test_without_scale_and_shift_it_is_that_of_pytorch(cls: Any) -> None:
     assert layer.parameters() == 0
     with pytest.raises(InvalidInputError, match="with affine=False has no scale"):
         layer.scale  # noqa: B018
-    with pytest.raises(InvalidInputError, match=f"affine of a {cls.__name__} is 'no'; give True or False"):
+    with pytest.raises(InvalidInputError, match=f"affine of {cls.__name__} is 'no'; allowed are True and False"):
         cls(affine="no")

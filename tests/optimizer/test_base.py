@@ -77,7 +77,7 @@ def test_retained_gradient_is_the_documents_recursion() -> None:
         (lambda: SGD(momentum=1), "momentum of SGD is 1; allowed are numbers from 0 and below 1"),
         (lambda: RMSprop(centered=2), "centered of RMSprop is 2; allowed are True and False"),
         (lambda: Muon(newton_schulz_steps=2.5), "allowed are whole numbers from 1 to 100"),
-        (lambda: Muon(adjust="best"), "one of 'match_rms_adamw', 'original'"),
+        (lambda: Muon(adjust="best"), "'match_rms_adamw' and 'original'"),
         (lambda: Rprop(variant="star"), "variant of Rprop is 'star'"),
         (lambda: Rprop(largest_step=1e-7), "smallest_step must be below largest_step"),
     ],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 
 from chainrule.activations.base import ActivationLayer
-from chainrule.errors import InvalidInputError, shown
 from chainrule.named import also_called
-from chainrule.ranges import Range, is_finite
+from chainrule.ranges import Range
+from chainrule.settings import ABOVE_ZERO, Setting
 from chainrule.types import Array
 
 __all__ = [
@@ -236,11 +236,7 @@ class SmoothClipActivation(ActivationLayer):
     Source: Holzmueller, Grinsztajn and Steinwart 2024, Better by default, section 3 (arXiv 2407.04491).
     """
 
-    limit: float = 3.0
-
-    def __post_init__(self) -> None:
-        if not (is_finite(self.limit) and self.limit > 0):
-            raise InvalidInputError(f"limit must be a finite number > 0, not {shown(self.limit)}.")
+    limit: Annotated[float, Setting("Upper bound of the outputs.", ABOVE_ZERO)] = 3.0
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]

@@ -8,7 +8,7 @@ from typing import Annotated, final
 
 from chainrule.activations.base import ActivationLayer
 from chainrule.named import checked
-from chainrule.settings import CheckedSettings, Setting
+from chainrule.settings import Setting
 from chainrule.types import Array
 
 __all__ = ["CustomActivation"]
@@ -17,7 +17,7 @@ __all__ = ["CustomActivation"]
 @checked
 @final
 @dataclass(eq=False)
-class CustomActivation(CheckedSettings, ActivationLayer):
+class CustomActivation(ActivationLayer):
     """An activation made of two functions of arrays, f and its derivative.
 
     Model files do not contain functions. They contain the ``name`` of the activation; pass the activation in

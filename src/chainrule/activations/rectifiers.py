@@ -11,11 +11,10 @@ from scipy.special import erfc
 
 from chainrule.activations.base import ActivationLayer
 from chainrule.activations.classic import sigmoid
-from chainrule.errors import InvalidInputError, shown
 from chainrule.initializers import HeUniform, Initializer, LeCunNormal
 from chainrule.named import also_called
-from chainrule.ranges import ANY_NUMBER, Range, is_finite
-from chainrule.settings import Setting
+from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.settings import ABOVE_ZERO, FROM_ZERO, Setting
 from chainrule.types import Array, Shape
 
 __all__ = [
@@ -41,21 +40,6 @@ SELU_SCALE = 1.0507009873554804934193349852946
 def softplus(x: Array) -> Any:
     """Return log(1 + exp(x)), in a form that does not overflow and is accurate for small results."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
-def _check(activation: object, setting: str, value: float, lowest: float = -np.inf) -> None:
-    if not (is_finite(value) and value >= lowest):
-        bound = f" >= {lowest:g}" if np.isfinite(lowest) else ""
-        raise InvalidInputError(
-            f"The {setting} of {type(activation).__name__} is {shown(value)}; it must be a finite number{bound}."
-        )
-
-
-def _check_positive(activation: object, setting: str, value: float) -> None:
-    if not (is_finite(value) and value > 0):
-        raise InvalidInputError(
-            f"The {setting} of {type(activation).__name__} is {shown(value)}; it must be a finite number above 0."
-        )
 
 
 @also_called(
@@ -95,10 +79,7 @@ class LeakyReLUActivation(ActivationLayer):
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
 
-    negative_slope: float = 0.01
-
-    def __post_init__(self) -> None:
-        _check(self, "negative_slope", self.negative_slope)
+    negative_slope: Annotated[float, Setting("Factor on negative inputs.", ANY_NUMBER)] = 0.01
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]
@@ -130,19 +111,8 @@ class PReLUActivation(ActivationLayer):
     suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    initial_slope: float = 0.25
+    initial_slope: Annotated[float, Setting("First value of the slopes.", Range(-1, 1))] = 0.25
     shared: Annotated[bool, Setting(since="0.2")] = True
-
-    def __post_init__(self) -> None:
-        if not (is_finite(self.initial_slope) and -1 < self.initial_slope < 1):
-            raise InvalidInputError(
-                f"The initial_slope of PReLUActivation is {shown(self.initial_slope)}; it must be above -1 and below "
-                "1; for one slope per unit, give shared=False."
-            )
-        if self.shared not in (False, True):
-            raise InvalidInputError(
-                f"The setting shared of PReLUActivation is {shown(self.shared)}; give True or False."
-            )
 
     @property
     def slope(self) -> Array:
@@ -184,10 +154,7 @@ class ELUActivation(ActivationLayer):
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
 
-    alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check(self, "alpha", self.alpha, lowest=0)
+    alpha: Annotated[float, Setting("Minus the limit for small inputs.", FROM_ZERO)] = 1.0
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]
@@ -213,10 +180,7 @@ class CELUActivation(ActivationLayer):
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
 
-    alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "alpha", self.alpha)
+    alpha: Annotated[float, Setting("Minus the limit for small inputs.", ABOVE_ZERO)] = 1.0
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]
@@ -272,12 +236,6 @@ class GELUActivation(ActivationLayer):
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
     approximate: Annotated[Literal["none", "tanh"], Setting(since="0.2")] = "none"
-
-    def __post_init__(self) -> None:
-        if self.approximate not in ("none", "tanh"):
-            raise InvalidInputError(
-                f"The setting approximate of GELUActivation is {shown(self.approximate)}; give 'none' or 'tanh'."
-            )
 
     @property
     def output_range(self) -> Range:  # type: ignore[override]
@@ -382,10 +340,7 @@ class SoftplusActivation(ActivationLayer):
 
     output_range: ClassVar[Range | None] = Range(0, math.inf)
 
-    beta: Annotated[float, Setting(since="0.2")] = 1.0
-
-    def __post_init__(self) -> None:
-        _check_positive(self, "beta", self.beta)
+    beta: Annotated[float, Setting("Sharpness.", ABOVE_ZERO, since="0.2")] = 1.0
 
     def activation_function(self, x: Array) -> Array:
         """Return log(1 + exp(beta x)) / beta."""

@@ -29,7 +29,7 @@ from chainrule.penalties import Penalty, choose_penalty
 from chainrule.program import ArrayReference, NotLoweredError, Program, Value, sparse_refusal
 from chainrule.randomness import NoiseSource, Stream, random_stream
 from chainrule.ranges import Range
-from chainrule.settings import FROM_ZERO, Setting, check_settings
+from chainrule.settings import FROM_ZERO, CheckedSettings, Setting, check_settings
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["ArrayAttribute", "Layer"]
@@ -66,7 +66,7 @@ class ArrayAttribute:
     }
 )
 @dataclass(eq=False)
-class Layer(FixedAttributes, ABC):
+class Layer(FixedAttributes, CheckedSettings, ABC):
     """Base class of all layers.
 
     Attributes
@@ -146,7 +146,7 @@ class Layer(FixedAttributes, ABC):
     _optimizers: dict[str, Any] = field(init=False, repr=False)
 
     def __new__(cls, *args: object, **kwargs: Any) -> Self:
-        check_settings(Layer, kwargs)
+        check_settings(Layer, kwargs)  # also for a class without __post_init__
         choose_penalty(kwargs.get("penalty"))  # raises an error for anything that is not a penalty
         # The runtime attributes are set here, so that the __init__ of a subclass need not call that of the base class.
         self = super().__new__(cls)

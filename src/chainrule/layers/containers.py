@@ -37,6 +37,10 @@ class Container(Layer):
 
     layers: tuple[Layer, ...]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.layers = _as_layers(self.layers, type(self).__name__)
+
     def _named(self) -> Iterator[tuple[str, Layer]]:
         return ((f"{index}.", layer) for index, layer in enumerate(self.layers))
 
@@ -223,9 +227,6 @@ class Chain(Container):
     """Base class of the containers with a chain of layers: the output of each layer is the input of the next."""
 
     layers: tuple[Layer, ...]
-
-    def __post_init__(self) -> None:
-        self.layers = _as_layers(self.layers, type(self).__name__)
 
     def set_input_shape(self, shape: Shape) -> None:
         """Set the shape of an input row, and the shapes of all layers inside."""
@@ -426,7 +427,9 @@ class ParametricActivationLayer(Chain):
     strength = ArrayAttribute("The strength of each unit, shape of a row.")
 
     def __post_init__(self) -> None:
-        (self.activation,) = self.layers = _as_layers(self.activation, "ParametricActivationLayer")
+        self.layers = self.activation
+        super().__post_init__()
+        (self.activation,) = self.layers
         if not is_activation(self.activation):
             raise InvalidInputError(
                 f"A ParametricActivationLayer takes an activation, such as ReLUActivation(), not {self.activation!r}."
@@ -507,7 +510,7 @@ class Parallel(Container):
     columns: tuple[Columns, ...] | None = None
 
     def __post_init__(self) -> None:
-        self.layers = _as_layers(self.layers, "Parallel")
+        super().__post_init__()
         if self.columns is not None:
             given: Any = self.columns
             try:

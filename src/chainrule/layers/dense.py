@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from chainrule.initializers import INITIALIZERS, GlorotUniform, Initializer
 from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.penalties import Penalty
 from chainrule.program import Program, Value
-from chainrule.ranges import ANY_NUMBER, Range, check_count
+from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.settings import FROM_ONE, Setting
 from chainrule.types import Array, Inputs, Shape, is_sparse
 
 __all__ = ["AffineLayer", "DenseLayer"]
@@ -28,12 +29,12 @@ class AffineLayer(Layer):
     penalized_parameters: ClassVar[tuple[str, ...]] = ("weights",)
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    n_units: int
+    n_units: Annotated[int, Setting("Number of outputs.", FROM_ONE)]
     weights_initializer: Any = field(default=None, kw_only=True)  # a name or an Initializer
     default_initializer: Initializer = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.n_units = check_count(type(self).__name__, "n_units", self.n_units)
+        super().__post_init__()
         if self.weights_initializer is not None:
             self.weights_initializer = INITIALIZERS.create(self.weights_initializer)
         self.default_initializer = GlorotUniform()

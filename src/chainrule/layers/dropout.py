@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import Layer
 from chainrule.program import Program, Value
-from chainrule.ranges import ANY_NUMBER, Range, is_finite
+from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.settings import BELOW_ONE, FROM_ZERO, Setting
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["DropoutLayer", "GaussianNoiseLayer"]
@@ -40,11 +40,7 @@ class DropoutLayer(Layer):
     accepts_sparse: ClassVar[bool] = True
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    rate: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not (is_finite(self.rate) and 0 <= self.rate < 1):
-            raise InvalidInputError(f"The rate of a DropoutLayer is {shown(self.rate)}; it must be >= 0 and < 1.")
+    rate: Annotated[float, Setting("Probability that an element is set to 0.", BELOW_ONE)] = 0.5
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return ``inputs * m`` in training, and the inputs unchanged otherwise."""
@@ -92,14 +88,7 @@ class GaussianNoiseLayer(Layer):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    standard_deviation: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not (is_finite(self.standard_deviation) and self.standard_deviation >= 0):
-            raise InvalidInputError(
-                f"The standard deviation of a GaussianNoiseLayer is {shown(self.standard_deviation)}; it must be a "
-                "finite number >= 0."
-            )
+    standard_deviation: Annotated[float, Setting("Standard deviation of the noise.", FROM_ZERO)] = 0.1
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the inputs plus noise in training, and the inputs unchanged otherwise."""

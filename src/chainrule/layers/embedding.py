@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.named import also_called
 from chainrule.program import Program, Value
-from chainrule.ranges import ANY_NUMBER, Range, check_count, is_finite
+from chainrule.ranges import ANY_NUMBER, Range, check_count
+from chainrule.settings import ABOVE_ZERO, FROM_ONE, Setting
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["EmbeddingLayer", "PeriodicEmbeddingLayer", "PiecewiseLinearEncodingLayer"]
@@ -57,7 +58,7 @@ class EmbeddingLayer(Layer):
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     n_categories: tuple[int, ...]
-    n_dimensions: int
+    n_dimensions: Annotated[int, Setting("Length of the vectors.", FROM_ONE)]
 
     def __post_init__(self) -> None:
         given: Any = self.n_categories
@@ -66,8 +67,8 @@ class EmbeddingLayer(Layer):
             raise InvalidInputError(
                 f"The n_categories of an EmbeddingLayer are {shown(given)}; give the number for each column."
             )
+        super().__post_init__()
         self.n_categories = tuple(check_count("an EmbeddingLayer", "n_categories", size) for size in sizes)
-        self.n_dimensions = check_count("an EmbeddingLayer", "n_dimensions", self.n_dimensions)
 
     vectors = ArrayAttribute("The stacked tables of all columns, shape (sum of n_categories, n_dimensions).")
 
@@ -160,13 +161,8 @@ class PeriodicEmbeddingLayer(Layer):
     takes_vectors_only: ClassVar[bool] = True
     output_range: ClassVar[Range | None] = Range(-1, 1, includes_low=True, includes_high=True)
 
-    n_frequencies: int = 16
-    scale: float = 0.1
-
-    def __post_init__(self) -> None:
-        self.n_frequencies = check_count("a PeriodicEmbeddingLayer", "n_frequencies", self.n_frequencies)
-        if not (is_finite(self.scale) and self.scale > 0):
-            raise InvalidInputError(f"The scale of a PeriodicEmbeddingLayer is {shown(self.scale)}; it must be > 0.")
+    n_frequencies: Annotated[int, Setting("Number of frequencies per column.", FROM_ONE)] = 16
+    scale: Annotated[float, Setting("Standard deviation of the first frequencies.", ABOVE_ZERO)] = 0.1
 
     frequencies = ArrayAttribute("The frequencies, first those of column 0, shape (columns * n_frequencies,).")
 
@@ -251,10 +247,7 @@ class PiecewiseLinearEncodingLayer(Layer):
     takes_vectors_only: ClassVar[bool] = True
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    n_bins: int = 8
-
-    def __post_init__(self) -> None:
-        self.n_bins = check_count("a PiecewiseLinearEncodingLayer", "n_bins", self.n_bins)
+    n_bins: Annotated[int, Setting("Number of bins per column.", FROM_ONE)] = 8
 
     @property
     def edges(self) -> Array:

@@ -8,15 +8,15 @@ losses of the members, so that every member is trained to predict the targets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError, shown
+from chainrule.errors import InvalidInputError
 from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.layers.dense import AffineLayer
 from chainrule.program import Program, Value
-from chainrule.ranges import check_count
+from chainrule.settings import FROM_ONE, Setting
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["BatchEnsembleLayer", "EnsembleDenseLayer", "EnsembleMeanLayer", "RepeatLayer"]
@@ -62,10 +62,7 @@ class RepeatLayer(Layer):
     takes_vectors_only: ClassVar[bool] = True
     keeps_range: ClassVar[bool] = True
 
-    n: int
-
-    def __post_init__(self) -> None:
-        self.n = check_count("a RepeatLayer", "n", self.n)
+    n: Annotated[int, Setting("Number of copies.", FROM_ONE)]
 
     def output_shape(self) -> Shape:
         """Return ``(n, d)``."""
@@ -176,14 +173,7 @@ class BatchEnsembleLayer(_MembersAffineLayer):
     [[[10.0], [-20.0]]]
     """
 
-    scales: Literal["ones", "signs"] = "ones"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.scales not in ("ones", "signs"):
-            raise InvalidInputError(
-                f"The scales of a BatchEnsembleLayer are {shown(self.scales)}; give 'ones' or 'signs'."
-            )
+    scales: Annotated[Literal["ones", "signs"], Setting("First values of the input scales.")] = "ones"
 
     weights = ArrayAttribute("W, shape (inputs, units).")
     input_scales = ArrayAttribute("r, shape (members, inputs).")

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, final
+from typing import Annotated, ClassVar, TypeAlias, final
 
 import numpy as np
 
-from chainrule.errors import InvalidInputError, shown
+from chainrule.errors import InvalidInputError
 from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.program import Program, Value
-from chainrule.ranges import ANY_NUMBER, Range, is_finite
-from chainrule.settings import Setting
+from chainrule.ranges import ANY_NUMBER, Range
+from chainrule.settings import SHARE, Setting
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["BatchNormalizationLayer", "LayerNormalizationLayer"]
 
 
-SMALLEST_EPSILON = 1e-30  # smaller numbers may be rounded to 0 in float32
+# Smaller numbers may be rounded to 0 in float32. Larger ones are more likely to be a number of features.
+Epsilon: TypeAlias = Annotated[float, Setting("Added to the variance.", Range(1e-30, 1, includes_low=True))]
 
 
 class _NormalizationLayer(Layer):
@@ -27,17 +28,6 @@ class _NormalizationLayer(Layer):
 
     epsilon: float
     affine: bool
-
-    def __post_init__(self) -> None:
-        if not (is_finite(self.epsilon) and SMALLEST_EPSILON <= self.epsilon < 1):
-            raise InvalidInputError(
-                f"The epsilon of a {type(self).__name__} is {shown(self.epsilon)}; it must be at least "
-                f"{SMALLEST_EPSILON:g} and below 1 (the number of features is not a setting)."
-            )
-        if self.affine not in (False, True):
-            raise InvalidInputError(
-                f"The setting affine of a {type(self).__name__} is {shown(self.affine)}; give True or False."
-            )
 
     scale = ArrayAttribute("The learnt factors, shape of a row, initially 1.")
     shift = ArrayAttribute("The learnt offsets, shape of a row, initially 0.")
@@ -111,18 +101,9 @@ class BatchNormalizationLayer(_NormalizationLayer):
     takes_vectors_only: ClassVar[bool] = True
     mixes_rows: ClassVar[bool] = True
 
-    momentum: float = 0.1
-    epsilon: float = 1e-5
+    momentum: Annotated[float, Setting("Weight of the newest batch.", SHARE)] = 0.1
+    epsilon: Epsilon = 1e-5
     affine: Annotated[bool, Setting(since="0.2")] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        given: Any = self.momentum  # PyTorch also allows None, for an average over all batches
-        if not is_finite(given) or not 0 <= given <= 1:
-            raise InvalidInputError(
-                f"The momentum of a BatchNormalizationLayer is {shown(given)}; give the weight of the newest batch, a "
-                "number from 0 to 1."
-            )
 
     running_mean = ArrayAttribute("The mean that inference subtracts, shape (n_features,).")
     running_variance = ArrayAttribute("The variance that inference normalises by, shape (n_features,).")
@@ -216,7 +197,7 @@ class LayerNormalizationLayer(_NormalizationLayer):
     [[-1.0, 1.0], [1.0, -1.0]]
     """
 
-    epsilon: float = 1e-5
+    epsilon: Epsilon = 1e-5
     affine: Annotated[bool, Setting(since="0.2")] = True
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:

@@ -23,13 +23,13 @@ import numpy as np
 
 from chainrule import kernels
 from chainrule.arrays import aligned_zeros
-from chainrule.errors import InvalidInputError, shown
+from chainrule.errors import InvalidInputError
 from chainrule.formulas import Attempt, Expression, Formula, Loop, TraceError, values_of
 from chainrule.formulas.translate import evaluate_torch
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.named import FixedAttributes, also_called
 from chainrule.parameters import ParameterBlock
-from chainrule.settings import ABOVE_ZERO, FROM_ZERO, Setting, check_settings, declared_settings
+from chainrule.settings import ABOVE_ZERO, FROM_ZERO, CheckedSettings, Setting
 from chainrule.types import Array
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "ObjectiveOptimizer",
     "Optimizer",
     "TracedRule",
-    "check_choice",
 ]
 
 
@@ -59,7 +58,7 @@ RUNTIME = frozenset({"state", "blocks", "loss", "_checked", "_traced"})
     }
 )
 @dataclass(init=False, eq=False)
-class Optimizer(FixedAttributes, ABC):
+class Optimizer(FixedAttributes, CheckedSettings, ABC):
     """Base class of all optimizers: a subclass defines the formula of a step in :meth:`rule`.
 
     Attributes
@@ -117,15 +116,6 @@ class Optimizer(FixedAttributes, ABC):
         self.state, self.blocks, self.loss = {}, (), None
         self._checked: tuple[dict[str, Array], int, np.dtype[Any]] | None = None
         self._traced: Attempt[TracedRule] | None = None
-
-    def __post_init__(self) -> None:
-        """Check the settings that the fields declare."""
-        names = [name for name in declared_settings(type(self)) if hasattr(self, name)]
-        check_settings(type(self), {n: getattr(self, n) for n in names}, f"The {{}} of {type(self).__name__}")
-        # One type for every number: a kernel is compiled once, not again for momentum=0 or a NumPy scalar.
-        for name in names:
-            hint, value = declared_settings(type(self))[name].hint, getattr(self, name)
-            setattr(self, name, hint(value) if hint in (bool, int, float) else value)
 
     def rule(self, weights: Any, gradient: Any, *arguments: Any) -> Any:
         """Return the weights after a step and the new state arrays, in the order of the arguments, by a NumPy formula.
@@ -561,14 +551,4 @@ class ObjectiveOptimizer(Optimizer):
         raise InvalidInputError(
             f"{type(self).__name__} needs the objective, not only a gradient; train a network with it, "
             f"or call minimize(weights, objective)."
-        )
-
-
-def check_choice(optimizer: Optimizer, name: str, choices: Sequence[Any]) -> None:
-    """Raise InvalidInputError unless a setting is one of ``choices``."""
-    value = getattr(optimizer, name)
-    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
-        raise InvalidInputError(
-            f"The {name} of {type(optimizer).__name__} is {shown(value)}; it must be one of "
-            f"{', '.join(repr(choice) for choice in choices)}."
         )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, final
 
 from chainrule.named import also_called
 from chainrule.optimizer.adam import MomentOptimizer
-from chainrule.optimizer.base import BlockOptimizer, check_choice
+from chainrule.optimizer.base import BlockOptimizer
 from chainrule.parameters import ParameterBlock
 from chainrule.ranges import Range
 from chainrule.settings import BELOW_ONE, FROM_ZERO, Setting
@@ -45,7 +45,7 @@ class Muon(MomentOptimizer, BlockOptimizer):
     momentum: Annotated[float, Setting("Momentum.", BELOW_ONE)] = 0.95
     nesterov: Annotated[bool, Setting("Whether to take Nesterov's momentum.")] = True
     newton_schulz_steps: Annotated[int, Setting("Steps of the orthogonalisation.", Range(1, 100, True, True))] = 5
-    adjust: Literal["match_rms_adamw", "original"] = "match_rms_adamw"
+    adjust: Annotated[Literal["match_rms_adamw", "original"], Setting("Scale of the steps.")] = "match_rms_adamw"
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -55,7 +55,6 @@ class Muon(MomentOptimizer, BlockOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "adjust", ("match_rms_adamw", "original"))
 
     def step_block(
         self, block: ParameterBlock, weights: Array, gradient: Array, rate: float, step: int, state: Mapping[str, Array]

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.errors import InvalidInputError
 from chainrule.named import also_called
-from chainrule.optimizer.base import Optimizer, check_choice
+from chainrule.optimizer.base import Optimizer
 from chainrule.ranges import Range
 from chainrule.settings import ABOVE_ZERO, FROM_ONE, FROM_ZERO, Setting
 from chainrule.types import Array
@@ -54,7 +54,9 @@ class Rprop(Optimizer):
     needs_loss: ClassVar[bool] = True
 
     learning_rate: float = 0.01
-    variant: Literal["improved_minus", "minus", "plus", "improved_plus"] = "improved_minus"
+    variant: Annotated[
+        Literal["improved_minus", "minus", "plus", "improved_plus"], Setting("What is done where the sign has changed.")
+    ] = "improved_minus"
     increase: Annotated[float, Setting("Factor on a step after equal signs.", FROM_ONE)] = 1.2
     decrease: Annotated[float, Setting("Factor on a step after different signs.", Range(0, 1))] = 0.5
     smallest_step: Annotated[float, Setting("Lower bound of a step.", FROM_ZERO)] = 1e-6
@@ -67,7 +69,6 @@ class Rprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self, "variant", ("improved_minus", "minus", "plus", "improved_plus"))
         if not self.smallest_step < self.largest_step:
             raise InvalidInputError(
                 f"Rprop has smallest_step={self.smallest_step:g} and largest_step={self.largest_step:g}; smallest_step "

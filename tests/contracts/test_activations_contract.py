@@ -55,7 +55,7 @@ def safe_points(shape: tuple[int, ...], seed: int = 0) -> Array:
 
 
 def test_every_class_is_final_and_registered() -> None:
-    assert len(CLASSES) == 20
+    assert len(CLASSES) == 21
     for cls in CLASSES:
         assert getattr(cls, "__final__", False), cls
         assert not inspect.isabstract(cls), cls

@@ -43,9 +43,16 @@ _SCALE_AND_SHIFT = {"scale": "weight", "shift": "bias"}
 _RUNNING = {"running_mean": "running_mean", "running_variance": "running_var"}
 
 
-def _plain(layer: type[Layer], module: type[nn.Module]) -> _Counterpart:
-    """Return the counterparts for a function without settings."""
-    return _Counterpart(layer, module, lambda _: module(), lambda _: layer())
+def _same(
+    layer: type[Layer], module: type[nn.Module], settings: Mapping[str, str] = {}, **constants: Any
+) -> _Counterpart:
+    """Return the counterparts of a function, with the name in PyTorch for each setting, and constants of the module."""
+    return _Counterpart(
+        layer,
+        module,
+        lambda one: module(**{theirs: getattr(one, ours) for ours, theirs in settings.items()}, **constants),
+        lambda one: layer(**{ours: getattr(one, theirs) for ours, theirs in settings.items()}),
+    )
 
 
 def _prelu(layer: activations.PReLUActivation) -> nn.Module:
@@ -64,12 +71,6 @@ _COUNTERPARTS = (
         {"weights": "weight.T", "biases": "bias"},
     ),
     _Counterpart(
-        layers.DropoutLayer,
-        nn.Dropout,
-        lambda layer: nn.Dropout(layer.rate),
-        lambda module: layers.DropoutLayer(module.p),
-    ),
-    _Counterpart(
         layers.BatchNormalizationLayer,
         nn.BatchNorm1d,
         lambda layer: nn.BatchNorm1d(layer.input_shape()[0], layer.epsilon, layer.momentum, layer.affine),
@@ -84,66 +85,32 @@ _COUNTERPARTS = (
         _SCALE_AND_SHIFT,
     ),
     _Counterpart(
-        activations.SoftmaxActivation,
-        nn.Softmax,
-        lambda layer: nn.Softmax(dim=-1),
-        lambda module: activations.SoftmaxActivation(),
-    ),
-    _Counterpart(
-        activations.LeakyReLUActivation,
-        nn.LeakyReLU,
-        lambda layer: nn.LeakyReLU(layer.negative_slope),
-        lambda module: activations.LeakyReLUActivation(module.negative_slope),
-    ),
-    _Counterpart(
         activations.PReLUActivation,
         nn.PReLU,
         _prelu,
         lambda module: activations.PReLUActivation(module.init, shared=module.num_parameters == 1),
         {"slope": "weight"},
     ),
-    _Counterpart(
-        activations.ELUActivation,
-        nn.ELU,
-        lambda layer: nn.ELU(layer.alpha),
-        lambda module: activations.ELUActivation(module.alpha),
-    ),
-    _Counterpart(
-        activations.SoftplusActivation,
-        nn.Softplus,
-        # PyTorch returns z for z above the threshold, 20 by default, where log(1 + exp(-z)) is 2e-9.
-        lambda layer: nn.Softplus(layer.beta, threshold=40),
-        lambda module: activations.SoftplusActivation(module.beta),
-    ),
-    _Counterpart(
-        activations.CELUActivation,
-        nn.CELU,
-        lambda layer: nn.CELU(layer.alpha),
-        lambda module: activations.CELUActivation(module.alpha),
-    ),
-    _Counterpart(
-        activations.GELUActivation,
-        nn.GELU,
-        lambda layer: nn.GELU(layer.approximate),
-        lambda module: activations.GELUActivation(module.approximate),
-    ),
-    _Counterpart(
-        activations.LogSoftmaxActivation,
-        nn.LogSoftmax,
-        lambda layer: nn.LogSoftmax(dim=-1),
-        lambda module: activations.LogSoftmaxActivation(),
-    ),
-    _plain(layers.FlattenLayer, nn.Flatten),
-    _plain(activations.LinearActivation, nn.Identity),
-    _plain(activations.SigmoidActivation, nn.Sigmoid),
-    _plain(activations.TanhActivation, nn.Tanh),
-    _plain(activations.SoftsignActivation, nn.Softsign),
-    _plain(activations.HardSigmoidActivation, nn.Hardsigmoid),
-    _plain(activations.ReLUActivation, nn.ReLU),
-    _plain(activations.SELUActivation, nn.SELU),
-    _plain(activations.HardSwishActivation, nn.Hardswish),
-    _plain(activations.SiLUActivation, nn.SiLU),
-    _plain(activations.MishActivation, nn.Mish),
+    _same(layers.DropoutLayer, nn.Dropout, {"rate": "p"}),
+    _same(activations.LeakyReLUActivation, nn.LeakyReLU, {"negative_slope": "negative_slope"}),
+    _same(activations.ELUActivation, nn.ELU, {"alpha": "alpha"}),
+    _same(activations.CELUActivation, nn.CELU, {"alpha": "alpha"}),
+    _same(activations.GELUActivation, nn.GELU, {"approximate": "approximate"}),
+    # PyTorch returns z for z above the threshold, 20 by default, where log(1 + exp(-z)) is 2e-9.
+    _same(activations.SoftplusActivation, nn.Softplus, {"beta": "beta"}, threshold=40),
+    _same(activations.SoftmaxActivation, nn.Softmax, dim=-1),
+    _same(activations.LogSoftmaxActivation, nn.LogSoftmax, dim=-1),
+    _same(layers.FlattenLayer, nn.Flatten),
+    _same(activations.LinearActivation, nn.Identity),
+    _same(activations.SigmoidActivation, nn.Sigmoid),
+    _same(activations.TanhActivation, nn.Tanh),
+    _same(activations.SoftsignActivation, nn.Softsign),
+    _same(activations.HardSigmoidActivation, nn.Hardsigmoid),
+    _same(activations.ReLUActivation, nn.ReLU),
+    _same(activations.SELUActivation, nn.SELU),
+    _same(activations.HardSwishActivation, nn.Hardswish),
+    _same(activations.SiLUActivation, nn.SiLU),
+    _same(activations.MishActivation, nn.Mish),
 )
 _OF_LAYERS = {counterpart.layer: counterpart for counterpart in _COUNTERPARTS}
 _OF_MODULES: dict[type[nn.Module], _Counterpart] = {counterpart.module: counterpart for counterpart in _COUNTERPARTS}

@@ -232,6 +232,9 @@ def test_early_stopping_uses_given_validation_rows_and_keeps_the_best_weights() 
     assert classifier.best_iter_ == best + 1 < classifier.n_iter_ < 300
     assert classifier.score(X_CLASSES[rest], Y_CLASSES[rest]) == classifier.best_validation_score_
     assert "validation_accuracy has not improved" in classifier.stop_reason_
+    until_then = small(max_iter=best + 1, learning_rate_init=0.02, n_iter_no_change=np.inf)
+    until_then.fit(X_CLASSES[:150], Y_CLASSES[:150])
+    np.testing.assert_array_equal(classifier.coefs_[0], until_then.coefs_[0])
     assert classifier.t_ == 150 * classifier.n_iter_
 
 

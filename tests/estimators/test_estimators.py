@@ -665,7 +665,7 @@ def test_the_same_seed_gives_the_same_bits_and_the_global_one_is_used_without() 
         ({"hidden_layer_sizes": (8, 0)}, "whole numbers of units >= 1"),
         ({"activation": "rellu"}, "Did you mean 'relu'"),
         ({"solver": "adamm"}, "Did you mean 'adam'"),
-        ({"learning_rate": "adaptiv"}, "Did you mean 'adaptive'"),
+        ({"learning_rate": "adaptiv"}, "learning_rate is 'adaptiv'.*'adaptive'"),
         ({"learning_rate": "invscaling", "solver": "sgd", "schedule": "cosine"}, "is a schedule"),
         ({"dropout": [0.1, 0.2]}, "there are 1 hidden layers"),
         ({"dropout": 1.0}, "rate"),

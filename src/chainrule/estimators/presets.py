@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.architecture import hidden_sizes, mlp_layers
 from chainrule.data.dataset import Dataset
-from chainrule.errors import InvalidInputError, check_one_of, listed, warn
+from chainrule.errors import InvalidInputError, listed, warn
 from chainrule.estimators.outputs import ClassColumns, Outputs
 from chainrule.estimators.parameters import SKLEARN_ACTIVATIONS
 from chainrule.estimators.tabular import Design, Recipe, design_network, table_optimizer
@@ -221,7 +221,6 @@ def batch_size(parameters: Any, n_rows: int) -> int:
 
 
 def _schedule(parameters: Any, problem: Problem) -> str | Schedule | None:
-    check_one_of("learning_rate", parameters.learning_rate, ("constant", "invscaling", "adaptive"))
     schedule: str | Schedule | None = parameters.schedule
     if parameters.learning_rate == "invscaling" and parameters.solver == "sgd":
         if schedule is not None:

@@ -106,6 +106,14 @@ def train(
         str | None,
         _option(_DATA, "--time", metavar="COLUMN", help="Sort by this column and test the latest rows; not an input."),
     ] = None,
+    preset: Annotated[
+        str,
+        _option(
+            _NETWORK,
+            "--preset",
+            help="tabular: an ensemble that starts from a linear model, for tables; plain: one network.",
+        ),
+    ] = "plain",
     hidden: Annotated[
         str,
         _option(
@@ -230,7 +238,8 @@ def train(
 
     options = TrainOptions(
         source=source[0] if len(source) == 1 else tuple(source),
-        target=target, task=cast("Any", task), hidden=read_hidden(hidden), activation=activation,
+        target=target, task=cast("Any", task), preset=cast("Any", preset), hidden=read_hidden(hidden),
+        activation=activation,
         dropout=dropout, batch_normalization=batch_norm, output_activation=output_activation, optimizer=optimizer,
         schedule=schedule, epochs=epochs, batch_size=batch_size,
         loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -131,23 +130,21 @@ def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
     if {"schedule", "learning_rate"} & changed.keys():
         given["schedule"] = _schedule(parameters, problem)
     recipe = Recipe.of_size(problem.n_rows, **given)
-    sizes = hidden_units(parameters, changed.get("hidden_layer_sizes", recipe.hidden))
-    patience = recipe.patience
+    given["hidden"] = hidden_units(parameters, changed.get("hidden_layer_sizes", recipe.hidden))
     if "n_iter_no_change" in changed:
-        patience = int(min(parameters.n_iter_no_change, recipe.epochs)) + 1
-    settings = {name: changed[name] for name in HIDDEN_SETTINGS if name in changed}
-    recipe = dataclasses.replace(recipe, hidden=sizes, patience=patience, hidden_settings=settings)
+        given["patience"] = int(min(parameters.n_iter_no_change, recipe.epochs)) + 1
+    given["hidden_settings"] = {name: changed[name] for name in HIDDEN_SETTINGS if name in changed}
     return design_network(
         data,
         loss_of(parameters, problem.outputs),
         seed=problem.seed,
-        recipe=recipe,
         output_activation=getattr(parameters, "output_activation", None),
         last_layers=problem.outputs.last_layers(),
         verbose=bool(parameters.verbose),
         shuffle=parameters.shuffle,
         dtype=problem.dtype,
         l2=parameters.alpha / (recipe.batch_size * problem.mean_weight) if "alpha" in changed else 0.0,
+        **given,
         **_network_settings(parameters, problem),
     )
 

@@ -21,9 +21,10 @@ import numpy as np
 from scipy.special import logsumexp
 
 from chainrule.activations import LinearActivation, SmoothClipActivation
-from chainrule.architecture import ActivationLike, hidden_layers, output_activations, output_units
+from chainrule.architecture import ActivationLike, default_loss, hidden_layers, output_activations, output_units
 from chainrule.callbacks import EarlyStopping
 from chainrule.data.dataset import Dataset
+from chainrule.errors import InvalidInputError
 from chainrule.layers import (
     EnsembleDenseLayer,
     EnsembleMeanLayer,
@@ -34,14 +35,15 @@ from chainrule.layers import (
     RepeatLayer,
     Residual,
 )
-from chainrule.losses import LossFunction
+from chainrule.losses import LOSSES, LossFunction
+from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.optimizer import AdamW, Optimizer
+from chainrule.optimizer import AdamW, Optimizer, own_optimizer
 from chainrule.randomness import Stream, random_stream
 from chainrule.schedules import Schedule
 from chainrule.types import Array
 
-__all__ = ["Design", "Recipe", "design_network", "table_optimizer"]
+__all__ = ["Design", "Recipe", "describe_design", "design_network", "table_optimizer"]
 
 
 class Kind(NamedTuple):
@@ -98,9 +100,9 @@ class Recipe:
         The hidden layers of every member; ``hidden_settings`` are further arguments of
         :func:`~chainrule.architecture.hidden_layers`. Without an activation, each kind of members has its own.
     batch_size, epochs, optimizer, schedule
-        As for :class:`NeuralNetwork`.
-    patience
-        The number of epochs without an improvement of the out-of-fold loss after which training stops.
+        As for :class:`NeuralNetwork`. Without an optimizer, it is AdamW with the settings in ``OPTIMIZER``.
+    patience, min_delta, min_epochs
+        When training stops, as for :class:`EarlyStopping`, which watches the out-of-fold loss.
     """
 
     trained_folds: int
@@ -110,8 +112,10 @@ class Recipe:
     patience: int
     activation: ActivationLike | Sequence[ActivationLike] | None = None
     dropout: float | Sequence[float] = DROPOUT
-    optimizer: Optimizer = dataclasses.field(default_factory=table_optimizer)
+    optimizer: str | Optimizer | None = None
     schedule: str | Schedule | None = SCHEDULE
+    min_delta: float = 0.0
+    min_epochs: int = 0
     hidden_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -151,44 +155,48 @@ class Design(NamedTuple):
     stopping: EarlyStopping
 
 
+@checked
 def design_network(
     data: Dataset,
-    loss: LossFunction,
+    loss: str | LossFunction | None = None,
     *,
-    seed: int,
-    recipe: Recipe | None = None,
+    seed: int = 0,
     output_activation: ActivationLike | None = None,
     last_layers: Sequence[Layer] = (),
     **settings: Any,
 ) -> Design:
-    """Return the network for training rows, whose inputs are standardised and whose targets are numbers or classes.
+    """Return the network of ``preset="tabular"`` for training rows with standardised inputs.
 
     Parameters
     ----------
     data
         The training rows. Rows with weight 0 must have been removed.
     loss
-        The loss.
+        By default, that of the task.
     seed
         The seed of the folds and of the network.
-    recipe
-        By default, that of the number of rows.
     output_activation, last_layers
         An activation of the outputs of a regression, and further layers behind the outputs.
-    settings
-        Further arguments of :class:`NeuralNetwork`.
+    **settings
+        Attributes of :class:`Recipe`, by default those for the number of rows, and arguments of :class:`NeuralNetwork`.
     """
-    assert data.target is not None
-    recipe = Recipe.of_size(data.n_rows) if recipe is None else recipe
+    if data.target is None:
+        raise InvalidInputError("The training rows have no targets; give a Dataset with y.")
+    of_recipe = {field.name for field in dataclasses.fields(Recipe)} & settings.keys()
+    recipe = Recipe.of_size(data.n_rows, **{name: settings.pop(name) for name in of_recipe})
+    loss = LOSSES.create(default_loss(data.target) if loss is None else loss)
     held_out = _held_out(data, recipe.trained_folds, seed)
     weights = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight / data.sample_weight.mean()
     n_outputs = output_units(data.target, loss)
+    given = recipe.optimizer
+    rates = {name: settings.pop(name) for name in ("learning_rate", "momentum") if name in settings}
+    optimizer = own_optimizer(table_optimizer() if given is None else given, **rates)
     clip = SmoothClipActivation()
     sample = slice(None, None, -(-data.n_rows // MOST_LINEAR_ROWS))
     clipped: Array = clip.activation_function(np.asarray(data.X[sample], np.float64))
-    branches = tuple(_members(kind, recipe, data, clipped, n_outputs) for kind in KINDS)
+    branches = tuple(_members(kind, recipe, optimizer, data, clipped, n_outputs) for kind in KINDS)
     network = NeuralNetwork(
-        recipe.epochs, recipe.batch_size, recipe.optimizer, loss=loss, schedule=recipe.schedule, seed=seed, **settings
+        recipe.epochs, recipe.batch_size, optimizer, loss=loss, schedule=recipe.schedule, seed=seed, **settings
     )
     ends = [*output_activations(data.target, loss, output_activation), *last_layers]
     for layer in (clip, Parallel(branches), *ends, EnsembleMeanLayer()):
@@ -209,7 +217,23 @@ def design_network(
     training, validation = data.take(slice(None)), data.take(validation_rows)
     training.sample_weight = np.where(held_out, 0, weights[:, None])
     validation.sample_weight = np.where(held_out, weights[:, None], 0)[validation_rows]
-    return Design(network, training, validation, EarlyStopping("validation_loss", recipe.patience, from_start=True))
+    stopping = EarlyStopping(
+        "validation_loss",
+        recipe.patience,
+        recipe.min_delta,
+        min_epochs=recipe.min_epochs,
+        from_start=True,
+    )
+    return Design(network, training, validation, stopping)
+
+
+def describe_design(network: NeuralNetwork) -> str:
+    """Return the members and the layers of a network of :func:`design_network` in words."""
+    block = next(layer for layer in network.layers[1].walk() if isinstance(layer, Residual))
+    units = [layer.n_units for layer in block.layers if isinstance(layer, EnsembleDenseLayer)]
+    n_members = network.layers[-1].input_shape()[0]
+    widths = "-".join(map(str, [*network.stack.input_shape(), *units]))
+    return f"ensemble of {n_members} members, each a network {widths} and a linear model"
 
 
 def _held_out(data: Dataset, n_folds: int, seed: int) -> Array:
@@ -227,14 +251,16 @@ def _held_out(data: Dataset, n_folds: int, seed: int) -> Array:
     return held_out
 
 
-def _members(kind: Kind, recipe: Recipe, data: Dataset, clipped: Array, n_outputs: int) -> Residual:
+def _members(
+    kind: Kind, recipe: Recipe, optimizer: Optimizer, data: Dataset, clipped: Array, n_outputs: int
+) -> Residual:
     """Return the members of one kind, each the sum of a linear model and of a network; ``clipped`` are their inputs."""
     assert data.target is not None
     activation = recipe.activation or kind.activations[data.target.task == "regression"]
     hidden = hidden_layers(
         recipe.hidden, activation, dropout=recipe.dropout, dense=EnsembleDenseLayer, **recipe.hidden_settings
     )
-    rate = 1.0 if recipe.optimizer.full_batch else SHORTCUT_RATE  # those methods have one rate for all parameters
+    rate = 1.0 if optimizer.full_batch else SHORTCUT_RATE  # those methods have one rate for all parameters
     linear = EnsembleDenseLayer(n_outputs, decays=False, rate_factor=rate, weights_initializer="zeros")
     last = EnsembleDenseLayer(n_outputs, weights_initializer="zeros")
     repeat = RepeatLayer(recipe.trained_folds)

@@ -9,6 +9,7 @@ from typing import Any
 
 from chainrule.engines import Engine, TorchEngine
 from chainrule.runs.checking import Check
+from chainrule.runs.fitting import uses_tabular_preset
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.preparation import prepare_data
 from chainrule.runs.prepared import PreparedData
@@ -29,25 +30,33 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     if data is None:
         options.check()
         data = prepare_data(options.source, **options.data_settings())
-    settings = options.network_settings(data.training.n_rows, data.target)
+    is_tabular = uses_tabular_preset(options, data)
+    n_rows = data.training.n_rows
+    settings = (options.design_settings if is_tabular else options.network_settings)(n_rows, data.target)
     schedule = settings.get("schedule")
-    imports = ["build_network", "Model", "ProgressBar", *(["EarlyStopping"] if options.stops_early else [])]
+    stopping = None if is_tabular else options.early_stopping_settings(n_rows)
+    imports = ["Model", "ProgressBar", *([] if is_tabular else ["build_network"])]
+    imports += [] if stopping is None else ["EarlyStopping"]
     if isinstance(settings.get("engine"), TorchEngine):
         imports.append("TorchEngine")
-    lines = [
-        f"from chainrule import {', '.join(sorted(imports))}",
-        "from chainrule.runs import prepare_data",
-    ]
-    if schedule is not None:
+    lines = [f"from chainrule import {', '.join(sorted(imports))}"]
+    lines += ["from chainrule.estimators.tabular import design_network"] if is_tabular else []
+    lines.append("from chainrule.runs import prepare_data")
+    if schedule is not None and not isinstance(schedule, str):
         lines.append(f"from chainrule.schedules import {type(schedule).__name__}")
     arguments = [_as_code(options.source), *_keywords(options.data_settings())]
     lines += ["", *_call("data = prepare_data", arguments)]
-    lines += _call("network = build_network", ["data.training.n_features", "data.target", *_keywords(settings)])
-    stopping = options.early_stopping_settings(data.training.n_rows)
     callbacks = [] if stopping is None else [f"EarlyStopping({', '.join(_keywords(stopping))})"]
+    if is_tabular:
+        lines += _call("design = design_network", ["data.training", *_keywords(settings)])
+        lines.append("network = design.network")
+        callbacks += [] if options.early_stopping is False else ["design.stopping"]
+        fitted = ["design.training", "validation=design.validation"]
+    else:
+        lines += _call("network = build_network", ["data.training.n_features", "data.target", *_keywords(settings)])
+        fitted = ["data.training", *(["validation=data.validation"] if data.validation is not None else [])]
     callbacks.append("ProgressBar()")
-    validation = ["validation=data.validation"] if data.validation is not None else []
-    lines += _call("network.fit", ["data.training", *validation, f"callbacks=[{', '.join(callbacks)}]"])
+    lines += _call("network.fit", [*fitted, f"callbacks=[{', '.join(callbacks)}]"])
     lines += [
         "",
         "model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())",

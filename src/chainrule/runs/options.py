@@ -49,6 +49,8 @@ NETWORK_OPTIONS = {
 _NetworkOptions: Any = dataclasses.make_dataclass(
     "_NetworkOptions", option_fields(NeuralNetwork), frozen=True, kw_only=True
 )
+Preset = Literal["plain", "tabular"]
+
 # Options that the records of version 0.1 do not contain.
 _NEW = Setting(since="0.2")
 
@@ -64,6 +66,10 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
     source, target, task
         A data frame, a file, the name of a data set, or Parquet files to be streamed (several, a folder or a pattern);
         the column to predict; and the task, which by default is inferred from the values of the column.
+    preset
+        ``"tabular"`` trains an ensemble over cross-validation folds that starts from a linear model: see
+        :mod:`chainrule.estimators.tabular`. It applies to tables in memory. Options with other values than the defaults
+        replace those of the preset. ``"plain"`` trains one network, which has the other defaults.
     hidden, activation, dropout, batch_normalization
         The hidden layers. The output layer follows from the target.
     output_activation
@@ -119,6 +125,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
     source: RunSource
     target: str | None = None
     task: TaskRequest | None = None
+    preset: Annotated[Preset, _NEW] = "plain"
     hidden: tuple[int, ...] = (64, 32)
     activation: str = "relu"
     dropout: float = 0.0
@@ -199,7 +206,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
                 f"target is the name of a column, not a {type(self.target).__name__}; put the values to predict into a "
                 "column of the data frame, and give its name."
             )
-        for name, choices in (("split", SplitChoice), ("missing", MissingRule)):
+        for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("preset", Preset)):
             check_one_of(name, getattr(self, name), get_args(choices))
         # The constructors of the next two raise an error for invalid options.
         DataSplit(split=self.split, group=self.group, time=self.time)
@@ -250,6 +257,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
             "missing": None if self.missing == "median" else self.missing,
             "drop_missing_target": self.drop_missing_target or None,
             "seed": self.seed,
+            "preset": None if self.preset == "plain" else self.preset,
             "standardize_target": None if allows_standardized_targets and self.output_activation is None else False,
         }
         return without_none(settings)
@@ -280,6 +288,20 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
             **self._engine_settings(),
         }
         return without_none(settings)
+
+    def design_settings(self, n_rows: int, target: Target) -> dict[str, Any]:
+        """Return the arguments of :func:`design_network` after the data, without those that have their defaults."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        settings = self.network_settings(n_rows, target)
+        for name in ("hidden", "activation", "dropout", "optimizer", "epochs", "batch_size", "batch_normalization"):
+            if getattr(self, name) == defaults[name]:
+                settings.pop(name, None)
+        if settings.pop("batch_normalization", False):
+            settings["hidden_settings"] = {"batch_normalization": True}
+        if self.schedule is not None:
+            settings["schedule"] = self.schedule
+        stopping = ("patience", "min_delta", "min_epochs")
+        return settings | {name: getattr(self, name) for name in stopping if getattr(self, name)}
 
     def build_network(self, n_inputs: int, n_rows: int, target: Target) -> NeuralNetwork:
         """Return the network that these options describe. Raises InvalidInputError if it does not fit into memory."""
@@ -349,7 +371,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
             if missing:
                 raise KeyError(f"{min(missing)} is missing")
             lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-            options = cls(**{**values, **lists})
+            options = cls(**{"preset": "plain", **values, **lists})  # the only one of older records
             check_types(vars(options), typing.get_type_hints(cls))
             options.check()
         except (TypeError, ValueError, KeyError, OverflowError) as error:

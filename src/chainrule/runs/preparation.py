@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -62,12 +62,14 @@ def prepare_data(
     drop_missing_target: bool = False,
     seed: Seed = 0,
     standardize_target: bool = True,
+    preset: Literal["plain", "tabular"] = "plain",
 ) -> PreparedData:
     """Read a source, split its rows, and encode them; the encoding is fitted to the training set.
 
     Sizes below 1 are shares, other sizes are numbers of rows. None means 0.2, or 0 if there are fewer than 10 rows. If
     the source has its own test set, that one is used. With ``standardize_target=False``, the target of a regression is
-    not standardised. :class:`TrainOptions` explains the other arguments.
+    not standardised. With ``preset="tabular"``, tables have no validation set. :class:`TrainOptions` explains the other
+    arguments.
 
     Several Parquet files, and one that would need more than a quarter of the machine's memory, are streamed: the
     training set is then a :class:`ParquetStream`, and the other sets have at most 100,000 rows each.
@@ -83,6 +85,13 @@ def prepare_data(
     else:
         opened = open_source(source, target)
         if isinstance(opened.train, Table):
+            if preset == "tabular":
+                if validation_size:
+                    raise InvalidInputError(
+                        "validation_size cannot be combined with preset='tabular', which validates every row with the "
+                        "members that are not trained on it; omit it, or give preset='plain'."
+                    )
+                data_split = dataclasses.replace(data_split, validation_size=0)
             data = _prepare_table(opened, opened.train, task, options, data_split, drop_missing_target)
         else:
             for_tables: dict[str, Any] = {"group": group, "time": time, "categorical": categorical}

@@ -13,8 +13,10 @@ import numpy as np
 
 from chainrule.baselines import Baseline, measure_baselines
 from chainrule.callbacks import EarlyStopping
+from chainrule.estimators.tabular import describe_design
 from chainrule.files.atomic import write_atomically
 from chainrule.history import History
+from chainrule.layers import EnsembleMeanLayer
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
@@ -163,13 +165,14 @@ def describe_result(result: RunResult) -> dict[str, Any]:
 def describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
     """Return one line about the network, its optimizer, the batch size and the number of epochs."""
     stack = network.stack
-    widths = [stack.input_shape()[0], *options.hidden, stack.output_shape()[0]]
-    epochs = f"{'at most ' if options.stops_early else ''}{_epochs(network.epochs)}"
+    if isinstance(network.layers[-1], EnsembleMeanLayer):
+        made, stops_early = describe_design(network), options.early_stopping is not False
+    else:
+        widths = [stack.input_shape()[0], *options.hidden, stack.output_shape()[0]]
+        made, stops_early = f"network {'-'.join(map(str, widths))}, {options.activation}", options.stops_early
+    epochs = f"{'at most ' if stops_early else ''}{_epochs(network.epochs)}"
     rate = f"{OPTIMIZERS.name_of(network.optimizer)} at {network.learning_rate:g}"
-    return (
-        f"network {'-'.join(map(str, widths))}, {options.activation}, {stack.vector.size:,} parameters; "
-        f"{rate}, batches of {network.batch_size}, {epochs}"
-    )
+    return f"{made}, {stack.vector.size:,} parameters; {rate}, batches of {network.batch_size}, {epochs}"
 
 
 def _report_data(result: RunResult) -> ReportData:
@@ -216,6 +219,8 @@ def _stop_reason(network: NeuralNetwork, stopper: EarlyStopping | None) -> str:
     """Return why the training ended, as a sentence without a full stop, and which weights were kept."""
     done = "the only epoch is" if network.history.n_epochs == 1 else f"all {network.history.n_epochs} epochs are"
     reason = network.stop_reason or f"{done} done"
+    if stopper is not None and stopper.from_start and stopper.best_epoch == 0:
+        return f"{reason}; the linear model is kept"
     if stopper is None or stopper.best_epoch in (0, network.history.n_epochs):
         return reason
     return f"{reason}; the weights of epoch {stopper.best_epoch} are kept"

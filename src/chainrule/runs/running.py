@@ -31,6 +31,7 @@ from chainrule.kernels.compiling import quiet_about_compiling
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.paths import expand_user
+from chainrule.runs.fitting import Fitting, plan_fitting
 from chainrule.runs.folder import RunFolder, lock_for_new_run
 from chainrule.runs.folder_lock import FolderLock
 from chainrule.runs.options import TrainOptions
@@ -167,12 +168,12 @@ def train_run(
             announce(f"Replacing the run in {path}")
         with _saved_pipe(options, folder, group) as options:
             data = _prepare(options, announce)
-            network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
+            fitting = plan_fitting(options, data)
             record = _first_record(options, data, group)
             if lock is not None:
                 folder.start_run(record)
         try:
-            return _Run(folder, options, data, record, announce, group, lock).train(network, callbacks)
+            return _Run(folder, options, data, fitting, record, announce, group, lock).train(callbacks)
         except DivergenceError:
             raise
         except ChainruleError:
@@ -211,16 +212,17 @@ def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], annou
     is_first = group.rank == 0
     announce = announce if is_first else _ignore
     data = _prepare(options, announce)
-    network = options.build_network(data.training.n_features, data.training.n_rows, data.target)
+    fitting = plan_fitting(options, data)
+    network, early_stopping = fitting.network, fitting.early_stopping
     record = _first_record(options, data, group)
     announce(data.summary())
     for line in data.column_lines():
         announce(line)
     announce(describe_network(network, options))
-    early_stopping, interrupt = _early_stopping(options, data), StopOnInterrupt(resumable=False)
+    interrupt = StopOnInterrupt(resumable=False)
     all_callbacks: list[Callback] = [*([] if early_stopping is None else [early_stopping]), interrupt]
     all_callbacks += [callback for callback in callbacks if is_first or callback.steers]
-    network.fit(data.training, validation=data.validation, callbacks=all_callbacks)
+    network.fit(fitting.training, validation=fitting.validation, callbacks=all_callbacks)
     if interrupt.has_stopped:
         warn(f"Training was interrupted in epoch {network.history.n_epochs}; the model so far is returned.")
     result = measure_network(
@@ -240,11 +242,6 @@ def _first_record(options: TrainOptions, data: PreparedData, group: Group) -> di
         "computed_by": [_engine_entry(options, group)],
         "data": data.describe(),
     }
-
-
-def _early_stopping(options: TrainOptions, data: PreparedData) -> EarlyStopping | None:
-    settings = options.early_stopping_settings(data.training.n_rows)
-    return None if settings is None else EarlyStopping(**settings)
 
 
 @checked
@@ -304,11 +301,12 @@ def resume_run(
         check_same_checkpoint(group, folder)
         _announce_versions(record, announce)
         data = _prepare(options, announce)
-        run = _Run(folder, options, data, record, announce, group, lock, epochs, keep_best)
-        if folder.checkpoint.is_file():
-            return run.train(None, callbacks)
-        announce("There is no checkpoint yet: starting from the beginning")
-        return run.train(options.build_network(data.training.n_features, data.training.n_rows, data.target), callbacks)
+        fitting = plan_fitting(options, data)
+        run = _Run(folder, options, data, fitting, record, announce, group, lock, epochs, keep_best)
+        is_resumed = folder.checkpoint.is_file()
+        if not is_resumed:
+            announce("There is no checkpoint yet: starting from the beginning")
+        return run.train(callbacks, is_resumed=is_resumed)
 
 
 def _read_resumable(folder: RunFolder, *, is_extended: bool, keep_best: bool) -> dict[str, Any]:
@@ -359,6 +357,7 @@ class _Run:
     folder: RunFolder
     options: TrainOptions
     data: PreparedData
+    fitting: Fitting
     record: dict[str, Any]
     announce: Announce
     group: Group
@@ -366,10 +365,10 @@ class _Run:
     epochs: int | None = None  # the new total number of epochs of a resumed run
     keeps_best: bool = False
 
-    def train(self, network: NeuralNetwork | None, callbacks: Sequence[Callback]) -> RunResult:
-        """Train ``network``, or the network in the checkpoint, and write the results."""
+    def train(self, callbacks: Sequence[Callback], *, is_resumed: bool = False) -> RunResult:
+        """Train the network, or resume the training of the network in the checkpoint, and write the results."""
         self.announce(self.data.summary())
-        early_stopping = _early_stopping(self.options, self.data)
+        early_stopping = self.fitting.early_stopping
         progress = _Progress(self._record_resumption, self.keeps_best)
         all_callbacks: list[Callback] = [*([] if early_stopping is None else [early_stopping]), StopOnInterrupt()]
         if self.lock is not None:
@@ -380,7 +379,7 @@ class _Run:
         else:
             all_callbacks += [callback for callback in callbacks if callback.steers]
         try:
-            network = self._fit(network, [*all_callbacks, progress])
+            network = self._fit([*all_callbacks, progress], is_resumed=is_resumed)
             if not progress.is_interrupted:
                 return self._finish(network, early_stopping)
         except DivergenceError as error:
@@ -408,9 +407,9 @@ class _Run:
         if self.lock is not None:
             self.folder.write_record(self.record)
 
-    def _fit(self, network: NeuralNetwork | None, callbacks: list[Callback]) -> NeuralNetwork:
-        training, validation = self.data.training, self.data.validation
-        if network is None:
+    def _fit(self, callbacks: list[Callback], *, is_resumed: bool) -> NeuralNetwork:
+        network, training, validation, _ = self.fitting
+        if is_resumed:
             return NeuralNetwork.resume(
                 self.folder.checkpoint,
                 training,

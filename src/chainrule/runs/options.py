@@ -300,6 +300,8 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
             settings["hidden_settings"] = {"batch_normalization": True}
         if self.schedule is not None:
             settings["schedule"] = self.schedule
+        if self.epochs is not None and not self.stops_early:
+            settings["patience"] = self.epochs + 1  # all epochs are trained, and the best weights are kept
         stopping = ("patience", "min_delta", "min_epochs")
         return settings | {name: getattr(self, name) for name in stopping if getattr(self, name)}
 

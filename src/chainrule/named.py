@@ -141,7 +141,7 @@ _ARGUMENTS_ELSEWHERE = {
 def check_arguments(name: str, given: Iterable[str], *functions: Callable[..., Any]) -> None:
     """Raise InvalidInputError for a keyword argument that none of the functions has, with a hint what to use instead.
 
-    Several functions are one that hands its further arguments to the next.
+    Several functions are given for one that passes its other arguments on to the next.
     """
     known = {key: one for function in functions for key, one in _arguments_of(function).items()}
     if any(one.kind == one.VAR_KEYWORD for one in _arguments_of(functions[-1]).values()):
@@ -269,18 +269,17 @@ class FixedAttributes:
     Classes of users that derive from it may have any attributes.
     """
 
-    if not TYPE_CHECKING:  # for which a class with __setattr__ has any attribute
+    if not TYPE_CHECKING:  # type checkers allow any attribute of a class with __setattr__
 
         def __setattr__(self, name: str, value: Any) -> None:
             if name not in self.__dict__ and not name.startswith("_"):
-                cls: Any = type(self)
-                known = _attributes_of(cls)
+                cls = type(self)
+                known, descriptor = _attributes_of(cls), getattr(cls, name, None)
                 if known and name not in known:
                     hint = argument_hint(name, cls) or nearest_name(name, sorted(known))
                     raise InvalidInputError(f"{cls.__name__} has no attribute '{name}'.{hint}")
-            descriptor = getattr(type(self), name, None)
-            if isinstance(descriptor, property) and descriptor.fset is None:
-                raise InvalidInputError(f"The {name} of a {type(self).__name__} cannot be changed; make a new one.")
+                if isinstance(descriptor, property) and descriptor.fset is None:
+                    raise InvalidInputError(f"The {name} of a {cls.__name__} cannot be changed; make a new one.")
             super().__setattr__(name, value)
 
 

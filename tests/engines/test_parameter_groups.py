@@ -142,7 +142,7 @@ def test_files_keep_it(tmp_path: Path) -> None:
     [
         ({"trainable": False}, "lbfgs", "LBFGS trains all parameters alike"),
         ({"rate_factor": 0.5}, UnitSteps, "UnitSteps computes its own step lengths; leave out the setting rate_factor"),
-        ({"rate_factor": -1}, "adam", "rate_factor is -1; allowed are numbers from 0 up"),
+        ({"rate_factor": -1}, "adam", "rate_factor is -1; allowed are finite numbers from 0 up"),
     ],
 )
 def test_what_cannot_be_done_is_refused(settings: dict[str, Any], optimizer: Any, sentence: str) -> None:

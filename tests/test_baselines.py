@@ -65,7 +65,7 @@ def test_sparse_rows_give_what_dense_rows_give(task: str) -> None:
 
 
 def test_of_large_data_a_part_is_used_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "MOST_ROWS", 120)
+    monkeypatch.setattr(baselines, "MAX_ROWS", 120)
     X, y = clouds(500, 3, 0)
     found = measure_baselines(Dataset(X, y), Dataset(X, y), seed=4)
     assert found[1].note == "logistic regression was fitted to 120 of the 500 rows"
@@ -74,7 +74,7 @@ def test_of_large_data_a_part_is_used_and_it_says_so(monkeypatch: pytest.MonkeyP
 
 
 def test_a_part_of_very_unequal_classes_still_has_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "MOST_ROWS", 3)
+    monkeypatch.setattr(baselines, "MAX_ROWS", 3)
     y = np.zeros(400, dtype=int)
     y[0] = 1
     X = np.arange(400.0).reshape(-1, 1)

@@ -38,7 +38,7 @@ def test_a_wrong_activation_is_found(error: float) -> None:
     check = check_gradients(wrong)
     assert not check
     assert check.worst.name.startswith("layer 1 DenseLayer"), "what lies before the wrong layer gets a wrong error"
-    assert "WRONG, worst in layer 1 DenseLayer" in str(check)
+    assert "WRONG, with the largest error in layer 1 DenseLayer" in str(check)
     assert check.worst.relative_error == pytest.approx(error / (1 + error), rel=0.01)
 
 
@@ -147,7 +147,7 @@ def test_a_derivative_that_is_not_a_number_is_wrong() -> None:
 
 
 def test_what_cannot_be_checked_is_told() -> None:
-    with pytest.raises(InvalidInputError, match="give it data"):
+    with pytest.raises(InvalidInputError, match="data is missing"):
         check_gradients(network_of(DenseLayer(1, (5,))))
-    with pytest.raises(InvalidInputError, match="takes a network"):
+    with pytest.raises(InvalidInputError, match="must be a network"):
         check_gradients(np.sin)  # type: ignore[arg-type]

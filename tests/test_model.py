@@ -168,7 +168,7 @@ def test_files_of_networks_and_of_models_are_told_apart(tmp_path: Path) -> None:
         assert NeuralNetwork.load(tmp_path / file).predict(data).tobytes() == model.network.predict(data).tobytes()
     golden = Path(__file__).parent / "files" / "golden"
     for bare in (tmp_path / "network", golden / "network_0_1.safetensors"):
-        with pytest.raises(ModelFileError, match=r"bare network; read it with NeuralNetwork\.load"):
+        with pytest.raises(ModelFileError, match=r"network without a table; read it with NeuralNetwork\.load"):
             Model.load(bare)
 
 

@@ -105,7 +105,7 @@ def read(page: str) -> tuple[str, _Nesting]:
 
 def test_a_report_of_classes_has_all_its_parts(classes: ReportData) -> None:
     text, page = read(render_report(classes))
-    for part in ("a set of pets", "0.75", "The best simple model, logistic, has 0.7.", "1,078", "On the test rows"):
+    for part in ("a set of pets", "0.75", "The best baseline, logistic, has 0.7.", "1,078", "Test rows"):
         assert part in text
     for part in ("precision", "recall", "network.fit(dataset, \"a<b\")", "1 DenseLayer (rows, 3)"):  # fmt: skip
         assert part in text
@@ -116,7 +116,7 @@ def test_a_report_of_classes_has_all_its_parts(classes: ReportData) -> None:
 
 def test_a_report_of_numbers_has_its_pictures_and_owns_up_to_defeat(numbers: ReportData) -> None:
     text, page = read(render_report(numbers))
-    assert "The best simple model, ridge, has 0.6. The network does not beat it." in text
+    assert "The best baseline, ridge, has 0.6. The network does not beat it." in text
     assert "predicted price" in text
     assert "residual" in text
     assert page.tags.count("svg") == 5
@@ -130,8 +130,8 @@ def test_the_best_of_every_metric_is_marked(classes: ReportData) -> None:
 
 def test_every_column_says_what_was_done_to_it(classes: ReportData) -> None:
     text, _ = read(render_report(classes))
-    assert "missing values became 3.5, and an input says where; (x − 4) / 2" in text
-    for part in ("kept as it is", "0/1 inputs for x, y, z", "days since 1970", "dropped, every row has a different"):
+    assert "missing values are replaced by 3.5 and indicated by an input; (x − 4) / 2" in text
+    for part in ("not scaled", "0/1 inputs for x, y, z", "days since 1970", "dropped, every row has a different"):
         assert part in text
 
 
@@ -175,7 +175,7 @@ def test_the_page_asks_no_other_place_for_anything(kind: str, request: pytest.Fi
     page = render_report(request.getfixturevalue(kind))
     assert re.findall(r"https?:|//\w", page) == []
     links = re.findall(r"(?:src|href|url|@import)\s*[=(]\s*[\"']?([^\"')\s]+)", page)
-    assert [link for link in links if not link.startswith(("#picture", "data:"))] == []
+    assert [link for link in links if not link.startswith(("#figure", "data:"))] == []
     assert "default-src 'none'" in page
 
 
@@ -206,7 +206,7 @@ def test_an_empty_run_still_has_a_report(classes: ReportData) -> None:
     text, page = read(render_report(nothing))
     assert "No epoch was finished." in text
     assert "svg" not in page.tags
-    assert "What was done" not in text
+    assert "Columns" not in text
 
 
 def test_a_number_that_is_none_is_never_the_best(classes: ReportData) -> None:

@@ -1,8 +1,8 @@
-"""Is the derivative right? The same check that the library's own pieces pass, for anybody's.
+"""Check derivatives of networks, layers, activations and losses against finite differences.
 
-The derivative that backward propagation gives along a random direction is held against the central difference of the
-reported objective along it, in float64: ``(f(w + h d) - f(w - h d)) / 2h``. In float32 the differences drown in
-rounding, so a copy of the network is checked in float64.
+The directional derivative from backward propagation is compared with the central difference of the objective,
+``(f(w + h d) - f(w - h d)) / 2h``, along random directions d. In float32, the rounding errors of the differences are
+too large, so a copy of the network is checked in float64.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ N_DIRECTIONS = 3
 
 @dataclass(frozen=True)
 class GradientPart:
-    """One part of the gradient: what backward propagation says along a direction, and what differences say."""
+    """The derivative of some parameters along a direction, from backward propagation and from differences."""
 
     name: str
     backward: float
@@ -41,7 +41,7 @@ class GradientPart:
 
     @property
     def relative_error(self) -> float:
-        """|backward - difference| / max(|backward|, |difference|), or the plain distance where both are tiny."""
+        """|backward - difference| / max(|backward|, |difference|, 0.001)."""
         scale = max(abs(self.backward), abs(self.difference), 1e-3)
         error = abs(self.backward - self.difference) / scale
         return math.inf if math.isnan(error) else error
@@ -49,7 +49,7 @@ class GradientPart:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """The outcome of a check; ``print`` it, or use it as a truth value."""
+    """The result of a check, which can be printed and is true if all derivatives are correct."""
 
     parts: tuple[GradientPart, ...]
     tolerance: float
@@ -63,8 +63,8 @@ class GradientCheck:
         return self.worst.relative_error <= self.tolerance
 
     def __str__(self) -> str:
-        verdict = "right" if self else f"WRONG, worst in {self.worst.name}"
-        lines = [f"gradients are {verdict} (tolerance {self.tolerance:g}, float64)"]
+        result = "correct" if self else f"WRONG, with the largest error in {self.worst.name}"
+        lines = [f"gradients are {result} (tolerance {self.tolerance:g}, float64)"]
         width = max(len(part.name) for part in self.parts)
         for part in self.parts:
             lines.append(
@@ -82,20 +82,20 @@ def check_gradients(
     tolerance: float = 1e-6,
     seed: int = 0,
 ) -> GradientCheck:
-    """Check the derivatives of a network on some data, or of a single layer, activation or loss on random numbers.
+    """Check the derivatives of a network on data, or of a single layer, activation or loss on random numbers.
 
-    The last part compares the gradients of the layers' own passes with those of the operations that ``lower`` returns,
-    which compiled code and PyTorch compute.
+    The last part compares the gradients of the backward passes of the layers with those of the operations returned by
+    ``lower``, which compiled code and PyTorch compute.
 
     Parameters
     ----------
     subject
-        A network (with ``data``; its engine gives the gradient of the objective that its ``fit`` would minimise, smooth
-        labels and class weights included), or a piece, which is checked inside a small network of its own.
+        A network, or a layer, activation or loss, which is checked in a small network. The gradient of a network is
+        computed by its engine for the objective of its ``fit``, including label smoothing and class weights.
     data
-        Rows for a network; a hundred are plenty.
+        The rows for a network. A hundred rows are sufficient.
     tolerance
-        The relative error up to which a derivative counts as right.
+        The maximum relative error of a correct derivative.
 
     Examples
     --------
@@ -108,17 +108,17 @@ def check_gradients(
     rng = np.random.default_rng(seed)
     if isinstance(subject, NeuralNetwork):
         if data is None:
-            raise InvalidInputError("To check a network, give it data: check_gradients(network, dataset).")
+            raise InvalidInputError("data is missing; give a dataset: check_gradients(network, dataset).")
         return GradientCheck(tuple(_network_parts(subject, data, rng)), tolerance)
     if isinstance(subject, Layer):
         return GradientCheck(tuple(_layer_parts(subject, rng)), tolerance)
     if isinstance(subject, LossFunction):
         return GradientCheck(tuple(_loss_parts(subject, rng)), tolerance)
-    raise InvalidInputError(f"check_gradients takes a network, a layer, an activation or a loss, not {subject!r}.")
+    raise InvalidInputError(f"subject must be a network, a layer, an activation or a loss, not {subject!r}.")
 
 
 def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generator) -> list[GradientPart]:
-    """Compare along directions that move one parameter block at a time, so that a wrong layer is named."""
+    """Check one block of parameters at a time, so that the layer of a wrong gradient is known."""
     twin = copy_with(
         network, dtype="float64", optimizer=SGD(), batch_size=data.n_rows, shuffle=False, metric=None, clip_norm=None,
         max_norm=None,
@@ -130,12 +130,12 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
     layers = list(twin.stack.walk())
     states = [(layer.rng.bit_generator.state, layer.noise.epoch, layer.noise.step) for layer in layers]
 
-    def restore() -> None:
-        for layer, (state, epoch, step) in zip(layers, states, strict=True):  # the same noise every time
+    def restore_noise() -> None:
+        for layer, (state, epoch, step) in zip(layers, states, strict=True):
             layer.rng.bit_generator.state, layer.noise.epoch, layer.noise.step = state, epoch, step
 
     def objective(values: Array) -> float:
-        restore()
+        restore_noise()
         vector.values[...] = values
         loss = session.compute_gradient(batch)
         return loss + (penalty.value(vector.penalized_values) if penalty is not None else 0.0)
@@ -146,9 +146,9 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
     if penalty is not None:
         penalty.add_gradient(vector.penalized_values, vector.penalized_gradients)
     gradient = vector.gradients.copy()
-    restore()
+    restore_noise()
     NumpySession(twin.stack, trainer.plan, by_layers=True).compute_gradient(batch)
-    own = vector.gradients.copy()
+    gradient_of_layers = vector.gradients.copy()
     parts: list[GradientPart] = []
     for block in vector.blocks:
         mask = np.zeros_like(start)
@@ -156,7 +156,8 @@ def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generat
         name = f"layer {block.layer + 1} {twin.layers[block.layer].layer_name()}.{block.name}"
         parts += _compare(name, objective, start, gradient, rng, mask)
     direction = rng.normal(size=start.size)
-    parts.append(GradientPart("backward_propagation and lower", float(own @ direction), float(compiled @ direction)))
+    backward, lowered = float(gradient_of_layers @ direction), float(compiled @ direction)
+    parts.append(GradientPart("backward_propagation and lower", backward, lowered))
     return parts
 
 
@@ -164,8 +165,8 @@ def _layer_parts(layer: Layer, rng: np.random.Generator) -> list[GradientPart]:
     """Check a layer between two dense layers."""
     network, subject = NeuralNetwork(dtype="float64", seed=int(rng.integers(2**31))), copy.deepcopy(layer)
     width = subject.input_shape()[0] if subject.is_built else 5
-    for piece in (DenseLayer(width, (4,), biases_initializer="normal"), subject, DenseLayer(3)):
-        network.add(piece)
+    for part in (DenseLayer(width, (4,), biases_initializer="normal"), subject, DenseLayer(3)):
+        network.add(part)
     return _network_parts(network, Dataset(rng.normal(size=(20, 4)), rng.normal(size=(20, 3))), rng)
 
 
@@ -175,12 +176,12 @@ def _loss_parts(loss: LossFunction, rng: np.random.Generator) -> list[GradientPa
         for weights in (None, rng.uniform(0.5, 2.0, 10))[: 1 + loss.accepts_weights]:
             targets = rng.integers(0, 2, (10, n_outputs)).astype(np.float64)
             predictions = rng.uniform(0.1, 0.9, (10, loss.n_outputs(n_outputs)))
-            given = () if weights is None else (weights,)
-            derivative = loss.derivative(targets, predictions, *given)
+            arguments = () if weights is None else (weights,)
+            derivative = loss.derivative(targets, predictions, *arguments)
             name = f"{n_outputs} outputs" + (", weighted" if weights is not None else "")
 
-            def value(p: Array, targets: Array = targets, given: tuple[Array, ...] = given) -> float:
-                return loss.loss(targets, p, *given)
+            def value(p: Array, targets: Array = targets, arguments: tuple[Array, ...] = arguments) -> float:
+                return loss.loss(targets, p, *arguments)
 
             parts += _compare(name, value, predictions, derivative, rng)
     return parts

@@ -1,4 +1,4 @@
-"""A network together with what it takes to use it: how columns become numbers, and what its outputs mean."""
+"""A trained network with its preprocessing and the meaning of its outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Model", "TargetScaling", "evaluate_model", "measure"]
 
 _NO_TARGETS = "This dataset has no targets y to compare the predictions with."
 
-# What is said of a model; the first is the one that people quote.
+# The metrics in the evaluation of a model, the main metric first.
 _REPORTED: dict[Task, tuple[str, ...]] = {
     "binary": ("accuracy", "roc_auc", "log_loss"),
     "multiclass": ("accuracy", "balanced_accuracy", "log_loss"),
@@ -36,7 +36,7 @@ _REPORTED: dict[Task, tuple[str, ...]] = {
 
 
 def measure(task: Task, y: Array, outputs: Array, sample_weight: Array | None = None) -> dict[str, float]:
-    """Return the metrics that belong to the task, for class codes or numbers ``y`` and a model's outputs."""
+    """Return the metrics of the task for class codes or numbers ``y`` and the outputs of a model."""
     return {name: METRICS[name](y, outputs, sample_weight) for name in _REPORTED[task]}
 
 
@@ -46,7 +46,7 @@ def _are_texts(values: Any) -> bool:
 
 @dataclass(frozen=True)
 class TargetScaling:
-    """Standardisation of numeric targets for training: ``(y - center) / scale``, one center and scale per column."""
+    """The standardisation ``(y - center) / scale`` of numeric targets, with a center and a scale per column."""
 
     center: tuple[float, ...]
     scale: tuple[float, ...]
@@ -54,13 +54,13 @@ class TargetScaling:
     def __post_init__(self) -> None:
         numbers = [*self.center, *self.scale]
         if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) < np.inf for n in numbers):
-            raise InvalidInputError("The scaling of the target holds something that is no finite number.")
+            raise InvalidInputError("The scaling of the target must consist of finite numbers.")
         if len(self.center) != len(self.scale) or not self.center or min(self.scale) <= 0:
             raise InvalidInputError("The scaling of the target needs a center and a scale above 0 for each column.")
 
     @classmethod
     def learn(cls, y: Array) -> Self:
-        """Return the mean and the standard deviation of each column (1 where it is constant, but for rounding)."""
+        """Return the mean and the standard deviation of each column; the scale is 1 if a column is constant."""
         columns = np.asarray(y).reshape(len(y), -1)
         return cls(tuple(columns.mean(axis=0, dtype=np.float64).tolist()), tuple(safe_deviation(columns).tolist()))
 
@@ -70,27 +70,29 @@ class TargetScaling:
         return ((columns - self.center) / self.scale).reshape(np.shape(y))
 
     def undo(self, outputs: Array) -> Array:
-        """Return a network's outputs in the units of the target, float64."""
+        """Return outputs of a network in the units of the target, as float64."""
         return np.asarray(outputs, np.float64) * self.scale + self.center
 
 
 @checked
 @dataclass(eq=False, repr=False)
 class Model:
-    """A trained network with its preprocessing and the meaning of its outputs; what a model file holds.
+    """A trained network with its preprocessing and the meaning of its outputs, which a model file contains.
 
     Attributes
     ----------
     network
-        The network; it takes numbers and gives numbers.
+        The network, which maps numbers to numbers.
     target
-        The task, and the labels behind the classes.
+        The task and the classes.
     table
-        How the columns of a table become the network's inputs; None for a network that takes arrays.
+        The preprocessor of the columns of a table; None for a network whose inputs are arrays.
     scaling
-        How the targets of a regression were standardised; None otherwise.
+        The standardisation of the target of a regression; None otherwise.
     target_name
-        The column that was predicted, where the data were a table.
+        The name of the target column; empty if the data were not a table.
+    notes
+        Further information about the training data, such as their name.
     """
 
     network: NeuralNetwork
@@ -101,69 +103,69 @@ class Model:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Raise InvalidInputError unless the parts belong together; those of a file may come from anywhere."""
+        """Raise InvalidInputError if the parts do not fit together, as in a damaged file."""
         target, scaling, table = self.target, self.scaling, self.table
         if self.network.stack.is_built and not self.network.suits(target):
             raise InvalidInputError(
-                f"The network has outputs of shape {self.network.stack.output_shape()}, and the target needs "
+                f"The network has outputs of shape {self.network.stack.output_shape()}, but the target needs "
                 f"{target.n_outputs * self.network.loss.n_outputs(1)} output units."
             )
         if scaling is not None and (target.classes or len(scaling.center) != target.n_columns):
-            raise InvalidInputError("The scaling of the target is that of another number of columns to predict.")
+            raise InvalidInputError("The scaling of the target has another number of columns than the target.")
         if not isinstance(self.target_name, str) or not isinstance(self.notes, dict):
-            raise InvalidInputError("target_name is a text, and notes is a dictionary.")
+            raise InvalidInputError("target_name must be a text, and notes must be a dictionary.")
         names = self.notes.get("label_names", [str(label) for label in target.classes])
         if not _are_texts(names) or len(names) != len(target.classes):
-            raise InvalidInputError(f"The notes name {names!r:.80} as the labels of {len(target.classes)} classes.")
+            raise InvalidInputError(f"label_names is {names!r:.80}; it must have {len(target.classes)} texts.")
         if table is not None:
             if not table.columns:
-                raise InvalidInputError("The table preprocessor of the model has learnt no columns.")
+                raise InvalidInputError("The table preprocessor of the model is not fitted; call fit first.")
             width = (len(table.feature_names),)
             if self.network.stack.is_built and self.network.stack.input_shape() != width:
                 raise InvalidInputError(
-                    f"The table gives {width[0]} numbers a row, and the network takes rows of shape "
+                    f"The table has {width[0]} features, but the network has inputs of shape "
                     f"{self.network.stack.input_shape()}."
                 )
             if self.target_name and any(
                 plan.name == self.target_name and plan.kind != "dropped" for plan in table.columns
             ):
-                raise InvalidInputError(f"The column {self.target_name!r} is both an input and what is predicted.")
+                raise InvalidInputError(f"The column {self.target_name!r} is both an input and the target.")
 
     def inputs(self, data: Any) -> Any:
-        """Return the network's inputs for a frame (with or without the target column), a dataset, or an array."""
+        """Return the inputs of the network for a frame (with or without the target), a dataset, or an array."""
         if isinstance(data, Dataset):
             return data.X
         if self.table is None:
             return data
         if not hasattr(data, "columns"):
             raise InvalidInputError(
-                "This model takes a table with named columns; give a data frame, or read one with read_table."
+                "This model needs a table with named columns; give a data frame, or read one with read_table."
             )
         return self.table.transform(data)
 
     def outputs(self, data: Any) -> Array:
-        """Return class probabilities (rows, 1 or classes), or predicted numbers in their own units."""
+        """Return class probabilities (rows, 1 or classes), or predicted numbers in the units of the target."""
         return self.outputs_of(self.inputs(data))
 
     def outputs_of(self, inputs: Any, sample_weight: Array | None = None) -> Array:
-        """Return the same for what :meth:`inputs` gave; ``sample_weight`` is that of :meth:`NeuralNetwork.predict`."""
+        """Return :meth:`outputs` for the result of :meth:`inputs`; for weights see :meth:`NeuralNetwork.predict`."""
         outputs = self.network.loss.predictions_of(self.network.predict(inputs, sample_weight))
         return outputs if self.scaling is None else self.scaling.undo(outputs)
 
     def predict(self, data: Any) -> Array:
-        """Return the label of each row, one of those of the training data, or its number in the units of the target."""
+        """Return the predicted label of each row, or the predicted number in the units of the target."""
         return self.target.decode(self.outputs(data))
 
     def predict_labels(self, data: Any) -> Array:
-        """Return the predicted label of each row; raises InvalidInputError for a model that predicts numbers."""
+        """Return the predicted label of each row. Raises InvalidInputError for a regression."""
         if not self.target.classes:
             raise InvalidInputError("This model predicts numbers, not classes; use predict.")
         return self.predict(data)
 
     def predict_proba(self, data: Any) -> Array:
-        """Return the class probabilities as float64, one column per class, in the order of ``target.classes``.
+        """Return the class probabilities as float64, with one column per class in the order of ``target.classes``.
 
-        Each row sums to 1, up to rounding in float64.
+        The sum of each row is 1 up to rounding in float64.
         """
         if not self.target.classes:
             raise InvalidInputError("This model predicts numbers and has no class probabilities; use predict.")
@@ -175,11 +177,11 @@ class Model:
         return f"Model({named}task={self.target.task}, {self.network!r})"
 
     def evaluate(self, data: Any, y: Any = None, sample_weight: Array | None = None) -> dict[str, float]:
-        """Return the task's metrics for a dataset, or for rows with their true targets ``y``, in the target's units."""
+        """Return the metrics of the task for a dataset, or for rows with their true targets ``y``."""
         if isinstance(data, Dataset):
             codes, sample_weight = self.codes_of(data), data.sample_weight
         elif y is None:
-            raise InvalidInputError("To measure a model on rows, give their true targets as well: evaluate(rows, y).")
+            raise InvalidInputError("y is missing; give the true targets of the rows: evaluate(rows, y).")
         else:
             codes = self.target.encode(y)
         outputs = self.outputs_of(self.inputs(data), sample_weight)
@@ -187,7 +189,7 @@ class Model:
         return measure(self.target.task, codes, outputs, weights)
 
     def codes_of(self, data: Dataset) -> Array:
-        """Return the dataset's targets with the model's own codes for its classes."""
+        """Return the targets of a dataset as numbers, or as class codes of this model."""
         if data.y is None or data.target is None:
             raise InvalidInputError(_NO_TARGETS)
         if data.target.classes and data.target.classes != self.target.classes:
@@ -195,9 +197,9 @@ class Model:
         return data.y
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one safetensors file, whole or not at all.
+        """Write the model to one safetensors file atomically.
 
-        The seconds of the epochs are left out of the history, so that the same training gives the same bytes.
+        The history is written without the seconds of the epochs, so that the same training gives the same bytes.
         """
         history = self.network.history.to_dict()
         history.pop("seconds", None)
@@ -214,10 +216,10 @@ class Model:
 
     @classmethod
     def load(cls, path: str | Path, *, custom_objects: Mapping[str, Any] | None = None) -> Self:
-        """Read a file that :meth:`save` wrote."""
+        """Return the model in a file written by :meth:`save`."""
         metadata, arrays = read_model_file(path, "model", "network")
-        if "target" not in metadata:  # files of version 0.1 have the same kind for both
-            raise ModelFileError(f"'{path}' holds a bare network; read it with NeuralNetwork.load.")
+        if "target" not in metadata:  # in version 0.1, models and networks had the same kind
+            raise ModelFileError(f"'{path}' contains a network without a table; read it with NeuralNetwork.load.")
         check_keys(metadata, ("network", "history", "table", "scaling", "target_name", "notes"), "a model")
         network = NeuralNetwork.from_description(metadata["network"], arrays, custom_objects)
         network.history = read_history(metadata["history"])
@@ -237,10 +239,10 @@ class Model:
 
 @checked
 def evaluate_model(model: NeuralNetwork | Model, dataset: Dataset) -> tuple[Array, Array]:
-    """Return the predictions for a dataset and its true targets, as the lecture notes do.
+    """Return the predictions for a dataset and its true targets, as in the lecture notes.
 
-    Both are as the metrics take them: ``accuracy(actual, predictions)``. ``model.evaluate(dataset)`` returns the loss
-    and the metrics themselves.
+    Both can be passed to metrics: ``accuracy(actual, predictions)``. ``model.evaluate(dataset)`` returns the loss and
+    the metrics.
     """
     if isinstance(model, NeuralNetwork):
         target = model.target or dataset.target

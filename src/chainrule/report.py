@@ -1,7 +1,7 @@
-"""The report of a training run: one HTML page that holds everything it shows and asks no other place for anything.
+"""The report of a training run: one self-contained HTML page, which loads no other files.
 
-Whatever comes from the data, class and column names above all, is escaped; the page also forbids its browser to run
-scripts and to fetch anything. The same run gives the same bytes.
+All texts from the data, such as the names of classes and columns, are escaped. A content security policy also forbids
+the browser to run scripts and to load files. The same run gives the same bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from chainrule.history import History
 from chainrule.metrics import METRICS, default_metrics
 from chainrule.metrics.inputs import labels_of
 from chainrule.plots import (
-    apart_from_pyplot,
     can_be_log,
     figure_as_inline_svg,
     metric_names,
@@ -31,6 +30,7 @@ from chainrule.plots import (
     plot_predicted_against_true,
     plot_residuals,
     readable_metric,
+    without_pyplot,
 )
 from chainrule.types import Array, Task
 
@@ -40,19 +40,20 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Report", "ReportData", "compare", "render_report"]
 
 NETWORK = "this network"
-INK = "#1b1c1e"  # what the pictures' axes and letters are drawn in; on the page it becomes the colour of the text
-MOST_CATEGORIES_LISTED = 12
-MOST_COLUMNS_LISTED = 300
+INK = "#1b1c1e"  # the colour of axes and labels in figures, which the page replaces by the colour of its text
+MAX_CATEGORIES_LISTED = 12
+MAX_COLUMNS_LISTED = 300
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """What a report is made of.
+    """The content of a report.
 
-    ``measured`` are the network's metrics on the test rows, ``baselines`` those of each simple model. ``y_true`` are
-    the test rows' class codes or numbers, ``outputs`` what the network gave for them, in the target's units.
-    ``columns`` is what :meth:`chainrule.data.TablePreprocessor.describe` returns, or empty. ``facts`` are shown as they
-    are: rows, seconds, seed, ... ``target`` names what a regression predicts, for the axes. ``warnings`` are sentences.
+    ``measured`` are the metrics of the network on the test rows, and ``baselines`` those of each baseline. ``y_true``
+    are the class codes or numbers of the test rows, and ``outputs`` the predictions of the network in the units of the
+    target. ``columns`` is the result of :meth:`chainrule.data.TablePreprocessor.describe`, or empty. ``facts``, such as
+    rows, seconds and seed, are shown without changes. ``target`` is the name of the target of a regression, for the
+    axes. ``warnings`` are sentences.
     """
 
     title: str
@@ -73,44 +74,44 @@ class ReportData:
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """A report as an HTML page; a notebook displays it below the cell."""
+    """A report as an HTML page, which a notebook displays below the cell."""
 
     html: str
 
     def save(self, path: str | Path) -> None:
-        """Write the page to ``path``, whole or not at all; raises InvalidInputError when it cannot be written."""
+        """Write the page to ``path`` atomically. Raises InvalidInputError if it cannot be written."""
         write_atomically(path, self.html)
 
     def __repr__(self) -> str:
         return f"Report({len(self.html) / 1000:,.0f} kB of HTML; write it to a file with .save(path))"
 
     def _repr_html_(self) -> str:
-        # A frame of its own, so that the page's style sheet does not touch the notebook.
+        # In an iframe, the style sheet of the page does not affect the notebook.
         page = html.escape(self.html, quote=True)
         return f'<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
 
 def render_report(data: ReportData) -> str:
     """Return the page as HTML text."""
-    pictures = Pictures()
+    figures = Figures()
     parts = [
         f"<h1>{_escape(data.title)}</h1>",
         _headline(data),
         *(f"<p><strong>Warning:</strong> {_escape(sentence)}</p>" for sentence in data.warnings),
-        _section("Compared with simple models", _comparison(data)),
+        _section("Comparison with baselines", _comparison(data)),
         _section("Facts", _facts(data.facts)),
-        _section("How training went", _curves(data.history, pictures)),
-        _section("On the test rows", _test_rows(data, pictures)),
-        _section("What was done to each column", _columns(data.columns)),
-        _section("The network", _preformatted(data.summary)),
-        _section("The Python that does the same", _preformatted(data.code)),
+        _section("Training", _curves(data.history, figures)),
+        _section("Test rows", _test_rows(data, figures)),
+        _section("Columns", _columns(data.columns)),
+        _section("Network", _preformatted(data.summary)),
+        _section("Equivalent Python code", _preformatted(data.code)),
     ]
     template = resources.files("chainrule").joinpath("report_template.html").read_text(encoding="utf-8")
     return Template(template).substitute(title=_escape(data.title), body="\n".join(parts))
 
 
-class Pictures:
-    """Draws the figures of one page: alike whatever the user's matplotlib settings, with ids unique in the page."""
+class Figures:
+    """Draw the figures of a page, independently of the user's matplotlib settings and with ids unique in the page."""
 
     def __init__(self) -> None:
         self.n_drawn = 0
@@ -120,17 +121,17 @@ class Pictures:
         import matplotlib.style
 
         colors = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-        with matplotlib.style.context(["default", dict.fromkeys(colors, INK)]), apart_from_pyplot():
+        with matplotlib.style.context(["default", dict.fromkeys(colors, INK)]), without_pyplot():
             figure = plot().get_figure(root=True)
             assert figure is not None
             self.n_drawn += 1
-            svg = figure_as_inline_svg(figure, f"picture{self.n_drawn}-", INK)
-        words = _escape(caption)
-        return f'<figure role="img" aria-label="{words}">{svg}<figcaption>{words}</figcaption></figure>'
+            svg = figure_as_inline_svg(figure, f"figure{self.n_drawn}-", INK)
+        text = _escape(caption)
+        return f'<figure role="img" aria-label="{text}">{svg}<figcaption>{text}</figcaption></figure>'
 
 
 class Comparison(NamedTuple):
-    """The metric that matters most, the network's value, the best baseline, and whether it is better."""
+    """The first metric of the task, its value for the network, the best baseline, and whether it is better."""
 
     metric: str
     value: float
@@ -142,9 +143,9 @@ class Comparison(NamedTuple):
 def compare(
     task: Task, measured: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]
 ) -> Comparison | None:
-    """Compare the metrics of a network with those of simple models; None if there are no metrics."""
-    usual = default_metrics(task)[0].name
-    name = usual if usual in measured else next(iter(measured), "")
+    """Compare the metrics of a network with those of baselines. Return None if there are no metrics."""
+    default = default_metrics(task)[0].name
+    name = default if default in measured else next(iter(measured), "")
     if not name:
         return None
     value = measured[name]
@@ -158,21 +159,21 @@ def compare(
 
 
 def _headline(data: ReportData) -> str:
-    """Return the one number that matters most, and what a simple model reaches."""
-    found = compare(data.task, data.measured, data.baselines)
-    if found is None:
+    """Return the value of the first metric, and that of the best baseline."""
+    comparison = compare(data.task, data.measured, data.baselines)
+    if comparison is None:
         return ""
-    value = found.value
-    sentences = [f"{_escape(readable_metric(found.metric))} on rows that took no part in the training."]
-    if found.rival:
-        sentences.append(f"The best simple model, {_escape(found.rival)}, has {_number(found.rival_value)}.")
-        if found.is_beaten:
+    sentences = [f"{_escape(readable_metric(comparison.metric))} on rows that were not used for training."]
+    if comparison.rival:
+        value = _number(comparison.rival_value)
+        sentences.append(f"The best baseline, {_escape(comparison.rival)}, has {value}.")
+        if comparison.is_beaten:
             sentences.append("The network does not beat it.")
-    return f'<div class="headline"><strong>{_number(value)}</strong>{" ".join(sentences)}</div>'
+    return f'<div class="headline"><strong>{_number(comparison.value)}</strong>{" ".join(sentences)}</div>'
 
 
 def _comparison(data: ReportData) -> str:
-    """Return the metrics of the network and of every baseline, the best of each marked."""
+    """Return a table of the metrics of the network and of every baseline, with the best values marked."""
     models = {NETWORK: data.measured, **data.baselines}
     names = list(dict.fromkeys(name for metrics in models.values() for name in metrics))
     if not names:
@@ -188,7 +189,7 @@ def _comparison(data: ReportData) -> str:
 
 
 def _find_best(metric: str, values: Mapping[str, float]) -> set[str]:
-    """Return who has the best value; no one where it is not known which way is better, or nothing was measured."""
+    """Return the models with the best value. Empty for an unknown metric, and if no value is finite."""
     finite = {model: value for model, value in values.items() if math.isfinite(value)}
     known = METRICS.get(metric)
     if not finite or not (known or metric == "loss"):
@@ -208,41 +209,41 @@ def _facts(facts: Mapping[str, str]) -> str:
     return f"<dl>{entries}</dl>" if entries else ""
 
 
-def _curves(history: History, pictures: Pictures) -> str:
+def _curves(history: History, figures: Figures) -> str:
     if not any(map(math.isfinite, history.get("loss", []))):
         return "<p>No epoch was finished.</p>"
-    figures = [pictures.draw(lambda: plot_loss(history), "Loss")]
+    drawn = [figures.draw(lambda: plot_loss(history), "Loss")]
     if can_be_log(history):
-        figures.append(pictures.draw(lambda: plot_loss(history, log=True), "The same loss on a log axis"))
+        drawn.append(figures.draw(lambda: plot_loss(history, log=True), "Loss on a log axis"))
     for name in metric_names(history):
-        words = readable_metric(name)
-        figures.append(pictures.draw(partial(plot_metric, history, name), words[0].upper() + words[1:]))
-    return f'<div class="pictures">{"".join(figures)}</div>'
+        caption = readable_metric(name)
+        drawn.append(figures.draw(partial(plot_metric, history, name), caption[0].upper() + caption[1:]))
+    return f'<div class="figures">{"".join(drawn)}</div>'
 
 
-def _test_rows(data: ReportData, pictures: Pictures) -> str:
-    """Return what became of the test rows: confusion matrix and rates by class, or predictions and residuals."""
+def _test_rows(data: ReportData, figures: Figures) -> str:
+    """Return the confusion matrix and the metrics of each class, or the predictions and residuals of a regression."""
     if len(data.y_true) == 0:
         return ""
     if data.task != "regression":
         matrix = partial(plot_confusion_matrix, data.y_true, data.outputs, data.class_names)
-        return pictures.draw(matrix, "How many rows of each true class were given each class") + _classes(data)
+        return figures.draw(matrix, "Number of rows by true class and predicted class") + _classes(data)
     agreement = partial(plot_predicted_against_true, data.y_true, data.outputs, name=data.target)
     residuals = partial(plot_residuals, data.y_true, data.outputs, name=data.target)
-    figures = [
-        pictures.draw(agreement, "Predicted against true; on the line a prediction is right"),
-        pictures.draw(residuals, "Residuals; a pattern in them is something the network missed"),
+    drawn = [
+        figures.draw(agreement, "Predicted against true values; correct predictions are on the line"),
+        figures.draw(residuals, "Residuals; a pattern indicates structure that the network has not learned"),
     ]
-    return f'<div class="pictures">{"".join(figures)}</div>'
+    return f'<div class="figures">{"".join(drawn)}</div>'
 
 
 def _classes(data: ReportData) -> str:
-    """Return precision, recall and F1 of every class."""
+    """Return a table with the precision, recall and F1 of every class."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    truth, guess = labels_of(data.y_true), labels_of(data.outputs)
+    y_true, y_pred = labels_of(data.y_true), labels_of(data.outputs)
     codes = range(len(data.class_names))
-    rates = precision_recall_fscore_support(truth, guess, labels=list(codes), zero_division=math.nan)
+    rates = precision_recall_fscore_support(y_true, y_pred, labels=list(codes), zero_division=math.nan)
     rows = [
         [
             _cell(data.class_names[code], "th"),
@@ -253,8 +254,8 @@ def _classes(data: ReportData) -> str:
     ]
     header = [("class", ""), ("precision", "number"), ("recall", "number"), ("F1", "number"), ("test rows", "number")]
     explanation = (
-        '<p class="soft">Precision: of the rows that were given the class, how many are of it. '
-        "Recall: of the rows that are of the class, how many were given it.</p>"
+        '<p class="soft">Precision: the share of the rows predicted as the class that belong to it. '
+        "Recall: the share of the rows of the class that are predicted as it.</p>"
     )
     return _table(header, rows) + explanation
 
@@ -264,42 +265,42 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
         [
             _cell(column["name"], "th"),
             _cell(_explanation(column), css="wide"),
-            _cell(_treatment(column), css="wide"),
+            _cell(_encoding(column), css="wide"),
             _cell(f"{column.get('missing', 0):,}", css="number"),
             _cell(f"{len(column.get('outputs', ())):,}", css="number"),
         ]
-        for column in columns[:MOST_COLUMNS_LISTED]
+        for column in columns[:MAX_COLUMNS_LISTED]
     ]
     if not rows:
         return ""
-    header = [("column", ""), ("taken for", ""), ("what was done", ""), ("missing", "number"), ("inputs", "number")]
+    header = [("column", ""), ("type", ""), ("encoding", ""), ("missing", "number"), ("inputs", "number")]
     left = len(columns) - len(rows)
     more = f"<p>And {left:,} more columns.</p>" if left else ""
-    return f"<p>All of it was learnt from the training rows only.</p>{_table(header, rows)}{more}"
+    return f"<p>Types and encodings were determined from the training rows only.</p>{_table(header, rows)}{more}"
 
 
 def _explanation(column: Mapping[str, Any]) -> str:
-    """Return what a column was taken for, without its name."""
+    """Return the explanation of a column without its name."""
     return str(column.get("explanation", "")).removeprefix(f"{column['name']}: ")
 
 
-def _treatment(column: Mapping[str, Any]) -> str:
-    """Say in words what :class:`chainrule.data.TablePreprocessor` did to a column."""
+def _encoding(column: Mapping[str, Any]) -> str:
+    """Return a description of the encoding of a column by :class:`chainrule.data.TablePreprocessor`."""
     steps = []
     n_missing = column.get("missing", 0)
     if "categories" in column:
         categories = [str(category) for category in column["categories"]]
-        listed = ", ".join(categories[:MOST_CATEGORIES_LISTED])
-        left = len(categories) - MOST_CATEGORIES_LISTED
+        listed = ", ".join(categories[:MAX_CATEGORIES_LISTED])
+        left = len(categories) - MAX_CATEGORIES_LISTED
         steps.append(f"0/1 inputs for {listed}{f' and {left:,} more' if left > 0 else ''}")
     elif column.get("kind") == "date":
-        steps.append("year, month, weekday, days since 1970 and hour, those of them that vary, each scaled")
+        steps.append("year, month, weekday, days since 1970 and hour, as far as they vary, each scaled")
     elif "center" in column:
         if n_missing:
-            steps.append(f"missing values became {_number(column['fill'])}, and an input says where")
+            steps.append(f"missing values are replaced by {_number(column['fill'])} and indicated by an input")
         center, scale = column["center"], column["scale"]
-        is_kept = center == 0 and scale == 1
-        steps.append("kept as it is" if is_kept else f"(x − {_number(center)}) / {_number(scale)}")
+        is_unscaled = center == 0 and scale == 1
+        steps.append("not scaled" if is_unscaled else f"(x − {_number(center)}) / {_number(scale)}")
     return "; ".join(steps)
 
 
@@ -312,8 +313,8 @@ def _preformatted(text: str) -> str:
 
 
 def _table(header: Iterable[tuple[str, str]], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table from (heading, CSS class) of every column and rows of ready cells."""
-    head = "".join(_cell(words, "th", css) for words, css in header)
+    """Return a table from pairs of heading and CSS class, and from rows of cells in HTML."""
+    head = "".join(_cell(heading, "th", css) for heading, css in header)
     lines = "\n".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
     return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>'
 
@@ -323,7 +324,7 @@ def _cell(text: object, tag: str = "td", css: str = "") -> str:
 
 
 def _escape(text: object) -> str:
-    """Return text that HTML shows as it is; what UTF-8 cannot hold becomes a question mark."""
+    """Return escaped text. Characters that cannot be encoded in UTF-8 become question marks."""
     return html.escape(str(text).encode("utf-8", "replace").decode())
 
 

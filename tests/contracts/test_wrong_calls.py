@@ -57,7 +57,7 @@ from chainrule.schedules import (
 MODULES = ("activations", "callbacks", "initializers", "layers", "losses", "metrics", "optimizer", "penalties",
            "schedules", "zoo", "plots", "data.augment")  # fmt: skip
 # Functions of these modules that take no part in the work of a user.
-INTERNAL = {"plots": ("apart_from_pyplot", "figure_", "readable_metric", "can_be_log", "metric_names"),
+INTERNAL = {"plots": ("without_pyplot", "figure_", "readable_metric", "can_be_log", "metric_names"),
             "losses": ("row_weights_of", "smooth_labels"), "optimizer": ("own_optimizer",),
             "penalties": ("choose_penalty", "SumOfPenalties"), "schedules": ("stretched",),
             "metrics": ("lower_is_better", "EpochRecord"), "callbacks": ("TrainingRun",)}  # fmt: skip

@@ -44,7 +44,7 @@ def test_numbers_are_read(texts: list[str], expected: list[str]) -> None:
     assert values.tolist() == [float(number) for number in expected]
 
 
-@pytest.mark.parametrize(("texts", "expected"), rows_of("Cells | Taken for", "## Numbers"))
+@pytest.mark.parametrize(("texts", "expected"), rows_of("Cells | Type", "## Numbers"))
 def test_these_are_no_numbers(texts: list[str], expected: str) -> None:
     plan, values = learn(texts)
     assert plan.kind == expected

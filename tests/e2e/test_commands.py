@@ -180,7 +180,7 @@ def test_check_and_its_code_print_the_same(loss: str) -> None:
     arguments = ("check", "--loss", loss, "--hidden", "6", "--dropout", 0.2, "--l2", 0.01)
     result = chainrule(*arguments)
     assert result.exit_code == 0
-    assert result.stdout.startswith("gradients are right")
+    assert result.stdout.startswith("gradients are correct")
     assert run_code(chainrule(*arguments, "--show-code").stdout) == result.stdout
 
 

@@ -112,7 +112,7 @@ def test_csv_of_bare_numbers_may_hold_the_target_column() -> None:
 def test_csv_of_numbers_beyond_the_model_s_precision_is_refused_like_json() -> None:
     lines = [",".join("abcdefghijkl"), ",".join("1" * 12), ",".join(["1", "1e39"] + ["1"] * 10)]
     response = ask(build_app(DIGIT), "\n".join(lines), headers=CSV)
-    assert error_of(response, 422) == "Row 2 has 1e+39 at place 2; a finite number is expected."
+    assert error_of(response, 422) == "Row 2 has 1e+39 at position 2; give a finite number."
     assert response.json()["row"] == 2
 
 
@@ -122,7 +122,7 @@ def test_parameters_of_the_content_type_are_read_one_by_one(parameters: str) -> 
     assert ask(price_app(), NEW.to_csv(index=False), headers=headers).status_code == 200
     wrong = {"content-type": "text/csv; header=present; charset=latin-1"}
     sentence = error_of(ask(price_app(), NEW.to_csv(index=False), headers=wrong), 415)
-    assert sentence == "The text is in latin-1; send it in UTF-8."
+    assert sentence == "The charset is latin-1; send the text in UTF-8."
 
 
 def test_labels_are_written_exactly_and_their_probabilities_with_seven_digits() -> None:
@@ -141,7 +141,7 @@ def test_rows_of_json_may_be_written_in_several_ways(written: str) -> None:
 
 
 def test_rows_beside_something_else_are_refused() -> None:
-    assert "fields besides" in error_of(ask(price_app(), {"rows": ROWS, "x": 1}), 422)
+    assert "other fields than" in error_of(ask(price_app(), {"rows": ROWS, "x": 1}), 422)
 
 
 @pytest.mark.parametrize("value", ["[]", "{}", "[1.5]", "0"])
@@ -163,13 +163,15 @@ def test_the_values_of_a_body_are_bounded_before_they_are_made(value: str) -> No
 def test_the_cells_of_a_csv_are_bounded_whatever_separates_them(between: str) -> None:
     body = between.join(["1"] * 1000)
     for most, status in ((500, 413), (1500, 422)):
-        app = build_app(PRICE, Limits(value_bytes=requests.BYTES_OF_CELL * most))
+        app = build_app(PRICE, Limits(value_bytes=requests.CSV_CELL_BYTES * most))
         assert ("too many values" in error_of(ask(app, body, headers=CSV), status)) == (status == 413)
 
 
 def test_rows_beyond_the_limit_are_refused() -> None:
     text = "[" + "{}," * 20_000 + "{}]"
-    assert error_of(ask(price_app(), text), 413) == "The body has more than 10,000 rows, the most in one request."
+    assert (
+        error_of(ask(price_app(), text), 413) == "The body has more than 10,000 rows; send fewer rows in one request."
+    )
 
 
 def test_of_many_unknown_columns_the_first_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,13 +338,13 @@ def test_concurrent_requests_share_calls_and_get_their_own_answers() -> None:
         (b"\xff\xfe[\x001", 400, "The body is not UTF-8 text: byte 1 cannot be read."),
         (b'["a\x00"]', 400, "The body is binary"),
         ("[" * 100_000, 400, "nested too deeply"),
-        ("[" + "9" * 5000 + "]", 400, "a whole number with thousands of digits"),
+        ("[" + "9" * 5000 + "]", 400, "a number with thousands of digits"),
         ("[]", 422, "The body has no rows."),
         ('{"rows": []}', 422, "The body has no rows."),
         ("null", 422, "The body is null; send one row as an object, an array of rows"),
         ('"rows"', 422, 'The body is "rows"; send one row'),
         ('{"rows": 5}', 422, 'Row 1 has no column "area"'),
-        ("[1, 2, 3]", 422, "Row 1 is 1; a row is an object with the columns by name"),
+        ("[1, 2, 3]", 422, "Row 1 is 1; a row must be an object with the columns by name"),
     ],
     ids=["open", "place", "empty", "not utf-8", "binary", "deep", "digits", "no rows", "rows: []", "null", "text",
          "rows: 5", "flat"],
@@ -354,7 +356,7 @@ def test_a_body_that_holds_no_rows_is_refused(body: str | bytes, status: int, se
 def test_an_error_says_where_in_parts_too() -> None:
     answer = ask(price_app(), [ROWS[0], {**ROWS[1], "area": "wide"}]).json()
     assert answer == {
-        "error": 'Row 2 has "wide" in the column "area"; a number is expected, or null.', "row": 2, "column": "area",
+        "error": 'Row 2 has "wide" in the column "area"; give a number, or null.', "row": 2, "column": "area",
     }  # fmt: skip
     broken = ask(price_app(), "[1,\n 2,,]").json()
     assert (broken["line"], broken["column"], broken["position"]) == (2, 4, 7)
@@ -370,9 +372,9 @@ def test_text_of_any_kind_is_echoed_as_ascii() -> None:
     ("change", "sentence"),
     [
         (lambda text: text.replace("Porto", "Lisbon"), None),
-        (lambda text: text.replace("town", "city"), "The body has the column \"city\", which the model does not know"),
+        (lambda text: text.replace("town", "city"), "The body has the column \"city\", which the model does not have"),
         (lambda text: text + "1,2\n", "The body has 2 values in line 22, but the table has 9 columns"),
-        (lambda text: text.partition("\n")[2], "which the model does not know; the first line gives the names"),
+        (lambda text: text.partition("\n")[2], "which the model does not have; the first line must contain the names"),
         (lambda text: text.replace(",1.0,", ",perhaps,"), "The column 'rooms' contains numbers, but row"),
         (lambda text: "area\n", "no rows"),
         (lambda text: "", "The body is empty"),
@@ -399,8 +401,8 @@ def test_csv_that_does_not_fit_is_refused(change: Callable[[str], str], sentence
     [
         ({"content-type": "application/x-www-form-urlencoded"}, "is 'application/x-www-form-urlencoded'; send appl"),
         ({}, "The Content-Type is missing; send application/json or text/csv (with curl: -H"),
-        ({**JSON, "content-encoding": "gzip"}, "Compressed bodies are not read"),
-        ({"content-type": "text/csv; charset=latin-1"}, "The text is in latin-1; send it in UTF-8."),
+        ({**JSON, "content-encoding": "gzip"}, "Compressed bodies are not supported"),
+        ({"content-type": "text/csv; charset=latin-1"}, "The charset is latin-1; send the text in UTF-8."),
     ],
     ids=["form", "none", "gzip", "latin-1"],
 )
@@ -418,7 +420,7 @@ def test_limits_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         return frame
 
     monkeypatch.setattr(service, "parse_text_table", noting_parse)
-    sentence = "The body has more than 10 rows, the most in one request."
+    sentence = "The body has more than 10 rows; send fewer rows in one request."
     assert error_of(ask(app, [{}] * 11), 413) == sentence
     for end in ("\n", "\r\n", "\r"):
         assert error_of(ask(app, "area" + end + ("1" + end) * 900, headers=CSV), 413) == sentence
@@ -651,7 +653,7 @@ def test_a_full_queue_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_prediction_that_is_not_finite_is_refused() -> None:
     model = price_model()
     model.network.stack.vector.values[:] = 3e38
-    assert "Row 2 gives no finite prediction" in error_of(ask(build_app(model), ROWS), 422)
+    assert "Row 2 has no finite prediction" in error_of(ask(build_app(model), ROWS), 422)
 
 
 def test_work_for_a_client_that_has_gone_is_given_up() -> None:
@@ -715,7 +717,7 @@ def test_a_failure_of_ours_is_one_answer_and_the_server_goes_on(monkeypatch: pyt
             return await client.post("/predict", json=ROWS[0])
 
     response = asyncio.run(main())
-    assert "The server failed" in error_of(response, 500)
+    assert "An error occurred in the server" in error_of(response, 500)
     assert response.headers["connection"] == "close", "uvicorn closes it, and the client should know"
     monkeypatch.undo()
     assert ask(app, ROWS[0]).status_code == 200
@@ -724,12 +726,12 @@ def test_a_failure_of_ours_is_one_answer_and_the_server_goes_on(monkeypatch: pyt
 
 def test_addresses_and_methods_that_are_not_there() -> None:
     app = price_app()
-    assert "there are /predict, /, /schema" in error_of(ask(app, path="/nothing"), 404)
-    assert "there are" in error_of(ask(app, {}, path="/predict/"), 404)
+    assert "the paths are /predict, /, /schema" in error_of(ask(app, path="/nothing"), 404)
+    assert "the paths are" in error_of(ask(app, {}, path="/predict/"), 404)
     response = ask(app, path="/predict")
-    assert error_of(response, 405) == "/predict takes POST only."
+    assert error_of(response, 405) == "/predict accepts only POST."
     assert response.headers["allow"] == "POST"
-    assert error_of(ask(app, {}, path="/health"), 405) == "/health takes GET, HEAD only."
+    assert error_of(ask(app, {}, path="/health"), 405) == "/health accepts only GET and HEAD."
     text = ask(app, path="/metrics").text
     assert 'requests_total{path="other",status="404"} 2' in text
     assert "nothing" not in text
@@ -748,7 +750,7 @@ def test_the_schema_is_that_of_the_model() -> None:
     assert columns["area"]["standard_deviation"] == pytest.approx(table["area"].std(ddof=0))
     assert columns["rooms"]["missing"] == table["rooms"].median()
     assert columns["town"]["categories"] == ["Braga", "Faro", "Porto"]
-    assert columns["town"]["missing"] == "a category of its own"
+    assert columns["town"]["missing"] == "a separate category"
     assert columns["built"]["type"] == "date"
     assert [one["name"] for one in schema["ignored"]] == ["id", "country", "price"]
     assert schema["limits"]["rows"] == 7

@@ -264,7 +264,7 @@ def test_a_busy_port_is_refused_before_anything_is_loaded(tmp_path: Path) -> Non
         port = taken.getsockname()[1]
         command = [sys.executable, "-c", program, "serve", str(tmp_path / "nothing"), "--port", str(port)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    sentence = f"Port {port} of 127.0.0.1 is in use; stop the program that has it, or choose another with --port."
+    sentence = f"Port {port} of 127.0.0.1 is in use; stop the program that uses it, or choose another port with --port."
     assert (ended.returncode, ended.stdout.strip()) == (2, "")
     assert ended.stderr == f"Error: {sentence}\n"
 
@@ -273,8 +273,8 @@ def test_a_busy_port_is_refused_before_anything_is_loaded(tmp_path: Path) -> Non
     ("arguments", "sentence"),
     [
         (("nothing", "--port", "0"), "There is no run folder 'nothing'."),
-        (("nothing", "--host", "no.such.host.invalid"), "There is no host 'no.such.host.invalid' to listen at"),
-        (("nothing", "--host", "192.0.2.1", "--port", "0"), "'192.0.2.1' is no address of this machine"),
+        (("nothing", "--host", "no.such.host.invalid"), "There is no host 'no.such.host.invalid' to listen on"),
+        (("nothing", "--host", "192.0.2.1", "--port", "0"), "'192.0.2.1' is not an address of this machine"),
     ],
     ids=["run", "host", "address"],
 )
@@ -291,7 +291,7 @@ def test_a_system_may_lack_the_options_of_a_listener() -> None:
             raise OSError(errno.ENOPROTOOPT, "Protocol not available")
 
     with Plain() as listener:
-        server._bound_unsent_bytes(listener, 10)
+        server._limit_unsent_bytes(listener, 10)
 
 
 def test_missing_libraries_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

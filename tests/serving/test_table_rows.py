@@ -92,22 +92,22 @@ def refusal(rows: list[Any], encoder: TableRows | ArrayRows = ROWS) -> RowError:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"area": "big"}, 'Row 2 has "big" in the column "area"; a number is expected, or null.'),
-        ({"area": "12 rooms"}, 'Row 2 has "12 rooms" in the column "area"; a number is expected, or null.'),
-        ({"area": float("nan")}, 'Row 2 has NaN in the column "area"; a number is expected, or null.'),
-        ({"rooms": float("-inf")}, 'Row 2 has -Infinity in the column "rooms"; a number is expected, or null.'),
-        ({"area": 10**400}, 'Row 2 has a whole number of more than 60 digits in the column "area"; a number'),
-        ({"area": 1e300}, 'Row 2 has 1e+300 in the column "area", too far from the training data.'),
-        ({"area": [1]}, 'Row 2 has a list in the column "area"; a number'),
-        ({"town": {}}, 'Row 2 has an object in the column "town"; a category is expected'),
-        ({"town": float("nan")}, 'Row 2 has NaN in the column "town"; a category is expected'),
-        ({"built": "2001-02-30"}, 'Row 2 has "2001-02-30" in the column "built"; a date is expected, as'),
-        ({"built": "yesterday"}, 'Row 2 has "yesterday" in the column "built"; a date is expected, as'),
-        ({"built": "0001-01-01T00:00+05:00"}, "a date is expected, as"),
-        ({"built": 2001}, 'Row 2 has 2001 in the column "built"; a date is expected, as'),
-        ({"colour": "red"}, 'Row 2 has the column "colour", which the model does not know; it takes "area", '),
+        ({"area": "big"}, 'Row 2 has "big" in the column "area"; give a number, or null.'),
+        ({"area": "12 rooms"}, 'Row 2 has "12 rooms" in the column "area"; give a number, or null.'),
+        ({"area": float("nan")}, 'Row 2 has NaN in the column "area"; give a number, or null.'),
+        ({"rooms": float("-inf")}, 'Row 2 has -Infinity in the column "rooms"; give a number, or null.'),
+        ({"area": 10**400}, 'Row 2 has a whole number of more than 60 digits in the column "area"; give a number'),
+        ({"area": 1e300}, 'Row 2 has 1e+300 in the column "area", which is too far from the training data.'),
+        ({"area": [1]}, 'Row 2 has a list in the column "area"; give a number'),
+        ({"town": {}}, 'Row 2 has an object in the column "town"; give a category'),
+        ({"town": float("nan")}, 'Row 2 has NaN in the column "town"; give a category'),
+        ({"built": "2001-02-30"}, 'Row 2 has "2001-02-30" in the column "built"; give a date like'),
+        ({"built": "yesterday"}, 'Row 2 has "yesterday" in the column "built"; give a date like'),
+        ({"built": "0001-01-01T00:00+05:00"}, "give a date like"),
+        ({"built": 2001}, 'Row 2 has 2001 in the column "built"; give a date like'),
+        ({"colour": "red"}, 'Row 2 has the column "colour", which the model does not have; its columns are "area", '),
         ({"areas": 5}, "Did you mean 'area'?"),
-        ({"x" * 5000: 5}, "xxx..., which the model does not know"),
+        ({"x" * 5000: 5}, "xxx..., which the model does not have"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
@@ -122,12 +122,12 @@ def test_a_cell_that_does_not_fit_is_named(change: dict[str, Any], sentence: str
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ([1, 2], 'Row 1 has 2 values, and the model takes 7, in this order: "area", "rooms"'),
-        (5, "Row 1 is 5; a row is an object with the columns by name, or an array of their 7 values."),
-        ({}, 'Row 1 has no column "area"; give its value, or null where it is missing.'),
+        ([1, 2], 'Row 1 has 2 values, but the model needs 7 in this order: "area", "rooms"'),
+        (5, "Row 1 is 5; a row must be an object with the columns by name, or an array of their 7 values."),
+        ({}, 'Row 1 has no column "area"; give its value, or null if it is missing.'),
         (
             {name: cell for name, cell in ROW.items() if name != "town"} | {"twon": 1},
-            "no column \"town\"; give its value, or null where it is missing. Did you mean 'twon'?",
+            "no column \"town\"; give its value, or null if it is missing. Did you mean 'twon'?",
         ),
     ],
     ids=["short", "number", "empty", "misspelt"],
@@ -154,15 +154,15 @@ def test_images_are_nested_or_flat() -> None:
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ([1.0] * 11, "Row 1 has 11 values, and the model takes 12 numbers."),
+        ([1.0] * 11, "Row 1 has 11 values, but the model needs 12 numbers."),
         ([[1, 2], [3]], "Row 1 is ragged: its inner arrays have different lengths."),
         ([[1, 2], 3], "Row 1 is ragged"),
-        ([1.0] * 11 + [None], "Row 1 has null at place 12; a finite number is expected."),
-        (["a"] + [1.0] * 11, 'Row 1 has "a" at place 1; a finite number is expected.'),
-        ([1.0] * 5 + [1e39] + [1.0] * 6, "Row 1 has 1e+39 at place 6; a finite number is expected."),
-        ([1.0] * 5 + [10**400] + [1.0] * 6, "Row 1 has a whole number of more than 60 digits at place 6"),
+        ([1.0] * 11 + [None], "Row 1 has null at position 12; give a finite number."),
+        (["a"] + [1.0] * 11, 'Row 1 has "a" at position 1; give a finite number.'),
+        ([1.0] * 5 + [1e39] + [1.0] * 6, "Row 1 has 1e+39 at position 6; give a finite number."),
+        ([1.0] * 5 + [10**400] + [1.0] * 6, "Row 1 has a whole number of more than 60 digits at position 6"),
         ([[[[[[1]]]]]], "Row 1 has 1 values"),
-        ({"a": 1}, "Row 1 is an object; a row is an array of 12 numbers."),
+        ({"a": 1}, "Row 1 is an object; a row must be an array of 12 numbers."),
         ([], "Row 1 has 0 values"),
     ],
     ids=["short", "ragged", "half nested", "null", "text", "too large", "huge", "deep", "object", "empty"],
@@ -176,5 +176,5 @@ def test_images_are_nested_as_their_shape_is() -> None:
     truth = np.arange(6.0).reshape(1, 2, 3, 1)
     for image in (truth[0].tolist(), truth[0, :, :, 0].tolist(), truth.reshape(-1).tolist()):
         np.testing.assert_array_equal(rows.encode([image]), truth)
-    with pytest.raises(RowError, match="Row 2 is 3 x 2 numbers, and the model takes 6 numbers, 2 x 3 x 1"):
+    with pytest.raises(RowError, match="Row 2 has the shape 3 x 2, but the model needs 6 numbers, 2 x 3 x 1"):
         rows.encode([truth[0].tolist(), truth.reshape(3, 2).tolist()])

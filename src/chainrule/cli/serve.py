@@ -45,10 +45,10 @@ def serve(
 
         print(code_for_serving(run, host, port, max_rows, allow_host or ()), end="")
         return
-    from chainrule.serving.port import check_installed, claim_port
+    from chainrule.serving.port import check_installed, open_port
 
     check_installed()
-    with claim_port(host, port) as listener:
+    with open_port(host, port) as listener:
         from chainrule.runs import load_run
         from chainrule.serving import Limits
         from chainrule.serving import serve as serve_model

@@ -1,20 +1,20 @@
-"""Pictures of training and of predictions.
+"""Plots of training and of predictions.
 
-Every function draws into the ``ax`` it is given, or into the current axes of pyplot if they are still empty, or into
-a new figure, and returns the axes. The figures belong to pyplot: a notebook shows them below the cell, ``plt.show()``
-opens them in a program, and ``plt.savefig(path)`` or ``.figure.savefig(path)`` writes them. A program that draws many
-figures closes them with ``plt.close()``. The colours are those of Okabe and Ito (2008), which colour-blind readers
-can tell apart.
+Every function draws into the axes ``ax``, or into the current axes of pyplot if they are empty, or into a new figure,
+and returns the axes. The figures belong to pyplot: a notebook shows them below the cell, ``plt.show()`` opens them in a
+program, and ``plt.savefig(path)`` or ``.figure.savefig(path)`` writes them to a file. A program that draws many figures
+should close them with ``plt.close()``. The colours are those of Okabe and Ito (2008), which are distinguishable with
+colour vision deficiencies.
 """
 
 from __future__ import annotations
 
 from chainrule.plots.canvas import (
-    apart_from_pyplot,
     figure_as_inline_svg,
     figure_as_png,
     figure_as_svg,
     readable_metric,
+    without_pyplot,
 )
 from chainrule.plots.functions import RateSearchLike, plot_activation, plot_rate_search
 from chainrule.plots.predictions import (
@@ -27,7 +27,6 @@ from chainrule.plots.training import can_be_log, metric_names, plot_comparison, 
 
 __all__ = [
     "RateSearchLike",
-    "apart_from_pyplot",
     "can_be_log",
     "figure_as_inline_svg",
     "figure_as_png",
@@ -47,8 +46,9 @@ __all__ = [
     "readable_metric",
     "show_losses_over_training",
     "visualize_decision_boundary",
+    "without_pyplot",
 ]
 
-# What the lecture notes call them.
+# The names of the lecture notes.
 plot_training_history, show_losses_over_training = plot_history, plot_history
 visualize_decision_boundary = plot_decision_boundary

@@ -1,4 +1,4 @@
-"""What all pictures share: figures, colours, labels, axes, legends, and the way to SVG and PNG."""
+"""Figures, colours, labels, axes and legends of all plots, and their conversion to SVG and PNG."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ __all__ = [
     "MARKERS",
     "PALETTE",
     "add_legend",
-    "apart_from_pyplot",
     "figure_as_inline_svg",
     "figure_as_png",
     "figure_as_svg",
@@ -36,6 +35,7 @@ __all__ = [
     "readable_metric",
     "use_axes",
     "use_log_scale",
+    "without_pyplot",
 ]
 
 # Okabe and Ito 2008 without black: blue, vermilion, bluish green, orange, sky blue, reddish purple, yellow.
@@ -45,31 +45,30 @@ LINE_STYLES = ("-", "--", ":", "-.")
 
 IMAGE_DPI = 150
 
-LEGEND_MARGIN = 1.15  # a legend's strip is so many times as high as it, for the layout may change the axes a little
-LEGEND_PADDING = 8  # points above and below it, in all
-HIGHEST_STRIP = 0.35  # of the axes' height
+LEGEND_MARGIN = 1.15  # the height of the strip for a legend divided by that of the legend; the layout may change both
+LEGEND_PADDING = 8  # points above and below the legend in total
+MAX_STRIP_HEIGHT = 0.35  # relative to the height of the axes
 
 
-# Whether figures are made without pyplot, see apart_from_pyplot.
-_apart: ContextVar[bool] = ContextVar("apart", default=False)
+_without_pyplot: ContextVar[bool] = ContextVar("without_pyplot", default=False)
 
 
 @contextmanager
-def apart_from_pyplot() -> Iterator[None]:
-    """Within the block, make figures that pyplot knows nothing of: no notebook and no window shows them.
+def without_pyplot() -> Iterator[None]:
+    """Make figures without pyplot until the end of the block, so that no notebook and no window shows them.
 
-    Without a display, and in any thread, they can be drawn and written to a file.
+    Such figures can be drawn and written to a file without a display and in any thread.
     """
-    token = _apart.set(True)
+    token = _without_pyplot.set(True)
     try:
         yield
     finally:
-        _apart.reset(token)
+        _without_pyplot.reset(token)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure: pyplot's current one if it is empty, or a new one of ``width`` by ``height`` inches."""
-    if _apart.get():
+    """Return the current figure of pyplot if it is empty, or a new one of ``width`` by ``height`` inches."""
+    if _without_pyplot.get():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -81,15 +80,15 @@ def new_figure(width: float, height: float) -> Figure:
     if plt.get_fignums() and not plt.gcf().axes:
         plt.gcf().set_layout_engine("tight")
         return plt.gcf()
-    from chainrule.plots.picture import Picture
+    from chainrule.plots.notebook_figure import NotebookFigure
 
-    return plt.figure(figsize=(width, height), layout="tight", FigureClass=Picture)
+    return plt.figure(figsize=(width, height), layout="tight", FigureClass=NotebookFigure)
 
 
 def use_axes(ax: Axes | None, width: float = 5.0, height: float = 3.4) -> Axes:
-    """Return ``ax``, or pyplot's current axes if they are empty, or those of a new figure.
+    """Return ``ax``, or the current axes of pyplot if they are empty, or those of a new figure.
 
-    The upper and right edges, which say nothing, are taken away.
+    The upper and right spines are removed.
     """
     axes = ax or _empty_axes() or new_figure(width, height).add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -97,8 +96,8 @@ def use_axes(ax: Axes | None, width: float = 5.0, height: float = 3.4) -> Axes:
 
 
 def _empty_axes() -> Axes | None:
-    """Return the current axes of pyplot, if there are any and nothing has been drawn into them."""
-    if _apart.get():
+    """Return the current axes of pyplot if they are empty; None otherwise."""
+    if _without_pyplot.get():
         return None
     import matplotlib.pyplot as plt
 
@@ -108,22 +107,22 @@ def _empty_axes() -> Axes | None:
 
 
 def label_axes(ax: Axes, x: str, y: str) -> None:
-    """Write both labels as they are: a dollar sign begins no formula."""
+    """Set both labels. A dollar sign does not start a formula."""
     ax.set_xlabel(x, parse_math=False)
     ax.set_ylabel(y, parse_math=False)
 
 
 def legend_label(name: str) -> str:
-    """Return a name for the legend; matplotlib would leave out one that begins with an underscore."""
+    """Return a name for the legend. matplotlib omits labels that start with an underscore."""
     label = one_line(name, 40)
     return f" {label}" if label.startswith("_") else label
 
 
 def add_legend(ax: Axes) -> float:
-    """Add a legend of all that has a label where it covers nothing, and return the share of the axes' height it takes.
+    """Add a legend in a strip at the top of the axes, and return the height of the strip relative to the axes.
 
-    It has a strip of its own at the top of the axes. One that is too large for that stands beside them, if the figure's
-    layout makes room there. Labels are written as they are: a dollar sign begins no formula.
+    If the legend is too large for a strip, and the layout of the figure allows it, it is placed to the right of the
+    axes. A dollar sign in a label does not start a formula.
     """
     n_labels = len(ax.get_legend_handles_labels()[0])
     for n_columns in range(max(n_labels, 1), 0, -1):
@@ -133,33 +132,33 @@ def add_legend(ax: Axes) -> float:
     figure = ax.get_figure(root=True)
     assert figure is not None
     strip = float((LEGEND_MARGIN * box.height + LEGEND_PADDING * figure.dpi / 72) / ax.bbox.height)
-    if strip > HIGHEST_STRIP and figure.get_layout_engine() is not None:
+    if strip > MAX_STRIP_HEIGHT and figure.get_layout_engine() is not None:
         _legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
         return 0.0
-    strip = min(strip, 0.8)  # of axes that are too small for their legend
+    strip = min(strip, 0.8)  # if the axes are too small for their legend
     scale = ax.yaxis.get_transform()
     low, high = scale.transform(np.array(ax.get_ylim()))
     top = scale.inverted().transform(low + (high - low) / (1 - strip))
-    ax.set_ylim(top=float(top), auto=True)  # the limits still follow what is drawn later
+    ax.set_ylim(top=float(top), auto=True)  # data that are drawn later may change the limits
     return strip
 
 
-def _legend(ax: Axes, **place: Any) -> Bbox:
-    """Add a legend and return its box, in pixels."""
-    legend = ax.legend(frameon=False, fontsize="small", columnspacing=1.2, handlelength=1.6, **place)
+def _legend(ax: Axes, **position: Any) -> Bbox:
+    """Add a legend and return its box in pixels."""
+    legend = ax.legend(frameon=False, fontsize="small", columnspacing=1.2, handlelength=1.6, **position)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    with _any_letters():
+    with _ignore_missing_glyphs():
         return legend.get_window_extent()
 
 
 def ink_of(ax: Axes) -> str:
-    """Return the colour that the axes are written in, for lines that belong to them."""
+    """Return the colour of the labels of the axes, for lines that belong to the axes."""
     return str(ax.xaxis.label.get_color())
 
 
 def one_line(text: str, limit: int = 24) -> str:
-    r"""Return text that fits beside an axis: printable, on one line, its middle cut out beyond ``limit``.
+    r"""Return a text on one line with printable characters only; the middle of a text above ``limit`` is cut out.
 
     >>> one_line("a name with\na line break")
     'a name with a line break'
@@ -174,7 +173,7 @@ def one_line(text: str, limit: int = 24) -> str:
 
 
 def readable_metric(name: str) -> str:
-    """Return the name of a quantity of the history in words.
+    """Return a readable name of a quantity of the history.
 
     >>> readable_metric("root_mean_squared_error"), readable_metric("r2"), readable_metric("validation_roc_auc")
     ('RMSE', 'R²', 'validation ROC AUC')
@@ -185,7 +184,7 @@ def readable_metric(name: str) -> str:
 
 
 def use_log_scale(ax: Axes, which: Literal["x", "y"], values: Array) -> None:
-    """Give the x or y axis a log scale with ticks in plain numbers, some of them even where ``values`` span little."""
+    """Give the x or y axis a log scale with ticks in plain numbers, also if the range of ``values`` is small."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     ax.set(**{f"{which}scale": "log"})
@@ -201,23 +200,24 @@ def use_log_scale(ax: Axes, which: Literal["x", "y"], values: Array) -> None:
 
 
 def figure_as_svg(figure: Figure) -> str:
-    """Return the figure as SVG text: the same picture gives the same bytes, without a date and without links.
+    """Return the figure as SVG text without a date and links, so that the same figure gives the same bytes.
 
-    Letters stay text, which readers can search and select, in the fonts of whoever looks at it.
+    Text is not converted to paths, so that it can be searched and selected. The viewer chooses the fonts.
     """
     import matplotlib
 
     buffer = io.StringIO()
     no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with matplotlib.rc_context({"svg.hashsalt": "chainrule", "svg.fonttype": "none"}), _any_letters():
+    with matplotlib.rc_context({"svg.hashsalt": "chainrule", "svg.fonttype": "none"}), _ignore_missing_glyphs():
         figure.savefig(buffer, format="svg", dpi=IMAGE_DPI, transparent=True, metadata=no_metadata)
     return buffer.getvalue()
 
 
 def figure_as_inline_svg(figure: Figure, prefix: str, ink: str) -> str:
-    """Return the figure as an ``<svg>`` for an HTML page: it may shrink with the page, but not grow beyond its size.
+    """Return the figure as an ``<svg>`` element for an HTML page, which is not displayed larger than its size.
 
-    ``prefix`` makes its ids its own in the page. What is drawn in the colour ``ink`` takes the page's text colour.
+    ``prefix`` is added to the ids, so that they are unique in the page. The colour ``ink`` is replaced by the text
+    colour of the page.
     """
     svg = figure_as_svg(figure)
     box = re.search(r'viewBox="0 0 ([\d.]+) [\d.]+"', svg)
@@ -226,21 +226,21 @@ def figure_as_inline_svg(figure: Figure, prefix: str, ink: str) -> str:
     for reference in (' id="', ' href="#', "url(#"):
         drawing = drawing.replace(reference, reference + prefix)
     drawing = drawing.replace(f": {ink}", ": currentColor")
-    width = float(box.group(1)) * 96 / 72  # 96 CSS pixels an inch of 72 points
+    width = float(box.group(1)) * 96 / 72  # an inch is 96 CSS pixels and 72 points
     return f'<svg {box.group()} style="max-width: {width:.0f}px">{drawing}'
 
 
 def figure_as_png(figure: Figure, dpi: float = IMAGE_DPI) -> bytes:
     """Return the figure as the bytes of a PNG image."""
     buffer = io.BytesIO()
-    with _any_letters():
+    with _ignore_missing_glyphs():
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
 @contextmanager
-def _any_letters() -> Iterator[None]:
-    """Names may have letters that matplotlib's own font lacks; a box in their place is no reason to warn."""
+def _ignore_missing_glyphs() -> Iterator[None]:
+    """Suppress the warnings of matplotlib for characters that its font does not contain."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield

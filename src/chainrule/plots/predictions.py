@@ -1,4 +1,4 @@
-"""Pictures of predictions beside the truth."""
+"""Plots of predictions and true values."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_confusion_matrix", "plot_decision_boundary", "plot_predicted_against_true", "plot_residuals"]
 
-MANY_POINTS = 2_000  # above, points are stored as an image: a vector file of them would be huge
-CROWDED = 5_000  # above, points hide one another, and their density says more
-MOST_COUNTS_SHOWN = 25  # above, the counts in the cells of a confusion matrix could not be read
-GRID = 250  # points along either side of a decision boundary
+MAX_VECTOR_POINTS = 2_000  # more points are stored as an image, because a vector file would be too large
+MAX_POINTS = 5_000  # more points are drawn as a density, because they would overlap
+MAX_CLASSES_WITH_COUNTS = 25  # with more classes, the counts in the cells of a confusion matrix are not readable
+GRID = 250  # the number of grid points along each axis of a decision boundary
 
 
 @checked
 def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes | None = None) -> Axes:
-    """Draw how many rows of each true class were given each class; the colour is the share of the true class.
+    """Draw the number of rows for each pair of true class and predicted class.
 
-    ``y_true`` are class codes, ``y_pred`` class codes or a network's outputs. Rows with NaN in them are left out.
+    The colour shows the share of the rows of the true class. ``y_true`` contains class codes, and ``y_pred`` class
+    codes or the outputs of a network. Rows whose outputs contain NaN are ignored.
     """
     n = len(class_names)
     counts = _count(y_true, y_pred, n)
@@ -41,15 +42,15 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ax.spines[:].set_visible(False)
     size = float(np.clip(110 / n, 7, 12))
-    if n <= MOST_COUNTS_SHOWN:
+    if n <= MAX_CLASSES_WITH_COUNTS:
         for row, column in zip(*np.nonzero(counts if n > 4 else counts + 1), strict=True):
             color = "white" if shares[row, column] > 0.55 else "black"
             ax.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color, fontsize=size)
-    places = range(0, n, -(-n // 40))
-    labels = [one_line(class_names[place], 18) for place in places]
-    crowded = max(map(len, labels), default=0) * n > 40
-    ax.set_xticks(places, labels, parse_math=False, rotation=90 if crowded else 0, fontsize=min(size + 1, 10))
-    ax.set_yticks(places, labels, parse_math=False, fontsize=min(size + 1, 10))
+    ticks = range(0, n, -(-n // 40))
+    labels = [one_line(class_names[code], 18) for code in ticks]
+    is_crowded = max(map(len, labels), default=0) * n > 40
+    ax.set_xticks(ticks, labels, parse_math=False, rotation=90 if is_crowded else 0, fontsize=min(size + 1, 10))
+    ax.set_yticks(ticks, labels, parse_math=False, fontsize=min(size + 1, 10))
     ax.tick_params(length=0)
     label_axes(ax, "predicted class", "true class")
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.7, label="share of the true class")
@@ -59,10 +60,10 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
 
 @checked
 def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axes | None = None) -> Axes:
-    """Draw predictions against true values; correct predictions lie on the diagonal.
+    """Draw predictions against true values. Correct predictions are on the diagonal.
 
-    ``name`` says what is predicted, and its unit. Several outputs have a colour each. Above 5,000 points the colour is
-    their density.
+    ``name`` is the name of the target with its unit. Each of several outputs has its own colour. For more than 5,000
+    points, their density is drawn.
     """
     errors, truth = errors_of(y_true, y_pred), as_columns(y_true)
     ax = use_axes(ax, 4.8, 4.2)
@@ -81,7 +82,7 @@ def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "va
 
 @checked
 def plot_residuals(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axes | None = None) -> Axes:
-    """Draw the residuals, true minus predicted, against the predictions: a good model leaves no pattern in them."""
+    """Draw the residuals, true minus predicted values, against the predictions. They should show no pattern."""
     errors, truth = errors_of(y_true, y_pred), as_columns(y_true)
     ax = use_axes(ax, 4.8, 4.2)
     _plot_points(ax, truth + errors, -errors)
@@ -101,17 +102,18 @@ def plot_decision_boundary(
     input_names: Sequence[str] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the predicted class at each point of the plane, paler for lower probabilities, and the class boundaries.
+    """Draw the predicted class at each point of the plane, and the boundaries between the classes.
 
-    ``model`` is a :class:`NeuralNetwork` or a :class:`Model` with two inputs, a classifier of scikit-learn, or a
-    function that turns points of shape (points, 2) into probabilities, of shape (points, 1) or (points, classes),
-    or into class codes or labels. ``X`` and ``y`` are the rows to draw on it, ``y`` as labels or as class codes; a
-    :class:`Dataset` has both, and the names. ``names`` are those of the classes, in the order of their codes.
+    The colours are paler for lower probabilities. ``model`` is a :class:`NeuralNetwork` or a :class:`Model` with two
+    inputs, a classifier of scikit-learn, or a function that maps points (points, 2) to probabilities, of shape
+    (points, 1) or (points, classes), or to class codes or labels. The rows ``X`` are drawn as points, with the labels
+    or class codes ``y``; a :class:`Dataset` contains both. ``names`` are the names of the classes in the order of their
+    codes, and ``input_names`` the names of the inputs.
     """
     predict, classes = _predictor(model)
     if isinstance(X, Dataset):
         if X.y is None or X.target is None or not X.target.classes:
-            raise InvalidInputError("A decision boundary is drawn between classes, and this dataset has none.")
+            raise InvalidInputError("A decision boundary needs classes, but this dataset has none.")
         if classes in ((), X.target.classes):
             classes = X.target.classes
             names = names or (X.label_names if X.label_names != tuple(map(str, classes)) else None)
@@ -120,7 +122,7 @@ def plot_decision_boundary(
     input_names = input_names or (("x1", "x2") if columns is None else [str(name) for name in columns])
     rows = np.asarray(X)
     if rows.ndim != 2 or rows.shape[1] != 2:
-        raise InvalidInputError(f"A decision boundary is drawn for 2 inputs; X has the shape {np.shape(X)}.")
+        raise InvalidInputError(f"A decision boundary needs X of shape (rows, 2), not {np.shape(X)}.")
     rows = rows.astype(np.result_type(rows.dtype, np.float32) if rows.dtype.kind in "biuf" else np.float64)
     codes, classes = _class_codes(y, classes, len(rows))
     ax = use_axes(ax, 5.2, 4.2)
@@ -136,7 +138,7 @@ def plot_decision_boundary(
             s=20,
             edgecolors="white",
             linewidths=0.5,
-            rasterized=len(rows) > MANY_POINTS,
+            rasterized=len(rows) > MAX_VECTOR_POINTS,
             label=legend_label(_class_name(code, names, classes)),
         )
     add_legend(ax)
@@ -147,21 +149,21 @@ def plot_decision_boundary(
     probabilities = _as_probabilities(np.asarray(outputs), classes, max(len(classes), int(codes.max()) + 1))
     n = probabilities.shape[1]
     colors = np.array([[int(PALETTE[c % len(PALETTE)][i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in range(n)])
-    picture = (1 - 0.45 * (1 - probabilities @ colors)).reshape(GRID, GRID, 3)
-    ax.imshow(picture, origin="lower", extent=(left, right, bottom, top), aspect="auto", interpolation="nearest")
+    image = (1 - 0.45 * (1 - probabilities @ colors)).reshape(GRID, GRID, 3)
+    ax.imshow(image, origin="lower", extent=(left, right, bottom, top), aspect="auto", interpolation="nearest")
     for code in range(n if n > 2 else 1):
-        lead = probabilities[:, code] - np.delete(probabilities, code, axis=1).max(axis=1)
-        if lead.min() < 0 < lead.max():
-            ax.contour(xs, ys, lead.reshape(GRID, GRID), levels=[0.0], colors="black", linewidths=0.9)
+        margins = probabilities[:, code] - np.delete(probabilities, code, axis=1).max(axis=1)
+        if margins.min() < 0 < margins.max():
+            ax.contour(xs, ys, margins.reshape(GRID, GRID), levels=[0.0], colors="black", linewidths=0.9)
     label_axes(ax, one_line(input_names[0]), one_line(input_names[1]))
     return ax
 
 
 def _predictor(model: Any) -> tuple[Callable[[Any], Any], tuple[Any, ...]]:
-    """Return what predicts points, and the labels of its classes in the order of their codes, if they are known."""
+    """Return a function that predicts points, and the labels of the classes in the order of their codes, if known."""
     if isinstance(model, Model):
         if not model.target.classes:
-            raise InvalidInputError("A decision boundary is drawn between classes, and this model predicts numbers.")
+            raise InvalidInputError("A decision boundary needs classes, but this model predicts numbers.")
         return model.outputs, model.target.classes
     if isinstance(model, NeuralNetwork):
         network = model
@@ -171,12 +173,14 @@ def _predictor(model: Any) -> tuple[Callable[[Any], Any], tuple[Any, ...]]:
         predict = getattr(model, "predict_proba", model.predict)
         return predict, tuple(getattr(model, "classes_", ()))
     if not callable(model):
-        raise InvalidInputError(f"{model!r} does not predict anything; give a network, a Model or a function.")
+        raise InvalidInputError(
+            f"model is {model!r}; it must be a network, a Model, a scikit-learn classifier or a function."
+        )
     return model, ()
 
 
 def _class_codes(y: Any, classes: tuple[Any, ...], n_rows: int) -> tuple[Array, tuple[Any, ...]]:
-    """Return a class code for every row, and the labels of the classes as far as they are known."""
+    """Return the class code of every row, and the labels of the classes if they are known."""
     values = np.asarray(y)
     if not classes and values.dtype.kind in "OUS":
         classes = tuple(sorted(set(values.tolist()), key=str))
@@ -189,7 +193,7 @@ def _class_codes(y: Any, classes: tuple[Any, ...], n_rows: int) -> tuple[Array, 
     is_code = codes.dtype.kind == "i" and 0 <= codes.min(initial=0) <= codes.max(initial=0) < (len(classes) or np.inf)
     if codes.shape != (n_rows,) or not is_code:
         known = f", one of {', '.join(map(str, classes))}" if classes else ""
-        raise InvalidInputError(f"y is one label{known}, or one class code (0, 1, ...), for every row of X.")
+        raise InvalidInputError(f"y must be one label{known}, or one class code (0, 1, ...), for every row of X.")
     return codes, classes
 
 
@@ -201,28 +205,30 @@ def _class_name(code: int, names: Sequence[str] | None, classes: tuple[Any, ...]
 
 
 def _count(y_true: Array, y_pred: Array, n: int) -> Array:
-    """Return the (n, n) numbers of rows by true class, down, and predicted class, across; NaN is no class."""
+    """Return the numbers of rows (n, n) by true class (rows) and predicted class (columns), without NaN."""
     codes = labels_of(y_true), labels_of(y_pred)
     if len(codes[0]) != len(codes[1]):
-        raise InvalidInputError(f"There are {len(codes[0])} targets for {len(codes[1])} predictions.")
+        raise InvalidInputError(
+            f"There are {len(codes[0])} targets for {len(codes[1])} predictions; give the same number of both."
+        )
     if has_nan(y_pred):
         is_number = ~np.isnan(y_pred).reshape(len(codes[1]), -1).any(axis=1)
         codes = codes[0][is_number], codes[1][is_number]
-    for which in codes:
-        if which.dtype.kind != "i" or not 0 <= which.min(initial=0) <= which.max(initial=0) < n:
-            raise InvalidInputError(f"The classes must be given as whole numbers from 0 to {n - 1}, one a class name.")
+    for array in codes:
+        if array.dtype.kind != "i" or not 0 <= array.min(initial=0) <= array.max(initial=0) < n:
+            raise InvalidInputError(f"The classes must be whole numbers from 0 to {n - 1}, one per class name.")
     counts = np.zeros((n, n), dtype=np.int64)
     np.add.at(counts, codes, 1)
     return counts
 
 
 def _as_probabilities(outputs: Array, classes: tuple[Any, ...], n_classes: int) -> Array:
-    """Return one column for each class, each row with the sum 1, whatever the model gave."""
+    """Return probabilities, labels or class codes as probabilities (rows, classes)."""
     if outputs.dtype.kind in "OUS":
         outputs = _class_codes(outputs, classes, len(outputs))[0]
     columns = as_columns(outputs)
     if not np.isfinite(columns).all():
-        raise InvalidInputError("The network gives numbers that are not finite for some points of the picture.")
+        raise InvalidInputError("The model predicts numbers that are not finite for some points of the plot.")
     if columns.shape[1] == 1 and n_classes <= 2 and 0 <= columns.min() <= columns.max() <= 1:
         return class_probabilities(columns)
     if columns.shape[1] > 1 and columns.min() >= 0 and np.allclose(columns.sum(axis=1), 1, atol=1e-3):
@@ -232,15 +238,15 @@ def _as_probabilities(outputs: Array, classes: tuple[Any, ...], n_classes: int) 
 
 
 def _plot_points(ax: Axes, x: Array, y: Array) -> None:
-    """Scatter (rows, outputs) against (rows, outputs), the finite ones, as a density where it is crowded."""
+    """Draw the finite points (rows, outputs) of x and y, or their density if there are too many."""
     finite = np.isfinite(x) & np.isfinite(y)
     ax.locator_params(nbins=4)
     n_points = int(finite.sum())
-    if n_points > CROWDED:
+    if n_points > MAX_POINTS:
         from matplotlib import colormaps
         from matplotlib.colors import ListedColormap
 
-        colors = ListedColormap(colormaps["viridis"](np.linspace(0.3, 1, 256)))  # none too dark for a dark page
+        colors = ListedColormap(colormaps["viridis"](np.linspace(0.3, 1, 256)))  # also visible on a dark page
         hexagons = ax.hexbin(x[finite], y[finite], gridsize=50, bins="log", mincnt=1, cmap=colors, rasterized=True)
         bar = ax.figure.colorbar(hexagons, ax=ax, shrink=0.8, label="rows (log colour)", format="{x:g}")
         bar.outline.set_visible(False)
@@ -255,12 +261,12 @@ def _plot_points(ax: Axes, x: Array, y: Array) -> None:
             alpha=alpha,
             color=PALETTE[output % len(PALETTE)],
             linewidths=0,
-            rasterized=n_points > MANY_POINTS,
+            rasterized=n_points > MAX_VECTOR_POINTS,
             label=f"output {output + 1}",
         )
 
 
 def _name_outputs(ax: Axes, n_outputs: int) -> None:
-    """Add a legend where there are points of several outputs; a density has none."""
+    """Add a legend if there are points of several outputs, which are not drawn as a density."""
     if n_outputs > 1 and ax.get_legend_handles_labels()[0]:
         add_legend(ax)

@@ -1,4 +1,4 @@
-"""Pictures of how training went, epoch by epoch."""
+"""Plots of the history of a training."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 __all__ = ["can_be_log", "metric_names", "plot_comparison", "plot_history", "plot_loss", "plot_metric"]
 
 NOT_METRICS = frozenset({"epoch", "loss", "penalty", "learning_rate", "gradient_norm", "seconds"})
-FEW_EPOCHS = 20  # up to here every epoch gets a dot: a line through a single one would not be seen
+MAX_EPOCHS_WITH_MARKERS = 20  # with markers, the line of a single epoch is visible
 
 
-def as_history(given: Any) -> History:
-    """Return a history as it is; make one of another mapping, its quantities called as they are here."""
-    if isinstance(given, History):
-        return given
-    if not isinstance(given, Mapping):
-        raise InvalidInputError(f"A history is needed, such as network.history, not {shown(given)}.")
-    return History({quantity_name(name): list(values) for name, values in given.items()})
+def as_history(history: Any) -> History:
+    """Return a mapping of names to values as a history with standard names of the quantities."""
+    if isinstance(history, History):
+        return history
+    if not isinstance(history, Mapping):
+        raise InvalidInputError(f"A history is needed, such as network.history, not {shown(history)}.")
+    return History({quantity_name(name): list(values) for name, values in history.items()})
 
 
 def metric_names(history: History) -> tuple[str, ...]:
-    """Return the metrics that were followed, but for those that never had a value.
+    """Return the metrics of a history that have finite values.
 
     >>> metric_names(History({"epoch": [1], "loss": [0.5], "accuracy": [0.9], "validation_accuracy": [0.8]}))
     ('accuracy',)
@@ -54,28 +54,28 @@ def metric_names(history: History) -> tuple[str, ...]:
 
 
 def can_be_log(history: History, quantity: str = "loss") -> bool:
-    """Tell whether a quantity fits a log axis: some of it is above 0 and none below, as a likelihood's can be."""
+    """Return whether a quantity can be drawn on a log axis: no value is negative, and some are above 0."""
     values = np.concatenate([history.get(name, []) for name in (quantity, f"validation_{quantity}")])
     return bool((values > 0).any() and not (values < 0).any())
 
 
 @checked
 def plot_loss(history: Mapping[str, Sequence[float]], *, log: bool = False, ax: Axes | None = None) -> Axes:
-    """Draw the loss of the training and the validation rows; a ring marks the lowest, of the validation rows if any.
+    """Draw the training loss and the validation loss, with a ring at the lowest (validation) loss.
 
-    ``history`` is a :class:`History`, or any mapping of names to lists, such as those of Keras and of the course.
-    Raises ``InvalidInputError`` when ``log`` is asked for and a loss is negative.
+    ``history`` is a :class:`History`, or a mapping of names to lists, such as those of Keras and of the course. Raises
+    ``InvalidInputError`` if ``log`` is True and a loss is negative.
     """
     ax, history = use_axes(ax), as_history(history)
     if log and not can_be_log(history):
-        raise InvalidInputError("A log axis needs a loss above 0; draw this one with log=False.")
+        raise InvalidInputError("A log axis needs losses above 0; use log=False for this history.")
     names = _plot_quantity(ax, history, "loss")
-    judge = "validation_loss" if "validation_loss" in names else "loss"
-    losses = np.array(history[judge])
+    monitored = "validation_loss" if "validation_loss" in names else "loss"
+    losses = np.array(history[monitored])
     best = int(np.nanargmin(losses))
     epochs = _epochs(history)
-    words = f"lowest: {losses[best]:.4g} in epoch {epochs[best]:g}"
-    ax.plot(epochs[best], losses[best], "o", color=ink_of(ax), markerfacecolor="none", markersize=9, label=words)
+    label = f"lowest: {losses[best]:.4g} in epoch {epochs[best]:g}"
+    ax.plot(epochs[best], losses[best], "o", color=ink_of(ax), markerfacecolor="none", markersize=9, label=label)
     if log:
         use_log_scale(ax, "y", np.concatenate([history[name] for name in names]))
     add_legend(ax)
@@ -85,7 +85,7 @@ def plot_loss(history: Mapping[str, Sequence[float]], *, log: bool = False, ax: 
 
 @checked
 def plot_metric(history: Mapping[str, Sequence[float]], name: str, ax: Axes | None = None) -> Axes:
-    """Draw one metric, or any other quantity of the history, of the training and the validation rows."""
+    """Draw a metric, or another quantity of the history, of the training and the validation set."""
     ax, history, name = use_axes(ax), as_history(history), quantity_name(name).removeprefix("validation_")
     names = _plot_quantity(ax, history, name)
     if len(names) > 1:
@@ -96,7 +96,7 @@ def plot_metric(history: Mapping[str, Sequence[float]], name: str, ax: Axes | No
 
 @checked
 def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw a whole history: the loss on linear and log axes side by side, and every metric."""
+    """Draw a whole history: the loss on a linear and on a log axis, and every metric."""
     history = as_history(history)
     scales = [False, True] if can_be_log(history) else [False]
     metrics = metric_names(history)
@@ -104,7 +104,7 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
     n_columns = min(n_panels, 2)
     n_rows = -(-n_panels // n_columns)
     figure = new_figure(5.0 * n_columns, 3.2 * n_rows)
-    panels = iter([figure.add_subplot(n_rows, n_columns, place + 1) for place in range(n_panels)])
+    panels = iter([figure.add_subplot(n_rows, n_columns, number + 1) for number in range(n_panels)])
     for log in scales:
         plot_loss(history, log=log, ax=next(panels))
     for name in metrics:
@@ -119,7 +119,7 @@ def plot_comparison(
     log: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one quantity of several runs, a line a run; a log axis only where it can be.
+    """Draw one quantity of several runs, with one line per run. The axis is linear if a value is negative.
 
     >>> runs = {"Adam": History({"loss": [1.0, 0.1]}), "SGD": History({"loss": [1.0, 0.7]})}
     >>> plot_comparison(runs).get_yscale()
@@ -129,10 +129,10 @@ def plot_comparison(
         raise InvalidInputError("There is no history to compare.")
     ax, quantity = use_axes(ax, 6.0, 3.8), quantity_name(quantity)
     runs = {name: as_history(history) for name, history in histories.items()}
-    for place, (name, history) in enumerate(runs.items()):
-        style = LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)]
+    for number, (name, history) in enumerate(runs.items()):
+        style = LINE_STYLES[number // len(PALETTE) % len(LINE_STYLES)]
         _check_quantity(history, quantity, f"The history '{name}'")
-        _plot_line(ax, history, quantity, name, place, style)
+        _plot_line(ax, history, quantity, name, number, style)
     log = log and all(can_be_log(history, quantity) for history in runs.values())
     if log:
         use_log_scale(ax, "y", np.concatenate([history[quantity] for history in runs.values()]))
@@ -142,23 +142,23 @@ def plot_comparison(
 
 
 def _plot_quantity(ax: Axes, history: History, quantity: str) -> dict[str, str]:
-    """Draw the quantity of training and of validation; return what was drawn, with a name for each."""
+    """Draw the training and validation values of a quantity. Return the labels of the lines by quantity."""
     candidates = {quantity: "training", f"validation_{quantity}": "validation"}
-    drawn = {name: words for name, words in candidates.items() if name in history and _has_values(history[name])}
+    drawn = {name: label for name, label in candidates.items() if name in history and _has_values(history[name])}
     if not drawn:
         _check_quantity(history, quantity, "The history")
-    for place, (name, words) in enumerate(drawn.items()):
-        _plot_line(ax, history, name, words, place, LINE_STYLES[0])
+    for number, (name, label) in enumerate(drawn.items()):
+        _plot_line(ax, history, name, label, number, LINE_STYLES[0])
     return drawn
 
 
-def _plot_line(ax: Axes, history: History, quantity: str, words: str, place: int, style: str) -> None:
+def _plot_line(ax: Axes, history: History, quantity: str, label: str, number: int, style: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    marker = "." if history.n_epochs <= FEW_EPOCHS else ""
-    color = PALETTE[place % len(PALETTE)]
-    epochs, label = _epochs(history), legend_label(words)
-    ax.plot(epochs, history[quantity], style, marker=marker, color=color, linewidth=1.6, label=label)
+    marker = "." if history.n_epochs <= MAX_EPOCHS_WITH_MARKERS else ""
+    color = PALETTE[number % len(PALETTE)]
+    epochs = _epochs(history)
+    ax.plot(epochs, history[quantity], style, marker=marker, color=color, linewidth=1.6, label=legend_label(label))
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
@@ -174,4 +174,4 @@ def _check_quantity(history: History, quantity: str, owner: str) -> None:
     if quantity not in history:
         raise InvalidInputError(f"{owner} has no '{quantity}'.{nearest_name(quantity, history)}")
     if not _has_values(history[quantity]):
-        raise InvalidInputError(f"{owner} has no number under '{quantity}'.")
+        raise InvalidInputError(f"{owner} has no finite values of '{quantity}'.")

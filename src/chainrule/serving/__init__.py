@@ -1,11 +1,11 @@
-"""Serving a trained model over HTTP: ``chainrule serve RUN``, and an application for any ASGI server.
+"""Serve a trained model over HTTP, with ``chainrule serve RUN`` or as an application for any ASGI server.
 
 >>> from chainrule.runs import load_run
 >>> from chainrule.serving import build_app, serve
 >>> app = build_app(load_run("runs/houses"))      # doctest: +SKIP
 >>> serve(load_run("runs/houses"), port=8000)     # doctest: +SKIP
 
-Needs Starlette and uvicorn, which the extra ``app`` installs. They are imported with the names that need them.
+Starlette and uvicorn are required, which the extra ``app`` installs. They are imported only when they are used.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chainrule.serving.app import build_app as build_app
     from chainrule.serving.base import Limits as Limits
-    from chainrule.serving.port import claim_port as claim_port
+    from chainrule.serving.port import open_port as open_port
     from chainrule.serving.server import serve as serve
 
-_MODULE_OF = {"build_app": "app", "Limits": "base", "claim_port": "port", "serve": "server"}
+_MODULE_OF = {"build_app": "app", "Limits": "base", "open_port": "port", "serve": "server"}
 
-__all__ = ["Limits", "build_app", "claim_port", "serve"]
+__all__ = ["Limits", "build_app", "open_port", "serve"]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,17 +30,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chainrule.model import Model
-from chainrule.serving.base import JSON, Limits, RequestError, tell, to_json
+from chainrule.serving.base import JSON, Limits, RequestError, error_response, to_json
 from chainrule.serving.description import describe_model, example_row, openapi_document, page_html
 from chainrule.serving.metrics import CountRequests, Metrics
-from chainrule.serving.requests import BodyReader, CheckHead, ClientGone, Hosts, answer_type, body_type
+from chainrule.serving.requests import BodyReader, CheckHead, ClientDisconnected, Hosts, answer_type, body_type
 from chainrule.serving.service import PredictionService
 
 __all__ = ["build_app"]
 
 PAGES = ("/", "/schema", "/openapi.json", "/health", "/metrics")
-BYTES_AT_A_TIME = 2**16  # of an answer
-# The page runs no scripts and loads nothing, whatever the name of a column.
+CHUNK_BYTES = 2**16  # the size of the chunks in which an answer is sent
+# The browser must not run scripts or load files, also if the names of columns contain HTML.
 PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 _LOG = logging.getLogger(__name__)
 
@@ -77,13 +77,13 @@ def build_app(
     async def show_metrics(request: Request) -> Response:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    def always(value: Any) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def constant_page(value: Any) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         content = to_json(value)
 
-        async def show(request: Request) -> Response:
+        async def show_value(request: Request) -> Response:
             return Response(content, media_type=JSON)
 
-        return show
+        return show_value
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -100,7 +100,9 @@ def build_app(
             service.close()
 
     openapi = openapi_document(schema, example, version)
-    pages = (show_page, always(schema), always(openapi), always({"status": "ok"}), show_metrics)
+    pages = (
+        show_page, constant_page(schema), constant_page(openapi), constant_page({"status": "ok"}), show_metrics,
+    )  # fmt: skip
     routes = [Route("/predict", _Predict(service, limits), methods=["POST"])]
     routes += [Route(path, page) for path, page in zip(PAGES, pages, strict=True)]
     app = Starlette(
@@ -109,7 +111,7 @@ def build_app(
             Middleware(CountRequests, metrics=metrics, paths=frozenset({"/predict", *PAGES})),
             Middleware(CheckHead, limits=limits, hosts=hosts),
         ],
-        exception_handlers={HTTPException: _tell_status, Exception: _tell_failure},
+        exception_handlers={HTTPException: _http_error, Exception: _server_error},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -117,95 +119,96 @@ def build_app(
 
 
 class _Predict:
-    """``/predict`` as a plain ASGI application: a ``Request`` would cost more than the prediction of a row."""
+    """``/predict`` as a plain ASGI application, because making a ``Request`` takes longer than predicting a row."""
 
     def __init__(self, service: PredictionService, limits: Limits) -> None:
         self._service, self._reader = service, BodyReader(limits)
-        self._most_of_inputs = limits.all_body_bytes // 2
+        self._max_input_bytes = limits.all_body_bytes // 2
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        with self._reader.account() as hold:
+        with self._reader.account() as reserve:
             try:
-                answer = await self._answer(headers, receive, hold)
-            except ClientGone:
+                answer = await self._answer(headers, receive, reserve)
+            except ClientDisconnected:
                 return
             await answer(scope, receive, send)
 
-    async def _answer(self, headers: Mapping[str, str], receive: Receive, hold: Callable[[int], None]) -> ASGIApp:
-        """Return the answer or the error; nothing else of the request is kept while a slow client reads it."""
+    async def _answer(self, headers: Mapping[str, str], receive: Receive, reserve: Callable[[int], None]) -> ASGIApp:
+        """Return the answer or the error. No other objects of the request are kept while a slow client reads it."""
         is_read = False
         try:
-            kind, wanted = body_type(headers), answer_type(headers)
-            body = await self._reader.read(headers, receive, hold)
+            content_type, accepted_type = body_type(headers), answer_type(headers)
+            body = await self._reader.read(headers, receive, reserve)
             is_read = True
-            work = self._work(body, kind, wanted, hold)
+            work = self._work(body, content_type, accepted_type, reserve)
             del body
-            return functools.partial(_send_in_pieces, await _unless_gone(work, receive), wanted)
+            answer = await _cancel_on_disconnect(work, receive)
+            return functools.partial(_send_in_chunks, answer, accepted_type)
         except RequestError as error:
-            hold(0)
-            return tell(error, close=not is_read)  # the client need not send a body that nobody reads
+            reserve(0)
+            return error_response(error, close=not is_read)  # closing tells the client not to send the rest of the body
 
-    async def _work(self, body: bytes, kind: str, wanted: str, hold: Callable[[int], None]) -> bytes:
+    async def _work(self, body: bytes, content_type: str, accepted_type: str, reserve: Callable[[int], None]) -> bytes:
         """Return the body of the answer."""
-        inputs = await self._service.read_rows(body, kind)
+        inputs = await self._service.read_rows(body, content_type)
         del body
-        hold(min(inputs.nbytes, self._most_of_inputs))
+        reserve(min(inputs.nbytes, self._max_input_bytes))
         outputs = await self._service.predict(inputs)
         del inputs
-        hold(outputs.nbytes)
-        answer = await self._service.write_answer(outputs, wanted)
-        hold(len(answer))
+        reserve(outputs.nbytes)
+        answer = await self._service.write_answer(outputs, accepted_type)
+        reserve(len(answer))
         return answer
 
 
-async def _unless_gone(work: Coroutine[Any, Any, bytes], receive: Receive) -> bytes:
-    """Return the result of the work; when the client closes the connection, cancel it and raise ``ClientGone``."""
-    task, is_gone = asyncio.current_task(), False
+async def _cancel_on_disconnect(work: Coroutine[Any, Any, bytes], receive: Receive) -> bytes:
+    """Return the result of the work. If the client disconnects, cancel it and raise ``ClientDisconnected``."""
+    task, is_disconnected = asyncio.current_task(), False
 
-    async def cancel_when_gone() -> None:
-        nonlocal is_gone
-        # After a whole body, the only other message is that the client has gone.
+    async def cancel() -> None:
+        nonlocal is_disconnected
+        # After the whole body, the next message is that the client has disconnected.
         if (await receive())["type"] == "http.disconnect" and task is not None:
-            is_gone = True
+            is_disconnected = True
             task.cancel()
 
-    watch = asyncio.create_task(cancel_when_gone())
+    watcher = asyncio.create_task(cancel())
     try:
         return await work
     except asyncio.CancelledError:
-        if is_gone:
-            raise ClientGone from None
+        if is_disconnected:
+            raise ClientDisconnected from None
         raise
     finally:
-        watch.cancel()
-        del work  # an error would hold this frame, and the frame the body
+        watcher.cancel()
+        del work  # the traceback of an error refers to this frame, and would keep the body in memory
 
 
-async def _send_in_pieces(answer: bytes, media_type: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Send an answer; a piece waits until the connection has room for it."""
+async def _send_in_chunks(answer: bytes, media_type: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send an answer in chunks, each of which waits until the connection accepts it."""
     fields = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(answer))]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
-    for start in range(0, len(answer), BYTES_AT_A_TIME):
+    for start in range(0, len(answer), CHUNK_BYTES):
         if start:
-            await asyncio.sleep(0)  # so that a closed connection is noticed between two pieces
-        end = start + BYTES_AT_A_TIME
+            await asyncio.sleep(0)  # so that a closed connection is detected between two chunks
+        end = start + CHUNK_BYTES
         await send({"type": "http.response.body", "body": answer[start:end], "more_body": end < len(answer)})
 
 
-async def _tell_status(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message: Any = error.detail
     if error.status_code == 404:
-        message = f"There is nothing at this address; there are /predict, {', '.join(PAGES)}."
+        message = f"This path does not exist; the paths are /predict, {', '.join(PAGES)}."
     elif error.status_code == 405:
         methods = (error.headers or {}).get("Allow", "another method").split(", ")
-        message = f"{request.url.path} takes {', '.join(sorted(methods))} only."
+        message = f"{request.url.path} accepts only {' and '.join(sorted(methods))}."
     return Response(to_json({"error": message}), error.status_code, dict(error.headers or {}), JSON)
 
 
-async def _tell_failure(request: Request, error: Exception) -> Response:
+async def _server_error(request: Request, error: Exception) -> Response:
     # Starlette raises the error again after this answer, and the server closes the connection.
     _LOG.error("A request to %s failed.", request.url.path, exc_info=error)
-    return tell(RequestError(500, "The server failed; its log says where."), close=True)
+    return error_response(RequestError(500, "An error occurred in the server; see its log."), close=True)

@@ -1,4 +1,4 @@
-"""Limits of a server, errors of requests, and JSON answers."""
+"""The limits of a server, errors of requests, and JSON answers."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from starlette.responses import Response
 
 from chainrule.errors import ChainruleError, InvalidInputError
 
-__all__ = ["CSV", "JSON", "Limits", "RequestError", "RowError", "shown", "tell", "to_json"]
+__all__ = ["CSV", "JSON", "Limits", "RequestError", "RowError", "error_response", "shown", "to_json"]
 
 JSON, CSV = "application/json", "text/csv"
 
-LONGEST_SHOWN = 40
+MAX_SHOWN_LENGTH = 40
 
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds that keep the memory of a server bounded; a request beyond them is refused.
+    """Limits on requests, so that the memory of a server is bounded. The status of refused requests is given below.
 
     Attributes
     ----------
     body_bytes
-        The largest body of a request (else 413).
+        The maximum size of the body of a request (413).
     rows
-        The largest number of rows in a request (else 413).
+        The maximum number of rows in a request (413).
     all_body_bytes
-        The largest total of bodies, network inputs, predictions and answers of all requests in progress (else 503). The
-        inputs of one request count for at most half of this, so that no model is too large for it. The buffers of the
+        The maximum total size of bodies, network inputs, predictions and answers of all requests in progress (503). The
+        inputs of one request count for at most half of it, so that no model is too large. The buffers of the
         connections, up to 128 KiB each, are not counted.
     value_bytes
-        The approximate memory that the values of one body may take while it is read (else 413).
+        The approximate maximum memory for the values of one body while it is read (413).
     answer_numbers
-        The most numbers in an answer: rows times classes, or times predicted numbers (else 413).
+        The maximum number of values in an answer: rows times classes, or times predicted values (413).
     batch_rows
-        The most rows of different requests that are predicted in one call.
+        The maximum number of rows of different requests that are predicted in one call.
     waiting_rows
-        The most rows that wait for their prediction (else 503).
+        The maximum number of rows that wait for their prediction (503).
     body_seconds
-        The time in which a client must send a body (else 408).
+        The maximum time for sending a body (408).
     head_bytes
-        The size of a request line and its headers (else 400 or 431).
+        The maximum size of the request line and the headers (400 or 431).
     idle_seconds
-        The time, in whole seconds, after which a connection is closed whose client sends no further request or, on
+        The time in whole seconds after which a connection is closed if the client sends no further request or, on
         systems with ``TCP_USER_TIMEOUT`` (Linux), does not read its answer.
     connections
-        The most connections at a time (else 503).
+        The maximum number of simultaneous connections (503).
     """
 
     body_bytes: int = 8 * 2**20
@@ -80,24 +80,24 @@ class RequestError(ChainruleError):
 
 
 class RowError(RequestError):
-    """A row that does not fit the model: status 422, the number of the row (from 1), and the column if it is known.
+    """A row that does not fit the model (status 422), with the number of the row, counted from 1, and the column.
 
-    ``problem`` continues the sentence that begins with the row: "has 'abc' in the column 'age'; ...".
+    ``problem`` is the message after the row, such as "has 'abc' in the column 'age'; ...".
     """
 
     def __init__(self, row: int, problem: str, column: str | None = None) -> None:
-        place = {"row": row} if column is None else {"row": row, "column": column}
-        super().__init__(422, f"Row {row} {problem}", **place)
+        details = {"row": row} if column is None else {"row": row, "column": column}
+        super().__init__(422, f"Row {row} {problem}", **details)
 
 
 def shown(value: Any) -> str:
-    """Return a value as JSON for a message, cut if it is long."""
+    """Return a value as JSON for a message, shortened if it is long."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
         return "a whole number of more than 60 digits"
     text = json.dumps(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+    return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."
 
 
 def to_json(value: Any) -> bytes:
@@ -105,8 +105,8 @@ def to_json(value: Any) -> bytes:
     return _JSON.encode(value).encode("ascii")
 
 
-def tell(error: RequestError, close: bool = False) -> Response:
-    """Return the answer for an error; with ``close``, the connection is closed after it."""
+def error_response(error: RequestError, close: bool = False) -> Response:
+    """Return the answer for an error. With ``close``, the connection is closed after it."""
     headers = {"retry-after": "1"} if error.status == 503 else {}
     if close:
         headers["connection"] = "close"

@@ -1,4 +1,4 @@
-"""Descriptions of the inputs and outputs of a model: a schema in JSON, an OpenAPI document, and a page."""
+"""Describe the inputs and outputs of a model: as a JSON schema, as an OpenAPI document, and as a page."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from chainrule.serving.base import JSON, Limits
 
 __all__ = ["curl_command", "describe_model", "example_row", "openapi_document", "page_html"]
 
-WIDEST_EXAMPLE = 40  # values; a longer row is not readable
-MOST_LISTED = 20
+MAX_EXAMPLE_VALUES = 40  # a longer row is not readable
+MAX_LISTED = 20
 
 
 def describe_model(model: Model, limits: Limits) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def describe_model(model: Model, limits: Limits) -> dict[str, Any]:
     else:
         ignored = [{"name": plan.name, "reason": plan.reason} for plan in model.table.columns if plan.kind == "dropped"]
         if model.target_name:
-            ignored.append({"name": model.target_name, "reason": "it is what the model predicts"})
+            ignored.append({"name": model.target_name, "reason": "it is the target"})
         columns = [_describe_column(plan, model.table.scaling) for plan in model.table.feature_plan.columns]
         schema |= {"input": "table", "columns": columns, "ignored": ignored}
     return schema | {"limits": {"rows": limits.rows, "body_bytes": limits.body_bytes}}
@@ -54,15 +54,15 @@ def _describe_column(plan: ColumnPlan, scaling: Scaling) -> dict[str, Any]:
     column: dict[str, Any] = {"name": plan.name, "type": plan.kind}
     if plan.kind == "category":
         column["categories"] = list(plan.categories)
-        column["unknown"] = "a category of its own" if plan.other else "no category"
-        column["missing"] = "a category of its own" if plan.missing_category else "no category"
+        column["unknown"] = "a separate category" if plan.other else "no category"
+        column["missing"] = "a separate category" if plan.missing_category else "no category"
         return column
     if plan.kind == "date":
         column["format"] = "2024-12-31, or with a time: 2024-12-31T18:30:00Z"
         column["missing"] = "the middle of the training dates"
         return column
     (number,) = plan.numbers
-    # A column that is constant except for missing cells is divided by 1, which says nothing about its spread.
+    # A column that is constant except for missing cells is divided by 1, which is not its standard deviation.
     has_spread = not (plan.missing_indicator and number.scale == 1 and number.center == number.fill)
     if scaling == "range":
         column |= {"minimum": number.center} | ({"maximum": number.center + number.scale} if has_spread else {})
@@ -76,9 +76,9 @@ def example_row(model: Model) -> dict[str, Any] | list[float] | None:
     """Return a valid row; None if a row is too long to be readable."""
     if model.table is None:
         shape = model.network.stack.input_shape()
-        return [0.0] * shape[0] if len(shape) == 1 and shape[0] <= WIDEST_EXAMPLE else None
+        return [0.0] * shape[0] if len(shape) == 1 and shape[0] <= MAX_EXAMPLE_VALUES else None
     used = model.table.feature_plan.columns
-    return {plan.name: _example_cell(plan) for plan in used} if len(used) <= WIDEST_EXAMPLE else None
+    return {plan.name: _example_cell(plan) for plan in used} if len(used) <= MAX_EXAMPLE_VALUES else None
 
 
 def _example_cell(plan: ColumnPlan) -> Any:
@@ -97,9 +97,9 @@ def _round(number: NumberPlan) -> float:
 
 
 def openapi_document(schema: dict[str, Any], example: Any, version: str) -> dict[str, Any]:
-    """Return the OpenAPI document for the result of ``describe_model``; ``example`` is a row, or None.
+    """Return the OpenAPI document for the result of ``describe_model``. ``example`` is a row, or None.
 
-    ``openapi.json`` holds the parts that are the same for all models.
+    ``openapi.json`` contains the parts that are the same for all models.
     """
     document: dict[str, Any] = json.loads(_read_text("openapi.json"))
     document["info"] |= {"title": f"chainrule: {schema['target']}", "version": version}
@@ -119,7 +119,7 @@ def openapi_document(schema: dict[str, Any], example: Any, version: str) -> dict
 
 def _table_row(schema: dict[str, Any]) -> dict[str, Any]:
     cells = {column["name"]: _cell(column) for column in schema["columns"]}
-    unused = {one["name"]: {"description": f"Not used: {one['reason']}."} for one in schema["ignored"]}
+    unused = {column["name"]: {"description": f"Not used: {column['reason']}."} for column in schema["ignored"]}
     by_name = {"type": "object", "properties": cells | unused, "required": [*cells], "additionalProperties": False}
     in_order = _array([*cells.values()], len(cells)) | {"description": f"The values in this order: {', '.join(cells)}."}
     either = {"anyOf": [{"$ref": "#/components/schemas/RowObject"}, {"$ref": "#/components/schemas/RowArray"}]}
@@ -127,7 +127,7 @@ def _table_row(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _array(items: Any, size: int | None = None) -> dict[str, Any]:
-    """Return the schema of an array, of a given size if there is one; a list of items is one for each place."""
+    """Return the schema of an array, with a size if it is given. A list of items contains one schema per element."""
     schema = {"type": "array", "prefixItems" if isinstance(items, list) else "items": items}
     return schema if size is None else schema | {"minItems": size, "maxItems": size}
 
@@ -136,21 +136,21 @@ def _cell(column: dict[str, Any]) -> dict[str, Any]:
     missing = column["missing"]
     if column["type"] == "category":
         listed = f"One of: {', '.join(column['categories'])}."
-        counts = f"Another value counts as {column['unknown']}, null as {missing}."
+        others = f"Other values are encoded as {column['unknown']}, and null as {missing}."
         types = ["string", "number", "boolean", "null"]
-        return {"type": types, "description": f"{listed} {counts}", "examples": column["categories"][:5]}
+        return {"type": types, "description": f"{listed} {others}", "examples": column["categories"][:5]}
     if column["type"] == "date":
         return {"type": ["string", "null"], "description": f"A date: {column['format']}; null if it is missing."}
     numbers = ("minimum", "maximum", "mean", "standard_deviation")
     facts = ", ".join(f"{name.replace('_', ' ')} {column[name]:.6g}" for name in numbers if name in column)
     training = f" In the training data: {facts}." if facts else ""
-    return {"type": ["number", "boolean", "null"], "description": f"A number; null counts as {missing:.6g}.{training}"}
+    return {"type": ["number", "boolean", "null"], "description": f"A number; null means {missing:.6g}.{training}"}
 
 
 def _array_row(schema: dict[str, Any]) -> dict[str, Any]:
     n_numbers = math.prod(schema["shape"])
-    what = f"Nested arrays, as the lines of an image, with {n_numbers} numbers in all."
-    nested = _array({"type": "array", "minItems": 1}) | {"minItems": 1, "description": what}
+    description = f"Nested arrays, such as the lines of an image, with {n_numbers} numbers in total."
+    nested = _array({"type": "array", "minItems": 1}) | {"minItems": 1, "description": description}
     return {"Row": {"anyOf": [_array({"type": ["number", "boolean"]}, n_numbers), nested]}}
 
 
@@ -170,7 +170,7 @@ def _predictions(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def curl_command(address: str, example: Any) -> str:
-    """Return a shell command that asks the server for a prediction, or for its schema if there is no example."""
+    """Return a shell command that requests a prediction, or the schema if there is no example."""
     if example is None:
         return f"curl -s {address}/schema"
     body = json.dumps(example if isinstance(example, dict) else [example])
@@ -178,14 +178,14 @@ def curl_command(address: str, example: Any) -> str:
 
 
 def page_html(schema: dict[str, Any], example: Any, address: str) -> str:
-    """Return the page, which loads nothing from anywhere."""
+    """Return the page, which does not load other files."""
     if schema["input"] == "table":
         rows = [
             f"<tr><td>{escape(column['name'])}</td><td>{column['type']}</td><td>{_facts(column)}</td></tr>"
             for column in schema["columns"]
         ]
         inputs = f"<table><tr><th>column</th><th>type</th><th>values</th></tr>{''.join(rows)}</table>"
-        unused = [one["name"] for one in schema["ignored"] if one["name"] != schema["target"]]
+        unused = [column["name"] for column in schema["ignored"] if column["name"] != schema["target"]]
         inputs += f"<p>Not used: {_listing(unused)}.</p>" if unused else ""
     else:
         inputs = f"<p>Rows are arrays of numbers of shape {' × '.join(map(str, schema['shape']))}.</p>"
@@ -194,7 +194,7 @@ def page_html(schema: dict[str, Any], example: Any, address: str) -> str:
         outputs=f"one of {_listing(schema['classes'])}" if "classes" in schema else "a number",
         command=escape(curl_command(address, example)),
         inputs=inputs,
-        most_rows=f"{schema['limits']['rows']:,}",
+        max_rows=f"{schema['limits']['rows']:,}",
     )
 
 
@@ -210,8 +210,8 @@ def _facts(column: dict[str, Any]) -> str:
 
 
 def _listing(values: list[Any]) -> str:
-    text = escape(", ".join(map(str, values[:MOST_LISTED])))
-    return f"{text}, ... ({len(values)} in all)" if len(values) > MOST_LISTED else text
+    text = escape(", ".join(map(str, values[:MAX_LISTED])))
+    return f"{text}, ... ({len(values)} in total)" if len(values) > MAX_LISTED else text
 
 
 def _read_text(name: str) -> str:

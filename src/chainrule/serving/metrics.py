@@ -1,4 +1,4 @@
-"""Counts and times of a server, in the text format of Prometheus."""
+"""The metrics of a server, in the text format of Prometheus."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["CountRequests", "Histogram", "Metrics"]
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
-CLIENT_GONE = 499  # no answer was sent because the client has gone; the number that nginx uses
+CLIENT_DISCONNECTED = 499  # the status of nginx for requests whose client has closed the connection
 
 
 class Histogram:
-    """Counts values by upper bounds, which are inclusive; values above the last bound are counted in ``+Inf``."""
+    """Counts of values by inclusive upper bounds. Values above the last bound are counted in ``+Inf``."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
@@ -31,7 +31,7 @@ class Histogram:
         self.total += value
 
     def samples(self) -> Iterator[str]:
-        """Yield the samples, without the name: cumulative counts, the sum, and the number of values."""
+        """Yield the samples without the name of the metric: cumulative counts, the sum, and the number of values."""
         cumulative = list(itertools.accumulate(self.counts))
         for bound, count in zip((*map(str, self.bounds), "+Inf"), cumulative, strict=True):
             yield f'_bucket{{le="{bound}"}} {count}'
@@ -49,7 +49,7 @@ class Metrics:
         self.batch_rows = Histogram(ROWS)
 
     def text(self) -> str:
-        """Return everything in the exposition format, version 0.0.4."""
+        """Return all metrics in the exposition format, version 0.0.4."""
         requests = [
             f'{{path="{path}",status="{status}"}} {count}' for (path, status), count in sorted(self.requests.items())
         ]
@@ -60,14 +60,14 @@ class Metrics:
             ("batch_rows", "histogram", "Rows predicted in one call of the network."): self.batch_rows.samples(),
         }
         lines = []
-        for (name, kind, what), samples in metrics.items():
-            lines += [f"# HELP chainrule_{name} {what}", f"# TYPE chainrule_{name} {kind}"]
+        for (name, kind, description), samples in metrics.items():
+            lines += [f"# HELP chainrule_{name} {description}", f"# TYPE chainrule_{name} {kind}"]
             lines += [f"chainrule_{name}{sample}" for sample in samples]
         return "\n".join(lines) + "\n"
 
 
 class CountRequests:
-    """Middleware that counts every request; paths that do not exist are counted as ``other``."""
+    """Middleware that counts every request. Paths that do not exist are counted as ``other``."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
         self.app, self.metrics, self.paths = app, metrics, paths
@@ -77,9 +77,9 @@ class CountRequests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start, status = time.perf_counter(), CLIENT_GONE
+        start, status = time.perf_counter(), CLIENT_DISCONNECTED
 
-        async def note_status(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -87,9 +87,9 @@ class CountRequests:
 
         path = scope["path"] if scope["path"] in self.paths else "other"
         try:
-            await self.app(scope, receive, note_status)
+            await self.app(scope, receive, send_and_record)
         except Exception:
-            status = 500  # which Starlette answers outside of this middleware
+            status = 500  # Starlette sends this answer outside this middleware
             raise
         finally:
             self.metrics.requests[path, status] += 1

@@ -1,4 +1,4 @@
-"""Running the application in a uvicorn server."""
+"""Run the application in a uvicorn server."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chainrule.model import Model
 from chainrule.serving.app import build_app
-from chainrule.serving.base import Limits, RequestError, tell
-from chainrule.serving.port import claim_port
+from chainrule.serving.base import Limits, RequestError, error_response
+from chainrule.serving.port import open_port
 from chainrule.serving.requests import Hosts
 from chainrule.threads import limited_threads
 
@@ -25,7 +25,7 @@ __all__ = ["serve"]
 
 SECONDS_TO_STOP = 5
 STARTUP_FAILURE = 3  # the exit code
-UNSENT_BYTES = 2**16  # of an answer, in the buffers of the system
+UNSENT_BYTES = 2**16  # the maximum size of the unsent part of an answer in the buffers of the system
 
 
 def serve(
@@ -38,11 +38,11 @@ def serve(
     listener: socket.socket | None = None,
     on_start: Callable[[str], None] | None = None,
 ) -> int:
-    """Serve a model until Ctrl-C or SIGTERM; return the number of that signal.
+    """Serve a model until Ctrl-C or SIGTERM. Return the number of the signal.
 
-    Requests in progress are answered first, for up to five seconds. A ``listener`` from :func:`claim_port` replaces
-    host and port. ``on_start`` is called with the address of the server when the server is ready. If the model cannot
-    predict, the program ends with exit code 3.
+    Requests in progress are answered before the server stops, for up to five seconds. A ``listener`` from
+    :func:`open_port` replaces host and port. ``on_start`` is called with the address of the server when the server is
+    ready. If the model cannot predict, the program ends with exit code 3.
 
     Requests with the name of another host are refused; ``allow_hosts`` are additional names of the server, such as that
     of a proxy (``"*"``: any).
@@ -50,7 +50,7 @@ def serve(
     Call it in the main thread, because Python handles signals there.
     """
     limits = limits or Limits()
-    sock = claim_port(host, port) if listener is None else listener
+    sock = open_port(host, port) if listener is None else listener
     address, bound_port = sock.getsockname()[:2]
     url = f"http://[{address}]:{bound_port}" if ":" in address else f"http://{address}:{bound_port}"
     app = build_app(
@@ -60,12 +60,12 @@ def serve(
         on_start=None if on_start is None else lambda: on_start(url),
     )
     config = uvicorn.Config(
-        _adapted_to_uvicorn(app),
-        http="h11",  # which bounds the size of heads and declines offers of other protocols; httptools does neither
+        _adapt_to_uvicorn(app),
+        http="h11",  # unlike httptools, h11 limits the size of heads and declines protocol upgrades
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="critical",  # the application logs its failures itself
+        log_level="critical",  # the application logs its errors
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -76,29 +76,29 @@ def serve(
     )
     server, received = uvicorn.Server(config), list[int]()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         received.append(number)
         server.should_exit = True
 
-    # Before uvicorn has started, signals stop it; when it has stopped, it raises those that it received once more.
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    # This handler is used until uvicorn has installed its own, and for the signals that uvicorn raises after it stops.
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with sock, limited_threads():
-            _bound_unsent_bytes(sock, limits.idle_seconds)
+            _limit_unsent_bytes(sock, limits.idle_seconds)
             server.run(sockets=[sock])
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
     if not server.started and not received:
-        sys.exit(STARTUP_FAILURE)  # as newer versions of uvicorn do themselves
+        sys.exit(STARTUP_FAILURE)  # newer versions of uvicorn exit with this code
     return received[0] if received else 0
 
 
-def _adapted_to_uvicorn(app: ASGIApp) -> ASGIApp:
-    """Return the application without what uvicorn would report as failures of the application.
+def _adapt_to_uvicorn(app: ASGIApp) -> ASGIApp:
+    """Return an application that handles cases which uvicorn would report as errors of the application.
 
-    uvicorn cancels requests when the time to stop is over; they are answered with 503. It answers invalid HTTP itself,
-    and does not tell an application that is about to answer the same request.
+    uvicorn cancels requests that take too long when it stops; they are answered with 503. It answers invalid HTTP
+    itself, possibly while the application answers the same request.
     """
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,17 +110,18 @@ def _adapted_to_uvicorn(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send_unless_answered)
         except asyncio.CancelledError:
             if scope["type"] == "http":
-                await tell(RequestError(503, "The server is stopping."), close=True)(scope, receive, send)
+                error = RequestError(503, "The server is stopping.")
+                await error_response(error, close=True)(scope, receive, send)
 
     return call
 
 
-def _bound_unsent_bytes(listener: socket.socket, seconds: int) -> None:
-    """Bound the answers that wait in the system for slow clients, in size and in time.
+def _limit_unsent_bytes(listener: socket.socket, seconds: int) -> None:
+    """Limit the size and the time of answers that the system buffers for slow clients.
 
-    Connections inherit the options of their listener. A system without these options has its own bounds.
+    Connections inherit the options of their listener. Systems without these options have their own limits.
     """
     for name, value in (("TCP_NOTSENT_LOWAT", UNSENT_BYTES), ("TCP_USER_TIMEOUT", 1000 * seconds)):
         if hasattr(socket, name):
-            with contextlib.suppress(OSError):  # some systems know only the name
+            with contextlib.suppress(OSError):  # some systems define the option but do not support it
                 listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,4 +1,4 @@
-"""From the body of a request to the body of its answer, without HTTP."""
+"""Convert the body of a request to the body of its answer, independently of HTTP."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["PredictionService", "render"]
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-# Up to these sizes, work is done in the event loop, where it takes about a millisecond; larger work in a thread.
+# Up to these sizes, work takes about a millisecond and is done in the event loop. Larger work is done in a thread.
 INLINE_BYTES = 32 * 2**10
 INLINE_NUMBERS = 1_000
 INLINE_PRODUCTS = 10_000_000
-SURPLUS_COLUMNS = 100  # unknown columns up to this number are refused by name
-NUMBERS_AT_A_TIME = 10_000  # of an answer
+EXTRA_COLUMNS = 100  # the maximum number of unknown columns for which the message names a column
+NUMBERS_PER_CHUNK = 10_000  # of an answer
 
 
 class PredictionService:
-    """Reads rows, predicts them in batches, and writes answers; two threads do what takes long."""
+    """Read rows, predict them in batches, and write answers. Long work is done in two threads."""
 
     def __init__(self, model: Model, limits: Limits, metrics: Metrics) -> None:
         self.model, self.limits, self.metrics = model, limits, metrics
@@ -46,11 +46,11 @@ class PredictionService:
             self._rows = ArrayRows(stack.input_shape(), stack.dtype, ignored)
         else:
             self._rows = TableRows(model.table, ignored)
-        self._numbers_a_row = max(len(model.target.classes), model.target.n_columns)
+        self._numbers_per_row = max(len(model.target.classes), model.target.n_columns)
         self.open()
 
     def open(self) -> None:
-        """Make the threads and the queue; also after :meth:`close`."""
+        """Create the threads and the queue. This is also possible after :meth:`close`."""
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="chainrule-serve")
         self._batcher = Batcher(
             self._predict,
@@ -62,32 +62,32 @@ class PredictionService:
         )
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def warm_up(self) -> None:
-        """Predict a row and a batch, so that the first request does not wait for kernels to load."""
+        """Predict a row and a batch, so that compiled code is loaded before the first request."""
         row = np.zeros((1, *self.model.network.stack.input_shape()), self.model.network.stack.dtype)
         for n_rows in (1, 8):
             self._predict(np.repeat(row, n_rows, axis=0))
 
     async def read_rows(self, body: bytes, body_type: str) -> Array:
-        """Return the network inputs for a body; raises ``RequestError`` if it does not fit the model.
+        """Return the inputs of the network for a body. Raises ``RequestError`` if it does not fit the model.
 
-        At most two long bodies are read at a time, so that the memory for their values is bounded.
+        At most two long bodies are read at the same time, so that the memory for their values is bounded.
         """
         if body_type == JSON and len(body) <= INLINE_BYTES:
             return self._read(body, body_type)
         return await self._in_thread(self._read, body, body_type)
 
     async def predict(self, inputs: Array) -> Array:
-        """Return the outputs of the model, predicted together with other waiting requests.
+        """Return the outputs of the model, which are predicted together with other waiting requests.
 
         Raises ``RequestError`` 413 if the answer would be too long, and 503 if too many rows are waiting.
         """
-        if len(inputs) * self._numbers_a_row > self.limits.answer_numbers:
-            most = self.limits.answer_numbers // self._numbers_a_row
-            raise RequestError(413, f"The answer would be too long; send at most {most:,} rows in one request.")
+        if len(inputs) * self._numbers_per_row > self.limits.answer_numbers:
+            max_rows = self.limits.answer_numbers // self._numbers_per_row
+            raise RequestError(413, f"The answer would be too long; send at most {max_rows:,} rows in one request.")
         outputs = await self._batcher.predict(inputs)
         self.metrics.rows += len(inputs)
         return outputs
@@ -99,16 +99,16 @@ class PredictionService:
         return await self._in_thread(render, self.model, outputs, answer_type)
 
     def _predict(self, inputs: Array) -> Array:
-        with np.errstate(all="ignore"):  # render refuses outputs that are not finite
+        with np.errstate(all="ignore"):  # render raises an error for outputs that are not finite
             return self.model.outputs_of(inputs)
 
     def _read(self, body: bytes, body_type: str) -> Array:
         text, limits = body_text(body, body_type, self.limits), self.limits
         if body_type == JSON:
             return self._rows.encode(json_rows(text, limits))
-        most_columns = self._rows.n_values + SURPLUS_COLUMNS
+        max_columns = self._rows.n_values + EXTRA_COLUMNS
         try:
-            frame = parse_text_table(text, "The body", max_columns=most_columns, max_rows=limits.rows + 1)
+            frame = parse_text_table(text, "The body", max_columns=max_columns, max_rows=limits.rows + 1)
             check_number_of_rows(len(frame), limits)
             return self._rows.encode_frame(frame)
         except (InvalidInputError, csv.Error) as error:
@@ -119,16 +119,17 @@ class PredictionService:
 
 
 def render(model: Model, outputs: Array, media_type: str) -> bytes:
-    """Return the answer for the result of ``model.outputs``.
+    """Return the answer for the outputs of a model.
 
-    JSON has ``predictions``, a label or number per row (a list of numbers for several targets), and for classes also
-    ``classes`` and their ``probabilities`` in that order, a list per row. CSV is what ``chainrule predict`` writes.
+    JSON contains ``predictions``, with a label or number per row (a list of numbers for several targets). For classes,
+    it also contains ``classes`` and ``probabilities``, a list per row in this order. CSV has the format of
+    ``chainrule predict``.
 
     Raises ``RowError`` for a row whose prediction is not finite.
     """
     if not np.isfinite(outputs).all():
         row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
-        raise RowError(row + 1, "gives no finite prediction; its values are too far from the training data.")
+        raise RowError(row + 1, "has no finite prediction; its values are too far from the training data.")
     if media_type == CSV:
         return prediction_csv(model, prediction_frame(model, outputs)).encode()
     answer = b'{"predictions":' + _write_array(model.target.decode(outputs))
@@ -139,7 +140,7 @@ def render(model: Model, outputs: Array, media_type: str) -> bytes:
 
 
 def _write_array(values: Array) -> bytes:
-    """Return an array as JSON, written in pieces, so that other threads run between them."""
-    n_rows = max(1, NUMBERS_AT_A_TIME * len(values) // max(values.size, 1))
-    pieces = (to_json(values[start : start + n_rows].tolist())[1:-1] for start in range(0, len(values), n_rows))
-    return b"[" + b",".join(pieces) + b"]"
+    """Return an array as JSON, written in chunks, between which other threads can run."""
+    n_rows = max(1, NUMBERS_PER_CHUNK * len(values) // max(values.size, 1))
+    chunks = (to_json(values[start : start + n_rows].tolist())[1:-1] for start in range(0, len(values), n_rows))
+    return b"[" + b",".join(chunks) + b"]"

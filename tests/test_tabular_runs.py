@@ -12,7 +12,8 @@ import pytest
 from chainrule import train
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.errors import InvalidInputError
-from chainrule.runs import TrainOptions, code_for_training, load_run, predict, resume_run, train_run
+from chainrule.runs import TrainOptions, code_for_training, load_run, predict, prepare_data, resume_run, train_run
+from chainrule.runs.fitting import plan_fitting
 from chainrule.runs.running import RunInterrupted
 from support.exported import check_numbers
 
@@ -65,6 +66,16 @@ def test_a_run_is_resumed_with_the_same_bits(target: str, tmp_path: Path) -> Non
     check_numbers("c", model.network, inputs, tmp_path, 1e-5)
     longer = resume_run(tmp_path / "run", epochs=6)
     assert longer.history.n_epochs == 6
+
+
+def test_the_rows_of_a_group_are_in_one_fold() -> None:
+    table = TABLE.assign(agent=RNG.integers(0, 12, N)).drop(columns="sold")
+    options = TrainOptions.of(table, target="price", preset="tabular", group="agent", hidden=(4,), epochs=1)
+    data = prepare_data(options.source, **options.data_settings())
+    assert data.training.groups is not None
+    weights = plan_fitting(options, data).training.sample_weight
+    for group in np.unique(data.training.groups):
+        assert len(np.unique(weights[data.training.groups == group], axis=0)) == 1
 
 
 def test_options_replace_the_preset() -> None:

@@ -20,7 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from chainrule import EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model
+from chainrule import Dataset, EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model
+from chainrule.estimators.tabular import design_network
 from chainrule.layers import DropoutLayer, EnsembleDenseLayer
 from chainrule.optimizer import SGD, AdamW
 from support.exported import check_numbers
@@ -168,6 +169,21 @@ def test_every_row_is_held_out_once_and_classes_are_spread_over_the_folds() -> N
     shapes = [layer.weights.shape for layer in layers]
     one_kind = [(8, 16, 16), (8, 16, 3), (8, 4, 3)]
     assert shapes == [(8, 4, 16), *one_kind, (8, 36, 16), *one_kind, (8, 36, 16), *one_kind]
+
+
+def test_rows_of_a_group_are_in_one_fold() -> None:
+    groups = RNG.permutation(np.repeat([f"group {k}" for k in range(20)], 8))
+    for y in (Y, CODES):
+        design = design_network(Dataset(X, y, groups=groups), seed=0)
+        assert design.training.sample_weight is not None
+        seen = design.training.sample_weight
+        for group in np.unique(groups):
+            assert len(np.unique(seen[groups == group], axis=0)) == 1
+        assert (seen[:, :8].sum(axis=1) == 7).all()
+    few = design_network(Dataset(X, Y, groups=np.arange(160) % 3)).network
+    assert few.layers[-1].input_shape() == (9, 1)
+    with pytest.raises(InvalidInputError, match="at least two rows, or groups"):
+        design_network(Dataset(X, Y, groups=np.zeros(160)))
 
 
 def test_rows_without_weight_are_no_rows() -> None:

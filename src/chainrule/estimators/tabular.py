@@ -125,7 +125,7 @@ class Recipe:
         n_steps = STEPS * max(1.0, n_rows / 1_000) ** GROWTH_OF_STEPS
         epochs = given.get("epochs", min(max(round(n_steps * batch_size / n_rows), LEAST_EPOCHS), MOST_EPOCHS))
         defaults = {
-            "trained_folds": min(_of_size(TRAINED_FOLDS, n_rows), n_rows),
+            "trained_folds": _of_size(TRAINED_FOLDS, n_rows),
             "hidden": (_of_size(WIDTHS, n_rows),) * N_HIDDEN_LAYERS,
             "batch_size": batch_size,
             "epochs": epochs,
@@ -170,7 +170,7 @@ def design_network(
     Parameters
     ----------
     data
-        The training rows. Rows with weight 0 must have been removed.
+        The training rows. Rows with weight 0 must have been removed. The rows of a group are in one fold.
     loss
         By default, that of the task.
     seed
@@ -182,9 +182,13 @@ def design_network(
     """
     if data.target is None:
         raise InvalidInputError("The training rows have no targets; give a Dataset with y.")
+    n_units = data.n_rows if data.groups is None else len(np.unique(data.groups))
+    if n_units < 2:
+        raise InvalidInputError("An ensemble over folds needs at least two rows, or groups of rows; there is one.")
     of_recipe = {field.name for field in dataclasses.fields(Recipe)} & settings.keys()
     recipe = Recipe.of_size(data.n_rows, **{name: settings.pop(name) for name in of_recipe})
     loss = LOSSES.create(default_loss(data.target) if loss is None else loss)
+    recipe = dataclasses.replace(recipe, trained_folds=min(recipe.trained_folds, n_units))
     held_out = _held_out(data, recipe.trained_folds, seed)
     weights = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight / data.sample_weight.mean()
     n_outputs = output_units(data.target, loss)
@@ -239,15 +243,18 @@ def describe_design(network: NeuralNetwork) -> str:
 def _held_out(data: Dataset, n_folds: int, seed: int) -> Array:
     """Return for each row and each of ``n_folds`` folds whether the row is in the fold.
 
-    All rows are divided among the folds at random, and those of each class evenly.
+    All rows are divided among the folds at random, and those of each class evenly. Rows of one group are in one fold.
     """
     assert data.target is not None
-    n_rows = data.n_rows
-    codes = np.asarray(data.y).reshape(-1) if data.target.classes else np.zeros(n_rows)
-    order = np.lexsort((random_stream(seed, Stream.SPLIT).random(n_rows), codes))
-    folds = np.empty(n_rows, np.intp)
-    folds[order] = np.arange(n_rows) % min(N_FOLDS, n_rows)
-    held_out: Array = folds[:, None] == np.arange(n_folds)
+    codes = np.asarray(data.y).reshape(-1) if data.target.classes else np.zeros(data.n_rows)
+    units = np.arange(data.n_rows)
+    if data.groups is not None:
+        _, first_rows, units = np.unique(data.groups, return_index=True, return_inverse=True)
+        codes = codes[first_rows]
+    order = np.lexsort((random_stream(seed, Stream.SPLIT).random(len(codes)), codes))
+    folds = np.empty(len(codes), np.intp)
+    folds[order] = np.arange(len(codes)) % min(N_FOLDS, len(codes))
+    held_out: Array = folds[units][:, None] == np.arange(n_folds)
     return held_out
 
 

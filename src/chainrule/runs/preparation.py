@@ -200,6 +200,7 @@ def _prepare_table(
         None if part is None else encode(inputs.iloc[part], labels.iloc[part], origin.take(part)) for part in rows
     )
     assert training is not None
+    training.groups = None if groups is None else groups[rows[0]]
     is_random = groups is None and not data_split.is_by_time and (validation is not None or test is not None)
     if source.test is not None:
         assert isinstance(source.test, Table)

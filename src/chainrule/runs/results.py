@@ -179,6 +179,9 @@ def _report_data(result: RunResult) -> ReportData:
     data, network, sizes = result.data, result.model.network, result.data.describe()
     options, record = result.options, result.record
     assert data.test.y is not None
+    validation = f"{sizes['validation_rows']:,} validation"
+    if data.validation is None and "validation_loss" in result.history:
+        validation = "each validated by members not trained on it"
     return ReportData(
         title=f"{data.name}: {data.target_name}" if data.target_name else data.name,
         task=data.target.task,
@@ -191,7 +194,7 @@ def _report_data(result: RunResult) -> ReportData:
         columns=data.describe_columns(),
         facts={
             "source": shown_source(options.source),
-            "rows": f"{sizes['rows']:,}: {sizes['training_rows']:,} training, {sizes['validation_rows']:,} validation, "
+            "rows": f"{sizes['rows']:,}: {sizes['training_rows']:,} training, {validation}, "
             f"{sizes['test_rows']:,} test{f'; split {data.split_by}' if data.split_by else ''}"
             f"{f'; {data.n_without_target:,} without a target dropped' if data.n_without_target else ''}",
             "measured on": result.title.removeprefix("Measured on "),

@@ -269,6 +269,15 @@ def test_a_shortcut_takes_the_place_of_the_input(tmp_path: Path) -> None:
     assert check_gradients(model, Dataset(X[:8], Y[:8]))
 
 
+def test_errors_go_backward_through_a_shortcut() -> None:
+    shortcut = [DenseLayer(3), TanhActivation()]
+    layers = (DenseLayer(4), Residual([TanhActivation(), DenseLayer(3)], shortcut=shortcut), DenseLayer(1))
+    model = NeuralNetwork(epochs=1, seed=0, dtype="float64")
+    for layer in layers:
+        model.add(layer)
+    assert check_gradients(model, Dataset(X[:8], Y[:8]))
+
+
 def test_shortcuts_that_cannot_be_are_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"output of its shortcut, rows of shape \(3,\).*give the last layer 3"):
         Residual([DenseLayer(2)], shortcut=DenseLayer(3)).set_input_shape((4,))

@@ -92,7 +92,7 @@ def table_optimizer(**given: Any) -> AdamW:
 class Recipe:
     """The settings of the network for a table, and of its training.
 
-    Attributes
+    Parameters
     ----------
     trained_folds
         The number of folds for which there are members. Large tables do not need a member for every fold.
@@ -178,7 +178,7 @@ def design_network(
     output_activation, last_layers
         An activation of the outputs of a regression, and further layers behind the outputs.
     **settings
-        Attributes of :class:`Recipe`, by default those for the number of rows, and arguments of :class:`NeuralNetwork`.
+        Parameters of :class:`Recipe`, by default those for the number of rows, and arguments of :class:`NeuralNetwork`.
     """
     if data.target is None:
         raise InvalidInputError("The training rows have no targets; give a Dataset with y.")

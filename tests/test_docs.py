@@ -16,6 +16,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from chainrule import __version__
 from chainrule.activations import ACTIVATIONS
 from chainrule.cli.app import app
 from chainrule.data import Dataset, names
@@ -219,3 +220,10 @@ def test_lists_in_docstrings_hold_names_and_what_is_said_of_them() -> None:
                         line for line in text.splitlines() if line[:1].strip() and not re.fullmatch(name, line)
                     ]
                     assert not strangers, f"{path}, {getattr(node, 'name', 'module')}: {strangers}"
+
+
+def test_the_changelog_and_the_citation_have_the_version_of_the_package() -> None:
+    newest = re.search(r"^## \[([\d.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest is not None
+    assert newest[1] == __version__
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text().splitlines()

@@ -1,7 +1,7 @@
 """Feed-forward neural networks that read like the textbook, train fast on a CPU, and are kept in safe files.
 
-The everyday names stand here; layers, activations, losses, optimizers, schedules and metrics in the modules of those
-names. Everything loads when it is first used, so ``import chainrule`` itself costs next to nothing.
+The most frequent names can be imported from here. Layers, activations, losses, optimizers, schedules and metrics are in
+the modules of these names. Modules are loaded when a name is first used, so that ``import chainrule`` is fast.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from chainrule.runs import predict as predict
     from chainrule.runs import train as train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Which module each public name comes from.
 _HOMES = {

@@ -118,18 +118,17 @@ def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
     given: dict[str, Any] = {name: changed[name] for name in ("activation", "dropout") if name in changed}
     if {"solver", "momentum", "nesterovs_momentum"} & changed.keys():
         given["optimizer"] = solver_of(parameters)
-    else:
-        names = {"learning_rate_init": "learning_rate", "beta_1": "beta1", "beta_2": "beta2", "epsilon": "epsilon"}
-        given["optimizer"] = table_optimizer(**{own: changed[name] for name, own in names.items() if name in changed})
-    if given["optimizer"].full_batch or "batch_size" in changed:
-        given["batch_size"] = (
-            problem.n_rows if given["optimizer"].full_batch else batch_size(parameters, problem.n_rows)
-        )
+    own = {"learning_rate_init": "learning_rate", "beta_1": "beta1", "beta_2": "beta2", "epsilon": "epsilon"}
+    if "optimizer" not in given and own.keys() & changed.keys():
+        given["optimizer"] = table_optimizer(**{name: changed[key] for key, name in own.items() if key in changed})
+    is_full_batch = "optimizer" in given and given["optimizer"].full_batch
+    if is_full_batch or "batch_size" in changed:
+        given["batch_size"] = problem.n_rows if is_full_batch else batch_size(parameters, problem.n_rows)
     if "max_iter" in changed:
         given["epochs"] = int(parameters.max_iter)
     if {"schedule", "learning_rate"} & changed.keys():
         given["schedule"] = _schedule(parameters, problem)
-    recipe = Recipe.of_size(problem.n_rows, **given)
+    recipe = Recipe.of_size(problem.n_rows, problem.outputs.target, **given)
     given["hidden"] = hidden_units(parameters, changed.get("hidden_layer_sizes", recipe.hidden))
     if "n_iter_no_change" in changed:
         given["patience"] = int(min(parameters.n_iter_no_change, recipe.epochs)) + 1

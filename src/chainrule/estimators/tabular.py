@@ -24,6 +24,7 @@ from chainrule.activations import LinearActivation, SmoothClipActivation
 from chainrule.architecture import ActivationLike, default_loss, hidden_layers, output_activations, output_units
 from chainrule.callbacks import EarlyStopping
 from chainrule.data.dataset import Dataset
+from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
 from chainrule.layers import (
     EnsembleDenseLayer,
@@ -62,6 +63,8 @@ DROPOUT = 0.1
 BATCH_SIZES = ((2_000, 32), (6_000, 64), (16_000, 128), (math.inf, 256))
 # The number of steps is that of 1,000 rows, and grows with this power of the number of rows.
 STEPS, GROWTH_OF_STEPS = 1_500, 0.4
+# Regressions with at least this number of rows have more steps, less weight decay, and fine encodings.
+MANY_ROWS_OF_NUMBERS, STEPS_OF_NUMBERS, DECAY_OF_NUMBERS = 800, 4_000, 0.03
 LEAST_EPOCHS, MOST_EPOCHS = 8, 400
 # Training stops after this share of the epochs, and this number of epochs, without an improvement.
 PATIENCE, LEAST_PATIENCE = 0.5, 8
@@ -71,8 +74,9 @@ SCHEDULE = "cosine_decay"
 SHORTCUT_RATE = 0.3
 # Only columns with this many values or more have sines or bins.
 LEAST_VALUES = 9
-BINS = ((5_000, 8), (math.inf, 24))
-FREQUENCIES, FREQUENCY_SCALES = ((5_000, 4), (math.inf, 8)), ((5_000, 0.2), (math.inf, 0.5))
+# The encodings of classes are fine from this number of rows on. Of two values, the second is that of a fine encoding.
+MANY_ROWS_OF_CLASSES = 5_000
+BINS, FREQUENCIES, FREQUENCY_SCALES = (8, 24), (4, 8), (0.2, 0.5)
 RIDGE_PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-6, 9))
 LOGISTIC_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 # Larger tables are sampled for the first linear model and for the measurement after every epoch.
@@ -100,7 +104,7 @@ class Recipe:
         The hidden layers of every member; ``hidden_settings`` are further arguments of
         :func:`~chainrule.architecture.hidden_layers`. Without an activation, each kind of members has its own.
     batch_size, epochs, optimizer, schedule
-        As for :class:`NeuralNetwork`. Without an optimizer, it is AdamW with the settings in ``OPTIMIZER``.
+        As for :class:`NeuralNetwork`.
     patience, min_delta, min_epochs
         When training stops, as for :class:`EarlyStopping`, which watches the out-of-fold loss.
     """
@@ -110,19 +114,21 @@ class Recipe:
     batch_size: int
     epochs: int
     patience: int
+    optimizer: str | Optimizer
     activation: ActivationLike | Sequence[ActivationLike] | None = None
     dropout: float | Sequence[float] = DROPOUT
-    optimizer: str | Optimizer | None = None
     schedule: str | Schedule | None = SCHEDULE
     min_delta: float = 0.0
     min_epochs: int = 0
     hidden_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of_size(cls, n_rows: int, **given: Any) -> Recipe:
+    def of_size(cls, n_rows: int, target: Target, **given: Any) -> Recipe:
         """Return the settings for a number of training rows; those that are ``given`` replace the default ones."""
+        has_many_numbers = target.task == "regression" and n_rows >= MANY_ROWS_OF_NUMBERS
         batch_size = given.get("batch_size", _of_size(BATCH_SIZES, n_rows))
         n_steps = STEPS * max(1.0, n_rows / 1_000) ** GROWTH_OF_STEPS
+        n_steps = max(n_steps, STEPS_OF_NUMBERS) if has_many_numbers else n_steps
         epochs = given.get("epochs", min(max(round(n_steps * batch_size / n_rows), LEAST_EPOCHS), MOST_EPOCHS))
         defaults = {
             "trained_folds": _of_size(TRAINED_FOLDS, n_rows),
@@ -130,6 +136,7 @@ class Recipe:
             "batch_size": batch_size,
             "epochs": epochs,
             "patience": max(LEAST_PATIENCE, round(PATIENCE * epochs)),
+            "optimizer": table_optimizer(**({"weight_decay": DECAY_OF_NUMBERS} if has_many_numbers else {})),
         }
         return cls(**(defaults | given))
 
@@ -186,15 +193,14 @@ def design_network(
     if n_units < 2:
         raise InvalidInputError("An ensemble over folds needs at least two rows, or groups of rows; there is one.")
     of_recipe = {field.name for field in dataclasses.fields(Recipe)} & settings.keys()
-    recipe = Recipe.of_size(data.n_rows, **{name: settings.pop(name) for name in of_recipe})
+    recipe = Recipe.of_size(data.n_rows, data.target, **{name: settings.pop(name) for name in of_recipe})
     loss = LOSSES.create(default_loss(data.target) if loss is None else loss)
     recipe = dataclasses.replace(recipe, trained_folds=min(recipe.trained_folds, n_units))
     held_out = _held_out(data, recipe.trained_folds, seed)
     weights = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight / data.sample_weight.mean()
     n_outputs = output_units(data.target, loss)
-    given = recipe.optimizer
     rates = {name: settings.pop(name) for name in ("learning_rate", "momentum") if name in settings}
-    optimizer = own_optimizer(table_optimizer() if given is None else given, **rates)
+    optimizer = own_optimizer(recipe.optimizer, **rates)
     clip = SmoothClipActivation()
     sample = slice(None, None, -(-data.n_rows // MOST_LINEAR_ROWS))
     clipped: Array = clip.activation_function(np.asarray(data.X[sample], np.float64))
@@ -272,21 +278,24 @@ def _members(
     last = EnsembleDenseLayer(n_outputs, weights_initializer="zeros")
     repeat = RepeatLayer(recipe.trained_folds)
     return Residual(
-        (*_encoding(kind, clipped, data.n_rows), repeat, *hidden, last),
+        (*_encoding(kind, clipped, data), repeat, *hidden, last),
         shortcut=(RepeatLayer(recipe.trained_folds), linear),
     )
 
 
-def _encoding(kind: Kind, clipped: Array, n_rows: int) -> list[Layer]:
+def _encoding(kind: Kind, clipped: Array, data: Dataset) -> list[Layer]:
     """Return a layer that puts the encoding of columns with many values beside all columns."""
     columns = tuple(j for j in range(clipped.shape[1]) if len(np.unique(clipped[:, j])) >= LEAST_VALUES)
     if not kind.encoding or not columns:
         return []
+    assert data.target is not None
+    n_many = MANY_ROWS_OF_CLASSES if data.target.classes else MANY_ROWS_OF_NUMBERS
+    fine = data.n_rows >= n_many
     encoding: Layer
     if kind.encoding == "sines":
-        encoding = PeriodicEmbeddingLayer(_of_size(FREQUENCIES, n_rows), _of_size(FREQUENCY_SCALES, n_rows))
+        encoding = PeriodicEmbeddingLayer(FREQUENCIES[fine], FREQUENCY_SCALES[fine])
     else:
-        encoding = PiecewiseLinearEncodingLayer(_of_size(BINS, n_rows)).adapt(clipped[:, columns])
+        encoding = PiecewiseLinearEncodingLayer(BINS[fine]).adapt(clipped[:, columns])
     return [Parallel((encoding, LinearActivation()), (columns, None))]
 
 

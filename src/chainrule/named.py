@@ -20,7 +20,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, Self, TypeVar, cast
 
 from chainrule.errors import InvalidInputError, listed, nearest_name, shown
 
@@ -180,9 +180,13 @@ def _meaning(argument: str, function: Callable[..., Any]) -> str:
 
 
 def _arguments_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Return the arguments of a function or of a constructor, without ``self``."""
+    """Return the arguments of a function or of a constructor, without ``self`` and without ``**unknown: Never``."""
     parameters = inspect.signature(function).parameters
-    return {name: one for name, one in parameters.items() if name not in ("self", "cls")}
+    return {name: one for name, one in parameters.items() if name not in ("self", "cls") and not _refuses_unknown(one)}
+
+
+def _refuses_unknown(parameter: inspect.Parameter) -> bool:
+    return parameter.kind == parameter.VAR_KEYWORD and parameter.annotation in ("Never", Never)
 
 
 def _owner_of(function: Callable[..., Any]) -> type[Any] | None:
@@ -196,8 +200,8 @@ def _owner_of(function: Callable[..., Any]) -> type[Any] | None:
 def checked(function: Named) -> Named:
     """Turn the TypeErrors of wrong calls into InvalidInputErrors that name the arguments (decorator).
 
-    Of a class, the constructor and the public methods are decorated. The classes in a :class:`Registry` need no
-    decorator.
+    Of a class, the constructor and the public methods are decorated, except methods with ``**unknown: Never``, which
+    call :func:`check_arguments` without another function call. The classes in a :class:`Registry` need no decorator.
     """
     if not isinstance(function, type):
         return cast("Named", functools.wraps(function)(_explained(function)))
@@ -205,7 +209,8 @@ def checked(function: Named) -> Named:
     for name, member in list(vars(function).items()):
         if not name.startswith("_"):
             if inspect.isfunction(member):
-                setattr(function, name, checked(member))
+                if not any(map(_refuses_unknown, inspect.signature(member).parameters.values())):
+                    setattr(function, name, checked(member))
             elif isinstance(member, classmethod):
                 setattr(function, name, classmethod(checked(member.__func__)))
     return function

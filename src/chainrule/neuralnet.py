@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Never, Self
 
 import numpy as np
 
@@ -47,7 +47,7 @@ from chainrule.layers import Layer
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.metrics import Metric, find_metric, lower_is_better
 from chainrule.metrics.inputs import normalized_probabilities
-from chainrule.named import FixedAttributes, checked
+from chainrule.named import FixedAttributes, check_arguments, checked
 from chainrule.optimizer import Optimizer, own_optimizer
 from chainrule.penalties import Penalty, choose_penalty
 from chainrule.randomness import Stream, random_stream
@@ -292,6 +292,7 @@ class NeuralNetwork(FixedAttributes):
         validation: Validation = None,
         callbacks: Sequence[Callback] = (),
         augmentation: Augmentation | None = None,
+        **unknown: Never,
     ) -> Self:
         """Train for ``epochs`` epochs from the present weights, and return the network.
 
@@ -319,6 +320,7 @@ class NeuralNetwork(FixedAttributes):
         DivergenceError
             When the loss is no longer a finite number; the network then holds the weights of its last whole epoch.
         """
+        check_arguments("NeuralNetwork.fit", unknown, NeuralNetwork.fit)
         trainer = open_trainer(self, dataset, y, sample_weight, validation, callbacks, augmentation)
         with self._concluding(trainer):
             trainer.train()

@@ -562,7 +562,7 @@ def test_the_gradient_norm_of_a_second_order_step_is_that_of_its_start(optimizer
 
 def test_weights_that_are_all_zero_in_one_part_are_refused() -> None:
     data = regression_rows(20)
-    with pytest.raises(DataError, match="No row to train on has a weight"):
+    with pytest.raises(DataError, match="No training row has a weight above 0"):
         linear_network().fit(_zero_weights(data))
     with pytest.raises(InvalidInputError, match="at least one must be above 0"):
         linear_network().fit(data, validation=_zero_weights(data))

@@ -306,7 +306,7 @@ def test_what_no_export_can_say_is_named(to: Any, tmp_path: Path) -> None:
         ),
         (own, "The point predictions of the loss Squared cannot be exported. A formula uses cbrt"),
         (broken, "'0.biases' hold a number that is not finite"),
-        ("houses.csv", "Only a Model or a NeuralNetwork can be exported, not str"),
+        ("houses.csv", "takes a Model or a NeuralNetwork, not 'houses.csv'"),
     ]
     for model, sentence in cases:
         with pytest.raises(InvalidInputError, match=sentence):

@@ -1,4 +1,4 @@
-# Everything a contributor or CI runs. Needs Python 3.11 or newer, make, and a package index that pip can reach.
+# The tasks of contributors and CI. They need Python 3.11 or newer, make, and a package index that pip can reach.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,19 +8,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
-.NOTPARALLEL:  # one pip at a time in one environment
+.NOTPARALLEL:  # only one pip may run in an environment
 .PHONY: help demo test test-all bench lint docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.installed  ## train a network on handwritten digits, and write its report (light: no PyTorch)
+demo: $(VENV)/.installed  ## train a network on handwritten digits, and write its report (without PyTorch)
 	@$(BIN)/chainrule train digits --hidden 256,128 --dropout 0.3 --label-smoothing 0.05 \
 		--schedule cosine --epochs 100 --validation-size 0.1 --seed 0 --out runs/demo --force
 	@echo "The report is runs/demo/report.html"
 
-# Many BLAS threads on a busy machine collapse, and the same bits need the same number of threads: tests and
-# benchmarks use one.
+# Tests and benchmarks use one BLAS thread: several threads are slow on a busy machine, and equal bits need the same
+# number of threads.
 test test-all bench: export OMP_NUM_THREADS := 1
 test test-all bench: export OPENBLAS_NUM_THREADS := 1
 test test-all bench: export MKL_NUM_THREADS := 1
@@ -32,15 +32,15 @@ test: lint  ## lint, then every test that is not slow
 	@echo "Running the tests (without the slow ones) ..."
 	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
-test-all: lint  ## lint, then every test, the slow proofs included
+test-all: lint  ## lint, then every test, with the slow ones
 	@echo "Running all tests ..."
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
-# In an environment of its own, since the other programs are in it. Each workload at one thread, then at every
-# program's defaults (the scripts set the threads of what they measure).
+# In a separate environment, which contains the other programs. Each workload runs with one thread, and then with the
+# default threads of each program (the scripts set the threads of the measured processes).
 BENCH_VENV ?= .venv-bench
 BENCH_WORK := mnist_step table_step tiny_step imdb_epoch wide_step predict mnist_script import_time
-bench: $(BENCH_VENV)/.installed  ## measure speed against other programs, and the optimizers; wants a quiet machine
+bench: $(BENCH_VENV)/.installed  ## compare the speed with other programs, and the optimizers; needs an idle machine
 	@for threads in 1 default; do for work in $(BENCH_WORK); do \
 		$(BENCH_VENV)/bin/python benchmarks/$$work.py --threads $$threads || exit 1; done; done
 	@$(BENCH_VENV)/bin/python benchmarks/busy_machine.py
@@ -55,7 +55,7 @@ bench: $(BENCH_VENV)/.installed  ## measure speed against other programs, and th
 	@$(BENCH_VENV)/bin/python benchmarks/report.py
 
 $(BENCH_VENV)/.installed: benchmarks/requirements.txt pyproject.toml constraints.txt
-	@echo "Installing chainrule and the programs it is compared with (some minutes) ..."
+	@echo "Installing chainrule and the programs of the comparison (some minutes) ..."
 	@$(PYTHON) -m venv $(BENCH_VENV) && echo '*' > $(BENCH_VENV)/.gitignore
 	@$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check -q install \
 		-c constraints.txt -r benchmarks/requirements.txt -e .
@@ -71,11 +71,11 @@ docs: $(VENV)/.installed-docs  ## build the documentation: docs/_build/html/inde
 	@$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 	@echo "The documentation is docs/_build/html/index.html"
 
-clean:  ## remove the environment, the caches and what was built (runs/ stays)
+clean:  ## remove the environments, the caches and the build outputs, but not runs/
 	rm -rf $(VENV) $(BENCH_VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment. Each stamp is written when its step has succeeded, so a broken download is tried again.
+# The environment. Each stamp file is written when its step has succeeded, so that a failed download is repeated.
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "chainrule needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }

@@ -166,7 +166,7 @@ def test_an_interrupted_run_in_memory_returns_the_best_model_so_far(visits: Path
         ({"target": None}, DataError, "Give the target, the column of the data frame to predict: .*bought"),
         ({"target": "bougth"}, DataError, "The data frame has no column 'bougth' to predict.*Did you mean 'bought'"),
         ({"target": pd.Series([1, 2])}, InvalidInputError, "target is the name of a column, not a Series"),
-        ({"learning_rte": 0.1}, TypeError, "no option 'learning_rte'. Did you mean 'learning_rate'"),
+        ({"learning_rte": 0.1}, InvalidInputError, "no argument 'learning_rte'. Did you mean 'learning_rate'"),
         ({"hidden": [8, 0]}, InvalidInputError, "hidden layers"),
     ],
     ids=str,
@@ -214,7 +214,7 @@ def test_models_of_arrays_take_arrays_and_others_do_not(visits: Path) -> None:
     assert chainrule.evaluate(digits, test) == digits.metrics
     with pytest.raises(DataError, match="5 columns of inputs; this model needs 64"):
         chainrule.predict(digits, test.X[:, :5])
-    with pytest.raises(InvalidInputError, match="takes a table with named columns"):
+    with pytest.raises(InvalidInputError, match="needs a table with named columns"):
         chainrule.predict(quick(visits), test.X)
     network: Any = digits.model.network
     with pytest.raises(InvalidInputError, match="path of a run folder, not a NeuralNetwork"):

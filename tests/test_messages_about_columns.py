@@ -204,19 +204,19 @@ def test_a_network_that_is_worse_than_a_baseline_is_said_to_be(tmp_path: Path) -
     path = tmp_path / "line.csv"
     line.to_csv(path, index=False)
     done = command("train", path, "-t", "y", "-e", 1, "-o", tmp_path / "run")
-    (sentence,) = [one for one in done.stdout.splitlines() if "does not beat" in one]
+    (sentence,) = [one for one in done.stdout.splitlines() if "better than the network" in one]
     result = trained(tmp_path, line)
     ridge = next(one for one in result.baselines if one.name == "ridge regression")
     assert result.verdict == sentence
     assert sentence == (
-        f"The network does not beat the baseline 'ridge regression': r2 {result.metrics['r2']:.4g} against "
-        f"{ridge.metrics['r2']:.4g}."
+        f"The baseline 'ridge regression' is better than the network: r2 {ridge.metrics['r2']:.4g} against "
+        f"{result.metrics['r2']:.4g}."
     )
     assert sentence in repr(result)
     curve = line.assign(y=np.where(np.abs(x) < 0.7, "in", "out"))  # which no line separates
     good = trained(tmp_path, curve, epochs=60)
     assert good.verdict == ""
-    assert "does not beat" not in repr(good)
+    assert "better than the network" not in repr(good)
 
 
 # Categories that training did not have -------------------------------------------------------------------------------

@@ -111,12 +111,12 @@ def test_a_report_of_classes_has_all_its_parts(classes: ReportData) -> None:
         assert part in text
     assert page.tags.count("svg") == 4  # loss, loss on a log axis, accuracy, confusion matrix
     assert len(page.ids) == len(set(page.ids))
-    assert "does not beat" not in text
+    assert "better than the network" not in text
 
 
 def test_a_report_of_numbers_has_its_pictures_and_owns_up_to_defeat(numbers: ReportData) -> None:
     text, page = read(render_report(numbers))
-    assert "The best baseline, ridge, has 0.6. The network does not beat it." in text
+    assert "The best baseline, ridge, has 0.6. It is better than the network." in text
     assert "predicted price" in text
     assert "residual" in text
     assert page.tags.count("svg") == 5
@@ -212,7 +212,7 @@ def test_an_empty_run_still_has_a_report(classes: ReportData) -> None:
 def test_a_number_that_is_none_is_never_the_best(classes: ReportData) -> None:
     text, _ = read(render_report(replace(classes, measured={"accuracy": float("nan")})))
     assert "– accuracy" in text
-    assert "The network does not beat it." in text
+    assert "It is better than the network." in text
 
 
 def test_the_report_is_written_whole(classes: ReportData, tmp_path: Path) -> None:

@@ -135,9 +135,9 @@ class Comparison(NamedTuple):
 
     metric: str
     value: float
-    rival: str  # empty if there is none
-    rival_value: float
-    is_beaten: bool
+    baseline: str  # empty if there is none
+    baseline_value: float
+    baseline_is_better: bool
 
 
 def compare(
@@ -149,13 +149,13 @@ def compare(
     if not name:
         return None
     value = measured[name]
-    rivals = {model: metrics[name] for model, metrics in baselines.items() if name in metrics}
-    best = _find_best(name, rivals)
-    rival = next((model for model in rivals if model in best), "")
-    if not rival:
-        return Comparison(name, value, "", math.nan, is_beaten=False)
-    is_beaten = NETWORK not in _find_best(name, {NETWORK: value, rival: rivals[rival]})
-    return Comparison(name, value, rival, rivals[rival], is_beaten)
+    values = {model: metrics[name] for model, metrics in baselines.items() if name in metrics}
+    best = _find_best(name, values)
+    baseline = next((model for model in values if model in best), "")
+    if not baseline:
+        return Comparison(name, value, "", math.nan, baseline_is_better=False)
+    baseline_is_better = NETWORK not in _find_best(name, {NETWORK: value, baseline: values[baseline]})
+    return Comparison(name, value, baseline, values[baseline], baseline_is_better)
 
 
 def _headline(data: ReportData) -> str:
@@ -164,11 +164,11 @@ def _headline(data: ReportData) -> str:
     if comparison is None:
         return ""
     sentences = [f"{_escape(readable_metric(comparison.metric))} on rows that were not used for training."]
-    if comparison.rival:
-        value = _number(comparison.rival_value)
-        sentences.append(f"The best baseline, {_escape(comparison.rival)}, has {value}.")
-        if comparison.is_beaten:
-            sentences.append("The network does not beat it.")
+    if comparison.baseline:
+        value = _number(comparison.baseline_value)
+        sentences.append(f"The best baseline, {_escape(comparison.baseline)}, has {value}.")
+        if comparison.baseline_is_better:
+            sentences.append("It is better than the network.")
     return f'<div class="headline"><strong>{_number(comparison.value)}</strong>{" ".join(sentences)}</div>'
 
 

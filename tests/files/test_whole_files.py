@@ -103,14 +103,14 @@ MODELS: dict[str, tuple[Change, str]] = {
     "another target in the network": (setting("network", "target", "n_columns", to=3), "outputs are not those"),
     "scaling of two columns": (setting("scaling", to=[[1.0, 2.0], [1.0, 1.0]]), "another number of columns"),
     "scaling of 0": (setting("scaling", to=[[1.0], [0.0]]), "above 0"),
-    "scaling of text": (setting("scaling", to=[["1"], ["2"]]), "no finite number"),
+    "scaling of text": (setting("scaling", to=[["1"], ["2"]]), "must consist of finite numbers"),
     "half a scaling": (setting("scaling", to=[[1.0]]), "damaged"),
-    "names of classes": (setting("notes", "label_names", to=["a", "b"]), "labels of 0 classes"),
-    "notes a list": (setting("notes", to=[]), "notes is a dictionary"),
-    "target name a number": (setting("target_name", to=5), "target_name is a text"),
-    "an input that is predicted": (setting("target_name", to="area"), "both an input and what is predicted"),
-    "a column less": (without(*COLUMN, 0), "numbers a row, and the network takes"),
-    "no columns": (setting(*COLUMN, to=[]), "learnt no columns"),
+    "names of classes": (setting("notes", "label_names", to=["a", "b"]), "must have 0 texts"),
+    "notes a list": (setting("notes", to=[]), "notes must be a dictionary"),
+    "target name a number": (setting("target_name", to=5), "target_name must be a text"),
+    "an input that is predicted": (setting("target_name", to="area"), "both an input and the target"),
+    "a column less": (without(*COLUMN, 0), "features, but the network has inputs"),
+    "no columns": (setting(*COLUMN, to=[]), "is not fitted"),
     "a column twice": (
         lambda metadata, _: metadata["table"]["columns"].append(metadata["table"]["columns"][0]), "column twice"
     ),
@@ -153,8 +153,8 @@ def test_labels_of_classes_must_be_those_of_the_outputs(tmp_path: Path) -> None:
     write_classifier(tmp_path / "model")
     assert Model.load(tmp_path / "model").target.classes == ("low", "mid", 3)
     for change, words in (
-        (setting("notes", "label_names", to=["low", "mid"]), "labels of 3 classes"),
-        (setting("notes", "label_names", to=["low", "mid", 3]), "labels of 3 classes"),
+        (setting("notes", "label_names", to=["low", "mid"]), "must have 3 texts"),
+        (setting("notes", "label_names", to=["low", "mid", 3]), "must have 3 texts"),
         (setting("target", "classes", to=["low", "mid"]), "outputs of shape"),
         (setting("scaling", to=[[0.0], [1.0]]), "another number of columns"),
     ):

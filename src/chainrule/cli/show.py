@@ -87,8 +87,8 @@ def print_metrics(title: str, columns: Mapping[str, Mapping[str, float]]) -> Non
         title_style="bold",
     )
     table.add_column("")
-    for place, name in enumerate(columns):
-        table.add_column(Text(name), justify="right", style="bold" if place == 0 else "")
+    for index, name in enumerate(columns):
+        table.add_column(Text(name), justify="right", style="bold" if index == 0 else "")
     for metric in next(iter(columns.values())):
         table.add_row(metric.replace("_", " "), *(format_number(values[metric]) for values in columns.values()))
     console().print(table)

@@ -307,8 +307,8 @@ class NumberScan:
         if body.isdigit():
             self._count_affixes(prefix, suffix, count)
             if len(body) > 2:
-                fewest, most = self._integer_digits
-                self._integer_digits = (min(fewest or len(body), len(body)), max(most, len(body)))
+                smallest, largest = self._integer_digits
+                self._integer_digits = (min(smallest or len(body), len(body)), max(largest, len(body)))
             return
         allowed = [decimal for decimal, pattern in _DIGITS.items() if pattern.fullmatch(body)]
         if not allowed:

@@ -99,10 +99,10 @@ class RunResult:
         """A sentence that names the baseline that is better than the network; empty if there is none."""
         baselines = {baseline.name: baseline.metrics for baseline in self.baselines}
         comparison = compare(self.data.target.task, self.metrics, baselines)
-        if comparison is None or not comparison.is_beaten:
+        if comparison is None or not comparison.baseline_is_better:
             return ""
-        values = f"{comparison.metric} {comparison.value:.4g} against {comparison.rival_value:.4g}"
-        return f"The network does not beat the baseline {comparison.rival!r}: {values}."
+        values = f"{comparison.metric} {comparison.baseline_value:.4g} against {comparison.value:.4g}"
+        return f"The baseline {comparison.baseline!r} is better than the network: {values}."
 
     def __repr__(self) -> str:
         table = self.to_frame().to_string(float_format=lambda value: f"{value:.4g}")

@@ -229,6 +229,8 @@ def test_columns_that_are_called_by_numbers_are_found() -> None:
     assert result.data.table is not None
     assert result.data.table.feature_names == ("1",)
     assert chainrule.predict(result, frame).shape == (60, 1)
+    options = TrainOptions.of(frame, target=2, group=np.int64(1), numeric=0, missing_words=[-1])
+    assert (options.target, options.group, options.numeric, options.missing_words) == ("2", "1", ("0",), ("-1",))
 
 
 def test_options_with_a_frame_are_those_of_a_file(visits: Path, tmp_path: Path) -> None:

@@ -54,6 +54,10 @@ Preset = Literal["plain", "tabular"]
 # Options that the records of version 0.1 do not contain.
 _NEW = Setting(since="0.2")
 
+# Options that name columns or cells. Whole numbers are read as text, because the columns of a data frame may have them
+# as names.
+_TEXTS = ("target", "group", "time", "categorical", "numeric", "dates", "drop", "missing_words")
+
 
 @dataclass(frozen=True)
 class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the declarations
@@ -188,8 +192,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
         check_arguments("train", options, cls)
         hints = typing.get_type_hints(cls)
         arguments = {name: _as_field(value, hints[name]) for name, value in options.items()}
-        if isinstance(arguments.get("target"), int):
-            arguments["target"] = str(arguments["target"])  # names of columns are read as text
+        arguments |= {name: _as_text(arguments[name]) for name in _TEXTS if name in arguments}
         check_types(arguments, {name: hints[name] for name in arguments if name != "target"})
         return cls(source, **arguments)
 
@@ -384,6 +387,13 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
         """Return the names of the options of early stopping whose values are not the defaults."""
         names = ("patience", "min_delta", "min_epochs", "monitor")
         return [name for name in names if getattr(self, name) not in (None, 0)]
+
+
+def _as_text(value: Any) -> Any:
+    """Return whole numbers, also those in a tuple, as text."""
+    if isinstance(value, tuple):
+        return tuple(map(_as_text, value))
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _as_field(value: Any, hint: Any) -> Any:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import log_expit, log_softmax, logsumexp
 
-from chainrule.activations import ACTIVATIONS
+from chainrule.activations import ACTIVATIONS, SigmoidActivation, SoftmaxActivation
 from chainrule.data.weights import relative_weights
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.layers import EnsembleMeanLayer, Layer, Sequential
@@ -95,6 +96,26 @@ class Head:
             return self.average.forward_propagation(outputs)
         shares = relative_weights(weights)[:, :, None].astype(outputs.dtype)
         mean: Array = np.sum(shares * outputs, axis=1) / np.sum(shares, axis=1)
+        return mean
+
+    @property
+    def has_mean_logits(self) -> bool:
+        """Whether :meth:`mean_logits` is defined."""
+        return self.average is not None and isinstance(self.activation, SigmoidActivation | SoftmaxActivation)
+
+    def mean_logits(self, outputs: Array, weights: Array | None = None) -> Array:
+        """Return the logits of :meth:`predictions` of an ensemble, which are finite for all finite outputs.
+
+        They are computed from the logarithms of the probabilities, because a float32 probability rounds to 0 or 1.
+        """
+        z = np.asarray(outputs, np.float64)
+        shares = np.ones(z.shape[:2]) if weights is None or weights.ndim == 1 else relative_weights(weights)
+        shares = (shares / shares.sum(axis=1, keepdims=True))[:, :, None]
+        if isinstance(self.activation, SigmoidActivation):
+            logits = logsumexp(log_expit(z), axis=1, b=shares) - logsumexp(log_expit(-z), axis=1, b=shares)
+        else:
+            logits = logsumexp(log_softmax(z, axis=-1), axis=1, b=shares)
+        mean: Array = logits.astype(outputs.dtype)
         return mean
 
 

@@ -237,14 +237,19 @@ def _explained(function: Callable[..., Any]) -> Callable[..., Any]:
         except TypeError as error:
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise  # it was raised inside the function
-            raise explain(args, keywords) from None
+            explained = explain(args, keywords)
+            if explained is None:
+                raise
+            raise explained from None
 
     # The globals are those of the function's module, without which doctest would leave the function out.
     return types.FunctionType(call.__code__, getattr(function, "__globals__", globals()), closure=call.__closure__)
 
 
-def _call_error(function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]) -> InvalidInputError:
-    """Return the error of a call with the wrong arguments."""
+def _call_error(
+    function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]
+) -> InvalidInputError | None:
+    """Return the error of a call with the wrong arguments; None if there is nothing wrong with them."""
     owner, known = _owner_of(function), _arguments_of(function)
     n_given = len(args) - len(inspect.signature(function).parameters) + len(known)  # without self
     name = function.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
@@ -263,6 +268,8 @@ def _call_error(function: Callable[..., Any], args: Sequence[Any], keywords: Map
         return InvalidInputError(f"{name} was given '{twice[0]}' twice, by position and by name.")
     required = [key for key, one in known.items() if one.default is one.empty and one.kind not in _VARIABLE]
     missing = [f"'{key}'" for key in required if key not in (*by_position[:n_given], *keywords)]
+    if not missing:
+        return None  # such as an abstract class
     return InvalidInputError(
         f"{name} needs the argument{'s' * (len(missing) > 1)} {listed(missing)}: call {name}({', '.join(required)})."
     )
@@ -399,8 +406,19 @@ def _read_settings(text: str, kind: str, cls: type[Any]) -> dict[str, Any]:
 
 
 def _split(text: str) -> list[str]:
-    """Split a text at the commas that are not inside parentheses."""
-    return re.split(r",(?![^(]*\))", text)
+    """Split a text at the commas that are not inside parentheses.
+
+    >>> _split("5,then=(step:every=2,milestones=(5,8)),end=1")
+    ['5', 'then=(step:every=2,milestones=(5,8))', 'end=1']
+    """
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def _read_value(text: str) -> Any:

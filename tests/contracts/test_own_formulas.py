@@ -13,7 +13,10 @@ import pytest
 
 from chainrule.activations import ActivationLayer, CustomActivation
 from chainrule.errors import InvalidInputError
-from chainrule.layers import DenseLayer
+from chainrule.layers import DenseLayer, Layer
+from chainrule.layers.base import ArrayAttribute
+from chainrule.neuralnet import NeuralNetwork
+from chainrule.program import Program, Value
 from chainrule.types import Array
 from support.exported import run_c, run_js
 from support.networks import network_of
@@ -148,3 +151,59 @@ def test_a_piece_of_functions_with_the_name_of_another_is_not_kept_under_it(tmp_
     own = CustomActivation(np.square, np.cos, name="relu")
     with pytest.raises(InvalidInputError, match="give it a name that chainrule does not use"):
         network_of(DenseLayer(2, (2,)), own).save(tmp_path / "own")
+
+
+class Switched(ActivationLayer):
+    """A function that depends on an attribute of its class."""
+
+    squares = False
+
+    def activation_function(self, x: Array) -> Array:
+        return x * x if self.squares else 3.0 * x
+
+    def derivative(self, x: Array) -> Array:
+        return 2 * x if self.squares else 0 * x + 3.0
+
+
+def test_a_switch_of_a_class_may_be_set_after_a_prediction() -> None:
+    network = NeuralNetwork(seed=0).add(DenseLayer(3, (2,))).add(switched := Switched())
+    rows = np.ones((5, 2))
+    for squares in (False, True, False):
+        switched.squares = squares
+        np.testing.assert_allclose(network.predict(rows), network.stack.forward(rows), rtol=1e-6)
+
+
+@dataclass(eq=False)
+class TwiceScaled(Layer):
+    """``y = w w x``, as two operations that read the same parameter."""
+
+    w = ArrayAttribute("w")
+
+    def output_shape(self) -> tuple[int, ...]:
+        return self.input_shape()
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"w": self.input_shape()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        self.parameter_views["w"].fill(1)
+
+    def forward_propagation(self, inputs: Any, training: bool = False) -> Array:
+        self.input = self._check_inputs(inputs)
+        return self.input * self.w * self.w
+
+    def backward_propagation(self, output_error: Array) -> Array:
+        self.gradient_views["w"][...] = (2 * output_error * self.input * self.w).sum(axis=0)
+        return output_error * self.w * self.w
+
+    def lower(self, program: Program, x: Value) -> Value:
+        scaled = program.map(lambda x, w: x * w, x, self.array("w"))
+        return program.map(lambda x, w: x * w, scaled, self.array("w"))
+
+
+def test_a_parameter_of_two_operations_has_the_sum_of_both_gradients() -> None:
+    rows = np.arange(1.0, 7.0).reshape(3, 2)
+    network = NeuralNetwork(1, 3, "sgd", learning_rate=0.01, dtype="float64", seed=0).add(TwiceScaled())
+    network.fit(rows, 3 * rows)
+    gradient = (2 * rows**2 * (1 - 3)).sum(axis=0) * 2 / rows.size
+    np.testing.assert_allclose(network.layers[0].w, 1 - 0.01 * gradient)

@@ -37,7 +37,7 @@ from chainrule.activations import ACTIVATIONS, CustomActivation, LeakyReLUActiva
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.data import class_weight_rows
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, EmbeddingLayer, Layer, RepeatLayer, Residual
-from chainrule.losses import CustomLoss, Huber
+from chainrule.losses import CustomLoss, Huber, LossFunction
 from chainrule.metrics import METRICS, Metric, f1
 from chainrule.named import FixedAttributes, Registry, other_names
 from chainrule.optimizer import SGD, Adam, AdamW, Optimizer
@@ -491,3 +491,12 @@ def test_every_attribute_that_a_method_assigns_is_declared_in_the_class() -> Non
         for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(cls)))):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and not node.attr.startswith("_"):
                 assert ast.unparse(node.value) != "self" or node.attr in declared, f"{cls}.{node.attr}"
+
+
+def test_a_class_with_missing_methods_keeps_the_error_of_python() -> None:
+    class Unfinished(LossFunction):
+        def loss(self, y_true: Any, y_pred: Any) -> float:
+            return 0.0
+
+    with pytest.raises(TypeError, match=r"abstract.*derivative"):
+        NeuralNetwork(loss=Unfinished)

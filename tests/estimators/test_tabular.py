@@ -232,9 +232,18 @@ def test_several_outputs() -> None:
     ours = classifier(max_iter=40).fit(inputs, labels)
     assert ours.predict(inputs).shape == labels.shape
     assert ours.score(inputs, labels) > 0.5
+
+
+def test_losses_that_do_not_allow_standardised_targets_are_refused() -> None:
     counts = np.random.default_rng(0).poisson(np.exp(X[:, 0]))
-    poisson = regressor(loss="poisson", max_iter=40).fit(X, counts)
-    assert poisson.predict(X).min() > 0
+    with pytest.raises(InvalidInputError, match="standardises the targets, for which Poisson is not defined"):
+        regressor(loss="poisson").fit(X, counts)
+
+
+@pytest.mark.parametrize("name", ["batch_normalization", "layer_normalization"])
+def test_normalisation_that_would_mix_the_members_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"cannot be combined with {name}"):
+        regressor(**{name: True}).fit(X, Y)
 
 
 # Parameters ---------------------------------------------------------------------------------------------------------
@@ -243,7 +252,7 @@ def test_several_outputs() -> None:
 def test_other_values_than_the_defaults_replace_those_of_the_preset() -> None:
     ours = MLPRegressor(
         preset="tabular", hidden_layer_sizes=[12, 7, 5], activation="tanh", dropout=[0.3, 0.0, 0.0], max_iter=3,
-        batch_size=10, solver=AdamW(0.02), schedule=None, random_state=0, clip_norm=2.0, layer_normalization=True,
+        batch_size=10, solver=AdamW(0.02), schedule=None, random_state=0, clip_norm=2.0, noise=0.1,
     ).fit(X, Y)  # fmt: skip
     network = ours.network_
     assert units_of(ours) == 3 * [12, 7, 5, 1, 1]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.activations import PReLUActivation, SoftmaxActivation, TanhActivation
+from chainrule.activations import PReLUActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
 from chainrule.data.batches import ArrayBatches
 from chainrule.data.dataset import Dataset
 from chainrule.engines import TrainingPlan
@@ -22,6 +22,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.inspection import check_gradients
 from chainrule.layers import (
     BatchEnsembleLayer,
+    BatchNormalizationLayer,
     DenseLayer,
     DropoutLayer,
     EnsembleDenseLayer,
@@ -31,6 +32,7 @@ from chainrule.layers import (
     LayerNormalizationLayer,
     Parallel,
     PeriodicEmbeddingLayer,
+    PiecewiseLinearEncodingLayer,
     RepeatLayer,
     Residual,
     Sequential,
@@ -295,3 +297,30 @@ def test_what_cannot_be_is_refused() -> None:
         RepeatLayer(0)
     with pytest.raises(InvalidInputError, match="members of an ensemble"):
         network(members(2)[:5] + members(2)[-2:], optimizer="levenberg_marquardt").fit(Dataset(X, Y))
+
+
+def test_repeated_columns_that_are_no_ensemble_share_the_memory_of_their_parameters() -> None:
+    X = RNG.normal(size=(60, 1)).astype(np.float32)
+    layers = (PiecewiseLinearEncodingLayer(8).adapt(X), BatchNormalizationLayer(), DenseLayer(1))
+    net = network([*layers], epochs=3, learning_rate=0.01)
+    net.fit(X, X[:, 0] ** 2, validation=(X, X[:, 0] ** 2))
+    np.testing.assert_allclose(net.predict(X), net.stack.forward(X), atol=1e-5)
+    assert net.history["validation_loss"][-1] == pytest.approx(net.evaluate(X, X[:, 0] ** 2)["loss"], rel=1e-4)
+    net.layers[0].adapt(10 * X + 3)
+    np.testing.assert_allclose(net.predict(X), net.stack.forward(X), atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_outputs", "last"), [(1, SigmoidActivation), (3, SoftmaxActivation)])
+def test_the_loss_of_a_confident_mistake_is_finite(n_outputs: int, last: type[Layer]) -> None:
+    layers = [RepeatLayer(2), EnsembleDenseLayer(n_outputs), last(), EnsembleMeanLayer()]
+    loss = "binary_cross_entropy" if n_outputs == 1 else "categorical_cross_entropy"
+    net = NeuralNetwork(loss=loss, seed=0)
+    for layer in layers:
+        net.add(layer)
+    net.stack.build((1,))
+    weights = np.zeros((2, 1, n_outputs))
+    weights[:, 0, 0] = 200, 100
+    layers[1].set_array("weights", weights)
+    mistakes = Dataset(np.ones((4, 1)), [0, 1, 0, 1] if n_outputs == 1 else [0, 1, 2, 0])
+    # The mean probability of the wrong class is about 1, and that of the other (e^-200 + e^-100) / 2.
+    assert net.evaluate(mistakes)["loss"] == pytest.approx((100 + np.log(2)) / 2, rel=1e-5)

@@ -125,8 +125,8 @@ class ActivationLayer(Layer):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the function has no settings, so that it never changes."""
-        return vars(self).keys() <= RUNTIME
+        """Whether the function has no settings, so that it never changes. User-defined classes may have any."""
+        return type(self).__module__.startswith("chainrule.") and vars(self).keys() <= RUNTIME
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_traced": None}

@@ -30,6 +30,9 @@ def evaluate_outputs(head: Head, outputs: Array, targets: Array, sample_weight: 
     row_weights = row_weights_of(weights_of_rows(sample_weight), len(targets), outputs.dtype)
     if head.average is None:
         loss = head.evaluate(targets, outputs, row_weights, np.empty_like(outputs))
+    elif head.has_mean_logits:
+        logits = head.mean_logits(outputs, sample_weight)
+        loss = head.loss.evaluate_logits(targets, logits, row_weights, np.empty_like(logits))
     else:
         loss = head.loss.evaluate(targets, predictions, row_weights, np.empty_like(predictions))
     return Evaluation(loss, predictions)

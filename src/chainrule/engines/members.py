@@ -83,13 +83,16 @@ class _PartOfArray(ArrayReference):
     @property
     def values(self) -> Array:
         """The present values, as a view of the layer's array."""
-        part: Array = super().values[self.member]
-        return part
+        return self._part(super().values)
 
     @property
     def gradient(self) -> Array:
         """The gradient of a parameter."""
-        part: Array = super().gradient[self.member]
+        return self._part(super().gradient)
+
+    def _part(self, array: Array) -> Array:
+        """Return a view, also of an array with one number for each member."""
+        part: Array = array[self.member : self.member + 1] if array.ndim == 1 else array[self.member]
         return part
 
 

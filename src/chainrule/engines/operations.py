@@ -116,6 +116,7 @@ class Calls:
         self._formulas: list[tuple[Map, Array]] = []
         self.errors: dict[Value, Array] = {}
         self._needing_error: set[Value] = set(locations) if to_input else set()
+        self._with_gradient: set[ArrayReference] = set()  # parameters whose gradient is written
         self._forward: list[tuple[Operation, Backward]] = []  # whose backward pass has not been appended
 
     def forward(self, operations: Sequence[Operation]) -> None:
@@ -155,6 +156,10 @@ class Calls:
             operation, backward = self._forward.pop()
             x = operation.output
             if x in self.errors and x in self._needing_error:
+                for array in operation.arrays:
+                    if array.is_trained and array in self._with_gradient:
+                        raise NotLoweredError("Compiled code writes the gradient of a parameter for one operation.")
+                    self._with_gradient.add(array)
                 backward(self.errors[x])
                 self.buffers.release(self.errors.pop(x))
             if releases:
@@ -186,8 +191,8 @@ class Calls:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the formulas have no settings, so that they never change."""
-        return all(getattr(op.owner, "is_fixed", not op.formula.settings) for op, _ in self._formulas)
+        """Whether the formulas depend on nothing that can be set, so that they never change."""
+        return all(op.owner is None or getattr(op.owner, "is_fixed", False) for op, _ in self._formulas)
 
     @property
     def is_current(self) -> bool:

@@ -383,7 +383,7 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         self.best_loss_ = None if self.early_stopping or self.preset else min(self.loss_curve_)
         scores = f"validation_{network.metrics[0].name}" if network.metrics else ""
         self.validation_scores_ = list(history[scores]) if scores else None
-        self.best_validation_score_ = max(history[scores]) if scores else None
+        self.best_validation_score_ = max(history[scores][first_epoch:]) if scores else None
         self.stop_reason_ = network.stop_reason
 
     def _warn_if_not_converged(self, network: NeuralNetwork) -> None:

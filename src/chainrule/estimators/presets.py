@@ -155,8 +155,9 @@ def _is_default(value: Any, default: Any) -> bool:
     return type(value) is type(default) and bool(value == default)
 
 
-NOT_OF_TABLES = ("warm_start", "early_stopping", "augmentation")
-HIDDEN_SETTINGS = ("batch_normalization", "layer_normalization", "input_dropout", "noise", "weights_initializer")
+# Normalisation would mix the members of the ensemble.
+NOT_OF_TABLES = ("warm_start", "early_stopping", "augmentation", "batch_normalization", "layer_normalization")
+HIDDEN_SETTINGS = ("input_dropout", "noise", "weights_initializer")
 
 
 def _network_settings(parameters: Any, problem: Problem) -> dict[str, Any]:

@@ -212,7 +212,12 @@ def design_network(
     for layer in (clip, Parallel(branches), *ends, EnsembleMeanLayer()):
         network.add(layer)
     network.stack.build((data.n_features,))
-    suits = loss.allows_standardized_targets and output_activation is None and not last_layers
+    if not loss.allows_standardized_targets:
+        raise InvalidInputError(
+            f"preset='tabular' standardises the targets, for which {type(loss).__name__} is not defined; choose "
+            "another loss, or leave the preset out."
+        )
+    suits = output_activation is None and not last_layers
     if suits and data.n_features <= MOST_LINEAR_COLUMNS and n_outputs == data.target.n_outputs:
         solution = _linear_solution(data, clipped, sample, weights, held_out)
         for branch in branches:

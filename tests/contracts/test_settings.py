@@ -84,5 +84,5 @@ def test_counts_beyond_all_floats_are_refused() -> None:
             settings: dict[str, Any] = {name: value}
             with pytest.raises(InvalidInputError, match=f"{name} is .*whole number"):
                 NeuralNetwork(**settings)
-        with pytest.raises(InvalidInputError, match="test_size is a fraction"):
+        with pytest.raises(InvalidInputError, match="test_size must be a share between 0 and 1 or a number of rows"):
             split_rows(10, value)

@@ -171,7 +171,7 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         build_onnx(broken)
     other = TablePreprocessor().fit(pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
     with pytest.raises(
-        InvalidInputError, match=r"The table gives 2 numbers a row, and the network takes rows of shape \(5,\)"
+        InvalidInputError, match=r"The table has 2 features, but the network has inputs of shape \(5,\)"
     ):
         build_onnx(Model(model_of(target).network, target, other))
     network = network_of(DenseLayer(3, (5,)), *output_layers(target, OwnLoss()), loss=OwnLoss())

@@ -219,11 +219,13 @@ def fifty_steps(optimizer: str, layer: str = "tanh", loss: str = "mean_squared_e
     """The settings of a fit of fifty steps on fifty rows; some optimizers see all of them at every step.
 
     Batch normalisation stands in front: biases before it have a gradient of 0 but for rounding, and several optimizers
-    divide that by its own size. Levenberg-Marquardt is at the minimum after thirty steps; there, rounding decides which
-    of its steps are refused. L-BFGS makes only twelve steps with the two losses that have kinks: along a kink, a
-    difference of 1e-12 grows tenfold in two or three steps.
+    divide that by its own size. Levenberg-Marquardt is at the minimum after thirty steps, and after twenty with a
+    piecewise linear encoding; there, rounding decides which of its steps are refused. L-BFGS makes only twelve steps
+    with the two losses that have kinks: along a kink, a difference of 1e-12 grows tenfold in two or three steps.
     """
     epochs = 30 if optimizer == "levenberg_marquardt" else 50 if OPTIMIZERS.find(optimizer).full_batch else 10
+    if optimizer == "levenberg_marquardt" and layer == "piecewise_linear_encoding":
+        epochs = 20
     if optimizer == "lbfgs" and loss in ("mean_absolute_percentage_error", "multi_margin"):
         epochs = 12
     in_front = layer == "batch_normalization"

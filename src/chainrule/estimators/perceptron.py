@@ -301,7 +301,9 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         network.stack, network.history, network.target = previous.stack, previous.history, previous.target
         if incremental:
             network.optimizer = previous.optimizer
-            network.schedule = None if network.schedule is None else Later(network.schedule, previous.history.n_epochs)
+            network.schedule = (
+                None if network.schedule is None else _Shifted(network.schedule, previous.history.n_epochs)
+            )
 
     def _dataset(self, rows: Rows) -> Dataset:
         outputs = self._outputs
@@ -486,7 +488,7 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
 
 
 @dataclass(frozen=True)
-class Later(Schedule):
+class _Shifted(Schedule):
     """A schedule that goes on after some epochs."""
 
     schedule: Schedule
@@ -498,7 +500,7 @@ class Later(Schedule):
 
 def _in_files(schedule: Schedule | None) -> Schedule | None:
     """Return the schedule as a model file can describe it."""
-    return schedule.schedule if isinstance(schedule, Later) else schedule
+    return schedule.schedule if isinstance(schedule, _Shifted) else schedule
 
 
 def _name_of_last(network: NeuralNetwork) -> str:

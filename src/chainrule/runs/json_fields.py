@@ -30,7 +30,7 @@ def check_types(values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
 def describe_type(hint: Any) -> str:
     """Return the values of a type in words.
 
-    >>> describe_type(tuple[int, ...]), describe_type(float | None), describe_type(Literal["numpy", "torch"])
+    >>> describe_type(tuple[int, ...]), describe_type(float | None), describe_type(typing.Literal["numpy", "torch"])
     ('a tuple such as (64, 32)', 'a float or None', "'numpy' or 'torch'")
     """
     match typing.get_origin(hint):

@@ -17,7 +17,7 @@ from typing import Any
 import httptools
 
 Result = dict[str, Any]
-CHECK_EVERY = 50  # one of so many answers is parsed and compared
+CHECK_EVERY = 50  # the number of answers of which one is parsed and compared
 
 
 class Client(asyncio.Protocol):

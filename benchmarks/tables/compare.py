@@ -32,7 +32,7 @@ import pandas as pd  # noqa: E402
 from collection import TABLES, Table, Task, divide, load  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
-# A difference counts if the mean over the seeds is more than so many of its standard errors from 0.
+# A difference counts if its mean over the seeds exceeds this multiple of its standard error.
 STANDARD_ERRORS = 2.0
 
 # Takes rows and returns class probabilities, in the order of the sorted classes, or predicted numbers.

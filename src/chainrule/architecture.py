@@ -94,32 +94,15 @@ def output_activations(target: Target, loss: LossFunction, activation: Activatio
 
 
 def mlp_layers(
-    target: Target,
-    loss: LossFunction,
-    *,
-    hidden: int | Sequence[int] = (64, 32),
-    activation: ActivationLike | Sequence[ActivationLike] = "relu",
-    dropout: float | Sequence[float] = 0.0,
-    batch_normalization: bool | Sequence[bool] = False,
-    layer_normalization: bool | Sequence[bool] = False,
-    input_dropout: float = 0.0,
-    noise: float = 0.0,
-    weights_initializer: str | Initializer | Sequence[str | Initializer | None] | None = None,
-    output_activation: ActivationLike | None = None,
+    target: Target, loss: LossFunction, *, output_activation: ActivationLike | None = None, **settings: Any
 ) -> list[Layer]:
-    """Return the layers of :func:`build_network`, which do not know the number of inputs yet."""
-    layers = hidden_layers(
-        hidden,
-        activation,
-        dropout=dropout,
-        batch_normalization=batch_normalization,
-        layer_normalization=layer_normalization,
-        input_dropout=input_dropout,
-        noise=noise,
-        weights_initializer=weights_initializer,
-    )
-    of_all: Any = None if isinstance(weights_initializer, list | tuple) else weights_initializer
-    return [*layers, *output_layers(target, loss, output_activation, of_all)]
+    """Return the layers of :func:`build_network`, which do not know the number of inputs yet.
+
+    ``settings`` are the arguments of :func:`hidden_layers`.
+    """
+    initializer = settings.get("weights_initializer")
+    of_all: Any = None if isinstance(initializer, list | tuple) else initializer
+    return [*hidden_layers(**settings), *output_layers(target, loss, output_activation, of_all)]
 
 
 def hidden_layers(

@@ -320,7 +320,8 @@ class NeuralNetwork(FixedAttributes):
         DivergenceError
             When the loss is no longer a finite number; the network then holds the weights of its last whole epoch.
         """
-        check_arguments("NeuralNetwork.fit", unknown, NeuralNetwork.fit)
+        if unknown:
+            check_arguments("NeuralNetwork.fit", unknown, NeuralNetwork.fit)
         trainer = open_trainer(self, dataset, y, sample_weight, validation, callbacks, augmentation)
         with self._concluding(trainer):
             trainer.train()

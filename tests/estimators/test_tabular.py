@@ -308,3 +308,11 @@ def test_pipelines_searches_and_clones_work() -> None:
     assert stopped.n_iter_ == 2
     plain = clone(stopped).set_params(preset=None, callbacks=None).fit(X, Y)
     assert plain.model_.table is None
+
+
+def test_a_fit_that_is_refused_leaves_the_estimator_as_it_is() -> None:
+    ours = regressor(max_iter=1).fit(X, Y)
+    before = ours.predict(X)
+    with pytest.raises(InvalidInputError, match="cannot be combined with early_stopping"):
+        ours.set_params(early_stopping=True).fit(X[:, :1], Y)
+    np.testing.assert_array_equal(ours.predict(X), before)

@@ -110,8 +110,8 @@ class NewParameters(_FromNetwork):  # type: ignore[misc]  # made from the declar
     preset: Annotated[
         Literal["tabular"] | None,
         Setting(
-            "'tabular': the network and the training of `chainrule train` for tables, with all kinds of columns; "
-            "parameters that differ from their defaults replace its own."
+            "'tabular': an ensemble over cross-validation folds, for tables with all kinds of columns; parameters that "
+            "differ from their defaults replace its own."
         ),
     ] = None
     n_layers: Annotated[

@@ -28,7 +28,16 @@ from chainrule.data.table import TablePreprocessor, as_frame
 from chainrule.errors import InvalidInputError, check_one_of, warn
 from chainrule.estimators.outputs import Outputs
 from chainrule.estimators.parameters import NewParameters, SklearnParameters
-from chainrule.estimators.presets import Problem, draw_parameters, hidden_units, loss_of, plain, solver_of, tabular
+from chainrule.estimators.presets import (
+    Problem,
+    check_tabular,
+    draw_parameters,
+    hidden_units,
+    loss_of,
+    plain,
+    solver_of,
+    tabular,
+)
 from chainrule.estimators.scoring import MeasureRows, metrics_for, without_scorers
 from chainrule.estimators.sklearn_callbacks import CallbackSupport, SklearnCallbacks, with_callbacks
 from chainrule.history import History
@@ -142,6 +151,7 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         check_settings(type(self), vars(self))
         if self.preset is not None:
             check_one_of("preset", self.preset, ("tabular",))
+            check_tabular(self)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         goes_on = self.__sklearn_is_fitted__() and (self.warm_start or incremental)

@@ -104,17 +104,7 @@ def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
             "preset='tabular' predicts one column of classes; use MultiOutputClassifier of scikit-learn around it for "
             "several columns, or leave the preset out."
         )
-    cls: Any = type(parameters)
-    changed = {
-        name: getattr(parameters, name)
-        for name, declared in declared_settings(cls).items()
-        if not _is_default(getattr(parameters, name), declared.default)
-    }
-    refused = [name for name in NOT_OF_TABLES if name in changed]
-    if refused:
-        raise InvalidInputError(
-            f"preset='tabular' cannot be combined with {listed(refused)}; leave the default values."
-        )
+    changed = _changed(parameters)
     given: dict[str, Any] = {name: changed[name] for name in ("activation", "dropout") if name in changed}
     if {"solver", "momentum", "nesterovs_momentum"} & changed.keys():
         given["optimizer"] = solver_of(parameters)
@@ -146,6 +136,23 @@ def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
         **given,
         **_network_settings(parameters, problem),
     )
+
+
+def check_tabular(parameters: Any) -> None:
+    """Raise InvalidInputError for parameters that cannot be combined with ``preset="tabular"``."""
+    changed = _changed(parameters)
+    refused = [name for name in NOT_OF_TABLES if name in changed]
+    if refused:
+        raise InvalidInputError(
+            f"preset='tabular' cannot be combined with {listed(refused)}; leave the default values."
+        )
+
+
+def _changed(parameters: Any) -> dict[str, Any]:
+    """Return the parameters with other values than their defaults."""
+    cls: Any = type(parameters)
+    values = {name: (getattr(parameters, name), one.default) for name, one in declared_settings(cls).items()}
+    return {name: value for name, (value, default) in values.items() if not _is_default(value, default)}
 
 
 def _is_default(value: Any, default: Any) -> bool:

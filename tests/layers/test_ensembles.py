@@ -49,6 +49,7 @@ X = RNG.normal(size=(90, 4))
 Y = np.tanh(X[:, :2] * X[:, 2:])
 LABELS = np.argmax(X[:, :3], axis=1)
 WEIGHTS = RNG.uniform(0.5, 2, 90)
+MEMBER_WEIGHTS = RNG.uniform(0, 2, (90, 5))
 
 
 def members(n_outputs: int, *more: Layer, n_members: int = 3) -> list[Layer]:
@@ -93,8 +94,8 @@ def test_compiled_steps_are_those_of_the_layers(loss: LossFunction, n_members: i
         np.testing.assert_allclose(mine, other, rtol=1e-8, atol=1e-10)
 
 
-def separate(*layers: Layer) -> list[Layer]:
-    return [RepeatLayer(3), EnsembleDenseLayer(8), *layers, EnsembleDenseLayer(2)]
+def separate(*layers: Layer, n: int = 3) -> list[Layer]:
+    return [RepeatLayer(n), EnsembleDenseLayer(8), *layers, EnsembleDenseLayer(2)]
 
 
 BODIES: dict[str, tuple[Callable[[], list[Layer]], bool]] = {
@@ -127,22 +128,36 @@ BODIES: dict[str, tuple[Callable[[], list[Layer]], bool]] = {
     "branches": (
         lambda: [RepeatLayer(3), EnsembleDenseLayer(8), Sequential([TanhActivation(), EnsembleDenseLayer(2)])], True,
     ),
+    "several ensembles": (
+        lambda: [
+            TanhActivation(),
+            Parallel([
+                Sequential([DenseLayer(5), *separate()]),
+                Residual(separate(TanhActivation(), n=2), shortcut=[RepeatLayer(2), EnsembleDenseLayer(2)]),
+            ]),
+        ], True,
+    ),
+    "weights of all members in one of several ensembles": (
+        lambda: [Parallel([Sequential(separate()), Sequential([RepeatLayer(2), BatchEnsembleLayer(2, "signs")])])],
+        False,
+    ),
     "only the repetition": (lambda: [DenseLayer(2), RepeatLayer(3)], False),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("n_columns", [0, 1, 3], ids=["no weights", "weights of rows", "weights of members"])
+@pytest.mark.parametrize("n_columns", [0, 1, 2], ids=["no weights", "weights of rows", "weights of members"])
 def test_members_computed_one_by_one_train_as_their_layers_do(body: str, n_columns: int) -> None:
     make, is_split = BODIES[body]
-    weights = None if n_columns == 0 else RNG.uniform(0, 2, (90, 3) if n_columns == 3 else 90)
-    batches = ArrayBatches(X, Y, weights, batch_size=16, seed=0)
     found = []
     for by_layers in (False, True):
         stack = LayerStack(dtype="float64", seed=1)
         for layer in (*make(), EnsembleMeanLayer()):
             stack.add(layer)
         stack.build((4,))
+        n_members = stack.layers[-1].input_shape()[0]
+        weights = MEMBER_WEIGHTS[:, 0] if n_columns == 1 else MEMBER_WEIGHTS[:, :n_members]
+        batches = ArrayBatches(X, Y, weights if n_columns else None, batch_size=16, seed=0)
         recorder = EpochRecord(90)
         plan = TrainingPlan(MeanSquaredError(), Adam(0.01), max_norm=0.9, clip_norm=0.5)
         session = NumpySession(stack, plan, by_layers=by_layers)
@@ -152,7 +167,7 @@ def test_members_computed_one_by_one_train_as_their_layers_do(body: str, n_colum
         if not by_layers:
             assert session._compiled is not None
             members = split_members(session._compiled.program)
-            assert (len(members.groups) == 3 and not members.rest) is is_split
+            assert (len(members.groups) == n_members and not members.rest) is is_split
         states = [array for layer in stack.walk() for array in layer.state.values()]
         found.append([stack.vector.values, *states, session.pop_mean_loss(), *recorder.arrays.values(),
                       session.batch_predictions(), session.gradient_norm()])  # fmt: skip

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chainrule.program import Affine, ArrayReference, Map, Noise, Operation, Program, Select, Value
+from chainrule.program import Affine, ArrayReference, Concatenate, Map, Noise, Operation, Program, Select, Value
 from chainrule.types import Array
 
 __all__ = ["Members", "split_members", "whole_program"]
@@ -44,27 +44,33 @@ class Members(NamedTuple):
 
 
 def split_members(program: Program) -> Members:
-    """Return the operations of a program by members. The members begin where all columns of a value are repeated."""
+    """Return the operations of a program by members.
+
+    Members begin where all columns of a value are repeated. Values of several ensembles may be concatenated, which
+    gives the members of all of them.
+    """
     shared: list[Operation] = []
-    groups: list[list[Operation]] = []
+    made: dict[Value, Operation] = {}  # the operations of single members, by their outputs
     parts: dict[Value, list[Value]] = {}
     joined, n_done = program.input, 0
     for operation in program.operations:
         if any(x in parts for x in operation.inputs):
-            own = [_of_member(operation, k, len(groups), parts) for k in range(len(groups))]
-            if None in own:
+            own = _parts_of(operation, parts)
+            if own is None:
                 break
-            for group, one in zip(groups, own, strict=True):
-                group.append(one)  # type: ignore[arg-type]
-            joined, parts[operation.output] = operation.output, [group[-1].output for group in groups]
-        elif not groups and (n_members := _n_repetitions(operation)) > 1:
-            groups, parts[operation.output] = [[] for _ in range(n_members)], [*operation.inputs] * n_members
+            joined = operation.output
+            parts[joined], operations = own
+            made |= {one.output: one for one in operations}
+        elif (n_members := _n_repetitions(operation)) > 1:
+            parts[operation.output] = [*operation.inputs] * n_members
         else:
             shared.append(operation)
         n_done += 1
     rest = program.operations[n_done:]
     read = {x for operation in rest for x in operation.inputs if x in parts}
-    if not groups or not groups[0] or not read <= {joined} or (not rest and program.output is not joined):
+    groups = [_operations_of(part, made) for part in parts.get(joined, ())]
+    are_separate = all(groups) and sum(map(len, groups)) == len({op.output for group in groups for op in group})
+    if not groups or not are_separate or not read <= {joined} or (not rest and program.output is not joined):
         return whole_program(program)
     return Members(shared, groups, parts[joined], joined, rest)
 
@@ -105,12 +111,38 @@ def _n_repetitions(operation: Operation) -> int:
     return n if not rest and operation.columns == (*range(width),) * n else 0
 
 
-def _of_member(operation: Operation, k: int, n_members: int, parts: dict[Value, list[Value]]) -> Operation | None:
-    """Return the part of an operation for member k; None if it does not consist of one part for each member."""
-    if not all(x in parts for x in operation.inputs) or operation.output.width % n_members:
+def _operations_of(part: Value, made: dict[Value, Operation]) -> list[Operation]:
+    """Return the operations of one member that lead to its part of a value, in the order of computation."""
+    needed = {part}
+    for output, operation in reversed(made.items()):
+        if output in needed:
+            needed.update(operation.inputs)
+    return [operation for output, operation in made.items() if output in needed]
+
+
+def _parts_of(operation: Operation, parts: dict[Value, list[Value]]) -> tuple[list[Value], Sequence[Operation]] | None:
+    """Return the part of the output for each member, and the operations that compute these parts.
+
+    The result is None if the operation does not consist of one part for each member.
+    """
+    if not all(x in parts for x in operation.inputs):
         return None
+    given = [parts[x] for x in operation.inputs]
+    if isinstance(operation, Concatenate):
+        values = [value for values in given for value in values]
+        return (values, []) if len({value.width for value in values}) == 1 else None
+    if len({len(values) for values in given}) > 1 or operation.output.width % len(given[0]):
+        return None
+    own = [_of_member(operation, k, inputs) for k, inputs in enumerate(zip(*given, strict=True))]
+    operations = [one for one in own if one is not None]
+    return ([one.output for one in operations], operations) if len(operations) == len(own) else None
+
+
+def _of_member(operation: Operation, k: int, inputs: tuple[Value, ...]) -> Operation | None:
+    """Return the part of an operation for member k; None if it does not consist of one part for each member."""
+    n_members = operation.inputs[0].width // inputs[0].width
     width = operation.output.width // n_members
-    own = dataclasses.replace(operation, inputs=tuple(parts[x][k] for x in operation.inputs), output=Value(width))
+    own = dataclasses.replace(operation, inputs=inputs, output=Value(width))
     arrays = [_PartOfArray(array.layer, array.name, k) for array in operation.arrays]
     match own:
         case Select(columns=columns):

@@ -102,7 +102,7 @@ _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names
 _MODULES_OF_PIECES = (
     "activations", "callbacks", "initializers", "layers", "losses", "metrics", "optimizer", "penalties", "schedules"
 )  # fmt: skip
-_MODULES = {*_HOMES, *_MODULES_OF_PIECES, "zoo"}
+_MODULES = {*_HOMES, *_MODULES_OF_PIECES, "explain", "zoo"}
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604  (names, all of them strings)
 

@@ -17,7 +17,7 @@ from chainrule.schedules import Schedule
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
 
-__all__ = ["Engine", "Evaluation", "Group", "Recorder", "Session", "SingleProcess", "TrainingPlan"]
+__all__ = ["Engine", "ErrorOf", "Evaluation", "Group", "Recorder", "Session", "SingleProcess", "TrainingPlan"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Evaluation(NamedTuple):
     predictions: Array
 
 
+# From outputs of some rows, and the slice of these rows in all rows, to dL/d(outputs).
+ErrorOf = Callable[[Array, slice], Array]
 Recorder = Callable[[Array, Array | None, Array], None]
 
 
@@ -183,6 +185,14 @@ class Engine(Protocol):
 
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
         """Return the outputs of the stack, or of its first layers, for any number of rows."""
+
+    def input_gradient(
+        self, stack: LayerStack, inputs: Inputs, error_of: ErrorOf, *, n_layers: int | None = None
+    ) -> tuple[Array, Array]:
+        """Return the outputs of the stack, or of its first layers, and dL/d(inputs), in inference.
+
+        ``error_of`` returns dL/d(outputs) from outputs of some rows and the slice of these rows.
+        """
 
     def join(self) -> Group:
         """Return the processes that train together. Raises InvalidInputError if the engine does not support them."""

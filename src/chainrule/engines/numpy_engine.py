@@ -11,10 +11,11 @@ import numpy as np
 
 from chainrule.activations import ActivationLayer
 from chainrule.data.batches import Batch, Batches, Portion
-from chainrule.engines.base import Evaluation, Group, Recorder, Session, SingleProcess, TrainingPlan
+from chainrule.engines.base import ErrorOf, Evaluation, Group, Recorder, Session, SingleProcess, TrainingPlan
 from chainrule.engines.compiled_prediction import predict
 from chainrule.engines.compiled_training import CompiledTraining
 from chainrule.engines.evaluation import evaluate_outputs, explain_divergence, find_non_finite
+from chainrule.engines.input_gradient import input_gradient
 from chainrule.engines.objective import BatchObjective
 from chainrule.engines.session_state import RunningLoss, WeightAverage, collect_state, restore_optimizer
 from chainrule.errors import InvalidInputError
@@ -48,6 +49,12 @@ class NumpyEngine:
     def predict(self, stack: LayerStack, inputs: Inputs, *, n_layers: int | None = None) -> Array:
         """Return the outputs of the stack, or of its first layers, for any number of rows."""
         return predict(stack, inputs, n_layers=n_layers)
+
+    def input_gradient(
+        self, stack: LayerStack, inputs: Inputs, error_of: ErrorOf, *, n_layers: int | None = None
+    ) -> tuple[Array, Array]:
+        """Return the outputs of the stack, or of its first layers, and dL/d(inputs), in inference."""
+        return input_gradient(stack, inputs, error_of, n_layers=n_layers)
 
     def join(self) -> Group:
         """Return a group of one process. Raises InvalidInputError if torchrun has started several processes."""

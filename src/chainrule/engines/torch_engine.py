@@ -11,7 +11,7 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from chainrule.engines.base import Session, TrainingPlan
+from chainrule.engines.base import ErrorOf, Session, TrainingPlan
 from chainrule.errors import InvalidInputError, check_one_of, missing_packages
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs
@@ -62,6 +62,15 @@ class TorchEngine:
         from chainrule.engines.torch_inference import predict
 
         return predict(stack, inputs, n_layers, self.device)
+
+    def input_gradient(
+        self, stack: LayerStack, inputs: Inputs, error_of: ErrorOf, *, n_layers: int | None = None
+    ) -> tuple[Array, Array]:
+        """Return the outputs of the stack, or of its first layers, and dL/d(inputs), computed on the device."""
+        check_installed()
+        from chainrule.engines.torch_inference import input_gradient
+
+        return input_gradient(stack, inputs, error_of, n_layers, self.device)
 
     def join(self) -> Workers:
         """Return the processes that train together: this process, or those that torchrun has started."""

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chainrule.engines.base import ErrorOf
+from chainrule.engines.input_gradient import chunks_of, refuse_codes
 from chainrule.engines.torch_batches import as_array, as_tensor
 from chainrule.engines.torch_modules import build_module
 from chainrule.engines.torch_threads import limited_torch_threads
@@ -15,7 +17,7 @@ from chainrule.engines.torch_workers import choose_device
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, is_sparse
 
-__all__ = ["infer", "predict"]
+__all__ = ["infer", "input_gradient", "predict"]
 
 ROWS_PER_CHUNK, NUMBERS_PER_CHUNK = 2**14, 2**24  # upper bounds of the size of a chunk
 
@@ -33,6 +35,29 @@ def predict(stack: LayerStack, inputs: Inputs, n_layers: int | None, device: str
             rows[non_finite[:1]], n_layers=n_layers
         )  # a layer may raise an error, such as for an unknown code
     return outputs
+
+
+def input_gradient(
+    stack: LayerStack, inputs: Inputs, error_of: ErrorOf, n_layers: int | None, device: str
+) -> tuple[Array, Array]:
+    """Return the outputs of the stack, or of its first layers, and dL/d(inputs), by the autograd of PyTorch."""
+    rows, chosen = stack.check_inputs(inputs), choose_device(device)
+    outputs, gradients = [], []
+    with limited_torch_threads():
+        module = build_module(stack)[:n_layers].to(chosen).requires_grad_(False)
+        for part, chunk in chunks_of(rows):
+            x = as_tensor(chunk).to(chosen).requires_grad_()
+            y = module(x)
+            outputs.append(as_array(y.detach()))
+            if not np.isfinite(outputs[-1]).all():
+                raise refuse_codes()
+            error = as_tensor(np.ascontiguousarray(error_of(outputs[-1], part))).to(chosen)
+            if not y.requires_grad:  # the inputs are codes
+                gradients.append(np.zeros_like(chunk))
+                continue
+            (gradient,) = torch.autograd.grad(y, x, error)
+            gradients.append(as_array(gradient))
+    return np.concatenate(outputs), np.concatenate(gradients)
 
 
 @torch.inference_mode()

@@ -265,12 +265,22 @@ def elementwise(results: Iterable[Expression], arrays: Collection[str]) -> set[i
     return found
 
 
-def evaluate(results: Sequence[Expression], symbols: Mapping[str, Any]) -> list[Array]:
-    """Return the values of expressions for arrays and numbers, computed by NumPy."""
+def evaluate(
+    results: Sequence[Expression], symbols: Mapping[str, Any], shape: tuple[int, ...] | None = None
+) -> list[Array]:
+    """Return the values of expressions for arrays and numbers, computed by NumPy.
+
+    With the ``shape`` of the rows, reductions are those of a whole row, even where the operand is one number for each
+    row, or for all.
+    """
+
+    def apply(name: str, values: list[Any]) -> Any:
+        if shape is not None and name in REDUCTIONS:
+            values = [np.broadcast_to(values[0], shape)]
+        return OPERATIONS[name].numpy(*values)
+
     with np.errstate(all="ignore"):
-        return translate_each(
-            results, symbols, lambda value: value, lambda name, values: OPERATIONS[name].numpy(*values)
-        )
+        return translate_each(results, symbols, lambda value: value, apply)
 
 
 def _refuse(name: str) -> NoReturn:

@@ -141,7 +141,7 @@ class Model:
             raise InvalidInputError(
                 "This model needs a table with named columns; give a data frame, or read one with read_table."
             )
-        return self.table.transform(data)
+        return self.table.encode(data)
 
     def outputs(self, data: Any) -> Array:
         """Return class probabilities (rows, 1 or classes), or predicted numbers in the units of the target."""

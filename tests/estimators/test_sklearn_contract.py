@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator, parametrize_with_checks
 
-from chainrule import MLPClassifier, MLPRegressor
+from chainrule import MLPClassifier, MLPRegressor, TablePreprocessor
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # some checks fit for five epochs, others divide by zero
 
@@ -16,6 +16,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # some checks fit for five ep
 @parametrize_with_checks([MLPClassifier(), MLPRegressor()])
 def test_scikit_learns_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
+
+
+def test_scikit_learns_checks_of_the_preprocessor() -> None:
+    results = check_estimator(TablePreprocessor(), on_skip=None)
+    assert len(results) > 40
+    assert {result["check_name"] for result in results if result["status"] != "passed"} <= {"check_array_api_input"}
 
 
 def test_no_check_of_scikit_learns_own_classes_is_left_out() -> None:

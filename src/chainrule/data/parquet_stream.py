@@ -81,8 +81,9 @@ class ParquetStream(RowStream):
         target = self.target_name = normal_text(target)
         self._options = _with_drop(preprocessor or TablePreprocessor(), drop, files)
         self._columns = _used_columns(files[0], target, columns, self._options)
-        self._missing_words = self._options.missing_words
-        _check_columns(files, [target, *self._columns], drop=[*self._options.drop, *drop], uses_all=columns is None)
+        choices = self._options.choices()
+        self._missing_words = choices.missing_words
+        _check_columns(files, [target, *self._columns], drop=[*choices.drop, *drop], uses_all=columns is None)
         self._files = files
         self._groups = [(file, group) for file in files for group in range(len(file.group_rows))]
         name = name_of_files([file.path for file in files])
@@ -123,7 +124,7 @@ class ParquetStream(RowStream):
         return sum(map(len, self._missing.values()))
 
     def _read(self, group: int, first: int) -> Iterator[RawRows]:
-        read = [name for name in self._columns if name not in self._options.drop]
+        read = [name for name in self._columns if name not in self._options.choices().drop]
         for frame, origin in self._read_rows(group, [*read, self.target_name], first):
             yield RawRows(frame.drop(columns=self.target_name), frame[self.target_name], origin)
 
@@ -185,7 +186,7 @@ class _Columns:
 
     def encode(self, inputs: Any, origin: Origin) -> Array:
         """Return the encoded rows."""
-        return self.preprocessor.transform(inputs, origin)
+        return self.preprocessor.encode(inputs, origin)
 
 
 def _with_drop(preprocessor: TablePreprocessor, drop: Sequence[str], files: Sequence[ParquetFile]) -> TablePreprocessor:
@@ -194,7 +195,7 @@ def _with_drop(preprocessor: TablePreprocessor, drop: Sequence[str], files: Sequ
     additional = TablePreprocessor(drop=drop)
     additional.check_names(known)
     values = preprocessor.to_dict()
-    new = [name for name in additional.drop if name in files[0].kinds and name not in values["drop"]]
+    new = [name for name in additional.choices().drop if name in files[0].kinds and name not in values["drop"]]
     return TablePreprocessor.from_dict({**values, "drop": [*values["drop"], *new]})
 
 

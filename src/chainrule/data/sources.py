@@ -90,11 +90,11 @@ def datasets_of(
         return source.train, source.test
     preprocessor = preprocessor or TablePreprocessor()
     frame, y = source.train.split_target(missing_words=preprocessor.missing_words)
-    X = preprocessor.fit_transform(frame)
+    X = preprocessor.fit_frame(frame).encode(frame)
     target = Target.learn(y, task, name=source.train.target, others=frame, missing_words=preprocessor.missing_words)
     names = preprocessor.feature_names
     train = Dataset(X, y, names, name=source.name, target=target)
     if source.test is None or isinstance(source.test, Dataset):
         return train, source.test
     test_frame, test_y = source.test.split_target(target)
-    return train, Dataset(preprocessor.transform(test_frame), test_y, names, name=source.name, target=target)
+    return train, Dataset(preprocessor.encode(test_frame), test_y, names, name=source.name, target=target)

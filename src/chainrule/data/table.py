@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -25,19 +26,19 @@ from chainrule.errors import (
     CellError,
     DataError,
     InvalidInputError,
-    NotBuiltError,
     check_one_of,
     listed,
     nearest_name,
+    warn,
     with_option,
 )
 from chainrule.named import checked
-from chainrule.types import Array
+from chainrule.types import Array, is_sparse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Scaling", "TablePreprocessor", "as_frame"]
+__all__ = ["ColumnChoices", "Scaling", "TablePreprocessor", "as_frame", "has_column_names"]
 
 Scaling: TypeAlias = Literal["standard", "range", "none"]
 
@@ -56,7 +57,29 @@ _ROW_NUMBER = re.compile(
 _ID = re.compile(r"(?i:(?:^|[_\W])(?:id|uuid|guid)(?:$|[_\W]))|(?<=[a-z])(?:Id|ID)$")
 
 
+class ColumnChoices(NamedTuple):
+    """What the parameters say about columns: names in normal form, with the separators and orders given for them."""
+
+    categorical: tuple[str, ...]
+    drop: tuple[str, ...]
+    numeric: dict[str, NumberSeparators | None]
+    dates: dict[str, DateOrder | None]
+    missing_words: tuple[str, ...]
+
+    def of_column(self, name: str) -> ColumnOptions:
+        """Return the options of a column."""
+        read_as: ReadAs = "auto"
+        if name in self.categorical:
+            read_as = "category"
+        elif name in self.numeric:
+            read_as = "number"
+        elif name in self.dates:
+            read_as = "date"
+        return ColumnOptions(read_as, self.numeric.get(name), self.dates.get(name), self.missing_words)
+
+
 @checked
+@dataclass(eq=False, repr=False)
 class TablePreprocessor:
     """Encode frames as float32 matrices. The encoding is fitted to the training rows.
 
@@ -77,6 +100,9 @@ class TablePreprocessor:
     order and ignores other columns; a missing column is a ``DataError``. White space around names and cells, and their
     Unicode normalization form, are ignored.
 
+    The class has the interface of scikit-learn's transformers, so it can be a step of a ``Pipeline`` or a
+    ``ColumnTransformer``. :meth:`to_dict` returns a fitted preprocessor as JSON values.
+
     Parameters
     ----------
     categorical, numeric, dates
@@ -93,48 +119,58 @@ class TablePreprocessor:
         The maximum number of categories of a column that have their own output.
     scaling, missing
         The scaling of numbers, and the replacement of missing numbers.
+
+    Attributes
+    ----------
+    n_features_in_
+        The number of columns of the training rows, with those that are dropped.
+    feature_names_in_
+        The names of these columns, if the training rows were a frame.
     """
 
-    def __init__(
-        self,
-        categorical: Sequence[str] = (),
-        drop: Sequence[str] = (),
-        max_categories: int = 64,
-        scaling: Scaling = "standard",
-        missing: MissingRule = "median",
-        *,
-        numeric: Sequence[str] = (),
-        dates: Sequence[str] = (),
-        missing_words: Sequence[str] = (),
-    ) -> None:
-        for option, given, known in (("scaling", scaling, Scaling), ("missing", missing, MissingRule)):
-            check_one_of(option, given, get_args(known))
-        if type(max_categories) is not int or max_categories < 1:
-            raise InvalidInputError(f"max_categories must be a whole number >= 1, not {max_categories!r}.")
-        self.categorical = _texts("categorical", categorical)
-        self.drop = _texts("drop", drop)
-        self.numeric = _texts("numeric", numeric)
-        self.dates = _texts("dates", dates)
-        self.missing_words = _texts("missing_words", missing_words)
-        self._separators = dict(map(split_separators, self.numeric))
-        self._date_orders = dict(map(_date_order, self.dates))
-        self._check_disjoint()
-        self.max_categories = max_categories
-        self.scaling: Scaling = scaling
-        self.missing: MissingRule = missing
-        self.columns: tuple[ColumnPlan, ...] = ()
+    categorical: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    max_categories: int = 64
+    scaling: Scaling = "standard"
+    missing: MissingRule = "median"
+    _: KW_ONLY
+    numeric: Sequence[str] = ()
+    dates: Sequence[str] = ()
+    missing_words: Sequence[str] = ()
 
-    def fit(
-        self, frame: Any, origin: Origin = UNNAMED, target_conventions: Conventions = NO_CONVENTIONS
-    ) -> TablePreprocessor:
+    def __post_init__(self) -> None:
+        self._columns: tuple[ColumnPlan, ...] = ()
+        self._has_names = True
+
+    @property
+    def columns(self) -> tuple[ColumnPlan, ...]:
+        """The plan of each column of the training rows; empty before :meth:`fit`."""
+        return self._columns
+
+    # Fitting ---------------------------------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Determine the encoding from the training rows. Return the preprocessor.
+
+        Parameters
+        ----------
+        X
+            A pandas or polars frame, a dictionary of lists, or an array of two dimensions, whose columns are then named
+            x1, x2, ...
+        y
+            Ignored.
+        """
+        self._has_names = has_column_names(X)
+        return self.fit_frame(X)
+
+    def fit_frame(self, frame: Any, origin: Origin = UNNAMED, target_conventions: Conventions = NO_CONVENTIONS) -> Self:
         """Determine the encoding from the training rows. Return the preprocessor.
 
         ``origin`` contains the file and the numbers of the rows, for messages. ``target_conventions`` are the decimal
         separator and the order of dates that the target column determines.
         """
         table = as_frame(frame)
-        if len(table) == 0:
-            raise DataError("The table has no rows.")
+        _check_has_rows(table)
         summaries = self.new_summaries(list(table.columns))
         for name, summary in summaries.items():
             if summary is not None:
@@ -143,7 +179,7 @@ class TablePreprocessor:
 
     def fit_summaries(
         self, summaries: Mapping[str, ColumnSummary | None], target_conventions: Conventions = NO_CONVENTIONS
-    ) -> TablePreprocessor:
+    ) -> Self:
         """Determine the encoding from the summaries of the training rows. Return the preprocessor.
 
         The summaries were made by :meth:`new_summaries`, and all rows were added to them. A column without a summary is
@@ -160,16 +196,45 @@ class TablePreprocessor:
                 errors.append(error)
         if errors:
             raise _combine_errors(errors)
-        self._set(plans)
+        if all(plan.kind == "dropped" for plan in plans):
+            reasons = "; ".join(f"{plan.name}: {plan.reason}" for plan in plans[:4])
+            has_one_row = any(summary is not None and summary.n_rows == 1 for summary in summaries.values())
+            few = "; there is only 1 sample" if has_one_row else ""
+            raise DataError(f"No column of the table can be used as an input ({reasons or 'it has none'}{few}).")
+        self._columns = tuple(plans)
         return self
 
     def new_summaries(self, names: Sequence[str], max_texts: int | None = None) -> dict[str, ColumnSummary | None]:
         """Return an empty summary for each column of a table; None for dropped columns."""
         self.check_names(names)
+        choices = self.choices()
         return {
-            name: None if name in self.drop else ColumnSummary(name, self._options_of(name), max_texts=max_texts)
+            name: None if name in choices.drop else ColumnSummary(name, choices.of_column(name), max_texts=max_texts)
             for name in map(normal_text, names)
         }
+
+    def choices(self) -> ColumnChoices:
+        """Return what the parameters say about columns. Raises ``InvalidInputError`` for invalid parameters."""
+        for option, given, known in (("scaling", self.scaling, Scaling), ("missing", self.missing, MissingRule)):
+            check_one_of(option, given, get_args(known))
+        if type(self.max_categories) is not int or self.max_categories < 1:
+            raise InvalidInputError(f"max_categories must be a whole number >= 1, not {self.max_categories!r}.")
+        choices = ColumnChoices(
+            tuple(_texts("categorical", self.categorical)),
+            tuple(_texts("drop", self.drop)),
+            dict(map(split_separators, _texts("numeric", self.numeric))),
+            dict(map(_date_order, _texts("dates", self.dates))),
+            tuple(_texts("missing_words", self.missing_words)),
+        )
+        owners: dict[str, str] = {}
+        for option in ("categorical", "numeric", "dates"):
+            for name in getattr(choices, option):
+                other = owners.setdefault(name, option)
+                if other != option:
+                    raise InvalidInputError(
+                        f"{with_option(other)} and {with_option(option)} both name the column {name!r}; name it once."
+                    )
+        return choices
 
     def check_names(
         self, names: Iterable[str], *, target: str = "", other_options: Mapping[str, str | None] = MappingProxyType({})
@@ -180,8 +245,9 @@ class TablePreprocessor:
         """
         known = [name for name in map(normal_text, names) if name != target]
         options: dict[str, Iterable[str]] = {option: [name] for option, name in other_options.items() if name}
-        options |= {"categorical": self.categorical, "drop": self.drop}
-        options |= {"numeric": self._separators, "dates": self._date_orders}
+        choices = self.choices()
+        options |= {"categorical": choices.categorical, "drop": choices.drop}
+        options |= {"numeric": choices.numeric, "dates": choices.dates}
         wrong = [(name, option) for option, columns in options.items() for name in columns if name not in known]
         it_has = f" It has {listing(known)}."
         for name, option in wrong:
@@ -199,33 +265,60 @@ class TablePreprocessor:
             raise DataError(f"The table does not have the columns {shown}.{''.join(hints) or it_has}")
 
     def named_columns(self) -> set[str]:
-        """Return the columns that options name, other than ``drop``."""
-        return {*self.categorical, *self._separators, *self._date_orders}
+        """Return the columns that parameters name, other than ``drop``."""
+        choices = self.choices()
+        return {*choices.categorical, *choices.numeric, *choices.dates}
 
     def for_inputs(self, target: str) -> tuple[TablePreprocessor, NumberSeparators | None]:
         """Return a preprocessor for the inputs, and the separators of the numbers of the target.
 
         The preprocessor has the same options, without the entry of ``numeric`` for the target.
         """
-        separators = self._separators.get(target)
+        separators = self.choices().numeric.get(target)
         if separators is None:
             return self, None
         numeric = [entry for entry in self.numeric if split_separators(entry)[0] != target]
         return TablePreprocessor.from_dict({**self.to_dict(), "numeric": numeric}), separators
 
-    def transform(self, frame: Any, origin: Origin = UNNAMED, unknown: UnknownCategories | None = None) -> Array:
-        """Return the (rows, len(feature_names)) float32 matrix of a frame with the columns of the training rows.
+    # Encoding --------------------------------------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> Any:
+        """Return the (rows, features) float32 matrix of rows with the columns of the training rows.
+
+        The columns of a frame are found by their names. Those of an array must be the columns of the training rows.
+        After :meth:`set_output`, the result is a frame.
+        """
+        self._check_fitted()
+        features = self.encode(self._with_names(X))
+        if "sklearn" not in sys.modules:  # then no other container has been chosen
+            return features
+        from sklearn.utils._set_output import _wrap_data_with_container
+
+        return _wrap_data_with_container("transform", features, X, self)
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Determine the encoding from the training rows, and return their matrix."""
+        return self.fit(X).transform(X)
+
+    def encode(self, frame: Any, origin: Origin = UNNAMED, unknown: UnknownCategories | None = None) -> Array:
+        """Return the (rows, features) float32 matrix of a frame with the columns of the training rows.
 
         ``origin`` contains the file and the numbers of the rows, for messages. The rows with unknown categories are
         counted for each column in ``unknown``.
         """
-        self._check_fitted()
         table = as_frame(frame)
-        if len(table) == 0:
-            raise DataError("The table has no rows.")
+        _check_has_rows(table)
         plan = self.feature_plan
-        columns = [(column, self._column(table, column, origin)) for column in plan.columns]
-        return plan.encode([column.read_column(cells, origin, unknown) for column, cells in columns], origin)
+        columns = self._find_columns(table, plan.columns, origin)
+        values, errors = [], []
+        for column, cells in zip(plan.columns, columns, strict=True):
+            try:
+                values.append(column.read_column(cells, origin, unknown))
+            except CellError as error:
+                errors.append(error)
+        if errors:
+            raise _combine_errors(errors)
+        return plan.encode(values, origin)
 
     def read(self, frame: Any, origin: Origin = UNNAMED) -> pd.DataFrame:
         """Return the used columns of a frame as numbers, dates and categories.
@@ -237,17 +330,12 @@ class TablePreprocessor:
 
         self._check_fitted()
         table = as_frame(frame)
+        plans = self.feature_plan.columns
         columns: dict[str, Any] = {}
-        for plan in self.columns:
-            if plan.kind != "dropped":
-                column = self._column(table, plan, origin)
-                is_category = plan.kind == "category"
-                columns[plan.name] = plan.read_texts(column) if is_category else plan.read_column(column, origin)
+        for plan, column in zip(plans, self._find_columns(table, plans, origin), strict=True):
+            is_category = plan.kind == "category"
+            columns[plan.name] = plan.read_texts(column) if is_category else plan.read_column(column, origin)
         return pd.DataFrame(columns, index=table.index)
-
-    def fit_transform(self, frame: Any) -> Array:
-        """Determine the encoding from the training rows, and return their matrix."""
-        return self.fit(frame).transform(frame)
 
     @property
     def feature_plan(self) -> FeaturePlan:
@@ -285,13 +373,14 @@ class TablePreprocessor:
         return [plan.explain() for plan in self.columns]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the options and the columns as JSON values."""
+        """Return the parameters and the columns as JSON values."""
+        choices = self.choices()
         return {
-            "categorical": list(self.categorical),
-            "drop": list(self.drop),
-            "numeric": list(self.numeric),
-            "dates": list(self.dates),
-            "missing_words": list(self.missing_words),
+            "categorical": list(choices.categorical),
+            "drop": list(choices.drop),
+            "numeric": _texts("numeric", self.numeric),
+            "dates": _texts("dates", self.dates),
+            "missing_words": list(choices.missing_words),
             "max_categories": self.max_categories,
             "scaling": self.scaling,
             "missing": self.missing,
@@ -320,51 +409,133 @@ class TablePreprocessor:
             values.get("missing", "median"),  # the only rule of early versions
             **new,
         )
-        preprocessor.columns = tuple(ColumnPlan.from_dict(plan) for plan in columns)
+        preprocessor.choices()
+        preprocessor._columns = tuple(ColumnPlan.from_dict(plan) for plan in columns)
         if len({plan.name for plan in preprocessor.columns}) < len(columns):
             raise InvalidInputError("The description of a table preprocessor contains a column twice.")
         return preprocessor
 
     def _check_fitted(self) -> None:
         if not self.columns:
-            raise NotBuiltError("The table preprocessor is not fitted; call fit with the training rows first.")
+            from sklearn.utils.validation import check_is_fitted
 
-    def _set(self, plans: Sequence[ColumnPlan]) -> None:
-        if all(plan.kind == "dropped" for plan in plans):
-            reasons = "; ".join(f"{plan.name}: {plan.reason}" for plan in plans[:4])
-            raise DataError(f"No column of the table can be used as an input ({reasons or 'it has none'}).")
-        self.columns = tuple(plans)
+            check_is_fitted(self)
 
-    def _check_disjoint(self) -> None:
-        options = {"categorical": self.categorical, "numeric": self._separators, "dates": self._date_orders}
-        owners: dict[str, str] = {}
-        for option, names in options.items():
-            for name in names:
-                other = owners.setdefault(name, option)
-                if other != option:
-                    raise InvalidInputError(
-                        f"{with_option(other)} and {with_option(option)} both name the column {name!r}; name it once."
-                    )
-
-    def _options_of(self, name: str) -> ColumnOptions:
-        read_as: ReadAs = "auto"
-        if name in self.categorical:
-            read_as = "category"
-        elif name in self._separators:
-            read_as = "number"
-        elif name in self._date_orders:
-            read_as = "date"
-        return ColumnOptions(read_as, self._separators.get(name), self._date_orders.get(name), self.missing_words)
-
-    def _column(self, table: pd.DataFrame, plan: ColumnPlan, origin: Origin) -> pd.Series[Any]:
-        name = normal_text(plan.name)
-        if name not in table.columns:
-            unknown = set(table.columns) - {normal_text(column.name) for column in self.columns}
+    def _with_names(self, X: Any) -> Any:
+        """Return rows with the names of the training rows, if they are an array."""
+        if has_column_names(X):
+            return X
+        table = as_frame(X)
+        if table.shape[1] != len(self.columns):
             raise DataError(
-                f"{origin}The table has no column {plan.name!r}, which the training data had."
-                f"{nearest_name(plan.name, sorted(unknown))}"
+                f"X has {table.shape[1]} features, but TablePreprocessor is expecting {len(self.columns)} features as "
+                "input."
             )
-        return table[name]
+        if self._has_names:
+            own_name = type(self).__name__
+            warn(f"X does not have valid feature names, but {own_name} was fitted with feature names", UserWarning)
+        return table.set_axis([plan.name for plan in self.columns], axis=1)
+
+    def _find_columns(self, table: pd.DataFrame, plans: Sequence[ColumnPlan], origin: Origin) -> list[pd.Series[Any]]:
+        """Return the columns of a table that have these plans."""
+        names = [normal_text(plan.name) for plan in plans]
+        missing = [name for name in names if name not in table.columns]
+        if missing:
+            unknown = sorted(set(table.columns) - {normal_text(column.name) for column in self.columns})
+            columns = f"column{'s' if len(missing) > 1 else ''} {listed([*map(repr, missing)])}"
+            hints = dict.fromkeys(nearest_name(name, unknown) for name in missing)
+            raise DataError(f"{origin}The table has no {columns}, which the training data had.{''.join(hints)}")
+        return [table[name] for name in names]
+
+    # The interface of scikit-learn -----------------------------------------------------------------------------------
+    # It is imported where it is used, because the import takes as long as a small fit.
+
+    _sklearn_auto_wrap_output_keys = frozenset({"transform"})
+
+    @property
+    def n_features_in_(self) -> int:
+        """The number of columns of the training rows, with those that are dropped."""
+        if not self.columns:
+            raise AttributeError("This TablePreprocessor is not fitted yet.")
+        return len(self.columns)
+
+    @property
+    def feature_names_in_(self) -> Array:
+        """The names of the columns of the training rows, if these were a frame."""
+        if not self.columns or not self._has_names:
+            raise AttributeError("This TablePreprocessor is not fitted to a frame.")
+        return np.array([plan.name for plan in self.columns], object)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """Return :attr:`feature_names` as an array.
+
+        ``input_features`` are the names of the columns of an array. For a frame, they must be its names.
+        """
+        self._check_fitted()
+        names = [plan.name for plan in self.columns]
+        given = names if input_features is None else [*map(str, input_features)]
+        if len(given) != len(names):
+            raise InvalidInputError(f"input_features should have length equal to number of features ({len(names)}).")
+        if self._has_names and given != names:
+            raise InvalidInputError("input_features is not equal to feature_names_in_")
+        renamed = [
+            new + name.removeprefix(plan.name)
+            for plan, new in zip(self.columns, given, strict=True)
+            for name in plan.output_names
+        ]
+        return np.array(renamed, object)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name; ``deep`` has no effect."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters. Return the preprocessor."""
+        known = self.get_params()
+        for name, value in params.items():
+            if name not in known:
+                raise InvalidInputError(
+                    f"Invalid parameter {name!r} for estimator {self}. Valid parameters are: {[*known]!r}."
+                    f"{nearest_name(name, known)}"
+                )
+            setattr(self, name, value)
+        return self
+
+    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self:
+        """Choose the container of the results of :meth:`transform`: an array or a frame. Return the preprocessor."""
+        if transform is not None:
+            check_one_of("transform", transform, ("default", "pandas", "polars"))
+            self._sklearn_output_config = {"transform": transform}
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return bool(self.columns)
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=[]),
+            input_tags=InputTags(allow_nan=True, categorical=True, string=True),
+        )
+
+    def __repr__(self) -> str:
+        changed = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return f"TablePreprocessor({', '.join(changed)})"
+
+    def _repr_html_(self) -> str:
+        from sklearn.utils import estimator_html_repr
+
+        html: str = estimator_html_repr(self)
+        return html
+
+    # Plans -----------------------------------------------------------------------------------------------------------
 
     def _plan(self, name: str, summary: ColumnSummary | None, conventions: Conventions) -> ColumnPlan:
         if summary is None:
@@ -387,7 +558,7 @@ class TablePreprocessor:
         n_missing, kind = reading.n_missing, reading.kind
         parts = DATE_PARTS if kind == "date" else ("",)
         time_only = isinstance(reading.format, DateFormat) and reading.format.time_only
-        if reading.all_different and reading.n_rows > MIN_ROWS_FOR_ID and name not in self._separators:
+        if reading.all_different and reading.n_rows > MIN_ROWS_FOR_ID and summary.options.read_as == "auto":
             is_dense = reading.numbers[0].width < 2 * reading.n_rows
             if _ID.search(name) or (_ROW_NUMBER.fullmatch(name) and is_dense):
                 reason = "it contains row numbers: a different whole number in every row"
@@ -425,7 +596,7 @@ class TablePreprocessor:
         n_categories = reading.n_categories
         if not n_categories and not has_more:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
-        if n_categories == n_rows > MIN_ROWS_FOR_ID and name not in self.categorical:
+        if n_categories == n_rows > MIN_ROWS_FOR_ID and summary.options.read_as == "auto":
             return ColumnPlan(name, "dropped", "every row has a different value, like a name or an id", n_missing)
         if n_categories == 1 and n_missing == 0 and not has_more:
             return ColumnPlan(name, "dropped", f"every row has {counts[0][0][:MAX_SAMPLE_LENGTH]!r}")
@@ -458,12 +629,17 @@ def _combine_errors(errors: Sequence[CellError]) -> CellError:
     )  # fmt: skip
 
 
-def _texts(option: str, texts: Sequence[str]) -> tuple[str, ...]:
+def _check_has_rows(table: pd.DataFrame) -> None:
+    if len(table) == 0:
+        raise DataError("The table has no rows.")
+
+
+def _texts(option: str, texts: Sequence[str]) -> list[str]:
     """Return the texts of an option in normal form."""
     if isinstance(texts, str):
         what = "texts" if option == "missing_words" else "column names"
         raise InvalidInputError(f"{option} must be a list of {what}, not one text; write {option}=[{texts!r}].")
-    return tuple(normal_text(str(text)) for text in texts)
+    return [normal_text(str(text)) for text in texts]
 
 
 def _date_order(entry: str) -> tuple[str, DateOrder | None]:
@@ -475,18 +651,29 @@ def _date_order(entry: str) -> tuple[str, DateOrder | None]:
     return normal_text(name), cast("DateOrder", order)
 
 
+def has_column_names(table: Any) -> bool:
+    """Return whether rows are a frame or a dictionary, whose columns have names."""
+    return is_frame(table) or (isinstance(table, Mapping) and not is_sparse(table))
+
+
 def as_frame(table: Any) -> pd.DataFrame:
-    """Return a pandas or polars frame or a 2-D array as a pandas frame whose column names are texts."""
+    """Return rows as a pandas frame whose column names are texts.
+
+    The rows are a pandas or polars frame, a dictionary of lists, or an array with two dimensions.
+    """
     import pandas as pd
 
     if isinstance(table, pd.DataFrame):
         frame = table
     elif is_frame(table) and hasattr(table, "to_pandas"):
         frame = table.to_pandas()
-    elif isinstance(table, np.ndarray) and table.ndim == 2:
-        frame = pd.DataFrame(table, columns=[f"x{column + 1}" for column in range(table.shape[1])])
+    elif has_column_names(table):
+        frame = pd.DataFrame(dict(table))
     else:
-        raise InvalidInputError(f"A table must be a pandas or polars frame or a 2-D array, not {type(table).__name__}.")
+        from sklearn.utils import check_array
+
+        array = check_array(table, dtype=None, ensure_all_finite=False)
+        frame = pd.DataFrame(array, columns=[f"x{column + 1}" for column in range(array.shape[1])])
     names = [normal_text(str(name)) for name in frame.columns]
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)

@@ -211,11 +211,11 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
             )
         for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("preset", Preset)):
             check_one_of(name, getattr(self, name), get_args(choices))
-        # The constructors of the next two raise an error for invalid options.
+        # The constructor of the split raises an error for invalid options.
         DataSplit(split=self.split, group=self.group, time=self.time)
         TablePreprocessor(
             self.categorical, numeric=self.numeric, dates=self.dates, drop=self.drop, missing_words=self.missing_words
-        )
+        ).choices()
         self.make_engine()
         if self.class_weight not in (None, "balanced"):
             raise InvalidInputError(f"class_weight must be 'balanced' or None, not {self.class_weight!r}.")

@@ -263,7 +263,7 @@ def _warn_about_unknown(unknown: UnknownCategories) -> None:
 def _inputs_of_frame(model: Model, frame: pd.DataFrame, name: str, origin: Origin, unknown: UnknownCategories) -> Any:
     inputs = frame.drop(columns=_target_column(model), errors="ignore")
     if model.table is not None:
-        return model.table.transform(inputs, origin, unknown)
+        return model.table.encode(inputs, origin, unknown)
     return _check_width(model, Dataset(numbers_of_texts(inputs, origin)).X, name)
 
 

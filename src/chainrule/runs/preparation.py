@@ -127,7 +127,7 @@ def _prepare_stream(
         files,
         target,
         columns=[name for name in kinds if name not in (*excluded, target)] if excluded else None,
-        drop=[name for name in options.drop if name not in excluded],
+        drop=[name for name in options.choices().drop if name not in excluded],
         task=task,
         preprocessor=with_options(options, drop=[]),
         drop_missing_target=drop_missing_target,
@@ -189,12 +189,12 @@ def _prepare_table(
     codes = target.encode(labels)
     rows = data_split.split_rows(target, codes, groups, times=times, has_test_part=source.test is not None)
     excluded = data_split.columns_to_exclude(options)
-    table = with_options(options, drop=[name for name in options.drop if name not in excluded])
+    table = with_options(options, drop=[name for name in options.choices().drop if name not in excluded])
     inputs = frame.drop(columns=excluded)
-    table.fit(inputs.iloc[rows[0]], origin.take(rows[0]), table_conventions(labels.to_frame()))
+    table.fit_frame(inputs.iloc[rows[0]], origin.take(rows[0]), table_conventions(labels.to_frame()))
 
     def encode(frame: pd.DataFrame, labels: pd.Series[Any], origin: Origin) -> Dataset:
-        return Dataset(table.transform(frame, origin), labels, table.feature_names, name=source.name, target=target)
+        return Dataset(table.encode(frame, origin), labels, table.feature_names, name=source.name, target=target)
 
     training, validation, test = (
         None if part is None else encode(inputs.iloc[part], labels.iloc[part], origin.take(part)) for part in rows

@@ -90,7 +90,7 @@ def read_times(frame: pd.DataFrame, name: str, options: TablePreprocessor, origi
 
 def find_time(frame: pd.DataFrame, options: TablePreprocessor, origin: Origin = UNNAMED) -> str | None:
     """Return the name of the only column of dates; None if there is none."""
-    reader = with_options(options).fit(frame, origin)
+    reader = with_options(options).fit_frame(frame, origin)
     return only_date([plan.name for plan in reader.columns if plan.kind == "date"])
 
 
@@ -176,16 +176,16 @@ def is_group_column(name: str, column: pd.Series[Any]) -> bool:
 
 def _fit_with(frame: pd.DataFrame, name: str, options: TablePreprocessor, origin: Origin) -> TablePreprocessor:
     """Return a preprocessor fitted to a frame, of which the named column is neither dropped nor categorical."""
-    without = {"drop": options.drop, "categorical": options.categorical}
+    without = {"drop": options.choices().drop, "categorical": options.choices().categorical}
     changes = {option: [column for column in columns if column != name] for option, columns in without.items()}
-    return with_options(options, **changes).fit(frame, origin)
+    return with_options(options, **changes).fit_frame(frame, origin)
 
 
 def _read_row_numbers(column: pd.Series[Any], name: str, options: TablePreprocessor, origin: Origin) -> Array | None:
     """Return a dropped column, such as row numbers, as numbers; None if it does not contain numbers."""
     table = with_options(options, categorical=[], drop=[], dates=[], numeric=[name])
     with contextlib.suppress(DataError):
-        (plan,) = table.fit(column.to_frame(name), origin).columns
+        (plan,) = table.fit_frame(column.to_frame(name), origin).columns
         return replace(plan, coerce=False).read_column(column, origin)
     return None
 

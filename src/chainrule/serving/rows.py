@@ -66,7 +66,7 @@ class TableRows:
                     f" the names of the columns.{nearest_name(name[:200], self.known)}",
                     column=name[:200],
                 )
-        return self._table.transform(frame)
+        return self._table.encode(frame)
 
     def _cells(self, number: int, row: Any) -> Sequence[Any]:
         """Return the cells of a row in the order of the columns."""

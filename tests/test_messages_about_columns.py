@@ -297,7 +297,7 @@ def test_the_marks_of_a_column_decide_those_of_others() -> None:
 def test_an_example_that_shows_no_marks_is_refused(example: str) -> None:
     message = f"separators of 'x' is {example!r}; give one like 1234,5, 1.234,5 or 1,234.5."
     with pytest.raises(InvalidInputError, match=re.escape(message)):
-        TablePreprocessor(numeric=[f"x={example}"])
+        TablePreprocessor(numeric=[f"x={example}"]).choices()
 
 
 def test_a_column_with_an_equals_sign_is_a_column() -> None:
@@ -395,11 +395,3 @@ def test_bytes_and_complex_numbers_are_refused_by_row(cells: Any, message: str) 
 def test_categories_of_bytes_that_no_row_has_are_no_matter() -> None:
     column = pd.Categorical(["a", "b"] * 30, categories=["a", "b", b"c"])
     assert TablePreprocessor().fit(table(c=column)).columns[2].categories == ("a", "b")
-
-
-def test_numbers_with_a_letter_and_numbers_of_two_units_are_explained() -> None:
-    heights = [f"{1 + n / 100:.2f}m" for n in range(N)]
-    prices = [f"{'$' if n % 3 else '€'}{n}" for n in range(N)]
-    lines = "\n".join(prepared(table(height=heights, price=prices)).column_lines())
-    assert "its cells are numbers with the letter 'm'; remove it to use the column as numbers" in lines
-    assert re.search(r"others, such as '€\d+', '€\d+', '€\d+', have another currency or unit", lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chainrule.data import TablePreprocessor, feature_plan
+from chainrule.data import ColumnPlan, TablePreprocessor, feature_plan
 from chainrule.errors import CellError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "table_0_1.json").read_text(encoding="utf-8"))
@@ -69,11 +70,29 @@ def test_the_sample_of_a_column_is_a_value_or_left_out(cells: Any, line: str) ->
     assert TablePreprocessor.from_dict(table.to_dict()).columns[0].explain() == table.columns[0].explain()
 
 
-def test_a_category_most_of_whose_cells_are_numbers_is_said_to_be_one() -> None:
+def fit_one(cells: list[str], **options: list[str]) -> ColumnPlan:
+    frame = pd.DataFrame({"age": cells, "x": np.arange(len(cells)) / 2})
+    return TablePreprocessor(**options).fit(frame).columns[0]
+
+
+def test_frequent_words_among_many_different_numbers_are_missing_values() -> None:
     ages = [str(18 + k % 60) for k in range(200)]
     ages[::8], ages[1::8] = ["unknown"] * 25, ["not given"] * 25
-    (plan, _) = TablePreprocessor().fit(pd.DataFrame({"age": ages, "x": ["a", "b"] * 100})).columns
-    assert plan.kind == "category"
-    assert "list it under numeric (--numeric) if 'unknown', 'not given' mean missing values" in plan.explain()
-    codes = TablePreprocessor().fit(pd.DataFrame({"code": ["01", "02", "2A"] * 50})).columns[0]
-    assert "under numeric" not in codes.explain()
+    plan = fit_one(ages)
+    assert (plan.kind, plan.n_missing) == ("number", 50)
+    assert "'not given' (50 cells) is read as a missing value" in plan.explain().replace("'unknown' and ", "")
+    few = fit_one([*["1", "2", "3"] * 20, *["unknown"] * 5, *["not given"] * 5])
+    assert few.kind == "category"
+    assert "list it under numeric (--numeric) if 'unknown', 'not given' mean missing values" in few.explain()
+    codes = fit_one(["01", "02", "2A"] * 50)
+    assert (codes.kind, "under numeric" in codes.explain()) == ("category", False)
+
+
+def test_numbers_in_two_currencies_do_not_become_a_category_for_each_number() -> None:
+    prices = [f"{'$' if n % 3 else '€'}{n}" for n in range(60)]
+    plan = fit_one(prices)
+    assert plan.kind == "dropped"
+    assert re.search(r"others, such as '€\d+', '€\d+', '€\d+', have another currency or unit, .*numeric", plan.reason)
+    assert fit_one(prices, categorical=["age"]).kind == "category"
+    assert fit_one(prices, numeric=["age"]).n_missing == 20
+    assert fit_one(["$5", "€5", "$7"] * 20).kind == "category"

@@ -87,7 +87,7 @@ def test_an_order_that_no_cell_decides_is_said_and_can_be_told() -> None:
     assert read(told, [cells[0]]) == ["2023-01-02 00:00"]
     assert told.columns[0].note == ""
     with pytest.raises(InvalidInputError, match="order of the dates of 'x' is one of ymd, dmy, mdy, not 'mmy'"):
-        TablePreprocessor(dates=["x=mmy"])
+        learn(cells, dates=["x=mmy"])
 
 
 def test_points_put_the_day_first_and_say_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import numpy as np
@@ -99,11 +100,19 @@ def test_infinite_numbers_are_refused_and_not_missing() -> None:
         (["3.283", "5.251", "1.099"], [1, 2, 3], 3.283, "it is read as a decimal separator"),
         (["3.283", "5.251", "1.099"], ["0,5", "2,25", "3,75"], 3283, "it is read as a thousands separator"),
         (["3.283", "5.251", "1.099"], ["0.5", "2.25", "3.75"], 3.283, ""),
-        (["3,283", "5,251", "1,099"], [1, 2, 3], 3283, ""),
+        (["565,522", "251,001", "19,099"], [1, 2, 3], 565522, "'565,522' can be read in two ways; it is read as a th"),
+        (["3,283", "525", "1,099"], [1, 2, 3], 3283, ""),
         (["3,283", "5,251", "1,099"], ["0,5", "2,25", "3,75"], 3.283, "it is read as a decimal separator"),
         (["3,283", "5,251", "1,099"], ["0.5", "2.25", "3.75"], 3283, ""),
         (["3,283", "5.251", "1,099"], [1, 2, 3], 3283, "'5.251' can be read in two ways"),
         (["47.5%", "3%", "12"], [1, 2, 3], 47.5, "cells without % are read in the same way"),
+        (
+            ["0.37", "84%", "12.5%"],
+            [1, 2, 3],
+            37,
+            "cells without % are shares, '0.37' is 37% (write '0.37%' if it is a",
+        ),
+        (["0.5%", "0.25", "1"], [1, 2, 3], 0.5, "cells without % are read in the same way"),
     ],
 )
 def test_what_marks_leave_open_is_decided_by_the_table_and_said(
@@ -114,6 +123,45 @@ def test_what_marks_leave_open_is_decided_by_the_table_and_said(
     assert table.read(frame)["x"][0] == value
     assert note in table.columns[0].note
     assert bool(note) == bool(table.columns[0].note)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["58.5k", "900", "1.2M"], [58_500, 900, 1_200_000]),
+        (["$58.5k", "-$1.2M", "($3bn)"], [58_500, -1_200_000, -3e9]),
+        (["1,5 Mio. €", "2 Mrd. €", "750 €"], [1.5e6, 2e9, 750]),
+        (["3k", "2m", "5k"], [3000, 2e6, 5000]),
+        ([f"{k}k" for k in range(30)], [1000.0 * k for k in range(30)]),
+        ([f"{k / 8:.2f}m" for k in range(3)], [0, 0.12, 0.25]),
+        (["3 Stk", "12 Stk", "1 Stk"], [3, 12, 1]),
+        (["1 star", "2 Stars", "3.5 stars"], [1, 2, 3.5]),
+        (["1,200 sq yd", "950 sq yd", "1,000 sq yd"], [1200, 950, 1000]),
+    ],
+)
+def test_multiples_and_unknown_units_are_read(cells: list[str], expected: list[float]) -> None:
+    table = TablePreprocessor.from_dict(json.loads(json.dumps(learn(cells).to_dict())))
+    plan = table.columns[0]
+    assert plan.kind == "number"
+    assert len(plan.output_names) == 1
+    np.testing.assert_allclose(table.read(pd.DataFrame({"x": cells, "y": 0.0}))["x"], expected, rtol=1e-15)
+    assert plan.explain().startswith(f"x: number, {next(cell for cell in cells if not cell.isdigit())!r} is ")
+
+
+@pytest.mark.parametrize(
+    ("cells", "word"),
+    [(["10k", "20k", "10k"], "k"), (["12A", "7A", "12A"], "A"), (["12b", "7b", "3b"], "b"), (["2m", "3m", "5m"], "m")],
+)
+def test_whole_numbers_with_a_letter_may_be_codes(cells: list[str], word: str) -> None:
+    plan = learn(cells).columns[0]
+    assert plan.kind == "category"
+    assert f"its cells are numbers with '{word}'; list it under numeric (--numeric) to use it as numbers" in plan.note
+    assert learn(cells, numeric=["x"]).columns[0].n_missing == 0
+
+
+@pytest.mark.parametrize("cells", [["2A", "5C", "3D"], ["12 kg", "5 lb", "7 kg"], ["1st", "2nd", "3rd"], ["5 km", "3"]])
+def test_numbers_with_different_words_are_categories(cells: list[str]) -> None:
+    assert (learn(cells).columns[0].kind == "category") == (cells != ["5 km", "3"])
 
 
 def test_a_column_of_whole_numbers_has_the_marks_of_its_table() -> None:
@@ -222,7 +270,17 @@ def test_a_word_for_a_missing_value_that_is_a_number_is_missing_in_every_spellin
 
 @pytest.mark.parametrize(
     "damage",
-    [{"decimal": ";"}, {"thousands": "."}, {"prefix": "<script>"}, {"suffix": 5}, {"more": 1}, {"decimal": ["."]}],
+    [
+        {"decimal": ";"},
+        {"thousands": "."},
+        {"prefix": "<script>"},
+        {"suffix": 5},
+        {"words": [["k", 0]]},
+        {"words": [["1", 1]]},
+        {"words": 5},
+        {"more": 1},
+        {"decimal": ["."]},
+    ],
 )
 def test_a_damaged_format_is_refused(damage: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError, match="number format"):

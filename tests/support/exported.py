@@ -117,9 +117,8 @@ def reading_of(table: TablePreprocessor) -> Model:
 
 
 def fitted(*plans: ColumnPlan) -> TablePreprocessor:
-    table = TablePreprocessor()
-    table.columns = plans
-    return table
+    columns = [plan.to_dict() for plan in plans]
+    return TablePreprocessor.from_dict({**TablePreprocessor().to_dict(), "columns": columns})
 
 
 def check_numbers(to: str, model: Any, X: Array, folder: Path, tolerance: float = 1e-6) -> None:

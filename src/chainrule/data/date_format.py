@@ -268,7 +268,7 @@ class DateScan:
         # The number of cells that are dates in each order.
         self._n_readable: dict[DateOrder, int] = dict.fromkeys(get_args(DateOrder), 0)
         self._n_ordered = 0  # cells that depend on the order
-        self._ambiguous = self._two_digits = ""  # examples
+        self._ambiguous = self._two_digits = self._decided_example = ""  # examples
         self._scan(counts)
 
     def _scan(self, counts: IntArray) -> None:
@@ -322,6 +322,12 @@ class DateScan:
             self._ambiguous = self._ambiguous or text
         if not year_last:
             self._two_digits = self._two_digits or text
+        elif max(first, middle) > 12:
+            self._decided_example = self._decided_example or text
+
+    def telling_text(self, date_format: DateFormat) -> str:
+        """Return a text that shows the order of day and month; empty if none does."""
+        return "" if date_format.order == "ymd" or date_format.time_only else self._decided_example
 
     def choose(self, other_columns: Collection[DateOrder] = (), name: str = "") -> tuple[DateFormat, str]:
         """Return the format of the column, and a remark if the dates are ambiguous.

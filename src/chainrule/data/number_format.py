@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import compress
 from shlex import quote
@@ -21,7 +21,15 @@ from chainrule.data.texts import LONGEST_VALUE, normal_text
 from chainrule.errors import InvalidInputError
 from chainrule.types import Array, IntArray
 
-__all__ = ["PYTHON_PATTERN", "NumberFormat", "NumberScan", "NumberSeparators", "sample_indices", "split_separators"]
+__all__ = [
+    "MAX_CODES",
+    "PYTHON_PATTERN",
+    "NumberFormat",
+    "NumberScan",
+    "NumberSeparators",
+    "sample_indices",
+    "split_separators",
+]
 
 _CURRENCY_WORDS = """
     $ € £ ¥ ₹ ₩ ₽ ₺ ₴ ₪ ฿ ₫ ₱ ₦ R$ US$ A$ AU$ C$ CA$ NZ$ HK$ S$ NT$ MX$ kr kr. Kr Kr. zł Kč Ft lei Fr. SFr. Rs Rs. Rp RM
@@ -36,8 +44,22 @@ _UNIT_WORDS = """
 CURRENCIES, UNITS = frozenset(_CURRENCY_WORDS.split()), frozenset(_UNIT_WORDS.split())
 # The size of the sample of texts that determines whether a column may contain numbers or dates.
 SAMPLE_SIZE = 500
+# Words after a number that multiply it. The weak ones have other meanings (metres, bytes), and are accepted only in a
+# column that has one of the others, too.
+MULTIPLES = {
+    word: factor
+    for factor, words in ((1e3, "k K tsd Tsd Tsd."), (1e6, "M mn mln Mio Mio. million"), (1e9, "bn Mrd Mrd. billion"))
+    for word in words.split()
+}
+WEAK_MULTIPLES = {"m": 1e6, "b": 1e9, "B": 1e9}
+# Numbers with more distinct values than this are quantities and not codes.
+MAX_CODES = 20
 # Units of one letter are accepted only after a space, because 2A, 5C and 3D are codes.
 SHORT_UNITS = frozenset({"m", "g", "h", "l", "L", "s"})
+# Letters after a number without a space that may be units or multiples. Others, as in 2A, 5C and 3D, are codes.
+_LETTERS = SHORT_UNITS | {"k", "K", "M", "G"}
+# The signs of percentages, and the percentage of a share of 1.
+PERCENT = {"%": 100.0, "\u2030": 1000.0}
 _RATES = SHORT_UNITS | UNITS | {"h", "hr", "hour", "d", "day", "week", "month", "mo", "year", "yr", "unit"}
 
 _SPACES = " \u00a0\u2009\u202f"
@@ -94,6 +116,8 @@ class NumberFormat:
 
     >>> NumberFormat(decimal=",", thousands=".", suffix="€").read(["1.234,50 €", "-3,5", "1,2,3"]).tolist()
     [1234.5, -3.5, nan]
+    >>> NumberFormat(prefix="$", words=(("k", 1e3), ("M", 1e6))).read(["$58.5k", "1.2M", "900"]).tolist()
+    [58500.0, 1200000.0, 900.0]
 
     Attributes
     ----------
@@ -105,12 +129,17 @@ class NumberFormat:
         The optional currency before a number.
     suffix
         The optional currency, percent sign or unit after a number.
+    words
+        Optional words between a number and its suffix, each with a factor by which the number is multiplied: multiples
+        such as k and M, or a unit with the factor 1. The empty word stands for a number without suffix and word, such
+        as a share among percentages.
     """
 
     decimal: str = "."
     thousands: str = ""
     prefix: str = ""
     suffix: str = ""
+    words: tuple[tuple[str, float], ...] = ()
 
     def read(self, texts: Sequence[str]) -> Array:
         """Return the numbers in texts in normal form; NaN for texts that are not numbers in this format."""
@@ -119,7 +148,7 @@ class NumberFormat:
         joined = "\n".join(texts) + "\n"
         # One match of all texts is faster than matching one text after another.
         is_short = max(map(len, texts)) <= LONGEST_VALUE
-        if is_short and joined.count("\n") == len(texts) and self._all.fullmatch(joined):
+        if not self.words and is_short and joined.count("\n") == len(texts) and self._all.fullmatch(joined):
             return np.fromiter(map(float, self._plain(joined).split("\n")[:-1]), np.float64, len(texts))
         return np.array([self._read_one(text) for text in texts], np.float64)
 
@@ -127,8 +156,18 @@ class NumberFormat:
         if len(text) > LONGEST_VALUE:
             return np.nan
         if self._one.fullmatch(text):
-            return float(self._plain(text))
+            number, factor = self._without_word(text)
+            return float(self._plain(number)) * factor
         return float(text) if _INFINITY.fullmatch(text) else np.nan
+
+    def _without_word(self, text: str) -> tuple[str, float]:
+        """Return a text of this format without the word after the number, and the factor of the word."""
+        end = text.rstrip(_SPACES + ")")
+        rest = end.removesuffix(self.suffix).rstrip(_SPACES)
+        for word, factor in self.words:
+            if rest.endswith(word) and (word or rest == end):
+                return rest.removesuffix(word), factor
+        return text, 1.0
 
     def _plain(self, text: str) -> str:
         """Return numbers of this format in Python's syntax."""
@@ -150,6 +189,8 @@ class NumberFormat:
     def pattern(self) -> str:
         """The regular expression of a number in this format."""
         number = _digits(self.decimal, self.thousands) + "(?:[eE][-+]?[0-9]+)?"
+        if any(word for word, _ in self.words):
+            number += f"(?:{_SPACE}(?:{'|'.join(re.escape(word) for word, _ in self.words if word)}))?"
         if self.suffix:
             number += f"(?:{_SPACE}{re.escape(self.suffix)})?"
         if not self.prefix:
@@ -172,18 +213,23 @@ class NumberFormat:
         """Return a number in this format, for messages."""
         prefix = self.prefix + " " * (len(self.prefix) > 1 and self.prefix[-1].isalnum())
         suffix = self.suffix and ("" if self.suffix in ("%", "\u2030", "\u00b0") else " ") + self.suffix
-        return f"{prefix}1{self.thousands}234{self.decimal}5{suffix}"
+        unit = next((f" {word}" for word, factor in self.words if word and factor == 1), "")
+        return f"{prefix}1{self.thousands}234{self.decimal}5{unit}{suffix}"
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the format as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "words": [list(pair) for pair in self.words]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return a format from the values of :meth:`to_dict`. Raises ``InvalidInputError`` for invalid values."""
+        words = values.get("words", [])  # since version 0.2
+        texts = {name: value for name, value in values.items() if name != "words"}
         is_valid = (
-            set(values) <= {"decimal", "thousands", "prefix", "suffix"}
-            and all(isinstance(value, str) for value in values.values())
+            set(texts) <= {"decimal", "thousands", "prefix", "suffix"}
+            and all(isinstance(value, str) for value in texts.values())
+            and isinstance(words, list | tuple)
+            and all(isinstance(pair, list | tuple) and len(pair) == 2 and _is_word(*pair) for pair in words)
             and values.get("decimal", ".") in (".", ",")
             and values.get("thousands", "") in _THOUSANDS
             and values.get("thousands", "") != values.get("decimal", ".")
@@ -192,13 +238,27 @@ class NumberFormat:
         )
         if not is_valid:
             raise InvalidInputError("The number format of a table column is damaged.")
-        return cls(**values)
+        return cls(**texts, words=tuple((word, float(factor)) for word, factor in words))
 
 
 @lru_cache(1024)
 def _is_suffix(text: str) -> bool:
     unit, slash, per = text.partition("/")
     return text in UNITS | SHORT_UNITS | CURRENCIES or (bool(slash) and unit in UNITS | CURRENCIES and per in _RATES)
+
+
+# A word after a number: a unit that is not among the known ones, or a multiple.
+_WORD = re.compile(r"[^\W\d_][^\d\n]{0,19}")
+# A multiple and the suffix after it, as in 1.2M €.
+_MULTIPLE = re.compile(
+    rf"({'|'.join(map(re.escape, sorted(MULTIPLES | WEAK_MULTIPLES, key=len, reverse=True)))})\s*(.*)"
+)
+
+
+def _is_word(word: Any, factor: Any) -> bool:
+    """Return whether a word from a file is valid."""
+    is_factor = type(factor) in (int, float) and 0 < factor <= max(MULTIPLES.values())
+    return is_factor and isinstance(word, str) and (word == "" or _WORD.fullmatch(word) is not None)
 
 
 # The parts of a cell: the text before the digits, the digits with separators, an exponent, and the text after them.
@@ -241,6 +301,7 @@ class NumberScan:
         self.decided: str | None = None
         self._prefixes: Counter[str] = Counter()
         self._suffixes: Counter[str] = Counter()
+        self._words: dict[str, _WordCount] = {}
         self._thousands: dict[str, Counter[str]] = {".": Counter(), ",": Counter()}
         self._n_decided = {".": 0, ",": 0}  # cells that are numbers with only this decimal separator
         self._decided_example = {".": "", ",": ""}
@@ -270,7 +331,7 @@ class NumberScan:
         self._scan_texts(sample, counts)
         if len(sample) == len(counts):
             return
-        if not (self.n_bare or self.n_affixed):
+        if not (self.n_bare or self.n_affixed or self._words):
             self.has_no_numbers = True
             return
         others = np.setdiff1d(np.arange(len(counts)), sample, assume_unique=True)
@@ -301,11 +362,14 @@ class NumberScan:
         head, body, exponent, tail = parts.groups()
         if body[0] == "." and _prefix_of(head + ".") is not None and head:
             head, body = head + ".", body[1:]
-        prefix, suffix = _prefix_of(head), _suffix_of(tail)
-        if prefix is None or suffix is None:
+        prefix, end = _prefix_of(head), _end_of(tail)
+        if prefix is None or end is None:
             return
+        word, suffix = end
+        if word:
+            self._words.setdefault(word, _WordCount(text)).add(count, has_space=tail[0].isspace(), body=body)
         if body.isdigit():
-            self._count_affixes(prefix, suffix, count)
+            self._count_affixes(prefix, suffix, bool(word), count)
             if len(body) > 2:
                 smallest, largest = self._integer_digits
                 self._integer_digits = (min(smallest or len(body), len(body)), max(largest, len(body)))
@@ -315,7 +379,7 @@ class NumberScan:
             if _LIST.fullmatch(body):
                 self.list = self.list or text
             return
-        self._count_affixes(prefix, suffix, count)
+        self._count_affixes(prefix, suffix, bool(word), count)
         for decimal in allowed:
             for other in _THOUSANDS.keys() - {"", decimal}:
                 if any(character in body for character in _THOUSANDS[other]):
@@ -331,12 +395,12 @@ class NumberScan:
                 if separator in body:
                     self._ambiguous_example[separator] = self._ambiguous_example[separator] or text
 
-    def _count_affixes(self, prefix: str, suffix: str, count: int) -> None:
+    def _count_affixes(self, prefix: str, suffix: str, has_word: bool, count: int) -> None:
         if prefix or suffix:
             self._prefixes[prefix] += count
             self._suffixes[suffix] += count
             self.n_affixed += count
-        else:
+        elif not has_word:
             self.n_bare += count
 
     @property
@@ -345,12 +409,18 @@ class NumberScan:
         return self.decided == "," and self._may_be_lists
 
     def choose(
-        self, other_columns: Collection[str] = (), separators: NumberSeparators | None = None, name: str = ""
+        self,
+        other_columns: Collection[str] = (),
+        separators: NumberSeparators | None = None,
+        name: str = "",
+        *,
+        requested: bool = False,
     ) -> tuple[NumberFormat, str]:
         """Return the format of the column, and a remark if the numbers are ambiguous.
 
         ``other_columns`` contains the unambiguous decimal separators of other columns. ``separators`` are those of this
-        column, if the user gives them. If ``name`` is given, the remark contains the option that sets them.
+        column, if the user gives them. If ``name`` is given, the remark contains the option that sets them. If the user
+        has ``requested`` numbers, words after the numbers are accepted that may make them codes, such as 10k.
         """
         decimal, remark = (separators.decimal, "") if separators else self._choose_decimal(other_columns, name)
         most_common = self._thousands[decimal].most_common(1)
@@ -360,9 +430,60 @@ class NumberScan:
         if separators is not None and separators.thousands:
             thousands = separators.thousands
         prefix, suffix = (_most_frequent(affixes) for affixes in (self._prefixes, self._suffixes))
-        if suffix in ("%", "\u2030") and self.n_bare:
-            remark = "; ".join(filter(None, [remark, f"cells without {suffix} are read in the same way"]))
-        return NumberFormat(decimal, thousands, prefix, suffix), remark
+        words = self._accept_words(requested)
+        if suffix in PERCENT and self.n_bare and not words:
+            words, meaning = self._meaning_of_bare(NumberFormat(decimal, thousands, prefix, suffix))
+            remark = "; ".join(filter(None, [remark, meaning]))
+        return NumberFormat(decimal, thousands, prefix, suffix, words), remark
+
+    def _meaning_of_bare(self, number_format: NumberFormat) -> tuple[tuple[tuple[str, float], ...], str]:
+        """Return the factor of the cells without a percent sign, and a remark: they are percentages, too, or shares."""
+        suffix = number_format.suffix
+        bare, all_values = self.read(replace(number_format, suffix="")), self.read(number_format)
+        is_bare = ~np.isnan(bare)
+        percentages = all_values[~is_bare & ~np.isnan(all_values)]
+        are_shares = (np.abs(bare[is_bare]) <= 1).all() and (bare[is_bare] != np.floor(bare[is_bare])).any()
+        if not (are_shares and len(percentages) and np.abs(percentages).max() > 1):
+            return (), f"cells without {suffix} are read in the same way"
+        index = int(np.flatnonzero(is_bare & (bare != np.floor(bare)))[0])
+        factor, text = PERCENT[suffix], self._texts[index]
+        meaning = f"cells without {suffix} are shares, {text!r} is {factor * bare[index]:.10g}{suffix}"
+        return (("", factor),), f"{meaning} (write '{text}{suffix}' if it is a percentage)"
+
+    def _accept_words(self, requested: bool) -> tuple[tuple[str, float], ...]:
+        """Return the words after numbers that are multiples, such as k and M, or one unit, each with its factor."""
+        counts = self._words
+        multiples = {word: factor for word, factor in MULTIPLES.items() if word in counts}
+        if multiples:
+            multiples |= {word: factor for word, factor in WEAK_MULTIPLES.items() if word in counts}
+        is_evident = requested or len(multiples) > 1 or self.n_bare or self.n_affixed
+        if multiples and (is_evident or any(counts[word].are_quantities for word in multiples)):
+            return _by_length(multiples)
+        units: dict[str, dict[str, float]] = {}
+        for word in counts:
+            units.setdefault(word.casefold().rstrip(".").removesuffix("s"), {})[word] = 1.0
+        if not units:
+            return ()
+        unit = max(units.values(), key=lambda words: sum(counts[word].n_cells for word in words))
+        n_cells = sum(counts[word].n_cells for word in unit)
+        is_word = all(len(word) > 1 for word in unit)
+        is_evident = any(counts[word].are_quantities or (is_word and counts[word].has_space) for word in unit)
+        is_evident &= is_word or _LETTERS.issuperset(unit)
+        if (requested or is_evident) and n_cells > self.n_bare + self.n_affixed:
+            return _by_length(unit)
+        return ()
+
+    def telling_text(self, number_format: NumberFormat) -> str:
+        """Return a text that shows how numbers in a format are read; empty if none is special."""
+        used = dict(number_format.words)
+        examples = (found.example for word, found in self._words.items() if word in used)
+        return next(examples, self._decided_example[number_format.decimal])
+
+    @property
+    def rejected_word(self) -> str:
+        """The only word after all numbers, such as k, which may make them codes; empty if there is none."""
+        has_others = self.n_bare or self.n_affixed or len(self._words) > 1 or self._accept_words(requested=False)
+        return "" if has_others else next(iter(self._words), "")
 
     def _choose_decimal(self, other_columns: Collection[str], name: str) -> tuple[str, str]:
         if self.decided is not None:
@@ -375,11 +496,11 @@ class NumberScan:
         known = next(iter(other_columns)) if len(set(other_columns)) == 1 else None
         if not point and not comma:
             return known or ".", ""
-        if known == "." or (comma and not point and known is None):
+        if known == "." or (comma and not point and known is None and self._integer_digits == (3, 3)):
             return ".", ""
         # If points separate thousands, integers without a point are below 1,000. Amounts of money have two decimals.
         is_money = CURRENCIES.intersection(self._prefixes) or CURRENCIES.intersection(self._suffixes)
-        decimal = known or ("," if not comma and (self._integer_digits == (3, 3) or is_money) else ".")
+        decimal = known or ("," if point and not comma and (self._integer_digits == (3, 3) or is_money) else ".")
         separator, example = (".", point) if point else (",", comma)
         meaning = "decimal" if separator == decimal else "thousands"
         remark = f"the separator in {example!r} can be read in two ways; it is read as a {meaning} separator"
@@ -411,9 +532,42 @@ def _prefix_of(head: str) -> str | None:
 
 
 @lru_cache(1024)
-def _suffix_of(tail: str) -> str | None:
-    """Return the currency or unit after a number, empty if there is none; None for other texts."""
+def _end_of(tail: str) -> tuple[str, str] | None:
+    """Return the word and the currency or unit after a number, empty if there is none; None for other texts.
+
+    A word is a multiple, an unknown unit, or a unit of one letter without a space before it.
+    """
     text = normal_text(tail.removesuffix(")"))
-    if text in SHORT_UNITS and not tail[0].isspace():
-        return None
-    return text if text == "" or _is_suffix(text) else None
+    if text == "" or (_is_suffix(text) and not (text in SHORT_UNITS and not tail[0].isspace())):
+        return "", text
+    multiple = _MULTIPLE.fullmatch(text)
+    if multiple is not None and (multiple[2] == "" or _is_suffix(multiple[2])):
+        return multiple[1], multiple[2]
+    return (text, "") if _WORD.fullmatch(text) else None
+
+
+def _by_length(words: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Return words with their factors, the longest first, because a word may end with another one."""
+    return tuple(sorted(words.items(), key=lambda item: (-len(item[0]), item[0])))
+
+
+@dataclass
+class _WordCount:
+    """A word after the numbers of a column: an example, the number of its cells and texts, and how it is written."""
+
+    example: str
+    n_cells: int = 0
+    n_texts: int = 0
+    has_space: bool = False
+    has_fraction: bool = False
+
+    def add(self, count: int, *, has_space: bool, body: str) -> None:
+        """Add the cells with one text, whose digits are ``body``."""
+        self.n_cells, self.n_texts = self.n_cells + count, self.n_texts + 1
+        self.has_space |= has_space
+        self.has_fraction |= not body.isdigit()
+
+    @property
+    def are_quantities(self) -> bool:
+        """Whether the numbers cannot be codes, because they have decimals or differ too often."""
+        return self.has_fraction or self.n_texts > MAX_CODES

@@ -192,7 +192,8 @@ class Reading:
 
     ``numbers`` are the summaries of a column of numbers, or of each part of its dates. ``all_different`` means that the
     numbers are integers that differ in all rows. ``counts`` are the categories with their counts, the most frequent
-    first. ``n_categories`` is the number of all categories, also of those that are not in ``counts``.
+    first. ``n_categories`` is the number of all categories, also of those that are not in ``counts``. ``reason`` and
+    ``sample`` are those of the :class:`Decision`.
     """
 
     kind: Literal["number", "date", "category"]
@@ -207,6 +208,8 @@ class Reading:
     n_categories: int = 0
     has_dropped_texts: bool = False
     from_numbers: bool = False
+    reason: str = ""
+    sample: str = ""
 
 
 class ColumnSummary:
@@ -310,6 +313,7 @@ class ColumnSummary:
             tuple(part.summary for part in self._collectors),
             self._collectors[0].all_different,
             decision.format,
+            sample=decision.sample,
         )
 
     def _category(self, decision: Decision) -> Reading:
@@ -326,6 +330,7 @@ class ColumnSummary:
             n_categories=found.number,
             has_dropped_texts=self._texts.has_dropped_texts,
             from_numbers=self._from_numbers,
+            reason=decision.reason,
         )
 
     def _find_sample(self, column: pd.Series[Any]) -> None:

@@ -543,7 +543,8 @@ class TablePreprocessor:
         reading = summary.read(conventions)
         make = self._category_plan if reading.kind == "category" else self._number_plan
         plan = make(name, summary, reading)
-        is_cut = len(summary.sample) > MAX_SAMPLE_LENGTH  # the cut text of a number may be another number
+        sample = reading.sample or summary.sample
+        is_cut = len(sample) > MAX_SAMPLE_LENGTH  # the cut text of a number may be another number
         return replace(
             plan,
             format=None if plan.kind == "dropped" else reading.format,
@@ -551,7 +552,7 @@ class TablePreprocessor:
             coerce=plan.kind in ("number", "date") and summary.options.read_as != "auto",
             from_numbers=reading.from_numbers,
             note="; ".join(reading.notes),
-            sample="" if is_cut and plan.kind in ("number", "date") else summary.sample[:MAX_SAMPLE_LENGTH],
+            sample="" if is_cut and plan.kind in ("number", "date") else sample[:MAX_SAMPLE_LENGTH],
         )
 
     def _number_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:
@@ -596,6 +597,8 @@ class TablePreprocessor:
         n_categories = reading.n_categories
         if not n_categories and not has_more:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
+        if reading.reason:
+            return ColumnPlan(name, "dropped", reading.reason, n_missing)
         if n_categories == n_rows > MIN_ROWS_FOR_ID and summary.options.read_as == "auto":
             return ColumnPlan(name, "dropped", "every row has a different value, like a name or an id", n_missing)
         if n_categories == 1 and n_missing == 0 and not has_more:

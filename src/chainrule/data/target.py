@@ -363,7 +363,7 @@ def read_labels(
     """
     all_words = MISSING_NUMBER_WORDS.union(missing_words)
     numbers = column.without(all_words)
-    number_format, remark = numbers.choose_number_format(conventions)
+    number_format, remark = numbers.choose_number_format(conventions, requested=as_numbers)
     is_missing = np.isin(number_format.read(numbers.texts), _numbers_among(missing_words))
     missing_spellings = [numbers.texts[index] for index in np.flatnonzero(is_missing)]
     numbers = numbers.without(missing_spellings)

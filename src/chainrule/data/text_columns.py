@@ -12,7 +12,6 @@ The rules are applied in this order:
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import numpy as np
 
 from chainrule.data.cells import UNNAMED, Origin, cell_type, distinct_texts
 from chainrule.data.date_format import DateFormat, DateOrder, DateScan
-from chainrule.data.number_format import NumberFormat, NumberScan, NumberSeparators
+from chainrule.data.number_format import MAX_CODES, NumberFormat, NumberScan, NumberSeparators
 from chainrule.data.texts import (
     MISSING_CATEGORY_WORDS,
     MISSING_NUMBER_WORDS,
@@ -60,11 +59,9 @@ MIN_SHARE = 0.9
 MAX_CATEGORIES_COMPARED = 10_000
 # The maximum number of words for missing values in a remark on a column.
 MAX_WORDS_SHOWN = 5
+# The maximum number of words of one column that mean a missing value in this column only.
+MAX_MISSING_WORDS = 3
 _PUNCTUATION = MISSING_CATEGORY_WORDS - MISSING_WORDS
-
-
-# Numbers with a unit of one letter, or with k or M for thousands or millions, may also be codes, such as 10k.
-_LETTERED = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?([kKmMgGhslL])")
 
 
 class ColumnOptions(NamedTuple):
@@ -97,12 +94,16 @@ class Decision:
     """The detected type and format of a column of text.
 
     ``values`` contains the number or date of each text, NaN or NaT for texts that are not; None for a category.
+    ``reason`` says why a column is useless as a category; ``sample`` is a text that shows how the column is read, if
+    one is better than others.
     """
 
     kind: Literal["number", "date", "category"]
     format: NumberFormat | DateFormat | None = None
     values: Array | None = None
     notes: tuple[str, ...] = ()
+    reason: str = ""
+    sample: str = ""
 
 
 @dataclass
@@ -113,6 +114,7 @@ class _Attempt:
     format: NumberFormat | DateFormat
     values: Array
     remark: str
+    sample: str
 
     @cached_property
     def is_read(self) -> Array:
@@ -262,21 +264,19 @@ class TextColumn:
         for attempt in attempts:
             if self._share(attempt) >= MIN_SHARE:
                 self.refuse(np.flatnonzero(~attempt.is_read), attempt.kind)
-        notes = [*([] if reason is None else [reason]), *self._letter_remark()]
-        notes += [
-            self._mixed_remark(attempt)
-            for attempt in attempts
-            if attempt.kind == "number" and 2 * self._share(attempt) > 1
-        ]
+        notes = [*([] if reason is None else [reason]), *self._word_remark()]
+        if attempts[:1] == [numbers] and 2 * self._share(numbers) > 1:
+            remark = self._mixed_remark(numbers)
+            if len(self.texts) > MAX_CODES:
+                return Decision("category", reason=remark)
+            notes.append(remark)
         return Decision("category", notes=tuple(notes))
 
-    def _letter_remark(self) -> list[str]:
-        """Return a remark on a category whose cells are numbers followed by the same letter, such as 1.65m."""
-        matches = [_LETTERED.fullmatch(text) for text in self.texts]
-        letters = {match[1] for match in matches if match}
-        if len(letters) != 1 or not all(matches):
-            return []
-        return [f"its cells are numbers with the letter '{letters.pop()}'; remove it to use the column as numbers"]
+    def _word_remark(self) -> list[str]:
+        """Return a remark on a category whose cells are numbers followed by the same word, such as 10k."""
+        word = self.number_scan.rejected_word
+        option = with_option("numeric")
+        return [f"its cells are numbers with {word!r}; list it under {option} to use it as numbers"] if word else []
 
     def _mixed_remark(self, attempt: _Attempt) -> str:
         """Return a remark on a category most of whose cells are numbers."""
@@ -285,23 +285,29 @@ class TextColumn:
         if all(any(letter.isdigit() for letter in text) for text in others):
             return (
                 f"most of its cells are numbers; others, such as {examples}, have another currency or unit, or are "
-                "codes"
+                f"codes; list it under {option} to read them as missing values, or under {with_option('categorical')}"
             )
         return f"most of its cells are numbers; list it under {option} if {examples} mean missing values"
 
-    def choose_number_format(self, conventions: Conventions) -> tuple[NumberFormat, str]:
-        """Return the format of the numbers of the column, and a remark if it is ambiguous."""
-        return self.number_scan.choose(conventions.decimals, self.options.separators, self.name)
+    def choose_number_format(self, conventions: Conventions, *, requested: bool = False) -> tuple[NumberFormat, str]:
+        """Return the format of the numbers of the column, and a remark if it is ambiguous.
+
+        If the user has ``requested`` numbers, more texts are numbers.
+        """
+        scan, separators = self.number_scan, self.options.separators
+        return scan.choose(conventions.decimals, separators, self.name, requested=requested)
 
     def _as_numbers(self, conventions: Conventions) -> _Attempt:
-        number_format, remark = self.choose_number_format(conventions)
-        return _Attempt("number", number_format, self.number_scan.read(number_format), remark)
+        number_format, remark = self.choose_number_format(conventions, requested=self.options.read_as == "number")
+        scan = self.number_scan
+        return _Attempt("number", number_format, scan.read(number_format), remark, scan.telling_text(number_format))
 
     def _as_dates(self, conventions: Conventions) -> _Attempt:
         date_format, remark = self.date_scan.choose(conventions.orders, self.name)
         if self.options.order is not None and not date_format.time_only:
             date_format, remark = DateFormat(self.options.order), ""
-        return _Attempt("date", date_format, self.date_scan.read(date_format), remark)
+        scan = self.date_scan
+        return _Attempt("date", date_format, scan.read(date_format), remark, scan.telling_text(date_format))
 
     def _share(self, attempt: _Attempt) -> float:
         """Return the share of the cells that are numbers, or that have the form of a date."""
@@ -332,17 +338,25 @@ class TextColumn:
     def _is_acceptable(self, attempt: _Attempt) -> bool:
         """Return whether all texts can be read, or all except one word."""
         n_read = int(attempt.is_read.sum())
-        return n_read == len(self.texts) > 0 or (n_read > 1 and self._are_one_word(np.flatnonzero(~attempt.is_read)))
+        if n_read == len(self.texts) > 0:
+            return True
+        is_quantity = n_read > MAX_CODES or attempt.kind == "date"
+        return n_read > 1 and self._may_be_missing(np.flatnonzero(~attempt.is_read), is_quantity)
 
-    def _are_one_word(self, indices: IntArray) -> bool:
-        """Return whether texts are the same word, ignoring case, which may mean a missing value."""
-        words = {self.texts[index].casefold() for index in indices[:20]}
-        word = min(words)
+    def _may_be_missing(self, indices: IntArray, is_quantity: bool) -> bool:
+        """Return whether texts may mean a missing value: one word, or several frequent ones among quantities.
+
+        Upper and lower case are the same word.
+        """
+        counts = Counter[str]()
+        for index in indices[:MAX_CODES]:
+            counts[self.texts[index].casefold()] += int(self.counts[index])
+        are_few = len(counts) == 1 or (is_quantity and len(counts) <= MAX_MISSING_WORDS and min(counts.values()) > 1)
         return (
-            len(words) == 1
-            and len(indices) <= 20
-            and word not in YES_NO_WORDS
-            and not any(character.isdigit() for character in word)
+            are_few
+            and len(indices) <= MAX_CODES
+            and not YES_NO_WORDS.intersection(counts)
+            and not any(character.isdigit() for word in counts for character in word)
         )
 
     def read_rest(self, kind: str) -> tuple[list[str], list[str]]:
@@ -355,14 +369,14 @@ class TextColumn:
         n_cells = int(self.counts.sum())
         if self.options.read_as != "auto":
             return [], [f"{_cells(n_cells)} such as {self.texts[0]!r} cannot be read and are missing"]
-        if not self._are_one_word(np.arange(len(self.texts))):
+        if not self._may_be_missing(np.arange(len(self.texts)), is_quantity=True):
             self.refuse(np.arange(len(self.texts)), kind)
         return [*self.texts], [missing_remark(self.texts, n_cells)]
 
     def _accept(self, attempt: _Attempt) -> Decision:
-        """Return the decision for an acceptable attempt."""
-        values = self.finite(attempt.values)
-        return Decision(attempt.kind, attempt.format, values, (attempt.remark,) if attempt.remark else ())
+        """Return the decision for an attempt that the rules or the user accept."""
+        values, remarks = self.finite(attempt.values), (attempt.remark,) if attempt.remark else ()
+        return Decision(attempt.kind, attempt.format, values, remarks, sample=attempt.sample)
 
     def finite(self, values: Array) -> Array:
         """Return values without infinite numbers, which become NaN if the user lists the column as numbers.
@@ -381,14 +395,13 @@ class TextColumn:
 
     def _decide_as_requested(self, attempt: _Attempt) -> Decision:
         """Return the decision for a column whose type is given by the user."""
-        values = self.finite(attempt.values)
-        if self.texts and np.isnan(values).all():
+        if self.texts and np.isnan(attempt.values).all():
             file, row = self._position(0)
             raise DataError(
                 f"{file}The column {self.name!r} is listed as a column of {attempt.kind}s, but no cell is a "
                 f"{attempt.kind}; row {row} has {self.texts[0]!r}."
             )
-        return Decision(attempt.kind, attempt.format, values, (attempt.remark,) if attempt.remark else ())
+        return self._accept(attempt)
 
     def _position(self, index: int) -> tuple[str, int]:
         """Return the file of a text, as the start of a message, and its first row."""

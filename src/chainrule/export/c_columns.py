@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.date_format import ISO_PATTERN, MONTHS, PATTERNS, TIME_PATTERN, WEEKDAYS, DateFormat
 from chainrule.data.number_format import PYTHON_PATTERN, NumberFormat
@@ -40,6 +42,11 @@ class CDefinitions:
         """Return the name of an array of doubles."""
         return self._named("exact", lambda name: array_of_numbers(name, values), repr(("exact", values.tolist())))
 
+    def pointers_named(self, names: Sequence[str]) -> str:
+        """Return the name of an array of arrays of whole numbers, given by their names."""
+        key = repr(("pointers", tuple(names)))
+        return self._named("arrays", lambda name: f"static const int *const {name}[] = {{{', '.join(names)}}};", key)
+
     def number_type(self, plan: ColumnPlan) -> str:
         """Return the name of the structure that says how a column writes its numbers."""
         text = number_type(self, plan.format if isinstance(plan.format, NumberFormat) else None, plan)
@@ -53,11 +60,7 @@ class CDefinitions:
         else:
             patterns = [TIME_PATTERN] if date_format.time_only else list(PATTERNS)
         programs = [self.integers_named(compile_pattern(pattern, _GROUPS).code) for pattern in patterns]
-        listed = self._named(
-            "programs",
-            lambda name: f"static const int *const {name}[] = {{{', '.join(programs)}}};",
-            repr(("programs", programs)),
-        )
+        listed = self.pointers_named(programs)
         words = f"{self.texts_named(plan.missing_words)}, {len(plan.missing_words)}"
         text = f"{listed}, {len(programs)}, '{date_format.order[0]}', {words}, {int(plan.coerce)}"
         return self._named("date", lambda name: f"static const date_type {name} = {{{text}}};", text)
@@ -107,12 +110,15 @@ def number_type(definitions: CDefinitions, number_format: NumberFormat | None, p
     """Return the values of a structure that says how numbers are written: as Python writes them, if by no format."""
     pattern = PYTHON_PATTERN if number_format is None else number_format.pattern
     known = number_format or NumberFormat()
-    affixes = [definitions.integers_named([*map(ord, affix), 0]) for affix in known.affixes]
+    affixes = [definitions.integers_named([*map(ord, affix), 0]) for affix in (*known.affixes, known.suffix)]
+    written = [definitions.integers_named([*map(ord, word), 0]) for word, _ in known.words]
+    factors = np.array([factor for _, factor in known.words])
     words = ("",) if plan is None else plan.missing_words
     parts = [
         definitions.integers_named(compile_pattern(pattern).code),
-        f"{{{', '.join(affixes)}}}",
-        f"'{known.decimal}'",
+        f"{{{', '.join(affixes[:2])}}}, {affixes[2]}",
+        f"{definitions.pointers_named(written)}, {definitions.doubles_named(factors)}" if written else "NULL, NULL",
+        f"{len(written)}, '{known.decimal}'",
         definitions.texts_named(words),
         str(len(words)),
         str(int(number_format is None)),

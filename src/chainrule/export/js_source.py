@@ -117,6 +117,7 @@ def _plan(plan: ColumnPlan) -> str:
         pattern = PYTHON_PATTERN if known is None else known.pattern
         written = known or NumberFormat()
         values |= {"pattern": javascript_pattern(pattern), "affixes": written.affixes}
+        values |= {"suffix": written.suffix, "words": written.words}
         values |= {"decimal": written.decimal, "takesTrue": known is None}
         values["missingNumbers"] = plan.missing_numbers.tolist()
     elif isinstance(plan.format, DateFormat):

@@ -304,18 +304,57 @@ static int match(const int *program, int pc, const int *text, int at, int n, int
 // [number_type]
 /* How a column writes its numbers. */
 typedef struct {
-    const int *pattern, *affixes[2];
-    int decimal;
+    const int *pattern, *affixes[2], *suffix;
+    const int *const *words; /* after a number, such as k and M */
+    const double *factors;
+    int n_words, decimal;
     const char *const *missing_words;
     int n_missing_words, takes_true, coerce;
 } number_type;
 
-// [read_number: number_type trim same is_missing match]
+// [without_word: number_type]
+/* Whether characters end with a text, which 0 ends. */
+static int ends_with(const int *characters, int n, const int *text, int *length)
+{
+    int i;
+    for (*length = 0; text[*length]; ++*length)
+        ;
+    for (i = 0; i < *length; i++)
+        if (n < *length || characters[n - *length + i] != text[i])
+            return 0;
+    return 1;
+}
+
+static int without_spaces(const int *characters, int n, int mark)
+{
+    while (n > 0 && (characters[n - 1] == ' ' || characters[n - 1] == 0xa0 || characters[n - 1] == 0x2009
+                     || characters[n - 1] == 0x202f || characters[n - 1] == mark))
+        n--;
+    return n;
+}
+
+/* The length of a number without the word after it, and the factor of this word. */
+static int without_word(const int *characters, int n, const number_type *type, double *factor)
+{
+    const int end = without_spaces(characters, n, ')');
+    int rest = end, length, i;
+    if (ends_with(characters, end, type->suffix, &length))
+        rest = without_spaces(characters, end - length, ' ');
+    for (i = 0; i < type->n_words; i++)
+        if (ends_with(characters, rest, type->words[i], &length) && (length > 0 || rest == end)) {
+            *factor = type->factors[i];
+            return rest - length;
+        }
+    return n;
+}
+
+// [read_number: number_type without_word trim same is_missing match]
 /* Read a cell: NAN for a missing one; 1 for one that is no number of this type. */
 static int read_number(const char *text, const number_type *type, double *value)
 {
     int characters[MODEL_LONGEST] = {0}, at = 0, n, i, used = 0;
     char plain[MODEL_LONGEST + 2];
+    double factor = 1;
     size_t length;
     text = trim(text, &length);
     *value = NAN;
@@ -333,6 +372,7 @@ static int read_number(const char *text, const number_type *type, double *value)
     n = code_points(text, length, characters);
     if (n < 0 || !match(type->pattern, 0, characters, 0, n, NULL))
         return type->coerce ? 0 : 1;
+    n = without_word(characters, n, type, &factor);
     while (at < n) {
         const int c = characters[at];
         int width = 0;
@@ -356,7 +396,7 @@ static int read_number(const char *text, const number_type *type, double *value)
         at++; /* all else are marks between groups of digits, and white space */
     }
     plain[used] = '\0';
-    *value = strtod(plain, NULL);
+    *value = strtod(plain, NULL) * factor;
     if (fabs(*value) <= DBL_MAX)
         return 0;
     *value = NAN;

@@ -127,6 +127,17 @@ function cellText(cell) {
   return text.normalize("NFC").replace(AROUND, "");
 }
 
+/** A number without the word after it, such as k or M, and the factor of this word. */
+function withoutWord(text, { suffix, words }) {
+  const end = text.replace(/[ \u00a0\u2009\u202f)]+$/u, "");
+  const hasSuffix = suffix !== "" && end.endsWith(suffix);
+  const rest = hasSuffix ? end.slice(0, -suffix.length).replace(/[ \u00a0\u2009\u202f]+$/u, "") : end;
+  for (const [word, factor] of words) {
+    if (rest.endsWith(word) && (word !== "" || rest === end)) return [rest.slice(0, rest.length - word.length), factor];
+  }
+  return [text, 1];
+}
+
 /** A number, or NaN where it is missing. */
 function readNumber(cell, plan) {
   const { name, missing, missingNumbers, pattern, affixes, decimal, takesTrue, coerce } = plan;
@@ -144,13 +155,14 @@ function readNumber(cell, plan) {
       if (coerce) return NaN;
       refuse(name, cell, "numbers");
     }
-    const bare = affixes.reduce((rest, affix) => rest.replaceAll(affix, ""), text);
+    const [number, factor] = withoutWord(text, plan);
+    const bare = affixes.reduce((rest, affix) => rest.replaceAll(affix, ""), number);
     const plain = Array.from(bare, (mark) => {
       if (mark === decimal) return ".";
       if ("(-\u2212\u2013".includes(mark)) return "-";
       return "0123456789eE+".includes(mark) ? mark : ""; // the rest are marks between digits, and white space
     });
-    value = Number(plain.join(""));
+    value = Number(plain.join("")) * factor;
   }
   return missingNumbers.includes(value) || (coerce && !Number.isFinite(value)) ? NaN : value;
 }

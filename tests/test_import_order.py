@@ -27,7 +27,7 @@ HOUSE = {
     5: "engines",
     6: "callbacks",
     7: "fit_data run_state training files summary",
-    8: "neuralnet architecture model",
+    8: "neuralnet architecture calibration model",
     9: "explain plots report inspection rate_finder baselines zoo textbook export",
     10: "estimators",
     11: "runs serving",

@@ -50,6 +50,12 @@ def pytorch_gaussian(p: Any, y: Any) -> Any:
     return F.gaussian_nll_loss(p[:, :k], y, torch.exp(p[:, k:]), eps=1e-30)
 
 
+def pytorch_quantiles(p: Any, y: Any) -> Any:
+    middle, above, below = torch.chunk(p, 3, dim=1)
+    quantiles = {0.05: middle - F.softplus(below), 0.5: middle, 0.95: middle + F.softplus(above)}
+    return sum(torch.maximum(q * (y - p), (q - 1) * (y - p)).mean() for q, p in quantiles.items()) / 3
+
+
 # name, settings, what the targets are, PyTorch's loss of (predictions, targets)
 ORACLE: list[tuple[str, dict[str, Any], str, Callable[[Any, Any], Any]]] = [
     ("mean_squared_error", {}, "values", F.mse_loss),
@@ -67,6 +73,7 @@ ORACLE: list[tuple[str, dict[str, Any], str, Callable[[Any, Any], Any]]] = [
     ("mean_squared_logarithmic_error", {}, "rates", lambda p, y: F.mse_loss(torch.log1p(p), torch.log1p(y))),
     ("cosine_similarity", {}, "values", lambda p, y: -F.cosine_similarity(p, y).mean()),
     ("gaussian_negative_log_likelihood", {}, "values and variances", pytorch_gaussian),
+    ("multi_quantile", {}, "values and gaps", pytorch_quantiles),
     ("binary_cross_entropy", {}, "probabilities", F.binary_cross_entropy),
     ("binary_cross_entropy", {"pos_weight": 2.5}, "probabilities",
      lambda p, y: F.binary_cross_entropy(p, y, weight=1 + 1.5 * y)),
@@ -122,6 +129,8 @@ def batch(kind: str, outputs: int, dtype: Any) -> tuple[Array, Array, Array]:
         y, p = rng.poisson(2, z.shape).astype(float), np.exp(z) if kind == "rates" else z
     elif kind == "values and variances":
         p = np.hstack([z, rng.standard_normal(z.shape)])
+    elif kind == "values and gaps":
+        p = np.hstack([z, *rng.standard_normal((2, *z.shape))])
     return y.astype(dtype), p.astype(dtype), z.astype(dtype)
 
 

@@ -35,7 +35,26 @@ AVERAGES = {
     for name in ("precision", "recall", "f1")
     for average in ("macro", "micro", "weighted")
 }
-OF_PROBABILITIES = {"roc_auc": sklearn_metrics.roc_auc_score, "log_loss": sklearn_metrics.log_loss}
+
+
+def calibration_error(y: Array, p: Array, sample_weight: Array | None = None) -> float:
+    """The expected calibration error, bin by bin."""
+    p = np.stack([1 - p, p], 1) if p.ndim == 1 else p
+    weights, chosen, total = np.ones(len(y)) if sample_weight is None else sample_weight, p.argmax(1), 0.0
+    for low in np.arange(15) / 15:
+        inside = (p.max(1) >= low) & (p.max(1) < low + 1 / 15)
+        if inside.any():
+            right = np.average(chosen[inside] == y[inside], weights=weights[inside])
+            total += weights[inside].sum() * abs(right - np.average(p.max(1)[inside], weights=weights[inside]))
+    return total / weights.sum()
+
+
+OF_PROBABILITIES = {
+    "roc_auc": sklearn_metrics.roc_auc_score,
+    "log_loss": sklearn_metrics.log_loss,
+    "brier_score": sklearn_metrics.brier_score_loss,
+    "expected_calibration_error": calibration_error,
+}
 
 
 def binary(seed: int = 0) -> tuple[Array, Array, Array]:
@@ -136,8 +155,8 @@ def test_metrics_of_probabilities_are_those_of_scikit_learn_in_every_form(name: 
             assert METRICS[name](target, prediction.astype(np.float32), w) == pytest.approx(expected, rel=1e-5)
 
     y, p, weights = multiclass()
-    if name == "log_loss":
-        expected = sklearn_metrics.log_loss(y, p, sample_weight=weights)
+    if name != "roc_auc":
+        expected = OF_PROBABILITIES[name](y, p, sample_weight=weights)
     else:
         expected = np.mean([sklearn_metrics.roc_auc_score(y == k, p[:, k], sample_weight=weights) for k in range(3)])
         assert metrics.roc_auc(y, p) == pytest.approx(sklearn_metrics.roc_auc_score(y, p, multi_class="ovr"))

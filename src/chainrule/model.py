@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from chainrule.calibration import Calibration, temper
 from chainrule.data.dataset import Dataset
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
@@ -16,6 +17,7 @@ from chainrule.data.weights import as_weights, weights_of_rows
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.files.model_file import check_keys, read_model_file, write_model_file
 from chainrule.files.network_file import read_history
+from chainrule.losses import MultiQuantile
 from chainrule.metrics import METRICS
 from chainrule.metrics.inputs import normalized_probabilities
 from chainrule.named import checked
@@ -70,7 +72,7 @@ class TargetScaling:
         return ((columns - self.center) / self.scale).reshape(np.shape(y))
 
     def undo(self, outputs: Array) -> Array:
-        """Return outputs of a network in the units of the target, as float64."""
+        """Return outputs of a network, whose last axis are the columns, in the units of the target, as float64."""
         return np.asarray(outputs, np.float64) * self.scale + self.center
 
 
@@ -93,6 +95,8 @@ class Model:
         The name of the target column; empty if the data were not a table.
     notes
         Further information about the training data, such as their name.
+    calibration
+        What was learnt from held-out rows; None if there were none, or if the probabilities are those of the network.
     """
 
     network: NeuralNetwork
@@ -101,6 +105,7 @@ class Model:
     scaling: TargetScaling | None = None
     target_name: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidInputError if the parts do not fit together, as in a damaged file."""
@@ -117,6 +122,9 @@ class Model:
         names = self.notes.get("label_names", [str(label) for label in target.classes])
         if not _are_texts(names) or len(names) != len(target.classes):
             raise InvalidInputError(f"label_names is {names!r:.80}; it must have {len(target.classes)} texts.")
+        calibration = self.calibration
+        if calibration is not None and len(calibration.scores) != (0 if target.classes else target.n_columns):
+            raise InvalidInputError("The calibration of the model has scores for another number of targets.")
         if table is not None:
             if not table.columns:
                 raise InvalidInputError("The table preprocessor of the model is not fitted; call fit first.")
@@ -149,8 +157,19 @@ class Model:
 
     def outputs_of(self, inputs: Any, sample_weight: Array | None = None) -> Array:
         """Return :meth:`outputs` for the result of :meth:`inputs`; for weights see :meth:`NeuralNetwork.predict`."""
-        outputs = self.network.loss.predictions_of(self.network.predict(inputs, sample_weight))
-        return outputs if self.scaling is None else self.scaling.undo(outputs)
+        return self.predictions_of(self.network.predict(inputs, sample_weight))
+
+    def predictions_of(self, outputs: Array) -> Array:
+        """Return :meth:`outputs` for outputs of the network."""
+        predictions = self.network.loss.predictions_of(outputs)
+        if self.temperature != 1:
+            return temper(predictions.astype(np.float64), self.temperature).astype(predictions.dtype)
+        return predictions if self.scaling is None else self.scaling.undo(predictions)
+
+    @property
+    def temperature(self) -> float:
+        """The divisor of the logits of classes; 1 without calibration."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
 
     def predict(self, data: Any) -> Array:
         """Return the predicted label of each row, or the predicted number in the units of the target."""
@@ -172,21 +191,96 @@ class Model:
         self.network.check_gives_probabilities()
         return normalized_probabilities(self.outputs(data))
 
+    def predict_interval(self, data: Any, alpha: float = 0.1) -> Array:
+        """Return the limits between which the true value of each row lies with probability 1 - alpha.
+
+        The intervals are computed from the errors on the held-out rows of the training, or of :meth:`calibrated`. They
+        contain about 1 - alpha of the values of all new rows that come from where the training rows come from.
+
+        Parameters
+        ----------
+        data
+            As for :meth:`predict`.
+        alpha
+            The share of the values that may lie outside of the intervals.
+
+        Returns
+        -------
+        Array
+            The lower and the upper limits: shape (rows, 2), or (rows, targets, 2) for several targets.
+        """
+        return self.intervals_of(self.network.predict(self.inputs(data)), alpha)
+
+    def intervals_of(self, outputs: Array, alpha: float) -> Array:
+        """Return :meth:`predict_interval` for outputs of the network."""
+        if self.target.classes:
+            raise InvalidInputError("This model predicts classes, which have no intervals; use predict_proba.")
+        if self.calibration is None:
+            raise InvalidInputError(
+                "This model was trained without held-out rows, from whose errors intervals are computed; train it with "
+                "validation rows, or give rows that it was not trained on to Model.calibrated."
+            )
+        limits = self.calibration.interval(self.network.loss.band_of(np.asarray(outputs, np.float64)), alpha)
+        limits = limits if self.scaling is None else self.scaling.undo(limits)
+        return np.moveaxis(limits[..., 0] if self.target.n_columns == 1 else limits, 0, -1)
+
+    def predict_quantiles(self, data: Any) -> Array:
+        """Return the quantiles that a network with the loss :class:`MultiQuantile` predicts, in increasing order.
+
+        The shape is (rows, quantiles), or (rows, targets, quantiles) for several targets.
+        """
+        return self.quantiles_of(self.network.predict(self.inputs(data)))
+
+    def quantiles_of(self, outputs: Array) -> Array:
+        """Return :meth:`predict_quantiles` for outputs of the network."""
+        loss = self.network.loss
+        if not isinstance(loss, MultiQuantile):
+            raise InvalidInputError(
+                f"The loss {type(loss).__name__} predicts no quantiles; train with a loss such as "
+                "'multi_quantile:quantiles=(0.05,0.5,0.95)'."
+            )
+        quantiles = np.moveaxis(loss.quantiles_of(np.asarray(outputs, np.float64)), -1, 0)
+        quantiles = quantiles if self.scaling is None else self.scaling.undo(quantiles)
+        return np.moveaxis(quantiles[..., 0] if self.target.n_columns == 1 else quantiles, 0, -1)
+
+    def calibrated(self, data: Any, y: Any = None, sample_weight: Array | None = None) -> Self:
+        """Return this model, calibrated by rows that the network was not trained on.
+
+        For classes, the logits are divided by a temperature, with which the log loss on these rows is smallest; the
+        predicted classes stay the same. For a regression, :meth:`predict_interval` uses the errors on these rows.
+
+        Parameters
+        ----------
+        data, y, sample_weight
+            A dataset, or rows with their true targets and their weights, as for :meth:`evaluate`.
+        """
+        codes, weights = self._targets_of(data, y, sample_weight)
+        if self.target.classes:
+            self.network.check_gives_probabilities()
+        elif self.scaling is not None:
+            codes = self.scaling.apply(codes)
+        return replace(
+            self, calibration=Calibration.learn(self.network, self.target, self.inputs(data), codes, weights)
+        )
+
     def __repr__(self) -> str:
         named = f"{self.target_name!r}, " if self.target_name else ""
         return f"Model({named}task={self.target.task}, {self.network!r})"
 
     def evaluate(self, data: Any, y: Any = None, sample_weight: Array | None = None) -> dict[str, float]:
         """Return the metrics of the task for a dataset, or for rows with their true targets ``y``."""
-        if isinstance(data, Dataset):
-            codes, sample_weight = self.codes_of(data), data.sample_weight
-        elif y is None:
-            raise InvalidInputError("y is missing; give the true targets of the rows: evaluate(rows, y).")
-        else:
-            codes = self.target.encode(y)
+        codes, sample_weight = self._targets_of(data, y, sample_weight)
         outputs = self.outputs_of(self.inputs(data), sample_weight)
         weights = None if sample_weight is None else weights_of_rows(as_weights(sample_weight, len(outputs)))
         return measure(self.target.task, codes, outputs, weights)
+
+    def _targets_of(self, data: Any, y: Any, sample_weight: Array | None) -> tuple[Array, Array | None]:
+        """Return the targets as numbers or class codes, and the weights, of a dataset or of rows with targets ``y``."""
+        if isinstance(data, Dataset):
+            return self.codes_of(data), data.sample_weight
+        if y is None:
+            raise InvalidInputError("y is missing; give the true targets of the rows as the second argument.")
+        return self.target.encode(y), sample_weight
 
     def codes_of(self, data: Dataset) -> Array:
         """Return the targets of a dataset as numbers, or as class codes of this model."""
@@ -211,6 +305,7 @@ class Model:
             "scaling": None if self.scaling is None else [list(self.scaling.center), list(self.scaling.scale)],
             "target_name": self.target_name,
             "notes": self.notes,
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
         }
         write_model_file(path, "model", metadata, self.network.stack.read_arrays())
 
@@ -224,6 +319,7 @@ class Model:
         network = NeuralNetwork.from_description(metadata["network"], arrays, custom_objects)
         network.history = read_history(metadata["history"])
         table, scaling = metadata["table"], metadata["scaling"]
+        calibration = metadata.get("calibration")  # since version 0.2
         try:
             return cls(
                 network,
@@ -232,6 +328,7 @@ class Model:
                 None if scaling is None else TargetScaling(*map(tuple, scaling)),
                 metadata["target_name"],
                 metadata["notes"],
+                None if calibration is None else Calibration.from_dict(calibration),
             )
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise ModelFileError(f"'{path}' is damaged: {error}") from error

@@ -31,6 +31,7 @@ from chainrule.losses import (
     MeanSquaredLogarithmicError,
     MultiLabelCrossEntropy,
     MultiMargin,
+    MultiQuantile,
     NegativeLogLikelihood,
     Pinball,
     Poisson,
@@ -64,6 +65,7 @@ FORMULAS: dict[str, Kernel] = {
     "poisson": Poisson(log_input=False).evaluate,
     "poisson_of_log_rate": Poisson().evaluate,
     "gaussian_negative_log_likelihood": GaussianNegativeLogLikelihood().evaluate,
+    "multi_quantile": MultiQuantile((0.2, 0.6, 0.9)).evaluate,
     "hinge": Hinge().evaluate,
     "squared_hinge": SquaredHinge().evaluate,
     "binary_cross_entropy": BinaryCrossEntropy().evaluate,
@@ -83,6 +85,7 @@ FORMULAS: dict[str, Kernel] = {
     "softmax_categorical_focal": CategoricalFocal(1.7).evaluate_logits,
 }
 NAMES = [*FORMULAS]
+MORE_OUTPUTS = {"gaussian_negative_log_likelihood": 1, "multi_quantile": 2}
 FUSED = [name for name in NAMES if name.startswith(("sigmoid_", "softmax_"))]
 
 
@@ -113,8 +116,7 @@ def batch(name: str, dtype: Any, rows: int = 6, columns: int = 3, seed: int = 0)
         p = np.exp(p) / np.exp(p).sum(axis=1, keepdims=True) if name in OF_CLASSES else 1 / (1 + np.exp(-p))
     if name in ("poisson", "squared_logarithmic_error"):
         p = np.exp(p)
-    if name.startswith("gaussian"):
-        p = np.hstack([p, rng.standard_normal(p.shape)])
+    p = np.hstack([p, *rng.standard_normal((MORE_OUTPUTS.get(name, 0), *p.shape))])
     weights = rng.uniform(0.1, 1, rows)
     return y.astype(dtype), p.astype(dtype), (weights / weights.sum()).astype(dtype)
 
@@ -149,8 +151,7 @@ def test_the_sets_agree_everywhere(seed: int, scale: float) -> None:
 def test_at_equality_at_kinks_and_at_certainty_the_sets_agree_too(name: str, kernel_set: str) -> None:
     y = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     p = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-    if name.startswith("gaussian"):
-        p = np.hstack([p, np.zeros_like(p)])
+    p = np.hstack([p, *np.zeros((MORE_OUTPUTS.get(name, 0), *p.shape))])
     weights = np.array([0.5, 0.25, 0.25])
     with np.errstate(all="raise"):
         value, derivative = run(kernel_set, name, y, p, weights)

@@ -88,7 +88,7 @@ def batch(loss: Any, outputs: int, rows: int = 9, seed: int = 0) -> tuple[Array,
     y = rng.standard_normal(shape)
     distance = np.where(rng.random(shape) < 0.5, rng.uniform(0.05, 0.35, shape), rng.uniform(1.1, 3, shape))
     p = y + rng.choice([-1, 1], shape) * distance
-    return y, np.hstack([p, rng.standard_normal(shape)]) if name.startswith("Gaussian") else p
+    return y, np.hstack([p, *rng.standard_normal((loss.outputs_per_target - 1, *shape))])
 
 
 def label(loss: Any) -> str:
@@ -101,7 +101,7 @@ each_fused_loss = pytest.mark.parametrize("loss", FUSED, ids=label)
 
 
 def test_every_class_is_final_frozen_and_registered() -> None:
-    assert len(CLASSES) == 23
+    assert len(CLASSES) == 24
     for cls in CLASSES:
         assert getattr(cls, "__final__", False), cls
         assert cls.__dataclass_params__.frozen, cls

@@ -56,6 +56,12 @@ def binary_focal(p: Any, y: Any) -> Any:
     return -(y * (1 - p) ** 2 * torch.log(p) + (1 - y) * p**2 * torch.log(1 - p))
 
 
+def multi_quantile(p: Any, y: Any) -> Any:
+    middle, above, below = torch.chunk(p, 3, dim=1)
+    quantiles = {0.05: middle - functional.softplus(below), 0.5: middle, 0.95: middle + functional.softplus(above)}
+    return sum(torch.maximum(q * (y - p), (q - 1) * (y - p)) for q, p in quantiles.items()) / 3
+
+
 # Registered name of ours: the loss of every element (or row) in PyTorch, from the predictions and the targets.
 LOSS_PAIRS: dict[str, Callable[[Any, Any], Any]] = {
     "mean_squared_error": lambda p, y: functional.mse_loss(p, y, reduction="none"),
@@ -70,6 +76,7 @@ LOSS_PAIRS: dict[str, Callable[[Any, Any], Any]] = {
     "gaussian_negative_log_likelihood": lambda p, y: functional.gaussian_nll_loss(
         p[:, : y.shape[1]], y, torch.exp(p[:, y.shape[1] :]), eps=0, reduction="none"
     ),
+    "multi_quantile": multi_quantile,
     "cosine_similarity": lambda p, y: -functional.cosine_similarity(p, y)[:, None],
     "binary_cross_entropy": lambda p, y: functional.binary_cross_entropy(p, y, reduction="none"),
     "multi_label_cross_entropy": lambda p, y: functional.binary_cross_entropy(p, y, reduction="none").sum(

@@ -1,8 +1,9 @@
 """A model as the operations of one prediction: what every export writes down.
 
 A row of a table (each column with what was learnt of it) or of numbers becomes a vector. The operations of the network
-in inference follow, then those of the loss that turn outputs into predictions, and then the scaling to the target's own
-units, so that the result is what :meth:`Model.outputs` gives. Rows of any shape are vectors here.
+in inference follow, then those of the loss that turn outputs into predictions, and then the temperature of class
+probabilities or the scaling to the target's own units, so that the result is what :meth:`Model.outputs` gives. Rows of
+any shape are vectors here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from chainrule.calibration import temper
 from chainrule.data.columns import ColumnPlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
@@ -104,8 +106,7 @@ class PredictionLayer(Layer):
 
     def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
         """Return the predictions."""
-        outputs = self.model.network.loss.predictions_of(self._check_inputs(inputs))
-        return outputs if self.model.scaling is None else self.model.scaling.undo(outputs)
+        return self.model.predictions_of(self._check_inputs(inputs))
 
     def backward_propagation(self, output_error: Array) -> Array | None:
         """Raise InvalidInputError: networks are trained without this layer."""
@@ -114,6 +115,9 @@ class PredictionLayer(Layer):
     def lower(self, program: Program, x: Value) -> Value:
         """Return the predictions."""
         predictions = self.model.network.loss.lower(program, x)
+        temperature = self.model.temperature
+        if temperature != 1:
+            return program.map(lambda p: temper(p, temperature), predictions, name="temper")
         if self.model.scaling is None:
             return predictions
         scale, center = self.array("scale"), self.array("center")

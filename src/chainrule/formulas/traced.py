@@ -227,11 +227,11 @@ def _attributes(owner: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for cls in reversed(type(owner).__mro__):
         if not cls.__module__.startswith(("builtins", "abc", "typing")):
-            values = {name: value for name, value in vars(cls).items() if not name.startswith("_")}
-            found |= {
+            found = {name: value for name, value in found.items() if name not in vars(cls)} | {
                 name: value
-                for name, value in values.items()
-                if _is_number(value) or isinstance(value, bool | str) or _may_change(value)
+                for name, value in vars(cls).items()
+                if not name.startswith("_")
+                and (_is_number(value) or isinstance(value, bool | str) or _may_change(value))
             }
     names = [field.name for field in dataclasses.fields(owner)] if dataclasses.is_dataclass(owner) else []
     found |= {name: getattr(owner, name) for name in names if hasattr(owner, name)}

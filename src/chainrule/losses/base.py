@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,20 @@ from chainrule.ranges import Range
 from chainrule.settings import CheckedSettings
 from chainrule.types import Array
 
-__all__ = ["ElementwiseLoss", "FormulaLoss", "LossFunction", "RowLoss", "TracedLoss", "row_weights_of"]
+__all__ = ["Band", "ElementwiseLoss", "FormulaLoss", "LossFunction", "RowLoss", "TracedLoss", "row_weights_of"]
+
+
+class Band(NamedTuple):
+    """What the outputs of a network say about the range of each target, as arrays of shape (rows, targets).
+
+    The range is ``lower`` to ``upper``, before it is corrected by the errors on held-out rows; it is a point for a loss
+    of single values. ``scale`` is the unit in which errors are measured, which is larger for rows that are predicted
+    less exactly.
+    """
+
+    lower: Array
+    upper: Array
+    scale: Array
 
 
 @also_called(
@@ -109,6 +122,11 @@ class LossFunction(CheckedSettings, ABC):
         if self.outputs_per_target == 1:
             return self.point_predictions(outputs)
         return self.point_predictions(*np.split(outputs, self.outputs_per_target, axis=-1)[: self._n_predicting])
+
+    def band_of(self, outputs: Array) -> Band:
+        """Return the range of the targets for outputs of shape (rows, outputs): by default, the point predictions."""
+        predictions = self.predictions_of(outputs)
+        return Band(predictions, predictions, np.ones_like(predictions))
 
     def lower(self, program: Program, outputs: Value) -> Value:
         """Return the :meth:`point_predictions` as operations. Raises ``TraceError`` if they cannot be traced."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
 
 import numpy as np
-from scipy.special import xlogy
+from scipy.special import expit, xlogy
 
-from chainrule.losses.base import ElementwiseLoss, RowLoss, ratio
+from chainrule.errors import InvalidInputError, shown
+from chainrule.losses.base import Band, ElementwiseLoss, RowLoss, ratio
 from chainrule.named import also_called
 from chainrule.ranges import Range
 from chainrule.settings import ABOVE_ZERO, Setting
@@ -25,6 +26,7 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
+    "MultiQuantile",
     "Pinball",
     "Poisson",
 ]
@@ -231,6 +233,89 @@ class Pinball(ElementwiseLoss):
         return np.where(difference < 0, -self.quantile, np.where(difference > 0, 1 - self.quantile, 0 * difference))
 
 
+@also_called("MultiQuantileLoss")
+@final
+@dataclass(frozen=True)
+class MultiQuantile(ElementwiseLoss):
+    """The mean of :class:`Pinball` over several quantiles, which one network predicts without crossing.
+
+    For k targets and m quantiles, the network has m k outputs of any value: first those of the quantile nearest to 0.5,
+    ``p = b``, for all targets; then, for each larger quantile in order, the gap to the quantile below it,
+    ``p_i = p_(i-1) + log(1 + exp(g_i))``; then, for each smaller quantile in descending order, the gap to the quantile
+    above it. The point prediction is the quantile nearest to 0.5. ``predict_quantiles`` of an estimator or a model
+    returns all of them.
+
+    >>> loss = MultiQuantile((0.1, 0.5, 0.9))
+    >>> loss.quantiles_of(np.array([[1.0, 0.0, -1.0]])).round(2).tolist()
+    [[[0.69, 1.0, 1.69]]]
+    """
+
+    is_regression: ClassVar[bool] = True
+
+    quantiles: Annotated[tuple[float, ...], Setting("Quantiles to predict, in increasing order.")] = (0.05, 0.5, 0.95)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = self.quantiles if isinstance(self.quantiles, list | tuple) else (self.quantiles,)
+        if not all(isinstance(q, float) and 0 < q < 1 for q in given) or [*given] != sorted(set(given)) or not given:
+            raise InvalidInputError(
+                f"The quantiles of MultiQuantile are {shown(self.quantiles)}; give numbers between 0 and 1 in "
+                "increasing order, such as (0.05, 0.5, 0.95)."
+            )
+        object.__setattr__(self, "quantiles", tuple(given))
+
+    @property
+    def outputs_per_target(self) -> int:  # type: ignore[override]
+        """One for each quantile."""
+        return len(self.quantiles)
+
+    @property
+    def _middle(self) -> int:
+        """The place of the quantile nearest to 0.5."""
+        return min(range(len(self.quantiles)), key=lambda place: abs(self.quantiles[place] - 0.5))
+
+    def element_loss(self, y_true: Array, *outputs: Array) -> Array:
+        """Return the mean of the pinball losses."""
+        predicted = zip(self.quantiles, self._quantiles(outputs), strict=True)
+        losses = [Pinball(quantile).element_loss(y_true, p) for quantile, p in predicted]
+        return sum(losses[1:], losses[0]) / len(losses)
+
+    def element_derivative(self, y_true: Array, *outputs: Array) -> tuple[Array, ...]:  # type: ignore[override]
+        """Return the derivatives: a gap moves all quantiles beyond it, by the logistic function of the gap."""
+        middle, n = self._middle, len(self.quantiles)
+        predicted = zip(self.quantiles, self._quantiles(outputs), strict=True)
+        slopes = [Pinball(quantile).element_derivative(y_true, p) / n for quantile, p in predicted]
+        above, below = outputs[1 : n - middle], outputs[n - middle :]
+        return (
+            sum(slopes[1:], slopes[0]),
+            *(sum(slopes[place:]) * expit(gap) for place, gap in enumerate(above, middle + 1)),
+            *(-sum(slopes[: middle - place]) * expit(gap) for place, gap in enumerate(below)),
+        )
+
+    def _quantiles(self, outputs: tuple[Array, ...]) -> list[Array]:
+        """Return the predicted quantiles in increasing order for the outputs of each."""
+        n_above = len(self.quantiles) - self._middle - 1
+        found = [outputs[0]]
+        for gap in outputs[1 : 1 + n_above]:
+            found.append(found[-1] + np.logaddexp(0, gap))
+        for gap in outputs[1 + n_above :]:
+            found.insert(0, found[0] - np.logaddexp(0, gap))
+        return found
+
+    def point_predictions(self, outputs: Array) -> Array:
+        """Return the quantile nearest to 0.5."""
+        return outputs
+
+    def quantiles_of(self, outputs: Array) -> Array:
+        """Return the quantiles, of shape (rows, targets, quantiles), for outputs of shape (rows, outputs)."""
+        return np.stack(self._quantiles(tuple(np.split(outputs, self.outputs_per_target, axis=-1))), axis=-1)
+
+    def band_of(self, outputs: Array) -> Band:
+        """Return the smallest and the largest quantile."""
+        quantiles = self.quantiles_of(outputs)
+        return Band(quantiles[..., 0], quantiles[..., -1], np.ones_like(quantiles[..., 0]))
+
+
 @also_called("PoissonNLLLoss")
 @final
 @dataclass(frozen=True)
@@ -256,6 +341,11 @@ class Poisson(ElementwiseLoss):
     def point_predictions(self, outputs: Array) -> Array:
         """Return the rates."""
         return np.exp(outputs) if self.log_input else outputs
+
+    def band_of(self, outputs: Array) -> Band:
+        """Return the rates, with their square roots, the standard deviations, as the unit."""
+        rates = self.point_predictions(outputs)
+        return Band(rates, rates, np.sqrt(np.maximum(rates, SHORTEST)))
 
     def element_loss(self, y_true: Array, y_pred: Array) -> Array:
         """Return exp(p) - y p, or p - y log p."""
@@ -308,6 +398,11 @@ class GaussianNegativeLogLikelihood(ElementwiseLoss):
         outputs = np.asarray(y_pred)
         half = outputs.shape[-1] // 2
         return outputs[..., :half], np.asarray(np.exp(outputs[..., half:]))
+
+    def band_of(self, outputs: Array) -> Band:
+        """Return the means, with the standard deviations as the unit."""
+        mean, variance = self.mean_and_variance(outputs)
+        return Band(mean, mean, np.sqrt(variance))
 
 
 SHORTEST = 1e-12  # the smallest squared length of a row; shorter rows are divided by its root, which avoids 0 / 0

@@ -15,7 +15,9 @@ __all__ = [
     "ClassAverage",
     "accuracy",
     "balanced_accuracy",
+    "brier_score",
     "confusion_matrix",
+    "expected_calibration_error",
     "f1",
     "log_loss",
     "precision",
@@ -123,6 +125,46 @@ def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
         return float("nan")
     truth, columns, weights = scores_and_weights(y_true, y_pred, sample_weight)
     return float(sklearn_log_loss(truth, columns, sample_weight=weights, labels=np.arange(columns.shape[1])))
+
+
+@checked
+@also_called("brier_score_loss", unlike={"neg_brier_score": "it is 'brier_score' with its sign turned."})
+def brier_score(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
+    """Return the mean squared error of the probabilities: of class 1, or summed over more than two classes.
+
+    >>> brier_score([0, 1], [[0.5], [1.0]])
+    0.125
+    """
+    if has_nan(y_pred):
+        return float("nan")
+    truth, columns, weights = scores_and_weights(y_true, y_pred, sample_weight)
+    one_hot = truth[:, None] == np.arange(columns.shape[1])
+    errors = np.sum((columns - one_hot) ** 2, axis=1) / (2 if columns.shape[1] == 2 else 1)
+    return float(np.average(errors, weights=weights))
+
+
+@checked
+@also_called("ece", "calibration_error")
+def expected_calibration_error(
+    y_true: Array, y_pred: Array, sample_weight: Array | None = None, n_bins: int = 15
+) -> float:
+    """Return the mean difference between the probability of the predicted class and the share of rows that have it.
+
+    The rows are divided into ``n_bins`` bins of equal width by the probability of the predicted class, and the
+    differences of the bins are weighted by their rows. 0 means that of all rows with a probability of 0.8, a share of
+    0.8 is right. Guo et al. 2017, "On calibration of modern neural networks", equation 3.
+
+    >>> expected_calibration_error([0, 1, 1, 1], [[0.25], [0.75], [0.75], [0.75]])
+    0.25
+    """
+    if has_nan(y_pred):
+        return float("nan")
+    truth, columns, weights = scores_and_weights(y_true, y_pred, sample_weight)
+    confidence = columns.max(axis=1).astype(np.float64)
+    weights = np.ones(len(truth)) if weights is None else weights
+    bins = np.minimum((confidence * n_bins).astype(np.intp), n_bins - 1)
+    differences = np.bincount(bins, weights * (confidence - (columns.argmax(axis=1) == truth)), n_bins)
+    return float(np.abs(differences).sum() / weights.sum())
 
 
 @checked

@@ -39,8 +39,8 @@ from chainrule.metrics import default_metrics
 from chainrule.named import check_arguments, checked
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["ActivationLike", "build_network", "default_loss", "hidden_layers", "hidden_sizes", "mlp_layers",
-           "output_activations", "output_layers", "output_units", "select_architecture"]  # fmt: skip
+__all__ = ["ActivationLike", "build_network", "default_loss", "hidden_layers", "hidden_sizes", "is_pair_of_functions",
+           "mlp_layers", "output_activations", "output_layers", "output_units", "select_architecture"]  # fmt: skip
 
 # A name, a class, a layer, or a function and its derivative.
 ActivationLike: TypeAlias = (
@@ -199,7 +199,8 @@ def build_network(
     return network
 
 
-def _is_pair_of_functions(given: Any) -> bool:
+def is_pair_of_functions(given: Any) -> bool:
+    """Return whether a function and its derivative are given, in place of a name, a class or an object."""
     if not isinstance(given, tuple) or len(given) != 2:
         return False
     return all(callable(one) and not isinstance(one, type | ActivationLayer) for one in given)
@@ -207,7 +208,7 @@ def _is_pair_of_functions(given: Any) -> bool:
 
 def _activation(given: Any) -> ActivationLayer:
     """Return a new activation, for one network only."""
-    if _is_pair_of_functions(given):
+    if is_pair_of_functions(given):
         return CustomActivation(*given)
     activation: ActivationLayer = copy.deepcopy(ACTIVATIONS.create(given))
     return activation
@@ -215,7 +216,7 @@ def _activation(given: Any) -> ActivationLayer:
 
 def _one_per_layer(name: str, given: Any, n_layers: int) -> list[Any]:
     """Return a setting of each hidden layer, given as one value for all, or as a list with one value for each."""
-    if not isinstance(given, list | tuple) or _is_pair_of_functions(given):
+    if not isinstance(given, list | tuple) or is_pair_of_functions(given):
         return [given] * n_layers
     if len(given) != n_layers:
         raise InvalidInputError(

@@ -9,7 +9,6 @@ derived from it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import inspect
@@ -185,8 +184,12 @@ def declared_settings(owner: type) -> dict[str, Declared]:
     hints: dict[str, Any] = {}
     settings: dict[str, Setting] = {}
     for source in sources:
-        with contextlib.suppress(NameError):  # the class of a user has annotations with names of a function
+        try:
             hints |= typing.get_type_hints(source, include_extras=True)
+        except NameError:
+            if source.__module__.partition(".")[0] == __package__:
+                raise
+            # The class of a user may have annotations with names that are local to a function.
         settings |= {name: setting for name, hint in hints.items() if (setting := _setting_of(hint)) is not None}
     return {
         name: Declared(name, get_args(hint)[0] if _setting_of(hint) else hint, default, settings[name])

@@ -16,7 +16,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_classification, make_multilabel_classification, make_regression
-from sklearn.metrics import balanced_accuracy_score, make_scorer, mean_absolute_error, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, log_loss, make_scorer, mean_absolute_error, roc_auc_score
 from sklearn.utils.class_weight import compute_sample_weight
 
 from chainrule import EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model
@@ -69,8 +69,8 @@ def test_every_layer_may_have_settings_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("settings", "units"),
     [
-        ({"n_layers": 2, "width": 5}, [5, 5]),
-        ({"width": 5}, [5]),
+        ({"n_layers": 2, "width": 5, "hidden_layer_sizes": (100,)}, [5, 5]),
+        ({"width": 5, "hidden_layer_sizes": (100,)}, [5]),
         ({"n_layers": 3}, [8, 8, 8]),
         ({"n_layers": 0}, []),
         ({"hidden_layer_sizes": 7}, [7]),
@@ -675,6 +675,14 @@ def test_the_same_seed_gives_the_same_bits_and_the_global_one_is_used_without() 
         ({"loss": "log_los"}, "no loss called"),
         ({"dtype": "float16"}, "float32 or float64"),
         ({"scoring": "acuracy", "early_stopping": True}, "acuracy"),
+        ({"scoring": "acuracy"}, "acuracy"),
+        ({"loss": "poisson"}, "poisson is for numbers, and MLPClassifier predicts classes"),
+        ({"loss": "gaussian_nll"}, "is for numbers"),
+        ({"loss": (8, 4)}, r"hidden_layer_sizes=\(8, 4\)"),
+        ({"width": 4}, r"hidden_layer_sizes=\(8,\) and width are both given"),
+        ({"n_layers": 2, "hidden_layer_sizes": (8, 4)}, r"hidden_layer_sizes=\(8, 4\) and n_layers are both given"),
+        ({"calibrate": True}, "calibrate=True needs rows that the network is not trained on; give X_val"),
+        ({"calibrate": True, "early_stopping": True, "loss": "hinge"}, "a loss of probabilities"),
         ({"n_layers": 2, "hidden_layer_sizes": ()}, "give width too"),
         ({"class_weight": {7: 1.0}}, "class_weight.* 7"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
@@ -704,7 +712,8 @@ def test_impossible_validation_rows_are_explained() -> None:
 @pytest.mark.parametrize(
     ("X", "y", "words"),
     [
-        (X_CLASSES, np.ones(300), "contains only one class"),
+        (X_CLASSES, np.ones(300), r"contains only one class: 1\.0"),
+        (X_CLASSES, np.full(300, "no"), "contains only one class: 'no'"),
         (X_CLASSES, Y_NUMBERS, "Unknown label type: continuous"),
         (np.where(X_CLASSES > 2, np.nan, X_CLASSES), Y_CLASSES, "Input X contains NaN"),
         (np.where(X_CLASSES > 2, np.inf, X_CLASSES), Y_CLASSES, "Input X contains infinity"),
@@ -715,6 +724,103 @@ def test_impossible_validation_rows_are_explained() -> None:
 def test_impossible_rows_are_refused_in_scikit_learns_words(X: Any, y: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         small().fit(X, y)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "binary_cross_entropy"])
+def test_a_regressor_refuses_a_loss_of_classes(loss: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"{loss} is for classes, and MLPRegressor predicts numbers"):
+        small(MLPRegressor, loss=loss).fit(X_NUMBERS, Y_NUMBERS)
+
+
+def test_partial_fit_refuses_an_average_over_epochs() -> None:
+    with pytest.raises(InvalidInputError, match="does not support swa_from"):
+        small(swa_from=3).partial_fit(X_CLASSES, Y_CLASSES, classes=[0, 1, 2])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_hinge_loss_has_scores_and_no_probabilities(n_classes: int) -> None:
+    y = np.array(["a", "b", "c"])[np.minimum(Y_CLASSES, n_classes - 1)]
+    classifier = small(loss="hinge", max_iter=30, scoring="roc_auc_ovr" if n_classes == 3 else "roc_auc").fit(
+        X_CLASSES, y
+    )
+    scores = classifier.decision_function(X_CLASSES)
+    assert scores.shape == ((300,) if n_classes == 2 else (300, 3))
+    chosen = (scores > 0).astype(int) if n_classes == 2 else scores.argmax(axis=1)
+    assert classifier.predict(X_CLASSES).tolist() == classifier.classes_[chosen].tolist()
+    assert np.abs(scores).max() > 1
+    for name in ("predict_proba", "predict_log_proba"):
+        assert not hasattr(classifier, name)
+    assert not hasattr(small(), "decision_function")
+
+
+def test_a_function_and_its_derivative_are_a_loss() -> None:
+    def squares(y: Array, p: Array) -> Array:
+        return (p - y) ** 2
+
+    def slope(y: Array, p: Array) -> Array:
+        return 2 * (p - y)
+
+    own = small(MLPRegressor, loss=(squares, slope)).fit(X_NUMBERS, Y_NUMBERS)
+    known = small(MLPRegressor, loss="mse").fit(X_NUMBERS, Y_NUMBERS)
+    np.testing.assert_allclose(own.predict(X_NUMBERS), known.predict(X_NUMBERS))
+    assert clone(own).loss == (squares, slope)
+    assert small(loss=(squares, slope)).fit(X_CLASSES, Y_CLASSES).predict_proba(X_CLASSES).shape == (300, 3)
+
+
+def test_the_only_row_of_a_class_is_trained_on() -> None:
+    y = np.where(np.arange(300) == 7, 3, Y_CLASSES)
+    classifier = small(early_stopping=True).fit(X_CLASSES, y)
+    assert classifier.classes_.tolist() == [0, 1, 2, 3]
+    assert classifier.t_ == 270 * classifier.n_iter_
+
+
+# Calibration and intervals ------------------------------------------------------------------------------------------
+
+
+def test_held_out_rows_calibrate_a_classifier(tmp_path: Path) -> None:
+    given = {"X_val": X_CLASSES[200:], "y_val": Y_CLASSES[200:]}
+    settings = {"max_iter": 80, "learning_rate_init": 0.03}
+    plain = small(**settings).fit(X_CLASSES[:200], Y_CLASSES[:200], **given)
+    tempered = small(**settings, calibrate=True).fit(X_CLASSES[:200], Y_CLASSES[:200], **given)
+    assert plain.calibration_ is None
+    assert tempered.calibration_.temperature > 1.2
+    losses = [log_loss(Y_CLASSES[200:], one.predict_proba(X_CLASSES[200:])) for one in (plain, tempered)]
+    assert losses[1] < losses[0]
+    assert np.array_equal(plain.predict(X_CLASSES), tempered.predict(X_CLASSES))
+    tempered.model_.save(tmp_path / "model.safetensors")
+    read = Model.load(tmp_path / "model.safetensors")
+    assert np.array_equal(read.predict_proba(X_CLASSES), tempered.predict_proba(X_CLASSES))
+    with pytest.raises(InvalidInputError, match="one column of classes"):
+        small(calibrate=True, early_stopping=True).fit(X_CLASSES, np.eye(3, dtype=int)[Y_CLASSES])
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "multi_quantile:quantiles=(0.1,0.5,0.9)"])
+@pytest.mark.parametrize("settings", [{"early_stopping": True}, {"preset": "tabular", "hidden_layer_sizes": (100,)}])
+def test_a_regressor_has_intervals_of_held_out_rows(settings: dict[str, Any], loss: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1_200, 3))
+    y = 50 + X @ [3.0, 2.0, 1.0] + rng.normal(size=1_200)
+    regressor = small(MLPRegressor, loss=loss, max_iter=30, **settings).fit(X[:400], y[:400])
+    assert regressor.calibration_.n_rows == (400 if "preset" in settings else 40)
+    lower, upper = regressor.predict_interval(X[400:], alpha=0.2).T
+    assert np.mean((lower <= y[400:]) & (y[400:] <= upper)) == pytest.approx(0.8, abs=0.08)
+    limits = pickle.loads(pickle.dumps(regressor)).predict_interval(X[400:], alpha=0.2)
+    assert np.array_equal(limits, np.stack([lower, upper], axis=1))
+    has_quantiles = loss != "squared_error"
+    assert hasattr(regressor, "predict_quantiles") == has_quantiles
+    if has_quantiles:
+        quantiles = regressor.predict_quantiles(X[400:])
+        assert (np.diff(quantiles, axis=1) > 0).all()
+        assert np.array_equal(regressor.predict(X[400:]), quantiles[:, 1])
+
+
+def test_intervals_of_several_outputs_and_without_held_out_rows() -> None:
+    y = np.stack([Y_NUMBERS, 100 * Y_NUMBERS], axis=1)
+    limits = small(MLPRegressor, early_stopping=True).fit(X_NUMBERS, y).predict_interval(X_NUMBERS, 0.2)
+    assert limits.shape == (300, 2, 2)
+    assert (limits[..., 0] < limits[..., 1]).all()
+    with pytest.raises(InvalidInputError, match="predict_interval needs rows that the network is not trained on"):
+        small(MLPRegressor).fit(X_NUMBERS, Y_NUMBERS).predict_interval(X_NUMBERS)
 
 
 def test_divergence_is_explained_and_the_last_finite_weights_stay() -> None:

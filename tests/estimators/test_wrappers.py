@@ -88,7 +88,7 @@ CLASSIFIERS: dict[str, Make] = {
     "pipeline": lambda one: make_pipeline(StandardScaler(), one),
     "grid": lambda one: GridSearchCV(one, {"hidden_layer_sizes": [(4,), (4, 3)], "dropout": [0.0, 0.1]}, cv=2),
     "random": lambda one: RandomizedSearchCV(
-        one, {"width": [3, 5], "n_layers": [1, 2]}, n_iter=2, cv=2, random_state=0
+        one.set_params(hidden_layer_sizes=(100,)), {"width": [3, 5], "n_layers": [1, 2]}, n_iter=2, cv=2, random_state=0
     ),
     "halving": lambda one: HalvingGridSearchCV(
         one, {"alpha": [1e-3, 1.0, 10.0]}, resource="max_iter", max_resources=20, cv=2, random_state=0

@@ -11,11 +11,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from chainrule.data.class_weights import ClassWeight
+from chainrule.errors import InvalidInputError
 from chainrule.estimators.outputs import ClassColumn, ClassColumns, Outputs, class_outputs
-from chainrule.estimators.parameters import ActivationParameter, HiddenSizes
-from chainrule.estimators.perceptron import MultilayerPerceptron, takes_batches
+from chainrule.estimators.parameters import ActivationParameter, HiddenSizes, LossParameter
+from chainrule.estimators.perceptron import MultilayerPerceptron, takes_batches, with_attributes
+from chainrule.estimators.presets import create_loss
 from chainrule.estimators.scoring import exact_matches
-from chainrule.losses import LOSSES, LossFunction
+from chainrule.losses import LossFunction
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.settings import Setting, declared_settings, documented
@@ -28,10 +30,24 @@ _NETWORK = declared_settings(NeuralNetwork)
 
 def _has_probabilities(estimator: Any) -> bool:
     """Tell whether the loss compares probabilities; if not, raise AttributeError."""
-    loss = estimator.loss
-    if (isinstance(loss, str) and loss in ClassColumn.PROBABILISTIC) or not LOSSES.create(loss).expects_scores:
+    if not _loss_of(estimator.loss).expects_scores:
         return True
-    raise AttributeError(f"probability estimates are not available for loss={loss!r}")
+    raise AttributeError(
+        f"probability estimates are not available for loss={estimator.loss!r}; use decision_function, or the loss "
+        "'log_loss'"
+    )
+
+
+def _has_scores(estimator: Any) -> bool:
+    """Tell whether the loss compares scores; if not, raise AttributeError."""
+    if _loss_of(estimator.loss).expects_scores:
+        return True
+    raise AttributeError(f"decision_function is not available for loss={estimator.loss!r}; use predict_proba")
+
+
+def _loss_of(given: Any) -> LossFunction:
+    is_probabilistic = isinstance(given, str) and given in ClassColumn.PROBABILISTIC
+    return create_loss("binary_cross_entropy" if is_probabilistic else given)
 
 
 def _same_classes(one: Any, other: Any) -> bool:
@@ -41,6 +57,7 @@ def _same_classes(one: Any, other: Any) -> bool:
 
 
 @checked
+@with_attributes
 @documented
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -58,48 +75,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     classes_
         The classes in sorted order; for several columns of classes, a list of these; for several labels, the numbers
         of the columns.
-    network_
-        The :class:`NeuralNetwork`, with methods such as ``summary`` and ``save``.
-    model_
-        The :class:`Model`: the network with the meaning of its outputs, which can be saved, exported and served.
-    coefs_
-        The weights of the dense layers, of shape (inputs, units); not available with ``preset="tabular"``.
-    intercepts_
-        The biases of the dense layers.
-    history_
-        Loss, penalty, metrics, learning rate and seconds of every epoch, also of earlier fits with ``warm_start``.
-    loss_curve_
-        Loss plus penalty of every epoch.
-    loss_
-        The last element of ``loss_curve_``.
-    best_loss_
-        The smallest element of ``loss_curve_``; None with ``early_stopping``.
-    validation_loss_curve_
-        The loss on the validation rows after every epoch; None if there are none. With ``preset="tabular"``, each row
-        is predicted by the member of the ensemble that was not trained on it.
-    validation_scores_
-        The score on the validation rows after every epoch; None if there are none.
-    best_validation_score_
-        The largest of ``validation_scores_``; None if there are no validation rows.
-    n_iter_
-        The number of epochs of the last fit.
-    best_iter_
-        The epoch of the last fit, counted from 1, with the best validation score, or without ``early_stopping`` with
-        the smallest loss. With ``preset="tabular"``, the one with the smallest validation loss; 0 is the linear model.
-    stop_reason_
-        The reason why the last fit stopped before ``max_iter`` epochs; None if it did not.
-    t_
-        The number of rows trained on, over all epochs.
-    n_features_in_
-        The number of input columns.
-    feature_names_in_
-        The names of the input columns, if X was a frame.
-    n_layers_
-        The number of layers, with those of the inputs and outputs.
-    n_outputs_
-        The number of outputs.
-    out_activation_
-        The activation of the outputs: "logistic", "softmax", "identity", ...
+    {attributes}
 
     Notes
     -----
@@ -126,11 +102,21 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     ] = "relu"
     _: KW_ONLY
     loss: Annotated[
-        str | type[LossFunction] | LossFunction,
-        Setting("'log_loss' (cross-entropy), 'focal', 'hinge', or another loss: an object, its class, or its name."),
+        LossParameter,
+        Setting(
+            "'log_loss' (cross-entropy), 'focal', 'hinge', or another loss: an object, its class, its name, or a "
+            "function of (y_true, y_pred) for each element and its derivative."
+        ),
     ] = "log_loss"
     label_smoothing: Annotated[float, _NETWORK["label_smoothing"].setting] = 0.0
     class_weight: Annotated[ClassWeight | None, _NETWORK["class_weight"].setting] = None
+    calibrate: Annotated[
+        bool,
+        Setting(
+            "Whether to divide the logits by the temperature with the smallest log loss on the rows held out for "
+            "validation, or with preset='tabular' on the out-of-fold predictions; the predicted classes stay the same."
+        ),
+    ] = False
 
     @available_if(takes_batches)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -167,6 +153,16 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         """Return the class of each row, columns of 0 and 1 for several labels, or columns of classes."""
         predictions = self._predictions(X)
         return self._outputs.labels_of(predictions)
+
+    @available_if(_has_scores)  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any) -> Array:
+        """Return the scores of a hinge loss: the larger, the surer.
+
+        For two classes, the shape is (rows,), and a score above 0 means the second class. For more classes, the shape
+        is (rows, classes), and the class with the largest score is predicted.
+        """
+        scores = self._network_outputs(X).astype(np.float64)
+        return scores[:, 0] if scores.shape[1] == 1 else scores
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> Any:
@@ -206,7 +202,13 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
     def _find_outputs(self, y: Array, known: Outputs | None, *, incremental: bool, classes: Any = None) -> Outputs:
         check_classification_targets(y)
         if known is None:
-            return class_outputs(y, classes)
+            outputs = class_outputs(y, classes)
+            if self.calibrate and (not isinstance(outputs, ClassColumn) or _loss_of(self.loss).expects_scores):
+                raise InvalidInputError(
+                    "calibrate=True needs one column of classes, and a loss of probabilities such as 'log_loss'; leave "
+                    "it out."
+                )
+            return outputs
         unknown = known.unknown_labels(y)
         if incremental and unknown:
             raise ValueError(

@@ -259,6 +259,6 @@ def class_outputs(y: Array, classes: Any = None) -> Outputs:
     if len(classes) < 2:
         raise ValueError(
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
-            f"{classes[0]!r}"
+            f"{classes.tolist()[0]!r}"
         )
     return ClassColumn(classes)

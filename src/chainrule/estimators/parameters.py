@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,16 +17,27 @@ from chainrule.architecture import ActivationLike
 from chainrule.callbacks import Callback
 from chainrule.data.augment import Augmentation
 from chainrule.initializers import Initializer
+from chainrule.losses import LossFunction
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import Optimizer
 from chainrule.ranges import Range
 from chainrule.settings import ABOVE_ZERO, FROM_ONE, FROM_ZERO, Setting, setting_fields
-from chainrule.types import DTypeName
+from chainrule.types import Array, DTypeName
 
-__all__ = ["SKLEARN_ACTIVATIONS", "ActivationParameter", "HiddenSizes", "NewParameters", "SklearnParameters"]
+__all__ = [
+    "SKLEARN_ACTIVATIONS",
+    "ActivationParameter",
+    "HiddenSizes",
+    "LossParameter",
+    "NewParameters",
+    "SklearnParameters",
+]
 
 HiddenSizes: TypeAlias = int | Sequence[int]
 ActivationParameter: TypeAlias = ActivationLike | Sequence[ActivationLike]
+LossParameter: TypeAlias = (
+    str | type[LossFunction] | LossFunction | tuple[Callable[[Array, Array], Array], Callable[[Array, Array], Array]]
+)
 
 # The activations of scikit-learn's MLP, for which the initial weights are drawn as there.
 SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from chainrule.calibration import Calibration
 from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.callbacks.interrupt import StopOnInterrupt
 from chainrule.data.dataset import Dataset
@@ -52,10 +53,74 @@ from chainrule.schedules import Schedule
 from chainrule.settings import check_settings
 from chainrule.types import Array, Inputs
 
-__all__ = ["MultilayerPerceptron", "takes_batches"]
+__all__ = ["HELD_OUT", "MultilayerPerceptron", "takes_batches", "with_attributes"]
+
+Class = TypeVar("Class", bound=type)
 
 # scikit-learn's learning_rate="adaptive" divides by 5, and stops at this rate.
 ADAPTIVE_FACTOR, LOWEST_RATE = 0.2, 1e-6
+
+
+HELD_OUT = (
+    "rows that the network is not trained on; give X_val and y_val to fit, or set early_stopping=True or "
+    "preset='tabular'"
+)
+
+# The fitted attributes of both estimators, for their docstrings.
+_ATTRIBUTES = """\
+network_
+    The :class:`NeuralNetwork`, with methods such as ``summary`` and ``save``.
+model_
+    The :class:`Model`: the network with the meaning of its outputs, which can be saved, exported and served.
+coefs_
+    The weights of the dense layers, of shape (inputs, units); not available with ``preset="tabular"``.
+intercepts_
+    The biases of the dense layers.
+history_
+    Loss, penalty, metrics, learning rate and seconds of every epoch, also of earlier fits with ``warm_start``.
+loss_curve_
+    Loss plus penalty of every epoch.
+loss_
+    The last element of ``loss_curve_``.
+best_loss_
+    The smallest element of ``loss_curve_``; None with ``early_stopping``.
+calibration_
+    What was learnt from the rows held out for validation, or with ``preset="tabular"`` from the out-of-fold
+    predictions: the errors of a regressor, or the ``temperature`` of a classifier with ``calibrate``. None if there
+    are no such rows.
+validation_loss_curve_
+    The loss on the validation rows after every epoch; None if there are none. With ``preset="tabular"``, each row
+    is predicted by the member of the ensemble that was not trained on it.
+validation_scores_
+    The score on the validation rows after every epoch; None if there are none.
+best_validation_score_
+    The largest of ``validation_scores_``; None if there are no validation rows.
+n_iter_
+    The number of epochs of the last fit.
+best_iter_
+    The epoch of the last fit, counted from 1, with the best validation score, or without ``early_stopping`` with
+    the smallest loss. With ``preset="tabular"``, the one with the smallest validation loss; 0 is the linear model.
+stop_reason_
+    The reason why the last fit stopped before ``max_iter`` epochs; None if it did not.
+t_
+    The number of rows trained on, over all epochs.
+n_features_in_
+    The number of input columns.
+feature_names_in_
+    The names of the input columns, if X was a frame.
+n_layers_
+    The number of layers, with those of the inputs and outputs.
+n_outputs_
+    The number of outputs.
+out_activation_
+    The activation of the outputs: "logistic", "softmax", "identity", ..."""
+
+
+def with_attributes(owner: Class) -> Class:
+    """Replace ``{attributes}`` in the docstring of a class by the common fitted attributes (class decorator)."""
+    if owner.__doc__:  # python -OO removes docstrings
+        owner.__doc__ = owner.__doc__.replace("{attributes}", _ATTRIBUTES.replace("\n", "\n    "))
+    return owner
 
 
 class Rows(NamedTuple):
@@ -154,6 +219,13 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             check_tabular(self)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if incremental and self.swa_from is not None:
+            raise InvalidInputError(
+                "partial_fit does not support swa_from, which averages the weights of several epochs of one fit; give "
+                "ema_decay, or call fit."
+            )
+        if self._calibrates and validation is None and not (self.preset or self.early_stopping):
+            raise InvalidInputError(f"calibrate=True needs {HELD_OUT}.")
         goes_on = self.__sklearn_is_fitted__() and (self.warm_start or incremental)
         rows = self._check_rows(X, y, sample_weight, reset=not goes_on)
         known = self._outputs if goes_on else None
@@ -178,8 +250,8 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         self._outputs: Outputs = outputs
         if outputs.classes is not None:
             self.classes_ = outputs.classes
-        metrics = [] if held_out is None else metrics_for(self.scoring, self, outputs)
-        network = NeuralNetwork(**{**settings, "metric": metrics})
+        metrics = metrics_for(self.scoring, self, outputs)
+        network = NeuralNetwork(**{**settings, "metric": [] if held_out is None else metrics})
         if incremental:
             network.epochs = 1
         if goes_on:
@@ -268,6 +340,11 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
 
     _outputs_are_numbers = False
 
+    @property
+    def _calibrates(self) -> bool:
+        """Whether held-out rows determine the temperature of class probabilities."""
+        return getattr(self, "calibrate", False)
+
     def _check_known(self, outputs: Outputs, y: Array) -> None:
         """Raise ValueError for validation rows with a class that no training row has."""
         unknown = outputs.unknown_labels(y)
@@ -288,17 +365,23 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         )
 
     def _split(self, rows: Rows, outputs: Outputs, rng: np.random.RandomState) -> tuple[Rows, Rows]:
-        """Return rows to train on, and rows to validate on, with the same shares of the classes."""
-        stratify = rows.y if outputs.target.classes else None
-        parts = train_test_split(
-            np.arange(rows.X.shape[0]), test_size=self.validation_fraction, random_state=rng, stratify=stratify
+        """Return rows to train on, and rows to validate on, with the same shares of the classes.
+
+        The only row of a class is one to train on.
+        """
+        numbers, stratify, alone = np.arange(rows.X.shape[0]), None, np.empty(0, np.intp)
+        if outputs.target.classes:
+            _, codes, counts = np.unique(rows.y, return_inverse=True, return_counts=True)
+            is_alone = counts[codes] == 1
+            numbers, stratify, alone = numbers[~is_alone], rows.y[~is_alone], numbers[is_alone]
+        training, held_out = train_test_split(
+            numbers, test_size=self.validation_fraction, random_state=rng, stratify=stratify
         )
-        if len(parts[1]) < 2:
+        if len(held_out) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        training, held_out = (rows.take(part) for part in parts)
-        return training, held_out
+        return rows.take(np.concatenate([training, alone])), rows.take(held_out)
 
     def _continue(self, network: NeuralNetwork, previous: NeuralNetwork, *, incremental: bool) -> None:
         """Let a network with new settings go on where the previous one is."""
@@ -350,6 +433,12 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             callbacks=callbacks,
             augmentation=self.augmentation,
         )
+        self.calibration_: Calibration | None = None
+        if validation is not None and (self._calibrates or self._outputs_are_numbers):
+            assert validation.y is not None
+            self.calibration_ = Calibration.learn(
+                network, self._outputs.target, validation.X, validation.y, validation.sample_weight
+            )
         self._set_attributes(network, monitor, first_epoch, training.n_rows)
         network.metrics, network.schedule = without_scorers(network.metrics), _in_files(network.schedule)
         if bridge is not None and getattr(self, "_skl_callbacks", None):
@@ -420,7 +509,11 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         }
 
     def _predictions(self, X: Any) -> Array:
-        """Return the predictions of the network: probabilities or numbers, of shape (rows, columns)."""
+        """Return the predictions of the model: probabilities, or numbers in the units of the targets."""
+        return self.model_.predictions_of(self._network_outputs(X))
+
+    def _network_outputs(self, X: Any) -> Array:
+        """Return the outputs of the network, of shape (rows, columns)."""
         check_is_fitted(self)
         if self._table is None:
             X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
@@ -429,7 +522,8 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         else:
             X = validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=False)
             X = self._table.transform(as_frame(X))
-        return self.network_.loss.predictions_of(self.network_.predict(X))
+        outputs: Array = self.network_.predict(X)
+        return outputs
 
     @property
     def coefs_(self) -> list[Array]:
@@ -460,7 +554,13 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
     @property
     def model_(self) -> Model:
         """The network and the meaning of its outputs, which can be saved, exported and served."""
-        return Model(self._fitted_network(), self._outputs.target, self._table, self._outputs.scaling)
+        return Model(
+            self._fitted_network(),
+            self._outputs.target,
+            self._table,
+            self._outputs.scaling,
+            calibration=getattr(self, "calibration_", None),  # callbacks may ask before the end of the fit
+        )
 
     def _dense_layers(self) -> list[Any]:
         """Return the dense layers from the inputs to the outputs, of an ensemble those of its first kind of members."""

@@ -9,20 +9,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.architecture import hidden_sizes, mlp_layers
+from chainrule.architecture import hidden_sizes, is_pair_of_functions, mlp_layers
 from chainrule.data.dataset import Dataset
-from chainrule.errors import InvalidInputError, listed, warn
+from chainrule.errors import InvalidInputError, listed, shown, warn
 from chainrule.estimators.outputs import ClassColumns, Outputs
 from chainrule.estimators.parameters import SKLEARN_ACTIVATIONS
 from chainrule.estimators.tabular import Design, Recipe, design_network, table_optimizer
 from chainrule.layers import Layer
-from chainrule.losses import LOSSES, LossFunction
+from chainrule.losses import LOSSES, CustomLoss, LossFunction
 from chainrule.optimizer import LBFGS, OPTIMIZERS, SGD, Adam, Optimizer, own_optimizer
 from chainrule.schedules import InverseScaling, Schedule
 from chainrule.settings import declared_settings
 from chainrule.types import Array
 
-__all__ = ["Blueprint", "Problem", "draw_parameters", "hidden_units", "loss_of", "plain", "solver_of", "tabular"]
+__all__ = ["Blueprint", "Problem", "check_tabular", "create_loss", "draw_parameters", "hidden_units", "loss_of",
+           "plain", "solver_of", "tabular"]  # fmt: skip
 
 # SciPy's default, which scikit-learn's "lbfgs" uses.
 LBFGS_MIN_DECREASE = 2.220446049250313e-09
@@ -185,6 +186,12 @@ def hidden_units(parameters: Any, default: int | Sequence[int] | None = None) ->
     sizes = hidden_sizes(parameters.hidden_layer_sizes if default is None else default)
     if parameters.n_layers is None and parameters.width is None:
         return sizes
+    if "hidden_layer_sizes" in _changed(parameters) and (parameters.width is not None or len(set(sizes)) > 1):
+        given = "n_layers" if parameters.width is None else "width"
+        raise InvalidInputError(
+            f"hidden_layer_sizes={shown(parameters.hidden_layer_sizes)} and {given} are both given; leave one of them "
+            "out."
+        )
     if parameters.width is None and not sizes:
         raise InvalidInputError("n_layers is given without a width, and hidden_layer_sizes is empty; give width too.")
     n_layers = len(sizes) if parameters.n_layers is None else int(parameters.n_layers)
@@ -193,9 +200,26 @@ def hidden_units(parameters: Any, default: int | Sequence[int] | None = None) ->
 
 def loss_of(parameters: Any, outputs: Outputs) -> LossFunction:
     """Return the loss: scikit-learn's names mean the losses that scikit-learn minimises."""
-    loss = parameters.loss
-    created: LossFunction = LOSSES.create(outputs.losses.get(loss, loss) if isinstance(loss, str) else loss)
+    name, loss = type(parameters).__name__, parameters.loss
+    if isinstance(loss, int | list) or (isinstance(loss, tuple) and not is_pair_of_functions(loss)):
+        raise InvalidInputError(
+            f"loss is {shown(loss)}; the first argument of {name} is the loss, as in scikit-learn. Give the numbers of "
+            f"units by name: hidden_layer_sizes={shown(loss)}."
+        )
+    created = create_loss(outputs.losses.get(loss, loss) if isinstance(loss, str) else loss)
+    suits = created.is_regression if outputs.classes is None else created.for_classes
+    if not suits and type(created) in LOSSES.classes.values():
+        numbers, classes = ("numbers", "classes") if outputs.classes is None else ("classes", "numbers")
+        raise InvalidInputError(
+            f"The loss {LOSSES.name_of(created)} is for {classes}, and {name} predicts {numbers}; choose another loss."
+        )
     return created
+
+
+def create_loss(given: Any) -> LossFunction:
+    """Return the loss that is given as a name, a class, an object, or a pair of a function and its derivative."""
+    loss: LossFunction = CustomLoss(*given) if is_pair_of_functions(given) else LOSSES.create(given)
+    return loss
 
 
 def solver_of(parameters: Any) -> Optimizer:

@@ -9,10 +9,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from chainrule.architecture import ActivationLike
+from chainrule.errors import InvalidInputError
 from chainrule.estimators.outputs import Numbers, Outputs
-from chainrule.estimators.parameters import ActivationParameter, HiddenSizes
-from chainrule.estimators.perceptron import MultilayerPerceptron, takes_batches
-from chainrule.losses import LossFunction
+from chainrule.estimators.parameters import ActivationParameter, HiddenSizes, LossParameter
+from chainrule.estimators.perceptron import HELD_OUT, MultilayerPerceptron, takes_batches, with_attributes
+from chainrule.estimators.presets import create_loss
+from chainrule.losses import MultiQuantile
 from chainrule.named import checked
 from chainrule.settings import Setting, documented
 from chainrule.types import Array
@@ -20,7 +22,18 @@ from chainrule.types import Array
 __all__ = ["MLPRegressor"]
 
 
+def _has_quantiles(estimator: Any) -> bool:
+    """Tell whether the loss has several quantiles; if not, raise AttributeError."""
+    if isinstance(create_loss(estimator.loss), MultiQuantile):
+        return True
+    raise AttributeError(
+        f"predict_quantiles is not available for loss={estimator.loss!r}; give a loss such as "
+        "'multi_quantile:quantiles=(0.05,0.5,0.95)'"
+    )
+
+
 @checked
+@with_attributes
 @documented
 @dataclass(eq=False, repr=False)
 class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
@@ -35,48 +48,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     Attributes
     ----------
-    network_
-        The :class:`NeuralNetwork`, with methods such as ``summary`` and ``save``.
-    model_
-        The :class:`Model`: the network with the meaning of its outputs, which can be saved, exported and served.
-    coefs_
-        The weights of the dense layers, of shape (inputs, units); not available with ``preset="tabular"``.
-    intercepts_
-        The biases of the dense layers.
-    history_
-        Loss, penalty, metrics, learning rate and seconds of every epoch, also of earlier fits with ``warm_start``.
-    loss_curve_
-        Loss plus penalty of every epoch.
-    loss_
-        The last element of ``loss_curve_``.
-    best_loss_
-        The smallest element of ``loss_curve_``; None with ``early_stopping``.
-    validation_loss_curve_
-        The loss on the validation rows after every epoch; None if there are none. With ``preset="tabular"``, each row
-        is predicted by the member of the ensemble that was not trained on it.
-    validation_scores_
-        The score on the validation rows after every epoch; None if there are none.
-    best_validation_score_
-        The largest of ``validation_scores_``; None if there are no validation rows.
-    n_iter_
-        The number of epochs of the last fit.
-    best_iter_
-        The epoch of the last fit, counted from 1, with the best validation score, or without ``early_stopping`` with
-        the smallest loss. With ``preset="tabular"``, the one with the smallest validation loss; 0 is the linear model.
-    stop_reason_
-        The reason why the last fit stopped before ``max_iter`` epochs; None if it did not.
-    t_
-        The number of rows trained on, over all epochs.
-    n_features_in_
-        The number of input columns.
-    feature_names_in_
-        The names of the input columns, if X was a frame.
-    n_layers_
-        The number of layers, with those of the inputs and outputs.
-    n_outputs_
-        The number of outputs.
-    out_activation_
-        The activation of the outputs: "logistic", "softmax", "identity", ...
+    {attributes}
 
     Notes
     -----
@@ -99,8 +71,11 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     """
 
     loss: Annotated[
-        str | type[LossFunction] | LossFunction,
-        Setting("'squared_error' (halved), 'poisson', or another loss: an object, its class, or its name."),
+        LossParameter,
+        Setting(
+            "'squared_error' (halved), 'poisson', or another loss: an object, its class, its name, or a function of "
+            "(y_true, y_pred) for each element and its derivative."
+        ),
     ] = "squared_error"
     hidden_layer_sizes: Annotated[HiddenSizes, Setting("The numbers of units of the hidden layers.")] = (100,)
     activation: Annotated[
@@ -133,7 +108,39 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     def predict(self, X: Any) -> Array:
         """Return the predicted number of each row, or the numbers in a matrix if there are several."""
         predictions = self._predictions(X)
-        return self._outputs.labels_of(predictions)
+        return predictions[:, 0] if predictions.shape[1] == 1 else predictions
+
+    def predict_interval(self, X: Any, alpha: float = 0.1) -> Array:
+        """Return the limits between which the true number of each row lies with probability 1 - alpha.
+
+        They are computed from the errors on the rows held out for validation, or with ``preset="tabular"`` from the
+        out-of-fold errors (split conformal prediction). With the losses "gaussian_nll" and "multi_quantile", intervals
+        are wider for rows that are predicted less exactly; with other losses they all have the same width.
+
+        Parameters
+        ----------
+        X
+            Rows as in :meth:`predict`.
+        alpha
+            The share of the numbers that may lie outside of the intervals.
+
+        Returns
+        -------
+        array
+            The lower and the upper limits: shape (rows, 2), or (rows, outputs, 2) for several outputs.
+        """
+        outputs = self._network_outputs(X)
+        if self.calibration_ is None:
+            raise InvalidInputError(f"predict_interval needs {HELD_OUT}.")
+        return self.model_.intervals_of(outputs, alpha)
+
+    @available_if(_has_quantiles)  # type: ignore[untyped-decorator]
+    def predict_quantiles(self, X: Any) -> Array:
+        """Return the quantiles of the loss :class:`~chainrule.losses.MultiQuantile` in increasing order.
+
+        The shape is (rows, quantiles), or (rows, outputs, quantiles) for several outputs.
+        """
+        return self.model_.quantiles_of(self._network_outputs(X))
 
     def _find_outputs(self, y: Array, known: Outputs | None, *, incremental: bool, classes: Any = None) -> Outputs:
         return Numbers(1 if y.ndim == 1 else y.shape[1])

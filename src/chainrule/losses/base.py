@@ -64,6 +64,9 @@ class LossFunction(CheckedSettings, ABC):
         The targets for which the loss is defined; None for any. Data with other targets are refused before training.
     is_regression
         Whether the targets are numbers, not classes.
+    for_classes
+        Whether class probabilities or scores may be compared with targets of 0 and 1, as the squared error of a
+        regression may.
     expects_scores
         Whether the predictions are unbounded scores although the targets are classes. The network then ends in a dense
         layer without an activation.
@@ -81,6 +84,7 @@ class LossFunction(CheckedSettings, ABC):
     domain: ClassVar[Range | None] = None
     targets: ClassVar[Range | None] = None
     is_regression: ClassVar[bool] = False
+    for_classes: ClassVar[bool] = True
     expects_scores: ClassVar[bool] = False
     allows_standardized_targets: ClassVar[bool] = True
     compares_outputs: ClassVar[bool] = False

@@ -123,6 +123,7 @@ class MeanAbsolutePercentageError(ElementwiseLoss):
     """
 
     is_regression: ClassVar[bool] = True
+    for_classes: ClassVar[bool] = False
     allows_standardized_targets: ClassVar[bool] = False
 
     epsilon: Annotated[float, Setting("Lower bound of the divisor.", ABOVE_ZERO)] = 1e-7
@@ -147,6 +148,7 @@ class MeanSquaredLogarithmicError(ElementwiseLoss):
     """
 
     is_regression: ClassVar[bool] = True
+    for_classes: ClassVar[bool] = False
     allows_standardized_targets: ClassVar[bool] = False
     domain: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
     targets: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
@@ -219,6 +221,7 @@ class Pinball(ElementwiseLoss):
     """
 
     is_regression: ClassVar[bool] = True
+    for_classes: ClassVar[bool] = False
 
     quantile: Annotated[float, Setting("Quantile to predict.", Range(0, 1))] = 0.5
 
@@ -251,6 +254,7 @@ class MultiQuantile(ElementwiseLoss):
     """
 
     is_regression: ClassVar[bool] = True
+    for_classes: ClassVar[bool] = False
 
     quantiles: Annotated[tuple[float, ...], Setting("Quantiles to predict, in increasing order.")] = (0.05, 0.5, 0.95)
 
@@ -328,6 +332,7 @@ class Poisson(ElementwiseLoss):
     """
 
     is_regression: ClassVar[bool] = True
+    for_classes: ClassVar[bool] = False
     allows_standardized_targets: ClassVar[bool] = False
     targets: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
 
@@ -379,6 +384,7 @@ class GaussianNegativeLogLikelihood(ElementwiseLoss):
     """
 
     is_regression: ClassVar[bool] = True
+    for_classes: ClassVar[bool] = False
     outputs_per_target: ClassVar[int] = 2
 
     def element_loss(self, y_true: Array, mean: Array, log_variance: Array) -> Array:  # type: ignore[override]

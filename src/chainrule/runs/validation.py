@@ -20,7 +20,7 @@ _ONLY_FOR = {
     "binary": ("binary_cross_entropy", "binary_focal"),
     "multiclass": ("categorical_cross_entropy", "categorical_focal"),
     "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "pinball",
-                   "poisson", "gaussian_negative_log_likelihood"),
+                   "multi_quantile", "poisson", "gaussian_negative_log_likelihood"),
 }  # fmt: skip
 _ALSO_FOR_CLASSES = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "hinge", "squared_hinge")
 

@@ -27,6 +27,7 @@ __all__ = [
     "NotBuiltError",
     "array_place",
     "check_one_of",
+    "counted",
     "listed",
     "missing_packages",
     "nearest_name",
@@ -63,14 +64,16 @@ class CellError(DataError):
         The name of its column.
     value
         The cell.
+    n_cells
+        The number of such cells of the column, as far as they were counted.
     """
 
-    def __init__(self, message: str, *, row: int, column: str, value: object) -> None:
+    def __init__(self, message: str, *, row: int, column: str, value: object, n_cells: int = 1) -> None:
         super().__init__(message)
-        self.row, self.column, self.value = row, column, value
+        self.row, self.column, self.value, self.n_cells = row, column, value, n_cells
 
     def __reduce__(self) -> tuple[object, ...]:
-        return functools.partial(type(self), row=self.row, column=self.column, value=self.value), self.args
+        return functools.partial(type(self), **vars(self)), self.args
 
 
 class ModelFileError(ChainruleError, ValueError):
@@ -125,6 +128,15 @@ def listed(names: Sequence[str]) -> str:
     'age, town and price'
     """
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def counted(n: int, what: str) -> str:
+    """Return a number with a noun in the singular or plural.
+
+    >>> counted(1, "row"), counted(1200, "cell")
+    ('1 row', '1,200 cells')
+    """
+    return f"{n:,} {what}{'s' if n != 1 else ''}"
 
 
 # Options of commands that have other names than the arguments.

@@ -96,3 +96,72 @@ def test_numbers_in_two_currencies_do_not_become_a_category_for_each_number() ->
     assert fit_one(prices, categorical=["age"]).kind == "category"
     assert fit_one(prices, numeric=["age"]).n_missing == 20
     assert fit_one(["$5", "€5", "$7"] * 20).kind == "category"
+
+
+N = 80
+
+
+def lines_of(**columns: Any) -> dict[str, str]:
+    frame = pd.DataFrame({"y": np.arange(N) % 7, **columns})
+    return {plan.name: plan.explain().removeprefix(f"{plan.name}: ") for plan in TablePreprocessor().fit(frame).columns}
+
+
+@pytest.mark.parametrize("name", ["id", "Ref", "customer_id", "orderRef", "Unnamed: 0"])
+def test_row_numbers_and_ids_are_told_apart(name: str) -> None:
+    rows = np.random.default_rng(0).permutation(N) + 1
+    assert lines_of(**{name: rows})[name].startswith("dropped, it contains row numbers, a different whole number")
+    gaps = lines_of(**{name: rows**2})[name]
+    ids = "number" if name.startswith("Unnamed") else "dropped, it contains ids, a different whole number in every row"
+    assert gaps.startswith(ids)
+
+
+def test_numbers_that_count_the_rows_are_kept_under_other_names_with_a_remark() -> None:
+    rows = np.random.default_rng(0).permutation(N) + 1
+    lines = lines_of(week=rows, people=rows**2, year=1950 + rows)
+    assert (
+        "it may contain row numbers, a different whole number in every row; drop it with drop (--drop)" in lines["week"]
+    )
+    assert ("drop it" in lines["people"], "drop it" in lines["year"]) == (False, False)
+
+
+def test_texts_that_hardly_repeat_are_no_categories() -> None:
+    nearly = [f"person {k}" for k in range(N - 10)] + ["person 1"] * 10
+    lines = lines_of(
+        name=nearly,
+        comment=[f"The delivery was {k} days too late again" for k in range(N)],
+        town=[f"t{k % 40}" for k in range(N)],
+        code=[f"c{k % 50}" for k in range(N)],
+    )
+    assert lines["name"].startswith("dropped, 80 rows have 70 different values, like a name or an id")
+    assert lines["comment"].startswith("dropped, every row has a different value, like free text, which is not read")
+    assert lines["town"].startswith("category")
+    assert lines["code"].startswith("dropped, 80 rows have 50 different values")
+    assert TablePreprocessor(categorical=["c"]).fit(pd.DataFrame({"c": nearly})).columns[0].kind == "category"
+
+
+def test_white_space_around_categories_is_named() -> None:
+    lines = lines_of(town=["Porto", "Faro ", "Faro", "\u00a0Porto"] * (N // 4), other=["a ", "b"] * (N // 2))
+    assert lines["town"] == "category, Faro, Porto; 'Faro ' is read as 'Faro'"
+    assert lines["other"] == "category, a, b"
+
+
+def test_all_columns_with_unreadable_cells_are_named_at_once() -> None:
+    frame = pd.DataFrame(
+        {"a": [1.5, 2, 3], "b": ["2024-01-05", "2024-02-01", "2024-03-01"], "c": ["8:15", "9:30", "7:45"]}
+    )
+    table = TablePreprocessor().fit(frame)
+    new = pd.DataFrame({"a": ["1", "x", "y"], "b": ["2024-01-05", None, "soon"], "c": ["25:00", "8:00", "late"]})
+    with pytest.raises(CellError) as caught:
+        table.transform(new)
+    assert str(caught.value) == (
+        "The column 'a' contains numbers, but row 2 has 'x' (and 1 cell more); write it like 1234.5, or leave it "
+        "empty. The same holds for the columns 'b' (row 3 has 'soon') and 'c' (row 1 has '25:00', and 1 cell more)."
+    )
+    assert (caught.value.row, caught.value.column, caught.value.value, caught.value.n_cells) == (2, "a", "x", 2)
+    with pytest.raises(CellError, match="contains times of day, but row 1 has '25:00'"):
+        table.transform(new.assign(a=1, b=None))
+
+
+def test_the_example_of_a_date_shows_the_order_of_day_and_month() -> None:
+    lines = lines_of(day=["01/02/2023", "03/04/2023", "31/01/2023", "05/06/2023"] * (N // 4))
+    assert lines["day"] == "date, '31/01/2023' is 2023-01-31"

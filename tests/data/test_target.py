@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chainrule.data import Target
 from chainrule.data.target import missing_labels
-from chainrule.errors import DataError, InvalidInputError
+from chainrule.errors import ChainruleWarning, DataError, InvalidInputError
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,7 @@ def test_regression_keeps_its_columns():
         target.encode([1.0, 2.0])
 
 
+@pytest.mark.filterwarnings("ignore:The classes")
 # NumPy's text arrays drop trailing NUL characters, so labels have none.
 @given(st.lists(st.text(max_size=4).map(lambda text: text.rstrip("\0")), min_size=2))
 def test_labels_come_back(labels):
@@ -190,3 +191,13 @@ def test_absurdly_long_whole_numbers_are_refused():
     for labels in ([10**5000, 1, 2], [-(10**100), 0.5]):
         with pytest.raises(DataError, match="more than 100 digits in row 1"):
             Target.detect(labels)
+
+
+def test_classes_that_differ_only_in_case_or_white_space_are_warned_about() -> None:
+    labels = [" spam", "Spam", "ham", "spam", "Ham", "eggs"]
+    expected = r"classes ' spam', 'Spam' and 'spam' of the target differ .* \(and 1 more such group\)"
+    with pytest.warns(ChainruleWarning, match=expected):
+        assert len(Target.detect(labels).classes) == 6
+    with pytest.warns(ChainruleWarning, match="classes 'Ham' and 'ham' of the target"):
+        Target.learn(pd.Series(labels))
+    Target.detect(["spam", "ham", "eggs"])

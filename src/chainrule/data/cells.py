@@ -28,6 +28,7 @@ __all__ = [
     "has_codes",
     "number_of_cell",
     "refuse_unusable",
+    "texts_of_cells",
     "typed_dates",
     "typed_numbers",
 ]
@@ -221,7 +222,11 @@ def distinct_texts(column: pd.Series[Any]) -> tuple[list[str], IntArray]:
 
     Missing cells are skipped. The texts are in the order of their first rows, except for columns of categories.
     """
-    cells, codes = distinct_cells(column)
+    return texts_of_cells(*distinct_cells(column))
+
+
+def texts_of_cells(cells: list[Any], codes: IntArray) -> tuple[list[str], IntArray]:
+    """Return the result of :func:`distinct_texts` for the result of :func:`distinct_cells`."""
     if cells and cells[-1] is None:
         cells = cells[:-1]
         codes = codes[(codes >= 0) & (codes < len(cells))]

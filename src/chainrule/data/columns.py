@@ -32,7 +32,7 @@ from chainrule.data.cells import (
 from chainrule.data.date_format import DateFormat
 from chainrule.data.number_format import NumberFormat
 from chainrule.data.texts import MISSING_WORDS, normal_text, yes_no_spellings
-from chainrule.errors import CellError, InvalidInputError
+from chainrule.errors import CellError, InvalidInputError, counted
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -125,6 +125,11 @@ class ColumnPlan:
         return len(self.categories) == 2 and not self.missing_category and not self.other
 
     @property
+    def is_time_of_day(self) -> bool:
+        """Whether the column contains times of day without dates; its kind is ``"date"``."""
+        return isinstance(self.format, DateFormat) and self.format.time_only
+
+    @property
     def special_codes(self) -> SpecialCodes:
         """The codes of missing cells and of other values of a category, and the range of codes with an output."""
         n = len(self.categories)
@@ -177,8 +182,8 @@ class ColumnPlan:
         cells, codes = distinct_cells(column)
         values, bad = self._read(cells)
         if bad:
-            row = int(np.flatnonzero(np.isin(codes, bad))[0])
-            self._refuse(row, cells[codes[row]], origin)
+            rows = np.flatnonzero(np.isin(codes, bad))
+            self._refuse(int(rows[0]), cells[codes[rows[0]]], origin, len(rows))
         if unknown is not None and self.kind == "category" and not self.other:
             self._count_unknown(cells, codes, values, unknown)
         return values[codes]
@@ -220,8 +225,8 @@ class ColumnPlan:
             more = f", ... ({len(self.categories)} in all)" if len(self.categories) > MAX_SHOWN_CATEGORIES else ""
             yield f"category, {shown}{more}" + (" and others" if self.other else "")
         else:
-            value = self._sample_value()
-            yield self.kind + (f", {sample} is {value}" if sample and value else "")
+            value, kind = self._sample_value(), "time of day" if self.is_time_of_day else self.kind
+            yield kind + (f", {sample} is {value}" if sample and value else "")
 
     def _sample_value(self) -> str:
         """Return the value of the sample as text; empty if it is missing or cannot be read from its text."""
@@ -231,7 +236,7 @@ class ColumnPlan:
         if self.kind == "number":
             return f"{value:.10g}"
         day, _, time = str(value.astype("M8[s]")).partition("T")
-        if isinstance(self.format, DateFormat) and self.format.time_only:
+        if self.is_time_of_day:
             return time.removesuffix(":00")
         return day if time == "00:00:00" else f"{day}T{time}"
 
@@ -319,7 +324,7 @@ class ColumnPlan:
         if np.isinf(values).any():
             if not self.coerce:
                 index = int(np.isinf(values).argmax())
-                self._refuse(index, float(values[index]), origin)
+                self._refuse(index, float(values[index]), origin, int(np.isinf(values).sum()))
             values = np.where(np.isinf(values), np.nan, values)
         return values
 
@@ -359,16 +364,19 @@ class ColumnPlan:
             number: numbers.index(number) for number, n in Counter(numbers).items() if n == 1 and number is not None
         }
 
-    def _refuse(self, index: int, cell: Any, origin: Origin) -> NoReturn:
-        row = origin.row(index)
+    def _refuse(self, index: int, cell: Any, origin: Origin, n_cells: int = 1) -> NoReturn:
+        row, more = origin.row(index), f" (and {counted(n_cells - 1, 'cell')} more)" if n_cells > 1 else ""
         if self.kind == "number" and np.isinf(NumberFormat().read([str(cell)])[0]):
-            message = f"has an infinite number in row {row}; use a finite number or leave it empty"
+            message = f"has an infinite number in row {row}{more}; use a finite number or leave it empty"
         else:
             example = "2024-12-31" if self.kind == "date" else "1234.5"
             if self.format is not None:
                 example = self.format.example()
-            message = f"contains {self.kind}s, but row {row} has {cell!r}; write it like {example}, or leave it empty"
-        raise CellError(f"{origin}The column {self.name!r} {message}.", row=row, column=self.name, value=cell)
+            kinds = "times of day" if self.is_time_of_day else f"{self.kind}s"
+            message = f"contains {kinds}, but row {row} has {cell!r}{more}; write it like {example}, or leave it empty"
+        raise CellError(
+            f"{origin}The column {self.name!r} {message}.", row=row, column=self.name, value=cell, n_cells=n_cells
+        )
 
     # Files -----------------------------------------------------------------------------------------------------------
 

@@ -20,10 +20,11 @@ from chainrule.data.cells import (
     cell_text,
     cell_type,
     date_parts,
-    distinct_texts,
+    distinct_cells,
     has_codes,
     number_of_cell,
     refuse_unusable,
+    texts_of_cells,
     typed_dates,
     typed_numbers,
 )
@@ -40,7 +41,7 @@ from chainrule.data.text_columns import (
     missing_remark,
     missing_words_remark,
 )
-from chainrule.data.texts import MISSING_NUMBER_WORDS
+from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text
 from chainrule.errors import CellError, DataError, with_option
 from chainrule.rounding import is_constant
 from chainrule.types import Array, IntArray
@@ -238,6 +239,7 @@ class ColumnSummary:
         self._decision: Decision | None = None  # set when there are too many distinct texts
         self._collectors: tuple[_NumberCollector, ...] = ()
         self._from_numbers = False
+        self._variant = ""  # a cell that equals another one except for white space or the Unicode form
 
     def add(self, column: pd.Series[Any], sampled: Array | None = None, origin: Origin = UNNAMED) -> None:
         """Add rows. ``sampled`` is a mask of the rows that are used for medians, by default all.
@@ -320,12 +322,13 @@ class ColumnSummary:
         found = category_counts(
             self._texts.texts, self._texts.counts.tolist(), self._missing_words, self.options.missing_words
         )
+        variant = normal_text(self._variant)
         return Reading(
             "category",
             self.n_rows,
             self.n_missing + found.n_missing,
             found.missing_words,
-            (*decision.notes, *found.notes),
+            (*decision.notes, *found.notes, *([f"{self._variant!r} is read as {variant!r}"] if variant else [])),
             counts=found.counts,
             n_categories=found.number,
             has_dropped_texts=self._texts.has_dropped_texts,
@@ -359,7 +362,11 @@ class ColumnSummary:
 
     def _add_texts(self, column: pd.Series[Any], sampled: Array | None, origin: Origin) -> None:
         chunk = TextColumn(self.name, self.options)
-        chunk.add_rows(*distinct_texts(column), sampled, origin)
+        cells, codes = distinct_cells(column)
+        texts, codes = texts_of_cells(cells, codes)
+        if not self._variant and len(texts) < len(cells):
+            self._variant = next((cell for cell in cells if isinstance(cell, str) and normal_text(cell) != cell), "")
+        chunk.add_rows(texts, codes, sampled, origin)
         missing_words = MISSING_NUMBER_WORDS.union(self.options.missing_words)
         self._missing_words += chunk.only(missing_words)
         chunk = chunk.without(missing_words)

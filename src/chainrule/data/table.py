@@ -27,6 +27,7 @@ from chainrule.errors import (
     DataError,
     InvalidInputError,
     check_one_of,
+    counted,
     listed,
     nearest_name,
     warn,
@@ -49,12 +50,18 @@ MIN_CATEGORY_SHARE = 0.001
 MAX_SAMPLE_LENGTH = 60
 # The maximum number of additional columns with invalid cells that a message names.
 MAX_INVALID_COLUMNS = 5
+# Of more different texts than this share of the rows, hardly any is seen often enough to learn something about it.
+MAX_SHARE_OF_CATEGORIES = 0.5
+# Texts of more words, on average, are free text.
+MIN_WORDS_OF_FREE_TEXT = 3
 # The names of columns that contain row numbers, and of columns that contain ids.
 _ROW_NUMBER = re.compile(
     r"(column_\d+|unnamed:? ?\d+|index|idx|level_0|row(_?(names?|number|num|no|nr|id))?|nr\.?|no\.?|n[º°]\.?|num|#|)",
     re.IGNORECASE,
 )
-_ID = re.compile(r"(?i:(?:^|[_\W])(?:id|uuid|guid)(?:$|[_\W]))|(?<=[a-z])(?:Id|ID)$")
+_ID = re.compile(
+    r"(?i:(?:^|[_\W])(?:ids?|uuid|guid|key|ref|reference|serial|pk|sku)(?:$|[_\W]))|(?<=[a-z])(?:Id|ID|Ref|Key)$"
+)
 
 
 class ColumnChoices(NamedTuple):
@@ -551,7 +558,7 @@ class TablePreprocessor:
             missing_words=reading.missing_words,
             coerce=plan.kind in ("number", "date") and summary.options.read_as != "auto",
             from_numbers=reading.from_numbers,
-            note="; ".join(reading.notes),
+            note="; ".join(filter(None, [*reading.notes, plan.note])),
             sample="" if is_cut and plan.kind in ("number", "date") else sample[:MAX_SAMPLE_LENGTH],
         )
 
@@ -559,11 +566,15 @@ class TablePreprocessor:
         n_missing, kind = reading.n_missing, reading.kind
         parts = DATE_PARTS if kind == "date" else ("",)
         time_only = isinstance(reading.format, DateFormat) and reading.format.time_only
+        note = ""
         if reading.all_different and reading.n_rows > MIN_ROWS_FOR_ID and summary.options.read_as == "auto":
-            is_dense = reading.numbers[0].width < 2 * reading.n_rows
-            if _ID.search(name) or (_ROW_NUMBER.fullmatch(name) and is_dense):
-                reason = "it contains row numbers: a different whole number in every row"
-                return ColumnPlan(name, "dropped", reason, n_missing)
+            low, width = reading.numbers[0].low, reading.numbers[0].width
+            are_row_numbers = width < 2 * reading.n_rows and 0 <= low < reading.n_rows
+            what = f"{'row numbers' if are_row_numbers else 'ids'}, a different whole number in every row"
+            if _ID.search(name) or (_ROW_NUMBER.fullmatch(name) and width < 2 * reading.n_rows):
+                return ColumnPlan(name, "dropped", f"it contains {what}", n_missing)
+            if are_row_numbers:
+                note = f"it may contain {what}; drop it with {with_option('drop')} if it says nothing about the target"
         numbers = tuple(
             plan
             for part, number in zip(parts, reading.numbers, strict=True)
@@ -577,7 +588,7 @@ class TablePreprocessor:
             # The indicator of missing cells is the only information in a constant column.
             constant = reading.numbers[0].low
             numbers = (NumberPlan(name, constant, constant, 1.0, self.missing),)
-        return ColumnPlan(name, kind, n_missing=n_missing, numbers=numbers, missing_indicator=n_missing > 0)
+        return ColumnPlan(name, kind, n_missing=n_missing, numbers=numbers, missing_indicator=n_missing > 0, note=note)
 
     def _scale(self, output: str, present: NumberSummary) -> list[NumberPlan]:
         """Return the plan of one number; an empty list if it is constant except for rounding."""
@@ -599,8 +610,14 @@ class TablePreprocessor:
             return ColumnPlan(name, "dropped", "it has no value in any row", n_missing)
         if reading.reason:
             return ColumnPlan(name, "dropped", reading.reason, n_missing)
-        if n_categories == n_rows > MIN_ROWS_FOR_ID and summary.options.read_as == "auto":
-            return ColumnPlan(name, "dropped", "every row has a different value, like a name or an id", n_missing)
+        n_present = n_rows - n_missing
+        are_rare = n_present > MIN_ROWS_FOR_ID and n_categories > MAX_SHARE_OF_CATEGORIES * n_present
+        if are_rare and summary.options.read_as == "auto":
+            n_words = sum(len(text.split()) for text, _ in counts) / max(len(counts), 1)
+            kind = "free text, which is not read" if n_words > MIN_WORDS_OF_FREE_TEXT else "a name or an id"
+            rows = "every row has" if n_categories == n_present else f"{n_present:,} rows have {n_categories:,}"
+            values = "a different value" if n_categories == n_present else "different values"
+            return ColumnPlan(name, "dropped", f"{rows} {values}, like {kind}", n_missing)
         if n_categories == 1 and n_missing == 0 and not has_more:
             return ColumnPlan(name, "dropped", f"every row has {counts[0][0][:MAX_SAMPLE_LENGTH]!r}")
         min_count = math.ceil(n_rows * MIN_CATEGORY_SHARE)
@@ -623,12 +640,16 @@ def _combine_errors(errors: Sequence[CellError]) -> CellError:
     if not others:
         return first
     n_more = len(others) - MAX_INVALID_COLUMNS
-    shown = [f"{error.column!r} (row {error.row} has {error.value!r})" for error in others[:MAX_INVALID_COLUMNS]]
+    shown = [
+        f"{error.column!r} (row {error.row} has {error.value!r}"
+        + (f", and {counted(error.n_cells - 1, 'cell')} more)" if error.n_cells > 1 else ")")
+        for error in others[:MAX_INVALID_COLUMNS]
+    ]
     shown += [f"{n_more} more"] if n_more > 0 else []
     columns = "column" if len(others) == 1 else "columns"
     return CellError(
         f"{first} The same holds for the {columns} {listed(shown)}.",
-        row=first.row, column=first.column, value=first.value,
+        row=first.row, column=first.column, value=first.value, n_cells=first.n_cells,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
@@ -23,8 +23,8 @@ from chainrule.data.text_columns import (
     category_counts,
     table_conventions,
 )
-from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text, yes_no_spellings
-from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name
+from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text, spelling_variants, yes_no_spellings
+from chainrule.errors import DataError, InvalidInputError, check_one_of, listed, nearest_name, warn
 from chainrule.named import checked
 from chainrule.types import Array, Task
 
@@ -41,6 +41,7 @@ __all__ = [
     "label_array",
     "missing_labels",
     "read_labels",
+    "warn_about_variants",
 ]
 
 ClassLabel: TypeAlias = str | int | float | bool
@@ -121,6 +122,7 @@ class Target:
                 f"Unknown label type: continuous values such as {values[row]!s} in row {row + 1} cannot be classes; "
                 "choose the task 'regression' (--task regression)."
             )
+        warn_about_variants(classes)
         return cls("binary" if len(classes) == 2 and task != "multiclass" else "multiclass", classes)
 
     @classmethod
@@ -400,6 +402,18 @@ def missing_labels(column: Any, missing_words: Collection[str] = ()) -> Array:
         labels = read_labels(text_column, NO_CONVENTIONS, as_numbers=False, missing_words=missing_words)
         target = replace(target, format=labels.format, missing_words=labels.missing_words)
     return target.is_missing(column)
+
+
+def warn_about_variants(classes: Iterable[Any]) -> None:
+    """Warn about classes that differ only in case or in the white space around them, which are probably one class."""
+    variants = spelling_variants(label for label in classes if isinstance(label, str))
+    if variants:
+        n_more = len(variants) - 1
+        more = f" (and {n_more} more such group{'s' if n_more > 1 else ''})" if n_more else ""
+        warn(
+            f"The classes {listed([*map(repr, variants[0])])} of the target differ only in case or in white space"
+            f"{more}, and are learned as different classes; give them one spelling if they mean the same."
+        )
 
 
 def _numbers_among(words: Collection[str]) -> Array:

@@ -28,9 +28,10 @@ from chainrule.data.texts import (
     MISSING_NUMBER_WORDS,
     MISSING_WORDS,
     YES_NO_WORDS,
+    spelling_variants,
     yes_no_spellings,
 )
-from chainrule.errors import CellError, DataError, listed, with_option
+from chainrule.errors import CellError, DataError, counted, listed, with_option
 from chainrule.types import Array, IntArray
 
 if TYPE_CHECKING:
@@ -368,7 +369,7 @@ class TextColumn:
             return [], []
         n_cells = int(self.counts.sum())
         if self.options.read_as != "auto":
-            return [], [f"{_cells(n_cells)} such as {self.texts[0]!r} cannot be read and are missing"]
+            return [], [f"{counted(n_cells, 'cell')} such as {self.texts[0]!r} cannot be read and are missing"]
         if not self._may_be_missing(np.arange(len(self.texts)), is_quantity=True):
             self.refuse(np.arange(len(self.texts)), kind)
         return [*self.texts], [missing_remark(self.texts, n_cells)]
@@ -428,12 +429,13 @@ class TextColumn:
         """Raise ``CellError`` for the first of the texts that are not numbers (or dates) in a column of numbers."""
         first, file, row = self.first_of(indices)
         n_more = int(self.counts[indices].sum()) - 1
+        more = f" (and {counted(n_more, 'cell')} more)" if n_more else ""
         option = with_option("numeric" if kind == "number" else "dates")
         raise CellError(
             f"{file}The column {self.name!r} contains {kind}s, but row {row} has {self.texts[first]!r}"
-            f"{f' (and {_cells(n_more)} more)' if n_more else ''}; correct that cell, or list the column under "
+            f"{more}; correct that cell, or list the column under "
             f"{option} to read such cells as missing values, or under {with_option('categorical')}.",
-            row=row, column=self.name, value=self.texts[first],
+            row=row, column=self.name, value=self.texts[first], n_cells=n_more + 1,
         )  # fmt: skip
 
 
@@ -482,7 +484,7 @@ def category_counts(
         kept |= _PUNCTUATION
     kept = kept.intersection(standard) - set(missing_words)
     found.update({word: standard[word] for word in kept})
-    notes = [f"{word!r} ({_cells(standard[word])}) is read as a category" for word in sorted(kept)]
+    notes = [f"{word!r} ({counted(standard[word], 'cell')}) is read as a category" for word in sorted(kept)]
     spellings: dict[str, Counter[str]] = {}
     for text, word in yes_no_spellings(found).items():
         spellings.setdefault(word, Counter())[text] = found.pop(text)
@@ -490,11 +492,8 @@ def category_counts(
         found[group.most_common(1)[0][0]] = group.total()
         if len(group) > 1:
             notes.append(f"{listed([repr(text) for text, _ in group.most_common()])} are one category")
-    by_lower_case: dict[str, list[str]] = {}
     are_few = len(found) <= MAX_CATEGORIES_COMPARED
-    for text in found if are_few else ():
-        by_lower_case.setdefault(text.casefold(), []).append(text)
-    if case_variants := [sorted(group) for group in by_lower_case.values() if len(group) > 1]:
+    if case_variants := spelling_variants(found) if are_few else []:
         notes.append(
             f"{listed([*map(repr, case_variants[0])])} differ only in case and are different categories; use one "
             "spelling if they mean the same"
@@ -508,17 +507,15 @@ def category_counts(
 
 def missing_remark(words: Sequence[str], n_cells: int) -> str:
     """Return a remark about words that mean missing values in one column only."""
-    return f"{' and '.join(map(repr, words))} ({_cells(n_cells)}) is read as a missing value"
+    return f"{' and '.join(map(repr, words))} ({counted(n_cells, 'cell')}) is read as a missing value"
 
 
 def missing_words_remark(words: Counter[str], given_words: Collection[str]) -> list[str]:
     """Return a remark on the words of a column that mean missing values, without the words given by the user."""
     found = [(word, count) for word, count in words.items() if word and word not in given_words]
-    shown = [f"{word!r} ({_cells(count)})" for word, count in sorted(found, key=lambda item: (-item[1], item[0]))]
+    shown = [
+        f"{word!r} ({counted(count, 'cell')})" for word, count in sorted(found, key=lambda item: (-item[1], item[0]))
+    ]
     if len(shown) > MAX_WORDS_SHOWN:
         shown[MAX_WORDS_SHOWN:] = [f"{len(shown) - MAX_WORDS_SHOWN} more words"]
     return [f"{listed(shown)} {'are missing values' if len(shown) > 1 else 'is a missing value'}"] if shown else []
-
-
-def _cells(count: int) -> str:
-    return f"{count:,} cell{'s' if count != 1 else ''}"

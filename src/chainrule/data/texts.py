@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "YES_NO_WORDS",
     "are_normal",
     "normal_text",
+    "spelling_variants",
     "yes_no_spellings",
 ]
 
@@ -71,6 +72,18 @@ def are_normal(texts: list[Any]) -> bool:
         return False
     joined = "\n".join(texts)
     return joined.isascii() and joined.count("\n") < max(len(texts), 1) and not _SPACE_OUTSIDE.search(joined)
+
+
+def spelling_variants(texts: Iterable[str]) -> list[list[str]]:
+    """Return the groups of texts that differ only in case and in the white space around them.
+
+    >>> spelling_variants(["spam", "Spam", "ham", " spam"])
+    [[' spam', 'Spam', 'spam']]
+    """
+    groups: dict[str, list[str]] = {}
+    for text in texts:
+        groups.setdefault(normal_text(text).casefold(), []).append(text)
+    return [sorted(group) for group in groups.values() if len(group) > 1]
 
 
 def yes_no_spellings(texts: Collection[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from chainrule.activations import ActivationLayer, LogSoftmaxActivation, SigmoidActivation
 from chainrule.data.class_weights import class_weights
-from chainrule.data.target import Target
+from chainrule.data.target import Target, warn_about_variants
 from chainrule.errors import InvalidInputError
 from chainrule.layers import Layer, Parallel
 from chainrule.losses import LossFunction
@@ -261,4 +261,5 @@ def class_outputs(y: Array, classes: Any = None) -> Outputs:
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
             f"{classes.tolist()[0]!r}"
         )
+    warn_about_variants(classes.tolist())
     return ClassColumn(classes)

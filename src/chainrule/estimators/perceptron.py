@@ -510,7 +510,8 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
 
     def _predictions(self, X: Any) -> Array:
         """Return the predictions of the model: probabilities, or numbers in the units of the targets."""
-        return self.model_.predictions_of(self._network_outputs(X))
+        outputs = self._network_outputs(X)
+        return self.model_.predictions_of(outputs)
 
     def _network_outputs(self, X: Any) -> Array:
         """Return the outputs of the network, of shape (rows, columns)."""

@@ -26,7 +26,8 @@ def visits(tmp_path: Path) -> Path:
 
 
 def quick(source: Any, target: Any = "bought", **options: Any) -> Any:
-    return chainrule.train(source, target, **{"epochs": 3, "hidden": [8], "verbose": False, **options})
+    settings = {"preset": "plain", "epochs": 3, "hidden": [8], "verbose": False}
+    return chainrule.train(source, target, **{**settings, **options})
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])
@@ -38,7 +39,7 @@ def test_a_frame_trains_to_the_bits_of_the_command_and_writes_nothing(
         frame = pytest.importorskip("polars").from_pandas(frame)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    result = quick(frame)
+    result = chainrule.train(frame, "bought", epochs=3, hidden=[8], verbose=False)
     assert list(Path().iterdir()) == []
     assert result.folder is None
     done = command("train", visits, "-t", "bought", "--epochs", 3, "--hidden", "8", "--out", "run")

@@ -51,8 +51,8 @@ def refused(action: Callable[[], Any], words: str) -> Callable[[TrainingRun], No
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_second_starter_is_refused_while_a_run_goes_on(visits: Path, tmp_path: Path, force: bool) -> None:
-    options = TrainOptions(visits, target="bought", epochs=3, hidden=(5,), out=tmp_path / "run")
-    other = TrainOptions(visits, target="bought", epochs=2, hidden=(9,), seed=1, out=tmp_path / "run")
+    options = TrainOptions(visits, preset="plain", target="bought", epochs=3, hidden=(5,), out=tmp_path / "run")
+    other = TrainOptions(visits, preset="plain", target="bought", epochs=2, hidden=(9,), seed=1, out=tmp_path / "run")
     here = f"Another run uses the folder .*process {os.getpid()} on {socket.gethostname()}"
     second = During(refused(lambda: train_run(other, force=force), here))
     resumed = During(refused(lambda: resume_run(tmp_path / "run"), here))
@@ -68,7 +68,7 @@ def test_the_folder_is_locked_before_the_data_are_read(
 ) -> None:
     from chainrule.runs import running
 
-    options = TrainOptions(visits, target="bought", epochs=1, out=tmp_path / "run")
+    options = TrainOptions(visits, preset="plain", target="bought", epochs=1, out=tmp_path / "run")
     prepare = running.prepare_data
 
     def prepare_with_a_rival(*arguments: Any, **settings: Any) -> Any:
@@ -81,7 +81,7 @@ def test_the_folder_is_locked_before_the_data_are_read(
 
 
 def test_a_resumed_run_is_not_resumed_a_second_time(visits: Path, tmp_path: Path) -> None:
-    options = TrainOptions(visits, target="bought", epochs=3, out=tmp_path / "run")
+    options = TrainOptions(visits, preset="plain", target="bought", epochs=3, out=tmp_path / "run")
     with pytest.raises(RunInterrupted):
         train_run(options, [During(lambda run: run.interrupt("interrupted"))])
     rival = During(refused(lambda: resume_run(tmp_path / "run"), "Another run uses the folder"), epoch=2)
@@ -191,7 +191,7 @@ def test_a_run_whose_folder_is_removed_stops_and_writes_nothing(
             rivals.append(FolderLock.acquire(folder))
 
     with pytest.raises(InvalidInputError, match="was removed or replaced during its run"):
-        train_run(TrainOptions(visits, target="bought", epochs=30, out=folder), [During(remove)])
+        train_run(TrainOptions(visits, preset="plain", target="bought", epochs=30, out=folder), [During(remove)])
     assert folder.exists() == is_replaced
     if is_replaced:
         assert [path.name for path in folder.iterdir()] == [LOCK_NAME]
@@ -202,7 +202,7 @@ def test_a_folder_that_was_there_is_kept_and_others_are_removed(visits: Path, tm
     (tmp_path / "mine").mkdir()
     for out in ("mine", "new/deep/run"):
         with pytest.raises(InvalidInputError, match="brought"):
-            train_run(TrainOptions(visits, target="brought", out=tmp_path / out))
+            train_run(TrainOptions(visits, preset="plain", target="brought", out=tmp_path / out))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "visits.csv"]
 
 
@@ -210,7 +210,7 @@ def test_a_folder_that_was_there_is_kept_and_others_are_removed(visits: Path, tm
 def test_a_folder_that_cannot_be_created_is_named(visits: Path, tmp_path: Path, out: str) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(InvalidInputError, match=r"Could not use the folder|is a file|is a broken link"):
-        train_run(TrainOptions(visits, target="bought", out=tmp_path / out))
+        train_run(TrainOptions(visits, preset="plain", target="bought", out=tmp_path / out))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "visits.csv"]
 
 

@@ -63,13 +63,13 @@ def test_a_setting_of_a_network_comes_back_from_json(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORK_OPTIONS)
 def test_an_option_of_a_network_reaches_printed_code_and_the_record_of_the_run(name: str) -> None:
     flag = DECLARED[name].setting.flags or (f"--{name.replace('_', '-')}",)
-    command = ["train", "iris", "--optimizer", "sgd", "--show-code", flag[0], str(VALUES[name])]
+    command = ["train", "iris", "--preset", "plain", "--optimizer", "sgd", "--show-code", flag[0], str(VALUES[name])]
     ran = CliRunner().invoke(app, command)
     assert ran.exit_code == 0, ran.output
     calls = [node for node in ast.walk(ast.parse(ran.stdout)) if isinstance(node, ast.Call)]
     (build,) = (call for call in calls if ast.unparse(call.func) == "build_network")
     assert {word.arg: ast.literal_eval(word.value) for word in build.keywords}[name] == VALUES[name]
-    options = TrainOptions("iris", optimizer="sgd", **{name: VALUES[name]})
+    options = TrainOptions("iris", preset="plain", optimizer="sgd", **{name: VALUES[name]})
     assert TrainOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
 
 

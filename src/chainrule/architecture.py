@@ -39,8 +39,11 @@ from chainrule.metrics import default_metrics
 from chainrule.named import check_arguments, checked
 from chainrule.neuralnet import NeuralNetwork
 
-__all__ = ["ActivationLike", "build_network", "default_loss", "hidden_layers", "hidden_sizes", "is_pair_of_functions",
-           "mlp_layers", "output_activations", "output_layers", "output_units", "select_architecture"]  # fmt: skip
+__all__ = ["DEFAULT_HIDDEN", "ActivationLike", "build_network", "default_loss", "hidden_layers", "hidden_sizes",
+           "is_pair_of_functions", "mlp_layers", "output_activations", "output_layers", "output_units",
+           "select_architecture"]  # fmt: skip
+
+DEFAULT_HIDDEN = (64, 32)
 
 # A name, a class, a layer, or a function and its derivative.
 ActivationLike: TypeAlias = (
@@ -144,7 +147,7 @@ def build_network(
     n_inputs: int,
     target: Target,
     *,
-    hidden: int | Sequence[int] = (64, 32),
+    hidden: int | Sequence[int] = DEFAULT_HIDDEN,
     activation: ActivationLike | Sequence[ActivationLike] = "relu",
     dropout: float | Sequence[float] = 0.0,
     batch_normalization: bool | Sequence[bool] = False,

@@ -26,8 +26,8 @@ from chainrule.errors import InvalidInputError, shown
 from chainrule.ranges import ANY_NUMBER, Range, is_finite
 
 __all__ = ["ABOVE_ZERO", "BELOW_ONE", "FROM_ONE", "FROM_ZERO", "SHARE", "CheckedSettings", "Declared", "Setting",
-           "added_later", "check_settings", "declared_settings", "documented", "option_fields", "setting_fields",
-           "settings_table"]  # fmt: skip
+           "added_later", "check_settings", "declared_settings", "documented", "members", "option_fields",
+           "setting_fields", "settings_table"]  # fmt: skip
 
 Class = TypeVar("Class", bound=type)
 

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train houses.csv --target prise", "Did you mean 'price'?"),
         ("train houses.csv", "area, rooms, town, price"),
         ("train one.csv -t b", "only one class, 'yes'"),
-        ("train text.csv -t b", "row 37 has 'oops'"),
+        ("train text.csv -t b --preset plain", "row 37 has 'oops'"),
         ("train empty.csv -t b", "empty.csv is empty"),
         (
             "train nan.csv -t b",
@@ -60,7 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train visits.csv -t bought --loss cce", "does not suit a binary target"),
         ("train visits.csv -t bought --seed -1", "seed is -1"),
         (
-            "train visits.csv -t bought --epochs 5 --patience 1 --monitor nonsense --out run",
+            "train visits.csv -t bought --preset plain --epochs 5 --patience 1 --monitor nonsense --out run",
             "'nonsense', which this fit does not",
         ),
         (
@@ -70,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train visits.csv -t bought --missing medain", "Did you mean 'median'?"),
         ("train visits.csv -t bought --output-activation relu", "follow from its classes"),
         ("train digits --missing mean", "not a table with named columns"),
-        ("train visits.csv -t bought --hidden 1000000,1000000", "units needs 20,000 GB"),
+        ("train visits.csv -t bought --hidden 1000000,1000000", "units needs 480,001 GB"),
         ("train visits.csv -t bought --out thesis", "'thesis' contains files that do not belong to a chainrule run"),
         ("train visits.csv -t bought --out visits.csv", "is a file"),
         ("train digits --target x", "its target cannot be changed"),
@@ -210,7 +210,7 @@ def test_a_command_that_cannot_be_read_ends_with_2(folder: Path, command: str) -
             "train iris --weight-decay 0.1",
             "Give it to the optimizer, as in --optimizer 'adamw:weight_decay=0.01', or use the penalty l2.",
         ),
-        ("train iris --beta-1 0.9", "a setting of the optimizer, as in --optimizer 'adam:beta_1=...'."),
+        ("train iris --beta-1 0.9", "a setting of the optimizer, as in --optimizer 'lion:beta_1=...'."),
         ("train iris --delta 0.9", "a setting of the loss, as in --loss 'huber:delta=...'."),
         ("train iris --random-state 1", "No such option: --random-state. Did you mean --seed?"),
         ("train iris --max-iter 1", "No such option: --max-iter. Did you mean --epochs?"),
@@ -244,7 +244,7 @@ def test_settings_after_a_name_are_checked_before_the_data_are_read(command: str
 
 def test_settings_after_a_name_reach_the_network_the_record_and_the_code(folder: Path) -> None:
     settings = "--optimizer adamw:weight_decay=0.01,beta_1=0.95 --schedule cosine:final=0.1 --activation elu:alpha=0.5"
-    command = ["train", "visits.csv", "-t", "bought", "--epochs", "2", *settings.split()]
+    command = ["train", "visits.csv", "-t", "bought", "--preset", "plain", "--epochs", "2", *settings.split()]
     assert 'optimizer="adamw:weight_decay=0.01,beta_1=0.95"' in chainrule(*command, "--show-code").stdout
     assert chainrule(*command, "--out", "run", "-q").exit_code == 0
     network = load_run("run").network

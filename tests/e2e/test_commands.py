@@ -56,10 +56,8 @@ def test_the_main_job_on_classes(folder: Path) -> None:
     result = chainrule(*["train", "visits.csv", "--target", "bought", "--out", "run"])
     assert result.exit_code == 0, result.output
     text = result.stdout
-    assert (
-        "visits.csv: 400 rows, 2 columns; 2 classes of bought; 256 training rows, 64 validation rows, 80 test rows"
-        in text
-    )
+    assert "visits.csv: 400 rows, 2 columns; 2 classes of bought; 320 training rows, 80 test rows" in text
+    assert "Training starts from logistic regression and keeps" in text
     for part in ("accuracy", "roc auc", "log loss", "this network", "logistic regression", "majority class"):
         assert part in text
     assert "The run folder is run; open run/report.html" in text

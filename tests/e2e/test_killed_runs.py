@@ -15,18 +15,9 @@ import pytest
 from support.commands import chainrule, start, wait_for
 from support.tables import write_visits
 
-SETTINGS = ("--target", "bought", "--hidden", "16", "--batch-size", "8", "--epochs", "80", "--early-stopping")
-SETTINGS += (
-    "--patience",
-    "1000",
-    "--dropout",
-    "0.2",
-    "--batch-norm",
-    "--schedule",
-    "cosine",
-    "--checkpoint-every",
-    "1",
-)
+SETTINGS = ("--target", "bought", "--preset", "plain", "--hidden", "16", "--batch-size", "8", "--epochs", "80")
+SETTINGS += ("--early-stopping", "--patience", "1000", "--dropout", "0.2", "--batch-norm", "--schedule", "cosine")
+SETTINGS += ("--checkpoint-every", "1")
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def train(
         _option(
             _DATA,
             "--validation-size",
-            help="Share of the other rows for validation: 0.2 by default with early stopping.",
+            help="Share of the other rows for validation: 0.2 by default with early stopping; with --preset plain.",
         ),
     ] = None,
     split: Annotated[
@@ -111,26 +111,34 @@ def train(
         _option(
             _NETWORK,
             "--preset",
-            help="tabular: an ensemble that starts from a linear model, for tables; plain: one network.",
+            help="tabular: an ensemble that starts from a linear model, for tables in memory; plain: one network, also "
+            "for other data.",
         ),
-    ] = "plain",
+    ] = "tabular",
     hidden: Annotated[
-        str,
+        str | None,
         _option(
-            _NETWORK, "--hidden", metavar="UNITS", help="Units of the hidden layers, or 'none' for no hidden layer."
+            _NETWORK,
+            "--hidden",
+            metavar="UNITS",
+            help="Units of the hidden layers, such as 128,64, or 'none' for no hidden layer.",
         ),
-    ] = "64,32",
+    ] = None,
     activation: Annotated[
-        str,
+        str | None,
         _option(
             _NETWORK,
             "--activation",
             "-a",
             help="Activation of the hidden layers: relu, elu:alpha=0.5, ...",
         ),
-    ] = "relu",
-    dropout: Annotated[float, _option(_NETWORK, "--dropout", help="Share of units to drop.")] = 0.0,
-    batch_norm: Annotated[bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer.")] = False,
+    ] = None,
+    dropout: Annotated[
+        float | None, _option(_NETWORK, "--dropout", help="Share of units to drop: 0.1, or 0 with --preset plain.")
+    ] = None,
+    batch_norm: Annotated[
+        bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer; with --preset plain.")
+    ] = False,
     output_activation: Annotated[
         str | None,
         _option(
@@ -146,7 +154,7 @@ def train(
             _TRAINING,
             "--epochs",
             "-e",
-            help="Passes over the training rows; by default 100 or more, with early stopping.",
+            help="Passes over the training rows; by default, early stopping determines their number.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -159,9 +167,9 @@ def train(
         ),
     ] = None,
     optimizer: Annotated[
-        str,
+        str | None,
         _option(_TRAINING, "--optimizer", help="adam, lbfgs, adamw:weight_decay=0.01,beta1=0.95, ..."),
-    ] = "adam",
+    ] = None,
     schedule: Annotated[
         str | None,
         _option(
@@ -185,13 +193,19 @@ def train(
         _option(
             _STOPPING,
             "--patience",
-            help="Epochs without improvement before stopping; by default 10, and up to 50 for small data.",
+            help="Epochs without improvement before stopping; by default half of the epochs, or 10 to 50 with --preset "
+            "plain.",
         ),
     ] = None,
     min_delta: Annotated[float, _option(_STOPPING, "--min-delta", help="The smallest improvement that counts.")] = 0.0,
     min_epochs: Annotated[int, _option(_STOPPING, "--min-epochs", help="The minimum number of epochs.")] = 0,
     monitor: Annotated[
-        str | None, _option(_STOPPING, "--monitor", help="The quantity to monitor; by default the validation loss.")
+        str | None,
+        _option(
+            _STOPPING,
+            "--monitor",
+            help="The quantity to monitor; by default the validation loss; others with --preset plain.",
+        ),
     ] = None,
     engine: Annotated[
         str,
@@ -221,9 +235,10 @@ def train(
 ) -> None:
     """Train a network on a table or a data set, and write the model and a report to a run folder.
 
-    The target determines the output layer and the loss. The rows are split into training, validation and test rows. The
-    encoding of the columns is learned from the training rows. The network is evaluated on the test rows and compared
-    with simple baselines. Ctrl-C saves a checkpoint.
+    The target determines the output layer and the loss. The encoding of the columns is learned from the training rows.
+    A table in memory trains an ensemble that starts from a linear model and uses all rows except the test rows; other
+    data, and --preset plain, train one network and hold out validation rows. The network is evaluated on the test rows
+    and compared with simple baselines. Ctrl-C saves a checkpoint.
 
     Several Parquet files (also a folder or a pattern), and a file that is too large for the memory, are streamed: the
     memory does not grow with the number of rows.
@@ -238,7 +253,8 @@ def train(
 
     options = TrainOptions(
         source=source[0] if len(source) == 1 else tuple(source),
-        target=target, task=cast("Any", task), preset=cast("Any", preset), hidden=read_hidden(hidden),
+        target=target, task=cast("Any", task), preset=cast("Any", preset),
+        hidden=None if hidden is None else read_hidden(hidden),
         activation=activation,
         dropout=dropout, batch_normalization=batch_norm, output_activation=output_activation, optimizer=optimizer,
         schedule=schedule, epochs=epochs, batch_size=batch_size,

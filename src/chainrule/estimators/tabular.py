@@ -4,12 +4,14 @@ Every member of the ensemble is trained on all rows except those of its fold, an
 on all rows. For each fold, there is one member of each kind in ``KINDS``.
 
 Each member is the sum of a linear model and of a network with hidden layers. At the start, the linear model is the best
-ridge or logistic regression, and the output of the hidden layers is 0. If training never improves the out-of-fold loss,
-the linear model is the result.
+ridge or logistic regression (for other losses, the one with the least loss), and the output of the hidden layers is 0.
+If training never improves the out-of-fold loss, the linear model is the result.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import math
 import warnings
@@ -25,7 +27,7 @@ from chainrule.architecture import ActivationLike, default_loss, hidden_layers, 
 from chainrule.callbacks import EarlyStopping
 from chainrule.data.dataset import Dataset
 from chainrule.data.target import Target
-from chainrule.errors import InvalidInputError
+from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.layers import (
     EnsembleDenseLayer,
     EnsembleMeanLayer,
@@ -39,12 +41,12 @@ from chainrule.layers import (
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.optimizer import AdamW, Optimizer, own_optimizer
+from chainrule.optimizer import LBFGS, AdamW, Optimizer, own_optimizer
 from chainrule.randomness import Stream, random_stream
 from chainrule.schedules import Schedule
 from chainrule.types import Array
 
-__all__ = ["Design", "Recipe", "describe_design", "design_network", "table_optimizer"]
+__all__ = ["MOST_MEMBERS", "Design", "Recipe", "describe_design", "design_network", "table_optimizer"]
 
 
 class Kind(NamedTuple):
@@ -58,6 +60,7 @@ class Kind(NamedTuple):
 KINDS = (Kind("", ("selu", "mish")), Kind("sines", ("relu", "relu")), Kind("bins", ("relu", "relu")))
 N_FOLDS = 8
 TRAINED_FOLDS = ((1_500, 8), (16_000, 4), (math.inf, 2))
+MOST_MEMBERS = len(KINDS) * N_FOLDS
 WIDTHS, N_HIDDEN_LAYERS = ((10_000, 64), (math.inf, 128)), 2
 DROPOUT = 0.1
 BATCH_SIZES = ((2_000, 32), (6_000, 64), (16_000, 128), (math.inf, 256))
@@ -79,6 +82,7 @@ MANY_ROWS_OF_CLASSES = 5_000
 BINS, FREQUENCIES, FREQUENCY_SCALES = (8, 24), (4, 8), (0.2, 0.5)
 RIDGE_PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-6, 9))
 LOGISTIC_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+LINEAR_ITERATIONS = 100  # for losses other than those of ridge and logistic regression
 # Larger tables are sampled for the first linear model and for the measurement after every epoch.
 MOST_LINEAR_ROWS, MOST_LINEAR_COLUMNS, MOST_VALIDATION_ROWS = 20_000, 1_000, 10_000
 
@@ -154,12 +158,15 @@ class Design(NamedTuple):
         The same rows, or some of them, with weights above 0 for the members that do not see them.
     stopping
         Early stopping by the out-of-fold loss, which also restores the best weights.
+    start
+        The name of the linear model.
     """
 
     network: NeuralNetwork
     training: Dataset
     validation: Dataset
     stopping: EarlyStopping
+    start: str
 
 
 @checked
@@ -189,14 +196,14 @@ def design_network(
     """
     if data.target is None:
         raise InvalidInputError("The training rows have no targets; give a Dataset with y.")
-    n_units = data.n_rows if data.groups is None else len(np.unique(data.groups))
-    if n_units < 2:
-        raise InvalidInputError("An ensemble over folds needs at least two rows, or groups of rows; there is one.")
+    units = _units(data)
+    if data.n_rows < 2:
+        raise InvalidInputError("An ensemble over folds needs at least two rows; there is one.")
     of_recipe = {field.name for field in dataclasses.fields(Recipe)} & settings.keys()
     recipe = Recipe.of_size(data.n_rows, data.target, **{name: settings.pop(name) for name in of_recipe})
     loss = LOSSES.create(default_loss(data.target) if loss is None else loss)
-    recipe = dataclasses.replace(recipe, trained_folds=min(recipe.trained_folds, n_units))
-    held_out = _held_out(data, recipe.trained_folds, seed)
+    recipe = dataclasses.replace(recipe, trained_folds=min(recipe.trained_folds, units.max() + 1))
+    held_out = _held_out(data, units, recipe.trained_folds, seed)
     weights = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight / data.sample_weight.mean()
     n_outputs = output_units(data.target, loss)
     rates = {name: settings.pop(name) for name in ("learning_rate", "momentum") if name in settings}
@@ -209,17 +216,18 @@ def design_network(
         recipe.epochs, recipe.batch_size, optimizer, loss=loss, schedule=recipe.schedule, seed=seed, **settings
     )
     ends = [*output_activations(data.target, loss, output_activation), *last_layers]
-    for layer in (clip, Parallel(branches), *ends, EnsembleMeanLayer()):
+    for layer in (clip, Parallel(branches), *copy.deepcopy(ends), EnsembleMeanLayer()):
         network.add(layer)
     network.stack.build((data.n_features,))
-    if not loss.allows_standardized_targets:
-        raise InvalidInputError(
-            f"preset='tabular' standardises the targets, for which {type(loss).__name__} is not defined; choose "
-            "another loss, or leave the preset out."
-        )
-    suits = output_activation is None and not last_layers
-    if suits and data.n_features <= MOST_LINEAR_COLUMNS and n_outputs == data.target.n_outputs:
-        solution = _linear_solution(data, clipped, sample, weights, held_out)
+    start = "a constant"
+    if data.n_features <= MOST_LINEAR_COLUMNS:
+        is_plain = output_activation is None and not last_layers and n_outputs == data.target.n_outputs
+        if is_plain and (data.target.classes or loss.allows_standardized_targets):
+            start = "logistic regression" if data.target.classes else "ridge regression"
+            solution = _linear_solution(data, clipped, sample, weights, held_out)
+        else:
+            start = f"a linear model with the loss {LOSSES.name_of(loss)}"
+            solution = _least_loss(data, loss, ends, sample, weights, held_out)
         for branch in branches:
             linear = branch.shortcut.layers[-1]
             linear.weights, linear.biases = solution
@@ -239,7 +247,7 @@ def design_network(
         min_epochs=recipe.min_epochs,
         from_start=True,
     )
-    return Design(network, training, validation, stopping)
+    return Design(network, training, validation, stopping, start)
 
 
 def describe_design(network: NeuralNetwork) -> str:
@@ -248,20 +256,24 @@ def describe_design(network: NeuralNetwork) -> str:
     units = [layer.n_units for layer in block.layers if isinstance(layer, EnsembleDenseLayer)]
     n_members = network.layers[-1].input_shape()[0]
     widths = "-".join(map(str, [*network.stack.input_shape(), *units]))
-    return f"ensemble of {n_members} members, each a network {widths} and a linear model"
+    return f"ensemble of {n_members} networks {widths}, each added to a linear model (preset 'tabular')"
 
 
-def _held_out(data: Dataset, n_folds: int, seed: int) -> Array:
+def _units(data: Dataset) -> Array:
+    """Return the number of the group of each row; without groups, and if there is one only, each row is a group."""
+    numbers = np.arange(data.n_rows) if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
+    return numbers if numbers.any() else np.arange(data.n_rows)
+
+
+def _held_out(data: Dataset, units: Array, n_folds: int, seed: int) -> Array:
     """Return for each row and each of ``n_folds`` folds whether the row is in the fold.
 
-    All rows are divided among the folds at random, and those of each class evenly. Rows of one group are in one fold.
+    All rows are divided among the folds at random, and those of each class evenly. Rows of one group, whose number is
+    in ``units``, are in one fold.
     """
     assert data.target is not None
     codes = np.asarray(data.y).reshape(-1) if data.target.classes else np.zeros(data.n_rows)
-    units = np.arange(data.n_rows)
-    if data.groups is not None:
-        _, first_rows, units = np.unique(data.groups, return_index=True, return_inverse=True)
-        codes = codes[first_rows]
+    codes = codes[np.unique(units, return_index=True)[1]]
     order = np.lexsort((random_stream(seed, Stream.SPLIT).random(len(codes)), codes))
     folds = np.empty(len(codes), np.intp)
     folds[order] = np.arange(len(codes)) % min(N_FOLDS, len(codes))
@@ -366,6 +378,38 @@ def _logistic(X: Array, codes: Array, weights: Array, held_out: Array, n_classes
             break
         best_loss, best = loss, found
     return best
+
+
+def _least_loss(
+    data: Dataset, loss: LossFunction, ends: Sequence[Layer], sample: slice, weights: Array, held_out: Array
+) -> tuple[Array, Array]:
+    """Return the linear models before the layers ``ends`` that have the least loss without the rows of each fold.
+
+    The L2 penalty, ``|W|^2 / 2`` beside the sum of the losses of the rows, is that of scikit-learn's linear models.
+    """
+    rows = data.take(np.arange(data.n_rows)[sample])
+    assert rows.target is not None
+    n_folds = held_out.shape[1]
+    linear = EnsembleDenseLayer(output_units(rows.target, loss), weights_initializer="zeros")
+    penalty = 1 / (n_folds * rows.n_rows)  # the loss is the mean over the rows and the folds
+    network = NeuralNetwork(LINEAR_ITERATIONS, optimizer=LBFGS(), loss=loss, l2=penalty, seed=0, dtype="float64")
+    for layer in (SmoothClipActivation(), RepeatLayer(n_folds), linear, *ends, EnsembleMeanLayer()):
+        network.add(layer)
+    network.stack.build((rows.n_features,))
+
+    def constant_loss(constant: float) -> float:
+        linear.biases = np.full(linear.biases.shape, constant)
+        with np.errstate(over="ignore"):
+            measured = network.evaluate(rows)["loss"]
+        return measured if math.isfinite(measured) else math.inf
+
+    # From a constant of 0, an output activation such as ReLU has no gradient.
+    mean = np.average(rows.y) if rows.target.task == "regression" and rows.y is not None else 0.0
+    linear.biases = np.full(linear.biases.shape, min((0.0, mean), key=constant_loss))
+    rows.sample_weight = np.where(held_out, 0, weights[:, None])[sample]
+    with contextlib.suppress(DivergenceError):  # the network has the weights before it
+        network.fit(rows)
+    return linear.weights, linear.biases
 
 
 def _log_loss(logits: Array, codes: Array, weights: Array) -> float:

@@ -32,7 +32,8 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
         data = prepare_data(options.source, **options.data_settings())
     is_tabular = uses_tabular_preset(options, data)
     n_rows = data.training.n_rows
-    settings = (options.design_settings if is_tabular else options.network_settings)(n_rows, data.target)
+    target = data.target
+    settings = options.design_settings(target) if is_tabular else options.network_settings(n_rows, target)
     schedule = settings.get("schedule")
     stopping = None if is_tabular else options.early_stopping_settings(n_rows)
     imports = ["Model", "ProgressBar", *([] if is_tabular else ["build_network"])]
@@ -44,7 +45,10 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
     lines.append("from chainrule.runs import prepare_data")
     if schedule is not None and not isinstance(schedule, str):
         lines.append(f"from chainrule.schedules import {type(schedule).__name__}")
-    arguments = [_as_code(options.source), *_keywords(options.data_settings())]
+    data_settings = options.data_settings()
+    if not is_tabular:
+        data_settings.pop("preset", None)
+    arguments = [_as_code(options.source), *_keywords(data_settings)]
     lines += ["", *_call("data = prepare_data", arguments)]
     callbacks = [] if stopping is None else [f"EarlyStopping({', '.join(_keywords(stopping))})"]
     if is_tabular:

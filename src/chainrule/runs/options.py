@@ -11,18 +11,18 @@ from typing import Annotated, Any, Literal, Self, cast, get_args
 
 import numpy as np
 
-from chainrule.architecture import build_network
+from chainrule.architecture import DEFAULT_HIDDEN, build_network
 from chainrule.callbacks import EarlyStopping
 from chainrule.data.columns import MissingRule
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
 from chainrule.engines import Engine, TorchEngine, choose_engine
 from chainrule.engines.torch_engine import Precision
-from chainrule.errors import InvalidInputError, ModelFileError, check_one_of
+from chainrule.errors import InvalidInputError, ModelFileError, check_one_of, listed
 from chainrule.losses import LOSSES
 from chainrule.named import check_arguments
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.optimizer import OPTIMIZERS
+from chainrule.optimizer import OPTIMIZERS, LevenbergMarquardt
 from chainrule.randomness import resolve_seed
 from chainrule.runs.data_split import DataSplit, SplitChoice
 from chainrule.runs.defaults import (
@@ -37,7 +37,7 @@ from chainrule.runs.settings import engine_settings, without_none
 from chainrule.runs.source import RunSource, with_full_paths
 from chainrule.runs.validation import check_fits_memory, check_suits_target
 from chainrule.schedules import SCHEDULES, Schedule
-from chainrule.settings import Setting, added_later, declared_settings, option_fields
+from chainrule.settings import Setting, added_later, declared_settings, members, option_fields
 
 __all__ = ["NETWORK_OPTIONS", "SplitChoice", "TrainOptions"]
 
@@ -72,28 +72,34 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
         the column to predict; and the task, which by default is inferred from the values of the column.
     preset
         ``"tabular"`` trains an ensemble over cross-validation folds that starts from a linear model: see
-        :mod:`chainrule.estimators.tabular`. It applies to tables in memory. Options with other values than the defaults
-        replace those of the preset. ``"plain"`` trains one network, which has the other defaults.
+        :mod:`chainrule.estimators.tabular`. ``"plain"`` trains one network. Streamed files, images and data without
+        columns are always trained as with ``"plain"``. Where this list names two defaults, the second is that of
+        ``"plain"``. Every option that is given replaces that of the preset.
     hidden, activation, dropout, batch_normalization
-        The hidden layers. The output layer follows from the target.
+        The hidden layers: by default two of 64 or 128 units with dropout 0.1, or of 64 and 32 units with ReLU. The
+        output layer follows from the target. Batch normalisation needs ``"plain"``.
     output_activation
         The output activation of a regression, such as ReLU for targets that are never negative. The target is then not
         standardised.
     optimizer, schedule
-        The names of the optimizer and of a learning-rate schedule, which covers all epochs.
+        The names of the optimizer and of a learning-rate schedule, which covers all epochs: by default AdamW with a
+        cosine schedule, or Adam with a constant learning rate.
     epochs
-        Number of passes over the training rows. By default 100, and up to 1,000 for small data.
+        Number of passes over the training rows. By default from 8 to 400, depending on the number of rows, or from 100
+        to 1,000.
     batch_size
         Rows per step. By default from 32 for small data to 256 for large data.
     loss
         By default, the target determines the loss.
     early_stopping, patience, min_delta, min_epochs, monitor
         Stop when the validation loss stops improving, and restore the best weights. If ``early_stopping`` is None, it
-        is on if one of the other options is given, or if ``epochs`` is not given. The default patience is 10 epochs,
-        and up to 50 for small data.
+        is on if one of the other options is given, or if ``epochs`` is not given. The default patience is half of the
+        epochs, or from 10 to 50 epochs. ``"tabular"`` always monitors the out-of-fold loss; with a given number of
+        ``epochs``, it trains all of them and restores the best weights.
     test_size, validation_size
         Share of the rows in the test set (unless the source has its own test set), and share of the other rows in the
-        validation set. Numbers from 1 up are numbers of rows. The default is 0.2 for both. Without early stopping, a
+        validation set. Numbers from 1 up are numbers of rows. The default is 0.2 for both. ``"tabular"`` has no
+        validation set: all rows except the test rows are trained on. With ``"plain"`` and without early stopping, a
         validation set is held out only if ``validation_size`` is given.
     split
         ``"auto"`` stratifies by class and ``"random"`` does not. ``"time"`` holds out the latest rows: by the column
@@ -129,13 +135,13 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
     source: RunSource
     target: str | None = None
     task: TaskRequest | None = None
-    preset: Annotated[Preset, _NEW] = "plain"
-    hidden: tuple[int, ...] = (64, 32)
-    activation: str = "relu"
-    dropout: float = 0.0
+    preset: Annotated[Preset, _NEW] = "tabular"
+    hidden: tuple[int, ...] | None = None
+    activation: str | None = None
+    dropout: float | None = None
     batch_normalization: bool = False
     output_activation: str | None = None
-    optimizer: str = "adam"
+    optimizer: str | None = None
     schedule: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -178,7 +184,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
             return self.epochs
         if not self.stops_early:
             return MIN_EPOCHS
-        is_full_batch = OPTIMIZERS.find(self.optimizer).full_batch
+        is_full_batch = self.optimizer is not None and OPTIMIZERS.find(self.optimizer).full_batch
         n_steps = 1 if is_full_batch else -(-n_rows // self.rows_per_step(n_rows))
         return default_max_epochs(n_steps)
 
@@ -229,9 +235,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
                 "omit them or switch early stopping on."
             )
         EarlyStopping(**(self.early_stopping_settings(1) or {}))
-        if any(units < 1 for units in self.hidden):
-            raise InvalidInputError(f"The hidden layers are {self.hidden}; each needs at least 1 unit.")
-        hidden = (1,) if self.hidden else ()
+        hidden = self.hidden and tuple(min(units, 1) for units in self.hidden)
         # Settings for classes are checked separately, because the trial network predicts numbers.
         for_classes = {
             name: declared.default for name, declared in NETWORK_OPTIONS.items() if declared.setting.for_classes
@@ -267,51 +271,68 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
 
     def network_settings(self, n_rows: int, target: Target) -> dict[str, Any]:
         """Return the arguments of :func:`build_network` for ``n_rows`` training rows, without the default values."""
+        settings = {
+            **self._given_settings(target),
+            "batch_normalization": self.batch_normalization or None,
+            "schedule": self.make_schedule(n_rows),
+            "epochs": self.n_epochs(n_rows),
+            "batch_size": self.rows_per_step(n_rows) if self.batch_size is None else self.batch_size,
+        }
+        return without_none(settings)
+
+    def design_settings(self, target: Target) -> dict[str, Any]:
+        """Return the arguments of :func:`design_network` after the data, without those that have their defaults."""
+        refused = {
+            f"monitor={self.monitor!r}": self.monitor not in (None, "validation_loss"),
+            "batch_normalization": self.batch_normalization,
+            f"optimizer={self.optimizer!r}": self.optimizer is not None
+            and issubclass(OPTIMIZERS.find(self.optimizer), LevenbergMarquardt),
+        }
+        names = [name for name, is_given in refused.items() if is_given]
+        if names:
+            raise InvalidInputError(
+                f"{listed(names)} cannot be combined with preset='tabular', which trains an ensemble; omit it, or give "
+                "preset='plain' to train one network."
+            )
+        trains_all = self.epochs is not None and not self.stops_early
+        settings = {
+            **self._given_settings(target),
+            "schedule": self.schedule,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "patience": cast("int", self.epochs) + 1 if trains_all else self.patience,
+            "min_delta": self.min_delta or None,
+            "min_epochs": self.min_epochs or None,
+        }
+        return without_none(settings)
+
+    def _given_settings(self, target: Target) -> dict[str, Any]:
+        """Return the settings that both presets take; those that are not given are None or absent."""
         network = {
             name: getattr(self, name)
             for name, declared in NETWORK_OPTIONS.items()
             if getattr(self, name) != declared.default
         }
         check_suits_target(target, self.loss, [name for name in network if NETWORK_OPTIONS[name].setting.for_classes])
-        settings: dict[str, Any] = {
+        return {
             "hidden": self.hidden,
             "activation": self.activation,
-            "dropout": self.dropout or None,
-            "batch_normalization": self.batch_normalization or None,
+            "dropout": self.dropout,
             "output_activation": self.output_activation,
             "loss": self.loss,
             "optimizer": self.optimizer,
-            "schedule": self.make_schedule(n_rows),
-            "epochs": self.n_epochs(n_rows),
-            "batch_size": self.rows_per_step(n_rows) if self.batch_size is None else self.batch_size,
             # R² does not depend on the units; the root mean squared error would refer to the standardised target.
             "metric": "r2" if target.task == "regression" else "accuracy",
             **network,
             "seed": self.seed,
             **self._engine_settings(),
         }
-        return without_none(settings)
-
-    def design_settings(self, n_rows: int, target: Target) -> dict[str, Any]:
-        """Return the arguments of :func:`design_network` after the data, without those that have their defaults."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        settings = self.network_settings(n_rows, target)
-        for name in ("hidden", "activation", "dropout", "optimizer", "epochs", "batch_size", "batch_normalization"):
-            if getattr(self, name) == defaults[name]:
-                settings.pop(name, None)
-        if settings.pop("batch_normalization", False):
-            settings["hidden_settings"] = {"batch_normalization": True}
-        if self.schedule is not None:
-            settings["schedule"] = self.schedule
-        if self.epochs is not None and not self.stops_early:
-            settings["patience"] = self.epochs + 1  # all epochs are trained, and the best weights are kept
-        stopping = ("patience", "min_delta", "min_epochs")
-        return settings | {name: getattr(self, name) for name in stopping if getattr(self, name)}
 
     def build_network(self, n_inputs: int, n_rows: int, target: Target) -> NeuralNetwork:
         """Return the network that these options describe. Raises InvalidInputError if it does not fit into memory."""
-        check_fits_memory((n_inputs, *self.hidden, target.n_outputs))
-        return build_network(n_inputs, target, **self.network_settings(n_rows, target))
+        network = self.network_settings(n_rows, target)
+        check_fits_memory((n_inputs, *(DEFAULT_HIDDEN if self.hidden is None else self.hidden), target.n_outputs))
+        return build_network(n_inputs, target, **network)
 
     def make_engine(self) -> Engine:
         """Return the engine. Raises InvalidInputError for settings that it does not have."""
@@ -400,8 +421,9 @@ def _as_field(value: Any, hint: Any) -> Any:
     """Return an argument as the value of a field: Python's numbers, and a tuple for a list, an array or one value."""
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
-    if typing.get_origin(hint) is not tuple or value is None:
+    items = next((typing.get_args(kind)[0] for kind in members(hint) if typing.get_origin(kind) is tuple), None)
+    if items is None or value is None:
         return value
     if isinstance(value, str):
-        return (value,) if typing.get_args(hint)[0] is str else value
+        return (value,) if items is str else value
     return tuple(_as_field(item, None) for item in value) if isinstance(value, Iterable) else (value,)

@@ -89,7 +89,7 @@ def prepare_data(
                 if validation_size:
                     raise InvalidInputError(
                         "validation_size cannot be combined with preset='tabular', which validates every row with the "
-                        "members that are not trained on it; omit it, or give preset='plain'."
+                        "members that are not trained on it; omit it, or give preset='plain' to train one network."
                     )
                 data_split = dataclasses.replace(data_split, validation_size=0)
             data = _prepare_table(opened, opened.train, task, options, data_split, drop_missing_target)

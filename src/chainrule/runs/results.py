@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chainrule.activations import ACTIVATIONS, ActivationLayer
 from chainrule.baselines import Baseline, measure_baselines
 from chainrule.callbacks import EarlyStopping
 from chainrule.estimators.tabular import describe_design
 from chainrule.files.atomic import write_atomically
 from chainrule.history import History
-from chainrule.layers import EnsembleMeanLayer
+from chainrule.layers import DenseLayer, EnsembleMeanLayer
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
@@ -166,13 +167,18 @@ def describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
     """Return one line about the network, its optimizer, the batch size and the number of epochs."""
     stack = network.stack
     if isinstance(network.layers[-1], EnsembleMeanLayer):
-        made, stops_early = describe_design(network), options.early_stopping is not False
+        made = describe_design(network)
     else:
-        widths = [stack.input_shape()[0], *options.hidden, stack.output_shape()[0]]
-        made, stops_early = f"network {'-'.join(map(str, widths))}, {options.activation}", options.stops_early
-    epochs = f"{'at most ' if stops_early else ''}{_epochs(network.epochs)}"
-    rate = f"{OPTIMIZERS.name_of(network.optimizer)} at {network.learning_rate:g}"
-    return f"{made}, {stack.vector.size:,} parameters; {rate}, batches of {network.batch_size}, {epochs}"
+        dense = [layer for layer in network.layers if isinstance(layer, DenseLayer)]
+        widths = [stack.input_shape()[0], *(layer.n_units for layer in dense)]
+        made = f"network {'-'.join(map(str, widths))}"
+        hidden = [layer for layer in network.layers if isinstance(layer, ActivationLayer)]
+        made += f", {ACTIVATIONS.name_of(hidden[0])}" if len(dense) > 1 else ""
+    epochs = f"{'at most ' if options.stops_early else ''}{_epochs(network.epochs)}"
+    optimizer = network.optimizer
+    rate = f"{OPTIMIZERS.name_of(optimizer)} at {network.learning_rate:g}"
+    batches = "all rows in each step" if optimizer.full_batch else f"batches of {network.batch_size}"
+    return f"{made}, {stack.vector.size:,} parameters; {rate}, {batches}, {epochs}"
 
 
 def _report_data(result: RunResult) -> ReportData:
@@ -223,7 +229,7 @@ def _stop_reason(network: NeuralNetwork, stopper: EarlyStopping | None) -> str:
     done = "the only epoch is" if network.history.n_epochs == 1 else f"all {network.history.n_epochs} epochs are"
     reason = network.stop_reason or f"{done} done"
     if stopper is not None and stopper.from_start and stopper.best_epoch == 0:
-        return f"{reason}; the linear model is kept"
+        return "no epoch was better than the start, which is kept"
     if stopper is None or stopper.best_epoch in (0, network.history.n_epochs):
         return reason
     return f"{reason}; the weights of epoch {stopper.best_epoch} are kept"

@@ -218,7 +218,7 @@ def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], annou
     announce(data.summary())
     for line in data.column_lines():
         announce(line)
-    announce(describe_network(network, options))
+    _announce_training(fitting, options, announce)
     interrupt = StopOnInterrupt(resumable=False)
     all_callbacks: list[Callback] = [*([] if early_stopping is None else [early_stopping]), interrupt]
     all_callbacks += [callback for callback in callbacks if is_first or callback.steers]
@@ -408,7 +408,7 @@ class _Run:
             self.folder.write_record(self.record)
 
     def _fit(self, callbacks: list[Callback], *, is_resumed: bool) -> NeuralNetwork:
-        network, training, validation, _ = self.fitting
+        network, training, validation = self.fitting[:3]
         if is_resumed:
             return NeuralNetwork.resume(
                 self.folder.checkpoint,
@@ -420,7 +420,7 @@ class _Run:
             )
         for line in self.data.column_lines():
             self.announce(line)
-        self.announce(describe_network(network, self.options))
+        _announce_training(self.fitting, self.options, self.announce)
         return network.fit(training, validation=validation, callbacks=callbacks)
 
     def _finish(self, network: NeuralNetwork, early_stopping: EarlyStopping | None) -> RunResult:
@@ -507,6 +507,13 @@ def _default_folder(options: TrainOptions) -> Path:
     name = "".join(character if character.isprintable() else "_" for character in source_name(options.source))
     name = name.encode(errors="replace")[:MAX_NAME_BYTES].decode(errors="ignore") or "run"
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _announce_training(fitting: Fitting, options: TrainOptions, announce: Announce) -> None:
+    """Announce the network and how it is trained."""
+    announce(describe_network(fitting.network, options))
+    if fitting.explanation:
+        announce(fitting.explanation)
 
 
 def _announce_versions(record: dict[str, Any], announce: Announce) -> None:

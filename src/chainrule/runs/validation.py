@@ -43,12 +43,13 @@ def check_suits_target(target: Target, loss: str | None, for_classes: Sequence[s
         )
 
 
-def check_fits_memory(widths: Sequence[int]) -> None:
-    """Raise InvalidInputError if dense layers of these widths need more memory than the machine has."""
-    needed = COPIES_IN_TRAINING * 4 * sum(a * b for a, b in itertools.pairwise(widths))
+def check_fits_memory(widths: Sequence[int], n_members: int = 1) -> None:
+    """Raise InvalidInputError if networks of dense layers of these widths need more memory than the machine has."""
+    needed = n_members * COPIES_IN_TRAINING * 4 * sum(a * b for a, b in itertools.pairwise(widths))
     memory = machine_memory()
     if needed > memory:
         raise InvalidInputError(
-            f"A network of {'-'.join(map(str, widths))} units needs {needed // 10**9:,} GB of memory for training, and "
+            f"{'A network' if n_members == 1 else f'An ensemble of {n_members} networks'} of "
+            f"{'-'.join(map(str, widths))} units needs {needed // 10**9:,} GB of memory for training, and "
             f"this machine has {memory // 10**9:,} GB; choose smaller hidden layers."
         )

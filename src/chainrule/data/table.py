@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from types import MappingProxyType
@@ -39,7 +40,14 @@ from chainrule.types import Array, is_sparse
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ColumnChoices", "Scaling", "TablePreprocessor", "as_frame", "has_column_names"]
+__all__ = [
+    "ColumnChoices",
+    "Scaling",
+    "TablePreprocessor",
+    "as_frame",
+    "check_column_names",
+    "has_column_names",
+]
 
 Scaling: TypeAlias = Literal["standard", "range", "none"]
 
@@ -296,7 +304,10 @@ class TablePreprocessor:
         After :meth:`set_output`, the result is a frame.
         """
         self._check_fitted()
-        features = self.encode(self._with_names(X))
+        features = self.encode(X)
+        if self._has_names and not has_column_names(X):
+            own_name = type(self).__name__
+            warn(f"X does not have valid feature names, but {own_name} was fitted with feature names", UserWarning)
         if "sklearn" not in sys.modules:  # then no other container has been chosen
             return features
         from sklearn.utils._set_output import _wrap_data_with_container
@@ -307,14 +318,16 @@ class TablePreprocessor:
         """Determine the encoding from the training rows, and return their matrix."""
         return self.fit(X).transform(X)
 
-    def encode(self, frame: Any, origin: Origin = UNNAMED, unknown: UnknownCategories | None = None) -> Array:
-        """Return the (rows, features) float32 matrix of a frame with the columns of the training rows.
+    def encode(self, X: Any, origin: Origin = UNNAMED, unknown: UnknownCategories | None = None) -> Array:
+        """Return the result of :meth:`transform` as an array.
 
         ``origin`` contains the file and the numbers of the rows, for messages. The rows with unknown categories are
         counted for each column in ``unknown``.
         """
-        table = as_frame(frame)
+        table = as_frame(X)
         _check_has_rows(table)
+        if not has_column_names(X):
+            table = self._with_names(table)
         plan = self.feature_plan
         columns = self._find_columns(table, plan.columns, origin)
         values, errors = [], []
@@ -428,19 +441,13 @@ class TablePreprocessor:
 
             check_is_fitted(self)
 
-    def _with_names(self, X: Any) -> Any:
-        """Return rows with the names of the training rows, if they are an array."""
-        if has_column_names(X):
-            return X
-        table = as_frame(X)
+    def _with_names(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return rows that were given as an array, with the names of the columns of the training rows."""
         if table.shape[1] != len(self.columns):
             raise DataError(
-                f"X has {table.shape[1]} features, but TablePreprocessor is expecting {len(self.columns)} features as "
-                "input."
+                f"X has {table.shape[1]} features, but {type(self).__name__} is expecting {len(self.columns)} features "
+                "as input."
             )
-        if self._has_names:
-            own_name = type(self).__name__
-            warn(f"X does not have valid feature names, but {own_name} was fitted with feature names", UserWarning)
         return table.set_axis([plan.name for plan in self.columns], axis=1)
 
     def _find_columns(self, table: pd.DataFrame, plans: Sequence[ColumnPlan], origin: Origin) -> list[pd.Series[Any]]:
@@ -698,8 +705,13 @@ def as_frame(table: Any) -> pd.DataFrame:
 
         array = check_array(table, dtype=None, ensure_all_finite=False)
         frame = pd.DataFrame(array, columns=[f"x{column + 1}" for column in range(array.shape[1])])
+    return frame.set_axis(check_column_names(frame), axis=1).reset_index(drop=True)
+
+
+def check_column_names(frame: Any) -> list[str]:
+    """Return the names of the columns of a frame as texts in normal form. Raises ``DataError`` if some are equal."""
     names = [normal_text(str(name)) for name in frame.columns]
-    if len(set(names)) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"The table has more than one column named {repeated!r}; give them different names.")
-    return frame.set_axis(names, axis=1).reset_index(drop=True)
+    repeated = listed([repr(name) for name, n in Counter(names).items() if n > 1])
+    if repeated:
+        raise DataError(f"The table has more than one column named {repeated}; give them different names.")
+    return names

@@ -26,7 +26,7 @@ from chainrule.data.text_columns import (
 from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text, spelling_variants, yes_no_spellings
 from chainrule.errors import DataError, InvalidInputError, check_one_of, listed, nearest_name, warn
 from chainrule.named import checked
-from chainrule.types import Array, Task
+from chainrule.types import Array, Task, is_sparse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,7 @@ __all__ = [
     "is_text",
     "label_array",
     "missing_labels",
+    "plain_targets",
     "read_labels",
     "warn_about_variants",
 ]
@@ -402,6 +403,24 @@ def missing_labels(column: Any, missing_words: Collection[str] = ()) -> Array:
         labels = read_labels(text_column, NO_CONVENTIONS, as_numbers=False, missing_words=missing_words)
         target = replace(target, format=labels.format, missing_words=labels.missing_words)
     return target.is_missing(column)
+
+
+def plain_targets(y: Any, *, as_numbers: bool) -> Any:
+    """Return targets unchanged, except that texts become numbers if numbers are wanted (``as_numbers``).
+
+    Raises ``ValueError`` for missing values among objects and texts, with the row.
+    """
+    import pandas as pd
+
+    values = np.asarray(y) if hasattr(y, "__len__") and not is_sparse(y) else np.zeros(0)
+    if values.dtype.kind not in "OUT" or values.ndim != 1:
+        return y
+    missing = np.flatnonzero(pd.isna(values))
+    if len(missing):
+        rows = f"row {missing[0] + 1}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        raise DataError(f"Input y contains NaN ({values[missing[0]]} in {rows}); drop these rows.")
+    texts = pd.Series(values)
+    return Target.learn(texts, "regression").encode(texts) if as_numbers and is_text(texts) else y
 
 
 def warn_about_variants(classes: Iterable[Any]) -> None:

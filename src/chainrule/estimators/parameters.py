@@ -16,6 +16,7 @@ import numpy as np
 from chainrule.architecture import ActivationLike
 from chainrule.callbacks import Callback
 from chainrule.data.augment import Augmentation
+from chainrule.data.table import TablePreprocessor
 from chainrule.initializers import Initializer
 from chainrule.losses import LossFunction
 from chainrule.neuralnet import NeuralNetwork
@@ -123,6 +124,13 @@ class NewParameters(_FromNetwork):  # type: ignore[misc]  # made from the declar
         Setting(
             "'tabular': an ensemble over cross-validation folds, for tables with all kinds of columns; parameters that "
             "differ from their defaults replace its own."
+        ),
+    ] = None
+    preprocessor: Annotated[
+        TablePreprocessor | None,
+        Setting(
+            "How the columns of a table become numbers: a TablePreprocessor, which then takes text, dates and missing "
+            "values. By default X must contain numbers; preset='tabular' has a preprocessor."
         ),
     ] = None
     n_layers: Annotated[

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -25,7 +27,8 @@ from chainrule.callbacks import Callback, EarlyStopping, ReduceOnPlateau
 from chainrule.callbacks.interrupt import StopOnInterrupt
 from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import is_frame
-from chainrule.data.table import TablePreprocessor, as_frame
+from chainrule.data.table import TablePreprocessor, as_frame, check_column_names, has_column_names
+from chainrule.data.target import plain_targets
 from chainrule.errors import InvalidInputError, check_one_of, warn
 from chainrule.estimators.outputs import Outputs
 from chainrule.estimators.parameters import NewParameters, SklearnParameters
@@ -185,9 +188,10 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         Parameters
         ----------
         X
-            The inputs, of shape (rows, columns): an array, a frame of pandas or polars, or a sparse matrix.
+            The inputs, of shape (rows, columns): an array, a frame of pandas or polars, or a sparse matrix. With a
+            preprocessor or a preset, the columns may contain text, dates and missing values.
         y
-            The targets, of shape (rows,) or (rows, outputs).
+            The targets, of shape (rows,) or (rows, outputs). A regression reads numbers that are written as text.
         sample_weight
             The weights of the rows. A row of weight 0 has the same effect as no row.
         X_val, y_val, sample_weight_val
@@ -298,15 +302,19 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Rows:
         """Return rows as arrays, checked by scikit-learn."""
-        if self.preset and is_frame(X):
+        reads_columns = self._reads_columns() if reset else self._table is not None
+        y = plain_targets(y, as_numbers=self._outputs_are_numbers)
+        if reads_columns and has_column_names(X):
             frame, y = self._check_frame(X, reset=reset), self._check_targets(y)
             check_consistent_length(frame, y)
             X = frame
         else:
             own: dict[str, Any] = {"accept_sparse": "csr", "dtype": (np.float64, np.float32)}
-            if self.preset:
+            if reads_columns:
                 own = {"dtype": None, "ensure_all_finite": "allow-nan", "ensure_min_samples": 2}
-            X, y = validate_data(self, X, y, multi_output=True, y_numeric=self._outputs_are_numbers, reset=reset, **own)
+            own |= {"multi_output": True, "y_numeric": self._outputs_are_numbers}
+            with self._explaining(X):
+                X, y = validate_data(self, X, y, reset=reset, **own)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         weights = None
@@ -318,18 +326,39 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
                 raise ValueError("Negative values in data passed to `sample_weight`.")
         if reset:
             self._table: TablePreprocessor | None = None
-            if self.preset:
+            self._is_ensemble = bool(self.preset)
+            if reads_columns:
                 frame = as_frame(X)
                 seen = frame if weights is None else frame[weights > 0]
-                self._table = TablePreprocessor(scaling="standard").fit(seen)
+                table = TablePreprocessor() if self.preprocessor is None else clone(self.preprocessor)
+                self._table = table.fit(seen)
         if self._table is not None:
-            X = self._table.transform(as_frame(X))
+            X = self._table.encode(X)
         return Rows(X, y, weights)
 
+    def _reads_columns(self) -> bool:
+        """Tell whether the columns of a table become numbers by a preprocessor."""
+        return self.preset is not None or self.preprocessor is not None
+
+    @contextmanager
+    def _explaining(self, X: Any) -> Iterator[None]:
+        """Say what to do where scikit-learn says that text is no number, or that a frame has two columns of a name."""
+        if is_frame(X):
+            check_column_names(X)
+        try:
+            yield
+        except ValueError as error:
+            if not str(error).startswith("could not convert string to float"):
+                raise
+            raise ValueError(
+                f"{error}; {type(self).__name__} takes text with preprocessor=TablePreprocessor() or preset='tabular'."
+            ) from None
+
     def _check_frame(self, X: Any, *, reset: bool) -> Any:
-        """Return a frame of pandas or polars as one of pandas; check its columns."""
-        validate_data(self, X, skip_check_array=True, reset=reset)
-        return as_frame(X)
+        """Return a frame of pandas or polars, or a dictionary, as a frame of pandas; check its columns."""
+        frame = as_frame(X)
+        validate_data(self, X if is_frame(X) else frame, skip_check_array=True, reset=reset)
+        return frame
 
     def _check_targets(self, y: Any) -> Array:
         """Return the targets of a frame as an array, checked by scikit-learn."""
@@ -505,7 +534,9 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
 
     def _fitted_attributes(self) -> dict[str, Any]:
         return {
-            name: value for name, value in vars(self).items() if name.endswith("_") or name in ("_outputs", "_table")
+            name: value
+            for name, value in vars(self).items()
+            if name.endswith("_") or name in ("_outputs", "_table", "_is_ensemble")
         }
 
     def _predictions(self, X: Any) -> Array:
@@ -517,14 +548,15 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         """Return the outputs of the network, of shape (rows, columns)."""
         check_is_fitted(self)
         if self._table is None:
-            X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
-        elif is_frame(X):
-            X = self._table.transform(self._check_frame(X, reset=False))
+            with self._explaining(X):
+                X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        elif has_column_names(X):
+            X = self._table.encode(self._check_frame(X, reset=False))
         else:
-            X = validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=False)
-            X = self._table.transform(as_frame(X))
+            X = self._table.encode(validate_data(self, X, dtype=None, ensure_all_finite="allow-nan", reset=False))
         outputs: Array = self.network_.predict(X)
-        return outputs
+        # The predictions for a table are float64, as those for an array of float64 are.
+        return outputs if self._table is None else outputs.astype(np.float64, copy=False)
 
     @property
     def coefs_(self) -> list[Array]:
@@ -566,14 +598,14 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
     def _dense_layers(self) -> list[Any]:
         """Return the dense layers from the inputs to the outputs, of an ensemble those of its first kind of members."""
         layers: Any = self._fitted_network().layers
-        if self._table is not None:
+        if self._is_ensemble:
             layers = layers[1].layers[0].layers
         return [layer for layer in layers if isinstance(layer, AffineLayer)]
 
     def _single_layers(self) -> list[Any]:
         """Return the dense layers of a network that is no ensemble; raise AttributeError for others."""
         layers = self._dense_layers()
-        if self._table is not None:
+        if self._is_ensemble:
             raise AttributeError(
                 "coefs_ and intercepts_ are not available with preset='tabular', which trains an ensemble; "
                 "network_.stack.read_arrays() returns all arrays."
@@ -591,8 +623,8 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = not self.preset
-        if self.preset:
+        tags.input_tags.sparse = not self._reads_columns()
+        if self._reads_columns():
             tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
         tags.target_tags.multi_output = True
         return tags

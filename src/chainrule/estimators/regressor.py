@@ -9,6 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.metaestimators import available_if
 
 from chainrule.architecture import ActivationLike
+from chainrule.data.target import plain_targets
 from chainrule.errors import InvalidInputError
 from chainrule.estimators.outputs import Numbers, Outputs
 from chainrule.estimators.parameters import ActivationParameter, HiddenSizes, LossParameter
@@ -141,6 +142,22 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         The shape is (rows, quantiles), or (rows, outputs, quantiles) for several outputs.
         """
         return self.model_.quantiles_of(self._network_outputs(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R2, the share of the variance of y that the predictions explain.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            Rows with their targets, and their weights.
+
+        Returns
+        -------
+        float
+            R2.
+        """
+        r2: float = super().score(X, plain_targets(y, as_numbers=True), sample_weight)
+        return r2
 
     def _find_outputs(self, y: Array, known: Outputs | None, *, incremental: bool, classes: Any = None) -> Outputs:
         return Numbers(1 if y.ndim == 1 else y.shape[1])

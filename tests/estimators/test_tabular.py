@@ -20,10 +20,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from chainrule import Dataset, EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model
+from chainrule import Dataset, EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model, Target
+from chainrule.activations import ReLUActivation
 from chainrule.estimators.tabular import design_network
 from chainrule.layers import DropoutLayer, EnsembleDenseLayer
-from chainrule.optimizer import SGD, AdamW
+from chainrule.optimizer import SGD, Adam, AdamW
 from support.exported import check_numbers
 from support.onnx_runs import assert_predicts_alike
 
@@ -186,7 +187,7 @@ def test_rows_of_a_group_are_in_one_fold() -> None:
     assert one.training.sample_weight is not None
     assert set((one.training.sample_weight[:, :8] == 0).sum(axis=0)) == {20}, "the rows of a single group are divided"
     with pytest.raises(InvalidInputError, match="at least two rows"):
-        design_network(Dataset(X[:1], Y[:1]))
+        design_network(Dataset(X[:1], Y[:1], target=Target("regression")))
 
 
 def test_rows_without_weight_are_no_rows() -> None:
@@ -235,6 +236,23 @@ def test_several_outputs() -> None:
     ours = classifier(max_iter=40).fit(inputs, labels)
     assert ours.predict(inputs).shape == labels.shape
     assert ours.score(inputs, labels) > 0.5
+
+
+def test_values_that_equal_the_defaults_are_given_in_another_form() -> None:
+    def layers(**parameters: Any) -> tuple[set[int], set[str], str]:
+        network = regressor(**{"width": None, "max_iter": 1, **parameters}).fit(X, Y).network_
+        found = list(network.stack.walk())
+        units = {layer.n_units for layer in found if isinstance(layer, EnsembleDenseLayer)} - {1}
+        return units, {type(layer).__name__ for layer in found}, type(network.optimizer).__name__
+
+    preset = layers()
+    same = {"dropout": None, "max_iter": np.int64(1), "alpha": np.float64(0.0001), "hidden_layer_sizes": [100]}
+    assert layers(activation="relu", solver="adam", **same) == preset
+    other = {"activation": ReLUActivation(), "solver": Adam(), "dropout": 0.0, "n_layers": 1, "width": 100}
+    units, kinds, solver = layers(**other)
+    assert (units, solver) == ({100}, "Adam") != preset[::2]
+    assert "DropoutLayer" in preset[1] - kinds
+    assert "MishActivation" in preset[1] - kinds
 
 
 def test_losses_that_do_not_allow_standardised_targets_start_from_their_linear_model() -> None:

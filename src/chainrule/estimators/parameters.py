@@ -122,8 +122,8 @@ class NewParameters(_FromNetwork):  # type: ignore[misc]  # made from the declar
     preset: Annotated[
         Literal["tabular"] | None,
         Setting(
-            "'tabular': an ensemble over cross-validation folds, for tables with all kinds of columns; parameters that "
-            "differ from their defaults replace its own."
+            "'tabular': an ensemble over cross-validation folds, for tables with all kinds of columns. A parameter "
+            "that has its default value means the value of the preset, and any other value replaces it."
         ),
     ] = None
     preprocessor: Annotated[
@@ -140,8 +140,9 @@ class NewParameters(_FromNetwork):  # type: ignore[misc]  # made from the declar
         int | None, Setting("The number of units of each hidden layer, in place of hidden_layer_sizes.", FROM_ONE)
     ] = None
     dropout: Annotated[
-        float | Sequence[float], Setting("The dropout rate behind the hidden layers: one value, or one for each.")
-    ] = 0.0
+        float | Sequence[float] | None,
+        Setting("The dropout rate behind the hidden layers: one value, or one for each; by default 0, without preset."),
+    ] = None
     input_dropout: Annotated[float, Setting("The dropout rate of the inputs.", _SHARE)] = 0.0
     noise: Annotated[
         float, Setting("The standard deviation of Gaussian noise on the inputs in training.", FROM_ZERO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -87,7 +88,7 @@ def plain(parameters: Any, problem: Problem) -> Blueprint:
         loss,
         hidden=hidden_units(parameters),
         activation=parameters.activation,
-        dropout=parameters.dropout,
+        dropout=0.0 if parameters.dropout is None else parameters.dropout,
         batch_normalization=parameters.batch_normalization,
         layer_normalization=parameters.layer_normalization,
         input_dropout=parameters.input_dropout,
@@ -157,9 +158,11 @@ def _changed(parameters: Any) -> dict[str, Any]:
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    """Tell whether a parameter has its default value; a list is equal to a tuple."""
+    """Tell whether a parameter has its default value; a list is equal to a tuple, and numbers of any type are equal."""
     if isinstance(value, list | tuple) or isinstance(default, list | tuple):
         return isinstance(value, list | tuple) and isinstance(default, list | tuple) and [*value] == [*default]
+    if isinstance(value, numbers.Number | np.bool_) and isinstance(default, numbers.Number):
+        return bool(value == default)
     return type(value) is type(default) and bool(value == default)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit, logit, softmax
 from sklearn.metrics import log_loss
@@ -22,7 +24,9 @@ from chainrule.layers import DenseLayer
 from chainrule.losses import GaussianNegativeLogLikelihood, MultiQuantile
 from chainrule.losses.base import Band
 from chainrule.model import Model, TargetScaling
+from chainrule.runs import TrainOptions, code_for_training, predict, train, train_run
 from chainrule.types import Array
+from support.commands import chainrule
 from support.exported import check_numbers
 from support.networks import network_of
 from support.onnx_runs import assert_predicts_alike
@@ -185,3 +189,47 @@ def test_a_damaged_calibration_is_refused(damage: dict[str, Any], tmp_path: Path
     write_model_file(path, "model", metadata, arrays)
     with pytest.raises(ModelFileError, match="damaged"):
         Model.load(path)
+
+
+@pytest.mark.parametrize("preset", ["plain", "tabular"])
+def test_a_run_has_intervals_from_its_held_out_rows(preset: Any, tmp_path: Path) -> None:
+    x, y = noisy_lines(300, seed=5)
+    table, run = tmp_path / "rows.csv", tmp_path / "run"
+    pd.DataFrame({"x": x[:, 0], "y": y}).to_csv(table, index=False)
+    validation_size = 0.2 if preset == "plain" else None
+    options = TrainOptions(table, "y", preset=preset, epochs=3, validation_size=validation_size, out=run)
+    model = train_run(options).model
+    assert model.calibration is not None
+    assert model.calibration.n_rows == (240 if preset == "tabular" else 48)
+    done = chainrule("predict", run, table, "--interval", "0.2")
+    assert done.exit_code == 0, done.output
+    found = pd.read_csv(io.StringIO(done.stdout))
+    assert list(found) == ["prediction", "lower", "upper"]
+    np.testing.assert_allclose(
+        found[["lower", "upper"]], predict(run, table, interval=0.2)[["lower", "upper"]], rtol=1e-6
+    )
+    assert np.mean((found["lower"] <= y) & (y <= found["upper"])) == pytest.approx(0.8, abs=0.15)
+    assert "interval=0.2" in chainrule("predict", run, table, "--interval", "0.2", "--show-code").stdout
+    names: dict[str, Any] = {}
+    exec(code_for_training(options).replace("model.safetensors", str(tmp_path / "model.safetensors")), names)
+    assert names["model"].calibration == model.calibration
+    assert "The file has no intervals" in chainrule("export", run, "--to", "c").stdout
+
+
+def test_a_run_calibrates_probabilities_on_request(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=300)
+    frame = pd.DataFrame({"x": x, "y": np.where(x + rng.normal(size=300) > 0, "yes", "no")})
+    settings: dict[str, Any] = {"preset": "plain", "epochs": 100, "validation_size": 0.3, "learning_rate": 0.1}
+    plain = train(frame, "y", verbose=False, **settings).model
+    tempered = train(frame, "y", verbose=False, calibrate=True, **settings).model
+    assert plain.calibration is None
+    assert tempered.temperature != pytest.approx(1, abs=0.1)
+    given = frame.drop(columns="y")
+    np.testing.assert_allclose(
+        tempered.outputs(given), expit(logit(plain.outputs(given).astype(np.float64)) / tempered.temperature), rtol=1e-4
+    )
+    with pytest.raises(InvalidInputError, match="calibrate needs a target of classes"):
+        train(frame.assign(y=x), "y", verbose=False, calibrate=True, **settings)
+    with pytest.raises(InvalidInputError, match="calibrate needs validation rows"):
+        train(frame, "y", verbose=False, calibrate=True, preset="plain", epochs=1)

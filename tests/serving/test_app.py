@@ -93,6 +93,24 @@ def test_csv_goes_in_and_comes_out() -> None:
     assert response.text == prediction_frame(PRICE, truth[:, None]).to_csv(index=False, float_format="%.7g")
 
 
+def test_intervals_are_given_on_request() -> None:
+    model = PRICE.calibrated(sale_table(60, seed=2), np.linspace(1e5, 3e5, 60))
+    app, limits = build_app(model), model.predict_interval(NEW, 0.1)
+    answer = ask(app, ROWS, path="/predict?interval=0.1").json()
+    assert answer["predictions"] == model.predict(NEW).tolist()
+    assert answer["intervals"] == limits.tolist()
+    assert "intervals" not in ask(app, ROWS).json()
+    text = ask(app, ROWS, path="/predict?interval=0.1", headers={**JSON, "accept": "text/csv"}).text
+    assert list(pd.read_csv(io.StringIO(text))) == ["prediction", "lower", "upper"]
+    document = ask(app, path="/openapi.json").json()
+    assert document["paths"]["/predict"]["post"]["parameters"][0]["name"] == "interval"
+    assert "intervals" in document["components"]["schemas"]["Predictions"]["properties"]
+    for query, words in (("0.001", "the smallest interval for 60 held-out rows"), ("much", "a number such as 0.1")):
+        assert words in error_of(ask(app, ROWS, path=f"/predict?interval={query}"), 422)
+    assert "without held-out rows" in error_of(ask(price_app(), ROWS, path="/predict?interval=0.1"), 422)
+    assert "predicts classes" in error_of(ask(build_app(DIGIT), [[0.5] * 12], path="/predict?interval=0.1"), 422)
+
+
 def test_csv_of_a_classifier_has_a_column_a_class() -> None:
     response = ask(build_app(DIGIT), [[0.5] * 12], headers={**JSON, "accept": "text/csv"})
     frame = pd.read_csv(io.StringIO(response.text))
@@ -251,7 +269,7 @@ def test_while_a_prediction_waits_its_inputs_are_counted(
         may_predict.wait(10)
         return np.full((len(inputs), 10), 0.1, np.float32)
 
-    monkeypatch.setattr(DIGIT, "outputs_of", slow_outputs)
+    monkeypatch.setattr(DIGIT.network, "predict", slow_outputs)
     monkeypatch.setattr(service, "INLINE_PRODUCTS", 0)
     n_bytes, inputs = 600_000, 1000 * 12 * 4
     good = json.dumps([[0] * 12] * 1000).encode().ljust(n_bytes)
@@ -551,20 +569,20 @@ def test_a_slow_client_keeps_nothing_of_its_body(
     alive: list[int] = []
     statuses: list[Any] = []
     all_inputs: list[weakref.ref[Array]] = []
-    outputs_of, render = PRICE.outputs_of, service.render
+    predict, render = PRICE.network.predict, service.render
 
     def noting_outputs(inputs: Array) -> Array:
         all_inputs.append(weakref.ref(inputs))
         wait_until(lambda: not NotedPiece.alive)
         alive.append(NotedPiece.alive)
-        return outputs_of(inputs)
+        return predict(inputs)
 
     def noting_render(*arguments: Any) -> bytes:
         wait_until(lambda: all_inputs[0]() is None)
         alive.append(all_inputs[0]() is not None)
         return render(*arguments)
 
-    monkeypatch.setattr(PRICE, "outputs_of", noting_outputs)
+    monkeypatch.setattr(PRICE.network, "predict", noting_outputs)
     monkeypatch.setattr(service, "render", noting_render)
 
     async def receive() -> Any:
@@ -661,7 +679,7 @@ def test_work_for_a_client_that_has_gone_is_given_up() -> None:
     service = app.routes[0].endpoint._service  # type: ignore[attr-defined]
     begun, ended = asyncio.Event(), []
 
-    async def wait_for_ever(inputs: Any) -> Any:
+    async def wait_for_ever(inputs: Any, alpha: Any) -> Any:
         begun.set()
         try:
             await asyncio.Event().wait()
@@ -709,7 +727,7 @@ def test_an_application_can_be_started_again() -> None:
 def test_a_failure_of_ours_is_one_answer_and_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     model = price_model()
     app = build_app(model)
-    monkeypatch.setattr(model, "outputs_of", lambda inputs: 1 / 0)
+    monkeypatch.setattr(model.network, "predict", lambda inputs: 1 / 0)
 
     async def main() -> httpx.Response:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

@@ -140,13 +140,13 @@ from chainrule.model import Model
 from chainrule.serving import serve, server, service
 server.SECONDS_TO_STOP, service.INLINE_PRODUCTS = float(sys.argv[3]), 0
 model = Model.load(sys.argv[1])
-outputs_of = model.outputs_of
+predict = model.network.predict
 def slowly(inputs):
     if (inputs != 0).any():  # and it is not the warming up
         print("It predicts.", flush=True)
         time.sleep(float(sys.argv[2]))
-    return outputs_of(inputs)
-model.outputs_of = slowly
+    return predict(inputs)
+model.network.predict = slowly
 sys.exit(serve(model, port=0, on_start=lambda address: print(address, flush=True)))
 """
 

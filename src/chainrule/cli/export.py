@@ -55,9 +55,12 @@ def export(
         raise InvalidInputError(
             f"'{path}' is {'a folder' if is_folder(path) else 'the model itself'}; choose another --out."
         )
-    export_model(load_run(run), path, format_name)
+    model = load_run(run)
+    export_model(model, path, format_name)
     size = path.stat().st_size
     print(f"Wrote {path} ({size / 1e6:,.1f} MB)" if size >= 1e6 else f"Wrote {path} ({size / 1e3:,.1f} kB)")
+    if model.calibration is not None and model.calibration.scores:
+        print("The file has no intervals; 'chainrule predict --interval' and 'chainrule serve' give them.")
     module = json.dumps(f"./{path.name}", ensure_ascii=False)
     print(
         _USAGE[format_name].format(

@@ -178,6 +178,12 @@ def train(
             help="Learning-rate schedule: cosine, one_cycle, step:every=20,factor=0.5, ...",
         ),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        _option(
+            _TRAINING, "--calibrate", help="For classes: fit a temperature of the probabilities to the validation rows."
+        ),
+    ] = False,
     seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The seed of all random numbers.")] = 0,
     early_stopping: Annotated[
         bool | None,
@@ -264,7 +270,7 @@ def train(
         numeric=tuple(numeric or ()), dates=tuple(date or ()), drop=tuple(drop or ()),
         missing_words=tuple(missing_word or ()),
         missing=cast("Any", missing), drop_missing_target=drop_missing_target,
-        checkpoint_every=checkpoint_every, seed=seed, out=out,
+        checkpoint_every=checkpoint_every, calibrate=calibrate, seed=seed, out=out,
         engine=cast("Any", engine), device=device, precision=cast("Any", precision), compile=compile,
         **network,
     )  # fmt: skip

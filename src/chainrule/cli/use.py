@@ -43,6 +43,14 @@ def predict(
             "--keep", help="A column of the file, such as an id, to write before the predictions; may be repeated."
         ),
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            "--interval",
+            metavar="SHARE",
+            help="For a regression, write lower and upper limits that this share of the true values lies outside of.",
+        ),
+    ] = None,
     engine: Annotated[str, _ENGINE] = "numpy",
     device: Annotated[str, _DEVICE] = "auto",
     show_code: Annotated[bool, _SHOW_CODE] = False,
@@ -52,7 +60,7 @@ def predict(
     The target column is not needed. Unknown categories and missing numbers are allowed. Without --out, the predictions
     are printed as CSV. Any number of Parquet files of any size can be given.
 
-    Example: chainrule predict runs/houses new-houses.csv -o prices.csv --keep id
+    Example: chainrule predict runs/houses new-houses.csv -o prices.csv --keep id --interval 0.1
     """
     if not is_first_process():
         return
@@ -64,7 +72,7 @@ def predict(
 
     chosen, source, kept = choose_engine(engine, device), _source(file), keep or []
     if show_code:
-        print(code_for_prediction(run, source, out, kept, chosen), end="")
+        print(code_for_prediction(run, source, out, kept, chosen, interval), end="")
         return
     out = None if out is None else expand_user(out)
     if out is not None and (is_folder(out) or any(is_same_file(out, Path(one)) for one in file)):
@@ -75,7 +83,7 @@ def predict(
         raise InvalidInputError(f"Predictions are written as CSV; give '{out}' a name that ends in .csv.")
     model = load_run(run)
     model.network.engine = chosen
-    text = _CsvText(model, predict_chunks(model, source, keep=kept), n_kept=len(kept))
+    text = _CsvText(model, predict_chunks(model, source, keep=kept, interval=interval), n_kept=len(kept))
     if out is not None:
         from chainrule.files.atomic import write_atomically
 

@@ -42,6 +42,9 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
         imports.append("TorchEngine")
     lines = [f"from chainrule import {', '.join(sorted(imports))}"]
     lines += ["from chainrule.estimators.tabular import design_network"] if is_tabular else []
+    held_out = "design.validation" if is_tabular else "data.validation" if data.validation is not None else ""
+    calibrates = bool(held_out) and (options.calibrate or not data.target.classes)
+    lines += ["from chainrule.calibration import Calibration"] if calibrates else []
     lines.append("from chainrule.runs import prepare_data")
     if schedule is not None and not isinstance(schedule, str):
         lines.append(f"from chainrule.schedules import {type(schedule).__name__}")
@@ -55,15 +58,21 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
         lines += _call("design = design_network", ["data.training", *_keywords(settings)])
         lines.append("network = design.network")
         callbacks += [] if options.early_stopping is False else ["design.stopping"]
-        fitted = ["design.training", "validation=design.validation"]
+        fitted = ["design.training"]
     else:
         lines += _call("network = build_network", ["data.training.n_features", "data.target", *_keywords(settings)])
-        fitted = ["data.training", *(["validation=data.validation"] if data.validation is not None else [])]
+        fitted = ["data.training"]
+    fitted += [f"validation={held_out}"] if held_out else []
     callbacks.append("ProgressBar()")
     lines += _call("network.fit", [*fitted, f"callbacks=[{', '.join(callbacks)}]"])
+    parts = ["network", "data.target", "data.table", "data.scaling", "data.target_name", "data.notes()"]
+    if calibrates:
+        rows = [f"{held_out}.{name}" for name in ("X", "y", "sample_weight")]
+        lines += _call("calibration = Calibration.learn", ["network", "data.target", *rows])
+        parts.append("calibration")
     lines += [
         "",
-        "model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())",
+        *_call("model = Model", parts),
         "print(model.evaluate(data.test))",
         'model.save("model.safetensors")',
     ]
@@ -71,10 +80,15 @@ def code_for_training(options: TrainOptions, data: PreparedData | None = None) -
 
 
 def code_for_prediction(
-    run: str | Path, source: RunSource, out: str | Path | None, keep: Sequence[str], engine: Engine
+    run: str | Path,
+    source: RunSource,
+    out: str | Path | None,
+    keep: Sequence[str],
+    engine: Engine,
+    interval: float | None = None,
 ) -> str:
     """Return a program that writes the predictions for the rows of a file, or prints them if ``out`` is None."""
-    kept = f", keep={list(keep)}" if keep else ""
+    kept = (f", keep={list(keep)}" if keep else "") + ("" if interval is None else f", interval={interval!r}")
     end = "print(predictions)" if out is None else f"predictions.to_csv({_as_code(out)}, index=False)"
     return (
         "from chainrule.runs import load_run, predict\n"

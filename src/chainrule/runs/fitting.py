@@ -7,6 +7,7 @@ from typing import NamedTuple
 from chainrule.callbacks import EarlyStopping
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
+from chainrule.errors import InvalidInputError
 from chainrule.estimators.tabular import MOST_MEMBERS, design_network
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.runs.options import TrainOptions
@@ -41,6 +42,8 @@ def plan_fitting(options: TrainOptions, data: PreparedData) -> Fitting:
     if not uses_tabular_preset(options, data):
         settings = options.early_stopping_settings(n_rows)
         network = options.build_network(training.n_features, n_rows, data.target)
+        if options.calibrate and data.validation is None:
+            raise InvalidInputError("calibrate needs validation rows; give validation_size, or omit calibrate.")
         return Fitting(network, training, data.validation, None if settings is None else EarlyStopping(**settings))
     assert isinstance(training, Dataset)
     settings = options.design_settings(data.target)

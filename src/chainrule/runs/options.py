@@ -124,6 +124,9 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
         Whether to drop rows whose target is missing. Otherwise such rows are an error.
     checkpoint_every
         Epochs between checkpoints.
+    calibrate
+        Whether to divide the logits of classes by the temperature with the smallest log loss on the validation rows, or
+        with the preset ``"tabular"`` on the out-of-fold predictions. The predicted classes stay the same.
     seed
         The seed of all random numbers. None draws a seed, which is recorded.
     engine, device, precision, compile
@@ -164,6 +167,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
     missing: MissingRule = "median"
     drop_missing_target: Annotated[bool, _NEW] = False
     checkpoint_every: int = 5
+    calibrate: Annotated[bool, _NEW] = False
     seed: int | None = 0
     engine: Literal["numpy", "torch"] = "numpy"
     device: str = "auto"
@@ -240,7 +244,7 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
         for_classes = {
             name: declared.default for name, declared in NETWORK_OPTIONS.items() if declared.setting.for_classes
         }
-        trial = dataclasses.replace(self, hidden=hidden, loss=None, **for_classes)
+        trial = dataclasses.replace(self, hidden=hidden, loss=None, calibrate=False, **for_classes)
         trial.build_network(1, 1, Target("regression"))
         NeuralNetwork(**{name: getattr(self, name) for name in for_classes})
 
@@ -313,7 +317,8 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
             for name, declared in NETWORK_OPTIONS.items()
             if getattr(self, name) != declared.default
         }
-        check_suits_target(target, self.loss, [name for name in network if NETWORK_OPTIONS[name].setting.for_classes])
+        for_classes = [name for name in network if NETWORK_OPTIONS[name].setting.for_classes]
+        check_suits_target(target, self.loss, [*for_classes, *(["calibrate"] if self.calibrate else [])])
         return {
             "hidden": self.hidden,
             "activation": self.activation,

@@ -51,7 +51,7 @@ Trained: TypeAlias = Model | RunResult | str | Path
 
 
 @checked
-def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.DataFrame:
+def predict(model: Trained, source: Rows, *, keep: Sequence[str] = (), interval: float | None = None) -> pd.DataFrame:
     """Return a frame with a ``prediction`` for each row, and a column ``probability_<class>`` for each class.
 
     Parameters
@@ -64,6 +64,9 @@ def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.Dat
         trained on arrays also accept an array or a :class:`Dataset`.
     keep
         Columns of the source, such as an id, to put before the predictions.
+    interval
+        For a regression, the share of the true values that may lie outside of the columns ``lower`` and ``upper``, such
+        as 0.1: see :meth:`Model.predict_interval`. Without it, there are no such columns.
 
     Returns
     -------
@@ -72,11 +75,13 @@ def predict(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> pd.Dat
     """
     import pandas as pd
 
-    predictions = pd.concat([*predict_chunks(model, source, keep=keep)], ignore_index=True)
+    predictions = pd.concat([*predict_chunks(model, source, keep=keep, interval=interval)], ignore_index=True)
     return predictions.set_index(source.index) if isinstance(source, pd.DataFrame) else predictions
 
 
-def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
+def predict_chunks(
+    model: Trained, source: Rows, *, keep: Sequence[str] = (), interval: float | None = None
+) -> Iterator[pd.DataFrame]:
     """Yield the frame of :func:`predict` in chunks. Sources other than Parquet files are one chunk.
 
     The memory needed does not grow with the number of rows in Parquet files.
@@ -91,13 +96,13 @@ def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) ->
     if isinstance(rows, Dataset):
         if keep:
             raise InvalidInputError(f"{rows.name} has no named columns to keep; omit keep.")
-        yield prediction_frame(model, model.outputs_of(_inputs_of_dataset(model, rows)))
+        yield _predicted(model, _inputs_of_dataset(model, rows), interval)
         return
     for name, frame, origin in rows:
         for column in keep:
             if column not in frame.columns:
                 raise DataError(f"{name} has no column {column!r} to keep.{nearest_name(column, frame.columns)}")
-        predictions = prediction_frame(model, model.outputs_of(_inputs_of_frame(model, frame, name, origin, unknown)))
+        predictions = _predicted(model, _inputs_of_frame(model, frame, name, origin, unknown), interval)
         for column in keep:
             if column in predictions.columns:
                 raise DataError(
@@ -107,8 +112,14 @@ def predict_chunks(model: Trained, source: Rows, *, keep: Sequence[str] = ()) ->
     _warn_about_unknown(unknown)
 
 
-def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
-    """Return the frame of :func:`predict` for outputs of the model."""
+def _predicted(model: Model, inputs: Any, interval: float | None) -> pd.DataFrame:
+    outputs = model.network.predict(inputs)
+    limits = None if interval is None else model.intervals_of(outputs, interval)
+    return prediction_frame(model, model.predictions_of(outputs), limits)
+
+
+def prediction_frame(model: Model, outputs: Array, limits: Array | None = None) -> pd.DataFrame:
+    """Return the frame of :func:`predict` for outputs of the model, and for limits of :meth:`Model.intervals_of`."""
     import pandas as pd
 
     columns: dict[str, Any] = {"prediction": model.target.decode(outputs)}
@@ -118,6 +129,10 @@ def prediction_frame(model: Model, outputs: Array) -> pd.DataFrame:
         columns |= {f"probability_{name}": probabilities[:, place] for place, name in enumerate(names)}
     elif outputs.shape[1] > 1:
         columns = {f"prediction_{place + 1}": outputs[:, place] for place in range(outputs.shape[1])}
+    if limits is not None:
+        ends = [f"_{place + 1}" for place in range(limits.shape[1])] if limits.ndim == 3 else [""]
+        for end, of_target in zip(ends, limits.reshape(len(limits), -1, 2).swapaxes(0, 1), strict=True):
+            columns |= {f"lower{end}": of_target[:, 0], f"upper{end}": of_target[:, 1]}
     return pd.DataFrame(columns)
 
 

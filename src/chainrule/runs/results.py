@@ -13,6 +13,7 @@ import numpy as np
 
 from chainrule.activations import ACTIVATIONS, ActivationLayer
 from chainrule.baselines import Baseline, measure_baselines
+from chainrule.calibration import Calibration
 from chainrule.callbacks import EarlyStopping
 from chainrule.estimators.tabular import describe_design
 from chainrule.files.atomic import write_atomically
@@ -23,6 +24,7 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.optimizer import OPTIMIZERS
 from chainrule.report import NETWORK, Report, ReportData, compare, render_report
 from chainrule.runs.code import code_for_training
+from chainrule.runs.fitting import Fitting
 from chainrule.runs.folder import RunFolder
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.prepared import PreparedData
@@ -116,16 +118,22 @@ class RunResult:
 def measure_network(
     network: NeuralNetwork,
     data: PreparedData,
-    stopper: EarlyStopping | None,
+    fitting: Fitting,
     *,
     folder: Path | None,
     options: TrainOptions,
     record: dict[str, Any],
     rank: int,
 ) -> RunResult:
-    """Return the result of a run without baselines."""
-    model = Model(network, data.target, data.table, data.scaling, data.target_name, data.notes())
-    history, reason = network.history, _stop_reason(network, stopper)
+    """Return the result of a run without baselines; held-out rows calibrate a regression, and classes on request."""
+    held_out, calibration = fitting.validation, None
+    if held_out is not None and (options.calibrate or not data.target.classes):
+        assert held_out.y is not None
+        calibration = Calibration.learn(network, data.target, held_out.X, held_out.y, held_out.sample_weight)
+    model = Model(
+        network, data.target, data.table, data.scaling, data.target_name, data.notes(), calibration=calibration
+    )
+    history, reason = network.history, _stop_reason(network, fitting.early_stopping)
     seconds = sum(history["seconds"])
     metrics = model.evaluate(data.test)
     return RunResult(model, history, metrics, (), data, reason, seconds, folder, options, record, rank)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from chainrule.callbacks import Callback, EarlyStopping, ProgressBar, StopOnInterrupt, TrainingRun
+from chainrule.callbacks import Callback, ProgressBar, StopOnInterrupt, TrainingRun
 from chainrule.data.dataset import Dataset
 from chainrule.data.file_content import is_pipe
 from chainrule.engines import Group
@@ -225,9 +225,7 @@ def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], annou
     network.fit(fitting.training, validation=fitting.validation, callbacks=all_callbacks)
     if interrupt.has_stopped:
         warn(f"Training was interrupted in epoch {network.history.n_epochs}; the model so far is returned.")
-    result = measure_network(
-        network, data, early_stopping, folder=None, options=options, record=record, rank=group.rank
-    )
+    result = measure_network(network, data, fitting, folder=None, options=options, record=record, rank=group.rank)
     return add_baselines(result) if is_first else result
 
 
@@ -381,7 +379,7 @@ class _Run:
         try:
             network = self._fit([*all_callbacks, progress], is_resumed=is_resumed)
             if not progress.is_interrupted:
-                return self._finish(network, early_stopping)
+                return self._finish(network)
         except DivergenceError as error:
             self._write_status({"status": "diverged", "stop_reason": str(error)})
             raise
@@ -423,12 +421,12 @@ class _Run:
         _announce_training(self.fitting, self.options, self.announce)
         return network.fit(training, validation=validation, callbacks=callbacks)
 
-    def _finish(self, network: NeuralNetwork, early_stopping: EarlyStopping | None) -> RunResult:
+    def _finish(self, network: NeuralNetwork) -> RunResult:
         """Evaluate the model and write the results. The record is written last, with the status "finished"."""
         result = measure_network(
             network,
             self.data,
-            early_stopping,
+            self.fitting,
             folder=self.folder.path,
             options=self.options,
             record=self.record,

@@ -1,7 +1,8 @@
 """The web application of a model.
 
 ======================  ===========================================================================
-``POST /predict``       rows in (JSON or CSV), predictions out (JSON, or CSV if Accept prefers it)
+``POST /predict``       rows in (JSON or CSV), predictions out (JSON, or CSV if Accept prefers it);
+                        ``/predict?interval=0.1`` adds the limits of intervals to the predictions of a regression
 ``GET /schema``         the inputs and outputs of the model
 ``GET /openapi.json``   the same as OpenAPI, for programs that generate clients
 ``GET /``               the same as a page
@@ -130,19 +131,22 @@ class _Predict:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         with self._reader.account() as reserve:
             try:
-                answer = await self._answer(headers, receive, reserve)
+                answer = await self._answer(headers, scope["query_string"], receive, reserve)
             except ClientDisconnected:
                 return
             await answer(scope, receive, send)
 
-    async def _answer(self, headers: Mapping[str, str], receive: Receive, reserve: Callable[[int], None]) -> ASGIApp:
+    async def _answer(
+        self, headers: Mapping[str, str], query: bytes, receive: Receive, reserve: Callable[[int], None]
+    ) -> ASGIApp:
         """Return the answer or the error. No other objects of the request are kept while a slow client reads it."""
         is_read = False
         try:
             content_type, accepted_type = body_type(headers), answer_type(headers)
+            alpha = self._service.read_interval(query) if query else None
             body = await self._reader.read(headers, receive, reserve)
             is_read = True
-            work = self._work(body, content_type, accepted_type, reserve)
+            work = self._work(body, content_type, accepted_type, alpha, reserve)
             del body
             answer = await _cancel_on_disconnect(work, receive)
             return functools.partial(_send_in_chunks, answer, accepted_type)
@@ -150,15 +154,17 @@ class _Predict:
             reserve(0)
             return error_response(error, close=not is_read)  # closing tells the client not to send the rest of the body
 
-    async def _work(self, body: bytes, content_type: str, accepted_type: str, reserve: Callable[[int], None]) -> bytes:
+    async def _work(
+        self, body: bytes, content_type: str, accepted_type: str, alpha: float | None, reserve: Callable[[int], None]
+    ) -> bytes:
         """Return the body of the answer."""
         inputs = await self._service.read_rows(body, content_type)
         del body
         reserve(min(inputs.nbytes, self._max_input_bytes))
-        outputs = await self._service.predict(inputs)
+        outputs = await self._service.predict(inputs, alpha)
         del inputs
         reserve(outputs.nbytes)
-        answer = await self._service.write_answer(outputs, accepted_type)
+        answer = await self._service.write_answer(outputs, accepted_type, alpha)
         reserve(len(answer))
         return answer
 

@@ -39,6 +39,7 @@ def describe_model(model: Model, limits: Limits) -> dict[str, Any]:
             schema["class_names"] = list(names)
     else:
         schema["numbers_predicted"] = target.n_columns
+        schema["has_intervals"] = model.calibration is not None
     if model.table is None:
         schema |= {"input": "array", "shape": list(model.network.stack.input_shape())}
     else:
@@ -114,6 +115,10 @@ def openapi_document(schema: dict[str, Any], example: Any, version: str) -> dict
     schemas["Rows"]["maxItems"] = schema["limits"]["rows"]
     schemas |= _table_row(schema) if schema["input"] == "table" else _array_row(schema)
     schemas["Predictions"] = _predictions(schema)
+    if schema.get("has_intervals"):
+        description = "Add intervals, outside of which this share of the true values lies, such as 0.1."
+        share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+        predict["parameters"] = [{"name": "interval", "in": "query", "description": description, "schema": share}]
     return document
 
 
@@ -155,6 +160,7 @@ def _array_row(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _predictions(schema: dict[str, Any]) -> dict[str, Any]:
+    optional: dict[str, Any] = {}
     if "classes" in schema:
         classes = schema["classes"]
         each = _array({"type": "number", "minimum": 0, "maximum": 1}, len(classes))
@@ -165,8 +171,11 @@ def _predictions(schema: dict[str, Any]) -> dict[str, Any]:
         }
     else:
         n, number = schema["numbers_predicted"], {"type": "number"}
+        limits = _array(number, 2)
         properties = {"predictions": _array(number if n == 1 else _array(number, n))}
-    return {"type": "object", "properties": properties, "required": [*properties]}
+        if schema["has_intervals"]:
+            optional = {"intervals": _array(limits if n == 1 else _array(limits, n))}
+    return {"type": "object", "properties": properties | optional, "required": [*properties]}
 
 
 def curl_command(address: str, example: Any) -> str:

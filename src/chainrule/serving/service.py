@@ -7,6 +7,7 @@ import csv
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
+from urllib.parse import parse_qs
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.model import Model
 from chainrule.runs.predictions import prediction_csv, prediction_frame
-from chainrule.serving.base import CSV, JSON, Limits, RequestError, RowError, to_json
+from chainrule.serving.base import CSV, JSON, Limits, RequestError, RowError, shown, to_json
 from chainrule.serving.batching import Batcher
 from chainrule.serving.metrics import Metrics
 from chainrule.serving.requests import body_text, check_number_of_rows, json_rows
@@ -80,27 +81,47 @@ class PredictionService:
             return self._read(body, body_type)
         return await self._in_thread(self._read, body, body_type)
 
-    async def predict(self, inputs: Array) -> Array:
-        """Return the outputs of the model, which are predicted together with other waiting requests.
+    def read_interval(self, query: bytes) -> float | None:
+        """Return the share in the query ``interval=0.1``; None if there is none.
+
+        Raises ``RequestError`` 422 if the model cannot give such intervals.
+        """
+        given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("interval")
+        if given is None:
+            return None
+        try:
+            alpha = float(given[-1])
+        except ValueError:
+            raise RequestError(422, f"interval is {shown(given[-1])}; give a number such as 0.1.") from None
+        no_rows = np.empty((0, *self.model.network.stack.output_shape()))
+        try:
+            self.model.intervals_of(no_rows, alpha)
+        except InvalidInputError as error:
+            raise RequestError(422, str(error).replace("alpha", "interval")) from None
+        return alpha
+
+    async def predict(self, inputs: Array, alpha: float | None = None) -> Array:
+        """Return the outputs of the network, which are predicted together with other waiting requests.
 
         Raises ``RequestError`` 413 if the answer would be too long, and 503 if too many rows are waiting.
         """
-        if len(inputs) * self._numbers_per_row > self.limits.answer_numbers:
-            max_rows = self.limits.answer_numbers // self._numbers_per_row
+        n_numbers = self._numbers_per_row * (1 if alpha is None else 3)
+        if len(inputs) * n_numbers > self.limits.answer_numbers:
+            max_rows = self.limits.answer_numbers // n_numbers
             raise RequestError(413, f"The answer would be too long; send at most {max_rows:,} rows in one request.")
         outputs = await self._batcher.predict(inputs)
         self.metrics.rows += len(inputs)
         return outputs
 
-    async def write_answer(self, outputs: Array, answer_type: str) -> bytes:
+    async def write_answer(self, outputs: Array, answer_type: str, alpha: float | None = None) -> bytes:
         """Return the body of the answer."""
         if answer_type == JSON and outputs.size <= INLINE_NUMBERS:
-            return render(self.model, outputs, answer_type)
-        return await self._in_thread(render, self.model, outputs, answer_type)
+            return render(self.model, outputs, answer_type, alpha)
+        return await self._in_thread(render, self.model, outputs, answer_type, alpha)
 
     def _predict(self, inputs: Array) -> Array:
-        with np.errstate(all="ignore"):  # render raises an error for outputs that are not finite
-            return self.model.outputs_of(inputs)
+        with np.errstate(all="ignore"):  # render raises an error for predictions that are not finite
+            return self.model.network.predict(inputs)
 
     def _read(self, body: bytes, body_type: str) -> Array:
         text, limits = body_text(body, body_type, self.limits), self.limits
@@ -118,24 +139,32 @@ class PredictionService:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
 
-def render(model: Model, outputs: Array, media_type: str) -> bytes:
-    """Return the answer for the outputs of a model.
+def render(model: Model, network_outputs: Array, media_type: str, alpha: float | None = None) -> bytes:
+    """Return the answer for the outputs of the network of a model.
 
     JSON contains ``predictions``, with a label or number per row (a list of numbers for several targets). For classes,
-    it also contains ``classes`` and ``probabilities``, a list per row in this order. CSV has the format of
-    ``chainrule predict``.
+    it also contains ``classes`` and ``probabilities``, a list per row in this order; with ``alpha``, it contains
+    ``intervals``, the lower and the upper limit of each prediction. CSV has the format of ``chainrule predict``.
 
     Raises ``RowError`` for a row whose prediction is not finite.
     """
-    if not np.isfinite(outputs).all():
-        row = int(np.flatnonzero(~np.isfinite(outputs).all(axis=1))[0])
+    with np.errstate(all="ignore"):
+        outputs = model.predictions_of(network_outputs)
+        limits = None if alpha is None else model.intervals_of(network_outputs, alpha)
+    is_finite = np.isfinite(outputs).all(axis=1)
+    if limits is not None:
+        is_finite &= np.isfinite(limits).reshape(len(limits), -1).all(axis=1)
+    if not is_finite.all():
+        row = int(np.flatnonzero(~is_finite)[0])
         raise RowError(row + 1, "has no finite prediction; its values are too far from the training data.")
     if media_type == CSV:
-        return prediction_csv(model, prediction_frame(model, outputs)).encode()
+        return prediction_csv(model, prediction_frame(model, outputs, limits)).encode()
     answer = b'{"predictions":' + _write_array(model.target.decode(outputs))
     if model.target.classes:
         answer += b',"classes":' + to_json(model.target.classes)
         answer += b',"probabilities":' + _write_array(class_probabilities(outputs))
+    if limits is not None:
+        answer += b',"intervals":' + _write_array(limits)
     return answer + b"}"
 
 

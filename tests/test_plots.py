@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,10 +20,12 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from chainrule import Dataset, Model, NeuralNetwork, TablePreprocessor, Target, build_network
 from chainrule.activations import ACTIVATIONS
 from chainrule.errors import InvalidInputError
+from chainrule.explain import IntegratedGradients, PartialDependence, PermutationImportance, Robustness
 from chainrule.history import History
 from chainrule.plots import (
     figure_as_inline_svg,
@@ -30,15 +33,23 @@ from chainrule.plots import (
     figure_as_svg,
     metric_names,
     plot_activation,
+    plot_attribution,
+    plot_calibration,
     plot_comparison,
     plot_confusion_matrix,
     plot_decision_boundary,
     plot_history,
+    plot_importance,
     plot_loss,
     plot_metric,
+    plot_partial_dependence,
+    plot_precision_recall,
     plot_predicted_against_true,
     plot_rate_search,
+    plot_residual_histogram,
     plot_residuals,
+    plot_robustness,
+    plot_roc,
     without_pyplot,
 )
 from chainrule.plots.canvas import new_figure
@@ -496,6 +507,85 @@ def test_legends_of_many_runs_cover_no_curve(n_runs: int, name: str) -> None:
     runs = {f"{name} {place}": History({"loss": curve(kinds[place % 3], 20)}) for place in range(n_runs)}
     for log in (False, True):
         assert not covered_by_legends(plot_comparison(runs, log=log).figure)
+
+
+def test_curves_of_classes_are_those_of_scikit_learn_and_legends_cover_nothing() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 400)
+    scores = np.clip(rng.normal(0.35 + 0.3 * truth, 0.15), 0, 1)[:, None]
+    ax = plot_roc(truth, scores, ["no", "yes"])
+    assert ax.get_title() == f"yes: area {roc_auc_score(truth, scores):.3f}"
+    x, y = ax.get_lines()[0].get_data()
+    assert np.trapezoid(y, x) == pytest.approx(roc_auc_score(truth, scores))
+    ax = plot_precision_recall(truth, scores, ["no", "yes"])
+    assert ax.get_title() == f"yes: average precision {average_precision_score(truth, scores[:, 0]):.3f}"
+    assert ax.get_lines()[1].get_ydata()[0] == pytest.approx(truth.mean())
+    codes = rng.integers(0, 4, 300)
+    p = rng.dirichlet(np.ones(4), 300) + np.eye(4)[codes]
+    p /= p.sum(axis=1, keepdims=True)
+    for draw in (plot_roc, plot_precision_recall):
+        ax = draw(codes, p, ["a", "b", "a class with a long name", "nobody's"])
+        assert len(ax.get_legend().get_texts()) == 4
+        assert not covered_by_legends(ax.figure)
+    area = roc_auc_score(codes == 1, p[:, 1])
+    assert f"b: {area:.3f}" in [text.get_text() for text in plot_roc(codes, p, list("abcd")).get_legend().get_texts()]
+    with pytest.raises(InvalidInputError, match="There are 11 classes"):
+        plot_roc(codes, p, list("abcdefghijk"))
+
+
+def test_reliability_shows_how_often_probabilities_come_true() -> None:
+    p = np.repeat([0.1, 0.3, 0.6, 0.8, 1.0], 20)
+    truth = np.concatenate([np.tile(np.arange(10) < n, 2) for n in (1, 4, 6, 8, 9)]).astype(int)
+    ax = plot_calibration(truth, p[:, None], ["no", "yes"])  # ten bins of ten rows
+    x, y = ax.get_lines()[1].get_data()
+    np.testing.assert_allclose(x, np.repeat([0.1, 0.3, 0.6, 0.8, 1.0], 2))
+    np.testing.assert_allclose(y, np.repeat([0.1, 0.4, 0.6, 0.8, 0.9], 2))
+    three = np.array([[0.6, 0.3, 0.1]] * 50)  # the predicted class is right in 30 of 50 rows
+    ax = plot_calibration(np.repeat([0, 1], [30, 20]), three, ["a", "b", "c"])
+    assert np.mean(ax.get_lines()[1].get_ydata()) == pytest.approx(0.6)
+    np.testing.assert_allclose(ax.get_lines()[1].get_xdata(), 0.6)
+
+
+def test_the_histogram_of_residuals_counts_every_row() -> None:
+    truth, guess = random_points(500, 1)
+    ax = plot_residual_histogram(truth, guess)
+    assert sum(bar.get_height() for bar in ax.patches) == 500
+    assert ax.get_lines()[0].get_xdata()[0] == pytest.approx(np.median(truth - guess))
+
+
+def test_explanations_are_drawn_as_they_are() -> None:
+    importance = PermutationImportance(("a", "b$", "c"), "r2", 0.9, np.array([[0.1, 0.3], [0.5, 0.7], [0.0, 0.0]]), 9)
+    ax = plot_importance(importance, max_columns=2)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b$"]  # the most important at the top
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.2, 0.6])
+    assert ax.get_xlabel() == "how much worse the R² becomes"
+    inputs = np.array([[1.0, -3.0, 2.0]])
+    contributions = IntegratedGradients(("a", "b", "c"), inputs, inputs, np.array([10.0]), np.array([10.0]))
+    ax = plot_attribution(contributions)
+    assert [bar.get_width() for bar in ax.patches] == [1, 2, -3]
+    assert ax.get_title() == "prediction 10, baseline 10"
+    with pytest.raises(InvalidInputError, match="row is 1, and there are 1 rows"):
+        plot_attribution(contributions, 1)
+    curves = np.array([[[1.0], [2.0]], [[3.0], [6.0]]])
+    numbers = PartialDependence("age", "number", np.array([20.0, 40.0]), curves, ("price",), False)
+    ax = plot_partial_dependence(numbers)
+    assert ax.get_lines()[2].get_ydata().tolist() == [2.0, 4.0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("age", "prediction of price")
+    towns = replace(numbers, column="town", kind="category", grid=np.array(["Porto", "Faro"], object))
+    assert plot_partial_dependence(towns).get_lines()[0].get_ydata().tolist() == [2.0, 4.0]
+    long = replace(towns, grid=np.array(["a very long name of a town", "another very long name of one"], object))
+    ax = plot_partial_dependence(long)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("prediction of price", "town")
+    days = replace(numbers, kind="date", grid=np.array(["2020-01-01", "2021-05-01"], "M8[us]"))
+    assert plot_partial_dependence(days).get_xlabel() == "age"
+    many = np.random.default_rng(0).dirichlet(np.ones(9), (5, 2))
+    classes = replace(numbers, individual=many, output_names=tuple("abcdefghi"), is_probability=True)
+    ax = plot_partial_dependence(classes)
+    assert len(ax.get_legend().get_texts()) == 7
+    assert not covered_by_legends(ax.figure)
+    ax = plot_robustness(Robustness("accuracy", "inf", np.array([0, 0.1]), np.array([0.9, 0.2]), np.array([0.9, 0.8])))
+    assert ax.get_lines()[1].get_ydata().tolist() == [0.9, 0.2]
+    assert not covered_by_legends(ax.figure)
 
 
 def test_legends_of_other_pictures_cover_nothing() -> None:

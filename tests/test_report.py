@@ -10,7 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chainrule.data import Dataset
+from chainrule.explain import explain_model
 from chainrule.history import History
+from chainrule.layers import DenseLayer
+from chainrule.neuralnet import NeuralNetwork
 from chainrule.report import Report, ReportData, render_report
 
 HOSTILE = '<script>alert("1")</script>'
@@ -105,22 +109,68 @@ def read(page: str) -> tuple[str, _Nesting]:
 
 def test_a_report_of_classes_has_all_its_parts(classes: ReportData) -> None:
     text, page = read(render_report(classes))
-    for part in ("a set of pets", "0.75", "The best baseline, logistic, has 0.7.", "1,078", "Test rows"):
+    for part in (
+        "a set of pets",
+        "0.75",
+        "The network is better than the best baseline, 'logistic': accuracy 0.75 against 0.7.",
+        "1,078",
+        "Test rows",
+    ):
         assert part in text
     for part in ("precision", "recall", "network.fit(dataset, \"a<b\")", "1 DenseLayer (rows, 3)"):  # fmt: skip
         assert part in text
-    assert page.tags.count("svg") == 4  # loss, loss on a log axis, accuracy, confusion matrix
+    # The loss, wide and narrow, the loss on a log axis, accuracy, confusion matrix, ROC, precision and recall, and the
+    # reliability of the probabilities.
+    assert page.tags.count("svg") == 8
     assert len(page.ids) == len(set(page.ids))
     assert "better than the network" not in text
+    assert "Importance" not in text
 
 
 def test_a_report_of_numbers_has_its_pictures_and_owns_up_to_defeat(numbers: ReportData) -> None:
     text, page = read(render_report(numbers))
-    assert "The best baseline, ridge, has 0.6. It is better than the network." in text
+    assert "The baseline 'ridge' is better than the network: R² 0.6 against 0.5. Use that baseline: it is" in text
     assert "predicted price" in text
     assert "residual" in text
-    assert page.tags.count("svg") == 5
+    assert page.tags.count("svg") == 7  # three of the test rows
     assert len(page.ids) == len(set(page.ids))
+
+
+def test_a_baseline_without_columns_that_wins_says_something_else(numbers: ReportData) -> None:
+    lost = replace(numbers, measured={"r2": -0.1}, baselines={"mean": {"r2": 0.0}})
+    text, _ = read(render_report(lost))
+    assert "That baseline uses no column, so the network has found nothing" in text
+    tied = replace(numbers, baselines={"mean": {"r2": 0.5}})
+    text, _ = read(render_report(tied))
+    assert "The baseline 'mean' is as good as the network: both have R² 0.5. That baseline uses no column" in text
+
+
+def test_numbers_of_training_rows_are_not_sold_as_test_results(numbers: ReportData) -> None:
+    text, _ = read(render_report(replace(numbers, is_tested_apart=False)))
+    assert "R² on the training rows, because no test rows were held out; for new rows, expect a worse value." in text
+    assert "not used for training" not in text
+
+
+def test_every_explanation_has_its_section_with_what_it_does_not_mean(numbers: ReportData) -> None:
+    rng = np.random.default_rng(0)
+    rows = Dataset(rng.normal(size=(40, 3)), rng.normal(size=40), ["age", f"b{HOSTILE}", "c$"], task="regression")
+    network = NeuralNetwork(seed=0).add(DenseLayer(1, (3,)))
+    network.target = rows.target
+    found = explain_model(network, rows)
+    text, page = read(render_report(replace(numbers, explanations=found)))
+    for part in (
+        "Importance is not causation",
+        "columns with the same information share their importance",
+        "the prediction is an extrapolation",
+        "the bars add up to this difference",
+        "A column can be important and have a small gradient",
+        "The changed rows may be impossible in reality",
+    ):
+        assert part in text
+    assert page.tags.count("svg") == 7 + 1 + 3 + 3 + 1 + 1
+    assert "script" not in page.tags
+    few = explain_model(network, rows.take(slice(19)), thorough=False)
+    assert (few.importance, few.dependences) == (None, ())
 
 
 def test_the_best_of_every_metric_is_marked(classes: ReportData) -> None:
@@ -211,8 +261,8 @@ def test_an_empty_run_still_has_a_report(classes: ReportData) -> None:
 
 def test_a_number_that_is_none_is_never_the_best(classes: ReportData) -> None:
     text, _ = read(render_report(replace(classes, measured={"accuracy": float("nan")})))
-    assert "– accuracy" in text
-    assert "It is better than the network." in text
+    assert "– Accuracy" in text
+    assert "is better than the network: accuracy 0.7 against –." in text
 
 
 def test_the_report_is_written_whole(classes: ReportData, tmp_path: Path) -> None:

@@ -9,26 +9,39 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from chainrule.explain import Explanations
 from chainrule.files.atomic import write_atomically
 from chainrule.history import History
 from chainrule.metrics import METRICS, default_metrics
-from chainrule.metrics.inputs import labels_of
+from chainrule.metrics.inputs import as_columns, labels_of
 from chainrule.plots import (
+    MAX_CLASSES_WITH_CURVES,
     can_be_log,
     figure_as_inline_svg,
     metric_names,
+    new_figure,
+    plot_attribution,
+    plot_calibration,
     plot_confusion_matrix,
+    plot_importance,
     plot_loss,
     plot_metric,
+    plot_partial_dependence,
+    plot_precision_recall,
     plot_predicted_against_true,
+    plot_residual_histogram,
     plot_residuals,
+    plot_robustness,
+    plot_roc,
     readable_metric,
     without_pyplot,
 )
@@ -40,9 +53,13 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Report", "ReportData", "compare", "render_report"]
 
 NETWORK = "this network"
+CONSTANT_BASELINES = ("mean", "majority class")  # the baselines that use no column
 INK = "#1b1c1e"  # the colour of axes and labels in figures, which the page replaces by the colour of its text
 MAX_CATEGORIES_LISTED = 12
 MAX_COLUMNS_LISTED = 300
+MAX_BARS = 15
+# The sizes of figures in inches of 96 pixels: as wide as the page, and two or three in a row.
+WIDE, COLUMN, THIRD = (9.6, 3.4), (4.6, 3.5), (3.5, 3.4)
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,8 @@ class ReportData:
     are the class codes or numbers of the test rows, and ``outputs`` the predictions of the network in the units of the
     target. ``columns`` is the result of :meth:`chainrule.data.TablePreprocessor.describe`, or empty. ``facts``, such as
     rows, seconds and seed, are shown without changes. ``target`` is the name of the target of a regression, for the
-    axes. ``warnings`` are sentences.
+    axes. ``warnings`` are sentences. ``explanations`` are those of the
+    model. ``is_tested_apart`` says whether the test rows were not used for training.
     """
 
     title: str
@@ -70,6 +88,8 @@ class ReportData:
     summary: str
     target: str = "value"
     warnings: Sequence[str] = ()
+    explanations: Explanations = field(default_factory=Explanations)
+    is_tested_apart: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,11 +118,16 @@ def render_report(data: ReportData) -> str:
         f"<h1>{_escape(data.title)}</h1>",
         _headline(data),
         *(f"<p><strong>Warning:</strong> {_escape(sentence)}</p>" for sentence in data.warnings),
-        _section("Comparison with baselines", _comparison(data)),
-        _section("Facts", _facts(data.facts)),
+        _section("Comparison with simple models", _comparison(data)),
+        _section("Test rows" if data.is_tested_apart else "Training rows", _test_rows(data, figures)),
+        _section("Importance of the columns", _importance(data.explanations, figures)),
+        _section("Predictions by column", _dependences(data, figures)),
+        _section("Contributions to single predictions", _attribution(data, figures)),
+        _section("Sensitivity to small changes", _saliency(data, figures)),
+        _section("Robustness against small changes", _robustness(data, figures)),
         _section("Training", _curves(data.history, figures)),
-        _section("Test rows", _test_rows(data, figures)),
         _section("Columns", _columns(data.columns)),
+        _section("Facts", _facts(data.facts)),
         _section("Network", _preformatted(data.summary)),
         _section("Equivalent Python code", _preformatted(data.code)),
     ]
@@ -116,13 +141,14 @@ class Figures:
     def __init__(self) -> None:
         self.n_drawn = 0
 
-    def draw(self, plot: Callable[[], Axes], caption: str) -> str:
-        """Return the axes that ``plot()`` makes as a ``<figure>``."""
+    def draw(self, plot: Callable[..., Axes], caption: str, size: tuple[float, float] | None = None) -> str:
+        """Return the axes that ``plot`` makes as a ``<figure>``, in axes of ``size`` inches or in its own."""
         import matplotlib.style
 
         colors = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
         with matplotlib.style.context(["default", dict.fromkeys(colors, INK)]), without_pyplot():
-            figure = plot().get_figure(root=True)
+            axes = plot() if size is None else plot(ax=new_figure(*size).add_subplot())
+            figure = axes.get_figure(root=True)
             assert figure is not None
             self.n_drawn += 1
             svg = figure_as_inline_svg(figure, f"figure{self.n_drawn}-", INK)
@@ -138,6 +164,43 @@ class Comparison(NamedTuple):
     baseline: str  # empty if there is none
     baseline_value: float
     baseline_is_better: bool
+
+    @property
+    def network_is_better(self) -> bool:
+        """Whether the network is better than every baseline, also in the digits that are shown."""
+        return not self.baseline_is_better and _number(self.value) != _number(self.baseline_value)
+
+    @property
+    def verdict(self) -> str:
+        """A sentence that says whether the network or the best baseline is better; empty without baselines."""
+        if not self.baseline:
+            return ""
+        network, baseline = _number(self.value), _number(self.baseline_value)
+        name = readable_metric(self.metric)
+        if self.network_is_better:
+            return (
+                f"The network is better than the best baseline, {self.baseline!r}: {name} {network} against {baseline}."
+            )
+        if network == baseline:
+            return f"The baseline {self.baseline!r} is as good as the network: both have {name} {network}."
+        return f"The baseline {self.baseline!r} is better than the network: {name} {baseline} against {network}."
+
+    @property
+    def advice(self) -> str:
+        """What to do if the network is not better than the best baseline; empty otherwise."""
+        if self.network_is_better or not self.baseline:
+            return ""
+        if self.baseline in CONSTANT_BASELINES:
+            return (
+                "That baseline uses no column, so the network has found nothing in the columns that helps to predict "
+                "the target. Check that the target is the right column and that the columns were read as they are "
+                "meant; add columns that are related to the target, or more rows."
+            )
+        return (
+            "Use that baseline: it is simpler and easier to explain. To improve the network, add rows or columns, "
+            "check that the columns were read as they are meant, and drop columns without importance. With few test "
+            "rows, a small difference can be chance."
+        )
 
 
 def compare(
@@ -159,17 +222,17 @@ def compare(
 
 
 def _headline(data: ReportData) -> str:
-    """Return the value of the first metric, and that of the best baseline."""
+    """Return the value of the first metric, and the comparison with the best baseline."""
     comparison = compare(data.task, data.measured, data.baselines)
     if comparison is None:
         return ""
-    sentences = [f"{_escape(readable_metric(comparison.metric))} on rows that were not used for training."]
-    if comparison.baseline:
-        value = _number(comparison.baseline_value)
-        sentences.append(f"The best baseline, {_escape(comparison.baseline)}, has {value}.")
-        if comparison.baseline_is_better:
-            sentences.append("It is better than the network.")
-    return f'<div class="headline"><strong>{_number(comparison.value)}</strong>{" ".join(sentences)}</div>'
+    rows = "rows that were not used for training"
+    if not data.is_tested_apart:
+        rows = "the training rows, because no test rows were held out; for new rows, expect a worse value"
+    metric = readable_metric(comparison.metric)
+    sentences = [f"{metric[0].upper()}{metric[1:]} on {rows}.", comparison.verdict, comparison.advice]
+    text = _escape(" ".join(filter(None, sentences)))
+    return f'<div class="headline"><strong>{_number(comparison.value)}</strong>{text}</div>'
 
 
 def _comparison(data: ReportData) -> str:
@@ -210,31 +273,165 @@ def _facts(facts: Mapping[str, str]) -> str:
 
 
 def _curves(history: History, figures: Figures) -> str:
+    """Return the loss as wide as the page, and as narrow as a phone; and the loss on a log axis and the metrics."""
     if not any(map(math.isfinite, history.get("loss", []))):
         return "<p>No epoch was finished.</p>"
-    drawn = [figures.draw(lambda: plot_loss(history), "Loss")]
+    loss = partial(plot_loss, history)
+    wide, narrow = (figures.draw(loss, "Loss", size) for size in (WIDE, COLUMN))
+    drawn = []
     if can_be_log(history):
-        drawn.append(figures.draw(lambda: plot_loss(history, log=True), "Loss on a log axis"))
+        drawn.append(figures.draw(partial(plot_loss, history, log=True), "Loss on a log axis", COLUMN))
     for name in metric_names(history):
         caption = readable_metric(name)
-        drawn.append(figures.draw(partial(plot_metric, history, name), caption[0].upper() + caption[1:]))
-    return f'<div class="figures">{"".join(drawn)}</div>'
+        drawn.append(figures.draw(partial(plot_metric, history, name), caption[0].upper() + caption[1:], COLUMN))
+    explanation = ""
+    if "validation_loss" in history:
+        explanation = _soft(
+            "The network learns from the training rows only. If the validation loss rises while the training loss "
+            "falls, the network memorises the training rows (overfitting)."
+        )
+    return f'{explanation}<div class="on-wide">{wide}</div><div class="on-narrow">{narrow}</div>{_grid(drawn)}'
 
 
 def _test_rows(data: ReportData, figures: Figures) -> str:
-    """Return the confusion matrix and the metrics of each class, or the predictions and residuals of a regression."""
+    """Return the confusion matrix and the curves of a classification, or the residuals of a regression."""
     if len(data.y_true) == 0:
         return ""
-    if data.task != "regression":
-        matrix = partial(plot_confusion_matrix, data.y_true, data.outputs, data.class_names)
-        return figures.draw(matrix, "Number of rows by true class and predicted class") + _classes(data)
-    agreement = partial(plot_predicted_against_true, data.y_true, data.outputs, name=data.target)
-    residuals = partial(plot_residuals, data.y_true, data.outputs, name=data.target)
+    y, outputs, names = data.y_true, data.outputs, data.class_names
+    if data.task == "regression":
+        plots = {
+            "Predicted against true": plot_predicted_against_true,
+            "Residuals against predictions": plot_residuals,
+            "Distribution of the residuals": plot_residual_histogram,
+        }
+        drawn = [
+            figures.draw(partial(plot, y, outputs, name=data.target), caption, THIRD) for caption, plot in plots.items()
+        ]
+        explanation = (
+            "Correct predictions are on the diagonal. A residual is the true minus the predicted value. The residuals "
+            "should scatter evenly around 0: a bend indicates structure that the network has not learned, a funnel "
+            "indicates errors that grow with the prediction, and a distribution whose middle is not at 0 means that "
+            "the predictions are too low or too high on average."
+        )
+        return _soft(explanation) + _grid(drawn, "three")
+    matrix = partial(plot_confusion_matrix, y, outputs, names)
+    parts = [figures.draw(matrix, "Number of rows by true class and predicted class"), _classes(data)]
+    probabilities = as_columns(outputs)
+    if not (np.isfinite(probabilities).all() and probabilities.min() >= 0 and probabilities.max() <= 1):
+        return "".join(parts)  # scores that are no probabilities
+    is_binary, drawn = len(names) == 2, []
+    size = THIRD if is_binary else COLUMN
+    if len(names) <= MAX_CLASSES_WITH_CURVES and len(np.unique(labels_of(y))) > 1:
+        against = "" if is_binary else ", each class against the rest"
+        drawn.append(figures.draw(partial(plot_roc, y, outputs, names), f"ROC curve{against}", size))
+        caption = f"Precision and recall{against}"
+        drawn.append(figures.draw(partial(plot_precision_recall, y, outputs, names), caption, size))
+        parts.append(
+            _soft(
+                "The ROC curve shows the share of the rows of a class that are found (true positive rate) against the "
+                "share of the other rows that are taken for it (false positive rate), for all thresholds. The area is "
+                "the probability that a row of the class gets a higher probability than another row: 0.5 is chance, 1 "
+                "is perfect. For rare classes, precision and recall tell more: the precision is the share of the found "
+                "rows that belong to the class."
+            )
+        )
+    reliability = _soft(
+        "The reliability diagram compares the predicted probabilities with the share of rows for which they come true. "
+        "Below the diagonal, the network is too sure, and above it, too unsure. The lines are two standard errors."
+    )
+    diagram = figures.draw(partial(plot_calibration, y, outputs, names), "Reliability of the probabilities", size)
+    if is_binary:
+        return "".join([*parts, reliability, _grid([*drawn, diagram], "three")])
+    return "".join([*parts, _grid(drawn), reliability, diagram])
+
+
+def _importance(explanations: Explanations, figures: Figures) -> str:
+    importance = explanations.importance
+    if importance is None:
+        return ""
+    metric = readable_metric(importance.metric)
+    explanation = (
+        f"Each column was shuffled {importance.importances.shape[1]} times among {importance.n_rows:,} rows. The bars "
+        f"show how much worse the {metric} ({_number(importance.score)}) becomes without the information in the "
+        "column; the lines show the standard deviation. A bar near 0 means that the network does not need the column "
+        "as long as it has the others: columns with the same information share their importance. Importance is not "
+        "causation: it does not say that a change of the column would change the target."
+    )
+    n_left = len(importance.columns) - MAX_BARS
+    caption = f"Permutation importance{f'; {n_left:,} less important columns are left out' if n_left > 0 else ''}"
+    return _soft(explanation) + figures.draw(partial(plot_importance, importance, max_columns=MAX_BARS), caption)
+
+
+def _dependences(data: ReportData, figures: Figures) -> str:
+    dependences = data.explanations.dependences
+    if not dependences:
+        return ""
+    name = data.target if data.task == "regression" else ""
     drawn = [
-        figures.draw(agreement, "Predicted against true values; correct predictions are on the line"),
-        figures.draw(residuals, "Residuals; a pattern indicates structure that the network has not learned"),
+        figures.draw(
+            partial(plot_partial_dependence, one, name=f"predicted {name}" if name else ""),
+            f"Partial dependence on {one.column}",
+            COLUMN,
+        )
+        for one in dependences
     ]
-    return f'<div class="figures">{"".join(drawn)}</div>'
+    explanation = (
+        "The thick line (or the points) is the mean prediction if all rows had the same value of the column and kept "
+        "the values of the others. Thin lines are single rows; if they are not parallel, the effect depends on other "
+        "columns. The marks at the bottom are the values for which it was computed, where the rows are. The curves say "
+        "what the network predicts, not what would happen if somebody changed the value; and where such combinations "
+        "of values do not exist, the prediction is an extrapolation."
+    )
+    return _soft(explanation) + _grid(drawn)
+
+
+def _attribution(data: ReportData, figures: Figures) -> str:
+    attribution = data.explanations.attribution
+    if attribution is None:
+        return ""
+    order = np.argsort(attribution.predictions, kind="stable")
+    drawn = [
+        figures.draw(partial(plot_attribution, attribution, int(order[place])), f"The row with the {which} prediction")
+        for place, which in ((0, "lowest"), (-1, "highest"))
+    ]
+    worst = _number(float(np.abs(attribution.completeness_error).max()), ".3g")
+    explanation = (
+        "Integrated gradients divide the difference between the prediction for a row and that for a baseline, the mean "
+        f"row, among the columns: the bars add up to this difference (the largest error of the integral is {worst}). "
+        "Another baseline gives other contributions. They explain the prediction of the network, not the true value."
+    )
+    which = "" if data.task == "regression" else " For classes, the prediction is the probability of "
+    which += {"binary": "the second class.", "multiclass": "the predicted class."}.get(data.task, "")
+    caption = "Mean of the absolute contributions over all rows"
+    mean = figures.draw(partial(plot_importance, attribution, max_columns=MAX_BARS), caption)
+    return _soft(explanation + which) + mean + _grid(drawn)
+
+
+def _saliency(data: ReportData, figures: Figures) -> str:
+    if data.explanations.saliency is None:
+        return ""
+    explanation = (
+        "The gradient of the prediction says how fast it changes with a small change of the column, for numbers per "
+        "standard deviation. A column can be important and have a small gradient, such as where a probability is "
+        "already close to 0 or 1."
+    )
+    plot = partial(plot_importance, data.explanations.saliency, max_columns=MAX_BARS)
+    return _soft(explanation) + figures.draw(plot, "Mean of the absolute gradients over all rows (saliency)")
+
+
+def _robustness(data: ReportData, figures: Figures) -> str:
+    robustness = data.explanations.robustness
+    if robustness is None:
+        return ""
+    explanation = (
+        "All numbers of a row were changed by at most epsilon, in units of the inputs of the network (standard "
+        "deviations of a column for tables), so that the prediction becomes as wrong as possible (projected gradient "
+        "descent), and at random. If the first line falls much faster, small changes that somebody chooses on purpose "
+        "can mislead the network; random errors of this size, such as those of a measurement, do less harm. The "
+        "changed rows may be impossible in reality."
+    )
+    metric = readable_metric(robustness.metric)
+    return _soft(explanation) + figures.draw(partial(plot_robustness, robustness), f"{metric} for changed rows")
 
 
 def _classes(data: ReportData) -> str:
@@ -254,10 +451,10 @@ def _classes(data: ReportData) -> str:
     ]
     header = [("class", ""), ("precision", "number"), ("recall", "number"), ("F1", "number"), ("test rows", "number")]
     explanation = (
-        '<p class="soft">Precision: the share of the rows predicted as the class that belong to it. '
-        "Recall: the share of the rows of the class that are predicted as it.</p>"
+        "Precision: the share of the rows predicted as the class that belong to it. Recall: the share of the rows of "
+        "the class that are predicted as it."
     )
-    return _table(header, rows) + explanation
+    return _table(header, rows) + _soft(explanation)
 
 
 def _columns(columns: Sequence[Mapping[str, Any]]) -> str:
@@ -306,6 +503,15 @@ def _encoding(column: Mapping[str, Any]) -> str:
 
 def _section(heading: str, content: str) -> str:
     return f"<section>\n<h2>{heading}</h2>\n{content}\n</section>" if content else ""
+
+
+def _soft(text: str) -> str:
+    return f'<p class="soft">{_escape(text)}</p>'
+
+
+def _grid(figures: Sequence[str], css: str = "") -> str:
+    """Return figures side by side, two in a row or as many as the CSS class says."""
+    return f'<div class="figures{f" {css}" if css else ""}">{"".join(figures)}</div>' if figures else ""
 
 
 def _preformatted(text: str) -> str:

@@ -21,6 +21,7 @@ from chainrule import __version__
 from chainrule.cli import main
 from chainrule.cli.check import check
 from chainrule.cli.data import fetch, list_sets, show
+from chainrule.cli.explain import explain
 from chainrule.cli.export import export
 from chainrule.cli.serve import serve
 from chainrule.cli.train import resume, train
@@ -103,6 +104,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume,
     "predict": predict,
     "evaluate": evaluate,
+    "explain": explain,
     "export": export,
     "serve": serve,
     "check": check,

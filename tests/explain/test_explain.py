@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.special import softmax
 
 from chainrule import MLPClassifier, MLPRegressor
 from chainrule.activations import CustomActivation, SigmoidActivation, SoftmaxActivation, TanhActivation
+from chainrule.calibration import Calibration
 from chainrule.data import Dataset
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError
 from chainrule.explain import (
@@ -25,6 +27,7 @@ from chainrule.explain import (
 )
 from chainrule.explain.base import Rows
 from chainrule.layers import DenseLayer, DropoutLayer, EnsembleDenseLayer, EnsembleMeanLayer, RepeatLayer
+from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from support.networks import class_rows, network_of, regression_rows
 
@@ -325,6 +328,19 @@ def test_estimators_with_arrays_frames_and_several_outputs_are_explained() -> No
         saliency(MLPClassifier(), X)
     with pytest.raises(InvalidInputError, match="not Pipeline"):
         saliency(type("Pipeline", (), {})(), X)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_calibrated_probabilities_are_explained(n_outputs: int) -> None:
+    rows = class_rows(30, 4, max(2, n_outputs))
+    network = classifier(n_outputs)
+    assert rows.target is not None
+    model = replace(Model(network, rows.target), calibration=Calibration(30, temperature=2.5))
+    found = saliency(model, rows, output=1)
+    np.testing.assert_allclose(found.predictions, model.predict_proba(rows)[:, 1], atol=1e-9)
+    direction = RNG.normal(size=rows.X.shape)
+    high, low = (model.predict_proba(rows.X + h * direction)[:, 1] for h in (1e-6, -1e-6))
+    np.testing.assert_allclose((found.inputs * direction).sum(1), (high - low) / 2e-6, atol=1e-7)
 
 
 def test_numbers_behind_a_link_are_explained_in_units_of_the_target() -> None:

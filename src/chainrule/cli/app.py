@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from chainrule import __version__
 from chainrule.cli.check import check
 from chainrule.cli.data import data_app
+from chainrule.cli.explain import explain
 from chainrule.cli.export import export
 from chainrule.cli.printing import on_one_line, printable_output
 from chainrule.cli.serve import SIGNAL_EXIT_CODE, serve
@@ -133,7 +134,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", cls=TrainCommand, help=_help_text(train))(lambda: None)
-for _command in (resume, predict, evaluate, export, serve, check):
+for _command in (resume, predict, evaluate, explain, export, serve, check):
     app.command(help=_help_text(_command))(_command)
 app.add_typer(data_app, name="data")
 

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from chainrule.cli.printing import on_one_line, printable_console
@@ -15,7 +15,15 @@ from chainrule.cli.printing import on_one_line, printable_console
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "format_number", "is_first_process", "print_metrics", "print_sentence", "print_warnings"]
+__all__ = [
+    "console",
+    "format_number",
+    "is_first_process",
+    "print_metrics",
+    "print_sentence",
+    "print_table",
+    "print_warnings",
+]
 
 WIDTH_WITHOUT_TERMINAL = 200
 
@@ -72,7 +80,14 @@ def format_number(value: float) -> str:
 
 
 def print_metrics(title: str, columns: Mapping[str, Mapping[str, float]]) -> None:
-    """Print a table with one row per metric and one column per method. The first column is printed in bold."""
+    """Print a table with one row per metric and one column per method."""
+    metrics = next(iter(columns.values()))
+    rows = {metric.replace("_", " "): [values[metric] for values in columns.values()] for metric in metrics}
+    print_table(title, list(columns), rows)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[float]]) -> None:
+    """Print a table of numbers, with the names of the rows on the left. The first column is printed in bold."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -89,6 +104,6 @@ def print_metrics(title: str, columns: Mapping[str, Mapping[str, float]]) -> Non
     table.add_column("")
     for index, name in enumerate(columns):
         table.add_column(Text(name), justify="right", style="bold" if index == 0 else "")
-    for metric in next(iter(columns.values())):
-        table.add_row(metric.replace("_", " "), *(format_number(values[metric]) for values in columns.values()))
+    for name, values in rows.items():
+        table.add_row(Text(name), *map(format_number, values))
     console().print(table)

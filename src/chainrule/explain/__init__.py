@@ -11,6 +11,7 @@ of the table, not by input of the network. The functions in :mod:`chainrule.plot
 :func:`integrated_gradients`    how much each column contributes to a single prediction
 :func:`robustness`              the quality of the predictions under the worst small changes of the inputs
 :func:`fgsm`, :func:`pgd`       inputs with such changes (adversarial examples)
+:func:`explain_model`           all of these, for the report of a run
 ==============================  ====================================================================================
 """
 
@@ -18,16 +19,19 @@ from __future__ import annotations
 
 from chainrule.explain.attacks import Norm, Robustness, fgsm, pgd, robustness
 from chainrule.explain.attribution import IntegratedGradients, Saliency, integrated_gradients, saliency
+from chainrule.explain.collection import Explanations, explain_model
 from chainrule.explain.dependence import PartialDependence, partial_dependence
 from chainrule.explain.importance import PermutationImportance, permutation_importance
 
 __all__ = [
+    "Explanations",
     "IntegratedGradients",
     "Norm",
     "PartialDependence",
     "PermutationImportance",
     "Robustness",
     "Saliency",
+    "explain_model",
     "fgsm",
     "integrated_gradients",
     "partial_dependence",

@@ -59,7 +59,7 @@ class Attribution:
 
 @dataclass(frozen=True, eq=False)
 class Saliency(Attribution):
-    """The result of :func:`saliency`. ``inputs`` is the gradient of the prediction with respect to each input."""
+    """The result of :func:`saliency`; ``inputs`` is the gradient of the prediction with respect to each input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +89,10 @@ def saliency(model: Any, X: Any = None, *, output: Any = None) -> Saliency:
 
     It says how much the prediction changes with a small change of an input: ``S = dF(x)/dx``. For a table, numbers are
     standardised inputs, so that the gradients of columns with different units can be compared. The value of a column
-    is the Euclidean norm of the gradient over all inputs that are made from the column. A column that matters can have
-    a gradient near 0, such as where a probability is close to 0 or 1.
+    with one input is the absolute gradient g. That of a column with several inputs is ``sqrt(g' C g)``, where C is the
+    covariance of these inputs in X: inputs that change together, such as the year and the days of a date, are taken
+    together. (For a single row, it is the Euclidean norm of g.) A column that matters can have a gradient near 0, such
+    as where a probability is close to 0 or 1.
 
     Parameters
     ----------
@@ -117,7 +119,11 @@ def saliency(model: Any, X: Any = None, *, output: Any = None) -> Saliency:
     """
     rows = Rows.of(model, X)
     predictions, gradient = rows.gradient(rows.inputs, rows.choose_output(output))
-    values = np.sqrt(_sum_by_column(np.square(gradient), rows.columns))
+    values = np.empty((len(gradient), len(rows.columns)))
+    for k, column in enumerate(rows.columns):
+        g, x = gradient[:, column.places], np.asarray(rows.inputs[:, column.places], np.float64)
+        square = (g @ np.cov(x, rowvar=False) * g if len(x) > 1 and g.shape[1] > 1 else g * g).sum(axis=1)
+        values[:, k] = np.sqrt(np.maximum(square, 0))
     return Saliency(_names(rows.columns), values, gradient, predictions)
 
 

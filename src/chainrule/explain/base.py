@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 import numpy as np
 from scipy.special import log_expit, log_softmax, softmax
 
+from chainrule.calibration import temper
 from chainrule.data.dataset import Dataset
 from chainrule.data.table import as_frame
 from chainrule.data.target import Target
@@ -135,7 +136,7 @@ class Rows:
             frame = as_frame(X)
             if y is None and model.target_name in frame.columns:
                 y = frame[model.target_name]
-            dataset = Dataset(table.transform(frame), feature_names=table.feature_names)
+            dataset = Dataset(model.inputs(frame), feature_names=table.feature_names)
         codes = None
         if needs_targets:
             if y is None:
@@ -240,10 +241,10 @@ class Rows:
     def gradient(self, inputs: Array, output: Output) -> tuple[Array, Array]:
         """Return the number that is explained in each row, and its gradient with respect to the inputs, as float64.
 
-        The gradient is that of :meth:`NeuralNetwork.predict` and of the scaling of the target.
+        The gradient is that of :meth:`Model.outputs_of`.
         """
         network, scaling = self.model.network, self.model.scaling
-        link = _point_predictions(network)
+        link = _point_predictions(self.model)
         scale = np.ones(1) if scaling is None else np.array(scaling.scale)
         sizes = scale[output.columns] * output.sign if len(scale) > 1 else np.full(len(inputs), scale[0] * output.sign)
         predictions: list[Array] = []
@@ -319,16 +320,20 @@ def _columns_of(model: Model, feature_names: Sequence[str]) -> tuple[Column, ...
     return tuple(columns)
 
 
-def _point_predictions(network: NeuralNetwork) -> ProgramGradient | None:
-    """Return the operations from the outputs of a network to its predictions; None if they are the same.
+def _point_predictions(model: Model) -> ProgramGradient | None:
+    """Return the operations from the outputs of a network to the predictions of the model; None if they are the same.
 
     The labels that a loss of scores makes have no gradient; the scores are explained instead.
     """
+    network, temperature = model.network, model.temperature
     if network.loss.expects_scores:
         return None
     program = Program(network.stack.output_shape()[-1], is_training=False)
     try:
-        program.layer_values.append(network.loss.lower(program, program.input))
+        predictions = network.loss.lower(program, program.input)
+        if temperature != 1:
+            predictions = program.map(lambda p: temper(p, temperature), predictions, name="temper")
+        program.layer_values.append(predictions)
     except TraceError:
         return None
     return ProgramGradient(program) if program.operations else None

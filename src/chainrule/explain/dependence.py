@@ -117,15 +117,23 @@ def _grid(rows: Rows, column: Column, size: int) -> tuple[Array, IntArray]:
     """Return values of a column, and for each of them a row that has it."""
     values = rows.values(column)
     if column.kind == "category":
-        texts = np.array([MISSING if text is None else str(text) for text in values], dtype=object)
+        texts = np.array([text if isinstance(text, str) else MISSING for text in values], dtype=object)
         distinct, examples, counts = np.unique(texts, return_index=True, return_counts=True)
         kept = np.sort(np.argsort(-counts, kind="stable")[:size])
         return distinct[kept], examples[kept]
     present = np.flatnonzero(~(np.isnat(values) if column.kind == "date" else np.isnan(values)))
     in_order = present[np.argsort(values[present], kind="stable")]
-    distinct, first = np.unique(values[in_order], return_index=True)
+    distinct, starts = np.unique(values[in_order], return_index=True)
     if len(distinct) > size:
-        places = np.linspace(*QUANTILES, size) * (len(in_order) - 1)
-        distinct, first = np.unique(values[in_order[np.rint(places).astype(np.int64)]], return_index=True)
-        first = np.rint(places).astype(np.int64)[first]
-    return distinct, in_order[first]
+        of_rows = _quantiles(len(in_order), size)
+        first = of_rows[np.unique(values[in_order[of_rows]], return_index=True)[1]]
+        if 2 * len(first) < size:  # most rows have the same few values, such as 0
+            places = np.concatenate([first, starts[_quantiles(len(distinct), size - len(first))]])
+            first = places[np.unique(values[in_order[places]], return_index=True)[1]]
+        return values[in_order[first]], in_order[first]
+    return distinct, in_order[starts]
+
+
+def _quantiles(n: int, size: int) -> IntArray:
+    """Return the places of quantiles among n sorted values."""
+    return np.unique(np.rint(np.linspace(*QUANTILES, size) * (n - 1)).astype(np.int64))

@@ -35,6 +35,7 @@ __all__ = [
     "readable_metric",
     "use_axes",
     "use_log_scale",
+    "use_thousands",
     "without_pyplot",
 ]
 
@@ -197,6 +198,15 @@ def use_log_scale(ax: Axes, which: Literal["x", "y"], values: Array) -> None:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def use_thousands(ax: Axes, which: Literal["x", "y", "both"]) -> None:
+    """Write the ticks of an axis with numbers from 10,000 on with commas, if they are whole."""
+    from matplotlib.ticker import FuncFormatter
+
+    for axis, name in ((ax.xaxis, "x"), (ax.yaxis, "y")):
+        if which in (name, "both") and 1e4 <= np.abs(axis.get_view_interval()).max() < 1e9:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace("-", "−")))
 
 
 def figure_as_svg(figure: Figure) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +13,40 @@ from chainrule.metrics.inputs import as_columns, class_probabilities, errors_of,
 from chainrule.model import Model
 from chainrule.named import checked
 from chainrule.neuralnet import NeuralNetwork
-from chainrule.plots.canvas import MARKERS, PALETTE, add_legend, ink_of, label_axes, legend_label, one_line, use_axes
+from chainrule.plots.canvas import (
+    LINE_STYLES,
+    MARKERS,
+    PALETTE,
+    add_legend,
+    ink_of,
+    label_axes,
+    legend_label,
+    one_line,
+    use_axes,
+    use_thousands,
+)
 from chainrule.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["plot_confusion_matrix", "plot_decision_boundary", "plot_predicted_against_true", "plot_residuals"]
+__all__ = [
+    "MAX_CLASSES_WITH_CURVES",
+    "plot_calibration",
+    "plot_confusion_matrix",
+    "plot_decision_boundary",
+    "plot_precision_recall",
+    "plot_predicted_against_true",
+    "plot_residual_histogram",
+    "plot_residuals",
+    "plot_roc",
+]
 
 MAX_VECTOR_POINTS = 2_000  # more points are stored as an image, because a vector file would be too large
 MAX_POINTS = 5_000  # more points are drawn as a density, because they would overlap
 MAX_CLASSES_WITH_COUNTS = 25  # with more classes, the counts in the cells of a confusion matrix are not readable
+MAX_CLASSES_WITH_CURVES = 10  # with more classes, the curves of ROC and of precision and recall are not readable
+N_BINS_OF_CALIBRATION = 10
 GRID = 250  # the number of grid points along each axis of a decision boundary
 
 
@@ -76,6 +99,7 @@ def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "va
         ax.set(xlim=limits, ylim=limits, aspect="equal")
     ax.axline((0, 0), slope=1, color=ink_of(ax), linewidth=0.9, linestyle="--")
     _name_outputs(ax, truth.shape[1])
+    use_thousands(ax, "both")
     label_axes(ax, f"true {one_line(name, 40)}", f"predicted {one_line(name, 40)}")
     return ax
 
@@ -88,7 +112,102 @@ def plot_residuals(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axe
     _plot_points(ax, truth + errors, -errors)
     ax.axhline(0, color=ink_of(ax), linewidth=0.9, linestyle="--")
     _name_outputs(ax, truth.shape[1])
+    use_thousands(ax, "both")
     label_axes(ax, f"predicted {one_line(name, 40)}", "residual: true − predicted")
+    return ax
+
+
+@checked
+def plot_residual_histogram(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axes | None = None) -> Axes:
+    """Draw the distribution of the residuals, true minus predicted values, with a line at their median."""
+    residuals = -errors_of(y_true, y_pred)
+    ax = use_axes(ax, 4.8, 4.2)
+    finite = residuals[np.isfinite(residuals)]
+    low, high = np.quantile(finite, [0.005, 0.995]) if finite.size else (-1.0, 1.0)
+    bins = np.linspace(low, high if high > low else low + 1, int(np.clip(finite.size**0.5, 8, 40)) + 1)
+    for output in range(residuals.shape[1]):
+        column = np.clip(residuals[np.isfinite(residuals[:, output]), output], bins[0], bins[-1])
+        color = PALETTE[output % len(PALETTE)]
+        alpha = 0.85 if residuals.shape[1] == 1 else 0.5
+        ax.hist(column, bins=bins.tolist(), color=color, alpha=alpha, label=f"output {output + 1}")
+    if finite.size:
+        ax.axvline(float(np.median(finite)), color=ink_of(ax), linewidth=0.9, linestyle="--")
+    _name_outputs(ax, residuals.shape[1])
+    ax.locator_params(axis="x", nbins=5)
+    use_thousands(ax, "x")
+    label_axes(ax, f"residual of {one_line(name, 40)}: true − predicted", "rows")
+    return ax
+
+
+@checked
+def plot_roc(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Draw the true positive rate against the false positive rate for all thresholds (ROC).
+
+    There is one curve for the second of two classes, or one for each class against the rest, for up to ten classes. The
+    legend has the areas under the curves; a random order of the rows has the area 0.5.
+    """
+    from sklearn.metrics import auc, roc_curve
+
+    ax = use_axes(ax, 4.6, 4.4)
+    for k, (name, is_class, scores) in enumerate(_one_against_rest(y_true, y_pred, class_names)):
+        false_rate, true_rate, _ = roc_curve(is_class, scores)
+        _plot_class(ax, k, false_rate, true_rate, f"{name}: {auc(false_rate, true_rate):.3f}")
+    ax.plot([0, 1], [0, 1], color=ink_of(ax), linewidth=0.9, linestyle=":")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    _add_class_legend(ax, "area")
+    ax.set_yticks(np.linspace(0, 1, 6))
+    label_axes(ax, "false positive rate", "true positive rate")
+    return ax
+
+
+@checked
+def plot_precision_recall(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Draw the precision against the recall for all thresholds, for the classes of :func:`plot_roc`.
+
+    The legend has the average precision. A random order of the rows has the share of the class, the dotted line.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    ax = use_axes(ax, 4.6, 4.4)
+    for k, (name, is_class, scores) in enumerate(_one_against_rest(y_true, y_pred, class_names)):
+        precision, recall, _ = precision_recall_curve(is_class, scores)
+        _plot_class(ax, k, recall, precision, f"{name}: {average_precision_score(is_class, scores):.3f}", steps=True)
+        if len(class_names) == 2:
+            ax.axhline(is_class.mean(), color=ink_of(ax), linewidth=0.9, linestyle=":")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    _add_class_legend(ax, "average precision")
+    ax.set_yticks(np.linspace(0, 1, 6))
+    label_axes(ax, "recall", "precision")
+    return ax
+
+
+@checked
+def plot_calibration(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Draw how often the predicted probabilities come true (reliability diagram).
+
+    The rows are divided into up to ten bins of equal size by the probability of the second of two classes, or by that
+    of the predicted class for more classes. Each point is a bin; the lines show two standard errors of its share. The
+    probabilities are right if the points are on the diagonal.
+    """
+    ax = use_axes(ax, 4.6, 4.4)
+    probabilities = class_probabilities(as_columns(y_pred))
+    truth, is_binary = labels_of(y_true), len(class_names) == 2
+    predicted = np.ones(len(truth), np.int64) if is_binary else probabilities.argmax(axis=1)
+    confidence, comes_true = probabilities[np.arange(len(truth)), predicted], truth == predicted
+    order = np.argsort(confidence, kind="stable")
+    bins = [rows for rows in np.array_split(order, min(N_BINS_OF_CALIBRATION, max(1, len(order) // 10))) if len(rows)]
+    means = np.array([confidence[rows].mean() for rows in bins])
+    shares = np.array([comes_true[rows].mean() for rows in bins])
+    # The expected share for a standard error that is not 0 in a bin without (or with only) rows that come true.
+    smoothed = [(comes_true[rows].sum() + 1) / (len(rows) + 2) for rows in bins]
+    sizes = np.array([2 * (share * (1 - share) / len(rows)) ** 0.5 for share, rows in zip(smoothed, bins, strict=True)])
+    errors = np.stack([np.minimum(sizes, shares), np.minimum(sizes, 1 - shares)])
+    ax.plot([0, 1], [0, 1], color=ink_of(ax), linewidth=0.9, linestyle=":")
+    ax.errorbar(means, shares, yerr=errors, fmt="o-", color=PALETTE[0], markersize=5, linewidth=1.2, elinewidth=0.9)
+    low = 0.0 if is_binary else max(0.0, float(min(means.min(initial=1), shares.min(initial=1))) - 0.08)
+    ax.set(xlim=(low - 0.02, 1.02), ylim=(low - 0.02, 1.02), aspect="equal")
+    name = one_line(class_names[1], 20) if is_binary else "the predicted class"
+    label_axes(ax, f"predicted probability of {name}", "share of the rows for which it is true")
     return ax
 
 
@@ -264,6 +383,38 @@ def _plot_points(ax: Axes, x: Array, y: Array) -> None:
             rasterized=n_points > MAX_VECTOR_POINTS,
             label=f"output {output + 1}",
         )
+
+
+def _one_against_rest(y_true: Array, y_pred: Array, class_names: Sequence[str]) -> Iterator[tuple[str, Array, Array]]:
+    """Yield the name of each class with rows in it and outside of it, which rows those are, and the probabilities."""
+    if len(class_names) > MAX_CLASSES_WITH_CURVES:
+        raise InvalidInputError(
+            f"There are {len(class_names)} classes; these curves are readable for up to {MAX_CLASSES_WITH_CURVES}."
+        )
+    truth, probabilities = labels_of(y_true), class_probabilities(as_columns(y_pred))
+    for code in [1] if len(class_names) == 2 else range(len(class_names)):
+        is_class = truth == code
+        if 0 < is_class.sum() < len(truth):
+            yield one_line(class_names[code], 16), is_class, probabilities[:, code]
+
+
+def _plot_class(ax: Axes, k: int, x: Array, y: Array, label: str, *, steps: bool = False) -> None:
+    """Draw the curve of a class, with at most 500 points."""
+    kept = np.unique(np.linspace(0, len(x) - 1, 500).astype(np.int64))
+    style = LINE_STYLES[k // len(PALETTE) % len(LINE_STYLES)]
+    how = "steps-post" if steps else "default"
+    color = PALETTE[k % len(PALETTE)]
+    ax.plot(x[kept], y[kept], style, color=color, linewidth=1.5, drawstyle=how, label=legend_label(label))
+
+
+def _add_class_legend(ax: Axes, title: str) -> None:
+    """Add a legend to the right of the axes if there are several curves; otherwise its label is a title."""
+    labels = ax.get_legend_handles_labels()[1]
+    if len(labels) == 1:
+        name, _, value = labels[0].rpartition(": ")
+        ax.set_title(f"{name}: {title} {value}", fontsize="medium", color=ink_of(ax), parse_math=False)
+    elif labels:
+        add_legend(ax)
 
 
 def _name_outputs(ax: Axes, n_outputs: int) -> None:

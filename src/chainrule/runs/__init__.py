@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from chainrule.runs.checking import Check
 from chainrule.runs.code import code_for_training
+from chainrule.runs.explaining import explain_run, load_result
 from chainrule.runs.folder import RunFolder, load_run
 from chainrule.runs.options import TrainOptions
 from chainrule.runs.predictions import evaluate, predict, predict_chunks
@@ -30,6 +31,8 @@ __all__ = [
     "TrainOptions",
     "code_for_training",
     "evaluate",
+    "explain_run",
+    "load_result",
     "load_run",
     "predict",
     "predict_chunks",

@@ -33,7 +33,7 @@ from chainrule.runs.related_rows import (
     with_options,
 )
 from chainrule.runs.source import RunSource, files_to_stream
-from chainrule.types import Seed
+from chainrule.types import IntArray, Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["PreparedData", "prepare_data"]
 
 MAX_SHOWN_CLASSES = 6
+MAX_SAMPLE = 10_000  # of the test rows, which are kept for explanations
 
 
 def prepare_data(
@@ -200,12 +201,13 @@ def _prepare_table(
         None if part is None else encode(inputs.iloc[part], labels.iloc[part], origin.take(part)) for part in rows
     )
     assert training is not None
+    tested = inputs.iloc[rows[0] if rows[2] is None else rows[2]]
     training.groups = None if groups is None else groups[rows[0]]
     is_random = groups is None and not data_split.is_by_time and (validation is not None or test is not None)
     if source.test is not None:
         assert isinstance(source.test, Table)
         (test_frame, test_labels), test_origin = _separate_target(source.test, drop_missing_target, target)
-        test = encode(test_frame, test_labels, test_origin)
+        test, tested = encode(test_frame, test_labels, test_origin), test_frame
     prepared = PreparedData.of_parts(
         (training, validation, test), source.name, target, table, data.target, inputs.shape[1]
     )
@@ -217,7 +219,17 @@ def _prepare_table(
         split_line=data_split.column_line(options),
         n_without_target=len(data) - len(frame),
         warnings=tuple(warnings_of_related_rows(inputs, table)) if is_random else (),
+        test_sample=_sample(tested),
     )
+
+
+def _sample(frame: pd.DataFrame) -> tuple[pd.DataFrame, IntArray]:
+    """Return up to MAX_SAMPLE rows of a frame, with their positions."""
+    n_rows = len(frame)
+    if n_rows <= MAX_SAMPLE:
+        return frame, np.arange(n_rows)
+    rows = np.sort(np.random.default_rng(0).choice(n_rows, MAX_SAMPLE, replace=False))
+    return frame.iloc[rows], rows
 
 
 def _separate_target(

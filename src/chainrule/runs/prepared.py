@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
 from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target
 from chainrule.model import TargetScaling
+from chainrule.types import IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["PreparedData"]
 
@@ -53,6 +57,9 @@ class PreparedData:
         Sentences about possible reasons why the metrics on the test set are too optimistic.
     n_without_target
         The number of rows that were dropped because their target is missing.
+    test_sample
+        For a table in memory, up to 10,000 rows of ``test`` as they are in the source, with their positions in
+        ``test``, for explanations in the units of the columns.
     """
 
     name: str
@@ -70,6 +77,7 @@ class PreparedData:
     split_line: str = ""
     warnings: tuple[str, ...] = ()
     n_without_target: int = 0
+    test_sample: tuple[pd.DataFrame, IntArray] | None = None
 
     @classmethod
     def of_parts(

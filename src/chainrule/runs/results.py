@@ -16,6 +16,7 @@ from chainrule.baselines import Baseline, measure_baselines
 from chainrule.calibration import Calibration
 from chainrule.callbacks import EarlyStopping
 from chainrule.estimators.tabular import describe_design
+from chainrule.explain import Explanations, explain_model
 from chainrule.files.atomic import write_atomically
 from chainrule.history import History
 from chainrule.layers import DenseLayer, EnsembleMeanLayer
@@ -65,6 +66,8 @@ class RunResult:
         The content of ``run.json``.
     rank
         The number of this process. Only process 0 writes files and fits the baselines.
+    explanations
+        The explanations in the report; None for those that take about a second, which are computed for the report.
     """
 
     model: Model
@@ -78,6 +81,24 @@ class RunResult:
     options: TrainOptions
     record: dict[str, Any]
     rank: int = 0
+    explanations: Explanations | None = None
+
+    @property
+    def test_rows(self) -> tuple[Any, Any]:
+        """The test rows and their labels or numbers: a table with the columns of the source, or a Dataset and None.
+
+        They are training rows if no test rows were held out. Of a large table, they are a sample of 10,000 rows.
+        """
+        test, sample = self.data.test, self.data.test_sample
+        if sample is None:
+            return test, None
+        frame, rows = sample
+        assert test.y is not None
+        return frame, self.data.target.labels_of(test.y[rows]) if self.data.target.classes else test.y[rows]
+
+    def explain(self, **settings: Any) -> Explanations:
+        """Return all explanations of the model, measured on the test rows; see :func:`explain_model`."""
+        return explain_model(self, **{"seed": self.options.seed, **settings})
 
     @cached_property
     def report(self) -> Report:
@@ -99,13 +120,12 @@ class RunResult:
 
     @property
     def verdict(self) -> str:
-        """A sentence that names the baseline that is better than the network; empty if there is none."""
+        """Which baseline is at least as good as the network, and what to do; empty if there is none."""
         baselines = {baseline.name: baseline.metrics for baseline in self.baselines}
         comparison = compare(self.data.target.task, self.metrics, baselines)
-        if comparison is None or not comparison.baseline_is_better:
+        if comparison is None or comparison.network_is_better or not comparison.baseline:
             return ""
-        values = f"{comparison.metric} {comparison.baseline_value:.4g} against {comparison.value:.4g}"
-        return f"The baseline {comparison.baseline!r} is better than the network: {values}."
+        return f"{comparison.verdict} {comparison.advice}"
 
     def __repr__(self) -> str:
         table = self.to_frame().to_string(float_format=lambda value: f"{value:.4g}")
@@ -225,6 +245,8 @@ def _report_data(result: RunResult) -> ReportData:
         summary=summarize(network.stack, network.optimizer, network.batch_size),
         target=data.target_name or "value",
         warnings=data.warnings,
+        explanations=result.explain(thorough=False) if result.explanations is None else result.explanations,
+        is_tested_apart=data.has_test_part,
     )
 
 

@@ -48,7 +48,7 @@ from chainrule.runs.results import (
 )
 from chainrule.runs.source import Frame, RunSource, shown_source, source_checksum, source_name
 
-__all__ = ["RunInterrupted", "resume_run", "train", "train_run"]
+__all__ = ["RunInterrupted", "check_source", "prepare", "recorded_options", "resume_run", "train", "train_run"]
 
 Announce = Callable[[str], None]
 
@@ -167,7 +167,7 @@ def train_run(
         if folder.is_run():
             announce(f"Replacing the run in {path}")
         with _saved_pipe(options, folder, group) as options:
-            data = _prepare(options, announce)
+            data = prepare(options, announce)
             fitting = plan_fitting(options, data)
             record = _first_record(options, data, group)
             if lock is not None:
@@ -211,7 +211,7 @@ def _train_in_memory(options: TrainOptions, callbacks: Sequence[Callback], annou
     options = group.broadcast(options.resolved())
     is_first = group.rank == 0
     announce = announce if is_first else _ignore
-    data = _prepare(options, announce)
+    data = prepare(options, announce)
     fitting = plan_fitting(options, data)
     network, early_stopping = fitting.network, fitting.early_stopping
     record = _first_record(options, data, group)
@@ -279,7 +279,7 @@ def resume_run(
 
     def read() -> tuple[dict[str, Any], TrainOptions]:
         record = _read_resumable(folder, is_extended=epochs is not None, keep_best=keep_best)
-        options = _recorded_options(folder, record, source)
+        options = recorded_options(folder, record, source)
         if epochs is not None:
             options = options.with_epochs(epochs)
         if engine is not None or device != "auto":
@@ -291,14 +291,10 @@ def resume_run(
     announce = announce if announce is not None and group.rank == 0 else _ignore
     with lock_in_first_process(group, lambda: FolderLock.acquire(folder.path)) as (_, lock):
         record, options = read()  # another process may have finished the run in the meantime
-        if record.get("source_sha256") != source_checksum(options.source):
-            raise ModelFileError(
-                f"'{shown_source(options.source)}' has changed since the start of the run in '{path}'; restore the "
-                "file, or start a new run."
-            )
+        check_source(folder, record, options)
         check_same_checkpoint(group, folder)
         _announce_versions(record, announce)
-        data = _prepare(options, announce)
+        data = prepare(options, announce)
         fitting = plan_fitting(options, data)
         run = _Run(folder, options, data, fitting, record, announce, group, lock, epochs, keep_best)
         is_resumed = folder.checkpoint.is_file()
@@ -331,7 +327,7 @@ def _read_resumable(folder: RunFolder, *, is_extended: bool, keep_best: bool) ->
     return record
 
 
-def _recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame | None) -> TrainOptions:
+def recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame | None) -> TrainOptions:
     """Return the options of a run. ``source`` is the data frame that it was trained on, if it was one."""
     options: Any = record.get("options")
     was_frame = isinstance(options, dict) and "source" in options and options["source"] is None
@@ -346,6 +342,15 @@ def _recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame |
     if source is not None and not was_frame:
         raise InvalidInputError(f"The run in '{folder.path}' has a recorded source; omit source.")
     return TrainOptions.from_dict({**options, "source": source} if was_frame else options)
+
+
+def check_source(folder: RunFolder, record: dict[str, Any], options: TrainOptions) -> None:
+    """Raise ModelFileError if the source of a run has changed."""
+    if record.get("source_sha256") != source_checksum(options.source):
+        raise ModelFileError(
+            f"'{shown_source(options.source)}' has changed since the start of the run in '{folder.path}'; restore the "
+            "file, or start a new run."
+        )
 
 
 @dataclass
@@ -537,7 +542,8 @@ def _engine_entry(options: TrainOptions, group: Group, first_epoch: int = 1) -> 
     return {**engine, "processes": group.size, "first_epoch": first_epoch}
 
 
-def _prepare(options: TrainOptions, announce: Announce) -> PreparedData:
+def prepare(options: TrainOptions, announce: Announce) -> PreparedData:
+    """Read and encode the data of a run."""
     if isinstance(options.source, tuple):
         announce(f"Analysing the columns: one pass over {shown_source(options.source)}")
     return prepare_data(options.source, **options.data_settings())

@@ -15,6 +15,7 @@ from chainrule.activations import SmoothClipActivation
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.errors import InvalidInputError
 from chainrule.layers import DenseLayer, EnsembleDenseLayer, EnsembleMeanLayer
+from chainrule.losses import LOSSES
 from chainrule.runs import TrainOptions, code_for_training, load_run, predict, prepare_data, resume_run, train_run
 from chainrule.runs.fitting import Fitting, plan_fitting
 from chainrule.runs.running import RunInterrupted
@@ -140,6 +141,30 @@ def test_counts_start_from_the_linear_model_with_the_same_loss(loss: str) -> Non
     assert np.corrcoef(np.exp(started) if loss == "poisson" else started, table["y"])[0, 1] > 0.85
     result = train(table, "y", task="regression", epochs=20, verbose=False, **options)
     assert result.metrics["r2"] > 0.85
+
+
+def test_every_loss_that_suits_the_target_has_an_ensemble_and_the_others_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=24)
+    targets = {"count": rng.poisson(np.exp(1 + x)), "kind": list("uvw") * 8, "sign": list("+-") * 12}
+    suited: dict[str, set[str]] = {name: set() for name in targets}
+    for loss in LOSSES.classes:
+        for target, y in targets.items():
+            task = "regression" if target == "count" else None
+            table = pd.DataFrame({"x": x, target: y})
+            try:
+                fitting = planned(table, target, task=task, loss=loss, test_size=0, hidden=())
+            except InvalidInputError as error:
+                assert f"The loss {loss} does not suit" in str(error)  # noqa: PT017
+                continue
+            suited[target].add(loss)
+            assert np.isfinite(fitting.network.predict(fitting.training.X)).all()
+    assert suited["count"] == {name for name, one in LOSSES.classes.items() if one.is_regression} - {
+        "cosine_similarity"
+    }
+    assert suited["kind"] | suited["sign"] == {name for name, one in LOSSES.classes.items() if one.for_classes}
+    assert not suited["kind"] & {"binary_cross_entropy", "multi_label_cross_entropy"}
+    assert not suited["sign"] & {"categorical_cross_entropy", "kl_divergence", "multi_margin"}
 
 
 def odd_tables() -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:

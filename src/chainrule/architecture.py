@@ -22,6 +22,7 @@ from chainrule.activations import (
     CustomActivation,
     SigmoidActivation,
     SoftmaxActivation,
+    SoftplusActivation,
 )
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import InvalidInputError, check_one_of, shown
@@ -79,12 +80,17 @@ def output_units(target: Target, loss: LossFunction) -> int:
 
 
 def output_activations(target: Target, loss: LossFunction, activation: ActivationLike | None = None) -> list[Layer]:
-    """Return the activations behind the output units: the given one, and that of the task."""
+    """Return the activations behind the output units: the given one, or that of the task and the loss.
+
+    Numbers are unbounded, unless the loss needs numbers above 0, as the mean squared logarithmic error does.
+    """
     layers: list[Layer] = []
     if activation is not None:
         if target.task != "regression":
             raise InvalidInputError(f"The outputs of a {target.task} network follow from its classes and loss.")
         layers.append(_activation(activation))
+    elif target.task == "regression" and loss.domain is not None:
+        layers.append(SoftplusActivation())
     if loss.expects_scores:
         return layers
     if target.classes and loss.output_activation is not None:

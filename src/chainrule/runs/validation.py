@@ -5,24 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from chainrule.activations import SigmoidActivation, SoftmaxActivation
 from chainrule.architecture import default_loss
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
-from chainrule.losses import LOSSES
+from chainrule.losses import LOSSES, LossFunction
 from chainrule.machine import machine_memory
 
 __all__ = ["check_fits_memory", "check_suits_target"]
 
 # The weights, the gradients, the two moments of Adam, and the last finite weights.
 COPIES_IN_TRAINING = 5
-
-_ONLY_FOR = {
-    "binary": ("binary_cross_entropy", "binary_focal"),
-    "multiclass": ("categorical_cross_entropy", "categorical_focal"),
-    "regression": ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "pinball",
-                   "multi_quantile", "poisson", "gaussian_negative_log_likelihood"),
-}  # fmt: skip
-_ALSO_FOR_CLASSES = ("mean_squared_error", "mean_absolute_error", "huber", "log_cosh", "hinge", "squared_hinge")
 
 
 def check_suits_target(target: Target, loss: str | None, for_classes: Sequence[str]) -> None:
@@ -33,14 +26,23 @@ def check_suits_target(target: Target, loss: str | None, for_classes: Sequence[s
     """
     if target.task == "regression" and for_classes:
         raise InvalidInputError(f"{for_classes[0]} needs a target of classes, and this one is a number.")
-    name = LOSSES.name_of(LOSSES.find(loss or default_loss(target)))
-    allowed = _ONLY_FOR[target.task]
-    if target.task != "regression":
-        allowed += _ALSO_FOR_CLASSES
-    if name not in allowed:
+    found = LOSSES.find(loss or default_loss(target))
+    if not _suits(found, target):
+        allowed = [name for name, cls in LOSSES.classes.items() if _suits(cls, target)]
         raise InvalidInputError(
-            f"The loss {name} does not suit a {target.task} target; choose one of {', '.join(allowed)}."
+            f"The loss {LOSSES.name_of(found)} does not suit a {target.task} target; choose one of "
+            f"{', '.join(allowed)}."
         )
+
+
+def _suits(loss: type[LossFunction], target: Target) -> bool:
+    """Return whether a loss takes the targets, and the outputs of a network for them."""
+    if loss.compares_outputs and target.n_outputs == 1:
+        return False
+    if target.task == "regression":
+        return loss.is_regression
+    ends = SigmoidActivation if target.task == "binary" else SoftmaxActivation
+    return loss.for_classes and loss.fuses_with in (None, ends)
 
 
 def check_fits_memory(widths: Sequence[int], n_members: int = 1) -> None:

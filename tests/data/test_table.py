@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import QuantileTransformer
 
 from chainrule.data import TablePreprocessor
 from chainrule.errors import CellError, DataError, InvalidInputError
@@ -24,6 +26,7 @@ FRAME = pd.DataFrame(
         "empty": [None] * 4,
     }
 )
+RNG = np.random.default_rng(0)
 
 
 def test_every_kind_of_column_becomes_numbers():
@@ -76,7 +79,7 @@ CELLS = {
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.fixed_dictionaries(CELLS), min_size=3, max_size=20),
-    st.sampled_from(["standard", "range", "none"]),
+    st.sampled_from(["standard", "robust", "quantile", "range", "none"]),
     st.sampled_from(["median", "mean", "zero"]),
 )
 def test_json_round_trip_transforms_alike(rows, scaling, missing):
@@ -139,7 +142,36 @@ def test_a_description_from_before_the_rule_had_a_name_is_read():
     assert again.missing == "zero"
 
 
-@pytest.mark.parametrize("scaling", ["standard", "range", "none"])
+def test_robust_scaling_bounds_outliers():
+    x = np.append(RNG.normal(50, 10, 500), [1e9, -1e30])
+    matrix = TablePreprocessor(scaling="robust").fit_transform(pd.DataFrame({"x": x}))[:, 0]
+    lower, median, upper = np.quantile(x, [0.25, 0.5, 0.75])
+    z = (x[:500] - median) / (upper - lower)
+    np.testing.assert_allclose(matrix[:500], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(matrix[500:], [3, -3], rtol=1e-5)
+    mostly_zero = pd.DataFrame({"x": [0.0] * 9 + [8.0]})
+    z = 8 / 4  # half the range, because the quartiles are equal
+    values = TablePreprocessor(scaling="robust").fit_transform(mostly_zero)
+    np.testing.assert_allclose(values[-2:, 0], [0, z / np.sqrt(1 + (z / 3) ** 2)], rtol=1e-6)
+
+
+def test_quantile_scaling_gives_normal_scores():
+    x = np.exp(RNG.normal(0, 2, 4000))
+    frame = pd.DataFrame({"x": x, "same": x})
+    table = TablePreprocessor(scaling="quantile").fit(frame)
+    matrix = table.transform(frame)[:, 0]
+    expected = QuantileTransformer(output_distribution="normal", n_quantiles=1000).fit_transform(x[:, None])[:, 0]
+    inner = np.abs(expected) < 1.8
+    np.testing.assert_allclose(matrix[inner], expected[inner], atol=0.05)
+    ends = table.transform(pd.DataFrame({"x": [-1e9, np.median(x), 1e9], "same": 0}))[:, 0]
+    bound = norm.ppf(1 - 1 / 128)
+    np.testing.assert_allclose(ends, [-bound, 0, bound], rtol=1e-5, atol=1e-3)
+    ties = pd.DataFrame({"x": [0.0] * 50 + list(range(1, 51))})
+    zero = TablePreprocessor(scaling="quantile").fit_transform(ties)[0, 0]
+    np.testing.assert_allclose(zero, norm.ppf(np.append(np.arange(1, 16) / 32, 1 / 128)).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile", "range", "none"])
 def test_a_number_that_is_constant_but_for_rounding_is_dropped_as_constant(scaling):
     frame = pd.DataFrame({"a": [0.3, 0.1 + 0.2, 0.3], "b": [0.1, 0.2, 0.3], "gaps": [0.3, None, 0.1 + 0.2]})
     table = TablePreprocessor(scaling=scaling).fit(frame)
@@ -267,6 +299,10 @@ def test_missing_and_repeated_columns_are_named():
         lambda d: d["columns"][0].update(more=1),
         lambda d: d["columns"][0]["numbers"][0].update(scale=0.0),
         lambda d: d["columns"][0]["numbers"][0].update(fill="x"),
+        lambda d: d["columns"][0]["numbers"][0].update(limit=-1),
+        lambda d: d["columns"][0]["numbers"][0].update(knots=[0, 1], scores=[0]),
+        lambda d: d["columns"][0]["numbers"][0].update(knots=[1, 1], scores=[0, 1]),
+        lambda d: d["columns"][0]["numbers"][0].update(knots=5),
         lambda d: d["columns"][0].update(numbers=[]),
         lambda d: d["columns"][1].update(categories=[1]),
         lambda d: d["columns"][1].update(categories="abc"),

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
 
 from chainrule.data.cells import DATE_PARTS
 from chainrule.data.columns import ColumnPlan, NumberPlan
@@ -21,6 +22,8 @@ from chainrule.data.texts import MISSING_WORDS
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.export import export_model
 from chainrule.export.c_text import identifiers
+from chainrule.export.onnx_graph import build_onnx, onnx_inputs
+from chainrule.export.torch_program import build_torch_program, torch_inputs
 from chainrule.layers import DenseLayer, InputScalingLayer
 from chainrule.model import Model
 from chainrule.runs.predictions import prediction_csv, prediction_frame
@@ -359,3 +362,21 @@ def test_a_program_of_ones_own_uses_the_interface(tmp_path: Path) -> None:
     np.testing.assert_allclose(numbers, model.outputs(frame)[0], rtol=1e-6)
     assert (good, bad) == (0, COLUMNS.index("day") + 1)
     assert math.isnan(frame["number"][0])
+
+
+@pytest.mark.parametrize("scaling", ["robust", "quantile"])
+def test_bounded_numbers_and_scores_of_quantiles_are_exported(scaling: Any, tmp_path: Path) -> None:
+    table = TablePreprocessor(categorical=["code"], scaling=scaling).fit(FRAME)
+    model = reading_of(table)
+    frame = FRAME.head(30).astype(object)
+    frame.loc[3, ["number", "gaps"]] = 1e12, -1e30
+    expected = model.outputs(frame)
+    np.testing.assert_array_equal(expected, table.transform(frame))
+    names = [plan.name for plan in table.feature_plan.columns]
+    cells = [[None if pd.isna(cell) else str(cell) for cell in row] for row in frame[names].to_numpy().tolist()]
+    for to in SOURCES:
+        np.testing.assert_allclose(numbers_of(to, model, names, cells, tmp_path), expected, atol=2e-6)
+    (value,) = ReferenceEvaluator(build_onnx(model)).run(None, onnx_inputs(model, frame))
+    np.testing.assert_allclose(value, expected, atol=2e-6)
+    (value,) = build_torch_program(model).module()(torch_inputs(model, frame)).values()
+    np.testing.assert_allclose(value, expected, atol=2e-6)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from functools import cached_property
+from itertools import pairwise
 from numbers import Number
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
@@ -53,9 +54,17 @@ _NAN = re.compile(r"[-+]?nan", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class NumberPlan:
-    """The scaling ``(x - center) / scale`` of a number.
+    """The scaling ``z = (x - center) / scale`` of a number.
 
     A missing number is replaced by ``fill``, which was determined by ``fill_rule``.
+
+    Attributes
+    ----------
+    limit
+        If this is not 0, z is bounded: it becomes ``z / sqrt(1 + (z / limit)^2)``.
+    knots, scores
+        If there are any, z becomes a piecewise linear function of z, which is ``scores[k]`` at ``knots[k]`` and
+        constant outside the knots.
     """
 
     name: str
@@ -63,6 +72,32 @@ class NumberPlan:
     center: float
     scale: float
     fill_rule: MissingRule = "median"
+    limit: float = 0.0
+    knots: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+
+    @property
+    def formula(self) -> str:
+        """The scaling in words, for reports; empty if the number is not changed."""
+        if self.center == 0 and self.scale == 1 and not (self.limit or self.knots):
+            return ""
+        formula = f"(x \u2212 {self.center:.4g}) / {self.scale:.4g}"
+        formula += f", bounded smoothly by {self.limit:g}" * bool(self.limit)
+        return formula + ", as the score of its quantile" * bool(self.knots)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether a plan from a file has valid numbers."""
+        numbers = (self.fill, self.center, self.scale, self.limit, *self.knots, *self.scores)
+        return (
+            isinstance(self.name, str)
+            and self.fill_rule in get_args(MissingRule)
+            and all(map(_is_finite, numbers))
+            and self.scale > 0
+            and self.limit >= 0
+            and len(self.knots) == len(self.scores) != 1
+            and all(low < high for low, high in pairwise(self.knots))
+        )
 
 
 class SpecialCodes(NamedTuple):
@@ -389,7 +424,8 @@ class ColumnPlan:
         if set(given) not in (set(names[:first]), set(names)):
             raise InvalidInputError("The description of a table column has missing or unknown fields.")
         try:
-            given["numbers"] = tuple(NumberPlan(**plan) for plan in values["numbers"])
+            tuples = [{name: tuple(plan.get(name, ())) for name in ("knots", "scores")} for plan in values["numbers"]]
+            given["numbers"] = tuple(map(lambda plan, own: NumberPlan(**{**plan, **own}), values["numbers"], tuples))
             for name in lists:
                 if name in given:
                     given[name] = tuple(given[name])
@@ -401,7 +437,6 @@ class ColumnPlan:
             raise InvalidInputError("The description of a table column has unknown fields.") from None
         texts = (plan.name, plan.reason, plan.note, plan.sample, *plan.categories, *plan.missing_words)
         flags = (plan.missing_indicator, plan.missing_category, plan.other, plan.coerce, plan.from_numbers)
-        numbers = plan.numbers
         is_valid = (
             all(isinstance(text, str) for text in texts)
             and all(isinstance(values.get(name, ()), list | tuple) for name in ("numbers", *lists))
@@ -411,13 +446,7 @@ class ColumnPlan:
             and plan.n_missing >= 0
             and bool(plan.reason) == (plan.kind == "dropped")
             and len(set(plan.categories)) == len(plan.categories)
-            and all(
-                isinstance(number.name, str)
-                and number.fill_rule in get_args(MissingRule)
-                and all(map(_is_finite, (number.fill, number.center, number.scale)))
-                and number.scale > 0
-                for number in numbers
-            )
+            and all(number.is_valid for number in plan.numbers)
             and plan._has_fields_of_its_kind()
         )
         if not is_valid:

@@ -20,9 +20,17 @@ from chainrule.data.columns import ColumnPlan
 from chainrule.errors import CellError
 from chainrule.types import Array, IntArray
 
-__all__ = ["CategoryCodes", "FeaturePlan"]
+__all__ = ["CategoryCodes", "FeaturePlan", "bounded"]
 
+# Numbers that are larger than this many limits are at the limit, so that their squares do not overflow.
+FAR = 1e6
 ROWS_PER_BLOCK = 8192  # so that the float64 matrix of the raw columns fits into the processor's cache
+
+
+def bounded(x: Array, limit: Array) -> Array:
+    """Return ``x / sqrt(1 + (x / limit)^2)``, which is between -limit and limit."""
+    ratio = np.clip(x / limit, -FAR, FAR)
+    return limit * (ratio / np.sqrt(1 + ratio**2))
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,10 @@ class FeaturePlan:
         For each chosen raw column, the number that is subtracted.
     scale
         For each chosen raw column, the divisor.
+    limits
+        The bounds of the scaled columns, by their indices among the chosen raw columns; see :class:`NumberPlan`.
+    curves
+        The knots and the scores of the scaled columns, by the same indices.
     indicators
         The raw columns that have an indicator of missing cells.
     feature_indices
@@ -93,6 +105,8 @@ class FeaturePlan:
     fill: Array
     center: Array
     scale: Array
+    limits: dict[int, float]
+    curves: dict[int, tuple[Array, Array]]
     indicators: IntArray
     feature_indices: IntArray
 
@@ -129,6 +143,12 @@ class FeaturePlan:
             np.array([number.fill for _, number, _ in scaled], np.float64),
             np.array([number.center for _, number, _ in scaled], np.float64),
             np.array([number.scale for _, number, _ in scaled], np.float64),
+            {index: number.limit for index, (_, number, _) in enumerate(scaled) if number.limit},
+            {
+                index: (np.array(number.knots), np.array(number.scores))
+                for index, (_, number, _) in enumerate(scaled)
+                if number.knots
+            },
             np.array([raw for raw, _ in indicators], np.int64),
             np.array(feature_indices, np.int64),
         )
@@ -165,7 +185,8 @@ class FeaturePlan:
             chosen, n_chosen = raw.take(self.chosen, axis=1), len(self.chosen)
             chosen = np.where(np.isnan(chosen), self.fill, chosen)
             with np.errstate(over="ignore"):  # encode checks for infinite numbers
-                features[:, self.feature_indices[:n_chosen]] = (chosen - self.center) / self.scale
+                scaled = ((chosen - self.center) / self.scale).astype(np.float32)
+            features[:, self.feature_indices[:n_chosen]] = self.bend(scaled) if self.is_bent else scaled
             if n_indicators := len(self.indicators):
                 columns = self.feature_indices[n_chosen : n_chosen + n_indicators]
                 features[:, columns] = np.isnan(raw.take(self.indicators, axis=1))
@@ -173,6 +194,20 @@ class FeaturePlan:
             codes = np.array([values[column] for column in category_columns])
             columns, rows = (codes >= first[:, None]).nonzero()
             features[rows, codes[columns, rows] + shift[columns]] = 1
+
+    @property
+    def is_bent(self) -> bool:
+        """Whether scaled numbers are bounded, or replaced by the scores of their quantiles."""
+        return bool(self.limits or self.curves)
+
+    def bend(self, scaled: Array) -> Array:
+        """Return scaled numbers with those of :attr:`limits` bounded and those of :attr:`curves` replaced by scores."""
+        bent = scaled.astype(np.float64)
+        for column, limit in self.limits.items():
+            bent[:, column] = bounded(bent[:, column], np.array(limit))
+        for column, (knots, scores) in self.curves.items():
+            bent[:, column] = np.interp(bent[:, column], knots, scores)
+        return np.where(np.isfinite(scaled), bent, scaled)
 
     @cached_property
     def _groups(self) -> tuple[list[int], list[int], list[int], IntArray, IntArray]:

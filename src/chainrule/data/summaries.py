@@ -134,8 +134,13 @@ class NumberSummary:
     @property
     def median(self) -> float:
         """The median of the sample."""
-        sample = self._sample[0] if len(self._sample) == 1 else np.concatenate(self._sample)
+        sample = self.sample
         return float(np.median(sample)) if len(sample) else self.mean
+
+    @property
+    def sample(self) -> Array:
+        """The sample for medians and quantiles."""
+        return self._sample[0] if len(self._sample) == 1 else np.concatenate([np.zeros(0), *self._sample])
 
 
 class _NumberCollector:

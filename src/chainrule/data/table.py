@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
+from statistics import NormalDist
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast, get_args
 
@@ -49,12 +50,15 @@ __all__ = [
     "has_column_names",
 ]
 
-Scaling: TypeAlias = Literal["standard", "range", "none"]
+Scaling: TypeAlias = Literal["standard", "robust", "quantile", "range", "none"]
 
 # A column whose values all differ is an id and is dropped, unless the table has too few rows to be sure.
 MIN_ROWS_FOR_ID = 50
 # Categories with a smaller share of the rows are combined into one category.
 MIN_CATEGORY_SHARE = 0.001
+# The bound of numbers that are scaled by the interquartile range, and the number of quantiles that have a score.
+ROBUST_LIMIT = 3.0
+N_QUANTILES = 33
 MAX_SAMPLE_LENGTH = 60
 # The maximum number of additional columns with invalid cells that a message names.
 MAX_INVALID_COLUMNS = 5
@@ -98,8 +102,17 @@ class ColumnChoices(NamedTuple):
 class TablePreprocessor:
     """Encode frames as float32 matrices. The encoding is fitted to the training rows.
 
-    - Numbers are standardised (``scaling="standard"``), scaled to the range from 0 to 1 (``"range"``) or not changed
-      (``"none"``). Missing numbers become the training median, the training mean (``missing="mean"``), or 0 after
+    - Numbers x are scaled by one of these rules, with statistics of the training rows:
+
+      - ``scaling="standard"``: ``z = (x - mean) / standard deviation``;
+      - ``"robust"``: ``z = (x - median) / (q75 - q25)``, with the quartiles q25 and q75, and then
+        ``z / sqrt(1 + (z / 3)^2)``, which is between -3 and 3, so that outliers have little influence;
+      - ``"quantile"``: the quantile of the normal distribution that belongs to the share of the training rows below x;
+        linear between 33 quantiles, and constant below the smallest and above the largest one;
+      - ``"range"``: ``z = (x - minimum) / (maximum - minimum)``;
+      - ``"none"``: x.
+
+      Missing numbers become the training median, the training mean (``missing="mean"``), or 0 after
       scaling (``"zero"``: the mean of a standardised column, the smallest number of a column scaled to a range). If the
       training rows have missing numbers, another column of 0 and 1 indicates them.
     - Categories become one 0/1 column per value, or a single column for two values. Categories that are not among the
@@ -383,7 +396,7 @@ class TablePreprocessor:
                 row["categories"] = list(plan.categories)
             for number in plan.numbers[:1]:
                 row |= {"fill": number.fill, "fill_rule": number.fill_rule}
-                row |= {"center": number.center, "scale": number.scale}
+                row |= {"center": number.center, "scale": number.scale, "formula": number.formula}
             rows.append(row)
         return rows
 
@@ -601,13 +614,22 @@ class TablePreprocessor:
         """Return the plan of one number; an empty list if it is constant except for rounding."""
         if present.is_constant:
             return []
-        center, scale = 0.0, 1.0
+        center, scale, limit = 0.0, 1.0, 0.0
+        knots: tuple[float, ...] = ()
+        scores: tuple[float, ...] = ()
         if self.scaling == "range":
             center, scale = present.low, present.width
         elif self.scaling == "standard":
             center, scale = present.mean, present.deviation if present.deviation > 0 else present.high - present.low
+        elif self.scaling in ("robust", "quantile"):
+            center = present.median
+            lower, upper = np.quantile(present.sample, (0.25, 0.75)) if len(present.sample) else (0.0, 0.0)
+            scale = float(upper - lower) or present.width / 2
+            limit = ROBUST_LIMIT if self.scaling == "robust" else 0.0
+            if self.scaling == "quantile":
+                knots, scores = _scores_of_quantiles((present.sample - center) / scale)
         fill = {"median": present.median, "mean": present.mean, "zero": center}[self.missing]
-        return [NumberPlan(output, fill, center, scale, self.missing)]
+        return [NumberPlan(output, fill, center, scale, self.missing, limit, knots, scores)]
 
     def _category_plan(self, name: str, summary: ColumnSummary, reading: Reading) -> ColumnPlan:
         counts, n_missing, n_rows = reading.counts, reading.n_missing, reading.n_rows
@@ -658,6 +680,22 @@ def _combine_errors(errors: Sequence[CellError]) -> CellError:
         f"{first} The same holds for the {columns} {listed(shown)}.",
         row=first.row, column=first.column, value=first.value, n_cells=first.n_cells,
     )  # fmt: skip
+
+
+def _scores_of_quantiles(scaled: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the quantiles of scaled numbers, and the quantiles of the normal distribution at the same levels.
+
+    Equal quantiles are one, with the mean of their scores. There are none if all quantiles are equal.
+    """
+    levels = np.linspace(0, 1, N_QUANTILES)
+    bound = 1 / (4 * (N_QUANTILES - 1))  # instead of the levels 0 and 1, whose scores are infinite
+    scores = [*map(NormalDist().inv_cdf, np.clip(levels, bound, 1 - bound).tolist())]
+    # Knots that are equal in float32, which the exported models use, would be a division by 0.
+    knots, codes = np.unique(np.float32(np.quantile(scaled, levels)), return_inverse=True)
+    if len(knots) < 2:
+        return (), ()
+    means = np.bincount(codes, scores) / np.bincount(codes)
+    return tuple(knots.astype(np.float64).tolist()), tuple(means.tolist())
 
 
 def _check_has_rows(table: pd.DataFrame) -> None:

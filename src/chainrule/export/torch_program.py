@@ -34,7 +34,7 @@ import numpy as np
 from chainrule.data.columns import ColumnPlan
 from chainrule.engines.torch_engine import check_installed
 from chainrule.export.meaning import describe_model, frame_of, network_of, read_column
-from chainrule.export.program import PredictionLayer
+from chainrule.export.program import PredictionLayer, layers_before
 from chainrule.files.atomic import write_atomically
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
@@ -66,7 +66,9 @@ def build_torch_program(model: Model | NeuralNetwork) -> torch.export.ExportedPr
         modules.append(parts.Classes() if model.target.classes else parts.Numbers())
         if model.table is not None:
             columns = tuple(plan.name for plan in model.table.feature_plan.columns)
-            modules.insert(0, parts.TableFeatures(model.table.feature_plan, columns, dtype))
+            plan = model.table.feature_plan
+            before = map(LayerModule, layers_before(plan, stack.dtype))
+            modules = [parts.TableFeatures(plan, columns, dtype), *before, *modules]
             shape, dtype = (len(columns),), torch.float64
     rows = torch.zeros((3, *shape), dtype=dtype)  # what they are is of no matter
     whole = nn.Sequential(*modules).eval().requires_grad_(False)

@@ -69,6 +69,8 @@ def _describe_column(plan: ColumnPlan, scaling: Scaling) -> dict[str, Any]:
         column |= {"minimum": number.center} | ({"maximum": number.center + number.scale} if has_spread else {})
     elif scaling == "standard":
         column |= {"mean": number.center} | ({"standard_deviation": number.scale} if has_spread else {})
+    elif scaling in ("robust", "quantile"):
+        column |= {"median": number.center} | ({"interquartile_range": number.scale} if has_spread else {})
     column["missing"] = number.fill
     return column
 

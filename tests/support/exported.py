@@ -117,8 +117,9 @@ def reading_of(table: TablePreprocessor) -> Model:
 
 
 def fitted(*plans: ColumnPlan) -> TablePreprocessor:
-    columns = [plan.to_dict() for plan in plans]
-    return TablePreprocessor.from_dict({**TablePreprocessor().to_dict(), "columns": columns})
+    table = TablePreprocessor()
+    table._columns = plans
+    return table
 
 
 def check_numbers(to: str, model: Any, X: Array, folder: Path, tolerance: float = 1e-6) -> None:

@@ -495,7 +495,10 @@ def _encoding(column: Mapping[str, Any]) -> str:
     elif "center" in column:
         if n_missing:
             steps.append(f"missing values are replaced by {_number(column['fill'])} and indicated by an input")
-        steps.append(column["formula"] or "not scaled")
+        center, scale = column["center"], column["scale"]
+        is_unscaled = center == 0 and scale == 1
+        steps.append("not scaled" if is_unscaled else f"(x − {_number(center)}) / {_number(scale)}")
+        steps += [column["bend"]] if column.get("bend") else []
     return "; ".join(steps)
 
 

@@ -77,13 +77,11 @@ class NumberPlan:
     scores: tuple[float, ...] = ()
 
     @property
-    def formula(self) -> str:
-        """The scaling in words, for reports; empty if the number is not changed."""
-        if self.center == 0 and self.scale == 1 and not (self.limit or self.knots):
-            return ""
-        formula = f"(x \u2212 {self.center:.4g}) / {self.scale:.4g}"
-        formula += f", bounded smoothly by {self.limit:g}" * bool(self.limit)
-        return formula + ", as the score of its quantile" * bool(self.knots)
+    def bend(self) -> str:
+        """What follows the scaling, in words; empty if nothing does."""
+        if self.knots:
+            return "replaced by the normal score of its quantile"
+        return f"bounded smoothly by {self.limit:g}" if self.limit else ""
 
     @property
     def is_valid(self) -> bool:

@@ -396,7 +396,7 @@ class TablePreprocessor:
                 row["categories"] = list(plan.categories)
             for number in plan.numbers[:1]:
                 row |= {"fill": number.fill, "fill_rule": number.fill_rule}
-                row |= {"center": number.center, "scale": number.scale, "formula": number.formula}
+                row |= {"center": number.center, "scale": number.scale, "bend": number.bend}
             rows.append(row)
         return rows
 

@@ -13,6 +13,7 @@ from chainrule.calibration import temper
 from chainrule.data.dataset import Dataset
 from chainrule.data.table import as_frame
 from chainrule.data.target import Target
+from chainrule.data.weights import weights_of_rows
 from chainrule.engines.input_gradient import ProgramGradient
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, listed, nearest_name
 from chainrule.formulas import TraceError
@@ -127,7 +128,7 @@ class Rows:
             raise InvalidInputError("X is missing; give rows with the columns of the training data.")
         table, frame, weights = model.table, None, None
         if isinstance(X, Dataset):
-            dataset, weights = X, X.sample_weight
+            dataset, weights = X, weights_of_rows(X.sample_weight)
             if needs_targets and y is None:
                 y = model.codes_of(X)
         elif table is None:

@@ -59,8 +59,12 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
     """
     n = len(class_names)
     counts = _count(y_true, y_pred, n)
-    side = float(np.clip(2.2 + 0.42 * n, 3.4, 10.5))
-    ax = use_axes(ax, side + 0.6, side)
+    ticks = range(0, n, -(-n // 40))
+    labels = [one_line(class_names[code], 18) for code in ticks]
+    longest = max(map(len, labels), default=0)
+    is_crowded = longest * n > 40
+    side = float(np.clip(1.2 + 0.4 * n, 2.4, 8.5))  # in inches, of the square without labels and colour bar
+    ax = use_axes(ax, 1.2 * side + 1.2 + 0.08 * longest, side + 0.8 + (0.08 * longest if is_crowded else 0))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ax.spines[:].set_visible(False)
@@ -69,9 +73,6 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
         for row, column in zip(*np.nonzero(counts if n > 4 else counts + 1), strict=True):
             color = "white" if shares[row, column] > 0.55 else "black"
             ax.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color, fontsize=size)
-    ticks = range(0, n, -(-n // 40))
-    labels = [one_line(class_names[code], 18) for code in ticks]
-    is_crowded = max(map(len, labels), default=0) * n > 40
     ax.set_xticks(ticks, labels, parse_math=False, rotation=90 if is_crowded else 0, fontsize=min(size + 1, 10))
     ax.set_yticks(ticks, labels, parse_math=False, fontsize=min(size + 1, 10))
     ax.tick_params(length=0)

@@ -5,6 +5,7 @@ target        output layer            activation  loss
 ============  ======================  ==========  =========================
 two classes   one unit                sigmoid     binary cross-entropy
 more classes  one unit a class        softmax     categorical cross-entropy
+labels        one unit a label        sigmoid     multi-label cross-entropy
 numbers       one unit a number       none        mean squared error
 ============  ======================  ==========  =========================
 """
@@ -54,8 +55,13 @@ ActivationLike: TypeAlias = (
 
 def default_loss(target: Target) -> str:
     """Return the name of the loss that belongs to the task."""
-    names = {"binary": "binary_cross_entropy", "multiclass": "categorical_cross_entropy"}
-    return names.get(target.task, "mean_squared_error")
+    names = {
+        "binary": "binary_cross_entropy",
+        "multiclass": "categorical_cross_entropy",
+        "multilabel": "multi_label_cross_entropy",
+        "regression": "mean_squared_error",
+    }
+    return names[target.task]
 
 
 def output_layers(
@@ -89,13 +95,13 @@ def output_activations(target: Target, loss: LossFunction, activation: Activatio
         if target.task != "regression":
             raise InvalidInputError(f"The outputs of a {target.task} network follow from its classes and loss.")
         layers.append(_activation(activation))
-    elif target.task == "regression" and loss.domain is not None:
+    elif target.task == "regression" and loss.is_regression and loss.domain is not None:
         layers.append(SoftplusActivation())
     if loss.expects_scores:
         return layers
     if target.classes and loss.output_activation is not None:
         layers.append(loss.output_activation())
-    elif target.task == "binary":
+    elif target.task in ("binary", "multilabel"):
         layers.append(SigmoidActivation())
     elif target.task == "multiclass":
         layers.append(SoftmaxActivation())

@@ -33,6 +33,7 @@ _NO_TARGETS = "This dataset has no targets y to compare the predictions with."
 _REPORTED: dict[Task, tuple[str, ...]] = {
     "binary": ("accuracy", "roc_auc", "log_loss"),
     "multiclass": ("accuracy", "balanced_accuracy", "log_loss"),
+    "multilabel": ("mean_squared_error", "mean_absolute_error"),
     "regression": ("r2", "root_mean_squared_error", "mean_absolute_error"),
 }
 
@@ -184,11 +185,13 @@ class Model:
     def predict_proba(self, data: Any) -> Array:
         """Return the class probabilities as float64, with one column per class in the order of ``target.classes``.
 
-        The sum of each row is 1 up to rounding in float64.
+        The sum of each row is 1 up to rounding in float64. For several labels, each column is the probability of one.
         """
-        if not self.target.classes:
+        if self.target.task == "regression":
             raise InvalidInputError("This model predicts numbers and has no class probabilities; use predict.")
         self.network.check_gives_probabilities()
+        if self.target.task == "multilabel":
+            return self.outputs(data).astype(np.float64)
         return normalized_probabilities(self.outputs(data))
 
     def predict_interval(self, data: Any, alpha: float = 0.1) -> Array:
@@ -213,7 +216,7 @@ class Model:
 
     def intervals_of(self, outputs: Array, alpha: float) -> Array:
         """Return :meth:`predict_interval` for outputs of the network."""
-        if self.target.classes:
+        if self.target.task != "regression":
             raise InvalidInputError("This model predicts classes, which have no intervals; use predict_proba.")
         if self.calibration is None:
             raise InvalidInputError(
@@ -255,6 +258,8 @@ class Model:
             A dataset, or rows with their true targets and their weights, as for :meth:`evaluate`.
         """
         codes, weights = self._targets_of(data, y, sample_weight)
+        if self.target.task == "multilabel":
+            raise InvalidInputError("Only one column of classes, or numbers, can be calibrated; this model has labels.")
         if self.target.classes:
             self.network.check_gives_probabilities()
         elif self.scaling is not None:

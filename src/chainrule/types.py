@@ -14,7 +14,7 @@ IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 Shape: TypeAlias = tuple[int, ...]
 Seed: TypeAlias = int | None
 DTypeName: TypeAlias = Literal["float32", "float64"]
-Task: TypeAlias = Literal["binary", "multiclass", "regression"]
+Task: TypeAlias = Literal["binary", "multiclass", "multilabel", "regression"]
 
 # A dense array or a SciPy CSR matrix. SciPy is not imported here: most programs never meet a sparse matrix.
 Inputs: TypeAlias = Any

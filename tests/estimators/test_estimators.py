@@ -23,12 +23,16 @@ from chainrule import EarlyStopping, InvalidInputError, MLPClassifier, MLPRegres
 from chainrule.activations import LeakyReLUActivation
 from chainrule.callbacks import Callback, TrainingRun
 from chainrule.data import NoiseAugmentation
-from chainrule.errors import DivergenceError
+from chainrule.errors import DataError, DivergenceError
 from chainrule.layers import DenseLayer
 from chainrule.losses import Huber
 from chainrule.optimizer import AdamW
+from chainrule.runs import predict
 from chainrule.schedules import CosineDecay
+from chainrule.serving import build_app
 from chainrule.types import Array
+from support.exported import check_numbers
+from support.served import ask
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -772,6 +776,28 @@ def test_the_only_row_of_a_class_is_trained_on() -> None:
     classifier = small(early_stopping=True).fit(X_CLASSES, y)
     assert classifier.classes_.tolist() == [0, 1, 2, 3]
     assert classifier.t_ == 270 * classifier.n_iter_
+
+
+def test_a_model_of_several_labels_is_whole(tmp_path: Path) -> None:
+    X, Y = make_multilabel_classification(200, 6, n_classes=3, random_state=0)
+    classifier = small(max_iter=30).fit(X, Y)
+    classifier.model_.save(tmp_path / "model.safetensors")
+    model = Model.load(tmp_path / "model.safetensors")
+    labels, probabilities = classifier.predict(X), classifier.predict_proba(X)
+    assert model.target.task == "multilabel"
+    assert model.predict(X).tolist() == labels.tolist()
+    assert np.array_equal(model.predict_proba(X), probabilities)
+    assert model.evaluate(X, Y)["mean_squared_error"] == pytest.approx(np.mean((probabilities - Y) ** 2))
+    check_numbers("js", model, X, tmp_path)
+    answer = ask(build_app(model), X[:2].tolist()).json()
+    assert answer == {"predictions": labels[:2].tolist(), "probabilities": model.outputs(X[:2]).tolist()}
+    frame = predict(model, X)
+    assert list(frame)[:4] == ["prediction_1", "prediction_2", "prediction_3", "probability_1"]
+    assert np.array_equal(frame.iloc[:, :3], labels)
+    with pytest.raises(DataError, match="must be 0 or 1"):
+        model.evaluate(X, 2 * Y)
+    with pytest.raises(InvalidInputError, match="labels"):
+        model.calibrated(X, Y)
 
 
 # Calibration and intervals ------------------------------------------------------------------------------------------

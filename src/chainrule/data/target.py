@@ -59,8 +59,9 @@ class Target:
     """The task and, for classification, the classes in the order of the outputs.
 
     ``classes`` are Python values (empty for a regression), and ``n_columns`` is the number of values per row that a
-    regression predicts. For a column of text, ``format`` is the format of its numbers, and ``missing_words`` are the
-    texts that mean a missing label. ``note`` contains remarks on ambiguous texts.
+    regression predicts. The task "multilabel" has no classes, and ``n_columns`` labels that are 0 or 1. For a column of
+    text, ``format`` is the format of its numbers, and ``missing_words`` are the texts that mean a missing label.
+    ``note`` contains remarks on ambiguous texts.
 
     >>> target = Target.detect(["no", "yes", "no"])
     >>> target.task, target.classes
@@ -78,8 +79,8 @@ class Target:
 
     def __post_init__(self) -> None:
         check_one_of("The task", self.task, get_args(Task))
-        if self.task == "regression" and (self.classes or self.n_columns < 1):
-            raise InvalidInputError("A regression target has no classes and at least one column.")
+        if self.task in ("regression", "multilabel") and (self.classes or self.n_columns < 1):
+            raise InvalidInputError(f"A {self.task} target has no classes and at least one column.")
         if self.task == "binary" and len(self.classes) != 2:
             raise InvalidInputError(f"A binary target has two classes, not {len(self.classes)}.")
         if self.task == "multiclass" and len(self.classes) < 2:
@@ -97,11 +98,12 @@ class Target:
         if task is not None:
             check_one_of("The task", task, (*get_args(Task), "classification"))
         values = label_array(y)
-        if values.ndim == 2 or task == "regression":
-            if task not in (None, "regression"):
+        if values.ndim == 2 or task in ("regression", "multilabel"):
+            if task not in (None, "regression", "multilabel"):
                 raise DataError(f"A target of classes must have one column, but this one has {values.shape[1]}.")
-            _numbers(values)
-            return cls("regression", n_columns=values.shape[1] if values.ndim == 2 else 1)
+            target = cls(task or "regression", n_columns=values.shape[1] if values.ndim == 2 else 1)
+            target._check_labels(_numbers(values))
+            return target
         classes = _distinct(values)
         numeric = are_numbers(values)
         is_whole = numeric and all(isinstance(value, int) or float(value).is_integer() for value in classes)
@@ -215,6 +217,7 @@ class Target:
             columns = numbers.shape[1] if numbers.ndim == 2 else 1
             if columns != self.n_columns:
                 raise DataError(f"The target has {columns} columns, but the training data had {self.n_columns}.")
+            self._check_labels(numbers)
             return numbers
         if values.ndim == 2:
             raise DataError(f"A target of classes must have one column, but this one has {values.shape[1]}.")
@@ -277,10 +280,11 @@ class Target:
         """Return the labels of a network's outputs, which are probabilities or numbers (rows,) or (rows, columns).
 
         One column of probabilities means the second class if it is at least 0.5. With several columns, the class with
-        the largest probability is returned. Raises ``DataError`` if a probability is NaN.
+        the largest probability is returned. Of several labels, those with a probability above 0.5 are 1. Raises
+        ``DataError`` if a probability is NaN.
         """
         outputs = np.asarray(outputs)
-        if not self.classes:
+        if self.task == "regression":
             return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
         if outputs.dtype.kind == "f" and np.isnan(outputs).any():
             row = int(np.argwhere(np.isnan(outputs))[0][0])
@@ -288,6 +292,8 @@ class Target:
                 f"The network's output for row {row + 1} is NaN, so it has no class; the values of the row may be too "
                 "far from the training data."
             )
+        if self.task == "multilabel":
+            return (outputs > 0.5).astype(np.int64)
         if outputs.ndim == 1 or outputs.shape[1] == 1:
             codes = (outputs.reshape(-1) >= 0.5).astype(np.int64)
         else:
@@ -309,6 +315,12 @@ class Target:
         mixed = np.empty(len(self.classes), dtype=object)
         mixed[:] = self.classes
         return mixed
+
+    def _check_labels(self, numbers: Array) -> None:
+        """Raise DataError for labels of the task "multilabel" that are not 0 or 1."""
+        if self.task == "multilabel" and not np.isin(numbers, (0, 1)).all():
+            wrong = numbers[~np.isin(numbers, (0, 1))][0]
+            raise DataError(f"The labels of a multilabel target must be 0 or 1, and among these is {wrong:g}.")
 
     def _check_codes(self, codes: Array) -> None:
         n = len(self.classes)

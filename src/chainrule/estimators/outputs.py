@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
 
-from chainrule.activations import ActivationLayer, LogSoftmaxActivation, SigmoidActivation
+from chainrule.activations import LogSoftmaxActivation
 from chainrule.data.class_weights import class_weights
 from chainrule.data.target import Target, warn_about_variants
 from chainrule.errors import InvalidInputError
@@ -149,17 +149,13 @@ class LabelColumns(Outputs):
 
     @property
     def target(self) -> Target:  # type: ignore[override]
-        """The columns as numbers."""
-        return Target("regression", n_columns=self.n_columns)
+        """The columns of 0 and 1."""
+        return Target("multilabel", n_columns=self.n_columns)
 
     @property
     def classes(self) -> Array:
         """The numbers of the columns, as in scikit-learn."""
         return np.arange(self.n_columns)
-
-    def last_layers(self) -> list[ActivationLayer]:  # type: ignore[override]
-        """Return a sigmoid, for independent probabilities."""
-        return [SigmoidActivation()]
 
     def row_weights(self, y: Array, class_weight: Any, weights: Array | None) -> Array | None:
         """Return sample weights times the class weights of all columns."""

@@ -222,7 +222,9 @@ def design_network(
     start = "a constant"
     if data.n_features <= MOST_LINEAR_COLUMNS:
         is_plain = output_activation is None and not last_layers and n_outputs == data.target.n_outputs
-        if is_plain and (data.target.classes or loss.allows_standardized_targets):
+        if is_plain and (
+            data.target.classes or (data.target.task == "regression" and loss.allows_standardized_targets)
+        ):
             start = "logistic regression" if data.target.classes else "ridge regression"
             solution = _linear_solution(data, clipped, sample, weights, held_out)
         else:

@@ -28,9 +28,9 @@ __all__ = ["METRICS", "Metric", "MetricFunction", "default_metrics", "find_metri
 
 MetricFunction: TypeAlias = Callable[..., float]
 
-_EVERY_TASK: tuple[Task, ...] = ("binary", "multiclass", "regression")
+_EVERY_TASK: tuple[Task, ...] = ("binary", "multiclass", "multilabel", "regression")
 _CLASSES: tuple[Task, ...] = ("binary", "multiclass")
-_NUMBERS: tuple[Task, ...] = ("regression",)
+_NUMBERS: tuple[Task, ...] = ("multilabel", "regression")
 
 
 @checked
@@ -112,5 +112,5 @@ def default_metrics(task: Task) -> tuple[Metric, ...]:
             f"There is no task called '{task}'.{nearest_name(str(task), _EVERY_TASK)} "
             f"Known are: {', '.join(_EVERY_TASK)}."
         )
-    names = ("accuracy",) if task in _CLASSES else ("r2", "root_mean_squared_error")
-    return tuple(METRICS[name] for name in names)
+    of_task = {"multilabel": ("mean_squared_error",), "regression": ("r2", "root_mean_squared_error")}
+    return tuple(METRICS[name] for name in of_task.get(task, ("accuracy",)))

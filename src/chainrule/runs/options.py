@@ -219,6 +219,10 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
                 f"target is the name of a column, not a {type(self.target).__name__}; put the values to predict into a "
                 "column of the data frame, and give its name."
             )
+        if self.task == "multilabel":
+            raise InvalidInputError(
+                "A target column has one label for each row; train on several columns of labels with MLPClassifier."
+            )
         for name, choices in (("split", SplitChoice), ("missing", MissingRule), ("preset", Preset)):
             check_one_of(name, getattr(self, name), get_args(choices))
         # The constructor of the split raises an error for invalid options.

@@ -127,6 +127,9 @@ def prediction_frame(model: Model, outputs: Array, limits: Array | None = None) 
         names = model.notes.get("label_names") or [str(label) for label in model.target.classes]
         probabilities = class_probabilities(outputs)
         columns |= {f"probability_{name}": probabilities[:, place] for place, name in enumerate(names)}
+    elif model.target.task == "multilabel":
+        columns = {f"prediction_{place + 1}": label for place, label in enumerate(columns["prediction"].T)}
+        columns |= {f"probability_{place + 1}": probability for place, probability in enumerate(outputs.T)}
     elif outputs.shape[1] > 1:
         columns = {f"prediction_{place + 1}": outputs[:, place] for place in range(outputs.shape[1])}
     if limits is not None:

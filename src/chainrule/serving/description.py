@@ -39,7 +39,7 @@ def describe_model(model: Model, limits: Limits) -> dict[str, Any]:
             schema["class_names"] = list(names)
     else:
         schema["numbers_predicted"] = target.n_columns
-        schema["has_intervals"] = model.calibration is not None
+        schema["has_intervals"] = model.calibration is not None and target.task == "regression"
     if model.table is None:
         schema |= {"input": "array", "shape": list(model.network.stack.input_shape())}
     else:
@@ -175,6 +175,11 @@ def _predictions(schema: dict[str, Any]) -> dict[str, Any]:
         n, number = schema["numbers_predicted"], {"type": "number"}
         limits = _array(number, 2)
         properties = {"predictions": _array(number if n == 1 else _array(number, n))}
+        if schema["task"] == "multilabel":
+            properties = {
+                "predictions": _array(_array({"enum": [0, 1]}, n)),
+                "probabilities": _array(_array(number, n)),
+            }
         if schema["has_intervals"]:
             optional = {"intervals": _array(limits if n == 1 else _array(limits, n))}
     return {"type": "object", "properties": properties | optional, "required": [*properties]}

@@ -142,9 +142,10 @@ class PredictionService:
 def render(model: Model, network_outputs: Array, media_type: str, alpha: float | None = None) -> bytes:
     """Return the answer for the outputs of the network of a model.
 
-    JSON contains ``predictions``, with a label or number per row (a list of numbers for several targets). For classes,
-    it also contains ``classes`` and ``probabilities``, a list per row in this order; with ``alpha``, it contains
-    ``intervals``, the lower and the upper limit of each prediction. CSV has the format of ``chainrule predict``.
+    JSON contains ``predictions``, with a label or number per row (a list for several targets). For classes, it also
+    contains ``classes`` and ``probabilities``, a list per row in this order; for several labels, ``probabilities``;
+    with ``alpha``, ``intervals``, the lower and the upper limit of each prediction. CSV has the format of ``chainrule
+    predict``.
 
     Raises ``RowError`` for a row whose prediction is not finite.
     """
@@ -163,6 +164,8 @@ def render(model: Model, network_outputs: Array, media_type: str, alpha: float |
     if model.target.classes:
         answer += b',"classes":' + to_json(model.target.classes)
         answer += b',"probabilities":' + _write_array(class_probabilities(outputs))
+    if model.target.task == "multilabel":
+        answer += b',"probabilities":' + _write_array(outputs)
     if limits is not None:
         answer += b',"intervals":' + _write_array(limits)
     return answer + b"}"

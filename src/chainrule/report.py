@@ -14,10 +14,11 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from chainrule.errors import listed
 from chainrule.explain import Explanations
 from chainrule.files.atomic import write_atomically
 from chainrule.history import History
@@ -156,41 +157,59 @@ class Figures:
         return f'<figure role="img" aria-label="{text}">{svg}<figcaption>{text}</figcaption></figure>'
 
 
-class Comparison(NamedTuple):
-    """The first metric of the task, its value for the network, the best baseline, and whether it is better."""
+class Compared(NamedTuple):
+    """A metric of the network beside that of the best baseline, and which is better in the digits that are shown."""
 
     metric: str
     value: float
-    baseline: str  # empty if there is none
+    baseline: str
     baseline_value: float
-    baseline_is_better: bool
+    better: Literal["network", "baseline", "neither"]
 
-    @property
-    def network_is_better(self) -> bool:
-        """Whether the network is better than every baseline, also in the digits that are shown."""
-        return not self.baseline_is_better and _number(self.value) != _number(self.baseline_value)
+
+@dataclass(frozen=True)
+class Comparison:
+    """The network beside the best baseline for each of the metrics that decide which one to use.
+
+    These are the first metric of the task and, for classes, the log loss: a network can have more classes right and
+    worse probabilities. ``n_rows`` is the number of test rows.
+    """
+
+    metrics: tuple[Compared, ...]
+    n_rows: int
 
     @property
     def verdict(self) -> str:
         """A sentence that says whether the network or the best baseline is better; empty without baselines."""
-        if not self.baseline:
+        if not self.metrics:
             return ""
-        network, baseline = _number(self.value), _number(self.baseline_value)
-        name = readable_metric(self.metric)
-        if self.network_is_better:
+        won, lost = ([one for one in self.metrics if one.better == who] for who in ("network", "baseline"))
+        if won and lost:
+            than = "" if _baselines(lost) == _baselines(won) else f" than the {_baselines(lost)}"
             return (
-                f"The network is better than the best baseline, {self.baseline!r}: {name} {network} against {baseline}."
+                f"The network is better than the {_baselines(won)} by {self._values(won)}, but not{than} by "
+                f"{self._values(lost)}."
             )
-        if network == baseline:
-            return f"The baseline {self.baseline!r} is as good as the network: both have {name} {network}."
-        return f"The baseline {self.baseline!r} is better than the network: {name} {baseline} against {network}."
+        n_tied = len(self.metrics) - len(won) - len(lost)
+        relation, end = ("as good as", " or better" if won or lost else "") if n_tied else ("better than", "")
+        names = _baselines(self.metrics)
+        if won:
+            return f"The network is {relation} the {names}{end}: {self._values(self.metrics)}."
+        verb = "are" if names.startswith("baselines") else "is"
+        return f"The {names} {verb} {relation} the network{end}: {self._values(self.metrics, network_first=False)}."
 
     @property
     def advice(self) -> str:
-        """What to do if the network is not better than the best baseline; empty otherwise."""
-        if self.network_is_better or not self.baseline:
+        """What to do if a baseline is better, or as good by all metrics; empty otherwise."""
+        better = {one.better for one in self.metrics}
+        if "network" in better and "baseline" in better:
+            return (
+                "Accuracy counts the rows with the right class, and log loss rates the probabilities: choose the model "
+                "that is better in what you need."
+            )
+        if "network" in better or not better:
             return ""
-        if self.baseline in CONSTANT_BASELINES:
+        if any(one.baseline in CONSTANT_BASELINES for one in self.metrics):
             return (
                 "That baseline uses no column, so the network has found nothing in the columns that helps to predict "
                 "the target. Check that the target is the right column and that the columns were read as they are "
@@ -202,37 +221,59 @@ class Comparison(NamedTuple):
             "rows, a small difference can be chance."
         )
 
+    def _values(self, compared: Sequence[Compared], *, network_first: bool = True) -> str:
+        """Return the values as text, such as "accuracy 0.9 against 0.85 (2 of 40 rows)"."""
+        texts = []
+        for one in compared:
+            pair = [_number(value) for value in (one.value, one.baseline_value)]
+            first, second = pair if network_first else reversed(pair)
+            n_apart = abs(one.value - one.baseline_value) * self.n_rows if one.metric == "accuracy" else 0
+            rows = f" ({n_apart:,.0f} of {self.n_rows:,} rows)" if n_apart >= 0.5 else ""
+            texts.append(f"{readable_metric(one.metric)} {first} against {second}{rows}")
+        return " and ".join(texts)
+
+
+def _baselines(compared: Sequence[Compared]) -> str:
+    names = list(dict.fromkeys(repr(one.baseline) for one in compared))
+    return f"baseline{'s' if len(names) > 1 else ''} {listed(names)}"
+
 
 def compare(
-    task: Task, measured: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]
-) -> Comparison | None:
-    """Compare the metrics of a network with those of baselines. Return None if there are no metrics."""
+    task: Task, measured: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]], n_rows: int = 0
+) -> Comparison:
+    """Compare the metrics of a network with those of baselines on ``n_rows`` test rows."""
+    compared = []
+    for name in (main_metric(task, measured), "log_loss"):
+        values = {model: metrics[name] for model, metrics in baselines.items() if name in metrics}
+        best = _find_best(name, values)
+        baseline = next((model for model in values if model in best), "")
+        if name in measured and baseline:
+            best = _find_best(name, {NETWORK: measured[name], baseline: values[baseline]})
+            is_tied = _number(measured[name]) == _number(values[baseline])
+            better: Any = "neither" if is_tied else "network" if NETWORK in best else "baseline"
+            compared.append(Compared(name, measured[name], baseline, values[baseline], better))
+    return Comparison(tuple(dict.fromkeys(compared)), n_rows)
+
+
+def main_metric(task: Task, measured: Mapping[str, float]) -> str:
+    """Return the first metric of the task, or the first that was measured; empty if there is none."""
     default = default_metrics(task)[0].name
-    name = default if default in measured else next(iter(measured), "")
-    if not name:
-        return None
-    value = measured[name]
-    values = {model: metrics[name] for model, metrics in baselines.items() if name in metrics}
-    best = _find_best(name, values)
-    baseline = next((model for model in values if model in best), "")
-    if not baseline:
-        return Comparison(name, value, "", math.nan, baseline_is_better=False)
-    baseline_is_better = NETWORK not in _find_best(name, {NETWORK: value, baseline: values[baseline]})
-    return Comparison(name, value, baseline, values[baseline], baseline_is_better)
+    return default if default in measured else next(iter(measured), "")
 
 
 def _headline(data: ReportData) -> str:
     """Return the value of the first metric, and the comparison with the best baseline."""
-    comparison = compare(data.task, data.measured, data.baselines)
-    if comparison is None:
+    name = main_metric(data.task, data.measured)
+    if not name:
         return ""
+    comparison = compare(data.task, data.measured, data.baselines, len(data.y_true))
     rows = "rows that were not used for training"
     if not data.is_tested_apart:
         rows = "the training rows, because no test rows were held out; for new rows, expect a worse value"
-    metric = readable_metric(comparison.metric)
+    metric = readable_metric(name)
     sentences = [f"{metric[0].upper()}{metric[1:]} on {rows}.", comparison.verdict, comparison.advice]
     text = _escape(" ".join(filter(None, sentences)))
-    return f'<div class="headline"><strong>{_number(comparison.value)}</strong>{text}</div>'
+    return f'<div class="headline"><strong>{_number(data.measured[name])}</strong>{text}</div>'
 
 
 def _comparison(data: ReportData) -> str:

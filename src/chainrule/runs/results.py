@@ -120,12 +120,10 @@ class RunResult:
 
     @property
     def verdict(self) -> str:
-        """Which baseline is at least as good as the network, and what to do; empty if there is none."""
+        """Whether the network or the best baseline is better, and what to do if it is the baseline."""
         baselines = {baseline.name: baseline.metrics for baseline in self.baselines}
-        comparison = compare(self.data.target.task, self.metrics, baselines)
-        if comparison is None or comparison.network_is_better or not comparison.baseline:
-            return ""
-        return f"{comparison.verdict} {comparison.advice}"
+        comparison = compare(self.data.target.task, self.metrics, baselines, self.data.test.n_rows)
+        return " ".join(filter(None, (comparison.verdict, comparison.advice)))
 
     def __repr__(self) -> str:
         table = self.to_frame().to_string(float_format=lambda value: f"{value:.4g}")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from chainrule.data import ColumnPlan, TablePreprocessor, feature_plan
-from chainrule.errors import CellError
+from chainrule.errors import CellError, ChainruleWarning
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "table_0_1.json").read_text(encoding="utf-8"))
 
@@ -128,12 +128,10 @@ def test_texts_that_hardly_repeat_are_no_categories() -> None:
     nearly = [f"person {k}" for k in range(N - 10)] + ["person 1"] * 10
     lines = lines_of(
         name=nearly,
-        comment=[f"The delivery was {k} days too late again" for k in range(N)],
         town=[f"t{k % 40}" for k in range(N)],
         code=[f"c{k % 50}" for k in range(N)],
     )
     assert lines["name"].startswith("dropped, 80 rows have 70 different values, like a name or an id")
-    assert lines["comment"].startswith("dropped, every row has a different value, like free text, which is not read")
     assert lines["town"].startswith("category")
     assert lines["code"].startswith("dropped, 80 rows have 50 different values")
     assert TablePreprocessor(categorical=["c"]).fit(pd.DataFrame({"c": nearly})).columns[0].kind == "category"
@@ -165,3 +163,16 @@ def test_all_columns_with_unreadable_cells_are_named_at_once() -> None:
 def test_the_example_of_a_date_shows_the_order_of_day_and_month() -> None:
     lines = lines_of(day=["01/02/2023", "03/04/2023", "31/01/2023", "05/06/2023"] * (N // 4))
     assert lines["day"] == "date, '31/01/2023' is 2023-01-31"
+
+
+def test_free_text_is_not_used_and_warned_about() -> None:
+    frame = pd.DataFrame({"note": [f"The parcel came {k} days too late" for k in range(N)], "x": np.arange(N) / 2})
+    with pytest.warns(ChainruleWarning, match=r"The column 'note' contains free text, .*drop \(--drop\)"):
+        assert TablePreprocessor().fit(frame).feature_names == ("x",)
+    TablePreprocessor(drop=["note"]).fit(frame)
+
+
+def test_numbers_under_the_name_of_an_id_are_questioned() -> None:
+    line = lines_of(agent_id=np.arange(N) % 30)["agent_id"]
+    assert line.startswith("number")
+    assert "its name is that of an id; list it under categorical (--categorical), or drop it, if it is one" in line

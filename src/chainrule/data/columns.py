@@ -244,15 +244,16 @@ class ColumnPlan:
     def explain(self) -> str:
         """Return a line about the column: its detected type and format with an example, and remarks."""
         facts = [*self._facts()]
-        if self.n_missing:
-            facts.append(f"{self.n_missing:,} missing")
-        return f"{self.name}: {'; '.join(filter(None, [*facts, self.note]))}"
+        if self.kind != "dropped":
+            facts += [f"{self.n_missing:,} missing" if self.n_missing else "", self.note]
+        return f"{self.name}: {'; '.join(filter(None, facts))}"
 
     def _facts(self) -> Iterator[str]:
         has_sample = self.sample and normal_text(self.sample) not in self._missing
         sample = f"{self.sample!r}" if has_sample else ""
         if self.kind == "dropped":
-            yield f"dropped, {self.reason}" + (f" (such as {sample})" if sample and sample not in self.reason else "")
+            has_example = not sample or "such as" in self.reason or sample in self.reason
+            yield f"dropped, {self.reason}" + ("" if has_example else f" (such as {sample})")
         elif self.kind == "category":
             shown = ", ".join(self.categories[:MAX_SHOWN_CATEGORIES])
             more = f", ... ({len(self.categories)} in all)" if len(self.categories) > MAX_SHOWN_CATEGORIES else ""

@@ -65,7 +65,7 @@ MAX_INVALID_COLUMNS = 5
 # Of more different texts than this share of the rows, hardly any is seen often enough to learn something about it.
 MAX_SHARE_OF_CATEGORIES = 0.5
 # Texts of more words, on average, are free text.
-MIN_WORDS_OF_FREE_TEXT = 3
+MIN_WORDS_OF_FREE_TEXT, FREE_TEXT = 3, "free text, which is not read"
 # The names of columns that contain row numbers, and of columns that contain ids.
 _ROW_NUMBER = re.compile(
     r"(column_\d+|unnamed:? ?\d+|index|idx|level_0|row(_?(names?|number|num|no|nr|id))?|nr\.?|no\.?|n[º°]\.?|num|#|)",
@@ -229,6 +229,15 @@ class TablePreprocessor:
             has_one_row = any(summary is not None and summary.n_rows == 1 for summary in summaries.values())
             few = "; there is only 1 sample" if has_one_row else ""
             raise DataError(f"No column of the table can be used as an input ({reasons or 'it has none'}{few}).")
+        free_text = [repr(plan.name) for plan in plans if plan.reason.endswith(FREE_TEXT)]
+        if free_text:
+            columns = (
+                f"columns {listed(free_text)} contain" if len(free_text) > 1 else f"column {free_text[0]} contains"
+            )
+            warn(
+                f"The {columns} free text, which is not used; drop it with {with_option('drop')} to omit this warning, "
+                f"or list it under {with_option('categorical')} if its values repeat."
+            )
         self._columns = tuple(plans)
         return self
 
@@ -586,12 +595,14 @@ class TablePreprocessor:
         n_missing, kind = reading.n_missing, reading.kind
         parts = DATE_PARTS if kind == "date" else ("",)
         time_only = isinstance(reading.format, DateFormat) and reading.format.time_only
-        note = ""
+        note, is_id = "", kind == "number" and summary.options.read_as == "auto" and _ID.search(name) is not None
+        if is_id:
+            note = f"its name is that of an id; list it under {with_option('categorical')}, or drop it, if it is one"
         if reading.all_different and reading.n_rows > MIN_ROWS_FOR_ID and summary.options.read_as == "auto":
             low, width = reading.numbers[0].low, reading.numbers[0].width
             are_row_numbers = width < 2 * reading.n_rows and 0 <= low < reading.n_rows
             what = f"{'row numbers' if are_row_numbers else 'ids'}, a different whole number in every row"
-            if _ID.search(name) or (_ROW_NUMBER.fullmatch(name) and width < 2 * reading.n_rows):
+            if is_id or (_ROW_NUMBER.fullmatch(name) and width < 2 * reading.n_rows):
                 return ColumnPlan(name, "dropped", f"it contains {what}", n_missing)
             if are_row_numbers:
                 note = f"it may contain {what}; drop it with {with_option('drop')} if it says nothing about the target"
@@ -643,7 +654,7 @@ class TablePreprocessor:
         are_rare = n_present > MIN_ROWS_FOR_ID and n_categories > MAX_SHARE_OF_CATEGORIES * n_present
         if are_rare and summary.options.read_as == "auto":
             n_words = sum(len(text.split()) for text, _ in counts) / max(len(counts), 1)
-            kind = "free text, which is not read" if n_words > MIN_WORDS_OF_FREE_TEXT else "a name or an id"
+            kind = FREE_TEXT if n_words > MIN_WORDS_OF_FREE_TEXT else "a name or an id"
             rows = "every row has" if n_categories == n_present else f"{n_present:,} rows have {n_categories:,}"
             values = "a different value" if n_categories == n_present else "different values"
             return ColumnPlan(name, "dropped", f"{rows} {values}, like {kind}", n_missing)

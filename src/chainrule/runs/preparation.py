@@ -23,6 +23,7 @@ from chainrule.data.text_columns import table_conventions
 from chainrule.data.texts import normal_text
 from chainrule.errors import DataError, InvalidInputError, warn
 from chainrule.runs.data_split import DataSplit
+from chainrule.runs.leaks import warnings_of_leaks
 from chainrule.runs.prepared import PreparedData
 from chainrule.runs.related_rows import (
     find_time,
@@ -218,7 +219,10 @@ def _prepare_table(
         split_by=data_split.description,
         split_line=data_split.column_line(options),
         n_without_target=len(data) - len(frame),
-        warnings=tuple(warnings_of_related_rows(inputs, table)) if is_random else (),
+        warnings=(
+            *(warnings_of_related_rows(inputs, table) if is_random else ()),
+            *warnings_of_leaks(inputs.iloc[rows[0]], table, codes[rows[0]], are_classes=bool(target.classes)),
+        ),
         test_sample=_sample(tested),
     )
 

@@ -1,0 +1,60 @@
+"""Find columns that determine the target, which may be computed from it or known only afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import rankdata
+
+from chainrule.data.table import TablePreprocessor
+from chainrule.errors import listed, with_option
+from chainrule.types import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["determines", "warnings_of_leaks"]
+
+# The rows that are compared.
+MIN_ROWS, MAX_ROWS = 50, 10_000
+# The rank correlation with a target of numbers, and the rows of each value of a column that tells the class.
+MIN_CORRELATION, MIN_ROWS_PER_VALUE = 0.9995, 5
+
+
+def warnings_of_leaks(
+    frame: pd.DataFrame, table: TablePreprocessor, targets: Array, *, are_classes: bool
+) -> Iterator[str]:
+    """Yield a warning if columns of the training rows determine the target; ``table`` is fitted to these rows."""
+    sample, targets = frame.iloc[:MAX_ROWS], targets[:MAX_ROWS]
+    names = [
+        plan.name
+        for plan in table.feature_plan.columns
+        if determines(plan.read_column(sample[plan.name]), targets, are_classes=are_classes)
+    ]
+    if names:
+        columns = f"column{'s' if len(names) > 1 else ''} {listed([*map(repr, names)])}"
+        verb, copies = ("determine", "copies") if len(names) > 1 else ("determines", "a copy")
+        yield (
+            f"The {columns} {verb} the target, like {copies} of it. If a column is computed from the target, or is "
+            f"known only after it, drop it with {with_option('drop')}: predictions for new rows will be worse than measured."
+        )
+
+
+def determines(values: Array, targets: Array, *, are_classes: bool) -> bool:
+    """Return whether the values of a column tell the class of a row, or have the order of the numbers of the target.
+
+    ``values`` are those of :meth:`ColumnPlan.read_column`. Rows without a value are left out.
+    """
+    present = ~np.isnat(values) if values.dtype.kind == "M" else ~np.isnan(values)
+    values, targets = values[present], targets[present]
+    distinct, groups = np.unique(values, return_inverse=True)
+    if len(values) < MIN_ROWS or len(distinct) < 2 or len(np.unique(targets)) < 2:
+        return False
+    if are_classes:
+        n_pairs = len(np.unique(np.column_stack([groups, targets]), axis=0))
+        return n_pairs == len(distinct) and len(distinct) * MIN_ROWS_PER_VALUE <= len(values)
+    if values.dtype.kind == "i" or targets.ndim > 1:  # a category, or several targets
+        return False
+    return bool(abs(np.corrcoef(rankdata(groups), rankdata(targets))[0, 1]) >= MIN_CORRELATION)

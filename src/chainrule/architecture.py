@@ -21,10 +21,12 @@ from chainrule.activations import (
     ACTIVATIONS,
     ActivationLayer,
     CustomActivation,
+    LinearActivation,
     SigmoidActivation,
     SoftmaxActivation,
     SoftplusActivation,
 )
+from chainrule.data.table import TablePreprocessor
 from chainrule.data.target import Target, TaskRequest
 from chainrule.errors import InvalidInputError, check_one_of, shown
 from chainrule.initializers import Initializer
@@ -35,14 +37,16 @@ from chainrule.layers import (
     GaussianNoiseLayer,
     Layer,
     LayerNormalizationLayer,
+    Parallel,
 )
 from chainrule.losses import LossFunction
 from chainrule.metrics import default_metrics
 from chainrule.named import check_arguments, checked
 from chainrule.neuralnet import NeuralNetwork
+from chainrule.ranges import check_count
 
-__all__ = ["DEFAULT_HIDDEN", "ActivationLike", "build_network", "default_loss", "hidden_layers", "hidden_sizes",
-           "is_pair_of_functions", "mlp_layers", "output_activations", "output_layers", "output_units",
+__all__ = ["DEFAULT_HIDDEN", "ActivationLike", "build_network", "category_embedding", "default_loss", "hidden_layers",
+           "hidden_sizes", "is_pair_of_functions", "mlp_layers", "output_activations", "output_layers", "output_units",
            "select_architecture"]  # fmt: skip
 
 DEFAULT_HIDDEN = (64, 32)
@@ -51,6 +55,37 @@ DEFAULT_HIDDEN = (64, 32)
 ActivationLike: TypeAlias = (
     str | type[ActivationLayer] | ActivationLayer | tuple[Callable[..., Any], Callable[..., Any]]
 )
+
+
+@checked
+def category_embedding(table: TablePreprocessor, n_dimensions: int) -> Layer:
+    """Return a first layer for the inputs of a fitted table that replaces every category by a learned vector.
+
+    The 0/1 inputs of each column of categories become ``n_dimensions`` numbers by a :class:`DenseLayer`, whose weights
+    are the vectors of the categories. An unknown category, whose inputs are all 0, has the biases as its vector. Other
+    inputs are not changed, and neither are columns of at most ``n_dimensions`` categories. The layer can be exported
+    like any other.
+
+    Source: Guo and Berkhahn 2016, Entity embeddings of categorical variables (arXiv 1604.06737).
+
+    >>> import pandas as pd
+    >>> table = TablePreprocessor().fit(pd.DataFrame({"size": [1.5, 2, 4], "town": ["Faro", "Porto", "Braga"]}))
+    >>> layer = category_embedding(table, 2)
+    >>> layer.set_input_shape((len(table.feature_names),))
+    >>> layer.output_shape(), layer.parameter_shapes()["0.weights"]
+    ((3,), (3, 2))
+    """
+    check_count("category_embedding", "n_dimensions", n_dimensions)
+    groups, others, first = list[tuple[int, ...]](), list[int](), 0
+    for plan in table.columns:
+        columns = tuple(range(first, first := first + len(plan.output_names)))
+        if plan.kind == "category" and len(columns) > n_dimensions:
+            groups.append(columns)
+        else:
+            others += columns
+    passed = [(LinearActivation(), tuple(others))] if others else []
+    branches = [*((DenseLayer(n_dimensions), columns) for columns in groups), *passed]
+    return Parallel(tuple(layer for layer, _ in branches), tuple(columns for _, columns in branches))
 
 
 def default_loss(target: Target) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from chainrule import MLPClassifier, MLPRegressor, TablePreprocessor
-from chainrule.errors import DataError
+from chainrule import MLPClassifier, MLPRegressor, Model, TablePreprocessor
+from chainrule.errors import DataError, InvalidInputError
+from support.exported import numbers_of
 
 RNG = np.random.default_rng(0)
 N = 120
@@ -28,7 +30,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def regressor(**settings: Any) -> MLPRegressor:
-    return MLPRegressor(hidden_layer_sizes=(16,), max_iter=60, random_state=0, solver="lbfgs", **settings)
+    return MLPRegressor(
+        **{"hidden_layer_sizes": (16,), "max_iter": 60, "random_state": 0, "solver": "lbfgs", **settings}
+    )
 
 
 def test_a_preprocessor_makes_numbers_of_columns_without_a_preset() -> None:
@@ -101,3 +105,29 @@ def test_two_columns_of_one_name_are_refused(settings: dict[str, Any]) -> None:
 def test_scores_of_texts_with_a_preprocessor_are_those_of_a_pipeline() -> None:
     scores = cross_val_score(regressor(preprocessor=TablePreprocessor()), FRAME, PRICE, cv=3)
     assert scores.min() > 0.8
+
+
+@pytest.mark.parametrize("to", ["c", "js"])
+def test_embeddings_of_categories_are_learned_saved_and_exported(to: str, tmp_path: Path) -> None:
+    streets = [f"street {k:02d}" for k in range(20)]
+    worth = dict(zip(streets, RNG.permutation(20), strict=True))
+    frame = pd.DataFrame(
+        {"street": RNG.choice(streets, 300), "town": RNG.choice(["a", "b"], 300), "x": RNG.normal(size=300)}
+    )
+    y = frame["street"].map(worth) / 10 + frame["x"]
+    model = regressor(preprocessor=TablePreprocessor(), embedding_size=2, hidden_layer_sizes=(8,)).fit(frame, y)
+    assert model.score(frame, y) > 0.95
+    layer = model.network_.layers[0]
+    assert layer.parameter_shapes()["0.weights"] == (20, 2)
+    assert layer.output_shape() == (2 + 2,)
+    saved = Model.load(model.model_.save(tmp_path / "model.safetensors") or tmp_path / "model.safetensors")
+    new = pd.DataFrame({"street": ["street 03", "unknown"], "town": ["a", "b"], "x": [0.5, 1.0]})
+    np.testing.assert_allclose(saved.predict(new), model.predict(new), rtol=1e-5)
+    found = numbers_of(to, saved, list(new.columns), new.astype(str).to_numpy().tolist(), tmp_path)
+    np.testing.assert_allclose(found[:, 0], model.predict(new), rtol=1e-5)
+    for settings, message in (
+        (({}), "embedding_size needs columns"),
+        ({"preset": "tabular"}, "combined with embedding"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            MLPRegressor(embedding_size=2, **settings).fit(frame[["x"]], y)

@@ -133,6 +133,14 @@ class NewParameters(_FromNetwork):  # type: ignore[misc]  # made from the declar
             "values. By default X must contain numbers; preset='tabular' has a preprocessor."
         ),
     ] = None
+    embedding_size: Annotated[
+        int | None,
+        Setting(
+            "Length of the learned vectors for the categories of each column of the preprocessor. By default, each "
+            "category is a 0/1 input of the first layer.",
+            FROM_ONE,
+        ),
+    ] = None
     n_layers: Annotated[
         int | None, Setting("The number of hidden layers of equal width, in place of hidden_layer_sizes.", FROM_ZERO)
     ] = None

@@ -391,6 +391,7 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             mean_weight=1.0 if rows.weights is None else float(rows.weights.mean()),
             dtype=rows.X.dtype.name if self.dtype is None else self.dtype,
             seed=seed,
+            table=self._table,
         )
 
     def _split(self, rows: Rows, outputs: Outputs, rng: np.random.RandomState) -> tuple[Rows, Rows]:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.architecture import hidden_sizes, is_pair_of_functions, mlp_layers
+from chainrule.architecture import category_embedding, hidden_sizes, is_pair_of_functions, mlp_layers
 from chainrule.data.dataset import Dataset
+from chainrule.data.table import TablePreprocessor
 from chainrule.errors import InvalidInputError, listed, shown, warn
 from chainrule.estimators.outputs import ClassColumns, Outputs
 from chainrule.estimators.parameters import SKLEARN_ACTIVATIONS
@@ -48,6 +49,8 @@ class Problem:
         The type of the numbers of the network, by name.
     seed
         The seed of its random numbers.
+    table
+        The fitted preprocessor of the columns, if there is one.
     """
 
     outputs: Outputs
@@ -56,6 +59,7 @@ class Problem:
     mean_weight: float
     dtype: str
     seed: int
+    table: TablePreprocessor | None = None
 
 
 class Blueprint(NamedTuple):
@@ -96,6 +100,12 @@ def plain(parameters: Any, problem: Problem) -> Blueprint:
         weights_initializer=parameters.weights_initializer,
         output_activation=getattr(parameters, "output_activation", None),
     )
+    if parameters.embedding_size is not None:
+        if problem.table is None:
+            raise InvalidInputError(
+                "embedding_size needs columns of categories; give preprocessor=TablePreprocessor(), or leave it out."
+            )
+        layers = [category_embedding(problem.table, int(parameters.embedding_size)), *layers]
     return Blueprint([*layers, *problem.outputs.last_layers()], settings)
 
 
@@ -167,7 +177,14 @@ def _is_default(value: Any, default: Any) -> bool:
 
 
 # Normalisation would mix the members of the ensemble.
-NOT_OF_TABLES = ("warm_start", "early_stopping", "augmentation", "batch_normalization", "layer_normalization")
+NOT_OF_TABLES = (
+    "embedding_size",
+    "warm_start",
+    "early_stopping",
+    "augmentation",
+    "batch_normalization",
+    "layer_normalization",
+)
 HIDDEN_SETTINGS = ("input_dropout", "noise", "weights_initializer")
 
 
@@ -264,8 +281,11 @@ def draw_parameters(parameters: Any, problem: Problem, rng: np.random.RandomStat
     """Return the initial weights and biases of the dense layers, or an empty list if the network draws its own.
 
     They are those of scikit-learn for a given ``rng``: uniform between -b and b, with ``b^2 = 6 / (inputs + units)``,
-    or a third of that for the logistic function. The network draws its own for other activations than scikit-learn's.
+    or a third of that for the logistic function. The network draws its own for other activations than scikit-learn's,
+    and with embeddings of categories.
     """
+    if parameters.embedding_size is not None:
+        return []
     if parameters.weights_initializer is not None or parameters.activation not in SKLEARN_ACTIVATIONS:
         return []
     factor = 2 if parameters.activation == "logistic" else 6

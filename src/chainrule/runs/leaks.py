@@ -37,8 +37,8 @@ def warnings_of_leaks(
         columns = f"column{'s' if len(names) > 1 else ''} {listed([*map(repr, names)])}"
         verb, copies = ("determine", "copies") if len(names) > 1 else ("determines", "a copy")
         yield (
-            f"The {columns} {verb} the target, like {copies} of it. If a column is computed from the target, or is "
-            f"known only after it, drop it with {with_option('drop')}: predictions for new rows will be worse than measured."
+            f"The {columns} {verb} the target, like {copies} of it. Drop a column with {with_option('drop')} if it is "
+            "computed from the target or known only after it, because new rows would be predicted worse than measured."
         )
 
 

@@ -40,7 +40,7 @@ def test_a_copy_of_the_target_determines_it(values: Any, targets: Any, expected:
 def test_the_columns_are_named() -> None:
     frame = pd.DataFrame({"fee": np.round(0.05 * np.exp(Y), 6), "size": RNG.normal(size=N), "price": np.exp(Y)})
     with pytest.warns(
-        ChainruleWarning, match=r"The column 'fee' determines the target, .*drop it with drop \(--drop\)"
+        ChainruleWarning, match=r"The column 'fee' determines the target, .*Drop a column with drop \(--drop\)"
     ):
         prepare_data(frame, target="price")
     prepare_data(frame, target="price", drop=["fee"])

@@ -20,7 +20,7 @@ __all__ = ["determines", "warnings_of_leaks"]
 # The rows that are compared.
 MIN_ROWS, MAX_ROWS = 50, 10_000
 # The rank correlation with a target of numbers, and the rows of each value of a column that tells the class.
-MIN_CORRELATION, MIN_ROWS_PER_VALUE = 0.9995, 5
+MIN_CORRELATION, MIN_ROWS_PER_VALUE = 0.99999, 5
 
 
 def warnings_of_leaks(

@@ -183,6 +183,17 @@ def test_numbers_of_training_rows_are_not_sold_as_test_results(numbers: ReportDa
     assert "not used for training" not in text
 
 
+def test_intervals_and_temperatures_are_reported_with_what_they_reach(numbers: ReportData, classes: ReportData) -> None:
+    truth = numbers.y_true
+    limits = np.stack([truth - np.where(np.arange(50) < 5, -1, 2), truth + 4], axis=1)  # 5 of 50 are outside
+    text, _ = read(render_report(replace(numbers, intervals=limits)))
+    assert "90.0 % of the true values of the 50 test rows are in the interval" in text
+    assert "half of the intervals are narrower than 6." in text
+    text, _ = read(render_report(replace(classes, temperature=1.532)))
+    assert "rows that were held out: 1.53." in text
+    assert "held out" not in read(render_report(classes))[0]
+
+
 def test_every_explanation_has_its_section_with_what_it_does_not_mean(numbers: ReportData) -> None:
     rng = np.random.default_rng(0)
     rows = Dataset(rng.normal(size=(40, 3)), rng.normal(size=40), ["age", f"b{HOSTILE}", "c$"], task="regression")

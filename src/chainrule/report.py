@@ -56,6 +56,7 @@ __all__ = ["Comparison", "Report", "ReportData", "compare", "render_report"]
 NETWORK = "this network"
 CONSTANT_BASELINES = ("mean", "majority class")  # the baselines that use no column
 INK = "#1b1c1e"  # the colour of axes and labels in figures, which the page replaces by the colour of its text
+CALIBRATED = "The logits are divided by the temperature with the smallest log loss on rows that were held out:"
 MAX_CATEGORIES_LISTED = 12
 MAX_COLUMNS_LISTED = 300
 MAX_BARS = 15
@@ -72,7 +73,9 @@ class ReportData:
     target. ``columns`` is the result of :meth:`chainrule.data.TablePreprocessor.describe`, or empty. ``facts``, such as
     rows, seconds and seed, are shown without changes. ``target`` is the name of the target of a regression, for the
     axes. ``warnings`` are sentences. ``explanations`` are those of the
-    model. ``is_tested_apart`` says whether the test rows were not used for training.
+    model. ``is_tested_apart`` says whether the test rows were not used for training. ``intervals`` are the limits
+    between which 90 % of the true values should be, with the two limits in the last axis, and ``temperature`` is the
+    divisor of the logits of classes.
     """
 
     title: str
@@ -91,6 +94,8 @@ class ReportData:
     warnings: Sequence[str] = ()
     explanations: Explanations = field(default_factory=Explanations)
     is_tested_apart: bool = True
+    intervals: Array | None = None
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -354,7 +359,7 @@ def _test_rows(data: ReportData, figures: Figures) -> str:
             "indicates errors that grow with the prediction, and a distribution whose middle is not at 0 means that "
             "the predictions are too low or too high on average."
         )
-        return _soft(explanation) + _grid(drawn, "three")
+        return _soft(explanation) + _grid(drawn, "three") + _coverage(data)
     matrix = partial(plot_confusion_matrix, y, outputs, names)
     parts = [figures.draw(matrix, "Number of rows by true class and predicted class"), _classes(data)]
     probabilities = as_columns(outputs)
@@ -379,11 +384,28 @@ def _test_rows(data: ReportData, figures: Figures) -> str:
     reliability = _soft(
         "The reliability diagram compares the predicted probabilities with the share of rows for which they come true. "
         "Below the diagonal, the network is too sure, and above it, too unsure. The lines are two standard errors."
+        + (f" {CALIBRATED} {_number(data.temperature, '.3g')}." if data.temperature != 1 else "")
     )
     diagram = figures.draw(partial(plot_calibration, y, outputs, names), "Reliability of the probabilities", size)
     if is_binary:
         return "".join([*parts, reliability, _grid([*drawn, diagram], "three")])
     return "".join([*parts, _grid(drawn), reliability, diagram])
+
+
+def _coverage(data: ReportData) -> str:
+    """Return the share of the true values in the intervals, and their widths."""
+    if data.intervals is None:
+        return ""
+    low, high = np.moveaxis(np.asarray(data.intervals, np.float64), -1, 0)
+    truth = np.asarray(data.y_true, np.float64).reshape(low.shape)
+    inside, width = float(((low <= truth) & (truth <= high)).mean()), float(np.median(high - low))
+    rows = "test rows" if data.is_tested_apart else "training rows"
+    return _soft(
+        f"Intervals of 90 %: {100 * inside:.1f} % of the true values of the {len(truth):,} {rows} are in the interval "
+        f"of their prediction, and half of the intervals are narrower than {_number(width)}. About 90 % of new rows "
+        "will be inside if they come from where the training rows come from, and fewer if the data change. "
+        "chainrule predict --interval writes the limits."
+    )
 
 
 def _importance(explanations: Explanations, figures: Figures) -> str:
@@ -472,7 +494,8 @@ def _robustness(data: ReportData, figures: Figures) -> str:
         "changed rows may be impossible in reality."
     )
     metric = readable_metric(robustness.metric)
-    return _soft(explanation) + figures.draw(partial(plot_robustness, robustness), f"{metric} for changed rows")
+    caption = f"{metric[0].upper()}{metric[1:]} for changed rows"
+    return _soft(explanation) + figures.draw(partial(plot_robustness, robustness), caption)
 
 
 def _classes(data: ReportData) -> str:

@@ -176,6 +176,12 @@ def test_attributions_of_a_table_are_in_the_units_of_the_target_and_by_column(
     by_size = saliency(regressor, X)
     assert by_size.inputs.shape[1] == len(regressor.model_.table.feature_names)
     assert by_size.columns[by_size.order[0]] == "area"
+    # Inputs of a date that change together are taken together: with the covariance of the inputs.
+    names = regressor.model_.table.feature_names
+    places = [place for place, name in enumerate(names) if name.startswith("sold")]
+    assert len(places) > 2
+    g, covariance = by_size.inputs[:, places], np.cov(regressor.model_.inputs(X)[:, places].T.astype(np.float64))
+    np.testing.assert_allclose(by_size.values[:, 3], [np.sqrt(row @ covariance @ row) for row in g], rtol=1e-9)
     scale = regressor.model_.table.describe()[0]["scale"]
     np.testing.assert_allclose(np.median(by_size.values[:, 0]), 3 * scale, rtol=0.15)
 
@@ -205,6 +211,10 @@ def test_partial_dependence_of_numbers_categories_and_dates_is_in_the_units_of_t
     assert sold.to_frame().index.name == "sold"
     rooms = partial_dependence(regressor, "rooms", X)
     assert rooms.grid.tolist() == [1, 2, 3, 4], "missing cells are no value"
+    mostly_zero = X.assign(area=np.where(np.arange(240) < 220, 0.0, X["area"]))
+    grid = partial_dependence(regressor, "area", mostly_zero, grid_size=10).grid
+    assert grid[0] == 0
+    assert len(grid) > 5, "also the values of few rows"
 
 
 def test_partial_dependence_of_classes_has_a_column_for_each_class() -> None:

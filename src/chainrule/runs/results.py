@@ -208,7 +208,7 @@ def describe_network(network: NeuralNetwork, options: TrainOptions) -> str:
 
 
 def _report_data(result: RunResult) -> ReportData:
-    data, network, sizes = result.data, result.model.network, result.data.describe()
+    data, model, network, sizes = result.data, result.model, result.model.network, result.data.describe()
     options, record = result.options, result.record
     assert data.test.y is not None
     validation = f"{sizes['validation_rows']:,} validation"
@@ -222,7 +222,7 @@ def _report_data(result: RunResult) -> ReportData:
         measured=result.metrics,
         baselines={baseline.name: baseline.metrics for baseline in result.baselines},
         y_true=data.test.y,
-        outputs=result.model.outputs(data.test),
+        outputs=model.outputs(data.test),
         columns=data.describe_columns(),
         facts={
             "source": shown_source(options.source),
@@ -245,6 +245,8 @@ def _report_data(result: RunResult) -> ReportData:
         warnings=data.warnings,
         explanations=result.explain(thorough=False) if result.explanations is None else result.explanations,
         is_tested_apart=data.has_test_part,
+        intervals=model.predict_interval(data.test) if model.calibration and not data.target.classes else None,
+        temperature=model.temperature,
     )
 
 

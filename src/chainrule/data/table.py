@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
-from statistics import NormalDist
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, cast, get_args
 
@@ -698,6 +697,8 @@ def _scores_of_quantiles(scaled: Array) -> tuple[tuple[float, ...], tuple[float,
 
     Equal quantiles are one, with the mean of their scores. There are none if all quantiles are equal.
     """
+    from statistics import NormalDist
+
     levels = np.linspace(0, 1, N_QUANTILES)
     bound = 1 / (4 * (N_QUANTILES - 1))  # instead of the levels 0 and 1, whose scores are infinite
     scores = [*map(NormalDist().inv_cdf, np.clip(levels, bound, 1 - bound).tolist())]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
 from chainrule.data.table import TablePreprocessor
 from chainrule.errors import listed, with_option
@@ -57,4 +56,5 @@ def determines(values: Array, targets: Array, *, are_classes: bool) -> bool:
         return n_pairs == len(distinct) and len(distinct) * MIN_ROWS_PER_VALUE <= len(values)
     if values.dtype.kind == "i" or targets.ndim > 1:  # a category, or several targets
         return False
-    return bool(abs(np.corrcoef(rankdata(groups), rankdata(targets))[0, 1]) >= MIN_CORRELATION)
+    ranks = np.unique(targets, return_inverse=True)[1]
+    return bool(abs(np.corrcoef(groups, ranks)[0, 1]) >= MIN_CORRELATION)

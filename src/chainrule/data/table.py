@@ -146,13 +146,6 @@ class TablePreprocessor:
         The maximum number of categories of a column that have their own output.
     scaling, missing
         The scaling of numbers, and the replacement of missing numbers.
-
-    Attributes
-    ----------
-    n_features_in_
-        The number of columns of the training rows, with those that are dropped.
-    feature_names_in_
-        The names of these columns, if the training rows were a frame.
     """
 
     categorical: Sequence[str] = ()
@@ -652,7 +645,8 @@ class TablePreprocessor:
         n_present = n_rows - n_missing
         are_rare = n_present > MIN_ROWS_FOR_ID and n_categories > MAX_SHARE_OF_CATEGORIES * n_present
         if are_rare and summary.options.read_as == "auto":
-            n_words = sum(len(text.split()) for text, _ in counts) / max(len(counts), 1)
+            texts = [text for text, _ in counts] or [summary.sample]
+            n_words = sum(len(text.split()) for text in texts) / len(texts)
             kind = FREE_TEXT if n_words > MIN_WORDS_OF_FREE_TEXT else "a name or an id"
             rows = "every row has" if n_categories == n_present else f"{n_present:,} rows have {n_categories:,}"
             values = "a different value" if n_categories == n_present else "different values"

@@ -62,9 +62,10 @@ class NumberPlan:
     ----------
     limit
         If this is not 0, z is bounded: it becomes ``z / sqrt(1 + (z / limit)^2)``.
-    knots, scores
-        If there are any, z becomes a piecewise linear function of z, which is ``scores[k]`` at ``knots[k]`` and
-        constant outside the knots.
+    knots
+        If there are any, z becomes a piecewise linear function of z, which is constant outside the knots.
+    scores
+        The value of this function at each knot.
     """
 
     name: str

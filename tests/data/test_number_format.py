@@ -137,6 +137,7 @@ def test_what_marks_leave_open_is_decided_by_the_table_and_said(
         (["3 Stk", "12 Stk", "1 Stk"], [3, 12, 1]),
         (["1 star", "2 Stars", "3.5 stars"], [1, 2, 3.5]),
         (["1,200 sq yd", "950 sq yd", "1,000 sq yd"], [1200, 950, 1000]),
+        (["10,000+", "500+", "5,000,000+"], [10_000, 500, 5_000_000]),
     ],
 )
 def test_multiples_and_unknown_units_are_read(cells: list[str], expected: list[float]) -> None:
@@ -297,5 +298,8 @@ def test_many_texts_are_looked_at_as_closely_as_few() -> None:
     scan = NumberScan([*money, "7 apples"], counts)
     assert scan.choose()[0] == NumberFormat(".", ",", "$")
     assert np.isnan(scan.read(scan.choose()[0])).sum() == 1 + sum(k > 999 for k in range(1, 20_001))
+    assert NumberScan(
+        [f"{k} {'abcdefghijklmnopqrstuvwxyz'[k % 26]} Street" for k in range(20_000)], counts[1:]
+    ).has_no_numbers
     words = [f"word {k}" for k in range(20_000)]
     assert NumberScan([*words, "word"], counts).has_no_numbers

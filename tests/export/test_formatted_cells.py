@@ -34,6 +34,7 @@ NUMBERS = (
     "1,234", "47%", "47.8 %", "0,5",
     "7 US$", "$7 US$", "$7", "€7 €/m2",
     "58.5k", "1.2M", "$1.2M", "($3bn)", "-1,5 Mio. €", "2 k€", "3 Stk", "1 star", "(2 stars)", "84%", "0.37", "-0.5 %",
+    "10,000+", "5+",
     "-999", "-999.0", "n/a", "1.2.3", "1,2,3", "12,3456", "abc", "1 2", "--5", "",
 )  # fmt: skip
 NUMBER_FORMATS = (
@@ -44,7 +45,7 @@ NUMBER_FORMATS = (
     NumberFormat(prefix="$", words=(("bn", 1e9), ("M", 1e6), ("k", 1e3))),
     NumberFormat(",", ".", suffix="€", words=(("Mio.", 1e6), ("k", 1e3))),
     NumberFormat(words=(("stars", 1.0), ("star", 1.0))), NumberFormat(words=(("Stk", 1.0),)),
-    NumberFormat(suffix="%", words=(("", 100.0),)),
+    NumberFormat(suffix="%", words=(("", 100.0),)), NumberFormat(".", ",", words=(("+", 1.0),)),
 )  # fmt: skip
 DATES = (
     "2024-12-31", "2024/2/29", "31.12.2024", "1/2/23 5:06 PM", "12/13/2024", "13/12/2024", "3 Mar 2023 14:30",

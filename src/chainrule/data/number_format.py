@@ -52,12 +52,14 @@ MULTIPLES = {
     for word in words.split()
 }
 WEAK_MULTIPLES = {"m": 1e6, "b": 1e9, "B": 1e9}
+# If more different words follow the numbers of a column, they are not units.
+MAX_UNITS = 20
 # Numbers with more distinct values than this are quantities and not codes.
 MAX_CODES = 20
 # Units of one letter are accepted only after a space, because 2A, 5C and 3D are codes.
 SHORT_UNITS = frozenset({"m", "g", "h", "l", "L", "s"})
 # Letters after a number without a space that may be units or multiples. Others, as in 2A, 5C and 3D, are codes.
-_LETTERS = SHORT_UNITS | {"k", "K", "M", "G"}
+_LETTERS = SHORT_UNITS | {"k", "K", "M", "G", "+"}
 # The signs of percentages, and the percentage of a share of 1.
 PERCENT = {"%": 100.0, "\u2030": 1000.0}
 _RATES = SHORT_UNITS | UNITS | {"h", "hr", "hour", "d", "day", "week", "month", "mo", "year", "yr", "unit"}
@@ -247,8 +249,8 @@ def _is_suffix(text: str) -> bool:
     return text in UNITS | SHORT_UNITS | CURRENCIES or (bool(slash) and unit in UNITS | CURRENCIES and per in _RATES)
 
 
-# A word after a number: a unit that is not among the known ones, or a multiple.
-_WORD = re.compile(r"[^\W\d_][^\d\n]{0,19}")
+# A word after a number: a unit that is not among the known ones, a multiple, or a plus as in 10,000+.
+_WORD = re.compile(r"[^\W\d_][^\d\n]{0,19}|\+")
 # A multiple and the suffix after it, as in 1.2M €.
 _MULTIPLE = re.compile(
     rf"({'|'.join(map(re.escape, sorted(MULTIPLES | WEAK_MULTIPLES, key=len, reverse=True)))})\s*(.*)"
@@ -331,7 +333,7 @@ class NumberScan:
         self._scan_texts(sample, counts)
         if len(sample) == len(counts):
             return
-        if not (self.n_bare or self.n_affixed or self._words):
+        if not (self.n_bare or self.n_affixed or 0 < len(self._words) <= MAX_UNITS):
             self.has_no_numbers = True
             return
         others = np.setdiff1d(np.arange(len(counts)), sample, assume_unique=True)
@@ -452,7 +454,7 @@ class NumberScan:
 
     def _accept_words(self, requested: bool) -> tuple[tuple[str, float], ...]:
         """Return the words after numbers that are multiples, such as k and M, or one unit, each with its factor."""
-        counts = self._words
+        counts = self._words if len(self._words) <= MAX_UNITS else {}
         multiples = {word: factor for word, factor in MULTIPLES.items() if word in counts}
         if multiples:
             multiples |= {word: factor for word, factor in WEAK_MULTIPLES.items() if word in counts}

@@ -71,7 +71,7 @@ _ROW_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _ID = re.compile(
-    r"(?i:(?:^|[_\W])(?:ids?|uuid|guid|key|ref|reference|serial|pk|sku)(?:$|[_\W]))|(?<=[a-z])(?:Id|ID|Ref|Key)$"
+    r"(?i:(?:^|[_\W])(?:(?:ids?|uuid|guid)(?:$|[_\W])|(?:key|ref|reference|serial|pk|sku)$))|(?<=[a-z])(?:Id|ID|Ref|Key)$"
 )
 
 

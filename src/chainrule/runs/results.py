@@ -259,7 +259,7 @@ def _stop_reason(network: NeuralNetwork, stopper: EarlyStopping | None) -> str:
     done = "the only epoch is" if network.history.n_epochs == 1 else f"all {network.history.n_epochs} epochs are"
     reason = network.stop_reason or f"{done} done"
     if stopper is not None and stopper.from_start and stopper.best_epoch == 0:
-        return "no epoch was better than the start, which is kept"
+        return "no epoch was better than the linear model at the start, which is kept"
     if stopper is None or stopper.best_epoch in (0, network.history.n_epochs):
         return reason
     return f"{reason}; the weights of epoch {stopper.best_epoch} are kept"

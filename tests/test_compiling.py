@@ -112,8 +112,8 @@ def test_the_command_says_it_once_on_the_standard_error(
 ) -> None:
     from chainrule.runs import running
 
-    prepare = running._prepare
-    monkeypatch.setattr(running, "_prepare", lambda *given: compile_again() or prepare(*given))  # type: ignore[func-returns-value]
+    prepare = running.prepare
+    monkeypatch.setattr(running, "prepare", lambda *given: compile_again() or prepare(*given))  # type: ignore[func-returns-value]
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a run")
     result = chainrule("train", "xnor", "--epochs", 1, "--hidden", 2, "--out", tmp_path / "run", *settings)

@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 TABLE, BAD, LABEL, RUN = f"table{HOSTILE}.csv", f"bad{HOSTILE}.csv", f"label{HOSTILE}", f"run{HOSTILE}"
-TRAIN = ("train", TABLE, "-t", LABEL, "--epochs", "1", "--out", RUN)
+TRAIN = ("train", TABLE, "-t", LABEL, "--preset", "plain", "--epochs", "1", "--out", RUN)
 
 
 @pytest.mark.parametrize(

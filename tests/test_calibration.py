@@ -155,6 +155,16 @@ def test_a_scale_of_the_loss_widens_intervals() -> None:
     np.testing.assert_allclose(model.predict_interval(ROWS, 0.1), expected, rtol=1e-5)
 
 
+def test_limits_of_counts_are_not_negative_and_grow_with_the_rate() -> None:
+    network = network_of(DenseLayer(1, (4,)), loss="poisson")
+    model = Model(network, Target("regression"), calibration=Calibration(9, scores=(tuple(np.linspace(-1, 2, 9)),)))
+    rates = np.exp(network.predict(ROWS).astype(np.float64))
+    expected = np.hstack([np.maximum(rates - 2 * np.sqrt(rates), 0), rates + 2 * np.sqrt(rates)])
+    np.testing.assert_allclose(model.predict_interval(ROWS, 0.1), expected, rtol=1e-5)
+    assert (expected[:, 0] == 0).any()
+    assert (expected[:, 0] > 0).any()
+
+
 def test_what_cannot_be_given_is_said_in_one_sentence() -> None:
     numbers, classes = Model(network_of(DenseLayer(1, (4,))), Target("regression")), tempered_model(2)
     with pytest.raises(InvalidInputError, match="trained without held-out rows"):
@@ -220,6 +230,7 @@ def test_a_run_calibrates_probabilities_on_request(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=300)
     frame = pd.DataFrame({"x": x, "y": np.where(x + rng.normal(size=300) > 0, "yes", "no")})
+    numbers = frame.assign(y=x + rng.normal(size=300))
     settings: dict[str, Any] = {"preset": "plain", "epochs": 100, "validation_size": 0.3, "learning_rate": 0.1}
     plain = train(frame, "y", verbose=False, **settings).model
     tempered = train(frame, "y", verbose=False, calibrate=True, **settings).model
@@ -230,6 +241,6 @@ def test_a_run_calibrates_probabilities_on_request(tmp_path: Path) -> None:
         tempered.outputs(given), expit(logit(plain.outputs(given).astype(np.float64)) / tempered.temperature), rtol=1e-4
     )
     with pytest.raises(InvalidInputError, match="calibrate needs a target of classes"):
-        train(frame.assign(y=x), "y", verbose=False, calibrate=True, **settings)
+        train(numbers, "y", verbose=False, calibrate=True, **settings)
     with pytest.raises(InvalidInputError, match="calibrate needs validation rows"):
         train(frame, "y", verbose=False, calibrate=True, preset="plain", epochs=1)

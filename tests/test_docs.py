@@ -213,8 +213,8 @@ def test_lists_in_docstrings_hold_names_and_what_is_said_of_them() -> None:
                 continue
             heading, *sections = re.split(r"^(\w+)\n-+\n", ast.get_docstring(node) or "", flags=re.M)
             for heading, text in zip(sections[::2], sections[1::2], strict=True):
-                # A class with declared settings has "{settings}" in place of their names.
-                name = r"\w+" if heading == "Attributes" else r"\*{0,2}\w+(, \w+)*|\{settings\}"
+                # Classes may have "{settings}" or "{attributes}" in place of the names.
+                name = r"\w+|\{attributes\}" if heading == "Attributes" else r"\*{0,2}\w+(, \w+)*|\{settings\}"
                 if heading in ("Parameters", "Attributes", "Raises"):
                     strangers = [
                         line for line in text.splitlines() if line[:1].strip() and not re.fullmatch(name, line)

@@ -1,18 +1,21 @@
-"""Coverage of intervals, and log loss with and without a temperature, on the development tables below 3,100 rows.
+"""Coverage of intervals, and log loss with and without a temperature, on the development tables below 1,600 rows.
 
-    python benchmarks/tables/calibration.py --seeds 5
+    python benchmarks/tables/calibration.py intervals
+    python benchmarks/tables/calibration.py temperatures
 
-Prints both tables in Markdown. The estimators have ``preset="tabular"``: intervals and temperatures are learnt from the
-out-of-fold predictions of the training rows, and measured on the test rows.
+Each prints a table in Markdown. The estimators have ``preset="tabular"``: intervals and temperatures are learnt from
+the out-of-fold predictions of the training rows, and measured on the test rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,11 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from collection import TABLES, Table, divide, load
 
-MOST_ROWS = 3_100
+MOST_ROWS = 1_600
 ALPHAS = (0.1, 0.2)
 LOSSES = {"squared error": "squared_error", "Gaussian": "gaussian_nll", "quantiles": "multi_quantile"}
 
+Row = dict[str, Any]
 Part = tuple[pd.DataFrame, np.ndarray]
 
 
@@ -72,16 +76,15 @@ def measure_temperature(table: Table, seed: int) -> dict[str, float]:
     return found | {"change of log loss": found["log loss with T"] - found["log loss"]}
 
 
-def measured(tables: list[Table], n_seeds: int) -> Iterator[dict[str, Any]]:
-    """Yield one row for each table and seed."""
-    for table in tables:
-        measure = measure_intervals if table.task == "regression" else measure_temperature
-        for seed in range(n_seeds):
-            yield {"table": table.name, "rows": table.n_rows, **measure(table, seed)}
-            print(table.name, seed, file=sys.stderr, flush=True)
+def measured(measure: Callable[[Table, int], dict[str, float]], tables: list[Table], n_seeds: int) -> Iterator[Row]:
+    """Yield one row for each seed and table."""
+    for seed, table in itertools.product(range(n_seeds), tables):
+        row = {"table": table.name, "rows": table.n_rows, **measure(table, seed)}
+        print(json.dumps(row), file=sys.stderr, flush=True)
+        yield row
 
 
-def markdown(rows: list[dict[str, Any]], spread: str) -> str:
+def markdown(rows: list[Row], spread: str) -> str:
     """Return the means over the seeds, with the standard error of the column ``spread``."""
     frame = pd.DataFrame(rows)
     grouped = frame.groupby(["rows", "table"], sort=True)
@@ -98,16 +101,18 @@ def markdown(rows: list[dict[str, Any]], spread: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="number of divisions into training and test rows")
-    n_seeds = parser.parse_args().seeds
+    parser.add_argument("what", choices=("intervals", "temperatures"))
+    parser.add_argument("--seeds", type=int, default=3, help="number of divisions into training and test rows")
+    given = parser.parse_args()
     warnings.simplefilter("ignore")
-    small = [one for one in TABLES if not one.confirm and one.n_rows < MOST_ROWS]
-    numbers = [one for one in small if one.task == "regression"]
-    print("## Coverage on test rows, and mean width of 90% intervals in standard deviations of the target\n")
-    print(markdown([*measured(numbers, n_seeds)], "squared error 90%"), flush=True)
-    print("\n## Class probabilities on test rows, without and with the temperature T\n")
-    classes = [one for one in small if one.task != "regression"]
-    print(markdown([*measured(classes, n_seeds)], "change of log loss"))
+    of_numbers = given.what == "intervals"
+    tables = [t for t in TABLES if not t.confirm and t.n_rows < MOST_ROWS and (t.task == "regression") == of_numbers]
+    if of_numbers:
+        print("Coverage of intervals on test rows, and the mean width of 90 % intervals in standard deviations:\n")
+        print(markdown([*measured(measure_intervals, tables, given.seeds)], "squared error 90%"))
+    else:
+        print("Probabilities of test rows, without and with the temperature T:\n")
+        print(markdown([*measured(measure_temperature, tables, given.seeds)], "change of log loss"))
 
 
 if __name__ == "__main__":

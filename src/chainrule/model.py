@@ -223,8 +223,11 @@ class Model:
                 "This model was trained without held-out rows, from whose errors intervals are computed; train it with "
                 "validation rows, or give rows that it was not trained on to Model.calibrated."
             )
-        limits = self.calibration.interval(self.network.loss.band_of(np.asarray(outputs, np.float64)), alpha)
+        loss = self.network.loss
+        limits = self.calibration.interval(loss.band_of(np.asarray(outputs, np.float64)), alpha)
         limits = limits if self.scaling is None else self.scaling.undo(limits)
+        if loss.targets is not None:  # counts are not negative
+            limits = np.clip(limits, loss.targets.low, loss.targets.high)
         return np.moveaxis(limits[..., 0] if self.target.n_columns == 1 else limits, 0, -1)
 
     def predict_quantiles(self, data: Any) -> Array:

@@ -17,7 +17,7 @@ from chainrule.data.weights import weights_of_rows
 from chainrule.engines.input_gradient import ProgramGradient
 from chainrule.errors import DataError, InvalidInputError, NotBuiltError, listed, nearest_name
 from chainrule.formulas import TraceError
-from chainrule.metrics import Metric, default_metrics, find_metric
+from chainrule.metrics import METRICS, Metric, default_metrics, find_metric
 from chainrule.metrics.inputs import class_probabilities
 from chainrule.metrics.registry import MetricFunction
 from chainrule.model import Model
@@ -83,7 +83,14 @@ def as_model(subject: Any) -> Model:
 
 def choose_metric(given: str | Metric | MetricFunction | None, model: Model) -> Metric:
     """Return a metric by any of its names; by default that of the task, accuracy or R2."""
-    return default_metrics(model.target.task)[0] if given is None else find_metric(given)
+    task = model.target.task
+    metric = default_metrics(task)[0] if given is None else find_metric(given)
+    if task == "regression" and model.target.n_columns == 1 and task not in metric.tasks:
+        known = listed([one.name for one in METRICS.values() if task in one.tasks])
+        raise InvalidInputError(
+            f"The metric {metric.name} is for classes, and the model predicts numbers; give one of {known}."
+        )
+    return metric
 
 
 @dataclass(frozen=True, eq=False)

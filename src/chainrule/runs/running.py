@@ -333,8 +333,8 @@ def recorded_options(folder: RunFolder, record: dict[str, Any], source: Frame | 
     was_frame = isinstance(options, dict) and "source" in options and options["source"] is None
     if was_frame and source is None:
         raise ModelFileError(
-            f"The run in '{folder.path}' was trained on a data frame, which is not stored in the folder; resume it in "
-            "Python with the same frame: resume_run(folder, source=frame)."
+            f"The run in '{folder.path}' was trained on a data frame, which is not stored in the folder; give the same "
+            "frame in Python: source=frame."
         )
     was_piped = isinstance(options, dict) and Path(str(options.get("source"))).name == folder.piped_data.name
     if was_piped and folder.piped_data.exists():

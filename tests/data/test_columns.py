@@ -165,6 +165,14 @@ def test_the_example_of_a_date_shows_the_order_of_day_and_month() -> None:
     assert lines["day"] == "date, '31/01/2023' is 2023-01-31"
 
 
+@pytest.mark.parametrize("form", ["{0}h {1}m", "{0}'{1}\"", "{0}/{1}", "{0}x{1}", "{0}.5 kg - {1} kg"])
+def test_cells_of_several_numbers_are_questioned(form: str) -> None:
+    line = lines_of(x=[form.format(k % 5 + 1, k % 8 + 10) for k in range(N)])["x"]
+    assert line.startswith("category")
+    assert f"its cells consist of several numbers, as in '{form.format(1, 10)}'" in line.replace("\\'", "'")
+    assert "several numbers" not in lines_of(x=[f"AB-{k % 40}" for k in range(N)], y=["1/2", "2/3"] * (N // 2))["x"]
+
+
 def test_free_text_is_not_used_and_warned_about() -> None:
     frame = pd.DataFrame({"note": [f"The parcel came {k} days too late" for k in range(N)], "x": np.arange(N) / 2})
     with pytest.warns(ChainruleWarning, match=r"The column 'note' contains free text, .*drop \(--drop\)"):

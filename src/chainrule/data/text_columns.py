@@ -12,6 +12,7 @@ The rules are applied in this order:
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,11 @@ MAX_WORDS_SHOWN = 5
 # The maximum number of words of one column that mean a missing value in this column only.
 MAX_MISSING_WORDS = 3
 _PUNCTUATION = MISSING_CATEGORY_WORDS - MISSING_WORDS
+
+
+# Several numbers, with short units or marks between them: 2h 15m, 5'11", 120/80, 1024x768.
+_NUMBER, _UNIT = r"[0-9]+(?:[.,][0-9]+)?", r"\s?[^\W\d_]{0,4}"
+_SEVERAL_NUMBERS = re.compile(rf"{_NUMBER}(?:{_UNIT}[^\w.,]{{0,3}}{_NUMBER}){{1,2}}(?:{_UNIT}|[\"'\u2019]{{1,2}})")
 
 
 class ColumnOptions(NamedTuple):
@@ -265,7 +271,7 @@ class TextColumn:
         for attempt in attempts:
             if self._share(attempt) >= MIN_SHARE:
                 self.refuse(np.flatnonzero(~attempt.is_read), attempt.kind)
-        notes = [*([] if reason is None else [reason]), *self._word_remark()]
+        notes = [*([] if reason is None else [reason]), *self._word_remark(), *self._composite_remark()]
         if attempts[:1] == [numbers] and 2 * self._share(numbers) > 1:
             remark = self._mixed_remark(numbers)
             if len(self.texts) > MAX_CODES:
@@ -278,6 +284,15 @@ class TextColumn:
         word = self.number_scan.rejected_word
         option = with_option("numeric")
         return [f"its cells are numbers with {word!r}; list it under {option} to use it as numbers"] if word else []
+
+    def _composite_remark(self) -> list[str]:
+        """Return a remark on a category with many values that consist of several numbers, such as 2h 15m."""
+        if len(self.texts) <= MAX_CODES or not all(map(_SEVERAL_NUMBERS.fullmatch, self.texts)):
+            return []
+        return [
+            f"its cells consist of several numbers, as in {self.texts[0]!r}; put each number into its own column if "
+            "they are quantities"
+        ]
 
     def _mixed_remark(self, attempt: _Attempt) -> str:
         """Return a remark on a category most of whose cells are numbers."""

@@ -578,6 +578,12 @@ def test_explanations_are_drawn_as_they_are() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("prediction of price", "town")
     days = replace(numbers, kind="date", grid=np.array(["2020-01-01", "2021-05-01"], "M8[us]"))
     assert plot_partial_dependence(days).get_xlabel() == "age"
+    times = replace(numbers, kind="date", grid=np.array(["1970-01-01T06:30", "1970-01-01T18:00"], "M8[us]"))
+    ax = plot_partial_dependence(times)
+    assert (ax.get_xlabel(), ax.get_lines()[2].get_xdata().tolist()) == ("age (hours)", [6.5, 18.0])
+    assert ax.get_xscale() == "linear"
+    tail = replace(numbers, grid=np.array([1.0, 2.0, 900.0]), individual=np.ones((2, 3, 1)))
+    assert plot_partial_dependence(tail).get_xscale() == "log"
     many = np.random.default_rng(0).dirichlet(np.ones(9), (5, 2))
     classes = replace(numbers, individual=many, output_names=tuple("abcdefghi"), is_probability=True)
     ax = plot_partial_dependence(classes)

@@ -19,6 +19,7 @@ from chainrule.plots.canvas import (
     one_line,
     readable_metric,
     use_axes,
+    use_log_scale,
     use_thousands,
 )
 from chainrule.types import Array
@@ -30,6 +31,8 @@ __all__ = ["plot_attribution", "plot_importance", "plot_partial_dependence", "pl
 
 MOST_CURVES = 50  # more individual curves would cover one another
 MOST_CLASSES = len(PALETTE)
+DAY_OF_TIMES = np.datetime64("1970-01-01")
+LONG_TAIL = 30  # numbers above 0 whose largest is this multiple of their median are drawn on a log axis
 
 
 @checked
@@ -104,16 +107,20 @@ def plot_partial_dependence(result: PartialDependence, *, name: str = "", ax: Ax
     if not name:
         name = "probability" if result.is_probability else "prediction"
         name = f"{name} of {one_line(result.output_names[0], 24)}" if n_outputs == 1 else name
-    unit = " (UTC)" if result.kind == "date" and _has_times(result.grid) else ""
+    unit = " (log axis)" if ax.get_xscale() == "log" else ""
+    if result.kind == "date":
+        unit = " (hours)" if _is_time_of_day(result.grid) else " (UTC)" if _has_times(result.grid) else ""
     labels = one_line(result.column, 40) + unit, name
-    use_thousands(ax, "both" if result.kind == "number" else "x" if is_crowded else "y")
+    use_thousands(ax, "x" if is_crowded else "y")
     label_axes(ax, *(labels[::-1] if is_crowded else labels))
     return ax
 
 
 def _draw_curves(ax: Axes, result: PartialDependence, shown: Array) -> None:
     """Draw lines over numbers or dates; with one prediction, also those of some rows."""
-    grid = result.grid
+    grid, is_date = result.grid, result.kind == "date"
+    if is_date and _is_time_of_day(grid):
+        grid, is_date = (grid - DAY_OF_TIMES) / np.timedelta64(1, "h"), False
     if len(result.average[0]) == 1:
         curves = result.individual[:: max(1, -(-len(result.individual) // MOST_CURVES)), :, 0]
         ax.plot(grid, curves.T, color=ink_of(ax), alpha=0.18, linewidth=0.6)
@@ -127,14 +134,17 @@ def _draw_curves(ax: Axes, result: PartialDependence, shown: Array) -> None:
         ax.plot(grid, result.average[:, output], style, color=PALETTE[number], linewidth=2, label=label)
     # One mark for each value of the grid, which are quantiles, shows where the rows are.
     ax.plot(grid, np.zeros(len(grid)), "|", color=ink_of(ax), markersize=6, transform=ax.get_xaxis_transform())
-    if result.kind == "date":
+    if is_date:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
         locator = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    elif grid.min() > 0 and grid.max() > LONG_TAIL * np.median(grid):
+        use_log_scale(ax, "x", grid)
     else:
         ax.locator_params(axis="x", nbins=6)
+        use_thousands(ax, "x")
 
 
 def _draw_categories(ax: Axes, result: PartialDependence, shown: Array, *, is_crowded: bool) -> None:
@@ -162,6 +172,11 @@ def _draw_categories(ax: Axes, result: PartialDependence, shown: Array, *, is_cr
     else:
         ax.set_xticks(places, names, parse_math=False, fontsize=size)
         ax.set_xlim(-0.6, len(places) - 0.4)
+
+
+def _is_time_of_day(dates: Array) -> bool:
+    """Return whether the column has times without dates, which are read as those of a fixed day."""
+    return bool((dates.astype("M8[D]") == DAY_OF_TIMES).all())
 
 
 def _has_times(dates: Array) -> bool:

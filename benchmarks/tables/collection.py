@@ -202,9 +202,14 @@ def _read_file(place: str) -> pd.DataFrame:
         frame = pd.concat(parts, ignore_index=True)
         frame["income"] = frame["income"].str.rstrip(".")
         return frame
+    if path.name == "cal_housing.data.gz":
+        return pd.read_csv(path, names=_CALIFORNIA_COLUMNS)
     return pd.read_csv(path, sep=None, engine="python")
 
 
+_CALIFORNIA_COLUMNS = [
+    "longitude", "latitude", "age", "rooms", "bedrooms", "population", "households", "income", "value",
+]  # fmt: skip
 _ADULT_COLUMNS = [
     *("age", "workclass", "fnlwgt", "education", "education_num", "marital_status", "occupation", "relationship"),
     *("race", "sex", "capital_gain", "capital_loss", "hours_per_week", "native_country", "income"),

@@ -1,11 +1,25 @@
 """Compare models at their defaults on the tables of collection.py: accuracy or R2, log loss or RMSE, and fit time.
 
-    python benchmarks/tables/compare.py run [--models ridge,xgboost] [--tables auto,pima] [--seeds 5] [--confirm]
-    python benchmarks/tables/compare.py show [--ours chainrule] [--confirm]
+    python benchmarks/tables/compare.py run [--models linear,xgboost] [--tables auto,pima] [--seeds 5] [--rows choice]
+    python benchmarks/tables/compare.py show [--ours chainrule] [--rows choice]
 
 Every model is fitted to the same 80 % of the rows, once for each seed, on one thread, without tuning by hand, and
 measured on the other 20 %. ``run`` appends a line to the results file for every model, table and seed that it does not
 have yet, so that it can be interrupted and started again. ``show`` prints the results as Markdown tables.
+
+``--rows`` chooses the tables and their rows:
+
+``development``
+    The development tables. To choose settings, take ``choice`` instead.
+``choice``
+    The same, but only the training rows, which are divided once more: the test rows are not used.
+``confirmation``
+    The confirmation tables.
+``published``
+    Adult and California housing as papers divide them. Adult: the 32,561 rows of adult.data for training and the 16,281
+    rows of adult.test for testing; the seed is that of the models. California housing, with the eight columns of
+    scikit-learn and values in 100,000 $: 64 % training rows, 16 % validation rows, which are not used here, and 20 %
+    test rows.
 
 Seconds are those of the processor, without the compilation that chainrule does once per installation.
 """
@@ -22,14 +36,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[name] = "1"  # the libraries read it when they are loaded
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
-from collection import TABLES, Table, Task, divide, load  # noqa: E402
+from collection import TABLES, Table, Task, divide, find, load  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # A difference counts if its mean over the seeds exceeds this multiple of its standard error.
@@ -193,15 +207,80 @@ MODELS: dict[str, Fit] = {
 }
 
 
+# The rows
+
+
+class Division(NamedTuple):
+    """A table and the numbers of its training and test rows."""
+
+    inputs: pd.DataFrame
+    target: pd.Series
+    rows: np.ndarray
+    test: np.ndarray
+
+
+def all_rows(table: Table, seed: int) -> Division:
+    inputs, target = load(table)
+    return Division(inputs, target, *divide(target, table.task, seed))
+
+
+def training_rows_only(table: Table, seed: int) -> Division:
+    inputs, target, rows, _ = all_rows(table, seed)
+    inputs, target = inputs.iloc[rows].reset_index(drop=True), target.iloc[rows].reset_index(drop=True)
+    return Division(inputs, target, *divide(target, table.task, seed))
+
+
+def published(table: Table, seed: int) -> Division:
+    inputs, target = load(table)
+    if table.name == "adult":
+        order = np.arange(len(target))
+        return Division(inputs, target, order[:N_TRAINING_ROWS_OF_ADULT], order[N_TRAINING_ROWS_OF_ADULT:])
+    frame = pd.DataFrame({
+        "MedInc": inputs["income"],
+        "HouseAge": inputs["age"],
+        "AveRooms": inputs["rooms"] / inputs["households"],
+        "AveBedrms": inputs["bedrooms"] / inputs["households"],
+        "Population": inputs["population"],
+        "AveOccup": inputs["population"] / inputs["households"],
+        "Latitude": inputs["latitude"],
+        "Longitude": inputs["longitude"],
+    })  # fmt: skip
+    target = target / 100_000
+    rows, test = divide(target, table.task, seed)
+    training, _ = divide(target.iloc[rows], table.task, seed)
+    return Division(frame, target, rows[training], test)
+
+
+N_TRAINING_ROWS_OF_ADULT = 32_561
+CALIFORNIA = Table(
+    "california", "file:california-housing/cal_housing.data.gz", "value", "regression", 20_640, "as papers divide it"
+)
+
+
+class Collection(NamedTuple):
+    """Tables, the division of their rows, and the name of the results file."""
+
+    tables: Sequence[Table]
+    divided: Callable[[Table, int], Division]
+
+
+DEVELOPMENT = tuple(table for table in TABLES if not table.confirm)
+COLLECTIONS = {
+    "development": Collection(DEVELOPMENT, all_rows),
+    "choice": Collection(DEVELOPMENT, training_rows_only),
+    "confirmation": Collection(tuple(table for table in TABLES if table.confirm), all_rows),
+    "published": Collection((find("adult"), CALIFORNIA), published),
+}
+
+
 # Measuring
 
 
-def measure(fit: Fit, table: Table, seed: int) -> Row:
+def measure(fit: Fit, table: Table, seed: int, divided: Callable[[Table, int], Division]) -> Row:
     """Fit a model to the training rows and measure it on the test rows."""
     from chainrule.kernels.compiling import training_clock
 
-    inputs, target = load(table)
-    rows, test = divide(target, table.task, seed)
+    inputs, target, rows, test = divided(table, seed)
     known = target.iloc[rows].to_numpy()
     started = time.process_time(), time.perf_counter(), training_clock()
     with warnings.catch_warnings():
@@ -220,12 +299,15 @@ def score(predicted: np.ndarray, truth: np.ndarray, known: np.ndarray, task: Tas
     if task == "regression":
         error = np.mean((np.asarray(predicted, np.float64).reshape(len(truth)) - truth) ** 2)
         return {"score": float(1 - error / np.var(truth)), "loss": math.sqrt(error)}
+    from sklearn.metrics import roc_auc_score
+
     classes = np.unique(known)
     places = np.searchsorted(classes, truth)
     probabilities = np.clip(np.asarray(predicted, np.float64), 1e-15, None)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     loss = -np.log(probabilities[np.arange(len(truth)), places]).mean()
-    return {"score": float(np.mean(probabilities.argmax(axis=1) == places)), "loss": float(loss)}
+    found = {"score": float(np.mean(probabilities.argmax(axis=1) == places)), "loss": float(loss)}
+    return found | ({"auc": float(roc_auc_score(places, probabilities[:, 1]))} if len(classes) == 2 else {})
 
 
 def read_results(paths: Iterable[Path]) -> list[Row]:
@@ -233,15 +315,16 @@ def read_results(paths: Iterable[Path]) -> list[Row]:
     return [json.loads(line) for path in paths if path.exists() for line in path.read_text().splitlines()]
 
 
-def run(models: Sequence[str], tables: Sequence[Table], n_seeds: int, path: Path) -> None:
+def run(models: Sequence[str], chosen: Collection, n_seeds: int, path: Path) -> None:
     """Measure what the results file lacks; small tables and first seeds come first."""
     path.parent.mkdir(exist_ok=True, parents=True)
     have = {(row["model"], row["table"], row["seed"]) for row in read_results([path])}
-    for seed, table, model in itertools.product(range(n_seeds), sorted(tables, key=lambda one: one.n_rows), models):
+    tables = sorted(chosen.tables, key=lambda one: one.n_rows)
+    for seed, table, model in itertools.product(range(n_seeds), tables, models):
         if (model, table.name, seed) in have:
             continue
         try:
-            row = measure(MODELS[model], table, seed)
+            row = measure(MODELS[model], table, seed, chosen.divided)
         except Exception as error:  # one model that fails must not end the comparison
             print(f"{model} failed on {table.name}, seed {seed}: {type(error).__name__}: {error}", file=sys.stderr)
             continue
@@ -263,8 +346,11 @@ def show(rows: Sequence[Row], tables: Sequence[Table], models: Sequence[str], ou
     for quantity, title, digits in (
         ("score", "Accuracy or R2: mean and standard deviation over the seeds", 3),
         ("loss", "Log loss or RMSE", 3),
+        ("auc", "Area under the ROC curve", 3),
         ("seconds", "Fit time in seconds", 1),
     ):
+        if quantity not in frame:
+            continue
         lines += [f"## {title}", "", "| table | rows | " + " | ".join(models) + " |"]
         lines.append("|---|---:|" + "---:|" * len(models))
         grouped = frame.groupby(["table", "model"])[quantity]
@@ -318,17 +404,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", help="only these, separated by commas")
     parser.add_argument("--tables", help="only these, separated by commas")
     parser.add_argument("--seeds", type=int, default=5, help="number of divisions into training and test rows")
-    parser.add_argument("--confirm", action="store_true", help="take the confirmation tables")
+    parser.add_argument("--rows", choices=COLLECTIONS, default="development", help="the tables and their rows")
     parser.add_argument("--ours", default="chainrule", help="the model whose wins and losses are counted")
     parser.add_argument("--file", type=Path, action="append", help="results files; `run` writes to the first")
     given = parser.parse_args(arguments)
-    names = given.tables.split(",") if given.tables else [one.name for one in TABLES if one.confirm == given.confirm]
-    tables = [one for one in TABLES if one.name in names]
+    tables, divided = COLLECTIONS[given.rows]
+    if given.tables:
+        tables = [table for table in tables if table.name in given.tables.split(",")]
     models = given.models.split(",") if given.models else list(MODELS)
-    files = given.file or [RESULTS / ("confirmation.jsonl" if given.confirm else "development.jsonl")]
+    files = given.file or [RESULTS / f"{given.rows}.jsonl"]
     if given.do == "run":
-        run(models, tables, given.seeds, files[0])
+        run(models, Collection(tables, divided), given.seeds, files[0])
     else:
+        names = {table.name for table in tables}
         print(show([row for row in read_results(files) if row["table"] in names], tables, models, given.ours))
 
 

@@ -235,7 +235,7 @@ class PiecewiseLinearEncodingLayer(Layer):
     output has ``n_bins`` numbers for each column.
 
     Source: Gorishniy, Rubachev and Babenko 2022, On embeddings for numerical features in tabular deep learning,
-    equation 1 (arXiv 2203.05556).
+    equation 1 (arXiv 2203.05556). The limit on frequent values in :meth:`adapt` is our own.
 
     >>> layer = PiecewiseLinearEncodingLayer(2).adapt([[0], [1], [3]])
     >>> layer.edges.tolist()
@@ -258,7 +258,9 @@ class PiecewiseLinearEncodingLayer(Layer):
     def adapt(self, X: npt.ArrayLike) -> PiecewiseLinearEncodingLayer:
         """Compute the edges from quantiles of the columns of X and return the layer.
 
-        A bin between two equal quantiles would have the width 0. It is given the mean width of the bins instead.
+        A value that is more frequent than 1 / ``n_bins`` counts as often as this, so that its bins do not coincide. If
+        a column has fewer different values than edges, some bins would still have the width 0. They are given the mean
+        width of the bins instead.
         """
         rows = np.asarray(X, np.float64)
         if rows.ndim != 2 or not len(rows) or not np.isfinite(rows).all():
@@ -267,7 +269,7 @@ class PiecewiseLinearEncodingLayer(Layer):
                 f"was given an array of shape {rows.shape}."
             )
         self.set_input_shape(rows.shape[1:])
-        edges = np.quantile(rows, np.linspace(0, 1, self.n_bins + 1), axis=0)
+        edges = np.column_stack([_spread_quantiles(column, self.n_bins) for column in rows.T])
         widths = np.diff(edges, axis=0)
         mean_width = np.where(widths.any(axis=0), (edges[-1] - edges[0]) / self.n_bins, 1)
         widths = np.where(widths > 0, widths, mean_width)
@@ -325,3 +327,14 @@ class PiecewiseLinearEncodingLayer(Layer):
         """Return the position of each number in each bin."""
         repeated = program.select(x, np.repeat(range(x.width), self.n_bins).tolist())
         return program.map(self.encode, repeated, *(self.array(name) for name in ("starts", "widths", "low", "high")))
+
+
+def _spread_quantiles(column: Array, n: int) -> Array:
+    """Return the n + 1 quantiles of a column that divide it into n parts, with a limit on the weight of each value."""
+    values, counts = np.unique(column, return_counts=True)
+    weights = counts.astype(np.float64)
+    for _ in range(n):
+        weights = np.minimum(weights, weights.sum() / n)
+    shares = np.cumsum(weights) / weights.sum()
+    inner = values[np.searchsorted(shares, np.arange(1, n) / n)]
+    return np.concatenate([values[:1], inner, values[-1:]])

@@ -168,8 +168,8 @@ def test_every_row_is_held_out_once_and_classes_are_spread_over_the_folds() -> N
     assert ours.n_layers_ == 4
     assert not hasattr(ours, "coefs_")
     shapes = [layer.weights.shape for layer in layers]
-    one_kind = [(8, 16, 16), (8, 16, 3), (8, 4, 3)]
-    assert shapes == [(8, 4, 16), *one_kind, (8, 36, 16), *one_kind, (8, 36, 16), *one_kind]
+    one_kind = [(8, 16, 16), (8, 16, 3), (8, 8, 3)]  # four columns, and their scores
+    assert shapes == [(8, 8, 16), *one_kind, (8, 40, 16), *one_kind, (8, 40, 16), *one_kind]
 
 
 def test_rows_of_a_group_are_in_one_fold() -> None:

@@ -33,6 +33,7 @@ from chainrule.layers import (
     ParametricActivationLayer,
     PeriodicEmbeddingLayer,
     PiecewiseLinearEncodingLayer,
+    QuantileLayer,
     RepeatLayer,
     Residual,
     Sequential,
@@ -318,6 +319,33 @@ def test_layers_inside_keep_the_arrays_that_they_bring(tmp_path: Path) -> None:
     assert np.abs(dense.weights).max() < 2
     model.save(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(NeuralNetwork.load(tmp_path / "model.safetensors").predict(X), model.predict(X))
+
+
+def test_a_quantile_layer_transforms_columns_to_the_normal_distribution() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=4_000)
+    columns = np.column_stack(
+        [np.exp(3 * scores), np.where(rng.random(4_000) < 0.9, 0, np.exp(scores)), np.ones(4_000)]
+    )
+    layer = QuantileLayer(64).adapt(columns)
+    results = layer.forward_propagation(columns)
+    np.testing.assert_allclose(results[:, :2].mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(results[:, :2].std(axis=0), 1, atol=1e-4)
+    middle = np.abs(scores) < 2
+    np.testing.assert_allclose(results[middle, 0], scores[middle], atol=0.1)
+    # The rare numbers of the second column stay apart.
+    assert len(np.unique(results[:, 1])) > 0.9 * len(np.unique(columns[:, 1]))
+    np.testing.assert_array_equal(results[:, 2], 0)
+    ends = layer.forward_propagation([[-5, -5, 0], [0, 0, 1], [1e9, 1e9, 2]])
+    np.testing.assert_array_equal(ends[0, :2], [results[:, 0].min(), results[:, 1].min()])
+    np.testing.assert_array_equal(ends[2, :2], results[:, :2].max(axis=0))
+
+
+def test_bins_are_not_lost_to_a_frequent_value() -> None:
+    column = np.concatenate([np.zeros(920), np.arange(1, 81)])[:, None]
+    edges = PiecewiseLinearEncodingLayer(8).adapt(column).edges[0]
+    assert len(np.unique(edges)) == 8
+    assert np.sum((edges > 0) & (edges < 80)) == 6
 
 
 def test_another_shape_makes_all_layers_inside_forget() -> None:

@@ -16,6 +16,7 @@ from chainrule.layers import (
     Parallel,
     PeriodicEmbeddingLayer,
     PiecewiseLinearEncodingLayer,
+    QuantileLayer,
     Residual,
     Sequential,
 )
@@ -31,8 +32,11 @@ def tree_layers() -> list[Layer]:
     """Layers for the rows of TREE_X: two columns of codes and four of numbers."""
     numbers = Sequential([PeriodicEmbeddingLayer(3, 0.5), DenseLayer(6), TanhActivation(), GaussianNoiseLayer(0.1)])
     bins = PiecewiseLinearEncodingLayer(4).adapt(TREE_X[:, 4:])
-    branches = Parallel([EmbeddingLayer([3, 5], 4), numbers, bins], columns=[(0, 1), (2, 3, 4, 5), (5, 4)])
-    inner = Residual([DenseLayer(22), TanhActivation()])
+    scores = QuantileLayer(5).adapt(TREE_X[:, 2:4])
+    branches = Parallel(
+        [EmbeddingLayer([3, 5], 4), numbers, bins, scores], columns=[(0, 1), (2, 3, 4, 5), (5, 4), (2, 3)]
+    )
+    inner = Residual([DenseLayer(24), TanhActivation()])
     norms = [BatchNormalizationLayer(), TanhActivation(), DropoutLayer(0.2), LayerNormalizationLayer()]
     projected = Residual([DenseLayer(7), TanhActivation(), DenseLayer(5)], shortcut=[DropoutLayer(0.1), DenseLayer(5)])
-    return [branches, Residual([DenseLayer(12), *norms, DenseLayer(22), inner]), projected, DenseLayer(1)]
+    return [branches, Residual([DenseLayer(12), *norms, DenseLayer(24), inner]), projected, DenseLayer(1)]

@@ -35,8 +35,10 @@ from chainrule.layers import (
     Parallel,
     PeriodicEmbeddingLayer,
     PiecewiseLinearEncodingLayer,
+    QuantileLayer,
     RepeatLayer,
     Residual,
+    Sequential,
 )
 from chainrule.losses import LOSSES, LossFunction
 from chainrule.named import checked
@@ -75,8 +77,10 @@ OPTIMIZER = {"learning_rate": 0.01, "beta2": 0.99, "weight_decay": 0.1}
 SCHEDULE = "cosine_decay"
 # A factor on the learning rate of the linear models.
 SHORTCUT_RATE = 0.3
-# Only columns with this many values or more have sines or bins.
+# Only columns with this many values or more have normal scores, sines or bins.
 LEAST_VALUES = 9
+# The parts of the function that computes normal scores.
+QUANTILES = 32
 # The encodings of classes are fine from this number of rows on. Of two values, the second is that of a fine encoding.
 MANY_ROWS_OF_CLASSES = 5_000
 BINS, FREQUENCIES, FREQUENCY_SCALES = (8, 24), (4, 8), (0.2, 0.5)
@@ -208,15 +212,14 @@ def design_network(
     n_outputs = output_units(data.target, loss)
     rates = {name: settings.pop(name) for name in ("learning_rate", "momentum") if name in settings}
     optimizer = own_optimizer(recipe.optimizer, **rates)
-    clip = SmoothClipActivation()
     sample = slice(None, None, -(-data.n_rows // MOST_LINEAR_ROWS))
-    clipped: Array = clip.activation_function(np.asarray(data.X[sample], np.float64))
-    branches = tuple(_members(kind, recipe, optimizer, data, clipped, n_outputs) for kind in KINDS)
+    first, inputs, columns = _first_layer(np.asarray(data.X[sample], np.float64))
+    branches = tuple(_members(kind, recipe, optimizer, data, inputs, columns, n_outputs) for kind in KINDS)
     network = NeuralNetwork(
         recipe.epochs, recipe.batch_size, optimizer, loss=loss, schedule=recipe.schedule, seed=seed, **settings
     )
     ends = [*output_activations(data.target, loss, output_activation), *last_layers]
-    for layer in (clip, Parallel(branches), *copy.deepcopy(ends), EnsembleMeanLayer()):
+    for layer in (first, Parallel(branches), *copy.deepcopy(ends), EnsembleMeanLayer()):
         network.add(layer)
     network.stack.build((data.n_features,))
     start = "a constant"
@@ -226,10 +229,10 @@ def design_network(
             data.target.classes or (data.target.task == "regression" and loss.allows_standardized_targets)
         ):
             start = "logistic regression" if data.target.classes else "ridge regression"
-            solution = _linear_solution(data, clipped, sample, weights, held_out)
+            solution = _linear_solution(data, inputs, sample, weights, held_out)
         else:
             start = f"a linear model with the loss {LOSSES.name_of(loss)}"
-            solution = _least_loss(data, loss, ends, sample, weights, held_out)
+            solution = _least_loss(data, inputs, loss, ends, sample, weights, held_out)
         for branch in branches:
             linear = branch.shortcut.layers[-1]
             linear.weights, linear.biases = solution
@@ -283,10 +286,35 @@ def _held_out(data: Dataset, units: Array, n_folds: int, seed: int) -> Array:
     return held_out
 
 
+def _first_layer(X: Array) -> tuple[Layer, Array, tuple[int, ...]]:
+    """Return the layer that clips all columns and adds the normal scores of columns with many values.
+
+    Also return the results of the layer for the rows of X, and the numbers of these columns.
+    """
+    clip = SmoothClipActivation()
+    clipped: Array = clip.activation_function(X)
+    columns = tuple(j for j in range(X.shape[1]) if len(np.unique(clipped[:, j])) >= LEAST_VALUES)
+    if not columns:
+        return clip, clipped, columns
+    quantiles = QuantileLayer(QUANTILES).adapt(clipped[:, columns])
+    scores = quantiles.forward_propagation(clipped[:, columns])
+    first = Sequential((clip, Parallel((LinearActivation(), quantiles), (None, columns))))
+    return first, np.hstack([clipped, scores]), columns
+
+
 def _members(
-    kind: Kind, recipe: Recipe, optimizer: Optimizer, data: Dataset, clipped: Array, n_outputs: int
+    kind: Kind,
+    recipe: Recipe,
+    optimizer: Optimizer,
+    data: Dataset,
+    inputs: Array,
+    columns: tuple[int, ...],
+    n_outputs: int,
 ) -> Residual:
-    """Return the members of one kind, each the sum of a linear model and of a network; ``clipped`` are their inputs."""
+    """Return the members of one kind, each the sum of a linear model and of a network.
+
+    They take rows such as those of ``inputs``; ``columns`` may be encoded, and their scores are the last columns.
+    """
     assert data.target is not None
     activation = recipe.activation or kind.activations[data.target.task == "regression"]
     hidden = hidden_layers(
@@ -297,37 +325,36 @@ def _members(
     last = EnsembleDenseLayer(n_outputs, weights_initializer="zeros")
     repeat = RepeatLayer(recipe.trained_folds)
     return Residual(
-        (*_encoding(kind, clipped, data), repeat, *hidden, last),
+        (*_encoding(kind, inputs, columns, data), repeat, *hidden, last),
         shortcut=(RepeatLayer(recipe.trained_folds), linear),
     )
 
 
-def _encoding(kind: Kind, clipped: Array, data: Dataset) -> list[Layer]:
-    """Return a layer that puts the encoding of columns with many values beside all columns."""
-    columns = tuple(j for j in range(clipped.shape[1]) if len(np.unique(clipped[:, j])) >= LEAST_VALUES)
+def _encoding(kind: Kind, inputs: Array, columns: tuple[int, ...], data: Dataset) -> list[Layer]:
+    """Return a layer that puts the bins of the given columns, or the sines of their scores, beside all inputs."""
     if not kind.encoding or not columns:
         return []
     assert data.target is not None
     n_many = MANY_ROWS_OF_CLASSES if data.target.classes else MANY_ROWS_OF_NUMBERS
     fine = data.n_rows >= n_many
-    encoding: Layer
-    if kind.encoding == "sines":
-        encoding = PeriodicEmbeddingLayer(FREQUENCIES[fine], FREQUENCY_SCALES[fine])
+    if kind.encoding == "bins":
+        encoding: Layer = PiecewiseLinearEncodingLayer(BINS[fine]).adapt(inputs[:, columns])
     else:
-        encoding = PiecewiseLinearEncodingLayer(BINS[fine]).adapt(clipped[:, columns])
+        encoding = PeriodicEmbeddingLayer(FREQUENCIES[fine], FREQUENCY_SCALES[fine])
+        columns = tuple(range(inputs.shape[1] - len(columns), inputs.shape[1]))
     return [Parallel((encoding, LinearActivation()), (columns, None))]
 
 
 def _linear_solution(
-    data: Dataset, clipped: Array, sample: slice, weights: Array, held_out: Array
+    data: Dataset, inputs: Array, sample: slice, weights: Array, held_out: Array
 ) -> tuple[Array, Array]:
     """Return weights and biases of the best linear model for each fold, determined from a sample of the rows."""
     assert data.target is not None
     y = np.asarray(data.y)[sample]
     weights, held_out = weights[sample], held_out[sample]
     if data.target.task == "regression":
-        return _ridge(clipped, y.reshape(len(y), -1), weights, held_out)
-    return _logistic(clipped, y.reshape(-1), weights, held_out, len(data.target.classes))
+        return _ridge(inputs, y.reshape(len(y), -1), weights, held_out)
+    return _logistic(inputs, y.reshape(-1), weights, held_out, len(data.target.classes))
 
 
 def _ridge(X: Array, y: Array, weights: Array, held_out: Array) -> tuple[Array, Array]:
@@ -383,7 +410,13 @@ def _logistic(X: Array, codes: Array, weights: Array, held_out: Array, n_classes
 
 
 def _least_loss(
-    data: Dataset, loss: LossFunction, ends: Sequence[Layer], sample: slice, weights: Array, held_out: Array
+    data: Dataset,
+    inputs: Array,
+    loss: LossFunction,
+    ends: Sequence[Layer],
+    sample: slice,
+    weights: Array,
+    held_out: Array,
 ) -> tuple[Array, Array]:
     """Return the linear models before the layers ``ends`` that have the least loss without the rows of each fold.
 
@@ -391,13 +424,14 @@ def _least_loss(
     """
     rows = data.take(np.arange(data.n_rows)[sample])
     assert rows.target is not None
+    rows.X = inputs
     n_folds = held_out.shape[1]
     linear = EnsembleDenseLayer(output_units(rows.target, loss), weights_initializer="zeros")
     penalty = 1 / (n_folds * rows.n_rows)  # the loss is the mean over the rows and the folds
     network = NeuralNetwork(LINEAR_ITERATIONS, optimizer=LBFGS(), loss=loss, l2=penalty, seed=0, dtype="float64")
-    for layer in (SmoothClipActivation(), RepeatLayer(n_folds), linear, *ends, EnsembleMeanLayer()):
+    for layer in (RepeatLayer(n_folds), linear, *ends, EnsembleMeanLayer()):
         network.add(layer)
-    network.stack.build((rows.n_features,))
+    network.stack.build((inputs.shape[1],))
 
     def constant_loss(constant: float) -> float:
         linear.biases = np.full(linear.biases.shape, constant)

@@ -80,6 +80,9 @@ def test_the_command_prints_the_importance_and_writes_the_report(result: RunResu
     assert names == ["size", "town", "noise"]
     assert "on 50 rows" in done.stdout
     assert f"The explanations are in {folder / 'run' / 'report.html'}" in done.stdout
+    code = chainrule("explain", folder / "run", "--rows", 50, "--column", "noise", "--show-code").stdout
+    assert f"explain_run('{folder / 'run'}', columns=['noise'], max_rows=50)" in code.replace('"', "'")
+    exec(compile(code, "shown code", "exec"), {})
     wrong = chainrule("explain", folder / "run", "--metric", "accuracy")
     assert wrong.exit_code == 2
     assert "The metric accuracy is for classes, and the model predicts numbers; give one of mean_squ" in wrong.stderr

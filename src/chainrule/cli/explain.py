@@ -30,8 +30,12 @@ def explain(
         ),
     ] = None,
     rows: Annotated[
-        int | None, typer.Option("--rows", min=2, help="The number of test rows to use; by default, it depends.")
+        int | None,
+        typer.Option(
+            "--rows", min=2, help="The number of test rows to use; by default up to 5,000, fewer for large networks."
+        ),
     ] = None,
+    show_code: Annotated[bool, typer.Option("--show-code", help="Print the equivalent Python code and exit.")] = False,
 ) -> None:
     """Explain the predictions of a trained model, and write the explanations into the report of its run.
 
@@ -43,7 +47,11 @@ def explain(
     if not is_first_process():
         return
     from chainrule.runs import RunFolder, explain_run
+    from chainrule.runs.code import code_for_explanation
 
+    if show_code:
+        print(code_for_explanation(run, metric, column or None, rows), end="")
+        return
     result = explain_run(run, metric=metric, columns=column or None, max_rows=rows)
     assert result.explanations is not None
     if result.explanations.importance is not None:

@@ -18,6 +18,7 @@ from chainrule.runs.source import Frame, RunSource
 __all__ = [
     "code_for_check",
     "code_for_evaluation",
+    "code_for_explanation",
     "code_for_export",
     "code_for_prediction",
     "code_for_serving",
@@ -105,6 +106,19 @@ def code_for_evaluation(run: str | Path, source: RunSource, engine: Engine, drop
         "from chainrule.runs import evaluate, load_run\n"
         f"{_loading(run, engine)}"
         f"print(evaluate(model, {_as_code(source)}{drops}))\n"
+    )
+
+
+def code_for_explanation(
+    run: str | Path, metric: str | None, columns: Sequence[str] | None, max_rows: int | None
+) -> str:
+    """Return a program that writes the explanations of a model into the report of its run."""
+    given = {"metric": metric, "columns": columns, "max_rows": max_rows}
+    settings = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+    return (
+        "from chainrule.runs import explain_run\n\n"
+        f"result = explain_run({_as_code(run)}{settings})\n"
+        "print(result.explanations.importance.to_frame())\n"
     )
 
 

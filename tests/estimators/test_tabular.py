@@ -14,16 +14,16 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
-from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from chainrule import Dataset, EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model, Target
-from chainrule.activations import ReLUActivation
-from chainrule.estimators.tabular import design_network
-from chainrule.layers import DropoutLayer, EnsembleDenseLayer
+from chainrule.activations import ReLUActivation, SmoothClipActivation
+from chainrule.estimators.tabular import RIDGE_PENALTIES, design_network
+from chainrule.layers import DropoutLayer, EnsembleDenseLayer, PeriodicEmbeddingLayer
 from chainrule.optimizer import SGD, Adam, AdamW
 from support.exported import check_numbers
 from support.onnx_runs import assert_predicts_alike
@@ -236,6 +236,20 @@ def test_several_outputs() -> None:
     ours = classifier(max_iter=40).fit(inputs, labels)
     assert ours.predict(inputs).shape == labels.shape
     assert ours.score(inputs, labels) > 0.5
+
+
+def test_tables_with_more_columns_than_rows_start_from_ridge_regression_without_encodings() -> None:
+    wide = np.random.default_rng(2).normal(size=(40, 201))
+    target = wide[:, :5].sum(axis=1)
+    design = design_network(Dataset(wide, target, target=Target("regression")), hidden=(2,), seed=0)
+    assert not [layer for layer in design.network.stack.walk() if isinstance(layer, PeriodicEmbeddingLayer)]
+    assert design.training.sample_weight is not None
+    seen = design.training.sample_weight[:, 0] > 0
+    branch: Any = design.network.layers[1]
+    weights = branch.layers[0].shortcut.layers[-1].weights[0, :, 0]
+    clipped = SmoothClipActivation().activation_function(wide)
+    fits = [Ridge(alpha=alpha).fit(clipped[seen], target[seen]).coef_ for alpha in RIDGE_PENALTIES]
+    assert min(np.abs(coefficients - weights).max() for coefficients in fits) < 1e-5
 
 
 def test_values_that_equal_the_defaults_are_given_in_another_form() -> None:

@@ -87,7 +87,10 @@ BINS, FREQUENCIES, FREQUENCY_SCALES = (8, 24), (4, 8), (0.2, 0.5)
 RIDGE_PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-6, 9))
 LOGISTIC_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 LINEAR_ITERATIONS = 100  # for losses other than those of ridge and logistic regression
-# Larger tables are sampled for the first linear model and for the measurement after every epoch.
+# Tables with more columns of many values have no scores, sines and bins.
+MOST_ENCODED_COLUMNS = 200
+# Larger tables are sampled for the first linear model and for the measurement after every epoch. The linear model is
+# 0 at the start if a table has both more columns and more rows than MOST_LINEAR_COLUMNS.
 MOST_LINEAR_ROWS, MOST_LINEAR_COLUMNS, MOST_VALIDATION_ROWS = 20_000, 1_000, 10_000
 
 
@@ -223,7 +226,7 @@ def design_network(
         network.add(layer)
     network.stack.build((data.n_features,))
     start = "a constant"
-    if data.n_features <= MOST_LINEAR_COLUMNS:
+    if min(inputs.shape) <= MOST_LINEAR_COLUMNS and inputs.size <= MOST_LINEAR_ROWS * MOST_LINEAR_COLUMNS:
         is_plain = output_activation is None and not last_layers and n_outputs == data.target.n_outputs
         if is_plain and (
             data.target.classes or (data.target.task == "regression" and loss.allows_standardized_targets)
@@ -294,8 +297,8 @@ def _first_layer(X: Array) -> tuple[Layer, Array, tuple[int, ...]]:
     clip = SmoothClipActivation()
     clipped: Array = clip.activation_function(X)
     columns = tuple(j for j in range(X.shape[1]) if len(np.unique(clipped[:, j])) >= LEAST_VALUES)
-    if not columns:
-        return clip, clipped, columns
+    if not 0 < len(columns) <= MOST_ENCODED_COLUMNS:
+        return clip, clipped, ()
     quantiles = QuantileLayer(QUANTILES).adapt(clipped[:, columns])
     scores = quantiles.forward_propagation(clipped[:, columns])
     first = Sequential((clip, Parallel((LinearActivation(), quantiles), (None, columns))))
@@ -366,8 +369,11 @@ def _ridge(X: Array, y: Array, weights: Array, held_out: Array) -> tuple[Array, 
         x, targets, w = X[~out], y[~out], weights[~out, None]
         x_mean, y_mean = (w * x).sum(axis=0) / w.sum(), (w * targets).sum(axis=0) / w.sum()
         x, targets = np.sqrt(w) * (x - x_mean), np.sqrt(w) * (targets - y_mean)
-        eigenvalues, vectors = np.linalg.eigh(x.T @ x)
-        projected = vectors.T @ (x.T @ targets)
+        # With more columns than rows, the smaller matrix x x' has the same eigenvalues above 0.
+        is_wide = x.shape[1] > x.shape[0]
+        eigenvalues, vectors = np.linalg.eigh(x @ x.T if is_wide else x.T @ x)
+        projected = vectors.T @ (targets if is_wide else x.T @ targets)
+        vectors = x.T @ vectors if is_wide else vectors
         for index, penalty in enumerate(RIDGE_PENALTIES):
             coefficients = vectors @ (projected / (np.maximum(eigenvalues, 0) + penalty)[:, None])
             intercept = y_mean - x_mean @ coefficients

@@ -82,6 +82,9 @@ def test_copies_keep_the_parameters_and_pickles_the_columns() -> None:
         np.testing.assert_array_equal(same.transform(FRAME), table.transform(FRAME))
     assert repr(table) == "TablePreprocessor(numeric=['size'], missing_words=['none yet'])"
     assert "TablePreprocessor" in table._repr_html_()
+    by_index = TablePreprocessor(categorical=FRAME.columns[2:]).fit(FRAME)
+    assert by_index.columns[2].kind == "category"
+    assert repr(by_index).startswith("TablePreprocessor(categorical=Index(['rooms']")
     tags = get_tags(table).input_tags
     assert (tags.allow_nan, tags.categorical, tags.string, tags.sparse) == (True, True, True, False)
 

@@ -470,8 +470,10 @@ class TablePreprocessor:
         missing = [name for name in names if name not in table.columns]
         if missing:
             unknown = sorted(set(table.columns) - {normal_text(column.name) for column in self.columns})
-            columns = f"column{'s' if len(missing) > 1 else ''} {listed([*map(repr, missing)])}"
-            hints = dict.fromkeys(nearest_name(name, unknown) for name in missing)
+            n_more = len(missing) - MAX_INVALID_COLUMNS
+            shown = [*map(repr, missing[:MAX_INVALID_COLUMNS]), *([f"{n_more} more"] if n_more > 0 else [])]
+            columns = f"column{'s' if len(missing) > 1 else ''} {listed(shown)}"
+            hints = dict.fromkeys(nearest_name(name, unknown) for name in missing[:MAX_INVALID_COLUMNS])
             raise DataError(f"{origin}The table has no {columns}, which the training data had.{''.join(hints)}")
         return [table[name] for name in names]
 
@@ -553,7 +555,7 @@ class TablePreprocessor:
         changed = [
             f"{field.name}={getattr(self, field.name)!r}"
             for field in fields(self)
-            if getattr(self, field.name) != field.default
+            if getattr(self, field.name) is not field.default
         ]
         return f"TablePreprocessor({', '.join(changed)})"
 

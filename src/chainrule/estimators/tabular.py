@@ -65,12 +65,13 @@ TRAINED_FOLDS = ((1_500, 8), (16_000, 4), (math.inf, 2))
 MOST_MEMBERS = len(KINDS) * N_FOLDS
 WIDTHS, N_HIDDEN_LAYERS = ((10_000, 64), (math.inf, 128)), 2
 DROPOUT = 0.1
-BATCH_SIZES = ((2_000, 32), (6_000, 64), (16_000, 128), (math.inf, 256))
-# The number of steps is that of 1,000 rows, and grows with this power of the number of rows.
-STEPS, GROWTH_OF_STEPS = 1_500, 0.4
+BATCH_SIZES = ((2_000, 32), (6_000, 64), (16_000, 128), (100_000, 256), (math.inf, 1024))
+# The number of steps is that of 1,000 rows, and grows with this power of the number of rows, up to a number of rows. A
+# step on more than ROWS_OF_STEP rows counts as several steps.
+STEPS, GROWTH_OF_STEPS, MOST_ROWS_OF_STEPS, ROWS_OF_STEP = 1_500, 0.4, 100_000, 256
 # Regressions with at least this number of rows have more steps, less weight decay, and fine encodings.
 MANY_ROWS_OF_NUMBERS, STEPS_OF_NUMBERS, DECAY_OF_NUMBERS = 800, 4_000, 0.03
-LEAST_EPOCHS, MOST_EPOCHS = 8, 400
+LEAST_EPOCHS, MOST_EPOCHS = 4, 400
 # Training stops after this share of the epochs, and this number of epochs, without an improvement.
 PATIENCE, LEAST_PATIENCE = 0.5, 8
 OPTIMIZER = {"learning_rate": 0.01, "beta2": 0.99, "weight_decay": 0.1}
@@ -138,9 +139,10 @@ class Recipe:
         """Return the settings for a number of training rows; those that are ``given`` replace the default ones."""
         has_many_numbers = target.task == "regression" and n_rows >= MANY_ROWS_OF_NUMBERS
         batch_size = given.get("batch_size", _of_size(BATCH_SIZES, n_rows))
-        n_steps = STEPS * max(1.0, n_rows / 1_000) ** GROWTH_OF_STEPS
+        n_steps = STEPS * max(1.0, min(n_rows, MOST_ROWS_OF_STEPS) / 1_000) ** GROWTH_OF_STEPS
         n_steps = max(n_steps, STEPS_OF_NUMBERS) if has_many_numbers else n_steps
-        epochs = given.get("epochs", min(max(round(n_steps * batch_size / n_rows), LEAST_EPOCHS), MOST_EPOCHS))
+        n_epochs = round(n_steps * min(batch_size, ROWS_OF_STEP) / n_rows)
+        epochs = given.get("epochs", min(max(n_epochs, LEAST_EPOCHS), MOST_EPOCHS))
         defaults = {
             "trained_folds": _of_size(TRAINED_FOLDS, n_rows),
             "hidden": (_of_size(WIDTHS, n_rows),) * N_HIDDEN_LAYERS,

@@ -35,6 +35,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from collection import TABLES, Table, Task, divide, find, load  # noqa: E402
 
+LIBRARIES = ("chainrule", "numpy", "numba", "scikit-learn", "xgboost", "pytabkit", "torch")
 RESULTS = Path(__file__).resolve().parent / "results"
 # A difference counts if its mean over the seeds exceeds this multiple of its standard error.
 STANDARD_ERRORS = 2.0
@@ -258,18 +260,25 @@ CALIFORNIA = Table(
 
 
 class Collection(NamedTuple):
-    """Tables, the division of their rows, and the name of the results file."""
+    """Tables, the division of their rows, and what they are for."""
 
     tables: Sequence[Table]
     divided: Callable[[Table, int], Division]
+    description: str
 
 
 DEVELOPMENT = tuple(table for table in TABLES if not table.confirm)
 COLLECTIONS = {
-    "development": Collection(DEVELOPMENT, all_rows),
-    "choice": Collection(DEVELOPMENT, training_rows_only),
-    "confirmation": Collection(tuple(table for table in TABLES if table.confirm), all_rows),
-    "published": Collection((find("adult"), CALIFORNIA), published),
+    "development": Collection(
+        DEVELOPMENT, all_rows, "Development tables, of which the training rows were used to choose settings."
+    ),
+    "choice": Collection(DEVELOPMENT, training_rows_only, "The training rows of the development tables only."),
+    "confirmation": Collection(
+        tuple(table for table in TABLES if table.confirm), all_rows, "Tables that were not used to choose settings."
+    ),
+    "published": Collection(
+        (find("adult"), CALIFORNIA), published, "Adult and California housing, divided as papers divide them."
+    ),
 }
 
 
@@ -338,13 +347,20 @@ def run(models: Sequence[str], chosen: Collection, n_seeds: int, path: Path) -> 
 # Showing
 
 
-def show(rows: Sequence[Row], tables: Sequence[Table], models: Sequence[str], ours: str) -> str:
+def show(rows: Sequence[Row], chosen: Collection, models: Sequence[str], ours: str) -> str:
     """Return the results as Markdown: scores, losses, seconds, and how often ``ours`` wins and loses."""
     frame = pd.DataFrame(rows)
     models = [name for name in models if name in set(frame["model"])]
-    lines = []
+    n_seeds = frame.groupby(["table", "model"])["seed"].nunique()
+    lines = [
+        "# Defaults on tables", "",
+        f"Written by `python benchmarks/tables/compare.py show`. {chosen.description} Mean and standard deviation over "
+        f"{n_seeds.max()} seeds{' (fewer where marked)' if n_seeds.min() < n_seeds.max() else ''}; no model was tuned "
+        "by hand. Seconds are those of the processor, on one thread.", "",
+        f"Versions: {', '.join(f'{name} {metadata.version(name)}' for name in LIBRARIES)}.", "",
+    ]  # fmt: skip
     for quantity, title, digits in (
-        ("score", "Accuracy or R2: mean and standard deviation over the seeds", 3),
+        ("score", "Accuracy or R2", 3),
         ("loss", "Log loss or RMSE", 3),
         ("auc", "Area under the ROC curve", 3),
         ("seconds", "Fit time in seconds", 1),
@@ -355,11 +371,12 @@ def show(rows: Sequence[Row], tables: Sequence[Table], models: Sequence[str], ou
         lines.append("|---|---:|" + "---:|" * len(models))
         grouped = frame.groupby(["table", "model"])[quantity]
         means, spreads = grouped.mean().unstack(), grouped.std().unstack()
-        for table in sorted(tables, key=lambda one: (one.task == "regression", one.n_rows)):
-            if table.name not in means.index:
+        for table in sorted(chosen.tables, key=lambda one: (one.task == "regression", one.n_rows)):
+            if table.name not in means.index or means.loc[table.name].isna().all():
                 continue
             cells = [
-                _cell(means.loc[table.name, model], spreads.loc[table.name, model], digits, quantity == "score")
+                _cell(means.loc[table.name, model], spreads.loc[table.name, model], digits, quantity != "seconds")
+                + _mark(n_seeds.get((table.name, model), 0), n_seeds.max())
                 for model in models
             ]
             lines.append(f"| {table.name} | {table.n_rows:,} | " + " | ".join(cells) + " |")
@@ -382,6 +399,10 @@ def _cell(mean: float, spread: float, digits: int, with_spread: bool) -> str:
         return ""
     form = f".{digits}f" if abs(mean) < 1000 else ",.0f"
     return f"{mean:{form}}" + (f" ± {spread:{form}}" if with_spread and not math.isnan(spread) else "")
+
+
+def _mark(n_seeds: int, most: int) -> str:
+    return f" ({n_seeds})" if 0 < n_seeds < most else ""
 
 
 def compare(frame: pd.DataFrame, ours: str, other: str, quantity: str, sign: int) -> dict[str, int]:
@@ -408,16 +429,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ours", default="chainrule", help="the model whose wins and losses are counted")
     parser.add_argument("--file", type=Path, action="append", help="results files; `run` writes to the first")
     given = parser.parse_args(arguments)
-    tables, divided = COLLECTIONS[given.rows]
+    chosen = COLLECTIONS[given.rows]
     if given.tables:
-        tables = [table for table in tables if table.name in given.tables.split(",")]
+        names = given.tables.split(",")
+        chosen = chosen._replace(tables=[table for table in chosen.tables if table.name in names])
     models = given.models.split(",") if given.models else list(MODELS)
     files = given.file or [RESULTS / f"{given.rows}.jsonl"]
     if given.do == "run":
-        run(models, Collection(tables, divided), given.seeds, files[0])
+        run(models, chosen, given.seeds, files[0])
     else:
-        names = {table.name for table in tables}
-        print(show([row for row in read_results(files) if row["table"] in names], tables, models, given.ours))
+        names = [table.name for table in chosen.tables]
+        print(show([row for row in read_results(files) if row["table"] in names], chosen, models, given.ours))
 
 
 if __name__ == "__main__":

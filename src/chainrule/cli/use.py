@@ -48,7 +48,7 @@ def predict(
         typer.Option(
             "--interval",
             metavar="SHARE",
-            help="For a regression, write lower and upper limits that this share of the true values lies outside of.",
+            help="For a regression, add lower and upper limits; this share of the true values lies outside of them.",
         ),
     ] = None,
     engine: Annotated[str, _ENGINE] = "numpy",

@@ -84,8 +84,9 @@ def train(
 ) -> RunResult:
     """Train and evaluate a network on a data frame, a file or a named data set, like ``chainrule train``.
 
-    The rows are split into a training set, a validation set and a test set. The encoding of the columns is fitted to
-    the training set. The metrics of the network and of baseline models are measured on the test set.
+    The rows are split into a training set and a test set, and also a validation set if one network is trained instead
+    of the ensemble for tables (``preset="plain"``). The encoding of the columns is fitted to the training set. The
+    metrics of the network and of baseline models are measured on the test set.
 
     Parameters
     ----------

@@ -253,18 +253,19 @@ def test_tables_with_more_columns_than_rows_start_from_ridge_regression_without_
 
 
 def test_values_that_equal_the_defaults_are_given_in_another_form() -> None:
-    def layers(**parameters: Any) -> tuple[set[int], set[str], str]:
+    def layers(**parameters: Any) -> tuple[set[int], set[str], str, float]:
         network = regressor(**{"width": None, "max_iter": 1, **parameters}).fit(X, Y).network_
         found = list(network.stack.walk())
         units = {layer.n_units for layer in found if isinstance(layer, EnsembleDenseLayer)} - {1}
-        return units, {type(layer).__name__ for layer in found}, type(network.optimizer).__name__
+        kinds = {type(layer).__name__ for layer in found}
+        return units, kinds, type(network.optimizer).__name__, network.learning_rate
 
     preset = layers()
-    same = {"dropout": None, "max_iter": np.int64(1), "alpha": np.float64(0.0001), "hidden_layer_sizes": [100]}
+    same = {"dropout": None, "learning_rate_init": np.float64(0.001), "hidden_layer_sizes": [100]}
     assert layers(activation="relu", solver="adam", **same) == preset
     other = {"activation": ReLUActivation(), "solver": Adam(), "dropout": 0.0, "n_layers": 1, "width": 100}
-    units, kinds, solver = layers(**other)
-    assert (units, solver) == ({100}, "Adam") != preset[::2]
+    units, kinds, solver, rate = layers(**other)
+    assert (units, solver, rate) == ({100}, "Adam", 0.001) != (preset[0], *preset[2:])
     assert "DropoutLayer" in preset[1] - kinds
     assert "MishActivation" in preset[1] - kinds
 

@@ -23,7 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from chainrule import Dataset, EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model, Target
 from chainrule.activations import ReLUActivation, SmoothClipActivation
 from chainrule.estimators.tabular import RIDGE_PENALTIES, design_network
-from chainrule.layers import DropoutLayer, EnsembleDenseLayer, PeriodicEmbeddingLayer
+from chainrule.layers import DropoutLayer, EnsembleDenseLayer, PeriodicEmbeddingLayer, QuantileLayer
 from chainrule.optimizer import SGD, Adam, AdamW
 from support.exported import check_numbers
 from support.onnx_runs import assert_predicts_alike
@@ -168,8 +168,18 @@ def test_every_row_is_held_out_once_and_classes_are_spread_over_the_folds() -> N
     assert ours.n_layers_ == 4
     assert not hasattr(ours, "coefs_")
     shapes = [layer.weights.shape for layer in layers]
-    one_kind = [(8, 16, 16), (8, 16, 3), (8, 8, 3)]  # four columns, and their scores
-    assert shapes == [(8, 8, 16), *one_kind, (8, 40, 16), *one_kind, (8, 40, 16), *one_kind]
+    one_kind = [(8, 16, 16), (8, 16, 3), (8, 4, 3)]
+    assert shapes == [(8, 4, 16), *one_kind, (8, 36, 16), *one_kind, (8, 36, 16), *one_kind]
+    assert not [layer for layer in ours.network_.stack.walk() if isinstance(layer, QuantileLayer)]
+
+
+def test_tables_with_enough_rows_have_the_scores_of_numbers_beside_them() -> None:
+    skewed = np.exp(3 * RNG.normal(size=(500, 2)))
+    inputs = np.column_stack([skewed, RNG.integers(0, 3, 500)])
+    ours = regressor(max_iter=1).fit(inputs, np.log(skewed[:, 0]))
+    shapes = {layer.input_shape() for layer in ours.network_.stack.walk() if isinstance(layer, EnsembleDenseLayer)}
+    assert shapes >= {(8, 5), (8, 21)}  # three columns, the scores of two, and 16 sines or bins
+    assert ours.score(inputs, np.log(skewed[:, 0])) > 0.99  # the score is nearly a linear function of the logarithm
 
 
 def test_rows_of_a_group_are_in_one_fold() -> None:

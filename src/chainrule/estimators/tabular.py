@@ -80,8 +80,8 @@ SCHEDULE = "cosine_decay"
 SHORTCUT_RATE = 0.3
 # Only columns with this many values or more have normal scores, sines or bins.
 LEAST_VALUES = 9
-# The parts of the function that computes normal scores.
-QUANTILES = 32
+# The parts of the function that computes normal scores, and the number of rows from which on there are scores.
+QUANTILES, LEAST_ROWS_OF_SCORES = 32, 500
 # The encodings of classes are fine from this number of rows on. Of two values, the second is that of a fine encoding.
 MANY_ROWS_OF_CLASSES = 5_000
 BINS, FREQUENCIES, FREQUENCY_SCALES = (8, 24), (4, 8), (0.2, 0.5)
@@ -218,13 +218,14 @@ def design_network(
     rates = {name: settings.pop(name) for name in ("learning_rate", "momentum") if name in settings}
     optimizer = own_optimizer(recipe.optimizer, **rates)
     sample = slice(None, None, -(-data.n_rows // MOST_LINEAR_ROWS))
-    first, inputs, columns = _first_layer(np.asarray(data.X[sample], np.float64))
-    branches = tuple(_members(kind, recipe, optimizer, data, inputs, columns, n_outputs) for kind in KINDS)
+    first = _first_layer(np.asarray(data.X[sample], np.float64), has_scores=data.n_rows >= LEAST_ROWS_OF_SCORES)
+    inputs = first.outputs
+    branches = tuple(_members(kind, recipe, optimizer, data, first, n_outputs) for kind in KINDS)
     network = NeuralNetwork(
         recipe.epochs, recipe.batch_size, optimizer, loss=loss, schedule=recipe.schedule, seed=seed, **settings
     )
     ends = [*output_activations(data.target, loss, output_activation), *last_layers]
-    for layer in (first, Parallel(branches), *copy.deepcopy(ends), EnsembleMeanLayer()):
+    for layer in (first.layer, Parallel(branches), *copy.deepcopy(ends), EnsembleMeanLayer()):
         network.add(layer)
     network.stack.build((data.n_features,))
     start = "a constant"
@@ -291,35 +292,41 @@ def _held_out(data: Dataset, units: Array, n_folds: int, seed: int) -> Array:
     return held_out
 
 
-def _first_layer(X: Array) -> tuple[Layer, Array, tuple[int, ...]]:
-    """Return the layer that clips all columns and adds the normal scores of columns with many values.
+class _FirstLayer(NamedTuple):
+    """The layer before the members, its outputs for a sample of the rows, and which columns of them are encoded.
 
-    Also return the results of the layer for the rows of X, and the numbers of these columns.
+    Attributes
+    ----------
+    numbers
+        The columns with many values.
+    scores
+        The columns with the normal scores of these numbers, or the numbers themselves if there are no scores.
     """
+
+    layer: Layer
+    outputs: Array
+    numbers: tuple[int, ...]
+    scores: tuple[int, ...]
+
+
+def _first_layer(X: Array, *, has_scores: bool) -> _FirstLayer:
+    """Return the layer that clips all columns, and adds normal scores to them if ``has_scores``."""
     clip = SmoothClipActivation()
     clipped: Array = clip.activation_function(X)
-    columns = tuple(j for j in range(X.shape[1]) if len(np.unique(clipped[:, j])) >= LEAST_VALUES)
-    if not 0 < len(columns) <= MOST_ENCODED_COLUMNS:
-        return clip, clipped, ()
-    quantiles = QuantileLayer(QUANTILES).adapt(clipped[:, columns])
-    scores = quantiles.forward_propagation(clipped[:, columns])
-    first = Sequential((clip, Parallel((LinearActivation(), quantiles), (None, columns))))
-    return first, np.hstack([clipped, scores]), columns
+    numbers = tuple(j for j in range(X.shape[1]) if len(np.unique(clipped[:, j])) >= LEAST_VALUES)
+    numbers = numbers if len(numbers) <= MOST_ENCODED_COLUMNS else ()
+    if not numbers or not has_scores:
+        return _FirstLayer(clip, clipped, numbers, numbers)
+    quantiles = QuantileLayer(QUANTILES).adapt(clipped[:, numbers])
+    layer = Sequential((clip, Parallel((LinearActivation(), quantiles), (None, numbers))))
+    outputs = np.hstack([clipped, quantiles.forward_propagation(clipped[:, numbers])])
+    return _FirstLayer(layer, outputs, numbers, tuple(range(X.shape[1], outputs.shape[1])))
 
 
 def _members(
-    kind: Kind,
-    recipe: Recipe,
-    optimizer: Optimizer,
-    data: Dataset,
-    inputs: Array,
-    columns: tuple[int, ...],
-    n_outputs: int,
+    kind: Kind, recipe: Recipe, optimizer: Optimizer, data: Dataset, first: _FirstLayer, n_outputs: int
 ) -> Residual:
-    """Return the members of one kind, each the sum of a linear model and of a network.
-
-    They take rows such as those of ``inputs``; ``columns`` may be encoded, and their scores are the last columns.
-    """
+    """Return the members of one kind, each the sum of a linear model and of a network, behind the first layer."""
     assert data.target is not None
     activation = recipe.activation or kind.activations[data.target.task == "regression"]
     hidden = hidden_layers(
@@ -330,23 +337,22 @@ def _members(
     last = EnsembleDenseLayer(n_outputs, weights_initializer="zeros")
     repeat = RepeatLayer(recipe.trained_folds)
     return Residual(
-        (*_encoding(kind, inputs, columns, data), repeat, *hidden, last),
+        (*_encoding(kind, first, data), repeat, *hidden, last),
         shortcut=(RepeatLayer(recipe.trained_folds), linear),
     )
 
 
-def _encoding(kind: Kind, inputs: Array, columns: tuple[int, ...], data: Dataset) -> list[Layer]:
-    """Return a layer that puts the bins of the given columns, or the sines of their scores, beside all inputs."""
-    if not kind.encoding or not columns:
+def _encoding(kind: Kind, first: _FirstLayer, data: Dataset) -> list[Layer]:
+    """Return a layer that puts the bins of the numbers, or the sines of the scores, beside all columns."""
+    if not kind.encoding or not first.numbers:
         return []
     assert data.target is not None
     n_many = MANY_ROWS_OF_CLASSES if data.target.classes else MANY_ROWS_OF_NUMBERS
-    fine = data.n_rows >= n_many
+    fine, columns = data.n_rows >= n_many, first.numbers
     if kind.encoding == "bins":
-        encoding: Layer = PiecewiseLinearEncodingLayer(BINS[fine]).adapt(inputs[:, columns])
+        encoding: Layer = PiecewiseLinearEncodingLayer(BINS[fine]).adapt(first.outputs[:, columns])
     else:
-        encoding = PeriodicEmbeddingLayer(FREQUENCIES[fine], FREQUENCY_SCALES[fine])
-        columns = tuple(range(inputs.shape[1] - len(columns), inputs.shape[1]))
+        encoding, columns = PeriodicEmbeddingLayer(FREQUENCIES[fine], FREQUENCY_SCALES[fine]), first.scores
     return [Parallel((encoding, LinearActivation()), (columns, None))]
 
 

@@ -1,4 +1,4 @@
-"""Temperatures and intervals that are learnt from held-out rows, and that files, exports and predictions have."""
+"""Temperatures and intervals from held-out rows, in predictions, files and exports."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_a_run_has_intervals_from_its_held_out_rows(preset: Any, tmp_path: Path)
     names: dict[str, Any] = {}
     exec(code_for_training(options).replace("model.safetensors", str(tmp_path / "model.safetensors")), names)
     assert names["model"].calibration == model.calibration
-    assert "The file has no intervals" in chainrule("export", run, "--to", "c").stdout
+    assert "The file does not compute intervals" in chainrule("export", run, "--to", "c").stdout
 
 
 def test_a_run_calibrates_probabilities_on_request(tmp_path: Path) -> None:

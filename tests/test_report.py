@@ -113,7 +113,7 @@ def test_a_report_of_classes_has_all_its_parts(classes: ReportData) -> None:
         "a set of pets",
         "0.75",
         "The network is better than the baseline 'logistic' by accuracy 0.75 against 0.7, but not by log loss 0.5 "
-        "against 0.4. Accuracy counts the rows with the right class",
+        "against 0.4. Accuracy is the share of the rows with the correct class",
         "1,078",
         "Test rows",
     ):
@@ -150,7 +150,7 @@ def test_a_baseline_without_columns_that_wins_says_something_else(numbers: Repor
     ("accuracy", "log_loss", "sentence", "advice"),
     [
         (0.9, 0.3, "The network is better than the baseline 'logistic': accuracy 0.9 against 0.7 (40 of 200 rows)", ""),
-        (0.7, 0.3, "The network is as good as the baseline 'logistic' or better: accuracy 0.7 against 0.7 and", ""),
+        (0.7, 0.3, "The network is at least as good as the baseline 'logistic': accuracy 0.7 against 0.7 and", ""),
         (
             0.6,
             0.3,
@@ -158,7 +158,7 @@ def test_a_baseline_without_columns_that_wins_says_something_else(numbers: Repor
             "both",
         ),
         (0.7, 0.4, "The baseline 'logistic' is as good as the network: accuracy 0.7 against 0.7 and log", "Use that"),
-        (0.7, 0.6, "The baseline 'logistic' is as good as the network or better: accuracy 0.7 against", "Use that"),
+        (0.7, 0.6, "The baseline 'logistic' is at least as good as the network: accuracy 0.7 against", "Use that"),
         (0.6, 0.6, "The baseline 'logistic' is better than the network: accuracy 0.7 against 0.6 (20", "Use that"),
     ],
 )
@@ -168,7 +168,7 @@ def test_classes_are_compared_by_accuracy_and_log_loss(
     measured = {"accuracy": accuracy, "log_loss": log_loss}
     comparison = compare("multiclass", measured, classes.baselines, 200)
     assert comparison.verdict.startswith(sentence)
-    assert comparison.advice.startswith({"": "", "both": "Accuracy counts the rows"}.get(advice, advice))
+    assert comparison.advice.startswith({"": "", "both": "Accuracy is the share of the rows"}.get(advice, advice))
     assert bool(comparison.advice) == bool(advice)
     assert compare("multiclass", measured, {}).verdict == ""
     other = {"majority class": {"accuracy": 0.95, "log_loss": 0.9}, "logistic": {"accuracy": 0.8, "log_loss": 0.2}}

@@ -1,12 +1,12 @@
-"""A starting network for a task: hidden layers as asked, and the output set-up that the target calls for.
+"""Build a network for a task: the given hidden layers, and the output layer, activation and loss for the target.
 
 ============  ======================  ==========  =========================
 target        output layer            activation  loss
 ============  ======================  ==========  =========================
 two classes   one unit                sigmoid     binary cross-entropy
-more classes  one unit a class        softmax     categorical cross-entropy
-labels        one unit a label        sigmoid     multi-label cross-entropy
-numbers       one unit a number       none        mean squared error
+more classes  one unit per class      softmax     categorical cross-entropy
+labels        one unit per label      sigmoid     multi-label cross-entropy
+numbers       one unit per number     none        mean squared error
 ============  ======================  ==========  =========================
 """
 
@@ -59,7 +59,7 @@ ActivationLike: TypeAlias = (
 
 @checked
 def category_embedding(table: TablePreprocessor, n_dimensions: int) -> Layer:
-    """Return a first layer for the inputs of a fitted table that replaces every category by a learned vector.
+    """Return a first layer that replaces every category of a fitted table by a learned vector.
 
     The 0/1 inputs of each column of categories become ``n_dimensions`` numbers by a :class:`DenseLayer`, whose weights
     are the vectors of the categories. An unknown category, whose inputs are all 0, has the biases as its vector. Other
@@ -121,7 +121,7 @@ def output_units(target: Target, loss: LossFunction) -> int:
 
 
 def output_activations(target: Target, loss: LossFunction, activation: ActivationLike | None = None) -> list[Layer]:
-    """Return the activations behind the output units: the given one, or that of the task and the loss.
+    """Return the activations after the output units: the given one, or that of the task and the loss.
 
     Numbers are unbounded, unless the loss needs numbers above 0, as the mean squared logarithmic error does.
     """
@@ -250,7 +250,7 @@ def build_network(
 
 
 def is_pair_of_functions(given: Any) -> bool:
-    """Return whether a function and its derivative are given, in place of a name, a class or an object."""
+    """Return whether ``given`` is a pair of a function and its derivative, not a name, a class or an object."""
     if not isinstance(given, tuple) or len(given) != 2:
         return False
     return all(callable(one) and not isinstance(one, type | ActivationLayer) for one in given)

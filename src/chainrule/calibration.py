@@ -1,4 +1,4 @@
-"""What the errors on held-out rows say about predictions: calibrated probabilities, and intervals that cover.
+"""Calibrated probabilities and prediction intervals, computed from held-out rows.
 
 Held-out rows are rows that the network was not trained on: validation rows, or the out-of-fold predictions of an
 ensemble over cross-validation folds.
@@ -25,7 +25,7 @@ from chainrule.types import Array, Inputs
 
 __all__ = ["Calibration", "fit_temperature", "temper"]
 
-# Of more scores, this number of quantiles is kept.
+# The maximum number of stored scores. More scores are replaced by this number of their quantiles.
 MOST_SCORES = 999
 # A probability of exactly 1 in float32 is taken to be half of its rounding error below 1.
 SMALLEST_COMPLEMENT = 2.0**-25
@@ -76,7 +76,7 @@ def fit_temperature(probabilities: Array, codes: Array, weights: Array | None = 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was learnt about a model from held-out rows.
+    """The temperature and the errors of a model, computed from held-out rows.
 
     Attributes
     ----------
@@ -85,8 +85,9 @@ class Calibration:
     temperature
         The divisor of the logits of classes; 1 leaves the probabilities as they are.
     scores
-        For each target of a regression, how far the true values of the held-out rows are outside of the predicted
-        range (:class:`~chainrule.losses.base.Band`) in its unit: sorted, and at most 999 quantiles of them.
+        For each target of a regression, the distances of the true values of the held-out rows from the predicted range
+        (:class:`~chainrule.losses.base.Band`), in units of its ``scale``. They are negative inside the range, and
+        sorted. If there are more than 999, they are replaced by 999 of their quantiles.
     """
 
     n_rows: int
@@ -97,7 +98,7 @@ class Calibration:
     def learn(
         cls, network: NeuralNetwork, target: Target, X: Inputs, y: Array, sample_weight: Array | None = None
     ) -> Self:
-        """Return the calibration of a network for held-out rows, with class codes or numbers as it is trained on.
+        """Compute the calibration of a network from held-out rows, with class codes or numbers as in training.
 
         Weights of shape (rows, members) select the members that were not trained on a row. The weights of the rows
         count for the temperature, not for the scores.
@@ -124,17 +125,16 @@ class Calibration:
         return cls(n, scores=tuple(tuple(column) for column in scores.T.tolist()))
 
     def interval(self, band: Band, alpha: float) -> Array:
-        """Return the lower and the upper limits, shape (2, rows, targets), between which new values lie with 1 - alpha.
+        """Return the lower and upper limits, shape (2, rows, targets), of intervals with the probability 1 - alpha.
 
-        The quantile ``ceil((n + 1) (1 - alpha)) / n`` of the scores is added to both sides of the range. If new rows
+        The score of rank ``ceil((n + 1) (1 - alpha))`` is added to both sides of the range. If new rows
         are exchangeable with the n held-out rows, the limits contain at least 1 - alpha of all new values: split
         conformal prediction (Lei et al. 2018, arXiv 1604.04173), for predicted quantiles as in Romano et al. 2019
         (arXiv 1905.03222).
         """
         if not (is_finite(alpha) and 0 < alpha < 1):
             raise InvalidInputError(
-                f"alpha is {alpha!r:.40}; give the share of the values that may lie outside of the intervals, such as "
-                "0.1."
+                f"alpha is {alpha!r:.40}; give the share of the values that may lie outside the intervals, such as 0.1."
             )
         n = len(self.scores[0])
         rank = math.ceil((n + 1) * (1 - alpha) - 1e-9)

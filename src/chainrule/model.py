@@ -97,7 +97,7 @@ class Model:
     notes
         Further information about the training data, such as their name.
     calibration
-        What was learnt from held-out rows; None if there were none, or if the probabilities are those of the network.
+        The temperature or the errors from held-out rows; None without held-out rows and for uncalibrated classes.
     """
 
     network: NeuralNetwork
@@ -198,14 +198,14 @@ class Model:
         """Return the limits between which the true value of each row lies with probability 1 - alpha.
 
         The intervals are computed from the errors on the held-out rows of the training, or of :meth:`calibrated`. They
-        contain about 1 - alpha of the values of all new rows that come from where the training rows come from.
+        contain about 1 - alpha of the values of new rows that have the same distribution as the training rows.
 
         Parameters
         ----------
         data
             As for :meth:`predict`.
         alpha
-            The share of the values that may lie outside of the intervals.
+            The share of the true values that may lie outside the intervals.
 
         Returns
         -------
@@ -220,7 +220,7 @@ class Model:
             raise InvalidInputError("This model predicts classes, which have no intervals; use predict_proba.")
         if self.calibration is None:
             raise InvalidInputError(
-                "This model was trained without held-out rows, from whose errors intervals are computed; train it with "
+                "This model was trained without held-out rows, which intervals are computed from; train it with "
                 "validation rows, or give rows that it was not trained on to Model.calibrated."
             )
         loss = self.network.loss
@@ -262,7 +262,9 @@ class Model:
         """
         codes, weights = self._targets_of(data, y, sample_weight)
         if self.target.task == "multilabel":
-            raise InvalidInputError("Only one column of classes, or numbers, can be calibrated; this model has labels.")
+            raise InvalidInputError(
+                "Models of classes and of numbers can be calibrated; this model predicts several labels."
+            )
         if self.target.classes:
             self.network.check_gives_probabilities()
         elif self.scaling is not None:

@@ -72,10 +72,10 @@ class ReportData:
     are the class codes or numbers of the test rows, and ``outputs`` the predictions of the network in the units of the
     target. ``columns`` is the result of :meth:`chainrule.data.TablePreprocessor.describe`, or empty. ``facts``, such as
     rows, seconds and seed, are shown without changes. ``target`` is the name of the target of a regression, for the
-    axes. ``warnings`` are sentences. ``explanations`` are those of the
-    model. ``is_tested_apart`` says whether the test rows were not used for training. ``intervals`` are the limits
-    between which 90 % of the true values should be, with the two limits in the last axis, and ``temperature`` is the
-    divisor of the logits of classes.
+    axes. ``warnings`` are sentences. ``explanations`` are those of the model.
+    ``is_tested_apart`` says whether the test rows were not used for training. ``intervals`` are the limits between
+    which 90 % of the true values should be, with the two limits in the last axis, and ``temperature`` is the divisor
+    of the logits of classes.
     """
 
     title: str
@@ -196,21 +196,21 @@ class Comparison:
                 f"{self._values(lost)}."
             )
         n_tied = len(self.metrics) - len(won) - len(lost)
-        relation, end = ("as good as", " or better" if won or lost else "") if n_tied else ("better than", "")
+        relation = ("at least " if won or lost else "") + "as good as" if n_tied else "better than"
         names = _baselines(self.metrics)
         if won:
-            return f"The network is {relation} the {names}{end}: {self._values(self.metrics)}."
+            return f"The network is {relation} the {names}: {self._values(self.metrics)}."
         verb = "are" if names.startswith("baselines") else "is"
-        return f"The {names} {verb} {relation} the network{end}: {self._values(self.metrics, network_first=False)}."
+        return f"The {names} {verb} {relation} the network: {self._values(self.metrics, network_first=False)}."
 
     @property
     def advice(self) -> str:
-        """What to do if a baseline is better, or as good by all metrics; empty otherwise."""
+        """What to do if a baseline is better, or as good in all metrics; empty otherwise."""
         better = {one.better for one in self.metrics}
         if "network" in better and "baseline" in better:
             return (
-                "Accuracy counts the rows with the right class, and log loss rates the probabilities: choose the model "
-                "that is better in what you need."
+                "Accuracy is the share of the rows with the correct class, and log loss measures the probabilities: "
+                "choose the model that is better in the metric you need."
             )
         if "network" in better or not better:
             return ""
@@ -383,8 +383,8 @@ def _test_rows(data: ReportData, figures: Figures) -> str:
         )
     reliability = _soft(
         "The reliability diagram compares the predicted probabilities with the share of rows for which they come true. "
-        "Below the diagonal, the network is too sure, and above it, too unsure. The lines are two standard errors."
-        + (f" {CALIBRATED} {_number(data.temperature, '.3g')}." if data.temperature != 1 else "")
+        "Below the diagonal, the predicted probabilities are too high; above it, they are too low. The lines are two "
+        "standard errors." + (f" {CALIBRATED} {_number(data.temperature, '.3g')}." if data.temperature != 1 else "")
     )
     diagram = figures.draw(partial(plot_calibration, y, outputs, names), "Reliability of the probabilities", size)
     if is_binary:
@@ -402,9 +402,9 @@ def _coverage(data: ReportData) -> str:
     rows = "test rows" if data.is_tested_apart else "training rows"
     return _soft(
         f"Intervals of 90 %: {100 * inside:.1f} % of the true values of the {len(truth):,} {rows} are in the interval "
-        f"of their prediction, and half of the intervals are narrower than {_number(width)}. About 90 % of new rows "
-        "will be inside if they come from where the training rows come from, and fewer if the data change. "
-        "chainrule predict --interval writes the limits."
+        f"of their prediction, and half of the intervals are narrower than {_number(width)}. The intervals will "
+        "contain about 90 % of the true values of new rows with the same distribution as the training rows, and fewer "
+        "if the distribution changes. chainrule predict --interval writes the limits."
     )
 
 
@@ -439,11 +439,11 @@ def _dependences(data: ReportData, figures: Figures) -> str:
         for one in dependences
     ]
     explanation = (
-        "The thick line (or the points) is the mean prediction if all rows had the same value of the column and kept "
-        "the values of the others. Thin lines are single rows; if they are not parallel, the effect depends on other "
-        "columns. The marks at the bottom are the values for which it was computed, where the rows are. The curves say "
-        "what the network predicts, not what would happen if somebody changed the value; and where such combinations "
-        "of values do not exist, the prediction is an extrapolation."
+        "The thick line (or the points) is the mean prediction if all rows have the same value of the column and keep "
+        "their values of the other columns. Thin lines are single rows; if they are not parallel, the effect depends "
+        "on other columns. The marks at the bottom are the values for which the line was computed: quantiles of the "
+        "column. The curves show what the network predicts, not what would happen if somebody changed the value. If a "
+        "combination of values does not occur in the data, the prediction is an extrapolation."
     )
     return _soft(explanation) + _grid(drawn)
 
@@ -474,8 +474,8 @@ def _saliency(data: ReportData, figures: Figures) -> str:
     if data.explanations.saliency is None:
         return ""
     explanation = (
-        "The gradient of the prediction says how fast it changes with a small change of the column, for numbers per "
-        "standard deviation. A column can be important and have a small gradient, such as where a probability is "
+        "The gradient is the change of the prediction per small change of the column, which is measured in standard "
+        "deviations for numbers. A column can be important and have a small gradient, such as where a probability is "
         "already close to 0 or 1."
     )
     plot = partial(plot_importance, data.explanations.saliency, max_columns=MAX_BARS)
@@ -487,11 +487,11 @@ def _robustness(data: ReportData, figures: Figures) -> str:
     if robustness is None:
         return ""
     explanation = (
-        "All numbers of a row were changed by at most epsilon, in units of the inputs of the network (standard "
-        "deviations of a column for tables), so that the prediction becomes as wrong as possible (projected gradient "
-        "descent), and at random. If the first line falls much faster, small changes that somebody chooses on purpose "
-        "can mislead the network; random errors of this size, such as those of a measurement, do less harm. The "
-        "changed rows may be impossible in reality."
+        "The numbers of each row were changed by at most epsilon, in units of the inputs of the network (for tables, "
+        "standard deviations of a column). Adversarial changes increase the loss as much as possible (projected "
+        "gradient descent). Random changes have the same size and show the effect of errors such as those of a "
+        "measurement. If the metric becomes worse much faster with adversarial changes, somebody can mislead the "
+        "network by small changes on purpose. The changed rows may be impossible in reality."
     )
     metric = readable_metric(robustness.metric)
     caption = f"{metric[0].upper()}{metric[1:]} for changed rows"

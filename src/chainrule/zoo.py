@@ -208,7 +208,7 @@ def XNORNet(hidden: Hidden = 2, *, activation: Activation = "sigmoid", **setting
     """Return the network that learns XNOR: one hidden layer, a sigmoid behind both layers.
 
     Adam at 0.05, binary cross-entropy, 100 epochs over the four rows at once. With four hidden units, 17 of the seeds 0
-    to 19 have learnt XNOR after 100 epochs and all of them after 200; with two hidden units only half of them ever do.
+    to 19 have learned XNOR after 100 epochs and all of them after 200; with two hidden units only half of them ever do.
 
     >>> [layer.layer_name() for layer in XNORNet(4).layers]
     ['DenseLayer', 'SigmoidActivation', 'DenseLayer', 'SigmoidActivation']

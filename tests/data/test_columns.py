@@ -183,4 +183,4 @@ def test_free_text_is_not_used_and_warned_about() -> None:
 def test_numbers_under_the_name_of_an_id_are_questioned() -> None:
     line = lines_of(agent_id=np.arange(N) % 30)["agent_id"]
     assert line.startswith("number")
-    assert "its name is that of an id; list it under categorical (--categorical), or drop it, if it is one" in line
+    assert "its name is that of an id; if it is one, drop it or list it under categorical (--categorical)" in line

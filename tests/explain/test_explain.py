@@ -309,7 +309,7 @@ def test_only_numbers_of_a_table_change(regressor: MLPRegressor, flats: pd.DataF
     found = robustness(regressor, X, y, epsilons=(0.0, 0.5))
     assert found.metric == "r2"
     assert found.scores[1] < found.noise_scores[1] < found.scores[0]
-    with pytest.raises(InvalidInputError, match="'town' is no column of numbers"):
+    with pytest.raises(InvalidInputError, match="'town' is not a column of numbers"):
         fgsm(regressor, X, y, epsilon=0.1, columns="town")
 
 

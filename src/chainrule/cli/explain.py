@@ -20,13 +20,14 @@ MOST_COLUMNS = 20
 def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.", readable=False)],
     metric: Annotated[
-        str | None, typer.Option("--metric", help="The metric of the importance; by default accuracy or r2.")
+        str | None, typer.Option("--metric", help="The metric that measures the importance; by default accuracy or r2.")
     ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(
             "--column",
-            help="A column to show the predictions by; by default the four most important; may be repeated.",
+            help="Show the predictions as a function of this column; by default, of the four most important; "
+            "may be repeated.",
         ),
     ] = None,
     rows: Annotated[

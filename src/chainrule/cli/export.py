@@ -60,7 +60,7 @@ def export(
     size = path.stat().st_size
     print(f"Wrote {path} ({size / 1e6:,.1f} MB)" if size >= 1e6 else f"Wrote {path} ({size / 1e3:,.1f} kB)")
     if model.calibration is not None and model.calibration.scores:
-        print("The file has no intervals; 'chainrule predict --interval' and 'chainrule serve' give them.")
+        print("The file does not compute intervals; use 'chainrule predict --interval' or 'chainrule serve'.")
     module = json.dumps(f"./{path.name}", ensure_ascii=False)
     print(
         _USAGE[format_name].format(

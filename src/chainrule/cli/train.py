@@ -90,7 +90,7 @@ def train(
         _option(
             _DATA,
             "--validation-size",
-            help="Share of the other rows for validation: 0.2 by default with early stopping; with --preset plain.",
+            help="Share of the other rows for validation, with --preset plain only; 0.2 with early stopping.",
         ),
     ] = None,
     split: Annotated[
@@ -111,8 +111,8 @@ def train(
         _option(
             _NETWORK,
             "--preset",
-            help="tabular: an ensemble that starts from a linear model, for tables in memory; plain: one network, also "
-            "for other data.",
+            help="tabular: an ensemble that starts from a linear model, for tables in memory; plain: one network, "
+            "which is always used for other data.",
         ),
     ] = "tabular",
     hidden: Annotated[
@@ -134,10 +134,11 @@ def train(
         ),
     ] = None,
     dropout: Annotated[
-        float | None, _option(_NETWORK, "--dropout", help="Share of units to drop: 0.1, or 0 with --preset plain.")
+        float | None,
+        _option(_NETWORK, "--dropout", help="Share of units to drop: by default 0.1, or 0 with --preset plain."),
     ] = None,
     batch_norm: Annotated[
-        bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer; with --preset plain.")
+        bool, _option(_NETWORK, "--batch-norm", help="Normalise every hidden layer; with --preset plain only.")
     ] = False,
     output_activation: Annotated[
         str | None,
@@ -163,7 +164,7 @@ def train(
             _TRAINING,
             "--batch-size",
             "-b",
-            help="Rows per step; by default 32 to 256, depending on the number of rows.",
+            help="Rows per step; by default 32 to 1,024, depending on the number of rows.",
         ),
     ] = None,
     optimizer: Annotated[
@@ -181,7 +182,7 @@ def train(
     calibrate: Annotated[
         bool,
         _option(
-            _TRAINING, "--calibrate", help="For classes: fit a temperature of the probabilities to the validation rows."
+            _TRAINING, "--calibrate", help="Calibrate class probabilities by a temperature, fitted to held-out rows."
         ),
     ] = False,
     seed: Annotated[int, _option(_TRAINING, "--seed", "-s", help="The seed of all random numbers.")] = 0,
@@ -210,7 +211,7 @@ def train(
         _option(
             _STOPPING,
             "--monitor",
-            help="The quantity to monitor; by default the validation loss; others with --preset plain.",
+            help="The quantity to monitor; by default the validation loss; another one with --preset plain only.",
         ),
     ] = None,
     engine: Annotated[

@@ -48,7 +48,7 @@ def predict(
         typer.Option(
             "--interval",
             metavar="SHARE",
-            help="For a regression, add lower and upper limits; this share of the true values lies outside of them.",
+            help="Add lower and upper limits to a regression; about this share of the true values lies outside them.",
         ),
     ] = None,
     engine: Annotated[str, _ENGINE] = "numpy",

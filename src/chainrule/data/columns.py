@@ -79,10 +79,10 @@ class NumberPlan:
 
     @property
     def bend(self) -> str:
-        """What follows the scaling, in words; empty if nothing does."""
+        """The transformation after the scaling, in words; empty if there is none."""
         if self.knots:
-            return "replaced by the normal score of its quantile"
-        return f"bounded smoothly by {self.limit:g}" if self.limit else ""
+            return "replaced by its normal score"
+        return f"bounded smoothly to ±{self.limit:g}" if self.limit else ""
 
     @property
     def is_valid(self) -> bool:

@@ -22,7 +22,7 @@ from chainrule.types import Array, IntArray
 
 __all__ = ["CategoryCodes", "FeaturePlan", "bounded"]
 
-# Numbers that are larger than this many limits are at the limit, so that their squares do not overflow.
+# Numbers beyond this multiple of their limit are replaced by the limit, so that their squares do not overflow.
 FAR = 1e6
 ROWS_PER_BLOCK = 8192  # so that the float64 matrix of the raw columns fits into the processor's cache
 
@@ -197,11 +197,11 @@ class FeaturePlan:
 
     @property
     def is_bent(self) -> bool:
-        """Whether scaled numbers are bounded, or replaced by the scores of their quantiles."""
+        """Whether scaled numbers are bounded, or replaced by normal scores."""
         return bool(self.limits or self.curves)
 
     def bend(self, scaled: Array) -> Array:
-        """Return scaled numbers with those of :attr:`limits` bounded and those of :attr:`curves` replaced by scores."""
+        """Return scaled numbers: those in :attr:`limits` are bounded, those in :attr:`curves` replaced by scores."""
         bent = scaled.astype(np.float64)
         for column, limit in self.limits.items():
             bent[:, column] = bounded(bent[:, column], np.array(limit))

@@ -44,15 +44,15 @@ _UNIT_WORDS = """
 CURRENCIES, UNITS = frozenset(_CURRENCY_WORDS.split()), frozenset(_UNIT_WORDS.split())
 # The size of the sample of texts that determines whether a column may contain numbers or dates.
 SAMPLE_SIZE = 500
-# Words after a number that multiply it. The weak ones have other meanings (metres, bytes), and are accepted only in a
-# column that has one of the others, too.
+# Words after a number that multiply it. The weak ones have other meanings (metres, bytes), and are accepted only in
+# columns that contain one of the others.
 MULTIPLES = {
     word: factor
     for factor, words in ((1e3, "k K tsd Tsd Tsd."), (1e6, "M mn mln Mio Mio. million"), (1e9, "bn Mrd Mrd. billion"))
     for word in words.split()
 }
 WEAK_MULTIPLES = {"m": 1e6, "b": 1e9, "B": 1e9}
-# If more different words follow the numbers of a column, they are not units.
+# The maximum number of different words after the numbers of a column that are read as units or multiples.
 MAX_UNITS = 20
 # Numbers with more distinct values than this are quantities and not codes.
 MAX_CODES = 20
@@ -439,7 +439,7 @@ class NumberScan:
         return NumberFormat(decimal, thousands, prefix, suffix, words), remark
 
     def _meaning_of_bare(self, number_format: NumberFormat) -> tuple[tuple[tuple[str, float], ...], str]:
-        """Return the factor of the cells without a percent sign, and a remark: they are percentages, too, or shares."""
+        """Return the factor of cells without a percent sign, and a remark: they are either percentages or shares."""
         suffix = number_format.suffix
         bare, all_values = self.read(replace(number_format, suffix="")), self.read(number_format)
         is_bare = ~np.isnan(bare)
@@ -476,7 +476,7 @@ class NumberScan:
         return ()
 
     def telling_text(self, number_format: NumberFormat) -> str:
-        """Return a text that shows how numbers in a format are read; empty if none is special."""
+        """Return a text that shows how words or decimal separators are read; empty if there are none."""
         used = dict(number_format.words)
         examples = (found.example for word, found in self._words.items() if word in used)
         return next(examples, self._decided_example[number_format.decimal])

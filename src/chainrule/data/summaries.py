@@ -244,7 +244,7 @@ class ColumnSummary:
         self._decision: Decision | None = None  # set when there are too many distinct texts
         self._collectors: tuple[_NumberCollector, ...] = ()
         self._from_numbers = False
-        self._variant = ""  # a cell that equals another one except for white space or the Unicode form
+        self._variant = ""  # a cell that differs from another one only in white space or Unicode form
 
     def add(self, column: pd.Series[Any], sampled: Array | None = None, origin: Origin = UNNAMED) -> None:
         """Add rows. ``sampled`` is a mask of the rows that are used for medians, by default all.

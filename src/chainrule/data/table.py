@@ -61,10 +61,10 @@ N_QUANTILES = 33
 MAX_SAMPLE_LENGTH = 60
 # The maximum number of additional columns with invalid cells that a message names.
 MAX_INVALID_COLUMNS = 5
-# Of more different texts than this share of the rows, hardly any is seen often enough to learn something about it.
+# Columns whose different texts are more than this share of the rows are dropped: hardly any text is repeated.
 MAX_SHARE_OF_CATEGORIES = 0.5
 # Texts of more words, on average, are free text.
-MIN_WORDS_OF_FREE_TEXT, FREE_TEXT = 3, "free text, which is not read"
+MIN_WORDS_OF_FREE_TEXT, FREE_TEXT = 3, "free text, which is not used"
 # The names of columns that contain row numbers, and of columns that contain ids.
 _ROW_NUMBER = re.compile(
     r"(column_\d+|unnamed:? ?\d+|index|idx|level_0|row(_?(names?|number|num|no|nr|id))?|nr\.?|no\.?|n[º°]\.?|num|#|)",
@@ -76,7 +76,7 @@ _ID = re.compile(
 
 
 class ColumnChoices(NamedTuple):
-    """What the parameters say about columns: names in normal form, with the separators and orders given for them."""
+    """The columns that parameters name, in normal form, with the given separators and orders."""
 
     categorical: tuple[str, ...]
     drop: tuple[str, ...]
@@ -106,8 +106,8 @@ class TablePreprocessor:
       - ``scaling="standard"``: ``z = (x - mean) / standard deviation``;
       - ``"robust"``: ``z = (x - median) / (q75 - q25)``, with the quartiles q25 and q75, and then
         ``z / sqrt(1 + (z / 3)^2)``, which is between -3 and 3, so that outliers have little influence;
-      - ``"quantile"``: the quantile of the normal distribution that belongs to the share of the training rows below x;
-        linear between 33 quantiles, and constant below the smallest and above the largest one;
+      - ``"quantile"``: the normal score of x, which is the quantile of the standard normal distribution at the rank of
+        x among the training rows; linear between 33 quantiles, and constant below the smallest and above the largest;
       - ``"range"``: ``z = (x - minimum) / (maximum - minimum)``;
       - ``"none"``: x.
 
@@ -243,7 +243,7 @@ class TablePreprocessor:
         }
 
     def choices(self) -> ColumnChoices:
-        """Return what the parameters say about columns. Raises ``InvalidInputError`` for invalid parameters."""
+        """Return the columns that parameters name. Raises ``InvalidInputError`` for invalid parameters."""
         for option, given, known in (("scaling", self.scaling, Scaling), ("missing", self.missing, MissingRule)):
             check_one_of(option, given, get_args(known))
         if type(self.max_categories) is not int or self.max_categories < 1:
@@ -484,7 +484,7 @@ class TablePreprocessor:
 
     @property
     def n_features_in_(self) -> int:
-        """The number of columns of the training rows, with those that are dropped."""
+        """The number of columns of the training rows, including dropped ones."""
         if not self.columns:
             raise AttributeError("This TablePreprocessor is not fitted yet.")
         return len(self.columns)
@@ -591,7 +591,7 @@ class TablePreprocessor:
         time_only = isinstance(reading.format, DateFormat) and reading.format.time_only
         note, is_id = "", kind == "number" and summary.options.read_as == "auto" and _ID.search(name) is not None
         if is_id:
-            note = f"its name is that of an id; list it under {with_option('categorical')}, or drop it, if it is one"
+            note = f"its name is that of an id; if it is one, drop it or list it under {with_option('categorical')}"
         if reading.all_different and reading.n_rows > MIN_ROWS_FOR_ID and summary.options.read_as == "auto":
             low, width = reading.numbers[0].low, reading.numbers[0].width
             are_row_numbers = width < 2 * reading.n_rows and 0 <= low < reading.n_rows
@@ -691,14 +691,14 @@ def _combine_errors(errors: Sequence[CellError]) -> CellError:
 def _scores_of_quantiles(scaled: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the quantiles of scaled numbers, and the quantiles of the normal distribution at the same levels.
 
-    Equal quantiles are one, with the mean of their scores. There are none if all quantiles are equal.
+    Equal quantiles are merged, with the mean of their scores. The result is empty if all quantiles are equal.
     """
     from statistics import NormalDist
 
     levels = np.linspace(0, 1, N_QUANTILES)
     bound = 1 / (4 * (N_QUANTILES - 1))  # instead of the levels 0 and 1, whose scores are infinite
     scores = [*map(NormalDist().inv_cdf, np.clip(levels, bound, 1 - bound).tolist())]
-    # Knots that are equal in float32, which the exported models use, would be a division by 0.
+    # Knots that are equal in float32, which exported models use, would cause a division by 0.
     knots, codes = np.unique(np.float32(np.quantile(scaled, levels)), return_inverse=True)
     if len(knots) < 2:
         return (), ()

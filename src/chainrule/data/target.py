@@ -320,7 +320,7 @@ class Target:
         """Raise DataError for labels of the task "multilabel" that are not 0 or 1."""
         if self.task == "multilabel" and not np.isin(numbers, (0, 1)).all():
             wrong = numbers[~np.isin(numbers, (0, 1))][0]
-            raise DataError(f"The labels of a multilabel target must be 0 or 1, and among these is {wrong:g}.")
+            raise DataError(f"The labels of a multilabel target must be 0 or 1, but one is {wrong:g}.")
 
     def _check_codes(self, codes: Array) -> None:
         n = len(self.classes)
@@ -418,7 +418,7 @@ def missing_labels(column: Any, missing_words: Collection[str] = ()) -> Array:
 
 
 def plain_targets(y: Any, *, as_numbers: bool) -> Any:
-    """Return targets unchanged, except that texts become numbers if numbers are wanted (``as_numbers``).
+    """Return targets unchanged, except that texts are converted to numbers if ``as_numbers`` is True.
 
     Raises ``ValueError`` for missing values among objects and texts, with the row.
     """

@@ -61,7 +61,7 @@ MIN_SHARE = 0.9
 MAX_CATEGORIES_COMPARED = 10_000
 # The maximum number of words for missing values in a remark on a column.
 MAX_WORDS_SHOWN = 5
-# The maximum number of words of one column that mean a missing value in this column only.
+# The maximum number of words of one column that are read as missing values in this column only.
 MAX_MISSING_WORDS = 3
 _PUNCTUATION = MISSING_CATEGORY_WORDS - MISSING_WORDS
 
@@ -101,8 +101,8 @@ class Decision:
     """The detected type and format of a column of text.
 
     ``values`` contains the number or date of each text, NaN or NaT for texts that are not; None for a category.
-    ``reason`` says why a column is useless as a category; ``sample`` is a text that shows how the column is read, if
-    one is better than others.
+    ``reason`` says why a column is useless as a category. ``sample`` is a text that shows how the column is read, or
+    empty.
     """
 
     kind: Literal["number", "date", "category"]

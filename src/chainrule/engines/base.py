@@ -69,7 +69,7 @@ class Evaluation(NamedTuple):
     predictions: Array
 
 
-# From outputs of some rows, and the slice of these rows in all rows, to dL/d(outputs).
+# A function of the outputs of some rows, and of the slice of these rows in all rows, that returns dL/d(outputs).
 ErrorOf = Callable[[Array, slice], Array]
 Recorder = Callable[[Array, Array | None, Array], None]
 

@@ -114,7 +114,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         bool,
         Setting(
             "Whether to divide the logits by the temperature with the smallest log loss on the rows held out for "
-            "validation, or with preset='tabular' on the out-of-fold predictions; the predicted classes stay the same."
+            "validation, or with preset='tabular' on the out-of-fold predictions. The predicted classes stay the same."
         ),
     ] = False
 
@@ -156,7 +156,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     @available_if(_has_scores)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> Array:
-        """Return the scores of a hinge loss: the larger, the surer.
+        """Return the scores of a network that is trained with a hinge loss; a larger score is more confident.
 
         For two classes, the shape is (rows,), and a score above 0 means the second class. For more classes, the shape
         is (rows, classes), and the class with the largest score is predicted.

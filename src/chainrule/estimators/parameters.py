@@ -123,14 +123,14 @@ class NewParameters(_FromNetwork):  # type: ignore[misc]  # made from the declar
         Literal["tabular"] | None,
         Setting(
             "'tabular': an ensemble over cross-validation folds, for tables with all kinds of columns. A parameter "
-            "that has its default value means the value of the preset, and any other value replaces it."
+            "with its default value takes the value of the preset; any other value replaces that of the preset."
         ),
     ] = None
     preprocessor: Annotated[
         TablePreprocessor | None,
         Setting(
-            "How the columns of a table become numbers: a TablePreprocessor, which then takes text, dates and missing "
-            "values. By default X must contain numbers; preset='tabular' has a preprocessor."
+            "A TablePreprocessor, which converts columns of text, dates and missing values to numbers. By default, X "
+            "must contain numbers, except with preset='tabular', which uses a TablePreprocessor."
         ),
     ] = None
     embedding_size: Annotated[

@@ -88,12 +88,12 @@ loss_
 best_loss_
     The smallest element of ``loss_curve_``; None with ``early_stopping``.
 calibration_
-    What was learnt from the rows held out for validation, or with ``preset="tabular"`` from the out-of-fold
-    predictions: the errors of a regressor, or the ``temperature`` of a classifier with ``calibrate``. None if there
-    are no such rows.
+    The :class:`~chainrule.calibration.Calibration` from the rows held out for validation, or with
+    ``preset="tabular"`` from the out-of-fold predictions: the errors of a regressor, or the ``temperature`` of a
+    classifier with ``calibrate``. None if there are no such rows.
 validation_loss_curve_
     The loss on the validation rows after every epoch; None if there are none. With ``preset="tabular"``, each row
-    is predicted by the member of the ensemble that was not trained on it.
+    is predicted by the members of the ensemble that were not trained on it.
 validation_scores_
     The score on the validation rows after every epoch; None if there are none.
 best_validation_score_
@@ -112,7 +112,7 @@ n_features_in_
 feature_names_in_
     The names of the input columns, if X was a frame.
 n_layers_
-    The number of layers, with those of the inputs and outputs.
+    The number of layers, including the input and the output layer.
 n_outputs_
     The number of outputs.
 out_activation_
@@ -337,12 +337,12 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         return Rows(X, y, weights)
 
     def _reads_columns(self) -> bool:
-        """Tell whether the columns of a table become numbers by a preprocessor."""
+        """Tell whether a preprocessor converts the columns of a table to numbers."""
         return self.preset is not None or self.preprocessor is not None
 
     @contextmanager
     def _explaining(self, X: Any) -> Iterator[None]:
-        """Say what to do where scikit-learn says that text is no number, or that a frame has two columns of a name."""
+        """Add what to do to scikit-learn's errors about text and about frames with two columns of the same name."""
         if is_frame(X):
             check_column_names(X)
         try:
@@ -395,9 +395,9 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         )
 
     def _split(self, rows: Rows, outputs: Outputs, rng: np.random.RandomState) -> tuple[Rows, Rows]:
-        """Return rows to train on, and rows to validate on, with the same shares of the classes.
+        """Split the rows into training and validation rows, stratified by class.
 
-        The only row of a class is one to train on.
+        If a class has only one row, it is a training row.
         """
         numbers, stratify, alone = np.arange(rows.X.shape[0]), None, np.empty(0, np.intp)
         if outputs.target.classes:

@@ -237,7 +237,7 @@ def loss_of(parameters: Any, outputs: Outputs) -> LossFunction:
 
 
 def create_loss(given: Any) -> LossFunction:
-    """Return the loss that is given as a name, a class, an object, or a pair of a function and its derivative."""
+    """Return the loss for a name, a class, an object, or a pair of a function and its derivative."""
     loss: LossFunction = CustomLoss(*given) if is_pair_of_functions(given) else LOSSES.create(given)
     return loss
 

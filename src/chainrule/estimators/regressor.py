@@ -114,16 +114,16 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
     def predict_interval(self, X: Any, alpha: float = 0.1) -> Array:
         """Return the limits between which the true number of each row lies with probability 1 - alpha.
 
-        They are computed from the errors on the rows held out for validation, or with ``preset="tabular"`` from the
-        out-of-fold errors (split conformal prediction). With the losses "gaussian_nll" and "multi_quantile", intervals
-        are wider for rows that are predicted less exactly; with other losses they all have the same width.
+        The limits are computed from the errors on the rows held out for validation, or with ``preset="tabular"`` from
+        the out-of-fold errors (split conformal prediction). With the losses "gaussian_nll", "multi_quantile" and
+        "poisson", the width depends on the row; with other losses, all intervals have the same width.
 
         Parameters
         ----------
         X
             Rows as in :meth:`predict`.
         alpha
-            The share of the numbers that may lie outside of the intervals.
+            The share of the true numbers that may lie outside the intervals.
 
         Returns
         -------

@@ -1,10 +1,11 @@
 """The network of ``preset="tabular"``: an ensemble over cross-validation folds that starts from a linear model.
 
-Every member of the ensemble is trained on all rows except those of its fold, and the folds together measure the network
-on all rows. For each fold, there is one member of each kind in ``KINDS``.
+Every member of the ensemble is trained on all rows except those of its fold. The out-of-fold predictions of all members
+measure the network. For each fold, there is one member of each kind in ``KINDS``.
 
 Each member is the sum of a linear model and of a network with hidden layers. At the start, the linear model is the best
-ridge or logistic regression (for other losses, the one with the least loss), and the output of the hidden layers is 0.
+ridge or logistic regression (for other losses, the linear model that minimises the loss), and the output of the hidden
+layers is 0.
 If training never improves the out-of-fold loss, the linear model is the result.
 """
 
@@ -80,7 +81,7 @@ SCHEDULE = "cosine_decay"
 SHORTCUT_RATE = 0.3
 # Only columns with this many values or more have normal scores, sines or bins.
 LEAST_VALUES = 9
-# The parts of the function that computes normal scores, and the number of rows from which on there are scores.
+# The number of linear pieces of the function that computes normal scores, and the smallest number of rows for scores.
 QUANTILES, LEAST_ROWS_OF_SCORES = 32, 500
 # The encodings of classes are fine from this number of rows on. Of two values, the second is that of a fine encoding.
 MANY_ROWS_OF_CLASSES = 5_000
@@ -88,7 +89,7 @@ BINS, FREQUENCIES, FREQUENCY_SCALES = (8, 24), (4, 8), (0.2, 0.5)
 RIDGE_PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-6, 9))
 LOGISTIC_STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 LINEAR_ITERATIONS = 100  # for losses other than those of ridge and logistic regression
-# Tables with more columns of many values have no scores, sines and bins.
+# Tables with more columns of LEAST_VALUES values or more have no scores, sines or bins.
 MOST_ENCODED_COLUMNS = 200
 # Larger tables are sampled for the first linear model and for the measurement after every epoch. The linear model is
 # 0 at the start if a table has both more columns and more rows than MOST_LINEAR_COLUMNS.
@@ -118,7 +119,7 @@ class Recipe:
     batch_size, epochs, optimizer, schedule
         As for :class:`NeuralNetwork`.
     patience, min_delta, min_epochs
-        When training stops, as for :class:`EarlyStopping`, which watches the out-of-fold loss.
+        When training stops, as for :class:`EarlyStopping`, which monitors the out-of-fold loss.
     """
 
     trained_folds: int
@@ -155,20 +156,20 @@ class Recipe:
 
 
 class Design(NamedTuple):
-    """A network before training, with the data and the rule that belong to it.
+    """A network before training, with its training rows, validation rows and early stopping.
 
     Attributes
     ----------
     network
-        The network, which is a linear model yet.
+        The network, whose predictions are those of the linear model until it is trained.
     training
-        The training rows. The weight of a row is 0 for the members that do not see it.
+        The training rows. The weight of a row is 0 for the members that are not trained on it.
     validation
-        The same rows, or some of them, with weights above 0 for the members that do not see them.
+        The same rows, or a sample, with weights above 0 for the members that are not trained on them.
     stopping
         Early stopping by the out-of-fold loss, which also restores the best weights.
     start
-        The name of the linear model.
+        The name of the linear model, for messages.
     """
 
     network: NeuralNetwork
@@ -271,7 +272,7 @@ def describe_design(network: NeuralNetwork) -> str:
 
 
 def _units(data: Dataset) -> Array:
-    """Return the number of the group of each row; without groups, and if there is one only, each row is a group."""
+    """Return the number of the group of each row; without groups, or with only one group, each row is a group."""
     numbers = np.arange(data.n_rows) if data.groups is None else np.unique(data.groups, return_inverse=True)[1]
     return numbers if numbers.any() else np.arange(data.n_rows)
 
@@ -279,7 +280,7 @@ def _units(data: Dataset) -> Array:
 def _held_out(data: Dataset, units: Array, n_folds: int, seed: int) -> Array:
     """Return for each row and each of ``n_folds`` folds whether the row is in the fold.
 
-    All rows are divided among the folds at random, and those of each class evenly. Rows of one group, whose number is
+    The rows are divided among the folds at random, stratified by class. Rows of one group, whose number is
     in ``units``, are in one fold.
     """
     assert data.target is not None
@@ -343,7 +344,7 @@ def _members(
 
 
 def _encoding(kind: Kind, first: _FirstLayer, data: Dataset) -> list[Layer]:
-    """Return a layer that puts the bins of the numbers, or the sines of the scores, beside all columns."""
+    """Return a layer that adds the bins of the numbers, or the sines of the scores, to all columns."""
     if not kind.encoding or not first.numbers:
         return []
     assert data.target is not None
@@ -432,9 +433,9 @@ def _least_loss(
     weights: Array,
     held_out: Array,
 ) -> tuple[Array, Array]:
-    """Return the linear models before the layers ``ends`` that have the least loss without the rows of each fold.
+    """Return the linear models, followed by the layers ``ends``, that minimise the loss without the rows of each fold.
 
-    The L2 penalty, ``|W|^2 / 2`` beside the sum of the losses of the rows, is that of scikit-learn's linear models.
+    The L2 penalty, ``|W|^2 / 2`` added to the sum of the losses of the rows, is that of scikit-learn's linear models.
     """
     rows = data.take(np.arange(data.n_rows)[sample])
     assert rows.target is not None
@@ -457,7 +458,7 @@ def _least_loss(
     mean = np.average(rows.y) if rows.target.task == "regression" and rows.y is not None else 0.0
     linear.biases = np.full(linear.biases.shape, min((0.0, mean), key=constant_loss))
     rows.sample_weight = np.where(held_out, 0, weights[:, None])[sample]
-    with contextlib.suppress(DivergenceError):  # the network has the weights before it
+    with contextlib.suppress(DivergenceError):  # the network then has its last finite weights
         network.fit(rows)
     return linear.weights, linear.biases
 

@@ -1,16 +1,16 @@
 """Explanations of trained networks: what the predictions depend on, and how they change with the inputs.
 
 Every function takes a :class:`~chainrule.neuralnet.NeuralNetwork`, a :class:`~chainrule.model.Model`, a fitted
-estimator, or the result of :func:`chainrule.train`, and rows of the kind that it was trained on. Results are by column
-of the table, not by input of the network. The functions in :mod:`chainrule.plots` draw them.
+estimator, or the result of :func:`chainrule.train`, and rows with the columns of its training data. Results are given
+per column of the table, not per input of the network. The functions in :mod:`chainrule.plots` draw them.
 
 ==============================  ====================================================================================
 :func:`permutation_importance`  which columns the quality of the predictions depends on
 :func:`partial_dependence`      the prediction as a function of one column
-:func:`saliency`                which columns change a single prediction most, for a small change
+:func:`saliency`                how fast a single prediction changes with small changes of each column
 :func:`integrated_gradients`    how much each column contributes to a single prediction
-:func:`robustness`              the quality of the predictions under the worst small changes of the inputs
-:func:`fgsm`, :func:`pgd`       inputs with such changes (adversarial examples)
+:func:`robustness`              the quality of the predictions for adversarial examples, by the size of the changes
+:func:`fgsm`, :func:`pgd`       adversarial examples: inputs with small changes that increase the loss most
 :func:`explain_model`           all of these, for the report of a run
 ==============================  ====================================================================================
 """

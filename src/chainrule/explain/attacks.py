@@ -1,4 +1,4 @@
-"""Adversarial examples: small changes of the inputs that make the predictions of a network as wrong as possible."""
+"""Adversarial examples: small changes of the inputs that increase the loss of a network as much as possible."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fgsm(
     Returns
     -------
     ndarray
-        The changed inputs of the network, (rows, inputs), such as for :meth:`NeuralNetwork.predict`.
+        The changed inputs of the network, (rows, inputs), which :meth:`NeuralNetwork.predict` accepts.
 
     Notes
     -----
@@ -98,8 +98,8 @@ def pgd(
 ) -> Array:
     """Return adversarial examples by projected gradient descent: several steps of :func:`fgsm` within ``epsilon``.
 
-    After every step, the change is projected to the ball of radius ``epsilon`` around the row. This is the strongest
-    attack that uses only the gradient.
+    After every step, the change is projected to the ball of radius ``epsilon`` around the row. Madry et al. consider
+    this the strongest attack that uses only gradients.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def robustness(
 ) -> Robustness:
     """Measure a metric for adversarial examples, as a function of the size of the changes.
 
-    The same metric for random changes of the same size shows how much of the loss is due to the choice of the changes.
+    It is compared with the same metric for random changes of the same size.
 
     Parameters
     ----------
@@ -220,8 +220,8 @@ class _Attack:
         chosen = [column for column in rows.choose(columns) if column.kind == "number" or columns is not None]
         others = [column.name for column in chosen if column.kind != "number"]
         if others or not chosen:
-            what = f"{others[0]!r} is no column of numbers" if others else "the table has no column of numbers"
-            raise InvalidInputError(f"Only columns of numbers can have adversarial changes, and {what}.")
+            what = f"{others[0]!r} is not a column of numbers" if others else "the table has no column of numbers"
+            raise InvalidInputError(f"Only columns of numbers can be changed, and {what}.")
         self.rows, self.epsilon, self.norm, self.bounds = rows, epsilon, norm, bounds
         self.start = rows.inputs
         self.targets = rows.targets
@@ -235,7 +235,7 @@ class _Attack:
         return np.asarray(np.sign(gradient) if self.norm == "inf" else gradient / lengths)
 
     def noise(self, seed: int) -> Array:
-        """Return random changes: uniform in the ball of the maximum norm, or of length ``epsilon`` times u^(1/n)."""
+        """Return random changes, uniformly distributed in the ball of radius ``epsilon``."""
         rng, shape = np.random.default_rng(seed), (len(self.start), len(self._places))
         noise = np.zeros_like(self.start)
         if self.norm == "inf":
@@ -247,7 +247,7 @@ class _Attack:
         return noise
 
     def bounded(self, inputs: Array) -> Array:
-        """Return inputs projected to the ball around the rows, and to the bounds of an input."""
+        """Return inputs projected to the ball around the rows, and to ``bounds``."""
         change = inputs - self.start
         if self.norm == "inf":
             change = np.clip(change, -self.epsilon, self.epsilon)

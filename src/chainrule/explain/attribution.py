@@ -21,16 +21,16 @@ __all__ = ["IntegratedGradients", "Saliency", "integrated_gradients", "saliency"
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """One number for each row and column.
+    """The contribution or sensitivity of each column in each row.
 
     Attributes
     ----------
     columns
         The names of the columns, in the order of the table.
     values
-        The numbers, (rows, columns).
+        One number for each row and column, (rows, columns).
     inputs
-        The same for each input of the network, (rows, inputs).
+        One number for each row and input of the network, (rows, inputs).
     predictions
         The prediction that is explained in each row: a probability, or a number in the units of the target.
     """
@@ -47,11 +47,11 @@ class Attribution:
 
     @property
     def order(self) -> IntArray:
-        """The numbers of the columns from the most to the least important."""
+        """The indices of the columns, from the most to the least important."""
         return np.argsort(-self.importance, kind="stable")
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with one row for each row and one column for each column."""
+        """Return :attr:`values` as a data frame."""
         import pandas as pd
 
         return pd.DataFrame(self.values, columns=list(self.columns))
@@ -69,14 +69,14 @@ class IntegratedGradients(Attribution):
     Attributes
     ----------
     baseline_predictions
-        The same prediction for the baseline.
+        The predictions for the baseline.
     """
 
     baseline_predictions: Array
 
     @property
     def completeness_error(self) -> Array:
-        """In each row, the sum of the values minus the difference of both predictions, which is 0 for exact integrals.
+        """The sum of the values minus the difference of both predictions, in each row; 0 for exact integrals.
 
         A large error means that ``n_steps`` is too small.
         """
@@ -102,7 +102,7 @@ def saliency(model: Any, X: Any = None, *, output: Any = None) -> Saliency:
         The rows; by default the test rows of a run.
     output
         The class whose probability is explained; by default the second of two classes, and the predicted class of each
-        row for more classes. Of a regression with several numbers, the number of the column, from 0.
+        row for more classes. For a regression with several targets, the index of the target, from 0.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""What all explanations share: a model with rows of its table, as columns and as inputs of its network."""
+"""The model and the rows of an explanation, as columns of the table and as inputs of the network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ColumnKind = Literal["number", "category", "date"]
 
 
 class Column(NamedTuple):
-    """A column of the table, and the inputs of the network that are made from it: ``places``.
+    """A column of the table, with the indices (``places``) of the inputs of the network that are made from it.
 
     The first ``n_values`` of these inputs are numbers of the column; the others are 0 or 1, such as the indicator of
     missing cells.
@@ -217,7 +217,7 @@ class Rows:
         return (name,) if target.n_columns == 1 else tuple(f"{name} {k + 1}" for k in range(target.n_columns))
 
     def choose_output(self, given: Any) -> Output:
-        """Return the output of a class, or that of a number of a regression with several.
+        """Return the output for a class, or for one of several targets of a regression.
 
         By default, it is the second class of two, and the predicted class of each row for more classes.
         """
@@ -283,8 +283,8 @@ class Rows:
     def loss_gradient(self, inputs: Array, targets: Array) -> Array:
         """Return the gradient of the loss of each row with respect to its inputs.
 
-        It is the loss of the prediction, also of the mean prediction of an ensemble, and finite for confident
-        predictions, because the loss is a function of the logits.
+        For an ensemble, it is the loss of the mean prediction. The gradient is finite for confident predictions,
+        because the loss is computed from the logits.
         """
         stack, loss = self.model.network.stack, self.model.network.loss
         head = stack.split_head(loss)
@@ -331,7 +331,7 @@ def _columns_of(model: Model, feature_names: Sequence[str]) -> tuple[Column, ...
 def _point_predictions(model: Model) -> ProgramGradient | None:
     """Return the operations from the outputs of a network to the predictions of the model; None if they are the same.
 
-    The labels that a loss of scores makes have no gradient; the scores are explained instead.
+    Labels that are computed from scores, as with a hinge loss, have no gradient; the scores are explained instead.
     """
     network, temperature = model.network, model.temperature
     if network.loss.expects_scores:

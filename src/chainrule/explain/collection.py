@@ -18,11 +18,11 @@ from chainrule.named import checked
 
 __all__ = ["Explanations", "explain_model"]
 
-# A prediction of a row costs about two operations per parameter. The explanations that every report has take no more
-# operations than these, about a second on one core. The number of rows is determined by it, within limits.
+# The number of rows for the explanations in every report is chosen within these limits, so that they take at most this
+# number of operations (about a second on one core). A prediction of a row takes about two operations per parameter.
 OPERATIONS_OF_IMPORTANCE, OPERATIONS_OF_DEPENDENCE = 2.0e10, 1.0e10
 LEAST_ROWS, MOST_ROWS = 200, 5_000
-# Tables with more columns are too wide for the explanations that every report has, and fewer rows say nothing.
+# A report has no explanations for tables with more columns, or with fewer test rows.
 MOST_COLUMNS, FEWEST_ROWS = 100, 20
 N_REPEATS, N_DEPENDENCES, GRID_SIZE, MOST_CURVES = 5, 4, 20, 300
 ROWS_OF_GRADIENTS = 300
@@ -30,7 +30,7 @@ ROWS_OF_GRADIENTS = 300
 
 @dataclass(frozen=True, eq=False)
 class Explanations:
-    """The result of :func:`explain_model`. What was not computed is None, or empty.
+    """The result of :func:`explain_model`. Explanations that were not computed are None, or empty.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PartialDependence", "partial_dependence"]
 
-QUANTILES = (0.02, 0.98)  # the range of a grid of numbers and dates; outside of it, there are too few rows
+QUANTILES = (0.02, 0.98)  # the range of a grid of numbers and dates; there are few rows outside it
 MISSING = "(missing)"
 
 
@@ -135,5 +135,5 @@ def _grid(rows: Rows, column: Column, size: int) -> tuple[Array, IntArray]:
 
 
 def _quantiles(n: int, size: int) -> IntArray:
-    """Return the places of quantiles among n sorted values."""
+    """Return the indices of quantiles among n sorted values."""
     return np.unique(np.rint(np.linspace(*QUANTILES, size) * (n - 1)).astype(np.int64))

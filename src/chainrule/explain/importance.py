@@ -35,7 +35,7 @@ class PermutationImportance:
     score
         The metric of the predictions for the rows as they are.
     importances
-        By how much the metric was worse with a permuted column, (columns, repeats). Negative values are noise.
+        How much worse the metric was with a shuffled column, (columns, repeats). Negative values are noise.
     n_rows
         The number of rows.
     """
@@ -58,7 +58,7 @@ class PermutationImportance:
 
     @property
     def order(self) -> IntArray:
-        """The numbers of the columns from the most to the least important."""
+        """The indices of the columns, from the most to the least important."""
         return np.argsort(-self.importances_mean, kind="stable")
 
     def to_frame(self) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def permutation_importance(
         Labels of groups of rows, such as persons. The cells of a group are then replaced by those of another group, so
         that rows of one group stay together.
     max_rows
-        The number of rows to use, a random sample.
+        The number of rows to use, a random sample; None for all.
     seed
         The seed of the permutations.
 

@@ -313,7 +313,7 @@ typedef struct {
 } number_type;
 
 // [without_word: number_type]
-/* Whether characters end with a text, which 0 ends. */
+/* Whether characters end with a null-terminated text. */
 static int ends_with(const int *characters, int n, const int *text, int *length)
 {
     int i;

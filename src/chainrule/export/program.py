@@ -1,6 +1,6 @@
-"""A model as the operations of one prediction: what every export writes down.
+"""A model as the operations of one prediction, from which all exports are generated.
 
-A row of a table (each column with what was learnt of it) or of numbers becomes a vector. The operations of the network
+A row of a table (with the fitted encoding of each column) or of numbers becomes a vector. The operations of the network
 in inference follow, then those of the loss that turn outputs into predictions, and then the temperature of class
 probabilities or the scaling to the target's own units, so that the result is what :meth:`Model.outputs` gives. Rows of
 any shape are vectors here.

@@ -90,7 +90,7 @@ class Layer(FixedAttributes, CheckedSettings, ABC):
     gradient_views
         The gradients of the parameters, by the same names and with the same shapes.
     state
-        The arrays that are learnt without gradients (running means), by name.
+        The arrays that are learned without gradients (running means), by name.
     rng
         A random generator for the training of user-defined layers.
     noise
@@ -210,7 +210,7 @@ class Layer(FixedAttributes, CheckedSettings, ABC):
         return dict.fromkeys(self.penalized_parameters, () if own is None else (own,))
 
     def state_shapes(self) -> dict[str, Shape]:
-        """Return the shape of every array that is learnt without gradients, by name."""
+        """Return the shape of every array that is learned without gradients, by name."""
         return {}
 
     def draw_parameters(self, rng: np.random.Generator) -> None:

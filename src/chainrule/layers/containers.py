@@ -402,7 +402,7 @@ def _blend(x: Array, y: Array, strength: Array) -> Array:
 @final
 @dataclass(eq=False)
 class ParametricActivationLayer(Chain):
-    """An activation f with a learnt strength for each unit: ``y = x + strength * (f(x) - x)``.
+    """An activation f with a learned strength for each unit: ``y = x + strength * (f(x) - x)``.
 
     With strength 1, the initial value, the layer is the activation f. With strength 0, it is the identity.
 

@@ -36,7 +36,7 @@ UNBOUNDED = 1e30  # instead of infinity, because model files contain no infinite
 @final
 @dataclass(eq=False)
 class EmbeddingLayer(Layer):
-    """Replaces every category by a learnt vector: the code c in column j becomes row c of the table of column j.
+    """Replaces every category by a learned vector: the code c in column j becomes row c of the table of column j.
 
     The inputs are integer codes: ``codes[i, j]`` is from 0 to ``n_categories[j] - 1``. The output has the vectors of
     all columns of a row, each with ``n_dimensions`` elements, one after another. The tables of all columns are stacked
@@ -142,7 +142,7 @@ class EmbeddingLayer(Layer):
 @final
 @dataclass(eq=False)
 class PeriodicEmbeddingLayer(Layer):
-    """Represents every number x by sines and cosines with learnt frequencies: ``[sin(2 pi c x), cos(2 pi c x)]``.
+    """Represents every number x by sines and cosines with learned frequencies: ``[sin(2 pi c x), cos(2 pi c x)]``.
 
     Each column has ``n_frequencies`` frequencies c, with initial values from N(0, ``scale``^2). The output has the
     sines of all columns, ``n_frequencies`` for each, and then the cosines. They help a network to fit functions that
@@ -260,7 +260,7 @@ class PiecewiseLinearEncodingLayer(Layer):
     def adapt(self, X: npt.ArrayLike) -> PiecewiseLinearEncodingLayer:
         """Compute the edges from quantiles of the columns of X and return the layer.
 
-        A value that is more frequent than 1 / ``n_bins`` counts as often as this, so that its bins do not coincide. If
+        The weight of a frequent value is limited to 1 / ``n_bins``, so that its bins do not coincide. If
         a column has fewer different values than edges, some bins would still have the width 0. They are given the mean
         width of the bins instead.
         """
@@ -335,10 +335,10 @@ class QuantileLayer(Layer):
 
         ``y = c + sum over the parts t of h_t min(max((x - b_(t-1)) / (b_t - b_(t-1)), 0), 1)``
 
-    with the quantiles b of the data and the rise h_t in part t. Numbers outside the range of the data have the result
-    of its ends. The results of the data have mean 0 and variance 1 in each column. :meth:`adapt` determines the
-    function before training; training does not change it. A column whose numbers are concentrated in a small part of
-    its range, such as an income, becomes easier to learn from.
+    with the quantiles b of the data and the rise h_t in part t. Numbers outside the range of the data are replaced by
+    its ends. The results of the data have mean 0 and variance 1 in each column. :meth:`adapt` determines the function
+    before training; training does not change it. A column whose numbers are concentrated in a small part of its range,
+    such as an income, becomes easier to learn from.
 
     Backward: ``dL/dx = dL/dy h_t / (b_t - b_(t-1))`` in part t, and 0 outside all parts.
 
@@ -355,7 +355,7 @@ class QuantileLayer(Layer):
     def adapt(self, X: npt.ArrayLike) -> QuantileLayer:
         """Determine the function of each column from the rows of X and return the layer.
 
-        A value that is more frequent than 1 / ``n_parts`` counts as often as this.
+        The weight of a frequent value is limited to 1 / ``n_parts``.
         """
         rows = _rows_to_adapt(self, X)
         self.set_input_shape(rows.shape[1:])

@@ -29,8 +29,8 @@ class _NormalizationLayer(Layer):
     epsilon: float
     affine: bool
 
-    scale = ArrayAttribute("The learnt factors, shape of a row, initially 1.")
-    shift = ArrayAttribute("The learnt offsets, shape of a row, initially 0.")
+    scale = ArrayAttribute("The learned factors, shape of a row, initially 1.")
+    shift = ArrayAttribute("The learned offsets, shape of a row, initially 0.")
 
     def get_array(self, name: str) -> Array:
         """Return the parameter or the state ``name``. Raises InvalidInputError if ``affine=False`` leaves it out."""

@@ -22,7 +22,7 @@ __all__ = ["InputScalingLayer", "StandardizationLayer"]
 @final
 @dataclass(eq=False)
 class InputScalingLayer(Layer):
-    """Multiplies every input by a learnt factor: ``y = x * scale``.
+    """Multiplies every input by a learned factor: ``y = x * scale``.
 
     ``scale`` has the shape of a row, and its initial value is 1. After training, a factor near 0 shows that the network
     does not use this input. Backward, with ``e = dL/dy``: ``dL/d(scale) = sum over rows of e * x``,
@@ -37,7 +37,7 @@ class InputScalingLayer(Layer):
 
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
-    scale = ArrayAttribute("The learnt factors, shape of a row.")
+    scale = ArrayAttribute("The learned factors, shape of a row.")
 
     def parameter_shapes(self) -> dict[str, Shape]:
         """Return the shape of the factors."""

@@ -28,11 +28,11 @@ __all__ = ["Band", "ElementwiseLoss", "FormulaLoss", "LossFunction", "RowLoss", 
 
 
 class Band(NamedTuple):
-    """What the outputs of a network say about the range of each target, as arrays of shape (rows, targets).
+    """The predicted range of each target, as arrays of shape (rows, targets).
 
-    The range is ``lower`` to ``upper``, before it is corrected by the errors on held-out rows; it is a point for a loss
-    of single values. ``scale`` is the unit in which errors are measured, which is larger for rows that are predicted
-    less exactly.
+    The range is ``lower`` to ``upper``, before it is corrected by the errors on held-out rows. For a loss with one
+    prediction per target, both are the prediction. ``scale`` is the unit in which the errors of a row are measured,
+    such as a predicted standard deviation.
     """
 
     lower: Array
@@ -65,8 +65,8 @@ class LossFunction(CheckedSettings, ABC):
     is_regression
         Whether the targets are numbers, not classes.
     for_classes
-        Whether class probabilities or scores may be compared with targets of 0 and 1, as the squared error of a
-        regression may.
+        Whether a network for classes may use the loss, with targets of 0 and 1. This is also possible for some losses
+        of regressions, such as the squared error.
     expects_scores
         Whether the predictions are unbounded scores although the targets are classes. The network then ends in a dense
         layer without an activation.
@@ -77,7 +77,7 @@ class LossFunction(CheckedSettings, ABC):
     outputs_per_target
         The number of network outputs for each target column.
     output_activation
-        The activation for one unit per class that a network for classes ends in; None for a sigmoid or a softmax.
+        The output activation of a network for classes, which then has one unit per class; None for sigmoid or softmax.
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = None

@@ -242,7 +242,7 @@ class Pinball(ElementwiseLoss):
 class MultiQuantile(ElementwiseLoss):
     """The mean of :class:`Pinball` over several quantiles, which one network predicts without crossing.
 
-    For k targets and m quantiles, the network has m k outputs of any value: first those of the quantile nearest to 0.5,
+    For k targets and m quantiles, the network has m k unbounded outputs: first those of the quantile nearest to 0.5,
     ``p = b``, for all targets; then, for each larger quantile in order, the gap to the quantile below it,
     ``p_i = p_(i-1) + log(1 + exp(g_i))``; then, for each smaller quantile in descending order, the gap to the quantile
     above it. The point prediction is the quantile nearest to 0.5. ``predict_quantiles`` of an estimator or a model
@@ -275,7 +275,7 @@ class MultiQuantile(ElementwiseLoss):
 
     @property
     def _middle(self) -> int:
-        """The place of the quantile nearest to 0.5."""
+        """The index of the quantile nearest to 0.5."""
         return min(range(len(self.quantiles)), key=lambda place: abs(self.quantiles[place] - 0.5))
 
     def element_loss(self, y_true: Array, *outputs: Array) -> Array:
@@ -348,7 +348,7 @@ class Poisson(ElementwiseLoss):
         return np.exp(outputs) if self.log_input else outputs
 
     def band_of(self, outputs: Array) -> Band:
-        """Return the rates, with their square roots, the standard deviations, as the unit."""
+        """Return the rates, with their square roots (the standard deviations) as the unit."""
         rates = self.point_predictions(outputs)
         return Band(rates, rates, np.sqrt(np.maximum(rates, SHORTEST)))
 

@@ -112,7 +112,7 @@ def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) ->
 
 
 @checked
-@also_called(unlike={"neg_log_loss": "it is 'log_loss' with its sign turned."})
+@also_called(unlike={"neg_log_loss": "it is 'log_loss' with the opposite sign."})
 def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the cross-entropy, the mean of -log p of the true class, in natural logarithms.
 
@@ -128,7 +128,7 @@ def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
 
 
 @checked
-@also_called("brier_score_loss", unlike={"neg_brier_score": "it is 'brier_score' with its sign turned."})
+@also_called("brier_score_loss", unlike={"neg_brier_score": "it is 'brier_score' with the opposite sign."})
 def brier_score(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
     """Return the mean squared error of the probabilities: of class 1, or summed over more than two classes.
 
@@ -148,11 +148,11 @@ def brier_score(y_true: Array, y_pred: Array, sample_weight: Array | None = None
 def expected_calibration_error(
     y_true: Array, y_pred: Array, sample_weight: Array | None = None, n_bins: int = 15
 ) -> float:
-    """Return the mean difference between the probability of the predicted class and the share of rows that have it.
+    """Return the mean difference between the probability of the predicted class and the share of correct predictions.
 
     The rows are divided into ``n_bins`` bins of equal width by the probability of the predicted class, and the
-    differences of the bins are weighted by their rows. 0 means that of all rows with a probability of 0.8, a share of
-    0.8 is right. Guo et al. 2017, "On calibration of modern neural networks", equation 3.
+    differences of the bins are weighted by their rows. For 0, predictions with a probability of 0.8 are correct in
+    80 % of the rows, for example. Guo et al. 2017, "On calibration of modern neural networks", equation 3.
 
     >>> expected_calibration_error([0, 1, 1, 1], [[0.25], [0.75], [0.75], [0.75]])
     0.25

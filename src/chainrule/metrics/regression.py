@@ -16,7 +16,7 @@ __all__ = ["mean_absolute_error", "mean_squared_error", "r2", "root_mean_squared
 @also_called(
     "mse",
     unlike={
-        "neg_mean_squared_error": "it is 'mean_squared_error' with its sign turned.",
+        "neg_mean_squared_error": "it is 'mean_squared_error' with the opposite sign.",
         "msle": "it compares logarithms; 'mean_squared_error' compares the numbers.",
         "mean_squared_log_error": "it compares logarithms; 'mean_squared_error' compares the numbers.",
     },
@@ -36,7 +36,7 @@ def mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None
 @also_called(
     "rmse",
     unlike={
-        "neg_root_mean_squared_error": "it is 'root_mean_squared_error' with its sign turned.",
+        "neg_root_mean_squared_error": "it is 'root_mean_squared_error' with the opposite sign.",
         "root_mean_squared_log_error": "it compares logarithms; 'root_mean_squared_error' compares the numbers.",
     },
 )
@@ -49,7 +49,7 @@ def root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array |
 @also_called(
     "mae",
     unlike={
-        "neg_mean_absolute_error": "it is 'mean_absolute_error' with its sign turned.",
+        "neg_mean_absolute_error": "it is 'mean_absolute_error' with the opposite sign.",
         "median_absolute_error": "it is the median of |p - y|; 'mean_absolute_error' is the mean.",
         "mape": "it divides by the targets; 'mean_absolute_error' does not.",
         "mean_absolute_percentage_error": "it divides by the targets; 'mean_absolute_error' does not.",

@@ -201,7 +201,7 @@ def use_log_scale(ax: Axes, which: Literal["x", "y"], values: Array) -> None:
 
 
 def use_thousands(ax: Axes, which: Literal["x", "y", "both"]) -> None:
-    """Write the ticks of an axis with numbers from 10,000 on with commas, if they are whole."""
+    """Format the tick labels of an axis as 10,000, if they are whole numbers and reach this size."""
     from matplotlib.ticker import FuncFormatter
 
     for axis, name in ((ax.xaxis, "x"), (ax.yaxis, "y")):

@@ -165,7 +165,7 @@ def plot_roc(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes 
 def plot_precision_recall(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes | None = None) -> Axes:
     """Draw the precision against the recall for all thresholds, for the classes of :func:`plot_roc`.
 
-    The legend has the average precision. A random order of the rows has the share of the class, the dotted line.
+    The legend has the average precision. The dotted line is the share of the class: the result of a random order.
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
@@ -199,7 +199,7 @@ def plot_calibration(y_true: Array, y_pred: Array, class_names: Sequence[str], a
     bins = [rows for rows in np.array_split(order, min(N_BINS_OF_CALIBRATION, max(1, len(order) // 10))) if len(rows)]
     means = np.array([confidence[rows].mean() for rows in bins])
     shares = np.array([comes_true[rows].mean() for rows in bins])
-    # The expected share for a standard error that is not 0 in a bin without (or with only) rows that come true.
+    # Smoothed shares, so that the standard error is not 0 in bins where none or all of the predictions come true.
     smoothed = [(comes_true[rows].sum() + 1) / (len(rows) + 2) for rows in bins]
     sizes = np.array([2 * (share * (1 - share) / len(rows)) ** 0.5 for share, rows in zip(smoothed, bins, strict=True)])
     errors = np.stack([np.minimum(sizes, shares), np.minimum(sizes, 1 - shares)])
@@ -387,7 +387,7 @@ def _plot_points(ax: Axes, x: Array, y: Array) -> None:
 
 
 def _one_against_rest(y_true: Array, y_pred: Array, class_names: Sequence[str]) -> Iterator[tuple[str, Array, Array]]:
-    """Yield the name of each class with rows in it and outside of it, which rows those are, and the probabilities."""
+    """Yield the name, the true rows and the probabilities of each class that has rows, but not all rows."""
     if len(class_names) > MAX_CLASSES_WITH_CURVES:
         raise InvalidInputError(
             f"There are {len(class_names)} classes; these curves are readable for up to {MAX_CLASSES_WITH_CURVES}."

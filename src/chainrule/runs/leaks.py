@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["determines", "warnings_of_leaks"]
 
-# The rows that are compared.
+# The minimum and the maximum number of rows that are compared.
 MIN_ROWS, MAX_ROWS = 50, 10_000
-# The rank correlation with a target of numbers, and the rows of each value of a column that tells the class.
+# The minimum rank correlation with a numeric target, and the minimum mean number of rows per value of a column that
+# determines the class.
 MIN_CORRELATION, MIN_ROWS_PER_VALUE = 0.99999, 5
 
 
@@ -42,7 +43,7 @@ def warnings_of_leaks(
 
 
 def determines(values: Array, targets: Array, *, are_classes: bool) -> bool:
-    """Return whether the values of a column tell the class of a row, or have the order of the numbers of the target.
+    """Return whether a column determines the class of each row, or has almost the same ranks as a numeric target.
 
     ``values`` are those of :meth:`ColumnPlan.read_column`. Rows without a value are left out.
     """

@@ -73,8 +73,8 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
     preset
         ``"tabular"`` trains an ensemble over cross-validation folds that starts from a linear model: see
         :mod:`chainrule.estimators.tabular`. ``"plain"`` trains one network. Streamed files, images and data without
-        columns are always trained as with ``"plain"``. Where this list names two defaults, the second is that of
-        ``"plain"``. Every option that is given replaces that of the preset.
+        columns always use ``"plain"``. Where this list names two defaults, the second is that of ``"plain"``. Every
+        option that is given replaces that of the preset.
     hidden, activation, dropout, batch_normalization
         The hidden layers: by default two of 64 or 128 units with dropout 0.1, or of 64 and 32 units with ReLU. The
         output layer follows from the target. Batch normalisation needs ``"plain"``.
@@ -85,17 +85,17 @@ class TrainOptions(_NetworkOptions):  # type: ignore[misc]  # made from the decl
         The names of the optimizer and of a learning-rate schedule, which covers all epochs: by default AdamW with a
         cosine schedule, or Adam with a constant learning rate.
     epochs
-        Number of passes over the training rows. By default from 8 to 400, depending on the number of rows, or from 100
+        Number of passes over the training rows. By default from 4 to 400, depending on the number of rows, or from 100
         to 1,000.
     batch_size
-        Rows per step. By default from 32 for small data to 256 for large data.
+        Rows per step. By default from 32 for small data to 1,024 for large data, or from 32 to 256.
     loss
         By default, the target determines the loss.
     early_stopping, patience, min_delta, min_epochs, monitor
         Stop when the validation loss stops improving, and restore the best weights. If ``early_stopping`` is None, it
         is on if one of the other options is given, or if ``epochs`` is not given. The default patience is half of the
-        epochs, or from 10 to 50 epochs. ``"tabular"`` always monitors the out-of-fold loss; with a given number of
-        ``epochs``, it trains all of them and restores the best weights.
+        epochs (at least 8), or from 10 to 50 epochs. ``"tabular"`` always monitors the out-of-fold loss; with a given
+        number of ``epochs``, it trains all of them and restores the best weights.
     test_size, validation_size
         Share of the rows in the test set (unless the source has its own test set), and share of the other rows in the
         validation set. Numbers from 1 up are numbers of rows. The default is 0.2 for both. ``"tabular"`` has no

@@ -65,7 +65,7 @@ def predict(model: Trained, source: Rows, *, keep: Sequence[str] = (), interval:
     keep
         Columns of the source, such as an id, to put before the predictions.
     interval
-        For a regression, the share of the true values that may lie outside of the columns ``lower`` and ``upper``, such
+        For a regression, the share of the true values that may lie outside the columns ``lower`` and ``upper``, such
         as 0.1: see :meth:`Model.predict_interval`. Without it, there are no such columns.
 
     Returns

@@ -67,7 +67,7 @@ class RunResult:
     rank
         The number of this process. Only process 0 writes files and fits the baselines.
     explanations
-        The explanations in the report; None for those that take about a second, which are computed for the report.
+        The explanations for the report; if None, writing the report computes those that take about a second.
     """
 
     model: Model

@@ -118,7 +118,7 @@ def openapi_document(schema: dict[str, Any], example: Any, version: str) -> dict
     schemas |= _table_row(schema) if schema["input"] == "table" else _array_row(schema)
     schemas["Predictions"] = _predictions(schema)
     if schema.get("has_intervals"):
-        description = "Add intervals, outside of which this share of the true values lies, such as 0.1."
+        description = "Add the limits of intervals; about this share of the true values lies outside them, such as 0.1."
         share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
         predict["parameters"] = [{"name": "interval", "in": "query", "description": description, "schema": share}]
     return document

@@ -124,7 +124,7 @@ def render_report(data: ReportData) -> str:
         f"<h1>{_escape(data.title)}</h1>",
         _headline(data),
         *(f"<p><strong>Warning:</strong> {_escape(sentence)}</p>" for sentence in data.warnings),
-        _section("Comparison with simple models", _comparison(data)),
+        _section("Comparison with baselines", _comparison(data)),
         _section("Test rows" if data.is_tested_apart else "Training rows", _test_rows(data, figures)),
         _section("Importance of the columns", _importance(data.explanations, figures)),
         _section("Predictions by column", _dependences(data, figures)),

@@ -13,9 +13,11 @@ import pytest
 from scipy.special import expit, logit, softmax
 from sklearn.metrics import log_loss
 
+from chainrule import MLPRegressor
 from chainrule.activations import SigmoidActivation, SoftmaxActivation
 from chainrule.architecture import build_network
 from chainrule.calibration import Calibration, fit_temperature, temper
+from chainrule.callbacks import Callback
 from chainrule.data import Dataset, Target
 from chainrule.errors import InvalidInputError, ModelFileError
 from chainrule.export.torch_program import build_torch_program, torch_inputs
@@ -51,6 +53,11 @@ def test_a_temperature_divides_the_logits(temperature: float) -> None:
     certain = temper(np.array([[1.0], [0.0]]), 2.0)
     assert 0.999 < certain[0, 0] < 1
     assert 0 < certain[1, 0] < 0.001
+
+
+def test_a_temperature_keeps_the_order_of_small_probabilities() -> None:
+    small = np.array([[1e-20], [1e-12], [1e-9], [1e-7]])
+    np.testing.assert_allclose(temper(small, 4.0)[:, 0], 1 / (1 + small[:, 0] ** -0.25), rtol=1e-3)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -137,6 +144,7 @@ def test_intervals_cover_the_share_that_is_asked_for(loss: str, tmp_path: Path) 
 
 def test_quantiles_do_not_cross_and_are_in_the_units_of_the_target() -> None:
     loss = MultiQuantile((0.1, 0.4, 0.9))
+    assert MultiQuantile(np.array([0.1, 0.4, 0.9])) == loss
     network = network_of(DenseLayer(6, (4,)), loss=loss)
     model = Model(network, Target("regression", n_columns=2), scaling=TargetScaling((5.0, 0.0), (10.0, 1.0)))
     middle, above, below = np.split(network.predict(ROWS).astype(np.float64), 3, axis=1)
@@ -224,6 +232,31 @@ def test_a_run_has_intervals_from_its_held_out_rows(preset: Any, tmp_path: Path)
     exec(code_for_training(options).replace("model.safetensors", str(tmp_path / "model.safetensors")), names)
     assert names["model"].calibration == model.calibration
     assert "The file does not compute intervals" in chainrule("export", run, "--to", "c").stdout
+
+
+def test_runs_with_few_held_out_rows_have_no_intervals_in_their_report(tmp_path: Path) -> None:
+    x = np.arange(10.0)
+    result = train(
+        pd.DataFrame({"x": x, "y": 2 * x}), "y", task="regression", verbose=False, epochs=2, out=tmp_path / "run"
+    )
+    assert (tmp_path / "run" / "report.html").exists()
+    with pytest.raises(InvalidInputError, match="the smallest alpha for"):
+        result.model.predict_interval(pd.DataFrame({"x": x}))
+
+
+def test_a_model_is_calibrated_by_its_own_rows_also_during_the_next_fit() -> None:
+    class Look(Callback):
+        def on_epoch_end(self, run: Any) -> None:
+            seen.append(estimator.model_.calibration)
+
+    seen: list[Any] = []
+    inputs = np.random.default_rng(0).normal(size=(60, 2))
+    estimator = MLPRegressor(
+        hidden_layer_sizes=(4,), early_stopping=True, callbacks=[Look()], tol=10, n_iter_no_change=2, random_state=0
+    )
+    estimator.fit(inputs, inputs[:, 0])
+    assert estimator.fit(inputs, inputs).calibration_ is not None
+    assert set(seen) == {None}
 
 
 def test_a_run_calibrates_probabilities_on_request(tmp_path: Path) -> None:

@@ -47,3 +47,9 @@ def test_the_columns_are_named() -> None:
     labels = frame.assign(price=np.where(Y > 0, "high", "low"), flag=np.where(Y > 0, "YES", "NO"))
     with pytest.warns(ChainruleWarning, match="The column 'flag' determines the target"):
         prepare_data(labels, target="price")
+
+
+def test_rows_in_the_order_of_the_classes_do_not_hide_a_leak() -> None:
+    classes = np.repeat(["a", "b"], 10_500)
+    with pytest.warns(ChainruleWarning, match="The column 'copy' determines the target"):
+        prepare_data(pd.DataFrame({"copy": classes, "y": classes, "x": np.arange(21_000) % 97}), target="y")

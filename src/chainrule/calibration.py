@@ -40,9 +40,9 @@ def temper(probabilities: Array, temperature: float) -> Array:
     number is the probability of the second of two classes.
     """
     is_single = np.sum(0 * probabilities + 1, axis=-1, keepdims=True) == 1
-    smallest = np.where(is_single, SMALLEST_COMPLEMENT, SMALLEST_PROBABILITY)
-    powers = np.exp(np.log(np.maximum(probabilities, smallest)) / temperature)
-    complement = np.exp(np.log(np.maximum(1 - np.max(probabilities, axis=-1, keepdims=True), smallest)) / temperature)
+    powers = np.exp(np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / temperature)
+    others = np.maximum(1 - np.max(probabilities, axis=-1, keepdims=True), SMALLEST_COMPLEMENT)
+    complement = np.exp(np.log(others) / temperature)
     total = np.sum(powers, axis=-1, keepdims=True) + np.where(is_single, complement, 0)
     tempered: Array = powers / total
     return tempered

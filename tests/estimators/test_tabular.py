@@ -239,6 +239,13 @@ def test_frames_with_all_kinds_of_columns() -> None:
     assert set(classifier().fit(objects, list("xyxy") * 10).predict(objects)) <= {"x", "y"}
 
 
+def test_the_sample_of_a_large_table_does_not_follow_the_order_of_its_rows() -> None:
+    codes = np.arange(20_002) % 2
+    inputs = RNG.normal(size=(len(codes), 2)) + 3 * codes[:, None]
+    network = design_network(Dataset(inputs, codes), hidden=(4,), trained_folds=2).network
+    assert np.abs(network.layers[1].layers[0].shortcut.layers[-1].weights).min() > 0.1  # type: ignore[attr-defined]
+
+
 def test_several_outputs() -> None:
     several = np.column_stack([Y, 100 - 50 * X[:, 2]])
     assert regressor(max_iter=40).fit(X, several).score(X, several) > 0.9

@@ -300,6 +300,19 @@ def test_robustness_falls_with_epsilon_and_faster_than_under_noise() -> None:
     assert found.to_frame().shape == (4, 2)
 
 
+def test_the_seed_reaches_the_attack_and_labels_may_be_given_beside_a_dataset() -> None:
+    inputs = RNG.normal(size=(60, 3))
+    labels = np.where(inputs[:, 0] > 0, "yes", "no")
+    fitted = MLPClassifier((8,), learning_rate_init=0.05, tol=1, n_iter_no_change=20, random_state=0).fit(
+        inputs, labels
+    )
+    measured = permutation_importance(fitted, Dataset(inputs), labels, n_repeats=1)
+    assert measured.score == pytest.approx(fitted.score(inputs, labels))
+    found = [robustness(fitted, inputs, labels, epsilons=(0.3,), metric="log_loss", seed=s).scores for s in (0, 0, 1)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert found[0] != found[2]
+
+
 def test_only_numbers_of_a_table_change(regressor: MLPRegressor, flats: pd.DataFrame) -> None:
     X, y = flats.drop(columns="price"), flats["price"]
     table = regressor.model_.table

@@ -631,7 +631,7 @@ class TablePreprocessor:
             lower, upper = np.quantile(present.sample, (0.25, 0.75)) if len(present.sample) else (0.0, 0.0)
             scale = float(upper - lower) or present.width / 2
             limit = ROBUST_LIMIT if self.scaling == "robust" else 0.0
-            if self.scaling == "quantile":
+            if self.scaling == "quantile" and len(present.sample):
                 knots, scores = _scores_of_quantiles((present.sample - center) / scale)
         fill = {"median": present.median, "mean": present.mean, "zero": center}[self.missing]
         return [NumberPlan(output, fill, center, scale, self.missing, limit, knots, scores)]

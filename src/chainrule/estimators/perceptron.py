@@ -457,13 +457,13 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             arguments = {"X": X, "y": y, "metadata": metadata}
             bridge = SklearnCallbacks(self, network.epochs, arguments, self._fitted_attributes)
             callbacks += [bridge] if getattr(self, "_skl_callbacks", None) else []
+        self.calibration_: Calibration | None = None  # that of the last fit is not valid during this one
         network.fit(
             training,
             validation=validation,
             callbacks=callbacks,
             augmentation=self.augmentation,
         )
-        self.calibration_: Calibration | None = None
         if validation is not None and (self._calibrates or self._outputs_are_numbers):
             assert validation.y is not None
             self.calibration_ = Calibration.learn(
@@ -593,7 +593,7 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             self._outputs.target,
             self._table,
             self._outputs.scaling,
-            calibration=getattr(self, "calibration_", None),  # callbacks may ask before the end of the fit
+            calibration=self.calibration_,
         )
 
     def _dense_layers(self) -> list[Any]:

@@ -140,7 +140,6 @@ def tabular(parameters: Any, problem: Problem, data: Dataset) -> Design:
         loss_of(parameters, problem.outputs),
         seed=problem.seed,
         output_activation=getattr(parameters, "output_activation", None),
-        last_layers=problem.outputs.last_layers(),
         verbose=bool(parameters.verbose),
         shuffle=parameters.shuffle,
         dtype=problem.dtype,

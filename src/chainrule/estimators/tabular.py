@@ -186,7 +186,6 @@ def design_network(
     *,
     seed: int = 0,
     output_activation: ActivationLike | None = None,
-    last_layers: Sequence[Layer] = (),
     **settings: Any,
 ) -> Design:
     """Return the network of ``preset="tabular"`` for training rows with standardised inputs.
@@ -199,8 +198,8 @@ def design_network(
         By default, that of the task.
     seed
         The seed of the folds and of the network.
-    output_activation, last_layers
-        An activation of the outputs of a regression, and further layers behind the outputs.
+    output_activation
+        An activation of the outputs of a regression.
     **settings
         Parameters of :class:`Recipe`, by default those for the number of rows, and arguments of :class:`NeuralNetwork`.
     """
@@ -218,20 +217,22 @@ def design_network(
     n_outputs = output_units(data.target, loss)
     rates = {name: settings.pop(name) for name in ("learning_rate", "momentum") if name in settings}
     optimizer = own_optimizer(recipe.optimizer, **rates)
-    sample = slice(None, None, -(-data.n_rows // MOST_LINEAR_ROWS))
+    sample = np.arange(data.n_rows)
+    if data.n_rows > MOST_LINEAR_ROWS:
+        sample = np.sort(random_stream(seed, Stream.SAMPLE).choice(data.n_rows, MOST_LINEAR_ROWS, replace=False))
     first = _first_layer(np.asarray(data.X[sample], np.float64), has_scores=data.n_rows >= LEAST_ROWS_OF_SCORES)
     inputs = first.outputs
     branches = tuple(_members(kind, recipe, optimizer, data, first, n_outputs) for kind in KINDS)
     network = NeuralNetwork(
         recipe.epochs, recipe.batch_size, optimizer, loss=loss, schedule=recipe.schedule, seed=seed, **settings
     )
-    ends = [*output_activations(data.target, loss, output_activation), *last_layers]
+    ends = output_activations(data.target, loss, output_activation)
     for layer in (first.layer, Parallel(branches), *copy.deepcopy(ends), EnsembleMeanLayer()):
         network.add(layer)
     network.stack.build((data.n_features,))
     start = "a constant"
     if min(inputs.shape) <= MOST_LINEAR_COLUMNS and inputs.size <= MOST_LINEAR_ROWS * MOST_LINEAR_COLUMNS:
-        is_plain = output_activation is None and not last_layers and n_outputs == data.target.n_outputs
+        is_plain = output_activation is None and n_outputs == data.target.n_outputs
         if is_plain and (
             data.target.classes or (data.target.task == "regression" and loss.allows_standardized_targets)
         ):
@@ -358,7 +359,7 @@ def _encoding(kind: Kind, first: _FirstLayer, data: Dataset) -> list[Layer]:
 
 
 def _linear_solution(
-    data: Dataset, inputs: Array, sample: slice, weights: Array, held_out: Array
+    data: Dataset, inputs: Array, sample: Array, weights: Array, held_out: Array
 ) -> tuple[Array, Array]:
     """Return weights and biases of the best linear model for each fold, determined from a sample of the rows."""
     assert data.target is not None
@@ -429,7 +430,7 @@ def _least_loss(
     inputs: Array,
     loss: LossFunction,
     ends: Sequence[Layer],
-    sample: slice,
+    sample: Array,
     weights: Array,
     held_out: Array,
 ) -> tuple[Array, Array]:
@@ -437,7 +438,7 @@ def _least_loss(
 
     The L2 penalty, ``|W|^2 / 2`` added to the sum of the losses of the rows, is that of scikit-learn's linear models.
     """
-    rows = data.take(np.arange(data.n_rows)[sample])
+    rows = data.take(sample)
     assert rows.target is not None
     rows.X = inputs
     n_folds = held_out.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -196,10 +197,11 @@ def robustness(
     max_rows
         The number of rows to use, a random sample; None for all.
     seed
-        The seed of the sample and of the random changes.
+        The seed of the sample, of the random changes, and of :func:`pgd`.
     """
     rows = Rows.of(model, X, y, needs_targets=True).sample(max_rows, seed)
     measure, scores, noise_scores = choose_metric(metric, rows.model), [], []
+    attack = functools.partial(pgd, seed=seed) if attack is pgd else attack
     for epsilon in epsilons:
         changes = _Attack(rows, epsilon, norm, columns, bounds)
         settings: dict[str, Any] = {"epsilon": epsilon, "norm": norm, "columns": columns, "bounds": bounds}

@@ -136,8 +136,6 @@ class Rows:
         table, frame, weights = model.table, None, None
         if isinstance(X, Dataset):
             dataset, weights = X, weights_of_rows(X.sample_weight)
-            if needs_targets and y is None:
-                y = model.codes_of(X)
         elif table is None:
             dataset = Dataset(X)
         else:
@@ -147,9 +145,9 @@ class Rows:
             dataset = Dataset(model.inputs(frame), feature_names=table.feature_names)
         codes = None
         if needs_targets:
-            if y is None:
+            if y is None and (not isinstance(X, Dataset) or X.y is None):
                 raise InvalidInputError("y is missing; give the true targets of the rows.")
-            codes = y if isinstance(X, Dataset) else model.target.encode(y)
+            codes = model.codes_of(X) if isinstance(X, Dataset) and y is None else model.target.encode(y)
             if len(codes) != dataset.n_rows:
                 raise DataError(f"There are {len(codes)} targets for {dataset.n_rows} rows; give one for each row.")
         inputs = model.network.stack.check_inputs(dataset.X)

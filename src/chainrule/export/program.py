@@ -111,8 +111,15 @@ class BentFeaturesLayer(Layer):
             own = np.zeros((len(knots) - 1, len(plan.curves)))
             own[:, column] = np.diff(scores)
             rises = np.vstack([rises, own])
-        arrays = {"limits": [*plan.limits.values()], "starts": starts, "widths": widths, "rises": rises, "first": first}
-        self.state = {name: np.array(values, dtype) for name, values in arrays.items()}
+        arrays: dict[str, Any] = {
+            "limits": [*plan.limits.values()],
+            "starts": starts,
+            "widths": widths,
+            "rises": rises,
+            "first": first,
+        }
+        # PyTorch cannot export empty buffers.
+        self.state = {name: np.array(values, dtype) for name, values in arrays.items() if len(values)}
 
     def output_shape(self) -> Shape:
         """Return the shape of the features of a row."""

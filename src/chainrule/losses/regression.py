@@ -260,7 +260,8 @@ class MultiQuantile(ElementwiseLoss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = self.quantiles if isinstance(self.quantiles, list | tuple) else (self.quantiles,)
+        values = np.array(self.quantiles, dtype=object).ravel().tolist()
+        given = [value.item() if isinstance(value, np.generic) else value for value in values]
         if not all(isinstance(q, float) and 0 < q < 1 for q in given) or [*given] != sorted(set(given)) or not given:
             raise InvalidInputError(
                 f"The quantiles of MultiQuantile are {shown(self.quantiles)}; give numbers between 0 and 1 in "

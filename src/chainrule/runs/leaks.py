@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["determines", "warnings_of_leaks"]
 
-# The minimum and the maximum number of rows that are compared.
-MIN_ROWS, MAX_ROWS = 50, 10_000
+# The minimum number of rows that are compared.
+MIN_ROWS = 50
 # The minimum rank correlation with a numeric target, and the minimum mean number of rows per value of a column that
 # determines the class.
 MIN_CORRELATION, MIN_ROWS_PER_VALUE = 0.99999, 5
@@ -26,12 +26,11 @@ MIN_CORRELATION, MIN_ROWS_PER_VALUE = 0.99999, 5
 def warnings_of_leaks(
     frame: pd.DataFrame, table: TablePreprocessor, targets: Array, *, are_classes: bool
 ) -> Iterator[str]:
-    """Yield a warning if columns of the training rows determine the target; ``table`` is fitted to these rows."""
-    sample, targets = frame.iloc[:MAX_ROWS], targets[:MAX_ROWS]
+    """Yield a warning if columns of a sample of the training rows determine the target."""
     names = [
         plan.name
         for plan in table.feature_plan.columns
-        if determines(plan.read_column(sample[plan.name]), targets, are_classes=are_classes)
+        if determines(plan.read_column(frame[plan.name]), targets, are_classes=are_classes)
     ]
     if names:
         columns = f"column{'s' if len(names) > 1 else ''} {listed([*map(repr, names)])}"

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["PreparedData", "prepare_data"]
 
 MAX_SHOWN_CLASSES = 6
-MAX_SAMPLE = 10_000  # of the test rows, which are kept for explanations
+MAX_SAMPLE = 10_000  # of the test rows, which are kept for explanations, and of the training rows that are checked
 
 
 def prepare_data(
@@ -209,6 +209,7 @@ def _prepare_table(
         assert isinstance(source.test, Table)
         (test_frame, test_labels), test_origin = _separate_target(source.test, drop_missing_target, target)
         test, tested = encode(test_frame, test_labels, test_origin), test_frame
+    sampled, positions = _sample(inputs.iloc[rows[0]])
     prepared = PreparedData.of_parts(
         (training, validation, test), source.name, target, table, data.target, inputs.shape[1]
     )
@@ -221,7 +222,7 @@ def _prepare_table(
         n_without_target=len(data) - len(frame),
         warnings=(
             *(warnings_of_related_rows(inputs, table) if is_random else ()),
-            *warnings_of_leaks(inputs.iloc[rows[0]], table, codes[rows[0]], are_classes=bool(target.classes)),
+            *warnings_of_leaks(sampled, table, codes[rows[0]][positions], are_classes=bool(target.classes)),
         ),
         test_sample=_sample(tested),
     )

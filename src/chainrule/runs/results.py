@@ -245,9 +245,15 @@ def _report_data(result: RunResult) -> ReportData:
         warnings=data.warnings,
         explanations=result.explain(thorough=False) if result.explanations is None else result.explanations,
         is_tested_apart=data.has_test_part,
-        intervals=model.predict_interval(data.test) if model.calibration and not data.target.classes else None,
+        intervals=model.predict_interval(data.test) if _has_intervals(model) else None,
         temperature=model.temperature,
     )
+
+
+def _has_intervals(model: Model) -> bool:
+    """Return whether there are the nine held-out rows that intervals of 90 % need."""
+    scores = model.calibration.scores if model.calibration else ()
+    return bool(scores) and len(scores[0]) >= 9
 
 
 def _epochs(number: int) -> str:

@@ -141,7 +141,7 @@ def test_the_bar_is_taken_away_when_training_fails(monkeypatch: pytest.MonkeyPat
     before = threading.active_count()
     shown = on_a_terminal(monkeypatch, train)
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") > 0
-    assert threading.active_count() == before, "a live bar still refreshes itself"
+    assert threading.active_count() <= before, "a live bar still refreshes itself"
 
 
 class Output:

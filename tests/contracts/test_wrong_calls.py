@@ -265,7 +265,6 @@ VALUES: dict[str, tuple[Any, str]] = {
     ),
     "an unknown format": (lambda: export_model(NETWORK, "m", to="pdf"), "one of onnx, torch, c, js, not 'pdf'"),
     "text for units": (lambda: train("iris", hidden="64,32"), r"hidden is '64,32'; give a tuple such as \(64, 32\)"),
-    "None for units": (lambda: train("iris", hidden=None), "hidden is None; give a tuple"),
     "text for a share": (lambda: train("iris", test_size="0.2"), "test_size is '0.2'; give a float or None"),
     "text for a rate": (lambda: train("iris", learning_rate="0.2"), "learning_rate is '0.2'; give a float or None"),
     "an unknown option": (lambda: train("iris", hiden=3), "train has no argument 'hiden'. Did you mean 'hidden'"),

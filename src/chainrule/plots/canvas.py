@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from chainrule.named import checked
 from chainrule.types import Array
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def without_pyplot() -> Iterator[None]:
         _without_pyplot.reset(token)
 
 
+@checked
 def new_figure(width: float, height: float) -> Figure:
     """Return the current figure of pyplot if it is empty, or a new one of ``width`` by ``height`` inches."""
     if _without_pyplot.get():

@@ -308,7 +308,10 @@ def test_the_seed_reaches_the_attack_and_labels_may_be_given_beside_a_dataset() 
     )
     measured = permutation_importance(fitted, Dataset(inputs), labels, n_repeats=1)
     assert measured.score == pytest.approx(fitted.score(inputs, labels))
-    found = [robustness(fitted, inputs, labels, epsilons=(0.3,), metric="log_loss", seed=s).scores for s in (0, 0, 1)]
+    found = [
+        robustness(fitted, inputs, labels, epsilons=(0.3,), norm="l2", metric="log_loss", seed=s).scores
+        for s in (0, 0, 1)
+    ]
     np.testing.assert_array_equal(found[0], found[1])
     assert found[0] != found[2]
 

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.preprocessing import StandardScaler
 
 from chainrule import MLPClassifier, MLPRegressor, Model, TablePreprocessor
 from chainrule.errors import DataError, InvalidInputError
@@ -131,3 +132,13 @@ def test_embeddings_of_categories_are_learned_saved_and_exported(to: str, tmp_pa
     ):
         with pytest.raises(InvalidInputError, match=message):
             MLPRegressor(embedding_size=2, **settings).fit(frame[["x"]], y)
+
+
+def test_another_preprocessor_and_dates_as_targets_are_refused_in_one_sentence() -> None:
+    for other in (StandardScaler(), "table"):
+        with pytest.raises(InvalidInputError, match=r"preprocessor is .*; give a TablePreprocessor"):
+            MLPRegressor(preprocessor=other).fit(FRAME, PRICE)
+    days = np.datetime64("2024-01-01") + np.arange(N)
+    for settings in ({}, {"preset": "tabular"}):
+        with pytest.raises(ValueError, match="The targets are dates or durations"):
+            MLPRegressor(**settings).fit(SIZE[:, None], days)

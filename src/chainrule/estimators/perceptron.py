@@ -29,7 +29,7 @@ from chainrule.data.dataset import Dataset
 from chainrule.data.inputs import is_frame
 from chainrule.data.table import TablePreprocessor, as_frame, check_column_names, has_column_names
 from chainrule.data.target import plain_targets
-from chainrule.errors import InvalidInputError, check_one_of, warn
+from chainrule.errors import InvalidInputError, check_one_of, shown, warn
 from chainrule.estimators.outputs import Outputs
 from chainrule.estimators.parameters import NewParameters, SklearnParameters
 from chainrule.estimators.presets import (
@@ -317,6 +317,8 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
                 X, y = validate_data(self, X, y, reset=reset, **own)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if self._outputs_are_numbers and y.dtype.kind in "mM":
+            raise ValueError("The targets are dates or durations; give numbers, such as days since a date.")
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, y, dtype=np.float64)
@@ -330,6 +332,11 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             if reads_columns:
                 frame = as_frame(X)
                 seen = frame if weights is None else frame[weights > 0]
+                if not isinstance(self.preprocessor, TablePreprocessor | None):
+                    raise InvalidInputError(
+                        f"preprocessor is {shown(self.preprocessor)}; give a TablePreprocessor, or put other "
+                        "transformers before the estimator in a Pipeline."
+                    )
                 table = TablePreprocessor() if self.preprocessor is None else clone(self.preprocessor)
                 self._table = table.fit(seen)
         if self._table is not None:

@@ -46,7 +46,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from collection import TABLES, Table, Task, divide, find, load  # noqa: E402
 
-LIBRARIES = ("chainrule", "numpy", "numba", "scikit-learn", "xgboost", "pytabkit", "torch")
+LIBRARIES = ("numpy", "numba", "scikit-learn", "xgboost", "pytabkit", "torch")
 RESULTS = Path(__file__).resolve().parent / "results"
 # A difference counts if its mean over the seeds exceeds this multiple of its standard error.
 STANDARD_ERRORS = 2.0
@@ -349,15 +349,17 @@ def run(models: Sequence[str], chosen: Collection, n_seeds: int, path: Path) -> 
 
 def show(rows: Sequence[Row], chosen: Collection, models: Sequence[str], ours: str) -> str:
     """Return the results as Markdown: scores, losses, seconds, and how often ``ours`` wins and loses."""
+    import chainrule
+
     frame = pd.DataFrame(rows)
     models = [name for name in models if name in set(frame["model"])]
     n_seeds = frame.groupby(["table", "model"])["seed"].nunique()
     lines = [
-        "# Defaults on tables", "",
-        f"Written by `python benchmarks/tables/compare.py show`. {chosen.description} Mean and standard deviation over "
+        f"{chosen.description} Mean and standard deviation over "
         f"{n_seeds.max()} seeds{' (fewer where marked)' if n_seeds.min() < n_seeds.max() else ''}; no model was tuned "
         "by hand. Seconds are those of the processor, on one thread.", "",
-        f"Versions: {', '.join(f'{name} {metadata.version(name)}' for name in LIBRARIES)}.", "",
+        f"Versions: chainrule {chainrule.__version__}, "
+        + ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES) + ".", "",
     ]  # fmt: skip
     for quantity, title, digits in (
         ("score", "Accuracy or R2", 3),
@@ -367,10 +369,13 @@ def show(rows: Sequence[Row], chosen: Collection, models: Sequence[str], ours: s
     ):
         if quantity not in frame:
             continue
-        lines += [f"## {title}", "", "| table | rows | " + " | ".join(models) + " |"]
-        lines.append("|---|---:|" + "---:|" * len(models))
         grouped = frame.groupby(["table", "model"])[quantity]
         means, spreads = grouped.mean().unstack(), grouped.std().unstack()
+        means = means.dropna() if quantity == "auc" else means  # only tables for which all models have it
+        if means.empty:
+            continue
+        lines += [f"{title}:", "", "| table | rows | " + " | ".join(models) + " |"]
+        lines.append("|---|---:|" + "---:|" * len(models))
         for table in sorted(chosen.tables, key=lambda one: (one.task == "regression", one.n_rows)):
             if table.name not in means.index or means.loc[table.name].isna().all():
                 continue
@@ -381,7 +386,8 @@ def show(rows: Sequence[Row], chosen: Collection, models: Sequence[str], ours: s
             ]
             lines.append(f"| {table.name} | {table.n_rows:,} | " + " | ".join(cells) + " |")
         lines.append("")
-    lines += [f"## {ours} against the others", "", "| against | quantity | wins | ties | losses | lost on |",
+    lines += [f"{ours} against the others; wins and losses are differences of more than two standard errors:", "",
+              "| against | quantity | wins | ties | losses | lost on |",
               "|---|---|---:|---:|---:|---|"]  # fmt: skip
     for other in models:
         if other == ours:

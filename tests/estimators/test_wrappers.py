@@ -47,6 +47,7 @@ from sklearn.multioutput import ClassifierChain, MultiOutputClassifier, MultiOut
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import chainrule
 from chainrule import MLPClassifier, MLPRegressor
 
 pytestmark = [
@@ -274,6 +275,7 @@ def test_a_callback_of_scikit_learn_may_stop_the_fit() -> None:
 def test_without_callbacks_in_scikit_learn_estimators_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """As before version 1.9."""
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)
+    monkeypatch.setattr(chainrule, "estimators", importlib.import_module("chainrule.estimators"))  # restored afterwards
     for name in [name for name in sys.modules if name.startswith("chainrule.estimators")]:
         monkeypatch.delitem(sys.modules, name)
     older = importlib.import_module("chainrule.estimators")

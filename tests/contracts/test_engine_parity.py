@@ -64,7 +64,7 @@ def test_fifty_steps_of_every_optimizer_on_every_loss(optimizer: str, dtype: str
         assert compare("tanh", loss, dtype=dtype, **fifty_steps(optimizer)).largest() < TOLERANCE[dtype], loss
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 @pytest.mark.parametrize("optimizer", GENTLE)
 def test_fifty_steps_of_every_optimizer_on_every_layer(optimizer: str, dtype: str) -> None:
     for layer in LAYER_NAMES:

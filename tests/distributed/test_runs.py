@@ -59,6 +59,7 @@ def modified(path: Path) -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="workers are found in /proc")
+@pytest.mark.slow
 def test_workers_killed_in_mid_epoch_leave_no_trace_in_the_model(tmp_path: Path) -> None:
     """The second process is killed at once after a checkpoint, then the first; torchrun starts all again each time."""
     settings = ("--epochs", "30", "--checkpoint-every", "1", "--batch-size", "32", "--dropout", "0.2")

@@ -20,14 +20,14 @@ from chainrule.data.columns import ColumnPlan
 from chainrule.errors import CellError
 from chainrule.types import Array, IntArray
 
-__all__ = ["CategoryCodes", "FeaturePlan", "bounded"]
+__all__ = ["CategoryCodes", "FeaturePlan"]
 
 # Numbers beyond this multiple of their limit are replaced by the limit, so that their squares do not overflow.
 FAR = 1e6
 ROWS_PER_BLOCK = 8192  # so that the float64 matrix of the raw columns fits into the processor's cache
 
 
-def bounded(x: Array, limit: Array) -> Array:
+def _bounded(x: Array, limit: Array) -> Array:
     """Return ``x / sqrt(1 + (x / limit)^2)``, which is between -limit and limit."""
     ratio = np.clip(x / limit, -FAR, FAR)
     return limit * (ratio / np.sqrt(1 + ratio**2))
@@ -204,7 +204,7 @@ class FeaturePlan:
         """Return scaled numbers: those in :attr:`limits` are bounded, those in :attr:`curves` replaced by scores."""
         bent = scaled.astype(np.float64)
         for column, limit in self.limits.items():
-            bent[:, column] = bounded(bent[:, column], np.array(limit))
+            bent[:, column] = _bounded(bent[:, column], np.array(limit))
         for column, (knots, scores) in self.curves.items():
             bent[:, column] = np.interp(bent[:, column], knots, scores)
         return np.where(np.isfinite(scaled), bent, scaled)

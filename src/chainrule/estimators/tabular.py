@@ -5,8 +5,7 @@ measure the network. For each fold, there is one member of each kind in ``KINDS`
 
 Each member is the sum of a linear model and of a network with hidden layers. At the start, the linear model is the best
 ridge or logistic regression (for other losses, the linear model that minimises the loss), and the output of the hidden
-layers is 0.
-If training never improves the out-of-fold loss, the linear model is the result.
+layers is 0. If training never improves the out-of-fold loss, the linear model is the result.
 """
 
 from __future__ import annotations

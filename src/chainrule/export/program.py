@@ -14,16 +14,18 @@ from typing import Any, Self
 
 import numpy as np
 
+from chainrule.activations import LinearActivation, SmoothClipActivation
 from chainrule.calibration import temper
 from chainrule.data.columns import ColumnPlan
-from chainrule.data.feature_plan import FeaturePlan, bounded
+from chainrule.data.feature_plan import FeaturePlan
 from chainrule.data.target import Target
 from chainrule.errors import InvalidInputError
 from chainrule.export.meaning import network_of
-from chainrule.layers import Layer
+from chainrule.layers import Layer, Parallel, QuantileLayer
 from chainrule.model import Model
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.program import Map, Program, Value
+from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, Shape
 
 __all__ = ["ModelProgram", "PredictionLayer", "layers_before", "plan_buffers"]
@@ -91,70 +93,29 @@ class ModelProgram:
 
 
 def layers_before(plan: FeaturePlan | None, dtype: np.dtype[Any]) -> list[Layer]:
-    """Return the layer between the scaled numbers of a table and the network, if there is one."""
-    return [] if plan is None or not plan.is_bent else [BentFeaturesLayer(plan, dtype)]
+    """Return the layers between the scaled numbers of a table and the network, if there are any.
 
-
-class BentFeaturesLayer(Layer):
-    """Bounds scaled numbers, or replaces them by the scores of their quantiles: a layer in front of a network."""
-
-    plan: FeaturePlan
-
-    def __init__(self, plan: FeaturePlan, dtype: np.dtype[Any]) -> None:
-        self.plan = plan
-        self.set_input_shape((len(plan.feature_indices),))
-        starts, widths, rises, first = [], [], np.zeros((0, len(plan.curves))), []
-        for column, (knots, scores) in enumerate(plan.curves.values()):
-            starts += knots[:-1].tolist()
-            widths += np.diff(knots).tolist()
-            first.append(scores[0])
-            own = np.zeros((len(knots) - 1, len(plan.curves)))
-            own[:, column] = np.diff(scores)
-            rises = np.vstack([rises, own])
-        arrays: dict[str, Any] = {
-            "limits": [*plan.limits.values()],
-            "starts": starts,
-            "widths": widths,
-            "rises": rises,
-            "first": first,
-        }
-        # PyTorch cannot export empty buffers.
-        self.state = {name: np.array(values, dtype) for name, values in arrays.items() if len(values)}
-
-    def output_shape(self) -> Shape:
-        """Return the shape of the features of a row."""
-        return self.input_shape()
-
-    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Array:
-        """Return the features."""
-        features: Array = np.array(self._check_inputs(inputs))
-        columns = self.plan.feature_indices[: len(self.plan.chosen)]
-        features[:, columns] = self.plan.bend(features[:, columns])
-        return features
-
-    def backward_propagation(self, output_error: Array) -> Array | None:
-        """Raise InvalidInputError: networks are trained without this layer."""
-        raise InvalidInputError("The features of a table have no backward pass; train its network.")
-
-    def lower(self, program: Program, x: Value) -> Value:
-        """Return the features: bounded numbers, scores of quantiles, and the others, in their order."""
-        limited, curved = (
-            [int(self.plan.feature_indices[k]) for k in of] for of in (self.plan.limits, self.plan.curves)
-        )
-        others = [column for column in range(x.width) if column not in {*limited, *curved}]
-        parts = [program.select(x, others)] if others else []
-        if limited:
-            parts.append(program.map(bounded, program.select(x, limited), self.array("limits")))
-        if curved:
-            n_bins = [len(knots) - 1 for knots, _ in self.plan.curves.values()]
-            repeated = program.select(x, np.repeat(curved, n_bins).tolist())
-            share = program.map(
-                lambda z, starts, widths: np.clip((z - starts) / widths, 0, 1),
-                repeated, self.array("starts"), self.array("widths"), name="share_of_bin",
-            )  # fmt: skip
-            parts.append(program.affine(share, self.array("rises"), self.array("first")))
-        order = np.argsort([*others, *limited, *curved]).tolist()
-        return program.select(program.concatenate(*parts), order)
+    They bound numbers, or replace them by the scores of their quantiles, as :meth:`FeaturePlan.bend` does.
+    """
+    if plan is None or not plan.is_bent:
+        return []
+    features = plan.feature_indices.tolist()
+    columns_of: dict[float, list[int]] = {}
+    for k, limit in plan.limits.items():
+        columns_of.setdefault(limit, []).append(features[k])
+    parts: list[tuple[Layer, list[int]]] = [(SmoothClipActivation(one), own) for one, own in columns_of.items()]
+    if plan.curves:
+        curves = [*plan.curves.values()]
+        scores = QuantileLayer(max(len(knots) - 1 for knots, _ in curves)).interpolate(curves)
+        parts.append((scores, [features[k] for k in plan.curves]))
+    changed = [column for _, columns in parts for column in columns]
+    unchanged = [column for column in range(len(features)) if column not in changed]
+    parts += [(LinearActivation(), unchanged)] if unchanged else []
+    order = tuple(np.argsort([*changed, *unchanged]).tolist())
+    layers, columns = zip(*parts, strict=True)
+    stack = LayerStack([Parallel(layers, columns), Parallel((LinearActivation(),), (order,))], dtype=dtype, seed=0)
+    stack.build((len(features),))
+    return list(stack.layers)
 
 
 class PredictionLayer(Layer):

@@ -357,25 +357,32 @@ class QuantileLayer(Layer):
 
         The weight of a frequent value is limited to 1 / ``n_parts``.
         """
-        rows = _rows_to_adapt(self, X)
-        self.set_input_shape(rows.shape[1:])
-        starts, widths, heights = (np.zeros((rows.shape[1], self.n_parts)) for _ in range(3))
-        offsets = np.zeros(rows.shape[1])
-        widths[...] = 1
-        for j, column in enumerate(rows.T):
+        curves = []
+        for column in _rows_to_adapt(self, X).T:
             quantiles = _spread_quantiles(column, self.n_parts)
             knots, numbers = np.unique(quantiles, return_inverse=True)
             # A knot at several quantiles has the mean of their shares; the ends have finite results.
             shares = np.bincount(numbers, np.linspace(0, 1, self.n_parts + 1)) / np.bincount(numbers)
             scores = ndtri(LEAST_SHARE + (1 - 2 * LEAST_SHARE) * shares)
             results = np.interp(column, knots, scores)
-            scores = (scores - results.mean()) / (results.std() or 1)
+            curves.append((knots, (scores - results.mean()) / (results.std() or 1)))
+        return self.interpolate(curves)
+
+    def interpolate(self, curves: Sequence[tuple[Array, Array]]) -> QuantileLayer:
+        """Set the function of each column, given by its numbers in increasing order and their results.
+
+        There may be at most ``n_parts`` + 1 numbers. Return the layer.
+        """
+        starts, widths, heights = (np.zeros((len(curves), self.n_parts)) for _ in range(3))
+        widths[...] = 1
+        for j, (knots, results) in enumerate(curves):
             n = len(knots) - 1
-            starts[j, :n], widths[j, :n], heights[j, :n] = knots[:-1], np.diff(knots), np.diff(scores)
-            offsets[j] = scores[0]
+            starts[j, :n], widths[j, :n], heights[j, :n] = knots[:-1], np.diff(knots), np.diff(results)
+        self.set_input_shape((len(curves),))
         self.initialize()
-        for name, array in (("starts", starts), ("widths", widths), ("heights", heights), ("offsets", offsets)):
+        for name, array in (("starts", starts), ("widths", widths), ("heights", heights)):
             self.set_array(name, array.reshape(-1))
+        self.set_array("offsets", [results[0] for _, results in curves])
         return self
 
     def output_shape(self) -> Shape:

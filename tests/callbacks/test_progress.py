@@ -138,10 +138,13 @@ def test_the_bar_is_taken_away_when_training_fails(monkeypatch: pytest.MonkeyPat
         with pytest.raises(InvalidInputError, match="watches"):
             trained(ProgressBar(stream), EarlyStopping(monitor="nothing"))
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     shown = on_a_terminal(monkeypatch, train)
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") > 0
-    assert threading.active_count() <= before, "a live bar still refreshes itself"
+    new = set(threading.enumerate()) - before
+    for thread in new:
+        thread.join(10)  # on a busy machine, the thread of a stopped bar may need a moment to end
+    assert not any(thread.is_alive() for thread in new), "a live bar still refreshes itself"
 
 
 class Output:

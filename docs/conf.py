@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from docutils.utils.math import latex2mathml
+from sphinx.errors import ExtensionError
 from sphinx.util.inspect import TypeAliasForwardRef, signature, stringify_signature
 
 project = "chainrule"
@@ -17,6 +21,8 @@ release = version = version_of("chainrule")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
+myst_dmath_allow_digits = False  # "$5 and $6" are amounts
 nitpicky = False
 
 autodoc_member_order = "bysource"
@@ -30,6 +36,7 @@ napoleon_use_rtype = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "chainrule"
+html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["own.css"]
 html_show_sourcelink = False
@@ -48,6 +55,7 @@ _FETCHED = re.compile(
     r"""|(?:url\(|@import)\s*["']?(?:https?:)?//[^"')]+""",
     re.IGNORECASE,
 )
+_ACCENT = re.compile(r"(\\(?:hat|bar|tilde|vec)\s*(?:\{[^}]*\}|\w))(?=[_^])")  # docutils sets an index below an accent
 _BULLET = re.compile(r"\s*\* ")
 _LITERAL = re.compile(r"(``.+?``|`[^`]+`)")
 
@@ -63,10 +71,27 @@ def refuse_outside_requests(app: Any, problem: Exception | None) -> None:
                 raise RuntimeError(f"{path} would ask another host: {found.group()}")
 
 
+def add_formula(translator: Any, node: nodes.math | nodes.math_block) -> None:
+    """Write a TeX formula as MathML, which browsers draw without a script."""
+    is_block = isinstance(node, nodes.math_block)
+    try:
+        mathml = latex2mathml.tex2mathml(_ACCENT.sub(r"\1{}", node.astext()), as_block=is_block)
+    except latex2mathml.MathError as error:
+        raise ExtensionError(f"{node.source}:{node.line}: the formula {node.astext()} is not valid: {error}") from None
+    if is_block:
+        mathml = translator.starttag(node, "div", CLASS="formula") + mathml + "</div>\n"
+    translator.body.append(mathml)
+    raise nodes.SkipNode
+
+
 def escape_mathematics(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Keep |x| and a * b in docstrings from being read as markup; what stands between backquotes stays as it is."""
+    """Keep |x| and a * b in docstrings from being read as markup, except between backquotes and in formulas."""
+    formula_indent = math.inf
     for number, line in enumerate(lines):
-        if line.lstrip().startswith(">>>"):
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and indent <= formula_indent:
+            formula_indent = indent if line.lstrip().startswith(".. math::") else math.inf
+        if formula_indent < math.inf or line.lstrip().startswith(">>>"):
             continue
         bullet = _BULLET.match(line)
         start = bullet.end() if bullet else 0
@@ -94,6 +119,7 @@ def show_own_arguments(
 
 def setup(app: Any) -> None:
     """Connect the functions above; docstrings are escaped before Napoleon makes markup of its own."""
+    app.add_html_math_renderer("mathml", (add_formula, None), (add_formula, None))
     app.connect("build-finished", refuse_outside_requests)
     app.connect("autodoc-process-docstring", escape_mathematics, priority=400)
     app.connect("autodoc-process-signature", show_own_arguments)

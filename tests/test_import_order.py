@@ -30,7 +30,7 @@ HOUSE = {
     8: "neuralnet architecture calibration model",
     9: "explain plots report inspection rate_finder baselines zoo textbook export",
     10: "estimators",
-    11: "runs serving",
+    11: "runs experiments serving",
     12: "__init__ cli __main__",  # __init__: the public names, which everything below must do without
 }
 PLACE = {room: (floor, i) for floor, rooms in HOUSE.items() for i, room in enumerate(rooms.split())}
@@ -38,11 +38,12 @@ PLACE = {room: (floor, i) for floor, rooms in HOUSE.items() for i, room in enume
 # Which other libraries may be imported where. One that is not listed may be imported nowhere.
 THIRD_PARTIES = {
     "numpy": "everywhere",
+    "joblib": "experiments",
     "scipy": "everywhere",
     "numba": "formulas kernels",
     "llvmlite": "formulas kernels",
-    "pandas": "data metrics history explain plots report baselines runs cli",
-    "sklearn": "data metrics plots report baselines estimators runs cli",
+    "pandas": "data metrics history explain plots report baselines runs experiments cli",
+    "sklearn": "data metrics plots report baselines estimators runs experiments cli",
     "torch": "formulas engines export neuralnet",
     "onnx": "export",
     "onnxruntime": "export",
@@ -53,7 +54,7 @@ THIRD_PARTIES = {
     "pyarrow": "data",
     "safetensors": "files",
     "threadpoolctl": "threads",
-    "matplotlib": "plots report",
+    "matplotlib": "plots report experiments",
     "rich": "callbacks cli",
     "typer": "cli",
 }

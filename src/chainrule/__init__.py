@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from chainrule.errors import NotBuiltError as NotBuiltError
     from chainrule.estimators import MLPClassifier as MLPClassifier
     from chainrule.estimators import MLPRegressor as MLPRegressor
+    from chainrule.experiments import tune_hyperparameters as tune_hyperparameters
     from chainrule.export import export_model as export_model
     from chainrule.files import Checkpoint as Checkpoint
     from chainrule.history import History as History
@@ -82,6 +83,7 @@ _HOMES = {
         "NotBuiltError",
     ),
     "estimators": ("MLPClassifier", "MLPRegressor"),
+    "experiments": ("tune_hyperparameters",),
     "export": ("export_model",),
     "files": ("Checkpoint",),
     "history": ("History",),
@@ -116,7 +118,6 @@ _INSTEAD = {
     "initialize_weights": "DenseLayer(n_units, weights_initializer='xavier_uniform')",
     "create_lr_scheduler": "NeuralNetwork(schedule='step') or another of chainrule.schedules",
     "prepare_data_for_nn": "Dataset(X, y).standardize()",
-    "tune_hyperparameters": "GridSearchCV of scikit-learn with MLPClassifier or MLPRegressor",
     "NeuralNetworkClassifier": "MLPClassifier",
     "NeuralNetworkRegressor": "MLPRegressor",
     "Sequential": "NeuralNetwork, and its method add",
@@ -127,7 +128,10 @@ _INSTEAD = {
     "ModelCheckpoint": "Checkpoint",
     "ReduceLROnPlateau": "ReduceOnPlateau",
 }
-_INSTEAD |= dict.fromkeys(("tune", "grid_search", "GridSearch", "GridSearchCV"), _INSTEAD["tune_hyperparameters"])
+_INSTEAD |= dict.fromkeys(
+    ("tune", "grid_search", "GridSearch", "GridSearchCV", "RandomizedSearchCV"),
+    "tune_hyperparameters, or GridSearchCV of scikit-learn with MLPClassifier or MLPRegressor",
+)
 
 
 def __getattr__(name: str) -> Any:

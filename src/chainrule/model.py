@@ -25,12 +25,12 @@ from chainrule.neuralnet import NeuralNetwork
 from chainrule.rounding import safe_deviation
 from chainrule.types import Array, Task
 
-__all__ = ["Model", "TargetScaling", "evaluate_model", "measure"]
+__all__ = ["REPORTED_METRICS", "Model", "TargetScaling", "evaluate_model", "measure"]
 
 _NO_TARGETS = "This dataset has no targets y to compare the predictions with."
 
 # The metrics in the evaluation of a model, the main metric first.
-_REPORTED: dict[Task, tuple[str, ...]] = {
+REPORTED_METRICS: dict[Task, tuple[str, ...]] = {
     "binary": ("accuracy", "roc_auc", "log_loss"),
     "multiclass": ("accuracy", "balanced_accuracy", "log_loss"),
     "multilabel": ("mean_squared_error", "mean_absolute_error"),
@@ -40,7 +40,7 @@ _REPORTED: dict[Task, tuple[str, ...]] = {
 
 def measure(task: Task, y: Array, outputs: Array, sample_weight: Array | None = None) -> dict[str, float]:
     """Return the metrics of the task for class codes or numbers ``y`` and the outputs of a model."""
-    return {name: METRICS[name](y, outputs, sample_weight) for name in _REPORTED[task]}
+    return {name: METRICS[name](y, outputs, sample_weight) for name in REPORTED_METRICS[task]}
 
 
 def _are_texts(values: Any) -> bool:

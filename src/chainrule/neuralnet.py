@@ -71,7 +71,7 @@ from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, is_sparse
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NeuralNetwork", "copy_with", "open_trainer"]
+__all__ = ["NeuralNetwork", "copy_with", "open_trainer", "with_seed"]
 
 Validation = Dataset | tuple[Inputs, Any] | tuple[Inputs, Any, Array] | float | None
 MetricLike = str | Metric | Callable[..., float]
@@ -703,6 +703,14 @@ def copy_with(network: NeuralNetwork, **settings: Any) -> NeuralNetwork:
     twin = NeuralNetwork(**{**network.settings(), "engine": network.engine, **settings})
     twin.stack = network.stack.astype(twin.stack.dtype)
     twin.target = network.target
+    return twin
+
+
+def with_seed(network: NeuralNetwork, seed: int) -> NeuralNetwork:
+    """Return an untrained copy of a network with another seed, from which its initial parameters are drawn."""
+    twin = copy_with(network, seed=seed)
+    twin.stack.seed = seed
+    twin.reset()
     return twin
 
 

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from chainrule import __version__
 from chainrule.cli.check import check
+from chainrule.cli.compare import compare
 from chainrule.cli.data import data_app
 from chainrule.cli.explain import explain
 from chainrule.cli.export import export
@@ -134,6 +135,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", cls=TrainCommand, help=_help_text(train))(lambda: None)
+app.command(help=_help_text(compare), context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    compare
+)
 for _command in (resume, predict, evaluate, explain, export, serve, check):
     app.command(help=_help_text(_command))(_command)
 app.add_typer(data_app, name="data")

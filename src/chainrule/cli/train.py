@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -18,9 +19,9 @@ from chainrule.cli.show import print_metrics, print_sentence
 
 if TYPE_CHECKING:
     from chainrule.callbacks import Callback
-    from chainrule.runs import RunResult
+    from chainrule.runs import RunResult, TrainOptions
 
-__all__ = ["TrainCommand", "UsageError", "read_hidden", "resume", "train"]
+__all__ = ["TrainCommand", "UsageError", "parse_options", "read_hidden", "resume", "train"]
 
 UsageError: Any = typer.BadParameter.__base__  # from the copy of click inside Typer, or from the installed click
 _DATA, _NETWORK, _TRAINING = "The data", "The network", "The training"
@@ -256,29 +257,29 @@ def train(
 
     Example: chainrule train mnist --hidden 128,64 --epochs 10 --batch-size 64
     """
-    from chainrule.runs import TrainOptions, code_for_training, train_run
+    from chainrule.runs import code_for_training, train_run
 
-    options = TrainOptions(
-        source=source[0] if len(source) == 1 else tuple(source),
-        target=target, task=cast("Any", task), preset=cast("Any", preset),
-        hidden=None if hidden is None else read_hidden(hidden),
-        activation=activation,
-        dropout=dropout, batch_normalization=batch_norm, output_activation=output_activation, optimizer=optimizer,
-        schedule=schedule, epochs=epochs, batch_size=batch_size,
-        loss=loss, early_stopping=early_stopping, patience=patience, min_delta=min_delta,
-        min_epochs=min_epochs, monitor=monitor, test_size=test_size, validation_size=validation_size,
-        split=cast("Any", split), group=group, time=time, categorical=tuple(categorical or ()),
-        numeric=tuple(numeric or ()), dates=tuple(date or ()), drop=tuple(drop or ()),
-        missing_words=tuple(missing_word or ()),
-        missing=cast("Any", missing), drop_missing_target=drop_missing_target,
-        checkpoint_every=checkpoint_every, calibrate=calibrate, seed=seed, out=out,
-        engine=cast("Any", engine), device=device, precision=cast("Any", precision), compile=compile,
-        **network,
-    )  # fmt: skip
+    options = read_options(locals())
     if show_code:
         print(code_for_training(options), end="")
     else:
         _run_and_print(quiet, lambda callbacks, announce: train_run(options, callbacks, announce, force=force))
+
+
+def read_options(given: Mapping[str, Any]) -> TrainOptions:
+    """Return the options of a run from the arguments of :func:`train`."""
+    from chainrule.runs import TrainOptions
+
+    arguments = {**given, **given.get("network", {})}
+    source, hidden = arguments["source"], arguments["hidden"]
+    renamed = {"batch_norm": "batch_normalization", "date": "dates", "missing_word": "missing_words"}
+    options = {renamed.get(name, name): value for name, value in arguments.items()}
+    options |= {
+        name: tuple(options[name] or ()) for name in ("categorical", "numeric", "dates", "drop", "missing_words")
+    }
+    options["source"] = source[0] if len(source) == 1 else tuple(source)
+    options["hidden"] = None if hidden is None else read_hidden(hidden)
+    return TrainOptions(**{field.name: options[field.name] for field in dataclasses.fields(TrainOptions)})
 
 
 class TrainCommand(TyperCommand):
@@ -323,6 +324,11 @@ class TrainCommand(TyperCommand):
             if hint:
                 error.message, error.possibilities = f"No such option: {name}.{hint}", None
             raise
+
+
+def parse_options(arguments: Sequence[str]) -> TrainOptions:
+    """Return the options of a run from the arguments of ``chainrule train``, without running it."""
+    return read_options(TrainCommand("train").make_context("chainrule train", list(arguments)).params)
 
 
 def _as_options(hint: str) -> str:

@@ -18,7 +18,7 @@ from chainrule.data.weights import as_weights, weights_of_rows
 from chainrule.errors import DataError, InvalidInputError
 from chainrule.named import checked
 from chainrule.rounding import is_constant, safe_deviation
-from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, Task, is_sparse
+from chainrule.types import Array, DTypeName, Inputs, IntArray, Seed, Shape, Task, is_sparse
 
 __all__ = ["ColumnScaling", "Dataset", "class_weight_rows"]
 
@@ -136,10 +136,17 @@ class Dataset:
 
         The split is stratified by class unless ``stratify`` is False. A dataset with ``groups`` is split by group.
         """
+        train, test = self.split_numbers(test_size, stratify, seed)
+        return self.take(train), self.take(test)
+
+    def split_numbers(
+        self, test_size: float = 0.2, stratify: bool = True, seed: Seed = None
+    ) -> tuple[IntArray, IntArray]:
+        """Return the row numbers of the training set and the test set of :meth:`split`."""
         if self.groups is not None:
-            train, test = split_rows(self.n_rows, test_size, strategy="group", groups=self.groups, seed=seed)
-        elif stratify and self.target is not None and self.target.classes:
-            train, test = split_rows(
+            return split_rows(self.n_rows, test_size, strategy="group", groups=self.groups, seed=seed)
+        if stratify and self.target is not None and self.target.classes:
+            return split_rows(
                 self.n_rows,
                 test_size,
                 strategy="stratified",
@@ -147,9 +154,7 @@ class Dataset:
                 seed=seed,
                 class_names=self.label_names,
             )
-        else:
-            train, test = split_rows(self.n_rows, test_size, seed=seed)
-        return self.take(train), self.take(test)
+        return split_rows(self.n_rows, test_size, seed=seed)
 
     def standardize(self, like: Dataset | None = None) -> Dataset:
         """Return a copy with mean 0 and standard deviation 1 in every column; constant columns become 0.

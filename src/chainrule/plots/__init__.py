@@ -35,7 +35,15 @@ from chainrule.plots.predictions import (
     plot_residuals,
     plot_roc,
 )
-from chainrule.plots.training import can_be_log, metric_names, plot_comparison, plot_history, plot_loss, plot_metric
+from chainrule.plots.training import (
+    can_be_log,
+    metric_names,
+    plot_comparison,
+    plot_history,
+    plot_loss,
+    plot_metric,
+    plot_scores,
+)
 
 __all__ = [
     "MAX_CLASSES_WITH_CURVES",
@@ -64,6 +72,7 @@ __all__ = [
     "plot_residuals",
     "plot_robustness",
     "plot_roc",
+    "plot_scores",
     "plot_training_history",
     "readable_metric",
     "show_losses_over_training",

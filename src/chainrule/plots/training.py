@@ -18,6 +18,7 @@ from chainrule.plots.canvas import (
     label_axes,
     legend_label,
     new_figure,
+    one_line,
     readable_metric,
     use_axes,
     use_log_scale,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["can_be_log", "metric_names", "plot_comparison", "plot_history", "plot_loss", "plot_metric"]
+__all__ = ["can_be_log", "metric_names", "plot_comparison", "plot_history", "plot_loss", "plot_metric", "plot_scores"]
 
 NOT_METRICS = frozenset({"epoch", "loss", "penalty", "learning_rate", "gradient_norm", "seconds"})
 MAX_EPOCHS_WITH_MARKERS = 20  # with markers, the line of a single epoch is visible
@@ -114,12 +115,15 @@ def plot_history(history: Mapping[str, Sequence[float]]) -> Figure:
 
 @checked
 def plot_comparison(
-    histories: Mapping[str, Mapping[str, Sequence[float]]],
+    histories: Mapping[str, Mapping[str, Sequence[float]] | Sequence[Mapping[str, Sequence[float]]]],
     quantity: str = "loss",
     log: bool = True,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one quantity of several runs, with one line per run. The axis is linear if a value is negative.
+    """Draw one quantity of several runs per epoch, with one line per name. The axis is linear if a value is negative.
+
+    For a name with several histories, such as those of several seeds, the line is their mean, with a band of one
+    standard deviation to both sides. Epochs that not all of them reached are omitted.
 
     >>> runs = {"Adam": History({"loss": [1.0, 0.1]}), "SGD": History({"loss": [1.0, 0.7]})}
     >>> plot_comparison(runs).get_yscale()
@@ -128,17 +132,67 @@ def plot_comparison(
     if not histories:
         raise InvalidInputError("There is no history to compare.")
     ax, quantity = use_axes(ax, 6.0, 3.8), quantity_name(quantity)
-    runs = {name: as_history(history) for name, history in histories.items()}
-    for number, (name, history) in enumerate(runs.items()):
+    runs = {name: [as_history(one) for one in _as_list(given)] for name, given in histories.items()}
+    for name, several in runs.items():
+        if not several:
+            raise InvalidInputError(f"There is no history of '{name}' to compare.")
+        for history in several:
+            _check_quantity(history, quantity, f"The history '{name}'")
+    log = log and all(can_be_log(history, quantity) for several in runs.values() for history in several)
+    drawn = []
+    for number, (name, several) in enumerate(runs.items()):
         style = LINE_STYLES[number // len(PALETTE) % len(LINE_STYLES)]
-        _check_quantity(history, quantity, f"The history '{name}'")
-        _plot_line(ax, history, quantity, name, number, style)
-    log = log and all(can_be_log(history, quantity) for history in runs.values())
+        mean, deviation = _mean_history(several, quantity)
+        _plot_line(ax, mean, quantity, name, number, style)
+        values = np.array(mean[quantity])
+        drawn.append(values)
+        if deviation is not None:
+            low = np.maximum(values - deviation, values / 10) if log else values - deviation
+            color = PALETTE[number % len(PALETTE)]
+            ax.fill_between(_epochs(mean), low, values + deviation, color=color, alpha=0.2, linewidth=0)
     if log:
-        use_log_scale(ax, "y", np.concatenate([history[quantity] for history in runs.values()]))
+        use_log_scale(ax, "y", np.concatenate(drawn))
     add_legend(ax)
     label_axes(ax, "epoch", readable_metric(quantity) + (" (log axis)" if log else ""))
     return ax
+
+
+@checked
+def plot_scores(scores: Mapping[str, Sequence[float] | Array], metric: str, ax: Axes | None = None) -> Axes:
+    """Draw the values of a metric in several runs: a dot per run, and the mean with a bar of one standard deviation.
+
+    >>> plot_scores({"with dropout": [0.91, 0.92], "without": [0.89, 0.90]}, "accuracy").get_xlabel()
+    'accuracy'
+    """
+    if not scores:
+        raise InvalidInputError("There are no scores to draw.")
+    ax = use_axes(ax, 6.0, 0.9 + 0.42 * max(len(scores), 2))
+    for number, values in enumerate(scores.values()):
+        array = np.asarray(values, dtype=float)
+        place, color = len(scores) - 1 - number, PALETTE[number % len(PALETTE)]
+        ax.plot(array, np.full(len(array), place), "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
+        finite = array[np.isfinite(array)]
+        if len(finite):
+            deviation = finite.std(ddof=1) if len(finite) > 1 else 0.0
+            ax.errorbar(finite.mean(), place, xerr=deviation, fmt="|", color=ink_of(ax), markersize=14, capsize=3)
+    ax.set_yticks(range(len(scores)), [one_line(name, 40) for name in [*scores][::-1]], parse_math=False)
+    ax.set_ylim(-0.6, len(scores) - 0.4)
+    label_axes(ax, readable_metric(metric), "")
+    return ax
+
+
+def _as_list(given: Any) -> list[Any]:
+    return [given] if isinstance(given, Mapping) else list(given)
+
+
+def _mean_history(histories: Sequence[History], quantity: str) -> tuple[History, Array | None]:
+    """Return the mean of a quantity over several histories, and its standard deviation; None for one history."""
+    if len(histories) == 1:
+        return histories[0], None
+    n_epochs = min(history.n_epochs for history in histories)
+    values = np.array([history[quantity][:n_epochs] for history in histories])
+    mean = History({"epoch": _epochs(histories[0])[:n_epochs].tolist(), quantity: values.mean(axis=0).tolist()})
+    return mean, values.std(axis=0, ddof=1)
 
 
 def _plot_quantity(ax: Axes, history: History, quantity: str) -> dict[str, str]:

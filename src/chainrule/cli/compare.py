@@ -1,0 +1,71 @@
+"""``chainrule compare``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chainrule.cli.printing import write_data
+from chainrule.cli.show import print_sentence
+from chainrule.cli.train import UsageError, parse_options
+
+__all__ = ["compare"]
+
+
+def compare(
+    context: typer.Context,
+    variants: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="OPTIONS",
+            help="Options of 'chainrule train' in quotes, which are added to the others for one more configuration; "
+            "may be repeated.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="The number of runs of each configuration.")] = 5,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Parallel processes; by default one per core.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="A folder for the results and the curves. Runs whose results are already there are not repeated.",
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table and nothing else.")] = False,
+) -> None:
+    """Compare several settings of 'chainrule train' over several seeds: mean, standard deviation, and significance.
+
+    SOURCE and the options that are not listed here are those of 'chainrule train'. They describe the first
+    configuration. Each --with adds a configuration, which has these and some more options. Each seed holds out other
+    test rows, the same for all configurations, except for data sets with an official test set.
+
+    Example: chainrule compare digits --preset plain --epochs 20 --with "--dropout 0.3" --with "--hidden 256"
+    """
+    from chainrule.errors import InvalidInputError
+    from chainrule.experiments.running import compare_options
+
+    configurations = {}
+    for name in dict.fromkeys(["as given", *(variants or [])]):
+        try:
+            added = [] if name == "as given" else shlex.split(name)
+            configurations[name] = parse_options([*context.args, *added])
+        except UsageError as error:
+            error.message = error.message if name == "as given" else f"--with '{name}': {error.message}"
+            raise
+        except ValueError as error:
+            raise InvalidInputError(f"--with '{name}' cannot be read: {error}.") from error
+    result = compare_options(configurations, seeds, n_jobs=jobs, folder=out, verbose=not quiet)
+    write_data(f"{result.table().to_string()}\n")
+    if quiet:
+        return
+    print_sentence(result.conclusion())
+    if out is not None:
+        result.save(out)
+        print_sentence(f"The results are in {out}: comparison.csv, scores.png and curves.png.")

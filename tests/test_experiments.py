@@ -1,0 +1,209 @@
+"""Comparisons over seeds and folds, and the choice of hyper-parameters."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from typer.testing import CliRunner
+
+from chainrule import Dataset, EarlyStopping, NeuralNetwork, build_network, load_dataset, train
+from chainrule.cli.app import app
+from chainrule.errors import InvalidInputError
+from chainrule.experiments import Comparison, Configuration, Run, compare, compare_training, tune_hyperparameters
+from chainrule.history import History
+from chainrule.metrics import find_metric
+
+QUIET: dict[str, Any] = {"verbose": False, "n_jobs": 1}
+
+
+@pytest.fixture(scope="module")
+def iris() -> Dataset:
+    return load_dataset("iris").standardize()
+
+
+def network(data: Dataset, units: int = 8, **settings: Any) -> NeuralNetwork:
+    return build_network(data.n_features, data.target, hidden=(units,), epochs=4, **settings)
+
+
+def made(scores: dict[str, list[float]], test_share: float = 0.0, metric: str = "accuracy") -> Comparison:
+    runs = [
+        Run(name, seed, 0, {} if np.isnan(value) else {metric: value}, History(), 1.0, "NaN" if np.isnan(value) else "")
+        for name, values in scores.items()
+        for seed, value in enumerate(values)
+    ]
+    return Comparison(tuple(runs), (find_metric(metric),), test_share)
+
+
+def test_each_seed_trains_the_network_of_that_seed_on_its_own_division(iris: Dataset) -> None:
+    result = compare({"small": network(iris)}, iris, seeds=[3, 7], **QUIET)
+    for run in result.runs:
+        train, test = iris.split(0.2, seed=run.seed)
+        alone = network(train, seed=run.seed).fit(train)
+        assert run.scores["accuracy"] == alone.evaluate(test)["accuracy"]
+        assert run.history["loss"] == alone.history["loss"]
+
+
+def test_processes_give_the_numbers_of_one_process(iris: Dataset) -> None:
+    def small(seed: int) -> NeuralNetwork:
+        return build_network(4, iris.target, hidden=(4,), epochs=3, seed=seed)
+
+    models = {"network": network(iris), "function": small, "linear": LinearSVC()}
+    alone = compare(models, iris, seeds=2, **QUIET)
+    parallel = compare(models, iris, seeds=2, n_jobs=2, verbose=False)
+    assert [run.scores for run in parallel.runs] == [run.scores for run in alone.runs]
+    assert [run.history.get("loss") for run in parallel.runs] == [run.history.get("loss") for run in alone.runs]
+
+
+def test_finished_runs_are_not_repeated(iris: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = {
+        "a": network(iris),
+        "b": Configuration(network(iris), {"callbacks": [EarlyStopping()], "validation": 0.2}),
+    }
+    first = compare(models, iris, seeds=2, folder=tmp_path, n_jobs=1)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    more = compare(models | {"c": network(iris, 3)}, iris, seeds=3, folder=tmp_path, n_jobs=1)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("4 of 9 runs")
+    assert len(printed) == 1 + 5
+    assert [run.scores for run in more.runs if run.seed < 2 and run.configuration != "c"] == [
+        run.scores for run in first.runs
+    ]
+    compare({"a": network(iris, learning_rate=0.1)}, iris, seeds=1, folder=tmp_path, n_jobs=1)  # other settings
+    compare({"a": network(iris)}, iris.take(slice(20, None)), seeds=1, folder=tmp_path, n_jobs=1)  # other rows
+    assert "runs are in" not in capsys.readouterr().out
+    (tmp_path / "runs.json").write_text('{"key": {"seed": 1}}')
+    with pytest.raises(InvalidInputError, match="does not contain the results"):
+        compare(models, iris, folder=tmp_path, **QUIET)
+
+
+def test_folds_test_every_row_once_and_keep_groups_together() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 12, 60)
+    data = Dataset(rng.normal(size=(60, 3)), rng.normal(size=60), groups=groups)
+    seen: list[np.ndarray] = []
+
+    class Recorder(LogisticRegression):
+        def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+            seen.append(X)
+            return self
+
+        def predict(self, X: Any) -> Any:
+            seen.append(X)
+            return np.zeros(len(X))
+
+    result = compare({"none": Recorder()}, data, seeds=1, cv=4, **QUIET)
+    assert len(result.runs) == 4
+    assert [run.fold for run in result.runs] == [0, 1, 2, 3]
+    assert sorted(map(tuple, np.vstack(seen[1::2]))) == sorted(map(tuple, data.X))
+    of_row = {tuple(row): group for row, group in zip(data.X, groups, strict=True)}
+    for trained, tested in zip(seen[::2], seen[1::2], strict=True):
+        assert not {of_row[tuple(row)] for row in trained} & {of_row[tuple(row)] for row in tested}
+
+
+def test_columns_are_standardised_by_the_training_rows(iris: Dataset) -> None:
+    raw = load_dataset("iris")
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    result = compare({"by hand": pipeline}, raw, seeds=2, **QUIET)
+    assert compare({"here": LogisticRegression()}, raw, seeds=2, standardize=True, **QUIET).runs[1].scores[
+        "log_loss"
+    ] == pytest.approx(result.runs[1].scores["log_loss"])
+
+
+def test_divergence_is_a_result(iris: Dataset) -> None:
+    wild = Dataset(iris.X * 1e9, np.arange(150.0))
+    failing = build_network(4, wild.target, hidden=(8,), optimizer="sgd", learning_rate=1e9, epochs=5)
+    result = compare({"failing": failing}, wild, seeds=2, **QUIET)
+    assert all(run.problem and not run.scores for run in result.runs)
+    assert "2 of 2" in str(result.table())
+    with pytest.raises(InvalidInputError, match="divergence"):
+        _ = result.best
+
+
+def test_the_paired_test_is_student_s_with_holm_s_correction() -> None:
+    a, b, c = [0.9, 0.92, 0.91, 0.95], [0.88, 0.91, 0.86, 0.92], [0.5, 0.6, 0.55, 0.52]
+    found = made({"a": a, "b": b, "c": c}).significance()
+    p = [stats.ttest_rel(other, a).pvalue for other in (b, c)]
+    assert found["p"].to_numpy() == pytest.approx(p)
+    assert found["p_adjusted"].to_numpy() == pytest.approx([p[0], 2 * p[1]])  # p[1] < p[0]
+    shared = made({"a": a, "b": b}, test_share=0.25).significance()["p"].item()
+    t = stats.ttest_rel(b, a).statistic / np.sqrt(1 + 0.25 * 4)
+    assert shared == pytest.approx(2 * stats.t.sf(abs(t), 3))
+
+
+def test_the_best_is_the_largest_or_the_smallest_mean_as_the_metric_wants() -> None:
+    scores = {"a": [1.0, 2.0], "b": [3.0, 4.0], "diverged": [np.nan, np.nan]}
+    assert made(scores, metric="accuracy").best == "b"
+    assert made(scores, metric="log_loss").best == "a"
+    assert list(made(scores).significance().index) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"configurations": {}}, "no configurations"),
+        ({"configurations": {"x": 3}}, "'x'"),
+        ({"configurations": {"x": NeuralNetwork}}, "'x'"),
+        ({"seeds": 0}, "seeds"),
+        ({"seeds": [1, 1]}, "seeds"),
+        ({"seeds": [-1]}, "seeds"),
+        ({"cv": 1}, "cv"),
+        ({"n_jobs": 0}, "n_jobs"),
+        ({"metrics": "acuracy"}, "accuracy"),
+        ({"dataset": Dataset(np.zeros((4, 2)))}, "targets"),
+    ],
+)
+def test_mistakes_are_found_before_the_first_run(iris: Dataset, change: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidInputError, match=named):
+        compare(**{"configurations": {"x": network(iris)}, "dataset": iris, "seeds": 1, **QUIET, **change})
+    with pytest.raises(InvalidInputError, match="5"):
+        compare({"x": build_network(5, iris.target)}, iris, **QUIET)
+
+
+def test_tuning_finds_the_best_and_trains_it_on_all_rows(iris: Dataset) -> None:
+    def builder(units: int, learning_rate: float) -> NeuralNetwork:
+        return network(iris, units, learning_rate=learning_rate)
+
+    result = tune_hyperparameters(builder, {"units": [2, 16], "learning_rate": [1e-6, 0.01]}, iris, cv=3, **QUIET)
+    assert result.best_parameters == {"units": 16, "learning_rate": 0.01}
+    table = result.table()
+    assert len(table) == 4
+    assert table["accuracy"].iloc[0] == result.best_score == table["accuracy"].max()
+    refitted = network(iris, 16, learning_rate=0.01, seed=0).fit(iris)
+    assert result.model.history["loss"] == refitted.history["loss"]
+    drawn = tune_hyperparameters(
+        builder, {"units": stats.randint(2, 9), "learning_rate": [0.01]}, iris, n_iter=3, **QUIET
+    )
+    assert len(drawn.parameters) == 3
+    with pytest.raises(InvalidInputError, match="hyper-parameters"):
+        tune_hyperparameters(builder, {"unit": [2]}, iris, **QUIET)
+    with pytest.raises(InvalidInputError, match="grid"):
+        tune_hyperparameters(builder, {"units": 3}, iris, **QUIET)
+
+
+def test_training_options_are_compared_like_runs(tmp_path: Path) -> None:
+    result = compare_training({"3": {"preset": "plain", "epochs": 3}}, "iris", seeds=[5], **QUIET)
+    assert result.runs[0].scores == train("iris", preset="plain", epochs=3, seed=5, verbose=False).metrics
+    command = f"compare iris --preset plain --epochs 3 --with '--hidden 4' --seeds 2 -j 1 -o {tmp_path}"
+    found = CliRunner().invoke(app, shlex.split(command))
+    assert found.exit_code == 0, found.output
+    assert "--hidden 4" in found.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "comparison.csv",
+        "curves.png",
+        "runs.json",
+        "scores.png",
+    }
+    assert "2 of 4" not in found.stdout
+    assert "4 of 4" in CliRunner().invoke(app, shlex.split(command)).stdout
+    wrong = CliRunner().invoke(app, ["compare", "iris", "--with", "--hiden 4"])
+    assert wrong.exit_code == 2
+    assert "--hidden" in wrong.output

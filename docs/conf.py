@@ -46,6 +46,7 @@ html_theme_options: dict[str, Any] = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,
+    "show_toc_level": 2,
 }
 html_sidebars = {"index": [], "from-the-course": []}
 

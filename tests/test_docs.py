@@ -205,6 +205,25 @@ def test_pages_link_to_pages_that_are_there() -> None:
             assert (page.parent / target).is_file(), f"{page.relative_to(ROOT)} links to {target}"
 
 
+def test_tests_that_pages_name_are_there() -> None:
+    for page in PAGES:
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text(encoding="utf-8")):
+            assert (ROOT / path).is_file(), f"{page.name}: {path}"
+            assert not name or f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{page.name}: {name}"
+
+
+def test_statements_of_the_comparison_have_a_test_or_a_source() -> None:
+    """The second table names a test of each row; what is said of another library has a link, or refers to PyTorch."""
+    lines = (DOCS / "explanation" / "comparison.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| \w", line)]
+    statements, tests = ([row for row in rows if len(row) == n] for n in (6, 2))
+    assert [topic for topic, *_ in statements] == [topic for topic, test in tests if "`tests/" in test]
+    needs_no_source = re.compile(r"no|not measured|[\d.]+ to \d+|.*PyTorch|written by the user|with .*")
+    for topic, _, *elsewhere in statements:
+        unsupported = [cell for cell in elsewhere if "](https://" not in cell and not needs_no_source.fullmatch(cell)]
+        assert not unsupported, topic
+
+
 def test_lists_in_docstrings_hold_names_and_what_is_said_of_them() -> None:
     """What else stands below a heading would be shown as a name, and of two names of an attribute only one."""
     for path in sorted((ROOT / "src").rglob("*.py")):

@@ -402,3 +402,43 @@ def test_bytes_and_complex_numbers_are_refused_by_row(cells: Any, message: str) 
 def test_categories_of_bytes_that_no_row_has_are_no_matter() -> None:
     column = pd.Categorical(["a", "b"] * 30, categories=["a", "b", b"c"])
     assert TablePreprocessor().fit(table(c=column)).columns[2].categories == ("a", "b")
+
+
+# Missing values that are words ---------------------------------------------------------------------------------------
+
+
+def test_a_word_among_new_numbers_is_refused_with_the_option_that_reads_it_as_missing() -> None:
+    table_of_numbers = TablePreprocessor().fit(pd.DataFrame({"x": [1.5, 2, 3]}))
+    with pytest.raises(CellError, match=r"row 2 has 'not known'.*missing_words \(--missing-word 'not known'\)"):
+        table_of_numbers.transform(pd.DataFrame({"x": ["1", "not known"]}))
+    with pytest.raises(CellError, match=r"write it like 1234.5, or leave it empty\.$"):
+        table_of_numbers.transform(pd.DataFrame({"x": ["1", "2 or 3"]}))
+
+
+def test_a_word_that_remains_a_category_is_said() -> None:
+    frame = pd.DataFrame({"town": ["Faro", "unknown", "None"] * 20})
+    lines = TablePreprocessor().fit(frame).explain()
+    assert "'unknown' (20 cells) is read as a category; missing_words (--missing-word unknown) reads it as" in lines[0]
+    assert "'None' (20 cells) is read as a category" in lines[0]
+    asked = TablePreprocessor(missing_words=["unknown", "None"]).fit(pd.concat([frame, frame.replace("Faro", "Porto")]))
+    assert asked.explain() == ["town: category, Faro, Porto; 80 missing"]
+
+
+def test_groups_of_variants_are_named_together() -> None:
+    towns = ["Faro", "faro", "Porto", "PORTO", "Braga", "braga", "Evora", "evora"]
+    lines = TablePreprocessor().fit(pd.DataFrame({"town": towns * 10})).explain()
+    assert "; 'Faro' and 'faro'; 'PORTO' and 'Porto'; 'Braga' and 'braga'; 1 more group differ only in" in lines[0]
+
+
+def test_a_target_of_numbers_names_the_words_that_are_no_numbers() -> None:
+    numbers = [f"{k}.5" for k in range(N)]
+    words = [*numbers[:3], "unknown", "unknown", *numbers[5:]]
+    remedy = r"missing_words \(--missing-word unknown\) and --drop-missing-target"
+    with pytest.raises(DataError, match=rf"Row 4 has 'unknown' \(and 1 row more\), .*{remedy}"):
+        prepared(table(y=words))
+    with pytest.raises(DataError, match=rf"has 'unknown' in row 4; .*{remedy}"):
+        prepared(table(y=words), task="regression")
+    with pytest.raises(DataError, match=r"needs numbers like 1.234,5, but the target has '0.5' in row 1"):
+        prepared(table(y=numbers), numeric=["y=1.234,5"])
+    with pytest.raises(DataError, match=r"The target is constant, 3.5 in every row"):
+        prepared(table(y=[3.5] * N))

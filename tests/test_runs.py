@@ -493,7 +493,7 @@ def test_one_cell_that_is_no_number_in_a_numeric_target_is_named(houses: Path, t
     rows.to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(
         DataError,
-        match=r"'regression' \(--task regression\) if it is a number. Row 4 has 'n/k', which is not a number.",
+        match=r"'regression' \(--task regression\) if it is a number. Row 4 has 'n/k', which is not a number; correct",
     ):
         prepare_data(tmp_path / "rows.csv", target="price")
     with pytest.raises(DataError, match="needs numbers, but the target has 'n/k' in row 4; correct that cell"):

@@ -143,13 +143,13 @@ def counted(n: int, what: str) -> str:
 _OPTIONS = {"dates": "date", "missing_words": "missing-word"}
 
 
-def with_option(argument: str) -> str:
-    """Return the name of an argument, and the option of ``chainrule train`` that does the same.
+def with_option(argument: str, value: str = "") -> str:
+    """Return the name of an argument, and the option of ``chainrule train`` that does the same, with its value.
 
-    >>> with_option("dates")
-    'dates (--date)'
+    >>> with_option("dates"), with_option("missing_words", "unknown")
+    ('dates (--date)', 'missing_words (--missing-word unknown)')
     """
-    return f"{argument} (--{_OPTIONS.get(argument, argument)})"
+    return f"{argument} (--{' '.join(filter(None, [_OPTIONS.get(argument, argument), value]))})"
 
 
 def missing_packages(what: str, extra: str) -> InvalidInputError:

@@ -152,8 +152,9 @@ def test_all_columns_with_unreadable_cells_are_named_at_once() -> None:
     with pytest.raises(CellError) as caught:
         table.transform(new)
     assert str(caught.value) == (
-        "The column 'a' contains numbers, but row 2 has 'x' (and 1 cell more); write it like 1234.5, or leave it "
-        "empty. The same holds for the columns 'b' (row 3 has 'soon') and 'c' (row 1 has '25:00', and 1 cell more)."
+        "The column 'a' contains numbers, but row 2 has 'x' (and 1 cell more); write it like 1234.5, leave it empty, "
+        "or train with missing_words (--missing-word x) if it is a missing value. "
+        "The same holds for the columns 'b' (row 3 has 'soon') and 'c' (row 1 has '25:00', and 1 cell more)."
     )
     assert (caught.value.row, caught.value.column, caught.value.value, caught.value.n_cells) == (2, "a", "x", 2)
     with pytest.raises(CellError, match="contains times of day, but row 1 has '25:00'"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chainrule.data import TablePreprocessor
 from chainrule.data.date_format import DateFormat, DateOrder, DateScan
-from chainrule.errors import DataError, InvalidInputError
+from chainrule.errors import CellError, DataError, InvalidInputError
 
 # How a day is written, and the orders under which it is read; None is all of them.
 FORMS: list[tuple[str, DateOrder | None]] = [
@@ -158,3 +158,10 @@ def test_many_texts_are_looked_at_as_closely_as_few() -> None:
     assert DateScan([*unclear, "12/31/2023"], counts).decided == "mdy"
     assert DateScan([*unclear, "12/12/2023"], counts).decided is None
     assert DateScan([f"word {k}" for k in range(20_001)], counts).has_no_dates
+
+
+def test_an_order_that_the_dates_contradict_is_refused_with_a_row() -> None:
+    frame = pd.DataFrame({"x": ["05/01/2023", "28/02/2023", "14/03/2023"]})
+    with pytest.raises(CellError, match=r"order mdy for its dates, but row 2 has '28/02/2023'.*--date x=dmy"):
+        TablePreprocessor(dates=["x=mdy"]).fit(frame)
+    assert TablePreprocessor(dates=["x=dmy"]).fit(frame).columns[0].n_missing == 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chainrule.data import TablePreprocessor
 from chainrule.data.number_format import NumberFormat, NumberScan
-from chainrule.errors import DataError, InvalidInputError
+from chainrule.errors import CellError, DataError, InvalidInputError
 
 MARKS = [(".", ""), (".", ","), (".", " "), (".", "'"), (",", ""), (",", "."), (",", " "), (",", "'")]
 AFFIXES = [("", ""), ("$", ""), ("R$", ""), ("CHF", ""), ("Rs.", ""), ("", "%"), ("", "€"), ("", "kr"), ("", "kg"),
@@ -303,3 +303,44 @@ def test_many_texts_are_looked_at_as_closely_as_few() -> None:
     ).has_no_numbers
     words = [f"word {k}" for k in range(20_000)]
     assert NumberScan([*words, "word"], counts).has_no_numbers
+
+
+@pytest.mark.parametrize(
+    ("cells", "read", "refused"),
+    [
+        (["30 %", "4.5%", "1%"], {"12%": 12}, ["30", "0.05"]),
+        (["30 %", "4.5%", "12"], {"30": 30, "0.05": 0.05}, []),
+        (["30 %", "4.5%", "0.12"], {"0.05": 5, "1": 100, "-.5": -50}, ["30", "1.5"]),
+        (["30,5 %", "4,5%", "0,12"], {"0,05": 5, "1,0": 100}, ["30", "1,5"]),
+    ],
+)
+def test_a_cell_without_percent_sign_means_what_such_training_cells_meant(
+    cells: list[str], read: dict[str, float], refused: list[str]
+) -> None:
+    (plan,) = TablePreprocessor().fit(pd.DataFrame({"x": cells})).columns
+    np.testing.assert_allclose(plan.read([*read]), [*read.values()])
+    for cell in refused:
+        with pytest.raises(CellError, match=f"row 1 has '{cell}'; write it like 1.*%"):
+            plan.read([cell])
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["5 kg", "6 KG", "7.5 Kg", "8kgs"], [5, 6, 7.5, 8]),
+        (["5 KG", "6 KG", "7.5 kg", "8 kg"], [5, 6, 7.5, 8]),
+        (["US$5", "USD 6", "$7.5", "8 USD", "(4 $)"], [5, 6, 7.5, 8, -4]),
+        (["5 €", "EUR 6,5", "7 EUR", "€8"], [5, 6.5, 7, 8]),
+    ],
+)
+def test_the_spellings_of_one_unit_are_one_unit(cells: list[str], expected: list[float]) -> None:
+    frame = pd.DataFrame({"x": cells * 20})
+    table = TablePreprocessor.from_dict(TablePreprocessor().fit(frame).to_dict())
+    assert table.columns[0].kind == "number"
+    assert table.read(frame)["x"].tolist() == expected * 20
+
+
+def test_a_few_cells_with_another_unit_are_mistakes() -> None:
+    cells = [f"{k + 0.5} {'kg' if k % 2 else 'KG'}" for k in range(60)]
+    with pytest.raises(CellError, match=r"row 3 has '9 lb' \(and 3 cells more\); correct that cell"):
+        TablePreprocessor().fit(pd.DataFrame({"x": [*cells[:2], *["9 lb"] * 4, *cells[2:]]}))

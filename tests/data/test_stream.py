@@ -427,7 +427,7 @@ def test_arrays_in_files_are_the_rows_that_they_hold(
             "X.npy: X has nan in row 5, column 1",
         ),
         (np.eye(6), np.array([0, 1, np.nan, 1, 0, 1]), "X.npy: The target is missing in row 3"),
-        (np.eye(6), np.ones(6), "The target has only one class"),
+        (np.eye(6), np.ones(6), "The target is constant, 1.0 in every row"),
     ],
 )
 def test_arrays_that_cannot_be_used_are_one_sentence(tmp_path: Path, X: Any, y: Any, message: str) -> None:

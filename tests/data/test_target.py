@@ -42,7 +42,7 @@ def test_task_and_classes_are_found(y, task, classes):
     ("y", "task", "message"),
     [
         (["a", "a"], None, "only one class, 'a'"),
-        ([3, 3], None, "one class"),
+        ([3, 3], None, "is constant, 3 in every row"),
         ([1.0, np.nan], None, "missing .* row 2"),
         (["a", None], None, "missing in row 2"),
         (pd.array([1, None], dtype="Int64"), None, "missing .NaN. in row 2"),

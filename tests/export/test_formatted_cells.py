@@ -31,8 +31,8 @@ WORDS = tuple(sorted(MISSING_NUMBER_WORDS))
 NUMBERS = (
     "1,234.5", "-3", "1.234,50 €", "$1,234", "($5)", "($ 1,234.50)", "12 km/h", "1'000.5", "1’000", "R$ 5", "1e5",
     "-1E-3", "(1.5)", "12,34,567", "1 234,5", "1\u00a0234", "\u22125", "+7", ".5", "5.", "1.234",
-    "1,234", "47%", "47.8 %", "0,5",
-    "7 US$", "$7 US$", "$7", "€7 €/m2",
+    "1,234", "47%", "47.8 %", "0,5", "-3 %", "(1.5%)", "12.0%",
+    "7 US$", "$7 US$", "$7", "€7 €/m2", "USD 7.5", "(US$7)", "5 USD",
     "58.5k", "1.2M", "$1.2M", "($3bn)", "-1,5 Mio. €", "2 k€", "3 Stk", "1 star", "(2 stars)", "84%", "0.37", "-0.5 %",
     "10,000+", "5+",
     "-999", "-999.0", "n/a", "1.2.3", "1,2,3", "12,3456", "abc", "1 2", "--5", "",
@@ -45,6 +45,8 @@ NUMBER_FORMATS = (
     NumberFormat(prefix="$", words=(("bn", 1e9), ("M", 1e6), ("k", 1e3))),
     NumberFormat(",", ".", suffix="€", words=(("Mio.", 1e6), ("k", 1e3))),
     NumberFormat(words=(("stars", 1.0), ("star", 1.0))), NumberFormat(words=(("Stk", 1.0),)),
+    NumberFormat(prefix="US$", suffix="USD", words=(("US$", 1.0), ("$", 1.0)), other_prefixes=("USD", "$")),
+    NumberFormat(suffix="%"), NumberFormat(suffix="%", words=(("", 1.0),)),
     NumberFormat(suffix="%", words=(("", 100.0),)), NumberFormat(".", ",", words=(("+", 1.0),)),
 )  # fmt: skip
 DATES = (

@@ -32,7 +32,7 @@ from chainrule.data.cells import (
 )
 from chainrule.data.date_format import DateFormat
 from chainrule.data.number_format import NumberFormat
-from chainrule.data.texts import MISSING_WORDS, normal_text, yes_no_spellings
+from chainrule.data.texts import MISSING_WORDS, missing_word_option, normal_text, yes_no_spellings
 from chainrule.errors import CellError, InvalidInputError, counted
 from chainrule.types import Array
 
@@ -408,7 +408,10 @@ class ColumnPlan:
             if self.format is not None:
                 example = self.format.example()
             kinds = "times of day" if self.is_time_of_day else f"{self.kind}s"
-            message = f"contains {kinds}, but row {row} has {cell!r}{more}; write it like {example}, or leave it empty"
+            remedy = f"write it like {example}, or leave it empty"
+            if option := missing_word_option(cell):
+                remedy = f"write it like {example}, leave it empty, or train with {option} if it is a missing value"
+            message = f"contains {kinds}, but row {row} has {cell!r}{more}; {remedy}"
         raise CellError(
             f"{origin}The column {self.name!r} {message}.", row=row, column=self.name, value=cell, n_cells=n_cells
         )

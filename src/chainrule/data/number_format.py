@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import compress
@@ -41,6 +41,9 @@ _UNIT_WORDS = """
     oz ml mL cl µg µm kW kWh MWh Wh hp bhp PS cc km/h kmh mph m/s rpm bpm mmHg hPa kPa psi bar ppm dB Hz kHz MHz GHz kB
     KB MB GB TB kcal kJ Nm mAh kmpl mpg min hrs pts
 """
+# The symbols, codes and names of one currency.
+_SAME_CURRENCY = "$ US$ USD usd/€ EUR eur Euro Euros euro euros/£ GBP/R$ BRL/zł PLN/₹ INR Rs Rs./Fr. SFr. CHF"
+_CURRENCY_KEYS = {word: group.split()[0] for group in _SAME_CURRENCY.split("/") for word in group.split()}
 CURRENCIES, UNITS = frozenset(_CURRENCY_WORDS.split()), frozenset(_UNIT_WORDS.split())
 # The size of the sample of texts that determines whether a column may contain numbers or dates.
 SAMPLE_SIZE = 500
@@ -133,8 +136,11 @@ class NumberFormat:
         The optional currency, percent sign or unit after a number.
     words
         Optional words between a number and its suffix, each with a factor by which the number is multiplied: multiples
-        such as k and M, or a unit with the factor 1. The empty word stands for a number without suffix and word, such
-        as a share among percentages.
+        such as k and M, or a unit with the factor 1. The empty word stands for a number without suffix and word among
+        percentages: a percentage (factor 1) or a share between -1 and 1 (factor 100). Without the empty word, the
+        percent sign is not optional.
+    other_prefixes
+        Other spellings of the currency before a number.
     """
 
     decimal: str = "."
@@ -142,6 +148,7 @@ class NumberFormat:
     prefix: str = ""
     suffix: str = ""
     words: tuple[tuple[str, float], ...] = ()
+    other_prefixes: tuple[str, ...] = ()
 
     def read(self, texts: Sequence[str]) -> Array:
         """Return the numbers in texts in normal form; NaN for texts that are not numbers in this format."""
@@ -178,9 +185,9 @@ class NumberFormat:
         return text.translate(self._translation)
 
     @property
-    def affixes(self) -> tuple[str, str]:
-        """The prefix and the suffix in the order of their removal: ``US$`` before ``$``, which it contains."""
-        return max(self.prefix, self.suffix, key=len), min(self.suffix, self.prefix, key=len)
+    def affixes(self) -> tuple[str, ...]:
+        """The prefixes and the suffix in the order of their removal: ``US$`` before ``$``, which it contains."""
+        return tuple(sorted((self.prefix, self.suffix, *self.other_prefixes), key=len, reverse=True))
 
     @cached_property
     def _translation(self) -> dict[int, str]:
@@ -191,13 +198,18 @@ class NumberFormat:
     def pattern(self) -> str:
         """The regular expression of a number in this format."""
         number = _digits(self.decimal, self.thousands) + "(?:[eE][-+]?[0-9]+)?"
-        if any(word for word, _ in self.words):
-            number += f"(?:{_SPACE}(?:{'|'.join(re.escape(word) for word, _ in self.words if word)}))?"
+        words = dict(self.words)
+        bare = words.pop("", None) if self.suffix in PERCENT else 1.0
+        if words:
+            number += f"(?:{_SPACE}(?:{'|'.join(map(re.escape, words))}))?"
         if self.suffix:
-            number += f"(?:{_SPACE}{re.escape(self.suffix)})?"
+            number += f"(?:{_SPACE}{re.escape(self.suffix)})" + ("?" if bare == 1 else "")
+        if bare not in (None, 1.0):
+            separator = re.escape(self.decimal)
+            number = rf"(?:{number}|(?:0?{separator}[0-9]+|[01](?:{separator}0*)?)(?:[eE]-[0-9]+)?)"
         if not self.prefix:
             return rf"(?:{_SIGN}?{_SPACE}{number}|\({_SPACE}{number}{_SPACE}\))"
-        prefix = f"{re.escape(self.prefix)}{_SPACE}"
+        prefix = f"(?:{'|'.join(map(re.escape, (self.prefix, *self.other_prefixes)))}){_SPACE}"
         return (
             rf"(?:{_SIGN}?{_SPACE}(?:{prefix})?{number}|{prefix}{_SIGN}{_SPACE}{number}"
             rf"|\({_SPACE}(?:{prefix})?{number}{_SPACE}\)|{prefix}\({number}\))"
@@ -220,13 +232,14 @@ class NumberFormat:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the format as JSON values."""
-        return {**asdict(self), "words": [list(pair) for pair in self.words]}
+        lists = {"words": [list(pair) for pair in self.words], "other_prefixes": list(self.other_prefixes)}
+        return {**asdict(self), **lists}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return a format from the values of :meth:`to_dict`. Raises ``InvalidInputError`` for invalid values."""
-        words = values.get("words", [])  # since version 0.2
-        texts = {name: value for name, value in values.items() if name != "words"}
+        words, others = values.get("words", []), values.get("other_prefixes", [])  # since version 0.2
+        texts = {name: value for name, value in values.items() if name not in ("words", "other_prefixes")}
         is_valid = (
             set(texts) <= {"decimal", "thousands", "prefix", "suffix"}
             and all(isinstance(value, str) for value in texts.values())
@@ -235,12 +248,13 @@ class NumberFormat:
             and values.get("decimal", ".") in (".", ",")
             and values.get("thousands", "") in _THOUSANDS
             and values.get("thousands", "") != values.get("decimal", ".")
-            and values.get("prefix", "") in {"", *CURRENCIES}
+            and isinstance(others, list | tuple)
+            and all(isinstance(text, str) and text in {"", *CURRENCIES} for text in (values.get("prefix", ""), *others))
             and (values.get("suffix", "") == "" or _is_suffix(values["suffix"]))
         )
         if not is_valid:
             raise InvalidInputError("The number format of a table column is damaged.")
-        return cls(**texts, words=tuple((word, float(factor)) for word, factor in words))
+        return cls(**texts, words=tuple((word, float(factor)) for word, factor in words), other_prefixes=tuple(others))
 
 
 @lru_cache(1024)
@@ -260,7 +274,7 @@ _MULTIPLE = re.compile(
 def _is_word(word: Any, factor: Any) -> bool:
     """Return whether a word from a file is valid."""
     is_factor = type(factor) in (int, float) and 0 < factor <= max(MULTIPLES.values())
-    return is_factor and isinstance(word, str) and (word == "" or _WORD.fullmatch(word) is not None)
+    return is_factor and isinstance(word, str) and (word in {"", *CURRENCIES, *UNITS} or bool(_WORD.fullmatch(word)))
 
 
 # The parts of a cell: the text before the digits, the digits with separators, an exponent, and the text after them.
@@ -431,14 +445,15 @@ class NumberScan:
             thousands = "," if decimal == "." else "."
         if separators is not None and separators.thousands:
             thousands = separators.thousands
-        prefix, suffix = (_most_frequent(affixes) for affixes in (self._prefixes, self._suffixes))
-        words = self._accept_words(requested)
-        if suffix in PERCENT and self.n_bare and not words:
-            words, meaning = self._meaning_of_bare(NumberFormat(decimal, thousands, prefix, suffix))
-            remark = "; ".join(filter(None, [remark, meaning]))
-        return NumberFormat(decimal, thousands, prefix, suffix, words), remark
+        prefix, *prefixes = _spellings(self._prefixes, self._prefixes)
+        suffix, *suffixes = _spellings(self._suffixes, [*self._suffixes, *self._words])
+        words = _by_length(dict.fromkeys(suffixes, 1.0) | dict(self._accept_words(requested)))
+        if suffix in PERCENT and self.n_bare:
+            factor, meaning = self._meaning_of_bare(NumberFormat(decimal, thousands, prefix, suffix))
+            words, remark = (*words, ("", factor)), "; ".join(filter(None, [remark, meaning]))
+        return NumberFormat(decimal, thousands, prefix, suffix, words, tuple(prefixes)), remark
 
-    def _meaning_of_bare(self, number_format: NumberFormat) -> tuple[tuple[tuple[str, float], ...], str]:
+    def _meaning_of_bare(self, number_format: NumberFormat) -> tuple[float, str]:
         """Return the factor of cells without a percent sign, and a remark: they are either percentages or shares."""
         suffix = number_format.suffix
         bare, all_values = self.read(replace(number_format, suffix="")), self.read(number_format)
@@ -446,11 +461,11 @@ class NumberScan:
         percentages = all_values[~is_bare & ~np.isnan(all_values)]
         are_shares = (np.abs(bare[is_bare]) <= 1).all() and (bare[is_bare] != np.floor(bare[is_bare])).any()
         if not (are_shares and len(percentages) and np.abs(percentages).max() > 1):
-            return (), f"cells without {suffix} are read in the same way"
+            return 1.0, f"cells without {suffix} are read in the same way"
         index = int(np.flatnonzero(is_bare & (bare != np.floor(bare)))[0])
         factor, text = PERCENT[suffix], self._texts[index]
         meaning = f"cells without {suffix} are shares, {text!r} is {factor * bare[index]:.10g}{suffix}"
-        return (("", factor),), f"{meaning} (write '{text}{suffix}' if it is a percentage)"
+        return factor, f"{meaning} (write '{text}{suffix}' if it is a percentage)"
 
     def _accept_words(self, requested: bool) -> tuple[tuple[str, float], ...]:
         """Return the words after numbers that are multiples, such as k and M, or one unit, each with its factor."""
@@ -463,7 +478,7 @@ class NumberScan:
             return _by_length(multiples)
         units: dict[str, dict[str, float]] = {}
         for word in counts:
-            units.setdefault(word.casefold().rstrip(".").removesuffix("s"), {})[word] = 1.0
+            units.setdefault(_unit_key(word), {})[word] = 1.0
         if not units:
             return ()
         unit = max(units.values(), key=lambda words: sum(counts[word].n_cells for word in words))
@@ -521,9 +536,28 @@ def sample_indices(counts: IntArray) -> IntArray:
     return np.unique(np.append(frequent, np.linspace(0, n - 1, SAMPLE_SIZE).astype(np.intp)))
 
 
-def _most_frequent(affixes: Counter[str]) -> str:
-    most_common = Counter({affix: count for affix, count in affixes.items() if affix}).most_common(1)
-    return most_common[0][0] if most_common else ""
+def _spellings(affixes: Counter[str], texts: Iterable[str]) -> list[str]:
+    """Return the spellings of the most frequent currency or unit among texts, the longest first; [""] if there is none.
+
+    The first is among ``affixes``. A spelling may end with a shorter one, as ``US$`` ends with ``$``.
+    """
+    totals = Counter[str]()
+    for affix, count in affixes.items():
+        totals[_unit_key(affix)] += count * bool(affix)
+    key = max(totals, key=totals.__getitem__, default="")
+    known = affixes.keys() - {""}
+    others = {*texts} - {"", *MULTIPLES, *WEAK_MULTIPLES}
+    found = [text for text in known | others if _unit_key(text) == key]
+    return sorted(found, key=lambda text: (text not in affixes, -len(text), text)) or [""]
+
+
+def _unit_key(unit: str) -> str:
+    """Return a text that is the same for all spellings of a currency or unit."""
+    return _CURRENCY_KEYS.get(unit) or unit.casefold().rstrip(".").removesuffix("s")
+
+
+# The units of several letters, in which k is no multiple: Kg.
+_UNIT_KEYS = frozenset(_unit_key(unit) for unit in UNITS if len(unit) > 1)
 
 
 @lru_cache(1024)
@@ -543,7 +577,7 @@ def _end_of(tail: str) -> tuple[str, str] | None:
     if text == "" or (_is_suffix(text) and not (text in SHORT_UNITS and not tail[0].isspace())):
         return "", text
     multiple = _MULTIPLE.fullmatch(text)
-    if multiple is not None and (multiple[2] == "" or _is_suffix(multiple[2])):
+    if multiple is not None and _unit_key(text) not in _UNIT_KEYS and (multiple[2] == "" or _is_suffix(multiple[2])):
         return multiple[1], multiple[2]
     return (text, "") if _WORD.fullmatch(text) else None
 

@@ -23,7 +23,14 @@ from chainrule.data.text_columns import (
     category_counts,
     table_conventions,
 )
-from chainrule.data.texts import MISSING_NUMBER_WORDS, normal_text, spelling_variants, yes_no_spellings
+from chainrule.data.texts import (
+    MISSING_NUMBER_WORDS,
+    MISSING_WORDS,
+    missing_word_option,
+    normal_text,
+    spelling_variants,
+    yes_no_spellings,
+)
 from chainrule.errors import DataError, InvalidInputError, check_one_of, listed, nearest_name, warn
 from chainrule.named import checked
 from chainrule.types import Array, Task, is_sparse
@@ -39,6 +46,7 @@ __all__ = [
     "are_numbers",
     "is_text",
     "label_array",
+    "missing_label_remedy",
     "missing_labels",
     "plain_targets",
     "read_labels",
@@ -110,9 +118,11 @@ class Target:
         if task is None and numeric and len(classes) > 2 and not (is_whole and len(classes) <= MAX_INTEGER_CLASSES):
             return cls("regression")
         if len(classes) < 2:
+            only = "is constant, {!r} in every row" if numeric else "has only one class, {!r}"
             raise DataError(
-                f"The target has only one class, {classes[0]!r}; training needs rows of at least two classes. (To "
-                "evaluate a trained network on such rows in Python, pass target=network.target to Dataset.)"
+                f"The target {only.format(classes[0])}; training needs rows of at least two "
+                f"{'values' if numeric else 'classes'}. (To evaluate a trained network on such rows in Python, pass "
+                "target=network.target to Dataset.)"
             )
         if task == "binary" and len(classes) > 2:
             raise DataError(
@@ -162,7 +172,8 @@ class Target:
         text_column.add_rows(texts, codes)
         is_decided = others is None or text_column.number_scan.decided
         conventions = NO_CONVENTIONS if is_decided or others is None else table_conventions(others)
-        labels = read_labels(text_column, conventions, as_numbers=task == "regression", missing_words=missing_words)
+        as_numbers = task == "regression" or (task is None and separators is not None)
+        labels = read_labels(text_column, conventions, as_numbers=as_numbers, missing_words=missing_words)
         values = [labels.values[texts[code]] for code in codes.tolist() if texts[code] in labels.values]
         target = cls.detect(values, task)
         return replace(target, format=labels.format, missing_words=labels.missing_words, note=labels.note)
@@ -386,7 +397,7 @@ def read_labels(
     values = number_format.read(numbers.texts)
     if as_numbers and np.isnan(values).any():
         first, file, row = numbers.first_of(np.flatnonzero(np.isnan(values)))
-        raise _not_a_number(numbers.texts[first], file, row)
+        raise _not_a_number(numbers.texts[first], file, row, numbers.options.separators and number_format)
     if as_numbers or (len(values) and not (np.isnan(values).any() or scan.code or scan.looks_like_lists)):
         is_whole = not any(number_format.decimal in text for text in numbers.texts)
         if is_whole and (values == np.floor(values)).all() and np.abs(values).max(initial=0) < 2.0**53:
@@ -436,15 +447,18 @@ def plain_targets(y: Any, *, as_numbers: bool) -> Any:
 
 
 def warn_about_variants(classes: Iterable[Any]) -> None:
-    """Warn about classes that differ only in case or in the white space around them, which are probably one class."""
-    variants = spelling_variants(label for label in classes if isinstance(label, str))
-    if variants:
-        n_more = len(variants) - 1
-        more = f" (and {n_more} more such group{'s' if n_more > 1 else ''})" if n_more else ""
+    """Warn about classes that are probably one class or a missing label.
+
+    These are classes that differ only in case or in the white space around them, and words for a missing value.
+    """
+    texts = [label for label in classes if isinstance(label, str)]
+    if variants := spelling_variants(texts):
         warn(
-            f"The classes {listed([*map(repr, variants[0])])} of the target differ only in case or in white space"
-            f"{more}, and are learned as different classes; give them one spelling if they mean the same."
+            f"The classes {variants} of the target differ only in case or in white space, and are learned as different "
+            "classes; give them one spelling if they mean the same."
         )
+    if words := [repr(text) for text in texts if normal_text(text) in MISSING_WORDS]:
+        warn(f"The target has the class {listed(words)}; drop these rows if their labels are missing.")
 
 
 def _numbers_among(words: Collection[str]) -> Array:
@@ -602,11 +616,19 @@ def _numbers(values: Array, origin: Origin = UNNAMED, number_format: NumberForma
     return numbers.reshape(values.shape)
 
 
-def _not_a_number(cell: object, file: str, row: int) -> DataError:
+def _not_a_number(cell: object, file: str, row: int, requested: NumberFormat | None = None) -> DataError:
+    """Return the error for a target that is not a number, in the format that the user has requested, if any."""
+    like = f" like {requested.example()}" if requested else ""
     return DataError(
-        f"{file}Regression needs numbers, but the target has {cell!r} in row {row}; correct that cell, or choose a "
-        "classification task or another target."
+        f"{file}Regression needs numbers{like}, but the target has {cell!r} in row {row}; correct that cell"
+        f"{missing_label_remedy(cell)}, or choose a classification task or another target."
     )
+
+
+def missing_label_remedy(cell: object) -> str:
+    """Return what to do if a text of the target means a missing label, for a message; empty for other labels."""
+    option = missing_word_option(cell)
+    return f", or use {option} and --drop-missing-target if its label is missing" if option else ""
 
 
 def _distinct(values: Array) -> tuple[ClassLabel, ...]:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
@@ -28,7 +29,9 @@ from chainrule.data.texts import (
     MISSING_CATEGORY_WORDS,
     MISSING_NUMBER_WORDS,
     MISSING_WORDS,
+    POSSIBLY_MISSING_WORDS,
     YES_NO_WORDS,
+    missing_word_option,
     spelling_variants,
     yes_no_spellings,
 )
@@ -253,7 +256,9 @@ class TextColumn:
             case "number":
                 return self._decide_as_requested(self._as_numbers(conventions))
             case "date":
-                return self._decide_as_requested(self._as_dates(conventions))
+                dates = self._as_dates(conventions)
+                self._check_order(dates)
+                return self._decide_as_requested(dates)
         if not self.texts:
             return Decision("category")
         numbers = self._as_numbers(conventions)
@@ -419,6 +424,19 @@ class TextColumn:
             )
         return self._accept(attempt)
 
+    def _check_order(self, dates: _Attempt) -> None:
+        """Raise ``CellError`` if the user gives another order of day and month than the dates have."""
+        order = self.date_scan.decided
+        if self.options.order is None or order in (self.options.order, None) or dates.is_read.all():
+            return
+        first, file, row = self.first_of(np.flatnonzero(~dates.is_read))
+        raise CellError(
+            f"{file}The column {self.name!r} is listed with the order {self.options.order} for its dates, but row "
+            f"{row} has {self.texts[first]!r}; correct that cell, or use "
+            f"{with_option('dates', quote(f'{self.name}={order}'))}.",
+            row=row, column=self.name, value=self.texts[first], n_cells=int(self.counts[~dates.is_read].sum()),
+        )  # fmt: skip
+
     def _position(self, index: int) -> tuple[str, int]:
         """Return the file of a text, as the start of a message, and its first row."""
         file = self.files[index]
@@ -499,7 +517,12 @@ def category_counts(
         kept |= _PUNCTUATION
     kept = kept.intersection(standard) - set(missing_words)
     found.update({word: standard[word] for word in kept})
-    notes = [f"{word!r} ({counted(standard[word], 'cell')}) is read as a category" for word in sorted(kept)]
+    notes = [
+        f"{word!r} ({counted(found[word], 'cell')}) is read as a category; {missing_word_option(word)} reads it as a "
+        "missing value"
+        for word in sorted(found)
+        if word in kept or word.casefold() in POSSIBLY_MISSING_WORDS
+    ]
     spellings: dict[str, Counter[str]] = {}
     for text, word in yes_no_spellings(found).items():
         spellings.setdefault(word, Counter())[text] = found.pop(text)
@@ -508,10 +531,9 @@ def category_counts(
         if len(group) > 1:
             notes.append(f"{listed([repr(text) for text, _ in group.most_common()])} are one category")
     are_few = len(found) <= MAX_CATEGORIES_COMPARED
-    if case_variants := spelling_variants(found) if are_few else []:
+    if case_variants := spelling_variants(found) if are_few else "":
         notes.append(
-            f"{listed([*map(repr, case_variants[0])])} differ only in case and are different categories; use one "
-            "spelling if they mean the same"
+            f"{case_variants} differ only in case and are different categories; use one spelling if they mean the same"
         )
     missing_counts = Counter({word: count for word, count in standard.items() if word in missing - kept})
     notes += missing_words_remark(missing_counts, missing_words)

@@ -110,13 +110,14 @@ def number_type(definitions: CDefinitions, number_format: NumberFormat | None, p
     """Return the values of a structure that says how numbers are written: as Python writes them, if by no format."""
     pattern = PYTHON_PATTERN if number_format is None else number_format.pattern
     known = number_format or NumberFormat()
-    affixes = [definitions.integers_named([*map(ord, affix), 0]) for affix in (*known.affixes, known.suffix)]
+    affixes = [definitions.integers_named([*map(ord, affix), 0]) for affix in known.affixes]
     written = [definitions.integers_named([*map(ord, word), 0]) for word, _ in known.words]
     factors = np.array([factor for _, factor in known.words])
     words = ("",) if plan is None else plan.missing_words
     parts = [
         definitions.integers_named(compile_pattern(pattern).code),
-        f"{{{', '.join(affixes[:2])}}}, {affixes[2]}",
+        definitions.integers_named([*map(ord, known.suffix), 0]),
+        f"{definitions.pointers_named(affixes)}, {len(affixes)}",
         f"{definitions.pointers_named(written)}, {definitions.doubles_named(factors)}" if written else "NULL, NULL",
         f"{len(written)}, '{known.decimal}'",
         definitions.texts_named(words),

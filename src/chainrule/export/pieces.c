@@ -304,7 +304,9 @@ static int match(const int *program, int pc, const int *text, int at, int n, int
 // [number_type]
 /* How a column writes its numbers. */
 typedef struct {
-    const int *pattern, *affixes[2], *suffix;
+    const int *pattern, *suffix;
+    const int *const *affixes;
+    int n_affixes;
     const int *const *words; /* after a number, such as k and M */
     const double *factors;
     int n_words, decimal;
@@ -376,7 +378,7 @@ static int read_number(const char *text, const number_type *type, double *value)
     while (at < n) {
         const int c = characters[at];
         int width = 0;
-        for (i = 0; i < 2 && width == 0; i++) {
+        for (i = 0; i < type->n_affixes && width == 0; i++) {
             const int *affix = type->affixes[i];
             while (affix[width] && at + width < n && characters[at + width] == affix[width])
                 width++;

@@ -18,10 +18,10 @@ from chainrule.data.parquet_stream import ParquetStream
 from chainrule.data.parts import Source, Table, listing
 from chainrule.data.sources import open_source
 from chainrule.data.table import TablePreprocessor
-from chainrule.data.target import Target, TaskRequest
+from chainrule.data.target import Target, TaskRequest, missing_label_remedy
 from chainrule.data.text_columns import table_conventions
 from chainrule.data.texts import normal_text
-from chainrule.errors import DataError, InvalidInputError, warn
+from chainrule.errors import DataError, InvalidInputError, counted, warn
 from chainrule.runs.data_split import DataSplit
 from chainrule.runs.leaks import warnings_of_leaks
 from chainrule.runs.prepared import PreparedData
@@ -266,4 +266,8 @@ def _find_text(labels: Any) -> str:
     not_numbers = np.flatnonzero(np.isnan(scan.read(scan.choose()[0])))
     if not 0 < 2 * len(not_numbers) < len(labels):
         return ""
-    return f" Row {not_numbers[0] + 1} has {texts[not_numbers[0]]!r}, which is not a number."
+    word, n_more = texts[not_numbers[0]], len(not_numbers) - 1
+    more = f" (and {counted(n_more, 'row')} more)" if n_more else ""
+    return (
+        f" Row {not_numbers[0] + 1} has {word!r}{more}, which is not a number; correct it{missing_label_remedy(word)}."
+    )

@@ -217,11 +217,14 @@ class Model:
     def intervals_of(self, outputs: Array, alpha: float) -> Array:
         """Return :meth:`predict_interval` for outputs of the network."""
         if self.target.task != "regression":
-            raise InvalidInputError("This model predicts classes, which have no intervals; use predict_proba.")
+            raise InvalidInputError(
+                "This model predicts classes, which have no intervals; leave out the interval, and use the "
+                "probabilities of the classes (in Python predict_proba)."
+            )
         if self.calibration is None:
             raise InvalidInputError(
                 "This model was trained without held-out rows, which intervals are computed from; train it with "
-                "validation rows, or give rows that it was not trained on to Model.calibrated."
+                "validation rows (--validation-size 0.2), or give rows that it was not trained on to Model.calibrated."
             )
         loss = self.network.loss
         limits = self.calibration.interval(loss.band_of(np.asarray(outputs, np.float64)), alpha)

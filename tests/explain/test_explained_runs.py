@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chainrule.errors import ModelFileError
+from chainrule.errors import ChainruleWarning, ModelFileError
 from chainrule.explain import permutation_importance
 from chainrule.runs import RunFolder, RunResult, TrainOptions, explain_run, load_result, train, train_run
 from support.commands import chainrule
@@ -39,6 +39,13 @@ def test_the_report_has_the_cheap_explanations_by_itself(result: RunResult, fold
     assert page.count("Partial dependence on") == 2 * 3  # caption and label of each figure
     assert "Robustness" not in page
     assert load_result(folder / "run").report.html == page
+
+
+def test_the_warnings_of_the_training_are_not_repeated(tmp_path: Path) -> None:
+    rows = TABLE.assign(note=[f"the flat number {k} of this town" for k in range(len(TABLE))])
+    with pytest.warns(ChainruleWarning, match="free text"):
+        train(rows, "price", epochs=1, preset="plain", verbose=False, out=tmp_path / "run")
+    load_result(tmp_path / "run", source=rows)  # a warning would be an error
 
 
 def test_a_result_is_explained_by_its_test_rows(result: RunResult) -> None:

@@ -25,13 +25,12 @@ from chainrule.data.text_columns import (
 )
 from chainrule.data.texts import (
     MISSING_NUMBER_WORDS,
-    MISSING_WORDS,
     missing_word_option,
     normal_text,
     spelling_variants,
     yes_no_spellings,
 )
-from chainrule.errors import DataError, InvalidInputError, check_one_of, listed, nearest_name, warn
+from chainrule.errors import DataError, InvalidInputError, check_one_of, nearest_name, warn
 from chainrule.named import checked
 from chainrule.types import Array, Task, is_sparse
 
@@ -447,18 +446,12 @@ def plain_targets(y: Any, *, as_numbers: bool) -> Any:
 
 
 def warn_about_variants(classes: Iterable[Any]) -> None:
-    """Warn about classes that are probably one class or a missing label.
-
-    These are classes that differ only in case or in the white space around them, and words for a missing value.
-    """
-    texts = [label for label in classes if isinstance(label, str)]
-    if variants := spelling_variants(texts):
+    """Warn about classes that differ only in case or in the white space around them, which are probably one class."""
+    if variants := spelling_variants(label for label in classes if isinstance(label, str)):
         warn(
             f"The classes {variants} of the target differ only in case or in white space, and are learned as different "
             "classes; give them one spelling if they mean the same."
         )
-    if words := [repr(text) for text in texts if normal_text(text) in MISSING_WORDS]:
-        warn(f"The target has the class {listed(words)}; drop these rows if their labels are missing.")
 
 
 def _numbers_among(words: Collection[str]) -> Array:

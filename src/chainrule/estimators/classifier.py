@@ -7,14 +7,13 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from chainrule.data.class_weights import ClassWeight
 from chainrule.errors import InvalidInputError
 from chainrule.estimators.outputs import ClassColumn, ClassColumns, Outputs, class_outputs
 from chainrule.estimators.parameters import ActivationParameter, HiddenSizes, LossParameter
-from chainrule.estimators.perceptron import MultilayerPerceptron, takes_batches, with_attributes
+from chainrule.estimators.perceptron import MultilayerPerceptron, available_if, takes_batches, with_attributes
 from chainrule.estimators.presets import create_loss
 from chainrule.estimators.scoring import exact_matches
 from chainrule.losses import LossFunction
@@ -28,21 +27,19 @@ __all__ = ["MLPClassifier"]
 _NETWORK = declared_settings(NeuralNetwork)
 
 
-def _has_probabilities(estimator: Any) -> bool:
-    """Tell whether the loss compares probabilities; if not, raise AttributeError."""
-    if not _loss_of(estimator.loss).expects_scores:
-        return True
-    raise AttributeError(
-        f"probability estimates are not available for loss={estimator.loss!r}; use decision_function, or the loss "
-        "'log_loss'"
-    )
-
-
-def _has_scores(estimator: Any) -> bool:
-    """Tell whether the loss compares scores; if not, raise AttributeError."""
+def _has_probabilities(estimator: Any) -> None:
+    """Raise AttributeError if the loss does not compare probabilities."""
     if _loss_of(estimator.loss).expects_scores:
-        return True
-    raise AttributeError(f"decision_function is not available for loss={estimator.loss!r}; use predict_proba")
+        raise AttributeError(
+            f"probability estimates are not available for loss={estimator.loss!r}; use decision_function, or the loss "
+            "'log_loss'"
+        )
+
+
+def _has_scores(estimator: Any) -> None:
+    """Raise AttributeError if the loss does not compare scores."""
+    if not _loss_of(estimator.loss).expects_scores:
+        raise AttributeError(f"decision_function is not available for loss={estimator.loss!r}; use predict_proba")
 
 
 def _loss_of(given: Any) -> LossFunction:
@@ -118,7 +115,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         ),
     ] = False
 
-    @available_if(takes_batches)  # type: ignore[untyped-decorator]
+    @available_if(takes_batches)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on the given rows, from the present weights.
 
@@ -154,7 +151,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         predictions = self._predictions(X)
         return self._outputs.labels_of(predictions)
 
-    @available_if(_has_scores)  # type: ignore[untyped-decorator]
+    @available_if(_has_scores)
     def decision_function(self, X: Any) -> Array:
         """Return the scores of a network that is trained with a hinge loss; a larger score is more confident.
 
@@ -164,7 +161,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         scores = self._network_outputs(X).astype(np.float64)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Any:
         """Return the probabilities of the classes as float64, with one column for each class, in sorted order.
 
@@ -174,7 +171,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         predictions = self._predictions(X)
         return self._outputs.probabilities_of(predictions)
 
-    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
+    @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of :meth:`predict_proba`."""
         probabilities = self.predict_proba(X)

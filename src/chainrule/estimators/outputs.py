@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import type_of_target
 from chainrule.activations import LogSoftmaxActivation
 from chainrule.data.class_weights import class_weights
 from chainrule.data.target import Target, warn_about_variants
-from chainrule.errors import InvalidInputError
+from chainrule.data.texts import MISSING_WORDS, normal_text
+from chainrule.errors import InvalidInputError, listed, warn
 from chainrule.layers import Layer, Parallel
 from chainrule.losses import LossFunction
 from chainrule.metrics.inputs import normalized_probabilities
@@ -258,4 +259,9 @@ def class_outputs(y: Array, classes: Any = None) -> Outputs:
             f"{classes.tolist()[0]!r}"
         )
     warn_about_variants(classes.tolist())
+    words = [
+        repr(label) for label in classes.tolist() if isinstance(label, str) and normal_text(label) in MISSING_WORDS
+    ]
+    if words:
+        warn(f"The target has the class {listed(words)}; drop such rows if their labels are missing.")
     return ClassColumn(classes)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from types import MethodType
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -56,7 +58,7 @@ from chainrule.schedules import Schedule
 from chainrule.settings import check_settings
 from chainrule.types import Array, Inputs
 
-__all__ = ["HELD_OUT", "MultilayerPerceptron", "takes_batches", "with_attributes"]
+__all__ = ["HELD_OUT", "MultilayerPerceptron", "available_if", "takes_batches", "with_attributes"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -138,15 +140,42 @@ class Rows(NamedTuple):
         return Rows(self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows])
 
 
-def takes_batches(estimator: Any) -> bool:
-    """Tell whether the solver takes mini-batches; if not, raise AttributeError as scikit-learn does."""
+class AvailableMethod:
+    """A method that is available if a check of the estimator raises no error.
+
+    Unlike that of scikit-learn's ``available_if``, the AttributeError has the message of the check, which says what to
+    do.
+    """
+
+    def __init__(self, check: Callable[[Any], object], method: Callable[..., Any]) -> None:
+        self.check, self.method, self.__doc__ = check, method, method.__doc__
+
+    def __get__(self, estimator: Any, owner: type) -> Any:
+        if estimator is None:
+            return self.method
+        try:
+            self.check(estimator)
+        except InvalidInputError as problem:  # of another parameter
+            raise AttributeError(str(problem)) from problem
+        return MethodType(self.method, estimator)
+
+
+def available_if(check: Callable[[Any], object]) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator of methods that are available if ``check(estimator)`` raises no AttributeError."""
+    return partial(AvailableMethod, check)
+
+
+def takes_batches(estimator: Any) -> None:
+    """Raise AttributeError if the solver does not take mini-batches, as scikit-learn does."""
     if estimator.preset:
-        raise AttributeError("partial_fit is not available with preset='tabular', which trains on all rows at once.")
+        raise AttributeError(
+            f"partial_fit is not available with preset={estimator.preset!r}, which trains on all rows at once; use "
+            "fit, or preset=None"
+        )
     if solver_of(estimator).full_batch:
         raise AttributeError(
             f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
         )
-    return True
 
 
 @checked

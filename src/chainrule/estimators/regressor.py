@@ -6,14 +6,13 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, Self
 
 from sklearn.base import RegressorMixin
-from sklearn.utils.metaestimators import available_if
 
 from chainrule.architecture import ActivationLike
 from chainrule.data.target import plain_targets
 from chainrule.errors import InvalidInputError
 from chainrule.estimators.outputs import Numbers, Outputs
 from chainrule.estimators.parameters import ActivationParameter, HiddenSizes, LossParameter
-from chainrule.estimators.perceptron import HELD_OUT, MultilayerPerceptron, takes_batches, with_attributes
+from chainrule.estimators.perceptron import HELD_OUT, MultilayerPerceptron, available_if, takes_batches, with_attributes
 from chainrule.estimators.presets import create_loss
 from chainrule.losses import MultiQuantile
 from chainrule.named import checked
@@ -23,14 +22,13 @@ from chainrule.types import Array
 __all__ = ["MLPRegressor"]
 
 
-def _has_quantiles(estimator: Any) -> bool:
-    """Tell whether the loss has several quantiles; if not, raise AttributeError."""
-    if isinstance(create_loss(estimator.loss), MultiQuantile):
-        return True
-    raise AttributeError(
-        f"predict_quantiles is not available for loss={estimator.loss!r}; give a loss such as "
-        "'multi_quantile:quantiles=(0.05,0.5,0.95)'"
-    )
+def _has_quantiles(estimator: Any) -> None:
+    """Raise AttributeError if the loss does not have several quantiles."""
+    if not isinstance(create_loss(estimator.loss), MultiQuantile):
+        raise AttributeError(
+            f"predict_quantiles is not available for loss={estimator.loss!r}; give a loss such as "
+            "'multi_quantile:quantiles=(0.05,0.5,0.95)'"
+        )
 
 
 @checked
@@ -90,7 +88,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
 
     _outputs_are_numbers = True
 
-    @available_if(takes_batches)  # type: ignore[untyped-decorator]
+    @available_if(takes_batches)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on the given rows, from the present weights.
 
@@ -135,7 +133,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
             raise InvalidInputError(f"predict_interval needs {HELD_OUT}.")
         return self.model_.intervals_of(outputs, alpha)
 
-    @available_if(_has_quantiles)  # type: ignore[untyped-decorator]
+    @available_if(_has_quantiles)
     def predict_quantiles(self, X: Any) -> Array:
         """Return the quantiles of the loss :class:`~chainrule.losses.MultiQuantile` in increasing order.
 

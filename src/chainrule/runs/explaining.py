@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from chainrule.baselines import Baseline
-from chainrule.errors import InvalidInputError, ModelFileError, shell_command
+from chainrule.errors import ChainruleWarning, InvalidInputError, ModelFileError, shell_command
 from chainrule.metrics import Metric
 from chainrule.metrics.registry import MetricFunction
 from chainrule.named import checked
@@ -44,7 +45,9 @@ def load_result(path: str | Path, *, source: Frame | None = None) -> RunResult:
         )
     options = recorded_options(folder, record, source)
     check_source(folder, record, options)
-    data = prepare(options, lambda _: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChainruleWarning)  # those of the training
+        data = prepare(options, lambda _: None)
     notes = {note.split(" was fitted", 1)[0]: note for note in record.get("notes", [])}
     baselines = [
         Baseline(name, _numbers(metrics), notes.get(name, "")) for name, metrics in record.get("baselines", {}).items()

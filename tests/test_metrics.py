@@ -207,6 +207,16 @@ def test_names_as_labels() -> None:
     assert metrics.f1(["a", "b", "c"], ["a", "b", "b"]) == pytest.approx((1 + 2 / 3 + 0) / 3)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_scores_of_texts_are_in_sorted_order(classes: int) -> None:
+    y, p, _ = multiclass(classes=classes)
+    names = np.array(["cat", "dog", "eel"])[y]
+    for metric in (metrics.log_loss, metrics.brier_score, metrics.roc_auc):
+        assert metric(names, p) == metric(names.tolist(), p) == metric(y, p)
+    with pytest.raises(InvalidInputError, match="texts of all classes"):
+        metrics.log_loss(np.where(y == 0, "cat", "cat"), p)
+
+
 def test_the_confusion_matrix_has_every_class() -> None:
     y, p, weights = multiclass()
     assert np.array_equal(confusion_matrix(y, p), sklearn_metrics.confusion_matrix(y, p.argmax(1)))
@@ -251,10 +261,10 @@ def test_mistakes_are_named(name: str) -> None:
 
 def test_scores_need_a_column_for_each_class() -> None:
     for metric in (metrics.roc_auc, metrics.log_loss):
-        with pytest.raises(InvalidInputError, match="one column of scores a class"):
+        with pytest.raises(InvalidInputError, match="one column of scores for each class"):
             metric([0, 1, 2], [0, 1, 2])
         with pytest.raises(InvalidInputError, match="class codes"):
-            metric(["a", "b"], [0.2, 0.4])
+            metric(["a", "b", "c"], [0.2, 0.4, 0.6])
 
 
 def test_metrics_are_found_by_name_function_or_themselves() -> None:

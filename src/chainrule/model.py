@@ -146,7 +146,7 @@ class Model:
             return data.X
         if self.table is None:
             return data
-        if not hasattr(data, "columns"):
+        if not hasattr(data, "columns") and not self.table.takes_arrays:
             raise InvalidInputError(
                 "This model needs a table with named columns; give a data frame, or read one with read_table."
             )

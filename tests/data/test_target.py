@@ -200,6 +200,6 @@ def test_classes_that_differ_only_in_case_or_white_space_are_warned_about() -> N
     )
     with pytest.warns(ChainruleWarning, match=expected):
         assert len(Target.detect(labels).classes) == 6
-    with pytest.warns(ChainruleWarning, match="classes 'Ham' and 'ham' of the target"):
+    with pytest.warns(ChainruleWarning, match="classes 'Ham' and 'ham'; 'Spam' and 'spam' of the target"):
         Target.learn(pd.Series(labels))
     Target.detect(["spam", "ham", "eggs"])

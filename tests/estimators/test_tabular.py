@@ -233,6 +233,10 @@ def test_frames_with_all_kinds_of_columns() -> None:
     assert ours.model_.table is not None
     np.testing.assert_array_equal(ours.model_.predict(frame), ours.predict(frame))
     np.testing.assert_allclose(ours.predict(frame[:5].assign(town="Lagos")).shape, (5,))
+    with pytest.raises(InvalidInputError, match="needs a table with named columns"):
+        ours.model_.predict(frame.to_numpy())
+    of_array = regressor().fit(X, Y)
+    np.testing.assert_array_equal(of_array.model_.predict(X), of_array.predict(X))
     polars = regressor().fit(pl.from_pandas(frame), targets)
     np.testing.assert_allclose(polars.predict(pl.from_pandas(frame)), ours.predict(frame), rtol=1e-4, atol=1e-4)
     objects = np.array([["a", 1.0], ["b", 2.0], ["a", np.nan], ["b", 4.0]] * 10, dtype=object)

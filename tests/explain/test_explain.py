@@ -217,6 +217,15 @@ def test_partial_dependence_of_numbers_categories_and_dates_is_in_the_units_of_t
     assert len(grid) > 5, "also the values of few rows"
 
 
+def test_swapped_arguments_are_named_and_results_are_short(regressor: MLPRegressor, flats: pd.DataFrame) -> None:
+    with pytest.raises(InvalidInputError, match=r"not a DataFrame; .* partial_dependence\(model, column, X\)"):
+        partial_dependence(regressor, flats, "area")  # type: ignore[arg-type]
+    text = repr(integrated_gradients(regressor, flats.head(30)))
+    assert text.startswith("IntegratedGradients(columns=(")
+    assert "values=<array (30, 4)>" in text
+    assert len(text) < 250
+
+
 def test_partial_dependence_of_classes_has_a_column_for_each_class() -> None:
     rows = class_rows(60, 4)
     network = classifier(3)

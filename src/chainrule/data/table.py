@@ -372,6 +372,11 @@ class TablePreprocessor:
         return pd.DataFrame(columns, index=table.index)
 
     @property
+    def takes_arrays(self) -> bool:
+        """Whether the columns have the names of those of an array, as if the training rows were an array."""
+        return all(plan.name == f"x{k}" for k, plan in enumerate(self.columns, 1))
+
+    @property
     def feature_plan(self) -> FeaturePlan:
         """The encoding of the whole table, compiled to arrays."""
         self._check_fitted()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from chainrule.errors import InvalidInputError, check_one_of
-from chainrule.explain.base import Rows, choose_metric
+from chainrule.explain.base import Explanation, Rows, choose_metric
 from chainrule.metrics import Metric
 from chainrule.metrics.registry import MetricFunction
 from chainrule.named import checked
@@ -133,8 +133,8 @@ def pgd(
     return changed
 
 
-@dataclass(frozen=True, eq=False)
-class Robustness:
+@dataclass(frozen=True, eq=False, repr=False)
+class Robustness(Explanation):
     """The result of :func:`robustness`.
 
     Attributes

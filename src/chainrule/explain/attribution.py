@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.errors import InvalidInputError
-from chainrule.explain.base import Column, Rows
+from chainrule.explain.base import Column, Explanation, Rows
 from chainrule.named import checked
 from chainrule.ranges import check_count
 from chainrule.types import Array, IntArray
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["IntegratedGradients", "Saliency", "integrated_gradients", "saliency"]
 
 
-@dataclass(frozen=True, eq=False)
-class Attribution:
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution(Explanation):
     """The contribution or sensitivity of each column in each row.
 
     Attributes
@@ -57,12 +57,12 @@ class Attribution:
         return pd.DataFrame(self.values, columns=list(self.columns))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Saliency(Attribution):
     """The result of :func:`saliency`; ``inputs`` is the gradient of the prediction with respect to each input."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IntegratedGradients(Attribution):
     """The result of :func:`integrated_gradients`.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from scipy.special import log_expit, log_softmax, softmax
@@ -15,7 +15,7 @@ from chainrule.data.table import as_frame
 from chainrule.data.target import Target
 from chainrule.data.weights import weights_of_rows
 from chainrule.engines.input_gradient import ProgramGradient
-from chainrule.errors import DataError, InvalidInputError, NotBuiltError, listed, nearest_name
+from chainrule.errors import DataError, InvalidInputError, NotBuiltError, listed, nearest_name, shown
 from chainrule.formulas import TraceError
 from chainrule.metrics import METRICS, Metric, default_metrics, find_metric
 from chainrule.metrics.inputs import class_probabilities
@@ -28,9 +28,21 @@ from chainrule.types import Array, IntArray, is_sparse
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Column", "Output", "Rows", "as_model", "choose_metric"]
+__all__ = ["Column", "Explanation", "Output", "Rows", "as_model", "choose_metric"]
 
 ColumnKind = Literal["number", "category", "date"]
+
+
+class Explanation:
+    """The base class of results, which are dataclasses; its ``repr`` has the shapes of the arrays."""
+
+    def __repr__(self) -> str:
+        values = {field.name: getattr(self, field.name) for field in fields(cast("Any", self))}
+        parts = (
+            f"{name}=<array {value.shape}>" if isinstance(value, np.ndarray) else f"{name}={shown(value)}"
+            for name, value in values.items()
+        )
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 class Column(NamedTuple):
@@ -165,9 +177,14 @@ class Rows:
 
     def sample(self, max_rows: int | None, seed: int) -> Self:
         """Return a random sample of at most ``max_rows`` rows, in their order."""
-        if max_rows is None or len(self.inputs) <= max_rows:
-            return self
-        return self.take(np.sort(np.random.default_rng(seed).choice(len(self.inputs), max_rows, replace=False)))
+        return self.take(self.sampled(max_rows, seed))
+
+    def sampled(self, max_rows: int | None, seed: int) -> IntArray:
+        """Return the indices of the rows of :meth:`sample`."""
+        n_rows = len(self.inputs)
+        if max_rows is None or n_rows <= max_rows:
+            return np.arange(n_rows)
+        return np.sort(np.random.default_rng(seed).choice(n_rows, max_rows, replace=False))
 
     def choose(self, names: Sequence[str] | str | None) -> tuple[Column, ...]:
         """Return the columns with these names; all columns for None."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.explain.base import Column, ColumnKind, Rows
+from chainrule.errors import InvalidInputError
+from chainrule.explain.base import Column, ColumnKind, Explanation, Rows
 from chainrule.named import checked
 from chainrule.ranges import check_count
 from chainrule.types import Array, IntArray
@@ -21,8 +22,8 @@ QUANTILES = (0.02, 0.98)  # the range of a grid of numbers and dates; there are 
 MISSING = "(missing)"
 
 
-@dataclass(frozen=True, eq=False)
-class PartialDependence:
+@dataclass(frozen=True, eq=False, repr=False)
+class PartialDependence(Explanation):
     """The result of :func:`partial_dependence`.
 
     Attributes
@@ -102,6 +103,11 @@ def partial_dependence(
     ([0.0, 1.0], [1.5, 3.5])
     """
     grid_size = check_count("partial_dependence", "grid_size", grid_size)
+    if not isinstance(column, str):
+        raise InvalidInputError(
+            f"column must be the name of one column, such as 'x1', not a {type(column).__name__}; the order of the "
+            "arguments is partial_dependence(model, column, X)."
+        )
     rows = Rows.of(model, X)
     (chosen,) = rows.choose(column)
     grid, examples = _grid(rows, chosen, grid_size)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.errors import DataError
-from chainrule.explain.base import Rows, as_model, choose_metric
+from chainrule.explain.base import Explanation, Rows, as_model, choose_metric
 from chainrule.metrics import Metric
 from chainrule.metrics.registry import MetricFunction
 from chainrule.named import checked
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["PermutationImportance", "permutation_importance"]
 
 
-@dataclass(frozen=True, eq=False)
-class PermutationImportance:
+@dataclass(frozen=True, eq=False, repr=False)
+class PermutationImportance(Explanation):
     """The result of :func:`permutation_importance`, with the columns in the order of the table.
 
     Attributes
@@ -130,10 +130,8 @@ def permutation_importance(
     labels = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     if labels is not None and len(labels) != n_rows:
         raise DataError(f"There are {len(labels)} groups for {n_rows} rows; give one label for each row.")
-    if labels is not None and max_rows is not None and max_rows < n_rows:
-        kept = np.sort(np.random.default_rng(seed).choice(n_rows, max_rows, replace=False))
-        rows, labels = rows.take(kept), labels[kept]
-    rows, rng = rows.sample(max_rows, seed), np.random.default_rng(seed)
+    kept, rng = rows.sampled(max_rows, seed), np.random.default_rng(seed)
+    rows, labels = rows.take(kept), None if labels is None else labels[kept]
     chosen, inputs = rows.choose(columns), rows.inputs.copy()
     score = rows.score(measure, inputs)
     found = np.empty((len(chosen), n_repeats))

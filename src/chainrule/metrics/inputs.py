@@ -93,16 +93,20 @@ def labels_and_weights(y_true: Array, y_pred: Array, sample_weight: Array | None
 def scores_and_weights(y_true: Array, y_pred: Array, sample_weight: Array | None) -> tuple[Array, Array, Array | None]:
     """Return class codes, scores of shape (rows, classes) and the weights, without the rows of weight 0.
 
-    One column of p becomes two, 1 - p and p.
+    One column of p becomes two, 1 - p and p. Class labels that are texts are in the order of the columns if sorted, as
+    in scikit-learn.
     """
     refuse_masked(y_pred, "An array to measure")
     truth, scores = labels_of(y_true), np.asarray(y_pred)
     scores = np.asarray(scores, np.result_type(scores, np.float32))
     scores = class_probabilities(scores.reshape(-1, 1) if scores.ndim < 2 else scores)
+    if truth.dtype.kind in "OU" and all(isinstance(label, str) for label in truth):
+        classes, codes = np.unique(truth, return_inverse=True)
+        truth = codes if len(classes) == scores.shape[1] else truth
     if truth.dtype.kind != "i" or truth.max(initial=0) >= scores.shape[1]:
         raise InvalidInputError(
-            f"This metric needs class codes from 0 and one column of scores a class (or one column for two classes); "
-            f"the predictions have shape {np.shape(y_pred)}."
+            "This metric needs class codes from 0, or texts of all classes, and one column of scores for each class in "
+            f"sorted order (or one column for two classes); the predictions have shape {np.shape(y_pred)}."
         )
     return _kept(truth, scores, sample_weight)
 

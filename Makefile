@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # only one pip may run in an environment
-.PHONY: help demo test test-all bench lint docs clean
+.PHONY: help demo test test-all labs bench lint docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,12 +21,12 @@ demo: $(VENV)/.installed  ## train a network on handwritten digits, and write it
 
 # Tests and benchmarks use one BLAS thread: several threads are slow on a busy machine, and equal bits need the same
 # number of threads.
-test test-all bench: export OMP_NUM_THREADS := 1
-test test-all bench: export OPENBLAS_NUM_THREADS := 1
-test test-all bench: export MKL_NUM_THREADS := 1
-test test-all bench: export BLIS_NUM_THREADS := 1
-test test-all bench: export VECLIB_MAXIMUM_THREADS := 1
-test test-all bench: export NUMBA_NUM_THREADS := 1
+test test-all labs bench: export OMP_NUM_THREADS := 1
+test test-all labs bench: export OPENBLAS_NUM_THREADS := 1
+test test-all labs bench: export MKL_NUM_THREADS := 1
+test test-all labs bench: export BLIS_NUM_THREADS := 1
+test test-all labs bench: export VECLIB_MAXIMUM_THREADS := 1
+test test-all labs bench: export NUMBA_NUM_THREADS := 1
 
 test: lint  ## lint, then every test that is not slow
 	@echo "Running the tests (without the slow ones) ..."
@@ -71,6 +71,10 @@ docs: $(VENV)/.installed-docs  ## build the documentation: docs/_build/html/inde
 	@$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 	@echo "The documentation is docs/_build/html/index.html"
 
+labs: $(VENV)/.installed-labs  ## run all labs in full (hours), and write their pages; NAMES="05_mnist" runs one
+	@$(BIN)/python labs/render.py $(NAMES)
+	@echo "The notebooks and HTML pages are in build/labs, and the pages of the documentation in docs/labs"
+
 clean:  ## remove the environments, the caches and the build outputs, but not runs/
 	rm -rf $(VENV) $(BENCH_VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -96,4 +100,9 @@ $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.installed-docs: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "Installing chainrule with what the documentation is built with (about a minute) ..."
 	@$(PIP) install -c constraints.txt -e '.[docs]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-labs: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing chainrule with PyTorch, ONNX and what the labs are rendered with (a few minutes) ..."
+	@$(PIP) install -c constraints.txt -e '.[labs,torch,onnx]'
 	@touch $(VENV)/.installed $@

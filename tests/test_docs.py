@@ -31,7 +31,8 @@ from chainrule.schedules import SCHEDULES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+# The pages of the labs are written by `make labs`; tests/test_labs.py runs their code.
+PAGES = sorted(page for page in DOCS.rglob("*.md") if not {"_build", "labs"} & set(page.relative_to(DOCS).parts))
 SHOWING = [page for page in [*PAGES, ROOT / "README.md"] if re.search(r"^```(python|console)", page.read_text(), re.M)]
 COURSE = DOCS / "from-the-course.md"
 

@@ -28,7 +28,7 @@ HOUSE = {
     6: "callbacks",
     7: "fit_data run_state training files summary",
     8: "neuralnet architecture calibration model",
-    9: "explain plots report inspection rate_finder baselines zoo textbook export",
+    9: "explain plots report inspection rate_finder baselines zoo textbook labs export",
     10: "estimators",
     11: "runs experiments serving",
     12: "__init__ cli __main__",  # __init__: the public names, which everything below must do without

@@ -21,6 +21,7 @@ from chainrule.cli.compare import compare
 from chainrule.cli.data import data_app
 from chainrule.cli.explain import explain
 from chainrule.cli.export import export
+from chainrule.cli.labs import labs
 from chainrule.cli.printing import on_one_line, printable_output
 from chainrule.cli.serve import SIGNAL_EXIT_CODE, serve
 from chainrule.cli.show import print_warnings
@@ -138,7 +139,7 @@ app.command("train", cls=TrainCommand, help=_help_text(train))(lambda: None)
 app.command(help=_help_text(compare), context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     compare
 )
-for _command in (resume, predict, evaluate, explain, export, serve, check):
+for _command in (resume, predict, evaluate, explain, export, serve, check, labs):
     app.command(help=_help_text(_command))(_command)
 app.add_typer(data_app, name="data")
 

@@ -1,0 +1,64 @@
+"""Every lab and every solution runs on a small budget, and becomes a notebook."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from typer.testing import CliRunner
+
+from chainrule import labs
+from chainrule.cli.app import app
+from chainrule.errors import InvalidInputError
+
+NAMES = labs.lab_names()
+FILES = [labs.lab_file(name, solution=solution) for name in NAMES for solution in (False, True)]
+
+
+@pytest.mark.parametrize(
+    "file", FILES, ids=lambda file: f"{'solutions of ' * (file.parent.name == 'solutions')}{file.stem}"
+)
+def test_a_lab_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAINRULE_LABS", "quick")
+    monkeypatch.chdir(tmp_path)
+    try:
+        runpy.run_path(str(file))
+    finally:
+        plt.close("all")
+
+
+def test_a_lab_is_copied_as_a_notebook(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["labs", NAMES[0][3:], "-o", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    notebook = json.loads((tmp_path / f"{NAMES[0]}.ipynb").read_text())
+    code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for source in code:
+        compile(source, "cell", "exec")
+    again = CliRunner().invoke(app, ["labs", str(int(NAMES[0][:2])), "-o", str(tmp_path)])
+    assert again.exit_code == 2
+    assert "--force" in again.output
+    listed = CliRunner().invoke(app, ["labs"])
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(NAMES)
+    with pytest.raises(InvalidInputError, match="forward_by_hand"):
+        labs.lab_file("forwrd_by_hand")
+
+
+def test_data_that_cannot_be_loaded_are_replaced_with_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CHAINRULE_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "urllib.request.urlopen", lambda *args, **settings: (_ for _ in ()).throw(OSError("no network"))
+    )
+    train, test = labs.load_lab_data("mnist")
+    assert (train.n_features, train.n_rows + test.n_rows) == (64, 1797)
+    assert "digits" in capsys.readouterr().out
+    train, test = labs.load_lab_data("imdb")
+    assert train.task == "binary"
+    assert labs.load_lab_data("iris")[0].n_rows == 120
+    with pytest.raises(Exception, match="no data set named"):
+        labs.load_lab_data("mnits")

@@ -84,7 +84,7 @@ def test_columns_that_a_table_does_not_have_are_named_together() -> None:
     for part in ("'nope' for drop (--drop)", "'ages' for categorical (--categorical)", "'day' for dates (--date)"):
         assert part in message
     assert "'towns' for group (--group)" in message
-    assert message.endswith(" Did you mean 'town'? Did you mean 'age'?")
+    assert message.endswith(" Did you mean 'town' instead of 'towns' and 'age' instead of 'ages'?")
 
 
 def test_a_column_to_drop_that_is_like_no_other_is_refused_with_those_that_there_are() -> None:

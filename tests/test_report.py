@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chainrule.data import Dataset
-from chainrule.explain import explain_model
+from chainrule.explain import Explanations, explain_model
 from chainrule.history import History
 from chainrule.layers import DenseLayer
 from chainrule.neuralnet import NeuralNetwork
@@ -194,7 +194,7 @@ def test_intervals_and_temperatures_are_reported_with_what_they_reach(numbers: R
     assert "held out" not in read(render_report(classes))[0]
 
 
-def test_every_explanation_has_its_section_with_what_it_does_not_mean(numbers: ReportData) -> None:
+def test_every_explanation_has_its_section_with_what_it_does_not_mean(numbers: ReportData, classes: ReportData) -> None:
     rng = np.random.default_rng(0)
     rows = Dataset(rng.normal(size=(40, 3)), rng.normal(size=40), ["age", f"b{HOSTILE}", "c$"], task="regression")
     network = NeuralNetwork(seed=0).add(DenseLayer(1, (3,)))
@@ -212,6 +212,12 @@ def test_every_explanation_has_its_section_with_what_it_does_not_mean(numbers: R
         assert part in text
     assert page.tags.count("svg") == 7 + 1 + 3 + 3 + 1 + 1
     assert "script" not in page.tags
+    captions = "The row with the lowest", "The row with the highest"
+    assert all(f"{caption} prediction" in text for caption in captions)
+    assert found.attribution is not None
+    only = replace(Explanations(), attribution=found.attribution)
+    text, _ = read(render_report(replace(classes, explanations=only)))
+    assert all(f"{caption} probability of its predicted class" in text for caption in captions)
     few = explain_model(network, rows.take(slice(19)), thorough=False)
     assert (few.importance, few.dependences) == (None, ())
 

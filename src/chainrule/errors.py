@@ -31,6 +31,7 @@ __all__ = [
     "listed",
     "missing_packages",
     "nearest_name",
+    "nearest_names",
     "shell_command",
     "shown",
     "warn",
@@ -39,6 +40,7 @@ __all__ = [
 
 
 LONGEST_SHOWN = 40  # characters of a value in a message
+SHORTEST_START = 3  # characters of the start of a name that is meant
 
 
 class ChainruleError(Exception):
@@ -164,18 +166,33 @@ def missing_packages(what: str, extra: str) -> InvalidInputError:
     )
 
 
-def nearest_name(name: str, known: Iterable[str], likeness: float = 0.6) -> str:
+def nearest_name(name: str, known: Iterable[str], likeness: float = 0.75) -> str:
     """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or ``""`` when none is near.
 
     ``likeness`` is the share of letters that two names must have in common, in order, for the one to be a misspelling
-    of the other.
+    of the other. A name that starts with ``name`` is near, too.
 
     >>> nearest_name("prise", ["price", "rooms"])
     " Did you mean 'price'?"
     """
-    by_lower_case = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=likeness)
-    return f" Did you mean '{by_lower_case[matches[0]]}'?" if matches else ""
+    return nearest_names([name], known, likeness)
+
+
+def nearest_names(names: Iterable[str], known: Iterable[str], likeness: float = 0.75) -> str:
+    """Return the same for several names; only those that have a near name are in the question.
+
+    >>> nearest_names(["prise", "romms", "day"], ["price", "rooms"])
+    " Did you mean 'price' instead of 'prise' and 'rooms' instead of 'romms'?"
+    """
+    by_lower_case, asked = {candidate.lower(): candidate for candidate in known}, list(names)
+    questions = []
+    for name in asked:
+        matches = difflib.get_close_matches(name.lower(), by_lower_case, n=1, cutoff=likeness)
+        if len(name) >= SHORTEST_START and not matches:
+            matches = [candidate for candidate in by_lower_case if candidate.startswith(name.lower())]
+        if matches:
+            questions.append(f"'{by_lower_case[matches[0]]}'" + (f" instead of '{name}'" if len(asked) > 1 else ""))
+    return f" Did you mean {listed(questions)}?" if questions else ""
 
 
 def shown(value: object) -> str:

@@ -453,8 +453,13 @@ def _attribution(data: ReportData, figures: Figures) -> str:
     if attribution is None:
         return ""
     order = np.argsort(attribution.predictions, kind="stable")
+    what = {
+        "binary": f"probability of {' or '.join(data.class_names[1:])}",
+        "multiclass": "probability of its predicted class",
+    }
+    predicted = what.get(data.task, "prediction")
     drawn = [
-        figures.draw(partial(plot_attribution, attribution, int(order[place])), f"The row with the {which} prediction")
+        figures.draw(partial(plot_attribution, attribution, int(order[place])), f"The row with the {which} {predicted}")
         for place, which in ((0, "lowest"), (-1, "highest"))
     ]
     worst = _number(float(np.abs(attribution.completeness_error).max()), ".3g")

@@ -22,7 +22,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from chainrule import EarlyStopping, InvalidInputError, MLPClassifier, MLPRegressor, Model
 from chainrule.activations import LeakyReLUActivation
 from chainrule.callbacks import Callback, TrainingRun
-from chainrule.data import NoiseAugmentation
+from chainrule.data import NoiseAugmentation, TablePreprocessor
 from chainrule.errors import ChainruleWarning, DataError, DivergenceError
 from chainrule.layers import DenseLayer
 from chainrule.losses import Huber
@@ -529,6 +529,12 @@ def test_what_a_warm_start_cannot_go_on_with() -> None:
         classifier.fit(X_CLASSES, Y_CLASSES + 1)
     with pytest.raises(ValueError, match=r"hidden layers of \(8,\) units, and the parameters ask for \(9,\)"):
         classifier.set_params(hidden_layer_sizes=(9,)).fit(X_CLASSES, Y_CLASSES)
+    with pytest.raises(ValueError, match=r"has the layers .* ReLUActivation, .* the parameters ask for .* Tanh"):
+        classifier.set_params(hidden_layer_sizes=(8,), activation="tanh").fit(X_CLASSES, Y_CLASSES)
+    towns = pd.DataFrame({"town": np.resize(["Faro", "Porto", "Braga", "Evora"], 300)})
+    embedded = small(warm_start=True, preprocessor=TablePreprocessor(), embedding_size=3).fit(towns, Y_CLASSES)
+    with pytest.raises(ValueError, match=r"layers Parallel \(4, 3\).* ask for Parallel \(4, 2\)"):
+        embedded.set_params(embedding_size=2).fit(towns, Y_CLASSES)
     with pytest.raises(ValueError, match="expecting 8 features"):
         classifier.fit(X_CLASSES[:, :4], Y_CLASSES)
 

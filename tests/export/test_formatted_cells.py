@@ -125,6 +125,16 @@ def test_what_is_no_number_or_date_is_refused(plan: ColumnPlan, wrong: str, to: 
         ask_c(program, ["x"], [[wrong]], tmp_path) if to == "c" else ask_js([[wrong]], tmp_path)
 
 
+@pytest.mark.parametrize("to", ["c", "js"])
+def test_files_say_how_times_of_day_are_written(to: str, tmp_path: Path) -> None:
+    model = reading_of(fitted(date_column(DateFormat("ymd", time_only=True), coerce=False)))
+    export_model(model, tmp_path / ("model.c" if to == "c" else "model.mjs"), to)
+    text = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert re.search("x.* a time of day.* such as 18:30", text)
+    assert "a Date" not in text
+    assert "such as 2024" not in text
+
+
 def test_numbers_that_stand_for_missing_ones_are_known_in_every_format(tmp_path: Path) -> None:
     model = reading_of(fitted(number_column(NumberFormat(), coerce=False)))
     cells = np.array([[-999.0], [5.0], [np.nan]])

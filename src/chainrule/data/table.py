@@ -31,6 +31,7 @@ from chainrule.errors import (
     counted,
     listed,
     nearest_name,
+    nearest_names,
     warn,
     with_option,
 )
@@ -290,8 +291,8 @@ class TablePreprocessor:
             )
         if wrong:
             shown = listed([f"{name!r} for {with_option(option)}" for name, option in wrong])
-            hints = dict.fromkeys(nearest_name(name, known) for name, _ in wrong)
-            raise DataError(f"The table does not have the columns {shown}.{''.join(hints) or it_has}")
+            hint = nearest_names([name for name, _ in wrong], known) or it_has
+            raise DataError(f"The table does not have the columns {shown}.{hint}")
 
     def named_columns(self) -> set[str]:
         """Return the columns that parameters name, other than ``drop``."""
@@ -478,8 +479,8 @@ class TablePreprocessor:
             n_more = len(missing) - MAX_INVALID_COLUMNS
             shown = [*map(repr, missing[:MAX_INVALID_COLUMNS]), *([f"{n_more} more"] if n_more > 0 else [])]
             columns = f"column{'s' if len(missing) > 1 else ''} {listed(shown)}"
-            hints = dict.fromkeys(nearest_name(name, unknown) for name in missing[:MAX_INVALID_COLUMNS])
-            raise DataError(f"{origin}The table has no {columns}, which the training data had.{''.join(hints)}")
+            hint = nearest_names(missing[:MAX_INVALID_COLUMNS], unknown)
+            raise DataError(f"{origin}The table has no {columns}, which the training data had.{hint}")
         return [table[name] for name in names]
 
     # The interface of scikit-learn -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +47,7 @@ from chainrule.estimators.presets import (
 from chainrule.estimators.scoring import MeasureRows, metrics_for, without_scorers
 from chainrule.estimators.sklearn_callbacks import CallbackSupport, SklearnCallbacks, with_callbacks
 from chainrule.history import History
-from chainrule.layers import DenseLayer
+from chainrule.layers import DenseLayer, Layer
 from chainrule.layers.dense import AffineLayer
 from chainrule.metrics import Metric, lower_is_better
 from chainrule.model import Model
@@ -138,6 +138,12 @@ class Rows(NamedTuple):
     def take(self, rows: Any) -> Rows:
         """Return some of the rows."""
         return Rows(self.X[rows], self.y[rows], None if self.weights is None else self.weights[rows])
+
+
+def _structure(layers: Iterable[Layer]) -> str:
+    """Return the types of layers with the shapes of their parameters."""
+    shapes = [(type(layer).__name__, [*layer.parameter_shapes().values()]) for layer in layers]
+    return ", ".join(f"{name} {', '.join(map(str, own))}".rstrip() for name, own in shapes)
 
 
 class AvailableMethod:
@@ -288,7 +294,7 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
         if incremental:
             network.epochs = 1
         if goes_on:
-            self._continue(network, self.network_, incremental=incremental)
+            self._continue(network, layers, self.network_, incremental=incremental)
         else:
             self.t_ = 0
             layers[0].set_input_shape((problem.n_features,))
@@ -449,14 +455,30 @@ class MultilayerPerceptron(NewParameters, SklearnParameters, CallbackSupport, Ba
             )
         return rows.take(np.concatenate([training, alone])), rows.take(held_out)
 
-    def _continue(self, network: NeuralNetwork, previous: NeuralNetwork, *, incremental: bool) -> None:
-        """Let a network with new settings go on where the previous one is."""
+    def _check_same_structure(self, layers: list[Layer], previous: NeuralNetwork) -> None:
+        """Raise ValueError if the parameters ask for other layers than those of the fitted network."""
         units = tuple(layer.n_units for layer in previous.layers if isinstance(layer, DenseLayer))[:-1]
         if units != hidden_units(self):
             raise ValueError(
                 f"The fitted network has hidden layers of {units} units, and the parameters ask for "
                 f"{hidden_units(self)}; set warm_start=False to fit another network."
             )
+        shape = previous.stack.input_shape()
+        for layer in layers:
+            layer.set_input_shape(shape)
+            shape = layer.output_shape()
+        fitted, asked = _structure(previous.layers), _structure(layers)
+        if fitted != asked:
+            raise ValueError(
+                f"The fitted network has the layers {fitted}, and the parameters ask for {asked}; set "
+                "warm_start=False to fit another network."
+            )
+
+    def _continue(
+        self, network: NeuralNetwork, layers: list[Layer], previous: NeuralNetwork, *, incremental: bool
+    ) -> None:
+        """Let a network with new settings, which asks for the same layers, go on where the previous one is."""
+        self._check_same_structure(layers, previous)
         network.stack, network.history, network.target = previous.stack, previous.history, previous.target
         if incremental:
             network.optimizer = previous.optimizer

@@ -169,7 +169,8 @@ def _member(plan: ColumnPlan, field: str) -> str:
         case "number":
             return f"    double {field}; /* {name}: a number, NAN where it is missing */"
         case "date":
-            return f"    const char *{field}; /* {name}: a date such as 2024-12-31, NULL where it is missing */"
+            kind = "time of day such as 18:30" if plan.is_time_of_day else "date such as 2024-12-31"
+            return f"    const char *{field}; /* {name}: a {kind}, NULL where it is missing */"
     return f"    const char *{field}; /* {name}: a category, NULL where it is missing */"
 
 

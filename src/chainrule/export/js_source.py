@@ -71,6 +71,8 @@ def _heading(program: ModelProgram, file_name: str) -> str:
 
 
 def _kind(plan: ColumnPlan) -> str:
+    if plan.is_time_of_day:
+        return "a time of day, a text such as 18:30"
     return {"number": "a number", "date": "a Date, or a text such as 2024-12-31"}.get(plan.kind, "a category")
 
 
@@ -121,10 +123,11 @@ def _plan(plan: ColumnPlan) -> str:
         values |= {"decimal": written.decimal, "takesTrue": known is None}
         values["missingNumbers"] = plan.missing_numbers.tolist()
     elif isinstance(plan.format, DateFormat):
-        values |= {"order": plan.format.order, "example": plan.format.example()}
+        kinds = "times of day" if plan.is_time_of_day else "dates"
+        values |= {"order": plan.format.order, "written": f"{kinds} such as {plan.format.example()}"}
         raw["patterns"] = f"[{_value(javascript_pattern(TIME_PATTERN))}]" if plan.format.time_only else "DATE_PATTERNS"
     else:
-        values |= {"order": "ymd", "example": "2024-12-31", "patterns": [javascript_pattern(ISO_PATTERN)]}
+        values |= {"order": "ymd", "written": "dates such as 2024-12-31", "patterns": [javascript_pattern(ISO_PATTERN)]}
     return _object(values, raw)
 
 

@@ -221,7 +221,7 @@ function readDate(cell, plan) {
       return [utc.getUTCFullYear(), utc.getUTCMonth() + 1, (utc.getUTCDay() + 6) % 7, days, hours];
     }
   }
-  return plan.coerce ? nothing : refuse(plan.name, cell, `dates such as ${plan.example}`);
+  return plan.coerce ? nothing : refuse(plan.name, cell, plan.written);
 }
 
 /** (value - center) / scale for each number of a column, and 1 or 0 for whether they are missing. */

@@ -116,6 +116,8 @@ class Layer(FixedAttributes, CheckedSettings, ABC):
     keeps_range: ClassVar[bool] = False
     # Whether the outputs of a row depend on the other rows of the batch in training, as in batch normalisation.
     mixes_rows: ClassVar[bool] = False
+    # Whether the arrays are set from data before training, so that initialize leaves them as they are.
+    learns_from_data: ClassVar[bool] = False
 
     trainable: Annotated[bool, Setting("Whether training changes the parameters.", since="0.2")] = field(
         default=True, kw_only=True, repr=False
@@ -291,9 +293,13 @@ class Layer(FixedAttributes, CheckedSettings, ABC):
     def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
         """Draw new parameters and reset the state; without ``rng``, the parameters differ at every call.
 
+        Arrays that were computed from data, as by ``adapt`` of a :class:`StandardizationLayer`, remain.
+
         With an ``optimizer``, :meth:`backward_propagation` also updates the parameters, each with a copy of the
         optimizer, as in the lecture. Leave it out for a layer of a network, whose optimizer updates all parameters.
         """
+        if self.learns_from_data and self.has_arrays:
+            return
         if optimizer is not None:
             self._check_optimizer(optimizer)
         if not self._have_shapes(self.parameter_views, self.parameter_shapes()):

@@ -247,6 +247,7 @@ class PiecewiseLinearEncodingLayer(Layer):
     """
 
     takes_vectors_only: ClassVar[bool] = True
+    learns_from_data: ClassVar[bool] = True
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     n_bins: Annotated[int, Setting("Number of bins per column.", FROM_ONE)] = 8
@@ -282,11 +283,6 @@ class PiecewiseLinearEncodingLayer(Layer):
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shapes of the starts and widths of the bins, and of the bounds of their outputs."""
         return dict.fromkeys(("starts", "widths", "low", "high"), self.output_shape())
-
-    def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
-        """Set bins of width 1 that start at 0, 1, ..., unless the layer has bins already."""
-        if not self.has_arrays:
-            super().initialize(optimizer, rng=rng)
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Set bins of width 1 that start at 0, 1, ..."""
@@ -348,6 +344,7 @@ class QuantileLayer(Layer):
     """
 
     takes_vectors_only: ClassVar[bool] = True
+    learns_from_data: ClassVar[bool] = True
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     n_parts: Annotated[int, Setting("Number of parts of the range of a column.", FROM_ONE)] = 32
@@ -394,11 +391,6 @@ class QuantileLayer(Layer):
         (n_columns,) = self.input_shape()
         of_parts: Shape = (n_columns * self.n_parts,)
         return dict.fromkeys(("starts", "widths", "heights"), of_parts) | {"offsets": (n_columns,)}
-
-    def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
-        """Set the function y = x from -``n_parts`` / 2 to ``n_parts`` / 2, unless the layer has a function already."""
-        if not self.has_arrays:
-            super().initialize(optimizer, rng=rng)
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Set the function y = x from -``n_parts`` / 2 to ``n_parts`` / 2."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,7 @@ class StandardizationLayer(Layer):
     [[3.0, 0.0]]
     """
 
+    learns_from_data: ClassVar[bool] = True
     output_range: ClassVar[Range | None] = ANY_NUMBER
 
     mean = ArrayAttribute("The means that are subtracted, shape of a row.")
@@ -134,11 +135,6 @@ class StandardizationLayer(Layer):
     def state_shapes(self) -> dict[str, Shape]:
         """Return the shapes of mean and scale."""
         return {"mean": self.input_shape(), "scale": self.input_shape()}
-
-    def initialize(self, optimizer: Any = None, *, rng: np.random.Generator | None = None) -> None:
-        """Set mean 0 and scale 1, unless the layer has a mean and a scale already."""
-        if not self.state:
-            super().initialize(optimizer, rng=rng)
 
     def draw_parameters(self, rng: np.random.Generator) -> None:
         """Set mean 0 and scale 1."""

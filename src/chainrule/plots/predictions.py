@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,14 +149,12 @@ def plot_roc(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes 
     """
     from sklearn.metrics import auc, roc_curve
 
-    ax = use_axes(ax, 4.6, 4.4)
-    for k, (name, is_class, scores) in enumerate(_one_against_rest(y_true, y_pred, class_names)):
+    def curve(is_class: Array, scores: Array) -> tuple[Array, Array, float]:
         false_rate, true_rate, _ = roc_curve(is_class, scores)
-        _plot_class(ax, k, false_rate, true_rate, f"{name}: {auc(false_rate, true_rate):.3f}")
-    ax.plot([0, 1], [0, 1], color=ink_of(ax), linewidth=0.9, linestyle=":")
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _add_class_legend(ax, "area")
-    ax.set_yticks(np.linspace(0, 1, 6))
+        return false_rate, true_rate, auc(false_rate, true_rate)
+
+    ax = use_axes(ax, 4.6, 4.4)
+    _plot_classes(ax, _one_against_rest(y_true, y_pred, class_names), curve, "area", by_chance=(0, 1))
     label_axes(ax, "false positive rate", "true positive rate")
     return ax
 
@@ -169,15 +167,13 @@ def plot_precision_recall(y_true: Array, y_pred: Array, class_names: Sequence[st
     """
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
-    ax = use_axes(ax, 4.6, 4.4)
-    for k, (name, is_class, scores) in enumerate(_one_against_rest(y_true, y_pred, class_names)):
+    def curve(is_class: Array, scores: Array) -> tuple[Array, Array, float]:
         precision, recall, _ = precision_recall_curve(is_class, scores)
-        _plot_class(ax, k, recall, precision, f"{name}: {average_precision_score(is_class, scores):.3f}", steps=True)
-        if len(class_names) == 2:
-            ax.axhline(is_class.mean(), color=ink_of(ax), linewidth=0.9, linestyle=":")
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _add_class_legend(ax, "average precision")
-    ax.set_yticks(np.linspace(0, 1, 6))
+        return recall, precision, average_precision_score(is_class, scores)
+
+    ax, classes = use_axes(ax, 4.6, 4.4), [*_one_against_rest(y_true, y_pred, class_names)]
+    share = classes[0][1].mean() if len(class_names) == 2 and classes else np.nan
+    _plot_classes(ax, classes, curve, "average precision", by_chance=(share, share), steps=True)
     label_axes(ax, "recall", "precision")
     return ax
 
@@ -399,13 +395,30 @@ def _one_against_rest(y_true: Array, y_pred: Array, class_names: Sequence[str]) 
             yield one_line(class_names[code], 16), is_class, probabilities[:, code]
 
 
-def _plot_class(ax: Axes, k: int, x: Array, y: Array, label: str, *, steps: bool = False) -> None:
-    """Draw the curve of a class, with at most 500 points."""
-    kept = np.unique(np.linspace(0, len(x) - 1, 500).astype(np.int64))
-    style = LINE_STYLES[k // len(PALETTE) % len(LINE_STYLES)]
-    how = "steps-post" if steps else "default"
-    color = PALETTE[k % len(PALETTE)]
-    ax.plot(x[kept], y[kept], style, color=color, linewidth=1.5, drawstyle=how, label=legend_label(label))
+def _plot_classes(
+    ax: Axes,
+    classes: Iterable[tuple[str, Array, Array]],
+    curve: Callable[[Array, Array], tuple[Array, Array, float]],
+    title: str,
+    *,
+    by_chance: tuple[float, float],
+    steps: bool = False,
+) -> None:
+    """Draw a curve for each class of :func:`_one_against_rest`, with at most 500 points, and the legend.
+
+    ``curve`` returns x, y and the number in the legend, for the true rows of a class and its probabilities.
+    ``by_chance`` are the ends of the dotted line, the result of a random order.
+    """
+    for k, (name, is_class, scores) in enumerate(classes):
+        x, y, value = curve(is_class, scores)
+        kept = np.unique(np.linspace(0, len(x) - 1, 500).astype(np.int64))
+        style, color = LINE_STYLES[k // len(PALETTE) % len(LINE_STYLES)], PALETTE[k % len(PALETTE)]
+        how, label = "steps-post" if steps else "default", legend_label(f"{name}: {value:.3f}")
+        ax.plot(x[kept], y[kept], style, color=color, linewidth=1.5, drawstyle=how, label=label)
+    ax.plot([0, 1], by_chance, color=ink_of(ax), linewidth=0.9, linestyle=":")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    _add_class_legend(ax, title)
+    ax.set_yticks(np.linspace(0, 1, 6))
 
 
 def _add_class_legend(ax: Axes, title: str) -> None:

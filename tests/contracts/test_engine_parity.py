@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -41,45 +42,57 @@ from support.parity import (
     fifty_steps,
     rows_for,
 )
+from support.parts import in_parts
 
 pytest.importorskip("torch")
 
+ONE_STEP: dict[str, Any] = {"dtype": "float64", "epochs": 1, "batch_size": 50, "learning_rate": 1.0}
 GENTLE = [name for name in OPTIMIZER_NAMES if name not in AMPLIFIES_ROUNDING]
 ENGINES = ("numpy", "torch")
 
 
-@pytest.mark.parametrize("loss", LOSS_NAMES)
-@pytest.mark.parametrize("layer", LAYER_NAMES)
-def test_the_gradient_of_every_layer_under_every_loss(layer: str, loss: str) -> None:
-    """The move of one step of plain descent at rate 1, of weighted rows."""
-    for penalty in PENALTIES:
-        distances = compare(layer, loss, dtype="float64", epochs=1, batch_size=50, learning_rate=1.0, penalty=penalty)
-        assert distances.largest() < 1e-10
+@in_parts(16)
+def test_the_gradient_of_every_layer_under_every_loss_and_penalty(part: int) -> None:
+    """The move of one step of plain descent at rate 1, of weighted rows.
+
+    A part has every layer under a quarter of the losses, and every layer and every loss under every penalty.
+    """
+    triples = itertools.product(enumerate(LAYER_NAMES), enumerate(LOSS_NAMES), enumerate(PENALTIES))
+    for (i, layer), (j, loss), (k, penalty) in triples:
+        if ((i + j) % 4, (i // 4 + j // 4 + k) % 4) == divmod(part, 4):
+            distances = compare(layer, loss, **ONE_STEP, penalty=penalty)
+            assert distances.largest() < 1e-10, (layer, loss, penalty)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", GENTLE)
-def test_fifty_steps_of_every_optimizer_on_every_loss(optimizer: str, dtype: str) -> None:
-    for loss in LOSS_NAMES:
-        assert compare("tanh", loss, dtype=dtype, **fifty_steps(optimizer)).largest() < TOLERANCE[dtype], loss
+@in_parts(4)
+def test_fifty_steps_of_every_optimizer_on_every_loss(part: int) -> None:
+    """A part has every optimizer on half of the losses, in float32 or in float64."""
+    combinations = itertools.product(enumerate(GENTLE), enumerate(LOSS_NAMES), enumerate(TOLERANCE))
+    for (i, optimizer), (j, loss), (k, dtype) in combinations:
+        if (i + j + 2 * k) % 4 == part:
+            distances = compare("tanh", loss, dtype=dtype, **fifty_steps(optimizer))
+            assert distances.largest() < TOLERANCE[dtype], (optimizer, loss, dtype)
 
 
-@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
-@pytest.mark.parametrize("optimizer", GENTLE)
-def test_fifty_steps_of_every_optimizer_on_every_layer(optimizer: str, dtype: str) -> None:
-    for layer in LAYER_NAMES:
-        distances = compare(layer, "mean_squared_error", dtype=dtype, **fifty_steps(optimizer, layer))
-        assert distances.largest() < TOLERANCE[dtype], layer
+@in_parts(8)
+def test_fifty_steps_of_every_optimizer_on_every_layer(part: int) -> None:
+    """A part has every optimizer on a quarter of the layers, in float64 (the first four parts) or float32."""
+    for (i, optimizer), (j, layer) in itertools.product(enumerate(GENTLE), enumerate(LAYER_NAMES)):
+        if (i + j) % 4 == part % 4:
+            dtype = "float64" if part < 4 else "float32"
+            distances = compare(layer, "mean_squared_error", dtype=dtype, **fifty_steps(optimizer, layer))
+            assert distances.largest() < TOLERANCE[dtype], (optimizer, layer)
 
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
 
 @pytest.mark.parametrize("optimizer", AMPLIFIES_ROUNDING)
-def test_fifty_steps_of_methods_that_amplify_rounding(optimizer: str) -> None:
+@in_parts(3)
+def test_fifty_steps_of_methods_that_amplify_rounding(optimizer: str, part: int) -> None:
     combinations = [("tanh", loss) for loss in LOSS_NAMES if can_minimize(optimizer, LOSSES.create(loss))]
     combinations += [(layer, "mean_squared_error") for layer in LAYER_NAMES if can_train(optimizer, layer)]
-    for layer, loss in combinations:
+    for layer, loss in combinations[part::3]:
         distances = compare(layer, loss, dtype="float64", **fifty_steps(optimizer, layer, loss))
         assert distances.functional() < 1e-3, (layer, loss)
 

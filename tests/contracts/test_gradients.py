@@ -39,6 +39,7 @@ from chainrule.penalties import L1, L1L2, L2
 from chainrule.types import Array
 from support.layers import LAYER_CLASSES, make_layer
 from support.networks import network_of
+from support.parts import in_parts
 
 N_ROWS, N_FEATURES = 12, 4
 RTOL = 1e-7
@@ -117,29 +118,37 @@ def rng_of(*key: Any) -> np.random.Generator:
     return np.random.default_rng([ord(letter) for letter in repr(key)])
 
 
+@in_parts(4)
+def test_every_layer_under_every_loss(part: int) -> None:
+    """A part has every layer under a quarter of the losses; the PyTorch oracle has every activation under all."""
+    pairs = itertools.product(enumerate(LAYER_CLASSES), enumerate(LOSS_CLASSES))
+    for layer_class, loss_class in [(layer, loss) for (i, layer), (j, loss) in pairs if (i + j + 2) % 4 == part]:
+        rng = rng_of(layer_class.__name__, loss_class.__name__)
+        loss = loss_class()
+        network = network_of(
+            DenseLayer(5, (N_FEATURES,), biases_initializer="normal"), make_layer(layer_class),
+            DenseLayer(loss.n_outputs(3)), *head_of(loss), loss=loss, dtype="float64",
+        )  # fmt: skip
+        check(network, data_for(loss, 3, rng, weighted=True, csr=False), rng)
+
+
+OPTIONS = ((1, 3), PENALTIES, (False, True), (0.0, 0.2), (True, False), (False, True))
+
+
 @pytest.mark.parametrize("loss_class", LOSS_CLASSES, ids=lambda cls: cls.__name__)
-@pytest.mark.parametrize("layer_class", LAYER_CLASSES, ids=lambda cls: cls.__name__)
-def test_every_layer_under_every_loss(layer_class: type[Layer], loss_class: type[LossFunction]) -> None:
-    rng = rng_of(layer_class.__name__, loss_class.__name__)
+@in_parts(4)
+def test_every_loss_with_all_options(loss_class: type[LossFunction], part: int) -> None:
+    """Outputs, penalty, sample weights, label smoothing, head fused or not, CSR: all of their combinations.
+
+    A part has each combination of the options other than the penalty, and one of the penalties with it.
+    """
     loss = loss_class()
-    layer = make_layer(layer_class)
-    network = network_of(
-        DenseLayer(5, (N_FEATURES,), biases_initializer="normal"), layer, DenseLayer(loss.n_outputs(3)), *head_of(loss),
-        loss=loss, dtype="float64",
-    )  # fmt: skip
-    check(network, data_for(loss, 3, rng, weighted=True, csr=False), rng)
-
-
-OPTIONS = list(itertools.product((1, 3), PENALTIES, (False, True), (0.0, 0.2), (True, False), (False, True)))
-
-
-@pytest.mark.parametrize("loss_class", LOSS_CLASSES, ids=lambda cls: cls.__name__)
-def test_every_loss_with_all_options(loss_class: type[LossFunction]) -> None:
-    """Outputs, penalty, sample weights, label smoothing, head fused or not, CSR: all of their combinations."""
-    loss = loss_class()
-    for n_outputs, penalty, weighted, smoothing, fused, csr in OPTIONS:
+    for combination in itertools.product(*(enumerate(values) for values in OPTIONS)):
+        places, (n_outputs, penalty, weighted, smoothing, fused, csr) = zip(*combination, strict=True)
         compares = loss.compares_outputs or loss.fuses_with is SoftmaxActivation
-        if (compares and n_outputs == 1) or (loss.fuses_with is None and (not fused or smoothing)):
+        if sum(places) % 4 != part or (compares and n_outputs == 1):
+            continue
+        if loss.fuses_with is None and (not fused or smoothing):
             continue
         rng = rng_of(loss_class.__name__, n_outputs, penalty, weighted, smoothing, fused, csr)
         network = network_of(

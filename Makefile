@@ -27,6 +27,8 @@ test test-all labs bench: export MKL_NUM_THREADS := 1
 test test-all labs bench: export BLIS_NUM_THREADS := 1
 test test-all labs bench: export VECLIB_MAXIMUM_THREADS := 1
 test test-all labs bench: export NUMBA_NUM_THREADS := 1
+# The many processes that the tests start share compiled Python files, which the environment may have switched off.
+test test-all labs: export PYTHONDONTWRITEBYTECODE :=
 
 test: lint  ## lint, then every test that is not slow
 	@echo "Running the tests (without the slow ones) ..."

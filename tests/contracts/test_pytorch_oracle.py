@@ -86,12 +86,16 @@ def targets_for(loss: str, n_outputs: int, rng: np.random.Generator) -> Any:
     return rng.poisson(2.0, (20, n_outputs)) + (0.0 if loss == "poisson" else rng.normal(size=(20, n_outputs)))
 
 
-@pytest.mark.parametrize(
-    ("loss", "n_outputs"), [(name, n) for name in LOSS_PAIRS for n in (1, 3) if n > 1 or name not in OF_ROWS]
-)
 @pytest.mark.parametrize("activation", ACTIVATION_PAIRS)
-def test_gradients_in_float64(activation: str, loss: str, n_outputs: int) -> None:
-    """Of weighted rows, for a hidden layer of each kind; the head is fused on our side and in two steps on theirs."""
+def test_gradients_in_float64(activation: str) -> None:
+    """Under every loss, of weighted rows, for a hidden layer of each kind."""
+    for loss in LOSS_PAIRS:
+        for n_outputs in (3,) if loss in OF_ROWS else (1, 3):
+            check_gradients_in_float64(activation, loss, n_outputs)
+
+
+def check_gradients_in_float64(activation: str, loss: str, n_outputs: int) -> None:
+    """Compare the gradients; the head is fused on our side and in two steps on theirs."""
     rng = np.random.default_rng(len(activation) * 31 + len(loss))
     head = HEADS.get(loss, "")
     layers = [DenseLayer(6, (5,), biases_initializer="normal"), ACTIVATIONS.classes[activation]()]

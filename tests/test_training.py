@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -97,7 +96,10 @@ def test_a_run_resumed_from_any_moment_is_the_undisturbed_run(optimizer: str, tm
     assert len(keeper.copies) >= undisturbed.history.n_epochs
     ends = [copy for copy in keeper.copies if copy.name.endswith("-0")]
     inside = [copy for copy in keeper.copies if not copy.name.endswith("-0")]
-    some = np.random.default_rng(len(optimizer)).permutation(len(inside))[:3]
+    rng = np.random.default_rng(len(optimizer))
+    if optimizer != "adam":
+        ends = [ends[i] for i in rng.permutation(len(ends))[:2]]
+    some = rng.permutation(len(inside))[:3]
     for copy in [*ends, *(inside[i] for i in some)]:
         resumed = NeuralNetwork.resume(
             copy, TRAINING, validation=VALIDATION, callbacks=companions(tmp_path / "second", every_batches=1)
@@ -222,7 +224,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bits(n_kills: int, tmp_
         process = subprocess.Popen(command(path, tmp_path / "result"), env=environment)
         if kills < n_kills:
             while process.poll() is None and (path.stat().st_mtime_ns if path.exists() else 0) == changed:
-                os.sched_yield()
+                time.sleep(0.001)
             try:
                 process.wait(timeout=float(rng.uniform(0, 0.2)))
             except subprocess.TimeoutExpired:
@@ -289,10 +291,10 @@ def test_another_process_computes_the_same_bits() -> None:
 
 def test_both_kernel_sets_train_alike() -> None:
     """With plain descent: Adam blows up the rounding in gradients that are 0, those of biases that are normalised."""
-    losses, predictions = in_a_process(CHAINRULE_KERNELS="numba")
-    reference_losses, reference_predictions = in_a_process(CHAINRULE_KERNELS="numpy")
-    np.testing.assert_allclose(losses, reference_losses, rtol=1e-5)
-    np.testing.assert_allclose(predictions, reference_predictions, atol=1e-5)
+    network = rich_network("sgd", learning_rate=0.1).fit(TRAINING)
+    losses, predictions = in_a_process(CHAINRULE_KERNELS="numpy" if kernels.active_set() == "numba" else "numba")
+    np.testing.assert_allclose(losses, network.history["loss"], rtol=1e-5)
+    np.testing.assert_allclose(predictions, network.predict(TRAINING), atol=1e-5)
 
 
 # Weights of rows ----------------------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,18 +24,28 @@ ESCAPED = r"\x1b]0;owned"
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    rows = [f"{row % 9},{row % 5},{'ab'[row % 2]}{HOSTILE}" for row in range(80)]
-    write_lines(tmp_path / f"table{HOSTILE}.csv", f"x{HOSTILE},z{HOSTILE},label{HOSTILE}", rows)
-    rows[36] = f"oops{HOSTILE},{rows[36].partition(',')[2]}"
-    write_lines(tmp_path / f"bad{HOSTILE}.csv", f"x{HOSTILE},z{HOSTILE},label{HOSTILE}", rows)
-    return tmp_path
-
-
 TABLE, BAD, LABEL, RUN = f"table{HOSTILE}.csv", f"bad{HOSTILE}.csv", f"label{HOSTILE}", f"run{HOSTILE}"
 TRAIN = ("train", TABLE, "-t", LABEL, "--preset", "plain", "--epochs", "1", "--out", RUN)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two tables and a run."""
+    folder = tmp_path_factory.mktemp("trained")
+    rows = [f"{row % 9},{row % 5},{'ab'[row % 2]}{HOSTILE}" for row in range(80)]
+    write_lines(folder / TABLE, f"x{HOSTILE},z{HOSTILE},{LABEL}", rows)
+    rows[36] = f"oops{HOSTILE},{rows[36].partition(',')[2]}"
+    write_lines(folder / BAD, f"x{HOSTILE},z{HOSTILE},{LABEL}", rows)
+    with contextlib.chdir(folder):
+        assert chainrule(*TRAIN).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which the commands run."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,6 @@ TRAIN = ("train", TABLE, "-t", LABEL, "--preset", "plain", "--epochs", "1", "--o
     ],
 )
 def test_no_control_character_is_printed(folder: Path, arguments: tuple[str, ...], exit_code: int) -> None:
-    assert chainrule(*TRAIN).exit_code == 0
     result = chainrule(*arguments)
     assert result.exit_code == exit_code, result.output
     assert CONTROL.findall(result.stdout + result.stderr) == []
@@ -68,33 +80,41 @@ def test_no_control_character_is_printed(folder: Path, arguments: tuple[str, ...
 
 
 def test_predictions_are_exact_in_a_pipe(folder: Path) -> None:
-    assert chainrule(*TRAIN).exit_code == 0
     printed = chainrule("predict", RUN, TABLE)
     assert chainrule("predict", RUN, TABLE, "-o", "p.csv").exit_code == 0
     assert printed.stdout == Path("p.csv").read_text()
     assert set(pd.read_csv("p.csv")["prediction"]) <= {f"a{HOSTILE}", f"b{HOSTILE}"}
 
 
-def test_a_terminal_gets_no_escape_sequence_of_a_stranger_and_keeps_its_colours(folder: Path) -> None:
-    def shown(*arguments: str) -> str:
-        ours, theirs = os.openpty()
-        command = [sys.executable, "-m", "chainrule", *arguments]
-        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "300"}
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment)
-        os.close(theirs)
-        received = b""
-        try:
-            while piece := os.read(ours, 2**16):
-                received += piece
-        except OSError:  # the terminal has no more writers
-            pass
-        os.close(ours)
-        assert process.wait() == 0
-        return received.decode()
+IN_TURN = """
+import json, sys
+from chainrule.cli import main
+for arguments in json.loads(sys.argv[1]):
+    print("The next command:", flush=True)
+    sys.argv = ["chainrule", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+"""
 
-    trained = shown(*TRAIN)
-    predicted = shown("predict", RUN, TABLE)
-    evaluated = shown("evaluate", RUN, TABLE)
+
+def test_a_terminal_gets_no_escape_sequence_of_a_stranger_and_keeps_its_colours(folder: Path) -> None:
+    commands = [(*TRAIN, "--force"), ("predict", RUN, TABLE), ("evaluate", RUN, TABLE)]
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", IN_TURN, json.dumps(commands)]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "300"}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    received = b""
+    try:
+        while piece := os.read(ours, 2**16):
+            received += piece
+    except OSError:  # the terminal has no more writers
+        pass
+    os.close(ours)
+    assert process.wait() == 0
+    _, trained, predicted, evaluated = received.decode().split("The next command:\r\n")
     for text in (trained, predicted, evaluated):
         assert ESCAPED in text
         assert not re.search("owned\x07|\x1b\\]|\x9b|\x1b\\[31m|\u202e|\u2028", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from chainrule.cli.app import app
+from support.children import child_environment
 
 __all__ = ["chainrule", "run_without_privileges", "start", "wait_for"]
 
@@ -29,10 +31,24 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def run_without_privileges(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, which must respect permissions even if the tests are run by root."""
-    command = [sys.executable, "-m", "chainrule", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_drop_privileges)
+_RUN_ALL = """
+import json, sys
+from support.commands import chainrule
+results = [chainrule(*command.split()) for command in sys.argv[1:]]
+print(json.dumps([(result.exit_code, result.stdout, result.stderr) for result in results]))
+"""
+
+
+def run_without_privileges(*commands: str) -> list[tuple[int, str, str]]:
+    """Run commands in another process, which must respect permissions even if the tests are run by root.
+
+    Return the exit code, the output and the errors of each.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN_ALL, *commands],
+        env=child_environment(), capture_output=True, text=True, check=True, preexec_fn=_drop_privileges,
+    )  # fmt: skip
+    return [(code, output, errors) for code, output, errors in json.loads(done.stdout)]
 
 
 def _drop_privileges() -> None:

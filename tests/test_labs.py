@@ -55,7 +55,7 @@ def test_data_that_cannot_be_loaded_are_replaced_with_a_sentence(
         "urllib.request.urlopen", lambda *args, **settings: (_ for _ in ()).throw(OSError("no network"))
     )
     train, test = labs.load_lab_data("mnist")
-    assert (train.n_features, train.n_rows + test.n_rows) == (64, 1797)
+    assert (train.image_shape, train.n_rows + test.n_rows, train.X.max()) == ((28, 28), 1797, 1)
     assert "digits" in capsys.readouterr().out
     train, test = labs.load_lab_data("imdb")
     assert train.task == "binary"

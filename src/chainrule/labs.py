@@ -54,8 +54,9 @@ def load_lab_data(name: str) -> tuple[Dataset, Dataset]:
 
     The test set is the official one, or 20 % of the rows. If the files of the data set are neither in the cache nor in
     the folder ``CHAINRULE_DATA`` and cannot be downloaded, a sentence is printed, and a set that is part of the
-    installation is returned instead: the handwritten digits of scikit-learn, for ``imdb`` with two classes (odd and
-    even), and the diabetes table for tables of numbers.
+    installation is returned instead: the handwritten digits of scikit-learn, for ``mnist`` and ``fashion-mnist``
+    enlarged to 28 x 28 pixels, for ``imdb`` with two classes (odd and even), and the diabetes table for tables of
+    numbers.
     """
     if not is_quick():
         try:
@@ -69,6 +70,10 @@ def load_lab_data(name: str) -> tuple[Dataset, Dataset]:
     substitute = _SUBSTITUTES.get(name, "digits")
     print(f"{reason}: this lab uses {substitute!r} instead of {name!r}, and its results differ from those in the text.")
     data = load_dataset(substitute)
+    if name.replace("_", "-") in ("mnist", "fashion-mnist"):
+        enlarged = np.kron(np.asarray(data.X).reshape(-1, 8, 8), np.ones((1, 3, 3), np.float32))
+        images = np.pad(enlarged, ((0, 0), (2, 2), (2, 2)))  # 28 x 28 pixels
+        data = Dataset(images, data.y, name="digits, 28 x 28 pixels")
     if name == "imdb":
         data = Dataset(data.X, np.where(np.asarray(data.y) % 2, "odd", "even"), name="digits, odd or even")
     return data.split(0.2, seed=0)

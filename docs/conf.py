@@ -6,7 +6,7 @@ import math
 import re
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from docutils import nodes
 from docutils.utils.math import latex2mathml
@@ -30,6 +30,7 @@ autodoc_type_aliases = {name: name for name in ("Array", "DTypeName", "Inputs", 
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-assign]  # in unions, Sphinx shows this
 autodoc_typehints = "signature"
 python_maximum_signature_line_length = 100
+toc_object_entries_show_parents = "hide"
 napoleon_use_ivar = True
 napoleon_use_param = False  # names that share a text, as "l1, l2", stay together
 napoleon_use_rtype = False
@@ -46,7 +47,6 @@ html_theme_options: dict[str, Any] = {
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": False,
-    "show_toc_level": 2,
 }
 html_sidebars = {"index": [], "from-the-course": []}
 
@@ -87,18 +87,38 @@ def add_formula(translator: Any, node: nodes.math | nodes.math_block) -> None:
 
 def escape_mathematics(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Keep |x| and a * b in docstrings from being read as markup, except between backquotes and in formulas."""
-    formula_indent = math.inf
+    formula_indent, in_example = math.inf, False
     for number, line in enumerate(lines):
-        indent = len(line) - len(line.lstrip())
-        if line.strip() and indent <= formula_indent:
-            formula_indent = indent if line.lstrip().startswith(".. math::") else math.inf
-        if formula_indent < math.inf or line.lstrip().startswith(">>>"):
+        indent, text = len(line) - len(line.lstrip()), line.strip()
+        if text and indent <= formula_indent:
+            formula_indent = indent if text.startswith(".. math::") else math.inf
+        in_example = bool(text) and (in_example or text.startswith(">>>"))
+        if in_example or formula_indent < math.inf:
             continue
         bullet = _BULLET.match(line)
         start = bullet.end() if bullet else 0
         pieces = _LITERAL.split(line[start:])
         pieces[::2] = [piece.replace("|", r"\|").replace("*", r"\*") for piece in pieces[::2]]
         lines[number] = line[:start] + "".join(pieces)
+
+
+def list_members(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """List the public names of a module below its docstring, each with the first line of its own."""
+    if what != "module":
+        return
+    lines.append("")
+    for member in getattr(obj, "__all__", ()):
+        value = getattr(obj, member)
+        if isinstance(value, type) or callable(value):
+            summary = [(value.__doc__ or "").split("\n\n")[0].replace("\n", " ")]
+            escape_mathematics(app, what, name, obj, options, summary)
+            lines.append(f"* :obj:`~{name}.{member}`: {summary[0]}")
+    lines.append("")
+
+
+def without_settings(annotation: Any) -> Any:
+    """Return a type without what ``Annotated`` adds to it: the help and the allowed values of a setting."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def show_own_arguments(
@@ -110,10 +130,12 @@ def show_own_arguments(
     arguments: str | None,
     returned: str | None,
 ) -> tuple[str | None, str | None]:
-    """Show the arguments of a class's ``__init__`` where a base class has a ``__new__``."""
-    if what == "class" and arguments and "*args" in arguments:
+    """Show the arguments of a class's ``__init__`` where a base class has a ``__new__``, with plain types."""
+    if what == "class" and arguments and ("*args" in arguments or "Annotated" in arguments):
         own = signature(obj.__init__, bound_method=True, type_aliases=app.config.autodoc_type_aliases)
-        arguments = stringify_signature(own.replace(return_annotation=own.empty), unqualified_typehints=True)
+        parameters = [one.replace(annotation=without_settings(one.annotation)) for one in own.parameters.values()]
+        own = own.replace(parameters=parameters, return_annotation=own.empty)
+        arguments = stringify_signature(own, unqualified_typehints=True)
         arguments = "" if "*args" in arguments else arguments
     return arguments, returned
 
@@ -123,4 +145,5 @@ def setup(app: Any) -> None:
     app.add_html_math_renderer("mathml", (add_formula, None), (add_formula, None))
     app.connect("build-finished", refuse_outside_requests)
     app.connect("autodoc-process-docstring", escape_mathematics, priority=400)
+    app.connect("autodoc-process-docstring", list_members)
     app.connect("autodoc-process-signature", show_own_arguments)

@@ -37,7 +37,14 @@ __all__ = [
 
 
 class Initializer(CheckedSettings, ABC):
-    """Draws the first values of one parameter."""
+    """Base class of the initializers: draws the first values of one parameter of a shape.
+
+    ``fan_in`` is the number of inputs of a unit, the first dimension of a weight matrix, and ``fan_out`` the number of
+    units.
+
+    >>> HeNormal()((3, 2), np.random.default_rng(0)).shape
+    (3, 2)
+    """
 
     @abstractmethod
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
@@ -57,7 +64,11 @@ def fans(shape: Shape) -> tuple[int, int]:
 @final
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """All zeros: right for biases; for weights it keeps all units of a layer equal for ever."""
+    """All zeros: right for biases. For weights, it keeps all units of a layer equal throughout the training.
+
+    >>> Zeros()((2,), np.random.default_rng(0)).tolist()
+    [0.0, 0.0]
+    """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return np.zeros(shape)
@@ -73,7 +84,11 @@ class Zeros(Initializer):
 @final
 @dataclass(frozen=True)
 class Constant(Initializer):
-    """Every element equal to ``value``; shows the symmetry problem when used for weights."""
+    """Every element equal to ``value``; shows the symmetry problem when used for weights.
+
+    >>> Constant(0.5)((2,), np.random.default_rng(0)).tolist()
+    [0.5, 0.5]
+    """
 
     value: Annotated[float, Setting("Value of every element.", ANY_NUMBER)] = 0.5
 
@@ -92,7 +107,13 @@ class Constant(Initializer):
 @final
 @dataclass(frozen=True)
 class Normal(Initializer):
-    """N(0, scale^2); with the default this is ``0.1 * randn``, the scaled normal of the lecture notes."""
+    r"""A normal distribution; with the default this is ``0.1 * randn``, the scaled normal of the lecture notes.
+
+    .. math:: w \sim N(0, \text{scale}^2)
+
+    >>> float(Normal(0.1)((1000, 10), np.random.default_rng(0)).std().round(2))
+    0.1
+    """
 
     scale: Annotated[float, Setting("Standard deviation.", FROM_ZERO)] = 0.1
 
@@ -107,7 +128,13 @@ class Normal(Initializer):
 @final
 @dataclass(frozen=True)
 class Uniform(Initializer):
-    """U(-limit, limit)."""
+    r"""A uniform distribution.
+
+    .. math:: w \sim U(-\text{limit}, \text{limit})
+
+    >>> bool(np.abs(Uniform(0.5)((3, 2), np.random.default_rng(0))).max() <= 0.5)
+    True
+    """
 
     limit: Annotated[float, Setting("Largest absolute value.", FROM_ZERO)] = 0.05
 
@@ -123,7 +150,13 @@ class Uniform(Initializer):
 @final
 @dataclass(frozen=True)
 class GlorotUniform(Initializer):
-    """U(-r, r), r = sqrt(6 / (fan_in + fan_out)): for sigmoid and tanh (Glorot and Bengio 2010, equation 16)."""
+    r"""A uniform distribution for sigmoid and tanh (Glorot and Bengio 2010, equation 16); also called Xavier.
+
+    .. math:: w \sim U(-r, r), \qquad r = \sqrt{\frac{6}{\text{fan\_in} + \text{fan\_out}}}
+
+    >>> bool(np.abs(GlorotUniform()((4, 2), np.random.default_rng(0))).max() <= 1)
+    True
+    """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         limit = math.sqrt(6 / sum(fans(shape)))
@@ -134,7 +167,13 @@ class GlorotUniform(Initializer):
 @final
 @dataclass(frozen=True)
 class GlorotNormal(Initializer):
-    """N(0, 2 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 12)."""
+    r"""A normal distribution for sigmoid and tanh (Glorot and Bengio 2010, equation 12); also called Xavier.
+
+    .. math:: w \sim N\left(0, \frac{2}{\text{fan\_in} + \text{fan\_out}}\right)
+
+    >>> float(GlorotNormal()((100, 100), np.random.default_rng(0)).std().round(2))
+    0.1
+    """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return rng.normal(0.0, math.sqrt(2 / sum(fans(shape))), shape)
@@ -148,7 +187,13 @@ class GlorotNormal(Initializer):
 @final
 @dataclass(frozen=True)
 class HeUniform(Initializer):
-    """U(-r, r), r = sqrt(6 / fan_in): for ReLU and its kin (He et al. 2015, equation 10)."""
+    r"""A uniform distribution for ReLU and similar activations (He et al. 2015, equation 10); also called Kaiming.
+
+    .. math:: w \sim U(-r, r), \qquad r = \sqrt{\frac{6}{\text{fan\_in}}}
+
+    >>> bool(np.abs(HeUniform()((6, 2), np.random.default_rng(0))).max() <= 1)
+    True
+    """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         limit = math.sqrt(6 / fans(shape)[0])
@@ -159,7 +204,13 @@ class HeUniform(Initializer):
 @final
 @dataclass(frozen=True)
 class HeNormal(Initializer):
-    """N(0, 2 / fan_in): for ReLU and its kin (He et al. 2015, equation 10)."""
+    r"""A normal distribution for ReLU and similar activations (He et al. 2015, equation 10); also called Kaiming.
+
+    .. math:: w \sim N\left(0, \frac{2}{\text{fan\_in}}\right)
+
+    >>> float(HeNormal()((200, 100), np.random.default_rng(0)).std().round(2))
+    0.1
+    """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return rng.normal(0.0, math.sqrt(2 / fans(shape)[0]), shape)
@@ -169,7 +220,13 @@ class HeNormal(Initializer):
 @final
 @dataclass(frozen=True)
 class LeCunUniform(Initializer):
-    """U(-r, r), r = sqrt(3 / fan_in) (LeCun et al. 1998, Efficient BackProp, equation 16)."""
+    r"""A uniform distribution that keeps the variance of the inputs (LeCun et al. 1998, equation 16).
+
+    .. math:: w \sim U(-r, r), \qquad r = \sqrt{\frac{3}{\text{fan\_in}}}
+
+    >>> bool(np.abs(LeCunUniform()((3, 2), np.random.default_rng(0))).max() <= 1)
+    True
+    """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         limit = math.sqrt(3 / fans(shape)[0])
@@ -182,7 +239,13 @@ class LeCunUniform(Initializer):
 @final
 @dataclass(frozen=True)
 class LeCunNormal(Initializer):
-    """N(0, 1 / fan_in): for SELU (LeCun et al. 1998, Efficient BackProp, equation 16)."""
+    r"""A normal distribution that keeps the variance of the inputs, for SELU (LeCun et al. 1998, equation 16).
+
+    .. math:: w \sim N\left(0, \frac{1}{\text{fan\_in}}\right)
+
+    >>> float(LeCunNormal()((100, 100), np.random.default_rng(0)).std().round(2))
+    0.1
+    """
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> Array:
         return rng.normal(0.0, math.sqrt(1 / fans(shape)[0]), shape)
@@ -192,7 +255,14 @@ class LeCunNormal(Initializer):
 @final
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """A random matrix with orthonormal rows or columns, times ``gain`` (Saxe et al. 2014)."""
+    r"""A random matrix with orthonormal rows or columns, times ``gain`` (Saxe et al. 2014).
+
+    .. math:: W^\top W = \text{gain}^2 I \text{ for at least as many rows as columns, else } W W^\top = \text{gain}^2 I
+
+    >>> W = Orthogonal()((3, 2), np.random.default_rng(0))
+    >>> bool(np.allclose(W.T @ W, np.eye(2)))
+    True
+    """
 
     gain: Annotated[float, Setting("Factor on the matrix.", ANY_NUMBER)] = 1.0
 

@@ -23,7 +23,12 @@ __all__ = ["L1", "L1L2", "L2", "PENALTIES", "ElementwisePenalty", "Penalty", "Su
 
 
 class Penalty(CheckedSettings, ABC):
-    """A function of the penalised slice of the parameter vector."""
+    r"""Base class of the penalties: a function of the penalised parameters, which is added to the loss.
+
+    .. math:: \text{objective} = \text{mean loss} + \operatorname{penalty}(w)
+
+    The penalised parameters are the weight matrices, not the biases. A subclass defines ``value`` and ``add_gradient``.
+    """
 
     @abstractmethod
     def value(self, weights: Array) -> float:
@@ -119,7 +124,15 @@ class TracedPenalty:
 @final
 @dataclass(frozen=True)
 class L1(ElementwisePenalty):
-    """rate * sum |w|; derivative rate * sign(w), 0 at 0."""
+    r"""The sum of the absolute values of the weights, which makes many of them 0.
+
+    .. math:: \lambda \sum |w|, \qquad \text{with the derivative } \lambda \operatorname{sign}(w)
+
+    The rate :math:`\lambda` is ``rate``. The derivative at 0 is 0.
+
+    >>> L1(0.1).value(np.array([1.0, -2.0]))
+    0.30000000000000004
+    """
 
     rate: Annotated[float, Setting("Factor on the sum of |weights|.", FROM_ZERO)] = 1e-5
 
@@ -134,7 +147,15 @@ class L1(ElementwisePenalty):
 @final
 @dataclass(frozen=True)
 class L2(ElementwisePenalty):
-    """rate / 2 * sum w^2; derivative rate * w, so the rate means what PyTorch's ``weight_decay`` means for SGD."""
+    r"""Half the sum of the squares of the weights.
+
+    .. math:: \frac{\lambda}{2} \sum w^2, \qquad \text{with the derivative } \lambda w
+
+    The rate :math:`\lambda` is ``rate``. It has the meaning of PyTorch's ``weight_decay`` for SGD.
+
+    >>> L2(0.1).value(np.array([1.0, -2.0]))
+    0.25
+    """
 
     rate: Annotated[float, Setting("Factor on half the sum of squared weights.", FROM_ZERO)] = 1e-4
 
@@ -149,7 +170,15 @@ class L2(ElementwisePenalty):
 @final
 @dataclass(frozen=True)
 class L1L2(ElementwisePenalty):
-    """Both at once, the elastic net: l1 * sum |w| + l2 / 2 * sum w^2."""
+    r"""The sum of :class:`L1` and :class:`L2`, the elastic net.
+
+    .. math:: \lambda_1 \sum |w| + \frac{\lambda_2}{2} \sum w^2
+
+    The rates are ``l1`` and ``l2``.
+
+    >>> L1L2(l1=0.1, l2=0.1).value(np.array([1.0, -2.0]))
+    0.55
+    """
 
     l1: Annotated[float, Setting("Factor on the sum of |weights|.", FROM_ZERO)] = 1e-5
     l2: Annotated[float, Setting("Factor on half the sum of squared weights.", FROM_ZERO)] = 1e-4

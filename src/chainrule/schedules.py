@@ -57,7 +57,12 @@ _PLATEAU = "it follows the loss and not the epoch; give fit (or chainrule.train)
     }
 )
 class Schedule(CheckedSettings, ABC):
-    """A factor on the learning rate."""
+    r"""Base class of the schedules: a function of the epoch, which returns a factor on the learning rate.
+
+    .. math:: \eta_t = \eta \, s(\text{epoch})
+
+    The epoch is a float: 2.5 is the middle of the third epoch. A subclass defines ``__call__``.
+    """
 
     @abstractmethod
     def __call__(self, epoch: float) -> float:
@@ -75,7 +80,11 @@ def _cosine(start: float, end: float, done: float) -> float:
 @final
 @dataclass(frozen=True)
 class ConstantRate(Schedule):
-    """1: the rate stays as it is."""
+    """The factor 1: the rate does not change.
+
+    >>> ConstantRate()(7.5)
+    1.0
+    """
 
     def __call__(self, epoch: float) -> float:
         return 1.0
@@ -96,7 +105,9 @@ class ConstantRate(Schedule):
 @final
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """factor ^ floor(epoch / every): a drop every so many epochs.
+    r"""A drop of the rate after every few epochs.
+
+    .. math:: s(e) = \text{factor}^{\lfloor e / \text{every} \rfloor}
 
     >>> schedule = StepDecay(every=10, factor=0.5)
     >>> [schedule(epoch) for epoch in (0, 9.9, 10, 20)]
@@ -118,7 +129,9 @@ class StepDecay(Schedule):
 @final
 @dataclass(frozen=True)
 class MultiStepDecay(Schedule):
-    """factor ^ (the number of ``milestones`` passed): a drop at each of these epochs.
+    r"""A drop of the rate at each of some epochs.
+
+    .. math:: s(e) = \text{factor}^{k}, \qquad k = \text{the number of milestones passed}
 
     >>> [MultiStepDecay(milestones=(5, 8))(epoch) for epoch in (4.9, 5, 8)]
     [1.0, 0.1, 0.010000000000000002]
@@ -145,7 +158,13 @@ class MultiStepDecay(Schedule):
 @final
 @dataclass(frozen=True)
 class ExponentialDecay(Schedule):
-    """factor ^ epoch: the same fraction less in every epoch."""
+    r"""The same fraction less in every epoch.
+
+    .. math:: s(e) = \text{factor}^e
+
+    >>> [round(ExponentialDecay(factor=0.9)(epoch), 3) for epoch in (0, 1, 10)]
+    [1.0, 0.9, 0.349]
+    """
 
     factor: Annotated[float, Setting("Factor per epoch.", FACTOR)] = 0.95
 
@@ -160,7 +179,13 @@ class ExponentialDecay(Schedule):
 @final
 @dataclass(frozen=True)
 class InverseTimeDecay(Schedule):
-    """1 / (1 + rate * epoch): half the rate after 1 / rate epochs."""
+    r"""A decay with half the rate after 1 / ``rate`` epochs.
+
+    .. math:: s(e) = \frac{1}{1 + \text{rate} \cdot e}
+
+    >>> [InverseTimeDecay(rate=0.1)(epoch) for epoch in (0, 10, 30)]
+    [1.0, 0.5, 0.25]
+    """
 
     rate: Annotated[float, Setting("Reciprocal of the number of epochs until the rate is halved.", FROM_ZERO)] = 0.1
 
@@ -175,10 +200,15 @@ class InverseTimeDecay(Schedule):
 @final
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """1 / (1 + rows * floor(epoch)) ^ power, scikit-learn's ``learning_rate="invscaling"``.
+    r"""scikit-learn's ``learning_rate="invscaling"``.
+
+    .. math:: s(e) = \frac{1}{(1 + \text{rows} \cdot \lfloor e \rfloor)^{\text{power}}}
 
     ``power`` is scikit-learn's ``power_t``. It counts the rows trained on, after each epoch; ``rows=1`` counts epochs
     instead.
+
+    >>> [InverseScaling(rows=1)(epoch) for epoch in (0, 3, 3.9)]
+    [1.0, 0.5, 0.5]
     """
 
     rows: Annotated[float, Setting("Rows per epoch.", ABOVE_ZERO)] = 1.0
@@ -197,9 +227,12 @@ class InverseScaling(Schedule):
 @final
 @dataclass(frozen=True)
 class CosineDecay(Schedule):
-    """From 1 to ``final`` along half a cosine in ``epochs`` epochs, then ``final`` (Loshchilov and Hutter 2017, eq. 5).
+    r"""From 1 to ``final`` along half a cosine in ``epochs`` epochs, then ``final`` (Loshchilov and Hutter 2017).
 
-    final + (1 - final) * (1 + cos(pi * epoch / epochs)) / 2.
+    .. math:: s(e) = \text{final} + \frac{1 - \text{final}}{2} \left(1 + \cos \frac{\pi e}{\text{epochs}}\right)
+
+    >>> [round(CosineDecay(epochs=10)(epoch), 3) for epoch in (0, 5, 10, 12)]
+    [1.0, 0.5, 0.0, 0.0]
     """
 
     epochs: Annotated[float, Setting("Epochs until the end of the decay.", ABOVE_ZERO)]
@@ -225,7 +258,10 @@ class CosineRestarts(Schedule):
     """From 1 to ``final`` along half a cosine, again and again (SGDR, Loshchilov and Hutter 2017, equation 5).
 
     The first period has ``period`` epochs, and each further one is ``growth`` times longer. PyTorch calls them T_0 and
-    T_mult.
+    T_mult. Within a period of T epochs, the factor is that of :class:`CosineDecay` in T epochs.
+
+    >>> [round(CosineRestarts(period=10, growth=2)(epoch), 3) for epoch in (0, 5, 10, 20, 30)]
+    [1.0, 0.5, 1.0, 0.5, 1.0]
     """
 
     period: Annotated[float, Setting("Epochs of the first period.", ABOVE_ZERO)] = 10.0
@@ -261,6 +297,9 @@ class CyclicRate(Schedule):
 
     The rise takes ``up`` epochs and the fall ``down``. The height above ``low`` is multiplied by ``shrink`` after each
     cycle: 1 is the policy "triangular", 1/2 is "triangular2".
+
+    >>> [CyclicRate(low=0.2, up=5, down=5)(epoch) for epoch in (0, 5, 10)]
+    [0.2, 1.0, 0.2]
     """
 
     up: Annotated[float, Setting("Epochs of the rise.", ABOVE_ZERO)] = 4.0
@@ -286,9 +325,12 @@ class CyclicRate(Schedule):
 @final
 @dataclass(frozen=True)
 class PolynomialDecay(Schedule):
-    """From 1 to ``final`` in ``epochs`` epochs, then ``final``; a straight line with ``power=1``.
+    r"""From 1 to ``final`` in ``epochs`` epochs, then ``final``; a straight line with ``power=1``.
 
-    final + (1 - final) * (1 - epoch / epochs) ^ power.
+    .. math:: s(e) = \text{final} + (1 - \text{final}) \left(1 - \frac{e}{\text{epochs}}\right)^{\text{power}}
+
+    >>> [PolynomialDecay(epochs=10)(epoch) for epoch in (0, 5, 10)]
+    [1.0, 0.5, 0.0]
     """
 
     epochs: Annotated[float, Setting("Epochs until the end of the decay.", ABOVE_ZERO)]
@@ -340,6 +382,9 @@ class OneCycle(Schedule):
 
     From ``start`` to 1 in the first ``peak`` (a fraction) of ``epochs``, then to ``final``. The optimizer's learning
     rate is the highest one. PyTorch's ``div_factor`` is 1 / start, its ``final_div_factor`` start / final.
+
+    >>> [round(OneCycle(epochs=10, peak=0.3)(epoch), 3) for epoch in (0, 3, 10)]
+    [0.04, 1.0, 0.0]
     """
 
     epochs: Annotated[float, Setting("Epochs of the cycle.", ABOVE_ZERO)]

@@ -23,6 +23,7 @@ from chainrule.named import Registry
 
 ACTIVATIONS: Registry[Any] = Registry.of("activation", ActivationLayer, classic, rectifiers)
 
-__all__ = ["ACTIVATIONS", "ActivationLayer", "CustomActivation"]
+__all__: list[str] = []
 __all__ += classic.__all__
 __all__ += rectifiers.__all__
+__all__ += ["ACTIVATIONS", "ActivationLayer", "CustomActivation"]

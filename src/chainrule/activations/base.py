@@ -26,15 +26,27 @@ RUNTIME = frozenset(Layer.__annotations__) | {"_traced"}
 
 
 class ActivationLayer(Layer):
-    """Base class of the activations: output shape = input shape.
+    r"""Base class of the activations, which apply a function f to every element.
+
+    .. math:: a = f(z), \qquad \frac{\partial L}{\partial z} = \frac{\partial L}{\partial a} \, f'(z)
+
+    The output has the shape of the input, (rows, ...), and an activation usually has no parameters.
 
     A subclass defines :meth:`activation_function` and :meth:`derivative` as NumPy formulas for arrays of any shape.
     They are traced: training and prediction run loops that are compiled from the formulas, and the formulas are
     translated to PyTorch, ONNX, C and JavaScript. A formula that cannot be traced, such as one with an ``if`` on the
     values of its argument, is computed by NumPy.
 
-    ``suited_initializer`` is the initializer for a dense layer before the activation. Its weights preserve the scale
-    of the signal through the activation.
+    ``suited_initializer`` is the initializer for a dense layer before the activation. Its weights preserve the scale of
+    the signal through the activation.
+
+    >>> from chainrule.activations import ReLUActivation
+    >>> layer = ReLUActivation()
+    >>> layer.set_input_shape((2,))
+    >>> layer.forward_propagation([[-1.0, 3.0]], training=True).tolist()
+    [[0.0, 3.0]]
+    >>> layer.backward_propagation(np.array([[5.0, 5.0]], np.float32)).tolist()
+    [[0.0, 5.0]]
     """
 
     suited_initializer: ClassVar[Initializer] = GlorotUniform()

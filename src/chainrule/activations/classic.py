@@ -37,7 +37,13 @@ def sigmoid(x: Array) -> Array:
 @final
 @dataclass(eq=False)
 class LinearActivation(ActivationLayer):
-    """f(x) = x, the identity: the output of a regression. f' = 1."""
+    r"""The identity, for the output of a regression.
+
+    .. math:: f(x) = x, \qquad f'(x) = 1
+
+    >>> LinearActivation().activation_function(np.array([-1.0, 2.0])).tolist()
+    [-1.0, 2.0]
+    """
 
     keeps_range: ClassVar[bool] = True
 
@@ -60,7 +66,13 @@ class LinearActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class SigmoidActivation(ActivationLayer):
-    """f(x) = 1 / (1 + exp(-x)), between 0 and 1; f' = f (1 - f)."""
+    r"""The logistic function, with values between 0 and 1, for the probability of one class.
+
+    .. math:: f(x) = \frac{1}{1 + e^{-x}}, \qquad f' = f \, (1 - f)
+
+    >>> SigmoidActivation().activation_function(np.array([-2.0, 0.0, 2.0])).round(3).tolist()
+    [0.119, 0.5, 0.881]
+    """
 
     output_range: ClassVar[Range | None] = Range(0, 1)
 
@@ -95,7 +107,13 @@ def log_softmax(x: Array) -> Array:
 @final
 @dataclass(eq=False)
 class TanhActivation(ActivationLayer):
-    """f(x) = (exp(x) - exp(-x)) / (exp(x) + exp(-x)), between -1 and 1; f' = 1 - f^2."""
+    r"""The hyperbolic tangent, with values between -1 and 1.
+
+    .. math:: f(x) = \frac{e^x - e^{-x}}{e^x + e^{-x}}, \qquad f' = 1 - f^2
+
+    >>> TanhActivation().activation_function(np.array([-1.0, 0.0, 1.0])).round(3).tolist()
+    [-0.762, 0.0, 0.762]
+    """
 
     output_range: ClassVar[Range | None] = Range(-1, 1)
 
@@ -117,10 +135,12 @@ class TanhActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class SoftmaxActivation(ActivationLayer):
-    """f(x)_j = exp(x_j) / sum_k exp(x_k) over the last axis: the probabilities of k classes, sum 1.
+    r"""The probabilities of k classes: every row of the result, shape (rows, k), is positive and has the sum 1.
+
+    .. math:: f(x)_j = \frac{e^{x_j}}{\sum_k e^{x_k}}, \qquad \frac{\partial f_j}{\partial x_k} = f_j \, ([j = k] - f_k)
 
     Adding one number to a whole row does not change the result. Every output depends on every input of its row, so the
-    derivative of a row is a matrix, ``df_j / dx_k = f_j (1[j = k] - f_k)``.
+    derivative of a row is a matrix, shape (rows, k, k).
 
     >>> SoftmaxActivation().activation_function([[1e6, 1e6]]).tolist()
     [[0.5, 0.5]]
@@ -151,10 +171,15 @@ class SoftmaxActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class LogSoftmaxActivation(ActivationLayer):
-    """f(x)_j = x_j - log(sum_k exp(x_k)) over the last axis: the logarithms of the probabilities of k classes.
+    r"""The logarithms of the probabilities of k classes.
 
-    ``df_j / dx_k = 1[j = k] - p_k`` with the probabilities p = exp(f). To train a classifier, end the network in a
-    SoftmaxActivation: the cross-entropy computes the logarithms itself.
+    .. math:: f(x)_j = x_j - \log \sum_k e^{x_k}, \qquad \frac{\partial f_j}{\partial x_k} = [j = k] - e^{f_k}
+
+    To train a classifier, end the network in a :class:`SoftmaxActivation`: the cross-entropy computes the logarithms
+    itself.
+
+    >>> LogSoftmaxActivation().activation_function(np.array([[0.0, 0.0]])).round(3).tolist()
+    [[-0.693, -0.693]]
     """
 
     output_range: ClassVar[Range | None] = Range(-math.inf, 0, includes_high=True)
@@ -176,7 +201,13 @@ class LogSoftmaxActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class GaussianActivation(ActivationLayer):
-    """f(x) = exp(-x^2), between 0 and 1, largest at 0; f' = -2 x f."""
+    r"""A bell curve, with values between 0 and 1 and its maximum at 0.
+
+    .. math:: f(x) = e^{-x^2}, \qquad f' = -2 x f
+
+    >>> GaussianActivation().activation_function(np.array([-1.0, 0.0, 1.0])).round(3).tolist()
+    [0.368, 1.0, 0.368]
+    """
 
     output_range: ClassVar[Range | None] = Range(0, 1, includes_high=True)
 
@@ -192,7 +223,13 @@ class GaussianActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class SoftsignActivation(ActivationLayer):
-    """f(x) = x / (1 + |x|), between -1 and 1, with longer tails than tanh; f' = 1 / (1 + |x|)^2."""
+    r"""A curve between -1 and 1 that approaches its limits more slowly than tanh.
+
+    .. math:: f(x) = \frac{x}{1 + |x|}, \qquad f'(x) = \frac{1}{(1 + |x|)^2}
+
+    >>> SoftsignActivation().activation_function(np.array([-1.0, 0.0, 3.0])).tolist()
+    [-0.5, 0.0, 0.75]
+    """
 
     output_range: ClassVar[Range | None] = Range(-1, 1)
 
@@ -208,7 +245,14 @@ class SoftsignActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class HardSigmoidActivation(ActivationLayer):
-    """f(x) = x / 6 + 1/2 clipped to the range from 0 to 1, as in PyTorch; f' = 1/6 where |x| < 3, else 0."""
+    r"""A sigmoid of three straight lines, as in PyTorch.
+
+    .. math:: f(x) = \min\left(1, \max\left(0, \frac{x}{6} + \frac{1}{2}\right)\right), \qquad
+       f'(x) = \frac{1}{6} \text{ where } |x| < 3, \text{ else } 0
+
+    >>> HardSigmoidActivation().activation_function(np.array([-4.0, 0.0, 1.5])).tolist()
+    [0.0, 0.5, 0.75]
+    """
 
     output_range: ClassVar[Range | None] = Range(0, 1, includes_low=True, includes_high=True)
 
@@ -228,12 +272,17 @@ _FAR = 1e15
 @final
 @dataclass(eq=False)
 class SmoothClipActivation(ActivationLayer):
-    """f(x) = x / sqrt(1 + (x / ``limit``)^2), between -limit and limit; f' = (1 + (x / limit)^2)^(-3/2).
+    r"""A smooth bound on the absolute value of the inputs.
 
-    Small numbers are almost unchanged, and extreme ones stay within the limits. As the first layer, it bounds the
-    influence of outliers in standardised inputs.
+    .. math:: f(x) = \frac{x}{\sqrt{1 + (x / c)^2}}, \qquad f'(x) = \left(1 + (x / c)^2\right)^{-3/2}
+
+    The bound c is ``limit``. Small numbers are almost unchanged. As the first layer, it bounds the influence of
+    outliers in standardised inputs.
 
     Source: Holzmueller, Grinsztajn and Steinwart 2024, Better by default, section 3 (arXiv 2407.04491).
+
+    >>> SmoothClipActivation(limit=3.0).activation_function(np.array([0.1, 4.0, 1e9])).round(2).tolist()
+    [0.1, 2.4, 3.0]
     """
 
     limit: Annotated[float, Setting("Upper bound of the outputs.", ABOVE_ZERO)] = 3.0

@@ -23,6 +23,11 @@ class CustomActivation(ActivationLayer):
     Model files do not contain functions. They contain the ``name`` of the activation; pass the activation in
     ``custom_objects`` to load such a model. Use functions of a module instead of lambdas if the network is to be
     pickled.
+
+    >>> import numpy as np
+    >>> sine = CustomActivation(np.sin, np.cos, name="Sine")
+    >>> sine.activation_function(np.array([0.0, np.pi / 2])).tolist()
+    [0.0, 1.0]
     """
 
     function: Annotated[Callable[[Array], Array], Setting("f.")]

@@ -51,7 +51,13 @@ def softplus(x: Array) -> Any:
 @final
 @dataclass(eq=False)
 class ReLUActivation(ActivationLayer):
-    """f(x) = max(0, x); f'(x) = 1 where x > 0, else 0."""
+    r"""The rectified linear unit: 0 for negative inputs, and the input itself for positive inputs.
+
+    .. math:: f(x) = \max(0, x), \qquad f'(x) = 1 \text{ where } x > 0, \text{ else } 0
+
+    >>> ReLUActivation().activation_function(np.array([-1.0, 0.0, 2.0])).tolist()
+    [0.0, 0.0, 2.0]
+    """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
     output_range: ClassVar[Range | None] = Range(0, math.inf, includes_low=True)
@@ -72,9 +78,17 @@ class ReLUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class LeakyReLUActivation(ActivationLayer):
-    """f(x) = x where x > 0, else ``negative_slope`` x, so that the gradient of a unit never stays 0.
+    r"""A ReLU with a small slope for negative inputs, so that the gradient of a unit never stays 0.
+
+    .. math:: f(x) = \begin{cases} x & \text{where } x > 0 \\ a x & \text{otherwise} \end{cases}, \qquad
+       f'(x) = 1 \text{ or } a
+
+    The slope a is ``negative_slope``.
 
     Maas, Hannun & Ng 2013, "Rectifier nonlinearities improve neural network acoustic models".
+
+    >>> LeakyReLUActivation().activation_function(np.array([-1.0, 2.0])).tolist()
+    [-0.01, 2.0]
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
@@ -99,13 +113,22 @@ class LeakyReLUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class PReLUActivation(ActivationLayer):
-    """A leaky ReLU with a trained slope: f(x) = x where x > 0, else slope x.
+    r"""A leaky ReLU with a trained slope.
 
-    One slope is shared by all units, as by default in PyTorch; with ``shared=False``, each unit has its own, as by
+    .. math:: f(x) = \begin{cases} x & \text{where } x > 0 \\ s x & \text{otherwise} \end{cases}, \qquad
+       \frac{\partial L}{\partial s} = \sum \frac{\partial L}{\partial f} \min(x, 0)
+
+    One slope s is shared by all units, as by default in PyTorch; with ``shared=False``, each unit has its own, as by
     default in Keras. The first value is ``initial_slope``. Slopes are not penalised, because a penalty would pull them
-    towards plain ReLU. ``dL/dslope`` is the sum of ``dL/df min(x, 0)``.
+    towards plain ReLU.
 
     He et al. 2015, "Delving deep into rectifiers", equations 1 and 8.
+
+    >>> layer = PReLUActivation(shared=False)
+    >>> layer.set_input_shape((2,))
+    >>> layer.slope = [0.25, 0.5]
+    >>> layer.forward_propagation([[-1.0, -1.0]]).tolist()
+    [[-0.25, -0.5]]
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
@@ -147,9 +170,15 @@ class PReLUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class ELUActivation(ActivationLayer):
-    """f(x) = x where x > 0, else ``alpha`` (exp(x) - 1); f' = 1, or alpha exp(x).
+    r"""The exponential linear unit, which approaches -alpha for negative inputs.
+
+    .. math:: f(x) = \begin{cases} x & \text{where } x > 0 \\ \alpha (e^x - 1) & \text{otherwise} \end{cases}, \qquad
+       f'(x) = 1 \text{ or } \alpha e^x
 
     Clevert, Unterthiner & Hochreiter 2016, "Fast and accurate deep network learning by exponential linear units".
+
+    >>> ELUActivation().activation_function(np.array([-1.0, 2.0])).round(3).tolist()
+    [-0.632, 2.0]
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
@@ -173,9 +202,16 @@ class ELUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class CELUActivation(ActivationLayer):
-    """f(x) = x where x > 0, else ``alpha`` (exp(x / alpha) - 1); f' = 1, or exp(x / alpha), without a kink at 0.
+    r"""An exponential linear unit without a kink at 0, for any ``alpha``.
+
+    .. math::
+       f(x) = \begin{cases} x & \text{where } x > 0 \\ \alpha (e^{x / \alpha} - 1) & \text{otherwise} \end{cases},
+       \qquad f'(x) = 1 \text{ or } e^{x / \alpha}
 
     Barron 2017, "Continuously differentiable exponential linear units".
+
+    >>> CELUActivation(alpha=2.0).activation_function(np.array([-1.0, 2.0])).round(3).tolist()
+    [-0.787, 2.0]
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
@@ -199,10 +235,16 @@ class CELUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class SELUActivation(ActivationLayer):
-    """f(x) = s elu(x, a) with s = 1.0507... and a = 1.6732..., which keep mean 0 and variance 1 from layer to layer.
+    r"""A scaled exponential linear unit, which keeps mean 0 and variance 1 from layer to layer.
+
+    .. math:: f(x) = s \begin{cases} x & \text{where } x > 0 \\ \alpha (e^x - 1) & \text{otherwise} \end{cases}, \qquad
+       s = 1.0507..., \quad \alpha = 1.6732...
 
     This requires LeCun-normal weights and standardised inputs. Klambauer et al. 2017, "Self-normalizing neural
     networks", equation 2.
+
+    >>> SELUActivation().activation_function(np.array([-1.0, 1.0])).round(3).tolist()
+    [-1.111, 1.051]
     """
 
     suited_initializer: ClassVar[Initializer] = LeCunNormal()
@@ -226,12 +268,19 @@ class SELUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class GELUActivation(ActivationLayer):
-    """f(x) = x Phi(x) with the normal distribution Phi; f' = Phi(x) + x phi(x) with its density phi.
+    r"""The Gaussian error linear unit: the input times the probability that a standard normal number is below it.
 
-    With ``approximate="tanh"``, Phi(x) is approximated by (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2
-    and in PyTorch and Keras with the corresponding setting.
+    .. math:: f(x) = x \, \Phi(x), \qquad f'(x) = \Phi(x) + x \, \varphi(x)
+
+    with the normal distribution :math:`\Phi` and its density :math:`\varphi`. With ``approximate="tanh"``, as in GPT-2
+    and in PyTorch and Keras with the corresponding setting,
+
+    .. math:: \Phi(x) \approx \frac{1}{2} \left(1 + \tanh\left(\sqrt{2 / \pi} \, (x + 0.044715 \, x^3)\right)\right)
 
     Hendrycks & Gimpel 2016, "Gaussian error linear units".
+
+    >>> GELUActivation().activation_function(np.array([-1.0, 0.0, 1.0])).round(3).tolist()
+    [-0.159, 0.0, 0.841]
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
@@ -270,9 +319,15 @@ class GELUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class SiLUActivation(ActivationLayer):
-    """f(x) = x s with s = sigmoid(x), also called swish; f' = s (1 + x (1 - s)).
+    r"""The sigmoid linear unit, also called swish.
+
+    .. math:: f(x) = x \, \sigma(x), \qquad f' = \sigma \, (1 + x \, (1 - \sigma)), \qquad
+       \sigma(x) = \frac{1}{1 + e^{-x}}
 
     Elfwing, Uchibe & Doya 2018; Ramachandran, Zoph & Le 2017, "Searching for activation functions".
+
+    >>> SiLUActivation().activation_function(np.array([-1.0, 0.0, 1.0])).round(3).tolist()
+    [-0.269, 0.0, 0.731]
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
@@ -292,9 +347,15 @@ class SiLUActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class HardSwishActivation(ActivationLayer):
-    """f(x) = x h with h = x / 6 + 1/2 clipped to the range from 0 to 1; f' = x / 3 + 1/2 where |x| < 3, else h.
+    r"""The input times a hard sigmoid, an approximation of SiLU without an exponential function.
+
+    .. math:: f(x) = x \, h(x), \qquad h(x) = \min\left(1, \max\left(0, \frac{x}{6} + \frac{1}{2}\right)\right), \qquad
+       f'(x) = \begin{cases} x / 3 + 1 / 2 & \text{where } |x| < 3 \\ h(x) & \text{otherwise} \end{cases}
 
     Howard et al. 2019, "Searching for MobileNetV3", equation 8.
+
+    >>> HardSwishActivation().activation_function(np.array([-3.0, 0.0, 1.5, 4.0])).tolist()
+    [-0.0, 0.0, 1.125, 4.0]
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
@@ -312,9 +373,14 @@ class HardSwishActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class MishActivation(ActivationLayer):
-    """f(x) = x t with t = tanh(log(1 + exp(x))); f' = t + x (1 - t^2) sigmoid(x).
+    r"""A smooth function with a small minimum below 0, similar to SiLU.
+
+    .. math:: f(x) = x \, t, \qquad t = \tanh\left(\log(1 + e^x)\right), \qquad f' = t + x \, (1 - t^2) \, \sigma(x)
 
     Misra 2020, "Mish: a self regularized non-monotonic activation function".
+
+    >>> MishActivation().activation_function(np.array([-1.0, 0.0, 1.0])).round(3).tolist()
+    [-0.303, 0.0, 0.865]
     """
 
     suited_initializer: ClassVar[Initializer] = HeUniform()
@@ -333,9 +399,12 @@ class MishActivation(ActivationLayer):
 @final
 @dataclass(eq=False)
 class SoftplusActivation(ActivationLayer):
-    """f(x) = log(1 + exp(beta x)) / beta, a smooth ReLU, always positive, sharper for larger ``beta``.
+    r"""A smooth ReLU, always positive, and sharper for a larger ``beta``.
 
-    f' = sigmoid(beta x).
+    .. math:: f(x) = \frac{\log(1 + e^{\beta x})}{\beta}, \qquad f'(x) = \sigma(\beta x)
+
+    >>> SoftplusActivation().activation_function(np.array([-1.0, 0.0, 1.0])).round(3).tolist()
+    [0.313, 0.693, 1.313]
     """
 
     output_range: ClassVar[Range | None] = Range(0, math.inf)

@@ -18,12 +18,13 @@ LAYERS: Registry[Layer] = Registry.of(
     "layer", Layer, dense, dropout, normalization, scaling, reshape, containers, embedding, ensemble
 )
 
-__all__ = ["LAYERS", "Layer"]
-__all__ += containers.__all__
+__all__: list[str] = []
 __all__ += dense.__all__
 __all__ += dropout.__all__
-__all__ += embedding.__all__
-__all__ += ensemble.__all__
 __all__ += normalization.__all__
 __all__ += reshape.__all__
 __all__ += scaling.__all__
+__all__ += containers.__all__
+__all__ += embedding.__all__
+__all__ += ensemble.__all__
+__all__ += ["LAYERS", "Layer"]

@@ -24,6 +24,7 @@ from chainrule.named import Registry
 
 LOSSES: Registry[LossFunction] = Registry.of("loss", LossFunction, regression, classification)
 
-__all__ = ["LOSSES", "CustomLoss", "ElementwiseLoss", "LossFunction", "RowLoss", "row_weights_of"]
-__all__ += classification.__all__
+__all__: list[str] = []
 __all__ += regression.__all__
+__all__ += classification.__all__
+__all__ += ["LOSSES", "CustomLoss", "ElementwiseLoss", "LossFunction", "RowLoss", "row_weights_of"]

@@ -336,10 +336,20 @@ class FormulaLoss(LossFunction):
 
 
 class ElementwiseLoss(FormulaLoss):
-    """Base class of the losses that are the mean over all elements of a function of a target and its prediction.
+    r"""Base class of the losses that are the mean over all elements of a function l of a target and its prediction.
+
+    .. math::
+       L = \frac{1}{N} \sum l(y, p), \qquad \frac{\partial L}{\partial p} = \frac{1}{N} \frac{\partial l}{\partial p}
 
     A subclass defines the function and its derivative. :meth:`loss` takes the mean, and :meth:`derivative` therefore
     divides by the number of elements.
+
+    >>> from chainrule.losses import MeanSquaredError
+    >>> loss = MeanSquaredError()
+    >>> loss.element_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0])).tolist(), loss.loss([1.0, 2.0], [1.0, 4.0])
+    ([0.0, 4.0], 2.0)
+    >>> loss.derivative([1.0, 2.0], [1.0, 4.0]).tolist()
+    [0.0, 2.0]
     """
 
     _is_elementwise: ClassVar[bool] = True
@@ -357,11 +367,17 @@ class ElementwiseLoss(FormulaLoss):
 
 
 class RowLoss(FormulaLoss):
-    """Base class of the losses that are the mean over all rows of a function of a row of targets and its predictions.
+    r"""Base class of the losses that are the mean over all rows of a function of a row of targets and its predictions.
+
+    .. math:: L = \frac{1}{n} \sum_{i=1}^{n} l(y_i, p_i)
 
     A subclass defines the function and its derivative. :meth:`loss` takes the mean, and :meth:`derivative` therefore
-    divides by the number of rows. The formulas take sums, means and maxima over the last axis,
-    ``np.sum(..., axis=-1)``, with ``keepdims=True`` if the result is combined with whole rows.
+    divides by the number of rows. The formulas take sums, means and maxima over the last axis, ``np.sum(...,
+    axis=-1)``, with ``keepdims=True`` if the result is combined with whole rows.
+
+    >>> from chainrule.losses import HalfSquaredError
+    >>> HalfSquaredError().row_loss(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0]])).tolist()
+    [12.5]
     """
 
     _is_elementwise: ClassVar[bool] = False

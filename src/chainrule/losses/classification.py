@@ -55,13 +55,19 @@ _TWO_FOCAL_LOSSES = "it is 'binary_focal' for targets of 0 and 1, and 'categoric
 @final
 @dataclass(frozen=True)
 class BinaryCrossEntropy(ElementwiseLoss):
-    """The mean of ``l = -w y log p - (1 - y) log(1 - p)`` for probabilities p and targets y between 0 and 1.
+    r"""The cross-entropy of one probability, or of several independent ones.
 
+    .. math:: L = \frac{1}{N} \sum \left(-w y \log p - (1 - y) \log(1 - p)\right)
+
+    The targets y are 0 or 1, or between them, and the predictions p are probabilities, both of shape (rows, outputs).
     ``pos_weight`` is w, 1 by default; a larger w gives more weight to class 1, for data in which it is rare. For
-    probabilities, ``l' = (1 - y) / (1 - p) - w y / p``. Nothing is clipped: 0 log 0 is 0, and the loss is infinite if
-    the true class has a predicted probability of 0. In a network that ends in a sigmoid, sigmoid and loss are computed
-    together from the logits z, which is finite for every finite z. For w = 1,
-    ``l = max(z, 0) - y z + log(1 + exp(-|z|))`` and ``l' = sigmoid(z) - y``.
+    probabilities, the derivative of one term is ``(1 - y) / (1 - p) - w y / p``. Nothing is clipped: 0 log 0 is 0, and
+    the loss is infinite if the true class has a predicted probability of 0.
+
+    In a network that ends in a sigmoid, sigmoid and loss are computed together from the logits z, which is finite for
+    every finite z. For w = 1,
+
+    .. math:: l = \max(z, 0) - y z + \log(1 + e^{-|z|}), \qquad \frac{\partial l}{\partial z} = \sigma(z) - y
 
     >>> round(BinaryCrossEntropy().loss([1, 0], [0.5, 0.5]), 6)
     0.693147
@@ -96,11 +102,13 @@ class BinaryCrossEntropy(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class MultiLabelCrossEntropy(RowLoss):
-    """The mean over rows of the sum over labels of ``-y_k log p_k - (1 - y_k) log(1 - p_k)``.
+    r"""The cross-entropy of several labels, of which each row may have any number.
 
-    Each row may have any number of the labels; y_k is 1 if it has label k, and p_k is the predicted probability of it.
+    .. math:: L = \frac{1}{n} \sum_{i=1}^{n} \sum_k \left(-y_{ik} \log p_{ik} - (1 - y_{ik}) \log(1 - p_{ik})\right)
+
+    The target is 1 if row i has label k, and p is its predicted probability, both of shape (rows, labels).
     :class:`BinaryCrossEntropy` is the same with the mean over the labels. In a network that ends in a sigmoid, sigmoid
-    and loss are computed together from the logits z, and the derivative is ``sigmoid(z)_k - y_k``.
+    and loss are computed together from the logits z, and the derivative of a row is :math:`\sigma(z) - y`.
 
     >>> round(MultiLabelCrossEntropy().loss([[1, 0]], [[0.5, 0.5]]), 6)
     1.386294
@@ -140,12 +148,20 @@ class MultiLabelCrossEntropy(RowLoss):
 @final
 @dataclass(frozen=True)
 class CategoricalCrossEntropy(RowLoss):
-    """The mean over rows of ``-sum_k y_k log p_k`` for one-hot (or smoothed) targets y and class probabilities p.
+    r"""The cross-entropy of the probabilities of classes.
 
-    For probabilities, the derivative is ``-y_k / p_k``. Nothing is clipped, and 0 log 0 is 0. In a network that ends in
-    a softmax, softmax and loss are computed together from the logits z. The derivative with respect to z is
-    ``softmax(z)_k sum(y) - y_k``. It is finite for every finite z, and adding one number to a whole row of logits does
-    not change it.
+    .. math:: L = -\frac{1}{n} \sum_{i=1}^{n} \sum_k y_{ik} \log p_{ik}
+
+    The targets y are one-hot (or smoothed) and p are class probabilities, both of shape (rows, classes). For
+    probabilities, the derivative of a row is ``-y_k / p_k``. Nothing is clipped, and 0 log 0 is 0. In a network that
+    ends in a softmax, softmax and loss are computed together from the logits z, and the derivative of a row is
+
+    .. math:: \frac{\partial l}{\partial z_k} = \operatorname{softmax}(z)_k \sum_j y_j - y_k
+
+    It is finite for every finite z, and adding one number to a whole row of logits does not change it.
+
+    >>> round(CategoricalCrossEntropy().loss([[0, 1, 0]], [[0.25, 0.5, 0.25]]), 6)
+    0.693147
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
@@ -175,11 +191,14 @@ class CategoricalCrossEntropy(RowLoss):
 @final
 @dataclass(frozen=True)
 class NegativeLogLikelihood(RowLoss):
-    """The mean over rows of ``-sum_k y_k p_k`` for one-hot targets y and logarithms p of class probabilities.
+    r"""The cross-entropy of the logarithms of class probabilities.
 
-    The network ends in a LogSoftmaxActivation. For one column of classes, :class:`CategoricalCrossEntropy` after a
-    softmax is the same function. For several columns of classes, the network ends in a Parallel with one
-    LogSoftmaxActivation for the units of each column, and the loss is the sum over the columns.
+    .. math:: L = -\frac{1}{n} \sum_{i=1}^{n} \sum_k y_{ik} p_{ik}
+
+    The targets y are one-hot and p are logarithms of probabilities, both of shape (rows, classes). The network ends in
+    a LogSoftmaxActivation. For one column of classes, :class:`CategoricalCrossEntropy` after a softmax is the same
+    function. For several columns of classes, the network ends in a Parallel with one LogSoftmaxActivation for the units
+    of each column, and the loss is the sum over the columns.
 
     >>> NegativeLogLikelihood().loss([[0, 1]], [[-3.0, -0.5]])
     0.5
@@ -214,10 +233,16 @@ class NegativeLogLikelihood(RowLoss):
 @final
 @dataclass(frozen=True)
 class KLDivergence(RowLoss):
-    """The mean over rows of ``sum_k y_k log(y_k / p_k)``, for targets y that are probabilities. It is 0 where p = y.
+    r"""The divergence of predicted probabilities from targets that are probabilities. It is 0 where p = y.
 
-    It is :class:`CategoricalCrossEntropy` minus the entropy of the targets, so both have the same derivative. Kullback
-    & Leibler 1951, "On information and sufficiency".
+    .. math:: L = \frac{1}{n} \sum_{i=1}^{n} \sum_k y_{ik} \log \frac{y_{ik}}{p_{ik}}
+
+    It is :class:`CategoricalCrossEntropy` minus the entropy of the targets, so both have the same derivative.
+
+    Kullback & Leibler 1951, "On information and sufficiency".
+
+    >>> round(KLDivergence().loss([[0.5, 0.5]], [[0.25, 0.75]]), 4)
+    0.1438
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
@@ -253,14 +278,19 @@ class KLDivergence(RowLoss):
 @final
 @dataclass(frozen=True)
 class BinaryFocal(ElementwiseLoss):
-    """Binary cross-entropy that gives less weight to easy examples, for rare classes, on one or several 0/1 columns.
+    r"""Binary cross-entropy that gives less weight to easy examples, for rare classes, on one or several 0/1 columns.
 
-    ``l = -a y (1 - p)^gamma log p - (1 - a) (1 - y) p^gamma log(1 - p)``, where a is ``alpha``. Without ``alpha``, the
-    factors a and 1 - a are both replaced by 1, and ``gamma=0`` is then :class:`BinaryCrossEntropy`. Sigmoid and loss
-    are computed together from the logits: with q = 1 - p, the derivative of ``-q^gamma log p`` with respect to the
-    logit is ``q^gamma (gamma p log p - q)``.
+    .. math:: l = -a y (1 - p)^\gamma \log p - (1 - a) (1 - y) p^\gamma \log(1 - p)
+
+    where a is ``alpha``. Without ``alpha``, the factors a and 1 - a are both replaced by 1, and ``gamma=0`` is then
+    :class:`BinaryCrossEntropy`. Sigmoid and loss are computed together from the logits: with q = 1 - p, the derivative
+    of ``-q^gamma log p`` with respect to the logit is ``q^gamma (gamma p log p - q)``.
 
     Lin et al. 2017, "Focal loss for dense object detection", equations 4 and 5.
+
+    >>> easy, hard = BinaryFocal(alpha=None).loss([1], [0.9]), BinaryFocal(alpha=None).loss([1], [0.1])
+    >>> round(easy, 4), round(hard, 4)
+    (0.0011, 1.8651)
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SigmoidActivation
@@ -309,13 +339,18 @@ class BinaryFocal(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class CategoricalFocal(RowLoss):
-    """The mean over rows of ``-sum_k y_k (1 - p_k)^gamma log p_k``: the focal loss of class probabilities.
+    r"""The focal loss of class probabilities, which gives less weight to rows that are predicted well.
 
-    ``gamma=0`` is :class:`CategoricalCrossEntropy`. Softmax and loss are computed together from the logits: with
-    q = 1 - p and ``h_k = y_k q_k^gamma (gamma p_k log p_k / q_k - 1)``, the derivative with respect to the logits is
-    ``h_k - p_k sum(h)``.
+    .. math:: L = -\frac{1}{n} \sum_{i=1}^{n} \sum_k y_{ik} (1 - p_{ik})^\gamma \log p_{ik}
+
+    ``gamma=0`` is :class:`CategoricalCrossEntropy`. Softmax and loss are computed together from the logits: with q = 1
+    - p and ``h_k = y_k q_k^gamma (gamma p_k log p_k / q_k - 1)``, the derivative with respect to the logits is ``h_k -
+    p_k sum(h)``.
 
     Lin et al. 2017, "Focal loss for dense object detection".
+
+    >>> round(CategoricalFocal().loss([[0, 1]], [[0.1, 0.9]]), 4)
+    0.0011
     """
 
     fuses_with: ClassVar[type[ActivationLayer] | None] = SoftmaxActivation
@@ -349,12 +384,19 @@ class CategoricalFocal(RowLoss):
 @final
 @dataclass(frozen=True)
 class Dice(RowLoss):
-    """The mean over rows of ``l = 1 - (2 sum(y p) + s) / (sum(y) + sum(p) + s)``, which is 0 for two equal sets.
+    r"""A loss of the overlap of two sets, which is 0 for two equal sets.
 
-    Each row describes a set, such as the labels of a text or the pixels of an object: y is 1 for its elements and 0
-    for the others, and p is the predicted probability of each element. The derivative is
-    ``(1 - l - 2 y_k) / (sum(y) + sum(p) + s)``. ``smooth`` is s; it makes the loss of two empty sets 0. Milletari et
-    al. 2016, "V-Net", section 3.
+    .. math::
+       L = \frac{1}{n} \sum_{i=1}^{n} \left(1 - \frac{2 \sum_k y_{ik} p_{ik} + s}{\sum_k (y_{ik} + p_{ik}) + s}\right)
+
+    Each row describes a set, such as the labels of a text or the pixels of an object: y is 1 for its elements and 0 for
+    the others, and p is the predicted probability of each element. The derivative of a row with the loss l is ``(1 - l
+    - 2 y_k) / (sum(y) + sum(p) + s)``. ``smooth`` is s; it makes the loss of two empty sets 0.
+
+    Milletari et al. 2016, "V-Net", section 3.
+
+    >>> round(Dice().loss([[1, 1, 0]], [[1.0, 0.0, 0.0]]), 4)
+    0.25
     """
 
     domain: ClassVar[Range | None] = FROM_0_TO_1
@@ -384,10 +426,15 @@ def _focal_slope(y: Array, p: Array, q: Array, gamma: float) -> Array:
 @final
 @dataclass(frozen=True)
 class Hinge(ElementwiseLoss):
-    """The mean of ``l = max(0, 1 - s p)``, with ``s = 2 y - 1`` for targets y that are 0 or 1; ``l' = -s``, or 0.
+    r"""The loss of a support vector machine.
 
-    This is the loss of a support vector machine. Predictions are scores of a linear output, positive for class 1. With
-    one-hot targets, each column is a classifier of one class against the rest.
+    .. math:: L = \frac{1}{N} \sum \max(0, 1 - s p), \qquad s = 2 y - 1
+
+    The targets y are 0 or 1. The derivative of a term is -s, or 0. Predictions p are scores of a linear output,
+    positive for class 1. With one-hot targets, each column is a classifier of one class against the rest.
+
+    >>> Hinge().loss([1, 0], [0.5, -2.0])
+    0.25
     """
 
     expects_scores: ClassVar[bool] = True
@@ -406,9 +453,14 @@ class Hinge(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class SquaredHinge(ElementwiseLoss):
-    """The mean of ``l = max(0, 1 - s p)^2``, with ``s = 2 y - 1``: a differentiable :class:`Hinge`.
+    r"""The square of :class:`Hinge`, which is differentiable.
 
-    ``l' = -2 s max(0, 1 - s p)``.
+    .. math:: L = \frac{1}{N} \sum \max(0, 1 - s p)^2, \qquad s = 2 y - 1
+
+    The derivative of a term is ``-2 s max(0, 1 - s p)``.
+
+    >>> SquaredHinge().loss([1, 0], [0.5, -2.0])
+    0.125
     """
 
     expects_scores: ClassVar[bool] = True
@@ -434,11 +486,17 @@ class SquaredHinge(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class MultiMargin(RowLoss):
-    """The hinge loss of several classes: the mean over rows of ``l = mean_k (1 - y_k) max(0, margin - s + p_k)``.
+    r"""The hinge loss of several classes.
 
-    Predictions are scores of a linear output, one for each class. The targets y are one-hot, and s is the score of the
-    true class, which should exceed each other score by ``margin``. Weston & Watkins 1999, "Support vector machines for
-    multi-class pattern recognition".
+    .. math:: L = \frac{1}{n} \sum_{i=1}^{n} \frac{1}{K} \sum_k (1 - y_{ik}) \max(0, m - s_i + p_{ik})
+
+    Predictions p are scores of a linear output, shape (rows, classes). The targets y are one-hot, and s is the score of
+    the true class, which should exceed each other score by m, the ``margin``.
+
+    Weston & Watkins 1999, "Support vector machines for multi-class pattern recognition".
+
+    >>> MultiMargin().loss([[1, 0]], [[0.5, 0.0]])
+    0.25
     """
 
     expects_scores: ClassVar[bool] = True

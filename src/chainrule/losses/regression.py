@@ -46,7 +46,11 @@ __all__ = [
 @final
 @dataclass(frozen=True)
 class MeanSquaredError(ElementwiseLoss):
-    """The mean of ``l = (p - y)^2``; ``l' = 2 (p - y)``. The mean of the targets is the best constant prediction.
+    r"""The mean squared error. The mean of the targets is the best constant prediction.
+
+    .. math:: L = \frac{1}{N} \sum (p - y)^2, \qquad \frac{\partial L}{\partial p} = \frac{2}{N} (p - y)
+
+    The sum is over all N elements of the targets y and the predictions p, both of shape (rows, outputs).
 
     >>> MeanSquaredError().loss([1.0, 2.0], [1.0, 4.0])
     2.0
@@ -70,7 +74,10 @@ class MeanSquaredError(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class HalfSquaredError(RowLoss):
-    """The mean over rows of ``sum_k (p_k - y_k)^2 / 2``, whose derivative is ``p_k - y_k``: textbooks' squared error.
+    r"""Half the squared error, summed over the outputs of a row, as in many textbooks.
+
+    .. math:: L = \frac{1}{n} \sum_{i=1}^{n} \frac{1}{2} \sum_k (p_{ik} - y_{ik})^2, \qquad
+       \frac{\partial L}{\partial p_{ik}} = \frac{p_{ik} - y_{ik}}{n}
 
     For one target it is half of :class:`MeanSquaredError`. scikit-learn's ``MLPRegressor`` minimises it.
 
@@ -97,9 +104,14 @@ class HalfSquaredError(RowLoss):
 @final
 @dataclass(frozen=True)
 class MeanAbsoluteError(ElementwiseLoss):
-    """The mean of ``l = |p - y|`` (L1); ``l' = sign(p - y)``, which is 0 where p = y.
+    r"""The mean absolute error (L1). The median of the targets is the best constant prediction.
 
-    The median of the targets is the best constant prediction.
+    .. math:: L = \frac{1}{N} \sum |p - y|, \qquad \frac{\partial L}{\partial p} = \frac{\operatorname{sign}(p - y)}{N}
+
+    The derivative is 0 where p = y.
+
+    >>> MeanAbsoluteError().loss([1.0, 2.0], [1.0, 4.0])
+    1.0
     """
 
     is_regression: ClassVar[bool] = True
@@ -117,9 +129,14 @@ class MeanAbsoluteError(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class MeanAbsolutePercentageError(ElementwiseLoss):
-    """The mean of ``l = 100 |p - y| / max(|y|, epsilon)``, the error in percent; ``l' = 100 sign(p - y) / max(...)``.
+    r"""The mean absolute error in percent of the targets.
+
+    .. math:: L = \frac{1}{N} \sum \frac{100 \, |p - y|}{\max(|y|, \epsilon)}
 
     Rows with targets near 0 dominate this loss. The definition is the same as in Keras.
+
+    >>> round(MeanAbsolutePercentageError().loss([1.0, 2.0], [1.0, 4.0]), 3)
+    50.0
     """
 
     is_regression: ClassVar[bool] = True
@@ -141,10 +158,15 @@ class MeanAbsolutePercentageError(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class MeanSquaredLogarithmicError(ElementwiseLoss):
-    """The mean of ``l = (log(1 + p) - log(1 + y))^2``, for targets >= 0 that range over several powers of ten.
+    r"""The mean squared error of logarithms, for targets >= 0 that range over several powers of ten.
 
-    ``l' = 2 (log(1 + p) - log(1 + y)) / (1 + p)``. The loss measures ratios of 1 + p and 1 + y. Predictions must be
-    >= 0, so end the network in a softplus or a ReLU.
+    .. math:: L = \frac{1}{N} \sum \left(\log(1 + p) - \log(1 + y)\right)^2, \qquad
+       \frac{\partial L}{\partial p} = \frac{2}{N} \, \frac{\log(1 + p) - \log(1 + y)}{1 + p}
+
+    The loss measures ratios of 1 + p and 1 + y. Predictions must be >= 0, so end the network in a softplus or a ReLU.
+
+    >>> round(MeanSquaredLogarithmicError().loss([9.0, 99.0], [99.0, 9.0]), 3)
+    5.302
     """
 
     is_regression: ClassVar[bool] = True
@@ -166,10 +188,17 @@ class MeanSquaredLogarithmicError(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class Huber(ElementwiseLoss):
-    """The mean of ``l = d^2 / 2`` where ``|d| <= delta``, else ``l = delta (|d| - delta / 2)``.
+    r"""The squared error of small differences and the absolute error of large ones, so that outliers count less.
 
-    ``l'`` is d clipped to the range from -delta to delta, so that the gradient of an outlier is bounded. Huber 1964,
-    "Robust estimation of a location parameter".
+    .. math:: L = \frac{1}{N} \sum l(p - y), \qquad l(d) = \begin{cases} d^2 / 2 & \text{where } |d| \le \delta \\
+       \delta \, (|d| - \delta / 2) & \text{otherwise} \end{cases}
+
+    The derivative of l is d clipped to the range from -delta to delta, so that the gradient of an outlier is bounded.
+
+    Huber 1964, "Robust estimation of a location parameter".
+
+    >>> Huber(delta=1.0).loss([0.0, 0.0], [0.5, 10.0])
+    4.8125
     """
 
     is_regression: ClassVar[bool] = True
@@ -190,9 +219,14 @@ class Huber(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class LogCosh(ElementwiseLoss):
-    """The mean of ``l = log cosh d``; ``l' = tanh d``. It is a smooth form of :class:`Huber`.
+    r"""A smooth form of :class:`Huber`.
 
-    It is close to ``d^2 / 2`` for small d and to ``|d| - log 2`` for large d, and it does not overflow.
+    .. math:: L = \frac{1}{N} \sum \log \cosh(p - y), \qquad \frac{\partial L}{\partial p} = \frac{\tanh(p - y)}{N}
+
+    For a difference d it is close to d^2 / 2 if d is small, and to |d| - log 2 if d is large. It does not overflow.
+
+    >>> round(LogCosh().loss([0.0], [2.0]), 3)
+    1.325
     """
 
     is_regression: ClassVar[bool] = True
@@ -214,10 +248,18 @@ class LogCosh(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class Pinball(ElementwiseLoss):
-    """The mean of ``l = q (y - p)`` where p < y, else ``l = (1 - q) (p - y)``, for the prediction of quantiles.
+    r"""The loss whose best constant prediction is a quantile of the targets.
 
-    ``l'`` is -q where p < y, 1 - q where p > y, and 0 where p = y. The quantile q of the targets is the best constant
-    prediction. With q = 0.5 the loss is half the absolute error. Koenker & Bassett 1978, "Regression quantiles".
+    .. math:: L = \frac{1}{N} \sum l(p, y), \qquad l(p, y) = \begin{cases} q \, (y - p) & \text{where } p < y \\
+       (1 - q) (p - y) & \text{otherwise} \end{cases}
+
+    The quantile q is ``quantile``. The derivative of l is -q where p < y, 1 - q where p > y, and 0 where p = y. With q
+    = 0.5 the loss is half the absolute error.
+
+    Koenker & Bassett 1978, "Regression quantiles".
+
+    >>> round(Pinball(quantile=0.9).loss([1.0, 1.0], [0.0, 2.0]), 2)
+    0.5
     """
 
     is_regression: ClassVar[bool] = True
@@ -240,13 +282,16 @@ class Pinball(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class MultiQuantile(ElementwiseLoss):
-    """The mean of :class:`Pinball` over several quantiles, which one network predicts without crossing.
+    r"""The mean of :class:`Pinball` over several quantiles, which one network predicts without crossing.
 
-    For k targets and m quantiles, the network has m k unbounded outputs: first those of the quantile nearest to 0.5,
-    ``p = b``, for all targets; then, for each larger quantile in order, the gap to the quantile below it,
-    ``p_i = p_(i-1) + log(1 + exp(g_i))``; then, for each smaller quantile in descending order, the gap to the quantile
-    above it. The point prediction is the quantile nearest to 0.5. ``predict_quantiles`` of an estimator or a model
-    returns all of them.
+    For k targets and m quantiles, the network has m k unbounded outputs, shape (rows, m k): first those of the quantile
+    nearest to 0.5, p = b, for all targets; then, for each larger quantile in order, the gap to the quantile below it;
+    then, for each smaller quantile in descending order, the gap to the quantile above it:
+
+    .. math:: p_i = p_{i-1} + \log(1 + e^{g_i})
+
+    The point prediction is the quantile nearest to 0.5. ``predict_quantiles`` of an estimator or a model returns all of
+    them.
 
     >>> loss = MultiQuantile((0.1, 0.5, 0.9))
     >>> loss.quantiles_of(np.array([[1.0, 0.0, -1.0]])).round(2).tolist()
@@ -325,11 +370,18 @@ class MultiQuantile(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class Poisson(ElementwiseLoss):
-    """The mean negative log likelihood of counts in a Poisson distribution, without the constant term log y!.
+    r"""The mean negative log likelihood of counts in a Poisson distribution, without the constant term log y!.
 
-    With ``log_input=True`` (the default, as in PyTorch), the network predicts the logarithm of the rate, which may be
-    any number: ``l = exp(p) - y p``, ``l' = exp(p) - y``. With ``log_input=False``, p is the rate itself, which must be
-    above 0, so end the network in a softplus: ``l = p - y log p``, ``l' = 1 - y / p``; for y = 0, ``l = p``.
+    .. math:: l = e^p - y p, \qquad \frac{\partial l}{\partial p} = e^p - y
+
+    This is the formula for ``log_input=True`` (the default, as in PyTorch): the network predicts the logarithm p of the
+    rate, which may be any number. With ``log_input=False``, p is the rate itself, which must be above 0, so end the
+    network in a softplus:
+
+    .. math:: l = p - y \log p, \qquad \frac{\partial l}{\partial p} = 1 - \frac{y}{p}, \qquad l = p \text{ for } y = 0
+
+    >>> Poisson().loss([3.0], [0.0])
+    1.0
     """
 
     is_regression: ClassVar[bool] = True
@@ -376,12 +428,19 @@ class Poisson(ElementwiseLoss):
 @final
 @dataclass(frozen=True)
 class GaussianNegativeLogLikelihood(ElementwiseLoss):
-    """The mean negative log likelihood of a normal distribution for each target, with a predicted mean and variance.
+    r"""The mean negative log likelihood of a normal distribution for each target, with a predicted mean and variance.
 
-    For k targets the network has 2 k outputs: first the k means m, then the k logarithms v of the variances. All may be
-    any numbers. ``l = (v + (m - y)^2 exp(-v)) / 2``, without the constant log(2 pi) / 2. The derivatives are
-    ``dl/dm = (m - y) exp(-v)`` and ``dl/dv = (1 - (m - y)^2 exp(-v)) / 2``. The mean is over rows and targets. Nix &
-    Weigend 1994, "Estimating the mean and variance of the target probability distribution".
+    .. math::
+       l = \frac{1}{2} \left(v + (m - y)^2 e^{-v}\right), \qquad \frac{\partial l}{\partial m} = (m - y) \, e^{-v},
+       \qquad \frac{\partial l}{\partial v} = \frac{1}{2} \left(1 - (m - y)^2 e^{-v}\right)
+
+    For k targets the network has 2 k outputs, shape (rows, 2 k): first the k means m, then the k logarithms v of the
+    variances. All may be any numbers. The constant log(2 pi) / 2 is left out. The mean is over rows and targets.
+
+    Nix & Weigend 1994, "Estimating the mean and variance of the target probability distribution".
+
+    >>> GaussianNegativeLogLikelihood().loss([[1.0]], [[3.0, 0.0]])
+    2.0
     """
 
     is_regression: ClassVar[bool] = True
@@ -424,10 +483,15 @@ SHORTEST = 1e-12  # the smallest squared length of a row; shorter rows are divid
 @final
 @dataclass(frozen=True)
 class CosineSimilarity(RowLoss):
-    """The mean over rows of ``l = -sum_k u_k v_k`` with u = y / |y| and v = p / |p|: minus the cosine of their angle.
+    r"""Minus the cosine of the angle between a row of targets and a row of predictions.
 
-    ``l'_k = -(u_k + l v_k) / |p|``. The loss is -1 if both rows have the same direction, independent of their lengths.
-    Use it for targets such as embeddings. The definition is the same as in Keras.
+    .. math:: L = -\frac{1}{n} \sum_{i=1}^{n} u_i \cdot v_i, \qquad u = \frac{y}{|y|}, \quad v = \frac{p}{|p|}
+
+    For a row with the loss l, the derivative is -(u + l v) / |p|. The loss is -1 if both rows have the same direction,
+    independent of their lengths. Use it for targets such as embeddings. The definition is the same as in Keras.
+
+    >>> CosineSimilarity().loss([[1.0, 0.0]], [[5.0, 0.0]])
+    -1.0
     """
 
     is_regression: ClassVar[bool] = True

@@ -18,14 +18,15 @@ OPTIMIZERS: Registry[Optimizer] = Registry.of(
     "optimizer", Optimizer, first_order, adaptive, adam, muon, resilient, lbfgs, levenberg_marquardt
 )
 
-__all__ = ["OPTIMIZERS", "Objective", "ObjectiveOptimizer", "Optimizer", "own_optimizer"]
+__all__: list[str] = []
+__all__ += first_order.__all__
 __all__ += adam.__all__
 __all__ += adaptive.__all__
-__all__ += first_order.__all__
+__all__ += resilient.__all__
 __all__ += lbfgs.__all__
 __all__ += levenberg_marquardt.__all__
 __all__ += muon.__all__
-__all__ += resilient.__all__
+__all__ += ["OPTIMIZERS", "Objective", "ObjectiveOptimizer", "Optimizer", "own_optimizer"]
 
 
 def own_optimizer(given: str | type[Optimizer] | Optimizer, **settings: float | None) -> Optimizer:

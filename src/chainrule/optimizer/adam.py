@@ -63,11 +63,18 @@ class MomentOptimizer(Optimizer):
 @final
 @dataclass(eq=False)
 class Adam(MomentOptimizer):
-    """Adaptive moment estimation (Kingma and Ba 2015, algorithm 1).
+    r"""Adaptive moment estimation (Kingma and Ba 2015, algorithm 1).
 
-    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + epsilon).
+    .. math::
+       m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
+       v &\leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
+       w &\leftarrow w - \eta \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
-    With ``amsgrad``, the largest v so far stands in place of v (Reddi, Kale and Kumar 2018, algorithm 2).
+    in step t. The running means m and v have the shape of the weights. With ``amsgrad``, the largest v so far stands in
+    place of v (Reddi, Kale and Kumar 2018, algorithm 2).
+
+    >>> Adam(learning_rate=0.01).update([1.0, 2.0], [0.1, 10.0]).round(2).tolist()
+    [0.99, 1.99]
     """
 
     learning_rate: float = 0.001
@@ -82,9 +89,15 @@ class Adam(MomentOptimizer):
 @final
 @dataclass(eq=False)
 class Adamax(MomentOptimizer):
-    """Adam with the largest recent gradient in place of the root mean square (Kingma and Ba 2015, algorithm 2).
+    r"""Adam with the largest recent gradient in place of the root mean square (Kingma and Ba 2015, algorithm 2).
 
-    m = b1 m + (1 - b1) g;  u = max(b2 u, |g| + epsilon);  w -= rate * m / (1 - b1^t) / u.
+    .. math::
+       m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
+       u &\leftarrow \max(\beta_2 u, |g| + \epsilon) \\
+       w &\leftarrow w - \eta \frac{m / (1 - \beta_1^t)}{u}
+
+    >>> Adamax(learning_rate=0.01).update([1.0, 2.0], [0.1, 10.0]).round(2).tolist()
+    [0.99, 1.99]
     """
 
     learning_rate: float = 0.002
@@ -104,12 +117,15 @@ class Adamax(MomentOptimizer):
 @final
 @dataclass(eq=False)
 class AdamW(MomentOptimizer):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
+    r"""Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2).
 
-    w -= rate * weight_decay * w, then a step of Adam.
+    .. math:: w \leftarrow w - \eta \lambda w \qquad \text{and then a step of Adam}
 
-    The decay acts on penalised parameters (the weight matrices) and not on biases; PyTorch decays all parameters. If
-    you call :meth:`update` yourself, all weights decay.
+    The decay :math:`\lambda` is ``weight_decay`` and acts on penalised parameters (the weight matrices) and not on
+    biases; PyTorch decays all parameters. If you call :meth:`update` yourself, all weights decay.
+
+    >>> AdamW(learning_rate=0.01, weight_decay=1.0).update([1.0, 2.0], [0.1, 10.0]).round(2).tolist()
+    [0.98, 1.97]
     """
 
     learning_rate: float = 0.001
@@ -126,10 +142,17 @@ class AdamW(MomentOptimizer):
 @final
 @dataclass(eq=False)
 class NAdam(MomentOptimizer):
-    """Adam with Nesterov momentum (Dozat 2016, algorithm 8, with the increasing momentum of the paper).
+    r"""Adam with Nesterov momentum (Dozat 2016, algorithm 8, with the increasing momentum of the paper).
 
-    mu_t = b1 (1 - 0.96^(t * momentum_decay) / 2);  P_t = mu_1 * ... * mu_t;
-    w -= rate * ((1 - mu_t) / (1 - P_t) * g + mu_{t+1} / (1 - P_{t+1}) * m) / (sqrt(v / (1 - b2^t)) + epsilon).
+    .. math::
+       \mu_t &= \beta_1 \left(1 - \frac{1}{2} \, 0.96^{\, t \psi}\right), \qquad P_t = \mu_1 \cdots \mu_t \\
+       w &\leftarrow w - \eta \left(\frac{1 - \mu_t}{1 - P_t} g + \frac{\mu_{t+1}}{1 - P_{t+1}} m\right) \, /
+       \left(\sqrt{v / (1 - \beta_2^t)} + \epsilon\right)
+
+    with the running means m and v of :class:`Adam`, and :math:`\psi` = ``momentum_decay``.
+
+    >>> NAdam(learning_rate=0.01).update([1.0, 2.0], [0.1, 10.0]).round(3).tolist()
+    [0.989, 1.989]
     """
 
     learning_rate: float = 0.002
@@ -176,11 +199,19 @@ class NAdam(MomentOptimizer):
 @final
 @dataclass(eq=False)
 class RAdam(MomentOptimizer):
-    """Rectified Adam: no division by sqrt(v) while v averages few gradients (Liu et al. 2020, algorithm 2).
+    r"""Rectified Adam: no division by the root of v while v averages few gradients (Liu et al. 2020, algorithm 2).
 
-    L = 2 / (1 - b2) - 1;  l = L - 2 t b2^t / (1 - b2^t), the number of gradients that v averages. Where l > 5,
-    w -= rate * r * m / (1 - b1^t) * sqrt(1 - b2^t) / (sqrt(v) + epsilon), with
-    r = sqrt((l - 4) (l - 2) L / ((L - 4) (L - 2) l)); otherwise, w -= rate * m / (1 - b1^t).
+    .. math::
+       l_\infty &= \frac{2}{1 - \beta_2} - 1, \qquad l = l_\infty - \frac{2 t \beta_2^t}{1 - \beta_2^t} \\
+       w &\leftarrow w - \eta \frac{m}{1 - \beta_1^t} \begin{cases}
+       r \sqrt{1 - \beta_2^t} \, / \, (\sqrt{v} + \epsilon) & \text{where } l > 5 \\
+       1 & \text{otherwise} \end{cases} \\
+       r &= \sqrt{\frac{(l - 4)(l - 2) \, l_\infty}{(l_\infty - 4)(l_\infty - 2) \, l}}
+
+    with the running means m and v of :class:`Adam`. The number of gradients that v averages is l.
+
+    >>> RAdam(learning_rate=0.01).update([1.0, 2.0], [0.1, 10.0]).round(3).tolist()
+    [0.999, 1.9]
     """
 
     learning_rate: float = 0.001

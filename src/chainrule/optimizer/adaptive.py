@@ -24,11 +24,16 @@ __all__ = ["AdaGrad", "Adadelta", "Adafactor", "Lion", "RMSprop"]
 @final
 @dataclass(eq=False)
 class AdaGrad(Optimizer):
-    """Steps divided by the root of the sum of all squared gradients (Duchi, Hazan and Singer 2011).
+    r"""Steps divided by the root of the sum of all squared gradients (Duchi, Hazan and Singer 2011).
 
-    total += g^2;  w -= rate * g / (sqrt(total) + epsilon).
+    .. math::
+       v &\leftarrow v + g^2 \\
+       w &\leftarrow w - \eta \frac{g}{\sqrt{v} + \epsilon}
 
-    ``initial_total`` is the first value of the totals (``initial_accumulator_value`` in PyTorch).
+    ``initial_total`` is the first value of v (``initial_accumulator_value`` in PyTorch).
+
+    >>> AdaGrad(learning_rate=0.5).update([1.0, 2.0], [0.1, 10.0]).round(2).tolist()
+    [0.5, 1.5]
     """
 
     learning_rate: float = 0.01
@@ -52,13 +57,19 @@ class AdaGrad(Optimizer):
 @final
 @dataclass(eq=False)
 class RMSprop(Optimizer):
-    """Steps divided by a running root mean square of the gradient (Tieleman and Hinton 2012, lecture 6.5).
+    r"""Steps divided by a running root mean square of the gradient (Tieleman and Hinton 2012, lecture 6.5).
 
-    v = alpha v + (1 - alpha) g^2;  move = g / (sqrt(v) + epsilon);  w -= rate * move.
+    .. math::
+       v &\leftarrow \alpha v + (1 - \alpha) g^2 \\
+       w &\leftarrow w - \eta \frac{g}{\sqrt{v} + \epsilon}
 
-    With ``centered``, the running mean m of g is subtracted: sqrt(v - m^2) instead of sqrt(v) (Graves 2013, equation
-    40). With ``momentum``, retained = momentum * retained + move, and w -= rate * retained. The settings and their
-    defaults are PyTorch's; Keras calls ``alpha`` rho.
+    With ``centered``, the running mean m of g is subtracted: :math:`\sqrt{v - m^2}` stands in place of :math:`\sqrt{v}`
+    (Graves 2013, equation 40). With ``momentum`` :math:`\mu`, the move is retained: :math:`r \leftarrow \mu r + g /
+    (\sqrt{v} + \epsilon)` and :math:`w \leftarrow w - \eta r`. The settings and their defaults are PyTorch's; Keras
+    calls ``alpha`` rho.
+
+    >>> RMSprop(learning_rate=0.01).update([1.0, 2.0], [0.1, 10.0]).round(2).tolist()
+    [0.9, 1.9]
     """
 
     learning_rate: float = 0.01
@@ -88,10 +99,18 @@ class RMSprop(Optimizer):
 @final
 @dataclass(eq=False)
 class Adadelta(Optimizer):
-    """Steps in the units of the parameters, which need no learning rate (Zeiler 2012, algorithm 1).
+    r"""Steps in the units of the parameters, which need no learning rate (Zeiler 2012, algorithm 1).
 
-    v = rho v + (1 - rho) g^2;  move = g * sqrt(u + epsilon) / sqrt(v + epsilon);  u = rho u + (1 - rho) move^2;
-    w -= rate * move.  The paper has no learning rate, which corresponds to a rate of 1.
+    .. math::
+       v &\leftarrow \rho v + (1 - \rho) g^2 \\
+       s &= g \frac{\sqrt{u + \epsilon}}{\sqrt{v + \epsilon}} \\
+       u &\leftarrow \rho u + (1 - \rho) s^2 \\
+       w &\leftarrow w - \eta s
+
+    The paper has no learning rate, which corresponds to a rate of 1.
+
+    >>> Adadelta().update([1.0, 2.0], [0.1, 10.0]).round(3).tolist()
+    [0.997, 1.997]
     """
 
     learning_rate: float = 1.0
@@ -111,11 +130,18 @@ class Adadelta(Optimizer):
 @final
 @dataclass(eq=False)
 class Lion(Optimizer):
-    """Steps of equal size with the sign of a momentum (Chen et al. 2023, Symbolic Discovery, algorithm 2).
+    r"""Steps of equal size with the sign of a momentum (Chen et al. 2023, Symbolic Discovery, algorithm 2).
 
-    c = b1 m + (1 - b1) g;  w -= rate * (sign(c) + weight_decay * w);  m = b2 m + (1 - b2) g.
+    .. math::
+       c &= \beta_1 m + (1 - \beta_1) g \\
+       w &\leftarrow w - \eta (\operatorname{sign}(c) + \lambda w) \\
+       m &\leftarrow \beta_2 m + (1 - \beta_2) g
 
-    The decay acts on penalised parameters only. Learning rates that are 3 to 10 times smaller than for Adam work best.
+    The decay :math:`\lambda` is ``weight_decay`` and acts on penalised parameters only. Learning rates that are 3 to 10
+    times smaller than for Adam work best.
+
+    >>> Lion(learning_rate=0.01).update([1.0, 2.0], [0.1, -10.0]).round(2).tolist()
+    [0.99, 2.01]
     """
 
     learning_rate: float = 0.0001
@@ -131,14 +157,24 @@ class Lion(Optimizer):
 @final
 @dataclass(eq=False)
 class Adafactor(BlockOptimizer):
-    """Steps divided by a root mean square that is kept for rows and columns only (Shazeer and Stern 2018).
+    r"""Steps divided by a root mean square that is kept for rows and columns only (Shazeer and Stern 2018).
 
-    For a matrix, with b = 1 - t^-decay_power: r = b r + (1 - b) mean of g^2 over each row, c = b c + (1 - b) mean of
-    g^2 over each column, and v = r c^T / mean(r); for other parameters, v = b v + (1 - b) g^2. Then u = g / sqrt(v);
-    w -= min(rate, 1 / sqrt(t)) * max(smallest_scale, rms(w)) * u / max(1, rms(u) / clip_threshold), where rms is the
-    root mean square of a parameter. The state of a matrix of n rows and m columns therefore has n + m numbers.
-    Settings and results are as in PyTorch, which calls ``decay_power`` -beta2_decay, ``clip_threshold`` d, and
-    ``epsilon`` and ``smallest_scale`` eps.
+    For a matrix G of gradients, with :math:`\beta = 1 - t^{-k}` and k = ``decay_power``:
+
+    .. math::
+       r &\leftarrow \beta r + (1 - \beta) \operatorname{mean}(G^2 \text{ over each row}) \\
+       c &\leftarrow \beta c + (1 - \beta) \operatorname{mean}(G^2 \text{ over each column}) \\
+       U &= G \, / \sqrt{r c^\top / \operatorname{mean}(r)} \\
+       W &\leftarrow W - \min\left(\eta, 1 / \sqrt{t}\right) \max(s, \operatorname{rms}(W))
+       \frac{U}{\max(1, \operatorname{rms}(U) / d)}
+
+    where rms is the root mean square of a parameter, s is ``smallest_scale`` and d is ``clip_threshold``. For other
+    parameters, a running mean v of the squared gradients stands in place of the matrix below the root. The state of a
+    matrix of n rows and m columns therefore has n + m numbers. Settings and results are as in PyTorch, which calls
+    ``decay_power`` -beta2_decay, ``clip_threshold`` d, and ``epsilon`` and ``smallest_scale`` eps.
+
+    >>> Adafactor(learning_rate=0.1).update([[1.0, 2.0]], [[0.1, 10.0]]).shape
+    (1, 2)
     """
 
     learning_rate: float = 0.01

@@ -27,11 +27,15 @@ __all__ = ["ASGD", "SGD"]
 @final
 @dataclass(eq=False)
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, in PyTorch's form.
+    r"""Stochastic gradient descent with momentum, in PyTorch's form.
 
-    ``retained = momentum * retained + gradient``, then ``w -= learning_rate * retained``; with ``nesterov``,
-    ``w -= learning_rate * (gradient + momentum * retained)`` (Sutskever et al. 2013). After the first step, gradients
-    enter ``retained`` with the factor 1 - ``dampening``.
+    .. math::
+       r &\leftarrow \mu r + (1 - d) g \\
+       w &\leftarrow w - \eta r
+
+    The momentum :math:`\mu` is ``momentum``, d is ``dampening``, which has no effect in the first step, and r is
+    ``retained_gradient``, an array of the shape of the weights. With ``nesterov`` (Sutskever et al. 2013), the second
+    line is :math:`w \leftarrow w - \eta (g + \mu r)`.
 
     Gradient descent is SGD with all rows in one batch. The momentum method is ``SGD(momentum=0.9)``, and that of
     Nesterov is ``SGD(momentum=0.9, nesterov=True)``.
@@ -73,13 +77,20 @@ class SGD(Optimizer):
 @final
 @dataclass(eq=False)
 class ASGD(Optimizer):
-    """Averaged stochastic gradient descent (Polyak and Juditsky 1992; Xu 2011, Towards optimal one pass learning).
+    r"""Averaged stochastic gradient descent (Polyak and Juditsky 1992; Xu 2011, Towards optimal one pass learning).
 
-    eta = rate / (1 + shrinkage * rate * (t - 1))^power;  w -= eta * (g + shrinkage * w);
-    average += (w - average) / max(1, t - 1 - first_averaged).
+    .. math::
+       \eta_t &= \frac{\eta}{(1 + \lambda \eta (t - 1))^\alpha} \\
+       w &\leftarrow w - \eta_t (g + \lambda w) \\
+       \bar{w} &\leftarrow \bar{w} + \frac{w - \bar{w}}{\max(1, t - 1 - t_0)}
 
-    As in PyTorch, the averaged weights are not those of the network: they are in ``optimizer.state["average"]``. They
-    are the present weights until step ``first_averaged`` + 1. PyTorch calls the settings lambd, alpha and t0.
+    with :math:`\lambda` = ``shrinkage``, :math:`\alpha` = ``power`` and :math:`t_0` = ``first_averaged``, which PyTorch
+    calls lambd, alpha and t0. As in PyTorch, the averaged weights are not those of the network: they are in
+    ``optimizer.state["average"]``. They are the present weights until step ``first_averaged`` + 1.
+
+    >>> optimizer = ASGD(learning_rate=0.5)
+    >>> optimizer.update([1.0, 2.0], [1.0, 1.0]).round(2).tolist()
+    [0.5, 1.5]
     """
 
     learning_rate: float = 0.01

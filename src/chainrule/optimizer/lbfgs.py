@@ -34,12 +34,15 @@ __all__ = ["LBFGS"]
 @final
 @dataclass(eq=False)
 class LBFGS(ObjectiveOptimizer):
-    """Limited-memory BFGS with a strong Wolfe line search (Liu and Nocedal 1989).
+    r"""Limited-memory BFGS with a strong Wolfe line search (Liu and Nocedal 1989).
 
-    direction = -H g, where H follows from the last ``memory`` pairs of moves s and gradient changes y by the
-    two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), from H0 = s.y / y.y; then w += t * direction, with t
-    from a line search along it that starts at ``learning_rate`` and meets the conditions of ``c1`` and ``c2`` within
-    ``max_evaluations`` evaluations of the objective. A pair with s.y too small is left out.
+    .. math:: w \leftarrow w - t H g
+
+    The approximation H of the inverse Hessian follows from the last ``memory`` pairs of moves s and gradient changes y
+    by the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), from :math:`H_0 = \frac{s^\top y}{y^\top y} I`.
+    The step length t is that of a line search, which starts at ``learning_rate`` and meets the conditions of ``c1`` and
+    ``c2`` within ``max_evaluations`` evaluations of the objective. A pair with too small a product of s and y is left
+    out.
 
     One call of ``minimize`` is one iteration. If the line search finds no lower point, the weights do not change and
     the pairs are deleted, so that the next iteration is one of steepest descent. If that finds no lower point either,
@@ -48,6 +51,13 @@ class LBFGS(ObjectiveOptimizer):
 
     With an ``evaluation_limit``, the method stops after the iteration in which it has evaluated the objective that many
     times in all.
+
+    >>> from chainrule import Dataset, NeuralNetwork
+    >>> from chainrule.layers import DenseLayer
+    >>> network = NeuralNetwork(epochs=20, optimizer="lbfgs", dtype="float64", seed=0)
+    >>> line = Dataset([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], task="regression")
+    >>> network.add(DenseLayer(1)).fit(line).predict([[10.0]]).round(3).tolist()
+    [[21.0]]
     """
 
     learning_rate: float = 1.0

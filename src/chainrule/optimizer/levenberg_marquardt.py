@@ -27,17 +27,21 @@ _MIN_DAMPING, _MAX_DAMPING = 1e-20, 1e10
 @final
 @dataclass(eq=False)
 class LevenbergMarquardt(ObjectiveOptimizer):
-    """Damped Gauss-Newton for the mean squared error (Levenberg 1944, Marquardt 1963; Hagan and Menhaj 1994).
+    r"""Damped Gauss-Newton for the mean squared error (Levenberg 1944, Marquardt 1963; Hagan and Menhaj 1994).
 
-    For the objective r.r + l2 / 2 * w.w, with J = dr/dw and the damping d, whose first value is ``damping``:
-    (J^T J + l2 / 2 I + d I) move = -(J^T r + l2 / 2 w);  w += rate * move.
+    For the objective :math:`r^\top r + \frac{\lambda}{2} w^\top w` with the residuals r, the penalty :math:`\lambda` =
+    l2, the Jacobian J = dr/dw, and the damping d, whose first value is ``damping``:
 
-    The move is kept if the objective decreases. Then d *= max(``damping_decrease``, 1 - (2 g - 1)^3), where g is the
+    .. math::
+       \left(J^\top J + \frac{\lambda}{2} I + d I\right) s &= -\left(J^\top r + \frac{\lambda}{2} w\right) \\
+       w &\leftarrow w + \eta s
+
+    The move s is kept if the objective decreases. Then d *= max(``damping_decrease``, 1 - (2 g - 1)^3), where g is the
     decrease divided by the decrease that the quadratic model predicts. Otherwise d *= ``damping_increase``, a factor
     that doubles with every further failure in the iteration, and the system is solved again, at most ``max_tries``
     times; after that, the weights do not change in this iteration. This is the rule of Nielsen (1999), "Damping
-    parameter in Marquardt's method", equation 2.4. ``benchmarks/levenberg_marquardt_damping.py`` compares it with
-    other rules on 150 small problems.
+    parameter in Marquardt's method", equation 2.4. ``benchmarks/levenberg_marquardt_damping.py`` compares it with other
+    rules on 150 small problems.
 
     Marquardt scales d by the diagonal of J^T J. This class does not, like Hagan and Menhaj, because the columns of J
     for a saturated unit are almost 0 and their moves would be arbitrarily large. The method has converged if no element
@@ -46,6 +50,13 @@ class LevenbergMarquardt(ObjectiveOptimizer):
     All computations are in float64. They take p^2 memory and m p^2 time for p parameters and m residuals (rows x
     outputs), so the method is for small networks. Networks that would need more than ``max_bytes``, or more memory than
     the machine has, are refused.
+
+    >>> from chainrule import Dataset, NeuralNetwork
+    >>> from chainrule.layers import DenseLayer
+    >>> network = NeuralNetwork(epochs=5, optimizer="levenberg_marquardt", dtype="float64", seed=0)
+    >>> line = Dataset([[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], task="regression")
+    >>> network.add(DenseLayer(1)).fit(line).predict([[10.0]]).round(3).tolist()
+    [[21.0]]
     """
 
     learning_rate: float = 1.0

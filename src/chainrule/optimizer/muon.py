@@ -26,19 +26,24 @@ SMALLEST_NORM = 1e-7
 @final
 @dataclass(eq=False)
 class Muon(MomentOptimizer, BlockOptimizer):
-    """Momentum, orthogonalised by Newton-Schulz iterations, for matrices; AdamW for the rest (Jordan et al. 2024).
+    r"""Momentum, orthogonalised by Newton-Schulz iterations, for matrices; AdamW for the rest (Jordan et al. 2024).
 
-    m = momentum * m + (1 - momentum) g;  d = (1 - momentum) g + momentum * m with ``nesterov``, else m;
-    w -= rate * weight_decay * w;  w -= rate * scale * orthogonalize(d), for a matrix of shape (inputs, units).
+    .. math::
+       M &\leftarrow \mu M + (1 - \mu) G \\
+       W &\leftarrow W - \eta \lambda W - \eta s \operatorname{orthogonalize}(D), \qquad
+       D = (1 - \mu) G + \mu M \text{ with nesterov, else } M
 
-    ``adjust`` sets the scale: "match_rms_adamw", 0.2 * sqrt(max(inputs, units)), makes steps as large as AdamW's, so
-    that one rate fits all parameters (Liu et al. 2025, Muon is Scalable, equation 4); "original", PyTorch's default,
-    is sqrt(max(1, units / inputs)). Every two-dimensional parameter is a matrix, and one of three dimensions has a
-    matrix for each member of an ensemble; all others take steps of AdamW
-    with ``beta1``, ``beta2``, ``epsilon`` and the same rate. Decay acts on penalised parameters only.
+    for a matrix W of shape (inputs, units). ``adjust`` sets the scale s: "match_rms_adamw", 0.2 * sqrt(max(inputs,
+    units)), makes steps as large as AdamW's, so that one rate fits all parameters (Liu et al. 2025, Muon is Scalable,
+    equation 4); "original", PyTorch's default, is sqrt(max(1, units / inputs)). Every two-dimensional parameter is a
+    matrix, and one of three dimensions has a matrix for each member of an ensemble; all others take steps of AdamW with
+    ``beta1``, ``beta2``, ``epsilon`` and the same rate. Decay acts on penalised parameters only.
 
     PyTorch computes the iterations in bfloat16, so its steps are off by up to a percent. Here the iterations have the
     precision of the weights.
+
+    >>> Muon(learning_rate=0.1).update([[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [0.0, 2.0]]).shape
+    (2, 2)
     """
 
     learning_rate: float = 0.001
@@ -79,11 +84,13 @@ class Muon(MomentOptimizer, BlockOptimizer):
 
 
 def orthogonalize(matrix: Array, n_steps: int = 5) -> Array:
-    """Return ``matrix`` with all singular values pushed towards 1: M = U S V^T becomes about U V^T.
+    r"""Return ``matrix`` with all singular values pushed towards 1: M = U S V^T becomes about U V^T.
 
-    From X = M / |M|, each step is X = (a I + b G + c G^2) X with G = X X^T, which maps every singular value s to
-    a s + b s^3 + c s^5. Five steps bring values above 0.01 |M| to between 0.7 and 1.2, which is close enough to 1 and
-    much cheaper than a singular value decomposition (Jordan 2024, Muon). The matrix may be a tensor of PyTorch.
+    .. math:: X \leftarrow (a I + b X X^\top + c \, (X X^\top)^2) \, X, \qquad X_0 = \frac{M}{|M|}
+
+    maps every singular value s to a s + b s^3 + c s^5. Five steps bring values above 0.01 |M| to between 0.7 and 1.2,
+    which is close enough to 1 and much cheaper than a singular value decomposition (Jordan 2024, Muon). The matrix may
+    be a tensor of PyTorch.
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     x: Array = matrix.T if is_tall else matrix

@@ -33,12 +33,14 @@ __all__ = ["Quickprop", "Rprop"]
 @final
 @dataclass(eq=False)
 class Rprop(Optimizer):
-    """Resilient propagation: only the sign of the gradient counts (Riedmiller and Braun 1993).
+    r"""Resilient propagation: only the sign of the gradient counts (Riedmiller and Braun 1993).
 
-    Every parameter has its own step size, which is ``learning_rate`` at first. It grows by the factor ``increase``
-    where the sign of the gradient stays the same and shrinks by ``decrease`` where it changes, between
-    ``smallest_step`` and ``largest_step``; then w -= sign(g) * step size. The variants (Igel and Huesken 2000) differ
-    in what they do where the sign has just changed:
+    .. math:: w \leftarrow w - \operatorname{sign}(g) \, \Delta
+
+    Every parameter has its own step size :math:`\Delta`, which is ``learning_rate`` at first. It grows by the factor
+    ``increase`` where the sign of the gradient stays the same and shrinks by ``decrease`` where it changes, between
+    ``smallest_step`` and ``largest_step``. The variants (Igel and Huesken 2000) differ in what they do where the sign
+    has just changed:
 
     * "improved_minus" (iRprop-, the default, and what PyTorch calls Rprop): stay for one step;
     * "minus" (Rprop-): step back with the smaller step size;
@@ -48,6 +50,11 @@ class Rprop(Optimizer):
 
     Use all rows in one batch, because the sign of a mini-batch gradient is too noisy. A schedule has no effect after
     the first step, because the method adapts its step sizes itself.
+
+    >>> optimizer = Rprop(learning_rate=0.1)
+    >>> weights = optimizer.update([1.0, 2.0], [0.001, -50.0])
+    >>> weights.tolist(), optimizer.update(weights, [0.001, -50.0]).round(2).tolist()
+    ([0.9, 2.1], [0.78, 2.22])
     """
 
     full_batch: ClassVar[bool] = True
@@ -118,9 +125,11 @@ class Rprop(Optimizer):
 @final
 @dataclass(eq=False)
 class Quickprop(Optimizer):
-    """A jump to the minimum of the parabola through the last two gradients (Fahlman 1988, CMU-CS-88-162).
+    r"""A jump to the minimum of the parabola through the last two gradients (Fahlman 1988, CMU-CS-88-162).
 
-    move = g / (g_previous - g) * move_previous, for each parameter separately, with the rules of Fahlman:
+    .. math:: s_t = \frac{g_t}{g_{t-1} - g_t} \, s_{t-1}, \qquad w \leftarrow w + s_t
+
+    for each parameter separately, with the rules of Fahlman:
 
     * No jump is longer than ``growth`` (mu in the report) times the last move. Where the gradient is not below
       growth / (1 + growth) of the previous gradient, the minimum of the parabola would be further away, or on the other
@@ -131,6 +140,11 @@ class Quickprop(Optimizer):
     The weight decay of 1e-4 in the report, which prevents an overflow of the weights, is left to the penalty. The
     gradients in the report are sums over the rows and those here are means, so learning rates here are larger. Use all
     rows in one batch.
+
+    >>> optimizer = Quickprop(learning_rate=0.1)
+    >>> weights = optimizer.update([1.0], [2.0])  # the gradient of w^2
+    >>> weights.tolist(), optimizer.update(weights, 2 * weights).round(2).tolist()
+    ([0.8], [0.29])
     """
 
     full_batch: ClassVar[bool] = True

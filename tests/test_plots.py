@@ -23,25 +23,29 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from chainrule import Dataset, Model, NeuralNetwork, TablePreprocessor, Target, build_network
-from chainrule.activations import ACTIVATIONS
-from chainrule.errors import InvalidInputError
+from chainrule.activations import ACTIVATIONS, TanhActivation
+from chainrule.errors import InvalidInputError, NotBuiltError
 from chainrule.explain import IntegratedGradients, PartialDependence, PermutationImportance, Robustness
 from chainrule.history import History
+from chainrule.layers import DenseLayer
 from chainrule.plots import (
     figure_as_inline_svg,
     figure_as_png,
     figure_as_svg,
     metric_names,
     plot_activation,
+    plot_activations,
     plot_attribution,
     plot_calibration,
     plot_comparison,
     plot_confusion_matrix,
     plot_decision_boundary,
+    plot_gradients,
     plot_history,
     plot_importance,
     plot_loss,
     plot_metric,
+    plot_network,
     plot_partial_dependence,
     plot_precision_recall,
     plot_predicted_against_true,
@@ -50,6 +54,7 @@ from chainrule.plots import (
     plot_residuals,
     plot_robustness,
     plot_roc,
+    plot_weights,
     without_pyplot,
 )
 from chainrule.plots.canvas import new_figure
@@ -613,3 +618,96 @@ def test_limits_follow_what_is_drawn_later_into_the_same_axes() -> None:
     assert ax.get_ylim()[1] > 100
     ax.plot([1, 2], [1000, 1000])
     assert ax.get_ylim()[1] > 1000
+
+
+# Networks ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_network_is_drawn_with_circles_for_small_layers_and_boxes_for_large_ones() -> None:
+    network = build_network(20, Target.detect([0, 1, 2]), hidden=(4, 2), dropout=0.5, seed=0)
+    network.layers[3].weights = np.arange(8).reshape(4, 2) - 6.0
+    ax = plot_network(network)
+    captions = [text.get_text() for text in ax.texts if "\n" in text.get_text()]
+    assert captions == [
+        "input\n20 numbers",
+        "Dense\nReLU\nDropout\n4 units\n84 parameters",
+        "Dense\nReLU\nDropout\n2 units\n10 parameters",
+        "Dense\nSoftmax\n3 units\n9 parameters",
+    ]
+    assert ax.get_title() == "103 trainable parameters"
+    assert len(ax.patches) == 1, "the box of the inputs"
+    edges = next(drawn for drawn in ax.collections if len(getattr(drawn, "get_segments", list)()) == 8)
+    (_, lowest), (_, second) = edges.get_segments()[0], edges.get_segments()[7]
+    assert lowest[1] > second[1], "the first unit is at the top"
+    widths, colors = np.array(edges.get_linewidths()), edges.get_colors()
+    assert widths.argmax() == 0, "the weight of -6"
+    assert (colors[0] != colors[7]).any()
+    assert (colors[6] == colors[7]).all()
+    assert legend_texts(ax) == ["positive weight", "negative weight"]
+    figure_as_png(ax.figure)
+    with pytest.raises(NotBuiltError):
+        plot_network(NeuralNetwork().add(DenseLayer(3)))
+
+
+def test_weights_are_a_heat_map_or_an_image_for_each_unit() -> None:
+    network = NeuralNetwork(seed=0).add(DenseLayer(3, (4,))).add(TanhActivation()).add(DenseLayer(2))
+    weights = network.layers[0].weights
+    ax = plot_weights(network)
+    np.testing.assert_array_equal(ax.images[0].get_array(), weights)
+    assert ax.images[0].get_clim() == pytest.approx((-np.abs(weights).max(), np.abs(weights).max()))
+    np.testing.assert_array_equal(plot_weights(network, -1).images[0].get_array(), network.layers[2].weights)
+    ax = plot_weights(network, image_shape=(2, 2, 1), max_units=2)
+    image = ax.images[0].get_array()
+    np.testing.assert_array_equal(image[:, :2], weights[:, 0].reshape(2, 2))
+    np.testing.assert_array_equal(image[:, 3:], weights[:, 1].reshape(2, 2))
+    assert "first 2 of 3" in ax.get_title()
+    figure_as_png(ax.figure)
+    with pytest.raises(InvalidInputError, match="the layers with one are 0 and 2"):
+        plot_weights(network, 1)
+    with pytest.raises(InvalidInputError, match="images of 4 pixels"):
+        plot_weights(network, image_shape=(28, 28))
+
+
+def test_activations_are_those_of_the_network_with_zeros_and_saturation_named() -> None:
+    network = build_network(2, Target("regression"), hidden=(3, 2), activation=["relu", "sigmoid"], dropout=0.5, seed=0)
+    network.layers[0].weights = [[1, -1, 0], [0, 0, 0]]
+    network.layers[3].weights, network.layers[3].biases = np.zeros((3, 2)), [0, 10]
+    ax = plot_activations(network, [[2.0, 0.0], [4.0, 0.0]])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["2 ReLU", "5 Sigmoid", "7 Dense"]
+    assert [text.get_text() for text in ax.texts] == ["67 % zeros", "50 % saturated", ""]
+    first, second, _ = ax.patches  # ReLU gives 2 and 4 and four zeros, sigmoid 0.5 and 1
+    assert (first.get_x(), first.get_width()) == pytest.approx((0, 1.5))
+    assert (second.get_x(), second.get_x() + second.get_width()) == pytest.approx((0.5, 1), abs=1e-4)
+    unbuilt = NeuralNetwork(seed=0).add(DenseLayer(1))
+    plot_activations(unbuilt, np.eye(3))
+    assert not unbuilt.stack.is_built
+    with pytest.raises(InvalidInputError, match="shape"):
+        plot_activations(network, np.eye(3))
+    with pytest.raises(InvalidInputError, match="NeuralNetwork is needed"):
+        plot_activations("network", np.eye(3))
+
+
+def test_gradients_are_those_of_the_loss_and_the_network_is_not_changed() -> None:
+    network = NeuralNetwork(seed=0, optimizer="lbfgs", l2=0.1)
+    for layer in (DenseLayer(2, (1,)), DenseLayer(1)):
+        network.add(layer)
+    network.layers[0].weights, network.layers[1].weights = [[1, 2]], [[3], [0]]
+    before = network.stack.vector.values.copy()
+    ax = plot_gradients(network, [[1.0], [1.0]], [0.0, 1.0])
+    # The prediction is 3 for both rows, so dL/dz = 2 (3 - y) / 2 summed over the rows is 5.
+    boxes = {round(bar.get_y() + 0.3): (bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches}
+    assert boxes[1] == pytest.approx((15, 15))  # 5 * [3, 0]
+    assert boxes[0] == pytest.approx((6.25, 8.75))  # the middle half of 5 * [1, 2]
+    assert [text.get_text() for text in ax.texts] == ["50 % zeros", ""]
+    np.testing.assert_array_equal(network.stack.vector.values, before)
+    assert not network.history
+    assert ax.get_xscale() == "log"
+    left, right = ax.get_xlim()
+    assert left < 5
+    assert right > 15
+    network.layers[1].weights = [[0], [0]]
+    figure_as_png(plot_gradients(network, [[0.0], [0.0]], [0.0, 1.0]).figure)
+    with pytest.raises(InvalidInputError, match="no targets"):
+        plot_gradients(network, [[1.0]])
+    with pytest.raises(InvalidInputError, match="has weights"):
+        plot_gradients(NeuralNetwork().add(TanhActivation()), [[1.0], [2.0]], [1.0, 2.0])

@@ -1,4 +1,4 @@
-"""Plots of training and of predictions.
+"""Plots of training, of predictions and of networks.
 
 Every function draws into the axes ``ax``, or into the current axes of pyplot if they are empty, or into a new figure,
 and returns the axes. The figures belong to pyplot: a notebook shows them below the cell, ``plt.show()`` opens them in a
@@ -24,6 +24,7 @@ from chainrule.plots.explanations import (
     plot_robustness,
 )
 from chainrule.plots.functions import RateSearchLike, plot_activation, plot_rate_search
+from chainrule.plots.networks import plot_activations, plot_gradients, plot_network, plot_weights
 from chainrule.plots.predictions import (
     MAX_CLASSES_WITH_CURVES,
     plot_calibration,
@@ -55,15 +56,18 @@ __all__ = [
     "metric_names",
     "new_figure",
     "plot_activation",
+    "plot_activations",
     "plot_attribution",
     "plot_calibration",
     "plot_comparison",
     "plot_confusion_matrix",
     "plot_decision_boundary",
+    "plot_gradients",
     "plot_history",
     "plot_importance",
     "plot_loss",
     "plot_metric",
+    "plot_network",
     "plot_partial_dependence",
     "plot_precision_recall",
     "plot_predicted_against_true",
@@ -74,6 +78,7 @@ __all__ = [
     "plot_roc",
     "plot_scores",
     "plot_training_history",
+    "plot_weights",
     "readable_metric",
     "show_losses_over_training",
     "visualize_decision_boundary",

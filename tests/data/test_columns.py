@@ -80,7 +80,7 @@ def test_frequent_words_among_many_different_numbers_are_missing_values() -> Non
     ages[::8], ages[1::8] = ["unknown"] * 25, ["not given"] * 25
     plan = fit_one(ages)
     assert (plan.kind, plan.n_missing) == ("number", 50)
-    assert "'not given' (50 cells) is read as a missing value" in plan.explain().replace("'unknown' and ", "")
+    assert "'not given' (50 cells) are read as missing values" in plan.explain().replace("'unknown' and ", "")
     few = fit_one([*["1", "2", "3"] * 20, *["unknown"] * 5, *["not given"] * 5])
     assert few.kind == "category"
     assert "list it under numeric (--numeric) if 'unknown', 'not given' mean missing values" in few.explain()

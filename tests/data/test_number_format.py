@@ -210,7 +210,7 @@ def test_one_word_among_numbers_is_a_missing_value_at_any_share(n_words: int) ->
     table = learn(["1", "2.5", *["sold out", "Sold out"] * n_words])
     plan = table.columns[0]
     assert (plan.kind, plan.n_missing) == ("number", 2 * n_words)
-    assert plan.note == f"'sold out' and 'Sold out' ({2 * n_words} cells) is read as a missing value"
+    assert plan.note == f"'sold out' and 'Sold out' ({2 * n_words} cells) are read as missing values"
     assert plan.missing_indicator
     new = pd.DataFrame({"x": ["sold out", "7"], "y": 0.0})
     assert table.read(new)["x"].isna().tolist() == [True, False]

@@ -544,7 +544,8 @@ def category_counts(
 
 def missing_remark(words: Sequence[str], n_cells: int) -> str:
     """Return a remark about words that mean missing values in one column only."""
-    return f"{' and '.join(map(repr, words))} ({counted(n_cells, 'cell')}) is read as a missing value"
+    meaning = "are read as missing values" if len(words) > 1 else "is read as a missing value"
+    return f"{listed([*map(repr, words)])} ({counted(n_cells, 'cell')}) {meaning}"
 
 
 def missing_words_remark(words: Counter[str], given_words: Collection[str]) -> list[str]:

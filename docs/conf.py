@@ -112,7 +112,8 @@ def list_members(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
         if isinstance(value, type) or callable(value):
             summary = [(value.__doc__ or "").split("\n\n")[0].replace("\n", " ")]
             escape_mathematics(app, what, name, obj, options, summary)
-            lines.append(f"* :obj:`~{name}.{member}`: {summary[0]}")
+            home = f"{name}.{obj._MODULE_OF[member]}" if name == "chainrule" else name
+            lines.append(f"* :obj:`~{home}.{member}`: {summary[0]}")
     lines.append("")
 
 

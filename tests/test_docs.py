@@ -16,6 +16,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import chainrule
 from chainrule import __version__
 from chainrule.activations import ACTIVATIONS
 from chainrule.cli.app import app
@@ -204,6 +205,39 @@ def test_pages_link_to_pages_that_are_there() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).is_file(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+PUBLIC_MODULES = [name for name in dir(chainrule) if inspect.ismodule(getattr(chainrule, name))]
+
+
+def is_documented(module: Any, name: str, reference: str) -> bool:
+    """Whether a class or a function has a docstring, or a constant a ``#:`` comment or an entry of its own."""
+    value = getattr(module, name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        return bool(value.__doc__)
+    return f".{name}\n" in reference or bool(re.search(rf"^#: .*\n(#:.*\n)*{name}\b", inspect.getsource(module), re.M))
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Every name in ``__all__`` of a public module has a docstring, and a page of the reference lists the members."""
+    assert {"neuralnet", "layers", "data", "experiments"} <= set(PUBLIC_MODULES)
+    text = "\n".join(page.read_text(encoding="utf-8") for page in (DOCS / "reference").glob("*.md"))
+    top_level = set(chainrule.__all__)
+    for module in map(importlib.import_module, (f"chainrule.{name}" for name in PUBLIC_MODULES)):
+        listed = re.search(rf"automodule:: {module.__name__}\n   :members:(.*)\n", text)
+        assert listed, f"no page of the reference lists the members of {module.__name__}"
+        assert not listed[1] or set(listed[1].strip().split(", ")) == set(module.__all__), module.__name__
+        assert [name for name in module.__all__ if not is_documented(module, name, text)] == [], module.__name__
+        top_level -= set(module.__all__)
+    assert top_level == {"__version__"}
+
+
+def test_pieces_have_an_example_and_an_equation() -> None:
+    with_equations = (ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES)
+    for registry in (*with_equations, LAYERS, INITIALIZERS, SCHEDULES):
+        for cls in registry.classes.values():
+            assert ">>> " in cls.__doc__, f"{cls.__name__} has no example"
+            assert registry not in with_equations or "math::" in cls.__doc__, f"{cls.__name__} has no equation"
 
 
 def test_tests_that_pages_name_are_there() -> None:

@@ -49,9 +49,12 @@ __all__ = ["DEFAULT_HIDDEN", "ActivationLike", "build_network", "category_embedd
            "hidden_sizes", "is_pair_of_functions", "mlp_layers", "output_activations", "output_layers", "output_units",
            "select_architecture"]  # fmt: skip
 
+#: The units of the hidden layers of :func:`build_network`, where nothing else is given.
 DEFAULT_HIDDEN = (64, 32)
 
-# A name, a class, a layer, or a function and its derivative.
+#: An activation as it may be given: a name, a class, a layer, or a function and its derivative.
+#:
+#: :meta hide-value:
 ActivationLike: TypeAlias = (
     str | type[ActivationLayer] | ActivationLayer | tuple[Callable[..., Any], Callable[..., Any]]
 )

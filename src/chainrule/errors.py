@@ -113,8 +113,11 @@ def check_one_of(what: str, given: object, known: Collection[str]) -> None:
         raise InvalidInputError(f"{what} is one of {', '.join(known)}, not {given!r}.{nearest_name(str(given), known)}")
 
 
-# What each extra of this project installs. chainrule itself is installed from its source, so a message that asked for
-# chainrule[torch] would send people to a package index that does not have it.
+# chainrule itself is installed from its source, so a message that asked for chainrule[torch] would send people to a
+# package index that does not have it.
+#: What each extra of this project installs.
+#:
+#: :meta hide-value:
 EXTRAS = {
     "app": ("starlette", "uvicorn"),
     "onnx": ("onnx", "onnxruntime"),

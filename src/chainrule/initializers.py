@@ -274,6 +274,9 @@ class Orthogonal(Initializer):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
+#: The initializers by name, in a :class:`chainrule.named.Registry` with the dictionary ``classes``.
+#:
+#: :meta hide-value:
 INITIALIZERS: Registry[Initializer] = Registry(
     "initializer",
     Initializer,

@@ -29,7 +29,9 @@ __all__ = ["REPORTED_METRICS", "Model", "TargetScaling", "evaluate_model", "meas
 
 _NO_TARGETS = "This dataset has no targets y to compare the predictions with."
 
-# The metrics in the evaluation of a model, the main metric first.
+#: The metrics in the evaluation of a model for each task, the main metric first.
+#:
+#: :meta hide-value:
 REPORTED_METRICS: dict[Task, tuple[str, ...]] = {
     "binary": ("accuracy", "roc_auc", "log_loss"),
     "multiclass": ("accuracy", "balanced_accuracy", "log_loss"),

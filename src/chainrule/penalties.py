@@ -190,6 +190,9 @@ class L1L2(ElementwisePenalty):
         return self.l1 * np.sign(weights) + self.l2 * weights
 
 
+#: The penalties by name, in a :class:`chainrule.named.Registry` with the dictionary ``classes``.
+#:
+#: :meta hide-value:
 PENALTIES: Registry[Penalty] = Registry("penalty", Penalty, {"l1": L1, "l2": L2, "l1l2": L1L2})
 
 

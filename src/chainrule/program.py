@@ -353,8 +353,8 @@ class Noise(Operation):
     row_width: int = 0
 
 
-# The noise of a step has seven settings: two words of the key, the epoch, the step, whether the numbers are normal, the
-# first column, and the width of the rows.
+#: The number of settings of the noise of a step: two words of the key, the epoch, the step, whether the numbers are
+#: normal, the first column, and the width of the rows.
 N_NOISE_SETTINGS = 7
 
 

@@ -58,6 +58,9 @@ def _as_text(number: float) -> str:
     return f"{number:g}" if number % 1 == 0 else f"{number:.3g}"
 
 
+#: The range of all finite numbers.
+#:
+#: :meta hide-value:
 ANY_NUMBER = Range(-math.inf, math.inf)
 
 

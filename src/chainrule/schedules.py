@@ -401,6 +401,9 @@ class OneCycle(Schedule):
         return _cosine(1.0, self.final, (done - self.peak) / (1 - self.peak))
 
 
+#: The schedules by name, in a :class:`chainrule.named.Registry` with the dictionary ``classes``.
+#:
+#: :meta hide-value:
 SCHEDULES: Registry[Schedule] = Registry(
     "schedule",
     Schedule,

@@ -21,6 +21,9 @@ from chainrule.activations.custom import CustomActivation
 from chainrule.activations.rectifiers import *
 from chainrule.named import Registry
 
+#: The activations by name, in a :class:`chainrule.named.Registry` with the dictionary ``classes``.
+#:
+#: :meta hide-value:
 ACTIVATIONS: Registry[Any] = Registry.of("activation", ActivationLayer, classic, rectifiers)
 
 __all__: list[str] = []

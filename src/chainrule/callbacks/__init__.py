@@ -20,7 +20,9 @@ __all__ = [
     "TrainingRun",
 ]
 
-# Those whose decisions belong to a run, and so are kept in its checkpoints.
+#: The callbacks whose decisions belong to a run and are kept in its checkpoints, by name.
+#:
+#: :meta hide-value:
 CALLBACKS: Registry[Callback] = Registry(
     "callback", Callback, {"early_stopping": EarlyStopping, "reduce_on_plateau": ReduceOnPlateau}
 )

@@ -177,6 +177,9 @@ class NoiseAugmentation(Augmentation):
                 inputs[rows] += noise
 
 
+#: The augmentations by name, in a :class:`chainrule.named.Registry` with the dictionary ``classes``.
+#:
+#: :meta hide-value:
 AUGMENTATIONS: Registry[Augmentation] = Registry(
     "augmentation", Augmentation, {"image": ImageAugmentation, "noise": NoiseAugmentation}
 )

@@ -12,6 +12,9 @@ from chainrule.named import Registry, settings_of
 
 __all__ = ["ENGINES", "EngineLike", "choose_engine", "describe_engine", "read_engine"]
 
+#: An engine as it may be given: a name, a class or an instance.
+#:
+#: :meta hide-value:
 EngineLike = str | type[Engine] | Engine
 
 ENGINES: Registry[Engine] = Registry("engine", Engine, {"numpy": NumpyEngine, "torch": TorchEngine})

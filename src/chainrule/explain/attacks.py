@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Norm", "Robustness", "fgsm", "pgd", "robustness"]
 
+#: The norm that bounds a change of the inputs: the largest change of a column, or the Euclidean length.
+#:
+#: :meta hide-value:
 Norm: TypeAlias = Literal["inf", "l2"]
 Bounds: TypeAlias = tuple[float, float] | None
 

@@ -18,9 +18,12 @@ from chainrule.neuralnet import NeuralNetwork
 
 __all__ = ["FORMATS", "FormatName", "export_model", "find_format"]
 
+#: The names of the formats.
+#:
+#: :meta hide-value:
 FormatName: TypeAlias = Literal["onnx", "torch", "c", "js"]
 
-# The suffix of the files of each format.
+#: The suffix of the files of each format.
 FORMATS: dict[FormatName, str] = {"onnx": ".onnx", "torch": ".pt2", "c": ".c", "js": ".mjs"}
 _FORMAT_OF_SUFFIX: dict[str, FormatName] = {suffix: name for name, suffix in FORMATS.items()} | {".js": "js"}
 

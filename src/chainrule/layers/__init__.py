@@ -14,6 +14,9 @@ from chainrule.layers.reshape import *
 from chainrule.layers.scaling import *
 from chainrule.named import Registry
 
+#: The layers by name, in a :class:`chainrule.named.Registry` with the dictionary ``classes``.
+#:
+#: :meta hide-value:
 LAYERS: Registry[Layer] = Registry.of(
     "layer", Layer, dense, dropout, normalization, scaling, reshape, containers, embedding, ensemble
 )

@@ -48,13 +48,17 @@ class AffineLayer(Layer):
 @final
 @dataclass(eq=False, init=False)
 class DenseLayer(AffineLayer):
-    """Connects every input with every unit: ``z = a W + b``.
+    r"""Connects every input with every unit.
 
-    The weights ``W`` have shape (inputs, units): row i has the weights of input i, and column j those of unit j. The
-    biases ``b`` have shape (units,). For a batch of n rows, the input ``a`` has shape (n, inputs) and the output ``z``
-    has shape (n, units).
+    .. math:: z = a W + b
 
-    Backward, with ``e = dL/dz``: ``dL/dW = a^T e``, ``dL/db = sum over rows of e``, ``dL/da = e W^T``.
+    The weights W have shape (inputs, units): row i has the weights of input i, and column j those of unit j. The biases
+    b have shape (units,). For a batch of n rows, the input a has shape (n, inputs) and the output z has shape (n,
+    units). Backward, with :math:`e = \partial L / \partial z`:
+
+    .. math::
+       \frac{\partial L}{\partial W} = a^\top e, \qquad \frac{\partial L}{\partial b} = \sum_i e_i, \qquad
+       \frac{\partial L}{\partial a} = e \, W^\top
 
     The input may be a SciPy CSR matrix, which is multiplied without being converted to a dense array.
 

@@ -19,14 +19,16 @@ __all__ = ["DropoutLayer", "GaussianNoiseLayer"]
 @final
 @dataclass(eq=False)
 class DropoutLayer(Layer):
-    """Sets inputs to 0 at random in training, each with probability ``rate``; does nothing in inference.
+    r"""Sets inputs to 0 at random in training, each with probability ``rate``; does nothing in inference.
 
-    Training: ``output = input * m``, where m is 0 with probability ``rate`` and 1 / (1 - rate) otherwise, drawn
-    independently for every element of every batch. The factor 1 / (1 - rate) preserves the expectation, so that
-    inference needs no scaling ("inverted" dropout). Backward: ``dL/d(input) = dL/d(output) * m``.
+    .. math:: y = x \, m, \qquad m = \begin{cases} 0 & \text{with probability } r \\ 1 / (1 - r) & \text{otherwise}
+       \end{cases}, \qquad \frac{\partial L}{\partial x} = \frac{\partial L}{\partial y} \, m
+
+    The rate is r, and m is drawn independently for every element of every batch. The factor 1 / (1 - r) preserves the
+    expectation, so that inference needs no scaling ("inverted" dropout). Inputs and outputs have the same shape.
 
     For a CSR matrix the output is a CSR matrix, and m is drawn for its stored values only, because a 0 stays 0. A CSR
-    matrix can only be the input of the network, for which dL/d(input) is not needed; backward returns None.
+    matrix can only be the input of the network, for which dL/dx is not needed; backward returns None.
 
     Source: Srivastava et al. 2014, Dropout: A simple way to prevent neural networks from overfitting, section 4 and,
     for the scaling, section 10.
@@ -35,6 +37,8 @@ class DropoutLayer(Layer):
     >>> layer.set_input_shape((3,))
     >>> layer.forward_propagation([[1, 2, 3]]).tolist()
     [[1.0, 2.0, 3.0]]
+    >>> sorted(set(layer.forward_propagation(np.ones((100, 3)), training=True).ravel().tolist()))
+    [0.0, 2.0]
     """
 
     accepts_sparse: ClassVar[bool] = True
@@ -77,13 +81,20 @@ class DropoutLayer(Layer):
 @final
 @dataclass(eq=False)
 class GaussianNoiseLayer(Layer):
-    """Adds Gaussian noise to its inputs in training; does nothing in inference.
+    r"""Adds Gaussian noise to its inputs in training; does nothing in inference.
 
-    Training: ``output = input + standard_deviation * n``, where n is drawn from N(0, 1) for every element of every
-    batch. Backward: ``dL/d(input) = dL/d(output)``. As the first layer, on standardised data, it is a data
-    augmentation that has the effect of a penalty on steep functions.
+    .. math:: y = x + \text{standard\_deviation} \cdot n, \qquad n \sim N(0, 1), \qquad
+       \frac{\partial L}{\partial x} = \frac{\partial L}{\partial y}
+
+    n is drawn for every element of every batch. As the first layer, on standardised data, it is a data augmentation
+    that has the effect of a penalty on steep functions. Inputs and outputs have the same shape.
 
     Source: Bishop 1995, Training with noise is equivalent to Tikhonov regularization.
+
+    >>> layer = GaussianNoiseLayer(0.1)
+    >>> layer.set_input_shape((3,))
+    >>> layer.forward_propagation([[1, 2, 3]]).tolist()
+    [[1.0, 2.0, 3.0]]
     """
 
     output_range: ClassVar[Range | None] = ANY_NUMBER

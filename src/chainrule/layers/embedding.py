@@ -142,11 +142,13 @@ class EmbeddingLayer(Layer):
 @final
 @dataclass(eq=False)
 class PeriodicEmbeddingLayer(Layer):
-    """Represents every number x by sines and cosines with learned frequencies: ``[sin(2 pi c x), cos(2 pi c x)]``.
+    r"""Represents every number by sines and cosines with learned frequencies.
 
-    Each column has ``n_frequencies`` frequencies c, with initial values from N(0, ``scale``^2). The output has the
-    sines of all columns, ``n_frequencies`` for each, and then the cosines. They help a network to fit functions that
-    change quickly with a number.
+    .. math:: y = \left(\sin(2 \pi c x), \cos(2 \pi c x)\right)
+
+    Each column has ``n_frequencies`` frequencies c, with initial values from N(0, ``scale``^2). The input has shape
+    (rows, columns), and the output (rows, 2 x columns x n_frequencies): the sines of all columns, ``n_frequencies`` for
+    each, and then the cosines. They help a network to fit functions that change quickly with a number.
 
     Backward, with ``v = 2 pi c x``, ``s = dL/d(sin v)`` and ``k = dL/d(cos v)``: ``dL/dv = s cos(v) - k sin(v)``,
     ``dL/dc = sum over rows of 2 pi x dL/dv``, ``dL/dx = sum over the frequencies of 2 pi c dL/dv``.

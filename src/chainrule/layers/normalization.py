@@ -69,16 +69,24 @@ class _NormalizationLayer(Layer):
 @final
 @dataclass(eq=False)
 class BatchNormalizationLayer(_NormalizationLayer):
-    """Normalises every feature by its mean and variance over the batch: ``y = scale * h + shift``.
+    r"""Normalises every feature by its mean and variance over the batch.
 
-    Training: ``h = (x - mean) / sqrt(variance + epsilon)``, with the mean and the variance over the n rows of the batch
-    (the variance with divisor n). The running statistics are updated by
-    ``running = (1 - momentum) * running + momentum * batch``, with the unbiased variance of the batch (divisor n - 1).
-    Inference: h is computed from the running statistics, so that the output of a row does not depend on other rows.
-    This is the definition of PyTorch's ``BatchNorm1d``. With ``affine=False``, y is h and there are no parameters.
+    .. math:: y = \gamma h + \beta, \qquad h = \frac{x - \mu}{\sqrt{v + \epsilon}}
 
-    Backward, with ``e = dL/dy``: ``dL/d(scale) = sum of e * h``, ``dL/d(shift) = sum of e``, and, since the mean and
-    the variance depend on every row, ``dL/dx = scale / sqrt(variance + epsilon) * (e - mean(e) - h * mean(e * h))``.
+    :math:`\gamma` is ``scale`` and :math:`\beta` is ``shift``, of shape (features,), as every parameter of the layer.
+    The input x has shape (rows, features). In training, the mean :math:`\mu` and the variance v are those of the n rows
+    of the batch (the variance with divisor n). The running statistics are updated by ``running = (1 - momentum) *
+    running + momentum * batch``, with the unbiased variance of the batch (divisor n - 1). In inference, h is computed
+    from the running statistics, so that the output of a row does not depend on other rows. This is the definition of
+    PyTorch's ``BatchNorm1d``. With ``affine=False``, y is h and there are no parameters.
+
+    Backward, with :math:`e = \partial L / \partial y`, since the mean and the variance depend on every row:
+
+    .. math::
+       \frac{\partial L}{\partial \gamma} = \sum_i e_i h_i, \qquad
+       \frac{\partial L}{\partial \beta} = \sum_i e_i, \qquad
+       \frac{\partial L}{\partial x} = \frac{\gamma}{\sqrt{v + \epsilon}}
+       \left(e - \operatorname{mean}(e) - h \operatorname{mean}(e h)\right)
 
     An offset that is the same in every row, such as the biases of a dense layer before this layer, cancels out in
     training. A network therefore sets the gradient of these biases to exactly 0. Otherwise, it would be a rounding
@@ -87,8 +95,7 @@ class BatchNormalizationLayer(_NormalizationLayer):
     A training batch of one row has no variance (PyTorch raises an error). Such a batch, often the last of an epoch, is
     normalised by the running statistics, which are treated as constants and not updated.
 
-    Rows have shape (n_features,), and so has every parameter. Source: Ioffe and Szegedy 2015, Batch normalization,
-    algorithms 1 and 2.
+    Source: Ioffe and Szegedy 2015, Batch normalization, algorithms 1 and 2.
 
     >>> layer = BatchNormalizationLayer()
     >>> layer.set_input_shape((1,))
@@ -179,15 +186,22 @@ class BatchNormalizationLayer(_NormalizationLayer):
 @final
 @dataclass(eq=False)
 class LayerNormalizationLayer(_NormalizationLayer):
-    """Normalises every row by the mean and variance of its own features: ``y = scale * h + shift``.
+    r"""Normalises every row by the mean and variance of its own features.
 
-    ``h = (x - mean) / sqrt(variance + epsilon)``, with the mean and the variance over all features of the row (the
-    variance with the number of features as divisor), in training and in inference. ``scale`` and ``shift`` have the
-    shape of a row. This is the definition of PyTorch's ``LayerNorm(input_shape)``. With ``affine=False``, y is h and
+    .. math:: y = \gamma h + \beta, \qquad h = \frac{x - \mu}{\sqrt{v + \epsilon}}
+
+    :math:`\gamma` is ``scale`` and :math:`\beta` is ``shift``, of the shape of a row. The mean :math:`\mu` and the
+    variance v are those of all features of the row (the variance with the number of features as divisor), in training
+    and in inference. This is the definition of PyTorch's ``LayerNorm(input_shape)``. With ``affine=False``, y is h and
     there are no parameters.
 
-    Backward, with ``e = dL/dy`` and ``g = scale * e``: ``dL/d(scale) = sum over rows of e * h``, ``dL/d(shift) = sum
-    over rows of e``, ``dL/dx = (g - mean(g) - h * mean(g * h)) / sqrt(variance + epsilon)``, with means over the row.
+    Backward, with :math:`e = \partial L / \partial y`, :math:`g = \gamma e` and means over the row:
+
+    .. math::
+       \frac{\partial L}{\partial \gamma} = \sum_i e_i h_i, \qquad
+       \frac{\partial L}{\partial \beta} = \sum_i e_i, \qquad
+       \frac{\partial L}{\partial x} =
+       \frac{g - \operatorname{mean}(g) - h \operatorname{mean}(g h)}{\sqrt{v + \epsilon}}
 
     Source: Ba, Kiros and Hinton 2016, Layer normalization, equation 4.
 

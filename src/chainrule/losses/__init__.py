@@ -22,6 +22,9 @@ from chainrule.losses.custom import CustomLoss
 from chainrule.losses.regression import *
 from chainrule.named import Registry
 
+#: The losses by name, in a :class:`chainrule.named.Registry` with the dictionary ``classes``.
+#:
+#: :meta hide-value:
 LOSSES: Registry[LossFunction] = Registry.of("loss", LossFunction, regression, classification)
 
 __all__: list[str] = []

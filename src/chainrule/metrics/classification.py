@@ -35,7 +35,9 @@ __all__ = [
     unlike={"binary_accuracy": "of one output it is 'accuracy', which takes several outputs for as many classes."},
 )
 def accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return the share of rows whose class is right.
+    """Return the share of rows whose class is correct.
+
+    The predictions are labels, codes, or probabilities of shape (rows,), (rows, 1) or (rows, classes).
 
     >>> accuracy([0, 1, 1], [[0.2], [0.9], [0.4]])
     0.6666666666666666
@@ -49,7 +51,11 @@ def accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -
 @checked
 @also_called("balanced_accuracy_score")
 def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return the mean over the classes of the share of their rows that are right: the mean of the recalls."""
+    """Return the mean over the classes of the share of their rows that are correct: the mean of the recalls.
+
+    >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
+    0.5
+    """
     from sklearn.metrics import recall_score
 
     if has_nan(y_pred):
@@ -65,7 +71,15 @@ def balanced_accuracy(y_true: Array, y_pred: Array, sample_weight: Array | None 
     arguments={"average": "Use the metric 'precision_macro', 'precision_micro' or 'precision_weighted'."},
 )
 def precision(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return how many of the rows called 1 are 1; with more than two classes, the mean over the classes."""
+    r"""Return the share of the rows predicted as class 1 that are of class 1.
+
+    .. math:: \frac{\text{true positives}}{\text{true positives} + \text{false positives}}
+
+    With more than two classes, it is the mean over the classes.
+
+    >>> precision([0, 1, 1], [1, 1, 0])
+    0.5
+    """
     return _of_classes("precision_score", y_true, y_pred, sample_weight)
 
 
@@ -75,7 +89,15 @@ def precision(y_true: Array, y_pred: Array, sample_weight: Array | None = None) 
     arguments={"average": "Use the metric 'recall_macro', 'recall_micro' or 'recall_weighted'."},
 )
 def recall(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return how many of the rows that are 1 are called 1; with more than two classes, the mean over the classes."""
+    r"""Return the share of the rows of class 1 that are predicted as class 1.
+
+    .. math:: \frac{\text{true positives}}{\text{true positives} + \text{false negatives}}
+
+    With more than two classes, it is the mean over the classes.
+
+    >>> recall([0, 1, 1, 1], [1, 1, 1, 0])
+    0.6666666666666666
+    """
     return _of_classes("recall_score", y_true, y_pred, sample_weight)
 
 
@@ -85,17 +107,29 @@ def recall(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> 
     arguments={"average": "Use the metric 'f1_macro', 'f1_micro' or 'f1_weighted'."},
 )
 def f1(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return the harmonic mean of precision and recall; with more than two classes, the mean over the classes."""
+    r"""Return the harmonic mean of precision and recall; with more than two classes, the mean over the classes.
+
+    .. math:: F_1 = 2 \, \frac{\text{precision} \cdot \text{recall}}{\text{precision} + \text{recall}}
+
+    >>> f1([0, 1, 1], [1, 1, 0])
+    0.5
+    """
     return _of_classes("f1_score", y_true, y_pred, sample_weight)
 
 
 @checked
 @also_called("auc", "auroc", "roc_auc_score")
 def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return the area under the ROC curve: how often a row of class 1 scores above a row of class 0.
+    """Return the area under the ROC curve.
+
+    It is the probability that a row of class 1 has a higher score than a row of class 0.
 
     Predictions must be scores or probabilities. With more than two classes it is the mean over the classes, each one
-    against the rest. A class that has all rows or none has no such number and is left out; NaN when none is left.
+    against the rest. A class that has all rows or none is left out, because its area is not defined; the result is NaN
+    if no class is left.
+
+    >>> roc_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
     """
     from sklearn.metrics import roc_auc_score
 
@@ -114,10 +148,15 @@ def roc_auc(y_true: Array, y_pred: Array, sample_weight: Array | None = None) ->
 @checked
 @also_called(unlike={"neg_log_loss": "it is 'log_loss' with the opposite sign."})
 def log_loss(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return the cross-entropy, the mean of -log p of the true class, in natural logarithms.
+    r"""Return the cross-entropy: the mean of -log p of the true class, with natural logarithms.
 
-    Predictions must be probabilities. As in scikit-learn, they are first moved from exactly 0 and 1 by the precision of
-    their type, so that one sure mistake gives a large number and not infinity.
+    .. math:: -\frac{1}{n} \sum_{i=1}^{n} \log p_{i, y_i}
+
+    Predictions must be probabilities. As in scikit-learn, probabilities of exactly 0 and 1 are first moved by the
+    precision of their type, so that a confident wrong prediction gives a large number and not infinity.
+
+    >>> round(log_loss([0, 1], [0.5, 0.5]), 4)
+    0.6931
     """
     from sklearn.metrics import log_loss as sklearn_log_loss
 
@@ -169,9 +208,9 @@ def expected_calibration_error(
 
 @checked
 def confusion_matrix(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
-    """Return the number (or the weight) of rows by true class, down, and predicted class, across.
+    """Return the number (or the weight) of the rows of each true class (rows) and predicted class (columns).
 
-    If a prediction is NaN, so is every number.
+    The result has shape (classes, classes). If a prediction is NaN, all numbers are NaN.
 
     >>> confusion_matrix([0, 1, 1], [[0.2], [0.9], [0.4]]).tolist()
     [[1, 0], [1, 1]]

@@ -36,7 +36,7 @@ _NUMBERS: tuple[Task, ...] = ("multilabel", "regression")
 @checked
 @dataclass(frozen=True)
 class Metric(CheckedSettings):
-    """A metric and what is known of it: its name, whether more is better, and the tasks that it is for."""
+    """A metric with its name, whether larger values are better, and the tasks that it is for."""
 
     name: str
     function: Annotated[MetricFunction, Setting("A function of (y_true, y_pred).")]
@@ -50,6 +50,9 @@ class Metric(CheckedSettings):
         return float(self.function(y_true, y_pred, sample_weight=sample_weight))
 
 
+#: The metrics by name, as a dictionary of :class:`Metric`.
+#:
+#: :meta hide-value:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -77,10 +80,10 @@ METRICS: dict[str, Metric] = {
 
 @checked
 def find_metric(given: str | Metric | MetricFunction) -> Metric:
-    """Return the metric that is meant by a name, one of the functions here, a Metric, or a user's own function.
+    """Return the metric for a name, a function of this module, a Metric, or a user-defined function.
 
-    A user's own is called ``function(y_true, y_pred)``, or with ``sample_weight=`` where there are weights; an
-    attribute ``greater_is_better = False`` on it says that less is better.
+    A user-defined function is called as ``function(y_true, y_pred)``, and with ``sample_weight=`` if there are weights.
+    If smaller values are better, set its attribute ``greater_is_better = False``.
 
     >>> find_metric("mse").name
     'mean_squared_error'
@@ -99,14 +102,14 @@ def find_metric(given: str | Metric | MetricFunction) -> Metric:
 
 
 def lower_is_better(quantity: str, metrics: Iterable[Metric]) -> bool:
-    """Tell whether small values of a quantity of the history are good, in a fit that records these metrics."""
+    """Return whether smaller values of a quantity of the history are better, in a fit with these metrics."""
     name = quantity.removeprefix("validation_")
     return not any(metric.name == name and metric.greater_is_better for metric in metrics)
 
 
 @checked
 def default_metrics(task: Task) -> tuple[Metric, ...]:
-    """Return what to follow when the user names nothing: accuracy for classes, R^2 and RMSE for numbers."""
+    """Return the metrics of a task if none are given: accuracy for classes, R^2 and RMSE for numbers."""
     if task not in _EVERY_TASK:
         raise InvalidInputError(
             f"There is no task called '{task}'.{nearest_name(str(task), _EVERY_TASK)} "

@@ -41,7 +41,11 @@ def mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None
     },
 )
 def root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return the square root of :func:`mean_squared_error`: an error in the units of the target."""
+    """Return the square root of :func:`mean_squared_error`: an error in the units of the target.
+
+    >>> root_mean_squared_error([1, 1], [3, 3])
+    2.0
+    """
     return float(np.sqrt(mean_squared_error(y_true, y_pred, sample_weight)))
 
 
@@ -56,7 +60,11 @@ def root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array |
     },
 )
 def mean_absolute_error(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return the mean of |p - y| over all elements."""
+    """Return the mean of |p - y| over all elements.
+
+    >>> mean_absolute_error([1, 2], [1, 4])
+    1.0
+    """
     errors = errors_of(y_true, y_pred)
     return float(np.average(np.mean(np.abs(errors), axis=1), weights=weights_of(sample_weight, len(errors))))
 
@@ -64,11 +72,16 @@ def mean_absolute_error(y_true: Array, y_pred: Array, sample_weight: Array | Non
 @checked
 @also_called("r2_score")
 def r2(y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
-    """Return R^2, the share of the targets' variance that the predictions explain; the mean over the outputs.
+    r"""Return R^2, the share of the variance of the targets that the predictions explain; the mean over the outputs.
 
-    ``1 - sum (y - p)^2 / sum (y - mean y)^2``: 1 is perfect, 0 is as good as predicting the mean. As in scikit-learn, a
-    constant target gives 1 when it is hit exactly and 0 otherwise; a single row gives NaN. A target is constant if its
-    numbers, in the rows with a weight, differ by rounding at most.
+    .. math:: R^2 = 1 - \frac{\sum_i (y_i - p_i)^2}{\sum_i (y_i - \bar{y})^2}
+
+    1 is perfect, and 0 is as good as predicting the mean. As in scikit-learn, a constant target gives 1 if it is
+    predicted exactly and 0 otherwise; a single row gives NaN. A target is constant if its numbers, in the rows with a
+    weight, differ by rounding at most.
+
+    >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
+    0.5
     """
     errors, targets = errors_of(y_true, y_pred), as_columns(y_true)
     weights = weights_of(sample_weight, len(errors))

@@ -14,6 +14,9 @@ from chainrule.optimizer.levenberg_marquardt import *
 from chainrule.optimizer.muon import *
 from chainrule.optimizer.resilient import *
 
+#: The optimizers by name, in a :class:`chainrule.named.Registry` with the dictionary ``classes``.
+#:
+#: :meta hide-value:
 OPTIMIZERS: Registry[Optimizer] = Registry.of(
     "optimizer", Optimizer, first_order, adaptive, adam, muon, resilient, lbfgs, levenberg_marquardt
 )

@@ -45,7 +45,8 @@ __all__ = [
 MAX_VECTOR_POINTS = 2_000  # more points are stored as an image, because a vector file would be too large
 MAX_POINTS = 5_000  # more points are drawn as a density, because they would overlap
 MAX_CLASSES_WITH_COUNTS = 25  # with more classes, the counts in the cells of a confusion matrix are not readable
-MAX_CLASSES_WITH_CURVES = 10  # with more classes, the curves of ROC and of precision and recall are not readable
+#: The largest number of classes for which the curves of ROC and of precision and recall are drawn.
+MAX_CLASSES_WITH_CURVES = 10
 N_BINS_OF_CALIBRATION = 10
 GRID = 250  # the number of grid points along each axis of a decision boundary
 

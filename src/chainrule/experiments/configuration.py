@@ -90,8 +90,10 @@ class Run:
     ----------
     configuration
         The name of the configuration.
-    seed, fold
-        The seed, and the number of the fold in cross-validation (0 without it).
+    seed
+        The seed.
+    fold
+        The number of the fold in cross-validation; 0 without it.
     scores
         The metrics on the test rows; empty if the training diverged. A model that gives no class probabilities has no
         ``log_loss``.

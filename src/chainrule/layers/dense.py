@@ -53,8 +53,8 @@ class DenseLayer(AffineLayer):
     .. math:: z = a W + b
 
     The weights W have shape (inputs, units): row i has the weights of input i, and column j those of unit j. The biases
-    b have shape (units,). For a batch of n rows, the input a has shape (n, inputs) and the output z has shape (n,
-    units). Backward, with :math:`e = \partial L / \partial z`:
+    b have shape (units,). For a batch of n rows, the input a has shape (n, inputs) and the output z has shape
+    (n, units). Backward, with :math:`e = \partial L / \partial z`:
 
     .. math::
        \frac{\partial L}{\partial W} = a^\top e, \qquad \frac{\partial L}{\partial b} = \sum_i e_i, \qquad

@@ -75,10 +75,13 @@ class BatchNormalizationLayer(_NormalizationLayer):
 
     :math:`\gamma` is ``scale`` and :math:`\beta` is ``shift``, of shape (features,), as every parameter of the layer.
     The input x has shape (rows, features). In training, the mean :math:`\mu` and the variance v are those of the n rows
-    of the batch (the variance with divisor n). The running statistics are updated by ``running = (1 - momentum) *
-    running + momentum * batch``, with the unbiased variance of the batch (divisor n - 1). In inference, h is computed
-    from the running statistics, so that the output of a row does not depend on other rows. This is the definition of
-    PyTorch's ``BatchNorm1d``. With ``affine=False``, y is h and there are no parameters.
+    of the batch (the variance with divisor n), and the running statistics r are updated by
+
+    .. math:: r \leftarrow (1 - \text{momentum}) \, r + \text{momentum} \cdot \text{statistic of the batch}
+
+    with the unbiased variance of the batch (divisor n - 1). In inference, h is computed from the running statistics, so
+    that the output of a row does not depend on other rows. This is the definition of PyTorch's ``BatchNorm1d``. With
+    ``affine=False``, y is h and there are no parameters.
 
     Backward, with :math:`e = \partial L / \partial y`, since the mean and the variance depend on every row:
 

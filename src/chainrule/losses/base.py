@@ -372,8 +372,8 @@ class RowLoss(FormulaLoss):
     .. math:: L = \frac{1}{n} \sum_{i=1}^{n} l(y_i, p_i)
 
     A subclass defines the function and its derivative. :meth:`loss` takes the mean, and :meth:`derivative` therefore
-    divides by the number of rows. The formulas take sums, means and maxima over the last axis, ``np.sum(...,
-    axis=-1)``, with ``keepdims=True`` if the result is combined with whole rows.
+    divides by the number of rows. The formulas take sums, means and maxima over the last axis,
+    ``np.sum(..., axis=-1)``, with ``keepdims=True`` if the result is combined with whole rows.
 
     >>> from chainrule.losses import HalfSquaredError
     >>> HalfSquaredError().row_loss(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0]])).tolist()

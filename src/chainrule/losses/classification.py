@@ -343,9 +343,11 @@ class CategoricalFocal(RowLoss):
 
     .. math:: L = -\frac{1}{n} \sum_{i=1}^{n} \sum_k y_{ik} (1 - p_{ik})^\gamma \log p_{ik}
 
-    ``gamma=0`` is :class:`CategoricalCrossEntropy`. Softmax and loss are computed together from the logits: with q = 1
-    - p and ``h_k = y_k q_k^gamma (gamma p_k log p_k / q_k - 1)``, the derivative with respect to the logits is ``h_k -
-    p_k sum(h)``.
+    ``gamma=0`` is :class:`CategoricalCrossEntropy`. Softmax and loss are computed together from the logits: with
+    q = 1 - p, the derivative with respect to the logits z is
+
+    .. math:: \frac{\partial l}{\partial z_k} = h_k - p_k \sum_j h_j, \qquad
+       h_k = y_k q_k^\gamma \left(\gamma p_k \log(p_k) / q_k - 1\right)
 
     Lin et al. 2017, "Focal loss for dense object detection".
 
@@ -390,8 +392,8 @@ class Dice(RowLoss):
        L = \frac{1}{n} \sum_{i=1}^{n} \left(1 - \frac{2 \sum_k y_{ik} p_{ik} + s}{\sum_k (y_{ik} + p_{ik}) + s}\right)
 
     Each row describes a set, such as the labels of a text or the pixels of an object: y is 1 for its elements and 0 for
-    the others, and p is the predicted probability of each element. The derivative of a row with the loss l is ``(1 - l
-    - 2 y_k) / (sum(y) + sum(p) + s)``. ``smooth`` is s; it makes the loss of two empty sets 0.
+    the others, and p is the predicted probability of each element. The derivative of a row with the loss l is
+    ``(1 - l - 2 y_k) / (sum(y) + sum(p) + s)``. ``smooth`` is s; it makes the loss of two empty sets 0.
 
     Milletari et al. 2016, "V-Net", section 3.
 

@@ -33,6 +33,8 @@ from support.exported import check_numbers
 from support.networks import network_of
 from support.onnx_runs import assert_predicts_alike
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 ROWS = np.random.default_rng(3).normal(size=(60, 4)).astype(np.float32)
 
 
@@ -234,6 +236,7 @@ def test_a_run_has_intervals_from_its_held_out_rows(preset: Any, tmp_path: Path)
     assert "The file does not compute intervals" in chainrule("export", run, "--to", "c").stdout
 
 
+@pytest.mark.figures
 def test_runs_with_few_held_out_rows_have_no_intervals_in_their_report(tmp_path: Path) -> None:
     x = np.arange(10.0)
     result = train(

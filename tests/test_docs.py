@@ -30,6 +30,8 @@ from chainrule.optimizer import OPTIMIZERS
 from chainrule.penalties import PENALTIES
 from chainrule.schedules import SCHEDULES
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # The pages of the labs are written by `make labs`; tests/test_labs.py runs their code.

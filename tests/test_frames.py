@@ -19,6 +19,8 @@ from support.commands import chainrule as command
 from support.networks import bits_of
 from support.tables import write_visits
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 @pytest.fixture
 def visits(tmp_path: Path) -> Path:
@@ -51,6 +53,7 @@ def test_a_frame_trains_to_the_bits_of_the_command_and_writes_nothing(
     assert chainrule.evaluate(result, frame) == chainrule.evaluate("run", visits)
 
 
+@pytest.mark.figures
 def test_a_result_shows_what_it_is_worth(visits: Path, tmp_path: Path) -> None:
     result = quick(pd.read_csv(visits))
     table = result.to_frame()

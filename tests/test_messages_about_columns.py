@@ -17,6 +17,8 @@ from chainrule.runs.options import TrainOptions
 from support.commands import chainrule as command
 from support.streams import write_parquet
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 N = 60
 
 
@@ -172,6 +174,7 @@ def test_a_time_of_day_is_shown_without_a_date(times: list[str], line: str) -> N
     assert plan.explain() == line
 
 
+@pytest.mark.figures
 def test_the_column_that_rows_are_split_by_has_a_line(tmp_path: Path) -> None:
     frame = table(store=np.repeat(np.arange(20), 3), day=pd.date_range("2024-01-01", periods=N))
     assert "store" in lines(frame.drop(columns="day"), test_size=0)

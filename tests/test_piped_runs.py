@@ -22,6 +22,8 @@ from chainrule.runs import (
 )
 from support.tables import write_visits
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 class StopAt(Callback):
     def on_batch_end(self, run: TrainingRun) -> None:

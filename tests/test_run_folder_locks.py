@@ -24,6 +24,8 @@ from chainrule.runs import RunFolder, RunInterrupted, TrainOptions, load_run, re
 from chainrule.runs.folder_lock import LOCK_NAME, FolderLock, find_holder
 from support.tables import write_visits
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 @pytest.fixture
 def visits(tmp_path: Path) -> Path:

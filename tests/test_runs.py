@@ -39,6 +39,8 @@ from chainrule.schedules import CosineDecay
 from support.networks import bits_of
 from support.tables import write_houses, write_lines, write_visits
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 @pytest.fixture
 def houses(tmp_path: Path) -> Path:
@@ -336,6 +338,7 @@ def test_a_callback_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
 # Training ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.figures
 def test_a_regression_beats_its_baselines_in_its_own_units(houses: Path, tmp_path: Path) -> None:
     result = train_run(TrainOptions(houses, target="price", epochs=40, hidden=(32,), out=tmp_path / "run"))
     ridge = next(one for one in result.baselines if one.name == "ridge regression")

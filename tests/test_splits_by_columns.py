@@ -20,6 +20,8 @@ from support.commands import chainrule as command
 from support.networks import bits_of
 from support.streams import write_parquet
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 def machines(n_machines: int = 12, n_hours: int = 30) -> pd.DataFrame:
     """A series for each machine; ``row`` numbers the rows in the order of the hours, so that it tells the part."""
@@ -251,6 +253,7 @@ def test_a_flag_for_a_column_with_a_space_is_quoted() -> None:
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.figures
 def test_the_command_tells_what_it_takes_columns_for(tmp_path: Path) -> None:
     frame = machines().assign(code=[f"row {k}" for k in range(360)])
     path, run = written(frame, tmp_path / "t.csv"), tmp_path / "run"

@@ -32,6 +32,8 @@ from chainrule.runs import source as source_module
 from support.commands import chainrule
 from support.streams import table_of_visits, write_parquet
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 FRAME = table_of_visits(700).drop(columns="place")
 OPTIONS: dict[str, Any] = {"target": "bought", "drop": ("spent",), "hidden": (8,), "epochs": 3, "batch_size": 32}
 
@@ -41,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_parquet(tmp_path_factory.mktemp("stream") / "big", FRAME)
 
 
+@pytest.mark.figures
 def test_several_files_are_streamed_and_leave_an_ordinary_run(folder: Path, tmp_path: Path) -> None:
     files, said = tuple(sorted(folder.glob("*.parquet"))), []
     options = TrainOptions(files, **{**OPTIONS, "epochs": 60}, out=tmp_path / "run", patience=60)

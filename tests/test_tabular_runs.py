@@ -20,6 +20,8 @@ from chainrule.runs.fitting import Fitting, plan_fitting
 from chainrule.runs.running import RunInterrupted
 from support.exported import check_numbers
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 RNG = np.random.default_rng(0)
 N = 150
 TABLE = pd.DataFrame(
@@ -34,6 +36,7 @@ TABLE["sold"] = np.where(RNG.random(N) < 1 / (1 + np.exp((TABLE["price"] - 1e5) 
 SMALL: dict[str, Any] = {"preset": "tabular", "hidden": (8,), "epochs": 4, "verbose": False}
 
 
+@pytest.mark.figures
 def test_all_rows_but_those_of_the_test_train() -> None:
     result = train(TABLE.drop(columns="sold"), "price", epochs=30, verbose=False)
     assert result.data.validation is None

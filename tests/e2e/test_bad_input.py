@@ -18,6 +18,8 @@ from support.commands import chainrule, run_without_privileges
 from support.served import price_model
 from support.tables import write_houses, write_lines, write_visits
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 PRICE_MODEL = price_model()
 
 

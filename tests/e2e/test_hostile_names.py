@@ -17,6 +17,8 @@ import pytest
 from support.commands import chainrule
 from support.tables import write_lines
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 # Sets the title of the terminal, colours it, clears it (as one character), turns the direction of text, and begins a
 # new line on some terminals.
 HOSTILE = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202e\u2028."

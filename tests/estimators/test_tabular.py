@@ -86,7 +86,7 @@ def test_without_an_improvement_the_linear_model_is_the_result() -> None:
     assert np.abs(difference).max() < 0.25
 
 
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("torch", marks=pytest.mark.slow)])
 def test_what_is_not_linear_is_learnt(engine: str) -> None:
     ours = MLPRegressor(preset="tabular", random_state=0, engine=engine, max_iter=60).fit(X, Y)
     new = RNG.normal(size=(500, 4))

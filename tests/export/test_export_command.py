@@ -16,6 +16,8 @@ from chainrule.runs import load_run
 from support.commands import chainrule
 from support.tables import write_visits
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 @pytest.fixture
 def model_file(tmp_path: Path) -> Path:

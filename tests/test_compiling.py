@@ -106,6 +106,7 @@ def test_the_seconds_of_an_epoch_are_those_of_training(clock: Any) -> None:
     assert network.history["seconds"] == [2, 2]
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize(("settings", "rank", "said"), [((), "0", LINE), ((), "1", ""), (("--quiet",), "0", "")])
 def test_the_command_says_it_once_on_the_standard_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], rank: str, said: str

@@ -31,6 +31,8 @@ from support.commands import chainrule
 from support.served import sale_table, sold_model
 from support.tables import write_houses, write_lines, write_visits
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 HEAVY = ("numpy", "pandas", "scipy", "sklearn", "numba", "matplotlib", "torch")
 
 
@@ -53,6 +55,7 @@ def run_code(code: str) -> str:
     return output.getvalue()
 
 
+@pytest.mark.figures
 def test_the_main_job_on_classes(folder: Path) -> None:
     result = chainrule(*["train", "visits.csv", "--target", "bought", "--out", "run"])
     assert result.exit_code == 0, result.output
@@ -77,6 +80,7 @@ def test_the_main_job_on_classes(folder: Path) -> None:
     assert ((frame["probability_yes"] >= 0.5) == (frame["prediction"] == "yes")).all()
 
 
+@pytest.mark.figures
 def test_the_main_job_on_numbers(folder: Path) -> None:
     result = chainrule(*["train", "houses.csv", "--target", "price"])
     assert result.exit_code == 0, result.output

@@ -60,5 +60,7 @@ def test_data_that_cannot_be_loaded_are_replaced_with_a_sentence(
     train, test = labs.load_lab_data("imdb")
     assert train.task == "binary"
     assert labs.load_lab_data("iris")[0].n_rows == 120
+    halves = labs.load_lab_data("iris", split=lambda data: (data.take(slice(100)), data.take(slice(100, None))))
+    assert [half.n_rows for half in halves] == [100, 50]
     with pytest.raises(Exception, match="no data set named"):
         labs.load_lab_data("mnits")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,18 +50,20 @@ def budget(full: Choice, quick: Choice) -> Choice:
 
 
 @checked
-def load_lab_data(name: str) -> tuple[Dataset, Dataset]:
+def load_lab_data(
+    name: str, split: Callable[[Dataset], tuple[Dataset, Dataset]] | None = None
+) -> tuple[Dataset, Dataset]:
     """Return the training set and the test set of a named data set. They are not standardised.
 
-    The test set is the official one, or 20 % of the rows. If the files of the data set are neither in the cache nor in
-    the folder ``CHAINRULE_DATA`` and cannot be downloaded, a sentence is printed, and a set that is part of the
-    installation is returned instead: the handwritten digits of scikit-learn, for ``mnist`` and ``fashion-mnist``
-    enlarged to 28 x 28 pixels, for ``imdb`` with two classes (odd and even), and the diabetes table for tables of
-    numbers.
+    The test set is the official one. If there is none, ``split`` divides the rows, by default into 80 % and 20 %. If
+    the files of the data set are neither in the cache nor in the folder ``CHAINRULE_DATA`` and cannot be downloaded, a
+    sentence is printed, and a set that is part of the installation is returned instead: the handwritten digits of
+    scikit-learn, for ``mnist`` and ``fashion-mnist`` enlarged to 28 x 28 pixels, for ``imdb`` with two classes (odd and
+    even), and the diabetes table for tables of numbers.
     """
     if not is_quick():
         try:
-            return _parts(name)
+            return _parts(name, split)
         except DataError as error:
             if name not in catalog.names():
                 raise
@@ -76,15 +79,19 @@ def load_lab_data(name: str) -> tuple[Dataset, Dataset]:
         data = Dataset(images, data.y, name="digits, 28 x 28 pixels")
     if name == "imdb":
         data = Dataset(data.X, np.where(np.asarray(data.y) % 2, "odd", "even"), name="digits, odd or even")
+    return (split or _split)(data)
+
+
+def _split(data: Dataset) -> tuple[Dataset, Dataset]:
     return data.split(0.2, seed=0)
 
 
-def _parts(name: str) -> tuple[Dataset, Dataset]:
+def _parts(name: str, split: Callable[[Dataset], tuple[Dataset, Dataset]] | None) -> tuple[Dataset, Dataset]:
     train = load_dataset(name)
     try:
         return train, load_dataset(name, "test")
     except InvalidInputError:  # there is no official test set
-        return train.split(0.2, seed=0)
+        return (split or _split)(train)
 
 
 def _folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from importlib.metadata import version as version_of
@@ -75,8 +76,9 @@ def refuse_outside_requests(app: Any, problem: Exception | None) -> None:
 def add_formula(translator: Any, node: nodes.math | nodes.math_block) -> None:
     """Write a TeX formula as MathML, which browsers draw without a script."""
     is_block = isinstance(node, nodes.math_block)
+    formula = _ACCENT.sub(r"\1{}", node.astext()).replace(r"\dots", r"\ldots")
     try:
-        mathml = latex2mathml.tex2mathml(_ACCENT.sub(r"\1{}", node.astext()), as_block=is_block)
+        mathml = latex2mathml.tex2mathml(formula, as_block=is_block)
     except latex2mathml.MathError as error:
         raise ExtensionError(f"{node.source}:{node.line}: the formula {node.astext()} is not valid: {error}") from None
     if is_block:
@@ -119,6 +121,8 @@ def list_members(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
 
 def without_settings(annotation: Any) -> Any:
     """Return a type without what ``Annotated`` adds to it: the help and the allowed values of a setting."""
+    if isinstance(annotation, str) and annotation.startswith("Annotated["):
+        return ast.unparse(ast.parse(annotation, mode="eval").body.slice.elts[0])  # type: ignore[attr-defined]
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 

@@ -9,6 +9,8 @@ import inspect
 import io
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -234,6 +236,22 @@ def test_the_reference_has_every_public_name() -> None:
         assert [name for name in module.__all__ if not is_documented(module, name, text)] == [], module.__name__
         top_level -= set(module.__all__)
     assert top_level == {"__version__"}
+
+
+@pytest.mark.slow
+def test_the_documentation_is_built_without_a_warning(tmp_path: Path) -> None:
+    """As ``make docs`` builds it. The inventory of the pages has every public name."""
+    inventories = pytest.importorskip("sphinx.util.inventory", reason="Sphinx is not installed")
+    options = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(tmp_path / "trees")]
+    command = [sys.executable, "-m", "sphinx", *options, str(DOCS), str(tmp_path / "html")]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr[-5000:]
+    inventory = inventories.InventoryFile.loads((tmp_path / "html" / "objects.inv").read_bytes(), uri="")
+    names = {name for kind, entries in inventory.data.items() if kind.startswith("py:") for name in entries}
+    for module in map(importlib.import_module, (f"chainrule.{name}" for name in PUBLIC_MODULES)):
+        place = re.compile(rf"{re.escape(module.__name__)}\.(\w+\.)?(\w+)")
+        found = {match[2] for match in map(place.fullmatch, names) if match}
+        assert set(module.__all__) <= found, f"{module.__name__}: {set(module.__all__) - found}"
 
 
 def test_pieces_have_an_example_and_an_equation() -> None:

@@ -92,7 +92,7 @@ def category_embedding(table: TablePreprocessor, n_dimensions: int) -> Layer:
 
 
 def default_loss(target: Target) -> str:
-    """Return the name of the loss that belongs to the task."""
+    """Return the name of the default loss of a task."""
     names = {
         "binary": "binary_cross_entropy",
         "multiclass": "categorical_cross_entropy",
@@ -108,9 +108,10 @@ def output_layers(
     activation: ActivationLike | None = None,
     weights_initializer: str | Initializer | None = None,
 ) -> list[Layer]:
-    """Return the last layers: as many units as target and loss need, and the activation that belongs to the task.
+    """Return the output layers: as many units as the target and the loss need, and the activation of the task.
 
-    ``activation`` is put behind the numbers of a regression when given: ReLU where they cannot be negative, say.
+    ``activation`` is the activation after the numbers of a regression, such as ReLU for numbers that cannot be
+    negative.
     """
     dense = DenseLayer(output_units(target, loss), weights_initializer=weights_initializer)
     return [dense, *output_activations(target, loss, activation)]
@@ -149,7 +150,7 @@ def output_activations(target: Target, loss: LossFunction, activation: Activatio
 def mlp_layers(
     target: Target, loss: LossFunction, *, output_activation: ActivationLike | None = None, **settings: Any
 ) -> list[Layer]:
-    """Return the layers of :func:`build_network`, which do not know the number of inputs yet.
+    """Return the layers of :func:`build_network`, without the number of inputs.
 
     ``settings`` are the arguments of :func:`hidden_layers`.
     """

@@ -22,10 +22,10 @@ DIVERGED = 4.0  # the search ends when the smoothed loss is this many times its 
 
 @dataclass(frozen=True)
 class RateSearch:
-    """The learning rates that were tried and the smoothed loss at each.
+    """The learning rates that were tried, and the smoothed loss at each.
 
-    ``suggestion`` is a tenth of the rate at which the loss was lowest: well before the place where steps become too
-    long, and, unlike the place of steepest descent, not at the mercy of the noise of the first batches.
+    ``suggestion`` is a tenth of the rate with the lowest loss. At this rate, the steps are not yet too long, and it
+    depends less on the noise of the first batches than the rate at which the loss falls fastest.
     """
 
     rates: tuple[float, ...]
@@ -43,10 +43,18 @@ def find_learning_rate(
     high: float = 10.0,
     n_steps: int = 100,
 ) -> RateSearch:
-    """Train a copy of the network with a rate that grows from ``low`` to ``high``, and suggest one.
+    """Train a copy of the network with a learning rate that grows from ``low`` to ``high``, and suggest a rate.
 
-    The steps are those of a ``fit`` with the network's settings, its schedule apart. The network itself is not changed.
-    The search ends early when the loss runs away.
+    The steps are those of a ``fit`` with the settings of the network, except its schedule. The network itself is not
+    changed. The search ends early if the loss grows too much. :func:`chainrule.plots.plot_rate_search` draws the
+    result.
+
+    >>> from chainrule import build_network, load_dataset
+    >>> moons = load_dataset("moons")
+    >>> network = build_network(2, moons.target, hidden=(8,), seed=0)
+    >>> search = find_learning_rate(network, moons)
+    >>> 1e-4 < search.suggestion < 10
+    True
     """
     given: Any = network
     if not isinstance(given, NeuralNetwork):

@@ -24,36 +24,37 @@ __all__ = ["Callback", "TrainingRun"]
 
 @dataclass
 class TrainingRun:
-    """One call of ``fit``: where it stands, and the handles to change its course.
+    """One call of ``fit``: its state, and the methods by which callbacks influence it.
 
     Attributes
     ----------
     epoch
-        Epochs completed since the network was made.
+        The number of epochs completed since the network was made.
     batch
-        Batches completed in the epoch under way, as of the last call.
+        The number of batches completed in the current epoch, as of the last call.
     first_epoch
         The value of ``epoch`` at which this fit began; a schedule counts from it.
     last_epoch
         The value of ``epoch`` at which this fit will end.
     n_batches
-        Batches an epoch.
+        The number of batches per epoch.
     seconds
-        Seconds spent in training so far, without those in which anything was compiled.
+        The training time so far in seconds, without the time for compiling.
     rate_factor
-        Multiplies the learning rate, besides the schedule; callbacks may change it.
+        A factor on the learning rate, in addition to the schedule; callbacks may change it.
     stop_reason
-        Why the run stopped before its last epoch, in words; None while it goes on.
+        The reason why the run stopped before its last epoch; None while it continues.
     is_interrupted
-        Whether it was stopped from outside and is meant to be resumed.
+        Whether the run was interrupted and is meant to be resumed.
     measure_validation
-        Measures the present weights on the validation set, if ``has_validation``.
+        A function that measures the current weights on the validation set, if ``has_validation``.
     describe
-        Returns the network's settings as JSON values, for files; raises InvalidInputError if no file can hold them.
+        A function that returns the settings of the network as JSON values, for files; raises InvalidInputError if a
+        setting cannot be stored in a file.
     save
-        Writes the network, with its present weights, to a file that :meth:`NeuralNetwork.load` reads.
+        A function that writes the network, with its current weights, to a file that :meth:`NeuralNetwork.load` reads.
     capture
-        Returns everything the next step depends on, as JSON values and arrays by name.
+        A function that returns everything that the next step depends on, as JSON values and arrays by name.
     """
 
     stack: LayerStack
@@ -80,11 +81,11 @@ class TrainingRun:
     capture: Callable[[], tuple[dict[str, Any], dict[str, Array]]] = lambda: ({}, {})
 
     def stop(self, reason: str) -> None:
-        """End the run after the batch or epoch under way; the first reason given is kept."""
+        """End the run after the current batch or epoch. The first reason is kept."""
         self.stop_reason = self.stop_reason or reason
 
     def interrupt(self, reason: str) -> None:
-        """End the run as one that will be resumed: nothing is restored or concluded."""
+        """End the run as one that will be resumed: callbacks do not restore weights."""
         self.is_interrupted = True
         self.stop(reason)
 
@@ -125,17 +126,26 @@ class TrainingRun:
     }
 )
 class Callback(FixedAttributes):
-    """Base class of callbacks; override what you need.
+    """Base class of callbacks. A subclass overrides the methods that it needs.
 
-    A callback whose decisions depend on what it has seen keeps that in :meth:`read_state` and :meth:`write_state`, so
-    that a resumed run decides the same. ``order`` says who is called first among callbacks of one fit: lower before
-    higher. ``steers`` says that the callback changes the course of training, so that no run is resumed without it.
+    A callback whose decisions depend on earlier calls returns its state in :meth:`read_state` and restores it in
+    :meth:`write_state`, so that a resumed run makes the same decisions. ``order`` determines which callback of a fit is
+    called first: lower numbers before higher ones. ``steers`` states that the callback changes the course of the
+    training, so that a run cannot be resumed without it.
 
-    Networks are trained many batches at a time. A callback with :meth:`on_batch_end` gets a call for each of them
-    unless it sets ``watches_every_batch`` to False: then it is called some five to forty times a second and at the end
-    of every epoch, as is enough for a progress bar, and small networks train several times as fast. If it only watches,
-    the results are the same bits either way. One that does not look at the network itself, but at the history and the
-    run, sets ``watches_network`` to False: an engine on a GPU then need not bring the weights back for it.
+    Many batches are trained in one call of compiled code. A callback with :meth:`on_batch_end` is called after every
+    batch, unless it sets ``watches_every_batch`` to False. It is then called five to forty times per second and at the
+    end of every epoch, which is enough for a progress bar, and small networks train several times as fast. The results
+    have the same bits in both cases, if the callback changes nothing. A callback that reads only the history and the
+    run, and not the network, sets ``watches_network`` to False, so that an engine on a GPU need not copy the weights.
+
+    A method receives the :class:`TrainingRun`, whose ``stop`` ends the training after the current epoch. This callback
+    limits the training to an hour::
+
+        class OneHour(Callback):
+            def on_epoch_end(self, run):
+                if run.seconds > 3600:
+                    run.stop("an hour has passed")
     """
 
     order: ClassVar[int] = 0

@@ -20,24 +20,31 @@ SECONDS_OF_ONE_PRESS = 2.0
 @checked
 @final
 class StopOnInterrupt(Callback):
-    """Turn Ctrl-C into a stop after the steps under way; pressed again two seconds later, it interrupts as usual.
+    """Make Ctrl-C stop the training after the current steps. Ctrl-C again after two seconds interrupts at once.
 
-    One that comes when the training is over already, so that there is nothing left to stop, becomes a
-    KeyboardInterrupt when all callbacks have concluded.
+    If Ctrl-C is pressed when the training has already ended, a KeyboardInterrupt is raised after all callbacks have
+    finished.
 
-    Without this callback a KeyboardInterrupt may fall between the halves of an update. Outside the main thread, where
-    Python allows no signal handlers, the callback does nothing.
+    Without this callback, a KeyboardInterrupt may occur in the middle of an update. Python allows signal handlers only
+    in the main thread; in other threads, the callback does nothing.
 
     Parameters
     ----------
     resumable
-        Whether the run is left at once, as one that will be resumed. If not, it ends after the current epoch like any
-        other that is stopped early: with the best weights where :class:`EarlyStopping` keeps them.
+        If True, the run stops at once, and can be resumed. If False, it ends after the current epoch, as with early
+        stopping: with the best weights if :class:`EarlyStopping` restores them.
 
     Attributes
     ----------
     has_stopped
         Whether Ctrl-C has stopped the last run.
+
+    Examples
+    --------
+    >>> from chainrule import NeuralNetwork, load_dataset
+    >>> callbacks = [StopOnInterrupt()]  # pass them to fit
+    >>> callbacks[0].has_stopped
+    False
     """
 
     order: ClassVar[int] = 50  # after those that may end the run for good, before the checkpoint

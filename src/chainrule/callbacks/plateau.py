@@ -32,6 +32,16 @@ class ReduceOnPlateau(CheckedSettings, Callback):
     Parameters
     ----------
     {settings}
+
+    Examples
+    --------
+    >>> from chainrule import build_network, load_dataset
+    >>> moons = load_dataset("moons")
+    >>> network = build_network(2, moons.target, hidden=(4,), epochs=8, learning_rate=0.1, seed=0)
+    >>> plateau = ReduceOnPlateau(patience=1, factor=0.5, monitor="loss", min_delta=1.0)
+    >>> rates = network.fit(moons, callbacks=[plateau]).history["learning_rate"]
+    >>> rates[0], rates[-1] < rates[0]
+    (0.1, True)
     """
 
     steers: ClassVar[bool] = True

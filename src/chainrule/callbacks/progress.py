@@ -20,9 +20,9 @@ NARROW = 130  # columns of a terminal
 
 
 def describe_epoch(run: TrainingRun, *, brief: bool = False) -> str:
-    """Return the newest line of the history in words: ``loss 0.1234, validation_loss 0.2345, accuracy 0.9``.
+    """Return the newest row of the history as text: ``loss 0.1234, validation_loss 0.2345, accuracy 0.9``.
 
-    ``brief`` says it with the validation rows only, where there are any.
+    With ``brief``, only the values of the validation rows are shown, if there are any.
     """
     shown = [name for name in run.history if name.removeprefix("validation_") in _quantities(run)]
     if brief and run.has_validation:
@@ -49,7 +49,16 @@ def _batches_in_all(run: TrainingRun) -> int:
 @checked
 @final
 class EpochPrinter(Callback):
-    """Print one line an epoch, as the course's ``verbose`` does."""
+    """Print one line per epoch, as ``verbose=True`` of a network does.
+
+    >>> import numpy as np
+    >>> from chainrule import NeuralNetwork
+    >>> from chainrule.layers import DenseLayer
+    >>> network = NeuralNetwork(epochs=2, seed=0).add(DenseLayer(1, weights_initializer="zeros"))
+    >>> fitted = network.fit(np.ones((4, 1)), np.zeros(4), callbacks=[EpochPrinter()])
+    epoch 1/2: loss 0
+    epoch 2/2: loss 0
+    """
 
     watches_network = False
 
@@ -69,10 +78,16 @@ class EpochPrinter(Callback):
 @checked
 @final
 class ProgressBar(Callback):
-    """A live bar with the epoch's numbers and the time left, on a terminal or in a notebook.
+    """A progress bar with the values of the current epoch and the remaining time, on a terminal or in a notebook.
 
-    Elsewhere it is a line every few seconds. Of an epoch that takes long, such a line says every half a minute how many
-    batches are done.
+    Elsewhere, such as in log files, it prints a line every few seconds. In a long epoch, it prints the number of
+    completed batches every half a minute.
+
+    >>> from chainrule import build_network, load_dataset
+    >>> moons = load_dataset("moons")
+    >>> network = build_network(2, moons.target, hidden=(4,), epochs=2, seed=0)
+    >>> network.fit(moons, callbacks=[ProgressBar()]).history.n_epochs
+    2
     """
 
     watches_every_batch = False

@@ -55,6 +55,14 @@ def export_model(model: Model | NeuralNetwork, path: str | Path, to: FormatName 
     ------
     InvalidInputError
         For an unknown format, a suffix of another format, and a layer that the format cannot represent.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from chainrule import build_network, load_dataset
+    >>> network = build_network(2, load_dataset("moons").target, hidden=(4,), seed=0)
+    >>> export_model(network, tempfile.mkdtemp() + "/moons.c").name
+    'moons.c'
     """
     given: Any = model
     if not isinstance(given, Model | NeuralNetwork):

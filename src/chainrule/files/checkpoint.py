@@ -34,16 +34,27 @@ _EPOCH = re.compile(r"\{epoch(?::([^{}]*))?\}")
 @final
 @dataclass(eq=False)
 class Checkpoint(CheckedSettings, Callback):
-    """Write a checkpoint every ``every`` epochs, and another of the best epoch when ``best_path`` is given.
+    """Write a checkpoint every ``every`` epochs, and one of the best epoch if ``best_path`` is given.
 
-    A checkpoint holds the network, the optimizer's state, the schedule, the place in the epoch, all random states, the
-    other callbacks and the history: ``NeuralNetwork.resume(path, dataset)`` goes on as if nothing had happened, bit for
-    bit. ``every_batches`` and ``every_seconds`` add checkpoints inside long epochs. An interrupted run is saved where
-    it stopped.
+    A checkpoint contains the network, the state of the optimizer, the schedule, the place in the epoch, all random
+    states, the other callbacks and the history. ``NeuralNetwork.resume(path, dataset)`` continues the run with the same
+    bits as a run that was not interrupted. ``every_batches`` and ``every_seconds`` add checkpoints inside long epochs.
+    An interrupted run is saved at the step where it stopped.
 
     Parameters
     ----------
     {settings}
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from chainrule import NeuralNetwork, build_network, load_dataset
+    >>> moons = load_dataset("moons")
+    >>> network = build_network(2, moons.target, hidden=(4,), epochs=2, seed=0)
+    >>> path = tempfile.mkdtemp() + "/run.safetensors"
+    >>> fitted = network.fit(moons, callbacks=[Checkpoint(path)])
+    >>> NeuralNetwork.resume(path, moons, epochs=3).history.n_epochs
+    3
     """
 
     watches_network: ClassVar[bool] = False  # it asks for copies
@@ -130,7 +141,7 @@ class Checkpoint(CheckedSettings, Callback):
 
 
 def files_by_epoch(path: str | Path) -> list[Path]:
-    """Return the files whose path has a number where ``path`` has ``{epoch}``."""
+    """Return the existing files of a path with ``{epoch}``, by their numbers of epochs."""
     texts = _EPOCH.split(str(path))[::2]  # those between the places of the number
     if len(texts) == 1:
         raise InvalidInputError(f"The path '{path}' has no '{{epoch}}', the place of the number, in it.")

@@ -100,6 +100,15 @@ class Model:
         Further information about the training data, such as their name.
     calibration
         The temperature or the errors from held-out rows; None without held-out rows and for uncalibrated classes.
+
+    Examples
+    --------
+    >>> from chainrule import build_network, load_dataset
+    >>> moons = load_dataset("moons")
+    >>> network = build_network(2, moons.target, hidden=(8,), epochs=30, learning_rate=0.01, seed=0).fit(moons)
+    >>> model = Model(network, moons.target)
+    >>> model.predict([[-1.0, 1.0], [2.0, -0.5]]).tolist(), model.predict_proba([[-1.0, 1.0]]).shape
+    ([0, 1], (1, 2))
     """
 
     network: NeuralNetwork
@@ -355,6 +364,14 @@ def evaluate_model(model: NeuralNetwork | Model, dataset: Dataset) -> tuple[Arra
 
     Both can be passed to metrics: ``accuracy(actual, predictions)``. ``model.evaluate(dataset)`` returns the loss and
     the metrics.
+
+    >>> from chainrule import build_network, load_dataset
+    >>> from chainrule.metrics import accuracy
+    >>> moons = load_dataset("moons")
+    >>> network = build_network(2, moons.target, hidden=(8,), epochs=30, learning_rate=0.01, seed=0).fit(moons)
+    >>> predictions, actual = evaluate_model(network, moons)
+    >>> accuracy(actual, predictions) > 0.8
+    True
     """
     if isinstance(model, NeuralNetwork):
         target = model.target or dataset.target

@@ -79,6 +79,15 @@ class ImageAugmentation(Augmentation):
         Factor of the smoothed random field. The displacements are about 0.16 * strength / smoothness pixels.
     elastic_smoothness
         Standard deviation of the Gaussian, in pixels; above 0.
+
+    Examples
+    --------
+    >>> from chainrule import build_network, load_dataset
+    >>> digits = load_dataset("digits").take(slice(200))
+    >>> network = build_network(64, digits.target, hidden=(8,), epochs=1, seed=0)
+    >>> shifts = ImageAugmentation(image_shape=(8, 8), shift=1)
+    >>> network.fit(digits, augmentation=shifts).history.n_epochs
+    1
     """
 
     image_shape: tuple[int, int] | tuple[int, int, int]
@@ -159,6 +168,9 @@ class NoiseAugmentation(Augmentation):
     Small noise has the effect of a penalty on the derivatives of the network (Bishop 1995, "Training with noise is
     equivalent to Tikhonov regularization"). The standard deviation is in units of the inputs, which should therefore be
     standardised. Noise is also added to columns of 0 and 1.
+
+    >>> NoiseAugmentation(standard_deviation=0.1)
+    NoiseAugmentation(standard_deviation=0.1)
     """
 
     standard_deviation: float = 0.1

@@ -37,6 +37,13 @@ class NpyStream(RowStream):
     ``StandardizationLayer().adapt(stream.sample.X)`` the first layer of the network.
 
     Raises ``DataError`` for files that cannot be read or do not fit together.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> np.save(folder / "X.npy", np.arange(20.0).reshape(10, 2))
+    >>> np.save(folder / "y.npy", np.arange(10) % 2)
+    >>> len(NpyStream(folder / "X.npy", folder / "y.npy"))
+    10
     """
 
     def __init__(

@@ -25,7 +25,12 @@ __all__ = ["Part", "Source", "Table", "is_missing_target", "listing", "refuse_mi
 @checked
 @dataclass(eq=False)
 class Table:
-    """A pandas frame and the name of the column to predict."""
+    """A pandas frame and the name of the column to predict.
+
+    >>> import pandas as pd
+    >>> Table(pd.DataFrame({"area": [50, 70], "price": [100, 150]}), "price").target
+    'price'
+    """
 
     frame: pd.DataFrame
     target: str

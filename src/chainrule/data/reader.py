@@ -50,7 +50,7 @@ _OTHER_KINDS = {
 
 @checked
 def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the table in a file, or some of its columns.
+    r"""Return the table in a file, or some of its columns.
 
     The file contains text, Parquet or NumPy arrays: .npy, or .npz with X and y or x_train, y_train, ... (the test rows
     follow the training rows). ``"-"`` is the standard input.
@@ -62,6 +62,13 @@ def read_table(path: str | Path, *, columns: Sequence[str] | None = None) -> pd.
     categories. Columns of Parquet and NumPy files keep their types.
 
     Raises ``DataError`` with the file and, if possible, the line.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "houses.csv"
+    >>> path.write_text("area,town\n50,Porto\n70,Faro\n")
+    27
+    >>> read_table(path)["town"].tolist()
+    ['Porto', 'Faro']
     """
     import pandas as pd
 

@@ -27,6 +27,11 @@ def open_source(source: Any, target: str | None = None) -> Source:
     A text that is a name in the catalogue (``chainrule.data.names()``) means that data set; a ``Path`` is always a
     file. Raises ``DataError`` if there is neither a file nor a data set with this name, and for a file without the
     column ``target``.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"area": [50.0, 80.0, 120.0], "price": [100.5, 160.25, 240.75]})
+    >>> open_source(frame, target="price").train.target
+    'price'
     """
     if is_frame(source):
         frame = as_frame(source)
@@ -56,6 +61,9 @@ def load_dataset(name: str, part: Literal["train", "test"] = "train") -> Dataset
     that the scaling does not depend on the test set: ``train, test = dataset.split()``, then ``train.standardize()``
     and ``test.standardize(like=train)``. Categories of a table become columns of 0 and 1, and missing numbers the
     median of the training set. ``open_source(name)`` returns the table itself.
+
+    >>> load_dataset("digits")
+    Dataset('digits', 1797 rows, 64 columns, task=multiclass)
     """
     if part not in ("train", "test"):
         raise InvalidInputError(f"part must be 'train' or 'test', not {part!r}.")

@@ -44,6 +44,10 @@ def split_rows(
 
     The rows of each set are shuffled (sorted by time for ``"time"``). With the same seed, ``train_test_split`` of
     scikit-learn draws the same rows.
+
+    >>> train, test = split_rows(10, test_size=0.2, seed=0)
+    >>> len(train), len(test), sorted([*train, *test]) == list(range(10))
+    (8, 2, True)
     """
     from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
@@ -90,6 +94,10 @@ def train_validation_test(
     """Return the row numbers of the training, validation and test sets. Both sizes are shares of all rows.
 
     The strategies are those of :func:`split_rows`. With ``"time"``, the validation rows precede the test rows.
+
+    >>> train, validation, test = train_validation_test(10, 0.2, 0.2, seed=0)
+    >>> len(train), len(validation), len(test)
+    (6, 2, 2)
     """
     n_test = count_of(test_size, n_rows, "test_size", "rows")
     n_validation = count_of(validation_size, n_rows, "validation_size", "rows")

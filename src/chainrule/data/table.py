@@ -147,6 +147,14 @@ class TablePreprocessor:
         The maximum number of categories of a column that have their own output.
     scaling, missing
         The scaling of numbers, and the replacement of missing numbers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"area": [50.0, 70.0, None], "town": ["Porto", "Faro", "Porto"]})
+    >>> table = TablePreprocessor().fit(frame)
+    >>> table.transform(frame).shape
+    (3, 3)
     """
 
     categorical: Sequence[str] = ()

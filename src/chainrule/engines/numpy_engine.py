@@ -32,6 +32,10 @@ class NumpyEngine:
     """The default engine: NumPy arrays and compiled code, on the CPU.
 
     ``device`` may be ``"auto"`` or ``"cpu"``, which are the same; it exists because both engines have this setting.
+
+    >>> from chainrule import NeuralNetwork
+    >>> NeuralNetwork().engine
+    NumpyEngine(device='auto')
     """
 
     device: Literal["auto", "cpu"] = "auto"

@@ -126,6 +126,15 @@ def pgd(
     Notes
     -----
     Source: Madry et al. 2018, Towards deep learning models resistant to adversarial attacks (arXiv 1706.06083).
+
+    Examples
+    --------
+    >>> from chainrule import build_network, load_dataset
+    >>> moons = load_dataset("moons")
+    >>> network = build_network(2, moons.target, hidden=(8,), epochs=20, learning_rate=0.01, seed=0).fit(moons)
+    >>> changed = pgd(network, moons.X, moons.y, epsilon=0.3)
+    >>> network.score(changed, moons.y) < network.score(moons)
+    True
     """
     n_steps = check_count("pgd", "n_steps", n_steps)
     attack = _Attack(Rows.of(model, X, y, needs_targets=True), epsilon, norm, columns, bounds)

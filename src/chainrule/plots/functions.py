@@ -40,6 +40,10 @@ def plot_activation(activation: ActivationLayer | type[ActivationLayer] | str, a
     """Draw an activation f(z) and its derivative f'(z) for z from -4 to 4.
 
     For a softmax, the first of two outputs is drawn, with the second input equal to 0.
+
+    >>> from matplotlib.figure import Figure
+    >>> plot_activation("gelu", ax=Figure().subplots()).get_xlabel()
+    'z'
     """
     ax = use_axes(ax)
     layer: ActivationLayer = ACTIVATIONS.create(activation)

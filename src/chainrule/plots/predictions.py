@@ -57,6 +57,10 @@ def plot_confusion_matrix(y_true: Array, y_pred: Array, class_names: Sequence[st
 
     The colour shows the share of the rows of the true class. ``y_true`` contains class codes, and ``y_pred`` class
     codes or the outputs of a network. Rows whose outputs contain NaN are ignored.
+
+    >>> from matplotlib.figure import Figure
+    >>> plot_confusion_matrix([0, 1, 1], [0, 1, 0], ["no", "yes"], ax=Figure().subplots()).get_ylabel()
+    'true class'
     """
     n = len(class_names)
     counts = _count(y_true, y_pred, n)
@@ -108,7 +112,12 @@ def plot_predicted_against_true(y_true: Array, y_pred: Array, *, name: str = "va
 
 @checked
 def plot_residuals(y_true: Array, y_pred: Array, *, name: str = "value", ax: Axes | None = None) -> Axes:
-    """Draw the residuals, true minus predicted values, against the predictions. They should show no pattern."""
+    """Draw the residuals, true minus predicted values, against the predictions. They should show no pattern.
+
+    >>> from matplotlib.figure import Figure
+    >>> plot_residuals([1.0, 2.0, 3.0], [1.1, 1.9, 3.2], ax=Figure().subplots()).get_xlabel()
+    'predicted value'
+    """
     errors, truth = errors_of(y_true, y_pred), as_columns(y_true)
     ax = use_axes(ax, 4.8, 4.2)
     _plot_points(ax, truth + errors, -errors)
@@ -147,6 +156,10 @@ def plot_roc(y_true: Array, y_pred: Array, class_names: Sequence[str], ax: Axes 
 
     There is one curve for the second of two classes, or one for each class against the rest, for up to ten classes. The
     legend has the areas under the curves; a random order of the rows has the area 0.5.
+
+    >>> from matplotlib.figure import Figure
+    >>> plot_roc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], ["no", "yes"], ax=Figure().subplots()).get_xlabel()
+    'false positive rate'
     """
     from sklearn.metrics import auc, roc_curve
 
@@ -226,6 +239,13 @@ def plot_decision_boundary(
     (points, 1) or (points, classes), or to class codes or labels. The rows ``X`` are drawn as points, with the labels
     or class codes ``y``; a :class:`Dataset` contains both. ``names`` are the names of the classes in the order of their
     codes, and ``input_names`` the names of the inputs.
+
+    >>> from matplotlib.figure import Figure
+    >>> from chainrule import build_network, load_dataset
+    >>> moons = load_dataset("moons")
+    >>> network = build_network(2, moons.target, hidden=(4,), seed=0)
+    >>> plot_decision_boundary(network, moons, ax=Figure().subplots()).get_xlabel()
+    'x1'
     """
     predict, classes = _predictor(model)
     if isinstance(X, Dataset):

@@ -66,6 +66,11 @@ def plot_loss(history: Mapping[str, Sequence[float]], *, log: bool = False, ax: 
 
     ``history`` is a :class:`History`, or a mapping of names to lists, such as those of Keras and of the course. Raises
     ``InvalidInputError`` if ``log`` is True and a loss is negative.
+
+    >>> from matplotlib.figure import Figure
+    >>> history = {"loss": [0.9, 0.5, 0.4], "validation_loss": [0.8, 0.6, 0.7]}
+    >>> plot_loss(history, ax=Figure().subplots()).get_ylabel()
+    'loss'
     """
     ax, history = use_axes(ax), as_history(history)
     if log and not can_be_log(history):
@@ -86,7 +91,13 @@ def plot_loss(history: Mapping[str, Sequence[float]], *, log: bool = False, ax: 
 
 @checked
 def plot_metric(history: Mapping[str, Sequence[float]], name: str, ax: Axes | None = None) -> Axes:
-    """Draw a metric, or another quantity of the history, of the training and the validation set."""
+    """Draw a metric, or another quantity of the history, of the training and the validation set.
+
+    >>> from matplotlib.figure import Figure
+    >>> history = {"loss": [0.9, 0.5], "accuracy": [0.6, 0.8]}
+    >>> plot_metric(history, "accuracy", ax=Figure().subplots()).get_ylabel()
+    'accuracy'
+    """
     ax, history, name = use_axes(ax), as_history(history), quantity_name(name).removeprefix("validation_")
     names = _plot_quantity(ax, history, name)
     if len(names) > 1:

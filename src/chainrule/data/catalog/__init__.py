@@ -42,12 +42,20 @@ _MODULES = {
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all data sets of the catalogue."""
+    """Return the names of all data sets of the catalogue.
+
+    >>> "digits" in names()
+    True
+    """
     return tuple(_MODULES)
 
 
 def get(name: str) -> NamedSet:
-    """Return the description of a data set, whose ``load()`` reads it. Raises ``DataError`` for an unknown name."""
+    """Return the description of a data set, whose ``load()`` reads it. Raises ``DataError`` for an unknown name.
+
+    >>> get("digits").title
+    'Handwritten digits, 8 x 8 pixels'
+    """
     if name not in _MODULES:
         hint = nearest_name(name, _MODULES)
         raise DataError(f"There is no data set named {name!r} in the catalogue.{hint}")

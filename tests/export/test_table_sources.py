@@ -114,8 +114,9 @@ def test_cells_as_people_write_them(to: str, tmp_path: Path) -> None:
     export_model(model, tmp_path / "model.mjs", "js")
     program = compile_c(model, tmp_path) if to == "c" else tmp_path
 
-    @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    @given(st.lists(st.tuples(*map(cells, kinds)).map(list), min_size=1, max_size=30))
+    # Few examples of many rows, because each starts a process.
+    @settings(max_examples=16, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.tuples(*map(cells, kinds)).map(list), min_size=1, max_size=75))
     def check(rows: list[list[Any]]) -> None:
         expected = model.outputs(pd.DataFrame(rows, columns=COLUMNS, dtype=object))
         if to == "c":

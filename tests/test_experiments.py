@@ -139,6 +139,12 @@ def test_the_paired_test_is_student_s_with_holm_s_correction() -> None:
     assert shared == pytest.approx(2 * stats.t.sf(abs(t), 3))
 
 
+def test_the_table_shows_large_numbers_in_full() -> None:
+    run = Run("long", 0, 0, {"accuracy": 0.5}, History({"loss": [0.1] * 1500}), 12345.6)
+    table = Comparison((run,), (find_metric("accuracy"),)).table()
+    assert table.loc["long", ["epochs", "seconds"]].tolist() == ["1500", "12346"]
+
+
 def test_the_best_is_the_largest_or_the_smallest_mean_as_the_metric_wants() -> None:
     scores = {"a": [1.0, 2.0], "b": [3.0, 4.0], "diverged": [np.nan, np.nan]}
     assert made(scores, metric="accuracy").best == "b"

@@ -68,7 +68,7 @@ class GradientCheck:
         width = max(len(part.name) for part in self.parts)
         for part in self.parts:
             lines.append(
-                f"  {part.name:<{width}}  backward {part.backward:+.9e}  differences {part.difference:+.9e}  "
+                f"  {part.name:<{width}}  backward {part.backward:+.6e}  differences {part.difference:+.6e}  "
                 f"relative error {part.relative_error:.1e}"
             )
         return "\n".join(lines)

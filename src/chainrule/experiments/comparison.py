@@ -162,8 +162,8 @@ class Comparison:
         for metric in self.metrics:
             pairs = zip(summary[metric.name], summary[f"{metric.name}_sd"], strict=True)
             columns[metric.name.replace("_", " ")] = [mean_and_deviation(mean, sd) for mean, sd in pairs]
-        columns["epochs"] = [f"{value:.3g}" for value in summary["epochs"]]
-        columns["seconds"] = [f"{value:.3g}" for value in summary["seconds"]]
+        for name in ("epochs", "seconds"):
+            columns[name] = [f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in summary[name]]
         if summary["diverged"].any():
             columns["diverged"] = [f"{n} of {of}" for n, of in zip(summary["diverged"], summary["runs"], strict=True)]
         return pd.DataFrame(columns, index=summary.index)
@@ -185,7 +185,7 @@ class Comparison:
         if not equal:
             return f"{self.best!r} has the best {what}; the difference from every other configuration is significant."
         return (
-            f"{self.best!r} has the best mean {what}; its difference from {', '.join(equal)} is not significant "
+            f"{self.best!r} has the best {what} on average; its difference from {', '.join(equal)} is not significant "
             f"(paired t-tests over {len(self.of(self.best))} runs, Holm's correction, p >= {_LEVEL})."
         )
 

@@ -58,6 +58,7 @@ _FETCHED = re.compile(
     re.IGNORECASE,
 )
 _ACCENT = re.compile(r"(\\(?:hat|bar|tilde|vec)\s*(?:\{[^}]*\}|\w))(?=[_^])")  # docutils sets an index below an accent
+_FUNCTION = re.compile(r"\\(log|exp|sin|cos|tanh)\s+(?=\w|\\(?!left))")  # "log p" needs a space in browsers
 _SIZE = re.compile(r"\\[bB]igg?(?![a-zA-Z])")  # docutils knows only \bigl and \bigr
 _BULLET = re.compile(r"\s*\* ")
 _LITERAL = re.compile(r"(``.+?``|`[^`]+`)")
@@ -77,7 +78,8 @@ def refuse_outside_requests(app: Any, problem: Exception | None) -> None:
 def add_formula(translator: Any, node: nodes.math | nodes.math_block) -> None:
     """Write a TeX formula as MathML, which browsers draw without a script."""
     is_block = isinstance(node, nodes.math_block)
-    formula = _SIZE.sub("", _ACCENT.sub(r"\1{}", node.astext())).replace(r"\dots", r"\ldots")
+    formula = _FUNCTION.sub(r"\\\1\\, ", _SIZE.sub("", _ACCENT.sub(r"\1{}", node.astext())))
+    formula = formula.replace(r"\dots", r"\ldots")
     try:
         mathml = latex2mathml.tex2mathml(formula, as_block=is_block)
     except latex2mathml.MathError as error:

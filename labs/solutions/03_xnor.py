@@ -51,7 +51,7 @@ plot_comparison({name: network.fit(xnor).history for name, network in runs.items
 
 # %% [markdown]
 # With the rate 0.05, which is good for Adam, gradient descent hardly moves away from $\ln 2$: its steps are the gradient
-# times 0.05, and the gradient is small. With the rate 5 it learns. A learning rate is good only for one optimizer.
+# times 0.05, and the gradient is small. With the rates 0.5 and 5 it learns. A rate is good only for one optimizer.
 
 # %%
 assert runs["rate 5.0"].history.last("loss") < runs["rate 0.05"].history.last("loss")

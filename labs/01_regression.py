@@ -1,0 +1,389 @@
+# %% [markdown]
+# # Lab 1: Regression
+#
+# **Question.** How does a network learn to predict a number from examples, and how do you find out whether it has learned?
+#
+# **You need** Python with NumPy, and nothing about neural networks. **Time:** 90 minutes. Running it takes about 2 minutes
+# on two cores.
+#
+# This is the first training. The lab explains the words *training set*, *test set*, *loss*, *epoch*, *batch* and *learning
+# rate*. After that come eight tasks: in each, you change one thing and measure what it does.
+
+# %%
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from chainrule import Dataset, EarlyStopping, tune_hyperparameters
+from chainrule.experiments import Configuration, compare
+from chainrule.labs import budget
+from chainrule.plots import plot_confusion_matrix, plot_decision_boundary, plot_loss
+from chainrule.plots import plot_network, plot_predicted_against_true, plot_scores
+from chainrule.zoo import RegressionNN
+
+# %% [markdown]
+# ## The data
+#
+# **Regression** means to predict a number $y$ from numbers $x_1, \dots, x_n$, the **features**. A row with its features and
+# its $y$ is an **instance** or example. Here the data are generated, so that the truth is known: $y$ is a weighted sum of
+# the features plus **noise** $\varepsilon$, a random number from the normal distribution with mean 0 and standard deviation 1:
+#
+# $$y = w_1 x_1 + \dots + w_n x_n + 0.1 \, \varepsilon$$
+
+
+# %%
+def generate_dataset(num_features, num_instances, noise=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(num_instances, num_features))
+    weights = rng.normal(size=num_features)
+    y = X @ weights + noise * rng.normal(size=num_instances)
+    return Dataset(X, y)
+
+
+dataset = generate_dataset(3, 100)
+pd.DataFrame(dataset.X, columns=["x1", "x2", "x3"]).assign(y=dataset.y).head(4).round(2)
+
+# %% [markdown]
+# ## The network
+#
+# A network consists of **layers** of neurons. Each neuron computes a weighted sum of the outputs of the layer before it,
+# adds a number, the **bias**, and applies an **activation** function ([Lab 2](02_forward_by_hand.md) shows this in detail).
+# `RegressionNN(3)` takes 3 features, has two hidden layers with 64 and 32 neurons and the activation ReLU, $\max(0, z)$,
+# and one output neuron without activation: the prediction.
+
+# %%
+network = RegressionNN(3, seed=0)
+plot_network(network)
+
+# %% [markdown]
+# The weights and biases are the **parameters** of the network. At the start they are random numbers, and so are the
+# predictions. The **seed** determines the random numbers: with the same seed you get the same network again.
+#
+# ## Training and test set
+#
+# A network with thousands of parameters can memorise examples. So the question is never how well it predicts the examples
+# that it was trained on, but how well it predicts *others*. Therefore put some rows aside before you start: the **test
+# set**. The network never sees them in training, and you do not use them to choose anything.
+
+# %%
+train, test = dataset.split(0.2, seed=0)
+print(train.n_rows, "rows for training,", test.n_rows, "rows for the test")
+
+# %% [markdown]
+# ## What training does
+#
+# The **loss** says how wrong the predictions $\hat y_i$ are. For regression it is usually the **mean squared error**:
+#
+# $$\mathrm{MSE} = \frac{1}{N} \sum_{i=1}^{N} (\hat y_i - y_i)^2$$
+#
+# **Gradient descent** changes every weight $w$ a little in the direction in which the loss falls. The **gradient**
+# $\partial L / \partial w$ says how the loss changes if $w$ grows; the **learning rate** $\eta$ says how large a step is:
+#
+# $$w \leftarrow w - \eta \, \frac{\partial L}{\partial w}$$
+#
+# The rows that are used for one step are a **batch**. An **epoch** is a pass over all training rows. Here a batch has up to
+# 100 rows, so all 80 training rows are one batch, and an epoch is one step. `RegressionNN` is trained for 100 epochs with
+# **Adam**, a kind of gradient descent that adapts the size of the step for each weight, with $\eta = 0.01$.
+
+# %%
+epochs = budget(100, quick=40)
+network = RegressionNN(3, epochs=epochs, seed=0)
+network.fit(train)
+plot_loss(network.history, log=True)
+
+# %% [markdown]
+# The loss of the training rows falls from more than 1 to less than 0.01. It does not fall in each epoch: Adam takes large
+# steps at first and sometimes goes too far.
+#
+# ## Task 1: Measure on the training and the test set
+#
+# Besides the MSE, use the **coefficient of determination** $R^2$. It compares the MSE with that of the simplest prediction,
+# the mean $\bar y$ for every row. 1 is perfect, and 0 is no better than the mean:
+#
+# $$R^2 = 1 - \frac{\sum_i (\hat y_i - y_i)^2}{\sum_i (\bar y - y_i)^2}$$
+
+# %%
+rows = {"training": train, "test": test}
+measured = pd.DataFrame({name: network.evaluate(part) for name, part in rows.items()}).T
+assert measured.loc["test", "r2"] > 0.7
+measured.rename(columns={"loss": "MSE", "r2": "R²"}).round(4)
+
+# %%
+plot_predicted_against_true(test.y, network.predict(test))
+
+# %% [markdown]
+# Each dot is a test row; on the dashed line, prediction and truth are equal. The test MSE is 0.0109. That is near the
+# variance of the noise, $0.1^2 = 0.01$, and except by chance no model can do better on new rows. The training MSE is only
+# 0.0037, a third of it: the network has begun to learn the noise of its training rows by heart.
+#
+# ### Repeat it
+#
+# With another seed, the network starts with other weights, and other rows are the test set. Then the numbers are different.
+# `compare` trains each configuration with several seeds. Each seed holds out other 20 % of the rows as its test set. The
+# table shows mean and standard deviation over the seeds. For comparison, it includes **linear regression**, which computes
+# the best weighted sum directly.
+
+# %%
+seeds, n_jobs = budget(5, quick=2), budget(None, quick=1)
+settings = {"seeds": seeds, "n_jobs": n_jobs, "verbose": False, "metrics": ["mean_squared_error", "r2"]}
+
+
+def net(num_features=3, **changes):
+    return RegressionNN(num_features, **{"epochs": epochs, **changes})
+
+
+first = compare({"network": net(), "linear regression": LinearRegression()}, dataset, **settings)
+print(first.conclusion())
+first
+
+# %% [markdown]
+# Both predict well. Linear regression is a little better on average, but the sentence above the table says that the
+# difference is not **significant**: it is so small, compared with the variation between the seeds, that it may be chance.
+#
+# ## Task 2: More features, and more noise
+#
+# First, more features. The number of instances stays 100.
+
+
+# %%
+def training_loss(result, name="network"):
+    return np.mean([run.history.last("loss") for run in result.of(name)])
+
+
+def with_baseline(network, data):
+    models = {"network": network, "linear regression": LinearRegression()}
+    return compare(models, data, **settings)
+
+
+# %%
+features = {n: with_baseline(net(n), generate_dataset(n, 100)) for n in (3, 10, 30)}
+table = {f"{n} features": {**one.table()["mean squared error"]} for n, one in features.items()}
+table = pd.DataFrame(table).T.add_prefix("test MSE, ")
+table.insert(0, "training MSE, network", [f"{training_loss(one):.4f}" for one in features.values()])
+table
+
+# %% [markdown]
+# With 30 features the network still predicts its training rows almost perfectly, but on the test rows its MSE is about a
+# hundred times that of linear regression. 80 rows are few for 30 features: very many functions of 30 numbers go through
+# them, and the network has found one that is wrong elsewhere. This is called **overfitting**. Linear regression cannot
+# overfit as much, because it can only choose 30 weights and a bias.
+#
+# Now more noise, with 3 features. No model can predict the noise of new rows. So the smallest test MSE that is possible on
+# average is the variance of the noise, that is its standard deviation squared.
+
+# %%
+levels = (0.1, 0.5, 1.0, 2.0)
+noisy = {s: with_baseline(net(), generate_dataset(3, 100, noise=s)) for s in levels}
+table = pd.DataFrame({f"noise {s}": {**one.table()["mean squared error"]} for s, one in noisy.items()}).T
+table = table.add_prefix("test MSE, ")
+table.insert(0, "variance of the noise", [f"{s**2:.2f}" for s in levels])
+table.insert(1, "training MSE, network", [f"{training_loss(one):.4f}" for one in noisy.values()])
+table
+
+# %%
+plot_scores({f"noise {s}": one.scores("r2")["network"] for s, one in noisy.items()}, "r2")
+
+# %% [markdown]
+# The test MSE of the network is near the variance of the noise, and on average above that of linear regression. The
+# training MSE is far below the variance of the noise, 0.66 instead of 4 in the last row. So the network has learned noise,
+# which does not help for new rows. $R^2$ falls from nearly 1 to less than 0.4, because a growing part of $y$ is noise that
+# cannot be predicted.
+#
+# ## Task 3: Other activations
+
+# %%
+names = ("relu", "leaky_relu", "sigmoid", "tanh")
+activations = compare({name: net(activation=name) for name in names}, dataset, **settings)
+print(activations.conclusion())
+activations
+
+# %%
+activations.plot(log=True)
+
+# %% [markdown]
+# The curves are means over the seeds of the loss of the training rows, and the bands one standard deviation. The network
+# with the sigmoid learns most slowly: after 100 epochs its training loss is almost ten times that with ReLU. tanh is in
+# between. Leaky ReLU, which lets a small part of a negative $z$ through, is here the same as ReLU. On the test rows, the
+# sigmoid has a mean four times as large. But its five values differ so much from each other that five runs do not suffice
+# to call the difference significant.
+#
+# ## Task 4: The L1 loss
+#
+# The **mean absolute error** (MAE, also L1 loss) is the mean of $|\hat y_i - y_i|$. A loss of 0.08 in MAE and one of 0.01
+# in MSE cannot be compared, because they measure different things. So measure *both* networks by *both* metrics.
+
+# %%
+losses = {"trained with MSE": net(), "trained with MAE": net(loss="mean_absolute_error")}
+both = {**settings, "metrics": ["mean_squared_error", "mean_absolute_error"]}
+l1 = compare(losses, dataset, **both)
+print(l1.conclusion())
+l1
+
+# %%
+l1.plot_scores("mean_absolute_error")
+
+# %% [markdown]
+# The network that was trained with the MSE is a little better on average by both metrics, even by the MAE that the other one
+# minimised. The differences are small. Exercise 2 has data for which the L1 loss is much better.
+#
+# ## Task 5: Other optimizers
+#
+# Replace Adam, and change nothing else: the learning rate stays 0.01.
+
+# %%
+names = ("adam", "sgd", "rmsprop", "adagrad")
+optimizers = compare({name: net(optimizer=name, learning_rate=0.01) for name in names}, dataset, **settings)
+print(optimizers.conclusion())
+optimizers
+
+# %%
+optimizers.plot(log=True)
+
+# %% [markdown]
+# Plain gradient descent (SGD) is slowest: with the rate 0.01 its steps are small. The other three adapt their steps. RMSprop
+# is restless: its loss jumps up in the third epoch, and grows again after epoch 50. AdaGrad, whose steps become smaller and
+# smaller, is smooth. Adam reaches the lowest training loss.
+#
+# This comparison is not quite fair, because 0.01 need not be a good learning rate for each of them. So choose one for each.
+# A choice must not use the test rows. **Cross-validation** chooses by the training rows alone: it divides them into 3 parts,
+# trains on two of them, measures on the third, and does this for each part.
+
+
+# %%
+def best_rate(name):
+    def builder(learning_rate):
+        return net(optimizer=name, learning_rate=learning_rate)
+
+    rates = {"learning_rate": budget([0.001, 0.003, 0.01, 0.03, 0.1, 0.3], quick=[0.01, 0.1])}
+    tuned = tune_hyperparameters(builder, rates, train, cv=3, n_jobs=n_jobs, verbose=False)
+    return tuned.best_parameters["learning_rate"]
+
+
+best = {name: best_rate(name) for name in names}
+best
+
+# %% [markdown]
+# Now measure them on the test rows, with 5 seeds:
+
+# %%
+candidates = {f"{name}, rate {rate}": net(optimizer=name, learning_rate=rate) for name, rate in best.items()}
+tuned = compare(candidates, train, test, **settings)
+print(tuned.conclusion())
+tuned
+
+# %% [markdown]
+# The chosen rates differ by a factor of 100. With them, Adam and AdaGrad have the same mean, and RMSprop is better than
+# before. SGD is good with some seeds and bad with others. So "optimizer A is better than B" says nothing without the rates.
+#
+# ## Task 6: One layer less, and one more
+
+# %%
+hidden = {"64": (64,), "64, 32 (original)": (64, 32), "64, 32, 16": (64, 32, 16)}
+depth = compare({name: net(hidden=sizes) for name, sizes in hidden.items()}, dataset, **settings)
+print(depth.conclusion())
+depth
+
+# %%
+depth.plot_scores()
+
+# %% [markdown]
+# The number of layers makes no difference here: the means differ much less than the single runs. The truth is linear, so one
+# hidden layer is more than enough.
+#
+# ## Task 7: Early stopping
+#
+# How many epochs are enough? The criterion of this task: stop if the loss stays within $\pm 10^{-2}$ during 5 epochs in a
+# row. `EarlyStopping` has it. Another criterion puts some *training* rows aside as a **validation set**, and stops when the
+# loss of these rows has not become better for a number of epochs (the *patience*). Then it takes the weights of the best
+# epoch.
+
+# %%
+within = EarlyStopping(monitor="loss", patience=None, tolerance=1e-2, window=5)
+patience = EarlyStopping(monitor="validation_loss", patience=20)
+longest = 5 * epochs
+stopping = {
+    "no stopping": net(epochs=longest),
+    "loss within ±0.01": Configuration(net(epochs=longest), {"callbacks": [within]}),
+    "validation rows": Configuration(net(epochs=longest), {"callbacks": [patience], "validation": 0.2}),
+}
+stopped = compare(stopping, dataset, **settings)
+assert stopped.summary()["epochs"].iloc[1] < longest
+stopped
+
+# %%
+run = RegressionNN(3, epochs=longest, seed=0).fit(train)
+early = RegressionNN(3, epochs=longest, seed=0).fit(train, callbacks=[within])
+ax = plot_loss(run.history, log=True)
+ax.axvline(early.history.n_epochs, linestyle="--", color="gray")
+print(early.stop_reason)
+
+# %% [markdown]
+# The criterion of the task stops after 30 epochs on average (in the picture, at the dashed line). That is too early: the loss
+# would still become ten times smaller. The tolerance of 0.01 is as large as the loss that can be reached, so the criterion
+# cannot see the rest of the way. 500 epochs are too many: the test MSE is 0.014, but in task 1 it was 0.009 after 100 epochs.
+# The validation rows stop the training after 82 epochs on average. The result is about as good as without stopping, in a
+# sixth of the epochs, although 16 of the 80 training rows were given away for validation.
+#
+# ## Task 8: Classification
+#
+# Now predict one of two **classes** instead of a number: is $y$ high (above 0) or low? The output neuron gets the sigmoid,
+# which turns a number into a probability between 0 and 1. The loss is the **binary cross-entropy**, the mean of
+# $-\ln(\text{probability of the true class})$. `RegressionNN` adds the sigmoid when it gets this loss. The result is
+# measured by the **accuracy**, the share of rows whose class is predicted correctly.
+#
+# To make it harder, and to have a picture, these data have 2 features and more noise.
+
+# %%
+numbers = generate_dataset(2, 300, noise=0.5, seed=1)
+classes = Dataset(numbers.X, np.where(numbers.y > 0, "high", "low"))
+train, test = classes.split(0.2, seed=0)
+classifier = RegressionNN(2, loss="binary_cross_entropy", metric="accuracy", epochs=epochs, seed=0).fit(train)
+print("accuracy:", f"training {classifier.score(train):.3f}, test {classifier.score(test):.3f}")
+assert classifier.score(test) > 0.75
+
+# %%
+plot_decision_boundary(classifier, test)
+
+# %%
+plot_confusion_matrix(test.y, classifier.predict(test), test.label_names)
+
+# %%
+classifiers = {
+    "network, 100 epochs": net(2, loss="binary_cross_entropy"),
+    "network, 20 epochs": net(2, loss="binary_cross_entropy", epochs=20),
+    "logistic regression": LogisticRegression(),
+}
+accuracy = compare(classifiers, classes, **{**settings, "metrics": ["accuracy", "log_loss"]})
+print(accuracy.conclusion())
+accuracy
+
+# %% [markdown]
+# The truth is a line. The boundary of the network has bends, which follow single training rows. The confusion matrix counts
+# the test rows by their true and their predicted class: 22 and 27 of the 60 rows are right, 8 rows that are high are taken
+# for low, and 3 the other way round. Fewer epochs give the better accuracy and log loss on average, but the
+# three models do not differ significantly. With noise, no model can be always right.
+#
+# ## What you have learned
+#
+# - Training changes the weights step by step so that the loss of the training rows falls. What counts is the error on rows
+#   that were not used: the test set.
+# - On new rows, the MSE cannot be smaller than the variance of the noise, except by chance. On the training rows it can: then
+#   the network has learned noise by heart. This is overfitting.
+# - Include a simple model in every comparison. Here the truth is linear, and linear regression was best on average.
+# - Compare with several seeds. Many differences are smaller than the variation between seeds.
+# - Choose settings (rate, epochs, layers) by validation rows or cross-validation, and use the test rows only at the end.
+#
+# [Lab 2](02_forward_by_hand.md) looks inside the network, and [Lab 14](14_backpropagation_by_hand.md) computes the gradient
+# by hand.
+#
+# ## Exercises
+#
+# 1. Train with 20, 50, 200 and 1000 instances and noise 0.5. How do the MSE of the training rows and of the test rows change?
+# 2. Change 5 of the 80 training targets by adding 20 to them (outliers). Which loss is better now, MSE or MAE?
+# 3. Generate data that are not linear, $y = \sin(3 x_1) + x_2^2 + 0.1 \varepsilon$. Compare network and linear regression.
+# 4. Train with `optimizer="sgd"` and the learning rate 0.001 for 1000 epochs, with the criterion of task 7. When does it stop,
+#    and is that a good moment? What does the criterion assume about the loss?
+# 5. Open: with 30 features, the network was worse than linear regression. How close can you get? Try fewer epochs, smaller
+#    layers, `l2`, and early stopping, and choose by cross-validation.
+#
+# `chainrule labs regression --solution` copies the solutions.

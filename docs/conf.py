@@ -58,7 +58,7 @@ _FETCHED = re.compile(
     re.IGNORECASE,
 )
 _ACCENT = re.compile(r"(\\(?:hat|bar|tilde|vec)\s*(?:\{[^}]*\}|\w))(?=[_^])")  # docutils sets an index below an accent
-_FUNCTION = re.compile(r"\\(log|exp|sin|cos|tanh)\s+(?=\w|\\(?!left))")  # "log p" needs a space in browsers
+_FUNCTION = re.compile(r"\\(log|ln|exp|sin|cos|tanh)\s+(?=\w|\\(?!left))")  # "log p" needs a space in browsers
 _SIZE = re.compile(r"\\[bB]igg?(?![a-zA-Z])")  # docutils knows only \bigl and \bigr
 _BULLET = re.compile(r"\s*\* ")
 _LITERAL = re.compile(r"(``.+?``|`[^`]+`)")

@@ -13,7 +13,7 @@ import numpy as np
 from chainrule import NeuralNetwork
 from chainrule.experiments import compare
 from chainrule.labs import budget, load_lab_data
-from chainrule.plots import plot_confusion_matrix, plot_history
+from chainrule.plots import plot_confusion_matrix, plot_history, plot_weights
 from chainrule.zoo import SimpleMLP
 
 # %% [markdown]
@@ -194,23 +194,26 @@ print(f"mean confidence in the mistakes: {confidence[wrong].mean():.3f}")
 #
 # ## What does the first layer see?
 #
-# A unit of the first layer has one weight for each pixel. Its weights can be drawn as an image: red pixels make the unit
-# more active if they are black, blue pixels less active.
+# A unit of the first layer has one weight for each pixel. Its weights can be drawn as an image, here for the first 36 of the
+# 128 units. Blue pixels make the unit more active if they are black, red pixels less active.
 
 # %%
-weights = network.layers[0].weights
-strongest = np.argsort(-np.linalg.norm(weights, axis=0))[:16]
-figure, axes = plt.subplots(2, 8, figsize=(9.2, 2.6))
-for ax, unit in zip(axes.flat, strongest, strict=True):
-    largest = abs(weights[:, unit]).max()
-    ax.imshow(weights[:, unit].reshape(28, 28), cmap="RdBu_r", vmin=-largest, vmax=largest)
-    ax.set_title(f"unit {unit + 1}", fontsize=9)
-    ax.set_axis_off()
+plot_weights(network, image_shape=train.image_shape, max_units=36)
 
 # %% [markdown]
-# The weights look like strokes and edges at certain places: each unit reacts to a piece of a digit. At the border, the
-# pixels are white in almost all images, so that their weights have hardly been changed by the training; they are still
-# the small random numbers of the start.
+# Some units have a dark stroke at a certain place: they react to a piece of a digit. At the border, the pixels are
+# white in almost all images, so that these weights are hardly changed by the training, and are still the small random
+# numbers of the start. One unit, the 31st, looks like this everywhere. Is it of any use?
+
+# %%
+first = network.layers[0]
+is_active = train.X @ first.weights + first.biases > 0
+print("units that are 0 for all training images:", np.flatnonzero(~is_active.any(axis=0)) + 1)
+
+# %% [markdown]
+# The output of such a unit is 0 for all images, because its sum $z$ is never positive. Then the gradient of ReLU is 0,
+# too, and its weights never change again: it is a **dead unit**. In this network, 9 of the 128 units are dead, and
+# could be removed.
 #
 # ## Save and load
 #

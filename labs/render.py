@@ -26,9 +26,10 @@ SECONDS = 4 * 3600  # of one cell
 
 def drop_names_of_plots(notebook: nbformat.NotebookNode) -> None:
     """Remove the texts, such as ``<Axes: ...>``, that stand in front of the pictures of plots."""
+    names = ("<Axes", "<matplotlib")
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            outputs = [one for one in cell.outputs if not one.get("data", {}).get("text/plain", "").startswith("<Axes")]
+            outputs = [one for one in cell.outputs if not one.get("data", {}).get("text/plain", "").startswith(names)]
             cell.outputs = outputs
 
 

@@ -133,11 +133,10 @@ def net(num_features=3, **changes):
 
 
 first = compare({"network": net(), "linear regression": LinearRegression()}, dataset, **settings)
-print(first.conclusion())
 first
 
 # %% [markdown]
-# Both predict well. Linear regression is a little better on average, but the sentence above the table says that the
+# Both predict well. Linear regression is a little better on average, but the sentence below the table says that the
 # difference is not **significant**: it is so small, compared with the variation between the seeds, that it may be chance.
 #
 # ## Task 2: More features, and more noise
@@ -194,7 +193,6 @@ plot_scores({f"noise {s}": one.scores("r2")["network"] for s, one in noisy.items
 # %%
 names = ("relu", "leaky_relu", "sigmoid", "tanh")
 activations = compare({name: net(activation=name) for name in names}, dataset, **settings)
-print(activations.conclusion())
 activations
 
 # %%
@@ -216,7 +214,6 @@ activations.plot(log=True)
 losses = {"trained with MSE": net(), "trained with MAE": net(loss="mean_absolute_error")}
 both = {**settings, "metrics": ["mean_squared_error", "mean_absolute_error"]}
 l1 = compare(losses, dataset, **both)
-print(l1.conclusion())
 l1
 
 # %%
@@ -233,7 +230,6 @@ l1.plot_scores("mean_absolute_error")
 # %%
 names = ("adam", "sgd", "rmsprop", "adagrad")
 optimizers = compare({name: net(optimizer=name, learning_rate=0.01) for name in names}, dataset, **settings)
-print(optimizers.conclusion())
 optimizers
 
 # %%
@@ -268,7 +264,6 @@ best
 # %%
 candidates = {f"{name}, rate {rate}": net(optimizer=name, learning_rate=rate) for name, rate in best.items()}
 tuned = compare(candidates, train, test, **settings)
-print(tuned.conclusion())
 tuned
 
 # %% [markdown]
@@ -280,7 +275,6 @@ tuned
 # %%
 hidden = {"64": (64,), "64, 32 (original)": (64, 32), "64, 32, 16": (64, 32, 16)}
 depth = compare({name: net(hidden=sizes) for name, sizes in hidden.items()}, dataset, **settings)
-print(depth.conclusion())
 depth
 
 # %%
@@ -354,7 +348,6 @@ classifiers = {
     "logistic regression": LogisticRegression(),
 }
 accuracy = compare(classifiers, classes, **{**settings, "metrics": ["accuracy", "log_loss"]})
-print(accuracy.conclusion())
 accuracy
 
 # %% [markdown]

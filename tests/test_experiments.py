@@ -126,6 +126,7 @@ def test_divergence_is_a_result(iris: Dataset) -> None:
     assert "2 of 2" in str(result.table())
     with pytest.raises(InvalidInputError, match="divergence"):
         _ = result.best
+    assert "divergence" in str(result)
 
 
 def test_the_paired_test_is_student_s_with_holm_s_correction() -> None:
@@ -149,6 +150,16 @@ def test_the_best_is_the_largest_or_the_smallest_mean_as_the_metric_wants() -> N
     scores = {"a": [1.0, 2.0], "b": [3.0, 4.0], "diverged": [np.nan, np.nan]}
     assert made(scores, metric="accuracy").best == "b"
     assert made(scores, metric="log_loss").best == "a"
+    runs = [
+        Run(name, 0, 0, {"accuracy": a, "log_loss": b}, History(), 1.0) for name, a, b in (("a", 0.9, 2), ("b", 0.8, 1))
+    ]
+    both = Comparison(tuple(runs), (find_metric("accuracy"), find_metric("log_loss")))
+    assert both.best == "a"
+    assert "log loss has 'b'" in both.conclusion("log_loss")
+    assert list(both.significance("log_loss").index) == ["a"]
+    shown = made({"<b>": [0.5, 0.7], "c": [0.1, 0.2]})._repr_html_()
+    assert "<b>" not in shown
+    assert "&#x27;&lt;b&gt;&#x27; has the best" in shown
     assert list(made(scores).significance().index) == ["a"]
 
 

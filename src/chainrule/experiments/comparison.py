@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,11 +58,14 @@ class Comparison:
     @property
     def best(self) -> str:
         """The name of the configuration with the best mean of the main metric."""
-        means = {name: np.mean(self.scores()[name]) for name in self.names}
+        return self._best_by(None)
+
+    def _best_by(self, metric: str | None) -> str:
+        means = {name: np.mean(scores) for name, scores in self.scores(metric).items()}
         finite = {name: mean for name, mean in means.items() if math.isfinite(mean)}
         if not finite:
             raise InvalidInputError("No configuration was trained without divergence, so none is the best.")
-        best_of = max if self.metrics[0].greater_is_better else min
+        best_of = max if self._metric(metric).greater_is_better else min
         return best_of(finite, key=lambda name: finite[name])
 
     def of(self, name: str) -> tuple[Run, ...]:
@@ -120,7 +124,7 @@ class Comparison:
         return pd.DataFrame(rows, index=pd.Index(self.names, name="configuration"))
 
     def significance(self, metric: str | None = None, reference: str | None = None) -> pd.DataFrame:
-        """Return paired tests of each configuration against a reference, by default the best one.
+        """Return paired tests of each configuration against a reference, by default the best one by this metric.
 
         The scores of the same seed and fold are subtracted. The mean difference ``d`` over ``n`` runs with standard
         deviation ``s`` is divided by its standard error::
@@ -135,7 +139,7 @@ class Comparison:
         import pandas as pd
         from scipy import stats
 
-        scores, reference = self.scores(metric), self.best if reference is None else reference
+        scores, reference = self.scores(metric), self._best_by(metric) if reference is None else reference
         self.of(reference)
         others = [name for name in self.names if name != reference and np.isfinite(scores[name]).any()]
         rows = []
@@ -177,16 +181,20 @@ class Comparison:
 
     def conclusion(self, metric: str | None = None) -> str:
         """Return one sentence: the best configuration, and those whose difference from it is not significant."""
+        try:
+            best = self._best_by(metric)
+        except InvalidInputError as no_best:
+            return str(no_best)
         if len(self.names) < 2 or len(self.runs) == len(self.names):
-            return f"The best {self._metric(metric).name.replace('_', ' ')} has {self.best!r} (one run; no test)."
+            return f"The best {self._metric(metric).name.replace('_', ' ')} has {best!r} (one run; no test)."
         tests = self.significance(metric)
         equal = [repr(name) for name, p in tests["p_adjusted"].items() if not p < _LEVEL]
         what = self._metric(metric).name.replace("_", " ")
         if not equal:
-            return f"{self.best!r} has the best {what}; the difference from every other configuration is significant."
+            return f"{best!r} has the best {what}; the difference from every other configuration is significant."
         return (
-            f"{self.best!r} has the best {what} on average; its difference from {', '.join(equal)} is not significant "
-            f"(paired t-tests over {len(self.of(self.best))} runs, Holm's correction, p >= {_LEVEL})."
+            f"{best!r} has the best {what} on average; its difference from {', '.join(equal)} is not significant "
+            f"(paired t-tests over {len(self.of(best))} runs, Holm's correction, p >= {_LEVEL})."
         )
 
     def histories(self) -> dict[str, list[History]]:
@@ -228,8 +236,8 @@ class Comparison:
         return f"Comparison({len(self.names)} configurations, {len(self.runs)} runs, best: {self.best!r})"
 
     def _repr_html_(self) -> str:
-        html: str = self.table().to_html()
-        return html
+        table = self.table().rename_axis(index=None, columns="configuration")  # no row for the name of the index
+        return f"{table.to_html()}\n<p>{html.escape(self.conclusion())}</p>"
 
     def _metric(self, name: str | None) -> Metric:
         if name is None:

@@ -208,7 +208,8 @@ def n_right(name, epoch):
 
 checked = (100, 200, epochs)
 right = pd.DataFrame({f"after {n} epochs": [n_right(name, n) for name in networks] for n in checked})
-right.index = pd.Index(networks, name=f"right, of {seeds} networks")
+right.index = list(networks)
+right.columns.name = f"right, of {seeds} networks"
 assert right.iloc[2, 2] == seeds  # 8 hidden units, at the end
 right
 

@@ -259,14 +259,16 @@ def _holm(p: Array) -> Array:
 
 
 def mean_and_deviation(mean: float, sd: float) -> str:
-    """Return "mean ± sd", with the decimals that two digits of the deviation need.
+    """Return "mean ± sd", with the decimals that two digits of the deviation need, and four if it is rounded to 0.
 
     >>> mean_and_deviation(0.861234, 0.00213), mean_and_deviation(12.3456, 1.234), mean_and_deviation(0.5, math.nan)
     ('0.8612 ± 0.0021', '12.3 ± 1.2', '0.5000')
+    >>> mean_and_deviation(0.88104, 1e-16)  # the deviation of equal numbers
+    '0.8810 ± 0.0000'
     """
     if not math.isfinite(mean):
         return "-"
     if not math.isfinite(sd):
         return f"{mean:.4f}"
-    decimals = 4 if sd == 0 else min(max(1 - math.floor(math.log10(sd)), 0), 6)
+    decimals = 4 if sd < 5e-7 else min(max(1 - math.floor(math.log10(sd)), 0), 6)
     return f"{mean:.{decimals}f} ± {sd:.{decimals}f}"

@@ -125,7 +125,7 @@ random_table[["units", "learning_rate", "dropout", "l2", "accuracy", "accuracy_s
 figure, panels = plt.subplots(1, 2, figsize=(9, 3.4), layout="tight", sharey=True)
 for ax, table, name in zip(panels, (grid_table, random_table), ("grid", "random"), strict=True):
     ax.semilogx(table["learning_rate"].astype(float), table["accuracy"], "o", color="#0072B2", alpha=0.7)
-    ax.set(title=f"{name} search", xlabel="learning rate (log axis)", ylabel="accuracy in cross-validation")
+    ax.set(title=f"{name} search", xlabel="learning rate (log axis)", ylabel="accuracy")
 
 # %% [markdown]
 # Both searches trained 16 combinations. The grid tried only four learning rates, each four times. The random search tried 16
@@ -152,6 +152,7 @@ def coin_builder(units, learning_rate):
     return build_network(10, coins.target, hidden=(units,), learning_rate=learning_rate, epochs=epochs, seed=0)
 
 
+# %%
 coin_search = tune_hyperparameters(
     coin_builder,
     {"units": randint(2, 100), "learning_rate": loguniform(1e-4, 1e-1)},
@@ -195,7 +196,7 @@ for fold, (rows, held_out) in enumerate(outer.split(train.X, train.y)):
     tuned = tune_hyperparameters(builder, distributions, train.take(rows), **inner, **SEARCH)
     inner_scores.append(tuned.best_score)
     outer_scores.append(tuned.model.evaluate(train.take(held_out))["accuracy"])
-    print({name: round(float(value), 5) for name, value in tuned.best_parameters.items()})
+    print({name: f"{value:.3g}" for name, value in tuned.best_parameters.items()})
 print(f"best scores of the inner searches: {np.mean(inner_scores):.4f}")
 print(f"their winners on the outer folds:  {np.mean(outer_scores):.4f}")
 print(f"standard deviation of the folds:   {np.std(outer_scores, ddof=1):.4f}")

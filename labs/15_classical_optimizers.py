@@ -213,9 +213,14 @@ for n_parameters, one in seconds.items():
 houses, test_houses = load_lab_data("boston")
 test_houses = test_houses.standardize(like=houses.standardize())
 houses = houses.standardize()
-EPOCHS = {"adam": budget(200, quick=10), "lbfgs": budget(200, quick=10), "levenberg_marquardt": budget(50, quick=10)}
+EPOCHS = {
+    "adam": budget(200, quick=10),
+    "lbfgs": budget(200, quick=10),
+    "levenberg_marquardt": budget(50, quick=10),
+}
 
 
+# %%
 def best_settings(optimizer, grid, **settings):
     return tune_hyperparameters(
         lambda **chosen: network(houses, optimizer, EPOCHS[optimizer], **settings, **chosen),
@@ -228,17 +233,19 @@ def best_settings(optimizer, grid, **settings):
     ).best_parameters
 
 
-fixed = {"adam": best_settings("adam", {"learning_rate": budget([0.003, 0.01, 0.03, 0.1], quick=[0.01])})}
-fixed |= {"lbfgs": {}, "levenberg_marquardt": {}}
-STRENGTHS = budget([0.0, 0.03, 0.1, 0.3, 1.0], quick=[0.1, 1.0])
-l2 = {optimizer: best_settings(optimizer, {"l2": STRENGTHS}, **settings) for optimizer, settings in fixed.items()}
-print(fixed["adam"], l2)
+# %%
+rates = {"learning_rate": budget([0.003, 0.01, 0.03, 0.1], quick=[0.01])}
+strengths = {"l2": budget([0.0, 0.03, 0.1, 0.3, 1.0], quick=[0.1, 1.0])}
+chosen = {"adam": best_settings("adam", rates), "lbfgs": {}, "levenberg_marquardt": {}}
+with_l2 = {name: {**one, **best_settings(name, strengths, **one)} for name, one in chosen.items()}
+for name, one in with_l2.items():
+    print(f"{name:20} {one}")
 
 # %%
 configurations = {}
 for optimizer, epochs in EPOCHS.items():
-    configurations[optimizer] = network(houses, optimizer, epochs, **fixed[optimizer])
-    configurations[f"{optimizer}, L2"] = network(houses, optimizer, epochs, **fixed[optimizer], **l2[optimizer])
+    configurations[optimizer] = network(houses, optimizer, epochs, **chosen[optimizer])
+    configurations[f"{optimizer}, L2"] = network(houses, optimizer, epochs, **with_l2[optimizer])
 result = compare(
     configurations,
     houses,
@@ -251,10 +258,9 @@ result = compare(
 result.table()
 
 # %%
-losses = {name: np.mean([run.history["loss"][-1] for run in result.of(name)]) for name in result.names}
 print("mean training loss after the last epoch, without the penalty:")
-for name, loss in losses.items():
-    print(f"{name:24} {loss:8.2f}")
+for name in result.names:
+    print(f"{name:24} {np.mean([run.history['loss'][-1] for run in result.of(name)]):8.2f}")
 
 # %%
 result.plot_scores()

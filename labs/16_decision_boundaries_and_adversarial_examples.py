@@ -44,6 +44,7 @@ sets = {
 }
 
 
+# %%
 def network(data, hidden, activation="relu", epochs=None, seed=0):
     epochs = epochs or budget(200, quick=30)
     return build_network(
@@ -101,7 +102,7 @@ for row, width in zip(panels, WIDTHS, strict=True):
 result = compare(
     {f"{depth} x {width}": network(spirals, depth * (width,)) for width in WIDTHS for depth in DEPTHS},
     spirals,
-    Dataset(make_spirals(1000, seed=1)[0], make_spirals(1000, seed=1)[1]).standardize(like=spirals),
+    Dataset(*make_spirals(1000, seed=1)).standardize(like=spirals),
     seeds=SEEDS,
     metrics=["accuracy"],
     n_jobs=budget(None, quick=1),
@@ -124,12 +125,13 @@ assert means.iloc[-1] > means.iloc[0] + 0.05  # the largest network, and the sma
 
 # %%
 train, test = load_lab_data("mnist")
-train, test = train.take(slice(None, budget(10000, quick=1000))), test.take(slice(None, budget(1000, quick=200)))
+train = train.take(slice(None, budget(10000, quick=1000)))
+test = test.take(slice(None, budget(1000, quick=200)))
 
 
 def digit_network(data=train, seed=0, **settings):
-    epochs = budget(8, quick=6)
-    return build_network(784, data.target, **{"hidden": (128, 64), "epochs": epochs, "seed": seed, **settings})
+    settings = {"hidden": (128, 64), "epochs": budget(8, quick=6), **settings}
+    return build_network(784, data.target, seed=seed, **settings)
 
 
 trained = digit_network().fit(train)
@@ -148,21 +150,23 @@ assert trained.score(test) > 0.8
 # %%
 EPSILON = 0.1
 attacked = fgsm(trained, test, epsilon=EPSILON, bounds=(0, 1))
-right = trained.predict_labels(test) == test.y
-fooled = np.flatnonzero(right & (trained.predict_labels(attacked) != test.y))[:6]
+before_labels, after_labels = trained.predict_labels(test), trained.predict_labels(attacked)
+fooled = np.flatnonzero((before_labels == test.y) & (after_labels != test.y))[:6]
+
+# %%
 figure, panels = plt.subplots(3, len(fooled), figsize=(9, 5), layout="tight", squeeze=False)
 for column, row in enumerate(fooled):
-    images = test.X[row], attacked[row] - test.X[row], attacked[row]
-    titles = trained.predict_labels(test.X[[row]])[0], "change", trained.predict_labels(attacked[[row]])[0]
-    for ax, image, title in zip(panels[:, column], images, titles, strict=True):
-        color, low = ("RdBu", -1) if title == "change" else ("gray", 0)
-        ax.imshow(image.reshape(28, 28), cmap=color, vmin=low, vmax=1)
+    before, after = test.X[row].reshape(28, 28), attacked[row].reshape(28, 28)
+    panels[0, column].imshow(before, cmap="gray", vmin=0, vmax=1)
+    panels[1, column].imshow(after - before, cmap="RdBu", vmin=-0.3, vmax=0.3)
+    panels[2, column].imshow(after, cmap="gray", vmin=0, vmax=1)
+    for ax, title in zip(panels[:, column], (before_labels[row], "change", after_labels[row]), strict=True):
         ax.set_axis_off()
         ax.set_title(title)
 
 # %% [markdown]
-# Above: test images with the prediction of the network, which is right. In the middle: the change. Below: the changed
-# images with their predictions. You still read the same digit; the network does not.
+# Above: test images with the prediction of the network, which is right. In the middle: the change (blue: brighter, red: darker).
+# Below: the changed images with their predictions. You still read the same digit; the network does not.
 #
 # FGSM takes one step. Projected gradient descent (PGD) takes several smaller ones, and after each goes back to the allowed
 # distance $\varepsilon$. `robustness` measures the accuracy for several $\varepsilon$, and compares it with **random** changes
@@ -174,11 +178,12 @@ measured = robustness(trained, test, epsilons=EPSILONS, bounds=(0, 1))
 plot_robustness(measured)
 
 # %%
+by_pgd = pgd(trained, test, epsilon=EPSILON, bounds=(0, 1))
 accuracies = {
     "no change": trained.score(test),
-    "random": dict(zip(EPSILONS, measured.noise_scores, strict=True))[0.1],
-    "FGSM": trained.score(Dataset(fgsm(trained, test, epsilon=0.1, bounds=(0, 1)), test.y, target=test.target)),
-    "PGD": trained.score(Dataset(pgd(trained, test, epsilon=0.1, bounds=(0, 1)), test.y, target=test.target)),
+    "random": measured.noise_scores[EPSILONS.index(EPSILON)],
+    "FGSM": np.mean(after_labels == test.y),
+    "PGD": np.mean(trained.predict_labels(by_pgd) == test.y),
 }
 for name, accuracy in accuracies.items():
     print(f"{name:10} {accuracy:.3f}")
@@ -215,16 +220,21 @@ def table_of(builders, training, testing):
     rows = []
     for name, build in builders.items():
         for seed in range(SEEDS):
-            measured = robustness(build(seed).fit(training), testing, epsilons=[0, 0.02, 0.05, 0.1], bounds=(0, 1))
-            scores = {f"epsilon {e:g}": score for e, score in zip(measured.epsilons, measured.scores, strict=True)}
-            rows.append({"network": name, **scores})
+            found = robustness(build(seed).fit(training), testing, epsilons=[0, 0.02, 0.05, 0.1], bounds=(0, 1))
+            scores = zip(found.epsilons, found.scores, strict=True)
+            rows.append({"network": name, **{f"epsilon {e:g}": score for e, score in scores}})
     return pd.DataFrame(rows)
 
 
 # %%
 def pair_network(seed, units, initializer="glorot_uniform"):
     return digit_network(
-        pair, seed, hidden=(units,), activation="tanh", weights_initializer=initializer, epochs=budget(20, quick=15)
+        pair,
+        seed,
+        hidden=(units,),
+        activation="tanh",
+        weights_initializer=initializer,
+        epochs=budget(20, quick=15),
     )
 
 
@@ -240,7 +250,8 @@ symmetry = table_of(
 symmetry.groupby("network", sort=False).agg(["mean", "std"]).round(3)
 
 # %%
-plot_scores({name: group["epsilon 0.05"] for name, group in symmetry.groupby("network", sort=False)}, "accuracy")
+at_small = symmetry.groupby("network", sort=False)["epsilon 0.05"]
+plot_scores(dict(iter(at_small)), "accuracy")
 
 # %% [markdown]
 # Two results. First, in the attacks the network of 32 equal units is **not** worse than the network of 32 random units: the differences
@@ -272,11 +283,9 @@ defence = table_of(
 defence.groupby("network", sort=False).agg(["mean", "std"]).round(3)
 
 # %%
-plot_scores({name: group["epsilon 0.05"] for name, group in defence.groupby("network", sort=False)}, "accuracy")
-
-# %%
-means = defence.groupby("network")["epsilon 0.05"].mean()
-assert means["noise 0.3"] > means["no defence"]
+at_small = defence.groupby("network", sort=False)["epsilon 0.05"]
+assert at_small.mean()["noise 0.3"] > at_small.mean()["no defence"]
+plot_scores(dict(iter(at_small)), "accuracy")
 
 # %% [markdown]
 # Noise with the standard deviation 0.1 helps a little. With 0.3, about twice as many images survive the attack with

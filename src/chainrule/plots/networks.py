@@ -166,11 +166,11 @@ def plot_weights(
     >>> from chainrule.layers import DenseLayer
     >>> network = NeuralNetwork(seed=0).add(DenseLayer(3, (4,)))
     >>> plot_weights(network).get_ylabel(), plot_weights(network, image_shape=(2, 2)).get_title()
-    ('input', 'weights of the 3 units of layer 1')
+    ('input', 'weights of the 3 units of layers[0]')
     """
     layers = as_model(network).network.layers
     weights = _weights_of(layers, layer)
-    number = range(len(layers))[layer] + 1
+    name = f"layers[{range(len(layers))[layer]}]"
     n_inputs, n_units = weights.shape
     limit = float(np.abs(weights).max()) or 1.0
     colors: dict[str, Any] = {"cmap": "RdBu", "vmin": -limit, "vmax": limit, "interpolation": "nearest"}
@@ -179,7 +179,7 @@ def plot_weights(
         image = ax.imshow(weights, aspect="auto", **colors)
         ax.locator_params(integer=True)
         label_axes(ax, "unit", "input")
-        ax.set_title(f"weights of layer {number}", fontsize="medium")
+        ax.set_title(f"weights of {name}", fontsize="medium")
     else:
         height, width = _image_size(image_shape, n_inputs)
         n_shown = min(n_units, check_count("plot_weights", "max_units", max_units))
@@ -189,7 +189,7 @@ def plot_weights(
         ax.set_xticks([])
         ax.set_yticks([])
         shown_units = f"{n_units}" if n_shown == n_units else f"first {n_shown} of {n_units}"
-        ax.set_title(f"weights of the {shown_units} units of layer {number}", fontsize="medium")
+        ax.set_title(f"weights of the {shown_units} units of {name}", fontsize="medium")
     ax.spines[:].set_visible(False)
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.8, label="weight")
     bar.outline.set_visible(False)

@@ -13,7 +13,7 @@ from chainrule.zoo import IMDBNet
 train_and_validation, test = load_lab_data("imdb")
 train, validation = train_and_validation.split(0.4, seed=42)
 words = np.array(train.feature_names)
-settings = {"seeds": budget(3, quick=1), "metrics": ["log_loss", "accuracy"], "verbose": False}
+settings = {"seeds": budget(3, quick=1), "metrics": ["accuracy", "log_loss"], "verbose": False}
 settings["n_jobs"] = budget(None, quick=1)
 
 

@@ -61,8 +61,10 @@ plot_comparison({f"{n_units} units": one.history for n_units, one in networks.it
 
 # %%
 for n_units, one in networks.items():
-    print(f"{n_units:4} units: training loss {one.evaluate(train)['loss']:.4f}, "
-          f"validation loss {one.evaluate(validation)['loss']:.3f}")  # fmt: skip
+    print(
+        f"{n_units:4} units: training loss {one.evaluate(train)['loss']:.4f}, "
+        f"validation loss {one.evaluate(validation)['loss']:.3f}"
+    )
 
 # %% [markdown]
 # With 4 units, the training loss and the validation loss are not far apart, but both are high. This is
@@ -101,8 +103,12 @@ candidates = {
     "L1": {"l1": [1e-5, 1e-4, 1e-3]},
     "dropout": {"dropout": [0.2, 0.5, 0.7]},
 }
-tried = {(name, value): network(**{setting: value})
-         for name, grid in candidates.items() for setting, values in grid.items() for value in values}  # fmt: skip
+tried = {
+    (name, value): network(**{setting: value})
+    for name, grid in candidates.items()
+    for setting, values in grid.items()
+    for value in values
+}
 n_jobs = budget(None, quick=1)
 search = compare(
     {f"{name} {value}": one for (name, value), one in tried.items()},

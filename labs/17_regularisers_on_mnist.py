@@ -55,8 +55,8 @@ from chainrule.labs import budget, load_lab_data
 # | L1 | towards the end of the training | during the whole training |
 # | Runs | one number | mean and standard deviation over five seeds |
 #
-# A small network and a short training are chosen so that the lab ends today. A smaller network overfits less, so that
-# regularisers have less to gain.
+# A small network and a short training are chosen so that the lab takes minutes and not hours. A smaller network
+# overfits less, so that regularisers have less to gain.
 
 # %%
 train, test = load_lab_data("mnist")
@@ -158,9 +158,9 @@ result.plot_scores()
 #
 # ## Is the difference significant?
 #
-# The runs with the same seed belong together, so their differences are tested (a **paired t-test**). The value `p_adjusted` is
-# the probability of a difference that is at least as large if the regulariser makes no difference. It is corrected for the
-# number of comparisons: who makes many tests finds something by chance.
+# The runs with the same seed belong together, so their differences are tested (a **paired t-test**). The value
+# `p_adjusted` is the probability of a difference that is at least as large if the regulariser makes no difference. It
+# is corrected for the number of comparisons, because among many tests some have a small p-value by chance.
 
 # %%
 result.significance("accuracy", reference="nothing").round(4)

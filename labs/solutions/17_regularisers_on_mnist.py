@@ -48,7 +48,9 @@ def table(networks, rows, **settings):
 # %% [markdown]
 # ## Exercise 1: the lengths of the weights
 #
-# The weights into a unit are a column of the matrix. No column is longer than the limit.
+# The weights into a unit are a column of the matrix. No column is longer than the limit. With a limit of 2, only some
+# units of the first layer and all output units are at the limit; in the second layer, the weights do not become that
+# long.
 
 # %%
 limited = network(max_norm=2.0, seed=0).fit(training)

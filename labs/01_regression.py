@@ -24,9 +24,10 @@ from chainrule.zoo import RegressionNN
 # %% [markdown]
 # ## The data
 #
-# **Regression** means to predict a number $y$ from numbers $x_1, \dots, x_n$, the **features**. A row with its features and
-# its $y$ is an **instance** or example. Here the data are generated, so that the truth is known: $y$ is a weighted sum of
-# the features plus **noise** $\varepsilon$, a random number from the normal distribution with mean 0 and standard deviation 1:
+# **Regression** means predicting a number $y$ from numbers $x_1, \dots, x_n$, the **features**. A row with its features
+# and its $y$ is an **instance** or example. Here the data are generated, so the true relation is known: $y$ is a
+# weighted sum of the features plus **noise** $\varepsilon$, a random number from the normal distribution with mean 0
+# and standard deviation 1:
 #
 # $$y = w_1 x_1 + \dots + w_n x_n + 0.1 \, \varepsilon$$
 
@@ -61,9 +62,9 @@ plot_network(network)
 #
 # ## Training and test set
 #
-# A network with thousands of parameters can memorise examples. So the question is never how well it predicts the examples
-# that it was trained on, but how well it predicts *others*. Therefore put some rows aside before you start: the **test
-# set**. The network never sees them in training, and you do not use them to choose anything.
+# A network with thousands of parameters can memorise examples. What counts is therefore how well it predicts examples
+# that it was *not* trained on. So put some rows aside before you start: the **test set**. The network never sees them
+# in training, and you do not use them to choose anything.
 
 # %%
 train, test = dataset.split(0.2, seed=0)
@@ -113,15 +114,15 @@ plot_predicted_against_true(test.y, network.predict(test))
 
 # %% [markdown]
 # Each dot is a test row; on the dashed line, prediction and truth are equal. The test MSE is 0.0109. That is near the
-# variance of the noise, $0.1^2 = 0.01$, and except by chance no model can do better on new rows. The training MSE is only
-# 0.0037, a third of it: the network has begun to learn the noise of its training rows by heart.
+# variance of the noise, $0.1^2 = 0.01$. No model can have a smaller MSE on new rows, except by chance. The training MSE
+# is only 0.0037, a third of it: the network has begun to memorise the noise of its training rows.
 #
 # ### Repeat it
 #
-# With another seed, the network starts with other weights, and other rows are the test set. Then the numbers are different.
-# `compare` trains each configuration with several seeds. Each seed holds out other 20 % of the rows as its test set. The
-# table shows mean and standard deviation over the seeds. For comparison, it includes **linear regression**, which computes
-# the best weighted sum directly.
+# With another seed, the network starts with other weights, and other rows are the test set. Then the numbers are
+# different. `compare` trains each configuration with several seeds. Each seed holds out a different 20 % of the rows as
+# its test set. The table shows mean and standard deviation over the seeds. For comparison, it includes **linear
+# regression**, which computes the best weighted sum directly.
 
 # %%
 seeds, n_jobs = budget(5, quick=2), budget(None, quick=1)
@@ -162,13 +163,13 @@ table.insert(0, "training MSE, network", [f"{training_loss(one):.4f}" for one in
 table
 
 # %% [markdown]
-# With 30 features the network still predicts its training rows almost perfectly, but on the test rows its MSE is about a
-# hundred times that of linear regression. 80 rows are few for 30 features: very many functions of 30 numbers go through
-# them, and the network has found one that is wrong elsewhere. This is called **overfitting**. Linear regression cannot
-# overfit as much, because it can only choose 30 weights and a bias.
+# With 30 features the network still predicts its training rows almost perfectly, but on the test rows its MSE is about
+# a hundred times that of linear regression. 80 rows are few for 30 features: very many functions of 30 numbers fit
+# these rows, and the network has found one that is wrong for other rows. This is called **overfitting**. Linear
+# regression cannot overfit as much, because it can only choose 30 weights and a bias.
 #
-# Now more noise, with 3 features. No model can predict the noise of new rows. So the smallest test MSE that is possible on
-# average is the variance of the noise, that is its standard deviation squared.
+# Now more noise, with 3 features. No model can predict the noise of new rows. So the smallest test MSE that is possible
+# on average is the variance of the noise, that is, the square of its standard deviation.
 
 # %%
 levels = (0.1, 0.5, 1.0, 2.0)
@@ -184,9 +185,9 @@ plot_scores({f"noise {s}": one.scores("r2")["network"] for s, one in noisy.items
 
 # %% [markdown]
 # The test MSE of the network is near the variance of the noise, and on average above that of linear regression. The
-# training MSE is far below the variance of the noise, 0.66 instead of 4 in the last row. So the network has learned noise,
-# which does not help for new rows. $R^2$ falls from nearly 1 to less than 0.4, because a growing part of $y$ is noise that
-# cannot be predicted.
+# training MSE is far below the variance of the noise, 0.66 instead of 4 in the last row. So the network has learned
+# noise, which does not help to predict new rows. $R^2$ falls from nearly 1 to less than 0.4, because a growing part of
+# $y$ is noise that cannot be predicted.
 #
 # ## Task 3: Other activations
 
@@ -199,11 +200,11 @@ activations
 activations.plot(log=True)
 
 # %% [markdown]
-# The curves are means over the seeds of the loss of the training rows, and the bands one standard deviation. The network
-# with the sigmoid learns most slowly: after 100 epochs its training loss is almost ten times that with ReLU. tanh is in
-# between. Leaky ReLU, which lets a small part of a negative $z$ through, is here the same as ReLU. On the test rows, the
-# sigmoid has a mean four times as large. But its five values differ so much from each other that five runs do not suffice
-# to call the difference significant.
+# The curves show the mean training loss over the seeds, and the bands one standard deviation. The network with the
+# sigmoid learns most slowly: after 100 epochs its training loss is almost ten times that with ReLU. tanh is in between.
+# Leaky ReLU multiplies a negative $z$ by 0.01 instead of replacing it by 0. Here it gives the same result as ReLU. On
+# the test rows, the mean MSE with the sigmoid is four times that with ReLU. But its five values differ so much from
+# each other that five runs do not suffice to call the difference significant.
 #
 # ## Task 4: The L1 loss
 #
@@ -220,8 +221,8 @@ l1
 l1.plot_scores("mean_absolute_error")
 
 # %% [markdown]
-# The network that was trained with the MSE is a little better on average by both metrics, even by the MAE that the other one
-# minimised. The differences are small. Exercise 2 has data for which the L1 loss is much better.
+# The network that was trained with the MSE is a little better on average by both metrics, even by the MAE, which is the
+# loss that the other network minimised. The differences are small. In exercise 2, the L1 loss is much better.
 #
 # ## Task 5: Other optimizers
 #
@@ -236,13 +237,13 @@ optimizers
 optimizers.plot(log=True)
 
 # %% [markdown]
-# Plain gradient descent (SGD) is slowest: with the rate 0.01 its steps are small. The other three adapt their steps. RMSprop
-# is restless: its loss jumps up in the third epoch, and grows again after epoch 50. AdaGrad, whose steps become smaller and
-# smaller, is smooth. Adam reaches the lowest training loss.
+# Plain gradient descent (SGD) is slowest: with the rate 0.01 its steps are small. The other three adapt their steps.
+# The loss of RMSprop is uneven: it jumps up in the third epoch, and grows again after epoch 50. The curve of AdaGrad,
+# whose steps become smaller and smaller, is smooth. Adam reaches the lowest training loss.
 #
-# This comparison is not quite fair, because 0.01 need not be a good learning rate for each of them. So choose one for each.
-# A choice must not use the test rows. **Cross-validation** chooses by the training rows alone: it divides them into 3 parts,
-# trains on two of them, measures on the third, and does this for each part.
+# This comparison is not quite fair, because 0.01 may be a bad learning rate for some of them. So choose a rate for each
+# optimizer. A choice must not use the test rows. **Cross-validation** uses only the training rows: it divides them into
+# 3 parts, trains on two of them, measures on the third, and repeats this until each part has been measured once.
 
 
 # %%
@@ -268,7 +269,8 @@ tuned
 
 # %% [markdown]
 # The chosen rates differ by a factor of 100. With them, Adam and AdaGrad have the same mean, and RMSprop is better than
-# before. SGD is good with some seeds and bad with others. So "optimizer A is better than B" says nothing without the rates.
+# before. SGD is good with some seeds and bad with others. So a statement such as "optimizer A is better than B" means
+# nothing without the learning rates.
 #
 # ## Task 6: One layer less, and one more
 
@@ -281,15 +283,15 @@ depth
 depth.plot_scores()
 
 # %% [markdown]
-# The number of layers makes no difference here: the means differ much less than the single runs. The truth is linear, so one
-# hidden layer is more than enough.
+# The number of layers makes no difference here: the means differ much less than the single runs. The true relation is
+# linear, so one hidden layer is more than enough.
 #
 # ## Task 7: Early stopping
 #
-# How many epochs are enough? The criterion of this task: stop if the loss stays within $\pm 10^{-2}$ during 5 epochs in a
-# row. `EarlyStopping` has it. Another criterion puts some *training* rows aside as a **validation set**, and stops when the
-# loss of these rows has not become better for a number of epochs (the *patience*). Then it takes the weights of the best
-# epoch.
+# How many epochs are enough? The criterion of this task: stop if the loss stays within $\pm 10^{-2}$ during 5 epochs in
+# a row. `EarlyStopping` checks it with `tolerance` and `window`. Another criterion puts some *training* rows aside as a
+# **validation set**, and stops when the loss of these rows has not improved for a number of epochs (the *patience*).
+# The network then gets back the weights of the best epoch.
 
 # %%
 within = EarlyStopping(monitor="loss", patience=None, tolerance=1e-2, window=5)
@@ -312,11 +314,12 @@ ax.axvline(early.history.n_epochs, linestyle="--", color="gray")
 print(early.stop_reason)
 
 # %% [markdown]
-# The criterion of the task stops after 30 epochs on average (in the picture, at the dashed line). That is too early: the loss
-# would still become ten times smaller. The tolerance of 0.01 is as large as the loss that can be reached, so the criterion
-# cannot see the rest of the way. 500 epochs are too many: the test MSE is 0.014, but in task 1 it was 0.009 after 100 epochs.
-# The validation rows stop the training after 82 epochs on average. The result is about as good as without stopping, in a
-# sixth of the epochs, although 16 of the 80 training rows were given away for validation.
+# The criterion of the task stops after 30 epochs on average (in the picture, at the dashed line). That is too early:
+# with more epochs, the loss becomes about ten times smaller. The tolerance of 0.01 is as large as the loss that can be
+# reached, so the criterion does not notice the rest of the decrease. 500 epochs are too many: the test MSE is 0.014,
+# but in task 1 it was 0.009 after 100 epochs. The validation rows stop the training after 82 epochs on average. The
+# result is about as good as without stopping, in a sixth of the epochs, although 16 of the 80 training rows were used
+# only for validation.
 #
 # ## Task 8: Classification
 #
@@ -351,20 +354,22 @@ accuracy = compare(classifiers, classes, **{**settings, "metrics": ["accuracy", 
 accuracy
 
 # %% [markdown]
-# The truth is a line. The boundary of the network has bends, which follow single training rows. The confusion matrix counts
-# the test rows by their true and their predicted class: 22 and 27 of the 60 rows are right, 8 rows that are high are taken
-# for low, and 3 the other way round. Fewer epochs give the better accuracy and log loss on average, but the
-# three models do not differ significantly. With noise, no model can be always right.
+# The true boundary is a line. The boundary of the network has bends, which follow single training rows. The confusion
+# matrix counts the test rows by their true and their predicted class: 22 + 27 of the 60 rows are classified correctly,
+# 8 rows that are high are predicted to be low, and 3 that are low to be high. Fewer epochs give the better accuracy and
+# log loss on average, but the three models do not differ significantly. With noise, no model can always be right.
 #
 # ## What you have learned
 #
 # - Training changes the weights step by step so that the loss of the training rows falls. What counts is the error on rows
 #   that were not used: the test set.
-# - On new rows, the MSE cannot be smaller than the variance of the noise, except by chance. On the training rows it can: then
-#   the network has learned noise by heart. This is overfitting.
-# - Include a simple model in every comparison. Here the truth is linear, and linear regression was best on average.
+# - On new rows, the MSE cannot be smaller than the variance of the noise, except by chance. On the training rows it
+#   can: then the network has memorised noise. This is overfitting.
+# - Include a simple model in every comparison. Here the true relation is linear, and linear regression was better on
+#   average.
 # - Compare with several seeds. Many differences are smaller than the variation between seeds.
-# - Choose settings (rate, epochs, layers) by validation rows or cross-validation, and use the test rows only at the end.
+# - Choose settings (learning rate, epochs, layers) by validation rows or cross-validation, and use the test rows only
+#   at the end.
 #
 # [Lab 2](02_forward_by_hand.md) looks inside the network, and [Lab 14](14_backpropagation_by_hand.md) computes the gradient
 # by hand.
@@ -376,7 +381,7 @@ accuracy
 # 3. Generate data that are not linear, $y = \sin(3 x_1) + x_2^2 + 0.1 \varepsilon$. Compare network and linear regression.
 # 4. Train with `optimizer="sgd"` and the learning rate 0.001 for 1000 epochs, with the criterion of task 7. When does it stop,
 #    and is that a good moment? What does the criterion assume about the loss?
-# 5. Open: with 30 features, the network was worse than linear regression. How close can you get? Try fewer epochs, smaller
-#    layers, `l2`, and early stopping, and choose by cross-validation.
+# 5. Open: with 30 features, the network was worse than linear regression. How close to linear regression can you get?
+#    Try fewer epochs, smaller layers, `l2`, and early stopping, and choose by cross-validation.
 #
 # `chainrule labs regression --solution` copies the solutions.

@@ -41,7 +41,9 @@ plot_activation("sigmoid")
 # | 1 | 0 | -10 | 0 |
 # | 1 | 1 | 10 | 1 |
 #
-# This neuron computes AND. The function below makes a network that consists of one neuron, and sets its weights.
+# This neuron computes AND. A circuit or neuron that computes such a function of true and false is called a **gate**. OR
+# is 1 if at least one input is 1, and NOR is its opposite: 1 if no input is 1. The function below makes a network that
+# consists of one neuron, and sets its weights.
 
 # %%
 inputs = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -71,8 +73,8 @@ assert gates["NOR"].predict(inputs).ravel().round().tolist() == [1, 0, 0, 0]
 # %% [markdown]
 # ## The boundary of a neuron is a line
 #
-# The output is 0.5 where $z = 0$, that is on the line $b + w_1 x_1 + w_2 x_2 = 0$. On one side of it the neuron says 1, on
-# the other side 0.
+# The output is 0.5 where $z = 0$, that is on the line $b + w_1 x_1 + w_2 x_2 = 0$. On one side of it, the output is
+# above 0.5 and is read as 1. On the other side, it is read as 0.
 
 # %%
 plot_decision_boundary(gates["AND"], inputs.astype(float), np.array([0, 0, 0, 1]))
@@ -80,9 +82,9 @@ plot_decision_boundary(gates["AND"], inputs.astype(float), np.array([0, 0, 0, 1]
 # %% [markdown]
 # ## XNOR needs a hidden layer
 #
-# XNOR is 1 if both inputs are equal. No line separates (0, 0) and (1, 1) from (0, 1) and (1, 0), so no neuron can compute
-# it. But it can be composed: XNOR is *(both are 1) or (neither is 1)*, that is OR of AND and NOR. The two neurons AND and
-# NOR form a **hidden layer**, and OR is the output.
+# XNOR is 1 if both inputs are equal. No line separates (0, 0) and (1, 1) from (0, 1) and (1, 0), so no single neuron
+# can compute XNOR. But three neurons can: XNOR is *(both are 1) or (neither is 1)*, that is, the OR of AND and NOR. The
+# neurons AND and NOR form a **hidden layer**, and the neuron OR gives the output.
 #
 # For a layer, the weights are a matrix $W$ with one row per input and one column per neuron. The whole layer is one
 # formula, for all examples (rows of $A$) at the same time:
@@ -104,7 +106,7 @@ print("output:", xnor.predict(inputs).ravel().round(3))
 assert xnor.predict(inputs).ravel().round().tolist() == [1, 0, 0, 1]
 
 # %% [markdown]
-# The same in NumPy, without chainrule. This is all that `predict` does:
+# Here is the same computation in NumPy, without chainrule. `predict` computes nothing more than this:
 
 
 # %%
@@ -162,12 +164,13 @@ assert difference < 1e-9
 # %% [markdown]
 # ## What you have learned
 #
-# - A neuron computes a weighted sum and an activation. Its decision boundary is a line (with more inputs, a plane).
+# - A neuron computes a weighted sum and an activation. Its decision boundary is a line (with three inputs a plane, with
+#   more a hyperplane).
 # - A layer is a matrix product: $Z = A W + b$. Rows of $W$ are the inputs, columns the neurons.
 # - A hidden layer makes boundaries possible that are not lines.
 # - Linear and logistic regression are networks without a hidden layer.
 #
-# In [Lab 3](03_xnor.md), the computer finds the weights of XNOR.
+# In [Lab 3](03_xnor.md), training finds the weights of XNOR.
 #
 # ## Exercises
 #

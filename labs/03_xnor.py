@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lab 3: XNOR trained
 #
-# **Question.** Can the computer find the weights of XNOR that you set by hand in Lab 2? Does it always find them?
+# **Question.** Can training find the weights of XNOR that you set by hand in Lab 2? Does it always find them?
 #
 # **You need** [Lab 2](02_forward_by_hand.md), and from [Lab 1](01_regression.md) the words *loss*, *epoch* and *learning
 # rate*. **Time:** 45 minutes. Running it takes about 2 minutes on two cores.
@@ -32,8 +32,9 @@ pd.DataFrame(xnor.X.astype(int), columns=["x1", "x2"]).assign(XNOR=xnor.y)
 #
 # $$L = -\frac{1}{N} \sum_{i=1}^{N} \big( y_i \ln p_i + (1 - y_i) \ln (1 - p_i) \big)$$
 #
-# Each example contributes the negative logarithm of the probability of its true class. The loss is near 0 if the network
-# is sure and right. A network that always answers 0.5 has the loss $\ln 2 \approx 0.693$.
+# Each example contributes the negative logarithm of the probability of its true class. The loss is near 0 if the
+# network gives the true classes probabilities near 1. A network that always answers 0.5 has the loss
+# $\ln 2 \approx 0.693$.
 
 # %%
 loss = BinaryCrossEntropy()
@@ -50,8 +51,9 @@ print("right, 90 % sure:", round(loss.loss(y, np.where(y == 1, 0.9, 0.1)), 4))
 # $$w \leftarrow w - \eta \, \frac{\partial L}{\partial w}$$
 #
 # [Lab 14](14_backpropagation_by_hand.md) computes these gradients by hand. **Adam** is a form of gradient descent that
-# adapts the step of each weight: it divides a moving average $m$ of the gradient by the root of a moving average $v$ of the
-# squared gradient, so that a step has a size of about $\eta$ for weights with large and with small gradients:
+# adapts the step of each weight: it divides a moving average $m$ of the gradient by the root of a moving average $v$ of
+# the squared gradient, so that a step has a size of about $\eta$, whether the gradient of the weight is large or small.
+# The tiny number $\varepsilon$ prevents a division by 0:
 #
 # $$w \leftarrow w - \eta \, \frac{m}{\sqrt{v} + \varepsilon}$$
 #
@@ -71,8 +73,8 @@ assert network.score(xnor) == 1  # all four classes are right
 plot_loss(network.history, log=True)
 
 # %% [markdown]
-# The loss stays near $\ln 2$ for the first epochs. Then it falls, and goes on falling: the weights grow, and the outputs
-# come closer and closer to 0 and 1. All four outputs are right.
+# The loss stays near $\ln 2$ for the first epochs. Then it falls until the end of the training: the weights grow, and
+# the outputs come closer and closer to 0 and 1. All four outputs are right.
 
 # %%
 plot_decision_boundary(network, xnor, names=("different", "equal"))
@@ -99,9 +101,10 @@ print("weights of the output:", network.layers[2].weights.ravel().round(1))
 plot_network(network)
 
 # %% [markdown]
-# The first hidden neuron is near 1 only for (1, 1): it is AND. The second is near 0 only for (0, 0): it is OR, the opposite
-# of NOR, and its weight in the output is negative. So the network has found the solution of Lab 2, with one sign turned
-# around. The weights differ from those set by hand, because many weights give the same table.
+# The first hidden neuron is near 1 only for (1, 1): it is AND. The second is near 0 only for (0, 0): it is OR, the
+# opposite of NOR, and its weight in the output is negative. So the network has found the solution of Lab 2, but with OR
+# and a negative weight in place of NOR and a positive weight. The weights differ from those set by hand, because many
+# weights give the same table.
 #
 # ## Another seed
 #
@@ -120,7 +123,7 @@ assert stuck.history.last("loss") > 0.4
 #
 # $$-\frac{1}{4} \Big( \ln 1 + \ln \frac{1}{3} + 2 \ln \frac{2}{3} \Big) \approx 0.477$$
 #
-# and it hardly changes any more. Does the network only need more time?
+# and it hardly changes any more. Would more epochs help?
 
 # %%
 longer = XNORNet(2, epochs=budget(10, quick=2) * epochs, seed=9, dtype="float64").fit(xnor)
@@ -135,9 +138,9 @@ assert longer.history.last("loss") > 0.4
 #
 # ## The landscape of the loss
 #
-# The network has 9 weights and biases. Imagine the loss as the height of a landscape over them; training walks downhill. To
-# see a part of it, go in a straight line from the weights of the stuck network to the weights that were set by hand in Lab
-# 2, and draw the loss on the way.
+# The network has 9 weights and biases. Imagine the loss as the height of a landscape over them; training goes downhill.
+# To see a part of it, move the weights in a straight line from those of the network that is stuck to those that were
+# set by hand in Lab 2, and draw the loss along this line.
 
 
 # %%
@@ -168,17 +171,19 @@ ax.legend()
 assert max(heights) > np.interp(0, way, heights) > np.interp(1, way, heights)
 
 # %% [markdown]
-# On this line, the stuck network is at the bottom of a valley, and the better valley is behind a hill. Gradient descent goes
-# downhill in small steps, so it does not get there. Such a place is called a **local minimum**. (More exactly, this valley
-# has no lowest point: while the weights grow without end, the loss approaches 0.477 from above.)
+# On this line, the network that is stuck is at the bottom of a valley, and a hill separates it from the better valley.
+# Gradient descent goes downhill in small steps, so it does not get there. Such a place is called a **local minimum**.
+# (More exactly, this valley has no lowest point: while the weights grow without end, the loss approaches 0.477 from
+# above.)
 #
-# The random weights at the start decide in which valley the training ends. So one training says little: count over many
-# seeds.
+# The random weights at the start decide in which valley the training ends. So a single training says little. Repeat it
+# with many seeds, and count.
 #
 # ## How often does training succeed?
 #
-# `compare` trains each network with each seed, and measures it on test rows; here these are the same four rows. The log loss
-# is another name of the cross-entropy. Each dot is a network, and the bars show mean and standard deviation.
+# `compare` trains each network with each seed, and measures it on test rows; here these are the same four rows. The log
+# loss is another name of the cross-entropy. Each dot is a network, and the bars show mean and standard deviation.
+# (**Unit** is another word for neuron.)
 
 # %%
 seeds = budget(50, quick=3)
@@ -214,15 +219,15 @@ assert right.iloc[2, 2] == seeds  # 8 hidden units, at the end
 right
 
 # %% [markdown]
-# The four hidden units of the course are right after 100 epochs with 41 of 50 seeds. 100 epochs more help some of the
-# networks. After that, time does not help: what is stuck stays stuck.
+# The four hidden units of the course are right after 100 epochs with 41 of 50 seeds. 100 more epochs help some of the
+# networks. The 800 epochs after that help only one more: a network that is stuck in a valley stays there.
 #
 # Two hidden units are enough to *compute* XNOR, as Lab 2 shows. To *find* the weights, additional units help: each unit
-# starts with other random weights, and it suffices that some of them start well.
+# starts with different random weights, and it suffices that some of these are close to a solution.
 #
 # ## What you have learned
 #
-# - Training can find the solution that a person would write down: here AND and OR in the hidden layer.
+# - Training can find a solution that a person would also find: here AND and OR in the hidden layer.
 # - A network that can compute a function does not always learn it. The loss can have valleys that gradient descent does
 #   not leave.
 # - The result depends on the random weights at the start. Judge a method by many seeds, not by one.

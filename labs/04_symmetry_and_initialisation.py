@@ -77,9 +77,9 @@ for ax, (name, path) in zip(panels, paths.items(), strict=True):
 legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %% [markdown]
-# With the random start, the four weights take different ways. With the constant start, the four lines lie on one another: all
-# four units have the same weights, at all times. Look at the formula of the gradient. For hidden unit $j$ with the output
-# weight $v_j$,
+# With the random start, the four weights change in different ways. With the constant start, the four lines lie on top
+# of each other: all four units have the same weights, at all times. Look at the formula of the gradient. For hidden
+# unit $j$ with the output weight $v_j$,
 #
 # $$\frac{\partial L}{\partial w_{ij}} = \frac{1}{n} \sum_{\text{rows}} x_i \, f'(z_j) \, v_j \, e$$
 #
@@ -154,12 +154,14 @@ assert largest == 0
 #
 # $$\mathrm{Var}(z) = n \, \mathrm{Var}(w) \, \overline{a^2}$$
 #
-# where $\overline{a^2}$ is the mean of the squared inputs. With $n \mathrm{Var}(w) = 0.01$, each layer makes the numbers ten
-# times smaller (the standard deviation is the square root of the variance), ten layers $10^{10}$ times. With
-# $n \mathrm{Var}(w) = 9$, each layer makes them three times larger. The same holds backward for the gradients. They are
-# called **vanishing gradients** and **exploding gradients**.
+# where $\overline{a^2}$ is the mean of the squared inputs. With $n \mathrm{Var}(w) = 0.01$, each layer makes the
+# numbers ten times smaller (the standard deviation is the square root of the variance), ten layers $10^{10}$ times.
+# With $n \mathrm{Var}(w) = 9$, each layer makes them three times larger. The same holds for the gradients in the
+# backward direction. Gradients that become too small in this way are called **vanishing gradients**, and gradients that
+# become too large **exploding gradients**.
 #
-# The rules choose the variance so that the numbers keep their size:
+# Two rules choose the variance so that the numbers keep their size ($n_\text{in}$ and $n_\text{out}$ are the numbers of
+# inputs and outputs of the layer):
 #
 # | rule | variance of the weights | for |
 # |---|---|---|
@@ -206,15 +208,15 @@ def deep_network(activation, initializer, epochs=1):
 plot_activations(deep_network("tanh", "normal, sd 0.01"), train)
 
 # %% [markdown]
-# Already after a few layers, all outputs are so near to 0 that their boxes are lines. No information about the image is left.
-# Now with the standard deviation 0.3:
+# Already after a few layers, all outputs are so near to 0 that their boxes are lines. Hardly any information about the
+# image is left. Now with the standard deviation 0.3:
 
 # %%
 plot_activations(deep_network("tanh", "normal, sd 0.3"), train)
 
 # %% [markdown]
-# Many outputs are close to -1 or 1. Such units are **saturated**: there, tanh is flat, its derivative is nearly 0, and so is
-# the gradient. With Xavier's rule, the outputs keep their size, and few are saturated:
+# Many outputs are close to -1 or 1. Such units are **saturated**: there, tanh is flat, its derivative is nearly 0, and
+# so is the gradient. With Xavier's rule, the outputs keep their size, and few units are saturated:
 
 # %%
 plot_activations(deep_network("tanh", "Xavier"), train)
@@ -229,9 +231,10 @@ plot_gradients(deep_network("tanh", "normal, sd 0.01"), train)
 plot_gradients(deep_network("tanh", "Xavier"), train)
 
 # %% [markdown]
-# With the small weights, the typical gradient is about $10^{-12}$, in every layer: a layer near the input gets a small
-# gradient from behind, and a layer near the output gets small numbers from the front. A step of gradient descent changes nothing. With
-# Xavier's rule, it is between 0.0005 and 0.005. (In the first layer, the gradients of the pixels that are black in all images are 0.)
+# With the small weights, the typical gradient is about $10^{-12}$, in every layer: in a layer near the input, the
+# gradient that arrives from the later layers is tiny; in a layer near the output, the inputs are tiny. A step of
+# gradient descent then changes almost nothing. With Xavier's rule, it is between 0.0005 and 0.005. (In the first layer,
+# the gradients of the pixels that are black in all images are 0.)
 #
 # ### ReLU
 #
@@ -263,8 +266,8 @@ plot_gradients(deep_network("relu", "He"), train)
 plot_gradients(deep_network("sigmoid", "Xavier"), train)
 
 # %% [markdown]
-# From the last layer to the first, they become smaller by many powers of ten. So the layers near the input hardly learn, and the
-# later layers get inputs that tell them nothing.
+# From the last layer to the first, they become smaller by many powers of ten. So the weights of the layers near the
+# input hardly change, and the later layers get inputs that contain almost no information about the image.
 #
 # The next table has one number per network: the standard deviation of the sums $z$ of the output layer over the rows, before
 # training. If it is 0, the network sees no difference between the images.
@@ -315,20 +318,21 @@ result.plot_scores()
 
 # %% [markdown]
 # - **Sigmoid**: none of the five initialisations helps. The accuracy stays near that of guessing.
-# - **Tanh**: with the standard deviation 0.01, nothing is learnt. With 0.3, the units are saturated, and the accuracy is much lower than with
-#   Xavier's rule.
-# - **ReLU**: with 0.01, nothing is learnt. With 0.3, all runs diverged: the loss became infinite in the first epoch. He's rule has
-#   the best mean.
-# - The differences between Xavier, He and 0.1 are small here. That 0.1 does well is no general rule: with 100 units,
-#   $n \mathrm{Var}(w) = 100 \cdot 0.1^2 = 1$. With another number of units, it is not 1 (exercise 2).
+# - **Tanh**: with the standard deviation 0.01, nothing is learned. With 0.3, the units are saturated, and the accuracy
+#   is much lower than with Xavier's rule.
+# - **ReLU**: with 0.01, nothing is learned. With 0.3, all runs diverged: the loss became infinite in the first epoch.
+#   He's rule has the best mean.
+# - The differences between Xavier, He and 0.1 are small here. That 0.1 works well is not a general rule: with 100
+#   units, $n \mathrm{Var}(w) = 100 \cdot 0.1^2 = 1$. With another number of units, it is not 1 (exercise 2).
 #
 # ## What you have learned
 #
-# - Units that start equal stay equal. Random weights break the symmetry; zeros do not even learn.
+# - Units that start equal stay equal. Random weights break the symmetry. If all weights start at zero, only the bias of
+#   the output is trained.
 # - In a deep network, weights that are too small make outputs and gradients vanish, and weights that are too large make them
 #   explode or saturate the units.
-# - Xavier's rule keeps their size for tanh, He's rule for ReLU. `DenseLayer` chooses by the activation if you give no
-#   initialisation.
+# - Xavier's rule keeps their size for tanh, He's rule for ReLU. `DenseLayer` chooses the rule that suits the activation
+#   if you give no initialisation.
 # - The sigmoid is a poor activation for hidden layers of deep networks: its gradients vanish with every usual
 #   initialisation.
 #

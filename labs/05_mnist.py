@@ -48,12 +48,13 @@ show_images(train.X[:16], train.y[:16])
 # ## The network
 #
 # There are ten classes, so the network has ten outputs, one for each digit. The last layer computes ten numbers
-# $z_0, \dots, z_9$. The **softmax** makes probabilities of them, which are positive and add up to 1:
+# $z_0, \dots, z_9$. The **softmax** turns them into probabilities, which are positive and add up to 1:
 #
 # $$p_k = \frac{e^{z_k}}{e^{z_0} + e^{z_1} + \dots + e^{z_9}}$$
 #
-# The prediction is the digit with the highest probability. The **cross-entropy** loss of an image is
-# $L = -\log p_y$, where $y$ is the true digit. It is 0 if the network is sure and right, and large if it is sure and wrong.
+# The prediction is the digit with the highest probability. The **cross-entropy** loss of an image is $L = -\log p_y$,
+# where $y$ is the true digit. It is near 0 if the network gives the true digit a probability near 1, and large if it
+# gives it a probability near 0.
 #
 # `SimpleMLP` is the network of the lecture: 784 inputs, two hidden layers of 128 and 64 units with the activation ReLU,
 # $\max(0, z)$, and ten outputs. MLP stands for multi-layer perceptron, an older name for such networks.
@@ -71,7 +72,7 @@ print(by_hand)
 assert by_hand == 109_386 == network.stack.parameters()
 
 # %% [markdown]
-# Before the training, the network knows nothing. All digits have nearly the same probability, $1/10$, so that the loss is
+# Before the training, the weights are random. All digits have nearly the same probability, $1/10$, so that the loss is
 # about $-\log(1/10) = 2.30$, and about one image in ten is recognised by chance. It is good practice to check this: a
 # different loss at this point means a mistake in the data or in the network.
 
@@ -102,10 +103,10 @@ plot_history(network.history)
 # images, and the distance grows. This is **overfitting**, the topic of [Lab 7](07_overfitting.md).
 #
 # (In the first epochs, the training loss is the higher one. It is the mean over the batches of the epoch, each measured
-# before its update, and at the start of the first epoch the network knows nothing. The validation loss is measured at
-# the end of the epoch.)
+# before its update, and at the start of the first epoch the weights are still random. The validation loss is measured
+# at the end of the epoch.)
 #
-# Now the test set: it was neither used for training nor looked at during the training.
+# Now the test set, which was used neither for training nor for any choice:
 
 # %%
 after = network.evaluate(test)
@@ -113,7 +114,7 @@ print(after)
 assert after["accuracy"] > 0.9
 
 # %% [markdown]
-# ## Is it the network, or luck?
+# ## How much depends on chance?
 #
 # A training depends on random numbers: the first weights, and the order of the images. One run therefore does not say
 # much. `compare` trains each network five times, with the seeds 0 to 4, and measures all runs on the test set. The table
@@ -150,10 +151,9 @@ scores = result.scores("accuracy")
 assert scores["SimpleMLP: 128, 64"].min() > scores["no hidden layer"].max() - budget(0, quick=0.1)
 
 # %% [markdown]
-# One hidden layer makes a large difference: 2.2 % of the test images are not recognised instead of 7.3 %. The second
-# hidden layer makes no difference that could be distinguished from chance. A difference of 0.001 between two single
-# runs, as it is often reported, would mean nothing here, because the runs of the same network with different seeds
-# differ as much.
+# One hidden layer makes a large difference: 2.2 % of the test images are not recognised instead of 7.3 %. The effect of
+# the second hidden layer cannot be distinguished from chance. A difference of 0.001 between two single runs, such as is
+# often reported, would mean nothing here, because the runs of the same network with different seeds differ as much.
 #
 # ## Which digits are confused?
 #
@@ -168,8 +168,8 @@ plot_confusion_matrix(test.y, probabilities, test.label_names)
 # The most frequent mistake is a 5 that is taken for a 3 (21 times). Then come 4 for 9, 6 for 4, 8 for 3, and 9 for 4:
 # pairs of digits that are written with similar strokes. Nobody told the network which digits are similar.
 #
-# Here are the 16 mistakes of which the network was most sure. Above each image is the true digit, then the predicted digit
-# with its probability.
+# Here are the 16 mistakes in which the wrong digit has the highest probability. Above each image is the true digit,
+# then the predicted digit with its probability.
 
 # %%
 predicted = probabilities.argmax(axis=1)
@@ -180,30 +180,31 @@ print(len(wrong), "of", len(test), "images are not recognised")
 show_images(test.X[surest], [f"{test.y[i]}, not {predicted[i]}\n{confidence[i]:.3f}" for i in surest])
 
 # %% [markdown]
-# Some of these images are hard for people, too, but not all of them. The network gives them a probability of nearly 1
-# for a wrong digit. Is it too sure of itself? If its probabilities were right, their mean would be equal to the
-# accuracy:
+# Some of these images are hard for people, too, but not all of them. The network gives a wrong digit a probability of
+# nearly 1. Are its probabilities too high? Call the probability of the predicted digit the **confidence**. If the
+# probabilities were right, the mean confidence would be equal to the accuracy:
 
 # %%
 print(f"mean confidence: {confidence.mean():.3f}; accuracy: {np.mean(predicted == test.y):.3f}")
 print(f"mean confidence in the mistakes: {confidence[wrong].mean():.3f}")
 
 # %% [markdown]
-# The mean confidence is higher than the accuracy: the network is a little too sure. It recognises that many of its
-# mistakes are difficult, and is less sure there. Exercise 5 makes use of this.
+# The mean confidence is higher than the accuracy: the probabilities are a little too high. For the images that the
+# network gets wrong, the confidence is lower, 0.796 on average. Exercise 5 makes use of this.
 #
-# ## What does the first layer see?
+# ## What has the first layer learned?
 #
-# A unit of the first layer has one weight for each pixel. Its weights can be drawn as an image, here for the first 36 of the
-# 128 units. Blue pixels make the unit more active if they are black, red pixels less active.
+# A unit of the first layer has one weight for each pixel. Its weights can be drawn as an image, here for the first 36
+# of the 128 units. Where the weight is blue, a black pixel increases the output of the unit. Where it is red, a black
+# pixel decreases it.
 
 # %%
 plot_weights(network, image_shape=train.image_shape, max_units=36)
 
 # %% [markdown]
-# Some units have a dark stroke at a certain place: they react to a piece of a digit. At the border, the pixels are
+# Some units have large weights along a stroke: their output depends on a part of a digit. At the border, the pixels are
 # white in almost all images, so that these weights are hardly changed by the training, and are still the small random
-# numbers of the start. One unit, the 31st, looks like this everywhere. Is it of any use?
+# numbers of the start. One unit, the 31st, looks like this everywhere. What does it contribute?
 
 # %%
 first = network.layers[0]
@@ -237,12 +238,13 @@ print("predicted:", loaded.predict_labels(test.X[:10]), "true:", test.y[:10])
 #
 # ## Exercises
 #
-# 1. How many parameters has a network 784-256-10? Calculate it by hand, then let the library count.
+# 1. How many parameters does a network with 784 inputs, 256 hidden units and 10 outputs have? Calculate it by hand,
+#    then let the library count.
 # 2. Train with the learning rates 0.1 and 0.00001. What happens to the loss, and why?
 # 3. Some pixels are white in all training images. How many? What do their weights look like after the training?
 # 4. Replace ReLU by the sigmoid and by tanh (`SimpleMLP(activation="tanh")`). Compare over several seeds.
-# 5. A post office sorts letters by the digits that the network reads, and people read those of which it is not sure. Which
-#    share of the images must people read, so that at most 1 in 500 of the others is wrong? Choose the threshold on the
-#    validation set, and check it on the test set.
+# 5. A post office sorts letters by the digits that the network reads, and people read those for which its confidence is
+#    below a threshold. Which share of the images must people read so that at most 1 in 500 of the others is wrong?
+#    Choose the threshold on the validation set, and check it on the test set.
 #
 # `chainrule labs mnist --solution` copies the solutions.

@@ -5,8 +5,8 @@
 #
 # **You need** [Lab 5](05_mnist.md). **Time:** 75 minutes. Running it takes about 5 minutes on two cores.
 #
-# All optimizers use the **gradient** $g$: for each weight, it says how much the loss grows if the weight grows. They differ
-# in what they make of it.
+# All optimizers use the **gradient** $g$: for each weight, it says how much the loss grows if the weight grows. They
+# differ in how they compute the change of the weights from it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -50,10 +50,10 @@ w = momentum.update(w, np.array([1.0]))  # r = 0.9 + 1, w = 0.9 - 0.19
 assert np.allclose(w, 0.71)
 
 # %% [markdown]
-# ## A walk in a valley
+# ## The steps on a function of two weights
 #
-# The loss $f(w) = \frac{1}{2}(w_1^2 + 20\, w_2^2)$ of two weights is a long valley: steep along $w_2$, and flat along $w_1$.
-# Its minimum is at $(0, 0)$. The pictures show 30 steps of each algorithm, from the same point.
+# The loss $f(w) = \frac{1}{2}(w_1^2 + 20\, w_2^2)$ of two weights has the shape of a long valley: steep along $w_2$,
+# and flat along $w_1$. Its minimum is at $(0, 0)$. The pictures show 30 steps of each algorithm, from the same point.
 
 
 # %%
@@ -93,11 +93,11 @@ figure.tight_layout()
 
 # %% [markdown]
 # SGD with the larger rate zigzags across the valley: along the steep direction, the steps are almost too long (with a
-# rate above 0.1, the loss grows, see exercise 2). With the smaller rate it does not zigzag, but creeps along the flat
-# direction. With momentum, the steps along the valley add up: after 30 steps, the loss is smaller than with SGD at the
-# same rate, although the walk runs past the minimum and has to come back. AdaGrad, RMSprop and Adam divide by the size
-# of the gradient, so that they go along the flat direction as fast as along the steep one. The steps of AdaGrad become
-# shorter and shorter. Adam has a momentum, and also runs past the minimum.
+# rate above 0.1, the loss grows, see exercise 2). With the smaller rate it does not zigzag, but moves slowly along the
+# flat direction. With momentum, the steps along the valley add up: after 30 steps, the loss is smaller than with SGD at
+# the same rate, although the path runs past the minimum and has to come back. AdaGrad, RMSprop and Adam divide by the
+# size of the gradient, so that they move along the flat direction as fast as along the steep one. The steps of AdaGrad
+# become shorter and shorter. Adam includes momentum, and also runs past the minimum.
 
 # %%
 assert ends["momentum, rate 0.02"] < ends["SGD, rate 0.02"]
@@ -105,8 +105,8 @@ assert ends["momentum, rate 0.02"] < ends["SGD, rate 0.02"]
 # %% [markdown]
 # ## Choose the learning rates
 #
-# Comparing optimizers at one common learning rate would be unfair, because the same number means different things to them.
-# Each gets its own rate: the one with the highest accuracy on 10,000 validation images, which are held out of the training
+# It would be unfair to compare optimizers at one common learning rate, because they use it in different ways. Each gets
+# its own rate: the one with the highest accuracy on 10,000 validation images, which are held out of the training
 # images. The test set is not used for this choice.
 
 # %%
@@ -155,8 +155,8 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 # %% [markdown]
 # The good rates of Adam and SGD differ by a factor of 300. A rate that is 10 times too small costs a lot: with SGD, the
 # error at 0.03 is about twice as large as at 0.3. For five algorithms, the best rate is in the middle of the grid. SGD
-# and AdamW are best at the largest rate of their grids, and Nesterov at the smallest: in a real search, one would
-# extend the grids there.
+# and AdamW are best at the largest rate of their grids, and Nesterov at the smallest: in a real search, extend the
+# grids there.
 #
 # ## The comparison
 #
@@ -189,8 +189,7 @@ assert scores["gradient descent"].mean() < scores["momentum"].mean()
 # Gradient descent has taken only ten steps, one per epoch, and has hardly learned anything. All others have taken 9,380
 # steps. With its own learning rate, each of them comes to an accuracy between 0.976 and 0.980. The best mean is that of
 # momentum, but SGD and RMSprop cannot be distinguished from it with five runs. Adam, which is the usual first choice,
-# is not the best here. Its advantage is another one: its usual rate, 0.001, is the best of its grid, so that it works
-# well without a search.
+# is not the best here. But its usual rate, 0.001, is the best of its grid: Adam works well without a search.
 #
 # The order by the training loss is not the order by the test results. Of these algorithms, Nesterov has the highest
 # training loss in all epochs, because a small rate was chosen for it, and the lowest log loss on the test set.
@@ -230,14 +229,14 @@ assert final_loss["16 rows"] < final_loss["256 rows"]
 
 # %% [markdown]
 # With batches of 1024 rows, there are only 590 steps in 10 epochs, and the training is far from its end. With 16 rows,
-# there are 37,500 steps. The training loss is then the lowest in most epochs, but each step is small work, so that an
-# epoch takes longer. In the accuracy, 16, 64 and 256 rows cannot be distinguished. The log loss on the test set is
+# there are 37,500 steps. The training loss is then the lowest in most epochs, but the larger number of steps makes an
+# epoch take longer. In the accuracy, 16, 64 and 256 rows cannot be distinguished. The log loss on the test set is
 # lowest with 256 rows: the smaller batches have already begun to overfit. Sizes from 32 to 256 are a good first choice.
 #
 # ## Learning-rate schedules
 #
-# At the beginning, large steps are good, because the weights are far from where they should be. At the end, large steps only
-# jump around the minimum. A **schedule** multiplies the learning rate by a factor that depends on the epoch $t$ of $T$:
+# At the beginning, large steps are good, because the weights are far from a minimum. Near the minimum, large steps only
+# jump around it. A **schedule** multiplies the learning rate by a factor that depends on the epoch $t$ of $T$:
 #
 # | Schedule | Factor |
 # |---|---|
@@ -264,8 +263,8 @@ ax.set(xlabel="epoch", ylabel="factor on the learning rate")
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %% [markdown]
-# Because the rate becomes smaller anyway, it may be large at first. Here, Adam starts with 0.003, three times its usual
-# rate. Only one cycle starts lower, and reaches 0.003 later.
+# Because the schedule makes the rate smaller, it may be large at first. Here, Adam starts with 0.003, three times its
+# usual rate. Only one cycle starts lower, and reaches 0.003 later.
 
 # %%
 scheduled = compare(
@@ -298,12 +297,15 @@ scheduled.plot_scores()
 #
 # ## Exercises
 #
-# 1. Calculate the first step of Adam by hand for the gradient $g = 0.001$ and for $g = 1000$. What do you notice?
+# 1. Calculate the first step of Adam by hand for the gradient $g = 0.001$ and for $g = 1000$. How large are the two
+#    steps?
 # 2. In the valley, which is the largest rate at which SGD does not diverge? Find it by a calculation, then by trying.
-# 3. Choose the learning rate with `chainrule.find_learning_rate` and `plot_rate_search`. Is it near the one of the grid?
-# 4. If the batch size is multiplied by 4, should the learning rate change? Try it for SGD with the batch sizes 64 and 256.
-# 5. Write your own optimizer: a class derived from `Optimizer` with the method `rule`. Try the step $\eta \cdot
-#    \mathrm{sign}(r)$ with the momentum $r$. How does it compare with Adam? (It is similar to Lion, which was found by a
-#    computer search in 2023.)
+# 3. Choose the learning rate with `chainrule.find_learning_rate` and `plot_rate_search`. Is it near the one of the
+#    grid?
+# 4. If the batch size is multiplied by 4, should the learning rate change? Try it for SGD with the batch sizes 64 and
+#    256.
+# 5. Write your own optimizer: a class derived from `Optimizer` with the method `rule`. Try the step
+#    $\eta \cdot \mathrm{sign}(r)$ with the momentum $r$. How does it compare with Adam? (It is similar to Lion, which
+#    was found by a computer search in 2023.)
 #
 # `chainrule labs training_algorithms --solution` copies the solutions.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Lab 7: Overfitting
 #
-# **Question.** A large network makes no mistake on its training images. Why does it make mistakes on new images, and what
-# helps?
+# **Question.** A large network makes no mistake on its training images. Why does it make mistakes on new images, and
+# how can you reduce them?
 #
 # **You need** [Lab 5](05_mnist.md). **Time:** 75 minutes. Running it takes about 4 minutes on two cores.
 
@@ -18,9 +18,9 @@ from chainrule.plots import plot_comparison, plot_history
 # %% [markdown]
 # ## Few images, many weights
 #
-# To see overfitting clearly, take only 2,000 of the 60,000 training images of MNIST. Other 2,000 are the **validation set**,
-# with which all decisions are made. The network has two hidden layers of 512 units, and 669,706 weights and biases: more
-# than 300 for each training image.
+# To see overfitting clearly, take only 2,000 of the 60,000 training images of MNIST. Another 2,000 are the **validation
+# set**, with which all decisions are made. The network has two hidden layers of 512 units, and 669,706 weights and
+# biases: more than 300 for each training image.
 
 # %%
 all_train, test = load_lab_data("mnist")
@@ -46,8 +46,8 @@ assert large.evaluate(train)["accuracy"] > large.evaluate(validation)["accuracy"
 # %% [markdown]
 # After about eight epochs, the network makes no mistake on the training images, and the training loss goes on falling
 # towards 0. The validation loss is lowest in epoch 10, and then rises. 7 % of the validation images are not recognised.
-# This is **overfitting**: the network has learned the 2,000 images by heart, with everything that is accidental in
-# them. What it learns after epoch 10 does not help on new images, and makes it more sure of its mistakes.
+# This is **overfitting**: the network has memorised the 2,000 images, with everything that is accidental in them. What
+# it learns after epoch 10 does not help on new images, and gives its wrong predictions higher probabilities.
 #
 # ## A smaller network?
 #
@@ -68,13 +68,15 @@ for n_units, one in networks.items():
 
 # %% [markdown]
 # With 4 units, the training loss and the validation loss are not far apart, but both are high. This is
-# **underfitting**: the network cannot compute what is needed. With more units, the training loss comes close to 0, and
-# the validation loss stays far above it. Nevertheless, the largest network has the lowest validation loss. Here,
-# overfitting is not cured by a smaller network. It is better to take a large one, and to control it by other means.
+# **underfitting**: the network is too small to fit even the training images. With more units, the training loss comes
+# close to 0, and the validation loss stays far above it. Nevertheless, the largest network has the lowest validation
+# loss. Here, a smaller network is not the remedy against overfitting. It is better to take a large one, and to reduce
+# its overfitting by other means.
 #
 # ## The remedies
 #
-# **L2** adds a penalty to the loss that grows with the weights, **L1** one that pulls unimportant weights to exactly 0:
+# **L2** adds a penalty to the loss that grows with the squares of the weights. **L1** adds one that grows with their
+# absolute values, and pulls unimportant weights to exactly 0:
 #
 # $$\text{L2: } L + \frac{\lambda}{2} \sum_i w_i^2 \qquad\qquad \text{L1: } L + \lambda \sum_i |w_i|$$
 #
@@ -82,20 +84,21 @@ for n_units, one in networks.items():
 # can rely on a certain other unit. The remaining outputs are divided by $1 - p$, so that their mean is unchanged. When the
 # network is used, nothing is dropped.
 #
-# **Batch normalisation** shifts and scales the sum $z$ of each unit to mean 0 and variance 1 over the batch, and then by two
-# numbers that are learnt: $\gamma\, (z - \mu_B) / \sigma_B + \beta$. It was invented to make training faster. An image is
-# now processed a little differently in each batch, which acts like noise.
+# **Batch normalisation** shifts and scales the sum $z$ of each unit to mean 0 and variance 1 over the batch, and then
+# by two numbers that are learned: $\gamma\, (z - \mu_B) / \sigma_B + \beta$. It was invented to make training faster.
+# It also acts like noise: the mean $\mu_B$ and the standard deviation $\sigma_B$ depend on the other images of the
+# batch.
 #
-# **Early stopping** ends the training when the validation loss has not become better for some epochs (the *patience*), and goes
-# back to the best weights.
+# **Early stopping** ends the training when the validation loss has not improved for some epochs (the *patience*), and
+# goes back to the best weights.
 #
 # **Augmentation** changes each training image at random in each epoch: it is shifted by up to 2 pixels, rotated by up to 10
 # degrees and scaled by up to 10 %. The digit stays the same.
 #
 # ## Choose the strengths
 #
-# How strong should a penalty be? This is decided by the loss on the validation set. The test set must not decide it: the best
-# of many settings on the test set is partly the luckiest one, and its result would be too good.
+# How strong should a penalty be? This is decided by the loss on the validation set. The test set must not decide it:
+# the setting that is best on the test set is partly best by chance, and its result would be too good.
 
 # %%
 candidates = {
@@ -167,9 +170,9 @@ assert scores["augmentation"].mean() > scores["smaller network"].mean()
 
 # %% [markdown]
 # Augmentation is by far the best: 4.3 % of the test images are not recognised, instead of 7.7 % without a remedy. It is
-# the only remedy that brings new information: that a shifted or rotated digit is the same digit. Together with the
-# dropout that was chosen without augmentation (0.7), it is worse than alone. Two strong remedies can be too much, and
-# strengths must be chosen again when something else changes.
+# the only remedy that adds information: a shifted or rotated digit is the same digit. Together with the dropout that
+# was chosen without augmentation (0.7), it is worse than alone. Two strong remedies can be too much, and strengths must
+# be chosen again when something else changes.
 #
 # The other remedies do not change the accuracy much, and some lower it. The smaller network is worst. With L2 and with
 # batch normalisation, the seeds differ a lot: one more reason not to trust a single run.
@@ -178,10 +181,10 @@ assert scores["augmentation"].mean() > scores["smaller network"].mean()
 result.plot_scores("log_loss")
 
 # %% [markdown]
-# The log loss tells another story. L1, early stopping, L2, dropout and batch normalisation all have a lower mean than
-# the network without a remedy. They hardly recognise more digits, but they are less sure of their mistakes. Which of
-# the two matters depends on the use: if somebody acts on the probabilities, it is the loss. Early stopping costs
-# nothing and saves time: it needed about 9 epochs instead of 40.
+# The log loss gives a different order. L1, early stopping, L2, dropout and batch normalisation all have a lower mean
+# than the network without a remedy. They hardly recognise more digits, but give their wrong predictions lower
+# probabilities. Which of the two measures matters depends on the use: if somebody acts on the probabilities, it is the
+# loss. Early stopping costs nothing and saves time: it needed about 9 epochs instead of 40.
 
 # %%
 curves = ("nothing", "L2", "dropout", "batch normalisation", "augmentation")
@@ -194,8 +197,8 @@ plot_comparison({name: result.histories()[name] for name in curves}, "validation
 #
 # ## The best remedy: more data
 #
-# The same network without any remedy, with 1,000 to 60,000 training images. It is trained for the same number of steps each
-# time, so that a larger set is not simply an advantage of longer training.
+# The same network without any remedy, with 1,000 to 60,000 training images. It is trained for the same number of steps
+# each time, so that a larger set does not also mean more steps of training.
 
 # %%
 sizes = budget([1000, 2000, 5000, 10_000, 20_000, 60_000], quick=[100, 1000])
@@ -225,16 +228,15 @@ print({size: f"{error:.2%}" for size, error in zip(sizes, errors, strict=True)})
 # %% [markdown]
 # The test error falls from 10.2 % with 1,000 images to 3.2 % with 60,000. Compare this with the table: with 2,000
 # images and augmentation, the error is 4.3 %, which is a little better than with 10,000 images and no remedy.
-# Augmentation is a cheap way to more data, as far as we know how images may change.
+# Augmentation is a cheap substitute for more data, if you know which changes keep the class.
 #
 # ## What you have learned
 #
-# - A network overfits if it learns the accidents of the training rows. The sign is a validation loss that is far above
-#   the training loss, or that rises while the training loss falls.
-# - More data help most. If there are none, make some by changes that keep the class (augmentation).
+# - A network overfits if it learns what is accidental in the training rows. The sign is a validation loss that is far
+#   above the training loss, or that rises while the training loss falls.
+# - More data help most. If there are no more, generate some by changes that keep the class (augmentation).
 # - L1, L2, dropout and early stopping make the loss on new rows smaller. Their strengths are chosen on validation rows.
-# - Loss and accuracy are different questions: a network can become much too sure of itself without making more
-#   mistakes.
+# - Loss and accuracy measure different things: the probabilities of wrong predictions can rise without more mistakes.
 #
 # ## Exercises
 #

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Lab 8: Film reviews (IMDB)
 #
-# **Question.** Is a review of a film positive or negative? And why does a network that knows all training reviews by heart
-# do worse on new ones?
+# **Question.** Is a review of a film positive or negative? And why does a network that has memorised all training
+# reviews do worse on new ones?
 #
 # **You need** [Lab 7](07_overfitting.md) (overfitting, dropout, L1 and L2). **Time:** 90 minutes. Running it takes about ten
 # minutes on two cores. Results of finished runs are stored in the folder `runs/imdb`, so that a second run is fast.
@@ -24,9 +24,9 @@ from chainrule.zoo import IMDBNet
 # ## The data
 #
 # The data set has 25,000 reviews for training and 25,000 for testing; half of each are positive. The input is a row of
-# 10,000 numbers, one for each of the 10,000 most common words: 1 if the word occurs in the review, and 0 if not. The order
-# of the words is lost. Such a row is called a **bag of words**. Nearly all numbers are 0, so only the ones are stored (a
-# **sparse** matrix).
+# 10,000 numbers, one for each of the 10,000 most common words: 1 if the word occurs in the review, and 0 if not. The
+# order of the words is lost. Such a row is called a **bag of words**. Nearly all numbers are 0, so only the entries
+# that are 1 are stored (a **sparse** matrix).
 
 # %%
 train_and_validation, test = load_lab_data("imdb")
@@ -37,9 +37,9 @@ first = test.X[:1].nonzero()[-1]
 print(f"the first review of the test set has {len(first)} different words, among them:", *words[first][20:40])
 
 # %% [markdown]
-# The course divides the training reviews into 15,000 for training and 10,000 for **validation**. All choices are made by
-# the validation rows; the test rows are used once, for the final table. (The division keeps the share of positive reviews
-# equal: it is **stratified**.)
+# The course divides the training reviews into 15,000 for training and 10,000 for **validation**. All choices are made
+# on the validation rows; the test rows are used once, for the final table. (The division keeps the share of positive
+# reviews equal: it is **stratified**.)
 
 # %%
 train, validation = train_and_validation.split(0.4, seed=42)
@@ -70,10 +70,11 @@ print(f"{network.stack.parameters():,} parameters")
 plot_history(network.history)
 
 # %% [markdown]
-# The training loss falls to nearly 0, and all training reviews are classified correctly. The validation loss is lowest after
-# two epochs, and then rises to five times that value: the network learns the training reviews by heart. This is
-# **overfitting**. The validation accuracy stays at about 0.87. How can the loss rise while the accuracy stays? The network
-# makes the same mistakes, but with more and more confidence, and a mistake with the probability $p$ costs $-\log p$.
+# The training loss falls to nearly 0, and all training reviews are classified correctly. The validation loss is lowest
+# after two epochs, and then rises to five times that value: the network memorises the training reviews. This is
+# **overfitting**. The validation accuracy stays at about 0.87. How can the loss rise while the accuracy stays the same?
+# The network makes the same mistakes, but with more and more confidence, and a review whose true class gets the
+# probability $p$ contributes $-\log p$ to the loss.
 #
 # ## Capacity
 #
@@ -102,10 +103,10 @@ by_capacity.plot("validation_loss")
 #
 # ## Regularisation: the table of the course
 #
-# **L2** adds $\lambda \sum w^2$ to the loss, **L1** adds $\lambda \sum |w|$, and **dropout** sets a random half of the hidden
-# units to 0 in each step. The course does not show how it computes L2. The usual program adds $\lambda \sum w^2$ with
-# $\lambda = 0.001$. The setting `l2` of chainrule is a factor of $\frac12 \sum w^2$, as the weight decay of PyTorch, so this is
-# `l2=0.002`. The table contains both readings.
+# **L2** adds $\lambda \sum w^2$ to the loss, **L1** adds $\lambda \sum |w|$, and **dropout** sets a random half of the
+# hidden units to 0 in each step. The course does not show how it computes L2. Most programs add $\lambda \sum w^2$ with
+# $\lambda = 0.001$. The setting `l2` of chainrule is a factor of $\frac12 \sum w^2$, as the weight decay of PyTorch, so
+# this is `l2=0.002`. The table contains both versions.
 
 # %%
 table = {
@@ -132,16 +133,17 @@ document.join(ours)
 by_penalty.plot_scores("accuracy")
 
 # %% [markdown]
-# - **L1 and dropout** beat the course in both measures, and so does **L2** with the usual reading ($\lambda \sum w^2$).
+# - **L1 and dropout** beat the course in both measures, and so does **L2** with the usual formula ($\lambda \sum w^2$).
 # - **The baseline** has a better accuracy than in the course, but **not a better loss**: 1.69 instead of 1.42. The loss of a
 #   network that is trained for 18 epochs too long depends on how confident its mistakes are. One reason for the difference
 #   is that chainrule computes sigmoid and cross-entropy as one function, whose gradient never vanishes on a confident mistake.
 #   A sigmoid followed by a separate cross-entropy, as in the course's program, stops learning when the sigmoid is rounded to
 #   0 or 1. We ran that program in PyTorch with two seeds. One run ended with a loss of 2.45 and an accuracy of 0.864; the
 #   other one got stuck at an accuracy of 0.5 with all outputs at 0 or 1.
-# - **L2 with half the sum** is not better than the course's accuracy: 0.827 instead of 0.843. Both L2 rows vary much from
-#   seed to seed. With a learning rate as large as 0.01, the weights jump, and the accuracy depends on where the last step
-#   ends. The course shows one run of each row; with one run, a row can be two percentage points better or worse by chance.
+# - **L2 with half the sum** is not better than the course's accuracy: 0.827 instead of 0.843. Both L2 rows vary much
+#   from seed to seed. With a learning rate as large as 0.01, the weights change a lot in each step, and the accuracy
+#   depends on where the last step ends. The course shows one run of each row; with one run, a row can be two percentage
+#   points better or worse by chance.
 
 # %%
 scores = {name: values.mean() for name, values in by_penalty.scores("accuracy").items()}
@@ -151,10 +153,10 @@ assert min(scores["baseline"], scores["L1, 0.00001"], scores["dropout 0.5"]) > 0
 # %% [markdown]
 # ## Part 2: better networks
 #
-# The conditions of the course are not the best ones. Now everything may be chosen, but only by the validation rows:
+# The settings of the course are not the best ones. Now you may choose everything, but only on the validation rows:
 #
-# - **Early stopping** ends the training when the validation loss has not become smaller for two epochs, and takes the
-#   weights of the best epoch.
+# - **Early stopping** ends the training when the validation loss has not become smaller for two epochs, and restores
+#   the weights of the best epoch.
 # - **One hidden layer** is enough here, and **AdamW** with a learning rate of 0.001 takes smaller steps. Its weight decay
 #   makes all weights a little smaller in each step. The rate falls to 0 along a **cosine**.
 # - **Input dropout** hides a random half of the words of each review in each step, so that the network cannot rely on a
@@ -197,10 +199,11 @@ by_validation.plot_scores("accuracy")
 # - Early stopping alone makes the loss of the course's network many times smaller, and the accuracy better.
 # - AdamW without dropout overfits as well. With dropout on the words and on the hidden units, it is about one percentage
 #   point better than logistic regression. (Three seeds are too few for a significant difference; below, there are five.)
-# - Label smoothing does not change the accuracy here. It makes the loss a little larger, because the network must not be as
-#   sure as it could be.
-# - Sixteen hidden units have the best mean accuracy, and the training is the fastest. The differences between the last three
-#   networks are about as large as their standard deviations. We choose the 16 units.
+# - Label smoothing does not change the accuracy here. It makes the loss a little larger, because it keeps the
+#   probabilities away from 0 and 1.
+# - Sixteen hidden units have the best mean accuracy, and the fastest training of the AdamW networks. In accuracy, the
+#   differences between the last three networks are about as large as their standard deviations. Choose the network with
+#   16 units.
 #
 # ## The final test
 #
@@ -224,15 +227,16 @@ print(f"ensemble of {len(members)} networks: accuracy {np.mean(right > 0.5):.4f}
 assert np.mean(right > 0.5) > 0.8
 
 # %% [markdown]
-# One network reaches an accuracy of 89.1 %, and the ensemble 89.2 %. The best row of the course has 86.1 %, on the same test
-# reviews (but these networks were trained on all 25,000 training reviews). Logistic regression has 88.1 %. Its loss is a
-# little smaller than that of the network: label smoothing has made the network too careful. Where the probabilities matter,
-# and not only the classes, train without it.
+# One network reaches an accuracy of 89.1 %, and the ensemble 89.2 %. The best row of the course has 86.1 %, on the same
+# test reviews (but these networks were trained on all 25,000 training reviews). Logistic regression has 88.1 %. Its
+# loss is a little smaller than that of the network: label smoothing keeps the probabilities too far from 0 and 1. Where
+# the probabilities matter, and not only the classes, train without it.
 #
 # ## Which words decide?
 #
-# A network with a hidden layer has no single weight per word. But one neuron without a hidden layer, which is logistic
-# regression, has: $z = b + \sum_j w_j x_j$. A word with a large positive $w_j$ makes a review more positive.
+# A network with a hidden layer has no single weight per word. But a single neuron without a hidden layer, which is
+# logistic regression, has one: $z = b + \sum_j w_j x_j$. A word with a large positive $w_j$ makes the prediction more
+# positive.
 
 # %%
 neuron = better(hidden=(), input_dropout=0.5, seed=0).fit(train_and_validation)
@@ -246,16 +250,18 @@ ax.set_title(f"One neuron, test accuracy {neuron.score(test):.3f}")
 ax
 
 # %% [markdown]
-# The strongest words are those that a person would name too. The words 7 and 9 are grades: some reviews give a film "7 out of
-# 10". Such a picture is a good test of a model: a word that has nothing to do with the quality of a film would be suspicious.
+# The words with the largest weights are those that a person would name too. The words 7 and 9 are grades: some reviews
+# give a film "7 out of 10". Such a picture is a good check of a model: a large weight of a word that has nothing to do
+# with the quality of a film would be a sign of a problem.
 #
 # ## What you have learned
 #
 # - Overfitting shows in the curves: the training loss falls, the validation loss rises.
-# - The loss and the accuracy tell different stories. Confident mistakes make the loss large and cost no accuracy.
+# - The loss and the accuracy measure different things. Confident mistakes make the loss large, but count no more in the
+#   accuracy than other mistakes.
 # - One run says little. The differences between seeds can be as large as the differences between methods.
 # - Smaller steps, dropout on the words, and an ensemble help. Choices are made on validation rows.
-# - A linear model is a strong competitor for bags of words. Always compare with one.
+# - For bags of words, a linear model is hard to beat. Always compare with one.
 #
 # ## Exercises
 #

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lab 9: House prices in Boston
 #
-# **Question.** How well can a network predict a number from 404 examples, and does it need to be a network?
+# **Question.** How well can a network predict a number from 404 examples, and do other models predict it better?
 #
 # **You need** [Lab 1](01_regression.md) (regression) and the idea of overfitting. **Time:** 60 minutes. Running it takes
 # about four minutes on two cores.
@@ -21,14 +21,15 @@ from chainrule.zoo import HousingNet
 # ## A data set to be careful with
 #
 # The table describes 506 districts of Boston in 1970: crime, rooms per house, distance to work, taxes, and others. The
-# target `medv` is the median value of the houses in 1,000 dollars. **This data set is criticised, for a good reason.** Its
-# column `b` was computed from the share of Black residents, by a formula which assumes that segregation raises prices.
-# A model with this column learns that assumption, and a decision that is based on it would discriminate. scikit-learn
-# removed the data set, and Keras warns against it. We use it only because the course does, and to compare with published
-# numbers. For work of your own, take another one, such as `load_dataset("california")`. Below, we also train without `b`.
+# target `medv` is the median value of the houses in 1,000 dollars. **This data set is criticised, for a good reason.**
+# Its column `b` was computed from the share of Black residents, by a formula which assumes that segregation raises
+# prices. A model that is trained with this column learns that assumption, and a decision that is based on it would
+# discriminate. scikit-learn removed the data set, and Keras warns against it. The lab uses it only because the course
+# does, and because numbers for it have been published. For work of your own, take another one, such as
+# `load_dataset("california")`. Below, the models are also trained without `b`.
 #
-# Keras divides the rows into 404 training rows and 102 test rows: it shuffles them with a generator of the seed 113. We
-# use the same division.
+# Keras splits the rows into 404 training rows and 102 test rows: it shuffles them with a generator that has the seed
+# 113. The lab uses the same split.
 
 
 # %%
@@ -45,9 +46,9 @@ print(test)
 print("first targets:", train.y[:5])
 
 # %% [markdown]
-# The columns have different units, from parts per ten million to dollars. A network learns badly from such columns. They
-# are **standardised**: from each column, the mean is subtracted, and the result is divided by the standard deviation. Mean
-# and standard deviation are those of the training rows, also for the test rows.
+# The columns have different units, from parts per ten million to dollars. A network is hard to train on such columns.
+# They are **standardised**: from each column, the mean is subtracted, and the result is divided by the standard
+# deviation. Mean and standard deviation are those of the training rows, also for the test rows.
 
 # %%
 standard_train = train.standardize()
@@ -69,8 +70,8 @@ network = HousingNet(train.n_features, epochs=300, seed=0).fit(standard_train, v
 plot_loss(network.history, log=True)
 
 # %% [markdown]
-# Both losses fall quickly at first, while the output learns the mean price. After about 100 epochs, the training loss falls
-# further, and the validation loss does not: from here on, the network learns the single training rows.
+# Both losses fall quickly at first, while the output learns the mean price. After about 100 epochs, the training loss
+# falls further, and the validation loss does not: from here on, the network begins to memorise single training rows.
 
 # %%
 r2 = network.score(standard_test)
@@ -84,13 +85,13 @@ assert r2 > 0.2
 #
 # ## Choose by cross-validation
 #
-# How many epochs are best? Do penalties help? We must not ask the test rows, and 80 validation rows are few: the answer
-# would depend on chance. **Cross-validation** uses every training row for validation once. It divides the rows into five
-# parts (folds), trains on four, measures on the fifth, and repeats this for each part. `standardize=True` standardises by the
-# training rows of each fold.
+# How many epochs are best? Do penalties help? The test rows must not be used to decide this, and with only 80
+# validation rows the answer would depend on chance. **Cross-validation** uses every training row once for validation.
+# It divides the rows into five parts (folds), trains on four, measures on the fifth, and repeats this for each part.
+# With `standardize=True`, the mean and the standard deviation are those of the rows that are trained on in each fold.
 #
-# Two models of scikit-learn compete: **ridge** regression (linear, with an L2 penalty) and **gradient boosting** (hundreds of
-# small decision trees, each correcting the sum of the previous ones).
+# Two models of scikit-learn are included for comparison: **ridge** regression (linear, with an L2 penalty) and
+# **gradient boosting** (hundreds of small decision trees, each correcting the sum of the previous ones).
 
 # %%
 n = train.n_features
@@ -118,11 +119,12 @@ by_folds
 by_folds.plot_scores("mean_squared_error")
 
 # %% [markdown]
-# Ridge is far behind: the price is no linear function of the columns. The network of the course is better, and tripling the
-# epochs changes little; tanh is worse than ReLU. Gradient boosting is ahead of every single network. The last row is an
-# **ensemble**, the mean of many small networks, each of which is added to a linear model; `preset="tabular"` builds it. It
-# has the smallest mean error. But look at the deviations: the errors differ so much from fold to fold that the differences
-# between the best rows may be chance. With 404 rows, nobody can say more.
+# Ridge is far behind: the price is not a linear function of the columns. The network of the course is better, and
+# tripling the epochs changes little; tanh is worse than ReLU. Gradient boosting is ahead of every single network. The
+# last row is an **ensemble**, the mean of many small networks, each of which is added to a linear model;
+# `preset="tabular"` builds it. It has the smallest mean error. But look at the deviations: the errors differ so much
+# from fold to fold that the differences between the best rows may be chance. 404 rows are too few to decide between
+# them.
 #
 # ## Without the column `b`
 #
@@ -136,12 +138,12 @@ smaller |= {"gradient boosting": GradientBoostingRegressor()}
 compare(smaller, without_b, cv=5, seeds=budget(2, quick=[0]), **settings)
 
 # %% [markdown]
-# Hardly anything changes. The criticised column is not even useful.
+# Hardly anything changes. The prediction does not need the criticised column.
 #
 # ## The test rows
 #
-# Now, and only now, the test rows are used, for the linear model, for gradient boosting, for the network of the course
-# and for the best model of the cross-validation.
+# Only now are the test rows used: for the linear model, for gradient boosting, for the network of the course and for
+# the best model of the cross-validation.
 
 # %%
 chosen = [name for name in models if name in ("ridge", "gradient boosting", "HousingNet, 300 epochs", by_folds.best)]
@@ -160,22 +162,23 @@ predicted = network.predict(standard_test).ravel()
 plot_predicted_against_true(test.y, predicted, name=budget("value in 1,000 dollars", quick="value"))
 
 # %% [markdown]
-# The picture shows the network of the first section. Points on the line are predicted exactly. Most predictions are near
-# the line. One is far from it: a district with a value of 22 is predicted to have 47. Such rows make the mean squared error
-# large. Several districts have a value of exactly 50, because all higher values were cut off in the table.
+# The picture shows the network of the first section. For points on the line, the prediction is exact. Most predictions
+# are near the line. One is far from it: a district with a value of 22 is predicted to have 47. Such rows make the mean
+# squared error large. Several districts have a value of exactly 50, because all higher values were cut off in the
+# table.
 #
 # ## What you have learned
 #
 # - Regression: one output without an activation, the mean squared error, and $R^2$ to judge it.
 # - Standardise the inputs, by the training rows.
-# - With few rows, one division says little. Cross-validation uses all rows, and shows how much the score varies.
-# - On small tables, gradient boosting is a strong competitor, and an ensemble of networks is better than one network.
+# - With few rows, a single split says little. Cross-validation uses all rows, and shows how much the score varies.
+# - On small tables, gradient boosting is hard to beat, and an ensemble of networks is better than one network.
 # - Look at the columns before you train: a model repeats the assumptions of its data.
 #
 # ## Exercises
 #
 # 1. Train without standardising. What happens to the loss in the first epochs, and why?
-# 2. Repeat the division of the rows with ten other seeds. How much does the test error of ridge vary?
+# 2. Split the rows with ten other seeds. How much does the test error of ridge vary?
 # 3. Train with the mean absolute error as the loss (`loss="mean_absolute_error"`). Which of the measures improve?
 # 4. Average the predictions of ten `HousingNet` with different seeds. Compare the error with that of a single one.
 # 5. (Open.) Repeat the lab with `load_lab_data("california")`. Is the order of the models the same?

@@ -1,15 +1,16 @@
 # %% [markdown]
 # # Lab 11: Hyper-parameters
 #
-# **Question.** How do you choose the learning rate, the number of units and the other settings of a network, and how good is the
-# network that you have chosen, really?
+# **Question.** How do you choose the learning rate, the number of units and the other settings of a network, and how do
+# you measure how good the chosen network is?
 #
 # **You need** [Lab 5](05_mnist.md): training a network, and training and test sets. **Time:** 75 minutes. Running it takes about
 # 2 minutes on two cores.
 #
-# Training finds the weights. The settings that you give before the training are called **hyper-parameters**: the learning
-# rate, the number of units and layers, the dropout rate, the number of epochs. A search tries several values. It is easy to do,
-# and it is easy to be deceived by its result. This lab shows both.
+# Training finds the weights. The settings that you give before the training are called **hyper-parameters**: the
+# learning rate, the number of units and layers, the dropout rate, the number of epochs. A search tries several values
+# and keeps the best. The score of the best one is usually too good. This lab shows how to search, and how to measure
+# the result.
 
 # %%
 import matplotlib.pyplot as plt
@@ -54,9 +55,9 @@ def builder(units=32, learning_rate=0.001, dropout=0.0, l2=0.0, epochs=EPOCHS):
 # %% [markdown]
 # ## A first look: the learning-rate finder
 #
-# The learning rate is usually the most important hyper-parameter. `find_learning_rate` takes one hundred training steps, and
-# raises the rate a little after each. With rates that are too small, nothing happens. Then the loss falls, and with rates that
-# are too large, it rises. The suggestion is a tenth of the rate at which the loss was lowest.
+# The learning rate is usually the most important hyper-parameter. `find_learning_rate` takes one hundred training
+# steps, and raises the rate a little after each. With rates that are too small, the loss hardly changes. Then it falls,
+# and with rates that are too large, it rises. The suggestion is a tenth of the rate at which the loss was lowest.
 
 # %%
 search = find_learning_rate(builder(), train)
@@ -67,9 +68,9 @@ plot_rate_search(search)
 #
 # ## Cross-validation
 #
-# To compare settings, you need rows that were not used in training, and the test set is forbidden. **Cross-validation** divides the
-# training rows into $k$ parts, called folds. It trains $k$ networks, each without one fold, and measures it on this
-# fold. The score is the mean of the $k$ results:
+# To compare settings, you need rows that were not used in training, and the test set must not be used.
+# **Cross-validation** divides the training rows into $k$ parts, called folds. It trains $k$ networks, each without one
+# fold, and measures each network on the fold that it was trained without. The score is the mean of the $k$ results:
 #
 # $$\text{score} = \frac{1}{k} \sum_{i=1}^{k} \text{accuracy of the network without fold } i \text{, on fold } i$$
 #
@@ -77,8 +78,8 @@ plot_rate_search(search)
 #
 # ## Grid search
 #
-# A **grid search** tries all combinations of some values. Here, these are four numbers of units and four learning rates, so 16 combinations,
-# each with 5 folds.
+# A **grid search** tries all combinations of some values. Here, it tries four numbers of units with four learning
+# rates. These are 16 combinations, each with 5 folds.
 
 # %%
 grid = {
@@ -128,18 +129,19 @@ for ax, table, name in zip(panels, (grid_table, random_table), ("grid", "random"
     ax.set(title=f"{name} search", xlabel="learning rate (log axis)", ylabel="accuracy")
 
 # %% [markdown]
-# Both searches trained 16 combinations. The grid tried only four learning rates, each four times. The random search tried 16
-# different ones. If only one or two of the hyper-parameters matter, and one does not know which, this is the better use of the
-# time (Bergstra and Bengio 2012).
+# Both searches trained 16 combinations. The grid tried only four learning rates, each four times. The random search
+# tried 16 different ones. If only one or two of the hyper-parameters matter, and you do not know which, a random search
+# uses the same time better (Bergstra and Bengio 2012).
 #
 # Here the best combinations of both searches are about equally good. From a learning rate of 0.001 on, nearly all combinations
 # of the random search do well; a grid around one value would not have shown this.
 #
 # ## The best score is too good
 #
-# The score of the best combination has two parts: how good the combination is, and how lucky it was with these folds. By taking the
-# best of many, you choose luck as well. To see only the luck, take data **without anything to learn**: random numbers as inputs, and
-# coin flips as labels. Every network has the true accuracy 0.5.
+# The score of a combination depends on how good the combination is, and on chance: on these folds, a combination can
+# score better or worse than on other rows. The best of many scores is often one that chance has raised. To see only the
+# effect of chance, take data **without anything to learn**: random numbers as inputs, and coin flips as labels. Every
+# network has the true accuracy 0.5.
 
 # %%
 rng = np.random.default_rng(0)
@@ -178,15 +180,16 @@ ax.set(xlabel="combinations tried", ylabel="accuracy")
 legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %% [markdown]
-# The more combinations you try, the better the best score becomes, although nothing is learnt. The score of
-# a single combination is right on average. The best of fifty is about 0.1 too good, and on new coin flips, nothing is left of it.
+# The more combinations you try, the better the best score becomes, although there is nothing to learn. The score of a
+# single combination is right on average. The best of fifty is about 0.1 too good, and on new coin flips, the accuracy
+# of this network is again 0.5.
 #
-# ## An honest estimate: nested cross-validation
+# ## An estimate without this optimism: nested cross-validation
 #
-# The remedy is to measure on rows that had no part in the choice. A test set is one way. Without rows to spare, use
-# **nested cross-validation**: an outer loop puts each fold aside, the whole search is done with the others (an inner
-# cross-validation), and its winner is measured on the outer fold. It measures not one combination, but your **procedure** of
-# choosing one.
+# The remedy is to measure on rows that had no part in the choice. A test set is one way. If there are too few rows for
+# a test set, use **nested cross-validation**: an outer loop puts each fold aside, the whole search is done with the
+# other folds (an inner cross-validation), and the best combination is measured on the outer fold. This measures not a
+# single combination, but the **procedure** of choosing one.
 
 # %%
 outer = StratifiedKFold(budget(5, quick=2), shuffle=True, random_state=0)
@@ -202,14 +205,15 @@ print(f"their winners on the outer folds:  {np.mean(outer_scores):.4f}")
 print(f"standard deviation of the folds:   {np.std(outer_scores, ddof=1):.4f}")
 
 # %% [markdown]
-# The best scores of the inner searches and the results on the outer folds are nearly equal. Unlike with the coins, there is something to
-# learn, and the good combinations are better than the bad ones by much more than luck. Only ten combinations were tried, so there was
-# little luck to choose from. The winners of the five searches differ a lot, and are about equally good: there is no single right
-# setting.
+# The best scores of the inner searches and the results on the outer folds are nearly equal. Unlike with the coins,
+# there is something to learn, and the differences between good and bad combinations are much larger than those that are
+# due to chance. Also, only ten combinations were tried, so chance could not raise the best score much. The best
+# combinations of the five searches differ a lot, and are about equally good: there is no single right setting.
 #
 # ## At the very end: the test set
 #
-# The search has trained its winner again on all training rows: `random_search.model`. It is measured on the test set, once.
+# The search has trained its best combination again on all training rows: `random_search.model`. It is measured on the
+# test set, once.
 
 # %%
 test_accuracy = random_search.model.evaluate(test)["accuracy"]
@@ -227,17 +231,19 @@ assert test_accuracy > budget(0.9, quick=0.5)
 # - Hyper-parameters are chosen on rows that were not trained on: by cross-validation of the training rows.
 # - The learning-rate finder gives a first value. Random search explores more values of each hyper-parameter than a grid with
 #   the same number of trainings.
-# - The best score of a search is too optimistic, the more so, the more combinations were tried and the fewer rows there are.
-# - A test set or nested cross-validation gives an honest estimate. Test rows never choose anything.
+# - The best score of a search is too high on average. The more combinations are tried, and the fewer rows there are,
+#   the larger is this error.
+# - A test set or nested cross-validation gives an estimate without this error. Never use test rows to choose anything.
 #
 # ## Exercises
 #
 # 1. Find the learning rate for the optimizers `"sgd"` and `"rmsprop"` with the learning-rate finder. Why do the suggestions
 #    differ?
-# 2. Repeat the coin experiment with 25, 100, 400 and 1,600 rows. How does the optimism depend on the number of rows?
+# 2. Repeat the coin experiment with 25, 100, 400 and 1,600 rows. How does the difference between the best score and 0.5
+#    depend on the number of rows?
 # 3. Add the activation and the number of layers to the random search. (A list of values is allowed as well as a
 #    distribution.)
-# 4. A colleague standardises all rows, including the test rows, before the split. Is this cheating? Try it on data with
+# 4. A colleague standardises all rows, including the test rows, before the split. Is this allowed? Try it on data with
 #    a few very large values. What does `standardize=True` of `tune_hyperparameters` do instead?
 # 5. (Open.) The number of epochs is a hyper-parameter, too. Use early stopping inside the search
 #    (`fit={"validation": 0.2, "callbacks": [EarlyStopping()]}`), and compare the result.

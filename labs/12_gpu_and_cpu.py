@@ -65,9 +65,10 @@ for name, one in networks.items():
 # %% [markdown]
 # ## The same predictions
 #
-# A computer rounds every result. The type float32 has 24 binary digits, so that a single operation has a relative error of
-# at most $2^{-24} \approx 6 \cdot 10^{-8}$. In a sum, the error depends on the order of the terms, and every engine has its
-# own order. Differences of some $10^{-7}$ are therefore expected; larger ones would be a mistake in one of the programs.
+# A computer rounds every result. The type float32 has 24 binary digits, so a single operation has a relative error of
+# at most $2^{-24} \approx 6 \cdot 10^{-8}$. In a sum, the error depends on the order of the terms, and every engine has
+# its own order. Differences of some $10^{-7}$ are therefore expected; larger ones would indicate an error in one of the
+# programs.
 
 # %%
 expected = reference.predict(test)
@@ -79,9 +80,9 @@ for name, one in networks.items():
 # ## The same gradients
 #
 # chainrule computes gradients by the chain rule, layer by layer: each layer gets the derivative of the loss $L$ with
-# respect to its output, and returns the derivative with respect to its input. PyTorch records all operations, and applies
-# the chain rule to the record (**automatic differentiation**). These are two independent ways to the same numbers
-# $\partial L / \partial W$. `to_torch` returns the network as a module of PyTorch, with the same weights:
+# respect to its output, and returns the derivative with respect to its input. PyTorch records all operations, and
+# applies the chain rule to the record (**automatic differentiation**). These are two independent ways to compute the
+# same numbers $\partial L / \partial W$. `to_torch` returns the network as a module of PyTorch, with the same weights:
 
 # %%
 X, y = test.X[:64].reshape(64, -1), test.outputs(10)[:64]
@@ -104,8 +105,8 @@ if find_spec("torch"):
 # %% [markdown]
 # ## The same training
 #
-# In training, small differences can grow: a step changes the weights, and the next step starts from there. The engines draw
-# the same batches in the same order, so the curves should be the same line:
+# In training, small differences can grow: a step changes the weights, and the next step starts from there. The engines
+# draw the same batches in the same order, so the curves should lie on top of each other:
 
 # %%
 trained = {name: network(**engine).fit(train, validation=test) for name, engine in engines.items()}
@@ -133,14 +134,15 @@ for name, engine in engines.items():
     assert difference < 1e-9
 
 # %% [markdown]
-# (The validation rows of this lab are the test rows. That is allowed here because the lab chooses nothing by them.)
+# (The validation rows of this lab are the test rows. That is allowed here because they are not used to choose
+# anything.)
 #
-# ## The same time? No.
+# ## The time of a training step
 #
-# The next cell measures the time of one training step, for several widths of the hidden layer and several batch sizes. The
-# numbers of the rows do not matter for the time, so they are random. Both engines use one thread. `process_time` counts only
-# the time in which the processor works for this program, so that other programs do not disturb the measurement; a GPU needs
-# a clock that also counts waiting.
+# The next cell measures the time of one training step, for several widths of the hidden layer and several batch sizes.
+# The time does not depend on the values in the rows, so they are random. Both engines use one thread. `process_time`
+# counts only the time in which the processor works for this program, so that other programs do not disturb the
+# measurement; for a GPU, a clock is needed that also counts the time of waiting.
 
 # %%
 rng = np.random.default_rng(0)
@@ -174,11 +176,11 @@ if "PyTorch, CPU" in table:
 table.map("{:.3g}".format)
 
 # %% [markdown]
-# The columns are milliseconds per step, and the last one is a ratio. PyTorch is much slower for narrow networks with small
-# batches. The reason is not the arithmetic. A step in PyTorch is a long sequence of calls from Python: gather the rows,
-# multiply, add the bias, ReLU, and so on. Each call takes some microseconds, whatever the size of its arrays. chainrule
-# makes one compiled call for many steps. For wide networks and large batches, nearly all of the time is spent in matrix
-# products, which both engines leave to similar libraries, and the ratio comes closer to 1.
+# The columns are milliseconds per step, and the last one is a ratio. PyTorch is much slower for narrow networks with
+# small batches. The reason is not the arithmetic. A step in PyTorch is a long sequence of calls from Python: gather the
+# rows, multiply, add the bias, ReLU, and so on. Each call takes some microseconds, whatever the size of its arrays.
+# chainrule needs only one call of compiled code for many steps. For wide networks and large batches, nearly all of the
+# time is spent in matrix products, for which both engines call similar libraries, and the ratio comes closer to 1.
 #
 # ## A model of the time
 #
@@ -202,11 +204,12 @@ ax
 # To the right, the points lie near a line: the time is proportional to the operations. To the left, the points of PyTorch
 # stay at a constant height $c$.
 #
-# ## When does a GPU pay?
+# ## When is a GPU faster?
 #
-# A GPU makes $F$ larger by a factor of ten to a hundred. It does not make the calls from Python faster; $c$ stays as it is.
-# So a GPU helps where $6PB/F$ is the larger part. The next cell takes $c$ and $F$ from the measurements above, and assumes a
-# GPU with $F = 2 \cdot 10^{13}$ operations per second (float32). These numbers are a calculation, not a measurement:
+# A GPU computes more operations per second: compared with one thread of a CPU, $F$ is larger by a factor of ten to
+# several hundred. The calls from Python do not become faster, so $c$ does not change. A GPU therefore helps where
+# $6PB/F$ is the larger part of the time. The next cell takes $c$ and $F$ from the measurements above, and assumes a GPU
+# with $F = 2 \cdot 10^{13}$ operations per second (float32). These numbers are a calculation, not a measurement:
 
 # %%
 cpu_speed = operations[-1] / (table["NumPy"].iloc[-1] / 1000)
@@ -225,17 +228,18 @@ print(f"The GPU is faster for steps with more than {break_even / 1e6:.0f} millio
 print(f"784-128-64-10 with a batch of 64 has {6 * (784 * 128 + 128 * 64 + 640) * 64 / 1e6:.0f} million.")
 
 # %% [markdown]
-# According to the calculation, the course's network for MNIST with its batches of 64 rows is too small: the CPU is faster. A
-# GPU pays for wide layers and large batches, and for the convolutional networks and transformers of later courses. The same
-# reasoning for several machines is on the page
-# [When more machines pay](../explanation/when-more-machines-pay.md).
+# According to the calculation, the course's network for MNIST with its batches of 64 rows is too small for a GPU: the
+# CPU is faster. A GPU is worthwhile for wide layers and large batches, and for the convolutional networks and
+# transformers of later courses. The page [When more machines pay](../explanation/when-more-machines-pay.md) applies the
+# same reasoning to several machines.
 #
 # ## What you have learned
 #
 # - The same network gives the same predictions, gradients and training in two engines, up to rounding.
-# - Rounding errors grow in training. float64 makes them a billion times smaller.
-# - A step takes $c + 6PB/F$. Small networks wait for calls, large ones for arithmetic.
-# - A GPU increases $F$ and not $1/c$, so it pays for wide networks and large batches.
+# - Rounding errors grow in training. With float64 they are about a billion times smaller.
+# - A step takes $c + 6PB/F$. For small networks, most of it is the time of the calls; for large ones, that of the
+#   arithmetic.
+# - A GPU increases $F$ but does not reduce $c$, so it helps for wide networks and large batches.
 #
 # ## Exercises
 #

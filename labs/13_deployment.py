@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Lab 13: Deployment
 #
-# **Question.** How does a trained model get to the place where it is needed, and does it still predict the same there?
+# **Question.** How can you use a trained model in another program or on another device, and does it give the same
+# predictions there?
 #
 # **You need** [Lab 5](05_mnist.md), or any lab in which you have trained a network. **Time:** 60 minutes. Running it takes
 # about one minute on two cores. Each section that needs a further program (a C compiler, onnxruntime, PyTorch, or a web
@@ -42,9 +43,9 @@ print(f"accuracy on the held-out rows: {result.metrics['accuracy']:.3f}")
 assert result.metrics["accuracy"] > 0.8
 
 # %% [markdown]
-# **Deployment** means to use the model outside of the program that trained it: on a server, in a phone, in a measuring
-# device. Two things have to arrive there: the weights, and the **preprocessing**. A network that gets centimetres instead
-# of standardised numbers gives an answer too, but a wrong one:
+# **Deployment** means using the model outside of the program that trained it: on a server, in a phone, in a measuring
+# device. Two things have to be transferred: the weights, and the **preprocessing**. A network that gets centimetres
+# instead of standardised numbers gives an answer too, but a wrong one:
 
 # %%
 data = load_dataset("iris")
@@ -76,9 +77,10 @@ def check(name, file, probabilities):
 # %% [markdown]
 # ## 1. A file for chainrule
 #
-# `save` writes the weights, the layers, the columns and the names of the classes into one file in the format safetensors.
-# The file contains numbers and text only, and no program. (The lecture notes use `pickle`. A pickle file can contain any
-# program, which is executed when the file is opened, so never open one from a stranger.)
+# `save` writes the weights, the layers, the columns and the names of the classes into one file in the format
+# safetensors. The file contains numbers and text only, and no program. (The lecture notes use `pickle`. A pickle file
+# can contain any program, which is executed when the file is loaded, so never load one from a source that you do not
+# trust.)
 
 # %%
 file = folder / "iris.safetensors"
@@ -126,9 +128,9 @@ else:
 # %% [markdown]
 # ## 4. C
 #
-# A small processor in a measuring device has no Python. The export to C is one source file with the weights as numbers.
-# It needs only the standard library of C, and allocates no memory. The function takes one flower. With
-# `-DCHAINRULE_MAIN` the file is also a program that reads a CSV table and prints the predictions:
+# A small processor in a measuring device has no Python. The export to C writes one source file, which contains the
+# weights as numbers. It needs only the standard library of C, and allocates no memory. The function takes one flower.
+# With `-DCHAINRULE_MAIN` the file is also a program that reads a CSV table and prints the predictions:
 
 # %%
 file = export_model(model, folder / "iris.c")
@@ -186,7 +188,7 @@ if server:
     print(ask({"sepal length (cm)": 5.8, "sepal width (cm)": 3, "petal length (cm)": 4.3, "petal width (cm)": 1.3}))
 
 # %% [markdown]
-# The server checks what it receives. A request with a mistake gets an answer that says what is wrong:
+# The server checks what it receives. If a request contains a mistake, the answer says what is wrong:
 
 # %%
 if server:
@@ -195,14 +197,14 @@ if server:
     server.wait()
 
 # %% [markdown]
-# ## All ways, one model
+# ## The formats side by side
 
 # %%
 pd.DataFrame(table).T
 
 # %% [markdown]
-# The predictions are equal up to rounding. They are not always the same bits: each program adds the products in another
-# order, and numbers with seven digits (float32) have rounding errors of about $10^{-7}$.
+# The predictions are equal up to rounding. They are not always the same bits: each program adds the products in a
+# different order, and numbers with seven digits (float32) have rounding errors of about $10^{-7}$.
 #
 # | You have | Use |
 # |---|---|
@@ -215,11 +217,11 @@ pd.DataFrame(table).T
 #
 # ## What you have learned
 #
-# - A model consists of weights **and** preprocessing. Without the preprocessing, the predictions are wrong, and no error
-#   says so.
+# - A model consists of weights **and** preprocessing. Without the preprocessing, the predictions are wrong, and there
+#   is no error message.
 # - ONNX, `torch.export`, C and HTTP give the same predictions as Python, up to rounding.
 # - After each export, compare the predictions with those of the original, on real rows.
-# - Never open a pickle file from a stranger.
+# - Never load a pickle file from a source that you do not trust.
 #
 # ## Exercises
 #
@@ -227,6 +229,6 @@ pd.DataFrame(table).T
 # 2. Remove one measurement: `None` in Python, `null` in JSON, an empty cell in CSV. What does each format predict?
 # 3. Export the model to JavaScript (`.mjs`), and compare its predictions if Node.js is installed.
 # 4. How large do the files become with 16, 128 and 1,024 hidden units? Explain the growth with the number of weights.
-# 5. (Open.) Measure how many flowers per second each way predicts, one at a time and all at once.
+# 5. (Open.) Measure how many flowers per second each format predicts, one at a time and all at once.
 #
 # `chainrule labs deployment --solution` copies the solutions.

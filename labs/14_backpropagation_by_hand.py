@@ -28,8 +28,8 @@ from chainrule.plots import plot_loss, plot_network
 # |---|---|---|---|---|---|---|---|---|
 # | shape | $N \times 2$ | $2 \times 3$ | $3$ | $N \times 3$ | $3 \times 1$ | $1$ | $N \times 1$ | a number |
 #
-# Here is one example with numbers that need only a pencil. Compute $z_1$, $a_1$, $z_2$ and $L$ on paper before you read
-# on.
+# Here is one example with numbers that are easy to compute on paper. Compute $z_1$, $a_1$, $z_2$ and $L$ on paper
+# before you read on.
 
 # %%
 x, y = np.array([[1.0, 2.0]]), np.array([[1.0]])
@@ -47,10 +47,10 @@ print("z1 =", z1, " a1 =", a1, " z2 =", z2, " L =", L)
 #
 # ## The gradient, from the back to the front
 #
-# Gradient descent needs the derivative of $L$ with respect to every weight. The chain rule gives them one step after
-# another, beginning at the loss. In each step, the derivative with respect to the output of an operation is known, and the
-# derivatives with respect to its inputs are computed. Write $\delta$ for the derivative of $L$ with respect to $Z$ of a
-# layer; it has the shape of $Z$.
+# Gradient descent needs the derivative of $L$ with respect to every weight. The chain rule gives these derivatives step
+# by step, beginning at the loss. In each step, the derivative with respect to the output of an operation is known, and
+# the derivatives with respect to its inputs are computed. Write $\delta$ for the derivative of $L$ with respect to $Z$
+# of a layer; it has the shape of $Z$.
 #
 # **Step 1: the loss.** The derivative of $(z_2 - y)^2 / N$ is
 #
@@ -69,7 +69,8 @@ print("delta2 =", delta2)
 # $$\frac{\partial L}{\partial W_2} = A_1^T \delta_2 \quad (3 \times N)(N \times 1) = 3 \times 1, \qquad
 # \frac{\partial L}{\partial b_2} = \sum_i \delta_{2,i}$$
 #
-# The shapes help to remember the formula: a gradient has the shape of its weights, and only this order of the factors fits.
+# The shapes help to remember the formula: a gradient has the same shape as the weights, and only this order of the
+# factors gives this shape.
 
 # %%
 dW2 = a1.T @ delta2
@@ -77,7 +78,8 @@ db2 = delta2.sum(axis=0)
 print("dL/dW2 =", dW2.ravel(), " dL/db2 =", db2)
 
 # %% [markdown]
-# The neuron that is off has the gradient 0: a little more or less weight on an output of 0 changes nothing.
+# The weight of the neuron that is off has the gradient 0: the output of this neuron is 0, so a small change of the
+# weight changes nothing.
 #
 # **Step 3: back through the output layer.** The value $a_{1,ik}$ is multiplied by the weight $W_{2,k}$:
 #
@@ -94,8 +96,8 @@ delta1 = da1 * (z1 > 0)
 print("dL/da1 =", da1, " delta1 =", delta1)
 
 # %% [markdown]
-# **Step 5: the hidden layer** is a dense layer like the output layer, with the input $X$ instead of $A_1$. So its formulas
-# are those of steps 2 and 3 again:
+# **Step 5: the hidden layer** is a dense layer like the output layer, with the input $X$ instead of $A_1$. So the
+# formulas of steps 2 and 3 apply again:
 #
 # $$\frac{\partial L}{\partial W_1} = X^T \delta_1 \quad (2 \times N)(N \times 3) = 2 \times 3, \qquad
 # \frac{\partial L}{\partial b_1} = \sum_i \delta_{1,i}, \qquad \frac{\partial L}{\partial X} = \delta_1 W_1^T$$
@@ -114,9 +116,9 @@ print("dL/dW1 =\n", dW1, "\ndL/db1 =", db1, " dL/dx =", dx)
 #
 # ## The same in chainrule
 #
-# The layers of chainrule do exactly this. `forward_propagation` goes forward, `backward_propagation` goes back from
-# $\partial L / \partial Z_2$, takes one step of gradient descent, and returns $\partial L / \partial X$. Each layer keeps
-# its gradients in `gradient_views`.
+# The layers of chainrule compute exactly this. `forward_propagation` goes forward, `backward_propagation` goes back
+# from $\partial L / \partial Z_2$, takes one step of gradient descent, and returns $\partial L / \partial X$. Each
+# layer keeps its gradients in `gradient_views`.
 
 
 # %%
@@ -149,7 +151,7 @@ for by_library, by_hand in ((second["weights"], dW2), (second["biases"], db2)):
 assert np.array_equal(network.layers[0].weights, W1 - 0.05 * dW1)  # the step of gradient descent
 
 # %% [markdown]
-# All numbers are equal to those computed by hand, and each weight has made the step $w - 0.05 \, \partial L / \partial w$.
+# All numbers are equal to those computed by hand, and each weight has become $w - 0.05 \, \partial L / \partial w$.
 #
 # ## Check 1: finite differences
 #
@@ -195,8 +197,8 @@ print(check)
 assert check
 
 # %% [markdown]
-# Use it whenever you write a formula of your own. A network with a wrong gradient often still learns something, so the
-# mistake may not be noticed otherwise.
+# Use it whenever you write a formula of your own. A network with a wrong gradient often still learns something, so you
+# may not notice the mistake otherwise.
 #
 # ## Three steps of training
 #
@@ -225,8 +227,8 @@ assert np.allclose(network.layers[0].weights, weights[0], atol=1e-14)
 assert np.allclose(network.layers[2].weights, weights[2], atol=1e-14)
 
 # %% [markdown]
-# The losses and the weights are equal. Each number of the history is the loss *before* the step of its epoch. `fit` does
-# nothing else: the same three parts, for many examples, in batches.
+# The losses and the weights are equal. Each number of the history is the loss *before* the step of its epoch. `fit`
+# does the same three things for many examples, in batches.
 #
 # ## Classification: sigmoid and cross-entropy
 #
@@ -237,8 +239,9 @@ assert np.allclose(network.layers[2].weights, weights[2], atol=1e-14)
 # \sigma'(z) = p (1 - p), \qquad
 # \delta_2 = \frac{\partial L}{\partial p} \, \sigma'(z_2) = \frac{p - y}{N}$$
 #
-# The factor $p (1 - p)$ cancels. Without this cancellation, a network that is sure and wrong would hardly learn, because
-# $\sigma'$ is nearly 0 there. chainrule computes sigmoid and cross-entropy together for this reason.
+# The factor $p (1 - p)$ cancels. Without this cancellation, a network that gives a wrong class a probability near 1
+# would hardly learn, because $\sigma'$ is nearly 0 there. chainrule computes sigmoid and cross-entropy together for
+# this reason.
 
 # %%
 z, wrong = np.array([[20.0]]), np.array([[0.0]])  # the network is sure that the class is 1; it is 0
@@ -276,21 +279,22 @@ assert abs(network.predict(xnor) - Y).max() < 0.05
 plot_loss(network.history, log=True)
 
 # %% [markdown]
-# With these gradients the network learns XNOR: after 201 steps all four outputs are on the right side of 0.5, and closer than
-# 0.05 to the truth.
+# With these gradients the network learns XNOR: after 201 steps all four outputs differ from the true classes by less
+# than 0.05.
 #
 # ## What you have learned
 #
 # - The gradient of the loss is computed from the back to the front. A dense layer needs two products of matrices,
 #   $A^T \delta$ for its weights and $\delta W^T$ for the layer before it; an activation needs a product element by element.
 # - A gradient has the shape of its weights. A bias gets the sum of $\delta$ over the examples.
-# - If the derivative of an activation is 0 for an example, the neuron passes nothing back, and its weights get no gradient.
-# - With sigmoid and cross-entropy, $\delta$ of the output is simply (prediction - truth) / N.
+# - If the derivative of an activation is 0 for an example, the gradients of the weights of this neuron are 0 for this
+#   example.
+# - With sigmoid and cross-entropy, $\delta$ of the output is simply $(p - y) / N$.
 # - Finite differences are slow, but independent. Check every formula of your own with them.
 #
 # ## Exercises
 #
-# 1. With paper: change the example to $x = (2, 1)$, $y = 0$, with the same weights. Compute all gradients, and check them
+# 1. On paper: change the example to $x = (2, 1)$, $y = 0$, with the same weights. Compute all gradients, and check them
 #    with NumPy and with the library.
 # 2. Replace ReLU by tanh, with $f'(z) = 1 - \tanh^2 z$. Which lines change? Check the result by finite differences.
 # 3. Show with two examples that the gradient of a batch is the mean of the gradients of its examples.

@@ -6,8 +6,9 @@
 # **You need** [Lab 6](06_training_algorithms.md): gradient descent, momentum and Adam. **Time:** 60 minutes. Running it takes
 # about 2 minutes on two cores.
 #
-# Adam and its relatives take many small steps, each computed from a small batch of rows. This suits large data. The methods
-# of this lab are older. Each step uses **all** rows, is more expensive, and goes much farther.
+# Adam and its relatives take many small steps, each computed from a small batch of rows. This suits large data. The
+# methods of this lab are older. Each step uses **all** rows, is more expensive, and usually brings the weights much
+# closer to a minimum.
 
 # %%
 import matplotlib.pyplot as plt
@@ -42,9 +43,9 @@ N_JOBS = budget(None, quick=1)
 #
 # $$w \leftarrow w - \alpha H g$$
 #
-# **Levenberg-Marquardt** (1944, 1963) is made for the mean squared error. It replaces the network by its tangent, with the
-# matrix $J$ of the derivatives of all errors $r$ with respect to all weights. The minimum of this linear problem is the solution of a
-# system of equations:
+# **Levenberg-Marquardt** (1944, 1963) is made for the mean squared error. It replaces the network by a linear
+# approximation around the present weights, with the matrix $J$ of the derivatives of all errors $r$ with respect to all
+# weights. The step $s$ to the minimum of this approximation is the solution of a system of equations:
 #
 # $$(J^\top J + d I) \, s = -J^\top r, \qquad w \leftarrow w + s$$
 #
@@ -52,8 +53,8 @@ N_JOBS = budget(None, quick=1)
 #
 # ## A long valley
 #
-# Two weights, and a loss that is a hundred times more curved in one direction than in the other. The lines are contours of
-# the loss, and the minimum is at (0, 0).
+# This example has two weights, and a loss that is a hundred times more curved in one direction than in the other. The
+# lines in the pictures are contours of the loss, and the minimum is at (0, 0).
 
 # %%
 CURVATURE = np.array([0.02, 2.0])
@@ -88,15 +89,17 @@ for ax, (name, path) in zip(panels.flat, paths.items(), strict=True):
     ax.set(xlabel="weight 1", ylabel="weight 2", title=f"{name}: loss {loss:.2g} after 30 steps")
 
 # %% [markdown]
-# The gradient points across the valley, not along it. **Gradient descent** jumps from side to side, and creeps along the valley. A
-# larger rate would diverge. **Adam** goes farther, and overshoots because of its momentum. **Rprop** gives each weight its own
-# step size, so the small gradient along the valley is no obstacle. **Quickprop** jumps to the minimum of a parabola; this loss is
-# a parabola in each weight, so it arrives exactly.
+# The gradient points across the valley, not along it. **Gradient descent** jumps from side to side, and moves slowly
+# along the valley. With a slightly larger rate, it would diverge. **Adam** goes farther, and overshoots because of its
+# momentum. **Rprop** gives each weight its own step size, so it also moves fast along the valley, where the gradient is
+# small. **Quickprop** jumps to the minimum of a parabola; this loss is a parabola in each weight, so Quickprop reaches
+# the minimum exactly.
 #
 # ## A function with two inputs
 #
-# The data are 200 random points of the function $y = \sin(2 x_1) + x_2^2$ with a little noise (standard deviation 0.01), and
-# another 1,000 points as the test set. No network can have a smaller error on the test set than the noise, about 0.01.
+# The data are 200 random points of the function $y = \sin(2 x_1) + x_2^2$ with a little noise (standard deviation
+# 0.01), and another 1,000 points as the test set. No network can have an error on the test set that is much smaller
+# than the noise, 0.01.
 
 # %%
 rng = np.random.default_rng(0)
@@ -162,15 +165,16 @@ means = result.summary()["root_mean_squared_error"]
 assert means["Levenberg-Marquardt"] < means["Adam"] / 2
 
 # %% [markdown]
-# The root mean squared error of Levenberg-Marquardt is about the noise, 0.01, after 100 steps: nothing is left to learn. L-BFGS
-# is second. Rprop and Quickprop are behind Adam here, but they had 500 steps, and Adam had 5,000 (ten batches in each epoch).
+# The root mean squared error of Levenberg-Marquardt is about the noise, 0.01, after 100 steps, so there is hardly
+# anything left to improve. L-BFGS is second. Rprop and Quickprop are behind Adam here, but they had 500 steps, and Adam
+# had 5,000 (ten batches in each epoch).
 
 # %%
 result.plot("loss", log=True)
 
 # %% [markdown]
-# An epoch is one pass over the rows. For Adam, it consists of several steps; for the other methods, it is one step. What
-# counts for you is the time, so the next picture has seconds on its axis (for the run with the first seed):
+# An epoch is one pass over the rows. For Adam, it consists of several steps; for the other methods, it is one step. In
+# practice, the time matters, so the next picture has seconds on its axis (for the run with the first seed):
 
 # %%
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="tight")
@@ -181,10 +185,11 @@ ax.set(xlabel="seconds (log axis)", ylabel="training loss (log axis)")
 legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %% [markdown]
-# Times differ from computer to computer. The order is clear: Levenberg-Marquardt and L-BFGS reach the loss of Adam's last epochs in a
-# fraction of Adam's time, and then go on. The loss of Adam goes up and down, because each batch has other rows.
+# Times differ from computer to computer. The order is clear: Levenberg-Marquardt and L-BFGS reach the loss of Adam's
+# last epochs in a fraction of Adam's time, and then reduce it further. The loss of Adam goes up and down, because each
+# batch has different rows.
 #
-# ## Why does not everybody use Levenberg-Marquardt?
+# ## The limits of Levenberg-Marquardt
 #
 # Its matrix has one row and one column per weight. For $p$ weights, the memory grows with $p^2$ and the time of a step with
 # $p^3$:
@@ -198,16 +203,18 @@ for n_parameters, one in seconds.items():
     print(f"{n_parameters:4} parameters: {1000 * one:8.1f} ms per step")
 
 # %% [markdown]
-# A network for MNIST has 100,000 weights. Its matrix would have $10^{10}$ elements, 80 GB. And the method is for the mean
-# squared error only, and needs all rows at once. L-BFGS works with every smooth loss and needs only ten vectors of memory,
-# but it needs all rows at once, too.
+# In these small networks, other work takes most of the time, so the time grows more slowly than $p^3$. But a network
+# for MNIST has 100,000 weights. Its matrix would have $10^{10}$ elements, 80 GB. The method is also restricted to the
+# mean squared error, and needs all rows at once. L-BFGS works with every smooth loss and needs only ten vectors of
+# memory, but it needs all rows at once, too.
 #
 # ## Real data: Boston housing
 #
-# The next data are the prices of houses (in 1,000 dollars) in 404 districts, described by 13 numbers. Real data have much more
-# noise. A method that reaches a low training loss quickly then also **overfits** quickly: it learns the noise
-# ([Lab 7](07_overfitting.md)). A penalty on the squares of the weights, L2, works against this. Its strength is chosen by
-# cross-validation on the training rows, for each method on its own. So is the learning rate of Adam.
+# The next data are the prices of houses (in 1,000 dollars) in 404 districts, described by 13 numbers. Real data have
+# much more noise. A method that reaches a low training loss quickly then also **overfits** quickly: it learns the noise
+# ([Lab 7](07_overfitting.md)). A penalty on the squares of the weights, L2, works against this. Its strength is chosen
+# by cross-validation on the training rows, for each method separately. The learning rate of Adam is chosen in the same
+# way.
 
 # %%
 houses, test_houses = load_lab_data("boston")
@@ -280,8 +287,8 @@ result.plot_scores()
 #   derivatives of all errors.
 # - For a few hundred rows and a small network, Levenberg-Marquardt and L-BFGS reach errors that Adam does not reach in the same
 #   time.
-# - They do not scale: Levenberg-Marquardt needs memory for the square of the number of weights, and all of them need all rows in
-#   every step.
+# - They do not scale: the memory of Levenberg-Marquardt grows with the square of the number of weights, and all of them
+#   need all rows in every step.
 # - A better minimum of the training loss is not a better model. With noisy data, use a penalty or stop early, and choose its
 #   strength by cross-validation.
 #
@@ -294,7 +301,7 @@ result.plot_scores()
 # 3. Rprop has four variants, `Rprop(variant=...)`. Compare them on the function.
 # 4. Use mini-batches of 20 rows with `SGD`, and compare it with the table above. Why do the methods of this lab ignore
 #    `batch_size`?
-# 5. (Open.) Start with Adam and finish with L-BFGS: train the same network with one and then the other
-#    (copy the weights of the layers into a second network). Is it better than either alone on the function?
+# 5. (Open.) Start with Adam and finish with L-BFGS: train the same network with one and then the other (copy the
+#    weights of the layers into a second network). Is the result on the function better than with either of them alone?
 #
 # `chainrule labs classical_optimizers --solution` copies the solutions.

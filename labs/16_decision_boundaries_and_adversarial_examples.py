@@ -1,7 +1,8 @@
 # %% [markdown]
 # # Lab 16: Decision boundaries and adversarial examples
 #
-# **Question.** Which boundaries between classes can a network draw, and why can a change that nobody sees fool it?
+# **Question.** Which boundaries between classes can a network represent, and why can a small change of an image lead to
+# a wrong prediction?
 #
 # **You need** [Lab 4](04_symmetry_and_initialisation.md) and [Lab 5](05_mnist.md): hidden layers, initialisation, and training on
 # images. **Time:** 75 minutes. Running it takes about 2 minutes on two cores.
@@ -63,7 +64,8 @@ for ax, (name, data) in zip(panels, sets.items(), strict=True):
     ax.set_title(f"{name}: accuracy {linear.score(data):.2f}", fontsize="medium")
 
 # %% [markdown]
-# The boundaries are straight, whatever the number of layers. Two layers without an activation are one:
+# The boundaries are straight, whatever the number of layers. Two layers without an activation compute the same as one
+# layer:
 #
 # $$(x W_1 + b_1) W_2 + b_2 = x \, (W_1 W_2) + (b_1 W_2 + b_2)$$
 #
@@ -80,8 +82,8 @@ assert np.allclose(by_one_layer, linear.predict(data), atol=1e-4)
 # %% [markdown]
 # ## Width and depth
 #
-# With ReLU ($f(z) = \max(0, z)$), each hidden unit adds a fold, and the boundary consists of pieces of lines. The spirals with
-# different numbers of units (rows) and hidden layers (columns):
+# With ReLU ($f(z) = \max(0, z)$), each hidden unit allows a bend, and the boundary consists of pieces of lines. The
+# pictures show the spirals with different numbers of units (rows) and hidden layers (columns):
 
 # %%
 spirals = sets["spirals"]
@@ -95,8 +97,8 @@ for row, width in zip(panels, WIDTHS, strict=True):
         ax.set_title(f"{layers}: accuracy {trained.score(spirals):.2f}", fontsize="medium")
 
 # %% [markdown]
-# The pictures are of the training points. The table shows accuracies on 1,000 new points, the mean and the standard deviation over
-# the seeds:
+# The pictures show the training points. The table shows accuracies on 1,000 new points, the mean and the standard
+# deviation over the seeds:
 
 # %%
 result = compare(
@@ -115,13 +117,14 @@ means = result.summary()["accuracy"]
 assert means.iloc[-1] > means.iloc[0] + 0.05  # the largest network, and the smallest
 
 # %% [markdown]
-# With four units per layer, the networks cannot follow the spirals. A second layer of four units helps a little. With four layers of four units,
-# some networks fail, which the large standard deviation shows. With 16 units and more, nearly all new points are right.
+# With four units per layer, the networks cannot follow the spirals. A second layer of four units helps a little. With
+# four layers of four units, some networks fail, which the large standard deviation shows. With 16 units and more,
+# nearly all new points are classified correctly.
 #
 # ## Adversarial examples
 #
-# In the plane, one sees the boundary. An image of 28 x 28 pixels is a point with 784 coordinates, and the boundary is nearer than one
-# would think. Train a network on handwritten digits:
+# In the plane, you can see the boundary. An image of 28 x 28 pixels is a point with 784 coordinates, and most images
+# are surprisingly near to a boundary. To see this, train a network on handwritten digits:
 
 # %%
 train, test = load_lab_data("mnist")
@@ -165,12 +168,13 @@ for column, row in enumerate(fooled):
         ax.set_title(title)
 
 # %% [markdown]
-# Above: test images with the prediction of the network, which is right. In the middle: the change (blue: brighter, red: darker).
-# Below: the changed images with their predictions. You still read the same digit; the network does not.
+# Above: test images with the prediction of the network, which is right. In the middle: the change (blue: brighter, red:
+# darker). Below: the changed images with their predictions. A person still reads the same digit, but the prediction has
+# changed.
 #
-# FGSM takes one step. Projected gradient descent (PGD) takes several smaller ones, and after each goes back to the allowed
-# distance $\varepsilon$. `robustness` measures the accuracy for several $\varepsilon$, and compares it with **random** changes
-# of the same size:
+# FGSM takes one step. Projected gradient descent (PGD) takes several smaller steps, and limits the total change of each
+# pixel to $\varepsilon$ after each of them. `robustness` measures the accuracy for several $\varepsilon$, and compares
+# it with **random** changes of the same size:
 
 # %%
 EPSILONS = [0, 0.02, 0.05, 0.1, 0.15, 0.2]
@@ -190,19 +194,20 @@ for name, accuracy in accuracies.items():
 assert accuracies["PGD"] < accuracies["random"] - 0.1
 
 # %% [markdown]
-# Random changes of 0.1 cost about one percentage point. With the same size, FGSM leaves the network right in fewer than one in ten images,
-# and PGD in fewer still. That is worse than guessing: the attack does not only confuse the network, it leads to a chosen mistake.
+# Random changes of 0.1 cost about one percentage point. With changes of the same size by FGSM, fewer than one in ten
+# images are classified correctly, and with PGD even fewer. That is worse than guessing: the attack does not only hide
+# the digit, but moves the image to the other side of a boundary.
 #
-# Why does a small change of each pixel have such an effect? For a sum $z = \sum_i w_i x_i$, the change $\varepsilon\,
-# \mathrm{sign}(w_i)$ of every input adds $\varepsilon \sum_i |w_i|$. With 784 inputs, many small changes in the right direction add
-# up to a large one. Random changes mostly cancel.
+# Why does a small change of each pixel have such an effect? For a sum $z = \sum_i w_i x_i$, the change
+# $\varepsilon\, \mathrm{sign}(w_i)$ of every input adds $\varepsilon \sum_i |w_i|$. With 784 inputs, many small changes
+# in the right direction add up to a large one. Random changes mostly cancel.
 #
 # ## Are symmetric networks more vulnerable?
 #
-# The lecture notes say: "Symmetrical neural networks are vulnerable to adversarial attacks." [Lab 4](04_symmetry_and_initialisation.md)
-# showed that hidden units that start equal stay equal. Is such a network easier to attack? The claim can be tested. One has to
-# compare with care: a network of 32 equal units can do no more than a network of **one** unit, so this network belongs in the
-# comparison.
+# The lecture notes say: "Symmetrical neural networks are vulnerable to adversarial attacks." [Lab
+# 4](04_symmetry_and_initialisation.md) showed that hidden units that start equal stay equal. Is such a network easier
+# to attack? The claim can be tested, but the comparison needs care: a network of 32 equal units can do no more than a
+# network of **one** unit, so this network belongs in the comparison.
 #
 # One unit cannot tell ten digits apart, so the task is smaller: is it a 3 or an 8?
 
@@ -254,13 +259,13 @@ at_small = symmetry.groupby("network", sort=False)["epsilon 0.05"]
 plot_scores(dict(iter(at_small)), "accuracy")
 
 # %% [markdown]
-# Two results. First, in the attacks the network of 32 equal units is **not** worse than the network of 32 random units: the differences
-# between them are small, for all $\varepsilon$. Second, the single unit is more robust than both, although its accuracy without
-# an attack is the lowest. So in this experiment, symmetry by itself does not make a network vulnerable. It makes it weak: 32 units do the
-# work of one.
+# Two results. First, in the attacks the network of 32 equal units is **not** worse than the network of 32 random units:
+# the differences between them are small, for all $\varepsilon$. Second, the single unit is more robust than both,
+# although its accuracy without an attack is the lowest. So in this experiment, symmetry by itself does not make a
+# network vulnerable. It wastes units: 32 equal units compute no more than one.
 #
-# There is another way to read the claim. Networks that start equal also end equal. Then an example that fools one of them
-# fools all of them. Exercise 4 looks at networks that start differently.
+# The claim can also be understood in another way. Networks that start equal also end equal. Then an example that fools
+# one of them fools all of them. Exercise 4 looks at networks that start differently.
 #
 # ## Training with noise as a defence
 #
@@ -288,19 +293,22 @@ assert at_small.mean()["noise 0.3"] > at_small.mean()["no defence"]
 plot_scores(dict(iter(at_small)), "accuracy")
 
 # %% [markdown]
-# Noise with the standard deviation 0.1 helps a little. With 0.3, about twice as many images survive the attack with
-# $\varepsilon = 0.05$ as without a defence, and the accuracy without an attack does not suffer. Dropout and L2, which are not made for this, help as
-# well, but less. Against $\varepsilon = 0.1$, none of them is of much use. The strengths were not tuned; a choice
-# would need validation rows.
+# Noise with the standard deviation 0.1 helps a little. With 0.3, about twice as many images are classified correctly
+# under the attack with $\varepsilon = 0.05$ as without a defence, and the accuracy without an attack is not lower.
+# Dropout and L2, which were not designed for this, help as well, but less. Against $\varepsilon = 0.1$, none of them is
+# of much use. The strengths were not tuned; a choice would need validation rows.
 #
 # ## What you have learned
 #
-# - Layers without activations are one layer, and its boundary is a line (with more inputs, a plane). Activations make other
-#   boundaries possible; more units and layers make more complicated ones.
-# - Adversarial examples follow the gradient of the loss with respect to the input. Small changes of many pixels add up.
-# - Random changes of the same size are nearly harmless, so accuracy under random noise says little about attacks.
+# - Layers without activations compute the same as one layer, and its boundary is a line (with three inputs a plane,
+#   with more a hyperplane). Activations make other boundaries possible; more units and layers make more complicated
+#   ones.
+# - Adversarial examples are made by following the gradient of the loss with respect to the input. Small changes of many
+#   pixels add up.
+# - Random changes of the same size hardly reduce the accuracy, so the accuracy under random noise says little about
+#   attacks.
 # - A claim such as "symmetric networks are vulnerable" needs the right comparison.
-# - Noise in training is a cheap defence against small changes, and not a complete one.
+# - Noise in training is a cheap defence against small changes, but not a complete one.
 #
 # ## Exercises
 #
@@ -309,7 +317,7 @@ plot_scores(dict(iter(at_small)), "accuracy")
 # 2. What is the smallest number of ReLU units in one hidden layer that separates the circles? Explain it with a picture.
 # 3. Attack with the Euclidean norm (`norm="l2"`). Which $\varepsilon$ lets the accuracy drop to one half?
 # 4. Make adversarial examples for one network, and test them on another with a different seed. Do they fool it as well?
-# 5. (Open.) **Adversarial training**: attack the next 500 training images by PGD (`n_steps=5`) with the present network, and train
-#    on the attacked images as well. Is it a better defence than noise?
+# 5. (Open.) **Adversarial training**: attack the next 500 training images by PGD (`n_steps=5`) with the network as it
+#    is then, and train on the attacked images as well. Is it a better defence than noise?
 #
 # `chainrule labs decision_boundaries_and_adversarial_examples --solution` copies the solutions.

@@ -38,13 +38,13 @@ assert table["test MSE"].iloc[-1] < table["test MSE"].iloc[0]
 table
 
 # %% [markdown]
-# With few instances, the network memorises them: the training MSE is below the variance of the noise, 0.25, and the test MSE
-# is far above. With more instances the two come closer to each other and to 0.25. More data is the best remedy for
-# overfitting.
+# With few instances, the network memorises them: the training MSE is below the variance of the noise, 0.25, and the
+# test MSE is far above. With more instances the two come closer to each other and to 0.25. More data are the best
+# remedy for overfitting.
 #
 # ## Exercise 2: outliers
 #
-# The outliers are only in the training rows. The test rows stay as they are.
+# The outliers are only in the training rows. The test rows are unchanged.
 
 # %%
 train, test = generate_dataset(3, 100).split(0.2, seed=0)
@@ -60,8 +60,8 @@ assert result.best == "MAE"
 result
 
 # %% [markdown]
-# The MAE is much better. The square makes an error of 20 count 400 times as much as an error of 1, so the network with the
-# MSE follows the outliers. With the MAE it counts 20 times as much.
+# The MAE is much better. In the MSE, an error of 20 counts 400 times as much as an error of 1, so the network that is
+# trained with the MSE follows the outliers. In the MAE, it counts only 20 times as much.
 #
 # ## Exercise 3: data that are not linear
 
@@ -78,7 +78,7 @@ assert result.best == "network"
 result
 
 # %% [markdown]
-# Here the network wins by far: linear regression cannot follow a curve. This is what hidden layers are for.
+# Here the network is much better: linear regression cannot follow a curve. This is what hidden layers are for.
 #
 # ## Exercise 4: a small learning rate
 
@@ -93,9 +93,10 @@ assert slow.history.last("loss") > free.history.last("loss")
 plot_loss(free.history, log=True)
 
 # %% [markdown]
-# The training stops after 377 epochs with the loss 0.32, although it would reach 0.04 in 1000 epochs. With small steps, the
-# loss falls by less than 0.01 in 5 epochs long before the end. The criterion takes "slow" for "finished". Its tolerance has
-# to fit the learning rate and the size of the loss. A criterion with a long patience is more robust.
+# The training stops after 377 epochs with the loss 0.32, although it would reach 0.04 in 1000 epochs. With small steps,
+# the loss falls by less than 0.01 in 5 epochs long before the end. The criterion cannot distinguish slow progress from
+# the end of progress. Its tolerance has to fit the learning rate and the size of the loss. A criterion with a long
+# patience is more robust.
 #
 # ## Exercise 5: 30 features
 #
@@ -132,6 +133,6 @@ compare(models, train, test, **settings)
 
 # %% [markdown]
 # Cross-validation chooses the network without a hidden layer and 1000 epochs. Its test MSE is 0.018, as good as linear
-# regression and a hundred times smaller than that of `RegressionNN`. Early stopping does not help here: it takes 16 of the 80
-# training rows away, and its result is worse. If the truth is simple, a simple model is the best choice, and cross-validation
-# finds it.
+# regression and a hundred times smaller than that of `RegressionNN`. Early stopping does not help here: it takes 16 of
+# the 80 training rows away, and its result is worse. If the true relation is simple, a simple model is the best choice,
+# and cross-validation finds it.

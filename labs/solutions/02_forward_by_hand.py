@@ -33,7 +33,7 @@ plot_decision_boundary(nand, inputs.astype(float), np.array([1, 1, 1, 0]))
 # %% [markdown]
 # ## Exercise 2: XOR
 #
-# One way: XOR is AND of OR and NAND.
+# One way: XOR is the AND of OR and NAND.
 
 
 # %%

@@ -4,7 +4,7 @@
 # ## Exercise 1: restarts
 #
 # In the lab, 27 of 50 seeds succeeded with two hidden units, so a training fails with a probability of about
-# $q = 23/50 = 0.46$. All of $k$ restarts fail with the probability $q^k$, which must be at most 0.01.
+# $q = 23/50 = 0.46$. All $k$ restarts fail with the probability $q^k$, which must be at most 0.01.
 
 # %%
 import numpy as np
@@ -37,9 +37,9 @@ def count(networks):
 count({name: XNORNet(2, activation=name, epochs=epochs) for name in ("sigmoid", "tanh", "relu")})
 
 # %% [markdown]
-# Of 20 seeds, 10 succeed with the sigmoid, 11 with tanh, and 5 with ReLU. A ReLU that is 0 for all four examples has the
-# gradient 0, so it never changes again; with only two of them, this happens often. Some of these networks end with the
-# loss $\ln 2$: they answer 0.5 for everything.
+# Of 20 seeds, 10 succeed with the sigmoid, 11 with tanh, and 5 with ReLU. A unit with ReLU whose output is 0 for all
+# four examples has the gradient 0, so its weights never change again. With only two units, this often makes the
+# training fail. Some of these networks end with the loss $\ln 2$: their output is 0.5 for every example.
 #
 # ## Exercise 3: gradient descent
 
@@ -50,8 +50,9 @@ runs = {f"rate {rate}": XNORNet(8, optimizer="sgd", learning_rate=rate, epochs=s
 plot_comparison({name: network.fit(xnor).history for name, network in runs.items()}, log=True)
 
 # %% [markdown]
-# With the rate 0.05, which is good for Adam, gradient descent hardly moves away from $\ln 2$: its steps are the gradient
-# times 0.05, and the gradient is small. With the rates 0.5 and 5 it learns. A rate is good only for one optimizer.
+# With the rate 0.05, which is good for Adam, gradient descent hardly moves away from $\ln 2$: its steps are the
+# gradient times 0.05, and the gradient is small. With the rates 0.5 and 5 it learns. A learning rate that is good for
+# one optimizer need not be good for another.
 
 # %%
 assert runs["rate 5.0"].history.last("loss") < runs["rate 0.05"].history.last("loss")
@@ -75,9 +76,10 @@ tables = pd.Series([truth_tables(network) for network in found if network.histor
 tables.value_counts()
 
 # %% [markdown]
-# 0001 is AND, 0111 is OR, 1000 is NOR and 1110 is NAND. 0010 and 0100 are 1 for exactly one of the two unequal inputs, and
-# 1101 and 1011 are their opposites. There are two families: the line of one unit separates (0, 0) and that of the other
-# (1, 1), as in Lab 2, or one separates (0, 1) and the other (1, 0). Each unit may be replaced by its opposite.
+# 0001 is AND, 0111 is OR, 1000 is NOR and 1110 is NAND. 0010 and 0100 are 1 for exactly one of the two unequal inputs,
+# and 1101 and 1011 are their opposites. There are two kinds of solutions: the line of one unit separates (0, 0) and
+# that of the other (1, 1), as in Lab 2, or one separates (0, 1) and the other (1, 0). Each unit may be replaced by its
+# opposite.
 #
 # ## Exercise 5: two units that succeed more often
 #
@@ -90,4 +92,5 @@ assert counts["gaussian"] >= counts["sigmoid"]
 counts
 
 # %% [markdown]
-# 18 of 20 seeds succeed, instead of 10. Larger learning rates make it worse, and so does a batch of one example at a time.
+# 18 of 20 seeds succeed, instead of 10. Larger learning rates, and batches of one example, lower the number of seeds
+# that succeed.

@@ -91,7 +91,8 @@ result = compare(
 result
 
 # %% [markdown]
-# With one hidden layer, the network learns. Every further layer makes it slower, and with many layers it does no better than guessing.
+# With one hidden layer, the network learns. Each further layer makes the training slower, and with many layers the
+# accuracy is no better than that of guessing.
 
 # %% [markdown]
 # ## Exercise 4: batch normalisation

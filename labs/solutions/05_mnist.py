@@ -26,7 +26,7 @@ assert SimpleMLP(hidden=(256,)).stack.parameters() == 200_960 + 2_570
 # ## Exercise 2: learning rates
 #
 # With 0.00001, the loss falls, but very slowly: each step is 100 times smaller. With 0.1, each step is so large that it
-# misses the minimum: the loss stays near $\log 10 = 2.3$, that of a network that knows nothing, or grows.
+# misses the minimum: the loss stays near $\log 10 = 2.3$, which is the loss of guessing, or grows.
 
 # %%
 histories = {}
@@ -43,8 +43,8 @@ plot_comparison(histories, "loss")
 # %% [markdown]
 # ## Exercise 3: pixels that are always white
 #
-# The gradient of the loss by a weight is the gradient at the unit times the input. Where the input is always 0, the
-# gradient is 0, and the weight never changes: it keeps its random first value.
+# The gradient of the loss with respect to a weight is the gradient at the unit times the input. Where the input is
+# always 0, the gradient is 0, and the weight never changes: it keeps its random first value.
 
 # %%
 white = np.flatnonzero(training.X.max(axis=0) == 0)
@@ -73,14 +73,14 @@ print(result)
 assert result.scores()["relu"].mean() > 0.8
 
 # %% [markdown]
-# Choosing among activations is a decision like any other, so the accuracy is measured on the validation set. On MNIST, the
-# differences are small. The curves show where the sigmoid loses: it learns slowly in the first epochs.
+# Choosing among activations is a decision like any other, so the accuracy is measured on the validation set. On MNIST,
+# the differences are small. The curves show that the network with the sigmoid learns more slowly in the first epochs.
 
 # %%
 result.plot("loss", log=True)
 
 # %% [markdown]
-# ## Exercise 5: refuse what is not sure
+# ## Exercise 5: a threshold for the confidence
 #
 # Sort the validation images by their confidence. The threshold is the lowest confidence at which at most 1 in 500 of the
 # images above it is wrong.

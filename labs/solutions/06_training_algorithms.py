@@ -59,8 +59,9 @@ plot_rate_search(search)
 # %% [markdown]
 # ## Exercise 4: batch size and learning rate
 #
-# With a batch that is 4 times larger, there are a quarter of the steps. If the learning rate of SGD is 4 times as large,
-# each step is about as long as 4 of the small ones. This works as long as the rate is not too large altogether.
+# With a batch that is 4 times larger, there are a quarter of the steps. If the learning rate of SGD is 4 times as
+# large, each step is about as long as 4 of the small ones. This works as long as the larger rate does not make the
+# training diverge.
 
 # %%
 result = compare(

@@ -23,9 +23,9 @@ def network(hidden=two_layers, **settings):
 # %% [markdown]
 # ## Exercise 1: random labels
 #
-# The network learns the random labels by heart, if it is trained long enough. On new images, its accuracy is that of
-# guessing, one in ten, and its loss is far above $\log 10 = 2.3$: it is sure of things that it cannot know. A low training
-# loss therefore proves nothing.
+# The network memorises the random labels, if it is trained long enough. On new images, its accuracy is that of
+# guessing, one in ten, and its loss is far above $\log 10 = 2.3$, because it gives wrong digits high probabilities. So
+# a low training loss does not show that a network has learned anything useful.
 
 # %%
 random_labels = Dataset(train.X, np.random.default_rng(0).permutation(train.y))
@@ -70,8 +70,9 @@ print("chosen:", noise.best)
 # %% [markdown]
 # ## Exercise 4: patience
 #
-# The validation loss goes up and down by chance. With a patience of 1, the first step up ends the training, although the
-# loss becomes better afterwards. A patience of 10 takes longer than one of 3, and here finds the same weights.
+# The validation loss goes up and down by chance. With a patience of 1, the first increase ends the training, although
+# the loss becomes smaller afterwards. With a patience of 10, the training takes longer than with 3, and here finds the
+# same weights.
 
 # %%
 patience = compare(
@@ -91,9 +92,10 @@ assert epochs_used["patience 1"] <= epochs_used["patience 10"]
 # %% [markdown]
 # ## Exercise 5: combine remedies
 #
-# One of many answers: augmentation with elastic deformations, dropout, batch normalisation, and a longer training with a
-# learning rate that falls to 0. With 2,000 images, it recognises 97.9 % of the test images, more than `SimpleMLP` with
-# 60,000 in Lab 5. The choice among such answers belongs on the validation set; the test set comes once, at the end.
+# One of many answers: augmentation with elastic deformations, dropout, batch normalisation, and a longer training with
+# a learning rate that falls to 0. With 2,000 images, this network recognises 97.9 % of the test images, more than
+# `SimpleMLP` with 60,000 in Lab 5. Choose among such answers on the validation set, and use the test set once, at the
+# end.
 
 # %%
 augmentation = ImageAugmentation((28, 28), shift=2, rotation=10, scale=0.1, elastic_strength=20)

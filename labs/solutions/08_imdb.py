@@ -40,7 +40,7 @@ short
 # %% [markdown]
 # ## Exercise 2: how much L2
 #
-# The choice is made by the validation rows. Too much L2 keeps the network from learning, too little has no effect.
+# The choice is made on the validation rows. Too much L2 keeps the network from learning, too little has no effect.
 
 # %%
 strengths = {f"l2={strength}": course(l2=strength) for strength in (1e-4, 1e-3, 1e-2)}
@@ -64,7 +64,7 @@ assert max(accuracies.values()) == accuracies[max(accuracies)] > 0.6
 # %% [markdown]
 # ## Exercise 4: the largest mistakes
 #
-# Such reviews often use the words of the other class: they praise a film to condemn another one, or quote, or are ironic.
+# Such reviews often use the words of the other class: they praise another film, quote other people, or are ironic.
 
 # %%
 network = better(train.n_features, seed=0).fit(train_and_validation)

@@ -36,10 +36,10 @@ print(f"R2 of raw columns {raw.score(test):.3f}, of standardised columns {standa
 plot_comparison({"raw": raw.history, "standardised": standard.history})
 
 # %% [markdown]
-# ## Exercise 2: other divisions
+# ## Exercise 2: other splits
 #
-# `compare` divides the rows differently for each seed if it gets no test set. The error depends on the division more than on
-# most settings. Numbers of different divisions must not be compared.
+# `compare` splits the rows differently for each seed if it gets no test set. The error depends on the split more than
+# on most settings. Do not compare numbers from different splits.
 
 # %%
 whole, _ = load_lab_data("boston", split=lambda dataset: (dataset, dataset))
@@ -52,8 +52,9 @@ assert errors.max() > 1.1 * errors.min()
 # %% [markdown]
 # ## Exercise 3: the mean absolute error as the loss
 #
-# The squared error counts large mistakes more. With the absolute error as the loss, the network tends to predict a median
-# instead of a mean: the mean absolute error becomes smaller or stays, and the few large mistakes may become larger.
+# The squared error counts large mistakes more. With the absolute error as the loss, the network tends to predict a
+# median instead of a mean: the mean absolute error becomes smaller or stays the same, and the few large mistakes may
+# become larger.
 
 # %%
 losses = {
@@ -79,4 +80,4 @@ print(f"mean squared error of one network {single:.1f}, of the mean of all {toge
 assert together < single
 
 # %% [markdown]
-# The last inequality holds always: it follows from $\big(\overline{p} - y\big)^2 \le \overline{(p - y)^2}$.
+# The inequality in the last line always holds: it follows from $\big(\overline{p} - y\big)^2 \le \overline{(p - y)^2}$.

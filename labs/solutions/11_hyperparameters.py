@@ -70,7 +70,8 @@ ax.semilogx(list(optimism), list(optimism.values()), "o-", color="#0072B2")
 labels = ax.set(xlabel="rows (log axis)", ylabel="best score − 0.5")
 
 # %% [markdown]
-# The accuracy on $m$ coin flips has the standard deviation $0.5 / \sqrt{m}$. With more rows, there is less luck to choose from.
+# The accuracy on $m$ coin flips has the standard deviation $0.5 / \sqrt{m}$. With more rows, the scores differ less by
+# chance, so the best one is closer to 0.5.
 #
 # ## Exercise 3: activation and number of layers
 
@@ -87,8 +88,8 @@ tuned.table()[[*distributions, "accuracy", "accuracy_sd"]].head(5)
 # %% [markdown]
 # ## Exercise 4: standardisation
 #
-# It is cheating, even without the labels: the mean and the standard deviation of the test rows enter the training. With many ordinary
-# rows, the effect is tiny. A few very large values in the test rows change the scale of all inputs.
+# No: even without the labels, the mean and the standard deviation of the test rows enter the training. With many
+# ordinary rows, the effect is tiny. A few very large values in the test rows change the scale of all inputs.
 #
 # With `standardize=True`, each fold is standardised by the mean and the standard deviation of the other folds.
 

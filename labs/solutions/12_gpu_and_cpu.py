@@ -29,8 +29,8 @@ def network(**settings):
 # %% [markdown]
 # ## Exercise 1: another order of the rows
 #
-# Other batches give another network, and the difference is larger by orders of magnitude: the order of the rows matters far
-# more than the engine. That is why results are reported with a standard deviation over seeds.
+# Other batches give other weights, and the difference is larger by orders of magnitude: the order of the rows matters
+# far more than the engine. That is why results are reported with a standard deviation over seeds.
 
 # %%
 first = network().fit(train)
@@ -79,7 +79,7 @@ assert loaded.history.n_epochs == 6
 # %% [markdown]
 # ## Exercise 4: predictions
 #
-# For one row, the time of the calls decides; for many rows, the products.
+# For one row, most of the time is that of the calls. For many rows, it is that of the matrix products.
 
 # %%
 rows = {}

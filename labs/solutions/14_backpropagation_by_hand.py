@@ -138,6 +138,6 @@ for name, derivative in {"right": sigmoid.derivative, "wrong": sigmoid.activatio
     print(f"{name} derivative: XNOR is learned with {count} of {len(seeds)} seeds")
 
 # %% [markdown]
-# The check finds the mistake: backward propagation and differences disagree for the first layer, whose gradient goes through
-# the activation. The gradients of the last layer are right. The network still learns XNOR with 3 of 20 seeds (with the right
-# derivative: 18). So a network that learns is no proof that its gradients are right.
+# The check finds the mistake: backward propagation and differences disagree for the first layer, whose gradient goes
+# through the activation. The gradients of the last layer are right. The network still learns XNOR with 3 of 20 seeds
+# (with the right derivative: 18). So the fact that a network learns does not prove that its gradients are right.

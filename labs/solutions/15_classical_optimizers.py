@@ -122,5 +122,5 @@ for name, values in errors.items():
     print(f"{name:18} {np.mean(values):.4f} (sd {np.std(values, ddof=min(1, len(values) - 1)):.4f})")
 
 # %% [markdown]
-# After the same number of epochs in all, both together reach an error that is as small as that of L-BFGS alone, or a little smaller:
-# Adam finds a good region quickly, and L-BFGS finds the minimum in it.
+# After the same number of epochs in all, the two together reach an error that is as small as that of L-BFGS alone, or a
+# little smaller: Adam finds a good region quickly, and L-BFGS finds the minimum in it.

@@ -92,8 +92,8 @@ assert (
 )
 
 # %% [markdown]
-# Many of them do, although the second network started with other weights. Both have learnt similar boundaries from the same
-# images. So an attacker does not need the attacked network itself. The attack is weaker than on the first network.
+# Many of them do, although the second network started with other weights. Both have learned similar boundaries from the
+# same images. So an attacker does not need the attacked network itself. The attack is weaker than on the first network.
 #
 # ## Exercise 5: adversarial training
 

@@ -112,7 +112,7 @@ settings = {
     "folder": "runs/boston",
     "verbose": False,
 }
-by_folds = compare(models, train, cv=5, seeds=budget(2, quick=[0]), **settings)
+by_folds = compare(models, train, cv=budget(5, quick=2), seeds=budget(2, quick=[0]), **settings)
 by_folds
 
 # %%
@@ -135,7 +135,7 @@ kept = [k for k, name in enumerate(train.feature_names) if name != "b"]
 without_b = Dataset(train.X[:, kept], train.y, [train.feature_names[k] for k in kept])
 smaller = {"HousingNet, cosine": HousingNet(len(kept), epochs=300, learning_rate=0.003, schedule="cosine")}
 smaller |= {"gradient boosting": GradientBoostingRegressor()}
-compare(smaller, without_b, cv=5, seeds=budget(2, quick=[0]), **settings)
+compare(smaller, without_b, cv=budget(5, quick=2), seeds=budget(2, quick=[0]), **settings)
 
 # %% [markdown]
 # Hardly anything changes. The prediction does not need the criticised column.

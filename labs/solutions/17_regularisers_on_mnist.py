@@ -65,7 +65,9 @@ assert max(np.linalg.norm(layer.weights, axis=0).max() for layer in limited.laye
 # %% [markdown]
 # ## Exercise 2: fewer images
 #
-# The same number of steps needs ten times as many epochs.
+# With a tenth of the images, there is more to gain: with dropout and max-norm, 3.5 % of the validation images are not
+# recognised instead of 4.6 %, and the difference is significant with only three seeds. (The fewer images are trained for
+# more epochs, so that the number of steps is about the same.)
 
 # %%
 few = training.take(slice(0, budget(6000, quick=300)))

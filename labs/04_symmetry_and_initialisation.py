@@ -83,9 +83,9 @@ legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 #
 # $$\frac{\partial L}{\partial w_{ij}} = \frac{1}{n} \sum_{\text{rows}} x_i \, f'(z_j) \, v_j \, e$$
 #
-# where $e$ is the derivative of the loss of the row with respect to the last sum. If all $w_{ij}$ and all $v_j$ are equal,
-# then all $z_j$ are equal, and so are the gradients. Every unit takes the same step, and the units are equal again. This is
-# called **symmetry**. Only a difference at the start can break it.
+# where $e$ is the derivative of the loss of the row with respect to the last sum. If all $w_{ij}$ and all $v_j$ are
+# equal, then all $z_j$ are equal, and so are the gradients. So every unit takes the same step, and the units stay
+# equal. This is called **symmetry**. Only a difference at the start can break it.
 
 # %%
 spread = {name: np.ptp(path, axis=2).max(axis=1) for name, path in paths.items()}  # by epoch
@@ -233,8 +233,8 @@ plot_gradients(deep_network("tanh", "Xavier"), train)
 # %% [markdown]
 # With the small weights, the typical gradient is about $10^{-12}$, in every layer: in a layer near the input, the
 # gradient that arrives from the later layers is tiny; in a layer near the output, the inputs are tiny. A step of
-# gradient descent then changes almost nothing. With Xavier's rule, it is between 0.0005 and 0.005. (In the first layer,
-# the gradients of the pixels that are black in all images are 0.)
+# gradient descent then changes almost nothing. With Xavier's rule, the typical gradient is between 0.0005 and 0.005.
+# (In the first layer, the gradients of the pixels that are black in all images are 0.)
 #
 # ### ReLU
 #
@@ -269,8 +269,8 @@ plot_gradients(deep_network("sigmoid", "Xavier"), train)
 # From the last layer to the first, they become smaller by many powers of ten. So the weights of the layers near the
 # input hardly change, and the later layers get inputs that contain almost no information about the image.
 #
-# The next table has one number per network: the standard deviation of the sums $z$ of the output layer over the rows, before
-# training. If it is 0, the network sees no difference between the images.
+# The next table has one number per network: the standard deviation of the sums $z$ of the output layer over the rows,
+# before training. If it is 0, the output of the network is the same for all images.
 
 
 # %%

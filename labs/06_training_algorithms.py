@@ -30,7 +30,7 @@ from chainrule.zoo import SimpleMLP
 # | Momentum | $r \leftarrow \mu r + g$; $\; w \leftarrow w - \eta r$ | remember the direction of the last steps |
 # | Nesterov | $r \leftarrow \mu r + g$; $\; w \leftarrow w - \eta (g + \mu r)$ | look one step ahead |
 # | AdaGrad | $s \leftarrow s + g^2$; $\; w \leftarrow w - \eta g / \sqrt{s}$ | shorter steps where gradients were large |
-# | RMSprop | $v \leftarrow \alpha v + (1 - \alpha) g^2$; $\; w \leftarrow w - \eta g / \sqrt{v}$ | the same, but forget the past |
+# | RMSprop | $v \leftarrow \alpha v + (1 - \alpha) g^2$; $\; w \leftarrow w - \eta g / \sqrt{v}$ | the same, with an average in which old gradients count less and less |
 # | Adam | $m \leftarrow \beta_1 m + (1 - \beta_1) g$; $\; v$ as in RMSprop; $\; w \leftarrow w - \eta \hat m / \sqrt{\hat v}$ | momentum and RMSprop together |
 # | AdamW | $w \leftarrow w - \eta \lambda w$, then a step of Adam | also pull the weights towards 0 |
 #
@@ -228,7 +228,7 @@ final_loss = {name: runs[0].last("loss") for name, runs in batches.histories().i
 assert final_loss["16 rows"] < final_loss["256 rows"]
 
 # %% [markdown]
-# With batches of 1024 rows, there are only 590 steps in 10 epochs, and the training is far from its end. With 16 rows,
+# With batches of 1024 rows, there are only 590 steps in 10 epochs, and the loss would still fall further. With 16 rows,
 # there are 37,500 steps. The training loss is then the lowest in most epochs, but the larger number of steps makes an
 # epoch take longer. In the accuracy, 16, 64 and 256 rows cannot be distinguished. The log loss on the test set is
 # lowest with 256 rows: the smaller batches have already begun to overfit. Sizes from 32 to 256 are a good first choice.

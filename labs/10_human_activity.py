@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lab 10: Human activity from a smartphone
 #
-# **Question.** Can a network tell from the sensors of a smartphone what a person is doing, and is it better than the best
+# **Question.** Can a network tell from the sensors of a smartphone what a person is doing, and is it better than a
 # support vector machine?
 #
 # **You need** [Lab 5](05_mnist.md) (several classes) and [Lab 7](07_overfitting.md) (overfitting). **Time:** 75 minutes.
@@ -38,15 +38,16 @@ for code, name in enumerate(names):
     print(f"{name:20} {np.sum(train.y == code):5} training rows")
 
 # %% [markdown]
-# All numbers are already between -1 and 1. The test set consists of nine people who do not occur in the training set. This
-# is important: the model will be used by people whom it has never seen.
+# All numbers are already between -1 and 1. The test set consists of nine people who do not occur in the training set.
+# This is important: the model will be used for people whose data it has never seen.
 #
-# ## Divide by person, not by row
+# ## Split by person, not by row
 #
-# For validation, we have to divide the training set. If the rows are divided at random, the same person is on both sides.
-# Neighbouring windows of one person even overlap by half. A model can then recognise the person instead of the activity. The
-# library divides by **groups** if the dataset has some; here the groups are the people. The next cell compares both ways,
-# with a network of one hidden layer, in **cross-validation** with five parts (folds).
+# For validation, the training set has to be split. If the rows are split at random, the same person is in both parts.
+# Neighbouring windows of one person even overlap by half. A model then profits from knowing how this person moves,
+# which it does not know of a new person. The library splits by **groups** if the dataset has some; here the groups are
+# the people. The next cell compares the two kinds of split, with a network of one hidden layer, in **cross-validation**
+# with five parts (folds).
 
 # %%
 settings = {
@@ -70,15 +71,15 @@ print("folds of random rows: ", by_row.scores()["random rows"].round(3))
 print("folds by person:      ", by_person.scores()["by person"].round(3))
 
 # %% [markdown]
-# With random rows, the accuracy seems to be 97 %. On people whom the network has not seen, it is 94 %, and it depends on who
-# they are: the folds differ much more. Only the second number says what a new user can expect.
+# With random rows, the accuracy seems to be 97 %. On people whom the network has not seen, it is 94 %, and it depends
+# on who they are: the folds differ much more. Only the second number estimates the accuracy for a new user.
 #
-# ## The competitor: support vector machines
+# ## For comparison: support vector machines
 #
-# A **support vector machine** (SVM) separates two classes by the boundary with the largest distance to the examples; for
-# six classes, it votes between the pairs. With the **RBF kernel** $k(x, x') = e^{-\gamma \|x - x'\|^2}$ the boundary is
-# curved. The constant $C$ says how much a mistake costs. As for the networks, $C$ and the kernel are chosen by
-# cross-validation over people.
+# A **support vector machine** (SVM) separates two classes by the boundary with the largest distance to the examples;
+# for six classes, one SVM is trained for each pair of classes, and the majority of their predictions decides. With the
+# **RBF kernel** $k(x, x') = e^{-\gamma \|x - x'\|^2}$ the boundary is curved. The constant $C$ determines how much a
+# mistake on a training row costs. As for the networks, $C$ and the kernel are chosen by cross-validation over people.
 
 # %%
 machines = {
@@ -104,15 +105,16 @@ by_folds
 by_folds.plot_scores("accuracy")
 
 # %% [markdown]
-# The best SVM and the best network have nearly the same mean accuracy. The folds differ by six percentage points, much more
-# than the good models do, because some people move in their own way. A second hidden layer helps; dropout and batch
-# normalisation do not. They keep a network from learning single rows by heart, but the difficulty here is new people.
-# (An SVM gives no probabilities, so it has no log loss. The seconds are those of one thread on a busy machine.)
+# The best SVM and the best network have nearly the same mean accuracy. The folds differ by several percentage points,
+# much more than the good models do, because people move in different ways. A second hidden layer raises the mean;
+# dropout and batch normalisation do not. They keep a network from memorising single rows, but the difficulty here is
+# new people. (An SVM gives no probabilities, so it has no log loss. The seconds are those of one thread on a busy
+# machine.)
 #
 # ## The test
 #
 # The best SVM and the best network of the cross-validation are trained on all training rows, and measured on the nine
-# people of the test set. The network is trained with several seeds. (An SVM has no seed: its training has only one result.)
+# people of the test set. The network is trained with several seeds. (The training of an SVM does not depend on a seed.)
 
 # %%
 means = {name: scores.mean() for name, scores in by_folds.scores().items()}
@@ -134,10 +136,11 @@ print(f"ensemble of {len(members)} networks: accuracy {accuracy:.4f}")
 assert accuracy > 0.8
 
 # %% [markdown]
-# The answer to the question of this lab is **no**: on the nine test people, the SVM is better than the network, and also
-# better than the ensemble. In the cross-validation, they were equal. The 561 columns were designed by experts, so that simple
-# boundaries separate the activities, and 21 people are few for a network to learn from. To try other networks until one beats
-# the SVM on the test rows would not be a better answer: the test rows would then have chosen it.
+# The answer to the question of this lab is **no**: on the nine test people, the SVM is better than the network, and
+# also better than the ensemble. In the cross-validation, their means were nearly equal. A possible reason is that the
+# 561 columns were designed by experts, so that simple boundaries separate the activities, and that 21 people are few to
+# train a network with. You could now try other networks until one is better than the SVM on the test rows. But then the
+# test rows would have chosen it, and its test accuracy would be too good.
 #
 # ## Where are the mistakes?
 #
@@ -148,8 +151,9 @@ assert accuracy > 0.8
 plot_confusion_matrix(test.y, probabilities, names)
 
 # %% [markdown]
-# Most of the mistakes are between sitting and standing: 124 of 179. In both, the upper body is upright and still, so that the
-# sensors at the waist measure nearly the same. Only three windows of movement and rest are confused.
+# Most of the mistakes are between sitting and standing: 124 of 179. In both, the upper body is upright and still, so
+# that the sensors at the waist measure nearly the same. Only three windows of movement are taken for rest, or the other
+# way round.
 
 # %%
 if test.groups is not None:
@@ -166,9 +170,9 @@ if test.groups is not None:
 #
 # ## What you have learned
 #
-# - Rows that belong together (one person, one patient, one day) must be on the same side of every division. Otherwise the
-#   validation accuracy is too optimistic.
-# - Compare a network with a strong competitor, tuned with the same care and on the same folds.
+# - Rows that belong together (one person, one patient, one day) must be in the same part of every split. Otherwise the
+#   validation accuracy is too high.
+# - Compare a network with another good model, which is tuned with the same care and on the same folds.
 # - The confusion matrix shows which classes are confused; the mean accuracy does not.
 # - The differences between people are larger than the differences between the models.
 #

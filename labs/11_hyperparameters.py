@@ -26,11 +26,11 @@ SEARCH = {"verbose": False, "n_jobs": budget(None, quick=1)}
 EPOCHS = budget(20, quick=2)
 
 # %% [markdown]
-# ## Three kinds of rows
+# ## Training rows and test rows
 #
-# The data are images of handwritten digits with 8 x 8 pixels. To make the task harder, only 600 images are for training.
-# The other 1,197 images are the **test set**. They are put aside until the end: no choice may depend on them. Otherwise, the
-# test result would no longer tell how the network does on new images.
+# The data are images of handwritten digits with 8 x 8 pixels. To make the task harder, only 600 images are for
+# training. The other 1,197 images are the **test set**. They are put aside until the end: no choice may depend on them.
+# Otherwise, the test result would no longer show how good the network is on new images.
 
 # %%
 digits = load_dataset("digits")
@@ -98,10 +98,10 @@ print(grid_search.best_parameters, round(grid_search.best_score, 4))
 assert grid_search.best_parameters["learning_rate"] == 0.01
 
 # %% [markdown]
-# The learning rate matters most: for every number of units, 0.01 is the best of the four. From 16 units on, the number of units
-# matters little. The differences between 16, 32 and 64 units are about as large as the standard deviation over the folds
-# (`accuracy_sd`), so this search cannot tell which of them is the best. Look also at the last learning rate: 0.1 is too large,
-# and the results of the folds differ much.
+# The learning rate matters most: for every number of units, 0.01 is the best of the four. From 16 units on, the number
+# of units matters little. The differences between 16, 32 and 64 units are about as large as the standard deviation over
+# the folds (`accuracy_sd`), so this search cannot tell which of them is the best. Look also at the last learning rate:
+# 0.1 is too large, and the results of the folds differ a lot.
 #
 # ## Random search
 #
@@ -222,9 +222,9 @@ print(f"test accuracy:                  {test_accuracy:.4f}")
 assert test_accuracy > budget(0.9, quick=0.5)
 
 # %% [markdown]
-# The test accuracy is even a little higher than the score. The folds of the search had 480 training rows, and the final network has 600.
-# Besides, both numbers have errors: the accuracy $p$ on $m$ rows has the standard error $\sqrt{p (1 - p) / m}$, here about 0.005 for the
-# test set, and more for the 600 training rows.
+# The test accuracy is even a little higher than the score. The folds of the search had 480 training rows, and the final
+# network has 600. Also, both numbers are uncertain: the accuracy $p$ on $m$ rows has the standard error
+# $\sqrt{p (1 - p) / m}$, here about 0.005 for the test set, and more for the 600 training rows.
 #
 # ## What you have learned
 #

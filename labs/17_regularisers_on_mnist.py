@@ -6,8 +6,9 @@
 # **You need** [Lab 7](07_overfitting.md). **Time:** 60 minutes. Running it takes about 5 minutes on two cores.
 #
 # The lab repeats an experiment from the article that made dropout known: Srivastava, Hinton, Krizhevsky, Sutskever and
-# Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", Journal of Machine Learning Research 15
-# (2014), pages 1929-1958. You learn how to repeat a published experiment, and how to say what differs.
+# Salakhutdinov, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", Journal of Machine Learning
+# Research 15 (2014), pages 1929-1958. You learn how to repeat a published experiment, and how to report what differs
+# from it.
 
 # %%
 import matplotlib.pyplot as plt
@@ -37,8 +38,9 @@ from chainrule.labs import budget, load_lab_data
 #
 # ## Max-norm
 #
-# L2 pulls all weights towards 0, in every step. **Max-norm** does nothing as long as the weights of a unit are small. Let $w$
-# be the vector of the weights into a unit. If its length becomes larger than $c$ in a step, it is shortened to $c$:
+# L2 pulls all weights towards 0, in every step. **Max-norm** changes nothing as long as the weights of a unit are
+# small. Let $w$ be the vector of the weights into a unit. If its length becomes larger than $c$ in a step, it is
+# shortened to $c$:
 #
 # $$w \leftarrow w \cdot \min\left(1, \frac{c}{\lVert w \rVert}\right)$$
 #
@@ -56,7 +58,7 @@ from chainrule.labs import budget, load_lab_data
 # | Runs | one number | mean and standard deviation over five seeds |
 #
 # A small network and a short training are chosen so that the lab takes minutes and not hours. A smaller network
-# overfits less, so that regularisers have less to gain.
+# overfits less, so regularisers can improve it less.
 
 # %%
 train, test = load_lab_data("mnist")
@@ -152,9 +154,9 @@ result.plot_scores()
 
 # %% [markdown]
 # All regularisers have a slightly higher mean accuracy than the network without one, but the differences are tiny: from
-# 1.61 % to 1.54 % of the test images, that is 7 images of 10,000. The ranking of the article is not repeated. There,
-# dropout with max-norm is far ahead. Here, it is in the middle, and its best and its worst run are the best and one of
-# the worst of the whole lab.
+# 1.61 % to 1.54 % of the test images, that is 7 images of 10,000. The ranking is not that of the article. There,
+# dropout with max-norm is by far the best. Here, it is in the middle; its best run is the best of all runs, and its
+# worst run is one of the worst.
 #
 # ## Is the difference significant?
 #
@@ -171,10 +173,9 @@ assert result.scores("accuracy")["dropout"].mean() > 0.75
 
 # %% [markdown]
 # No difference from the network without a regulariser is significant. This does not show that the article is wrong. Its
-# network is much larger and was trained much longer, and so it has more to lose by overfitting. With 256 units per
-# layer, dropout even makes the network too small (on validation images, dropout 0.5 was clearly too much). Table 9 has
-# one number for each method and no standard deviation, so that we do not know how much these numbers would change with
-# another seed.
+# network is much larger and was trained much longer, and so it can overfit more. With only 256 units per layer, a
+# dropout of 0.5 leaves too few of them: its validation error was clearly higher. Table 9 has one number for each method
+# and no standard deviation, so that we do not know how much these numbers would change with another seed.
 #
 # ## Training and test loss
 #
@@ -192,15 +193,16 @@ ax.invert_yaxis()
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 # %% [markdown]
-# In the loss, the regularisers do make a difference. Without one, the training loss is the smallest and the test loss
-# the largest: 0.061 instead of 0.051 to 0.055. With dropout, the training loss is nearly as large as the test loss,
-# because it is measured with units switched off, which makes the task harder. As in [Lab 7](07_overfitting.md), the
-# regularised networks hardly recognise more digits, but their probabilities are better.
+# The regularisers do change the loss. Without one, the training loss is the smallest and the test loss the largest:
+# 0.061 instead of 0.051 to 0.055. With dropout, the training loss is much closer to the test loss, because it is
+# measured while units are set to 0, which makes it larger. As in [Lab 7](07_overfitting.md), the regularised networks
+# hardly recognise more digits, but their probabilities are better.
 #
 # ## What you have learned
 #
 # - Max-norm limits the length of the weights of each unit; it can be combined with dropout.
-# - A published ranking holds for its network, its data and its budget. With another network, differences can vanish.
+# - A published ranking holds for the network, the data and the training time of its experiment. With another network,
+#   differences can vanish.
 # - Choose the strengths on validation images, use the same budget for all methods, and report means over several seeds.
 # - "Not significant" does not mean "no difference": it means that these runs do not show one.
 #
@@ -208,8 +210,8 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 #
 # 1. Check max-norm: after the training, compute the length of the weights of each unit. Which share is at the limit?
 # 2. Train "nothing" and "dropout + max-norm" on 6,000 images. Is the difference larger than with 60,000?
-# 3. Double the width of the hidden layers for "nothing" and for "dropout". Which of them profits?
+# 3. Double the width of the hidden layers for "nothing" and for "dropout". Which of them improves?
 # 4. Add label smoothing (`label_smoothing=0.1`). Does it help, and does it help together with dropout?
-# 5. Repeat the experiment with the network of the article (this takes hours). Which ranks remain?
+# 5. Repeat the experiment with the network of the article (this takes hours). Is the ranking that of the article?
 #
 # `chainrule labs regularisers_on_mnist --solution` copies the solutions.

@@ -29,7 +29,8 @@ def cross_validate(name, data):
 # %% [markdown]
 # ## Exercise 1: moving or still
 #
-# The first three classes are kinds of walking, the last three are kinds of rest. With two classes, hardly a mistake is left.
+# The first three classes are kinds of walking, the last three are kinds of rest. With two classes, hardly any mistakes
+# are left.
 
 # %%
 moving = np.where(train.y < len(names) // 2, "moving", "still")
@@ -39,7 +40,7 @@ assert two > 0.8
 # %% [markdown]
 # ## Exercise 2: more people or more rows
 #
-# Both lines have the same number of training rows. The rows of the second line come from few people.
+# The two lines are for the same numbers of training rows. The rows of the second line come from few people.
 
 # %%
 rng = np.random.default_rng(0)

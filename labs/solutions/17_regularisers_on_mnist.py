@@ -93,8 +93,8 @@ wide = table(
 # ## Exercise 4: label smoothing
 #
 # With label smoothing 0.1, the network learns a probability of 0.91 for the true digit and 0.01 for each of the others,
-# instead of 1 and 0. Its weights need not grow for ever. The log loss becomes larger, because the network learns to be less
-# sure than it could be.
+# instead of 1 and 0. Its weights then need not grow without limit. The log loss becomes larger, because the
+# probabilities of the true digits stay below 0.91.
 
 # %%
 smooth = table(

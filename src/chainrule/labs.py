@@ -31,17 +31,17 @@ __all__ = ["as_notebook", "budget", "copy_lab", "is_quick", "lab_file", "lab_nam
 
 Choice = TypeVar("Choice")
 
-_SUBSTITUTES = {"imdb": "digits", "boston": "diabetes", "california": "diabetes"}  # of other sets: digits
+_SUBSTITUTES = {"imdb": "digits", "boston": "diabetes", "california": "diabetes"}  # for all others: digits
 _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 
 
 def is_quick() -> bool:
-    """Return whether the labs are to use small data and few epochs: ``CHAINRULE_LABS=quick``."""
+    """Return whether the labs use small data and few epochs, that is, whether ``CHAINRULE_LABS`` is ``quick``."""
     return os.environ.get("CHAINRULE_LABS") == "quick"
 
 
 def budget(full: Choice, quick: Choice) -> Choice:
-    """Return ``full``, or ``quick`` if the labs are to be quick. Both are numbers of epochs, seeds, rows and the like.
+    """Return ``quick`` in a quick run of the labs, otherwise ``full``: numbers of epochs, seeds or rows, for example.
 
     >>> budget(20, quick=2) in (20, 2)
     True
@@ -55,11 +55,11 @@ def load_lab_data(
 ) -> tuple[Dataset, Dataset]:
     """Return the training set and the test set of a named data set. They are not standardised.
 
-    The test set is the official one. If there is none, ``split`` divides the rows, by default into 80 % and 20 %. If
-    the files of the data set are neither in the cache nor in the folder ``CHAINRULE_DATA`` and cannot be downloaded, a
-    sentence is printed, and a set that is part of the installation is returned instead: the handwritten digits of
-    scikit-learn, for ``mnist`` and ``fashion-mnist`` enlarged to 28 x 28 pixels, for ``imdb`` with two classes (odd and
-    even), and the diabetes table for tables of numbers.
+    The test set is the official one. If there is none, ``split`` divides the rows, by default into 80 % and 20 %.
+    If the files of the data set are neither in the cache nor in the folder ``CHAINRULE_DATA`` and cannot be
+    downloaded, the reason is printed, and a set that is part of the installation is returned instead: the
+    handwritten digits of scikit-learn, for ``mnist`` and ``fashion-mnist`` enlarged to 28 x 28 pixels, for ``imdb``
+    with two classes (odd and even), and the diabetes table for tables of numbers.
     """
     if not is_quick():
         try:

@@ -22,7 +22,7 @@ def compare(
         typer.Option(
             "--with",
             metavar="OPTIONS",
-            help="Options of 'chainrule train' in quotes, which are added to the others for one more configuration; "
+            help="Add a configuration: options of 'chainrule train', in quotes, that it has in addition to the others; "
             "may be repeated.",
         ),
     ] = None,
@@ -43,8 +43,8 @@ def compare(
     """Compare several settings of 'chainrule train' over several seeds: mean, standard deviation, and significance.
 
     SOURCE and the options that are not listed here are those of 'chainrule train'. They describe the first
-    configuration. Each --with adds a configuration, which has these and some more options. Each seed holds out other
-    test rows, the same for all configurations, except for data sets with an official test set.
+    configuration. Each --with adds a configuration, with these options and those in quotes. Each seed holds out
+    different test rows, the same for all configurations, except for data sets with an official test set.
 
     Example: chainrule compare digits --preset plain --epochs 20 --with "--dropout 0.3" --with "--hidden 256"
     """

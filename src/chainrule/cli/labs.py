@@ -23,7 +23,7 @@ def labs(
 ) -> None:
     """List the labs, or copy one into a folder as a notebook that is ready to run.
 
-    The labs teach neural networks on real data, for students who have never trained a network.
+    The labs teach neural networks to students who have never trained one, with real data.
 
     Example: chainrule labs regression
     """
@@ -34,4 +34,4 @@ def labs(
         write_data("".join(f"{known:{width}}  {lab_title(known)}\n" for known in lab_names()))
         return
     path = copy_lab(name, out, solution=solution, force=force)
-    print_sentence(f"The notebook is {path}. Open it with Jupyter: pip install jupyterlab, then: jupyter lab {path}")
+    print_sentence(f"The notebook is {path}. To open it, run: pip install jupyterlab, and then: jupyter lab {path}")

@@ -42,8 +42,8 @@ class Comparison:
     metrics
         The metrics of the test rows; the first one is the main metric.
     test_share
-        The number of test rows divided by the number of training rows if the runs have different training rows, and 0
-        if all runs share them.
+        The number of test rows divided by the number of training rows if the training rows differ between runs, and 0
+        if all runs have the same ones.
     """
 
     runs: tuple[Run, ...]
@@ -64,7 +64,10 @@ class Comparison:
         means = {name: np.mean(scores) for name, scores in self.scores(metric).items()}
         finite = {name: mean for name, mean in means.items() if math.isfinite(mean)}
         if not finite:
-            raise InvalidInputError("No configuration was trained without divergence, so none is the best.")
+            raise InvalidInputError(
+                "No configuration has scores in all its runs, so none is the best; if runs diverged, give a smaller "
+                "learning rate."
+            )
         best_of = max if self._metric(metric).greater_is_better else min
         return best_of(finite, key=lambda name: finite[name])
 
@@ -104,8 +107,8 @@ class Comparison:
         """Return a data frame with one row per configuration.
 
         For each metric ``m``, the columns are the mean ``m`` and the standard deviation ``m_sd`` over the runs (the
-        divisor is the number of runs minus 1). Other columns are the means of ``epochs`` and ``seconds``, and the
-        numbers of ``runs`` and of ``diverged`` runs.
+        divisor is the number of runs minus 1). The other columns are the means of ``epochs`` and ``seconds``, and
+        the numbers of ``runs`` and of ``diverged`` runs.
         """
         import pandas as pd
 
@@ -132,9 +135,10 @@ class Comparison:
             t = d / (s sqrt(1/n + n_test/n_train))
 
         and compared with Student's t distribution with ``n - 1`` degrees of freedom. The second term is 0 if all runs
-        share their training rows. Otherwise it corrects for the rows that the training sets have in common (Nadeau and
-        Bengio, "Inference for the generalization error", 2003). ``p_adjusted`` is the p-value after Holm's correction
-        for several comparisons: below 0.05, the difference is significant. Configurations without scores are omitted.
+        have the same training rows. Otherwise it corrects for the rows that the training sets have in common (Nadeau
+        and Bengio, "Inference for the generalization error", 2003). ``p_adjusted`` is the p-value after Holm's
+        correction for several comparisons: below 0.05, the difference is significant. Configurations without scores
+        are omitted.
         """
         import pandas as pd
         from scipy import stats
@@ -186,7 +190,7 @@ class Comparison:
         except InvalidInputError as no_best:
             return str(no_best)
         if len(self.names) < 2 or len(self.runs) == len(self.names):
-            return f"The best {self._metric(metric).name.replace('_', ' ')} has {best!r} (one run; no test)."
+            return f"{best!r} has the best {self._metric(metric).name.replace('_', ' ')} (one run; no test)."
         tests = self.significance(metric)
         equal = [repr(name) for name, p in tests["p_adjusted"].items() if not p < _LEVEL]
         what = self._metric(metric).name.replace("_", " ")

@@ -36,9 +36,9 @@ class Configuration:
     Parameters
     ----------
     model
-        A :class:`NeuralNetwork`, a scikit-learn estimator, or a function that takes a seed and returns one of these. Of
-        a network and of an estimator, every run gets a copy with its own seed; a network draws its initial weights from
-        it. Weights that were set by hand are drawn again as well: use a function to keep them.
+        A :class:`NeuralNetwork`, a scikit-learn estimator, or a function that takes a seed and returns one of these. A
+        network or an estimator is copied for every run, with the seed of the run. A network draws all of its initial
+        weights from this seed, even those that were set by hand; to keep them, give a function that sets them.
     fit
         The arguments of ``fit``, such as ``callbacks`` and ``augmentation``. Every run gets copies of the callbacks.
 

@@ -140,7 +140,7 @@ def compare(
         The seeds, or their number n for the seeds 0, 1, ..., n - 1.
     cv
         The number of folds of a cross-validation, which is repeated for each seed. The folds are stratified by class,
-        or divided by the groups of the dataset.
+        or split by the groups of the dataset, if it has some.
     test_size
         The share of the rows that each seed holds out if neither ``test`` nor ``cv`` is given.
     standardize
@@ -156,7 +156,7 @@ def compare(
         process. The results do not depend on it.
     folder
         A folder for the results of finished runs. A comparison that is called again, for example after an interruption
-        or with more seeds, trains only those runs that are not there.
+        or with more seeds, trains only the runs that are missing in it.
     verbose
         Whether to print one line per finished run.
 
@@ -181,7 +181,9 @@ def compare(
     """
     numbers, trials_of = _seeds(seeds), _as_configurations(configurations, validation)
     if dataset.task is None or dataset.y is None:
-        raise InvalidInputError("The dataset has no targets y to compare the predictions with.")
+        raise InvalidInputError(
+            "The dataset has no targets y to compare the predictions with; give them, as in Dataset(X, y)."
+        )
     given = (metrics,) if isinstance(metrics, str | Metric) else metrics
     measured = tuple(find_metric(metric) for metric in (REPORTED_METRICS[dataset.task] if given is None else given))
     divisions, test_share = _divisions(dataset, test, numbers, cv, test_size)
@@ -210,8 +212,8 @@ def compare_training(
     """Train on a table with several sets of options and several seeds, like ``chainrule compare``.
 
     Each configuration is a mapping of options of :func:`chainrule.train`, such as ``{"hidden": (64,), "dropout": .5}``.
-    The seed decides which rows are held out as the test set, except for data sets with an official one. The other
-    arguments are those of :func:`compare` and :func:`chainrule.train`.
+    The seed determines which rows are held out as the test set, except for data sets with an official test set. The
+    other arguments are those of :func:`compare` and :func:`chainrule.train`.
 
     Examples
     --------

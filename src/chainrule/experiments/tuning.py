@@ -31,7 +31,7 @@ class TuningResult:
     best_parameters
         The parameters with the best mean of the main metric over the folds.
     best_score
-        This mean. It is slightly optimistic, because the best of several was chosen.
+        This mean. It is a little too good, because it is the best of several.
     model
         The model with these parameters, trained on all rows.
     comparison
@@ -89,16 +89,18 @@ def tune_hyperparameters(
         A function or a class that takes the hyper-parameters as keywords, and returns a :class:`NeuralNetwork` or a
         scikit-learn estimator.
     grid
-        For each hyper-parameter the list of its values (all combinations are tried); or a list of such mappings. With
-        ``n_iter``, values may also be distributions of ``scipy.stats``.
+        A mapping of each hyper-parameter to the list of its values, of which all combinations are tried, or a list of
+        such mappings. With ``n_iter``, values may also be distributions of ``scipy.stats``.
     dataset
-        The rows. Hold out a test set before: the score of the best parameters is measured on the rows that chose them.
+        The rows. Hold out a test set first: the best parameters are chosen by their score on these rows, so this score
+        is a little too good.
     n_iter
         Draw this number of combinations at random (random search). By default, all are tried (grid search).
     cv
         The number of folds.
     metric
-        The metric that chooses; by default accuracy for classes, and R^2 for numbers.
+        The metric by which the best parameters are chosen; by default accuracy for classification, and R^2 for
+        regression.
     seed
         The seed of the folds, the draws and the models.
     fit, standardize

@@ -165,8 +165,9 @@ probabilities = network.predict(test)
 plot_confusion_matrix(test.y, probabilities, test.label_names)
 
 # %% [markdown]
-# The most frequent mistake is a 5 that is taken for a 3 (21 times). Then come 4 for 9, 6 for 4, 8 for 3, and 9 for 4:
-# pairs of digits that are written with similar strokes. Nobody told the network which digits are similar.
+# The most frequent mistake is a 5 that is taken for a 3 (21 times). Then come a 4 that is taken for a 9, a 6 for a 4,
+# an 8 for a 3, and a 9 for a 4: pairs of digits that are written with similar strokes. The training data do not say
+# which digits are similar.
 #
 # Here are the 16 mistakes in which the wrong digit has the highest probability. Above each image is the true digit,
 # then the predicted digit with its probability.

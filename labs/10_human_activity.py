@@ -152,8 +152,8 @@ plot_confusion_matrix(test.y, probabilities, names)
 
 # %% [markdown]
 # Most of the mistakes are between sitting and standing: 124 of 179. In both, the upper body is upright and still, so
-# that the sensors at the waist measure nearly the same. Only three windows of movement are taken for rest, or the other
-# way round.
+# that the sensors at the waist measure nearly the same. Only three windows of rest are predicted to be movement, and
+# none of movement to be rest.
 
 # %%
 if test.groups is not None:

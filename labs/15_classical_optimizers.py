@@ -205,8 +205,8 @@ for n_parameters, one in seconds.items():
 # %% [markdown]
 # In these small networks, other work takes most of the time, so the time grows more slowly than $p^3$. But a network
 # for MNIST has 100,000 weights. Its matrix would have $10^{10}$ elements, 80 GB. The method is also restricted to the
-# mean squared error, and needs all rows at once. L-BFGS works with every smooth loss and needs only ten vectors of
-# memory, but it needs all rows at once, too.
+# mean squared error, and needs all rows at once. L-BFGS works with every smooth loss and stores only ten pairs of
+# vectors, but it needs all rows at once, too.
 #
 # ## Real data: Boston housing
 #

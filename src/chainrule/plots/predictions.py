@@ -427,8 +427,9 @@ def _plot_classes(
 ) -> None:
     """Draw a curve for each class of :func:`_one_against_rest`, with at most 500 points, and the legend.
 
-    ``curve`` returns x, y and the number in the legend, for the true rows of a class and its probabilities.
-    ``by_chance`` are the ends of the dotted line, the result of a random order.
+    ``curve`` takes two arrays, whether each row belongs to the class and its probability of the class, and returns x, y
+    and the number in the legend. ``by_chance`` are the heights of the two ends of the dotted line, which is the result
+    of random predictions.
     """
     for k, (name, is_class, scores) in enumerate(classes):
         x, y, value = curve(is_class, scores)

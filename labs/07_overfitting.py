@@ -51,8 +51,8 @@ assert large.evaluate(train)["accuracy"] > large.evaluate(validation)["accuracy"
 #
 # ## A smaller network?
 #
-# The **capacity** of a network is the variety of functions that it can compute. It grows with the number of units. Here are
-# one hidden layer with 4 to 512 units, trained with the same images.
+# The **capacity** of a network is the variety of functions that it can compute. It grows with the number of units. The
+# next networks have one hidden layer with 4 to 512 units, and are trained with the same images.
 
 # %%
 units = budget([4, 16, 64, 512], quick=[4, 64])
@@ -80,9 +80,9 @@ for n_units, one in networks.items():
 #
 # $$\text{L2: } L + \frac{\lambda}{2} \sum_i w_i^2 \qquad\qquad \text{L1: } L + \lambda \sum_i |w_i|$$
 #
-# **Dropout** sets each output of a hidden layer to 0 with probability $p$, at random and anew for each image and step. No unit
-# can rely on a certain other unit. The remaining outputs are divided by $1 - p$, so that their mean is unchanged. When the
-# network is used, nothing is dropped.
+# **Dropout** sets each output of a hidden layer to 0 with probability $p$, at random and anew for each image and step.
+# So a unit cannot rely on any single other unit. The remaining outputs are divided by $1 - p$, so that their mean is
+# unchanged. When the network is used, nothing is dropped.
 #
 # **Batch normalisation** shifts and scales the sum $z$ of each unit to mean 0 and variance 1 over the batch, and then
 # by two numbers that are learned: $\gamma\, (z - \mu_B) / \sigma_B + \beta$. It was invented to make training faster.
@@ -184,7 +184,7 @@ result.plot_scores("log_loss")
 # The log loss gives a different order. L1, early stopping, L2, dropout and batch normalisation all have a lower mean
 # than the network without a remedy. They hardly recognise more digits, but give their wrong predictions lower
 # probabilities. Which of the two measures matters depends on the use: if somebody acts on the probabilities, it is the
-# loss. Early stopping costs nothing and saves time: it needed about 9 epochs instead of 40.
+# loss. Early stopping also saves time: it needed about 9 epochs instead of 40.
 
 # %%
 curves = ("nothing", "L2", "dropout", "batch normalisation", "augmentation")

@@ -37,9 +37,9 @@ first = test.X[:1].nonzero()[-1]
 print(f"the first review of the test set has {len(first)} different words, among them:", *words[first][20:40])
 
 # %% [markdown]
-# The course divides the training reviews into 15,000 for training and 10,000 for **validation**. All choices are made
-# on the validation rows; the test rows only measure the results. (The division keeps the share of positive reviews equal:
-# it is **stratified**.)
+# The course splits the training reviews into 15,000 for training and 10,000 for **validation**. All choices are made on
+# the validation rows; the test rows only measure the results. (The split is **stratified**: the share of positive
+# reviews is the same in both parts.)
 
 # %%
 train, validation = train_and_validation.split(0.4, seed=42)
@@ -78,9 +78,10 @@ plot_history(network.history)
 #
 # ## Capacity
 #
-# The **capacity** of a network is what it can represent; it grows with the number of units. The course compares 4, 16 and
-# 64 units per hidden layer. Each network is trained with several seeds. The tables show the mean and the standard deviation
-# over the seeds. (The seconds are those of one thread on a busy machine; compare them only with one another.)
+# The **capacity** of a network is the variety of functions that it can compute; it grows with the number of units. The
+# course compares 4, 16 and 64 units per hidden layer. Each network is trained with several seeds. The tables show the
+# mean and the standard deviation over the seeds. (The seconds are those of one thread on a busy machine; compare them
+# only with one another.)
 
 # %%
 settings = {
@@ -98,8 +99,9 @@ by_capacity
 by_capacity.plot("validation_loss")
 
 # %% [markdown]
-# The capacity has hardly any effect on the accuracy here, because even the smallest network has 40,000 weights for 15,000
-# reviews. It has a large effect on the loss: the more units, the faster the network becomes too confident.
+# The capacity has hardly any effect on the accuracy here, because even the smallest network has 40,000 weights for
+# 15,000 reviews. It has a large effect on the loss: the more units, the faster the probabilities of wrong predictions
+# rise.
 #
 # ## Regularisation: the table of the course
 #
@@ -134,13 +136,13 @@ by_penalty.plot_scores("accuracy")
 
 # %% [markdown]
 # - **L1 and dropout** beat the course in both measures, and so does **L2** with the usual formula ($\lambda \sum w^2$).
-# - **The baseline** has a better accuracy than in the course, but **not a better loss**: 1.69 instead of 1.42. The loss of a
-#   network that is trained for 18 epochs too long depends on how confident its mistakes are. One reason for the difference
-#   is that chainrule computes sigmoid and cross-entropy as one function, whose gradient never vanishes on a confident mistake.
-#   A sigmoid followed by a separate cross-entropy, as in the course's program, stops learning when the sigmoid is rounded to
-#   0 or 1. We ran that program in PyTorch with two seeds. One run ended with a loss of 2.45 and an accuracy of 0.864; the
-#   other one got stuck at an accuracy of 0.5 with all outputs at 0 or 1.
-# - **L2 with half the sum** is not better than the course's accuracy: 0.827 instead of 0.843. Both L2 rows vary much
+# - **The baseline** has a better accuracy than in the course, but **not a better loss**: 1.69 instead of 1.42. The loss
+#   of a network that is trained for 18 epochs too long depends on how confident its mistakes are. One reason for the
+#   difference is that chainrule computes sigmoid and cross-entropy as one function, whose gradient never vanishes on a
+#   confident mistake. A sigmoid followed by a separate cross-entropy, as in the course's program, stops learning when
+#   the sigmoid is rounded to 0 or 1. That program was run in PyTorch with two seeds. One run ended with a loss of 2.45
+#   and an accuracy of 0.864; the other one got stuck at an accuracy of 0.5 with all outputs at 0 or 1.
+# - **L2 with half the sum** is not better than the course's accuracy: 0.827 instead of 0.843. Both L2 rows vary a lot
 #   from seed to seed. With a learning rate as large as 0.01, the weights change a lot in each step, and the accuracy
 #   depends on where the last step ends. The course shows one run of each row; with one run, a row can be two percentage
 #   points better or worse by chance.

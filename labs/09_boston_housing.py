@@ -119,9 +119,9 @@ by_folds
 by_folds.plot_scores("mean_squared_error")
 
 # %% [markdown]
-# Ridge is far behind: the price is not a linear function of the columns. The network of the course is better, and
-# tripling the epochs changes little; tanh is worse than ReLU. Gradient boosting is ahead of every single network. The
-# last row is an **ensemble**, the mean of many small networks, each of which is added to a linear model;
+# Ridge has by far the largest error: the price is not a linear function of the columns. The network of the course is
+# better, and tripling the epochs changes little; tanh is worse than ReLU. Gradient boosting is better than every single
+# network. The last row is an **ensemble**, the mean of many small networks, each of which is added to a linear model;
 # `preset="tabular"` builds it. It has the smallest mean error. But look at the deviations: the errors differ so much
 # from fold to fold that the differences between the best rows may be chance. 404 rows are too few to decide between
 # them.
@@ -169,7 +169,8 @@ plot_predicted_against_true(test.y, predicted, name=budget("value in 1,000 dolla
 #
 # ## What you have learned
 #
-# - Regression: one output without an activation, the mean squared error, and $R^2$ to judge it.
+# - Regression: one output without an activation, the mean squared error, and $R^2$ to measure how good the predictions
+#   are.
 # - Standardise the inputs, by the training rows.
 # - With few rows, a single split says little. Cross-validation uses all rows, and shows how much the score varies.
 # - On small tables, gradient boosting is hard to beat, and an ensemble of networks is better than one network.

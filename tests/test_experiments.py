@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from typer.testing import CliRunner
 
-from chainrule import Dataset, EarlyStopping, NeuralNetwork, build_network, load_dataset, train
+from chainrule import Callback, Dataset, EarlyStopping, MLPClassifier, NeuralNetwork, build_network, load_dataset, train
 from chainrule.cli.app import app
-from chainrule.errors import InvalidInputError
+from chainrule.errors import DataError, InvalidInputError
 from chainrule.experiments import Comparison, Configuration, Run, compare, compare_training, tune_hyperparameters
+from chainrule.experiments.results_file import ResultsFile
 from chainrule.history import History
 from chainrule.metrics import find_metric
 
@@ -175,6 +179,9 @@ def test_the_best_is_the_largest_or_the_smallest_mean_as_the_metric_wants() -> N
         ({"cv": 1}, "cv"),
         ({"n_jobs": 0}, "n_jobs"),
         ({"metrics": "acuracy"}, "accuracy"),
+        ({"metrics": []}, "metrics"),
+        ({"cv": 60}, "folds"),
+        ({"configurations": {"x": Configuration(NeuralNetwork(), {"calbacks": []})}}, "'x'"),
         ({"dataset": Dataset(np.zeros((4, 2)))}, "targets"),
     ],
 )
@@ -209,7 +216,7 @@ def test_tuning_finds_the_best_and_trains_it_on_all_rows(iris: Dataset) -> None:
 def test_training_options_are_compared_like_runs(tmp_path: Path) -> None:
     result = compare_training({"3": {"preset": "plain", "epochs": 3}}, "iris", seeds=[5], **QUIET)
     assert result.runs[0].scores == train("iris", preset="plain", epochs=3, seed=5, verbose=False).metrics
-    command = f"compare iris --preset plain --epochs 3 --with '--hidden 4' --seeds 2 -j 1 -o {tmp_path}"
+    command = f"compare iris --preset plain --epochs 3 --with '--hidden 4' --seeds 2 --jobs 1 --out {tmp_path}"
     found = CliRunner().invoke(app, shlex.split(command))
     assert found.exit_code == 0, found.output
     assert "--hidden 4" in found.stdout
@@ -221,6 +228,106 @@ def test_training_options_are_compared_like_runs(tmp_path: Path) -> None:
     }
     assert "2 of 4" not in found.stdout
     assert "4 of 4" in CliRunner().invoke(app, shlex.split(command)).stdout
+    for refused in ("--seed 7", "--show-code", "--force", "-o out"):
+        assert CliRunner().invoke(app, ["compare", "iris", *refused.split()]).exit_code == 2, refused
     wrong = CliRunner().invoke(app, ["compare", "iris", "--with", "--hiden 4"])
     assert wrong.exit_code == 2
     assert "--hidden" in wrong.output
+
+
+def test_a_function_is_called_with_the_seed_if_it_takes_one(iris: Dataset) -> None:
+    def with_default(seed: int = 0) -> NeuralNetwork:
+        return network(iris, seed=seed)
+
+    def without() -> NeuralNetwork:
+        return network(iris)
+
+    models = {"default": with_default, "without": without, "network": network(iris)}
+    result = compare(models, iris, seeds=2, **QUIET)
+    scores = list(result.scores("log_loss").values())
+    assert (scores[0] == scores[1]).all()
+    assert (scores[0] == scores[2]).all()
+    assert scores[0][0] != scores[0][1]
+    assert Configuration(DecisionTreeClassifier).build(7).random_state == 7
+
+
+def test_test_rows_are_coded_by_the_classes_of_the_training_rows() -> None:
+    X = np.eye(6)
+    train = Dataset(X, ["a", "b", "c", "a", "b", "c"])
+    test = Dataset(X[1:3], ["b", "c"])
+    assert (compare({"tree": DecisionTreeClassifier()}, train, test, seeds=1, **QUIET).scores()["tree"] == 1).all()
+    with pytest.raises(DataError, match="d"):
+        compare({"tree": DecisionTreeClassifier()}, train, Dataset(X[:2], ["a", "d"]), seeds=1, **QUIET)
+
+
+def test_validation_rows_are_standardised_too_and_estimators_do_without_them() -> None:
+    train, validation = load_dataset("iris").split(seed=1)
+    models = {"network": network(train, input_dropout=0.0), "linear": LogisticRegression()}
+    result = compare(models, train, validation, seeds=1, standardize=True, validation=validation, **QUIET)
+    last = result.of("network")[0].history.last("validation_loss")
+    assert last == pytest.approx(result.scores("log_loss")["network"][0], rel=1e-5)
+
+
+def test_a_score_that_is_not_a_number_is_kept_in_the_file(tmp_path: Path) -> None:
+    run = Run("a", 0, 0, {"r2": float("nan"), "log_loss": float("inf")}, History(), 1.0)
+    results = ResultsFile(tmp_path)
+    results.add("key", run)
+    other = ResultsFile(tmp_path)
+    results.add("second", run)
+    other.add("third", run)
+    found = ResultsFile(tmp_path).find("key", "b")
+    assert found is not None
+    assert found.configuration == "b"
+    assert np.isnan(found.scores["r2"])
+    assert found.scores["log_loss"] == float("inf")
+    assert all(ResultsFile(tmp_path).find(key, "") for key in ("second", "third"))
+
+
+def test_comparisons_without_differences_or_without_scores_can_be_read() -> None:
+    equal = made({"a": [0.75, 0.75, 0.75], "b": [0.5, 0.5, 0.5], "c": [0.75, 0.75, 0.75]})
+    assert equal.significance()["p"].tolist() == [0.0, 1.0]
+    one = made({"good": [0.9, 0.8], "diverged": [np.nan, np.nan]})
+    assert "only configuration" in str(one)
+    nothing = Comparison(made({"a": [np.nan]}).runs, ())
+    assert "diverged" in str(nothing)
+    assert repr(nothing)
+
+
+def test_a_changed_file_is_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = load_dataset("iris")
+    table = pd.DataFrame(frame.X, columns=list("abcd"))
+    options: dict[str, Any] = {"preset": "plain", "epochs": 2}
+    scores = []
+    for shift in (0, 1, 1):
+        table.assign(y=np.asarray(frame.y) + shift * table["a"]).to_csv("table.csv", index=False)
+        result = compare_training({"x": options}, "table.csv", "y", seeds=1, folder="out", **QUIET)
+        scores.append(result.scores()["x"][0])
+    assert scores[0] != scores[1] == scores[2]
+    assert result.test_share == pytest.approx(0.25)
+    assert compare_training({"x": {**options, "test_size": 50}}, "table.csv", "y", seeds=1, **QUIET).test_share > 0.49
+    by_time = compare_training({"x": {**options, "split": "time"}}, "table.csv", "y", seeds=1, **QUIET)
+    assert by_time.test_share == 0
+
+
+def test_ctrl_c_ends_the_comparison_and_not_only_a_fit(iris: Dataset) -> None:
+    pressed = []
+
+    class Press(Callback):
+        def on_epoch_end(self, run: Any) -> None:
+            pressed.append(run.epoch)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        compare({"x": MLPClassifier((4,), max_iter=50, callbacks=[Press()])}, iris, seeds=2, **QUIET)
+    assert pressed == [1]
+
+
+def test_long_hyper_parameters_and_names_of_columns_are_told_apart(iris: Dataset) -> None:
+    def builder(hidden: tuple[int, ...], epochs: int) -> NeuralNetwork:
+        return build_network(4, iris.target, hidden=hidden, epochs=epochs)
+
+    grid = {"hidden": [(2,) * 20 + (3,), (2,) * 20 + (4,)], "epochs": [1]}
+    result = tune_hyperparameters(builder, grid, iris, cv=2, **QUIET)
+    assert len(result.parameters) == 2
+    assert "epochs (given)" in str(result)

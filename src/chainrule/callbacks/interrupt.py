@@ -5,16 +5,35 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, ClassVar, final
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.named import checked
 
-__all__ = ["StopOnInterrupt"]
+__all__ = ["StopOnInterrupt", "interrupts_raised"]
 
 # Impatient fingers press twice, and do not mean to lose what a stop would save.
 SECONDS_OF_ONE_PRESS = 2.0
+
+
+_raises: ContextVar[bool] = ContextVar("_raises", default=False)
+
+
+@contextmanager
+def interrupts_raised() -> Iterator[None]:
+    """Within the block, a fit that Ctrl-C has stopped raises KeyboardInterrupt instead of returning.
+
+    A caller that trains several models one after another is interrupted as a whole by it.
+    """
+    token = _raises.set(True)
+    try:
+        yield
+    finally:
+        _raises.reset(token)
 
 
 @checked
@@ -81,7 +100,7 @@ class StopOnInterrupt(Callback):
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
-        if self._pressed and not (self.has_stopped or run.is_interrupted):
+        if self._pressed and (_raises.get() or not (self.has_stopped or run.is_interrupted)):
             raise KeyboardInterrupt
 
     def _stop(self, run: TrainingRun) -> None:

@@ -136,9 +136,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", cls=TrainCommand, help=_help_text(train))(lambda: None)
-app.command(help=_help_text(compare), context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    compare
-)
+app.command(
+    help=_help_text(compare),
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": ["--help"],  # a short option would be taken out of -thouses
+    },
+)(compare)
 for _command in (resume, predict, evaluate, explain, export, serve, check, labs):
     app.command(help=_help_text(_command))(_command)
 app.add_typer(data_app, name="data")

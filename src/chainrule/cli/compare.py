@@ -14,6 +14,15 @@ from chainrule.cli.train import UsageError, parse_options
 
 __all__ = ["compare"]
 
+_NOT_HERE = "chainrule compare has no option {}; leave it out."
+_REFUSED = {
+    "seed": "The seeds are 0, 1, ...; give --seeds, the number of runs of each configuration, instead of --seed.",
+    "out": "Give --out without the short form -o, and not inside --with.",
+    "quiet": "Give --quiet without the short form -q, and not inside --with.",
+    "show_code": _NOT_HERE.format("--show-code"),
+    "force": _NOT_HERE.format("--force"),
+}
+
 
 def compare(
     context: typer.Context,
@@ -28,17 +37,16 @@ def compare(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="The number of runs of each configuration.")] = 5,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Parallel processes; by default one per core.")
+        int | None, typer.Option("--jobs", min=1, help="Parallel processes; by default one per core.")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            "-o",
             help="A folder for the results and the curves. Runs whose results are already there are not repeated.",
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the table and nothing else.")] = False,
 ) -> None:
     """Compare several settings of 'chainrule train' over several seeds: mean, standard deviation, and significance.
 
@@ -55,7 +63,7 @@ def compare(
     for name in dict.fromkeys(["as given", *(variants or [])]):
         try:
             added = [] if name == "as given" else shlex.split(name)
-            configurations[name] = parse_options([*context.args, *added])
+            configurations[name] = parse_options([*context.args, *added], _REFUSED)
         except UsageError as error:
             error.message = error.message if name == "as given" else f"--with '{name}': {error.message}"
             raise

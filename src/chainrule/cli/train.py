@@ -326,9 +326,16 @@ class TrainCommand(TyperCommand):
             raise
 
 
-def parse_options(arguments: Sequence[str]) -> TrainOptions:
-    """Return the options of a run from the arguments of ``chainrule train``, without running it."""
-    return read_options(TrainCommand("train").make_context("chainrule train", list(arguments)).params)
+def parse_options(arguments: Sequence[str], refused: Mapping[str, str]) -> TrainOptions:
+    """Return the options of a run from the arguments of ``chainrule train``, without running it.
+
+    ``refused`` has a sentence for each parameter that may not be given.
+    """
+    context = TrainCommand("train").make_context("chainrule train", list(arguments))
+    for name, sentence in refused.items():
+        if context.get_parameter_source(name).name == "COMMANDLINE":
+            raise UsageError(sentence)
+    return read_options(context.params)
 
 
 def _as_options(hint: str) -> str:

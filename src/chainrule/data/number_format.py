@@ -238,7 +238,9 @@ class NumberFormat:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return a format from the values of :meth:`to_dict`. Raises ``InvalidInputError`` for invalid values."""
-        words, others = values.get("words", []), values.get("other_prefixes", [])  # since version 0.2
+        # Both are new in version 0.2. In files of version 0.1, a cell without the percent sign was read as it is.
+        bare = [("", 1.0)] if values.get("suffix") in PERCENT else []
+        words, others = values.get("words", bare), values.get("other_prefixes", [])
         texts = {name: value for name, value in values.items() if name not in ("words", "other_prefixes")}
         is_valid = (
             set(texts) <= {"decimal", "thousands", "prefix", "suffix"}

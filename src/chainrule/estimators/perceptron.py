@@ -141,9 +141,12 @@ class Rows(NamedTuple):
 
 
 def _structure(layers: Iterable[Layer]) -> str:
-    """Return the types of layers with the shapes of their parameters."""
-    shapes = [(type(layer).__name__, [*layer.parameter_shapes().values()]) for layer in layers]
-    return ", ".join(f"{name} {', '.join(map(str, own))}".rstrip() for name, own in shapes)
+    """Return the layers as text: those with parameters by their type and the shapes, the others with their settings."""
+    texts = []
+    for layer in layers:
+        shapes = layer.parameter_shapes().values()
+        texts.append(f"{type(layer).__name__} {', '.join(map(str, shapes))}" if shapes else repr(layer))
+    return ", ".join(texts)
 
 
 class AvailableMethod:

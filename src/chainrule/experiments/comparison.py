@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "mean_and_deviation"]
 
 _LEVEL = 0.05  # of significance
+_ROUNDING = 1e-12  # relative; smaller deviations are rounding errors of equal numbers
 
 
 @checked
@@ -151,15 +152,16 @@ class Comparison:
             differences = scores[name] - scores[reference]
             differences = differences[np.isfinite(differences)]
             n = len(differences)
-            deviation = float(np.std(differences, ddof=1)) if n > 1 else math.nan
-            error = deviation * math.sqrt(1 / n + self.test_share) if n > 1 else math.nan
             mean = float(np.mean(differences)) if n else math.nan
-            p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error > 0 else 1.0 if mean == 0 else math.nan
-            rows.append({"difference": mean, "sd": deviation, "runs": n, "p": p})
-        frame = pd.DataFrame(rows, index=pd.Index(others, name=f"against {reference}"))
-        if rows:
-            frame["p_adjusted"] = _holm(frame["p"].to_numpy())
-        return frame
+            deviation = float(np.std(differences, ddof=1)) if n > 1 else math.nan
+            deviation = 0.0 if deviation <= _ROUNDING * np.nanmax(np.abs(scores[reference])) else deviation
+            error = deviation * math.sqrt(1 / n + self.test_share) if n > 1 else math.nan
+            with np.errstate(divide="ignore", invalid="ignore"):  # equal differences: p is 0, or 1 if they are 0
+                p = 1.0 if mean == error == 0 else float(2 * stats.t.sf(np.divide(abs(mean), error), n - 1))
+            rows.append((mean, deviation, n, p))
+        columns = ["difference", "sd", "runs", "p"]
+        frame = pd.DataFrame(rows, index=pd.Index(others, name=f"against {reference}"), columns=columns)
+        return frame.assign(p_adjusted=_holm(frame["p"].to_numpy(dtype=float)))
 
     def table(self) -> pd.DataFrame:
         """Return the summary as text, "mean ± standard deviation", one row per configuration."""
@@ -189,13 +191,18 @@ class Comparison:
             best = self._best_by(metric)
         except InvalidInputError as no_best:
             return str(no_best)
-        if len(self.names) < 2 or len(self.runs) == len(self.names):
-            return f"{best!r} has the best {self._metric(metric).name.replace('_', ' ')} (one run; no test)."
-        tests = self.significance(metric)
-        equal = [repr(name) for name, p in tests["p_adjusted"].items() if not p < _LEVEL]
         what = self._metric(metric).name.replace("_", " ")
+        tests = self.significance(metric)
+        if tests.empty:
+            return f"{best!r} is the only configuration with a finite {what}."
+        if len(self.runs) == len(self.names):
+            return f"{best!r} has the best {what} (one run of each configuration, so that there is no test)."
+        equal = [repr(name) for name, p in tests["p_adjusted"].items() if not p < _LEVEL]
         if not equal:
-            return f"{best!r} has the best {what}; the difference from every other configuration is significant."
+            omitted = "" if len(tests) == len(self.names) - 1 else f" with a finite {what}"
+            return (
+                f"{best!r} has the best {what}; the difference from every other configuration{omitted} is significant."
+            )
         return (
             f"{best!r} has the best {what} on average; its difference from {', '.join(equal)} is not significant "
             f"(paired t-tests over {len(self.of(best))} runs, Holm's correction, p >= {_LEVEL})."
@@ -237,13 +244,15 @@ class Comparison:
         return f"{self.table().to_string()}\n{self.conclusion()}"
 
     def __repr__(self) -> str:
-        return f"Comparison({len(self.names)} configurations, {len(self.runs)} runs, best: {self.best!r})"
+        return f"Comparison({len(self.names)} configurations, {len(self.runs)} runs)"
 
     def _repr_html_(self) -> str:
         table = self.table().rename_axis(index=None, columns="configuration")  # no row for the name of the index
         return f"{table.to_html()}\n<p>{html.escape(self.conclusion())}</p>"
 
     def _metric(self, name: str | None) -> Metric:
+        if name is None and not self.metrics:
+            raise InvalidInputError("All runs diverged, so that no metric was measured.")
         if name is None:
             return self.metrics[0]
         found = find_metric(name)

@@ -24,9 +24,6 @@ from chainrule.types import Array
 
 __all__ = ["Configuration", "Run", "train_and_measure"]
 
-# Metrics that need class probabilities.
-_FOR_PROBABILITIES = frozenset({"log_loss", "brier_score", "expected_calibration_error", "roc_auc"})
-
 
 @checked
 @dataclass(frozen=True, eq=False)
@@ -36,9 +33,10 @@ class Configuration:
     Parameters
     ----------
     model
-        A :class:`NeuralNetwork`, a scikit-learn estimator, or a function that takes a seed and returns one of these. A
-        network or an estimator is copied for every run, with the seed of the run. A network draws all of its initial
-        weights from this seed, even those that were set by hand; to keep them, give a function that sets them.
+        A :class:`NeuralNetwork`, a scikit-learn estimator, or a function that returns one of these. A network or an
+        estimator is copied for every run, with the seed of the run. A network draws all of its initial weights from
+        this seed, even those that were set by hand. A function that has an argument ``seed``, or one without a default,
+        is called with the seed, and the model that it returns is used as it is, with the weights that it sets.
     fit
         The arguments of ``fit``, such as ``callbacks`` and ``augmentation``. Every run gets copies of the callbacks.
 
@@ -64,20 +62,22 @@ class Configuration:
             seeds = {name: seed for name in model.get_params() if name.rpartition("__")[2] == "random_state"}
             return model.set_params(**seeds)
         if callable(model):
-            built = model(seed) if _takes_seed(model) else model()
-            if hasattr(built, "fit"):
-                return built
-            model = built
+            arguments = _seed_argument(model, seed)
+            if arguments is None:
+                return Configuration(model()).build(seed)
+            model = model(*arguments.args, **arguments.kwargs)
+            if hasattr(model, "fit"):
+                return model
         raise InvalidInputError(
             f"A configuration is a NeuralNetwork, an estimator, or a function of the seed that returns one, not "
             f"{shown(model)}."
         )
 
-    def fit_model(self, model: Any, dataset: Dataset) -> Any:
-        """Train a model that :meth:`build` returned, and return it."""
+    def fit_model(self, model: Any, dataset: Dataset, validation: Any = None) -> Any:
+        """Train a model that :meth:`build` returned, and return it. Only networks take ``validation``."""
         arguments = {name: copy.deepcopy(given) for name, given in self.fit.items()}
         if isinstance(model, NeuralNetwork):
-            return model.fit(dataset, **arguments)
+            return model.fit(dataset, **{"validation": validation, **arguments})
         weights = {} if dataset.sample_weight is None else {"sample_weight": dataset.sample_weight}
         return model.fit(dataset.X, dataset.y, **{**weights, **arguments})
 
@@ -115,43 +115,43 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the run as JSON values; :meth:`from_dict` reads them."""
-        return {**vars(self), "history": self.history.to_dict()}
+        scores = History({name: [value] for name, value in self.scores.items()})
+        return {**vars(self), "scores": scores.to_dict(), "history": self.history.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], configuration: str) -> Self:
         """Return the run that :meth:`to_dict` described, under the given name of its configuration."""
-        return cls(**{**values, "configuration": configuration, "history": History.from_dict(values["history"])})
+        scores = {name: numbers[0] for name, numbers in History.from_dict(values["scores"]).items()}
+        history = History.from_dict(values["history"])
+        return cls(**{**values, "configuration": configuration, "scores": scores, "history": history})
 
 
 def train_and_measure(
     configuration: Configuration,
+    seed: int,
     train: Dataset,
     test: Dataset,
+    validation: Any,
     metrics: Sequence[Metric],
-    name: str,
-    seed: int,
-    fold: int,
-) -> Run:
-    """Train a model on the training rows, and measure it on the test rows."""
+) -> tuple[dict[str, float], History, float, str]:
+    """Train a model, and measure it on the test rows. Return the scores, the history, the seconds and the problem."""
     model, start, problem = configuration.build(seed), training_clock(), ""
     try:
-        configuration.fit_model(model, train)
+        configuration.fit_model(model, train, validation)
     except DivergenceError as error:
         problem = str(error)
     seconds = training_clock() - start
     history = getattr(model, "history_", None) or getattr(model, "history", None)
     history = history if isinstance(history, History) else History()
-    scores = {} if problem else _measure(model, test, metrics)
-    return Run(name, seed, fold, scores, history, seconds, problem)
+    return ({} if problem else _measure(model, test, metrics)), history, seconds, problem
 
 
 def _measure(model: Any, test: Dataset, metrics: Sequence[Metric]) -> dict[str, float]:
     truth, outputs, has_probabilities = _outputs(model, test)
     scores = {}
     for metric in metrics:
-        if metric.name in _FOR_PROBABILITIES and not has_probabilities:
-            continue
-        scores[metric.name] = metric(truth, outputs, test.sample_weight)
+        if has_probabilities or not metric.needs_probabilities:
+            scores[metric.name] = metric(truth, outputs, test.sample_weight)
     return scores
 
 
@@ -174,6 +174,11 @@ def _outputs(model: Any, test: Dataset) -> tuple[Array, Array, bool]:
     return truth, normalized_probabilities(outputs), has_probabilities
 
 
-def _takes_seed(function: Any) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    return any(one.default is one.empty and one.kind is not one.VAR_KEYWORD for one in parameters)
+def _seed_argument(function: Any, seed: int) -> inspect.BoundArguments | None:
+    """Return the seed as the argument of a function that takes one, otherwise None."""
+    signature = inspect.signature(function)
+    if "seed" in signature.parameters:
+        return signature.bind(seed=seed)
+    parameters = signature.parameters.values()
+    required = [one for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
+    return signature.bind(seed) if required else None

@@ -23,16 +23,20 @@ class ResultsFile:
 
     def __init__(self, folder: str | Path) -> None:
         self.path = expand_user(folder) / "runs.json"
-        self._results: dict[str, Any] = {}
+        self._results = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        results: dict[str, Any] = {}
         if self.path.is_file():
             try:
-                self._results = dict(parse_json(self.path.read_bytes()))
-                for key in self._results:
-                    self.find(key, "")
+                results = dict(parse_json(self.path.read_bytes()))
+                for run in results.values():
+                    Run.from_dict(run, "")
             except (ValueError, TypeError, KeyError, AttributeError, ChainruleError) as error:
                 raise InvalidInputError(
                     f"{self.path} does not contain the results of a comparison ({error}); give another folder."
                 ) from error
+        return results
 
     def find(self, key: str, configuration: str) -> Run | None:
         """Return the run with this checksum under the name of its configuration, or None."""
@@ -40,6 +44,6 @@ class ResultsFile:
         return None if found is None else Run.from_dict(found, configuration)
 
     def add(self, key: str, run: Run) -> None:
-        """Store a run."""
-        self._results[key] = run.to_dict()
+        """Store a run. Runs that another process has stored since are kept."""
+        self._results = {**self._read(), **self._results, key: run.to_dict()}
         write_atomically(self.path, json.dumps(self._results, allow_nan=False, indent=1))

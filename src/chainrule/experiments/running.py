@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -11,7 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from chainrule.callbacks import interrupts_raised
 from chainrule.data.dataset import Dataset
+from chainrule.data.file_content import is_pipe
+from chainrule.data.sources import open_source
+from chainrule.data.target import Target
 from chainrule.errors import ChainruleError, DivergenceError, InvalidInputError, shown
 from chainrule.experiments.comparison import Comparison
 from chainrule.experiments.configuration import Configuration, Run, train_and_measure
@@ -20,11 +24,12 @@ from chainrule.history import History
 from chainrule.kernels.compiling import quiet_about_compiling
 from chainrule.metrics import Metric, find_metric
 from chainrule.model import REPORTED_METRICS
-from chainrule.named import checked
+from chainrule.named import check_arguments, checked
 from chainrule.neuralnet import NeuralNetwork
 from chainrule.ranges import is_finite
 from chainrule.runs import TrainOptions, train
-from chainrule.runs.source import RunSource, source_checksum
+from chainrule.runs.data_split import DEFAULT_SHARE
+from chainrule.runs.source import RunSource, files_to_stream, source_checksum, with_full_paths
 
 __all__ = ["compare", "compare_options", "compare_training"]
 
@@ -55,6 +60,7 @@ class _ModelTrial:
     test: Dataset | None
     rows: tuple[Any, Any] | None  # the training rows and the test rows of the dataset; None if there is a test set
     standardize: bool
+    validation: Any
     metrics: tuple[Metric, ...]
     data_key: str
 
@@ -63,12 +69,14 @@ class _ModelTrial:
 
         described = (self.configuration.build(self.seed), dict(self.configuration.fit), self.rows, self.standardize)
         names = [metric.name for metric in self.metrics]
+        validation = _checksum_of(self.validation) if isinstance(self.validation, Dataset) else self.validation
+        rest = (validation, names, self.data_key, self.seed, self.fold)
         try:
-            key: str = checksum((version("chainrule"), described, names, self.data_key, self.seed, self.fold))
+            key: str = checksum((version("chainrule"), described, rest))
         except Exception as error:  # what cannot be pickled raises errors of many types
             raise InvalidInputError(
-                f"The configuration {self.name!r} cannot be recognised in a later call ({error}); define its functions "
-                "in a module, or leave folder out."
+                f"The configuration {self.name!r} cannot be recognised in a later call, because it contains a function "
+                "or class that cannot be pickled; define it at the top of a module, or leave folder out."
             ) from error
         return key
 
@@ -77,11 +85,15 @@ class _ModelTrial:
         if self.rows is not None:
             train, test = self.dataset.take(self.rows[0]), self.dataset.take(self.rows[1])
         assert test is not None
+        validation = self.validation
         if self.standardize:
             train = train.standardize()
             test = test.standardize(like=train)
-        with quiet_about_compiling():
-            return train_and_measure(self.configuration, train, test, self.metrics, self.name, self.seed, self.fold)
+            validation = validation.standardize(like=train) if isinstance(validation, Dataset) else validation
+        scores, history, seconds, problem = train_and_measure(
+            self.configuration, self.seed, train, test, validation, self.metrics
+        )
+        return Run(self.name, self.seed, self.fold, scores, history, seconds, problem)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +156,7 @@ def compare(
     test_size
         The share of the rows that each seed holds out if neither ``test`` nor ``cv`` is given.
     standardize
-        Whether to standardise the columns by the training rows of each run.
+        Whether to standardise the columns by the training rows of each run, also those of ``test`` and ``validation``.
     validation
         The argument ``validation`` of ``fit`` for all networks: a share of the training rows, or a Dataset. With it,
         the histories have validation curves.
@@ -156,7 +168,9 @@ def compare(
         process. The results do not depend on it.
     folder
         A folder for the results of finished runs. A comparison that is called again, for example after an interruption
-        or with more seeds, trains only the runs that are missing in it.
+        or with more seeds, trains only the runs that are missing in it. They are recognised by the
+        settings of the models and by the data, but not by the code of user-defined classes and metrics: empty the
+        folder after changing it.
     verbose
         Whether to print one line per finished run.
 
@@ -179,17 +193,20 @@ def compare(
     >>> result.best, result.scores("accuracy")["16 units"].shape
     ('16 units', (3,))
     """
-    numbers, trials_of = _seeds(seeds), _as_configurations(configurations, validation)
-    if dataset.task is None or dataset.y is None:
+    numbers, trials_of = _seeds(seeds), _as_configurations(configurations)
+    if dataset.target is None or dataset.task is None:
         raise InvalidInputError(
             "The dataset has no targets y to compare the predictions with; give them, as in Dataset(X, y)."
         )
+    test = None if test is None else _with_target(test, dataset.target)
     given = (metrics,) if isinstance(metrics, str | Metric) else metrics
+    if given is not None and not given:
+        raise InvalidInputError("metrics is empty; give at least one metric, or leave it out.")
     measured = tuple(find_metric(metric) for metric in (REPORTED_METRICS[dataset.task] if given is None else given))
     divisions, test_share = _divisions(dataset, test, numbers, cv, test_size)
-    data_key = "" if folder is None else _checksum_of(dataset, test)
+    data_key = "" if folder is None else _checksum_of(*(one for one in (dataset, test) if one is not None))
     trials = [
-        _ModelTrial(name, seed, fold, one, dataset, test, rows, standardize, measured, data_key)
+        _ModelTrial(name, seed, fold, one, dataset, test, rows, standardize, validation, measured, data_key)
         for name, one in trials_of.items()
         for seed, fold, rows in divisions
     ]
@@ -221,6 +238,12 @@ def compare_training(
     >>> [run.seed for run in result.runs]
     [0, 1]
     """
+    for name, given in configurations.items():
+        fixed = [option for option in ("source", "seed", "out") if option in given]
+        if fixed:
+            raise InvalidInputError(
+                f"The configuration {name!r} has the option {fixed[0]!r}; compare_training sets it."
+            )
     options = {
         str(name): TrainOptions.of(source, **{"target": target, **given}) for name, given in configurations.items()
     }
@@ -241,42 +264,76 @@ def compare_options(
     numbers, trials = _seeds(seeds), []
     for name, options in configurations.items():
         options.check()
-        data_key = "" if folder is None else f"{source_checksum(options.source) or options.source}"
+        if isinstance(options.source, str | Path) and is_pipe(options.source):
+            raise InvalidInputError("A pipe can be read only once; save it as a file, and compare on that.")
+        source = with_full_paths(options.source)
+        data_key = "" if folder is None else f"{source_checksum(source) or source}"
         trials += [_TrainingTrial(name, seed, 0, replace(options, seed=seed, out=None), data_key) for seed in numbers]
     runs = _run(trials, n_jobs, folder, verbose)
     metrics = tuple(find_metric(name) for name in dict.fromkeys(name for run in runs for name in run.scores))
-    size = trials[0].options.test_size
-    share = 0.2 if size is None else size
-    return Comparison(tuple(runs), metrics, share / (1 - share) if share < 1 else 0.0)
+    return Comparison(tuple(runs), metrics, max(_test_share(options) for options in configurations.values()))
+
+
+def _test_share(options: TrainOptions) -> float:
+    """Return the number of test rows per training row, or 0 if all seeds have the same training rows."""
+    if options.split == "time" or options.time is not None or options.test_size == 0:
+        return 0.0
+    size = DEFAULT_SHARE if options.test_size is None else options.test_size
+    if files_to_stream(options.source) is None:
+        source = open_source(options.source, options.target)
+        if source.test is not None:
+            return 0.0
+        size = size if size < 1 else size / len(source.train)
+    return size / (1 - size) if size < 1 else 0.0
 
 
 _NONE = "There are no configurations to compare; give at least one, with its name."
 
 
 def _seeds(given: int | Iterable[int]) -> list[int]:
-    seeds = list(range(given)) if isinstance(given, int) else list(given)
+    seeds = list(range(given)) if isinstance(given, int | np.integer) else list(given)
     if not seeds or len(set(seeds)) < len(seeds) or not all(isinstance(s, int | np.integer) and s >= 0 for s in seeds):
         raise InvalidInputError(f"seeds is {shown(given)}; give a number of seeds, or different whole numbers >= 0.")
     return [int(seed) for seed in seeds]
 
 
-def _as_configurations(given: Mapping[str, Any], validation: Any) -> dict[str, Configuration]:
+def _as_configurations(given: Mapping[str, Any]) -> dict[str, Configuration]:
     if not given:
         raise InvalidInputError(_NONE)
-    configurations = {str(name): c if isinstance(c, Configuration) else Configuration(c) for name, c in given.items()}
-    if validation is None:
-        return configurations
-    return {name: replace(one, fit={"validation": validation, **one.fit}) for name, one in configurations.items()}
+    return {str(name): one if isinstance(one, Configuration) else Configuration(one) for name, one in given.items()}
+
+
+def _with_target(test: Dataset, target: Target) -> Dataset:
+    """Return a test set whose class codes are those of the training set."""
+    if test.target is None:
+        raise InvalidInputError("The test set has no targets y to compare the predictions with.")
+    if test.target.classes == target.classes:
+        return test
+    labels = np.asarray(test.target.classes)[test.y]
+    recoded = copy.copy(test)
+    recoded.y, recoded.target = Dataset(test.X, labels, target=target).y, target
+    recoded.label_names = tuple(map(str, target.classes))
+    return recoded
 
 
 def _check(name: str, configuration: Configuration, dataset: Dataset, seed: int) -> None:
-    """Build the model once, and compare its inputs with the columns, so that mistakes are found before any run."""
+    """Build the model once, and compare it with the dataset, so that mistakes are found before any run."""
+    from sklearn.utils.validation import has_fit_parameter
+
     try:
         model = configuration.build(seed)
         if isinstance(model, NeuralNetwork):
             if not model.stack.is_built:
                 model.stack.build((dataset.n_features,))
             model.stack.check_inputs(dataset.X[:1])
+            check_arguments("NeuralNetwork.fit", configuration.fit, NeuralNetwork.fit)
+            if dataset.target is not None and not model.suits(dataset.target):
+                raise InvalidInputError(
+                    f"its outputs have the shape {model.stack.output_shape()}, which does not suit the target "
+                    f"({dataset.task})."
+                )
+        elif dataset.sample_weight is not None and not has_fit_parameter(model, "sample_weight"):
+            raise InvalidInputError(f"{type(model).__name__}.fit takes no sample_weight, which the dataset has.")
     except ChainruleError as error:
         raise InvalidInputError(f"The configuration {name!r} does not suit the dataset: {error}") from error
 
@@ -295,7 +352,10 @@ def _divisions(
         return drawn, len(held_out) / len(train)
     if not is_finite(cv) or int(cv) != cv or not 2 <= cv <= dataset.n_rows:
         raise InvalidInputError(f"cv is {shown(cv)}; give a number of folds from 2 to the number of rows.")
-    divisions = [(seed, fold, rows) for seed in seeds for fold, rows in enumerate(_folds(dataset, int(cv), seed))]
+    try:
+        divisions = [(seed, fold, rows) for seed in seeds for fold, rows in enumerate(_folds(dataset, int(cv), seed))]
+    except ValueError as error:  # fewer groups, or fewer rows of a class, than folds
+        raise InvalidInputError(f"The dataset cannot be divided into {cv} folds: {error}") from error
     return divisions, 1 / (cv - 1)
 
 
@@ -311,17 +371,16 @@ def _folds(dataset: Dataset, n_folds: int, seed: int) -> Iterator[tuple[Any, Any
     return iter(splitter.split(placeholder, dataset.y))
 
 
-def _checksum_of(dataset: Dataset, test: Dataset | None) -> str:
+def _checksum_of(*parts: Dataset) -> str:
     from joblib import hash as checksum
 
-    parts = [one for one in (dataset, test) if one is not None]
     key: str = checksum([(one.X, one.y, one.sample_weight, one.groups) for one in parts])
     return key
 
 
 def _run(trials: Sequence[Trial], n_jobs: int | None, folder: str | Path | None, verbose: bool) -> list[Run]:
     """Return one run per trial, in the order of the trials; those whose results are in the folder are not repeated."""
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, cpu_count, delayed, parallel_config
 
     if n_jobs is not None and (not isinstance(n_jobs, int) or n_jobs < 1):
         raise InvalidInputError(f"n_jobs is {shown(n_jobs)}; give a number of processes >= 1.")
@@ -333,7 +392,7 @@ def _run(trials: Sequence[Trial], n_jobs: int | None, folder: str | Path | None,
     missing = [place for place, run in enumerate(runs) if run is None]
     if verbose and len(missing) < len(trials):
         print(f"{len(trials) - len(missing)} of {len(trials)} runs are in {folder}")
-    n_jobs = min(n_jobs or len(os.sched_getaffinity(0)), max(len(missing), 1))
+    n_jobs = min(n_jobs or cpu_count(), max(len(missing), 1))
     backend: dict[str, Any] = {"backend": "loky", "inner_max_num_threads": 1} if n_jobs > 1 else {}
     with parallel_config(**backend, n_jobs=n_jobs):
         found = Parallel(return_as="generator_unordered")(delayed(_run_trial)(n, trials[n]) for n in missing)
@@ -347,7 +406,8 @@ def _run(trials: Sequence[Trial], n_jobs: int | None, folder: str | Path | None,
 
 
 def _run_trial(place: int, trial: Trial) -> tuple[int, Run]:
-    return place, trial.run()
+    with quiet_about_compiling(), interrupts_raised():
+        return place, trial.run()
 
 
 def _describe(run: Run) -> str:

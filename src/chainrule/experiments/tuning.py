@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError, shown
@@ -33,7 +36,8 @@ class TuningResult:
     best_score
         This mean. It is a little too good, because it is the best of several.
     model
-        The model with these parameters, trained on all rows.
+        The model with these parameters, trained on all rows. With ``standardize=True``, it takes rows that are
+        standardised like these: ``new_rows.standardize(like=dataset)``.
     comparison
         All runs of the cross-validation. Its configurations are named by their parameters.
     parameters
@@ -53,6 +57,7 @@ class TuningResult:
         summary = self.comparison.summary()
         columns = pd.DataFrame([self.parameters[name] for name in summary.index], index=summary.index, dtype=object)
         main = self.comparison.metrics[0]
+        columns = columns.rename(columns={name: f"{name} (given)" for name in columns if name in summary})
         ordered = columns.join(summary).sort_values(main.name, ascending=not main.greater_is_better, kind="stable")
         return ordered.reset_index(drop=True)
 
@@ -129,10 +134,11 @@ def tune_hyperparameters(
     {'rate': 0.01, 'units': 16}
     """
     chosen = _combinations(grid, n_iter, seed)
-    names = [", ".join(f"{key}={shown(value)}" for key, value in one.items()) or "defaults" for one in chosen]
-    configurations = {
-        name: Configuration(_build(builder, one), fit or {}) for name, one in zip(names, chosen, strict=True)
-    }
+    parameters: dict[str, dict[str, Any]] = {}
+    for one in chosen:
+        name = ", ".join(f"{key}={value!r}" for key, value in one.items()) or "defaults"
+        parameters[name if name not in parameters else f"{name} ({len(parameters) + 1})"] = one
+    configurations = {name: Configuration(_build(builder, one), fit or {}) for name, one in parameters.items()}
     comparison = compare(
         configurations,
         dataset,
@@ -148,7 +154,6 @@ def tune_hyperparameters(
     model = configurations[best].fit_model(
         configurations[best].build(seed), dataset.standardize() if standardize else dataset
     )
-    parameters = dict(zip(names, chosen, strict=True))
     return TuningResult(parameters[best], float(comparison.scores()[best].mean()), model, comparison, parameters)
 
 
@@ -156,9 +161,8 @@ def _combinations(grid: Any, n_iter: int | None, seed: int) -> list[dict[str, An
     from sklearn.model_selection import ParameterGrid, ParameterSampler
 
     try:
-        if n_iter is None:
-            return list(ParameterGrid(grid))
-        return list(ParameterSampler(grid, n_iter, random_state=seed))
+        drawn = ParameterGrid(grid) if n_iter is None else ParameterSampler(grid, n_iter, random_state=seed)
+        return [{name: v.item() if isinstance(v, np.generic) else v for name, v in one.items()} for one in drawn]
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
             f"The grid is not valid ({error}); give a mapping of each hyper-parameter to a list of its values, such as "
@@ -168,6 +172,7 @@ def _combinations(grid: Any, n_iter: int | None, seed: int) -> list[dict[str, An
 
 def _build(builder: Callable[..., Any], parameters: dict[str, Any]) -> Any:
     try:
-        return builder(**parameters)
+        inspect.signature(builder).bind(**parameters)
     except TypeError as error:
         raise InvalidInputError(f"The builder does not take the hyper-parameters {parameters}: {error}.") from error
+    return builder(**parameters)

@@ -42,6 +42,7 @@ class Metric(CheckedSettings):
     function: Annotated[MetricFunction, Setting("A function of (y_true, y_pred).")]
     greater_is_better: bool = True
     tasks: tuple[Task, ...] = _EVERY_TASK
+    needs_probabilities: bool = False
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> float:
         """Return the metric; a function that knows no sample weights is called without them when there are none."""
@@ -61,10 +62,10 @@ METRICS: dict[str, Metric] = {
         Metric("precision", precision, True, _CLASSES),
         Metric("recall", recall, True, _CLASSES),
         Metric("f1", f1, True, _CLASSES),
-        Metric("roc_auc", roc_auc, True, _CLASSES),
-        Metric("log_loss", log_loss, False, _CLASSES),
-        Metric("brier_score", brier_score, False, _CLASSES),
-        Metric("expected_calibration_error", expected_calibration_error, False, _CLASSES),
+        Metric("roc_auc", roc_auc, True, _CLASSES, needs_probabilities=True),
+        Metric("log_loss", log_loss, False, _CLASSES, needs_probabilities=True),
+        Metric("brier_score", brier_score, False, _CLASSES, needs_probabilities=True),
+        Metric("expected_calibration_error", expected_calibration_error, False, _CLASSES, needs_probabilities=True),
         Metric("mean_squared_error", mean_squared_error, False, _NUMBERS),
         Metric("mean_absolute_error", mean_absolute_error, False, _NUMBERS),
         Metric("root_mean_squared_error", root_mean_squared_error, False, _NUMBERS),

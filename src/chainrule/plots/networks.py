@@ -265,7 +265,7 @@ def plot_activations(network: NeuralNetwork, data: Dataset | Inputs, ax: Axes | 
     for number, layer in enumerate(stack.layers, start=1):
         previous, outputs = outputs, layer.forward_propagation(outputs)
         is_followed = number < len(stack) and isinstance(stack.layers[number], ActivationLayer)
-        has_effect = is_sparse(previous) or not np.may_share_memory(previous, outputs)
+        has_effect = not is_sparse(outputs) and (is_sparse(previous) or not np.may_share_memory(previous, outputs))
         if has_effect and not is_followed:
             names.append(f"{number} {_short_name(layer)}")
             values.append(outputs.ravel())
@@ -282,12 +282,12 @@ def _note(layer: Layer, outputs: Array) -> str:
         return _share_of_zeros(outputs)
     margin = SATURATED * (bounds.high - bounds.low)
     share = np.mean((outputs < bounds.low + margin) | (outputs > bounds.high - margin))
-    return f"{share:.0%} saturated".replace("%", " %")
+    return f"{100 * share:.0f} % saturated"
 
 
 def _share_of_zeros(values: Array) -> str:
     share = np.mean(values == 0)
-    return f"{share:.0%} zeros".replace("%", " %") if share else ""
+    return f"{100 * share:.0f} % zeros" if share else ""
 
 
 @checked

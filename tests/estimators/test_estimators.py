@@ -529,7 +529,7 @@ def test_what_a_warm_start_cannot_go_on_with() -> None:
         classifier.fit(X_CLASSES, Y_CLASSES + 1)
     with pytest.raises(ValueError, match=r"hidden layers of \(8,\) units, and the parameters ask for \(9,\)"):
         classifier.set_params(hidden_layer_sizes=(9,)).fit(X_CLASSES, Y_CLASSES)
-    with pytest.raises(ValueError, match=r"has the layers .* ReLUActivation, .* the parameters ask for .* Tanh"):
+    with pytest.raises(ValueError, match=r"has the layers .* ReLUActivation.*, .* the parameters ask for .* Tanh"):
         classifier.set_params(hidden_layer_sizes=(8,), activation="tanh").fit(X_CLASSES, Y_CLASSES)
     towns = pd.DataFrame({"town": np.resize(["Faro", "Porto", "Braga", "Evora"], 300)})
     embedded = small(warm_start=True, preprocessor=TablePreprocessor(), embedding_size=3).fit(towns, Y_CLASSES)

@@ -1,0 +1,196 @@
+"""Train a recipe of this folder with several seeds, and measure it on the test set.
+
+    python labs/records/run.py mnist_plain             # the recipe, with all seeds
+    python labs/records/run.py mnist_plain --select    # the choice of its settings, without the test set
+
+A recipe is a TOML file:
+
+- ``title``, ``target`` (what is to be reached), ``dataset``, ``seeds``, ``metrics``, and ``members``, the number of networks
+  whose predictions are averaged (default 1);
+- ``inputs = "standardized"``, if the columns are to be standardised by the training rows;
+- ``[network]``: the arguments of ``chainrule.build_network``; or ``[estimator]``: those of ``MLPClassifier`` or
+  ``MLPRegressor``;
+- ``[augmentation]``: the arguments of ``chainrule.data.ImageAugmentation``;
+- ``[selection]``: ``validation``, a share of the training rows, or ``cv``, a number of folds, with ``seeds``; and
+  ``[[selection.candidates]]``: other settings with which the recipe was compared.
+
+The results are written to ``results/NAME.json``, and the table of all results to ``results/README.md``. Finished seeds are not
+repeated: they are stored in ``build/records``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule import Dataset, MLPClassifier, MLPRegressor, NeuralNetwork, build_network, load_dataset
+from chainrule.data import ImageAugmentation
+from chainrule.experiments import Comparison, Configuration, compare
+from chainrule.experiments.comparison import mean_and_deviation
+from chainrule.labs import load_lab_data
+
+HERE = Path(__file__).parent
+BUILD = HERE.parents[1] / "build" / "records"
+
+
+class Averaged:
+    """Several networks with different seeds, whose predictions are averaged; an estimator for ``compare``."""
+
+    def __init__(self, networks: list[NeuralNetwork], target: Any) -> None:
+        self.networks, self.target = networks, target
+
+    def fit(self, X: Any, y: Any, **settings: Any) -> Averaged:
+        for network in self.networks:
+            network.fit(Dataset(X, y, target=self.target), **settings)
+        if self.target.classes:
+            self.classes_ = np.arange(len(self.target.classes))
+            self.predict_proba = lambda X: np.mean([network.predict_proba(X) for network in self.networks], axis=0)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.mean([network.predict(X).ravel() for network in self.networks], axis=0)
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the recipe of this name."""
+    return tomllib.loads((HERE / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def load_data(recipe: dict[str, Any]) -> tuple[Dataset, Dataset]:
+    """Return the training set and the test set of a recipe, encoded as it says."""
+    train, test = divide_as_keras() if recipe["dataset"] == "boston" else load_lab_data(recipe["dataset"])
+    if recipe.get("inputs") == "standardized":
+        return train.standardize(), test.standardize(like=train)
+    return train, test
+
+
+def divide_as_keras() -> tuple[Dataset, Dataset]:
+    """Return the division into 404 and 102 rows of ``keras.datasets.boston_housing`` (seed 113)."""
+    whole = load_dataset("boston")
+    order = np.arange(whole.n_rows)
+    np.random.RandomState(113).shuffle(order)  # noqa: NPY002  # as Keras draws it
+    return whole.take(order[:404]), whole.take(order[404:])
+
+
+def configuration(recipe: dict[str, Any], train: Dataset, settings: dict[str, Any]) -> Configuration:
+    """Return the model of a recipe with other ``settings``."""
+    assert train.target is not None
+    options = {**recipe.get("network", {}), **settings}
+    n_members = options.pop("members", recipe.get("members", 1))
+    fit: dict[str, Any] = {}
+    if "augmentation" in recipe:
+        fit["augmentation"] = ImageAugmentation(train.image_shape, **recipe["augmentation"])
+    if "estimator" in recipe:
+        kind = MLPClassifier if train.target.classes else MLPRegressor
+        return Configuration(kind(**{**recipe["estimator"], **settings}), fit)
+
+    def build(seed: int) -> Any:
+        seeds = range(seed * n_members, (seed + 1) * n_members)
+        networks = [build_network(train.n_features, train.target, seed=one, **options) for one in seeds]
+        return networks[0] if n_members == 1 else Averaged(networks, train.target)
+
+    return Configuration(build, fit)
+
+
+def select(name: str, n_jobs: int | None) -> Comparison:
+    """Compare the settings of the recipe with the candidates on validation rows or in cross-validation."""
+    recipe = read_recipe(name)
+    train, _ = load_data(recipe)
+    rules = recipe["selection"]
+    candidates = {"the recipe": configuration(recipe, train, {})}
+    for settings in rules["candidates"]:
+        title = ", ".join(f"{key} = {value}" for key, value in settings.items())
+        candidates[title] = configuration(recipe, train, settings)
+    arguments: dict[str, Any] = {"cv": rules["cv"]} if "cv" in rules else {"test_size": rules["validation"]}
+    folder = BUILD / f"{name}-selection"
+    return compare(candidates, train, seeds=rules["seeds"], n_jobs=n_jobs, folder=folder, **arguments)
+
+
+def measure(name: str, n_jobs: int | None) -> Comparison:
+    """Train the recipe with all its seeds, and measure it on the test set."""
+    recipe = read_recipe(name)
+    train, test = load_data(recipe)
+    return compare(
+        {name: configuration(recipe, train, {})},
+        train,
+        test,
+        seeds=recipe["seeds"],
+        metrics=recipe.get("metrics"),
+        n_jobs=n_jobs,
+        folder=BUILD / name,
+    )
+
+
+def write_result(name: str, comparison: Comparison) -> None:
+    """Write the mean, the deviation and the value of every seed as JSON."""
+    recipe = read_recipe(name)
+    scores = {metric.name: comparison.scores(metric.name)[name].tolist() for metric in comparison.metrics}
+    result = {
+        "title": recipe["title"],
+        "target": recipe["target"],
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": platform.processor() or platform.machine(),
+        "scores": scores,
+        "seconds": [run.seconds for run in comparison.runs],
+    }
+    path = HERE / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def write_table() -> None:
+    """Write the table of all results."""
+    lines = [
+        "# Records",
+        "",
+        "Each recipe is a TOML file in `labs/records`. Its settings were chosen without the test set. The results are the "
+        "mean and the standard deviation over seeds; minutes are those of one seed on one core.",
+        "",
+        "| recipe | task | aim | result | other metrics | seeds | minutes |",
+        "| --- | --- | --- | --- | --- | --: | --: |",
+    ]
+    for path in sorted((HERE / "results").glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        texts = {name: shown(values) for name, values in result["scores"].items()}
+        main, *others = texts
+        rest = ", ".join(f"{one.replace('_', ' ')} {texts[one]}" for one in others)
+        minutes = np.mean(result["seconds"]) / 60
+        lines.append(
+            f"| [{path.stem}](../{path.stem}.toml) | {result['title']} | {result['target']} | {main.replace('_', ' ')} "
+            f"{texts[main]} | {rest} | {len(result['seconds'])} | {minutes:.1f} |"
+        )
+    (HERE / "results" / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def shown(values: list[float]) -> str:
+    """Return the mean and the standard deviation as text."""
+    return mean_and_deviation(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else np.nan)
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="recipes; by default all")
+    parser.add_argument("--select", action="store_true", help="compare the recipe with its candidates")
+    parser.add_argument("--jobs", type=int, default=None, help="parallel processes; by default one per core")
+    arguments = parser.parse_args()
+    for name in arguments.names or sorted(path.stem for path in HERE.glob("*.toml")):
+        if arguments.select:
+            print(select(name, arguments.jobs))
+            continue
+        comparison = measure(name, arguments.jobs)
+        print(comparison.table().to_string())
+        write_result(name, comparison)
+    if not arguments.select:
+        write_table()
+
+
+if __name__ == "__main__":
+    main()

@@ -148,7 +148,8 @@ def as_notebook(text: str) -> dict[str, Any]:
             cell |= {"cell_type": "code", "source": body.strip("\n"), "execution_count": None, "outputs": []}
         cells.append(cell)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
 @checked

@@ -49,7 +49,7 @@ html_theme_options: dict[str, Any] = {
     "footer_end": [],
     "show_prev_next": False,
 }
-html_sidebars = {"index": [], "from-the-course": []}
+html_sidebars = {"index": [], "from-the-course": [], "course-coverage": []}
 
 # What makes a browser ask for something: the source of a script, a picture, a frame; a linked style or font.
 _FETCHED = re.compile(

@@ -24,6 +24,7 @@ from chainrule.activations import ACTIVATIONS
 from chainrule.cli.app import app
 from chainrule.data import Dataset, names
 from chainrule.initializers import INITIALIZERS
+from chainrule.labs import lab_names
 from chainrule.layers import LAYERS, DenseLayer
 from chainrule.losses import LOSSES
 from chainrule.metrics import METRICS, ClassAverage
@@ -303,3 +304,13 @@ def test_the_changelog_and_the_citation_have_the_version_of_the_package() -> Non
     assert newest is not None
     assert newest[1] == __version__
     assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text().splitlines()
+
+
+def test_each_part_of_the_course_has_tests_and_each_lab_a_page() -> None:
+    table = (DOCS / "course-coverage.md").read_text(encoding="utf-8")
+    rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith(("| part", "|---"))]
+    assert rows
+    assert not [row for row in rows if "`tests/" not in row]
+    for name in lab_names():
+        assert f"(labs/{name}.md)" in table, f"no part of the course names the lab {name}"
+        assert (DOCS / "labs" / f"{name}.md").is_file(), f"run: make labs NAMES={name}"

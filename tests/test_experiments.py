@@ -183,6 +183,8 @@ def test_the_best_is_the_largest_or_the_smallest_mean_as_the_metric_wants() -> N
         ({"cv": 60}, "folds"),
         ({"configurations": {"x": Configuration(NeuralNetwork(), {"calbacks": []})}}, "'x'"),
         ({"dataset": Dataset(np.zeros((4, 2)))}, "targets"),
+        ({"dataset": pd.DataFrame()}, "Dataset"),
+        ({"configurations": [NeuralNetwork()]}, "mapping"),
     ],
 )
 def test_mistakes_are_found_before_the_first_run(iris: Dataset, change: dict[str, Any], named: str) -> None:
@@ -228,6 +230,8 @@ def test_training_options_are_compared_like_runs(tmp_path: Path) -> None:
     }
     assert "2 of 4" not in found.stdout
     assert "4 of 4" in CliRunner().invoke(app, shlex.split(command)).stdout
+    for part in ("", "dropout 0.3", "wine", "--target passed"):
+        assert CliRunner().invoke(app, ["compare", "iris", "--with", part]).exit_code == 2, part
     for refused in ("--seed 7", "--show-code", "--force", "-o out"):
         assert CliRunner().invoke(app, ["compare", "iris", *refused.split()]).exit_code == 2, refused
     wrong = CliRunner().invoke(app, ["compare", "iris", "--with", "--hiden 4"])
@@ -285,7 +289,9 @@ def test_a_score_that_is_not_a_number_is_kept_in_the_file(tmp_path: Path) -> Non
 
 def test_comparisons_without_differences_or_without_scores_can_be_read() -> None:
     equal = made({"a": [0.75, 0.75, 0.75], "b": [0.5, 0.5, 0.5], "c": [0.75, 0.75, 0.75]})
-    assert equal.significance()["p"].tolist() == [0.0, 1.0]
+    assert np.isnan(equal.significance()["p"]["b"])
+    assert equal.significance()["p_adjusted"]["c"] == 1
+    assert "'b' is the same in all runs, so that there is no test" in equal.conclusion()
     one = made({"good": [0.9, 0.8], "diverged": [np.nan, np.nan]})
     assert "only configuration" in str(one)
     nothing = Comparison(made({"a": [np.nan]}).runs, ())

@@ -41,7 +41,8 @@ def test_a_lab_is_copied_as_a_notebook(tmp_path: Path) -> None:
     assert again.exit_code == 2
     assert "--force" in again.output
     listed = CliRunner().invoke(app, ["labs"])
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == list(NAMES)
+    assert [line.split()[0] for line in listed.stdout.splitlines()][: len(NAMES)] == list(NAMES)
+    assert ".md)" not in (tmp_path / f"{NAMES[0]}.ipynb").read_text()
     with pytest.raises(InvalidInputError, match="forward_by_hand"):
         labs.lab_file("forwrd_by_hand")
 

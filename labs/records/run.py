@@ -75,7 +75,7 @@ def divide_as_keras() -> tuple[Dataset, Dataset]:
     """Return the division into 404 and 102 rows of ``keras.datasets.boston_housing`` (seed 113)."""
     whole = load_dataset("boston")
     order = np.arange(whole.n_rows)
-    np.random.RandomState(113).shuffle(order)  # noqa: NPY002  # as Keras draws it
+    np.random.RandomState(113).shuffle(order)  # as Keras draws it
     return whole.take(order[:404]), whole.take(order[404:])
 
 

@@ -32,6 +32,7 @@ __all__ = ["as_notebook", "budget", "copy_lab", "is_quick", "lab_file", "lab_nam
 Choice = TypeVar("Choice")
 
 _SUBSTITUTES = {"imdb": "digits", "boston": "diabetes", "california": "diabetes"}  # for all others: digits
+_LINK = re.compile(r"\[([^\]]+)\]\((\d\d)_\w+\.md\)")  # to the page of another lab
 _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 
 
@@ -165,5 +166,6 @@ def copy_lab(name: str, folder: str | Path = ".", *, solution: bool = False, for
         raise InvalidInputError(
             f"{path} exists already; choose another folder, or replace it with force=True (--force)."
         )
-    write_atomically(path, json.dumps(as_notebook(source.read_text(encoding="utf-8")), indent=1, ensure_ascii=False))
+    text = _LINK.sub(r"\1 (`chainrule labs \2`)", source.read_text(encoding="utf-8"))
+    write_atomically(path, json.dumps(as_notebook(text), indent=1, ensure_ascii=False))
     return path

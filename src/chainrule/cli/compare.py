@@ -63,6 +63,8 @@ def compare(
     for name in dict.fromkeys(["as given", *(variants or [])]):
         try:
             added = [] if name == "as given" else shlex.split(name)
+            if name != "as given" and not (added and added[0].startswith("-")):
+                raise UsageError("give options of 'chainrule train' in quotes, such as --with \"--dropout 0.3\".")
             configurations[name] = parse_options([*context.args, *added], _REFUSED)
         except UsageError as error:
             error.message = error.message if name == "as given" else f"--with '{name}': {error.message}"

@@ -27,11 +27,15 @@ def labs(
 
     Example: chainrule labs regression
     """
+    from chainrule.errors import InvalidInputError
     from chainrule.labs import copy_lab, lab_names, lab_title
 
     if name is None:
         width = max(map(len, lab_names()), default=0)
         write_data("".join(f"{known:{width}}  {lab_title(known)}\n" for known in lab_names()))
+        if solution:
+            raise InvalidInputError("Give the name of the lab whose solutions to copy, such as: labs 1 --solution")
+        print_sentence("To copy one as a notebook: chainrule labs NAME")
         return
     path = copy_lab(name, out, solution=solution, force=force)
     print_sentence(f"The notebook is {path}. To open it, run: pip install jupyterlab, and then: jupyter lab {path}")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "mean_and_deviation"]
 
 _LEVEL = 0.05  # of significance
-_ROUNDING = 1e-12  # relative; smaller deviations are rounding errors of equal numbers
+_ROUNDING = 1e-12  # relative; smaller differences are rounding errors of equal numbers
 
 
 @checked
@@ -153,11 +153,12 @@ class Comparison:
             differences = differences[np.isfinite(differences)]
             n = len(differences)
             mean = float(np.mean(differences)) if n else math.nan
+            mean = 0.0 if abs(mean) <= _ROUNDING * np.nanmax(np.abs(scores[reference])) else mean
             deviation = float(np.std(differences, ddof=1)) if n > 1 else math.nan
             deviation = 0.0 if deviation <= _ROUNDING * np.nanmax(np.abs(scores[reference])) else deviation
             error = deviation * math.sqrt(1 / n + self.test_share) if n > 1 else math.nan
-            with np.errstate(divide="ignore", invalid="ignore"):  # equal differences: p is 0, or 1 if they are 0
-                p = 1.0 if mean == error == 0 else float(2 * stats.t.sf(np.divide(abs(mean), error), n - 1))
+            # Without any deviation, there is nothing to compare the mean difference with.
+            p = float(2 * stats.t.sf(abs(mean) / error, n - 1)) if error > 0 else 1.0 if mean == 0 else math.nan
             rows.append((mean, deviation, n, p))
         columns = ["difference", "sd", "runs", "p"]
         frame = pd.DataFrame(rows, index=pd.Index(others, name=f"against {reference}"), columns=columns)
@@ -197,16 +198,20 @@ class Comparison:
             return f"{best!r} is the only configuration with a finite {what}."
         if len(self.runs) == len(self.names):
             return f"{best!r} has the best {what} (one run of each configuration, so that there is no test)."
-        equal = [repr(name) for name, p in tests["p_adjusted"].items() if not p < _LEVEL]
-        if not equal:
-            omitted = "" if len(tests) == len(self.names) - 1 else f" with a finite {what}"
-            return (
-                f"{best!r} has the best {what}; the difference from every other configuration{omitted} is significant."
-            )
-        return (
-            f"{best!r} has the best {what} on average; its difference from {', '.join(equal)} is not significant "
-            f"(paired t-tests over {len(self.of(best))} runs, Holm's correction, p >= {_LEVEL})."
-        )
+        test = "corrected paired t-tests" if self.test_share else "paired t-tests"
+        how = f"({test} over {len(self.of(best))} runs, Holm's correction)"
+        alike = [repr(name) for name, p in tests["p_adjusted"].items() if p >= _LEVEL]
+        untested = [repr(name) for name, p in tests["p_adjusted"].items() if math.isnan(p)]
+        parts = []
+        if alike:
+            parts.append(f"its difference from {', '.join(alike)} is not significant {how}")
+        if untested:
+            parts.append(f"its difference from {', '.join(untested)} is the same in all runs, so that there is no test")
+        if not parts:
+            others = "every other configuration"
+            others += "" if len(tests) == len(self.names) - 1 else f" with a finite {what}"
+            return f"{best!r} has the best {what}; the difference from {others} is significant {how}."
+        return f"{best!r} has the best {what} on average; {'; '.join(parts)}."
 
     def histories(self) -> dict[str, list[History]]:
         """Return the histories of the runs for each configuration that has some."""
@@ -263,10 +268,10 @@ class Comparison:
 
 
 def _holm(p: Array) -> Array:
-    """Return p-values adjusted for several tests (Holm, 1979)."""
-    order = np.argsort(p)
-    factors = np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
+    """Return p-values adjusted for several tests (Holm, 1979); NaN is no test."""
+    order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN is sorted to the end
+    factors = np.arange(len(order), 0, -1)
+    adjusted = np.full(len(p), math.nan)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * factors))
     return adjusted
 

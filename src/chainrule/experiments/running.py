@@ -194,6 +194,11 @@ def compare(
     ('16 units', (3,))
     """
     numbers, trials_of = _seeds(seeds), _as_configurations(configurations)
+    if not isinstance(dataset, Dataset):
+        raise InvalidInputError(
+            f"The rows are a Dataset, not a {type(dataset).__name__}; make one with Dataset(X, y), or use "
+            "compare_training for data frames and files."
+        )
     if dataset.target is None or dataset.task is None:
         raise InvalidInputError(
             "The dataset has no targets y to compare the predictions with; give them, as in Dataset(X, y)."
@@ -261,6 +266,10 @@ def compare_options(
     """Compare options with their source and target: the form of :func:`compare_training` for the command line."""
     if not configurations:
         raise InvalidInputError(_NONE)
+    for name in ("source", "target", "task"):
+        values = [getattr(options, name) for options in configurations.values()]
+        if any(value is not values[0] and str(value) != str(values[0]) for value in values):
+            raise InvalidInputError(f"The configurations differ in {name}, so that their scores cannot be compared.")
     numbers, trials = _seeds(seeds), []
     for name, options in configurations.items():
         options.check()
@@ -298,6 +307,8 @@ def _seeds(given: int | Iterable[int]) -> list[int]:
 
 
 def _as_configurations(given: Mapping[str, Any]) -> dict[str, Configuration]:
+    if not isinstance(given, Mapping):
+        raise InvalidInputError(f"The configurations are a mapping of names to models, not a {type(given).__name__}.")
     if not given:
         raise InvalidInputError(_NONE)
     return {str(name): one if isinstance(one, Configuration) else Configuration(one) for name, one in given.items()}

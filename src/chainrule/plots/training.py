@@ -181,11 +181,13 @@ def plot_scores(scores: Mapping[str, Sequence[float] | Array], metric: str, ax: 
     for number, values in enumerate(scores.values()):
         array = np.asarray(values, dtype=float)
         place, color = len(scores) - 1 - number, PALETTE[number % len(PALETTE)]
-        ax.plot(array, np.full(len(array), place), "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
+        ax.plot(array, np.full(len(array), place), "o", color=color, alpha=0.7, markersize=6, markeredgewidth=0)
         finite = array[np.isfinite(array)]
         if len(finite):
             deviation = finite.std(ddof=1) if len(finite) > 1 else 0.0
-            ax.errorbar(finite.mean(), place, xerr=deviation, fmt="|", color=ink_of(ax), markersize=14, capsize=3)
+            ax.errorbar(
+                finite.mean(), place, xerr=deviation, fmt="|", color=ink_of(ax), markersize=14, linewidth=1, capsize=3
+            )
     ax.set_yticks(range(len(scores)), [one_line(name, 40) for name in [*scores][::-1]], parse_math=False)
     ax.set_ylim(-0.6, len(scores) - 0.4)
     label_axes(ax, readable_metric(metric), "")

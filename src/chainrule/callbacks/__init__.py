@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chainrule.callbacks.base import Callback, TrainingRun
 from chainrule.callbacks.early_stopping import EarlyStopping
-from chainrule.callbacks.interrupt import StopOnInterrupt, interrupts_raised
+from chainrule.callbacks.interrupt import StopOnInterrupt
 from chainrule.callbacks.plateau import ReduceOnPlateau
 from chainrule.callbacks.progress import EpochPrinter, ProgressBar
 from chainrule.named import Registry
@@ -18,7 +18,6 @@ __all__ = [
     "ReduceOnPlateau",
     "StopOnInterrupt",
     "TrainingRun",
-    "interrupts_raised",
 ]
 
 #: The callbacks whose decisions belong to a run and are kept in its checkpoints, by name.

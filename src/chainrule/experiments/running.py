@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chainrule.callbacks import interrupts_raised
+from chainrule.callbacks.interrupt import interrupts_raised
 from chainrule.data.dataset import Dataset
 from chainrule.data.file_content import is_pipe
 from chainrule.data.sources import open_source

@@ -80,8 +80,7 @@ plot_history(network.history)
 #
 # The **capacity** of a network is the variety of functions that it can compute; it grows with the number of units. The
 # course compares 4, 16 and 64 units per hidden layer. Each network is trained with several seeds. The tables show the
-# mean and the standard deviation over the seeds. (The seconds are those of one thread on a busy machine; compare them
-# only with one another.)
+# mean and the standard deviation over the seeds. (The seconds are those of one thread.)
 
 # %%
 settings = {

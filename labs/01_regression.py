@@ -85,6 +85,9 @@ print(train.n_rows, "rows for training,", test.n_rows, "rows for the test")
 # The rows that are used for one step are a **batch**. An **epoch** is a pass over all training rows. Here a batch has up to
 # 100 rows, so all 80 training rows are one batch, and an epoch is one step. `RegressionNN` is trained for 100 epochs with
 # **Adam**, a kind of gradient descent that adapts the size of the step for each weight, with $\eta = 0.01$.
+#
+# (`budget(100, quick=40)` is 100. It is 40 only if the environment variable `CHAINRULE_LABS` is `quick`, which serves to
+# test the labs in seconds. An `assert` stops the lab with an error if its condition is false; it checks what the text says.)
 
 # %%
 epochs = budget(100, quick=40)
@@ -139,6 +142,9 @@ first
 # %% [markdown]
 # Both predict well. Linear regression is a little better on average, but the sentence below the table says that the
 # difference is not **significant**: it is so small, compared with the variation between the seeds, that it may be chance.
+# This sentence comes from a **t-test**, which compares the mean of the differences with their
+# standard deviation. Holm's correction makes the test stricter when several models are compared at once, and the test is
+# corrected for the rows that the training sets of the seeds have in common.
 #
 # ## Task 2: More features, and more noise
 #
@@ -185,7 +191,10 @@ plot_scores({f"noise {s}": one.scores("r2")["network"] for s, one in noisy.items
 
 # %% [markdown]
 # The test MSE of the network is near the variance of the noise, and on average above that of linear regression. The
-# training MSE is far below the variance of the noise, 0.66 instead of 4 in the last row. So the network has learned
+# training MSE is far below the variance of the noise, 0.66 instead of 4 in the last row. (The test MSE of linear regression
+# is below the variance of the noise in every row. That is chance: the four rows use the same random numbers, multiplied by
+# another factor, and five times 20 test rows are few.) In the plot, each dot is one seed, the line in the middle of the bar
+# is the mean, and the bar is one standard deviation to both sides. So the network has learned
 # noise, which does not help to predict new rows. $R^2$ falls from nearly 1 to less than 0.4, because a growing part of
 # $y$ is noise that cannot be predicted.
 #

@@ -164,7 +164,8 @@ def plot_comparison(
     if log:
         use_log_scale(ax, "y", np.concatenate(drawn))
     add_legend(ax)
-    label_axes(ax, "epoch", readable_metric(quantity) + (" (log axis)" if log else ""))
+    part = "" if quantity.startswith("validation_") or quantity in NOT_METRICS - {"loss"} else "training "
+    label_axes(ax, "epoch", part + readable_metric(quantity) + (" (log axis)" if log else ""))
     return ax
 
 

@@ -199,8 +199,9 @@ summary = result.summary()
 (summary["seconds"] / summary["epochs"]).round(3).rename("seconds per epoch").to_frame()
 
 # %% [markdown]
-# The times were measured while the computer was busy with other programs, so that only large differences mean
-# something. There are none: Adam, whose formula is longer, takes about as long as SGD.
+# An epoch takes less than a second with each of them. Other programs ran on the computer, so that differences of some
+# tenths mean little. Adam, whose formula is longer, takes about as long as SGD, because the matrix products take most of
+# the time.
 #
 # ## The batch size
 #

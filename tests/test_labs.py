@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from chainrule import labs
 from chainrule.cli.app import app
 from chainrule.errors import InvalidInputError
+from chainrule.experiments import compare
 
 NAMES = labs.lab_names()
+RECORDS = Path(__file__).parents[1] / "labs" / "records"
 FILES = [labs.lab_file(name, solution=solution) for name in NAMES for solution in (False, True)]
 
 
@@ -65,3 +67,15 @@ def test_data_that_cannot_be_loaded_are_replaced_with_a_sentence(
     assert [half.n_rows for half in halves] == [100, 50]
     with pytest.raises(Exception, match="no data set named"):
         labs.load_lab_data("mnits")
+
+
+@pytest.mark.parametrize("recipe", sorted(RECORDS.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_recipe_trains_and_its_result_is_there(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAINRULE_LABS", "quick")
+    run = runpy.run_path(str(RECORDS / "run.py"), run_name="records")
+    settings = run["read_recipe"](recipe.stem)
+    train, test = run["load_data"](settings)
+    model = run["configuration"](settings, train, {"epochs": 15, "batch_size": 32})
+    result = compare({"recipe": model}, train, test, seeds=1, metrics=settings["metrics"], n_jobs=1, verbose=False)
+    assert result.scores("accuracy")["recipe"][0] > 0.85
+    assert recipe.stem in (RECORDS / "results" / "README.md").read_text()

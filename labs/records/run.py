@@ -5,7 +5,7 @@
 
 A recipe is a TOML file:
 
-- ``title``, ``target`` (what is to be reached), ``dataset``, ``seeds``, ``metrics``, and ``members``, the number of networks
+- ``title``, ``target`` (what is to be reached), ``dataset``, ``seeds``, ``metrics``, ``note``, and ``members``, the number of networks
   whose predictions are averaged (default 1);
 - ``inputs = "standardized"``, if the columns are to be standardised by the training rows;
 - ``[network]``: the arguments of ``chainrule.build_network``; or ``[estimator]``: those of ``MLPClassifier`` or
@@ -47,8 +47,9 @@ class Averaged:
         self.networks, self.target = networks, target
 
     def fit(self, X: Any, y: Any, **settings: Any) -> Averaged:
+        labels = np.asarray(self.target.classes)[y] if self.target.classes else y
         for network in self.networks:
-            network.fit(Dataset(X, y, target=self.target), **settings)
+            network.fit(Dataset(X, labels, target=self.target), **settings)
         if self.target.classes:
             self.classes_ = np.arange(len(self.target.classes))
             self.predict_proba = lambda X: np.mean([network.predict_proba(X) for network in self.networks], axis=0)
@@ -134,6 +135,7 @@ def write_result(name: str, comparison: Comparison) -> None:
     scores = {metric.name: comparison.scores(metric.name)[name].tolist() for metric in comparison.metrics}
     result = {
         "title": recipe["title"],
+        "note": recipe.get("note", ""),
         "target": recipe["target"],
         "date": time.strftime("%Y-%m-%d"),
         "processor": platform.processor() or platform.machine(),
@@ -150,12 +152,13 @@ def write_table() -> None:
     lines = [
         "# Records",
         "",
-        "Each recipe is a TOML file in `labs/records`. Its settings were chosen without the test set. The results are the "
+        "Each recipe is a TOML file in `labs/records`. Its settings were chosen on validation rows. The results are the "
         "mean and the standard deviation over seeds; minutes are those of one seed on one core.",
         "",
         "| recipe | task | aim | result | other metrics | seeds | minutes |",
         "| --- | --- | --- | --- | --- | --: | --: |",
     ]
+    notes: list[str] = []
     for path in sorted((HERE / "results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         texts = {name: shown(values) for name, values in result["scores"].items()}
@@ -166,7 +169,9 @@ def write_table() -> None:
             f"| [{path.stem}](../{path.stem}.toml) | {result['title']} | {result['target']} | {main.replace('_', ' ')} "
             f"{texts[main]} | {rest} | {len(result['seconds'])} | {minutes:.1f} |"
         )
-    (HERE / "results" / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        notes += [f"{path.stem}: {result['note']}", ""] if result["note"] else []
+    lines += ["", *notes]
+    (HERE / "results" / "README.md").write_text("\n".join(lines).strip() + "\n", encoding="utf-8")
 
 
 def shown(values: list[float]) -> str:

@@ -26,6 +26,7 @@ FILES = [labs.lab_file(name, solution=solution) for name in NAMES for solution i
 def test_a_lab_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAINRULE_LABS", "quick")
     monkeypatch.chdir(tmp_path)
+    plt.close("all")  # those of other tests
     try:
         runpy.run_path(str(file))
     finally:

@@ -3,7 +3,7 @@
 #
 # **Question.** How does a network learn to predict a number from examples, and how do you find out whether it has learned?
 #
-# **You need** Python with NumPy, and nothing about neural networks. **Time:** 90 minutes. Running it takes about 2 minutes
+# **You need** Python with NumPy, and nothing about neural networks. **Time:** 90 minutes. Running it takes about 30 seconds
 # on two cores.
 #
 # This is the first training. The lab explains the words *training set*, *test set*, *loss*, *epoch*, *batch* and *learning

@@ -4,7 +4,7 @@
 # **Question.** Can training find the weights of XNOR that you set by hand in Lab 2? Does it always find them?
 #
 # **You need** [Lab 2](02_forward_by_hand.md), and from [Lab 1](01_regression.md) the words *loss*, *epoch* and *learning
-# rate*. **Time:** 45 minutes. Running it takes about 2 minutes on two cores.
+# rate*. **Time:** 45 minutes. Running it takes about 30 seconds on two cores.
 
 # %%
 import matplotlib.pyplot as plt

@@ -3,7 +3,7 @@
 #
 # **Question.** What do the training algorithms (optimizers) do differently, and which of them trains a network best?
 #
-# **You need** [Lab 5](05_mnist.md). **Time:** 75 minutes. Running it takes about 5 minutes on two cores.
+# **You need** [Lab 5](05_mnist.md). **Time:** 75 minutes. Running it takes about 4 minutes on two cores.
 #
 # All optimizers use the **gradient** $g$: for each weight, it says how much the loss grows if the weight grows. They
 # differ in how they compute the change of the weights from it.

@@ -4,8 +4,8 @@
 # **Question.** Is a review of a film positive or negative? And why does a network that has memorised all training
 # reviews do worse on new ones?
 #
-# **You need** [Lab 7](07_overfitting.md) (overfitting, dropout, L1 and L2). **Time:** 90 minutes. Running it takes about ten
-# minutes on two cores. Results of finished runs are stored in the folder `runs/imdb`, so that a second run is fast.
+# **You need** [Lab 7](07_overfitting.md) (overfitting, dropout, L1 and L2). **Time:** 90 minutes. Running it takes about one
+# minute on two cores. Results of finished runs are stored in the folder `runs/imdb`, so that a second run is fast.
 
 # %%
 import matplotlib.pyplot as plt

@@ -4,7 +4,7 @@
 # **Question.** If there are only a few hundred rows, is there something better than Adam?
 #
 # **You need** [Lab 6](06_training_algorithms.md): gradient descent, momentum and Adam. **Time:** 60 minutes. Running it takes
-# about 2 minutes on two cores.
+# about 30 seconds on two cores.
 #
 # Adam and similar optimizers take many small steps, each computed from a small batch of rows. This suits large data.
 # The methods of this lab are older. Each step uses **all** rows, is more expensive, and usually brings the weights much

@@ -5,7 +5,7 @@
 # a wrong prediction?
 #
 # **You need** [Lab 4](04_symmetry_and_initialisation.md) and [Lab 5](05_mnist.md): hidden layers, initialisation, and training on
-# images. **Time:** 75 minutes. Running it takes about 2 minutes on two cores.
+# images. **Time:** 75 minutes. Running it takes about 1 minute on two cores.
 
 # %%
 import matplotlib.pyplot as plt

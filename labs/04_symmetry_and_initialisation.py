@@ -4,7 +4,7 @@
 # **Question.** Why must the first weights of a network be random, and how large should they be?
 #
 # **You need** [Lab 3](03_xnor.md): forward propagation, and training by gradient descent. **Time:** 60 minutes.
-# Running it takes about 4 minutes on two cores.
+# Running it takes about 30 seconds on two cores.
 #
 # Training changes the weights step by step, so it has to start somewhere. The start is called the **initialisation**. In this
 # lab, you see three bad starts (all weights equal, weights that are too small, weights that are too large), and the two

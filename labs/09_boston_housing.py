@@ -4,7 +4,7 @@
 # **Question.** How well can a network predict a number from 404 examples, and do other models predict it better?
 #
 # **You need** [Lab 1](01_regression.md) (regression) and the idea of overfitting. **Time:** 60 minutes. Running it takes
-# about four minutes on two cores.
+# about one minute on two cores.
 
 # %%
 import numpy as np
@@ -157,8 +157,7 @@ final
 # folds, and say nothing about other test rows.
 #
 # The final comparison is not a perfect test: while this lab was written, several models had been measured on these
-# test rows before, so that the choice of what to show may depend on them. The seconds in the tables were measured
-# while other programs were running.
+# test rows before, so that the choice of what to show may depend on them.
 
 # %%
 assert final.scores("r2")["HousingNet, 300 epochs"].mean() > 0.2

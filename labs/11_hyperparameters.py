@@ -5,7 +5,7 @@
 # you measure how good the chosen network is?
 #
 # **You need** [Lab 5](05_mnist.md): training a network, and training and test sets. **Time:** 75 minutes. Running it takes about
-# 2 minutes on two cores.
+# 30 seconds on two cores.
 #
 # Training finds the weights. The settings that you give before the training are called **hyper-parameters**: the
 # learning rate, the number of units and layers, the dropout rate, the number of epochs. A search tries several values

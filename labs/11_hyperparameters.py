@@ -174,7 +174,7 @@ orders = np.array([rng.permutation(scores) for _ in range(1000)])  # the combina
 best_so_far = np.maximum.accumulate(orders, axis=1).mean(axis=0)
 figure, ax = plt.subplots(figsize=(7, 3.4), layout="tight")
 ax.plot(range(1, len(scores) + 1), scores, ".", color="#56B4E9", label="score of each combination")
-ax.plot(range(1, len(scores) + 1), best_so_far, color="#0072B2", label="best of so many (mean)")
+ax.plot(range(1, len(scores) + 1), best_so_far, color="#0072B2", label="best of the first n (mean)")
 ax.axhline(0.5, color="#D55E00", linestyle="--", label="truth")
 ax.set(xlabel="combinations tried", ylabel="accuracy")
 legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter, MarkdownExporter
 from nbconvert.writers import FilesWriter
 
-from chainrule.labs import as_notebook, lab_file, lab_names
+from chainrule.labs import as_notebook, is_quick, lab_file, lab_names
 
 ROOT = Path(__file__).parents[1]
 BUILD, PAGES = ROOT / "build" / "labs", ROOT / "docs" / "labs"
@@ -33,8 +33,8 @@ def drop_names_of_plots(notebook: nbformat.NotebookNode) -> None:
             cell.outputs = outputs
 
 
-def render(name: str, *, write_page: bool) -> None:
-    """Execute one lab and write its files. The page of the documentation is not written for a quick run."""
+def render(name: str) -> None:
+    """Execute one lab and write its files. A quick run (``CHAINRULE_LABS=quick``) writes no page of the documentation."""
     started = time.perf_counter()
     notebook = nbformat.from_dict(as_notebook(lab_file(name).read_text(encoding="utf-8")))
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def render(name: str, *, write_page: bool) -> None:
     drop_names_of_plots(notebook)
     nbformat.write(notebook, BUILD / f"{name}.ipynb")
     (BUILD / f"{name}.html").write_text(HTMLExporter().from_notebook_node(notebook)[0], encoding="utf-8")
-    if write_page:
+    if not is_quick():
         files = f"{name}_files"
         shutil.rmtree(PAGES / files, ignore_errors=True)
         text, resources = MarkdownExporter().from_notebook_node(
@@ -57,10 +57,9 @@ def main() -> None:
     """Render the labs that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="labs; by default all")
-    parser.add_argument("--no-page", action="store_true", help="do not write the page of the documentation")
     arguments = parser.parse_args()
     for name in arguments.names or lab_names():
-        render(lab_file(name).stem, write_page=not arguments.no_page)
+        render(lab_file(name).stem)
 
 
 if __name__ == "__main__":

@@ -230,6 +230,9 @@ def test_training_options_are_compared_like_runs(tmp_path: Path) -> None:
     }
     assert "2 of 4" not in found.stdout
     assert "4 of 4" in CliRunner().invoke(app, shlex.split(command)).stdout
+    quiet = tmp_path / "quiet"
+    assert CliRunner().invoke(app, [*shlex.split(command)[:-1], str(quiet), "--quiet"]).exit_code == 0
+    assert (quiet / "comparison.csv").is_file()
     for part in ("", "dropout 0.3", "wine", "--target passed"):
         assert CliRunner().invoke(app, ["compare", "iris", "--with", part]).exit_code == 2, part
     for refused in ("--seed 7", "--show-code", "--force", "-o out"):
@@ -287,7 +290,7 @@ def test_a_score_that_is_not_a_number_is_kept_in_the_file(tmp_path: Path) -> Non
     assert all(ResultsFile(tmp_path).find(key, "") for key in ("second", "third"))
 
 
-def test_comparisons_without_differences_or_without_scores_can_be_read() -> None:
+def test_comparisons_without_differences_or_without_scores_can_be_read(tmp_path: Path) -> None:
     equal = made({"a": [0.75, 0.75, 0.75], "b": [0.5, 0.5, 0.5], "c": [0.75, 0.75, 0.75]})
     assert np.isnan(equal.significance()["p"]["b"])
     assert equal.significance()["p_adjusted"]["c"] == 1
@@ -295,6 +298,8 @@ def test_comparisons_without_differences_or_without_scores_can_be_read() -> None
     one = made({"good": [0.9, 0.8], "diverged": [np.nan, np.nan]})
     assert "only configuration" in str(one)
     nothing = Comparison(made({"a": [np.nan]}).runs, ())
+    nothing.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison.csv"]
     assert "diverged" in str(nothing)
     assert repr(nothing)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 CELL, WIDE = 15, 20  # the height of a cell, and its width in vectors
 VALUES, GRADIENTS, PARAMETERS = "#3a9bdc", "#e6761a", "#2ba57a"
-ROWS = 4  # of a batch
+ROWS = 4  # the rows of the batch
 
 
 class Drawing:

@@ -21,7 +21,8 @@ import numpy as np
 
 from chainrule.data import catalog
 from chainrule.data.dataset import Dataset
-from chainrule.data.sources import load_dataset
+from chainrule.data.sources import datasets_of, load_dataset
+from chainrule.data.table import TablePreprocessor
 from chainrule.errors import DataError, InvalidInputError, nearest_name
 from chainrule.files.atomic import write_atomically
 from chainrule.named import checked
@@ -66,7 +67,8 @@ def load_lab_data(
     named = catalog.get(name)
     if not (is_quick() and named.files):
         try:
-            return _parts(name, split)
+            train, test = datasets_of(named.load(), preprocessor=TablePreprocessor(scaling="none"))
+            return split(train) if test is None else (train, test)
         except DataError as error:
             reason = f"{named.title} could not be loaded ({error})"
     else:
@@ -85,14 +87,6 @@ def load_lab_data(
 
 def _split(data: Dataset) -> tuple[Dataset, Dataset]:
     return data.split(0.2, seed=0)
-
-
-def _parts(name: str, split: Callable[[Dataset], tuple[Dataset, Dataset]]) -> tuple[Dataset, Dataset]:
-    train = load_dataset(name)
-    try:
-        return train, load_dataset(name, "test")
-    except InvalidInputError:  # there is no official test set
-        return split(train)
 
 
 def _folder() -> Path:

@@ -72,10 +72,11 @@ def compare(
         except ValueError as error:
             raise InvalidInputError(f"--with '{name}' cannot be read: {error}.") from error
     result = compare_options(configurations, seeds, n_jobs=jobs, folder=out, verbose=not quiet)
+    if out is not None:
+        result.save(out)
     write_data(f"{result.table().to_string()}\n")
     if quiet:
         return
     print_sentence(result.conclusion())
     if out is not None:
-        result.save(out)
         print_sentence(f"The results are in {out}: comparison.csv, scores.png and curves.png.")

@@ -231,12 +231,12 @@ class Comparison:
         return plot_scores(self.scores(metric), self._metric(metric).name, ax=ax)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``comparison.csv`` with one row per run, ``scores.png`` and, if there are histories, ``curves.png``."""
+        """Write ``comparison.csv`` with one row per run, and ``scores.png`` and ``curves.png`` if there are any."""
         from chainrule.plots import figure_as_png, new_figure, without_pyplot
 
         path = expand_user(folder)
         write_atomically(path / "comparison.csv", self.to_frame().to_csv(index=False))
-        drawings: dict[str, Callable[..., Any]] = {"scores.png": self.plot_scores}
+        drawings: dict[str, Callable[..., Any]] = {"scores.png": self.plot_scores} if self.metrics else {}
         if self.histories():
             drawings["curves.png"] = functools.partial(self.plot, log=True)
         with without_pyplot():

@@ -100,7 +100,6 @@ class _ModelTrial:
 class _TrainingTrial:
     name: str
     seed: int
-    fold: int
     options: TrainOptions
     data_key: str
 
@@ -115,8 +114,8 @@ class _TrainingTrial:
         try:
             result = train(self.options.source, **settings, verbose=False)
         except DivergenceError as error:
-            return Run(self.name, self.seed, self.fold, {}, History(), 0.0, str(error))
-        return Run(self.name, self.seed, self.fold, result.metrics, result.history, result.seconds)
+            return Run(self.name, self.seed, 0, {}, History(), 0.0, str(error))
+        return Run(self.name, self.seed, 0, result.metrics, result.history, result.seconds)
 
 
 @checked
@@ -243,6 +242,7 @@ def compare_training(
     >>> [run.seed for run in result.runs]
     [0, 1]
     """
+    _check_names(configurations)
     for name, given in configurations.items():
         fixed = [option for option in ("source", "seed", "out") if option in given]
         if fixed:
@@ -264,8 +264,6 @@ def compare_options(
     verbose: bool,
 ) -> Comparison:
     """Compare options with their source and target: the form of :func:`compare_training` for the command line."""
-    if not configurations:
-        raise InvalidInputError(_NONE)
     for name in ("source", "target", "task"):
         values = [getattr(options, name) for options in configurations.values()]
         if any(value is not values[0] and str(value) != str(values[0]) for value in values):
@@ -277,7 +275,7 @@ def compare_options(
             raise InvalidInputError("A pipe can be read only once; save it as a file, and compare on that.")
         source = with_full_paths(options.source)
         data_key = "" if folder is None else f"{source_checksum(source) or source}"
-        trials += [_TrainingTrial(name, seed, 0, replace(options, seed=seed, out=None), data_key) for seed in numbers]
+        trials += [_TrainingTrial(name, seed, replace(options, seed=seed, out=None), data_key) for seed in numbers]
     runs = _run(trials, n_jobs, folder, verbose)
     metrics = tuple(find_metric(name) for name in dict.fromkeys(name for run in runs for name in run.scores))
     return Comparison(tuple(runs), metrics, max(_test_share(options) for options in configurations.values()))
@@ -296,7 +294,14 @@ def _test_share(options: TrainOptions) -> float:
     return size / (1 - size) if size < 1 else 0.0
 
 
-_NONE = "There are no configurations to compare; give at least one, with its name."
+def _check_names(configurations: Any) -> None:
+    """Raise InvalidInputError unless the configurations are a mapping with at least one of them."""
+    if not isinstance(configurations, Mapping):
+        raise InvalidInputError(
+            f"The configurations are a mapping of names to configurations, not a {type(configurations).__name__}."
+        )
+    if not configurations:
+        raise InvalidInputError("There are no configurations to compare; give at least one, with its name.")
 
 
 def _seeds(given: int | Iterable[int]) -> list[int]:
@@ -307,10 +312,7 @@ def _seeds(given: int | Iterable[int]) -> list[int]:
 
 
 def _as_configurations(given: Mapping[str, Any]) -> dict[str, Configuration]:
-    if not isinstance(given, Mapping):
-        raise InvalidInputError(f"The configurations are a mapping of names to models, not a {type(given).__name__}.")
-    if not given:
-        raise InvalidInputError(_NONE)
+    _check_names(given)
     return {str(name): one if isinstance(one, Configuration) else Configuration(one) for name, one in given.items()}
 
 

@@ -203,6 +203,7 @@ def build_network(
     dropout: float | Sequence[float] = 0.0,
     batch_normalization: bool | Sequence[bool] = False,
     layer_normalization: bool | Sequence[bool] = False,
+    input_layer: Layer | None = None,
     input_dropout: float = 0.0,
     noise: float = 0.0,
     weights_initializer: str | Initializer | Sequence[str | Initializer | None] | None = None,
@@ -214,7 +215,8 @@ def build_network(
 
     ``hidden`` has the numbers of units of the hidden layers. Each of them is dense, followed by batch or layer
     normalisation, the activation, and dropout; for these, give one value, or a list with one value for each hidden
-    layer. An activation is a name, a class, a layer, or a pair of a function and its derivative. In training,
+    layer. An activation is a name, a class, a layer, or a pair of a function and its derivative. A copy of
+    ``input_layer``, such as an adapted :class:`StandardizationLayer`, is the first layer. After it, in training,
     ``input_dropout`` sets inputs to 0, and ``noise`` is the standard deviation of Gaussian noise that is added to them.
 
     ``settings`` are those of :class:`NeuralNetwork`; loss, metrics and Adam are chosen where they are not given. A
@@ -247,6 +249,13 @@ def build_network(
         weights_initializer=weights_initializer,
         output_activation=output_activation,
     )
+    if input_layer is not None:
+        if input_layer.is_built and input_layer.input_shape() != (n_inputs,):
+            raise InvalidInputError(
+                f"The input_layer takes rows of shape {input_layer.input_shape()}, and n_inputs is {n_inputs}; adapt "
+                "it to the training rows."
+            )
+        layers = [copy.deepcopy(input_layer), *layers]
     layers[0].set_input_shape((n_inputs,))
     for layer in layers:
         network.add(layer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn.naive_bayes import MultinomialNB
 from sklearn.preprocessing import StandardScaler
 
+from chainrule.architecture import build_network
+from chainrule.data import Dataset
 from chainrule.errors import DataError, InvalidInputError
-from chainrule.layers import FlattenLayer, InputScalingLayer, StandardizationLayer
+from chainrule.layers import FlattenLayer, InputScalingLayer, NaiveBayesWeightingLayer, StandardizationLayer
+from chainrule.neuralnet import NeuralNetwork
 from chainrule.stack import LayerStack
 
 
@@ -117,6 +122,66 @@ def test_a_refused_batch_leaves_the_layer_as_it_was() -> None:
     with pytest.raises(DataError):
         layer.adapt([[np.inf]])
     assert layer.adapt([[1, 2]]).input_shape() == (2,)
+
+
+def texts(n_rows: int) -> tuple[Any, Any]:
+    """Rows of 0 and 1, and labels that depend on some of the columns."""
+    rng = np.random.default_rng(0)
+    X = (rng.random((n_rows, 12)) < rng.uniform(0.05, 0.6, 12)).astype(np.float32)
+    return X, np.where(X @ rng.normal(size=12) + rng.normal(size=n_rows) > 0, "pos", "neg")
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.1])
+def test_the_weights_of_naive_bayes_are_its_log_count_ratios(smoothing: float) -> None:
+    X, y = texts(60)
+    X[:, 3] = 0  # a word that is in no text
+    logs = MultinomialNB(alpha=smoothing).fit(X, y).feature_log_prob_
+    for rows in (X, sparse.csr_array(X), sparse.csc_matrix(X), 3 * sparse.coo_array(X) / 3):
+        layer = NaiveBayesWeightingLayer(smoothing).adapt(rows, y)
+        np.testing.assert_allclose(layer.ratios, logs[1] - logs[0], rtol=1e-6)
+    layer.initialize()
+    np.testing.assert_allclose(layer.ratios, logs[1] - logs[0], rtol=1e-6)
+
+
+def test_naive_bayes_weights_keep_sparse_rows_sparse_and_are_saved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    X, y = texts(5000)  # several chunks of a prediction
+    rows, dense = Dataset(sparse.csr_array(X), y), Dataset(X, y)
+    layer = NaiveBayesWeightingLayer().adapt(dense.X, dense.y)
+    assert rows.target is not None
+    networks = [
+        build_network(
+            12, rows.target, hidden=5, input_layer=layer, input_dropout=0.2, epochs=2, batch_size=64, seed=0,
+            dtype="float64",
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    expected = networks[0].fit(dense).predict(X)
+    by_hand = build_network(12, rows.target, hidden=5, seed=0, dtype="float64")
+    for name in ("weights", "biases"):
+        for own, other in ((0, 2), (2, 4)):
+            by_hand.layers[own].set_array(name, networks[0].layers[other].get_array(name))
+    np.testing.assert_allclose(by_hand.predict(X * layer.ratios), expected, rtol=1e-6)
+    with monkeypatch.context() as patched:
+        patched.setattr(sparse.csr_array, "toarray", lambda *_: pytest.fail("a sparse matrix was made dense"))
+        found = networks[1].fit(rows).predict(rows.X)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    networks[1].save(tmp_path / "model")
+    assert NeuralNetwork.load(tmp_path / "model").predict(rows.X).tobytes() == found.tobytes()
+
+
+def test_naive_bayes_needs_counts_and_two_classes() -> None:
+    layer = NaiveBayesWeightingLayer()
+    with pytest.raises(InvalidInputError, match=r"X of shape \(3, 2\) and y of shape \(3,\) with 3 different labels"):
+        layer.adapt(np.eye(3, 2), [0, 1, 2])
+    with pytest.raises(InvalidInputError, match=r"y of shape \(2,\)"):
+        layer.adapt(np.eye(3, 2), [0, 1])
+    for wrong in (-1, np.nan):
+        with pytest.raises(DataError, match="negative"):
+            layer.adapt(sparse.csr_array([[wrong, 0], [1, 1]]), [0, 1])
+    with pytest.raises(InvalidInputError, match=r"takes rows of shape \(2,\), and n_inputs is 3"):
+        build_network(3, Dataset(np.eye(3), [0, 1, 0]).target, input_layer=layer.adapt(np.eye(2), [0, 1]))  # type: ignore[arg-type]
 
 
 def test_flatten_views_the_same_numbers_in_another_shape() -> None:

@@ -147,6 +147,7 @@ class _CompiledPrediction:
         if is_sparse(rows):
             columns, starts = rows.indices.astype(np.int32, copy=False), rows.indptr.astype(np.int64, copy=False)
             arrays |= {"data": rows.data, "columns": columns, "starts": starts}
+            arrays |= {name: np.empty_like(rows.data) for name in self.calls.entries}
         else:
             arrays["inputs"] = rows
         for name, array in arrays.items():

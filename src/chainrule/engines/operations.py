@@ -97,7 +97,7 @@ class Calls:
     noise
         The noise operations, each with the name of the placeholder of its settings.
     entries
-        The names of the placeholders of the entries of computed CSR matrices.
+        The names of the placeholders for one number per entry of the input, which is a CSR matrix.
     """
 
     def __init__(
@@ -279,10 +279,15 @@ class Calls:
 
     def _call_on_entries(self, operation: Map, loop: Any, arrays: list[Any]) -> None:
         """Append a call of a formula for the entries of CSR matrices, which have them at the same positions."""
-        if loop.columns or loop.scalars:
+        if any(parameter.is_trained for parameter in operation.parameters):
             raise NotLoweredError("A formula with parameters cannot take a sparse matrix.")
-        (starts, *_) = {id(a.starts): a.starts for a in arrays if isinstance(a, Csr)}.values()
-        entries = [array.data if isinstance(array, Csr) else array for array in arrays]
+        given = next(array for array in arrays if isinstance(array, Csr))
+        entries, starts = [array.data if isinstance(array, Csr) else array for array in arrays], given.starts
+        for place, name in enumerate(loop.arrays):
+            if name in loop.columns:  # the number of its column for every entry
+                of_entries = self._new_entries()
+                self._call(rows.of_entries, [arrays[place], given.columns, starts, of_entries], operation.output.width)
+                entries[place] = of_entries
         with_address = np.array([float(loop.address(self.dtype)), *operation.numbers()])
         self._formulas.append((operation, with_address[1:]))
         self._call(rows.on_entries, [*entries, *[None] * (7 - len(entries)), starts], 1, with_address)
@@ -367,12 +372,15 @@ class Calls:
             if operation.output.is_sparse:
                 given = self.locations[operation.inputs[0]]
                 assert isinstance(given, Csr)  # the output has entries at the same positions as the input
-                entries = Placeholder(f"entries {len(self.locations)}")
-                self.entries.append(entries.name)
-                self.locations[operation.output] = Csr(entries, given.columns, given.starts)
+                self.locations[operation.output] = Csr(self._new_entries(), given.columns, given.starts)
             else:
                 self.locations[operation.output] = self.buffers.acquire(operation.output.width)
         return self.locations[operation.output]
+
+    def _new_entries(self) -> Placeholder:
+        """Return a place for one number per entry of a CSR matrix, of which there are more in some batches."""
+        self.entries.append(f"entries {len(self.entries)}")
+        return Placeholder(self.entries[-1])
 
     def dense(self, x: Value) -> Array | Placeholder:
         """Return the location of a value. Raises NotLoweredError for a CSR matrix."""

@@ -20,6 +20,7 @@ __all__ = [
     "gather_weights",
     "lookup",
     "lookup_gradient",
+    "of_entries",
     "on_entries",
     "select",
     "select_error",
@@ -93,19 +94,39 @@ def gather_csr(f: Any) -> Callable[..., float]:
 
 
 @compiled_kernel
+def of_entries(f: Any) -> Callable[..., float]:
+    """out_k = vector[column of entry k] for the stored entries of a CSR matrix.
+
+    Arrays: vector, columns (int32), row starts (int64), out.
+    """
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        starts = carray(p2, n_rows + 1, np.int64)
+        vector, columns = carray(p0, n_columns, f), carray(p1, starts[n_rows], np.int32)
+        out = carray(p3, starts[n_rows], f)
+        for k in range(starts[0], starts[n_rows]):
+            out[k] = vector[columns[k]]
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
 def on_entries(f: Any) -> Callable[..., float]:
     """Call a loop for the stored entries of a CSR matrix, as one row.
 
     Arrays: up to seven arrays of the loop, and the row starts (int64).  Settings: the loop's address and its settings.
     """
+    size = np.dtype(f).itemsize
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_entries = carray(p7, n_rows + 1, np.int64)[n_rows]
-        own = carray(settings, 2)[1:].ctypes.data
+        starts, own = carray(p7, n_rows + 1, np.int64), carray(settings, 2)[1:].ctypes.data
+        first, n_entries = starts[0] * size, starts[n_rows] - starts[0]
         return call_address(
-            np.int64(settings[0]), carray(p0, 1, f).ctypes.data, carray(p1, 1, f).ctypes.data,
-            carray(p2, 1, f).ctypes.data, carray(p3, 1, f).ctypes.data, carray(p4, 1, f).ctypes.data,
-            carray(p5, 1, f).ctypes.data, carray(p6, 1, f).ctypes.data, 0, 1, n_entries, own,
+            np.int64(settings[0]), carray(p0, 1, f).ctypes.data + first, carray(p1, 1, f).ctypes.data + first,
+            carray(p2, 1, f).ctypes.data + first, carray(p3, 1, f).ctypes.data + first,
+            carray(p4, 1, f).ctypes.data + first, carray(p5, 1, f).ctypes.data + first,
+            carray(p6, 1, f).ctypes.data + first, 0, 1, n_entries, own,
         )  # fmt: skip
 
     return run

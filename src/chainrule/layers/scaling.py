@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.arrays import refuse_masked
+from chainrule.arrays import all_finite, as_csr, refuse_masked
 from chainrule.errors import DataError, InvalidInputError, array_place
 from chainrule.layers.base import ArrayAttribute, Layer
 from chainrule.program import Program, Value
 from chainrule.ranges import ANY_NUMBER, Range
 from chainrule.rounding import safe_deviation
-from chainrule.types import Array, Inputs, Shape
+from chainrule.settings import ABOVE_ZERO, Setting
+from chainrule.types import Array, Inputs, Shape, is_sparse
 
-__all__ = ["InputScalingLayer", "StandardizationLayer"]
+__all__ = ["InputScalingLayer", "NaiveBayesWeightingLayer", "StandardizationLayer"]
 
 
 @final
@@ -163,3 +164,88 @@ class StandardizationLayer(Layer):
         """Return ``(x - mean) / scale``."""
         mean, scale = self.array("mean"), self.array("scale")
         return program.map(lambda x, mean, scale: (x - mean) / scale, x, mean, scale, name="standardize")
+
+
+@final
+@dataclass(eq=False)
+class NaiveBayesWeightingLayer(Layer):
+    r"""Multiplies every input by its log-count ratio in two classes: words that tell the classes apart count more.
+
+    .. math::
+       y_j = r_j x_j, \qquad r_j = \log \frac{p_j / \sum_k p_k}{q_j / \sum_k q_k}, \qquad
+       p_j = \alpha + \sum_{i \text{ of class 1}} x_{ij}, \qquad q_j = \alpha + \sum_{i \text{ of class 0}} x_{ij}
+
+    The inputs are 0 and 1 for the words of a text, or counts of words. These r are the weights of a multinomial naive
+    Bayes classifier with the smoothing :math:`\alpha`. :meth:`adapt` computes them from the training rows, before
+    training, and training does not change them. Until then, they are 1. A CSR matrix is multiplied without being
+    converted to a dense array. Backward: :math:`\partial L / \partial x_j = r_j \, \partial L / \partial y_j`.
+
+    Source: Wang and Manning 2012, Baselines and bigrams: simple, good sentiment and topic classification, section 2.
+
+    >>> layer = NaiveBayesWeightingLayer().adapt([[1, 0, 1], [1, 1, 0], [0, 1, 1]], ["bad", "bad", "good"])
+    >>> layer.ratios.round(2).tolist()
+    [-0.98, 0.12, 0.12]
+    """
+
+    accepts_sparse: ClassVar[bool] = True
+    takes_vectors_only: ClassVar[bool] = True
+    learns_from_data: ClassVar[bool] = True
+    output_range: ClassVar[Range | None] = ANY_NUMBER
+
+    smoothing: Annotated[float, Setting("Added to the counts of every input.", ABOVE_ZERO)] = 1.0
+
+    ratios = ArrayAttribute("The log-count ratios, shape (inputs,).")
+
+    def adapt(self, X: Inputs, y: npt.ArrayLike) -> NaiveBayesWeightingLayer:
+        """Compute the ratios from the rows of X, which may be a sparse matrix, and their labels; return the layer.
+
+        Class 1 is the second of the two labels in sorted order.
+        """
+        refuse_masked(X, "X")
+        rows: Any = as_csr(X, "X") if is_sparse(X) else np.asarray(X, np.float64)
+        labels, codes = np.unique(np.asarray(y), return_inverse=True)
+        if rows.ndim != 2 or codes.shape != rows.shape[:1] or len(labels) != 2:
+            raise InvalidInputError(
+                "NaiveBayesWeightingLayer.adapt needs rows in two dimensions, and one label of two classes for each of "
+                f"them; it was given X of shape {rows.shape} and y of shape {np.shape(y)} with {len(labels)} different "
+                "labels."
+            )
+        values = rows.data if is_sparse(rows) else rows
+        if not all_finite(values) or values.min(initial=0) < 0:
+            raise DataError("X has a negative number or one that is not finite; the inputs are counts, or 0 and 1.")
+        q, p = (self.smoothing + np.asarray(rows[codes == k].sum(axis=0, dtype=np.float64)).ravel() for k in (0, 1))
+        self.set_input_shape(rows.shape[1:])
+        self.initialize()
+        self.ratios = np.log(p / p.sum()) - np.log(q / q.sum())
+        return self
+
+    def state_shapes(self) -> dict[str, Shape]:
+        """Return the shape of the ratios."""
+        return {"ratios": self.input_shape()}
+
+    def draw_parameters(self, rng: np.random.Generator) -> None:
+        """Set the ratios to 1."""
+        self.state["ratios"].fill(1)
+
+    def forward_propagation(self, inputs: Inputs, training: bool = False) -> Any:
+        """Return ``inputs * ratios``."""
+        x = self._check_inputs(inputs)
+        if is_sparse(x):
+            output = type(x)((x.data * self.ratios[x.indices], x.indices, x.indptr), shape=x.shape, copy=False)
+        else:
+            output = np.multiply(x, self.ratios, out=self._allocate("output", x.shape, training))
+        if training:
+            self.input, self.output = x, output
+        return output
+
+    def backward_propagation(self, output_error: Array) -> Array | None:
+        """Return ``output_error * ratios``."""
+        error = self._check_error(output_error)
+        if not self.needs_input_error or is_sparse(self.input):
+            return None
+        input_error: Array = np.multiply(error, self.ratios, out=self._buffer("input_error", error.shape))
+        return input_error
+
+    def lower(self, program: Program, x: Value) -> Value:
+        """Return ``x * ratios``."""
+        return program.map(lambda x, ratios: x * ratios, x, self.array("ratios"), name="weight")

@@ -43,7 +43,8 @@ VALUES: dict[str, Any] = {
     "epochs": 3, "batch_size": 7, "optimizer": "adam", "learning_rate": 0.5, "momentum": 0.25, "verbose": True,
     "loss": "huber", "metric": "r2", "seed": 5, "dtype": "float64", "penalty": "l1", "l1": 0.5, "l2": 0.125,
     "clip_norm": 2.0, "max_norm": 1.5, "label_smoothing": 0.25, "schedule": "cosine", "class_weight": "balanced",
-    "clip_value": 0.5, "ema_decay": 0.9, "swa_from": 2, "shuffle": False, "engine": "numpy", "device": "cpu",
+    "clip_value": 0.5, "ema_decay": 0.9, "swa_from": 2, "vat_epsilon": 0.5, "shuffle": False,
+    "engine": "numpy", "device": "cpu",
 }  # fmt: skip
 
 

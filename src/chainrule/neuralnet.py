@@ -206,6 +206,15 @@ class NeuralNetwork(FixedAttributes):
                 since="0.2",
             ),
         ] = None,
+        vat_epsilon: Annotated[
+            float,
+            Setting(
+                "Length of the change of each row in virtual adversarial training, which adds the change of the "
+                "predictions to the loss; 0 for none.",
+                FROM_ZERO,
+                since="0.2",
+            ),
+        ] = 0.0,
         schedule: Annotated[str | Schedule | None, Setting("A schedule of the learning rate, or its name.")] = None,
         class_weight: Annotated[
             ClassWeight | None,
@@ -235,6 +244,7 @@ class NeuralNetwork(FixedAttributes):
         self.penalty = choose_penalty(penalty, l1, l2)
         self.clip_norm, self.clip_value, self.max_norm = clip_norm, clip_value, max_norm
         self.label_smoothing, self.ema_decay, self.swa_from = label_smoothing, ema_decay, swa_from
+        self.vat_epsilon = vat_epsilon
         self.schedule = None if schedule is None else SCHEDULES.create(schedule, epochs=epochs)
         self.class_weight, self.shuffle = class_weight, bool(shuffle)
         self.engine = choose_engine(engine, device)

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     ROW_GROUPS = 7
     SAMPLE = 8
     NOISE = 9
+    VIRTUAL_ADVERSARIAL = 10
 
 
 class NoiseSource:

@@ -26,6 +26,7 @@ from chainrule.data.stream import RowStream
 from chainrule.data.weights import weights_of_rows
 from chainrule.engines import Engine, TrainingPlan, describe_engine
 from chainrule.engines.base import Evaluation
+from chainrule.engines.virtual_adversarial import check_virtual_adversarial
 from chainrule.errors import DivergenceError, InvalidInputError
 from chainrule.fit_data import training_batches, validation_rows
 from chainrule.history import History
@@ -35,7 +36,7 @@ from chainrule.optimizer import ObjectiveOptimizer
 from chainrule.run_state import SavedRun, capture
 from chainrule.stack import LayerStack
 from chainrule.threads import limited_threads
-from chainrule.types import Array
+from chainrule.types import Array, is_sparse
 
 __all__ = ["Trainer"]
 
@@ -83,6 +84,8 @@ class Trainer:
     ) -> None:
         _check_callbacks(callbacks)
         _check_metrics(plan, training)
+        sparse = isinstance(training, Dataset) and is_sparse(training.X)
+        check_virtual_adversarial(stack, plan, is_sparse=sparse)
         self.engine, self.plan, self._save_network = engine, plan, save
         self.batches = training_batches(stack, plan, training, augmentation)
         self.validation = None if validation is None else validation_rows(stack, plan, validation, training.target)

@@ -82,7 +82,7 @@ def test_every_setting_comes_back(tmp_path: Path) -> None:
         "epochs": 3, "batch_size": 7, "optimizer": Adam(0.02, beta1=0.8), "loss": "huber", "metric": ["f1", "accuracy"],
         "seed": 2**40, "dtype": "float64", "penalty": L1L2(0.1, 0.2), "clip_norm": 1.5, "max_norm": 3,
         "label_smoothing": 0.1, "schedule": WarmUp(2, then=CosineDecay(5)), "class_weight": {"a": 2.0, "b": 0.5},
-        "shuffle": False, "verbose": True, "clip_value": 0.5, "ema_decay": 0.9, "swa_from": 2,
+        "shuffle": False, "verbose": True, "clip_value": 0.5, "ema_decay": 0.9, "swa_from": 2, "vat_epsilon": 0.5,
     }  # fmt: skip
     network = NeuralNetwork(**changed)
     network.add(DenseLayer(3, (5,), weights_initializer=Constant(0.25), biases_initializer="normal"))

@@ -99,6 +99,9 @@ CASES: dict[str, Callable[[], NeuralNetwork]] = {
     ),
     "dropout": lambda: _classes(DropoutLayer(0.4), optimizer="adam"),
     "noise": lambda: _classes(GaussianNoiseLayer(0.3), optimizer="adam"),
+    "virtual adversarial": lambda: _classes(
+        BatchNormalizationLayer(), DropoutLayer(0.2), optimizer="adam", dtype="float64", vat_epsilon=0.5
+    ),
     "fewer rows than processes": lambda: _classes(batch_size=2, n_rows=13),
     "one row a batch": lambda: _classes(batch_size=1, n_rows=11),
     "lbfgs": lambda: _classes(optimizer="lbfgs", dtype="float64", epochs=6),

@@ -27,8 +27,8 @@ class TrainingPlan:
     The first six settings describe a step. The objective is mean loss + penalty(weights). ``clip_norm`` is the largest
     norm of the gradient, to which longer gradients are scaled, and ``clip_value`` is then the largest absolute value of
     its elements. ``max_norm`` is the largest norm of the weights of a unit, to which they are scaled after every step
-    (Srivastava et al. 2014). The other settings describe the batches, the epochs, the average of the weights, and the
-    metrics.
+    (Srivastava et al. 2014). The other settings describe the batches, the epochs, the average of the weights, virtual
+    adversarial training, and the metrics.
     """
 
     loss: LossFunction
@@ -45,6 +45,7 @@ class TrainingPlan:
     schedule: Schedule | None = None
     ema_decay: float | None = None
     swa_from: int | None = None
+    vat_epsilon: float = 0.0
     metrics: Sequence[Metric] = ()
 
     def __post_init__(self) -> None:
@@ -55,6 +56,12 @@ class TrainingPlan:
             )
         if self.ema_decay is not None and self.swa_from is not None:
             raise InvalidInputError("ema_decay and swa_from are two averages of the weights; give only one of them.")
+
+        if self.vat_epsilon and isinstance(self.optimizer, ObjectiveOptimizer):
+            raise InvalidInputError(
+                f"{type(self.optimizer).__name__} minimises a fixed objective, and that of virtual adversarial "
+                "training changes in every step; leave out vat_epsilon, or choose an optimizer such as Adam."
+            )
 
     @property
     def clips(self) -> bool:

@@ -83,7 +83,8 @@ class CompiledTraining:
             raise TraceError("The loss cannot be traced.")
         self.loss, self.rule = loss, plan.optimizer.traced()
         self.penalties = _traced_penalties(plan)
-        self.can_update = self.rule is not None and not plan.optimizer.needs_loss and None not in self.penalties
+        adds_loss = plan.optimizer.needs_loss or plan.vat_epsilon > 0
+        self.can_update = self.rule is not None and not adds_loss and None not in self.penalties
         self._inputs = aligned_zeros(0 if program.input.is_sparse else batch_size * program.input.width, dtype)
         self._starts = np.zeros(batch_size + 1, np.int64)
         self._targets = np.zeros((batch_size, n_targets), dtype)

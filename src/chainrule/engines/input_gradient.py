@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ from chainrule.program import (
 from chainrule.stack import LayerStack
 from chainrule.types import Array, Inputs, is_sparse
 
-__all__ = ["ProgramGradient", "chunks_of", "input_gradient", "refuse_codes"]
+__all__ = ["InputGradient", "ProgramGradient", "chunks_of", "input_gradient", "refuse_codes"]
 
 ROWS_PER_CHUNK, NUMBERS_PER_CHUNK = 2048, 2**22  # upper bounds of the size of a chunk
 
@@ -48,20 +48,38 @@ def input_gradient(
     respect to a row of the inputs depends on this row only. A layer that does not define its operations computes its
     backward propagation in training, and must not have noise. CSR rows are converted to dense arrays chunk by chunk.
     """
-    rows = stack.check_inputs(inputs)
-    layers = [_LayerGradient(layer) for layer in stack.layers[:n_layers]]
+    rows, gradient = stack.check_inputs(inputs), InputGradient(stack.layers[:n_layers])
     outputs, gradients = [], []
     for part, chunk in chunks_of(rows):
-        values = chunk
-        for layer in layers:
-            values = layer.forward(values)
-        values = np.ascontiguousarray(values)
-        error = error_of(values, part)
-        outputs.append(values)
-        for layer in reversed(layers):
-            error = layer.backward(error)
-        gradients.append(error.reshape(chunk.shape))
+        outputs.append(gradient.forward(chunk))
+        gradients.append(gradient.backward(error_of(outputs[-1], part)))
     return np.concatenate(outputs), np.concatenate(gradients)
+
+
+class InputGradient:
+    """The forward pass of layers in inference, and their backward pass to the inputs.
+
+    Attributes
+    ----------
+    has_copies
+        Whether a layer that does not define its operations was copied, so that changes of its weights have no effect.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = [_LayerGradient(layer) for layer in layers]
+        self.has_copies = any(layer.program is None for layer in self._layers)
+
+    def forward(self, inputs: Array) -> Array:
+        """Return the outputs for rows of dense inputs."""
+        for layer in self._layers:
+            inputs = layer.forward(inputs)
+        return np.ascontiguousarray(inputs)
+
+    def backward(self, error: Array) -> Array:
+        """Return dL/d(inputs) from dL/d(outputs) for the rows of the last forward pass."""
+        for layer in reversed(self._layers):
+            error = layer.backward(error)
+        return error
 
 
 def chunks_of(rows: Inputs) -> Iterator[tuple[slice, Array]]:

@@ -18,6 +18,7 @@ from chainrule.engines.evaluation import evaluate_outputs, explain_divergence, f
 from chainrule.engines.input_gradient import input_gradient
 from chainrule.engines.objective import BatchObjective
 from chainrule.engines.session_state import RunningLoss, WeightAverage, collect_state, restore_optimizer
+from chainrule.engines.virtual_adversarial import VirtualAdversary
 from chainrule.errors import InvalidInputError
 from chainrule.kernels.subnormals import subnormals_are_zero
 from chainrule.optimizer import ObjectiveOptimizer
@@ -100,6 +101,7 @@ class NumpySession:
         self._error = self._row_weights = self._outputs
         self._gradient_norm: float | None = None  # before clipping; None if the gradient is not changed by clipping
         self._position = (0, 0)  # the epoch and the batch of the next step
+        self._adversary = VirtualAdversary(stack, self.head, plan.vat_epsilon) if plan.vat_epsilon else None
         self._compiled: CompiledTraining | None = None
         self._by_layers = by_layers
 
@@ -127,7 +129,7 @@ class NumpySession:
                     if isinstance(self.plan.optimizer, ObjectiveOptimizer):
                         self._minimize(self.plan.optimizer, batch, rate)
                     else:
-                        self._update(self.compute_gradient(batch), batch, rate)
+                        self._update(self._whole_gradient(batch), batch, rate)
                     self._limit_norms()
                     self._average.after_step()
                     if record is not None:
@@ -188,6 +190,20 @@ class NumpySession:
             batch = source.batch(portion.epoch, portion.first + last)
             raise explain_divergence(self.stack, self.head, batch, float(rates[last]))
         self._loss.add_batches(losses, source.batch_size, len(portion.rows))
+
+    def _whole_gradient(self, batch: Batch) -> float:
+        """Write the gradient of the loss and of the term of virtual adversarial training, and return their sum."""
+        if self._adversary is None:
+            return self.compute_gradient(batch)
+        gradients, (changed, least_loss) = self.stack.vector.gradients, self._adversary.change(batch, self._position)
+        statistics = [(array, array.copy()) for layer in self.stack.layers for array in layer.state.values()]
+        divergence = self.compute_gradient(changed) - least_loss
+        own = gradients.copy()
+        for array, values in statistics:  # the running statistics are those of the rows that are not changed
+            array[...] = values
+        loss = self.compute_gradient(batch)
+        gradients += own
+        return loss + divergence
 
     def compute_gradient(self, batch: Batch) -> float:
         """Write the gradient of the mean loss over the batch to the stack's gradients, and return this loss."""

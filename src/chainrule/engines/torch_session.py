@@ -86,6 +86,7 @@ class TorchSession:
         for i, rate in enumerate(rates):
             for noise in self.step.noise_sources:
                 noise.epoch, noise.step = epoch, portion.first + i
+            self.step.position = (epoch, portion.first + i)
             # The batch has no name, so that its memory, which is in the cache, is free for the next batch.
             losses.append(self._take_step(next(batches), rate))
             self._average.after_step()

@@ -16,6 +16,7 @@ from chainrule.engines.torch_losses import batch_loss
 from chainrule.engines.torch_modules import build_module, noise_sources_of
 from chainrule.engines.torch_optimizers import DeviceVector, OptimizerSteps
 from chainrule.engines.torch_workers import BatchShare, Workers
+from chainrule.engines.virtual_adversarial import first_change
 from chainrule.errors import InvalidInputError
 from chainrule.formulas import Formula
 from chainrule.formulas.translate import evaluate_torch
@@ -65,6 +66,8 @@ class TrainingStep:
         The sources of the random numbers in training.
     outputs
         The outputs of the body for these rows, before the update.
+    position
+        The epoch and the number of the batch.
     """
 
     def __init__(self, stack: LayerStack, plan: TrainingPlan, workers: Workers, precision: str, compiled: bool) -> None:
@@ -95,12 +98,13 @@ class TrainingStep:
         self._penalties = [(part, *_traced(one)) for part, one in (plan.penalty.parts() if plan.penalty else ())]
         iterates = isinstance(plan.optimizer, ObjectiveOptimizer)
         self.steps = None if iterates else OptimizerSteps(plan.optimizer, self.vector)
-        self.outputs = torch.empty((0, 0))
+        self.outputs, self.position = torch.empty((0, 0)), (0, 0)
+        self._seed = stack.seed
         self._norm_before_clipping: Tensor | None = None
 
     def run(self, batch: TensorBatch, learning_rate: float) -> Tensor:
         """Take one step; return the part of this process in the loss of the batch before the step."""
-        loss = self.differentiate(batch)
+        loss = self._whole_gradient(batch)
         if self.workers.is_synchronous and not math.isfinite(loss):
             return loss  # the weights are not changed, so that explain_divergence can find the reason
         if self.scale is None or self.scale.undo(self.vector.gradients):
@@ -132,6 +136,37 @@ class TrainingStep:
         steps.step(learning_rate)
         if self.plan.max_norm is not None:
             self._limit_norms(self.plan.max_norm)
+
+    def _whole_gradient(self, batch: TensorBatch) -> Tensor:
+        """Compute the gradient of the loss and of the term of virtual adversarial training, and return their sum."""
+        if not self.plan.vat_epsilon:
+            return self.differentiate(batch)
+        changed, least_loss = self._change(batch, self.plan.vat_epsilon)
+        statistics = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        divergence = self.differentiate(changed) - least_loss
+        own = self.vector.gradients.clone()
+        for buffer, values in statistics:  # the running statistics are those of the rows that are not changed
+            buffer.copy_(values)
+        loss = self.differentiate(batch)
+        self.vector.gradients += own
+        return loss + divergence
+
+    def _change(self, batch: TensorBatch, epsilon: float) -> tuple[TensorBatch, Tensor]:
+        """Return the result of ``virtual_adversarial.VirtualAdversary.change`` for the rows of this process."""
+        x, weights = batch.inputs, batch.row_weights
+        first = first_change(self._seed, self.position, (self.share.n_rows, *x.shape[1:]), epsilon)[self.share.rows]
+        self.module.eval()
+        with torch.no_grad():
+            outputs = self.body(x)
+            targets = self.module[self.head.n_body_layers :](outputs)
+            least_loss = self._loss(targets, outputs, weights)
+        start = (x + torch.from_numpy(first).to(x)).requires_grad_()
+        loss = self._loss(targets, self.body(start), torch.ones_like(weights))
+        (gradient,) = torch.autograd.grad(loss, start)
+        self.module.train()
+        lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1).reshape(-1, *[1] * (x.dim() - 1))
+        change = gradient * (epsilon / lengths.clamp_min(torch.finfo(x.dtype).tiny))
+        return TensorBatch(x + change, targets, weights), least_loss
 
     def differentiate(self, batch: TensorBatch) -> Tensor:
         """Compute the gradient of the loss of a batch; return the part of this process in the loss."""

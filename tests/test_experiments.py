@@ -222,6 +222,7 @@ def test_training_options_are_compared_like_runs(tmp_path: Path) -> None:
     found = CliRunner().invoke(app, shlex.split(command))
     assert found.exit_code == 0, found.output
     assert "--hidden 4" in found.stdout
+    assert "comparison.csv, scores.png and curves.png." in " ".join(found.stdout.split())
     assert {path.name for path in tmp_path.iterdir()} == {
         "comparison.csv",
         "curves.png",
@@ -240,6 +241,7 @@ def test_training_options_are_compared_like_runs(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, ["compare", "iris", "--with", "--hiden 4"])
     assert wrong.exit_code == 2
     assert "--hidden" in wrong.output
+    assert " compare [OPTIONS]" in wrong.output  # not those of train
 
 
 def test_a_function_is_called_with_the_seed_if_it_takes_one(iris: Dataset) -> None:
@@ -298,8 +300,7 @@ def test_comparisons_without_differences_or_without_scores_can_be_read(tmp_path:
     one = made({"good": [0.9, 0.8], "diverged": [np.nan, np.nan]})
     assert "only configuration" in str(one)
     nothing = Comparison(made({"a": [np.nan]}).runs, ())
-    nothing.save(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["comparison.csv"]
+    assert nothing.save(tmp_path) == tuple(tmp_path.iterdir()) == (tmp_path / "comparison.csv",)
     assert "diverged" in str(nothing)
     assert repr(nothing)
 

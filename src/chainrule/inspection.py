@@ -21,8 +21,7 @@ from chainrule.errors import InvalidInputError
 from chainrule.layers import DenseLayer, Layer
 from chainrule.losses import LossFunction
 from chainrule.named import checked
-from chainrule.neuralnet import NeuralNetwork, copy_with, open_trainer
-from chainrule.optimizer import SGD
+from chainrule.neuralnet import NeuralNetwork, open_batch
 from chainrule.types import Array
 
 __all__ = ["GradientCheck", "GradientPart", "check_gradients"]
@@ -119,14 +118,8 @@ def check_gradients(
 
 def _network_parts(network: NeuralNetwork, data: Dataset, rng: np.random.Generator) -> list[GradientPart]:
     """Check one block of parameters at a time, so that the layer of a wrong gradient is known."""
-    twin = copy_with(
-        network, dtype="float64", optimizer=SGD(), batch_size=data.n_rows, shuffle=False, metric=None, clip_norm=None,
-        max_norm=None,
-    )  # fmt: skip
-    trainer = open_trainer(twin, data)
+    twin, trainer, batch = open_batch(network, data, dtype="float64", clip_norm=None, max_norm=None)
     session, vector, penalty = trainer.run.session, twin.stack.vector, trainer.run.plan.penalty
-    portion = next(trainer.batches.portions(0, first_batch=0, n_batches=1))  # all rows
-    batch = portion.batches.batch(portion.epoch, portion.first)
     layers = list(twin.stack.walk())
     states = [(layer.rng.bit_generator.state, layer.noise.epoch, layer.noise.step) for layer in layers]
 

@@ -14,6 +14,7 @@ import numpy as np
 from chainrule.arrays import refuse_masked
 from chainrule.callbacks import Callback, EpochPrinter
 from chainrule.data.augment import Augmentation
+from chainrule.data.batches import Batch
 from chainrule.data.class_weights import ClassWeight, check_class_weight
 from chainrule.data.dataset import Dataset
 from chainrule.data.stream import RowStream
@@ -71,7 +72,7 @@ from chainrule.types import Array, DTypeName, Inputs, Seed, Shape, is_sparse
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NeuralNetwork", "copy_with", "open_trainer", "with_seed"]
+__all__ = ["NeuralNetwork", "copy_with", "open_batch", "open_trainer", "with_seed"]
 
 Validation = Dataset | tuple[Inputs, Any] | tuple[Inputs, Any, Array] | float | None
 MetricLike = str | Metric | Callable[..., float]
@@ -714,6 +715,16 @@ def copy_with(network: NeuralNetwork, **settings: Any) -> NeuralNetwork:
     twin.stack = network.stack.astype(twin.stack.dtype)
     twin.target = network.target
     return twin
+
+
+def open_batch(network: NeuralNetwork, data: Dataset, **settings: Any) -> tuple[NeuralNetwork, Trainer, Batch]:
+    """Return a copy of a network with other settings, its trainer, and all rows as one batch of training."""
+    twin = copy_with(
+        network, optimizer="sgd", batch_size=data.n_rows, shuffle=False, metric=None, verbose=False, **settings
+    )
+    trainer = open_trainer(twin, data)
+    portion = next(trainer.batches.portions(0, first_batch=0, n_batches=1))
+    return twin, trainer, portion.batches.batch(portion.epoch, portion.first)
 
 
 def with_seed(network: NeuralNetwork, seed: int) -> NeuralNetwork:

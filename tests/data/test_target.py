@@ -42,7 +42,8 @@ def test_task_and_classes_are_found(y, task, classes):
     ("y", "task", "message"),
     [
         (["a", "a"], None, "only one class, 'a'"),
-        ([3, 3], None, "is constant, 3 in every row"),
+        ([3, 3], None, "is constant, 3 in every row.* task='regression'"),
+        ([2.5], None, "is constant, 2.5 in every row.* task='regression'"),
         ([1.0, np.nan], None, "missing .* row 2"),
         (["a", None], None, "missing in row 2"),
         (pd.array([1, None], dtype="Int64"), None, "missing .NaN. in row 2"),
@@ -104,6 +105,9 @@ def test_outputs_and_labels():
         binary.as_outputs(codes, 3)
     with pytest.raises(InvalidInputError, match="needs 3"):
         many.as_outputs(np.array([0]), 1)
+    for codes, wanted in ((np.array([0, 2]), many), (np.zeros((2, 2)), many), (np.zeros((2, 3)), binary)):
+        with pytest.raises(InvalidInputError, match=r"probabilities of shape \(rows, [23]\).*labels_of"):
+            wanted.decode(codes)
 
 
 def test_regression_keeps_its_columns():

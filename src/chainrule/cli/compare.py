@@ -56,7 +56,7 @@ def compare(
 
     Example: chainrule compare digits --preset plain --epochs 20 --with "--dropout 0.3" --with "--hidden 256"
     """
-    from chainrule.errors import InvalidInputError
+    from chainrule.errors import InvalidInputError, listed
     from chainrule.experiments.running import compare_options
 
     configurations = {}
@@ -68,15 +68,15 @@ def compare(
             configurations[name] = parse_options([*context.args, *added], _REFUSED)
         except UsageError as error:
             error.message = error.message if name == "as given" else f"--with '{name}': {error.message}"
+            error.ctx = context  # for the usage and the help of this command
             raise
         except ValueError as error:
             raise InvalidInputError(f"--with '{name}' cannot be read: {error}.") from error
     result = compare_options(configurations, seeds, n_jobs=jobs, folder=out, verbose=not quiet)
-    if out is not None:
-        result.save(out)
+    written = () if out is None else result.save(out)
     write_data(f"{result.table().to_string()}\n")
     if quiet:
         return
     print_sentence(result.conclusion())
-    if out is not None:
-        print_sentence(f"The results are in {out}: comparison.csv, scores.png and curves.png.")
+    if written:
+        print_sentence(f"The results are in {out}: {listed([path.name for path in written])}.")

@@ -118,10 +118,11 @@ class Target:
             return cls("regression")
         if len(classes) < 2:
             only = "is constant, {!r} in every row" if numeric else "has only one class, {!r}"
+            regression = "task='regression' to Dataset if it is a number to predict, or " if numeric else ""
             raise DataError(
                 f"The target {only.format(classes[0])}; training needs rows of at least two "
-                f"{'values' if numeric else 'classes'}. (To evaluate a trained network on such rows in Python, pass "
-                "target=network.target to Dataset.)"
+                f"{'values' if numeric else 'classes'}. (In Python, pass {regression}target=network.target to Dataset "
+                "to evaluate a trained network on such rows.)"
             )
         if task == "binary" and len(classes) > 2:
             raise DataError(
@@ -291,9 +292,17 @@ class Target:
 
         One column of probabilities means the second class if it is at least 0.5. With several columns, the class with
         the largest probability is returned. Of several labels, those with a probability above 0.5 are 1. Raises
-        ``DataError`` if a probability is NaN.
+        ``DataError`` if a probability is NaN, and ``InvalidInputError`` for class codes of three or more classes, which
+        :meth:`labels_of` takes.
         """
         outputs = np.asarray(outputs)
+        n_columns = outputs.shape[1] if outputs.ndim == 2 else 1
+        if self.classes and n_columns != len(self.classes) and (n_columns > 1 or self.task == "multiclass"):
+            n = len(self.classes)
+            raise InvalidInputError(
+                f"The outputs for {n} classes are probabilities of shape (rows, {n}), not an array of shape "
+                f"{outputs.shape}; for class codes, use labels_of."
+            )
         if self.task == "regression":
             return outputs[:, 0] if outputs.ndim == 2 and outputs.shape[1] == 1 else outputs
         if outputs.dtype.kind == "f" and np.isnan(outputs).any():

@@ -230,8 +230,11 @@ class Comparison:
 
         return plot_scores(self.scores(metric), self._metric(metric).name, ax=ax)
 
-    def save(self, folder: str | Path) -> None:
-        """Write ``comparison.csv`` with one row per run, and ``scores.png`` and ``curves.png`` if there are any."""
+    def save(self, folder: str | Path) -> tuple[Path, ...]:
+        """Write ``comparison.csv`` with one row per run, and ``scores.png`` and ``curves.png`` if there are any.
+
+        Return the paths of the files.
+        """
         from chainrule.plots import figure_as_png, new_figure, without_pyplot
 
         path = expand_user(folder)
@@ -244,6 +247,7 @@ class Comparison:
                 figure = new_figure(7.0, 4.2)
                 draw(ax=figure.add_subplot())
                 write_atomically(path / name, figure_as_png(figure))
+        return tuple(path / name for name in ("comparison.csv", *drawings))
 
     def __str__(self) -> str:
         return f"{self.table().to_string()}\n{self.conclusion()}"

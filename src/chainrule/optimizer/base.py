@@ -269,7 +269,7 @@ class Optimizer(FixedAttributes, CheckedSettings, ABC):
         return tuple(inspect.signature(cls.rule).parameters)[3:]
 
     def update(self, weights: Array, gradient: Array, learning_rate: float | None = None) -> Array:
-        """Take one step along ``gradient``, in place, and return the updated weights.
+        """Take one step along ``gradient``, which is not changed; return the weights, which are updated in place.
 
         The arrays may have any shape, but the same one in every call: a single weight matrix, for example, or the flat
         vector of all parameters, as in a network.

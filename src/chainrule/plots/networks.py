@@ -14,8 +14,7 @@ from chainrule.errors import InvalidInputError, counted, listed, shown
 from chainrule.explain.base import as_model
 from chainrule.layers import Layer
 from chainrule.named import checked
-from chainrule.neuralnet import NeuralNetwork, copy_with, open_trainer
-from chainrule.optimizer import SGD
+from chainrule.neuralnet import NeuralNetwork, copy_with, open_batch
 from chainrule.plots.canvas import PALETTE, add_legend, ink_of, label_axes, use_axes, use_log_scale
 from chainrule.ranges import check_count
 from chainrule.types import Array, Inputs, Shape, is_sparse
@@ -306,10 +305,8 @@ def plot_gradients(network: NeuralNetwork, data: Dataset | Inputs, y: Any = None
     """
     _check_network(network)
     dataset = _some_rows(data if isinstance(data, Dataset) else Dataset(data, y, target=network.target))
-    twin = copy_with(network, optimizer=SGD(), batch_size=dataset.n_rows, shuffle=False, metric=None, verbose=False)
-    trainer = open_trainer(twin, dataset)
-    portion = next(trainer.batches.portions(0, first_batch=0, n_batches=1))  # all rows
-    trainer.run.session.compute_gradient(portion.batches.batch(portion.epoch, portion.first))
+    twin, trainer, batch = open_batch(network, dataset)
+    trainer.run.session.compute_gradient(batch)
     vector = twin.stack.vector
     gradients: dict[str, list[Array]] = {}
     for block in vector.blocks:

@@ -142,6 +142,11 @@ assert accuracy > 0.8
 # train a network with. You could now try other networks until one is better than the SVM on the test rows. But then the
 # test rows would have chosen it, and its test accuracy would be too good.
 #
+# Other networks can be chosen by cross-validation over people, without the test rows. The recipe `labs/records/har.toml`
+# was chosen in this way: with standardised columns, label smoothing and a cosine schedule, one hidden layer of 128 units has
+# an accuracy of 95.7 % over seven folds, against 94.6 % of the linear SVM. The mean of five such networks has a test accuracy
+# of 96.1 % ± 0.1 % (5 seeds), which is higher than that of the SVM.
+#
 # ## Where are the mistakes?
 #
 # The **confusion matrix** counts the test rows for each pair of true class (row) and predicted class (column). Correct

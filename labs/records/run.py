@@ -5,12 +5,15 @@
 
 A recipe is a TOML file:
 
-- ``title``, ``target`` (what is to be reached), ``dataset``, ``seeds``, ``metrics``, ``note``, and ``members``, the number of networks
+- ``title``, ``target`` (what is to be reached), ``dataset``, ``seeds``, ``metrics`` (the main one first), ``note``, and ``members``, the number of networks
   whose predictions are averaged (default 1);
-- ``inputs = "standardized"``, if the columns are to be standardised by the training rows;
+- ``inputs``: ``"standardized"`` or ``"naive_bayes"``, if the first layer standardises the columns, or weights them by naive
+  Bayes, as determined from the training rows of each run;
 - ``[network]``: the arguments of ``chainrule.build_network``; or ``[estimator]``: those of ``MLPClassifier`` or
   ``MLPRegressor``;
 - ``[augmentation]``: the arguments of ``chainrule.data.ImageAugmentation``;
+- ``[peers.NAME]``: other models that are measured in the same way. A peer has other settings than the recipe, or a ``class``,
+  such as ``"sklearn.neural_network.MLPRegressor"``, with its arguments;
 - ``[selection]``: ``validation``, a share of the training rows, or ``cv``, a number of folds, with ``seeds``; and
   ``[[selection.candidates]]``: other settings with which the recipe was compared.
 
@@ -23,6 +26,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import pydoc
 import time
 import tomllib
 from pathlib import Path
@@ -30,18 +34,25 @@ from typing import Any
 
 import numpy as np
 
-from chainrule import Dataset, MLPClassifier, MLPRegressor, NeuralNetwork, build_network, load_dataset
+from chainrule import Dataset, MLPClassifier, MLPRegressor, NeuralNetwork, build_network
 from chainrule.data import ImageAugmentation
 from chainrule.experiments import Comparison, Configuration, compare
 from chainrule.experiments.comparison import mean_and_deviation
 from chainrule.labs import load_lab_data
+from chainrule.layers import NaiveBayesWeightingLayer, StandardizationLayer
 
 HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "records"
 
 
+FIRST_LAYERS = {"standardized": StandardizationLayer, "naive_bayes": NaiveBayesWeightingLayer}
+
+
 class Averaged:
-    """Several networks with different seeds, whose predictions are averaged; an estimator for ``compare``."""
+    """Networks with different seeds, whose predictions are averaged; an estimator for ``compare``.
+
+    A first layer that is determined from data is determined from the training rows.
+    """
 
     def __init__(self, networks: list[NeuralNetwork], target: Any) -> None:
         self.networks, self.target = networks, target
@@ -49,6 +60,10 @@ class Averaged:
     def fit(self, X: Any, y: Any, **settings: Any) -> Averaged:
         labels = np.asarray(self.target.classes)[y] if self.target.classes else y
         for network in self.networks:
+            if isinstance(first := network.layers[0], NaiveBayesWeightingLayer):
+                first.adapt(X, y)
+            elif isinstance(first, StandardizationLayer):
+                first.adapt(X)
             network.fit(Dataset(X, labels, target=self.target), **settings)
         if self.target.classes:
             self.classes_ = np.arange(len(self.target.classes))
@@ -65,37 +80,49 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def load_data(recipe: dict[str, Any]) -> tuple[Dataset, Dataset]:
-    """Return the training set and the test set of a recipe, encoded as it says."""
-    train, test = divide_as_keras() if recipe["dataset"] == "boston" else load_lab_data(recipe["dataset"])
-    if recipe.get("inputs") == "standardized":
-        return train.standardize(), test.standardize(like=train)
-    return train, test
+    """Return the training set and the test set of a recipe."""
+    if recipe["dataset"] == "function":
+        return draw_points()
+    return load_lab_data(recipe["dataset"], split=divide_as_keras if recipe["dataset"] == "boston" else None)
 
 
-def divide_as_keras() -> tuple[Dataset, Dataset]:
+def divide_as_keras(whole: Dataset) -> tuple[Dataset, Dataset]:
     """Return the division into 404 and 102 rows of ``keras.datasets.boston_housing`` (seed 113)."""
-    whole = load_dataset("boston")
     order = np.arange(whole.n_rows)
     np.random.RandomState(113).shuffle(order)  # as Keras draws it
     return whole.take(order[:404]), whole.take(order[404:])
 
 
+def draw_points() -> tuple[Dataset, Dataset]:
+    """Return 200 and 1,000 random points of a smooth function of two inputs, without noise."""
+    X = np.random.default_rng(0).uniform(-2, 2, (1200, 2))
+    points = Dataset(X, np.sin(2 * X[:, 0]) + X[:, 1] ** 2)
+    return points.take(slice(200)), points.take(slice(200, None))
+
+
 def configuration(recipe: dict[str, Any], train: Dataset, settings: dict[str, Any]) -> Configuration:
-    """Return the model of a recipe with other ``settings``."""
+    """Return the model of a recipe with other ``settings``, or that of a class."""
+    if "class" in settings:
+        arguments = {name: value for name, value in settings.items() if name != "class"}
+        return Configuration(pydoc.locate(settings["class"])(**arguments))  # type: ignore[operator]
     assert train.target is not None
-    options = {**recipe.get("network", {}), **settings}
-    n_members = options.pop("members", recipe.get("members", 1))
     fit: dict[str, Any] = {}
     if "augmentation" in recipe:
         fit["augmentation"] = ImageAugmentation(train.image_shape, **recipe["augmentation"])
     if "estimator" in recipe:
         kind = MLPClassifier if train.target.classes else MLPRegressor
         return Configuration(kind(**{**recipe["estimator"], **settings}), fit)
+    options = {**recipe["network"], **settings}
+    n_members = options.pop("members", recipe.get("members", 1))
+    inputs = options.pop("inputs", recipe.get("inputs"))
 
     def build(seed: int) -> Any:
+        first = FIRST_LAYERS[inputs]() if inputs else None
         seeds = range(seed * n_members, (seed + 1) * n_members)
-        networks = [build_network(train.n_features, train.target, seed=one, **options) for one in seeds]
-        return networks[0] if n_members == 1 else Averaged(networks, train.target)
+        networks = [
+            build_network(train.n_features, train.target, input_layer=first, seed=one, **options) for one in seeds
+        ]
+        return networks[0] if n_members == 1 and not inputs else Averaged(networks, train.target)
 
     return Configuration(build, fit)
 
@@ -110,38 +137,53 @@ def select(name: str, n_jobs: int | None) -> Comparison:
         title = ", ".join(f"{key} = {value}" for key, value in settings.items())
         candidates[title] = configuration(recipe, train, settings)
     arguments: dict[str, Any] = {"cv": rules["cv"]} if "cv" in rules else {"test_size": rules["validation"]}
-    folder = BUILD / f"{name}-selection"
-    return compare(candidates, train, seeds=rules["seeds"], n_jobs=n_jobs, folder=folder, **arguments)
+    arguments |= {"seeds": rules["seeds"], "metrics": recipe["metrics"], "n_jobs": n_jobs}
+    return compare(candidates, train, folder=BUILD / f"{name}-selection", **arguments)
 
 
-def measure(name: str, n_jobs: int | None) -> Comparison:
-    """Train the recipe with all its seeds, and measure it on the test set."""
+def measure(name: str, n_jobs: int | None) -> tuple[Comparison, Comparison | None]:
+    """Train the recipe and its peers with all seeds, and measure them on the test set.
+
+    If there are peers, the second comparison has their errors on the training rows.
+    """
     recipe = read_recipe(name)
     train, test = load_data(recipe)
-    return compare(
-        {name: configuration(recipe, train, {})},
-        train,
-        test,
-        seeds=recipe["seeds"],
-        metrics=recipe.get("metrics"),
-        n_jobs=n_jobs,
-        folder=BUILD / name,
+    models = {name: configuration(recipe, train, {})}
+    models |= {peer: configuration(recipe, train, settings) for peer, settings in recipe.get("peers", {}).items()}
+    arguments = {"seeds": recipe["seeds"], "metrics": recipe["metrics"], "n_jobs": n_jobs, "folder": BUILD / name}
+    return compare(models, train, test, **arguments), (
+        compare(models, train, train, **arguments) if len(models) > 1 else None
     )
 
 
-def write_result(name: str, comparison: Comparison) -> None:
+def write_result(name: str, comparison: Comparison, training: Comparison | None) -> None:
     """Write the mean, the deviation and the value of every seed as JSON."""
     recipe = read_recipe(name)
-    scores = {metric.name: comparison.scores(metric.name)[name].tolist() for metric in comparison.metrics}
+
+    def scores_of(measured: Comparison, model: str) -> dict[str, list[float]]:
+        return {metric.name: measured.scores(metric.name)[model].tolist() for metric in measured.metrics}
+
+    def seconds_of(model: str) -> list[float]:
+        return [run.seconds for run in comparison.of(model)]
+
     result = {
         "title": recipe["title"],
         "note": recipe.get("note", ""),
         "target": recipe["target"],
         "date": time.strftime("%Y-%m-%d"),
         "processor": platform.processor() or platform.machine(),
-        "scores": scores,
-        "seconds": [run.seconds for run in comparison.runs],
+        "scores": scores_of(comparison, name),
+        "seconds": seconds_of(name),
     }
+    if training is not None:
+        result["models"] = {
+            model: {
+                "scores": scores_of(comparison, model),
+                "training": scores_of(training, model),
+                "seconds": seconds_of(model),
+            }
+            for model in comparison.names
+        }
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -159,6 +201,7 @@ def write_table() -> None:
         "| --- | --- | --- | --- | --- | --: | --: |",
     ]
     notes: list[str] = []
+    peers: list[str] = []
     for path in sorted((HERE / "results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         texts = {name: shown(values) for name, values in result["scores"].items()}
@@ -167,10 +210,19 @@ def write_table() -> None:
         minutes = np.mean(result["seconds"]) / 60
         lines.append(
             f"| [{path.stem}](../{path.stem}.toml) | {result['title']} | {result['target']} | {main.replace('_', ' ')} "
-            f"{texts[main]} | {rest} | {len(result['seconds'])} | {minutes:.1f} |"
+            f"{texts[main]} | {rest} | {len(result['seconds'])} | {minutes:.2g} |"
         )
         notes += [f"{path.stem}: {result['note']}", ""] if result["note"] else []
-    lines += ["", *notes]
+        if models := result.get("models"):
+            main = next(iter(result["scores"]))
+            name = main.replace("_", " ")
+            peers += [f"## {path.stem}", "", f"| model | {name} | {name} of training rows | seconds |"]
+            peers += ["| --- | --: | --: | --: |"]
+            for model, one in models.items():
+                errors = shown(one["scores"][main]), shown(one["training"][main])
+                peers.append(f"| {model} | {errors[0]} | {errors[1]} | {np.mean(one['seconds']):.3g} |")
+            peers.append("")
+    lines += ["", *notes, *peers]
     (HERE / "results" / "README.md").write_text("\n".join(lines).strip() + "\n", encoding="utf-8")
 
 
@@ -190,9 +242,9 @@ def main() -> None:
         if arguments.select:
             print(select(name, arguments.jobs))
             continue
-        comparison = measure(name, arguments.jobs)
+        comparison, training = measure(name, arguments.jobs)
         print(comparison.table().to_string())
-        write_result(name, comparison)
+        write_result(name, comparison, training)
     if not arguments.select:
         write_table()
 

@@ -7,13 +7,16 @@ import runpy
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from chainrule import labs
 from chainrule.cli.app import app
+from chainrule.data import Dataset
 from chainrule.errors import InvalidInputError
 from chainrule.experiments import compare
+from chainrule.layers import NaiveBayesWeightingLayer, StandardizationLayer
 
 NAMES = labs.lab_names()
 RECORDS = Path(__file__).parents[1] / "labs" / "records"
@@ -76,9 +79,23 @@ def test_a_recipe_trains_and_its_result_is_there(recipe: Path, monkeypatch: pyte
     run = runpy.run_path(str(RECORDS / "run.py"), run_name="records")
     settings = run["read_recipe"](recipe.stem)
     train, test = run["load_data"](settings)
-    quick = {"max_iter": 15} if "estimator" in settings else {"epochs": 15, "batch_size": 32}
+    quick = {"max_iter": 5, "members": 1} if "estimator" in settings else {"epochs": 15, "batch_size": 32}
     model = run["configuration"](settings, train, quick)
     metric, least = ("r2", 0.3) if train.task == "regression" else ("accuracy", 0.85)
     result = compare({"recipe": model}, train, test, seeds=1, metrics=[metric], n_jobs=1, verbose=False)
     assert result.scores(metric)["recipe"][0] > least
     assert recipe.stem in (RECORDS / "results" / "README.md").read_text()
+
+
+def test_the_first_layer_of_a_recipe_is_determined_from_the_training_rows() -> None:
+    run = runpy.run_path(str(RECORDS / "run.py"), run_name="records")
+    data = Dataset(np.random.default_rng(0).integers(0, 2, (40, 3)), np.arange(40) % 2)
+    expected = {
+        "standardized": ("mean", StandardizationLayer().adapt(data.X)),
+        "naive_bayes": ("ratios", NaiveBayesWeightingLayer().adapt(data.X, data.y)),
+    }
+    for inputs, (name, layer) in expected.items():
+        settings = {"inputs": inputs, "members": 2}
+        model = run["configuration"]({"network": {"hidden": [2], "epochs": 1}}, data, settings).build(0)
+        for network in model.fit(data.X, data.y).networks:
+            np.testing.assert_allclose(network.layers[0].get_array(name), layer.get_array(name), rtol=1e-6)

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import BaggingClassifier, BaggingRegressor
 
 from chainrule import Dataset, MLPClassifier, MLPRegressor, NeuralNetwork, build_network
 from chainrule.data import ImageAugmentation
@@ -109,11 +110,12 @@ def configuration(recipe: dict[str, Any], train: Dataset, settings: dict[str, An
     fit: dict[str, Any] = {}
     if "augmentation" in recipe:
         fit["augmentation"] = ImageAugmentation(train.image_shape, **recipe["augmentation"])
-    if "estimator" in recipe:
-        kind = MLPClassifier if train.target.classes else MLPRegressor
-        return Configuration(kind(**{**recipe["estimator"], **settings}), fit)
-    options = {**recipe["network"], **settings}
+    options = {**recipe["estimator" if "estimator" in recipe else "network"], **settings}
     n_members = options.pop("members", recipe.get("members", 1))
+    if "estimator" in recipe:
+        kind, average = (MLPClassifier, BaggingClassifier) if train.target.classes else (MLPRegressor, BaggingRegressor)
+        model = kind(**options)
+        return Configuration(model if n_members == 1 else average(model, n_members, bootstrap=False), fit)
     inputs = options.pop("inputs", recipe.get("inputs"))
 
     def build(seed: int) -> Any:

@@ -19,7 +19,7 @@ from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["predict"]
 
-FEW_ROWS = 4  # products of at most this number of rows are computed from the nonzero inputs, which reads fewer weights
+FEW_ROWS = 4  # at most this number of rows are copied, which takes less time than binding their addresses
 ROWS_PER_CHUNK = 2048  # the values of a chunk fit into the processor's cache
 
 _NOT_COMPILED: Any = object()  # None means that the layers cannot be compiled
@@ -72,7 +72,6 @@ class _CompiledPrediction:
 
         self.layers, self.capacity = stack.layers[:n_layers], capacity
         self.output_shape = self.layers[-1].output_shape() if self.layers else stack.input_shape()
-        # A few rows are copied, which takes less time than binding their addresses.
         self._few: tuple[Array, Array] | None = None
         dtype, n_in, n_out = stack.dtype, program.input.width, program.output.width
         self.tape = tape = Tape()
@@ -88,7 +87,7 @@ class _CompiledPrediction:
             tape.call(rows.check_finite(dtype), [inputs], n_in)
         buffers = Buffers(capacity, dtype)
         locations = {program.input: inputs, **({program.output: outputs} if program.operations else {})}
-        self.calls = calls = Calls(tape, buffers, locations, mostly_zero=capacity <= FEW_ROWS)
+        self.calls = calls = Calls(tape, buffers, locations)
         shared, groups, results, joined, rest = split_members(program)
         last_reader = {x: op for op in itertools.chain(shared, *groups, rest) for x in op.inputs}
 

@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledTraining"]
 
-# If the share of nonzero inputs is below MAX_DENSITY, in a layer with at least these numbers of inputs and units, the
-# first product is computed from the nonzero inputs only. The share is estimated from about N_SAMPLED_ROWS rows.
-MAX_DENSITY, MIN_INPUTS, MIN_UNITS = 0.25, 64, 64
-N_SAMPLED_ROWS = 256
-
 ROW_BYTES = 8  # the size of a row number, an int64
 
 
@@ -46,7 +41,6 @@ class _Variant(NamedTuple):
     updates: bool
     records: bool
     n_weights: int  # of a row: 0 without sample weights, 1, or one for each member
-    mostly_zero: bool
 
 
 class CompiledTraining:
@@ -122,7 +116,7 @@ class CompiledTraining:
         try:
             program = Program.of(layers, is_training=True, is_sparse=is_sparse(inputs))
             training = cls(stack, head, plan, averages, program, batch_size, targets.shape[1])
-            training._tape(_Variant(training.can_update, False, 0, False))  # may raise NotLoweredError
+            training._tape(_Variant(training.can_update, False, 0))  # may raise NotLoweredError
         except (NotLoweredError, TraceError):
             return None
         return training
@@ -161,7 +155,7 @@ class CompiledTraining:
         counters = ("steps", *optimizer.scalar_state)
         before = {name: state[name].copy() for name in counters if name in state}
         arrays = {"record": outputs, "order": rows, **self._rule_numbers(rates)}
-        variant = _Variant(True, records, _n_weights(batches.weights), source.mostly_zero)
+        variant = _Variant(True, records, _n_weights(batches.weights))
         tape = self._bind(variant, source, (epoch, first_batch), len(rates), arrays)
         n_done = tape.run(len(rows), batches.batch_size, len(rates), losses)
         last = min(n_done, len(rates) - 1)
@@ -177,7 +171,7 @@ class CompiledTraining:
     def compute_gradient(self, batch: Batch, epoch: int, step: int) -> float:
         """Write the gradient of the mean loss over a batch to the network's gradients, and return this loss."""
         source, rows, losses = self._source_of(*batch), np.arange(batch.n_rows), np.empty(1)
-        variant = _Variant(False, False, _n_weights(batch.weights), source.mostly_zero)
+        variant = _Variant(False, False, _n_weights(batch.weights))
         tape = self._bind(variant, source, (epoch, step), 1, {"order": rows})
         n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses)
         self._finish(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
@@ -233,7 +227,7 @@ class CompiledTraining:
         shapes = np.array([variant.n_weights, n_members, *steps], np.float64)
         tape.call(rows.gather_weights(dtype), [Placeholder("weights"), order, self._row_weights], 1, shapes)
         buffers = Buffers(self.batch_size, dtype, self._arrays)
-        calls = Calls(tape, buffers, {program.input: inputs}, mostly_zero=variant.mostly_zero)
+        calls = Calls(tape, buffers, {program.input: inputs})
         settings = np.array(self.loss.numbers(self.plan.loss, self.n_targets, dtype))
         targets = self._targets
         if per_row > 1:  # the loss is computed for each member of an ensemble
@@ -322,8 +316,7 @@ class CompiledTraining:
 
     def _source_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> _Source:
         if self._source is None or not self._source.is_of(inputs, targets, weights):
-            width = self.layers[0].output_shape()[0]
-            self._source = _Source(inputs, targets, weights, self.batch_size, width, self.stack.dtype)
+            self._source = _Source(inputs, targets, weights, self.batch_size, self.stack.dtype)
         return self._source
 
     def _set_last_batch(self, calls: Calls, last_rows: IntArray) -> None:
@@ -376,7 +369,6 @@ class _Source:
         targets: Array,
         weights: Array | None,
         batch_size: int,
-        n_units: int,
         dtype: np.dtype[Any],
     ) -> None:
         self._given = (inputs, targets, weights)
@@ -396,7 +388,6 @@ class _Source:
             }
         else:
             self.arrays["inputs"] = np.ascontiguousarray(inputs, dtype)
-        self.mostly_zero = _is_mostly_zero(inputs, n_units)
 
     def is_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> bool:
         """Return whether this object was created from these arrays."""
@@ -420,11 +411,3 @@ def _noise_settings(operation: Any, n_steps: int, epoch: int, first_step: int) -
     settings[:, 3] = first_step + np.arange(n_steps)
     settings[:, 4:] = operation.kind == "normal", operation.first_column, operation.row_width
     return settings
-
-
-def _is_mostly_zero(inputs: Inputs, n_units: int) -> bool:
-    """Return whether products of the nonzero inputs are faster than those of BLAS, as estimated from a sample."""
-    if is_sparse(inputs) or inputs.ndim > 2 or inputs.shape[1] < MIN_INPUTS or n_units < MIN_UNITS:
-        return False
-    sample = inputs[:: max(1, len(inputs) // N_SAMPLED_ROWS)]
-    return bool(np.count_nonzero(sample) < MAX_DENSITY * sample.size)

@@ -85,8 +85,6 @@ class Calls:
         The arrays for values and errors.
     locations
         The memory of the program's input, and of other values that have memory already. The other values are added.
-    mostly_zero
-        Whether the input has so many zeros that products of its nonzero entries are faster than those of BLAS.
     to_input
         Whether the backward pass also computes the error of the input.
 
@@ -106,11 +104,10 @@ class Calls:
         buffers: Buffers,
         locations: dict[Value, Location],
         *,
-        mostly_zero: bool = False,
         to_input: bool = False,
     ) -> None:
         self.tape, self.buffers, self.locations = tape, buffers, locations
-        self.dtype, self._is_mostly_zero, self._inputs = buffers.dtype, mostly_zero, set(locations)
+        self.dtype = buffers.dtype
         self.noise: list[tuple[Noise, str]] = []
         self.entries: list[str] = []
         self._formulas: list[tuple[Map, Array]] = []
@@ -204,7 +201,7 @@ class Calls:
         (x,), w, b = operation.inputs, operation.weights, operation.biases
         n_inputs, n_outputs = w.values.shape[-2:]
         n_groups = operation.n_parts if operation.is_separate else 1
-        per_row, blas = operation.n_parts // n_groups, products.blas_address(self.dtype)
+        per_row = operation.n_parts // n_groups
         settings = np.array([n_inputs, n_inputs * n_groups, n_outputs * n_groups], np.float64)
         zeros = np.zeros((n_groups, n_outputs), self.dtype)
         biases, z = zeros if b is None else b.values, self._output(operation)
@@ -212,15 +209,16 @@ class Calls:
 
         def call(kernel: Any, *arrays: tuple[Any, int]) -> None:
             """Append a call for each group; every array is given with the size of the part for one group."""
+            scratch = self._scratch(products.scratch_size(n_inputs, n_outputs))
+            bits = self._scratch(products.n_words(self.buffers.n_rows * per_row, n_inputs) * 8 // self.dtype.itemsize)
             for k in range(n_groups):
                 parts = [array if n_groups == 1 else array.reshape(-1)[k * size :] for array, size in arrays]
-                self.tape.call(kernel(self.dtype), [*parts, blas], n_outputs, settings, per_row=per_row)
+                self.tape.call(kernel(self.dtype), [*parts, scratch, bits], n_outputs, settings, per_row=per_row)
+            self.buffers.release(scratch)
+            self.buffers.release(bits)
 
         if isinstance(location, Csr):
             self._call(products.affine_csr, [*location, w.values, biases, z], n_outputs, settings)
-        elif self._is_mostly_zero and x in self._inputs and operation.n_parts == 1:
-            nonzeros = [np.zeros(x.width, self.dtype), np.zeros(x.width, np.int64)]
-            self._call(products.affine_entries, [location, w.values, biases, z, *nonzeros], n_outputs, settings)
         else:
             if n_groups > 1 and isinstance(location, Placeholder):  # the addresses of the groups must be known
                 location = self._copy(location, self.buffers.acquire(x.width), x.width)
@@ -365,6 +363,10 @@ class Calls:
             self.buffers.release(out)
         else:
             self.errors[x] = out
+
+    def _scratch(self, size: int) -> Array:
+        """Return an array of ``size`` numbers for intermediate results of one call."""
+        return self.buffers.acquire(-(-size // self.buffers.n_rows))
 
     def _output(self, operation: Operation) -> Any:
         """Return the location of the output, which is allocated unless it exists already."""

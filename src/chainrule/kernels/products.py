@@ -1,76 +1,39 @@
-"""The matrix products of affine operations: by BLAS, by loops for small matrices, and by entries for sparse rows."""
+"""The matrix products of affine operations: in register tiles, and by entries for sparse rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import get_cython_function_address
-from numba.extending import intrinsic as numba_intrinsic
 
 from chainrule.kernels.compile import carray, compiled, compiled_kernel
+from chainrule.kernels.matrices import BUFFER_SIZE, find_nonzeros, multiply, transpose
 from chainrule.types import Array, IntArray
 
 __all__ = [
     "affine",
     "affine_csr",
     "affine_csr_gradients",
-    "affine_entries",
     "affine_error",
     "affine_gradients",
-    "blas_address",
+    "n_words",
+    "scratch_size",
 ]
 
-SMALL = 512  # products with fewer multiplications are computed by loops, because calling BLAS takes longer
-
-_intrinsic: Callable[[Any], Any] = numba_intrinsic
-
-
-@cache
-def blas_address(dtype: np.dtype[Any]) -> int:
-    """Return the address of BLAS's general matrix product for a float type; kernels take it in place of an array."""
-    return int(get_cython_function_address("scipy.linalg.cython_blas", "sgemm" if dtype == np.float32 else "dgemm"))
+SMALL = 16  # matrices with at most this number of weights are multiplied by loops: filling the tiles takes longer
+ROWS = 64  # the rows of a batch that are computed at a time
+MIN_COLUMNS = 32  # in products with fewer columns, finding the zeros takes longer than multiplying by them
 
 
-@_intrinsic
-def _gemm(
-    typing: Any, function: Any, transpose_a: Any, transpose_b: Any, m: Any, n: Any, k: Any, one: Any,
-    a: Any, lda: Any, b: Any, ldb: Any, c: Any, ldc: Any,
-) -> Any:  # fmt: skip
-    """Write c = a b, with a or b transposed if its letter is T; the matrices are in Fortran order, with strides."""
-    signature = types.void(function, transpose_a, transpose_b, m, n, k, one, a, lda, b, ldb, c, ldc)
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        whole, letter = ir.IntType(32), ir.IntType(8)
-        number = ir.FloatType() if signature.args[6] == types.float32 else ir.DoubleType()
-        pointer = letter.as_pointer()
-
-        def stored(value: Any, kind: Any) -> Any:
-            slot = builder.alloca(kind)
-            builder.store(value, slot)
-            return builder.bitcast(slot, pointer)
-
-        def small(value: Any) -> Any:
-            return stored(builder.trunc(value, whole), whole)
-
-        address, ta, tb, m, n, k, one, a, lda, b, ldb, c, ldc = values
-        zero = ir.Constant(number, 0)
-        arguments = [
-            stored(builder.trunc(ta, letter), letter), stored(builder.trunc(tb, letter), letter), small(m), small(n),
-            small(k), stored(one, number), a, small(lda), b, small(ldb), stored(zero, number), c, small(ldc),
-        ]  # fmt: skip
-        kind = ir.FunctionType(ir.VoidType(), [pointer] * 13)
-        builder.call(builder.bitcast(address, kind.as_pointer()), arguments)
-        return context.get_dummy_value()
-
-    return signature, generate
+def scratch_size(n_inputs: int, n_outputs: int) -> int:
+    """Return the size of the scratch array of the dense products."""
+    return BUFFER_SIZE + ROWS * (n_inputs + n_outputs + 1) + n_outputs
 
 
-_N, _T = ord("N"), ord("T")
+def n_words(n_rows: int, n_inputs: int) -> int:
+    """Return how many words the bits of nonzero inputs need."""
+    return max(n_inputs, n_rows * -(-n_inputs // 64))
 
 
 @compiled
@@ -98,14 +61,13 @@ def _add_entries(entries: Array, columns: IntArray, first: int, last: int, w: Ar
 
 @compiled_kernel
 def affine(f: Any) -> Callable[..., float]:
-    """z = x W + b.  Arrays: x, W, b, z, BLAS.  Settings: inputs, and the row strides of x and z."""
+    """z = x W + b.  Arrays: x, W, b, z, scratch, bits (uint64).  Settings: inputs, and the row strides of x and z."""
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in, x_stride, z_stride = int(settings[0]), int(settings[1]), int(settings[2])
-        b = carray(p2, n_columns, f)
-        if n_rows * n_in * n_columns < SMALL:  # flat arrays: creating a view takes as long as the product
-            z = carray(p3, n_rows * z_stride, f)
-            x, w = carray(p0, n_rows * x_stride, f), carray(p1, n_in * n_columns, f)
+        x, w = carray(p0, n_rows * x_stride, f), carray(p1, n_in * n_columns, f)
+        b, z = carray(p2, n_columns, f), carray(p3, n_rows * z_stride, f)
+        if n_in * n_columns <= SMALL:
             for i in range(n_rows):
                 for j in range(n_columns):
                     total = b[j]
@@ -113,38 +75,10 @@ def affine(f: Any) -> Callable[..., float]:
                         total += x[i * x_stride + k] * w[k * n_columns + j]
                     z[i * z_stride + j] = total
             return 0.0
-        _gemm(p4, _N, _N, n_columns, n_rows, n_in, f(1), p1, n_columns, p0, x_stride, p3, z_stride)
-        for row in carray(p3, (n_rows, z_stride), f):
-            for j in range(n_columns):
-                row[j] += b[j]
-        return 0.0
-
-    return run
-
-
-@compiled_kernel
-def affine_entries(f: Any) -> Callable[..., float]:
-    """z = x W + b, without the products with zeros in x.
-
-    Arrays: x, W, b, z, and buffers for the nonzero numbers of a row and their columns (int64).  Settings: inputs.
-    """
-
-    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_in = int(settings[0])
-        x, w = carray(p0, n_rows * n_in, f), carray(p1, (n_in, n_columns), f)
-        b, z = carray(p2, n_columns, f), carray(p3, (n_rows, n_columns), f)
-        entries, columns = carray(p4, n_in, f), carray(p5, n_in, np.int64)
-        for i in range(n_rows):
-            found = 0
-            for k in range(n_in):
-                # All numbers are written, but zeros are overwritten by the next; this avoids branch mispredictions.
-                columns[found] = k
-                entries[found] = x[i * n_in + k]
-                found += int(x[i * n_in + k] != 0)
-            row = z[i]
-            for j in range(n_columns):
-                row[j] = b[j]
-            _add_entries(entries, columns, 0, found, w, row)
+        scratch, bits = carray(p4, 1, f), carray(p5, int(n_columns >= MIN_COLUMNS), np.uint64)
+        if n_columns >= MIN_COLUMNS:
+            find_nonzeros(x, 0, x_stride, n_rows, n_in, bits)
+        multiply(x, 0, x_stride, n_rows, n_in, w, 0, n_columns, n_columns, z, 0, z_stride, b, 0, False, scratch, bits)
         return 0.0
 
     return run
@@ -154,30 +88,41 @@ def affine_entries(f: Any) -> Callable[..., float]:
 def affine_gradients(f: Any) -> Callable[..., float]:
     """dL/dW = x^T e and dL/db = sum of e over the rows.
 
-    Arrays: x, e, dL/dW, dL/db, BLAS.  Settings: inputs, and the row strides of x and e.
+    Arrays: x, e, dL/dW, dL/db, scratch, bits (uint64).  Settings: inputs, and the row strides of x and e.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in, x_stride, e_stride = int(settings[0]), int(settings[1]), int(settings[2])
-        db = carray(p3, n_columns, f)
+        x, e = carray(p0, n_rows * x_stride, f), carray(p1, n_rows * e_stride, f)
+        dw, db = carray(p2, n_in * n_columns, f), carray(p3, n_columns, f)
         for j in range(n_columns):
             db[j] = f(0)
-        if n_rows * n_in * n_columns < SMALL:
-            e = carray(p1, n_rows * e_stride, f)
-            x, dw = carray(p0, n_rows * x_stride, f), carray(p2, n_in * n_columns, f)
+        for i in range(n_rows):
+            for j in range(n_columns):
+                db[j] += e[i * e_stride + j]
+        is_small = n_in * n_columns <= SMALL
+        if is_small or n_rows == 0:
             for k in range(n_in * n_columns):
                 dw[k] = f(0)
+        if is_small:
             for i in range(n_rows):
-                for j in range(n_columns):
-                    db[j] += e[i * e_stride + j]
                 for k in range(n_in):
                     for j in range(n_columns):
                         dw[k * n_columns + j] += x[i * x_stride + k] * e[i * e_stride + j]
             return 0.0
-        for row in carray(p1, (n_rows, e_stride), f):
-            for j in range(n_columns):
-                db[j] += row[j]
-        _gemm(p4, _N, _T, n_columns, n_in, n_rows, f(1), p1, e_stride, p0, x_stride, p2, n_columns)
+        scratch, block, zeros = carray(p4, 1, f), BUFFER_SIZE, BUFFER_SIZE + ROWS * n_in
+        bits = carray(p5, int(n_columns >= MIN_COLUMNS), np.uint64)
+        for j in range(n_columns):
+            scratch[zeros + j] = 0
+        for first in range(0, n_rows, ROWS):
+            n = min(ROWS, n_rows - first)
+            transpose(x, first * x_stride, x_stride, n, n_in, scratch, block, ROWS)
+            if n_columns >= MIN_COLUMNS:
+                find_nonzeros(scratch, block, ROWS, n_in, n, bits)
+            multiply(
+                scratch, block, ROWS, n_in, n, e, first * e_stride, e_stride, n_columns,
+                dw, 0, n_columns, scratch, zeros, first > 0, scratch, bits,
+            )  # fmt: skip
         return 0.0
 
     return run
@@ -185,16 +130,16 @@ def affine_gradients(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def affine_error(f: Any) -> Callable[..., float]:
-    """dL/dx = e W^T.
+    """dL/dx = e W^T, computed as (W e^T)^T, so that W is not transposed.
 
-    Arrays: e, W, dL/dx, BLAS.  Settings: inputs, and the row strides of x and e.  Columns: the columns of e.
+    Arrays: e, W, dL/dx, scratch.  Settings: inputs, and the row strides of x and e.  Columns: the columns of e.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in, x_stride, e_stride = int(settings[0]), int(settings[1]), int(settings[2])
-        if n_rows * n_in * n_columns < SMALL:
-            e, w = carray(p0, n_rows * e_stride, f), carray(p1, n_in * n_columns, f)
-            dx = carray(p2, n_rows * x_stride, f)
+        e, w = carray(p0, n_rows * e_stride, f), carray(p1, n_in * n_columns, f)
+        dx = carray(p2, n_rows * x_stride, f)
+        if n_in * n_columns <= SMALL:
             for i in range(n_rows):
                 for k in range(n_in):
                     total = f(0)
@@ -202,7 +147,19 @@ def affine_error(f: Any) -> Callable[..., float]:
                         total += e[i * e_stride + j] * w[k * n_columns + j]
                     dx[i * x_stride + k] = total
             return 0.0
-        _gemm(p3, _T, _N, n_in, n_rows, n_columns, f(1), p1, n_columns, p0, e_stride, p2, x_stride)
+        scratch, block = carray(p3, 1, f), BUFFER_SIZE
+        result, zeros = block + ROWS * n_columns, block + ROWS * (n_columns + n_in)
+        bits = carray(p3, 0, np.uint64)
+        for j in range(ROWS):
+            scratch[zeros + j] = 0
+        for first in range(0, n_rows, ROWS):
+            n = min(ROWS, n_rows - first)
+            transpose(e, first * e_stride, e_stride, n, n_columns, scratch, block, ROWS)
+            multiply(
+                w, 0, n_columns, n_in, n_columns, scratch, block, ROWS, n,
+                scratch, result, ROWS, scratch, zeros, False, scratch, bits,
+            )  # fmt: skip
+            transpose(scratch, result, ROWS, n_in, n, dx, first * x_stride, x_stride)
         return 0.0
 
     return run

@@ -236,6 +236,44 @@ def test_rows_that_are_mostly_zero(csr: bool, weighted: bool, n_units: int) -> N
     assert_same(*train_both_ways(make, batches))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("how", ["dense layer", "noise before it"])
+@pytest.mark.parametrize(
+    ("scale", "decoding"),
+    [
+        (lambda codes: codes, (1.0, 0.0)),
+        (lambda codes: codes / codes.dtype.type(255), (1 / 255, 255.0)),
+        (lambda codes: codes * codes.dtype.type(1 / 255), (1 / 255, 0.0)),
+        (lambda codes: codes / 16, (1 / 16, 0.0)),
+        (lambda codes: codes / 17, None),
+        (lambda codes: np.where(np.arange(codes.size).reshape(codes.shape) == codes.size - 1, 0.3, codes), None),
+    ],
+    ids=["bytes", "by 255", "times 1/255", "by 16", "by 17", "but for the last number"],
+)
+def test_pixels_are_stored_as_bytes(how: str, dtype: str, scale: Any, decoding: Any) -> None:
+    """Training in bytes gives the same bits as training in numbers; inputs that are no bytes stay numbers."""
+    batches = batches_of(90, 75, 3, 70, dtype=dtype)
+    codes = np.random.default_rng(1).integers(0, 256, (90, 75)) * (np.arange(75) % 3 > 0)
+    batches.inputs[...] = scale(codes.astype(dtype)).astype(dtype) if decoding else scale(codes.astype(dtype))
+
+    def make(by_layers: bool = False) -> NumpySession:
+        first = [DropoutLayer(0.2)] if how == "noise before it" else []
+        layers = [*first, DenseLayer(40), ReLUActivation(), DenseLayer(3), SoftmaxActivation()]
+        layers[0].set_input_shape((75,))
+        stack = LayerStack(layers, dtype=dtype, seed=0)
+        return NumpySession(stack, TrainingPlan(CategoricalCrossEntropy(), Adam()), by_layers=by_layers)
+
+    fast, plain = make(), make()
+    fast.train_batches(batches, 0, 0, np.full(2, 1e-3), None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chainrule.engines.compiled_training._DECODINGS", ())
+        plain.train_batches(batches, 0, 0, np.full(2, 1e-3), None)
+    assert fast._compiled._source.decoding == decoding
+    assert plain._compiled._source.decoding is None
+    assert np.array_equal(fast.stack.vector.values, plain.stack.vector.values)
+    assert np.array_equal(fast.stack.layers[0].input, plain.stack.layers[0].input)
+
+
 def test_float32() -> None:
     batches = batches_of(256, 20, 3, 32, dtype="float32")
     fast, slow = (

@@ -41,6 +41,7 @@ class _Variant(NamedTuple):
     updates: bool
     records: bool
     n_weights: int  # of a row: 0 without sample weights, 1, or one for each member
+    decoding: tuple[float, float] | None = None  # of inputs that are stored as bytes
 
 
 class CompiledTraining:
@@ -155,7 +156,7 @@ class CompiledTraining:
         counters = ("steps", *optimizer.scalar_state)
         before = {name: state[name].copy() for name in counters if name in state}
         arrays = {"record": outputs, "order": rows, **self._rule_numbers(rates)}
-        variant = _Variant(True, records, _n_weights(batches.weights))
+        variant = _Variant(True, records, _n_weights(batches.weights), source.decoding)
         tape = self._bind(variant, source, (epoch, first_batch), len(rates), arrays)
         n_done = tape.run(len(rows), batches.batch_size, len(rates), losses)
         last = min(n_done, len(rates) - 1)
@@ -171,7 +172,7 @@ class CompiledTraining:
     def compute_gradient(self, batch: Batch, epoch: int, step: int) -> float:
         """Write the gradient of the mean loss over a batch to the network's gradients, and return this loss."""
         source, rows, losses = self._source_of(*batch), np.arange(batch.n_rows), np.empty(1)
-        variant = _Variant(False, False, _n_weights(batch.weights))
+        variant = _Variant(False, False, _n_weights(batch.weights), source.decoding)
         tape = self._bind(variant, source, (epoch, step), 1, {"order": rows})
         n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses)
         self._finish(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
@@ -204,20 +205,14 @@ class CompiledTraining:
 
     def _build(self, variant: _Variant) -> tuple[Any, Calls]:
         """Return a tape, and its calls of operations."""
-        from chainrule.engines.operations import Buffers, Calls, Csr  # this imports Numba
+        from chainrule.engines.operations import Buffers, Calls  # this imports Numba
         from chainrule.kernels import rows
         from chainrule.kernels.tape import Placeholder, Tape
 
         program, dtype, tape = self.program, self.stack.dtype, Tape()
         order = Placeholder("order", self.batch_size * ROW_BYTES)
-        n_in, n_out = program.input.width, program.output.width
-        if program.input.is_sparse:
-            source = [Placeholder(name) for name in ("data", "columns", "starts")]
-            inputs: Any = Csr(Placeholder("batch data"), Placeholder("batch columns"), self._starts)
-            tape.call(rows.gather_csr(dtype), [*source, order, *inputs], n_in)
-        else:
-            inputs = self._inputs
-            tape.call(rows.gather(dtype), [Placeholder("inputs"), order, inputs], n_in)
+        n_out = program.output.width
+        inputs = self._gather_inputs(tape, order, variant.decoding)
         tape.call(rows.gather(dtype), [Placeholder("targets"), order, self._targets], self.n_targets)
         n_members, members = self.head.n_members, split_members(program)
         if members.rest or len(members.groups) != n_members:
@@ -254,6 +249,25 @@ class CompiledTraining:
         if variant.updates:
             self._append_update(tape)
         return tape, calls
+
+    def _gather_inputs(self, tape: Any, order: Any, decoding: tuple[float, float] | None) -> Any:
+        """Append the call that gathers the inputs of a batch; return their location."""
+        from chainrule.engines.operations import Codes, Csr
+        from chainrule.kernels import rows
+        from chainrule.kernels.tape import Placeholder
+
+        dtype, n_in = self.stack.dtype, self.program.input.width
+        if self.program.input.is_sparse:
+            source = [Placeholder(name) for name in ("data", "columns", "starts")]
+            entries = Csr(Placeholder("batch data"), Placeholder("batch columns"), self._starts)
+            tape.call(rows.gather_csr(dtype), [*source, order, *entries], n_in)
+            return entries
+        if decoding is not None:
+            codes = Codes(np.zeros(self.batch_size * n_in, np.uint8), *decoding)
+            tape.call(rows.gather(codes.values.dtype), [Placeholder("inputs"), order, codes.values], n_in)
+            return codes
+        tape.call(rows.gather(dtype), [Placeholder("inputs"), order, self._inputs], n_in)
+        return self._inputs
 
     def _append_update(self, tape: Any) -> None:
         """Append penalty, clipping, the optimizer's step, and the limit on the norms of the weights."""
@@ -375,7 +389,7 @@ class _Source:
         self.arrays = {"targets": np.ascontiguousarray(targets, dtype)}
         if weights is not None:
             self.arrays["weights"] = np.ascontiguousarray(weights, dtype)
-        self.n_entries = 0
+        self.n_entries, self.decoding = 0, None
         if is_sparse(inputs):
             starts = inputs.indptr.astype(np.int64, copy=False)
             capacity = self.n_entries = int(np.sort(np.diff(starts))[-batch_size:].sum())
@@ -387,7 +401,7 @@ class _Source:
                 "batch columns": np.zeros(capacity, np.int32),
             }
         else:
-            self.arrays["inputs"] = np.ascontiguousarray(inputs, dtype)
+            self.arrays["inputs"], self.decoding = _encode(np.ascontiguousarray(inputs, dtype))
 
     def is_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> bool:
         """Return whether this object was created from these arrays."""
@@ -411,3 +425,34 @@ def _noise_settings(operation: Any, n_steps: int, epoch: int, first_step: int) -
     settings[:, 3] = first_step + np.arange(n_steps)
     settings[:, 4:] = operation.kind == "normal", operation.first_column, operation.row_width
     return settings
+
+
+# How numbers are stored as bytes, if all are such numbers: as a factor times the byte, or as the byte by a divisor.
+_DECODINGS = ((1.0, 0.0), (1 / 255, 0.0), (1 / 255, 255.0), (1 / 16, 0.0))
+_SAMPLED_ROWS = 64  # the rows that are tried first
+
+
+def _encode(inputs: Array) -> tuple[Array, tuple[float, float] | None]:
+    """Return the inputs as bytes, and how they are decoded, or the inputs and None.
+
+    Pixels are numbers of one byte: gathering the rows of a batch then reads a quarter of the memory. All numbers are
+    verified.
+    """
+    from chainrule.formulas.calls import call_arrays
+    from chainrule.kernels.rows import encode
+
+    n_rows, width = len(inputs), math.prod(inputs.shape[1:])
+    row = np.zeros(width, inputs.dtype)
+
+    def encoded(rows: Array, factor: float, divisor: float) -> Array | None:
+        codes = np.empty(rows.shape, np.uint8)
+        settings, rest = np.array([factor, divisor, round(1 / factor)]), [row] * 5
+        failed = call_arrays(encode(inputs.dtype), rows, codes, row, *rest, len(rows), width, settings)
+        return None if math.isnan(failed) else codes
+
+    sample = np.ascontiguousarray(inputs[:: max(1, n_rows // _SAMPLED_ROWS)])
+    for decoding in _DECODINGS if width > 1 else ():
+        if encoded(sample, *decoding) is not None:
+            codes = encoded(inputs, *decoding)
+            return (inputs, None) if codes is None else (codes, decoding)
+    return inputs, None

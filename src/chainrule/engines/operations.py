@@ -30,10 +30,18 @@ from chainrule.program import (
 )
 from chainrule.types import Array
 
-__all__ = ["Buffers", "Calls", "Csr", "Location"]
+__all__ = ["Buffers", "Calls", "Codes", "Csr", "Location"]
 
 # Appends the calls that compute the gradients of an operation and the errors of its inputs from dL/d(output).
 Backward: TypeAlias = "Callable[[Array], None]"
+
+
+class Codes(NamedTuple):
+    """Numbers that are stored as bytes, with the two numbers that :func:`chainrule.kernels.rows.decode` takes."""
+
+    values: Array
+    factor: float
+    divisor: float
 
 
 class Csr(NamedTuple):
@@ -44,7 +52,7 @@ class Csr(NamedTuple):
     starts: Array | Placeholder
 
 
-Location: TypeAlias = "Array | Placeholder | Csr"
+Location: TypeAlias = "Array | Placeholder | Csr | Codes"
 
 
 class Buffers:
@@ -202,10 +210,13 @@ class Calls:
         n_inputs, n_outputs = w.values.shape[-2:]
         n_groups = operation.n_parts if operation.is_separate else 1
         per_row = operation.n_parts // n_groups
-        settings = np.array([n_inputs, n_inputs * n_groups, n_outputs * n_groups], np.float64)
+        location = self.locations[x] if operation.n_parts == 1 else self.dense(x)
+        decoding = location[1:] if isinstance(location, Codes) else (0, 0)
+        settings = np.array([n_inputs, n_inputs * n_groups, n_outputs * n_groups, *decoding], np.float64)
+        if isinstance(location, Codes):
+            location = location.values
         zeros = np.zeros((n_groups, n_outputs), self.dtype)
         biases, z = zeros if b is None else b.values, self._output(operation)
-        location = self.locations[x] if operation.n_parts == 1 else self.dense(x)
 
         def call(kernel: Any, *arrays: tuple[Any, int]) -> None:
             """Append a call for each group; every array is given with the size of the part for one group."""
@@ -244,7 +255,7 @@ class Calls:
     def _map(self, operation: Map) -> Backward:
         formula, scalars = operation.formula, operation.scalars
         settings = np.array(operation.numbers())
-        known: dict[str, Any] = dict(zip(formula.inputs, (self.locations[x] for x in operation.inputs), strict=True))
+        known: dict[str, Any] = dict(zip(formula.inputs, map(self._entries_or_numbers, operation.inputs), strict=True))
         known["output"] = self._output(operation)
         known |= dict(zip(formula.parameters, (p.values.reshape(-1) for p in operation.parameters), strict=True))
         self._formulas.append((operation, settings))
@@ -384,9 +395,18 @@ class Calls:
         self.entries.append(f"entries {len(self.entries)}")
         return Placeholder(self.entries[-1])
 
-    def dense(self, x: Value) -> Array | Placeholder:
-        """Return the location of a value. Raises NotLoweredError for a CSR matrix."""
+    def _entries_or_numbers(self, x: Value) -> Csr | Array | Placeholder:
+        """Return the location of a value, whose numbers are decoded if they are stored as bytes."""
         location = self.locations[x]
+        if isinstance(location, Codes):
+            codes, factor, divisor = location
+            location = self.locations[x] = self.buffers.acquire(x.width)
+            self._call(rows.decode, [codes, location], x.width, np.array([factor, divisor]))
+        return location
+
+    def dense(self, x: Value) -> Array | Placeholder:
+        """Return the location of a value's numbers. Raises NotLoweredError for a CSR matrix."""
+        location = self._entries_or_numbers(x)
         if isinstance(location, Csr):
             raise NotLoweredError("Only affine operations, formulas and noise take a sparse matrix.")
         return location

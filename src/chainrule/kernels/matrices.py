@@ -32,21 +32,24 @@ from chainrule.types import Array
 
 __all__ = ["BUFFER_SIZE", "find_nonzeros", "multiply", "transpose"]
 
-# The tiles. A processor with 32 wide registers keeps 24 vectors of C in them; otherwise, a vector takes several
-# registers. The last rows and columns are computed in narrower tiles.
+# The rows and vectors of a tile. A processor with 32 wide registers keeps 24 vectors of C in them; otherwise, a vector
+# takes several registers. Matrices with few columns are computed in narrow tiles, one vector wide. A tile is one row of
+# several vectors if zeros are skipped.
 _ROWS, _VECTORS = (6, 4) if HAS_WIDE_REGISTERS else (6, 1)
-_NARROW_ROWS, _NARROW_VECTORS = (8, 2) if HAS_WIDE_REGISTERS else (6, 1)  # the latter for at most so many columns
-
+_NARROW_ROWS, _MAX_NARROW = (8, 2) if HAS_WIDE_REGISTERS else (6, 1)
+_ENTRY_VECTORS = 8 if HAS_WIDE_REGISTERS else 4
 _STEPS = 64  # the terms of the sums that are added to C at a time: as many as a word has bits
 
 # The size of the buffer of :func:`multiply`, in numbers: a panel of B and some rows of A.
-BUFFER_SIZE = (_VECTORS * VECTOR_BYTES // 4 + max(_ROWS, _NARROW_ROWS)) * _STEPS
+_PANEL_SIZE = _ENTRY_VECTORS * VECTOR_BYTES // 4 * _STEPS
+BUFFER_SIZE = _PANEL_SIZE + max(_ROWS, _NARROW_ROWS) * _STEPS
 
 # Up to this number of rows of C, whole panels of B are not copied.
 _FEW_ROWS = 8
 
-# The share of nonzero numbers in a block of A up to which its zeros are skipped.
-_MAX_DENSITY = 0.6
+# The share of nonzero numbers in A up to which its zeros are skipped, and up to which it pays to read more columns of B
+# at a time than fit into the first cache.
+_MAX_DENSITY, _MAX_WIDE_DENSITY = 0.65, 0.3
 
 
 @inlined
@@ -65,13 +68,11 @@ def _multiply_tile(
     c: Array, c_start: int, c_row: int, n_columns: int,
 ) -> None:  # fmt: skip
     """Write a tile of C: the initial values plus the product."""
-    lanes = VECTOR_BYTES // a.itemsize
-    rows = _STEPS * lanes * _VECTORS
-    copy_rows(n_rows, a, a_start, a_row, n_steps, buffer, rows, _STEPS)
+    copy_rows(n_rows, a, a_start, a_row, n_steps, buffer, _PANEL_SIZE, _STEPS)
     tile = _load_tile(n_rows, n_vectors, first, first_at, first_row, n_columns)
     for k in range(n_steps):
-        tile = tile_add_product(tile, buffer, rows + k, _STEPS, b, b_start + k * b_row)
-    if n_columns == n_vectors * lanes:
+        tile = tile_add_product(tile, buffer, _PANEL_SIZE + k, _STEPS, b, b_start + k * b_row)
+    if n_columns == n_vectors * (VECTOR_BYTES // a.itemsize):
         tile_store(tile, c, c_start, c_row)
     else:
         tile_store_part(tile, c, c_start, c_row, n_columns)
@@ -95,11 +96,42 @@ def _multiply_entries(
 
 
 @inlined
-def _is_finite(buffer: Array, size: int) -> Any:
-    total = buffer[0] * 0
-    for i in range(size):
-        total += buffer[i] * 0
-    return total == 0
+def _multiply_block(
+    n_tile_rows: int, n_vectors: int, skips_zeros: bool, a: Array, a_start: int, a_row: int, n_rows: int, n_steps: int,
+    b: Array, b_start: int, b_row: int, n_columns: int, buffer: Array, bits: Array, first_word: int,
+    first: Array, first_at: int, first_row: int, c: Array, c_start: int, c_row: int,
+) -> None:  # fmt: skip
+    """Write some columns of C: the initial values plus at most 64 terms of the sums."""
+    width = n_vectors * (VECTOR_BYTES // a.itemsize)
+    source, source_at, source_row, is_finite = b, b_start, b_row, True
+    if n_columns < width or n_rows > _FEW_ROWS:
+        for k in range(n_steps):
+            copy_vectors(n_vectors, b, b_start + k * b_row, 0, n_columns, buffer, k * width, 0)
+        source, source_at, source_row = buffer, 0, width
+        total = buffer[0] * 0
+        for k in range(n_steps * width if skips_zeros else 0):
+            total += buffer[k] * 0
+        is_finite = total == 0
+    i = 0
+    if skips_zeros and is_finite:
+        for i in range(n_rows):
+            _multiply_entries(
+                n_vectors, a, a_start + i * a_row, bits[first_word + i], source, source_at, source_row,
+                first, first_at + i * first_row, c, c_start + i * c_row, n_columns,
+            )  # fmt: skip
+        return
+    while i + n_tile_rows <= n_rows:
+        _multiply_tile(
+            n_tile_rows, n_vectors, a, a_start + i * a_row, a_row, n_steps, source, source_at, source_row, buffer,
+            first, first_at + i * first_row, first_row, c, c_start + i * c_row, c_row, n_columns,
+        )  # fmt: skip
+        i += n_tile_rows
+    while i < n_rows:
+        _multiply_tile(
+            1, n_vectors, a, a_start + i * a_row, a_row, n_steps, source, source_at, source_row, buffer,
+            first, first_at + i * first_row, first_row, c, c_start + i * c_row, c_row, n_columns,
+        )  # fmt: skip
+        i += 1
 
 
 @compiled
@@ -123,72 +155,38 @@ def multiply(
     :data:`BUFFER_SIZE` numbers, and ``bits`` the words of :func:`find_nonzeros` for A, or nothing. Where A has many
     zeros, their products are left out, unless B has a number that is not finite: 0 times infinity is NaN.
     """
-    lanes, j = VECTOR_BYTES // a.itemsize, 0
+    lanes, n_entries = VECTOR_BYTES // a.itemsize, 0
+    for word in range(bits.size and (n_steps + _STEPS - 1) // _STEPS * n_rows):
+        n_entries += count_bits(bits[word])
+    skips_zeros = bits.size > 0 and n_entries < _MAX_DENSITY * n_rows * n_steps
+    takes_wide = bits.size > 0 and n_entries < _MAX_WIDE_DENSITY * n_rows * n_steps
+    j = 0
     while j < n_columns:
-        is_narrow = n_columns - j <= _NARROW_VECTORS * lanes
-        width = lanes if is_narrow else _VECTORS * lanes
-        n = min(width, n_columns - j)
+        left = n_columns - j
+        is_narrow, is_wide = left <= _MAX_NARROW * lanes, takes_wide and left >= _ENTRY_VECTORS * lanes
+        n = min(left, (1 if is_narrow else _ENTRY_VECTORS if is_wide else _VECTORS) * lanes)
         for k0 in range(0, n_steps, _STEPS):
-            n_k = min(_STEPS, n_steps - k0)
-            source, source_at, source_row = b, b_start + k0 * b_row + j, b_row
-            if n < width or n_rows > _FEW_ROWS:
-                for k in range(n_k):
-                    if is_narrow:
-                        copy_vectors(1, b, source_at + k * b_row, 0, n, buffer, k * width, 0)
-                    else:
-                        copy_vectors(_VECTORS, b, source_at + k * b_row, 0, n, buffer, k * width, 0)
-                source, source_at, source_row = buffer, 0, width
-            old, old_at, old_row = c, c_start + j, c_row
+            n_k, words = min(_STEPS, n_steps - k0), k0 // _STEPS * n_rows
+            a_at, b_at, c_at = a_start + k0, b_start + k0 * b_row + j, c_start + j
+            old, old_at, old_row = c, c_at, c_row
             if k0 == 0 and not adds:
                 old, old_at, old_row = initial, initial_at + j, 0
-            i, at, to, words = 0, a_start + k0, c_start + j, k0 // _STEPS * n_rows
-            skips_zeros = False
-            if bits.size > 0:
-                n_entries = 0
-                for word in range(words, words + n_rows):
-                    n_entries += count_bits(bits[word])
-                skips_zeros = n_entries < _MAX_DENSITY * n_rows * n_k
-                if skips_zeros and n_rows > _FEW_ROWS:  # the check takes as long as the product of a few rows
-                    skips_zeros = _is_finite(buffer, n_k * width)
-            if skips_zeros:
-                for i in range(n_rows):
-                    if is_narrow:
-                        _multiply_entries(
-                            1, a, at + i * a_row, bits[words + i], source, source_at, source_row,
-                            old, old_at + i * old_row, c, to + i * c_row, n,
-                        )  # fmt: skip
-                    else:
-                        _multiply_entries(
-                            _VECTORS, a, at + i * a_row, bits[words + i], source, source_at, source_row,
-                            old, old_at + i * old_row, c, to + i * c_row, n,
-                        )  # fmt: skip
-            elif is_narrow:
-                while i + _NARROW_ROWS <= n_rows:
-                    _multiply_tile(
-                        _NARROW_ROWS, 1, a, at + i * a_row, a_row, n_k, source, source_at, source_row, buffer,
-                        old, old_at + i * old_row, old_row, c, to + i * c_row, c_row, n,
-                    )  # fmt: skip
-                    i += _NARROW_ROWS
-                while i < n_rows:
-                    _multiply_tile(
-                        1, 1, a, at + i * a_row, a_row, n_k, source, source_at, source_row, buffer,
-                        old, old_at + i * old_row, old_row, c, to + i * c_row, c_row, n,
-                    )  # fmt: skip
-                    i += 1
+            if is_narrow:
+                _multiply_block(
+                    _NARROW_ROWS, 1, skips_zeros, a, a_at, a_row, n_rows, n_k, b, b_at, b_row, n, buffer, bits, words,
+                    old, old_at, old_row, c, c_at, c_row,
+                )  # fmt: skip
+            elif is_wide:
+                _multiply_block(
+                    1, _ENTRY_VECTORS, True, a, a_at, a_row, n_rows, n_k, b, b_at, b_row, n, buffer, bits, words,
+                    old, old_at, old_row, c, c_at, c_row,
+                )  # fmt: skip
             else:
-                while i + _ROWS <= n_rows:
-                    _multiply_tile(
-                        _ROWS, _VECTORS, a, at + i * a_row, a_row, n_k, source, source_at, source_row, buffer,
-                        old, old_at + i * old_row, old_row, c, to + i * c_row, c_row, n,
-                    )  # fmt: skip
-                    i += _ROWS
-                while i < n_rows:
-                    _multiply_tile(
-                        1, _VECTORS, a, at + i * a_row, a_row, n_k, source, source_at, source_row, buffer,
-                        old, old_at + i * old_row, old_row, c, to + i * c_row, c_row, n,
-                    )  # fmt: skip
-                    i += 1
-        j += width
+                _multiply_block(
+                    _ROWS, _VECTORS, skips_zeros, a, a_at, a_row, n_rows, n_k, b, b_at, b_row, n, buffer, bits, words,
+                    old, old_at, old_row, c, c_at, c_row,
+                )  # fmt: skip
+        j += n
 
 
 @compiled

@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.kernels.compile import carray, compiled, compiled_kernel
 from chainrule.kernels.matrices import BUFFER_SIZE, find_nonzeros, multiply, transpose
+from chainrule.kernels.rows import decode_rows
 from chainrule.types import Array, IntArray
 
 __all__ = [
@@ -28,7 +29,7 @@ MIN_COLUMNS = 32  # in products with fewer columns, finding the zeros takes long
 
 def scratch_size(n_inputs: int, n_outputs: int) -> int:
     """Return the size of the scratch array of the dense products."""
-    return BUFFER_SIZE + ROWS * (n_inputs + n_outputs + 1) + n_outputs
+    return BUFFER_SIZE + ROWS * (2 * n_inputs + n_outputs + 1) + n_outputs
 
 
 def n_words(n_rows: int, n_inputs: int) -> int:
@@ -59,26 +60,71 @@ def _add_entries(entries: Array, columns: IntArray, first: int, last: int, w: Ar
         k += 1
 
 
+@compiled
+def _sum_rows(e: Array, n_rows: int, stride: int, sums: Array) -> None:
+    """Write the sums over the rows of a matrix."""
+    for j in range(sums.size):
+        sums[j] = 0
+    for i in range(n_rows):
+        for j in range(sums.size):
+            sums[j] += e[i * stride + j]
+
+
+@compiled
+def _add_gradient(
+    x: Array, x_start: int, x_stride: int, e: Array, e_start: int, e_stride: int, n_rows: int, n_in: int,
+    dw: Array, adds: bool, scratch: Array, bits: Array,
+) -> None:  # fmt: skip
+    """Write the part of at most :data:`ROWS` rows in dL/dW, or add it."""
+    n_columns, zeros = dw.size // n_in, BUFFER_SIZE + ROWS * n_in
+    for j in range(n_columns):
+        scratch[zeros + j] = 0
+    transpose(x, x_start, x_stride, n_rows, n_in, scratch, BUFFER_SIZE, ROWS)
+    if bits.size > 0:
+        find_nonzeros(scratch, BUFFER_SIZE, ROWS, n_in, n_rows, bits)
+    multiply(
+        scratch, BUFFER_SIZE, ROWS, n_in, n_rows, e, e_start, e_stride, n_columns,
+        dw, 0, n_columns, scratch, zeros, adds, scratch, bits,
+    )  # fmt: skip
+
+
 @compiled_kernel
 def affine(f: Any) -> Callable[..., float]:
-    """z = x W + b.  Arrays: x, W, b, z, scratch, bits (uint64).  Settings: inputs, and the row strides of x and z."""
+    """z = x W + b.  Arrays: x, W, b, z, scratch, bits (uint64).
+
+    Settings: inputs, the row strides of x and z, and the factor and the divisor of inputs that are stored as bytes (see
+    :func:`chainrule.kernels.rows.decode`); a factor of 0 means that x has numbers.
+    """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in, x_stride, z_stride = int(settings[0]), int(settings[1]), int(settings[2])
         x, w = carray(p0, n_rows * x_stride, f), carray(p1, n_in * n_columns, f)
         b, z = carray(p2, n_columns, f), carray(p3, n_rows * z_stride, f)
-        if n_in * n_columns <= SMALL:
+        codes, factor, divisor = carray(p0, n_rows * x_stride, np.uint8), f(settings[3]), f(settings[4])
+        scratch, bits = carray(p4, 1, f), carray(p5, int(n_columns >= MIN_COLUMNS), np.uint64)
+        if factor != 0:
+            for first in range(0, n_rows, ROWS):
+                n, rows, z_at = min(ROWS, n_rows - first), BUFFER_SIZE, first * z_stride
+                decode_rows(codes, first * x_stride, n, n_in, factor, divisor, scratch, rows)
+                if bits.size > 0:
+                    find_nonzeros(scratch, rows, n_in, n, n_in, bits)
+                multiply(
+                    scratch, rows, n_in, n, n_in, w, 0, n_columns, n_columns,
+                    z, z_at, z_stride, b, 0, False, scratch, bits,
+                )  # fmt: skip
+        elif n_in * n_columns <= SMALL:
             for i in range(n_rows):
                 for j in range(n_columns):
                     total = b[j]
                     for k in range(n_in):
                         total += x[i * x_stride + k] * w[k * n_columns + j]
                     z[i * z_stride + j] = total
-            return 0.0
-        scratch, bits = carray(p4, 1, f), carray(p5, int(n_columns >= MIN_COLUMNS), np.uint64)
-        if n_columns >= MIN_COLUMNS:
-            find_nonzeros(x, 0, x_stride, n_rows, n_in, bits)
-        multiply(x, 0, x_stride, n_rows, n_in, w, 0, n_columns, n_columns, z, 0, z_stride, b, 0, False, scratch, bits)
+        else:
+            if bits.size > 0:
+                find_nonzeros(x, 0, x_stride, n_rows, n_in, bits)
+            multiply(
+                x, 0, x_stride, n_rows, n_in, w, 0, n_columns, n_columns, z, 0, z_stride, b, 0, False, scratch, bits
+            )
         return 0.0
 
     return run
@@ -88,41 +134,32 @@ def affine(f: Any) -> Callable[..., float]:
 def affine_gradients(f: Any) -> Callable[..., float]:
     """dL/dW = x^T e and dL/db = sum of e over the rows.
 
-    Arrays: x, e, dL/dW, dL/db, scratch, bits (uint64).  Settings: inputs, and the row strides of x and e.
+    Arrays: x, e, dL/dW, dL/db, scratch, bits (uint64).  Settings: inputs, the row strides of x and e, factor, divisor.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
         n_in, x_stride, e_stride = int(settings[0]), int(settings[1]), int(settings[2])
         x, e = carray(p0, n_rows * x_stride, f), carray(p1, n_rows * e_stride, f)
         dw, db = carray(p2, n_in * n_columns, f), carray(p3, n_columns, f)
-        for j in range(n_columns):
-            db[j] = f(0)
-        for i in range(n_rows):
-            for j in range(n_columns):
-                db[j] += e[i * e_stride + j]
-        is_small = n_in * n_columns <= SMALL
-        if is_small or n_rows == 0:
+        codes, factor, divisor = carray(p0, n_rows * x_stride, np.uint8), f(settings[3]), f(settings[4])
+        scratch, bits = carray(p4, 1, f), carray(p5, int(n_columns >= MIN_COLUMNS), np.uint64)
+        _sum_rows(e, n_rows, e_stride, db)
+        if factor == 0 and n_in * n_columns <= SMALL:
             for k in range(n_in * n_columns):
                 dw[k] = f(0)
-        if is_small:
             for i in range(n_rows):
                 for k in range(n_in):
                     for j in range(n_columns):
                         dw[k * n_columns + j] += x[i * x_stride + k] * e[i * e_stride + j]
             return 0.0
-        scratch, block, zeros = carray(p4, 1, f), BUFFER_SIZE, BUFFER_SIZE + ROWS * n_in
-        bits = carray(p5, int(n_columns >= MIN_COLUMNS), np.uint64)
-        for j in range(n_columns):
-            scratch[zeros + j] = 0
+        rows = BUFFER_SIZE + ROWS * n_in + n_columns  # behind the scratch of _add_gradient
         for first in range(0, n_rows, ROWS):
-            n = min(ROWS, n_rows - first)
-            transpose(x, first * x_stride, x_stride, n, n_in, scratch, block, ROWS)
-            if n_columns >= MIN_COLUMNS:
-                find_nonzeros(scratch, block, ROWS, n_in, n, bits)
-            multiply(
-                scratch, block, ROWS, n_in, n, e, first * e_stride, e_stride, n_columns,
-                dw, 0, n_columns, scratch, zeros, first > 0, scratch, bits,
-            )  # fmt: skip
+            n, x_at, e_at = min(ROWS, n_rows - first), first * x_stride, first * e_stride
+            if factor != 0:
+                decode_rows(codes, x_at, n, n_in, factor, divisor, scratch, rows)
+                _add_gradient(scratch, rows, n_in, e, e_at, e_stride, n, n_in, dw, first > 0, scratch, bits)
+            else:
+                _add_gradient(x, x_at, x_stride, e, e_at, e_stride, n, n_in, dw, first > 0, scratch, bits)
         return 0.0
 
     return run

@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 
 from chainrule.formulas.calls import call_address
-from chainrule.kernels.compile import carray, compiled_kernel
+from chainrule.kernels.compile import carray, compiled, compiled_kernel
+from chainrule.kernels.vectors import VECTOR_BYTES, decode_vector
+from chainrule.types import Array
 
 __all__ = [
     "add",
     "check_finite",
     "copy_columns",
+    "decode",
+    "decode_rows",
+    "encode",
     "gather",
     "gather_csr",
     "gather_weights",
@@ -37,6 +42,57 @@ def gather(f: Any) -> Callable[..., float]:
             source, row = carray(p0, (rows[i] + 1, n_columns), f)[rows[i]], out[i]
             for j in range(n_columns):
                 row[j] = source[j]
+        return 0.0
+
+    return run
+
+
+@compiled
+def decode_rows(
+    codes: Array, start: int, n_rows: int, width: int, factor: Any, divisor: Any, out: Array, out_start: int
+) -> None:
+    """Write the numbers of rows that are stored as bytes; see :func:`~chainrule.kernels.vectors.decode_vector`."""
+    lanes = VECTOR_BYTES // out.itemsize
+    for i in range(n_rows):
+        for j in range(0, width, lanes):
+            at, to = start + i * width + j, out_start + i * width + j
+            decode_vector(codes, at, factor, divisor, min(lanes, width - j), out, to)
+
+
+@compiled_kernel
+def decode(f: Any) -> Callable[..., float]:
+    """Write the numbers of rows that are stored as bytes.  Arrays: codes (uint8), out.  Settings: factor, divisor."""
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        size = n_rows * n_columns
+        codes, out = carray(p0, size, np.uint8), carray(p1, size, f)
+        decode_rows(codes, 0, n_rows, n_columns, f(settings[0]), f(settings[1]), out, 0)
+        return 0.0
+
+    return run
+
+
+@compiled_kernel
+def encode(f: Any) -> Callable[..., float]:
+    """Write numbers as bytes.  Arrays: the numbers, codes (uint8), one row.  Settings: factor, divisor, scale.
+
+    Returns NaN if a number is not exactly the decoded number of its byte, which is the number times the scale.
+    """
+
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        size, factor, divisor, scale = n_rows * n_columns, f(settings[0]), f(settings[1]), f(settings[2])
+        x, codes, row = carray(p0, size, f), carray(p1, size, np.uint8), carray(p2, n_columns, f)
+        for i in range(n_rows):
+            at = i * n_columns
+            for j in range(n_columns):
+                scaled = x[at + j] * scale + f(0.5)
+                codes[at + j] = np.uint8(scaled if (scaled >= 0) & (scaled < 256) else f(0))
+            decode_rows(codes, at, 1, n_columns, factor, divisor, row, 0)
+            n_other = 0
+            for j in range(n_columns):
+                n_other += int(row[j] != x[at + j])
+            if n_other:
+                return math.nan
         return 0.0
 
     return run

@@ -27,6 +27,7 @@ __all__ = [
     "copy_rows",
     "copy_vectors",
     "count_bits",
+    "decode_vector",
     "lowest_bit",
     "nonzeros",
     "tile_add_product",
@@ -106,11 +107,16 @@ class _Code:
 
     def number(self, data: Any, offset: Any) -> Any:
         """Return a number of an array in all lanes."""
-        builder, undefined = self.builder, ir.Constant(self.vector, ir.Undefined)
-        number = builder.load(builder.gep(data, [offset], inbounds=True))
-        one = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
-        first = ir.Constant(ir.VectorType(ir.IntType(32), self.tile.lanes), None)
-        return builder.shuffle_vector(one, undefined, first)
+        return self.splat(self.builder.load(self.builder.gep(data, [offset], inbounds=True)))
+
+    def splat(self, number: Any) -> Any:
+        """Return a number in all lanes."""
+        kind = ir.VectorType(number.type, self.tile.lanes)
+        undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+        one = self.builder.insert_element(undefined, number, first)
+        return self.builder.shuffle_vector(
+            one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.tile.lanes), None)
+        )
 
     def address(self, data: Any, offset: Any) -> Any:
         """Return the address of a vector."""
@@ -128,11 +134,9 @@ class _Code:
 
     def mask(self, n_columns: Any, vector: int) -> Any:
         """Return for every lane whether it belongs to the first ``n_columns`` columns of the tile."""
-        builder, count, kind = self.builder, self.tile.lanes, ir.VectorType(_INDEX, self.tile.lanes)
-        undefined = ir.Constant(kind, ir.Undefined)
-        one = builder.insert_element(undefined, n_columns, ir.Constant(ir.IntType(32), 0))
-        every = builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), count), None))
-        return builder.icmp_signed(">", every, ir.Constant(kind, [vector * count + lane for lane in range(count)]))
+        count = self.tile.lanes
+        places = ir.Constant(ir.VectorType(_INDEX, count), [vector * count + lane for lane in range(count)])
+        return self.builder.icmp_signed(">", self.splat(n_columns), places)
 
     def masked(self, name: str, result: Any, arguments: list[Any]) -> Any:
         """Call LLVM's load or store of the lanes of a mask."""
@@ -337,6 +341,50 @@ def nonzeros(typing: Any, a: Any, start: Any, n: Any) -> Any:
         return builder.load(bits)
 
     return types.uint64(a, start, n), generate
+
+
+@_intrinsic
+def decode_vector(
+    typing: Any, codes: Any, start: Any, factor: Any, divisor: Any, n: Any, out: Any, out_start: Any
+) -> Any:  # fmt: skip
+    """Write the first ``n`` numbers of a vector of numbers that are stored as bytes.
+
+    The number of a byte is ``byte * factor``, or, for a divisor other than 0, ``byte / divisor`` rounded once:
+    q = byte * factor is corrected by its residual, with the factor 1 / divisor.
+    """
+    tile = TileType(out.dtype, 1, 1)
+    number = tile.vector.element
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        code = _Code(context, builder, tile)
+        data, at = code.data(codes, values[0]), code.index(start, values[1])
+        count, to, to_at = code.index(n, values[4]), code.data(out, values[5]), code.index(out_start, values[6])
+        factors, divisors = code.splat(values[2]), code.splat(values[3])
+        kind = ir.VectorType(ir.IntType(8), tile.lanes)
+        size = ir.Constant(_INDEX, tile.lanes)
+
+        def decoded(loaded: Any) -> Any:
+            byte = builder.uitofp(builder.zext(loaded, ir.VectorType(ir.IntType(32), tile.lanes)), tile.vector)
+            product = builder.fmul(byte, factors)
+            residual = code.multiply_add(builder.fneg(product), divisors, byte)
+            quotient = code.multiply_add(residual, factors, product)
+            return builder.select(builder.fcmp_ordered("==", values[3], ir.Constant(number, 0)), product, quotient)
+
+        with builder.if_else(builder.icmp_signed("==", count, size)) as (whole, part):
+            with whole:
+                loaded = builder.load(builder.bitcast(builder.gep(data, [at], inbounds=True), kind.as_pointer()))
+                loaded.align = 1
+                code.store(decoded(loaded), to, to_at)
+            with part:
+                loaded = ir.Constant(kind, None)
+                for lane in range(tile.lanes - 1):  # the last byte that is read may be the last of its array
+                    place = builder.add(at, code.unless_beyond(lane, count, ir.Constant(_INDEX, lane)))
+                    byte = builder.load(builder.gep(data, [place], inbounds=True))
+                    loaded = builder.insert_element(loaded, byte, ir.Constant(ir.IntType(32), lane))
+                code.store_part(decoded(loaded), to, to_at, code.mask(count, 0))
+        return context.get_dummy_value()
+
+    return types.void(codes, start, out.dtype, out.dtype, n, out, out_start), generate
 
 
 def _bit_function(name: str, *flags: ir.Constant) -> Any:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.kernels.matrices import BUFFER_SIZE, find_nonzeros, multiply, transpose
+from chainrule.kernels.matrices import BUFFER_SIZE, multiply, transpose
+from chainrule.kernels.matrices import product as kernel
 from chainrule.kernels.vectors import HAS_WIDE_REGISTERS
 
 GUARD = 77.0  # what the numbers around a result must keep
@@ -30,14 +31,12 @@ def product(a: Any, b: Any, start: Any = None, c: Any = None, *, skips_zeros: bo
 
     (flat_a, a_row), (flat_b, b_row) = flat(a), flat(b)
     flat_c, c_row = flat(np.zeros((n_rows, n_columns), dtype) if c is None else c)
-    bits = np.zeros(n_rows * -(-n_steps // 64) if skips_zeros else 0, np.uint64)
-    if skips_zeros:
-        find_nonzeros(flat_a, margin, a_row, n_rows, n_steps, bits)
+    bits = np.zeros(n_rows * -(-n_steps // 64), np.uint64)
     initial = np.zeros(n_columns, dtype) if start is None else start
     buffer = np.full(BUFFER_SIZE, GUARD, dtype)
     multiply(
-        flat_a, margin, a_row, n_rows, n_steps, flat_b, margin, b_row, n_columns,
-        flat_c, margin, c_row, initial, 0, c is not None, buffer, bits,
+        kernel(dtype), flat_a, margin, a_row, n_rows, n_steps, flat_b, margin, b_row, n_columns,
+        flat_c, margin, c_row, initial, 0, c is not None, skips_zeros, buffer, bits,
     )  # fmt: skip
     wide = flat_c[margin:].reshape(n_rows + 1, c_row)
     assert (flat_c[:margin] == GUARD).all()

@@ -452,7 +452,9 @@ def _encode(inputs: Array) -> tuple[Array, tuple[float, float] | None]:
 
     sample = np.ascontiguousarray(inputs[:: max(1, n_rows // _SAMPLED_ROWS)])
     for decoding in _DECODINGS if width > 1 else ():
-        if encoded(sample, *decoding) is not None:
+        scaled = sample / decoding[0]
+        is_near = (scaled > -0.5) & (scaled < 255.5) & (np.abs(scaled - np.rint(scaled)) < 1e-3)
+        if is_near.all() and encoded(sample, *decoding) is not None:
             codes = encoded(inputs, *decoding)
             return (inputs, None) if codes is None else (codes, decoding)
     return inputs, None

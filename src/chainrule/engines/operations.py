@@ -13,6 +13,7 @@ import numpy as np
 
 from chainrule.arrays import aligned_zeros
 from chainrule.kernels import products, rows, statistics
+from chainrule.kernels.matrices import product
 from chainrule.kernels.tape import Placeholder, Tape
 from chainrule.program import (
     N_NOISE_SETTINGS,
@@ -218,13 +219,14 @@ class Calls:
         zeros = np.zeros((n_groups, n_outputs), self.dtype)
         biases, z = zeros if b is None else b.values, self._output(operation)
 
-        def call(kernel: Any, *arrays: tuple[Any, int]) -> None:
+        def call(kernel: Any, *given: tuple[Any, int]) -> None:
             """Append a call for each group; every array is given with the size of the part for one group."""
             scratch = self._scratch(products.scratch_size(n_inputs, n_outputs))
             bits = self._scratch(products.n_words(self.buffers.n_rows * per_row, n_inputs) * 8 // self.dtype.itemsize)
             for k in range(n_groups):
-                parts = [array if n_groups == 1 else array.reshape(-1)[k * size :] for array, size in arrays]
-                self.tape.call(kernel(self.dtype), [*parts, scratch, bits], n_outputs, settings, per_row=per_row)
+                parts = [array if n_groups == 1 else array.reshape(-1)[k * size :] for array, size in given]
+                arrays = [*parts, scratch, bits, product(self.dtype)]
+                self.tape.call(kernel(self.dtype), arrays, n_outputs, settings, per_row=per_row)
             self.buffers.release(scratch)
             self.buffers.release(bits)
 

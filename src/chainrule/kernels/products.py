@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.kernels.compile import carray, compiled, compiled_kernel
-from chainrule.kernels.matrices import BUFFER_SIZE, find_nonzeros, multiply, transpose
+from chainrule.kernels.matrices import BUFFER_SIZE, multiply, transpose
 from chainrule.kernels.rows import decode_rows
 from chainrule.types import Array, IntArray
 
@@ -23,13 +23,17 @@ __all__ = [
 ]
 
 SMALL = 16  # matrices with at most this number of weights are multiplied by loops: filling the tiles takes longer
-ROWS = 64  # the rows of a batch that are computed at a time
+# No literals, for which Numba would compile the functions below once more.
+ROWS: Any = np.int64(64)  # the rows of a batch that are computed at a time
 MIN_COLUMNS = 32  # in products with fewer columns, finding the zeros takes longer than multiplying by them
+
+
+_BEGIN: Any = np.int64(BUFFER_SIZE)  # where the other parts of the scratch array begin
 
 
 def scratch_size(n_inputs: int, n_outputs: int) -> int:
     """Return the size of the scratch array of the dense products."""
-    return BUFFER_SIZE + ROWS * (2 * n_inputs + n_outputs + 1) + n_outputs
+    return BUFFER_SIZE + int(ROWS) * (2 * n_inputs + n_outputs + 1) + n_outputs
 
 
 def n_words(n_rows: int, n_inputs: int) -> int:
@@ -73,24 +77,22 @@ def _sum_rows(e: Array, n_rows: int, stride: int, sums: Array) -> None:
 @compiled
 def _add_gradient(
     x: Array, x_start: int, x_stride: int, e: Array, e_start: int, e_stride: int, n_rows: int, n_in: int,
-    dw: Array, adds: bool, scratch: Array, bits: Array,
+    dw: Array, adds: bool, scratch: Array, bits: Array, address: int,
 ) -> None:  # fmt: skip
     """Write the part of at most :data:`ROWS` rows in dL/dW, or add it."""
-    n_columns, zeros = dw.size // n_in, BUFFER_SIZE + ROWS * n_in
+    n_columns, zeros = dw.size // n_in, _BEGIN + ROWS * n_in
     for j in range(n_columns):
         scratch[zeros + j] = 0
-    transpose(x, x_start, x_stride, n_rows, n_in, scratch, BUFFER_SIZE, ROWS)
-    if bits.size > 0:
-        find_nonzeros(scratch, BUFFER_SIZE, ROWS, n_in, n_rows, bits)
+    transpose(x, x_start, x_stride, n_rows, n_in, scratch, _BEGIN, ROWS)
     multiply(
-        scratch, BUFFER_SIZE, ROWS, n_in, n_rows, e, e_start, e_stride, n_columns,
-        dw, 0, n_columns, scratch, zeros, adds, scratch, bits,
+        address, scratch, _BEGIN, ROWS, n_in, n_rows, e, e_start, e_stride, n_columns,
+        dw, 0, n_columns, scratch, zeros, adds, n_columns >= MIN_COLUMNS, scratch, bits,
     )  # fmt: skip
 
 
 @compiled_kernel
 def affine(f: Any) -> Callable[..., float]:
-    """z = x W + b.  Arrays: x, W, b, z, scratch, bits (uint64).
+    """z = x W + b.  Arrays: x, W, b, z, scratch, bits (uint64), product.
 
     Settings: inputs, the row strides of x and z, and the factor and the divisor of inputs that are stored as bytes (see
     :func:`chainrule.kernels.rows.decode`); a factor of 0 means that x has numbers.
@@ -101,16 +103,15 @@ def affine(f: Any) -> Callable[..., float]:
         x, w = carray(p0, n_rows * x_stride, f), carray(p1, n_in * n_columns, f)
         b, z = carray(p2, n_columns, f), carray(p3, n_rows * z_stride, f)
         codes, factor, divisor = carray(p0, n_rows * x_stride, np.uint8), f(settings[3]), f(settings[4])
-        scratch, bits = carray(p4, 1, f), carray(p5, int(n_columns >= MIN_COLUMNS), np.uint64)
+        scratch, bits = carray(p4, BUFFER_SIZE, f), carray(p5, 1, np.uint64)
+        address = carray(p6, 1, np.uint8).ctypes.data
         if factor != 0:
             for first in range(0, n_rows, ROWS):
-                n, rows, z_at = min(ROWS, n_rows - first), BUFFER_SIZE, first * z_stride
+                n, rows, z_at = min(ROWS, n_rows - first), _BEGIN, first * z_stride
                 decode_rows(codes, first * x_stride, n, n_in, factor, divisor, scratch, rows)
-                if bits.size > 0:
-                    find_nonzeros(scratch, rows, n_in, n, n_in, bits)
                 multiply(
-                    scratch, rows, n_in, n, n_in, w, 0, n_columns, n_columns,
-                    z, z_at, z_stride, b, 0, False, scratch, bits,
+                    address, scratch, rows, n_in, n, n_in, w, 0, n_columns, n_columns,
+                    z, z_at, z_stride, b, 0, False, n_columns >= MIN_COLUMNS, scratch, bits,
                 )  # fmt: skip
         elif n_in * n_columns <= SMALL:
             for i in range(n_rows):
@@ -120,11 +121,10 @@ def affine(f: Any) -> Callable[..., float]:
                         total += x[i * x_stride + k] * w[k * n_columns + j]
                     z[i * z_stride + j] = total
         else:
-            if bits.size > 0:
-                find_nonzeros(x, 0, x_stride, n_rows, n_in, bits)
             multiply(
-                x, 0, x_stride, n_rows, n_in, w, 0, n_columns, n_columns, z, 0, z_stride, b, 0, False, scratch, bits
-            )
+                address, x, 0, x_stride, n_rows, n_in, w, 0, n_columns, n_columns,
+                z, 0, z_stride, b, 0, False, n_columns >= MIN_COLUMNS, scratch, bits,
+            )  # fmt: skip
         return 0.0
 
     return run
@@ -134,7 +134,8 @@ def affine(f: Any) -> Callable[..., float]:
 def affine_gradients(f: Any) -> Callable[..., float]:
     """dL/dW = x^T e and dL/db = sum of e over the rows.
 
-    Arrays: x, e, dL/dW, dL/db, scratch, bits (uint64).  Settings: inputs, the row strides of x and e, factor, divisor.
+    Arrays: x, e, dL/dW, dL/db, scratch, bits (uint64), product.  Settings: inputs, the row strides of x and e, and the
+    factor and the divisor of inputs that are stored as bytes.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -142,7 +143,8 @@ def affine_gradients(f: Any) -> Callable[..., float]:
         x, e = carray(p0, n_rows * x_stride, f), carray(p1, n_rows * e_stride, f)
         dw, db = carray(p2, n_in * n_columns, f), carray(p3, n_columns, f)
         codes, factor, divisor = carray(p0, n_rows * x_stride, np.uint8), f(settings[3]), f(settings[4])
-        scratch, bits = carray(p4, 1, f), carray(p5, int(n_columns >= MIN_COLUMNS), np.uint64)
+        scratch, bits = carray(p4, BUFFER_SIZE, f), carray(p5, 1, np.uint64)
+        address = carray(p6, 1, np.uint8).ctypes.data
         _sum_rows(e, n_rows, e_stride, db)
         if factor == 0 and n_in * n_columns <= SMALL:
             for k in range(n_in * n_columns):
@@ -152,14 +154,14 @@ def affine_gradients(f: Any) -> Callable[..., float]:
                     for j in range(n_columns):
                         dw[k * n_columns + j] += x[i * x_stride + k] * e[i * e_stride + j]
             return 0.0
-        rows = BUFFER_SIZE + ROWS * n_in + n_columns  # behind the scratch of _add_gradient
+        rows = _BEGIN + ROWS * n_in + n_columns  # behind the scratch of _add_gradient
         for first in range(0, n_rows, ROWS):
             n, x_at, e_at = min(ROWS, n_rows - first), first * x_stride, first * e_stride
             if factor != 0:
                 decode_rows(codes, x_at, n, n_in, factor, divisor, scratch, rows)
-                _add_gradient(scratch, rows, n_in, e, e_at, e_stride, n, n_in, dw, first > 0, scratch, bits)
+                _add_gradient(scratch, rows, n_in, e, e_at, e_stride, n, n_in, dw, first > 0, scratch, bits, address)
             else:
-                _add_gradient(x, x_at, x_stride, e, e_at, e_stride, n, n_in, dw, first > 0, scratch, bits)
+                _add_gradient(x, x_at, x_stride, e, e_at, e_stride, n, n_in, dw, first > 0, scratch, bits, address)
         return 0.0
 
     return run
@@ -169,7 +171,8 @@ def affine_gradients(f: Any) -> Callable[..., float]:
 def affine_error(f: Any) -> Callable[..., float]:
     """dL/dx = e W^T, computed as (W e^T)^T, so that W is not transposed.
 
-    Arrays: e, W, dL/dx, scratch.  Settings: inputs, and the row strides of x and e.  Columns: the columns of e.
+    Arrays: e, W, dL/dx, scratch, bits (uint64), product.  Settings: inputs, and the row strides of x and e.  Columns:
+    the columns of e.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -184,17 +187,18 @@ def affine_error(f: Any) -> Callable[..., float]:
                         total += e[i * e_stride + j] * w[k * n_columns + j]
                     dx[i * x_stride + k] = total
             return 0.0
-        scratch, block = carray(p3, 1, f), BUFFER_SIZE
+        scratch, block = carray(p3, BUFFER_SIZE, f), _BEGIN
+        address = carray(p5, 1, np.uint8).ctypes.data
         result, zeros = block + ROWS * n_columns, block + ROWS * (n_columns + n_in)
-        bits = carray(p3, 0, np.uint64)
+        bits = carray(p4, 0, np.uint64)
         for j in range(ROWS):
             scratch[zeros + j] = 0
         for first in range(0, n_rows, ROWS):
             n = min(ROWS, n_rows - first)
             transpose(e, first * e_stride, e_stride, n, n_columns, scratch, block, ROWS)
             multiply(
-                w, 0, n_columns, n_in, n_columns, scratch, block, ROWS, n,
-                scratch, result, ROWS, scratch, zeros, False, scratch, bits,
+                address, w, 0, n_columns, n_in, n_columns, scratch, block, ROWS, n,
+                scratch, result, ROWS, scratch, zeros, False, False, scratch, bits,
             )  # fmt: skip
             transpose(scratch, result, ROWS, n_in, n, dx, first * x_stride, x_stride)
         return 0.0

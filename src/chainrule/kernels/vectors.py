@@ -12,7 +12,8 @@ check bounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
@@ -20,21 +21,17 @@ from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, config, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic as numba_intrinsic
-from numba.extending import models, register_model
 
 __all__ = [
     "HAS_WIDE_REGISTERS",
+    "VECTOR_BYTES",
     "copy_rows",
-    "copy_vectors",
+    "copy_vector",
     "count_bits",
     "decode_vector",
-    "lowest_bit",
+    "multiply_row",
+    "multiply_tile",
     "nonzeros",
-    "tile_add_product",
-    "tile_load",
-    "tile_load_part",
-    "tile_store",
-    "tile_store_part",
     "transpose_block",
 ]
 
@@ -58,27 +55,6 @@ def _features() -> set[str]:
 HAS_WIDE_REGISTERS = "avx512f" in _features()
 
 
-class TileType(types.Type):
-    """The Numba type of a tile of ``n_rows`` rows and ``n_vectors`` vectors."""
-
-    def __init__(self, number: Any, n_rows: int, n_vectors: int) -> None:
-        self.number, self.n_rows, self.n_vectors = number, n_rows, n_vectors
-        self.lanes = VECTOR_BYTES * 8 // number.bitwidth
-        super().__init__(name=f"tile of {n_rows} x {n_vectors} vectors of {number}")
-
-    @property
-    def vector(self) -> Any:
-        """The LLVM type of a vector."""
-        return ir.VectorType(ir.FloatType() if self.number == types.float32 else ir.DoubleType(), self.lanes)
-
-
-@register_model(TileType)
-class _TileModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
-        vectors = ir.ArrayType(kind.vector, kind.n_rows * kind.n_vectors)
-        super().__init__(manager, kind, vectors)  # type: ignore[no-untyped-call]
-
-
 def _literal(value: Any) -> int:
     if not isinstance(value, types.IntegerLiteral):
         raise TypingError("The number of rows or vectors of a tile must be a constant.")
@@ -86,91 +62,134 @@ def _literal(value: Any) -> int:
 
 
 class _Code:
-    """Writes the LLVM code of one intrinsic for a tile."""
+    """Writes the LLVM code of one intrinsic for vectors of a float type."""
 
-    def __init__(self, context: Any, builder: Any, tile: TileType) -> None:
-        self.context, self.builder, self.tile = context, builder, tile
-        self.vector = tile.vector
+    def __init__(self, context: Any, builder: Any, number: Any) -> None:
+        self.context, self.builder, self.bytes = context, builder, number.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self.bytes
+        self.number = ir.FloatType() if number == types.float32 else ir.DoubleType()
+        self.vector = ir.VectorType(self.number, self.lanes)
 
     def data(self, kind: Any, array: Any) -> Any:
         """Return the address of the first element of an array."""
         return self.context.make_array(kind)(self.context, self.builder, array).data
 
-    def index(self, kind: Any, value: Any) -> Any:
-        """Return a whole number with 64 bits."""
-        return self.context.cast(self.builder, value, kind, types.int64)
+    def indices(self, kinds: Any, values: Any) -> list[Any]:
+        """Return whole numbers with 64 bits."""
+        pairs = zip(kinds, values, strict=True)
+        return [self.context.cast(self.builder, value, kind, types.int64) for kind, value in pairs]
 
     def offset(self, start: Any, stride: Any, row: int, vector: int = 0) -> Any:
         """Return the offset of a vector in the row that begins at ``start + row * stride``."""
         at = self.builder.add(start, self.builder.mul(stride, ir.Constant(_INDEX, row))) if row else start
-        return self.builder.add(at, ir.Constant(_INDEX, vector * self.tile.lanes)) if vector else at
-
-    def number(self, data: Any, offset: Any) -> Any:
-        """Return a number of an array in all lanes."""
-        return self.splat(self.builder.load(self.builder.gep(data, [offset], inbounds=True)))
+        return self.builder.add(at, ir.Constant(_INDEX, vector * self.lanes)) if vector else at
 
     def splat(self, number: Any) -> Any:
         """Return a number in all lanes."""
-        kind = ir.VectorType(number.type, self.tile.lanes)
+        kind = ir.VectorType(number.type, self.lanes)
         undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
         one = self.builder.insert_element(undefined, number, first)
-        return self.builder.shuffle_vector(
-            one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.tile.lanes), None)
-        )
+        return self.builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None))
+
+    def number_at(self, data: Any, offset: Any) -> Any:
+        """Return a number of an array in all lanes."""
+        return self.splat(self.builder.load(self.builder.gep(data, [offset], inbounds=True)))
 
     def address(self, data: Any, offset: Any) -> Any:
         """Return the address of a vector."""
         return self.builder.bitcast(self.builder.gep(data, [offset], inbounds=True), self.vector.as_pointer())
 
-    def load(self, data: Any, offset: Any) -> Any:
-        """Return a vector of an array."""
-        loaded = self.builder.load(self.address(data, offset))
-        loaded.align = self.tile.number.bitwidth // 8
-        return loaded
-
-    def store(self, value: Any, data: Any, offset: Any) -> None:
-        """Write a vector to an array."""
-        self.builder.store(value, self.address(data, offset)).align = self.tile.number.bitwidth // 8
-
-    def mask(self, n_columns: Any, vector: int) -> Any:
-        """Return for every lane whether it belongs to the first ``n_columns`` columns of the tile."""
-        count = self.tile.lanes
-        places = ir.Constant(ir.VectorType(_INDEX, count), [vector * count + lane for lane in range(count)])
+    def mask(self, n_columns: Any, vector: int = 0) -> Any:
+        """Return for every lane of a vector whether it belongs to the first ``n_columns`` columns."""
+        kind = ir.VectorType(_INDEX, self.lanes)
+        places = ir.Constant(kind, [vector * self.lanes + lane for lane in range(self.lanes)])
         return self.builder.icmp_signed(">", self.splat(n_columns), places)
 
-    def masked(self, name: str, result: Any, arguments: list[Any]) -> Any:
-        """Call LLVM's load or store of the lanes of a mask."""
-        size = f"v{self.tile.lanes}f{self.tile.number.bitwidth}"
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        function = _tools.get_or_insert_function(self.builder.module, kind, f"llvm.masked.{name}.{size}.p0")
-        return self.builder.call(function, arguments)
+    def load(self, data: Any, offset: Any, mask: Any = None) -> Any:
+        """Return a vector of an array; lanes outside the mask are not read, and are 0."""
+        if mask is not None:
+            arguments = [self.address(data, offset), self._alignment, mask, ir.Constant(self.vector, None)]
+            return self._call("masked.load", self.vector, arguments, ".p0")
+        loaded = self.builder.load(self.address(data, offset))
+        loaded.align = self.bytes
+        return loaded
 
-    def load_part(self, data: Any, offset: Any, mask: Any) -> Any:
-        """Return the lanes of a mask, and 0 in the other lanes."""
-        align = ir.Constant(ir.IntType(32), self.tile.number.bitwidth // 8)
-        return self.masked(
-            "load", self.vector, [self.address(data, offset), align, mask, ir.Constant(self.vector, None)]
-        )
-
-    def store_part(self, value: Any, data: Any, offset: Any, mask: Any) -> None:
-        """Write the lanes of a mask."""
-        align = ir.Constant(ir.IntType(32), self.tile.number.bitwidth // 8)
-        self.masked("store", ir.VoidType(), [value, self.address(data, offset), align, mask])
+    def store(self, value: Any, data: Any, offset: Any, mask: Any = None) -> None:
+        """Write a vector to an array; lanes outside the mask are not written."""
+        if mask is not None:
+            arguments = [value, self.address(data, offset), self._alignment, mask]
+            self._call("masked.store", ir.VoidType(), arguments, ".p0")
+        else:
+            self.builder.store(value, self.address(data, offset)).align = self.bytes
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
         """Return x y + z, rounded once."""
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        name = f"llvm.fma.v{self.tile.lanes}f{self.tile.number.bitwidth}"
-        return self.builder.call(_tools.get_or_insert_function(self.builder.module, kind, name), [x, y, z])
+        return self._call("fma", self.vector, [x, y, z])
 
-    def unless_beyond(self, i: int, n: Any, value: Any) -> Any:
+    def _call(self, name: str, result: Any, arguments: list[Any], suffix: str = "") -> Any:
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        full = f"llvm.{name}.v{self.lanes}f{8 * self.bytes}{suffix}"
+        return self.builder.call(_tools.get_or_insert_function(self.builder.module, kind, full), arguments)
+
+    @property
+    def _alignment(self) -> Any:
+        return ir.Constant(ir.IntType(32), self.bytes)
+
+    def whole_or_part(self, n_columns: Any, n_vectors: int, write: Callable[[list[Any]], None]) -> None:
+        """Write code for all columns of some vectors, and for the first ``n_columns`` with the masks of the vectors."""
+        all_columns = ir.Constant(_INDEX, n_vectors * self.lanes)
+        with self.builder.if_else(self.builder.icmp_signed("==", n_columns, all_columns)) as (whole, part):
+            with whole:
+                write([None] * n_vectors)
+            with part:
+                write([self.mask(n_columns, j) for j in range(n_vectors)])
+
+    def slots(self, n: int) -> list[Any]:
+        """Return variables for vectors, which LLVM keeps in registers."""
+        return [_tools.alloca_once(self.builder, self.vector) for _ in range(n)]
+
+    @contextmanager
+    def loop(self, n: Any) -> Iterator[Any]:
+        """Write a loop over the whole numbers below n."""
+        with _tools.for_range(self.builder, n) as counter:
+            yield counter.index
+
+    @contextmanager
+    def bits_of(self, word: Any) -> Iterator[Any]:
+        """Write a loop over the places of the bits that are set."""
+        builder = self.builder
+        rest = _tools.alloca_once(builder, _INDEX)
+        builder.store(word, rest)
+        check, body, end = (builder.append_basic_block(f"bits.{name}") for name in ("check", "body", "end"))
+        builder.branch(check)
+        builder.position_at_end(check)
+        bits = builder.load(rest)
+        builder.cbranch(builder.icmp_unsigned("!=", bits, ir.Constant(_INDEX, 0)), body, end)
+        builder.position_at_end(body)
+        kind = ir.FunctionType(_INDEX, [_INDEX, ir.IntType(1)])
+        count_zeros = _tools.get_or_insert_function(builder.module, kind, "llvm.cttz.i64")
+        yield builder.call(count_zeros, [bits, ir.Constant(ir.IntType(1), 1)])
+        builder.store(builder.and_(bits, builder.sub(bits, ir.Constant(_INDEX, 1))), rest)
+        builder.branch(check)
+        builder.position_at_end(end)
+
+    def add_products(self, slots: list[Any], factors: list[Any], data: Any, offset: Any) -> None:
+        """Add the products of the factor of each row and the vectors at an offset to the variables of a tile."""
+        n_vectors = len(slots) // len(factors)
+        row = [self.load(data, self.offset(offset, offset, 0, j)) for j in range(n_vectors)]
+        for i, factor in enumerate(factors):
+            for j, vector in enumerate(row):
+                slot = slots[i * n_vectors + j]
+                self.builder.store(self.multiply_add(factor, vector, self.builder.load(slot)), slot)
+
+    def within(self, i: int, n: Any, value: Any) -> Any:
         """Return ``value`` if i is less than n, else 0."""
         is_within = self.builder.icmp_signed("<", ir.Constant(_INDEX, i), n)
         return self.builder.select(is_within, value, ir.Constant(_INDEX, 0))
 
     def transposed(self, rows: list[Any]) -> list[Any]:
         """Return the columns of a square block: blocks of 1, 2, 4, ... numbers beside the diagonal are exchanged."""
-        n, kind, rows = self.tile.lanes, ir.VectorType(ir.IntType(32), self.tile.lanes), list(rows)
+        n, kind, rows = self.lanes, ir.VectorType(ir.IntType(32), self.lanes), list(rows)
         for step in (2**k for k in range(n.bit_length() - 1)):
             low = ir.Constant(kind, [k if not k & step else n + k - step for k in range(n)])
             high = ir.Constant(kind, [k + step if not k & step else n + k for k in range(n)])
@@ -180,167 +199,159 @@ class _Code:
                 rows[i + step] = self.builder.shuffle_vector(upper, lower, high)
         return rows
 
-    def tile_of(self, values: list[Any]) -> Any:
-        """Return the tile of these vectors, row by row."""
-        result = ir.Constant(self.context.get_value_type(self.tile), ir.Undefined)
-        for place, value in enumerate(values):
-            result = self.builder.insert_value(result, value, place)
-        return result
-
-    def vectors_of(self, tile: Any) -> list[Any]:
-        """Return the vectors of a tile, row by row."""
-        return [self.builder.extract_value(tile, k) for k in range(self.tile.n_rows * self.tile.n_vectors)]
-
-    @property
-    def places(self) -> list[tuple[int, int]]:
-        """The row and the vector of each vector of the tile."""
-        return [(i, j) for i in range(self.tile.n_rows) for j in range(self.tile.n_vectors)]
-
 
 @_literal_intrinsic
-def tile_load(typing: Any, n_rows: Any, n_vectors: Any, a: Any, start: Any, stride: Any) -> Any:
-    """Return the tile of an array whose row r begins at ``start + r * stride``."""
-    tile = TileType(a.dtype, _literal(n_rows), _literal(n_vectors))
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, tile)
-        data, at, step = code.data(a, values[2]), code.index(start, values[3]), code.index(stride, values[4])
-        return code.tile_of([code.load(data, code.offset(at, step, i, j)) for i, j in code.places])
-
-    return tile(n_rows, n_vectors, a, start, stride), generate
-
-
-@_literal_intrinsic
-def tile_load_part(
-    typing: Any, n_rows: Any, n_vectors: Any, a: Any, start: Any, stride: Any, n_columns: Any
+def multiply_tile(
+    typing: Any, n_rows: Any, n_vectors: Any, a: Any, a_start: Any, a_row: Any, n_steps: Any, b: Any, b_start: Any,
+    b_row: Any, initial: Any, initial_start: Any, initial_row: Any, c: Any, c_start: Any, c_row: Any, n_columns: Any,
 ) -> Any:  # fmt: skip
-    """Return the first ``n_columns`` columns of a tile, and zeros in the other columns, which are not read."""
-    tile = TileType(a.dtype, _literal(n_rows), _literal(n_vectors))
+    """Write a tile ``C_ij = initial_ij + sum over k of A_ik B_kj``, of which only ``n_columns`` columns exist.
+
+    ``A_ik = a[a_start + i * a_row + k]``; the other matrices are given in the same way. B has all columns of the tile.
+    """
+    rows, vectors = _literal(n_rows), _literal(n_vectors)
+    places = [(i, j) for i in range(rows) for j in range(vectors)]
+    signature = types.void(
+        n_rows, n_vectors, a, a_start, a_row, n_steps, b, b_start, b_row, initial, initial_start, initial_row,
+        c, c_start, c_row, n_columns,
+    )  # fmt: skip
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, tile)
-        data, at, step = code.data(a, values[2]), code.index(start, values[3]), code.index(stride, values[4])
-        masks = [code.mask(code.index(n_columns, values[5]), j) for j in range(tile.n_vectors)]
-        return code.tile_of([code.load_part(data, code.offset(at, step, i, j), masks[j]) for i, j in code.places])
+        code, kinds = _Code(context, builder, c.dtype), signature.args
+        a_data, b_data, i_data, c_data = (code.data(kinds[k], values[k]) for k in (2, 6, 9, 12))
+        a_at, a_step, steps = code.indices(kinds[3:6], values[3:6])
+        b_at, b_step = code.indices(kinds[7:9], values[7:9])
+        i_at, i_step = code.indices(kinds[10:12], values[10:12])
+        c_at, c_step, columns = code.indices(kinds[13:16], values[13:16])
+        slots = code.slots(len(places))
 
-    return tile(n_rows, n_vectors, a, start, stride, n_columns), generate
+        def start(masks: list[Any]) -> None:
+            for slot, (i, j) in zip(slots, places, strict=True):
+                builder.store(code.load(i_data, code.offset(i_at, i_step, i, j), masks[j]), slot)
+
+        def finish(masks: list[Any]) -> None:
+            for slot, (i, j) in zip(slots, places, strict=True):
+                code.store(builder.load(slot), c_data, code.offset(c_at, c_step, i, j), masks[j])
+
+        code.whole_or_part(columns, vectors, start)
+        with code.loop(steps) as k:
+            at = builder.add(a_at, k)
+            factors = [code.number_at(a_data, code.offset(at, a_step, i)) for i in range(rows)]
+            code.add_products(slots, factors, b_data, builder.add(b_at, builder.mul(k, b_step)))
+        code.whole_or_part(columns, vectors, finish)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@_literal_intrinsic
+def multiply_row(
+    typing: Any, n_vectors: Any, a: Any, a_start: Any, bits: Any, b: Any, b_start: Any, b_row: Any,
+    initial: Any, initial_start: Any, c: Any, c_start: Any, n_columns: Any,
+) -> Any:  # fmt: skip
+    """Write the first ``n_columns`` numbers of a row of C: the terms of the sums whose bits are set are added."""
+    vectors = _literal(n_vectors)
+    signature = types.void(
+        n_vectors, a, a_start, bits, b, b_start, b_row, initial, initial_start, c, c_start, n_columns
+    )
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        code, kinds = _Code(context, builder, c.dtype), signature.args
+        a_data, b_data, i_data, c_data = (code.data(kinds[k], values[k]) for k in (1, 4, 7, 9))
+        (a_at,), (i_at,) = code.indices(kinds[2:3], values[2:3]), code.indices(kinds[8:9], values[8:9])
+        b_at, b_step = code.indices(kinds[5:7], values[5:7])
+        c_at, columns = code.indices(kinds[10:12], values[10:12])
+        slots = code.slots(vectors)
+
+        def start(masks: list[Any]) -> None:
+            for j, slot in enumerate(slots):
+                builder.store(code.load(i_data, code.offset(i_at, i_at, 0, j), masks[j]), slot)
+
+        def finish(masks: list[Any]) -> None:
+            for j, slot in enumerate(slots):
+                code.store(builder.load(slot), c_data, code.offset(c_at, c_at, 0, j), masks[j])
+
+        code.whole_or_part(columns, vectors, start)
+        with code.bits_of(values[3]) as k:
+            factor = code.number_at(a_data, builder.add(a_at, k))
+            code.add_products(slots, [factor], b_data, builder.add(b_at, builder.mul(k, b_step)))
+        code.whole_or_part(columns, vectors, finish)
+        return context.get_dummy_value()
+
+    return signature, generate
 
 
 @_intrinsic
-def tile_store(typing: Any, tile: Any, a: Any, start: Any, stride: Any) -> Any:
-    """Write a tile to an array; row r begins at ``start + r * stride``."""
+def copy_vector(typing: Any, a: Any, start: Any, n: Any, b: Any, b_start: Any) -> Any:
+    """Copy the first ``n`` numbers of a vector to b, and write zeros to its other numbers."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, tile)
-        data, at, step = code.data(a, values[1]), code.index(start, values[2]), code.index(stride, values[3])
-        for value, (i, j) in zip(code.vectors_of(values[0]), code.places, strict=True):
-            code.store(value, data, code.offset(at, step, i, j))
+        code, kinds = _Code(context, builder, b.dtype), signature.args
+        data, out = code.data(a, values[0]), code.data(b, values[3])
+        (at, count), (to,) = code.indices(kinds[1:3], values[1:3]), code.indices(kinds[4:], values[4:])
+        code.whole_or_part(count, 1, lambda masks: code.store(code.load(data, at, masks[0]), out, to))
         return context.get_dummy_value()
 
-    return types.void(tile, a, start, stride), generate
-
-
-@_intrinsic
-def tile_store_part(typing: Any, tile: Any, a: Any, start: Any, stride: Any, n_columns: Any) -> Any:
-    """Write the first ``n_columns`` columns of a tile."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, tile)
-        data, at, step = code.data(a, values[1]), code.index(start, values[2]), code.index(stride, values[3])
-        masks = [code.mask(code.index(n_columns, values[4]), j) for j in range(tile.n_vectors)]
-        for value, (i, j) in zip(code.vectors_of(values[0]), code.places, strict=True):
-            code.store_part(value, data, code.offset(at, step, i, j), masks[j])
-        return context.get_dummy_value()
-
-    return types.void(tile, a, start, stride, n_columns), generate
-
-
-def _copy(tile: TileType, *kinds: Any) -> Any:
-    """Return an intrinsic that copies the first ``n_columns`` columns of a tile, and fills the others with zeros."""
-    _, a, start, stride, n_columns, b, b_start, b_stride = kinds
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, tile)
-        data, at, step = code.data(a, values[1]), code.index(start, values[2]), code.index(stride, values[3])
-        n = code.index(n_columns, values[4])
-        out, to, to_step = code.data(b, values[5]), code.index(b_start, values[6]), code.index(b_stride, values[7])
-        is_whole = builder.icmp_signed("==", n, ir.Constant(_INDEX, tile.n_vectors * tile.lanes))
-        with builder.if_else(is_whole) as (whole, part):
-            with whole:
-                for i, j in code.places:
-                    code.store(code.load(data, code.offset(at, step, i, j)), out, code.offset(to, to_step, i, j))
-            with part:
-                masks = [code.mask(n, j) for j in range(tile.n_vectors)]
-                for i, j in code.places:
-                    value = code.load_part(data, code.offset(at, step, i, j), masks[j])
-                    code.store(value, out, code.offset(to, to_step, i, j))
-        return context.get_dummy_value()
-
-    return types.void(*kinds), generate
-
-
-@_literal_intrinsic
-def copy_vectors(
-    typing: Any, n_vectors: Any, a: Any, start: Any, stride: Any, n_columns: Any, b: Any, b_start: Any, b_stride: Any
-) -> Any:  # fmt: skip
-    """Copy the first ``n_columns`` numbers of some vectors to b, and write zeros to the others."""
-    tile = TileType(a.dtype, 1, _literal(n_vectors))
-    return _copy(tile, n_vectors, a, start, stride, n_columns, b, b_start, b_stride)
+    return types.void(a, start, n, b, b_start), generate
 
 
 @_literal_intrinsic
 def copy_rows(
-    typing: Any, n_rows: Any, a: Any, start: Any, stride: Any, n_columns: Any, b: Any, b_start: Any, b_stride: Any
+    typing: Any, n_rows: Any, a: Any, start: Any, stride: Any, n_columns: Any, b: Any, b_start: Any
 ) -> Any:  # fmt: skip
-    """Copy the first ``n_columns`` of 64 columns of some rows to b, and write zeros to the others."""
-    tile = TileType(a.dtype, _literal(n_rows), 8 * a.dtype.bitwidth // VECTOR_BYTES)
-    return _copy(tile, n_rows, a, start, stride, n_columns, b, b_start, b_stride)
-
-
-@_intrinsic
-def tile_add_product(typing: Any, tile: Any, a: Any, start: Any, stride: Any, b: Any, b_start: Any) -> Any:
-    """Return ``tile[r, :] + a[start + r * stride] * b[b_start:]`` for each row r."""
+    """Copy the first ``n_columns`` of 64 columns of some rows to rows of 64 numbers in b; the others are zeros."""
+    rows = _literal(n_rows)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, tile)
-        data, at, step = code.data(a, values[1]), code.index(start, values[2]), code.index(stride, values[3])
-        b_data, b_at = code.data(b, values[4]), code.index(b_start, values[5])
-        row = [code.load(b_data, code.offset(b_at, b_at, 0, j)) for j in range(tile.n_vectors)]
-        old, new = code.vectors_of(values[0]), []
-        for i in range(tile.n_rows):
-            factor = code.number(data, code.offset(at, step, i))
-            new += [code.multiply_add(factor, row[j], old[i * tile.n_vectors + j]) for j in range(tile.n_vectors)]
-        return code.tile_of(new)
+        code, kinds = _Code(context, builder, b.dtype), signature.args
+        data, out, n_vectors = code.data(a, values[1]), code.data(b, values[5]), 64 // code.lanes
+        (at, step, columns), (to,) = code.indices(kinds[2:5], values[2:5]), code.indices(kinds[6:], values[6:])
 
-    return tile(tile, a, start, stride, b, b_start), generate
+        def write(masks: list[Any]) -> None:
+            for i in range(rows):
+                for j, mask in enumerate(masks):
+                    place = code.offset(to, to, 0, i * n_vectors + j)
+                    code.store(code.load(data, code.offset(at, step, i, j), mask), out, place)
+
+        code.whole_or_part(columns, n_vectors, write)
+        return context.get_dummy_value()
+
+    return types.void(n_rows, a, start, stride, n_columns, b, b_start), generate
 
 
 @_intrinsic
 def nonzeros(typing: Any, a: Any, start: Any, n: Any) -> Any:
     """Return 64 bits that tell which of the next ``n`` <= 64 numbers are not 0; NaN is not 0."""
-    tile = TileType(a.dtype, 1, 8 * a.dtype.bitwidth // VECTOR_BYTES)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, tile)
-        data, at, count = code.data(a, values[0]), code.index(start, values[1]), code.index(n, values[2])
-        bits = _tools.alloca_once_value(builder, ir.Constant(_INDEX, 0))
+        code = _Code(context, builder, a.dtype)
+        data, (at, count) = code.data(a, values[0]), code.indices(signature.args[1:], values[1:])
+        bits = _tools.alloca_once(builder, _INDEX)
 
-        def add(load: Callable[[int], Any]) -> None:
-            for j in range(tile.n_vectors):
-                differs = builder.fcmp_unordered("!=", load(j), ir.Constant(tile.vector, None))
-                word = builder.zext(builder.bitcast(differs, ir.IntType(tile.lanes)), _INDEX)
-                place = ir.Constant(_INDEX, j * tile.lanes)
-                builder.store(builder.or_(builder.load(bits), builder.shl(word, place)), bits)
+        def write(masks: list[Any]) -> None:
+            result = ir.Constant(_INDEX, 0)
+            for j, mask in enumerate(masks):
+                loaded = code.load(data, code.offset(at, at, 0, j), mask)
+                differs = builder.fcmp_unordered("!=", loaded, ir.Constant(code.vector, None))
+                word = builder.zext(builder.bitcast(differs, ir.IntType(code.lanes)), _INDEX)
+                result = builder.or_(result, builder.shl(word, ir.Constant(_INDEX, j * code.lanes)))
+            builder.store(result, bits)
 
-        builder.store(ir.Constant(_INDEX, 0), bits)
-        with builder.if_else(builder.icmp_signed("==", count, ir.Constant(_INDEX, 64))) as (whole, part):
-            with whole:
-                add(lambda j: code.load(data, code.offset(at, at, 0, j)))
-            with part:
-                add(lambda j: code.load_part(data, code.offset(at, at, 0, j), code.mask(count, j)))
+        code.whole_or_part(count, 64 // code.lanes, write)
         return builder.load(bits)
 
     return types.uint64(a, start, n), generate
+
+
+@_intrinsic
+def count_bits(typing: Any, word: Any) -> Any:
+    """Return the number of bits that are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(_INDEX, [_INDEX])
+        return builder.call(_tools.get_or_insert_function(builder.module, kind, "llvm.ctpop.i64"), values)
+
+    return types.int64(types.uint64), generate
 
 
 @_intrinsic
@@ -352,59 +363,35 @@ def decode_vector(
     The number of a byte is ``byte * factor``, or, for a divisor other than 0, ``byte / divisor`` rounded once:
     q = byte * factor is corrected by its residual, with the factor 1 / divisor.
     """
-    tile = TileType(out.dtype, 1, 1)
-    number = tile.vector.element
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, tile)
-        data, at = code.data(codes, values[0]), code.index(start, values[1])
-        count, to, to_at = code.index(n, values[4]), code.data(out, values[5]), code.index(out_start, values[6])
+        code, kinds = _Code(context, builder, out.dtype), signature.args
+        data, to = code.data(codes, values[0]), code.data(out, values[5])
+        at, count, to_at = code.indices([kinds[k] for k in (1, 4, 6)], [values[k] for k in (1, 4, 6)])
         factors, divisors = code.splat(values[2]), code.splat(values[3])
-        kind = ir.VectorType(ir.IntType(8), tile.lanes)
-        size = ir.Constant(_INDEX, tile.lanes)
+        kind, whole_numbers = (ir.VectorType(ir.IntType(size), code.lanes) for size in (8, 32))
 
-        def decoded(loaded: Any) -> Any:
-            byte = builder.uitofp(builder.zext(loaded, ir.VectorType(ir.IntType(32), tile.lanes)), tile.vector)
+        def write(masks: list[Any]) -> None:
+            if masks == [None]:
+                loaded = builder.load(builder.bitcast(builder.gep(data, [at], inbounds=True), kind.as_pointer()))
+                loaded.align = 1
+            else:
+                loaded = ir.Constant(kind, None)
+                for lane in range(code.lanes - 1):  # the last byte that is read may be the last of its array
+                    place = builder.add(at, code.within(lane, count, ir.Constant(_INDEX, lane)))
+                    byte = builder.load(builder.gep(data, [place], inbounds=True))
+                    loaded = builder.insert_element(loaded, byte, ir.Constant(ir.IntType(32), lane))
+            byte = builder.uitofp(builder.zext(loaded, whole_numbers), code.vector)
             product = builder.fmul(byte, factors)
             residual = code.multiply_add(builder.fneg(product), divisors, byte)
             quotient = code.multiply_add(residual, factors, product)
-            return builder.select(builder.fcmp_ordered("==", values[3], ir.Constant(number, 0)), product, quotient)
+            is_product = builder.fcmp_ordered("==", values[3], ir.Constant(code.number, 0))
+            code.store(builder.select(is_product, product, quotient), to, to_at, masks[0])
 
-        with builder.if_else(builder.icmp_signed("==", count, size)) as (whole, part):
-            with whole:
-                loaded = builder.load(builder.bitcast(builder.gep(data, [at], inbounds=True), kind.as_pointer()))
-                loaded.align = 1
-                code.store(decoded(loaded), to, to_at)
-            with part:
-                loaded = ir.Constant(kind, None)
-                for lane in range(tile.lanes - 1):  # the last byte that is read may be the last of its array
-                    place = builder.add(at, code.unless_beyond(lane, count, ir.Constant(_INDEX, lane)))
-                    byte = builder.load(builder.gep(data, [place], inbounds=True))
-                    loaded = builder.insert_element(loaded, byte, ir.Constant(ir.IntType(32), lane))
-                code.store_part(decoded(loaded), to, to_at, code.mask(count, 0))
+        code.whole_or_part(count, 1, write)
         return context.get_dummy_value()
 
     return types.void(codes, start, out.dtype, out.dtype, n, out, out_start), generate
-
-
-def _bit_function(name: str, *flags: ir.Constant) -> Any:
-    """Return an intrinsic of 64 bits that returns a whole number."""
-
-    def typed(typing: Any, bits: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            kind = ir.FunctionType(_INDEX, [_INDEX, *(flag.type for flag in flags)])
-            function = _tools.get_or_insert_function(builder.module, kind, name)
-            return builder.call(function, [*values, *flags])
-
-        return types.int64(types.uint64), generate
-
-    return _intrinsic(typed)
-
-
-#: The place of the lowest bit that is set.
-lowest_bit = _bit_function("llvm.cttz.i64", ir.Constant(ir.IntType(1), 1))
-#: The number of bits that are set.
-count_bits = _bit_function("llvm.ctpop.i64")
 
 
 @_intrinsic
@@ -412,27 +399,28 @@ def transpose_block(
     typing: Any, a: Any, start: Any, stride: Any, n_rows: Any, n_columns: Any, b: Any, b_start: Any, b_stride: Any
 ) -> Any:  # fmt: skip
     """Write the transpose of a block of at most as many rows and columns as a vector has lanes."""
-    n = VECTOR_BYTES * 8 // a.dtype.bitwidth
-    block = TileType(a.dtype, n, 1)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        code = _Code(context, builder, block)
-        data, at, row = code.data(a, values[0]), code.index(start, values[1]), code.index(stride, values[2])
-        out, to, out_row = code.data(b, values[5]), code.index(b_start, values[6]), code.index(b_stride, values[7])
-        rows, columns = code.index(n_rows, values[3]), code.index(n_columns, values[4])
+        code, kinds = _Code(context, builder, a.dtype), signature.args
+        data, out, n = code.data(a, values[0]), code.data(b, values[5]), code.lanes
+        at, row, rows, columns = code.indices(kinds[1:5], values[1:5])
+        to, out_row = code.indices(kinds[6:], values[6:])
         size = ir.Constant(_INDEX, n)
         is_whole = builder.and_(builder.icmp_signed("==", rows, size), builder.icmp_signed("==", columns, size))
+
+        def write(in_masks: list[Any], out_masks: list[Any]) -> None:
+            vectors = [code.load(data, code.offset(at, row, i), mask) for i, mask in enumerate(in_masks)]
+            for i, (vector, mask) in enumerate(zip(code.transposed(vectors), out_masks, strict=True)):
+                code.store(vector, out, code.offset(to, out_row, i), mask)
+
         with builder.if_else(is_whole) as (whole, part):
             with whole:
-                vectors = [code.load(data, code.offset(at, row, i)) for i in range(n)]
-                for i, vector in enumerate(code.transposed(vectors)):
-                    code.store(vector, out, code.offset(to, out_row, i))
+                write([None] * n, [None] * n)
             with part:  # a row outside the block has an empty mask
-                masks = [code.mask(code.unless_beyond(i, rows, columns), 0) for i in range(n)]
-                vectors = [code.load_part(data, code.offset(at, row, i), masks[i]) for i in range(n)]
-                for i, vector in enumerate(code.transposed(vectors)):
-                    mask = code.mask(code.unless_beyond(i, columns, rows), 0)
-                    code.store_part(vector, out, code.offset(to, out_row, i), mask)
+                masks = [
+                    [code.mask(code.within(i, *size)) for i in range(n)] for size in ((rows, columns), (columns, rows))
+                ]
+                write(*masks)
         return context.get_dummy_value()
 
     return types.void(a, start, stride, n_rows, n_columns, b, b_start, b_stride), generate

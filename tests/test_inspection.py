@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from chainrule.activations import ActivationLayer, CustomActivation, SoftmaxActivation, TanhActivation
+from chainrule.data.dataset import Dataset
 from chainrule.errors import InvalidInputError
 from chainrule.inspection import check_gradients
 from chainrule.layers import BatchNormalizationLayer, DenseLayer, DropoutLayer, Layer
@@ -140,6 +141,13 @@ def test_a_network_is_checked_as_it_stands_and_left_alone() -> None:
     assert not check
     assert "layer 1 DenseLayer.weights" in {part.name for part in check.parts if part.relative_error > 1e-4}
     assert all(part.relative_error < 1e-6 for part in check.parts if part.name.startswith("layer 5"))
+
+
+def test_rounding_errors_of_a_large_loss_are_not_taken_for_errors() -> None:
+    """The weights of inputs that are 0 have no gradient, and their differences are rounding errors of the loss."""
+    y = 1e4 * np.random.default_rng(0).normal(size=20)
+    network = network_of(DenseLayer(3, (2,)), TanhActivation(), DenseLayer(1), loss="mean_squared_error")
+    assert check_gradients(network, Dataset(np.zeros((20, 2)), y))
 
 
 def test_a_derivative_that_is_not_a_number_is_wrong() -> None:

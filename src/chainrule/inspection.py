@@ -28,21 +28,26 @@ __all__ = ["GradientCheck", "GradientPart", "check_gradients"]
 
 STEP = 1e-6
 N_DIRECTIONS = 3
+N_ROUNDINGS = 8  # the error of the objective, in units of its last place
 
 
 @dataclass(frozen=True)
 class GradientPart:
-    """The derivative of some parameters along a direction, from backward propagation and from differences."""
+    """The derivative of some parameters along a direction, from backward propagation and from differences.
+
+    ``rounding`` bounds the rounding error of the difference, which grows with the size of the objective.
+    """
 
     name: str
     backward: float
     difference: float
+    rounding: float = 0.0
 
     @property
     def relative_error(self) -> float:
-        """|backward - difference| / max(|backward|, |difference|, 0.001)."""
+        """(|backward - difference| - rounding) / max(|backward|, |difference|, 0.001), or 0 if that is negative."""
         scale = max(abs(self.backward), abs(self.difference), 1e-3)
-        error = abs(self.backward - self.difference) / scale
+        error = max(abs(self.backward - self.difference) - self.rounding, 0.0) / scale
         return math.inf if math.isnan(error) else error
 
 
@@ -192,6 +197,8 @@ def _compare(
     for _ in range(N_DIRECTIONS):
         direction = rng.normal(size=point.shape) * mask
         direction /= np.linalg.norm(direction)
-        difference = (function(point + STEP * direction) - function(point - STEP * direction)) / (2 * STEP)
-        parts.append(GradientPart(name, float(np.sum(gradient * direction)), float(difference)))
+        above, below = function(point + STEP * direction), function(point - STEP * direction)
+        rounding = N_ROUNDINGS * np.finfo(np.float64).eps * max(abs(above), abs(below)) / STEP
+        difference = float(above - below) / (2 * STEP)
+        parts.append(GradientPart(name, float(np.sum(gradient * direction)), difference, float(rounding)))
     return [max(parts, key=lambda part: part.relative_error)]

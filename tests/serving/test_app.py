@@ -670,8 +670,8 @@ def test_a_full_queue_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_prediction_that_is_not_finite_is_refused() -> None:
     model = price_model()
-    model.network.stack.vector.values[:] = 3e38
-    assert "Row 2 has no finite prediction" in error_of(ask(build_app(model), ROWS), 422)
+    model.network.stack.vector.values[:] = np.inf
+    assert "Row 1 has no finite prediction" in error_of(ask(build_app(model), ROWS), 422)
 
 
 def test_work_for_a_client_that_has_gone_is_given_up() -> None:

@@ -18,8 +18,8 @@ from chainrule.kernels.compile import carray, compiled, compiled_kernel, inlined
 from chainrule.kernels.vectors import (
     HAS_WIDE_REGISTERS,
     VECTOR_BYTES,
+    copy_column,
     copy_rows,
-    copy_vector,
     count_bits,
     multiply_row,
     multiply_tile,
@@ -31,10 +31,10 @@ from chainrule.types import Array
 __all__ = ["BUFFER_SIZE", "multiply", "product", "transpose"]
 
 # The rows and vectors of a tile. A processor with 32 wide registers keeps 24 vectors of C in them; otherwise, a vector
-# takes several registers. Matrices with few columns are computed in narrow tiles, one vector wide. A tile is one row of
-# several vectors if zeros are skipped.
+# takes several registers. Matrices with few columns are computed in narrow tiles. If zeros are skipped, a tile is one
+# row of several vectors.
 _ROWS, _VECTORS = (6, 4) if HAS_WIDE_REGISTERS else (6, 1)
-_NARROW_ROWS, _MAX_NARROW = (8, 2) if HAS_WIDE_REGISTERS else (6, 1)
+_NARROW_ROWS, _NARROW_VECTORS = (8, 2) if HAS_WIDE_REGISTERS else (6, 1)
 _ENTRY_VECTORS = 8 if HAS_WIDE_REGISTERS else 4
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _STEPS = 64  # the terms of the sums that are added to C at a time: as many as a word has bits
@@ -45,12 +45,13 @@ _N_SETTINGS = 8
 _SETTINGS = _PANEL_SIZE + max(_ROWS, _NARROW_ROWS) * _STEPS
 BUFFER_SIZE = _SETTINGS + 2 * _N_SETTINGS
 
-# Up to this number of rows of C, whole panels of B are not copied.
-_FEW_ROWS = 8
+# Up to the first number of rows of C, whole panels of B are not copied. Up to the second, zeros are not skipped: it
+# takes as long to find out whether B is finite.
+_FEW_ROWS, _VERY_FEW_ROWS = 16, 4
 
-# The share of nonzero numbers in A up to which its zeros are skipped, and up to which it pays to read more columns of B
-# at a time than fit into the first cache.
-_MAX_DENSITY, _MAX_WIDE_DENSITY = 0.65, 0.3
+# The shares of nonzero numbers in A up to which zeros are skipped, up to which they are skipped in narrow tiles, and up
+# to which it pays to read more columns of B at a time than fit into the first cache.
+_MAX_DENSITY, _MAX_NARROW_DENSITY, _MAX_WIDE_DENSITY = 0.65, 0.3, 0.3
 
 
 @compiled
@@ -69,17 +70,30 @@ def _find_nonzeros(a: Array, a_row: int, n_rows: int, n_steps: int, bits: Array)
 def _fill_panel(b: Array, start: int, b_row: int, n_steps: int, n_columns: int, width: int, panel: Array) -> None:
     """Copy some rows and columns of B to a panel, and fill it up with zeros."""
     lanes = VECTOR_BYTES // b.itemsize
-    for k in range(n_steps):
-        for j in range(0, width, lanes):
-            copy_vector(b, start + k * b_row + j, max(0, min(lanes, n_columns - j)), panel, k * width + j)
+    for j in range(0, width, lanes):
+        copy_column(b, start + j, b_row, n_steps, max(0, min(lanes, n_columns - j)), panel, j, width)
 
 
 @compiled
-def _is_finite(numbers: Array, size: int) -> Any:
-    total = numbers[0] * 0
-    for k in range(size):
-        total += numbers[k] * 0  # NaN if the number is not finite
+def _is_finite(b: Array, start: int, b_row: int, n_steps: int, width: int) -> Any:
+    if b_row == width:
+        n_steps, width = 1, n_steps * width
+    total = b[start] * 0
+    for k in range(n_steps):
+        row = b[start + k * b_row :]
+        for j in range(width):
+            total += row[j] * 0  # NaN if the number is not finite
     return total == 0
+
+
+@compiled
+def _choose_tile(n_vectors: int, density: float) -> tuple[bool, bool, bool, int]:
+    """Return whether the next tiles are narrow or wide, whether they skip zeros, and their width in vectors."""
+    if n_vectors <= _NARROW_VECTORS:
+        return True, False, density < _MAX_NARROW_DENSITY, _NARROW_VECTORS
+    if density < _MAX_WIDE_DENSITY and n_vectors >= _ENTRY_VECTORS:
+        return False, True, True, _ENTRY_VECTORS
+    return False, False, density < _MAX_DENSITY, _VECTORS
 
 
 @compiled_kernel
@@ -95,39 +109,40 @@ def product(f: Any) -> Callable[..., float]:
         adds, finds_zeros, bits = settings[4] != 0, settings[5] != 0, carray(p5, 1, np.uint64)
         a, b, c = carray(p0, n_rows * a_row, f), carray(p1, n_steps * b_row, f), carray(p2, n_rows * c_row, f)
         initial, buffer = carray(p3, n_columns, f), carray(p4, BUFFER_SIZE, f)
-        lanes, density = VECTOR_BYTES // a.itemsize, 1.0
-        if finds_zeros:
-            density = _find_nonzeros(a, a_row, n_rows, n_steps, bits)
-        skips_zeros, takes_wide = density < _MAX_DENSITY, density < _MAX_WIDE_DENSITY
-        j = 0
+        finds_zeros = finds_zeros and n_rows > _VERY_FEW_ROWS
+        density = _find_nonzeros(a, a_row, n_rows, n_steps, bits) if finds_zeros else 1.0
+        lanes, j = VECTOR_BYTES // a.itemsize, 0
         while j < n_columns:
-            left = n_columns - j
-            is_narrow, is_wide = left <= _MAX_NARROW * lanes, takes_wide and left >= _ENTRY_VECTORS * lanes
-            width = (1 if is_narrow else _ENTRY_VECTORS if is_wide else _VECTORS) * lanes
-            tile_rows, n = _NARROW_ROWS if is_narrow else _ROWS, min(left, width)
+            is_narrow, is_wide, skips_zeros, width = _choose_tile((n_columns - j + lanes - 1) // lanes, density)
+            width *= lanes
+            n = min(n_columns - j, width)
             for k0 in range(0, n_steps, _STEPS):
                 n_k = min(_STEPS, n_steps - k0)
-                source, source_at, source_row, is_finite = b, k0 * b_row + j, b_row, True
+                source, source_at, source_row = b, k0 * b_row + j, b_row
                 if n < width or n_rows > _FEW_ROWS:
                     _fill_panel(b, source_at, b_row, n_k, n, width, buffer)
                     source, source_at, source_row = buffer, 0, width
-                    is_finite = not skips_zeros or _is_finite(buffer, n_k * width)
+                is_finite = not skips_zeros or _is_finite(source, source_at, source_row, n_k, width)
                 old, old_at, old_row, i = c, j, c_row, 0
                 if k0 == 0 and not adds:
                     old, old_at, old_row = initial, j, 0
-                if not is_wide and not (skips_zeros and is_finite):
+                if not (is_wide or (skips_zeros and is_finite)):
+                    tile_rows = _NARROW_ROWS if is_narrow else _ROWS
                     while i + tile_rows <= n_rows:
                         a_at, o_at, c_at = i * a_row + k0, old_at + i * old_row, i * c_row + j
+                        rows, rows_at = (a, a_at) if a_row == _STEPS else (buffer, _PANEL_SIZE)
                         if is_narrow:
-                            copy_rows(_NARROW_ROWS, a, a_at, a_row, n_k, buffer, _PANEL_SIZE)
+                            if a_row != _STEPS:
+                                copy_rows(_NARROW_ROWS, a, a_at, a_row, n_k, buffer, _PANEL_SIZE)
                             multiply_tile(
-                                _NARROW_ROWS, 1, buffer, _PANEL_SIZE, _STEPS, n_k, source, source_at, source_row,
-                                old, o_at, old_row, c, c_at, c_row, n,
+                                _NARROW_ROWS, _NARROW_VECTORS, rows, rows_at, _STEPS, n_k,
+                                source, source_at, source_row, old, o_at, old_row, c, c_at, c_row, n,
                             )  # fmt: skip
                         else:
-                            copy_rows(_ROWS, a, a_at, a_row, n_k, buffer, _PANEL_SIZE)
+                            if a_row != _STEPS:
+                                copy_rows(_ROWS, a, a_at, a_row, n_k, buffer, _PANEL_SIZE)
                             multiply_tile(
-                                _ROWS, _VECTORS, buffer, _PANEL_SIZE, _STEPS, n_k, source, source_at, source_row,
+                                _ROWS, _VECTORS, rows, rows_at, _STEPS, n_k, source, source_at, source_row,
                                 old, o_at, old_row, c, c_at, c_row, n,
                             )  # fmt: skip
                         i += tile_rows
@@ -138,7 +153,9 @@ def product(f: Any) -> Callable[..., float]:
                     else:
                         word = _ALL_BITS >> np.uint64(_STEPS - n_k)
                     if is_narrow:
-                        multiply_row(1, a, a_at, word, source, source_at, source_row, old, o_at, c, c_at, n)
+                        multiply_row(
+                            _NARROW_VECTORS, a, a_at, word, source, source_at, source_row, old, o_at, c, c_at, n
+                        )
                     elif is_wide:
                         multiply_row(
                             _ENTRY_VECTORS, a, a_at, word, source, source_at, source_row, old, o_at, c, c_at, n

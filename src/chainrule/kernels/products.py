@@ -70,8 +70,9 @@ def _sum_rows(e: Array, n_rows: int, stride: int, sums: Array) -> None:
     for j in range(sums.size):
         sums[j] = 0
     for i in range(n_rows):
+        row = e[i * stride :]
         for j in range(sums.size):
-            sums[j] += e[i * stride + j]
+            sums[j] += row[j]
 
 
 @compiled
@@ -113,6 +114,12 @@ def affine(f: Any) -> Callable[..., float]:
                     address, scratch, rows, n_in, n, n_in, w, 0, n_columns, n_columns,
                     z, z_at, z_stride, b, 0, False, n_columns >= MIN_COLUMNS, scratch, bits,
                 )  # fmt: skip
+        elif n_columns == 1:
+            for i in range(n_rows):
+                row, total = x[i * x_stride :], b[0]
+                for k in range(n_in):
+                    total += row[k] * w[k]
+                z[i * z_stride] = total
         elif n_in * n_columns <= SMALL:
             for i in range(n_rows):
                 for j in range(n_columns):
@@ -146,13 +153,18 @@ def affine_gradients(f: Any) -> Callable[..., float]:
         scratch, bits = carray(p4, BUFFER_SIZE, f), carray(p5, 1, np.uint64)
         address = carray(p6, 1, np.uint8).ctypes.data
         _sum_rows(e, n_rows, e_stride, db)
-        if factor == 0 and n_in * n_columns <= SMALL:
+        if factor == 0 and (n_columns == 1 or n_in * n_columns <= SMALL):
             for k in range(n_in * n_columns):
                 dw[k] = f(0)
             for i in range(n_rows):
-                for k in range(n_in):
-                    for j in range(n_columns):
-                        dw[k * n_columns + j] += x[i * x_stride + k] * e[i * e_stride + j]
+                row = x[i * x_stride :]
+                if n_columns == 1:
+                    for k in range(n_in):
+                        dw[k] += row[k] * e[i * e_stride]
+                else:
+                    for k in range(n_in):
+                        for j in range(n_columns):
+                            dw[k * n_columns + j] += row[k] * e[i * e_stride + j]
             return 0.0
         rows = _BEGIN + ROWS * n_in + n_columns  # behind the scratch of _add_gradient
         for first in range(0, n_rows, ROWS):
@@ -179,6 +191,12 @@ def affine_error(f: Any) -> Callable[..., float]:
         n_in, x_stride, e_stride = int(settings[0]), int(settings[1]), int(settings[2])
         e, w = carray(p0, n_rows * e_stride, f), carray(p1, n_in * n_columns, f)
         dx = carray(p2, n_rows * x_stride, f)
+        if n_columns == 1:
+            for i in range(n_rows):
+                row = dx[i * x_stride :]
+                for k in range(n_in):
+                    row[k] = e[i * e_stride] * w[k]
+            return 0.0
         if n_in * n_columns <= SMALL:
             for i in range(n_rows):
                 for k in range(n_in):

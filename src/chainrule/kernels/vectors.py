@@ -25,8 +25,8 @@ from numba.extending import intrinsic as numba_intrinsic
 __all__ = [
     "HAS_WIDE_REGISTERS",
     "VECTOR_BYTES",
+    "copy_column",
     "copy_rows",
-    "copy_vector",
     "count_bits",
     "decode_vector",
     "multiply_row",
@@ -101,9 +101,10 @@ class _Code:
 
     def mask(self, n_columns: Any, vector: int = 0) -> Any:
         """Return for every lane of a vector whether it belongs to the first ``n_columns`` columns."""
-        kind = ir.VectorType(_INDEX, self.lanes)
-        places = ir.Constant(kind, [vector * self.lanes + lane for lane in range(self.lanes)])
-        return self.builder.icmp_signed(">", self.splat(n_columns), places)
+        whole = ir.IntType(8 * self.bytes)  # as wide as the numbers, so that a comparison is one instruction
+        places = [vector * self.lanes + lane for lane in range(self.lanes)]
+        n = n_columns if self.bytes == 8 else self.builder.trunc(n_columns, whole)
+        return self.builder.icmp_signed(">", self.splat(n), ir.Constant(ir.VectorType(whole, self.lanes), places))
 
     def load(self, data: Any, offset: Any, mask: Any = None) -> Any:
         """Return a vector of an array; lanes outside the mask are not read, and are 0."""
@@ -282,17 +283,26 @@ def multiply_row(
 
 
 @_intrinsic
-def copy_vector(typing: Any, a: Any, start: Any, n: Any, b: Any, b_start: Any) -> Any:
-    """Copy the first ``n`` numbers of a vector to b, and write zeros to its other numbers."""
+def copy_column(
+    typing: Any, a: Any, start: Any, stride: Any, n_rows: Any, n_columns: Any, b: Any, b_start: Any, b_stride: Any
+) -> Any:  # fmt: skip
+    """Copy a column of vectors, of which ``n_columns`` numbers exist; the others become zeros."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         code, kinds = _Code(context, builder, b.dtype), signature.args
-        data, out = code.data(a, values[0]), code.data(b, values[3])
-        (at, count), (to,) = code.indices(kinds[1:3], values[1:3]), code.indices(kinds[4:], values[4:])
-        code.whole_or_part(count, 1, lambda masks: code.store(code.load(data, at, masks[0]), out, to))
+        data, out = code.data(a, values[0]), code.data(b, values[5])
+        at, step, rows, columns = code.indices(kinds[1:5], values[1:5])
+        to, to_step = code.indices(kinds[6:], values[6:])
+
+        def write(masks: list[Any]) -> None:
+            with code.loop(rows) as i:
+                vector = code.load(data, builder.add(at, builder.mul(i, step)), masks[0])
+                code.store(vector, out, builder.add(to, builder.mul(i, to_step)))
+
+        code.whole_or_part(columns, 1, write)
         return context.get_dummy_value()
 
-    return types.void(a, start, n, b, b_start), generate
+    return types.void(a, start, stride, n_rows, n_columns, b, b_start, b_stride), generate
 
 
 @_literal_intrinsic

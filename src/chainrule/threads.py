@@ -1,8 +1,9 @@
-"""How many threads the matrix products of a fit may use.
+"""How many threads a fit or a prediction may use.
 
-One, unless the environment variable ``CHAINRULE_THREADS`` names another number. The products of a training step are
-small: on a machine that does something else besides, several threads spend their time waiting for each other, and a fit
-takes thirty times as long instead of half. One thread also gives the same bits whatever the number of cores.
+Compiled code divides its calls among the threads of a team (:func:`team`), with the same bits for any number of them.
+BLAS, which the NumPy code of layers and solvers calls, uses one thread, unless the environment variable
+``CHAINRULE_THREADS`` names another number: on a machine that runs other programs, several BLAS threads spend their time
+waiting for each other, and a fit takes thirty times as long instead of half.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chainrule.errors import InvalidInputError
 
-__all__ = ["limited_threads", "wanted_threads"]
+if TYPE_CHECKING:
+    from chainrule.kernels.team import Team
+
+__all__ = ["limited_threads", "team", "wanted_threads"]
 
 _lock = threading.Lock()
 _blocks: list[Any] = []  # the limit, as often as there are blocks under way
@@ -28,6 +32,21 @@ def wanted_threads() -> int:
     if not given.isdecimal() or int(given) < 1:
         raise InvalidInputError(f"CHAINRULE_THREADS is '{given}'; set it to a whole number >= 1, or leave it unset.")
     return int(given)
+
+
+def team() -> Team | None:
+    """Return the threads that may take the steps of compiled code together; None for one thread.
+
+    Their number is ``CHAINRULE_THREADS``, or that of the processors that this process may use, but not more than
+    ``OMP_NUM_THREADS``.
+    """
+    from chainrule.kernels.team import team_of  # this imports Numba
+
+    if "CHAINRULE_THREADS" in os.environ:
+        return team_of(wanted_threads())
+    n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "").strip()
+    return team_of(min(n_processors, max(1, int(limit))) if limit.isdecimal() else n_processors)
 
 
 @contextmanager
@@ -66,7 +85,7 @@ def _let_this_thread_decide() -> None:
 
 @functools.cache
 def _controller() -> Any:
-    import scipy.linalg.cython_blas  # noqa: F401  (compiled kernels use SciPy's BLAS; the controller sees what is loaded)
+    import scipy.linalg.cython_blas  # noqa: F401  (solvers use SciPy's BLAS; the controller sees what is loaded)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -15,6 +15,7 @@ from chainrule.engines.members import split_members
 from chainrule.formulas import TraceError
 from chainrule.program import NotLoweredError, Operation, Program
 from chainrule.stack import LayerStack
+from chainrule.threads import team
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["predict"]
@@ -66,14 +67,15 @@ class _CompiledPrediction:
     """The first layers of a stack as a table of calls, for chunks of at most ``capacity`` rows and for one thread."""
 
     def __init__(self, stack: LayerStack, program: Program, n_layers: int, capacity: int) -> None:
-        from chainrule.engines.operations import Buffers, Calls, Csr  # this imports Numba
+        from chainrule.engines.operations import ROWS_PER_PART, Buffers, Calls, Csr  # this imports Numba
         from chainrule.kernels import rows
-        from chainrule.kernels.tape import Placeholder, Tape
+        from chainrule.kernels.tape import Placeholder, Split, Tape
 
         self.layers, self.capacity = stack.layers[:n_layers], capacity
         self.output_shape = self.layers[-1].output_shape() if self.layers else stack.input_shape()
         self._few: tuple[Array, Array] | None = None
         dtype, n_in, n_out = stack.dtype, program.input.width, program.output.width
+        self._team = team() if capacity > FEW_ROWS else None
         self.tape = tape = Tape()
         outputs: Any = Placeholder("outputs", capacity * n_out * dtype.itemsize)
         if program.input.is_sparse:
@@ -84,10 +86,13 @@ class _CompiledPrediction:
         else:
             inputs = Placeholder("inputs", capacity * n_in * dtype.itemsize)
         if not program.input.is_sparse:
-            tape.call(rows.check_finite(dtype), [inputs], n_in)
+            split = Split(ROWS_PER_PART, (n_in * dtype.itemsize,))
+            tape.call(rows.check_finite(dtype), [inputs], n_in, split=split)
         buffers = Buffers(capacity, dtype)
         locations = {program.input: inputs, **({program.output: outputs} if program.operations else {})}
-        self.calls = calls = Calls(tape, buffers, locations)
+        self.calls = calls = Calls(
+            tape, buffers, locations, n_threads=1 if self._team is None else self._team.n_threads
+        )
         shared, groups, results, joined, rest = split_members(program)
         last_reader = {x: op for op in itertools.chain(shared, *groups, rest) for x in op.inputs}
 
@@ -153,6 +158,6 @@ class _CompiledPrediction:
             self.tape.bind(name, array.ctypes.data)
         if len(self._check) < n_chunks:
             self._check = np.zeros(n_chunks)
-        if self.tape.run(n_rows, self.capacity, n_chunks, self._check) < n_chunks:
+        if self.tape.run(n_rows, self.capacity, n_chunks, self._check, self._team) < n_chunks:
             raise FloatingPointError("an input is not finite")
         return outputs

@@ -25,6 +25,7 @@ from chainrule.optimizer import Optimizer
 from chainrule.penalties import ElementwisePenalty, Penalty, TracedPenalty
 from chainrule.program import N_NOISE_SETTINGS, NotLoweredError, Program
 from chainrule.stack import LayerStack
+from chainrule.threads import team
 from chainrule.types import Array, Inputs, IntArray, is_sparse
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class CompiledTraining:
         self._targets = np.zeros((batch_size, n_targets), dtype)
         self._row_weights = np.zeros(batch_size * head.n_members, dtype)
         self._norm = np.zeros(1)
+        self._team = team()
+        self.n_threads = 1 if self._team is None else self._team.n_threads
         self._arrays: list[Array] = []  # the buffers for values and errors, which all tapes share
         self._tapes: dict[_Variant, tuple[Any, Calls]] = {}
         self._source: _Source | None = None
@@ -151,14 +154,14 @@ class CompiledTraining:
         batches, epoch, first_batch, _ = portion
         rows, losses = portion.rows, np.empty(len(rates))
         outputs = np.empty((len(rows) if records else 0, *self.layers[-1].output_shape()), self.stack.dtype)
-        source = self._source_of(batches.inputs, batches.targets, batches.weights)
+        source = self._source_of(batches.inputs, batches.targets, batches.weights, encodes=True)
         optimizer, state = self.plan.optimizer, self.plan.optimizer.state
         counters = ("steps", *optimizer.scalar_state)
         before = {name: state[name].copy() for name in counters if name in state}
         arrays = {"record": outputs, "order": rows, **self._rule_numbers(rates)}
         variant = _Variant(True, records, _n_weights(batches.weights), source.decoding)
         tape = self._bind(variant, source, (epoch, first_batch), len(rates), arrays)
-        n_done = tape.run(len(rows), batches.batch_size, len(rates), losses)
+        n_done = tape.run(len(rows), batches.batch_size, len(rates), losses, self._team)
         last = min(n_done, len(rates) - 1)
         self._finish(variant, rows, batches.batch_size, (epoch, first_batch + n_done), last)
         if n_done < len(rates):
@@ -174,7 +177,7 @@ class CompiledTraining:
         source, rows, losses = self._source_of(*batch), np.arange(batch.n_rows), np.empty(1)
         variant = _Variant(False, False, _n_weights(batch.weights), source.decoding)
         tape = self._bind(variant, source, (epoch, step), 1, {"order": rows})
-        n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses)
+        n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses, self._team)
         self._finish(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
         return float(losses[0])
 
@@ -222,7 +225,7 @@ class CompiledTraining:
         shapes = np.array([variant.n_weights, n_members, *steps], np.float64)
         tape.call(rows.gather_weights(dtype), [Placeholder("weights"), order, self._row_weights], 1, shapes)
         buffers = Buffers(self.batch_size, dtype, self._arrays)
-        calls = Calls(tape, buffers, {program.input: inputs})
+        calls = Calls(tape, buffers, {program.input: inputs}, n_threads=self.n_threads)
         settings = np.array(self.loss.numbers(self.plan.loss, self.n_targets, dtype))
         targets = self._targets
         if per_row > 1:  # the loss is computed for each member of an ensemble
@@ -252,9 +255,9 @@ class CompiledTraining:
 
     def _gather_inputs(self, tape: Any, order: Any, decoding: tuple[float, float] | None) -> Any:
         """Append the call that gathers the inputs of a batch; return their location."""
-        from chainrule.engines.operations import Codes, Csr
+        from chainrule.engines.operations import ROWS_PER_PART, Csr
         from chainrule.kernels import rows
-        from chainrule.kernels.tape import Placeholder
+        from chainrule.kernels.tape import Placeholder, Split
 
         dtype, n_in = self.stack.dtype, self.program.input.width
         if self.program.input.is_sparse:
@@ -262,17 +265,19 @@ class CompiledTraining:
             entries = Csr(Placeholder("batch data"), Placeholder("batch columns"), self._starts)
             tape.call(rows.gather_csr(dtype), [*source, order, *entries], n_in)
             return entries
-        if decoding is not None:
-            codes = Codes(np.zeros(self.batch_size * n_in, np.uint8), *decoding)
-            tape.call(rows.gather(codes.values.dtype), [Placeholder("inputs"), order, codes.values], n_in)
-            return codes
-        tape.call(rows.gather(dtype), [Placeholder("inputs"), order, self._inputs], n_in)
+        arrays = [Placeholder("inputs"), order, self._inputs]
+        split = Split(ROWS_PER_PART, (0, ROW_BYTES, n_in * dtype.itemsize))
+        if decoding is None:
+            tape.call(rows.gather(dtype), arrays, n_in, split=split)
+        else:
+            tape.call(rows.gather_bytes(dtype), arrays, n_in, np.array(decoding), split=split)
         return self._inputs
 
     def _append_update(self, tape: Any) -> None:
         """Append penalty, clipping, the optimizer's step, and the limit on the norms of the weights."""
+        from chainrule.engines.operations import NUMBERS_PER_PART
         from chainrule.kernels import statistics
-        from chainrule.kernels.tape import Placeholder
+        from chainrule.kernels.tape import Placeholder, Split
 
         plan, vector, dtype = self.plan, self.stack.vector, self.stack.dtype
         for traced, (part, penalty) in zip(self.penalties, _parts_of(plan.penalty), strict=True):
@@ -294,7 +299,9 @@ class CompiledTraining:
             numbers = Placeholder(_name_of_numbers(decays, factor), stride)
             parts = [array[part] for array in arrays]
             size = part.stop - part.start
-            tape.call(self.rule.loop.address(dtype), parts, size, numbers, n_rows=1, per_row=0)
+            split = Split(NUMBERS_PER_PART, (dtype.itemsize,) * len(parts), by_columns=True)
+            loop = self.rule.loop
+            tape.call(loop.address(dtype), parts, size, numbers, n_rows=1, per_row=0, split=split)
         if plan.max_norm is not None:
             bound = np.array([float(plan.max_norm)])
             limited = [block for block in vector.blocks if block.penalized and block.rate_factor]
@@ -328,9 +335,9 @@ class CompiledTraining:
                 group_numbers[:, rule.decay_index] = 0.0
         return groups
 
-    def _source_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> _Source:
+    def _source_of(self, inputs: Inputs, targets: Array, weights: Array | None, *, encodes: bool = False) -> _Source:
         if self._source is None or not self._source.is_of(inputs, targets, weights):
-            self._source = _Source(inputs, targets, weights, self.batch_size, self.stack.dtype)
+            self._source = _Source(inputs, targets, weights, self.batch_size, self.stack.dtype, encodes)
         return self._source
 
     def _set_last_batch(self, calls: Calls, last_rows: IntArray) -> None:
@@ -384,6 +391,7 @@ class _Source:
         weights: Array | None,
         batch_size: int,
         dtype: np.dtype[Any],
+        encodes: bool,
     ) -> None:
         self._given = (inputs, targets, weights)
         self.arrays = {"targets": np.ascontiguousarray(targets, dtype)}
@@ -401,7 +409,9 @@ class _Source:
                 "batch columns": np.zeros(capacity, np.int32),
             }
         else:
-            self.arrays["inputs"], self.decoding = _encode(np.ascontiguousarray(inputs, dtype))
+            self.arrays["inputs"] = np.ascontiguousarray(inputs, dtype)
+            if encodes:
+                self.arrays["inputs"], self.decoding = _encode(self.arrays["inputs"])
 
     def is_of(self, inputs: Inputs, targets: Array, weights: Array | None) -> bool:
         """Return whether this object was created from these arrays."""

@@ -14,7 +14,8 @@ import numpy as np
 from chainrule.arrays import aligned_zeros
 from chainrule.kernels import products, rows, statistics
 from chainrule.kernels.matrices import product
-from chainrule.kernels.tape import Placeholder, Tape
+from chainrule.kernels.tape import Placeholder, Split, Tape
+from chainrule.kernels.vectors import VECTOR_BYTES
 from chainrule.program import (
     N_NOISE_SETTINGS,
     Affine,
@@ -31,18 +32,16 @@ from chainrule.program import (
 )
 from chainrule.types import Array
 
-__all__ = ["Buffers", "Calls", "Codes", "Csr", "Location"]
+__all__ = ["Buffers", "Calls", "Csr", "Location"]
+
+# The sizes of the smallest parts of a call that threads compute at the same time: rows, inputs and outputs of a
+# product, and numbers of a formula.
+ROWS_PER_PART, INPUTS_PER_PART, OUTPUTS_PER_PART, NUMBERS_PER_PART = 32, 32, 128, 8192
+# Weights with at least so many outputs are divided by outputs in batches of at most so many rows.
+MIN_OUTPUTS, MAX_ROWS = 256, 128
 
 # Appends the calls that compute the gradients of an operation and the errors of its inputs from dL/d(output).
 Backward: TypeAlias = "Callable[[Array], None]"
-
-
-class Codes(NamedTuple):
-    """Numbers that are stored as bytes, with the two numbers that :func:`chainrule.kernels.rows.decode` takes."""
-
-    values: Array
-    factor: float
-    divisor: float
 
 
 class Csr(NamedTuple):
@@ -53,7 +52,7 @@ class Csr(NamedTuple):
     starts: Array | Placeholder
 
 
-Location: TypeAlias = "Array | Placeholder | Csr | Codes"
+Location: TypeAlias = "Array | Placeholder | Csr"
 
 
 class Buffers:
@@ -94,6 +93,8 @@ class Calls:
         The arrays for values and errors.
     locations
         The memory of the program's input, and of other values that have memory already. The other values are added.
+    n_threads
+        The number of threads that may compute parts of a call at the same time.
     to_input
         Whether the backward pass also computes the error of the input.
 
@@ -113,10 +114,11 @@ class Calls:
         buffers: Buffers,
         locations: dict[Value, Location],
         *,
+        n_threads: int = 1,
         to_input: bool = False,
     ) -> None:
         self.tape, self.buffers, self.locations = tape, buffers, locations
-        self.dtype = buffers.dtype
+        self.dtype, self.n_threads = buffers.dtype, n_threads
         self.noise: list[tuple[Noise, str]] = []
         self.entries: list[str] = []
         self._formulas: list[tuple[Map, Array]] = []
@@ -210,54 +212,93 @@ class Calls:
         (x,), w, b = operation.inputs, operation.weights, operation.biases
         n_inputs, n_outputs = w.values.shape[-2:]
         n_groups = operation.n_parts if operation.is_separate else 1
-        per_row = operation.n_parts // n_groups
         location = self.locations[x] if operation.n_parts == 1 else self.dense(x)
-        decoding = location[1:] if isinstance(location, Codes) else (0, 0)
-        settings = np.array([n_inputs, n_inputs * n_groups, n_outputs * n_groups, *decoding], np.float64)
-        if isinstance(location, Codes):
-            location = location.values
-        zeros = np.zeros((n_groups, n_outputs), self.dtype)
-        biases, z = zeros if b is None else b.values, self._output(operation)
-
-        def call(kernel: Any, *given: tuple[Any, int]) -> None:
-            """Append a call for each group; every array is given with the size of the part for one group."""
-            scratch = self._scratch(products.scratch_size(n_inputs, n_outputs))
-            bits = self._scratch(products.n_words(self.buffers.n_rows * per_row, n_inputs) * 8 // self.dtype.itemsize)
-            for k in range(n_groups):
-                parts = [array if n_groups == 1 else array.reshape(-1)[k * size :] for array, size in given]
-                arrays = [*parts, scratch, bits, product(self.dtype)]
-                self.tape.call(kernel(self.dtype), arrays, n_outputs, settings, per_row=per_row)
-            self.buffers.release(scratch)
-            self.buffers.release(bits)
-
         if isinstance(location, Csr):
-            self._call(products.affine_csr, [*location, w.values, biases, z], n_outputs, settings)
+            return self._affine_csr(operation, location)
+        size = self.dtype.itemsize
+        if n_groups > 1 and isinstance(location, Placeholder):  # the addresses of the groups must be known
+            location = self._copy(location, self.buffers.acquire(x.width), x.width)
+        x_stride, z_stride, n_weights = n_inputs * n_groups, n_outputs * n_groups, n_inputs * n_outputs
+        settings = np.array([n_inputs, x_stride, z_stride, n_outputs], np.float64)
+        biases, z = np.zeros((n_groups, n_outputs), self.dtype) if b is None else b.values, self._output(operation)
+        written = self.buffers.acquire(operation.output.width) if n_groups > 1 and isinstance(z, Placeholder) else z
+        weights = (w.values, n_weights, 0)
+        if n_outputs >= MIN_OUTPUTS and self.buffers.n_rows * operation.n_parts // n_groups <= MAX_ROWS:
+            given = [(location, n_inputs, 0), (w.values, n_weights, size), (biases, n_outputs, size)]
+            given, part = [*given, (written, n_outputs, size)], OUTPUTS_PER_PART
         else:
-            if n_groups > 1 and isinstance(location, Placeholder):  # the addresses of the groups must be known
-                location = self._copy(location, self.buffers.acquire(x.width), x.width)
-            written = self.buffers.acquire(operation.output.width) if n_groups > 1 and isinstance(z, Placeholder) else z
-            weights = (w.values, n_inputs * n_outputs)
-            call(products.affine, (location, n_inputs), weights, (biases, n_outputs), (written, n_outputs))
-            if written is not z:
-                self._copy(written, z, operation.output.width)
+            given = [(location, n_inputs, size * x_stride), weights, (biases, n_outputs, 0)]
+            given, part = [*given, (written, n_outputs, size * z_stride)], 0
+        self._call_groups(operation, products.affine, settings, n_outputs, *given, part=part)
+        if written is not z:
+            self._copy(written, z, operation.output.width)
 
         def backward(error: Array) -> None:
-            biases_gradient = np.zeros_like(zeros) if b is None else b.gradient
-            if isinstance(location, Csr):
-                arrays = [*location, error, w.gradient, biases_gradient]
-                self._call(products.affine_csr_gradients, arrays, n_outputs, settings)
-            else:
-                gradients = (w.gradient, n_inputs * n_outputs), (biases_gradient, n_outputs)
-                call(products.affine_gradients, (location, n_inputs), (error, n_outputs), *gradients)
+            numbers = np.array([n_outputs, x_stride, z_stride, n_inputs], np.float64)
+            gradient = (w.gradient, n_weights, size * n_outputs)
+            read, errors = (location, n_inputs, size), (error, n_outputs, 0)
+            kernel, part = products.affine_gradients, INPUTS_PER_PART
+            self._call_groups(operation, kernel, numbers, n_inputs, read, errors, gradient, part=part)
+            if b is not None:
+                stride, per_row = np.array([float(z_stride)]), operation.n_parts // n_groups
+                for k, sums in enumerate(b.gradient.reshape(n_groups, n_outputs)):
+                    arrays = [error[k * n_outputs :], sums]
+                    self.tape.call(products.sum_rows(self.dtype), arrays, n_outputs, stride, per_row=per_row)
             for out in self._error_of(x):
-                call(products.affine_error, (error, n_outputs), (w.values, n_inputs * n_outputs), (out, n_inputs))
+                errors = (error, n_outputs, size * z_stride)
+                input_errors = (out, n_inputs, size * x_stride)
+                self._call_groups(operation, products.affine_error, settings, n_outputs, errors, weights, input_errors)
+
+        return backward
+
+    def _call_groups(
+        self,
+        operation: Affine,
+        kernel: Any,
+        settings: Array,
+        n_columns: int,
+        *given: tuple[Any, int, int],
+        part: int = 0,
+    ) -> None:
+        """Append the call of a product for each group of parts with the same weights.
+
+        Every array is given with the number of its elements for one group, and the bytes from one row to the next.
+        Threads divide the rows, or the columns if the size of a part is given; the bytes are then those from one column
+        to the next.
+        """
+        n_inputs, n_outputs = operation.weights.values.shape[-2:]
+        n_groups = operation.n_parts if operation.is_separate else 1
+        per_row = operation.n_parts // n_groups
+        scratch, own = self._own_buffers(products.scratch_size(n_inputs, n_outputs) * self.dtype.itemsize)
+        bits, own_bits = self._own_buffers(8 * products.n_words(self.buffers.n_rows * per_row, n_inputs))
+        units, owned = tuple(unit for _, _, unit in given), (*(0 for _ in given), own, own_bits)
+        split = Split(part or ROWS_PER_PART, units, owned, by_columns=part > 0)
+        for k in range(n_groups):
+            parts = [array if n_groups == 1 else array.reshape(-1)[k * step :] for array, step, _ in given]
+            arrays = [*parts, scratch, bits, product(self.dtype)]
+            self.tape.call(kernel(self.dtype), arrays, n_columns, settings, per_row=per_row, split=split)
+        self.buffers.release(scratch)
+        self.buffers.release(bits)
+
+    def _affine_csr(self, operation: Affine, location: Csr) -> Backward:
+        w, b = operation.weights, operation.biases
+        n_inputs, n_outputs = w.values.shape
+        zeros, settings = np.zeros(n_outputs, self.dtype), np.array([float(n_inputs)])
+        arrays = [*location, w.values, zeros if b is None else b.values, self._output(operation)]
+        self._call(products.affine_csr, arrays, n_outputs, settings)
+
+        def backward(error: Array) -> None:
+            gradients = [w.gradient, np.zeros_like(zeros) if b is None else b.gradient]
+            self._call(products.affine_csr_gradients, [*location, error, *gradients], n_outputs, settings)
+            if operation.inputs[0] in self._needing_error:
+                raise NotLoweredError("Compiled code has no errors of a sparse matrix.")
 
         return backward
 
     def _map(self, operation: Map) -> Backward:
         formula, scalars = operation.formula, operation.scalars
         settings = np.array(operation.numbers())
-        known: dict[str, Any] = dict(zip(formula.inputs, map(self._entries_or_numbers, operation.inputs), strict=True))
+        known: dict[str, Any] = dict(zip(formula.inputs, (self.locations[x] for x in operation.inputs), strict=True))
         known["output"] = self._output(operation)
         known |= dict(zip(formula.parameters, (p.values.reshape(-1) for p in operation.parameters), strict=True))
         self._formulas.append((operation, settings))
@@ -268,7 +309,10 @@ class Calls:
             if operation.output.is_sparse:
                 self._call_on_entries(operation, loop, arrays)
             else:
-                self.tape.call(loop.address(self.dtype), arrays, n_columns, settings, per_row=per_row)
+                row = 0 if loop.sums or loop.total else n_columns * self.dtype.itemsize
+                units = tuple(0 if name in (*loop.columns, *loop.scalars) else row for name in loop.arrays)
+                split = Split(max(1, NUMBERS_PER_PART // n_columns), units) if row else None
+                self.tape.call(loop.address(self.dtype), arrays, n_columns, settings, per_row=per_row, split=split)
 
         forward = formula.forward(scalars)
         call(forward, [known[name] for name in forward.arrays])
@@ -377,9 +421,11 @@ class Calls:
         else:
             self.errors[x] = out
 
-    def _scratch(self, size: int) -> Array:
-        """Return an array of ``size`` numbers for intermediate results of one call."""
-        return self.buffers.acquire(-(-size // self.buffers.n_rows))
+    def _own_buffers(self, n_bytes: int) -> tuple[Array, int]:
+        """Return an array with a buffer for each thread, and the size of such a buffer in bytes."""
+        own = -(-n_bytes // VECTOR_BYTES) * VECTOR_BYTES
+        size = own * self.n_threads // self.dtype.itemsize
+        return self.buffers.acquire(-(-size // self.buffers.n_rows)), own
 
     def _output(self, operation: Operation) -> Any:
         """Return the location of the output, which is allocated unless it exists already."""
@@ -397,18 +443,9 @@ class Calls:
         self.entries.append(f"entries {len(self.entries)}")
         return Placeholder(self.entries[-1])
 
-    def _entries_or_numbers(self, x: Value) -> Csr | Array | Placeholder:
-        """Return the location of a value, whose numbers are decoded if they are stored as bytes."""
-        location = self.locations[x]
-        if isinstance(location, Codes):
-            codes, factor, divisor = location
-            location = self.locations[x] = self.buffers.acquire(x.width)
-            self._call(rows.decode, [codes, location], x.width, np.array([factor, divisor]))
-        return location
-
     def dense(self, x: Value) -> Array | Placeholder:
-        """Return the location of a value's numbers. Raises NotLoweredError for a CSR matrix."""
-        location = self._entries_or_numbers(x)
+        """Return the location of a value. Raises NotLoweredError for a CSR matrix."""
+        location = self.locations[x]
         if isinstance(location, Csr):
             raise NotLoweredError("Only affine operations, formulas and noise take a sparse matrix.")
         return location

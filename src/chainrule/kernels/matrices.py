@@ -31,8 +31,8 @@ from chainrule.types import Array
 __all__ = ["BUFFER_SIZE", "multiply", "product", "transpose"]
 
 # The rows and vectors of a tile. A processor with 32 wide registers keeps 24 vectors of C in them; otherwise, a vector
-# takes several registers. Matrices with few columns are computed in narrow tiles. If zeros are skipped, a tile is one
-# row of several vectors.
+# takes several registers. The last columns are computed in narrow tiles, of two vectors or of one. A tile is one row of
+# several vectors if zeros are skipped.
 _ROWS, _VECTORS = (6, 4) if HAS_WIDE_REGISTERS else (6, 1)
 _NARROW_ROWS, _NARROW_VECTORS = (8, 2) if HAS_WIDE_REGISTERS else (6, 1)
 _ENTRY_VECTORS = 8 if HAS_WIDE_REGISTERS else 4
@@ -87,13 +87,69 @@ def _is_finite(b: Array, start: int, b_row: int, n_steps: int, width: int) -> An
 
 
 @compiled
-def _choose_tile(n_vectors: int, density: float) -> tuple[bool, bool, bool, int]:
-    """Return whether the next tiles are narrow or wide, whether they skip zeros, and their width in vectors."""
+def _choose_tile(n_vectors: int, density: float) -> tuple[bool, bool, int]:
+    """Return whether the next tiles are wide, whether they skip zeros, and their width in vectors."""
     if n_vectors <= _NARROW_VECTORS:
-        return True, False, density < _MAX_NARROW_DENSITY, _NARROW_VECTORS
+        return False, n_vectors > 1 and density < _MAX_NARROW_DENSITY, n_vectors
     if density < _MAX_WIDE_DENSITY and n_vectors >= _ENTRY_VECTORS:
-        return False, True, True, _ENTRY_VECTORS
-    return False, False, density < _MAX_DENSITY, _VECTORS
+        return True, True, _ENTRY_VECTORS
+    return False, density < _MAX_DENSITY, _VECTORS
+
+
+@compiled
+def _multiply_tiles(
+    a: Array, a_start: int, a_row: int, n_rows: int, n_steps: int, b: Array, b_start: int, b_row: int, buffer: Array,
+    old: Array, old_start: int, old_row: int, c: Array, c_start: int, c_row: int, n_columns: int, width: int,
+) -> int:  # fmt: skip
+    """Write the rows of C that fill tiles; return their number."""
+    lanes, i = VECTOR_BYTES // a.itemsize, 0
+    tile_rows = _NARROW_ROWS if width <= _NARROW_VECTORS * lanes else _ROWS
+    while i + tile_rows <= n_rows:
+        a_at, o_at, c_at = a_start + i * a_row, old_start + i * old_row, c_start + i * c_row
+        rows, rows_at = (a, a_at) if a_row == _STEPS else (buffer, _PANEL_SIZE)
+        if a_row != _STEPS and tile_rows == _NARROW_ROWS:
+            copy_rows(_NARROW_ROWS, a, a_at, a_row, n_steps, buffer, _PANEL_SIZE)
+        elif a_row != _STEPS:
+            copy_rows(_ROWS, a, a_at, a_row, n_steps, buffer, _PANEL_SIZE)
+        if width == lanes:
+            multiply_tile(
+                _NARROW_ROWS, 1, rows, rows_at, _STEPS, n_steps, b, b_start, b_row,
+                old, o_at, old_row, c, c_at, c_row, n_columns,
+            )  # fmt: skip
+        elif tile_rows == _NARROW_ROWS:
+            multiply_tile(
+                _NARROW_ROWS, _NARROW_VECTORS, rows, rows_at, _STEPS, n_steps, b, b_start, b_row,
+                old, o_at, old_row, c, c_at, c_row, n_columns,
+            )  # fmt: skip
+        else:
+            multiply_tile(
+                _ROWS, _VECTORS, rows, rows_at, _STEPS, n_steps, b, b_start, b_row,
+                old, o_at, old_row, c, c_at, c_row, n_columns,
+            )  # fmt: skip
+        i += tile_rows
+    return i
+
+
+@compiled
+def _multiply_rows(
+    a: Array, a_start: int, a_row: int, first: int, last: int, n_steps: int, bits: Array, first_word: int,
+    b: Array, b_start: int, b_row: int, old: Array, old_start: int, old_row: int,
+    c: Array, c_start: int, c_row: int, n_columns: int, width: int,
+) -> None:  # fmt: skip
+    """Write rows of C one by one: from the terms whose bits are set, or from all terms if there is no first word."""
+    n_vectors, word = width // (VECTOR_BYTES // a.itemsize), _ALL_BITS >> np.uint64(_STEPS - n_steps)
+    for i in range(first, last):
+        a_at, o_at, c_at = a_start + i * a_row, old_start + i * old_row, c_start + i * c_row
+        if first_word >= 0:
+            word = bits[first_word + i]
+        if n_vectors == 1:
+            multiply_row(1, a, a_at, word, b, b_start, b_row, old, o_at, c, c_at, n_columns)
+        elif n_vectors == _NARROW_VECTORS:
+            multiply_row(_NARROW_VECTORS, a, a_at, word, b, b_start, b_row, old, o_at, c, c_at, n_columns)
+        elif n_vectors == _ENTRY_VECTORS:
+            multiply_row(_ENTRY_VECTORS, a, a_at, word, b, b_start, b_row, old, o_at, c, c_at, n_columns)
+        else:
+            multiply_row(_VECTORS, a, a_at, word, b, b_start, b_row, old, o_at, c, c_at, n_columns)
 
 
 @compiled_kernel
@@ -113,7 +169,7 @@ def product(f: Any) -> Callable[..., float]:
         density = _find_nonzeros(a, a_row, n_rows, n_steps, bits) if finds_zeros else 1.0
         lanes, j = VECTOR_BYTES // a.itemsize, 0
         while j < n_columns:
-            is_narrow, is_wide, skips_zeros, width = _choose_tile((n_columns - j + lanes - 1) // lanes, density)
+            is_wide, skips_zeros, width = _choose_tile((n_columns - j + lanes - 1) // lanes, density)
             width *= lanes
             n = min(n_columns - j, width)
             for k0 in range(0, n_steps, _STEPS):
@@ -126,43 +182,17 @@ def product(f: Any) -> Callable[..., float]:
                 old, old_at, old_row, i = c, j, c_row, 0
                 if k0 == 0 and not adds:
                     old, old_at, old_row = initial, j, 0
-                if not (is_wide or (skips_zeros and is_finite)):
-                    tile_rows = _NARROW_ROWS if is_narrow else _ROWS
-                    while i + tile_rows <= n_rows:
-                        a_at, o_at, c_at = i * a_row + k0, old_at + i * old_row, i * c_row + j
-                        rows, rows_at = (a, a_at) if a_row == _STEPS else (buffer, _PANEL_SIZE)
-                        if is_narrow:
-                            if a_row != _STEPS:
-                                copy_rows(_NARROW_ROWS, a, a_at, a_row, n_k, buffer, _PANEL_SIZE)
-                            multiply_tile(
-                                _NARROW_ROWS, _NARROW_VECTORS, rows, rows_at, _STEPS, n_k,
-                                source, source_at, source_row, old, o_at, old_row, c, c_at, c_row, n,
-                            )  # fmt: skip
-                        else:
-                            if a_row != _STEPS:
-                                copy_rows(_ROWS, a, a_at, a_row, n_k, buffer, _PANEL_SIZE)
-                            multiply_tile(
-                                _ROWS, _VECTORS, rows, rows_at, _STEPS, n_k, source, source_at, source_row,
-                                old, o_at, old_row, c, c_at, c_row, n,
-                            )  # fmt: skip
-                        i += tile_rows
-                while i < n_rows:
-                    a_at, o_at, c_at = i * a_row + k0, old_at + i * old_row, i * c_row + j
-                    if skips_zeros and is_finite:
-                        word = bits[k0 // _STEPS * n_rows + i]
-                    else:
-                        word = _ALL_BITS >> np.uint64(_STEPS - n_k)
-                    if is_narrow:
-                        multiply_row(
-                            _NARROW_VECTORS, a, a_at, word, source, source_at, source_row, old, o_at, c, c_at, n
-                        )
-                    elif is_wide:
-                        multiply_row(
-                            _ENTRY_VECTORS, a, a_at, word, source, source_at, source_row, old, o_at, c, c_at, n
-                        )
-                    else:
-                        multiply_row(_VECTORS, a, a_at, word, source, source_at, source_row, old, o_at, c, c_at, n)
-                    i += 1
+                skips = skips_zeros and is_finite
+                if not (is_wide or skips):
+                    i = _multiply_tiles(
+                        a, k0, a_row, n_rows, n_k, source, source_at, source_row, buffer, old, old_at, old_row,
+                        c, j, c_row, n, width,
+                    )  # fmt: skip
+                first_word = k0 // _STEPS * n_rows if skips else -1
+                _multiply_rows(
+                    a, k0, a_row, i, n_rows, n_k, bits, first_word, source, source_at, source_row, old, old_at, old_row,
+                    c, j, c_row, n, width,
+                )  # fmt: skip
             j += n
         return 0.0
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from chainrule.kernels.compile import carray, compiled, compiled_kernel
 from chainrule.kernels.matrices import BUFFER_SIZE, multiply, transpose
-from chainrule.kernels.rows import decode_rows
 from chainrule.types import Array, IntArray
 
 __all__ = [
@@ -20,6 +19,7 @@ __all__ = [
     "affine_gradients",
     "n_words",
     "scratch_size",
+    "sum_rows",
 ]
 
 SMALL = 16  # matrices with at most this number of weights are multiplied by loops: filling the tiles takes longer
@@ -33,7 +33,7 @@ _BEGIN: Any = np.int64(BUFFER_SIZE)  # where the other parts of the scratch arra
 
 def scratch_size(n_inputs: int, n_outputs: int) -> int:
     """Return the size of the scratch array of the dense products."""
-    return BUFFER_SIZE + int(ROWS) * (2 * n_inputs + n_outputs + 1) + n_outputs
+    return BUFFER_SIZE + int(ROWS) * (n_inputs + n_outputs + 1) + n_outputs
 
 
 def n_words(n_rows: int, n_inputs: int) -> int:
@@ -64,73 +64,53 @@ def _add_entries(entries: Array, columns: IntArray, first: int, last: int, w: Ar
         k += 1
 
 
-@compiled
-def _sum_rows(e: Array, n_rows: int, stride: int, sums: Array) -> None:
-    """Write the sums over the rows of a matrix."""
-    for j in range(sums.size):
-        sums[j] = 0
-    for i in range(n_rows):
-        row = e[i * stride :]
-        for j in range(sums.size):
-            sums[j] += row[j]
+@compiled_kernel
+def sum_rows(f: Any) -> Callable[..., float]:
+    """Write the sums over the rows of a matrix, dL/db = sum of e.  Arrays: e, sums.  Settings: row stride of e."""
 
+    def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
+        stride = int(settings[0])
+        e, sums = carray(p0, n_rows * stride, f), carray(p1, n_columns, f)
+        for j in range(n_columns):
+            sums[j] = f(0)
+        for i in range(n_rows):
+            row = e[i * stride :]
+            for j in range(n_columns):
+                sums[j] += row[j]
+        return 0.0
 
-@compiled
-def _add_gradient(
-    x: Array, x_start: int, x_stride: int, e: Array, e_start: int, e_stride: int, n_rows: int, n_in: int,
-    dw: Array, adds: bool, scratch: Array, bits: Array, address: int,
-) -> None:  # fmt: skip
-    """Write the part of at most :data:`ROWS` rows in dL/dW, or add it."""
-    n_columns, zeros = dw.size // n_in, _BEGIN + ROWS * n_in
-    for j in range(n_columns):
-        scratch[zeros + j] = 0
-    transpose(x, x_start, x_stride, n_rows, n_in, scratch, _BEGIN, ROWS)
-    multiply(
-        address, scratch, _BEGIN, ROWS, n_in, n_rows, e, e_start, e_stride, n_columns,
-        dw, 0, n_columns, scratch, zeros, adds, n_columns >= MIN_COLUMNS, scratch, bits,
-    )  # fmt: skip
+    return run
 
 
 @compiled_kernel
 def affine(f: Any) -> Callable[..., float]:
-    """z = x W + b.  Arrays: x, W, b, z, scratch, bits (uint64), product.
+    """z = x W + b, for some outputs, which are the columns.
 
-    Settings: inputs, the row strides of x and z, and the factor and the divisor of inputs that are stored as bytes (see
-    :func:`chainrule.kernels.rows.decode`); a factor of 0 means that x has numbers.
+    Arrays: x, W, b, z, scratch, bits (uint64), product.  Settings: inputs, and the row strides of x, z and W.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_in, x_stride, z_stride = int(settings[0]), int(settings[1]), int(settings[2])
-        x, w = carray(p0, n_rows * x_stride, f), carray(p1, n_in * n_columns, f)
+        n_in, x_stride, z_stride, w_stride = int(settings[0]), int(settings[1]), int(settings[2]), int(settings[3])
+        x, w = carray(p0, n_rows * x_stride, f), carray(p1, n_in * w_stride, f)
         b, z = carray(p2, n_columns, f), carray(p3, n_rows * z_stride, f)
-        codes, factor, divisor = carray(p0, n_rows * x_stride, np.uint8), f(settings[3]), f(settings[4])
-        scratch, bits = carray(p4, BUFFER_SIZE, f), carray(p5, 1, np.uint64)
-        address = carray(p6, 1, np.uint8).ctypes.data
-        if factor != 0:
-            for first in range(0, n_rows, ROWS):
-                n, rows, z_at = min(ROWS, n_rows - first), _BEGIN, first * z_stride
-                decode_rows(codes, first * x_stride, n, n_in, factor, divisor, scratch, rows)
-                multiply(
-                    address, scratch, rows, n_in, n, n_in, w, 0, n_columns, n_columns,
-                    z, z_at, z_stride, b, 0, False, n_columns >= MIN_COLUMNS, scratch, bits,
-                )  # fmt: skip
-        elif n_columns == 1:
+        if w_stride == 1:
             for i in range(n_rows):
                 row, total = x[i * x_stride :], b[0]
                 for k in range(n_in):
                     total += row[k] * w[k]
                 z[i * z_stride] = total
-        elif n_in * n_columns <= SMALL:
+        elif n_in * w_stride <= SMALL:
             for i in range(n_rows):
                 for j in range(n_columns):
                     total = b[j]
                     for k in range(n_in):
-                        total += x[i * x_stride + k] * w[k * n_columns + j]
+                        total += x[i * x_stride + k] * w[k * w_stride + j]
                     z[i * z_stride + j] = total
         else:
+            scratch, bits = carray(p4, BUFFER_SIZE, f), carray(p5, 1, np.uint64)
             multiply(
-                address, x, 0, x_stride, n_rows, n_in, w, 0, n_columns, n_columns,
-                z, 0, z_stride, b, 0, False, n_columns >= MIN_COLUMNS, scratch, bits,
+                carray(p6, 1, np.uint8).ctypes.data, x, 0, x_stride, n_rows, n_in, w, 0, w_stride, n_columns,
+                z, 0, z_stride, b, 0, False, w_stride >= MIN_COLUMNS, scratch, bits,
             )  # fmt: skip
         return 0.0
 
@@ -139,41 +119,41 @@ def affine(f: Any) -> Callable[..., float]:
 
 @compiled_kernel
 def affine_gradients(f: Any) -> Callable[..., float]:
-    """dL/dW = x^T e and dL/db = sum of e over the rows.
+    """dL/dW = x^T e, for some inputs, which are the columns.
 
-    Arrays: x, e, dL/dW, dL/db, scratch, bits (uint64), product.  Settings: inputs, the row strides of x and e, and the
-    factor and the divisor of inputs that are stored as bytes.
+    Arrays: x, e, dL/dW, scratch, bits (uint64), product.  Settings: outputs, the row strides of x and e, and the number
+    of all inputs.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        n_in, x_stride, e_stride = int(settings[0]), int(settings[1]), int(settings[2])
-        x, e = carray(p0, n_rows * x_stride, f), carray(p1, n_rows * e_stride, f)
-        dw, db = carray(p2, n_in * n_columns, f), carray(p3, n_columns, f)
-        codes, factor, divisor = carray(p0, n_rows * x_stride, np.uint8), f(settings[3]), f(settings[4])
-        scratch, bits = carray(p4, BUFFER_SIZE, f), carray(p5, 1, np.uint64)
-        address = carray(p6, 1, np.uint8).ctypes.data
-        _sum_rows(e, n_rows, e_stride, db)
-        if factor == 0 and (n_columns == 1 or n_in * n_columns <= SMALL):
-            for k in range(n_in * n_columns):
+        n_in, n_out, x_stride, e_stride = n_columns, int(settings[0]), int(settings[1]), int(settings[2])
+        x, e, dw = carray(p0, n_rows * x_stride, f), carray(p1, n_rows * e_stride, f), carray(p2, n_in * n_out, f)
+        is_small = n_out == 1 or settings[3] * n_out <= SMALL
+        if is_small or n_rows == 0:
+            for k in range(n_in * n_out):
                 dw[k] = f(0)
+        if is_small:
             for i in range(n_rows):
                 row = x[i * x_stride :]
-                if n_columns == 1:
+                if n_out == 1:
                     for k in range(n_in):
                         dw[k] += row[k] * e[i * e_stride]
                 else:
                     for k in range(n_in):
-                        for j in range(n_columns):
-                            dw[k * n_columns + j] += row[k] * e[i * e_stride + j]
+                        for j in range(n_out):
+                            dw[k * n_out + j] += row[k] * e[i * e_stride + j]
             return 0.0
-        rows = _BEGIN + ROWS * n_in + n_columns  # behind the scratch of _add_gradient
+        scratch, bits = carray(p3, BUFFER_SIZE, f), carray(p4, 1, np.uint64)
+        zeros = _BEGIN + ROWS * n_in
+        for j in range(n_out):
+            scratch[zeros + j] = 0
         for first in range(0, n_rows, ROWS):
-            n, x_at, e_at = min(ROWS, n_rows - first), first * x_stride, first * e_stride
-            if factor != 0:
-                decode_rows(codes, x_at, n, n_in, factor, divisor, scratch, rows)
-                _add_gradient(scratch, rows, n_in, e, e_at, e_stride, n, n_in, dw, first > 0, scratch, bits, address)
-            else:
-                _add_gradient(x, x_at, x_stride, e, e_at, e_stride, n, n_in, dw, first > 0, scratch, bits, address)
+            n = min(ROWS, n_rows - first)
+            transpose(x, first * x_stride, x_stride, n, n_in, scratch, _BEGIN, ROWS)
+            multiply(
+                carray(p5, 1, np.uint8).ctypes.data, scratch, _BEGIN, ROWS, n_in, n, e, first * e_stride, e_stride,
+                n_out, dw, 0, n_out, scratch, zeros, first > 0, n_out >= MIN_COLUMNS, scratch, bits,
+            )  # fmt: skip
         return 0.0
 
     return run

@@ -17,10 +17,10 @@ __all__ = [
     "add",
     "check_finite",
     "copy_columns",
-    "decode",
-    "decode_rows",
+    "decode_row",
     "encode",
     "gather",
+    "gather_bytes",
     "gather_csr",
     "gather_weights",
     "lookup",
@@ -48,25 +48,26 @@ def gather(f: Any) -> Callable[..., float]:
 
 
 @compiled
-def decode_rows(
-    codes: Array, start: int, n_rows: int, width: int, factor: Any, divisor: Any, out: Array, out_start: int
-) -> None:
-    """Write the numbers of rows that are stored as bytes; see :func:`~chainrule.kernels.vectors.decode_vector`."""
+def decode_row(codes: Array, start: int, width: int, factor: Any, divisor: Any, out: Array, out_start: int) -> None:
+    """Write numbers that are stored as bytes; see :func:`~chainrule.kernels.vectors.decode_vector`."""
     lanes = VECTOR_BYTES // out.itemsize
-    for i in range(n_rows):
-        for j in range(0, width, lanes):
-            at, to = start + i * width + j, out_start + i * width + j
-            decode_vector(codes, at, factor, divisor, min(lanes, width - j), out, to)
+    for j in range(0, width, lanes):
+        decode_vector(codes, start + j, factor, divisor, min(lanes, width - j), out, out_start + j)
 
 
 @compiled_kernel
-def decode(f: Any) -> Callable[..., float]:
-    """Write the numbers of rows that are stored as bytes.  Arrays: codes (uint8), out.  Settings: factor, divisor."""
+def gather_bytes(f: Any) -> Callable[..., float]:
+    """out_i = source[row_i] for numbers that are stored as bytes; see :func:`decode_row`.
+
+    Arrays: bytes (uint8), row numbers (int64), out.  Settings: factor, divisor.
+    """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
-        size = n_rows * n_columns
-        codes, out = carray(p0, size, np.uint8), carray(p1, size, f)
-        decode_rows(codes, 0, n_rows, n_columns, f(settings[0]), f(settings[1]), out, 0)
+        rows, out = carray(p1, n_rows, np.int64), carray(p2, n_rows * n_columns, f)
+        factor, divisor = f(settings[0]), f(settings[1])
+        for i in range(n_rows):
+            codes = carray(p0, (rows[i] + 1) * n_columns, np.uint8)
+            decode_row(codes, rows[i] * n_columns, n_columns, factor, divisor, out, i * n_columns)
         return 0.0
 
     return run
@@ -87,7 +88,7 @@ def encode(f: Any) -> Callable[..., float]:
             for j in range(n_columns):
                 scaled = x[at + j] * scale + f(0.5)
                 codes[at + j] = np.uint8(scaled if (scaled >= 0) & (scaled < 256) else f(0))
-            decode_rows(codes, at, 1, n_columns, factor, divisor, row, 0)
+            decode_row(codes, at, n_columns, factor, divisor, row, 0)
             n_other = 0
             for j in range(n_columns):
                 n_other += int(row[j] != x[at + j])

@@ -12,13 +12,13 @@ check bounds.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
-from numba.core import cgutils, config, types
+from numba.core import cgutils, codegen, config, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic as numba_intrinsic
 
@@ -39,20 +39,24 @@ VECTOR_BYTES = 64
 
 _intrinsic: Callable[[Any], Any] = numba_intrinsic
 _literal_intrinsic: Callable[[Any], Any] = numba_intrinsic(prefer_literal=True)
-_tools: Any = cgutils  # it has no type hints
+_tools: Any = cgutils  # these have no type hints
+_codegen: Any = codegen
 _INDEX = ir.IntType(64)
 
 
 def _features() -> set[str]:
     """Return the names of the processor's instruction sets that Numba compiles for."""
     settings: Any = config
-    if settings.CPU_FEATURES is not None:
-        return {name[1:] for name in settings.CPU_FEATURES.split(",") if name.startswith("+")}
-    return {name for name, is_present in get_host_cpu_features().items() if is_present}
+    given = settings.CPU_FEATURES
+    names: str = _codegen.get_host_cpu_features() if given is None else given
+    return {name[1:] for name in names.split(",") if name.startswith("+")}
 
 
 #: Whether a register holds a whole vector, and there are 32 of them.
 HAS_WIDE_REGISTERS = "avx512f" in _features()
+
+# Whether x y + z is one instruction. Without it, LLVM calls a function of the C library for every number.
+_FUSES = "fma" in _features() or platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686")
 
 
 def _literal(value: Any) -> int:
@@ -124,7 +128,9 @@ class _Code:
             self.builder.store(value, self.address(data, offset)).align = self.bytes
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
-        """Return x y + z, rounded once."""
+        """Return x y + z, rounded once if the processor has an instruction for it."""
+        if not _FUSES:
+            return self.builder.fadd(self.builder.fmul(x, y), z)
         return self._call("fma", self.vector, [x, y, z])
 
     def _call(self, name: str, result: Any, arguments: list[Any], suffix: str = "") -> Any:

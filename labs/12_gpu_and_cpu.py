@@ -9,6 +9,7 @@
 # installed, only the first engine runs. No GPU is necessary; if there is one, it is measured too.
 
 # %%
+import os
 import time
 from importlib.util import find_spec
 
@@ -140,11 +141,13 @@ for name, engine in engines.items():
 # ## The time of a training step
 #
 # The next cell measures the time of one training step, for several widths of the hidden layer and several batch sizes.
-# The time does not depend on the values in the rows, so they are random. Both engines use one thread. `process_time`
-# counts only the time in which the processor works for this program, so that other programs do not disturb the
-# measurement; for a GPU, a clock is needed that also counts the time of waiting.
+# The time does not depend on the values in the rows, so they are random. Both engines use one thread; without
+# `CHAINRULE_THREADS`, the first would use several cores where that is faster. `process_time` counts only the time in which
+# the processor works for this program, so that other programs do not disturb the measurement; for a GPU, a clock is
+# needed that also counts the time of waiting.
 
 # %%
+os.environ["CHAINRULE_THREADS"] = "1"
 rng = np.random.default_rng(0)
 clock = time.perf_counter if "PyTorch, GPU" in engines else time.process_time
 

@@ -183,7 +183,7 @@ table.map("{:.3g}".format)
 # small batches. The reason is not the arithmetic. A step in PyTorch is a long sequence of calls from Python: gather the
 # rows, multiply, add the bias, ReLU, and so on. Each call takes some microseconds, whatever the size of its arrays.
 # chainrule needs only one call of compiled code for many steps. For wide networks and large batches, nearly all of the
-# time is spent in matrix products, for which both engines call similar libraries, and the ratio comes closer to 1.
+# time is spent in matrix products, which both engines compute at a similar speed, and the ratio comes closer to 1.
 #
 # ## A model of the time
 #

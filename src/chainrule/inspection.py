@@ -28,7 +28,7 @@ __all__ = ["GradientCheck", "GradientPart", "check_gradients"]
 
 STEP = 1e-6
 N_DIRECTIONS = 3
-N_ROUNDINGS = 8  # the error of the objective, in units of its last place
+N_ROUNDINGS = 8  # bound of the error of the objective, in units of its last place
 
 
 @dataclass(frozen=True)

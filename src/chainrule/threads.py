@@ -2,8 +2,8 @@
 
 Compiled code divides its calls among the threads of a team (:func:`team`), with the same bits for any number of them.
 BLAS, which the NumPy code of layers and solvers calls, uses one thread, unless the environment variable
-``CHAINRULE_THREADS`` names another number: on a machine that runs other programs, several BLAS threads spend their time
-waiting for each other, and a fit takes thirty times as long instead of half.
+``CHAINRULE_THREADS`` is set to another number. On a machine that runs other programs, several BLAS threads spend their
+time waiting for each other, and a fit can take thirty times as long instead of half the time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _blocks: list[Any] = []  # the limit, as often as there are blocks under way
 
 
 def wanted_threads() -> int:
-    """Return the number of threads that a fit may use."""
+    """Return the number of threads that BLAS and PyTorch may use: ``CHAINRULE_THREADS``, or 1."""
     given = os.environ.get("CHAINRULE_THREADS", "1").strip()
     if not given.isdecimal() or int(given) < 1:
         raise InvalidInputError(f"CHAINRULE_THREADS is '{given}'; set it to a whole number >= 1, or leave it unset.")
@@ -35,10 +35,10 @@ def wanted_threads() -> int:
 
 
 def team() -> Team | None:
-    """Return the threads that may take the steps of compiled code together; None for one thread.
+    """Return the threads that may compute the steps of compiled code together; None for one thread.
 
-    Their number is ``CHAINRULE_THREADS``, or that of the processors that this process may use, but not more than
-    ``OMP_NUM_THREADS``.
+    Their number is ``CHAINRULE_THREADS`` if it is set. Otherwise it is the number of processors that this process may
+    use, but not more than ``OMP_NUM_THREADS``.
     """
     from chainrule.kernels.team import team_of  # this imports Numba
 
@@ -51,10 +51,10 @@ def team() -> Team | None:
 
 @contextmanager
 def limited_threads() -> Iterator[None]:
-    """Within the block, let BLAS use as many threads as a fit may.
+    """Within the block, let BLAS use :func:`wanted_threads` threads.
 
-    The limit belongs to the whole process. With fits in several threads, the first block to begin imposes it and the
-    last to end lifts it, so that it holds in all of them and the old number comes back.
+    The limit belongs to the whole process. With fits in several threads, the first block that begins sets the limit,
+    and the last block that ends restores the previous number.
     """
     n_threads = wanted_threads()
     with _lock:

@@ -64,7 +64,10 @@ def _compiled(stack: LayerStack, n_layers: int, rows: Inputs) -> _CompiledPredic
 
 
 class _CompiledPrediction:
-    """The first layers of a stack as a table of calls, for chunks of at most ``capacity`` rows and for one thread."""
+    """The first layers of a stack as a table of calls, for at most ``capacity`` rows at a time.
+
+    Each thread that predicts has its own object.
+    """
 
     def __init__(self, stack: LayerStack, program: Program, n_layers: int, capacity: int) -> None:
         from chainrule.engines.operations import ROWS_PER_PART, Buffers, Calls, Csr  # this imports Numba

@@ -437,16 +437,17 @@ def _noise_settings(operation: Any, n_steps: int, epoch: int, first_step: int) -
     return settings
 
 
-# How numbers are stored as bytes, if all are such numbers: as a factor times the byte, or as the byte by a divisor.
+# The factors and divisors that are tried for storing numbers as bytes: each number must be exactly the factor times its
+# byte or, if the divisor is not 0, its byte divided by the divisor.
 _DECODINGS = ((1.0, 0.0), (1 / 255, 0.0), (1 / 255, 255.0), (1 / 16, 0.0))
-_SAMPLED_ROWS = 64  # the rows that are tried first
+_SAMPLED_ROWS = 64  # the number of rows that are tried first
 
 
 def _encode(inputs: Array) -> tuple[Array, tuple[float, float] | None]:
     """Return the inputs as bytes, and how they are decoded, or the inputs and None.
 
-    Pixels are numbers of one byte: gathering the rows of a batch then reads a quarter of the memory. All numbers are
-    verified.
+    Pixels are often numbers of one byte. If they are stored as bytes, gathering the rows of a batch reads a quarter of
+    the memory. All numbers are verified.
     """
     from chainrule.formulas.calls import call_arrays
     from chainrule.kernels.rows import encode

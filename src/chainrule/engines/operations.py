@@ -37,7 +37,7 @@ __all__ = ["Buffers", "Calls", "Csr", "Location"]
 # The sizes of the smallest parts of a call that threads compute at the same time: rows, inputs and outputs of a
 # product, and numbers of a formula.
 ROWS_PER_PART, INPUTS_PER_PART, OUTPUTS_PER_PART, NUMBERS_PER_PART = 32, 32, 128, 8192
-# Weights with at least so many outputs are divided by outputs in batches of at most so many rows.
+# A forward product with at least MIN_OUTPUTS outputs and at most MAX_ROWS rows is divided by outputs instead of rows.
 MIN_OUTPUTS, MAX_ROWS = 256, 128
 
 # Appends the calls that compute the gradients of an operation and the errors of its inputs from dL/d(output).
@@ -333,13 +333,13 @@ class Calls:
         return backward
 
     def _call_on_entries(self, operation: Map, loop: Any, arrays: list[Any]) -> None:
-        """Append a call of a formula for the entries of CSR matrices, which have them at the same positions."""
+        """Append a call of a formula for the entries of CSR matrices with entries at the same positions."""
         if any(parameter.is_trained for parameter in operation.parameters):
             raise NotLoweredError("A formula with parameters cannot take a sparse matrix.")
         given = next(array for array in arrays if isinstance(array, Csr))
         entries, starts = [array.data if isinstance(array, Csr) else array for array in arrays], given.starts
         for place, name in enumerate(loop.arrays):
-            if name in loop.columns:  # the number of its column for every entry
+            if name in loop.columns:  # every entry gets the number of its column
                 of_entries = self._new_entries()
                 self._call(rows.of_entries, [arrays[place], given.columns, starts, of_entries], operation.output.width)
                 entries[place] = of_entries
@@ -439,7 +439,7 @@ class Calls:
         return self.locations[operation.output]
 
     def _new_entries(self) -> Placeholder:
-        """Return a place for one number per entry of a CSR matrix, of which there are more in some batches."""
+        """Return a placeholder for one number per entry of a CSR matrix; batches differ in their number of entries."""
         self.entries.append(f"entries {len(self.entries)}")
         return Placeholder(self.entries[-1])
 

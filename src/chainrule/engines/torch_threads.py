@@ -18,7 +18,7 @@ _before: dict[int, int] = {}  # the number of threads before each active block, 
 
 @contextmanager
 def limited_torch_threads() -> Iterator[None]:
-    """Within the block, limit PyTorch to the number of threads of a fit; the previous number is restored at the end.
+    """Within the block, limit PyTorch to :func:`wanted_threads`; the previous number is restored at the end.
 
     The limit belongs to the Python thread. A thread that uses PyTorch for the first time starts with the number that
     any thread set last, which may be the limit of another active block. In this case, the number before that limit is

@@ -10,8 +10,8 @@ increases most, which is approximated by one step of the power iteration: ``r = 
 gradient of ``D(p(x), p(x + d))`` with respect to d, at a random d of length ``epsilon / 10``.
 
 The term does not depend on the targets. Its gradient is that of the loss for the rows x + r with the targets p(x),
-because p(x) and r count as constants. They are those of inference, without noise and with running statistics. The
-prediction for x + r is that of training, with the noise of the step and the statistics of the changed rows.
+because p(x) and r count as constants. They are computed as in inference, without noise and with running statistics. The
+prediction for x + r is computed as in training, with the noise of the step and the statistics of the changed rows.
 
 Source: Miyato et al. 2018, Virtual adversarial training: a regularization method for supervised and semi-supervised
 learning (arXiv 1704.03976), section 3.
@@ -47,7 +47,7 @@ class ChangedBatch(NamedTuple):
 
 
 class VirtualAdversary:
-    """The changes of the rows of batches, for the present weights of a network, computed by NumPy."""
+    """Computes the changes of the rows of batches for the present weights of a network, for the NumPy engine."""
 
     def __init__(self, stack: LayerStack, head: Head, epsilon: float) -> None:
         self.stack, self.head, self.epsilon = stack, head, epsilon
@@ -85,7 +85,7 @@ def _lengths(changes: Array) -> Array:
 
 
 def check_virtual_adversarial(stack: LayerStack, plan: TrainingPlan, *, is_sparse: bool) -> None:
-    """Raise InvalidInputError if the plan has virtual adversarial training, and the network cannot be trained so."""
+    """Raise InvalidInputError if the plan has virtual adversarial training, which the network does not allow."""
     if not plan.vat_epsilon:
         return
     head = stack.split_head(plan.loss)

@@ -1,4 +1,4 @@
-"""Whole numbers that several threads read and write at the same time, and waiting without a system call."""
+"""Whole numbers that several threads read and write at the same time, and functions for a thread that waits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _address(context: Any, builder: Any, signature: Any, values: Any) -> Any:
 
 @_intrinsic
 def atomic_load(typing: Any, numbers: Any, place: Any) -> Any:
-    """Return an int64 of an array; later reads of this thread see what was written before it was stored."""
+    """Return an int64 of an array; later reads of this thread see all that was written before the int64 was stored."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load_atomic(_address(context, builder, signature, values), "acquire", 8)
@@ -38,7 +38,7 @@ def atomic_load(typing: Any, numbers: Any, place: Any) -> Any:
 
 @_intrinsic
 def atomic_store(typing: Any, numbers: Any, place: Any, value: Any) -> Any:
-    """Write an int64 to an array, after all that this thread has written before."""
+    """Write an int64 to an array, after everything that this thread has written before."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         number = context.cast(builder, values[2], signature.args[2], types.int64)
@@ -50,7 +50,7 @@ def atomic_store(typing: Any, numbers: Any, place: Any, value: Any) -> Any:
 
 @_intrinsic
 def atomic_add(typing: Any, numbers: Any, place: Any, value: Any) -> Any:
-    """Add to an int64 of an array; return its value before."""
+    """Add to an int64 of an array; return its previous value."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         number = context.cast(builder, values[2], signature.args[2], types.int64)
@@ -74,7 +74,7 @@ def pause(typing: Any) -> Any:
 
 @_intrinsic
 def yield_processor(typing: Any, address: Any) -> Any:
-    """Let another program run: call the function without arguments at an address."""
+    """Let other programs run: call the function of the operating system at this address, without arguments."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind = ir.FunctionType(ir.IntType(32), [])

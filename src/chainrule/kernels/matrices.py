@@ -1,9 +1,9 @@
 """The product of two matrices, in register tiles.
 
-``C = A B`` is computed panel by panel. A *panel* holds some rows of B, in as many columns as a tile is wide, one after
-another and filled up with zeros, so that it stays in the first cache and each load reads one cache line. Each element
-of C is the sum of its terms in their order, rounded after each term, so that it does not depend on the other rows and
-columns, nor on whether the terms that are 0 are computed.
+``C = A B`` is computed panel by panel. A *panel* is a copy of some rows of B, in as many columns as a tile is wide. The
+rows lie one after another and are padded with zeros, so that the panel stays in the first-level cache, and each load
+reads one cache line. Each element of C is the sum of its terms in their order, rounded after each term. It depends
+neither on the other rows and columns of C, nor on whether terms that are 0 are computed (except for the sign of a 0).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from chainrule.types import Array
 __all__ = ["BUFFER_SIZE", "multiply", "product", "transpose"]
 
 # The rows and vectors of a tile. A processor with 32 wide registers keeps 24 vectors of C in them; otherwise, a vector
-# takes several registers. The last columns are computed in narrow tiles, of two vectors or of one. A tile is one row of
-# several vectors if zeros are skipped.
+# takes several registers. The last columns are computed in narrow tiles, of two vectors or of one. If zeros are
+# skipped, a tile is one row of several vectors.
 _ROWS, _VECTORS = (6, 4) if HAS_WIDE_REGISTERS else (6, 1)
 _NARROW_ROWS, _NARROW_VECTORS = (8, 2) if HAS_WIDE_REGISTERS else (6, 1)
 _ENTRY_VECTORS = 8 if HAS_WIDE_REGISTERS else 4
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
-_STEPS = 64  # the terms of the sums that are added to C at a time: as many as a word has bits
+_STEPS = 64  # the number of terms that are added to each sum at a time: as many as a word has bits
 
 # The size of the buffer of :func:`multiply`, in numbers: a panel of B, some rows of A, and the settings.
 _PANEL_SIZE = _ENTRY_VECTORS * VECTOR_BYTES // 4 * _STEPS
@@ -45,8 +45,8 @@ _N_SETTINGS = 8
 _SETTINGS = _PANEL_SIZE + max(_ROWS, _NARROW_ROWS) * _STEPS
 BUFFER_SIZE = _SETTINGS + 2 * _N_SETTINGS
 
-# Up to the first number of rows of C, whole panels of B are not copied. Up to the second, zeros are not skipped: it
-# takes as long to find out whether B is finite.
+# Up to the first number of rows of C, panels of B that need no padding are not copied. Up to the second, zeros are not
+# skipped, because finding out whether B is finite would take as long.
 _FEW_ROWS, _VERY_FEW_ROWS = 16, 4
 
 # The shares of nonzero numbers in A up to which zeros are skipped, up to which they are skipped in narrow tiles, and up
@@ -56,7 +56,7 @@ _MAX_DENSITY, _MAX_NARROW_DENSITY, _MAX_WIDE_DENSITY = 0.65, 0.3, 0.3
 
 @compiled
 def _find_nonzeros(a: Array, a_row: int, n_rows: int, n_steps: int, bits: Array) -> float:
-    """Write which numbers of A are not 0, with a word for 64 numbers of a row; return their share."""
+    """Write bits that tell which numbers of A are not 0, 64 of a row in each word; return the share of such numbers."""
     n_entries = 0
     for k in range(0, n_steps, _STEPS):
         for i in range(n_rows):
@@ -68,7 +68,7 @@ def _find_nonzeros(a: Array, a_row: int, n_rows: int, n_steps: int, bits: Array)
 
 @compiled
 def _fill_panel(b: Array, start: int, b_row: int, n_steps: int, n_columns: int, width: int, panel: Array) -> None:
-    """Copy some rows and columns of B to a panel, and fill it up with zeros."""
+    """Copy some rows and columns of B to a panel, and pad it with zeros."""
     lanes = VECTOR_BYTES // b.itemsize
     for j in range(0, width, lanes):
         copy_column(b, start + j, b_row, n_steps, max(0, min(lanes, n_columns - j)), panel, j, width)
@@ -156,8 +156,8 @@ def _multiply_rows(
 def product(f: Any) -> Callable[..., float]:
     """Write a product; see :func:`multiply`.
 
-    Arrays: A, B, C, initial values, buffer, bits.  Settings: terms of the sums, row strides of A, B and C, whether the
-    product is added to C, whether to look for zeros in A.
+    Arrays: A, B, C, initial values, buffer, bits.  Settings: number of terms of a sum, row strides of A, B and C,
+    whether the product is added to C, whether to look for zeros in A.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]
@@ -209,9 +209,10 @@ def multiply(
 
     All arrays are flat: ``A_ik = a[a_start + i * a_row + k]``, ``B_kj = b[b_start + k * b_row + j]``,
     ``C_ij = c[c_start + i * c_row + j]`` and ``initial_j = initial[initial_at + j]``. ``address`` is that of
-    :func:`product`, so that its code is compiled only once. ``buffer`` has :data:`BUFFER_SIZE` numbers. With
-    ``finds_zeros``, products with zeros in A are left out if there are many, unless B has a number that is not finite:
-    0 times infinity is NaN. The places of the other numbers are written to ``bits``, with a word for every 64 numbers.
+    :func:`product`, which is called by its address so that its code is compiled only once. ``buffer`` has
+    :data:`BUFFER_SIZE` numbers. With ``finds_zeros``, terms with zeros in A are left out if there are many of them,
+    except in panels of B with a number that is not finite: 0 times infinity is NaN. Bits that tell which numbers of A
+    are not 0 are written to ``bits``, with a word for every 64 numbers.
     """
     size, settings = a.itemsize, buffer[_SETTINGS:BUFFER_SIZE].view(np.float64)
     settings[0], settings[1], settings[2], settings[3] = n_steps, a_row, b_row, c_row

@@ -22,9 +22,9 @@ __all__ = [
     "sum_rows",
 ]
 
-SMALL = 16  # matrices with at most this number of weights are multiplied by loops: filling the tiles takes longer
-# No literals, for which Numba would compile the functions below once more.
-ROWS: Any = np.int64(64)  # the rows of a batch that are computed at a time
+SMALL = 16  # matrices with at most this number of weights are multiplied by loops: filling the tiles would take longer
+# ROWS and _BEGIN are not literals, for which Numba would compile the functions below once more.
+ROWS: Any = np.int64(64)  # the number of rows of a batch that are computed at a time
 MIN_COLUMNS = 32  # in products with fewer columns, finding the zeros takes longer than multiplying by them
 
 
@@ -37,7 +37,7 @@ def scratch_size(n_inputs: int, n_outputs: int) -> int:
 
 
 def n_words(n_rows: int, n_inputs: int) -> int:
-    """Return how many words the bits of nonzero inputs need."""
+    """Return the number of words for the bits that tell which inputs are not 0."""
     return max(n_inputs, n_rows * -(-n_inputs // 64))
 
 

@@ -77,7 +77,8 @@ def gather_bytes(f: Any) -> Callable[..., float]:
 def encode(f: Any) -> Callable[..., float]:
     """Write numbers as bytes.  Arrays: the numbers, codes (uint8), one row.  Settings: factor, divisor, scale.
 
-    Returns NaN if a number is not exactly the decoded number of its byte, which is the number times the scale.
+    The byte of a number is the number times the scale, rounded. Returns NaN if the number that is decoded from a byte
+    is not exactly the given number.
     """
 
     def run(p0, p1, p2, p3, p4, p5, p6, p7, n_rows, n_columns, settings):  # type: ignore[no-untyped-def]

@@ -42,16 +42,16 @@ _OWN = _UNITS + N_ARRAYS
 _WIDTH = _OWN + N_ARRAYS
 
 # What the threads share, in different cache lines: the number of finished parts of the present call, its step, its rows
-# of the batch, the size of its parts, whether a result is not finite, whether the threads are to stop helping, the
-# address of the function of the operating system that lets other programs run, and a word for each thread with the
-# parts that it should take: the number of the call, the number of the parts, and the number of the next part.
+# of the batch, the size of its parts, the number of parts for each thread, whether a result is not finite, whether the
+# threads are to stop helping, the address of the function of the operating system that lets other programs run, and a
+# word for each thread with its own parts: the number of the call, the number of the parts, and the number of the next.
 _FINISHED, _STEP, _ROWS, _SIZE, _PER_THREAD = 0, 8, 9, 10, 11
 _FAILED, _STOP, _YIELD, _NEXT, _LINE = 16, 24, 25, 32, 8
-_PARTS_PER_THREAD = 4  # at most; large parts are computed faster, and small parts leave fewer threads waiting
+_PARTS_PER_THREAD = 4  # at most; large parts are computed faster, but with small parts threads wait for a shorter time
 _BITS, _MASK = 20, (1 << 20) - 1
 _ALONE = np.zeros(_NEXT + _LINE, np.int64)
-# The trials of a team: their number, the least seconds of one, the ratio of times from which on the team is chosen, and
-# the seconds until the next trials, at first and at most.
+# The trials of a team: their number, the length of one in seconds, the ratio of times from which on the team is chosen,
+# and the seconds until the next trials, at first and at most.
 N_TRIALS, TRIAL_SECONDS, GAIN, FIRST_CHOICE_SECONDS, MAX_CHOICE_SECONDS = 7, 0.0015, 1.2, 0.5, 8.0
 _PATIENCE = 4000  # how often a waiting thread looks again before it lets other programs run
 
@@ -87,10 +87,11 @@ class Split:
 
 
 class Pace:
-    """Decides from measured times whether a team takes the steps of a tape, or one thread alone.
+    """Decides from measured times whether a team or one thread computes the steps of a tape.
 
-    Both take some short runs of steps. The team is chosen if the median of its times is clearly shorter. Both are tried
-    again later, because the machine may have become busy or idle.
+    Some short runs of steps are computed by one thread, and some by the team. The team is chosen if it is at least
+    :data:`GAIN` times as fast in the median. Both are tried again later, because the machine may have become busy or
+    idle.
     """
 
     def __init__(self) -> None:
@@ -98,7 +99,7 @@ class Pace:
         self._is_together, self._ends, self._lasts = False, 0.0, FIRST_CHOICE_SECONDS
 
     def choose(self, first: int, n_steps: int) -> tuple[bool, int]:
-        """Return whether the team takes the next steps, and up to which step."""
+        """Return whether the team computes the next steps, and the end of these steps."""
         if self._ends and time.perf_counter() < self._ends:
             return self._is_together, n_steps
         if self._ends:
@@ -108,7 +109,7 @@ class Pace:
         return together, min(n_steps, first + (max(1, int(TRIAL_SECONDS / known[-1])) if known else 1))
 
     def note(self, together: bool, n_steps: int, seconds: float) -> None:
-        """Note the time of the steps."""
+        """Record the time of a run of steps; after the last trial, decide."""
         if self._ends:
             return
         self._times[together].append(seconds / n_steps)
@@ -177,7 +178,7 @@ class Tape:
         return self._table
 
     def run(self, n_rows: int, batch_size: int, n_steps: int, results: Array, team: Team | None = None) -> int:
-        """Make the calls for every batch; see :func:`run_steps`. A team divides them among threads if it is faster."""
+        """Make the calls for every batch; see :func:`run_steps`. A team computes them together if this is faster."""
         if team is None or not self.table[:, _PART].any():
             n_done: int = run_steps(self.table, n_rows, batch_size, 0, n_steps, results, _ALONE, 1)
             return n_done
@@ -236,7 +237,7 @@ def shared_words(n_threads: int) -> IntArray:
 
 @compiled
 def _wait(shared: IntArray, n_idle: int) -> None:
-    """Wait for a moment, and longer if a thread has waited ``n_idle`` times."""
+    """Wait for a moment; let other programs run if this thread has waited many times in a row (``n_idle``)."""
     if n_idle < _PATIENCE or shared[_YIELD] == 0:
         pause()
     else:
@@ -257,7 +258,7 @@ def _take_parts(table: IntArray, shared: IntArray, thread: int) -> int:
             word = atomic_load(shared, place)
             if (word & _MASK) >= ((word >> _BITS) & _MASK):
                 break
-            word = atomic_add(shared, place, 1)  # perhaps of a later call, which does not end before this part
+            word = atomic_add(shared, place, 1)  # maybe for a later call by now; no call ends before its last part
             if (word & _MASK) >= ((word >> _BITS) & _MASK):
                 break
             part = owner * shared[_PER_THREAD] + (word & _MASK)
@@ -283,7 +284,7 @@ def _hand_out(shared: IntArray, call: int, step: int, n: int, size: int, n_parts
 
 @compiled
 def help_steps(table: IntArray, shared: IntArray, thread: int) -> None:
-    """Compute parts of the calls that :func:`run_steps` makes in another thread, until this ends."""
+    """Compute parts of the calls that :func:`run_steps` makes in another thread, until the team stops helping."""
     n_idle = 0
     while atomic_load(shared, _STOP) == 0:
         if _take_parts(table, shared, thread) > 0:
@@ -304,12 +305,13 @@ def run_steps(
     shared: IntArray,
     n_threads: int,
 ) -> int:
-    """Make the calls of a table once for the batches ``first`` to ``last`` of ``batch_size`` rows, or fewer at the end.
+    """Make the calls of a table once for each of the batches from ``first`` to before ``last``.
 
+    All batches have ``batch_size`` rows, except that the last batch of the rows may have fewer.
     In each step, the sum of the results of some calls (``adds_result``), such as the loss, is written to ``results``.
     If any call returns a number that is not finite, this number is written to ``results`` instead, and no further calls
-    are made. Returns the number of the first step that is not complete. With several threads, the others run
-    :func:`help_steps`.
+    are made. Returns the number of the first step that is not complete. With several threads, the other threads run
+    :func:`help_steps` at the same time.
     """
     for step in range(first, last):
         n = min(batch_size, n_rows - step * batch_size)

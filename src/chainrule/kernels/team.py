@@ -64,7 +64,7 @@ class Team:
             self._is_started = True
             while len(self._native_ids) < len(self._gates):
                 time.sleep(0)
-        while min(self._n_left) < self._n_calls:  # one may not even have begun
+        while min(self._n_left) < self._n_calls:  # a helper may not even have begun with the last call
             time.sleep(0)
         self._shared[_NEXT:] = 0
         self._shared[[_FAILED, _STOP]] = 0
@@ -77,8 +77,8 @@ class Team:
     def _avoid_processor_of_caller(self) -> None:
         """Move the helpers to other processors.
 
-        Linux likes to wake a thread on the processor of the thread that wakes it. Both would then run in turns, and
-        wait for each other, for many milliseconds.
+        Linux tends to wake a thread on the processor of the thread that wakes it. The two threads would then run in
+        turns and wait for each other, for many milliseconds.
         """
         processor = _current_processor()
         if processor in (-1, self._avoided):
@@ -101,16 +101,16 @@ class Team:
 
 @cache
 def team_of(n_threads: int) -> Team | None:
-    """Return the team of this process with so many threads; None for one thread."""
+    """Return the team of this process with ``n_threads`` threads; None for one thread."""
     return Team(n_threads) if n_threads > 1 else None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=team_of.cache_clear)  # the threads are not copied
+    os.register_at_fork(after_in_child=team_of.cache_clear)  # a fork does not copy the threads
 
 
 def _current_processor() -> int:
-    """Return the number of the processor that this thread runs on; -1 if it is unknown, or cannot be chosen."""
+    """Return the number of the processor that runs this thread; -1 if the system cannot move threads."""
     if not hasattr(os, "sched_setaffinity"):
         return -1
     function = _library().sched_getcpu

@@ -1,13 +1,13 @@
 """Vectors and register tiles for compiled kernels.
 
-LLVM vectorises a loop with the width that it prefers, and keeps no block of a matrix in registers. Products of matrices
-reach the speed of the processor only if both are stated. A *vector* is a cache line of 64 bytes: 16 numbers of float32,
-8 of float64. A *tile* is a block of some rows and vectors of a matrix that stays in registers. LLVM translates both to
-the instructions of the processor: AVX-512, AVX2, NEON or others.
+LLVM chooses the width of the vectors of a loop itself, and keeps no block of a matrix in registers. Matrix products
+reach the speed of the processor only if the code states both. A *vector* is a cache line of 64 bytes: 16 numbers of
+float32, or 8 of float64. A *tile* is a block of some rows and vectors of a matrix that stays in registers. LLVM
+translates both to the instructions of the processor: AVX-512, AVX2, NEON or others.
 
-Every element of a tile is computed by the same operations in the same order, whatever the processor, so that the
-results have the same bits. The functions take flat arrays, and offsets and strides as numbers of elements. They do not
-check bounds.
+Every element of a tile is computed by the same operations in the same order on every processor that computes x y + z
+with one instruction, so that the results have the same bits. The functions take flat arrays, and offsets and strides as
+numbers of elements. They do not check bounds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ VECTOR_BYTES = 64
 
 _intrinsic: Callable[[Any], Any] = numba_intrinsic
 _literal_intrinsic: Callable[[Any], Any] = numba_intrinsic(prefer_literal=True)
-_tools: Any = cgutils  # these have no type hints
+_tools: Any = cgutils  # these modules have no type hints
 _codegen: Any = codegen
 _INDEX = ir.IntType(64)
 
@@ -55,7 +55,7 @@ def _features() -> set[str]:
 #: Whether a register holds a whole vector, and there are 32 of them.
 HAS_WIDE_REGISTERS = "avx512f" in _features()
 
-# Whether x y + z is one instruction. Without it, LLVM calls a function of the C library for every number.
+# Whether x y + z is one instruction. Without this instruction, LLVM calls a function of the C library for every number.
 _FUSES = "fma" in _features() or platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686")
 
 
@@ -143,7 +143,7 @@ class _Code:
         return ir.Constant(ir.IntType(32), self.bytes)
 
     def whole_or_part(self, n_columns: Any, n_vectors: int, write: Callable[[list[Any]], None]) -> None:
-        """Write code for all columns of some vectors, and for the first ``n_columns`` with the masks of the vectors."""
+        """Write code twice: for all columns of some vectors, and for the first ``n_columns``, with their masks."""
         all_columns = ir.Constant(_INDEX, n_vectors * self.lanes)
         with self.builder.if_else(self.builder.icmp_signed("==", n_columns, all_columns)) as (whole, part):
             with whole:
@@ -214,7 +214,8 @@ def multiply_tile(
 ) -> Any:  # fmt: skip
     """Write a tile ``C_ij = initial_ij + sum over k of A_ik B_kj``, of which only ``n_columns`` columns exist.
 
-    ``A_ik = a[a_start + i * a_row + k]``; the other matrices are given in the same way. B has all columns of the tile.
+    ``A_ik = a[a_start + i * a_row + k]``; the other matrices are given in the same way. B must have all columns of the
+    tile.
     """
     rows, vectors = _literal(n_rows), _literal(n_vectors)
     places = [(i, j) for i in range(rows) for j in range(vectors)]
@@ -256,7 +257,7 @@ def multiply_row(
     typing: Any, n_vectors: Any, a: Any, a_start: Any, bits: Any, b: Any, b_start: Any, b_row: Any,
     initial: Any, initial_start: Any, c: Any, c_start: Any, n_columns: Any,
 ) -> Any:  # fmt: skip
-    """Write the first ``n_columns`` numbers of a row of C: the terms of the sums whose bits are set are added."""
+    """Write the first ``n_columns`` numbers of a row of C: the sums of the terms k whose bits are set."""
     vectors = _literal(n_vectors)
     signature = types.void(
         n_vectors, a, a_start, bits, b, b_start, b_row, initial, initial_start, c, c_start, n_columns
@@ -292,7 +293,7 @@ def multiply_row(
 def copy_column(
     typing: Any, a: Any, start: Any, stride: Any, n_rows: Any, n_columns: Any, b: Any, b_start: Any, b_stride: Any
 ) -> Any:  # fmt: skip
-    """Copy a column of vectors, of which ``n_columns`` numbers exist; the others become zeros."""
+    """Copy one vector of each row, of which ``n_columns`` numbers exist; the other numbers of the copies are 0."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         code, kinds = _Code(context, builder, b.dtype), signature.args
@@ -315,7 +316,7 @@ def copy_column(
 def copy_rows(
     typing: Any, n_rows: Any, a: Any, start: Any, stride: Any, n_columns: Any, b: Any, b_start: Any
 ) -> Any:  # fmt: skip
-    """Copy the first ``n_columns`` of 64 columns of some rows to rows of 64 numbers in b; the others are zeros."""
+    """Copy ``n_columns`` <= 64 numbers of each of some rows to rows of 64 numbers in b; the other numbers are 0."""
     rows = _literal(n_rows)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -337,7 +338,7 @@ def copy_rows(
 
 @_intrinsic
 def nonzeros(typing: Any, a: Any, start: Any, n: Any) -> Any:
-    """Return 64 bits that tell which of the next ``n`` <= 64 numbers are not 0; NaN is not 0."""
+    """Return 64 bits that tell which of the next ``n`` <= 64 numbers are not 0; NaN counts as not 0."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         code = _Code(context, builder, a.dtype)
@@ -376,8 +377,8 @@ def decode_vector(
 ) -> Any:  # fmt: skip
     """Write the first ``n`` numbers of a vector of numbers that are stored as bytes.
 
-    The number of a byte is ``byte * factor``, or, for a divisor other than 0, ``byte / divisor`` rounded once:
-    q = byte * factor is corrected by its residual, with the factor 1 / divisor.
+    The number of a byte is ``byte * factor``, or ``byte / divisor`` rounded once if the divisor is not 0. For such a
+    divisor, the factor is 1 / divisor, and the quotient q = byte * factor is corrected by its residual.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -1,6 +1,6 @@
 """How many threads a fit or a prediction may use.
 
-Compiled code divides its calls among the threads of a team (:func:`team`), with the same bits for any number of them.
+Compiled code divides its calls among several threads (:func:`team_size`), with the same bits for any number of them.
 BLAS, which the NumPy code of layers and solvers calls, uses one thread, unless the environment variable
 ``CHAINRULE_THREADS`` is set to another number. On a machine that runs other programs, several BLAS threads spend their
 time waiting for each other, and a fit can take thirty times as long instead of half the time.
@@ -13,14 +13,14 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from chainrule.errors import InvalidInputError
 
-if TYPE_CHECKING:
-    from chainrule.kernels.team import Team
+__all__ = ["limited_threads", "team_size", "wanted_threads"]
 
-__all__ = ["limited_threads", "team", "wanted_threads"]
+MOST_THREADS = 8  # of a team without CHAINRULE_THREADS; larger ones have not been measured
 
 _lock = threading.Lock()
 _blocks: list[Any] = []  # the limit, as often as there are blocks under way
@@ -34,19 +34,27 @@ def wanted_threads() -> int:
     return int(given)
 
 
-def team() -> Team | None:
-    """Return the threads that may compute the steps of compiled code together; None for one thread.
+def team_size() -> int:
+    """Return the number of threads that may take the steps of compiled code together.
 
-    Their number is ``CHAINRULE_THREADS`` if it is set. Otherwise it is the number of processors that this process may
-    use, but not more than ``OMP_NUM_THREADS``.
+    This is ``CHAINRULE_THREADS``, or the number of processors that this process may use, but not more than
+    ``OMP_NUM_THREADS`` and :data:`MOST_THREADS`.
     """
-    from chainrule.kernels.team import team_of  # this imports Numba
-
     if "CHAINRULE_THREADS" in os.environ:
-        return team_of(wanted_threads())
+        return wanted_threads()
     n_processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "").strip()
-    return team_of(min(n_processors, max(1, int(limit))) if limit.isdecimal() else n_processors)
+    limits = [n_processors, MOST_THREADS, _quota(), int(limit) if limit.isdecimal() else MOST_THREADS]
+    return max(1, min(limits))
+
+
+def _quota() -> int:
+    """Return the number of processors whose time a container may use."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # there is no such file, or the quota is "max"
+        return MOST_THREADS
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,14 +16,16 @@ import pytest
 from chainrule import Dataset, NeuralNetwork, build_network
 from chainrule.kernels import tape
 from chainrule.kernels.tape import GAIN, N_TRIALS, Pace
-from chainrule.threads import team
+from chainrule.kernels.team import team_of
+from chainrule.threads import team_size
 
 
 @pytest.fixture(params=[2, 3])
 def n_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Let a team take all steps."""
     monkeypatch.setenv("CHAINRULE_THREADS", str(request.param))
-    monkeypatch.setattr(Pace, "choose", lambda self, first, n_steps: (True, n_steps))
+    monkeypatch.setattr(Pace, "choose", lambda self, rows_per_step: (True, 0))
+    monkeypatch.setattr(Pace, "note", lambda *_: None)
     return request.param
 
 
@@ -40,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
         "batch_normalization": True,
     },
     "clipping and decay": {"hidden": [40], "clip_norm": 0.5, "optimizer": "adamw:weight_decay=0.1", "batch_size": 330},
+    "a division by a root": {"hidden": [77], "activation": "smooth_clip", "batch_size": 330},
     "tanh and penalty": {"hidden": [64, 64], "activation": "tanh", "l2": 1e-3, "batch_size": 64},
 }
 
@@ -88,9 +94,7 @@ def test_a_part_with_a_number_that_is_not_finite_ends_the_steps(n_threads: int) 
 
 
 def test_helpers_that_wait_leave_the_processor_to_others(n_threads: int) -> None:
-    helpers = team()
-    assert helpers is not None
-    with helpers.helping(np.zeros((0, tape._WIDTH), np.int64)):
+    with team_of(n_threads).helping(np.zeros((0, tape._WIDTH), np.int64)):
         pass
     time.sleep(0.05)
     before = time.process_time()
@@ -102,21 +106,44 @@ def test_helpers_that_wait_leave_the_processor_to_others(n_threads: int) -> None
 def test_the_team_is_chosen_if_it_is_clearly_faster(ratio: float, chosen: bool) -> None:
     pace = Pace()
     for _ in range(2 * N_TRIALS):
-        together, last = pace.choose(0, 1000)
-        pace.note(together, last, last * (1.0 if together else ratio))
-    assert pace.choose(0, 1000) == (chosen, 1000)
+        together, n_steps = pace.choose(10)
+        pace.note(together, 10 * n_steps, n_steps * (1.0 if together else ratio))
+    assert pace.choose(10) == (chosen, 0)
 
 
 @pytest.mark.parametrize(
     ("variables", "n"),
-    [({"CHAINRULE_THREADS": "1"}, None), ({"CHAINRULE_THREADS": "3"}, 3), ({"OMP_NUM_THREADS": "1"}, None)],
+    [({"CHAINRULE_THREADS": "1"}, 1), ({"CHAINRULE_THREADS": "3"}, 3), ({"OMP_NUM_THREADS": "1"}, 1)],
 )
-def test_the_environment_limits_the_threads(
-    variables: dict[str, str], n: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_limits_the_threads(variables: dict[str, str], n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CHAINRULE_THREADS", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    found = team()
-    assert (found and found.n_threads) == n
+    assert team_size() == n
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the operating system has no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_has_helpers_of_its_own(n_threads: int) -> None:
+    dataset = rows("float32")
+    network = trained(dataset, "float32", hidden=[64])
+    expected = network.predict_proba(dataset.X)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        same = all(np.array_equal(network.predict_proba(dataset.X), expected) for _ in range(3))
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_helpers_keep_the_subnormal_numbers_of_predictions(n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = rows("float32", n_classes=2)
+    network = trained(dataset, "float32", hidden=[64], batch_size=330)
+    network.stack.vector.values *= 8
+    X = np.repeat(dataset.X, 20, axis=0) * 5
+    together = [network.predict_proba(X) for _ in range(3)]
+    monkeypatch.setenv("CHAINRULE_THREADS", "1")
+    alone = copy.deepcopy(network).predict_proba(X)
+    assert ((alone > 0) & (alone < np.finfo(np.float32).tiny)).any()
+    assert all(np.array_equal(alone, one) for one in together)

@@ -15,7 +15,7 @@ from chainrule.engines.members import split_members
 from chainrule.formulas import TraceError
 from chainrule.program import NotLoweredError, Operation, Program
 from chainrule.stack import LayerStack
-from chainrule.threads import team
+from chainrule.threads import team_size
 from chainrule.types import Array, Inputs, is_sparse
 
 __all__ = ["predict"]
@@ -78,7 +78,7 @@ class _CompiledPrediction:
         self.output_shape = self.layers[-1].output_shape() if self.layers else stack.input_shape()
         self._few: tuple[Array, Array] | None = None
         dtype, n_in, n_out = stack.dtype, program.input.width, program.output.width
-        self._team = team() if capacity > FEW_ROWS else None
+        self._n_threads = team_size() if capacity > FEW_ROWS else 1
         self.tape = tape = Tape()
         outputs: Any = Placeholder("outputs", capacity * n_out * dtype.itemsize)
         if program.input.is_sparse:
@@ -93,9 +93,7 @@ class _CompiledPrediction:
             tape.call(rows.check_finite(dtype), [inputs], n_in, split=split)
         buffers = Buffers(capacity, dtype)
         locations = {program.input: inputs, **({program.output: outputs} if program.operations else {})}
-        self.calls = calls = Calls(
-            tape, buffers, locations, n_threads=1 if self._team is None else self._team.n_threads
-        )
+        self.calls = calls = Calls(tape, buffers, locations, n_threads=self._n_threads)
         shared, groups, results, joined, rest = split_members(program)
         last_reader = {x: op for op in itertools.chain(shared, *groups, rest) for x in op.inputs}
 
@@ -161,6 +159,6 @@ class _CompiledPrediction:
             self.tape.bind(name, array.ctypes.data)
         if len(self._check) < n_chunks:
             self._check = np.zeros(n_chunks)
-        if self.tape.run(n_rows, self.capacity, n_chunks, self._check, self._team) < n_chunks:
+        if self.tape.run(n_rows, self.capacity, n_chunks, self._check, self._n_threads) < n_chunks:
             raise FloatingPointError("an input is not finite")
         return outputs

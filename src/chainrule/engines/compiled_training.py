@@ -25,7 +25,7 @@ from chainrule.optimizer import Optimizer
 from chainrule.penalties import ElementwisePenalty, Penalty, TracedPenalty
 from chainrule.program import N_NOISE_SETTINGS, NotLoweredError, Program
 from chainrule.stack import LayerStack
-from chainrule.threads import team
+from chainrule.threads import team_size
 from chainrule.types import Array, Inputs, IntArray, is_sparse
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ class CompiledTraining:
         self._targets = np.zeros((batch_size, n_targets), dtype)
         self._row_weights = np.zeros(batch_size * head.n_members, dtype)
         self._norm = np.zeros(1)
-        self._team = team()
-        self.n_threads = 1 if self._team is None else self._team.n_threads
+        self.n_threads = team_size()
         self._arrays: list[Array] = []  # the buffers for values and errors, which all tapes share
         self._tapes: dict[_Variant, tuple[Any, Calls]] = {}
         self._source: _Source | None = None
@@ -161,7 +160,7 @@ class CompiledTraining:
         arrays = {"record": outputs, "order": rows, **self._rule_numbers(rates)}
         variant = _Variant(True, records, _n_weights(batches.weights), source.decoding)
         tape = self._bind(variant, source, (epoch, first_batch), len(rates), arrays)
-        n_done = tape.run(len(rows), batches.batch_size, len(rates), losses, self._team)
+        n_done = tape.run(len(rows), batches.batch_size, len(rates), losses, self.n_threads)
         last = min(n_done, len(rates) - 1)
         self._finish(variant, rows, batches.batch_size, (epoch, first_batch + n_done), last)
         if n_done < len(rates):
@@ -177,7 +176,7 @@ class CompiledTraining:
         source, rows, losses = self._source_of(*batch), np.arange(batch.n_rows), np.empty(1)
         variant = _Variant(False, False, _n_weights(batch.weights), source.decoding)
         tape = self._bind(variant, source, (epoch, step), 1, {"order": rows})
-        n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses, self._team)
+        n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses, self.n_threads)
         self._finish(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
         return float(losses[0])
 

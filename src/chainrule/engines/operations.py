@@ -309,7 +309,7 @@ class Calls:
             if operation.output.is_sparse:
                 self._call_on_entries(operation, loop, arrays)
             else:
-                row = 0 if loop.sums or loop.total else n_columns * self.dtype.itemsize
+                row = 0 if loop.sums or loop.total is not None else n_columns * self.dtype.itemsize
                 units = tuple(0 if name in (*loop.columns, *loop.scalars) else row for name in loop.arrays)
                 split = Split(max(1, NUMBERS_PER_PART // n_columns), units) if row else None
                 self.tape.call(loop.address(self.dtype), arrays, n_columns, settings, per_row=per_row, split=split)

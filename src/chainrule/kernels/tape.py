@@ -15,7 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from chainrule.formulas.loops import N_ARRAYS
 from chainrule.kernels.atomic import atomic_add, atomic_load, atomic_store, pause, yield_processor
 from chainrule.kernels.compile import compiled
 from chainrule.types import Array, IntArray
-
-if TYPE_CHECKING:
-    from chainrule.kernels.team import Team
 
 __all__ = ["Placeholder", "Split", "Tape", "help_steps", "run_steps", "shared_words"]
 
@@ -87,37 +84,43 @@ class Split:
 
 
 class Pace:
-    """Decides from measured times whether a team or one thread computes the steps of a tape.
+    """Decides from measured times whether a team takes the steps of a tape, or one thread alone.
 
-    Some short runs of steps are computed by one thread, and some by the team. The team is chosen if it is at least
-    :data:`GAIN` times as fast in the median. Both are tried again later, because the machine may have become busy or
-    idle.
+    Both take some short runs of steps. The team is chosen if the median of its times is clearly shorter. Both are tried
+    again later, because the machine may have become busy or idle.
     """
 
     def __init__(self) -> None:
-        self._times: dict[bool, list[float]] = {False: [], True: []}  # seconds per step, alone and together
-        self._is_together, self._ends, self._lasts = False, 0.0, FIRST_CHOICE_SECONDS
+        self._times: dict[bool, list[float]] = {False: [], True: []}  # seconds per row, alone and together
+        self._began, self._ends, self._lasts = 0.0, 0.0, FIRST_CHOICE_SECONDS
+        self._is_together = False
 
-    def choose(self, first: int, n_steps: int) -> tuple[bool, int]:
-        """Return whether the team computes the next steps, and the end of these steps."""
-        if self._ends and time.perf_counter() < self._ends:
-            return self._is_together, n_steps
-        if self._ends:
-            self._times, self._ends = {False: [], True: []}, 0.0
+    def choose(self, rows_per_step: int) -> tuple[bool, int]:
+        """Return whether the team takes the next steps, and their number; 0 for all."""
+        now = time.perf_counter()
+        if now < self._ends:
+            return self._is_together, 0
+        if self._ends or not self._began:
+            self._times, self._began, self._ends = {False: [], True: []}, now, 0.0
         together = len(self._times[False]) == N_TRIALS
-        known = self._times[together] or self._times[False]
-        return together, min(n_steps, first + (max(1, int(TRIAL_SECONDS / known[-1])) if known else 1))
+        known = (self._times[together] or self._times[False])[-1:]
+        return together, max(1, int(TRIAL_SECONDS / (known[0] * rows_per_step))) if known else 1
 
-    def note(self, together: bool, n_steps: int, seconds: float) -> None:
-        """Record the time of a run of steps; after the last trial, decide."""
+    def note(self, together: bool, n_rows: int, seconds: float) -> None:
+        """Note the time of the rows of some steps."""
         if self._ends:
             return
-        self._times[together].append(seconds / n_steps)
-        if len(self._times[True]) == N_TRIALS:
-            alone, joint = (statistics.median(self._times[key]) for key in (False, True))
-            is_same = (alone >= GAIN * joint) == self._is_together
-            self._lasts = min(MAX_CHOICE_SECONDS, 2 * self._lasts) if is_same else FIRST_CHOICE_SECONDS
-            self._is_together, self._ends = alone >= GAIN * joint, time.perf_counter() + self._lasts
+        self._times[together].append(max(seconds, 1e-9) / n_rows)
+        if not together:
+            return
+        enough = statistics.median(self._times[False]) / GAIN
+        n_slow = sum(time > enough for time in self._times[True])
+        if n_slow > N_TRIALS // 2 or len(self._times[True]) == N_TRIALS:
+            is_together, now = n_slow <= N_TRIALS // 2, time.perf_counter()
+            is_same = is_together == self._is_together
+            lasts = min(MAX_CHOICE_SECONDS, 2 * self._lasts) if is_same else FIRST_CHOICE_SECONDS
+            self._lasts = max(lasts, 10 * (now - self._began))
+            self._is_together, self._ends = is_together, now + self._lasts
 
 
 class Tape:
@@ -130,6 +133,7 @@ class Tape:
         self._table: IntArray | None = None
         self._bound: dict[str, int] = {}
         self._pace = Pace()
+        self._divided: dict[int, bool] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -177,22 +181,34 @@ class Tape:
             self._table = np.array(self._rows, np.int64).reshape(-1, _WIDTH)
         return self._table
 
-    def run(self, n_rows: int, batch_size: int, n_steps: int, results: Array, team: Team | None = None) -> int:
-        """Make the calls for every batch; see :func:`run_steps`. A team computes them together if this is faster."""
-        if team is None or not self.table[:, _PART].any():
-            n_done: int = run_steps(self.table, n_rows, batch_size, 0, n_steps, results, _ALONE, 1)
-            return n_done
-        first = 0
-        while first < n_steps:
-            together, last = self._pace.choose(first, n_steps)
+    def run(self, n_rows: int, batch_size: int, n_steps: int, results: Array, n_threads: int = 1) -> int:
+        """Make the calls for every batch; see :func:`run_steps`. Threads divide them if that is faster."""
+        n_done, rows_per_step = 0, min(n_rows, batch_size)
+        if n_threads == 1 or not self._has_parts(rows_per_step):
+            return int(run_steps(self.table, n_rows, batch_size, 0, n_steps, results, _ALONE, 1))
+        from chainrule.kernels.team import team_of
+
+        while n_done < n_steps:
+            together, n_chosen = self._pace.choose(rows_per_step)
+            first, last = n_done, min(n_steps, n_done + n_chosen) if n_chosen else n_steps
             start = time.perf_counter()
-            with team.helping(self.table) if together else contextlib.nullcontext((_ALONE, 1)) as (shared, n_threads):
-                n_done = run_steps(self.table, n_rows, batch_size, first, last, results, shared, n_threads)
+            help_or_not = team_of(n_threads).helping(self.table) if together else contextlib.nullcontext((_ALONE, 1))
+            with help_or_not as (shared, n_present):
+                n_done = run_steps(self.table, n_rows, batch_size, first, last, results, shared, n_present)
             if n_done < last:
-                return n_done
-            self._pace.note(together, last - first, time.perf_counter() - start)
-            first = last
-        return last
+                break
+            if (n_present > 1) == together:
+                n_taken = min(n_rows, last * batch_size) - first * batch_size
+                self._pace.note(together, n_taken, time.perf_counter() - start)
+        return n_done
+
+    def _has_parts(self, n: int) -> bool:
+        """Return whether a call for n rows of a batch has several parts."""
+        if n not in self._divided:
+            table = self.table
+            whole = np.where(table[:, _BY_COLUMNS], table[:, _COLUMNS], table[:, _FIXED] + n * table[:, _PER_ROW])
+            self._divided[n] = bool(np.any((table[:, _PART] > 0) & (whole > table[:, _PART])))
+        return self._divided[n]
 
     def _address(self, array: Array | int | Placeholder | None, columns: tuple[int, int], row: list[int]) -> int:
         if isinstance(array, Placeholder):

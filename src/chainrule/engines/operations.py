@@ -6,6 +6,7 @@ of the values and of their errors, dL/d(value).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -39,6 +40,7 @@ __all__ = ["Buffers", "Calls", "Csr", "Location"]
 ROWS_PER_PART, INPUTS_PER_PART, OUTPUTS_PER_PART, NUMBERS_PER_PART = 32, 32, 128, 8192
 # A forward product with at least MIN_OUTPUTS outputs and at most MAX_ROWS rows is divided by outputs instead of rows.
 MIN_OUTPUTS, MAX_ROWS = 256, 128
+VECTORS_OF_LOOPS = 256  # a multiple of the numbers that a compiled loop computes at a time
 
 # Appends the calls that compute the gradients of an operation and the errors of its inputs from dL/d(output).
 Backward: TypeAlias = "Callable[[Array], None]"
@@ -311,7 +313,7 @@ class Calls:
             else:
                 row = 0 if loop.sums or loop.total is not None else n_columns * self.dtype.itemsize
                 units = tuple(0 if name in (*loop.columns, *loop.scalars) else row for name in loop.arrays)
-                split = Split(max(1, NUMBERS_PER_PART // n_columns), units) if row else None
+                split = Split(_rows_per_part(n_columns), units) if row else None
                 self.tape.call(loop.address(self.dtype), arrays, n_columns, settings, per_row=per_row, split=split)
 
         forward = formula.forward(scalars)
@@ -456,6 +458,16 @@ class Calls:
 
     def _call(self, kernel: Any, arrays: Sequence[Any], n_columns: int, settings: Any = None) -> None:
         self.tape.call(kernel(self.dtype), arrays, n_columns, settings)
+
+
+def _rows_per_part(n_columns: int) -> int:
+    """Return the number of rows of a formula in the smallest part.
+
+    Their numbers fill whole vectors: the compiler may replace a division in a vector by a reciprocal, and not in the
+    numbers that are left over at the end, so that these must be the same for any number of threads.
+    """
+    whole = VECTORS_OF_LOOPS // math.gcd(VECTORS_OF_LOOPS, n_columns)
+    return -(-max(1, NUMBERS_PER_PART // n_columns) // whole) * whole
 
 
 def _no_backward(error: Array) -> None:

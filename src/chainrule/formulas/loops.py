@@ -377,7 +377,7 @@ compiled = numba.cfunc(
     SIGNATURE,
     cache=is_kept,
     error_model="numpy",
-    fastmath={{"contract", "nsz"}},  # an element has the same bits in any place; only sums may be reordered
+    fastmath={{"contract", "arcp", "nsz"}},  # only sums may be computed in another order
 )(loop)
 """
 

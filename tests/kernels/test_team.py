@@ -94,7 +94,9 @@ def test_a_part_with_a_number_that_is_not_finite_ends_the_steps(n_threads: int) 
 
 
 def test_helpers_that_wait_leave_the_processor_to_others(n_threads: int) -> None:
-    with team_of(n_threads).helping(np.zeros((0, tape._WIDTH), np.int64)):
+    helpers = team_of(n_threads)
+    assert helpers is not None
+    with helpers.helping(np.zeros((0, tape._WIDTH), np.int64)):
         pass
     time.sleep(0.05)
     before = time.process_time()

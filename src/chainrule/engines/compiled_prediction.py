@@ -73,12 +73,13 @@ class _CompiledPrediction:
         from chainrule.engines.operations import ROWS_PER_PART, Buffers, Calls, Csr  # this imports Numba
         from chainrule.kernels import rows
         from chainrule.kernels.tape import Placeholder, Split, Tape
+        from chainrule.kernels.team import team_of
 
         self.layers, self.capacity = stack.layers[:n_layers], capacity
         self.output_shape = self.layers[-1].output_shape() if self.layers else stack.input_shape()
         self._few: tuple[Array, Array] | None = None
         dtype, n_in, n_out = stack.dtype, program.input.width, program.output.width
-        self._n_threads = team_size() if capacity > FEW_ROWS else 1
+        self._n_threads, self._team_of = team_size() if capacity > FEW_ROWS else 1, team_of
         self.tape = tape = Tape()
         outputs: Any = Placeholder("outputs", capacity * n_out * dtype.itemsize)
         if program.input.is_sparse:
@@ -159,6 +160,6 @@ class _CompiledPrediction:
             self.tape.bind(name, array.ctypes.data)
         if len(self._check) < n_chunks:
             self._check = np.zeros(n_chunks)
-        if self.tape.run(n_rows, self.capacity, n_chunks, self._check, self._n_threads) < n_chunks:
+        if self.tape.run(n_rows, self.capacity, n_chunks, self._check, self._team_of(self._n_threads)) < n_chunks:
             raise FloatingPointError("an input is not finite")
         return outputs

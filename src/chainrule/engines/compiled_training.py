@@ -154,13 +154,15 @@ class CompiledTraining:
         rows, losses = portion.rows, np.empty(len(rates))
         outputs = np.empty((len(rows) if records else 0, *self.layers[-1].output_shape()), self.stack.dtype)
         source = self._source_of(batches.inputs, batches.targets, batches.weights, encodes=True)
+        from chainrule.kernels.team import team_of
+
         optimizer, state = self.plan.optimizer, self.plan.optimizer.state
         counters = ("steps", *optimizer.scalar_state)
         before = {name: state[name].copy() for name in counters if name in state}
         arrays = {"record": outputs, "order": rows, **self._rule_numbers(rates)}
         variant = _Variant(True, records, _n_weights(batches.weights), source.decoding)
         tape = self._bind(variant, source, (epoch, first_batch), len(rates), arrays)
-        n_done = tape.run(len(rows), batches.batch_size, len(rates), losses, self.n_threads)
+        n_done = tape.run(len(rows), batches.batch_size, len(rates), losses, team_of(self.n_threads))
         last = min(n_done, len(rates) - 1)
         self._finish(variant, rows, batches.batch_size, (epoch, first_batch + n_done), last)
         if n_done < len(rates):
@@ -173,10 +175,12 @@ class CompiledTraining:
 
     def compute_gradient(self, batch: Batch, epoch: int, step: int) -> float:
         """Write the gradient of the mean loss over a batch to the network's gradients, and return this loss."""
+        from chainrule.kernels.team import team_of
+
         source, rows, losses = self._source_of(*batch), np.arange(batch.n_rows), np.empty(1)
         variant = _Variant(False, False, _n_weights(batch.weights), source.decoding)
         tape = self._bind(variant, source, (epoch, step), 1, {"order": rows})
-        n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses, self.n_threads)
+        n_done = tape.run(batch.n_rows, batch.n_rows, 1, losses, team_of(self.n_threads))
         self._finish(variant, rows, batch.n_rows, (epoch, step + n_done), 0)
         return float(losses[0])
 

@@ -129,7 +129,11 @@ class NumpySession:
                     if isinstance(self.plan.optimizer, ObjectiveOptimizer):
                         self._minimize(self.plan.optimizer, batch, rate)
                     else:
-                        self._update(self._whole_gradient(batch), batch, rate)
+                        divergence, added = self._adversarial_part(batch)
+                        loss = self.compute_gradient(batch)
+                        if added is not None:
+                            self.stack.vector.gradients += added
+                        self._update(loss + divergence, batch, rate)
                     self._limit_norms()
                     self._average.after_step()
                     if record is not None:
@@ -191,19 +195,16 @@ class NumpySession:
             raise explain_divergence(self.stack, self.head, batch, float(rates[last]))
         self._loss.add_batches(losses, source.batch_size, len(portion.rows))
 
-    def _whole_gradient(self, batch: Batch) -> float:
-        """Write the gradient of the loss and of the term of virtual adversarial training, and return their sum."""
+    def _adversarial_part(self, batch: Batch) -> tuple[float, Array | None]:
+        """Return the term of virtual adversarial training and its gradient; 0 and None without it."""
         if self._adversary is None:
-            return self.compute_gradient(batch)
-        gradients, (changed, least_loss) = self.stack.vector.gradients, self._adversary.change(batch, self._position)
+            return 0.0, None
+        changed, least_loss = self._adversary.change(batch, self._position)
         statistics = [(array, array.copy()) for layer in self.stack.layers for array in layer.state.values()]
         divergence = self.compute_gradient(changed) - least_loss
-        own = gradients.copy()
         for array, values in statistics:  # the running statistics are those of the rows that are not changed
             array[...] = values
-        loss = self.compute_gradient(batch)
-        gradients += own
-        return loss + divergence
+        return divergence, self.stack.vector.gradients.copy()
 
     def compute_gradient(self, batch: Batch) -> float:
         """Write the gradient of the mean loss over the batch to the stack's gradients, and return this loss."""

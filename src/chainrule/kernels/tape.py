@@ -14,8 +14,9 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -81,6 +82,12 @@ class Split:
     units: tuple[int, ...]
     own: tuple[int, ...] = ()
     by_columns: bool = False
+
+
+class Helpers(Protocol):
+    """Threads that can help; see :class:`chainrule.kernels.team.Team`."""
+
+    def helping(self, table: IntArray) -> AbstractContextManager[tuple[IntArray, int]]: ...
 
 
 class Pace:
@@ -181,18 +188,16 @@ class Tape:
             self._table = np.array(self._rows, np.int64).reshape(-1, _WIDTH)
         return self._table
 
-    def run(self, n_rows: int, batch_size: int, n_steps: int, results: Array, n_threads: int = 1) -> int:
-        """Make the calls for every batch; see :func:`run_steps`. Threads divide them if that is faster."""
+    def run(self, n_rows: int, batch_size: int, n_steps: int, results: Array, team: Helpers | None = None) -> int:
+        """Make the calls for every batch; see :func:`run_steps`. A team divides them if that is faster."""
         n_done, rows_per_step = 0, min(n_rows, batch_size)
-        if n_threads == 1 or not self._has_parts(rows_per_step):
+        if team is None or not self._has_parts(rows_per_step):
             return int(run_steps(self.table, n_rows, batch_size, 0, n_steps, results, _ALONE, 1))
-        from chainrule.kernels.team import team_of
-
         while n_done < n_steps:
             together, n_chosen = self._pace.choose(rows_per_step)
             first, last = n_done, min(n_steps, n_done + n_chosen) if n_chosen else n_steps
             start = time.perf_counter()
-            help_or_not = team_of(n_threads).helping(self.table) if together else contextlib.nullcontext((_ALONE, 1))
+            help_or_not = team.helping(self.table) if together else contextlib.nullcontext((_ALONE, 1))
             with help_or_not as (shared, n_present):
                 n_done = run_steps(self.table, n_rows, batch_size, first, last, results, shared, n_present)
             if n_done < last:

@@ -118,13 +118,17 @@ class Team:
 
 
 @cache
-def team_of(n_threads: int) -> Team:
-    """Return the team of this process with so many threads."""
+def _new_team(n_threads: int) -> Team:
     return Team(n_threads)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=team_of.cache_clear)  # the threads are not copied
+    os.register_at_fork(after_in_child=_new_team.cache_clear)  # the threads are not copied
+
+
+def team_of(n_threads: int) -> Team | None:
+    """Return the team of this process with so many threads; None for one thread."""
+    return _new_team(n_threads) if n_threads > 1 else None
 
 
 def _current_processor() -> int:

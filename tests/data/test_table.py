@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.exceptions import NotFittedError
@@ -82,6 +82,7 @@ CELLS = {
     st.sampled_from(["standard", "robust", "quantile", "range", "none"]),
     st.sampled_from(["median", "mean", "zero"]),
 )
+@example([{"number": number, "flag": False} for number in (0.0, 0.0, 0.0, 1.0, 2e-271)], "quantile", "median")
 def test_json_round_trip_transforms_alike(rows, scaling, missing):
     frame = pd.DataFrame(rows, columns=list(CELLS))
     table = TablePreprocessor(scaling=scaling, missing=missing)

@@ -712,8 +712,10 @@ def _scores_of_quantiles(scaled: Array) -> tuple[tuple[float, ...], tuple[float,
     levels = np.linspace(0, 1, N_QUANTILES)
     bound = 1 / (4 * (N_QUANTILES - 1))  # instead of the levels 0 and 1, whose scores are infinite
     scores = [*map(NormalDist().inv_cdf, np.clip(levels, bound, 1 - bound).tolist())]
-    # Knots that are equal in float32, which exported models use, would cause a division by 0.
-    knots, codes = np.unique(np.float32(np.quantile(scaled, levels)), return_inverse=True)
+    # Knots that are equal in float32, which exported models use, would cause a division by 0. A column with a tiny
+    # scale may have scaled numbers outside the range of float32.
+    most = float(np.finfo(np.float32).max)
+    knots, codes = np.unique(np.float32(np.clip(np.quantile(scaled, levels), -most, most)), return_inverse=True)
     if len(knots) < 2:
         return (), ()
     means = np.bincount(codes, scores) / np.bincount(codes)

@@ -16,7 +16,7 @@ import pytest
 from chainrule import Dataset, NeuralNetwork, build_network
 from chainrule.kernels import tape
 from chainrule.kernels.tape import GAIN, N_TRIALS, Pace
-from chainrule.kernels.team import team_of
+from chainrule.kernels.team import Team, team_of
 from chainrule.threads import team_size
 
 
@@ -149,3 +149,18 @@ def test_helpers_keep_the_subnormal_numbers_of_predictions(n_threads: int, monke
     alone = copy.deepcopy(network).predict_proba(X)
     assert ((alone > 0) & (alone < np.finfo(np.float32).tiny)).any()
     assert all(np.array_equal(alone, one) for one in together)
+
+
+def test_without_more_threads_one_thread_takes_the_steps(n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some helpers may have started before the failure: they must not help, nor be started twice."""
+    team, table = Team(n_threads), np.zeros((0, tape._WIDTH), np.int64)
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with team.helping(table) as (_, n_present):
+            assert n_present == 1
+    with team.helping(table) as (_, n_present):
+        assert n_present == 1

@@ -44,7 +44,7 @@ class Dataset:
 
     ``X`` is a matrix (rows, columns) of numbers, a numeric pandas or polars frame, a SciPy sparse matrix (stored as
     CSR), or images (rows, height, width[, channels]), which are flattened; ``image_shape`` is the shape of one image.
-    Arrays of float32 or float64 are not copied, and never changed.
+    Arrays of float32 or float64 are not copied, and never changed. Do not change them during a fit.
 
     ``y`` contains labels or numbers. The attribute ``dataset.y`` contains class codes 0, 1, ... or float64 numbers, and
     ``dataset.target`` the classes. Pass the ``target`` of the training data to encode new data with the same classes.

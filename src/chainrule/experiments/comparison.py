@@ -272,7 +272,7 @@ class Comparison:
 
 
 def _holm(p: Array) -> Array:
-    """Return p-values adjusted for several tests (Holm, 1979); NaN is no test."""
+    """Return p-values adjusted for several tests (Holm, 1979); NaN stands for a missing test and stays NaN."""
     order = np.argsort(p)[: np.isfinite(p).sum()]  # NaN is sorted to the end
     factors = np.arange(len(order), 0, -1)
     adjusted = np.full(len(p), math.nan)

@@ -136,7 +136,7 @@ def _multiply_rows(
     b: Array, b_start: int, b_row: int, old: Array, old_start: int, old_row: int,
     c: Array, c_start: int, c_row: int, n_columns: int, width: int,
 ) -> None:  # fmt: skip
-    """Write rows of C one by one: from the terms whose bits are set, or from all terms if there is no first word."""
+    """Write rows of C one by one: from the terms whose bits are set, or from all terms if ``first_word`` is -1."""
     n_vectors, word = width // (VECTOR_BYTES // a.itemsize), _ALL_BITS >> np.uint64(_STEPS - n_steps)
     for i in range(first, last):
         a_at, o_at, c_at = a_start + i * a_row, old_start + i * old_row, c_start + i * c_row

@@ -38,14 +38,15 @@ class Team:
         self._table: IntArray = np.zeros((0, 0), np.int64)
         self._number, self._flushing = 0, 0
         self._is_inside = [False] * (n_threads - 1)  # whether a helper runs help_steps
-        self._native_ids: list[int] = []
+        self._is_started = False
+        self._native_ids: list[int] = []  # empty if the helpers could not be started
         self._avoided = -1  # the processor of the calling thread, which the helpers leave to it
 
     @contextmanager
     def helping(self, table: IntArray) -> Iterator[tuple[IntArray, int]]:
         """Within the block, let the helpers compute parts of the calls of a table, unless they help another thread.
 
-        Yields the array that the threads share, and the number of threads: 1 if there is no help.
+        Yields the array that the threads share, and the number of threads, which is 1 if no helper is free.
         """
         if not self._in_use.acquire(blocking=False):
             yield self._shared, 1
@@ -61,7 +62,9 @@ class Team:
         flushing = exchange(0) if FLUSHING else 0
         if flushing:
             exchange(flushing)
-        if not self._native_ids and not self._start(table):
+        if not self._is_started:
+            self._start(table)
+        if not self._native_ids:  # the helpers could not be started
             return False
         with self._changes:
             while any(self._is_inside):  # a helper has not seen yet that the tape before has ended
@@ -74,17 +77,15 @@ class Team:
             self._changes.notify_all()
         return True
 
-    def _start(self, table: IntArray) -> bool:
-        self._shared[_STOP] = 1
+    def _start(self, table: IntArray) -> None:
+        """Start the helpers. After a failure or an interrupt, this is not tried again: some may have been started."""
+        self._is_started, self._shared[_STOP] = True, 1
         help_steps(table, self._shared, 0)  # compiled now, because this thread would wait for a helper that compiles
         started = [threading.Thread(target=self._help, args=(k,), daemon=True) for k in range(self.n_threads - 1)]
-        try:
+        with contextlib.suppress(RuntimeError):  # raised if the operating system allows no more threads
             for thread in started:
                 thread.start()
-        except RuntimeError:  # the operating system allows no more threads
-            return False
-        self._native_ids = [thread.native_id or 0 for thread in started]
-        return True
+            self._native_ids = [thread.native_id or 0 for thread in started]
 
     def _help(self, k: int) -> None:
         seen = 0
